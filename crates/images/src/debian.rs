@@ -19,7 +19,7 @@ const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
 const LOADER: &str = "ld-linux-x86-64.so.2";
 
 impl Packages {
-    /// Fetches packages and the libraries that they depend on, in the versions that this machine's
+    /// Fetches packages and all that they depend on, in the versions that this machine's
     /// package sources offer, and unpacks them below the directory. The package lists are brought up to
     /// date first when they are missing or name files that are gone, which takes root.
     pub fn fetch(names: &[&str], directory: &Path) -> Result<Self, Error> {
@@ -94,9 +94,10 @@ fn download(names: &[&str], archives: &Path) -> Result<(), Error> {
     let mut cache = apt("apt-cache");
     let depends = run(cache.args(["depends", "--recurse", "--important"]).args(names))?;
     let depends = String::from_utf8_lossy(&depends).into_owned();
-    // Packages stand at the beginning of a line. Of what is not asked for, only libraries matter here.
-    let libraries = depends.lines().filter(|line| line.starts_with("lib") && !line.contains(':'));
-    let wanted: BTreeSet<_> = names.iter().copied().chain(libraries).collect();
+    // Packages stand at the beginning of a line; `<name>` is a virtual one, `name:i386` another machine's.
+    let real =
+        |line: &&str| line.starts_with(|first: char| first.is_ascii_alphanumeric()) && !line.contains(':');
+    let wanted: BTreeSet<_> = depends.lines().filter(real).collect();
     run(apt("apt-get").args(["--quiet", "download"]).args(wanted).current_dir(archives)).map(drop)
 }
 
