@@ -1,5 +1,7 @@
 //! The echo server as its users see it.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
