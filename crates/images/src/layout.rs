@@ -72,11 +72,11 @@ pub struct Archive {
 
 /// Where the bytes of a blob are within an archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Blob {
+pub(crate) struct Blob {
     /// Bytes before it.
-    pub offset: u64,
+    pub(crate) offset: u64,
     /// Its length in bytes.
-    pub size: u64,
+    pub(crate) size: u64,
 }
 
 pub(crate) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -148,7 +148,7 @@ impl Archive {
 }
 
 /// Reads what an archive holds and where each of its blobs (by digest, `sha256:...`) is in the file.
-pub fn read_blobs(path: &Path) -> Result<(Archive, BTreeMap<String, Blob>), Error> {
+pub(crate) fn read_blobs(path: &Path) -> Result<(Archive, BTreeMap<String, Blob>), Error> {
     let file = File::open(path).map_err(Error::io(path))?;
     let size = file.metadata().map_err(Error::io(path))?.len();
     let not_an_image = |reason: String| Error::NotAnImage { path: path.to_owned(), reason };
