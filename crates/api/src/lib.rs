@@ -17,6 +17,7 @@ mod address_entry;
 mod ip_address_pool;
 mod l2_advertisement;
 pub mod names;
+mod rules;
 mod selector;
 
 pub use address_entry::AddressEntry;
