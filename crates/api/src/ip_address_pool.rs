@@ -1,10 +1,7 @@
 //! `IPAddressPool`: addresses and who may use them.
 
 use ipam::{Pool, PoolName, Range};
-use kube::{
-    CustomResource, KubeSchema, ResourceExt,
-    core::{ListMerge, Rule},
-};
+use kube::{CustomResource, KubeSchema, ResourceExt};
 use labels::{Selector, SelectorError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -98,7 +98,8 @@ impl Catalog {
 
     fn put(&mut self, object: &IPAddressPool) {
         let latest = Pool::try_from(object);
-        let reference = object.object_ref(&());
+        let resource_version = object.resource_version();
+        let reference = ObjectReference { resource_version, ..object.object_ref(&()) };
         let entry = self.objects.entry(key(object)).or_insert_with(|| Entry {
             reference: reference.clone(),
             latest: latest.clone(),

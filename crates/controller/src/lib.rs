@@ -21,7 +21,7 @@ mod metrics;
 mod settle;
 mod write;
 
-use std::{net::SocketAddr, pin::pin, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use anyhow::Context;
 use api::IPAddressPool;
@@ -45,7 +45,7 @@ use tracing::{info, warn};
 use crate::{
     index::{Index, Role},
     metrics::Metrics,
-    write::Ended,
+    write::{Ended, NotWritten},
 };
 
 /// What an operator sets.
@@ -63,8 +63,10 @@ pub struct Config {
 /// leave it room for others.
 const MOST_WRITES: usize = 32;
 
-/// How long changes of a pool's counters are collected before its status is written.
+/// How long changes of a pool's counters are collected before its status is written, and how long to wait
+/// before another attempt.
 const POOL_STATUS_DELAY: Duration = Duration::from_millis(200);
+const POOL_STATUS_RETRY: Duration = Duration::from_secs(1);
 
 /// The lists that have to be complete before anything is decided, as `/readyz` names them.
 const LISTS: [&str; 3] = ["list of Services", "list of IPAddressPools", "list of Namespaces"];
@@ -101,8 +103,7 @@ async fn control(client: Client, config: &Config, metrics: &Metrics, readiness: 
     let mut changes = watches(&client, &config.identity.namespace);
     let mut writes = FuturesUnordered::new();
     let mut pool_writes = FuturesUnordered::new();
-    let mut pools_due = pin!(sleep_until(Instant::now()));
-    let mut pools_outdated = false;
+    let mut pools_due: Option<Instant> = None;
     loop {
         let retry = index.next_retry();
         tokio::select! {
@@ -113,16 +114,23 @@ async fn control(client: Client, config: &Config, metrics: &Metrics, readiness: 
                 show_progress(&index, readiness);
             }
             Some(Ended { write, result, took }) = writes.next() => {
-                let ended = Ended { write, result, took };
-                metrics.wrote(ended.kind(), took);
-                index.written(&ended.write, ended.result, std::time::Instant::now());
+                metrics.wrote(&result, took);
+                index.written(&write, result, std::time::Instant::now());
             }
-            Some(()) = pool_writes.next() => {}
+            Some(result) = pool_writes.next() => {
+                match result {
+                    Ok(()) => {}
+                    Err(NotWritten) => {
+                        pools_due.get_or_insert(Instant::now() + POOL_STATUS_RETRY);
+                    }
+                }
+                continue;
+            }
             () = sleep_until(retry.unwrap_or_else(std::time::Instant::now).into()), if retry.is_some() => {
                 index.retry(std::time::Instant::now());
             }
-            () = &mut pools_due, if pools_outdated && pool_writes.is_empty() => {
-                pools_outdated = false;
+            () = sleep_until(pools_due.unwrap_or_else(Instant::now)), if pools_due.is_some() && pool_writes.is_empty() => {
+                pools_due = None;
                 metrics.show(&index);
                 for (pool, status) in index.outdated_pool_statuses() {
                     pool_writes.push(write::pool_status(client.clone(), pool, status));
@@ -130,10 +138,7 @@ async fn control(client: Client, config: &Config, metrics: &Metrics, readiness: 
                 continue;
             }
         }
-        if !pools_outdated {
-            pools_outdated = true;
-            pools_due.as_mut().reset(Instant::now() + POOL_STATUS_DELAY);
-        }
+        pools_due.get_or_insert(Instant::now() + POOL_STATUS_DELAY);
         while writes.len() < MOST_WRITES
             && let Some(write) = index.next_write()
         {
@@ -174,7 +179,7 @@ fn tell(events: &Publisher, about: ObjectReference, notice: Notice) {
     let object = about.name.as_deref().unwrap_or_default();
     let (kind, namespace) = (about.kind.as_deref(), about.namespace.as_deref());
     if notice.severity == Severity::Warning {
-        warn!(kind, namespace, object, reason = notice.reason, message = notice.message, "cannot be served");
+        warn!(kind, namespace, object, reason = notice.reason, why = notice.message, "cannot be served");
     }
     events.publish(about, notice);
 }

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use ipam::Usage;
 use prometheus_client::{
-    encoding::{EncodeLabelSet, EncodeLabelValue},
+    encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
 
-use crate::index::Index;
+use crate::index::{Index, Written};
 
 /// All metrics of the controller. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -42,16 +42,7 @@ struct PoolLabels {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct WriteLabels {
-    result: WriteResult,
-}
-
-/// How a write of a status went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
-pub(crate) enum WriteResult {
-    Done,
-    Conflict,
-    Gone,
-    Failed,
+    result: &'static str,
 }
 
 impl Metrics {
@@ -111,12 +102,18 @@ impl Metrics {
     }
 
     /// Counts a write of a Service's status.
-    pub(crate) fn wrote(&self, result: WriteResult, took: Duration) {
+    pub(crate) fn wrote(&self, result: &Written, took: Duration) {
+        let result = match result {
+            Written::Done(_) => "done",
+            Written::Conflict => "conflict",
+            Written::Gone => "gone",
+            Written::Failed => {
+                self.update_errors.inc();
+                "failed"
+            }
+        };
         self.writes.get_or_create(&WriteLabels { result }).inc();
         self.write_seconds.observe(took.as_secs_f64());
-        if result == WriteResult::Failed {
-            self.update_errors.inc();
-        }
     }
 
     /// Brings what is a state, and not a count, up to date.

@@ -15,7 +15,6 @@ use tracing::{debug, info, warn};
 use crate::{
     entry::Version,
     index::{Write, Written},
-    metrics::WriteResult,
 };
 
 /// A write of a Service's status that has ended.
@@ -23,17 +22,6 @@ pub(crate) struct Ended {
     pub(crate) write: Write,
     pub(crate) result: Written,
     pub(crate) took: Duration,
-}
-
-impl Ended {
-    pub(crate) fn kind(&self) -> WriteResult {
-        match self.result {
-            Written::Done(_) => WriteResult::Done,
-            Written::Conflict => WriteResult::Conflict,
-            Written::Gone => WriteResult::Gone,
-            Written::Failed => WriteResult::Failed,
-        }
-    }
 }
 
 /// Writes the status of a Service, and the annotation that goes with it.
@@ -80,18 +68,27 @@ fn patch(write: &Write) -> Value {
     })
 }
 
-/// Writes how full a pool is. When it fails, the next change of the pool brings another attempt.
-pub(crate) async fn pool_status(client: Client, pool: ObjectReference, status: IPAddressPoolStatus) {
+/// A write did not succeed, and the log says why.
+pub(crate) struct NotWritten;
+
+/// Writes how full a pool is.
+pub(crate) async fn pool_status(
+    client: Client,
+    pool: ObjectReference,
+    status: IPAddressPoolStatus,
+) -> Result<(), NotWritten> {
     let api: Api<IPAddressPool> = Api::namespaced(client, pool.namespace.as_deref().unwrap_or_default());
     let name = pool.name.unwrap_or_default();
-    let patch = json!({"metadata": {"resourceVersion": pool.resource_version}, "status": status});
+    let patch =
+        Patch::Merge(json!({"metadata": {"resourceVersion": pool.resource_version}, "status": status}));
     let params = PatchParams::default();
-    match tokio::time::timeout(REQUEST_TIMEOUT, api.patch_status(&name, &params, &Patch::Merge(patch))).await
-    {
-        Ok(Ok(_)) => {}
+    let answer = tokio::time::timeout(REQUEST_TIMEOUT, api.patch_status(&name, &params, &patch)).await;
+    match answer {
+        Ok(Ok(_)) => return Ok(()),
         Ok(Err(error)) => debug!(pool = name, %error, "pool status not written"),
         Err(_) => debug!(pool = name, "pool status not written: no answer in time"),
     }
+    Err(NotWritten)
 }
 
 #[cfg(test)]
