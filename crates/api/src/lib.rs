@@ -10,12 +10,14 @@
 //! one field that is too strict would let a single bad object hide all the others.
 
 mod address_entry;
+mod announcing;
 mod ip_address_pool;
 mod l2_advertisement;
 pub mod names;
 mod selector;
 
 pub use address_entry::AddressEntry;
+pub use announcing::ParseAdvertisementError;
 pub use ip_address_pool::{
     IPAddressPool, IPAddressPoolSpec, IPAddressPoolStatus, ParsePoolError, ServiceAllocation,
 };

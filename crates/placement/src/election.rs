@@ -248,21 +248,6 @@ mod tests {
     }
 
     #[test]
-    fn an_endpoint_serves_unless_it_says_that_it_does_not() {
-        for (ready, serving, expected) in [
-            (None, None, true),
-            (Some(true), None, true),
-            (Some(true), Some(false), true),
-            (Some(false), Some(true), true),
-            (Some(false), Some(false), false),
-            (Some(false), None, false),
-            (None, Some(false), true),
-        ] {
-            assert_eq!(crate::can_serve(ready, serving), expected, "ready {ready:?}, serving {serving:?}");
-        }
-    }
-
-    #[test]
     fn a_service_outside_every_pool_is_not_announced() {
         let mut it = electorate();
         let outside = service("web", "10.0.1.1");

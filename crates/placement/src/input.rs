@@ -61,17 +61,11 @@ impl Endpoints {
     }
 }
 
-/// Collects the places of *serving* endpoints (see [`can_serve`]).
+/// Collects the places of *serving* endpoints; what does not serve must be left out.
 impl FromIterator<Option<NodeName>> for Endpoints {
     fn from_iter<I: IntoIterator<Item = Option<NodeName>>>(nodes: I) -> Self {
         Self(nodes.into_iter().collect())
     }
-}
-
-/// Whether an endpoint with these conditions serves. Not known to be unready counts as ready; one that
-/// terminates but still serves counts too.
-pub fn can_serve(ready: Option<bool>, serving: Option<bool>) -> bool {
-    ready.unwrap_or(true) || serving.unwrap_or(false)
 }
 
 /// A node of the cluster.

@@ -26,6 +26,5 @@ pub use election::{Assignment, EXCLUDE_LABEL, ExcludeLabel, Unannounced, rank};
 pub use index::{Announcement, Announcements, Change, Placement, Released, Takeover};
 pub use input::{
     Advertisement, Endpoints, Interfaces, Network, Node, Pool, Preference, Service, Sharing, TrafficPolicy,
-    can_serve,
 };
 pub use names::{AdvertisementName, InterfaceName, NodeName, PoolName, ServiceKey, SliceKey};
