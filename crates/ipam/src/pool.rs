@@ -80,13 +80,12 @@ impl Pool {
 }
 
 impl Allocation {
-    /// Whether a service of this namespace, with these labels, may use the pool.
-    pub fn admits(&self, namespace: &str, namespace_labels: &Labels, service_labels: &Labels) -> bool {
-        self.admits_namespace(namespace, namespace_labels)
-            && (self.service_selectors.is_empty() || any_matches(&self.service_selectors, service_labels))
+    /// Whether the pool is for services with these labels, as far as the labels are concerned.
+    pub fn admits_service(&self, labels: &Labels) -> bool {
+        self.service_selectors.is_empty() || any_matches(&self.service_selectors, labels)
     }
 
-    /// Whether services of this namespace may use the pool, whatever their labels.
+    /// Whether the pool is for services of this namespace, as far as the namespace is concerned.
     pub fn admits_namespace(&self, namespace: &str, labels: &Labels) -> bool {
         (self.namespaces.is_empty() && self.namespace_selectors.is_empty())
             || self.namespaces.contains(namespace)
@@ -159,11 +158,13 @@ mod tests {
             service_selectors: vec![selector("app", "web")],
         };
         let (web, none) = (labels(&[("app", "web")]), Labels::new());
-        assert!(pinned.admits("prod", &none, &web));
-        assert!(pinned.admits("other", &labels(&[("tier", "gold")]), &web));
-        assert!(!pinned.admits("other", &none, &web));
-        assert!(!pinned.admits("prod", &none, &none));
-        assert!(Allocation::default().admits("any", &none, &none));
+        assert!(pinned.admits_namespace("prod", &none));
+        assert!(pinned.admits_namespace("other", &labels(&[("tier", "gold")])));
+        assert!(!pinned.admits_namespace("other", &none));
+        assert!(pinned.admits_service(&web));
+        assert!(!pinned.admits_service(&none));
+        let unrestricted = Allocation::default();
+        assert!(unrestricted.admits_namespace("any", &none) && unrestricted.admits_service(&none));
     }
 
     #[test]
