@@ -160,6 +160,7 @@ impl Cluster {
 
     /// Takes an event in and settles what follows, so that coming and going is never seen as staying.
     fn handle(&mut self, event: Event) {
+        self.metrics.update();
         if let Some(list) = event.completes() {
             self.missing.retain(|missing| *missing != list);
             self.readiness.reached(list);
@@ -254,9 +255,10 @@ impl Cluster {
     fn invalid(&mut self, kind: &'static str, name: &str, error: &dyn Display) {
         let error = error.to_string();
         if self.invalid.get(&(kind, name.to_owned())) != Some(&error) {
-            warn!(kind, name, error, "invalid, its last good version stays in force");
+            warn!(kind, name, error, "invalid, its last good version, if any, stays in force");
         }
         self.invalid.insert((kind, name.to_owned()), error);
+        self.metrics.update_error();
         self.metrics.config_stale(true);
     }
 
@@ -299,6 +301,7 @@ impl Cluster {
 #[cfg(test)]
 mod tests {
     use kubekit::Change as ListChange;
+    use prometheus_client::registry::Registry;
     use serde_json::{Value, json};
 
     use super::*;
@@ -308,7 +311,7 @@ mod tests {
         cluster: Cluster,
         announcements: watch::Receiver<Arc<Announcements>>,
         readiness: Readiness,
-        registry: prometheus_client::registry::Registry,
+        registry: Registry,
     }
 
     fn object<K: DeserializeOwned>(object: Value) -> K {
@@ -341,7 +344,7 @@ mod tests {
         json!({"metadata": {"name": "pool"}, "spec": {"addresses": [addresses]}})
     }
 
-    fn advertisement(spec: Value) -> Value {
+    fn advertisement(spec: &Value) -> Value {
         json!({"metadata": {"name": "ad"}, "spec": spec})
     }
 
@@ -361,7 +364,7 @@ mod tests {
             Event::Endpoints(list(["one", "two"].map(slice))),
             Event::Nodes(list(nodes)),
             Event::Pools(list([pool("192.0.2.0/24")])),
-            Event::Advertisements(list([advertisement(json!({}))])),
+            Event::Advertisements(list([advertisement(&json!({}))])),
             Event::Speakers(list(["n1", "n2"].map(|node| speaker(node, "True")))),
         ]
     }
@@ -379,7 +382,7 @@ mod tests {
         let publisher = Publisher::start(Client::try_from(nobody).unwrap(), "test", "test".to_owned());
         let (sender, announcements) = watch::channel(Arc::default());
         let readiness = Readiness::waiting_for(LISTS);
-        let (metrics, mut registry) = (Metrics::default(), Default::default());
+        let (metrics, mut registry) = (Metrics::default(), Registry::default());
         metrics.register(&mut registry);
         let cluster = Cluster::new(&config, readiness.clone(), metrics, publisher, sender);
         Fixture { cluster, announcements, readiness, registry }
@@ -387,12 +390,18 @@ mod tests {
 
     fn complete() -> Fixture {
         let mut it = fixture();
-        lists().into_iter().for_each(|event| it.cluster.handle(event));
-        it.cluster.publish();
+        it.hear_everything();
         it
     }
 
     impl Fixture {
+        fn hear_everything(&mut self) {
+            for event in lists() {
+                self.cluster.handle(event);
+            }
+            self.cluster.publish();
+        }
+
         fn after(&mut self, event: Event) -> Vec<String> {
             self.cluster.handle(event);
             self.cluster.publish();
@@ -474,11 +483,11 @@ mod tests {
         let mut it = complete();
         let bad_pool = || Event::Pools(ListChange::Apply(object(pool("192.0.2.9-192.0.2.1"))));
         let selector = json!({"nodeSelectors": [{"matchExpressions": [{"key": "a", "operator": "Is"}]}]});
-        let bad_ad = Event::Advertisements(ListChange::Apply(object(advertisement(selector))));
+        let bad_ad = Event::Advertisements(ListChange::Apply(object(advertisement(&selector))));
         assert_eq!(it.after(bad_pool()), ["192.0.2.2"]);
         assert!(it.shows(STALE));
         assert_eq!(it.after(bad_ad), ["192.0.2.2"]);
-        let good_ad = Event::Advertisements(ListChange::Apply(object(advertisement(json!({})))));
+        let good_ad = Event::Advertisements(ListChange::Apply(object(advertisement(&json!({})))));
         assert_eq!(it.after(good_ad), ["192.0.2.2"]);
         assert!(it.shows(STALE), "the pool is still invalid");
         assert!(it.after(Event::Pools(list([]))).is_empty(), "the pool is gone, not merely invalid");
@@ -489,8 +498,7 @@ mod tests {
     async fn nothing_is_published_when_nothing_changes() {
         let mut it = complete();
         it.announcements.mark_unchanged();
-        lists().into_iter().for_each(|event| it.cluster.handle(event));
-        it.cluster.publish();
+        it.hear_everything();
         assert!(!it.announcements.has_changed().unwrap());
     }
 }

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context;
 use placement::Announcements;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
@@ -25,6 +26,14 @@ pub use links::ExcludeInterfaces;
 
 /// Between attempts to talk to netlink.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// Finds out whether this program may use packet sockets. One that may not would be elected, and then keep
+/// silent.
+pub fn check() -> anyhow::Result<()> {
+    socket::PacketSocket::unbound()
+        .map(drop)
+        .context("opening a packet socket: the speaker needs the capability NET_RAW")
+}
 
 /// Announces on the LAN what `announcements` says, for ever.
 ///

@@ -18,6 +18,8 @@ pub struct Metrics {
     requests_received: Family<IpLabels, PlainCounter>,
     responses_sent: Family<IpLabels, PlainCounter>,
     gratuitous_sent: Family<IpLabels, PlainCounter>,
+    updates: Counter,
+    update_errors: Counter,
     config_loaded: Gauge,
     config_stale: Gauge,
     takeovers: Counter,
@@ -70,6 +72,16 @@ impl Metrics {
             "layer2_gratuitous_sent",
             "Frames sent unasked for addresses that are announced",
             self.gratuitous_sent.clone(),
+        );
+        metallb.register(
+            "k8s_client_updates",
+            "Changes of objects that were looked at",
+            self.updates.clone(),
+        );
+        metallb.register(
+            "k8s_client_update_errors",
+            "Changes of objects that made them invalid",
+            self.update_errors.clone(),
         );
         metallb.register(
             "k8s_client_config_loaded_bool",
@@ -133,6 +145,14 @@ impl Metrics {
 
     pub(crate) fn members(&self, count: usize) {
         self.members.set(gauge(count));
+    }
+
+    pub(crate) fn update(&self) {
+        self.updates.inc();
+    }
+
+    pub(crate) fn update_error(&self) {
+        self.update_errors.inc();
     }
 
     pub(crate) fn config_loaded(&self) {
@@ -228,6 +248,8 @@ mod tests {
         metrics.response_sent(vip);
         metrics.gratuitous_sent(vip);
         metrics.frame_ignored(Ignored::NotAnnounced);
+        metrics.update();
+        metrics.update_error();
         metrics.config_loaded();
         let mut registry = Registry::default();
         metrics.register(&mut registry);
@@ -243,6 +265,8 @@ mod tests {
             "metallb_layer2_requests_received{ip=\"192.0.2.1\"} 1",
             "metallb_layer2_responses_sent{ip=\"192.0.2.1\"} 1",
             "metallb_layer2_gratuitous_sent{ip=\"192.0.2.1\"} 1",
+            "metallb_k8s_client_updates_total 1",
+            "metallb_k8s_client_update_errors_total 1",
             "metallb_k8s_client_config_loaded_bool 1",
             "metallb_k8s_client_config_stale_bool 0",
             "ferrolb_speaker_takeovers_total 1",

@@ -25,8 +25,11 @@ pub(super) async fn run(
     metrics: Metrics,
 ) {
     let mut interface = Interface::new(link, metrics);
+    let mut told = None;
     while let Err(error) = interface.serve(&mut announcements).await {
-        warn!(interface = %interface.link.name, %error, "cannot use the interface, trying again");
+        if told.replace(error.kind()) != Some(error.kind()) {
+            warn!(interface = %interface.link.name, %error, "cannot use the interface, trying again");
+        }
         tokio::time::sleep(RETRY).await;
         // Nobody was answered in between: all starts anew.
         interface = Interface::new(interface.link, interface.metrics);
@@ -87,8 +90,10 @@ impl Interface {
                 return self.metrics.frame_ignored(ignored);
             }
         };
+        // Counted after the fact: somebody waits for the answer.
+        let sent = self.send(socket, answer.frame).await;
         self.metrics.request_received(answer.vip.into());
-        if self.send(socket, answer.frame).await {
+        if sent {
             self.metrics.response_sent(answer.vip.into());
         }
     }

@@ -20,12 +20,17 @@ impl PacketSocket {
     /// It is made for no protocol, and so receives nothing before the filter is in place; only then it is
     /// bound to the interface and to ARP. It leaves the interface's promiscuity alone.
     pub(super) fn open(index: u32) -> io::Result<Self> {
-        let socket = Socket::new(Domain::PACKET, Type::RAW.nonblocking(), Some(Protocol::from(0)))?;
+        let socket = Self::unbound()?;
         socket.attach_filter(&arp_requests())?;
         socket.bind(&arp_on(index)?)?;
         // SAFETY: the socket owns its descriptor, and `AsyncFd` owns the socket: nobody can close or replace
         // it meanwhile.
         Ok(Self(unsafe { AsyncFd::register(socket)? }))
+    }
+
+    /// A socket that receives nothing.
+    pub(super) fn unbound() -> io::Result<Socket> {
+        Socket::new(Domain::PACKET, Type::RAW.nonblocking(), Some(Protocol::from(0)))
     }
 
     /// Waits for a frame and returns its length. Cancel safe.
