@@ -25,11 +25,17 @@ pub struct Allocator {
 }
 
 /// What a service holds, with all that is needed to put it on the same addresses again.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 struct Holding {
     assignment: Assignment,
     tenancy: Tenancy,
     ports: BTreeSet<Port>,
+}
+
+impl Holding {
+    fn new(assignment: Assignment, request: &Request) -> Self {
+        Self { assignment, tenancy: request.tenancy.clone(), ports: request.ports.clone() }
+    }
 }
 
 /// What became of a service.
@@ -42,6 +48,8 @@ pub struct Decision {
     pub lost: Option<Refusal>,
     /// Why a second address, which the service would like but does not need, is not to be had.
     pub incomplete: Option<Refusal>,
+    /// Whether something that it held before, an address or a port of one, is there for others now.
+    pub freed: bool,
 }
 
 impl Allocator {
@@ -96,13 +104,17 @@ impl Allocator {
 
     /// The service holds nothing from now on. Returns what it held.
     pub fn release(&mut self, key: &ServiceKey) -> Option<Assignment> {
-        let Holding { assignment, .. } = self.services.remove(key)?;
-        if let Some(ledger) = self.pools.get_mut(&assignment.pool) {
-            for &ip in &assignment.ips {
+        self.take_off(key).map(|holding| holding.assignment)
+    }
+
+    fn take_off(&mut self, key: &ServiceKey) -> Option<Holding> {
+        let holding = self.services.remove(key)?;
+        if let Some(ledger) = self.pools.get_mut(&holding.assignment.pool) {
+            for &ip in &holding.assignment.ips {
                 ledger.release(ip, key);
             }
         }
-        Some(assignment)
+        Some(holding)
     }
 
     /// Decides anew what a service gets, in upstream's order: what it has, if that still fits; the addresses
@@ -117,9 +129,10 @@ impl Allocator {
         request: &Request,
         current: &[IpAddr],
     ) -> Decision {
-        self.release(key);
+        let before = self.take_off(key);
         let applicant = Applicant { key, namespace_labels, request };
-        let mut decision = Decision { outcome: Err(Refusal::NoPools), lost: None, incomplete: None };
+        let mut decision =
+            Decision { outcome: Err(Refusal::NoPools), lost: None, incomplete: None, freed: false };
         match self.keep(&applicant, current) {
             Keep::Yes(assignment) => {
                 let assignment = self.complete(&applicant, assignment, &mut decision.incomplete);
@@ -131,10 +144,25 @@ impl Allocator {
             }
         }
         if let Ok(assignment) = &decision.outcome {
-            let (tenancy, ports) = (request.tenancy.clone(), request.ports.clone());
-            self.hold(key.clone(), Holding { assignment: assignment.clone(), tenancy, ports });
+            self.hold(key.clone(), Holding::new(assignment.clone(), request));
         }
+        decision.freed = before.is_some() && before.as_ref() != self.services.get(key);
         decision
+    }
+
+    /// Puts a service on the addresses it came with, if it may have them, and looks no further. This is how
+    /// a restart begins: everybody who holds something is heard before anything is given away.
+    pub fn adopt(
+        &mut self,
+        key: &ServiceKey,
+        namespace_labels: &Labels,
+        request: &Request,
+        current: &[IpAddr],
+    ) {
+        self.release(key);
+        if let Keep::Yes(assignment) = self.keep(&Applicant { key, namespace_labels, request }, current) {
+            self.hold(key.clone(), Holding::new(assignment, request));
+        }
     }
 
     fn hold(&mut self, key: ServiceKey, holding: Holding) {

@@ -1,0 +1,68 @@
+//! The command line. Every option can be given in the environment as well.
+
+use std::net::SocketAddr;
+
+use clap::{Args, Parser, Subcommand};
+use kubekit::{Identity, telemetry, telemetry::LogLevel};
+
+/// A bare-metal load balancer for Kubernetes.
+#[derive(Debug, Parser)]
+#[command(version)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    role: Role,
+}
+
+#[derive(Debug, Subcommand)]
+enum Role {
+    /// Gives Services of type LoadBalancer an address
+    Controller(Common),
+}
+
+/// What both roles take.
+#[derive(Debug, Args)]
+struct Common {
+    /// Namespace of the configuration and of the fellow programs [default: that of the service account,
+    /// else metallb-system]
+    #[arg(long, env = "FERROLB_NAMESPACE")]
+    namespace: Option<String>,
+    /// Name of the Pod that this program runs in, if it does
+    #[arg(long, env = "FERROLB_POD_NAME")]
+    pod_name: Option<String>,
+    /// Serve only Services with this spec.loadBalancerClass; without it, Services that have none
+    #[arg(long, env = "FERROLB_LB_CLASS", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    lb_class: Option<String>,
+    /// How much to log: all, debug, info, warn, error or none
+    #[arg(long, env = "FERROLB_LOG_LEVEL", default_value = "info")]
+    log_level: LogLevel,
+    /// Where /metrics, /healthz and /readyz are served
+    #[arg(long, env = "FERROLB_HTTP_BIND", default_value = "0.0.0.0:7472")]
+    http_bind: SocketAddr,
+}
+
+/// Does what the command line says, until the program is asked to stop.
+pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
+    match cli.role {
+        Role::Controller(common) => {
+            telemetry::start(common.log_level);
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(controller::run(controller::Config {
+                identity: Identity::new(common.namespace, common.pod_name),
+                lb_class: common.lb_class,
+                http_bind: common.http_bind,
+            }))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}
