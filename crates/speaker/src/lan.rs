@@ -1,7 +1,7 @@
 //! The LAN side: makes the announcements of this node true on its interfaces.
 //!
-//! One task follows the interfaces through netlink ([`links`]) and keeps one task running for each that can
-//! be announced on ([`interface`]). An interface that goes down, is deleted, enslaved or changes its address
+//! One task follows the interfaces through netlink (`links`) and keeps one task running for each that can
+//! be announced on (`interface`). An interface that goes down, is deleted, enslaved or changes its address
 //! ends its task; one that comes (back) gets a new one, which announces everything afresh: the LAN may have
 //! learned other things in the meantime.
 

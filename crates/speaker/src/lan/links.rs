@@ -130,16 +130,17 @@ impl Follower {
 
 /// One interface; `None` for what has no name.
 fn read(message: &LinkMessage, exclude: &ExcludeInterfaces) -> Option<Seen> {
-    let attribute = |pick: fn(&LinkAttribute) -> bool| message.attributes.iter().find(|&a| pick(a));
-    let Some(LinkAttribute::IfName(name)) = attribute(|a| matches!(a, LinkAttribute::IfName(_))) else {
-        return None;
-    };
-    let has = |flag| message.header.flags.contains(flag);
-    let enslaved = attribute(|a| matches!(a, LinkAttribute::Controller(_))).is_some();
-    let address = match attribute(|a| matches!(a, LinkAttribute::Address(_))) {
-        Some(LinkAttribute::Address(bytes)) => <[u8; 6]>::try_from(&bytes[..]).ok().map(MacAddr),
+    let attributes = || message.attributes.iter();
+    let name = attributes().find_map(|attribute| match attribute {
+        LinkAttribute::IfName(name) => Some(name),
         _ => None,
-    };
+    })?;
+    let mac = attributes().find_map(|attribute| match attribute {
+        LinkAttribute::Address(bytes) => <[u8; 6]>::try_from(&bytes[..]).ok().map(MacAddr),
+        _ => None,
+    });
+    let enslaved = attributes().any(|attribute| matches!(attribute, LinkAttribute::Controller(_)));
+    let has = |flag| message.header.flags.contains(flag);
     let unfit = [
         (exclude.0.is_match(name), Unfit::Excluded),
         (!has(LinkFlags::Up), Unfit::Down),
@@ -149,7 +150,7 @@ fn read(message: &LinkMessage, exclude: &ExcludeInterfaces) -> Option<Seen> {
         (!has(LinkFlags::LowerUp), Unfit::NoCarrier),
     ];
     let name = InterfaceName::from(name.as_str());
-    let link = match (unfit.into_iter().find(|(applies, _)| *applies), address) {
+    let link = match (unfit.into_iter().find(|(applies, _)| *applies), mac) {
         (Some((_, reason)), _) => Err(reason),
         (None, Some(mac)) if mac.is_station() => {
             Ok(Link { index: message.header.index, name: name.clone(), mac })
