@@ -3,13 +3,13 @@
 use ipam::{Pool, PoolName, Range};
 use kube::{
     CustomResource, KubeSchema, ResourceExt,
-    core::{Message, Rule},
+    core::{ListMerge, Rule},
 };
 use labels::{Selector, SelectorError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{AddressEntry, LabelSelector};
+use crate::{AddressEntry, LabelSelector, rules::no_duplicates};
 
 /// Addresses that Services of type `LoadBalancer` may get, and who may get them.
 #[derive(CustomResource, KubeSchema, Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,7 +36,7 @@ pub struct IPAddressPoolSpec {
         validation = Rule::new("self.size() > 0")
             .message("a pool needs at least one entry: write a range like 192.168.1.10-192.168.1.20 or a CIDR like 192.168.1.0/28")
     )]
-    #[x_kube(validation = no_duplicates("entry"))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
     pub addresses: Vec<AddressEntry>,
     /// Whether Services get addresses of this pool without asking for it by name.
     #[serde(default = "yes")]
@@ -58,7 +58,7 @@ pub struct ServiceAllocation {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(
         validation = Rule::new("self >= 0")
-            .message(Message::Expression("'priority ' + string(self) + ' is below zero: write 1 for the pool to try first, higher numbers for later ones, 0 for last'".into()))
+            .message("below zero: write 1 for the pool to try first, higher numbers for later ones, 0 for last")
     )]
     pub priority: Option<i64>,
     /// Namespaces whose Services may use the pool, by name.
@@ -89,13 +89,6 @@ pub struct IPAddressPoolStatus {
     /// IPv6 addresses that are left; the largest number that fits when there are more.
     #[serde(rename = "availableIPv6")]
     pub available_ipv6: i64,
-}
-
-/// A rule for a list of strings, in which no value may come twice.
-pub(crate) fn no_duplicates(what: &str) -> Rule {
-    Rule::new("self.all(x, self.exists_one(y, x == y))").message(Message::Expression(format!(
-        "'{what} ' + self.filter(x, !self.exists_one(y, x == y))[0] + ' is listed more than once: keep one'"
-    )))
 }
 
 fn yes() -> bool {

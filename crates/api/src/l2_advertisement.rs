@@ -8,7 +8,7 @@ use kube::{CustomResource, CustomResourceExt, KubeSchema, Resource};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::LabelSelector;
+use crate::{LabelSelector, rules::no_duplicates};
 
 /// Announces the addresses of the selected pools on the LAN.
 #[derive(Resource, Debug, Clone, Default, PartialEq, Deserialize)]
@@ -56,7 +56,7 @@ pub struct L2AdvertisementSpec {
     /// Pools to announce, by name. With neither names nor selectors, every pool.
     #[serde(rename = "ipAddressPools", default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256), inner(length(max = 253)))]
-    #[x_kube(validation = crate::ip_address_pool::no_duplicates("pool"))]
+    #[x_kube(validation = no_duplicates("pool"))]
     pub ip_address_pools: Vec<String>,
     /// Pools to announce, by their labels.
     #[serde(rename = "ipAddressPoolSelectors", default, skip_serializing_if = "Vec::is_empty")]
@@ -67,7 +67,7 @@ pub struct L2AdvertisementSpec {
     /// Interfaces to announce on. When empty, every interface of the node.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256), inner(length(max = 253)))]
-    #[x_kube(validation = crate::ip_address_pool::no_duplicates("interface"))]
+    #[x_kube(validation = no_duplicates("interface"))]
     pub interfaces: Vec<String>,
     /// Services to announce. When empty, every Service with an address from the pools.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

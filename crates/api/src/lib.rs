@@ -18,6 +18,7 @@ mod announcing;
 mod ip_address_pool;
 mod l2_advertisement;
 pub mod names;
+mod rules;
 mod selector;
 
 pub use address_entry::AddressEntry;
