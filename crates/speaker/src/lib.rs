@@ -24,7 +24,7 @@ use anyhow::Context;
 use kubekit::Identity;
 use kubekit::events::Publisher;
 use kubekit::http::Readiness;
-use placement::{Announcements, ExcludeLabel, NodeName};
+use placement::{Announcements, NodeName};
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use tracing::info;
@@ -32,6 +32,7 @@ use tracing::info;
 use cluster::Cluster;
 pub use lan::ExcludeInterfaces;
 pub use metrics::Metrics;
+pub use placement::ExcludeLabel;
 
 /// The name of what this speaker does, as events and metrics call it.
 const PROTOCOL: &str = "layer2";
