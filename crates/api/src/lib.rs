@@ -14,6 +14,7 @@
 )]
 
 mod address_entry;
+mod announcing;
 mod ip_address_pool;
 mod l2_advertisement;
 pub mod names;
@@ -21,6 +22,7 @@ mod rules;
 mod selector;
 
 pub use address_entry::AddressEntry;
+pub use announcing::ParseAdvertisementError;
 pub use ip_address_pool::{
     IPAddressPool, IPAddressPoolSpec, IPAddressPoolStatus, ParsePoolError, ServiceAllocation,
 };
