@@ -73,6 +73,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         }
         Role::Speaker(Speaker { common, node_name, exclude_interfaces, ignore_exclude_lb }) => {
             telemetry::start(common.log_level);
+            speaker::lan::claim_packet_sockets()?;
             runtime()?.block_on(speaker::run(speaker::Config {
                 node_name: node_name.into(),
                 identity: Identity::new(common.namespace, common.pod_name),

@@ -64,10 +64,11 @@ fn router(readiness: Readiness, metrics: Registry) -> Router {
 }
 
 fn encode(metrics: &Registry) -> Response {
-    const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    // Some of upstream's counters have names that OpenMetrics does not allow. The older format takes all.
+    const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
     let mut text = String::new();
     match prometheus_client::encoding::text::encode(&mut text, metrics) {
-        Ok(()) => ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
+        Ok(()) => ([(header::CONTENT_TYPE, PROMETHEUS)], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
 }

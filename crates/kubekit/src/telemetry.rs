@@ -35,12 +35,14 @@ impl fmt::Display for LogLevel {
     }
 }
 
-/// Starts logging to standard output. Libraries are heard from WARN on, FerroLB from `level` on.
+/// Starts logging to standard output. Libraries are heard from WARN on, FerroLB from `level` on. The client
+/// is not heard at all: whatever fails in it comes back to the caller, who says so once.
 pub fn start(level: LogLevel) {
     let libraries = level.0.min(LevelFilter::WARN);
     let ours =
         ["controller", "speaker", "kubekit", "ferrolb"].map(|name| format!(",{name}={level}")).concat();
-    let filter = tracing_subscriber::EnvFilter::new(format!("{libraries}{ours}"));
+    let filter =
+        tracing_subscriber::EnvFilter::new(format!("{libraries},kube_client=off,tower_http=off{ours}"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
     if std::io::stdout().is_terminal() {
         builder.init();

@@ -27,12 +27,19 @@ pub use links::ExcludeInterfaces;
 /// Between attempts to talk to netlink.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Finds out whether this program may use packet sockets. One that may not would be elected, and then keep
+/// Makes sure that this program may use packet sockets. One that may not would be elected, and then keep
 /// silent.
-pub fn check() -> anyhow::Result<()> {
-    socket::PacketSocket::unbound()
-        .map(drop)
-        .context("opening a packet socket: the speaker needs the capability NET_RAW")
+///
+/// Without root, the program's file brings the capability along but leaves it to the program to switch it
+/// on, for one thread: to be called before there are others.
+pub fn claim_packet_sockets() -> anyhow::Result<()> {
+    // Where this fails the socket tells, and says so better.
+    _ = caps::raise(None, caps::CapSet::Effective, caps::Capability::CAP_NET_RAW);
+    socket::PacketSocket::unbound().map(drop).context(
+        "opening a packet socket: the speaker needs the capability NET_RAW. Where it is granted and this \
+         comes all the same, the image store dropped the mark on the program's file: run it as root, with \
+         NET_RAW as its only capability",
+    )
 }
 
 /// Announces on the LAN what `announcements` says, for ever.

@@ -56,11 +56,10 @@ pub struct Config {
 
 /// Runs a speaker until it is asked to stop by SIGTERM or SIGINT.
 ///
-/// Fails only when it cannot start: without a configuration of the cluster, without the right to use packet
-/// sockets, or when `http_bind` is taken. An API server that cannot be reached is waited for. There is little
+/// Fails only when it cannot start: without a configuration of the cluster, or when `http_bind` is taken.
+/// [`lan::claim_packet_sockets`] comes first. An API server that cannot be reached is waited for. There is little
 /// to compute, so a runtime of one thread serves best.
 pub async fn run(config: Config) -> anyhow::Result<()> {
-    lan::check()?;
     let client = kubekit::client().await?;
     let metrics = Metrics::default();
     let mut registry = Registry::default();
