@@ -6,8 +6,7 @@ use api::names::ALLOCATED_FROM_POOL;
 use ipam::{Assignment, ServiceKey};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::ResourceExt;
-use kubekit::slim::Service;
+use kubekit::{Version, slim::Service};
 
 use crate::claim::Claim;
 
@@ -32,17 +31,6 @@ pub(crate) struct Entry {
     pub(crate) complaint: Option<String>,
     /// Annotations with the deprecated prefix, until they have been mentioned.
     pub(crate) deprecated: Vec<String>,
-}
-
-/// A resource version. The API server's are numbers that grow; one that is not is taken to be new.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Version(pub(crate) String);
-
-impl Version {
-    pub(crate) fn is_older_than(&self, other: &Self) -> bool {
-        let number = |version: &Self| version.0.parse::<u64>().ok();
-        matches!((number(self), number(other)), (Some(mine), Some(theirs)) if mine < theirs)
-    }
 }
 
 /// The part of a Service's status and annotations that the controller writes.
@@ -121,7 +109,7 @@ impl Entry {
         Self {
             created: service.metadata.creation_timestamp.as_ref().map(|time| time.0),
             uid: service.metadata.uid.clone(),
-            version: Version(service.resource_version().unwrap_or_default()),
+            version: Version::of(service),
             claim,
             observed: Observed::read(service),
             goal: Goal::Whatever,
@@ -135,7 +123,7 @@ impl Entry {
 
     /// Takes in a newer version of the Service. Whether there is anything new to decide.
     pub(crate) fn update(&mut self, service: &Service, claim: Claim) -> bool {
-        let version = Version(service.resource_version().unwrap_or_default());
+        let version = Version::of(service);
         // The echo of an older write may come after the answer to a newer one.
         if version.is_older_than(&self.version) {
             return false;
@@ -183,7 +171,7 @@ impl Entry {
             namespace: Some(key.namespace.to_string()),
             name: Some(key.name.to_string()),
             uid: self.uid.clone(),
-            resource_version: Some(self.version.0.clone()),
+            resource_version: Some(self.version.as_str().to_owned()),
             field_path: None,
         }
     }
@@ -192,17 +180,4 @@ impl Entry {
 fn deprecated(service: &Service) -> Vec<String> {
     let annotations = service.metadata.annotations.as_ref();
     annotations.into_iter().flat_map(api::names::deprecated).map(str::to_owned).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn versions_are_compared_as_numbers_where_they_are() {
-        let version = |text: &str| Version(text.to_owned());
-        assert!(version("9").is_older_than(&version("10")));
-        assert!(!version("10").is_older_than(&version("9")));
-        assert!(!version("a").is_older_than(&version("b")));
-    }
 }

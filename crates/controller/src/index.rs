@@ -21,7 +21,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::ResourceExt;
 use kubekit::{
-    Change,
+    Change, Version,
     events::Notice,
     slim::{Namespace, Service},
 };
@@ -30,7 +30,7 @@ use labels::Labels;
 use crate::{
     catalog::Catalog,
     claim::Claim,
-    entry::{Entry, Goal, Observed, Version, Writing},
+    entry::{Entry, Goal, Observed, Writing},
 };
 
 /// All state of the controller.
@@ -120,6 +120,9 @@ impl Index {
 
     /// Begins or ceases to lead.
     pub(crate) fn set_role(&mut self, role: Role) {
+        if role == self.role {
+            return;
+        }
         let deciding = self.decides();
         self.role = role;
         if deciding && !self.decides() {

@@ -4,15 +4,12 @@ use std::time::{Duration, Instant};
 
 use api::{AddressEntry, IPAddressPool, IPAddressPoolSpec};
 use kubekit::{
-    Change,
+    Change, Version,
     slim::{Namespace, Service},
 };
 use serde_json::{Value, json};
 
-use crate::{
-    entry::Version,
-    index::{Index, Role, Write, Written},
-};
+use crate::index::{Index, Role, Write, Written};
 
 /// An Index, and an API server as far as it is needed: versions, and the echo of each write.
 struct Cluster {
@@ -86,7 +83,7 @@ impl Cluster {
                 None => object["metadata"]["annotations"] = json!({}),
             }
             let echo = serde_json::from_value(object.clone()).unwrap();
-            self.index.written(write, Written::Done(Version(version)), Instant::now());
+            self.index.written(write, Written::Done(Version::from(&*version)), Instant::now());
             self.index.services(Change::Apply(echo));
         }
     }

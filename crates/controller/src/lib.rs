@@ -21,7 +21,10 @@ mod metrics;
 mod settle;
 mod write;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context;
 use api::IPAddressPool;
@@ -35,11 +38,12 @@ use kubekit::{
     Change, Identity,
     events::{Notice, Publisher, Severity},
     http::{self, Readiness},
+    lease::{Election, Leadership, Timing},
     slim::{Namespace, Service},
     watch,
 };
 use prometheus_client::registry::Registry;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::sleep_until;
 use tracing::{info, warn};
 
 use crate::{
@@ -57,16 +61,18 @@ pub struct Config {
     pub lb_class: Option<String>,
     /// Where metrics and probes are served.
     pub http_bind: SocketAddr,
+    /// The Lease that replicas elect a leader by; without one, this program leads from the start.
+    pub lease: Option<String>,
 }
 
 /// Status writes that may be on their way at once: enough to keep an API server busy, and few enough to
 /// leave it room for others.
 const MOST_WRITES: usize = 32;
 
-/// How long changes of a pool's counters are collected before its status is written, and how long to wait
-/// before another attempt.
-const POOL_STATUS_DELAY: Duration = Duration::from_millis(200);
-const POOL_STATUS_RETRY: Duration = Duration::from_secs(1);
+/// How long changes are collected before counters are brought up to date, those in the status of pools
+/// among them, and how long to wait after a failure.
+const COUNTERS_DELAY: Duration = Duration::from_millis(200);
+const COUNTERS_RETRY: Duration = Duration::from_secs(1);
 
 /// The lists that have to be complete before anything is decided, as `/readyz` names them.
 const LISTS: [&str; 3] = ["list of Services", "list of IPAddressPools", "list of Namespaces"];
@@ -78,14 +84,24 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let metrics = Metrics::new(&mut registry);
     let readiness = Readiness::waiting_for(LISTS);
     info!(namespace = config.identity.namespace, class = config.lb_class, "controller starting");
+    let me = config.identity.instance();
+    let mut leadership = config.lease.clone().map(|name| {
+        let election =
+            Election { namespace: config.identity.namespace.clone(), name, me, timing: Timing::default() };
+        election.start(client.clone())
+    });
     tokio::select! {
-        result = http::serve(config.http_bind, readiness.clone(), registry) => result,
-        () = control(client, &config, &metrics, &readiness) => anyhow::bail!("all watches have ended"),
-        result = kubekit::stop_requested() => {
-            info!("controller stopping");
-            result.context("waiting for signals")
+        result = http::serve(config.http_bind, readiness.clone(), registry) => result?,
+        () = control(client, &config, leadership.as_mut(), &metrics, &readiness) => {
+            anyhow::bail!("all watches have ended")
         }
+        result = kubekit::stop_requested() => result.context("waiting for signals")?,
     }
+    info!("controller stopping");
+    if let Some(leadership) = leadership {
+        leadership.resign().await;
+    }
+    Ok(())
 }
 
 /// A change of some kind.
@@ -95,51 +111,24 @@ enum Incoming {
     Namespaces(Change<Namespace>),
 }
 
-async fn control(client: Client, config: &Config, metrics: &Metrics, readiness: &Readiness) {
+async fn control(
+    client: Client,
+    config: &Config,
+    mut leadership: Option<&mut Leadership>,
+    metrics: &Metrics,
+    readiness: &Readiness,
+) {
     let instance = config.identity.instance();
     let events = Publisher::start(client.clone(), "metallb-controller", instance);
     let mut index = Index::new(config.lb_class.clone());
-    index.set_role(Role::Leader);
     let mut changes = watches(&client, &config.identity.namespace);
     let mut writes = FuturesUnordered::new();
     let mut pool_writes = FuturesUnordered::new();
-    let mut pools_due: Option<Instant> = None;
+    let mut counters_due: Option<Instant> = None;
     loop {
-        let retry = index.next_retry();
-        tokio::select! {
-            change = changes.next() => {
-                let Some(change) = change else { return };
-                metrics.updates.inc();
-                take_in(&mut index, change);
-                show_progress(&index, readiness);
-            }
-            Some(Ended { write, result, took }) = writes.next() => {
-                metrics.wrote(&result, took);
-                index.written(&write, result, std::time::Instant::now());
-            }
-            Some(result) = pool_writes.next() => {
-                match result {
-                    Ok(()) => {}
-                    Err(NotWritten) => {
-                        pools_due.get_or_insert(Instant::now() + POOL_STATUS_RETRY);
-                    }
-                }
-                continue;
-            }
-            () = sleep_until(retry.unwrap_or_else(std::time::Instant::now).into()), if retry.is_some() => {
-                index.retry(std::time::Instant::now());
-            }
-            () = sleep_until(pools_due.unwrap_or_else(Instant::now)), if pools_due.is_some() && pool_writes.is_empty() => {
-                pools_due = None;
-                metrics.show(&index);
-                for (pool, status) in index.outdated_pool_statuses() {
-                    pool_writes.push(write::pool_status(client.clone(), pool, status));
-                }
-                continue;
-            }
-        }
-        pools_due.get_or_insert(Instant::now() + POOL_STATUS_DELAY);
+        index.set_role(role(leadership.as_deref()));
         while writes.len() < MOST_WRITES
+            && role(leadership.as_deref()) == Role::Leader
             && let Some(write) = index.next_write()
         {
             writes.push(write::service_status(client.clone(), write));
@@ -147,6 +136,57 @@ async fn control(client: Client, config: &Config, metrics: &Metrics, readiness: 
         for (about, notice) in index.take_notices() {
             tell(&events, about, notice);
         }
+        let retry = index.next_retry();
+        tokio::select! {
+            () = changed(leadership.as_deref_mut()) => {
+                counters_due.get_or_insert(Instant::now() + COUNTERS_DELAY);
+            }
+            change = changes.next() => {
+                let Some(change) = change else { return };
+                metrics.updates.inc();
+                take_in(&mut index, change);
+                show_progress(&index, readiness);
+                counters_due.get_or_insert(Instant::now() + COUNTERS_DELAY);
+            }
+            Some(Ended { write, result, took }) = writes.next() => {
+                metrics.wrote(&result, took);
+                index.written(&write, result, Instant::now());
+            }
+            () = due(retry) => index.retry(Instant::now()),
+            Some(result) = pool_writes.next() => {
+                if let Err(NotWritten) = result {
+                    counters_due.get_or_insert(Instant::now() + COUNTERS_RETRY);
+                }
+            }
+            () = due(counters_due), if pool_writes.is_empty() => {
+                counters_due = None;
+                metrics.show(&index);
+                let outdated = index.outdated_pool_statuses().into_iter();
+                pool_writes.extend(outdated.map(|(pool, status)| write::pool_status(client.clone(), pool, status)));
+            }
+        }
+    }
+}
+
+async fn due(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What this replica may do at this moment.
+fn role(leadership: Option<&Leadership>) -> Role {
+    match leadership {
+        Some(leadership) if !leadership.leads(Instant::now()) => Role::Follower,
+        Some(_) | None => Role::Leader,
+    }
+}
+
+async fn changed(leadership: Option<&mut Leadership>) {
+    match leadership {
+        Some(leadership) => leadership.changed().await,
+        None => std::future::pending().await,
     }
 }
 

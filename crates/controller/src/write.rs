@@ -5,17 +5,14 @@ use std::time::{Duration, Instant};
 use api::{IPAddressPool, IPAddressPoolStatus, names::ALLOCATED_FROM_POOL};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
-    Api, Client, ResourceExt,
+    Api, Client,
     api::{Patch, PatchParams},
 };
-use kubekit::{REQUEST_TIMEOUT, slim::Service};
+use kubekit::{REQUEST_TIMEOUT, Version, slim::Service};
 use serde_json::{Value, json};
 use tracing::{debug, info, warn};
 
-use crate::{
-    entry::Version,
-    index::{Write, Written},
-};
+use crate::index::{Write, Written};
 
 /// A write of a Service's status that has ended.
 pub(crate) struct Ended {
@@ -38,7 +35,7 @@ pub(crate) async fn service_status(client: Client, write: Write) -> Ended {
                 Some(a) => info!(%service, ips = ?a.ips, pool = %a.pool, "address assigned"),
                 None => info!(%service, "address withdrawn"),
             }
-            Written::Done(Version(written.resource_version().unwrap_or_default()))
+            Written::Done(Version::of(&written))
         }
         Ok(Err(kube::Error::Api(status))) if status.code == 409 => Written::Conflict,
         Ok(Err(kube::Error::Api(status))) if status.code == 404 => Written::Gone,
@@ -61,7 +58,7 @@ fn patch(write: &Write) -> Value {
     let pool = write.assignment.as_ref().map(|a| a.pool.as_str());
     json!({
         "metadata": {
-            "resourceVersion": write.version.0,
+            "resourceVersion": write.version.as_str(),
             "annotations": {ALLOCATED_FROM_POOL: pool},
         },
         "status": {"loadBalancer": {"ingress": ingress}},
@@ -102,7 +99,7 @@ mod tests {
         let assignment = Assignment { ips: vec!["192.0.2.1".parse().unwrap()], pool: PoolName::new("p") };
         let write = |assignment| Write {
             key: ServiceKey::new("ns", "a"),
-            version: Version("7".into()),
+            version: "7".into(),
             before: Vec::new(),
             assignment,
         };

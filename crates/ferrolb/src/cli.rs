@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgAction, Args, Parser, Subcommand};
 use kubekit::{Identity, telemetry, telemetry::LogLevel};
 use speaker::{ExcludeInterfaces, ExcludeLabel};
 
@@ -17,7 +17,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 enum Role {
     /// Gives Services of type LoadBalancer an address
-    Controller(Common),
+    Controller(Controller),
     /// Announces such addresses on the LAN, if this node is the one to do so
     Speaker(Speaker),
 }
@@ -43,6 +43,19 @@ struct Common {
     http_bind: SocketAddr,
 }
 
+/// What a controller takes besides.
+#[derive(Debug, Args)]
+struct Controller {
+    #[command(flatten)]
+    common: Common,
+    /// Elect a leader among the replicas; without it, there must be one only
+    #[arg(long, env = "FERROLB_LEADER_ELECT", default_value_t = true, num_args = 0..=1, default_missing_value = "true", action = ArgAction::Set)]
+    leader_elect: bool,
+    /// The Lease that they elect it by
+    #[arg(long, env = "FERROLB_LEASE_NAME", default_value = "ferrolb-controller")]
+    lease_name: String,
+}
+
 /// What a speaker takes besides.
 #[derive(Debug, Args)]
 struct Speaker {
@@ -63,12 +76,13 @@ struct Speaker {
 /// Does what the command line says, until the program is asked to stop.
 pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.role {
-        Role::Controller(common) => {
+        Role::Controller(Controller { common, leader_elect, lease_name }) => {
             telemetry::start(common.log_level);
             runtime()?.block_on(controller::run(controller::Config {
                 identity: Identity::new(common.namespace, common.pod_name),
                 lb_class: common.lb_class,
                 http_bind: common.http_bind,
+                lease: leader_elect.then_some(lease_name),
             }))
         }
         Role::Speaker(Speaker { common, node_name, exclude_interfaces, ignore_exclude_lb }) => {

@@ -1,15 +1,18 @@
 //! What the controller and the speaker share in dealing with a cluster: objects without the fields that
 //! nobody reads ([`slim`]), lists and watches as one stream of changes ([`watch()`]), events
-//! ([`events::Publisher`]), and what an operator looks at ([`http`], [`telemetry`]).
+//! ([`events::Publisher`]), the election of a leader ([`lease`]), and what an operator looks at ([`http`], [`telemetry`]).
 
 pub mod events;
 pub mod http;
 mod identity;
+pub mod lease;
 pub mod slim;
 pub mod telemetry;
+mod version;
 mod watch;
 
 pub use identity::Identity;
+pub use version::Version;
 pub use watch::{Change, Source, watch};
 
 use std::time::Duration;

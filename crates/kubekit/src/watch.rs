@@ -33,11 +33,13 @@ pub struct Source<K> {
     pub api: Api<K>,
     /// Only objects with these labels.
     pub labels: Option<String>,
+    /// Only objects with these values in their fields.
+    pub fields: Option<String>,
 }
 
 impl<K> From<Api<K>> for Source<K> {
     fn from(api: Api<K>) -> Self {
-        Self { api, labels: None }
+        Self { api, labels: None, fields: None }
     }
 }
 
@@ -59,8 +61,9 @@ pub fn watch<K>(source: impl Into<Source<K>>) -> impl Stream<Item = Change<K>>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
 {
-    let Source { api, labels } = source.into();
-    let config = watcher::Config { label_selector: labels, ..watcher::Config::default() };
+    let Source { api, labels, fields } = source.into();
+    let config =
+        watcher::Config { label_selector: labels, field_selector: fields, ..watcher::Config::default() };
     let events = watcher(api, config).backoff(pauses()).boxed();
     futures::stream::unfold((events, Reader::default()), |(mut events, mut reader)| async move {
         loop {

@@ -83,7 +83,8 @@ pub(crate) fn events(client: &Client, namespace: &str) -> impl Stream<Item = Eve
         kubekit::watch(source).map(event)
     }
     let all = || client.clone();
-    let speakers = Source { api: Api::namespaced(all(), namespace), labels: Some(SPEAKERS.to_owned()) };
+    let speakers =
+        Source { api: Api::namespaced(all(), namespace), labels: Some(SPEAKERS.to_owned()), fields: None };
     SelectAll::from_iter([
         of(Api::all(all()), Event::Services).boxed(),
         of(Api::all(all()), Event::Endpoints).boxed(),

@@ -1,0 +1,210 @@
+//! One of several replicas leads: an election on a Lease.
+//!
+//! The Lease is watched, so that followers cost the API server nothing. Every write is a PUT that carries
+//! the version it replaces: of two that reach for the Lease at the same time, one gets a conflict.
+
+mod campaign;
+
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use k8s_openapi::{
+    api::coordination::v1::{Lease, LeaseSpec},
+    apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
+    jiff::Timestamp,
+};
+use kube::{Api, Client, api::PostParams};
+use tokio::{
+    sync::{oneshot, watch},
+    task::JoinHandle,
+    time::{sleep_until, timeout},
+};
+use tracing::{debug, info};
+
+pub use campaign::Timing;
+use campaign::{Campaign, Claim, Record, Step};
+
+use crate::{Change, Source, Version};
+
+/// An election to take part in.
+#[derive(Debug, Clone)]
+pub struct Election {
+    /// Where the Lease is.
+    pub namespace: String,
+    /// The name of the Lease.
+    pub name: String,
+    /// The name of this participant, which no other has.
+    pub me: String,
+    /// The intervals.
+    pub timing: Timing,
+}
+
+/// A running candidacy.
+#[derive(Debug)]
+pub struct Leadership {
+    until: watch::Receiver<Option<Instant>>,
+    resign: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Leadership {
+    /// Whether this participant leads at `now`. To be asked before each act that only a leader may do: a
+    /// program that was stopped for a while does not know that it was.
+    pub fn leads(&self, now: Instant) -> bool {
+        self.until.borrow().is_some_and(|until| now < until)
+    }
+
+    /// Waits until this participant may have begun or ceased to lead.
+    pub async fn changed(&mut self) {
+        if self.until.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Ceases to lead and lets the next one begin at once.
+    pub async fn resign(self) {
+        if self.resign.send(()).is_ok() {
+            _ = self.task.await;
+        }
+    }
+}
+
+impl Election {
+    /// Takes part, in a task of its own.
+    pub fn start(self, client: Client) -> Leadership {
+        let (publish, until) = watch::channel(None);
+        let (resign, resigned) = oneshot::channel();
+        let candidate = Candidate {
+            api: Api::namespaced(client, &self.namespace),
+            campaign: Campaign::new(self.me.clone(), self.timing),
+            election: self,
+            publish,
+        };
+        Leadership { until, resign, task: tokio::spawn(candidate.run(resigned)) }
+    }
+}
+
+struct Candidate {
+    api: Api<Lease>,
+    election: Election,
+    campaign: Campaign,
+    publish: watch::Sender<Option<Instant>>,
+}
+
+impl Candidate {
+    async fn run(mut self, mut resigned: oneshot::Receiver<()>) {
+        let fields = Some(format!("metadata.name={}", self.election.name));
+        let mut changes = crate::watch(Source { api: self.api.clone(), labels: None, fields }).boxed();
+        loop {
+            let now = Instant::now();
+            self.show(now);
+            match self.campaign.step(now) {
+                Step::Create => self.write(None, now).await,
+                Step::Write(claim) => self.write(Some(claim), now).await,
+                Step::Wait(until) => {
+                    let ends = self.campaign.leads_until().filter(|ends| *ends > now);
+                    let wake = ends.map_or(until, |ends| ends.min(until));
+                    tokio::select! {
+                        Some(change) = changes.next() => self.observe(change),
+                        () = sleep_until(wake.into()) => {}
+                        // An end without a word is the end of the program.
+                        _ = &mut resigned => return self.resign().await,
+                    }
+                }
+            }
+        }
+    }
+
+    fn observe(&mut self, change: Change<Lease>) {
+        let lease = match change {
+            Change::Reset(mut list) => list.pop(),
+            Change::Apply(lease) => Some(lease),
+            Change::Delete(_) => None,
+        };
+        self.campaign.observe(lease.as_ref().map(read), Instant::now());
+    }
+
+    async fn write(&mut self, claim: Option<Claim>, sent: Instant) {
+        let lease = self.lease(claim.as_ref());
+        let parameters = PostParams::default();
+        let request = async {
+            match claim {
+                None => self.api.create(&parameters, &lease).await,
+                Some(_) => self.api.replace(&self.election.name, &parameters, &lease).await,
+            }
+        };
+        let Timing { renew, give_up, .. } = self.election.timing;
+        match timeout(give_up.saturating_sub(renew), request).await {
+            Ok(Ok(lease)) => return self.campaign.written(read(&lease), sent, Instant::now()),
+            // Somebody else was quicker, which the watch is about to tell.
+            Ok(Err(kube::Error::Api(status))) if status.code == 409 => debug!("lease not written: conflict"),
+            Ok(Err(error)) => debug!(%error, "lease not written"),
+            Err(_) => debug!("lease not written: no answer in time"),
+        }
+        // At random, so that two who failed together do not go on doing so.
+        let pause = renew.mul_f64(rand::random_range(0.2..0.6));
+        self.campaign.failed(Instant::now() + pause);
+    }
+
+    /// The Lease in our name.
+    fn lease(&self, claim: Option<&Claim>) -> Lease {
+        let now = MicroTime(Timestamp::now());
+        let acquired = claim.and_then(|claim| claim.acquired.clone());
+        Lease {
+            metadata: ObjectMeta {
+                name: Some(self.election.name.clone()),
+                namespace: Some(self.election.namespace.clone()),
+                resource_version: claim.map(|claim| claim.version.as_str().to_owned()),
+                ..ObjectMeta::default()
+            },
+            spec: Some(LeaseSpec {
+                holder_identity: Some(self.election.me.clone()),
+                lease_duration_seconds: i32::try_from(self.election.timing.duration.as_secs()).ok(),
+                lease_transitions: Some(claim.map_or(0, |claim| claim.transitions)),
+                acquire_time: Some(acquired.unwrap_or_else(|| now.clone())),
+                renew_time: Some(now),
+                ..LeaseSpec::default()
+            }),
+        }
+    }
+
+    /// Tells who asks whether we lead, and the log when that changes.
+    fn show(&self, now: Instant) {
+        let until = self.campaign.leads_until().filter(|until| *until > now);
+        let before = self.publish.send_replace(until);
+        match (before.is_some(), until.is_some()) {
+            (false, true) => info!(lease = self.election.name, "leading"),
+            (true, false) => info!(lease = self.election.name, "no longer leading"),
+            (true, true) | (false, false) => {}
+        }
+    }
+
+    async fn resign(self) {
+        self.publish.send_replace(None);
+        let Some(claim) = self.campaign.release() else { return };
+        let mut lease = self.lease(Some(&claim));
+        if let Some(spec) = &mut lease.spec {
+            spec.holder_identity = Some(String::new());
+            spec.lease_duration_seconds = Some(1);
+        }
+        let parameters = PostParams::default();
+        let request = self.api.replace(&self.election.name, &parameters, &lease);
+        match timeout(Duration::from_secs(1), request).await {
+            Ok(Ok(_)) => info!(lease = self.election.name, "lease released"),
+            Ok(Err(error)) => debug!(%error, "lease not released"),
+            Err(_) => debug!("lease not released: no answer in time"),
+        }
+    }
+}
+
+fn read(lease: &Lease) -> Record {
+    let spec = lease.spec.clone().unwrap_or_default();
+    let seconds = spec.lease_duration_seconds.and_then(|s| u64::try_from(s).ok());
+    Record {
+        holder: spec.holder_identity.filter(|holder| !holder.is_empty()),
+        duration: seconds.map_or(Timing::default().duration, Duration::from_secs),
+        transitions: spec.lease_transitions.unwrap_or(0),
+        acquired: spec.acquire_time,
+        version: Version::of(lease),
+    }
+}

@@ -1,0 +1,44 @@
+//! Versions of objects.
+
+use kube::{Resource, ResourceExt};
+
+/// A resource version. The API server's are numbers that grow; one that is not a number is taken to be new.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Version(String);
+
+impl Version {
+    /// That of an object.
+    pub fn of<K: Resource>(object: &K) -> Self {
+        Self(object.resource_version().unwrap_or_default())
+    }
+
+    /// As it is sent to the API server.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether the other one came after this. The echo of an older write can arrive after the answer to a
+    /// newer one.
+    pub fn is_older_than(&self, other: &Self) -> bool {
+        let number = |version: &Self| version.0.parse::<u64>().ok();
+        matches!((number(self), number(other)), (Some(mine), Some(theirs)) if mine < theirs)
+    }
+}
+
+impl From<&str> for Version {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_compared_as_numbers_where_they_are() {
+        assert!(Version::from("9").is_older_than(&"10".into()));
+        assert!(!Version::from("10").is_older_than(&"9".into()));
+        assert!(!Version::from("a").is_older_than(&"b".into()));
+    }
+}
