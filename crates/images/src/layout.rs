@@ -1,0 +1,340 @@
+//! The OCI image layout in a tar archive: written from scratch, read without unpacking.
+//!
+//! Sources: the OCI image specification 1.1 (image-layout.md, manifest.md, config.md), and containerd's
+//! annotation `io.containerd.image.name`, from which an import takes the name of an image.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{BufReader, Read, Write},
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use tar::{Builder, EntryType, Header};
+
+use crate::{Error, Reference, Tree};
+
+/// An image to be written.
+#[derive(Clone, Debug)]
+pub struct ImageSpec {
+    /// What it is called. An archive may hold one image under several names.
+    pub names: Vec<Reference>,
+    /// Its files.
+    pub files: Tree,
+    /// How it is run.
+    pub config: Config,
+}
+
+/// How an image is run: the `config` object of the OCI image configuration.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Config {
+    /// User and group, by name or number: `65534:65534`. Empty is root.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub user: String,
+    /// Ports that the program listens on, for people to read: `80/tcp`.
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "as_keys")]
+    pub exposed_ports: Vec<String>,
+    /// The environment, `NAME=value` each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub env: Vec<String>,
+    /// The program and the arguments that it always gets.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub entrypoint: Vec<String>,
+    /// Arguments for when a Pod gives none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cmd: Vec<String>,
+    /// Where the program starts. Empty is `/`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub working_dir: String,
+    /// What is known of the image, under the keys of the OCI specification's annotations.md.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// The signal that ends the program gracefully, `SIGTERM` when empty.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub stop_signal: String,
+}
+
+/// An image archive on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Archive {
+    /// Where it is.
+    pub path: PathBuf,
+    /// How many bytes it has.
+    pub size: u64,
+    /// The manifest's digest, `sha256:...`, of each name.
+    pub images: BTreeMap<Reference, String>,
+}
+
+/// Where the bytes of a blob are within an archive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Blob {
+    /// Bytes before it.
+    pub offset: u64,
+    /// Its length in bytes.
+    pub size: u64,
+}
+
+pub(crate) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+pub(crate) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
+const CONTAINERD_NAME: &str = "io.containerd.image.name";
+const REF_NAME: &str = "org.opencontainers.image.ref.name";
+/// More than any index or manifest has, and little enough to hold in memory.
+pub(crate) const MAX_JSON: u64 = 4 << 20;
+
+impl ImageSpec {
+    /// An image of one static program and nothing else, run by a user without rights.
+    pub fn from_binary(name: Reference, program: impl Into<PathBuf>, path: &str) -> Self {
+        let mut files = Tree::new();
+        files.copy(path, 0o755, program);
+        let config =
+            Config { user: "65534:65534".into(), entrypoint: vec![path.into()], ..Config::default() };
+        Self { names: vec![name], files, config }
+    }
+}
+
+/// Writes an image archive: an OCI image layout with one uncompressed layer. The same image gives the
+/// same bytes. The file appears whole or not at all.
+pub fn write_image(image: &ImageSpec, out: &Path) -> Result<Archive, Error> {
+    let mut blobs = BTreeMap::new();
+    let layer = add_blob(&mut blobs, LAYER, image.files.to_layer()?);
+    let config = ConfigFile {
+        architecture: "amd64",
+        os: "linux",
+        config: &image.config,
+        rootfs: RootFs { kind: "layers", diff_ids: [&layer.digest] },
+    };
+    let config = add_blob(&mut blobs, CONFIG, to_json(&config));
+    let manifest = Manifest { schema_version: 2, media_type: MANIFEST, config, layers: [layer] };
+    let manifest = add_blob(&mut blobs, MANIFEST, to_json(&manifest));
+    let named = image.names.iter().map(|name| Descriptor {
+        annotations: [CONTAINERD_NAME, REF_NAME].map(|key| (key.to_owned(), name.to_string())).into(),
+        ..manifest.clone()
+    });
+    let index = Index { schema_version: 2, media_type: Some(INDEX.to_owned()), manifests: named.collect() };
+
+    let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(parent).map_err(Error::io(parent))?;
+    let mut tar = Builder::new(file.as_file_mut());
+    let write = |tar: &mut Builder<&mut File>| {
+        for (digest, content) in &blobs {
+            append(tar, &format!("blobs/sha256/{}", digest.trim_start_matches("sha256:")), content)?;
+        }
+        append(tar, "index.json", &to_json(&index))?;
+        append(tar, "oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
+        tar.finish()
+    };
+    write(&mut tar).map_err(Error::io(out))?;
+    drop(tar);
+    file.as_file_mut().flush().map_err(Error::io(out))?;
+    let size = file.as_file().metadata().map_err(Error::io(out))?.len();
+    file.as_file()
+        .set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
+        .map_err(Error::io(out))?;
+    file.persist(out).map_err(|error| Error::io(out)(error.error))?;
+    let images = image.names.iter().map(|name| (name.clone(), manifest.digest.clone())).collect();
+    Ok(Archive { path: out.to_owned(), size, images })
+}
+
+impl Archive {
+    /// Reads what an archive holds, be it written by [`write_image`] or by another program. Images
+    /// without a full name are left out.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        Ok(read_blobs(path)?.0)
+    }
+}
+
+/// Reads what an archive holds and where each of its blobs (by digest, `sha256:...`) is in the file.
+pub fn read_blobs(path: &Path) -> Result<(Archive, BTreeMap<String, Blob>), Error> {
+    let file = File::open(path).map_err(Error::io(path))?;
+    let size = file.metadata().map_err(Error::io(path))?.len();
+    let not_an_image = |reason: String| Error::NotAnImage { path: path.to_owned(), reason };
+    let mut tar = tar::Archive::new(BufReader::new(file));
+    let (mut blobs, mut index) = (BTreeMap::new(), None);
+    for entry in tar.entries_with_seek().map_err(|error| not_an_image(error.to_string()))? {
+        let mut entry = entry.map_err(|error| not_an_image(error.to_string()))?;
+        let name = entry.path().map_err(|error| not_an_image(error.to_string()))?.into_owned();
+        let name = name.strip_prefix("./").unwrap_or(&name);
+        if let Ok(hex) = name.strip_prefix("blobs/sha256") {
+            let blob = Blob { offset: entry.raw_file_position(), size: entry.size() };
+            blobs.insert(format!("sha256:{}", hex.display()), blob);
+        } else if name == Path::new("index.json") {
+            let mut json = Vec::new();
+            entry.by_ref().take(MAX_JSON).read_to_end(&mut json).map_err(Error::io(path))?;
+            let parsed: Index = serde_json::from_slice(&json)
+                .map_err(|error| not_an_image(format!("index.json: {error}")))?;
+            index = Some(parsed);
+        }
+    }
+    let index = index.ok_or_else(|| not_an_image("it has no index.json".into()))?;
+    let images = index.manifests.into_iter().filter_map(|descriptor| {
+        let name = descriptor.annotations.get(CONTAINERD_NAME).or(descriptor.annotations.get(REF_NAME))?;
+        Some((name.parse().ok()?, descriptor.digest))
+    });
+    Ok((Archive { path: path.to_owned(), size, images: images.collect() }, blobs))
+}
+
+#[derive(Serialize, Deserialize, Clone)]
+#[serde(rename_all = "camelCase")]
+struct Descriptor {
+    media_type: String,
+    digest: String,
+    size: u64,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    annotations: BTreeMap<String, String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Index {
+    schema_version: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    media_type: Option<String>,
+    manifests: Vec<Descriptor>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Manifest {
+    schema_version: u8,
+    media_type: &'static str,
+    config: Descriptor,
+    layers: [Descriptor; 1],
+}
+
+#[derive(Serialize)]
+struct ConfigFile<'a> {
+    architecture: &'static str,
+    os: &'static str,
+    config: &'a Config,
+    rootfs: RootFs<'a>,
+}
+
+#[derive(Serialize)]
+struct RootFs<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    diff_ids: [&'a str; 1],
+}
+
+fn add_blob(blobs: &mut BTreeMap<String, Vec<u8>>, media_type: &str, content: Vec<u8>) -> Descriptor {
+    let digest = digest(&content);
+    let size = content.len() as u64;
+    blobs.insert(digest.clone(), content);
+    Descriptor { media_type: media_type.to_owned(), digest, size, annotations: BTreeMap::new() }
+}
+
+/// The content's address: `sha256:` and 64 hexadecimal digits.
+pub(crate) fn digest(content: &[u8]) -> String {
+    format!("sha256:{}", hex(&Sha256::digest(content)))
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn to_json(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).expect("strings, numbers and maps with string keys are always JSON")
+}
+
+fn append(tar: &mut Builder<&mut File>, path: &str, content: &[u8]) -> std::io::Result<()> {
+    let mut header = Header::new_ustar();
+    header.set_entry_type(EntryType::Regular);
+    header.set_mode(0o644);
+    header.set_size(content.len() as u64);
+    tar.append_data(&mut header, path, content)
+}
+
+/// A Go set: an object whose keys are the items.
+fn as_keys<S: serde::Serializer>(items: &[String], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(items.iter().map(|item| (item, serde_json::Map::new())))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::FileExt};
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn image() -> ImageSpec {
+        let mut files = Tree::new();
+        files.file("/hello", 0o755, "#!/bin/sh\n").symlink("/bin/sh", "/hello").directory("/tmp", 0o1777);
+        let config = Config {
+            user: "1:2".into(),
+            exposed_ports: vec!["80/tcp".into()],
+            env: vec!["PATH=/bin".into()],
+            entrypoint: vec!["/hello".into()],
+            cmd: vec!["world".into()],
+            working_dir: "/tmp".into(),
+            labels: [("a".into(), "b".into())].into(),
+            stop_signal: "SIGQUIT".into(),
+        };
+        let names = ["hello", "ghcr.io/x/hello:1"].map(|name| name.parse().unwrap());
+        ImageSpec { names: names.into(), files, config }
+    }
+
+    #[test]
+    fn the_same_image_gives_the_same_bytes() {
+        let directory = tempfile::tempdir().unwrap();
+        let paths = ["a.tar", "b.tar"].map(|name| directory.path().join(name));
+        for path in &paths {
+            write_image(&image(), path).unwrap();
+        }
+        assert_eq!(fs::read(&paths[0]).unwrap(), fs::read(&paths[1]).unwrap());
+    }
+
+    #[test]
+    fn what_was_written_is_read_back_with_every_blob_under_its_digest() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("hello.tar");
+        let written = write_image(&image(), &path).unwrap();
+        let (read, blobs) = read_blobs(&path).unwrap();
+        assert_eq!(read, written);
+        assert_eq!(read.images.len(), 2);
+
+        let file = File::open(&path).unwrap();
+        let content = |wanted: &str| {
+            let blob = blobs[wanted];
+            let mut bytes = vec![0; usize::try_from(blob.size).unwrap()];
+            file.read_exact_at(&mut bytes, blob.offset).unwrap();
+            assert_eq!(digest(&bytes), wanted);
+            bytes
+        };
+        let parse =
+            |wanted: &Value| -> Value { serde_json::from_slice(&content(wanted.as_str().unwrap())).unwrap() };
+        let manifest = parse(&json!(read.images.values().next().unwrap()));
+        assert_eq!(manifest["mediaType"], MANIFEST);
+        let layer = manifest["layers"][0]["digest"].as_str().unwrap();
+        content(layer);
+        assert_eq!(
+            parse(&manifest["config"]["digest"]),
+            json!({
+                "architecture": "amd64", "os": "linux",
+                "config": {
+                    "User": "1:2", "ExposedPorts": {"80/tcp": {}}, "Env": ["PATH=/bin"],
+                    "Entrypoint": ["/hello"], "Cmd": ["world"], "WorkingDir": "/tmp",
+                    "Labels": {"a": "b"}, "StopSignal": "SIGQUIT"
+                },
+                "rootfs": {"type": "layers", "diff_ids": [layer]}
+            })
+        );
+        assert_eq!(blobs.len(), 3);
+    }
+
+    #[test]
+    fn a_file_that_is_no_image_is_refused_with_the_reason() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("x.tar");
+        for (content, reason) in [(vec![b'x'; 2000], ""), (vec![0; 1024], "it has no index.json")] {
+            fs::write(&path, content).unwrap();
+            let error = Archive::open(&path).unwrap_err().to_string();
+            assert!(error.contains("not an OCI image archive") && error.contains(reason), "{error}");
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Static programs of this workspace, for images that hold nothing else.
+
+use std::{
+    collections::BTreeMap,
+    env,
+    ffi::OsString,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use serde::Deserialize;
+
+use crate::Error;
+
+/// What the programs are built for: Linux with the C library linked in.
+pub const TARGET: &str = "x86_64-unknown-linux-musl";
+
+/// Builds all programs of a package of this workspace in the release profile and returns where each is,
+/// by its name. Cargo's own progress goes to standard error.
+///
+/// The bytes depend on the sources, `Cargo.lock` and the toolchain, not on where the checkout or the
+/// registry's cache lie. The target is added to the toolchain when it is missing.
+pub fn build(package: &str) -> Result<BTreeMap<String, PathBuf>, Error> {
+    add_target()?;
+    let workspace = workspace();
+    let flags = remapped(&workspace);
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo
+        .args(["build", "--locked", "--release", "--bins", "--target", TARGET, "--package", package])
+        .arg("--message-format=json-render-diagnostics")
+        .current_dir(&workspace)
+        .env("CARGO_ENCODED_RUSTFLAGS", flags.rust)
+        .env("CFLAGS_x86_64_unknown_linux_musl", flags.c)
+        .env("SOURCE_DATE_EPOCH", "0")
+        .stderr(Stdio::inherit());
+    let output = run(&mut cargo)?;
+    let messages = serde_json::Deserializer::from_slice(&output).into_iter::<Message>();
+    let programs = messages.filter_map(|message| {
+        let Message { target: Some(target), executable: Some(executable) } = message.ok()? else {
+            return None;
+        };
+        Some((target.name, executable))
+    });
+    Ok(programs.collect())
+}
+
+/// The root of the workspace that this crate was built from.
+pub fn workspace() -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2);
+    root.expect("the crate lies two directories below the workspace").to_owned()
+}
+
+/// A line of `cargo build --message-format=json`; those of other kinds lack the fields.
+#[derive(Deserialize)]
+struct Message {
+    target: Option<MessageTarget>,
+    executable: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+struct MessageTarget {
+    name: String,
+}
+
+struct Flags {
+    rust: OsString,
+    c: OsString,
+}
+
+/// Compiler flags that keep this machine's paths out of the programs.
+fn remapped(workspace: &Path) -> Flags {
+    let cargo_home =
+        env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(env::home_dir()?.join(".cargo")));
+    let mut flags = Flags { rust: OsString::new(), c: OsString::new() };
+    for (from, to) in cargo_home.iter().map(|home| (home.as_path(), "/cargo")).chain([(workspace, "/src")]) {
+        // CARGO_ENCODED_RUSTFLAGS separates by 0x1f, CFLAGS by spaces.
+        for (list, flag, separator) in
+            [(&mut flags.rust, "--remap-path-prefix=", "\u{1f}"), (&mut flags.c, "-ffile-prefix-map=", " ")]
+        {
+            if !list.is_empty() {
+                list.push(separator);
+            }
+            list.push(flag);
+            list.push(from);
+            list.push("=");
+            list.push(to);
+        }
+    }
+    flags
+}
+
+fn add_target() -> Result<(), Error> {
+    let mut rustc = Command::new("rustc");
+    let directory =
+        run(rustc.args(["--print", "target-libdir", "--target", TARGET]).current_dir(workspace()))?;
+    if Path::new(String::from_utf8_lossy(&directory).trim()).exists() {
+        return Ok(());
+    }
+    run(Command::new("rustup").args(["target", "add", TARGET]).current_dir(workspace())).map(drop)
+}
+
+/// Runs a program to its end and returns what it printed.
+pub(crate) fn run(command: &mut Command) -> Result<Vec<u8>, Error> {
+    let output = command.output();
+    let failed = |reason: String| {
+        let words: Vec<_> = std::iter::once(command.get_program()).chain(command.get_args()).collect();
+        Error::Command { command: words.join(" ".as_ref()).to_string_lossy().into_owned(), reason }
+    };
+    match output {
+        Err(error) => Err(failed(error.to_string())),
+        Ok(output) if output.status.success() => Ok(output.stdout),
+        Ok(output) => {
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            let lines: Vec<_> = stderr.lines().collect();
+            let end = lines[lines.len().saturating_sub(8)..].join("\n");
+            Err(failed(if end.is_empty() { output.status.to_string() } else { end }))
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! A read-only registry over a directory of image archives, the part of the OCI distribution
+//! specification 1.1 that pulling needs.
+//!
+//! It stands in for every registry at once: container runtimes that use it as a mirror add the
+//! registry they mean as `?ns=`, which is not looked at, so `library/nginx` is the `nginx` of
+//! docker.io and `x/y` is that of ghcr.io. Blobs are read from the archives where they lie.
+//!
+//! Archives may be added, replaced and removed at any time, best by renaming: every request
+//! compares the directory with what is known and reads again what changed.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::SystemTime,
+};
+
+use axum::{
+    Json, Router,
+    body::Body,
+    extract::{Path as UrlPath, State},
+    http::{
+        StatusCode,
+        header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName},
+    },
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use serde::Deserialize;
+use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt, AsyncSeekExt},
+    net::TcpListener,
+};
+use tokio_util::io::ReaderStream;
+
+use crate::layout::{Archive, Blob, INDEX, MANIFEST, MAX_JSON, read_blobs};
+
+const DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
+const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
+/// Container runtimes read a layer in one go; few large reads serve it with the least work.
+const CHUNK: usize = 256 << 10;
+
+/// Serves all `*.tar` archives of the directory until the listener fails.
+pub async fn serve(listener: TcpListener, directory: PathBuf) -> io::Result<()> {
+    axum::serve(listener, router(directory)).await
+}
+
+fn router(directory: PathBuf) -> Router {
+    let version = || async { [(API_VERSION, "registry/2.0")] };
+    Router::new()
+        .route("/v2", get(version))
+        .route("/v2/", get(version))
+        .route("/v2/{*rest}", get(pull))
+        .with_state(Arc::new(Store { directory, known: Mutex::default() }))
+}
+
+/// `GET` and `HEAD` of `<name>/manifests/<tag or digest>` and `<name>/blobs/<digest>`.
+async fn pull(State(store): State<Arc<Store>>, UrlPath(rest): UrlPath<String>) -> Response {
+    let (subject, kind) = match rest.rsplit_once('/') {
+        Some((subject, wanted)) => match subject.rsplit_once('/') {
+            Some((name, "manifests")) => (wanted, Kind::Manifest { repository: name }),
+            Some((_, "blobs")) => (wanted, Kind::Blob),
+            _ => return Kind::Unsupported.not_found(&rest),
+        },
+        None => return Kind::Unsupported.not_found(&rest),
+    };
+    let Some((digest, place)) = store.find(&kind, subject) else {
+        return kind.not_found(&rest);
+    };
+    let answer = match kind {
+        Kind::Manifest { .. } => manifest(digest, &place).await,
+        Kind::Blob | Kind::Unsupported => blob(digest, &place).await,
+    };
+    answer.unwrap_or_else(|error| {
+        tracing::warn!(archive = %place.archive.display(), %error, "image archive cannot be read");
+        failure(StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN", &error.to_string())
+    })
+}
+
+async fn blob(digest: String, place: &Place) -> io::Result<Response> {
+    let size = place.blob.size.to_string();
+    let body = Body::from_stream(ReaderStream::with_capacity(place.open().await?, CHUNK));
+    let kind = "application/octet-stream".to_owned();
+    Ok(([(CONTENT_TYPE, kind), (CONTENT_LENGTH, size), (DIGEST, digest)], body).into_response())
+}
+
+async fn manifest(digest: String, place: &Place) -> io::Result<Response> {
+    if place.blob.size > MAX_JSON {
+        return Err(io::Error::other(format!("a manifest of {} bytes is too long", place.blob.size)));
+    }
+    let mut content = Vec::new();
+    place.open().await?.read_to_end(&mut content).await?;
+    let head: ManifestHead = serde_json::from_slice(&content)?;
+    let kind = head.media_type.unwrap_or_else(|| {
+        // Optional in both kinds (manifest.md, image-index.md), which differ by their fields.
+        if head.manifests.is_some() { INDEX } else { MANIFEST }.to_owned()
+    });
+    Ok(([(CONTENT_TYPE, kind), (DIGEST, digest)], content).into_response())
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ManifestHead {
+    media_type: Option<String>,
+    manifests: Option<serde::de::IgnoredAny>,
+}
+
+enum Kind<'a> {
+    Manifest { repository: &'a str },
+    Blob,
+    Unsupported,
+}
+
+impl Kind<'_> {
+    fn not_found(&self, what: &str) -> Response {
+        let (code, message) = match self {
+            Self::Manifest { .. } => ("MANIFEST_UNKNOWN", "no image archive has this name"),
+            Self::Blob => ("BLOB_UNKNOWN", "no image archive holds this blob"),
+            Self::Unsupported => ("UNSUPPORTED", "only manifests and blobs are served"),
+        };
+        failure(StatusCode::NOT_FOUND, code, &format!("{what}: {message}"))
+    }
+}
+
+fn failure(status: StatusCode, code: &str, message: &str) -> Response {
+    (status, Json(json!({"errors": [{"code": code, "message": message}]}))).into_response()
+}
+
+struct Store {
+    directory: PathBuf,
+    /// Held only while the directory is compared and, seldom, a changed archive's headers are read.
+    known: Mutex<BTreeMap<PathBuf, Known>>,
+}
+
+/// What is known of one file.
+struct Known {
+    stamp: Stamp,
+    /// Nothing when the file is no image archive.
+    content: Option<(Archive, BTreeMap<String, Blob>)>,
+}
+
+#[derive(Clone, PartialEq)]
+struct Stamp {
+    modified: Option<SystemTime>,
+    size: u64,
+    inode: u64,
+}
+
+struct Place {
+    archive: PathBuf,
+    blob: Blob,
+}
+
+impl Store {
+    fn find(&self, kind: &Kind, subject: &str) -> Option<(String, Place)> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = refresh(&mut known, &self.directory) {
+            tracing::warn!(directory = %self.directory.display(), %error, "images cannot be listed");
+        }
+        // The newest archive wins where several hold one name.
+        let mut contents: Vec<_> =
+            known.values().filter_map(|known| Some((&known.stamp, known.content.as_ref()?))).collect();
+        contents.sort_by_key(|(stamp, _)| std::cmp::Reverse(stamp.modified));
+        let digest = match kind {
+            Kind::Manifest { repository } if !subject.starts_with("sha256:") => contents
+                .iter()
+                .flat_map(|(_, (archive, _))| &archive.images)
+                .find(|(name, _)| name.repository() == *repository && name.tag() == subject)
+                .map(|(_, digest)| digest.clone())?,
+            _ => subject.to_owned(),
+        };
+        let place = contents.iter().find_map(|(_, (archive, blobs))| {
+            Some(Place { archive: archive.path.clone(), blob: *blobs.get(&digest)? })
+        })?;
+        Some((digest, place))
+    }
+}
+
+/// Brings what is known up to date with the directory.
+fn refresh(known: &mut BTreeMap<PathBuf, Known>, directory: &Path) -> io::Result<()> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.extension().is_none_or(|extension| extension != "tar") {
+            continue;
+        }
+        // A file may go away while the directory is read.
+        let Ok(metadata) = fs::metadata(&path) else { continue };
+        let inode = std::os::unix::fs::MetadataExt::ino(&metadata);
+        let stamp = Stamp { modified: metadata.modified().ok(), size: metadata.len(), inode };
+        let unchanged = known.remove(&path).filter(|known| known.stamp == stamp);
+        let now = unchanged.unwrap_or_else(|| {
+            let content = read_blobs(&path)
+                .inspect_err(|error| tracing::warn!(%error, "file is left out of the registry"))
+                .ok();
+            Known { stamp, content }
+        });
+        found.insert(path, now);
+    }
+    *known = found;
+    Ok(())
+}
+
+impl Place {
+    async fn open(&self) -> io::Result<impl tokio::io::AsyncRead + Unpin + use<>> {
+        let mut file = tokio::fs::File::open(&self.archive).await?;
+        file.seek(io::SeekFrom::Start(self.blob.offset)).await?;
+        Ok(file.take(self.blob.size))
+    }
+}
