@@ -59,16 +59,9 @@ impl Authority {
         write(&self.dir.join(format!("{file}.key")), &key.serialize_pem())
     }
 
-    /// Issues a client certificate and writes `FILE.conf`, a kubeconfig for the API server at `server`. The paths
-    /// in it begin with `seen_as`, the directory under which its reader sees this authority's.
-    pub(crate) fn kubeconfig(
-        &self,
-        file: &str,
-        subject: Subject<'_>,
-        server: &str,
-        seen_as: &Path,
-    ) -> Result<()> {
-        self.issue(file, subject, &[])?;
+    /// Writes `FILE.conf`, a kubeconfig for the API server at `server` with the certificate `FILE`. The paths in it
+    /// begin with `seen_as`, the directory under which its reader sees this authority's.
+    pub(crate) fn kubeconfig(&self, file: &str, server: &str, seen_as: &Path) -> Result<()> {
         let pki = seen_as.display().to_string();
         let values = [("server", server), ("pki", &pki), ("file", file)];
         let text = template::render(include_str!("../templates/kubeconfig.yaml"), &values);
@@ -81,7 +74,8 @@ impl Authority {
         self.issue("apiserver", Subject { user: "kube-apiserver", group: None }, names)?;
         self.issue("apiserver-kubelet", Subject { user: "apiserver-kubelet", group: masters }, &[])?;
         self.issue("front-proxy", Subject { user: "front-proxy", group: None }, &[])?;
-        self.kubeconfig("admin", Subject { user: "admin", group: masters }, server, seen_as)
+        self.issue("admin", Subject { user: "admin", group: masters }, &[])?;
+        self.kubeconfig("admin", server, seen_as)
     }
 }
 

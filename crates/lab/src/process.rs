@@ -8,7 +8,7 @@
 #![expect(unsafe_code, reason = "a child must arrange for its own death between fork and exec")]
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
@@ -64,18 +64,22 @@ pub fn spawn(mut command: Command, place: Place) -> io::Result<Running> {
 
 /// Runs `command` at `place` to its end, feeding it `input`, and returns what it wrote.
 pub fn output(mut command: Command, place: Place, input: &[u8]) -> io::Result<Output> {
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let child_of_this_thread = move || {
-        let mut child = start_here(&mut command, place)?;
-        let mut stdin = child.stdin.take().expect("stdin is piped");
-        thread::scope(|scope| {
-            // A program that does not read its input to the end is no error of ours.
-            scope.spawn(move || drop(stdin.write_all(input)));
-            child.wait_with_output()
-        })
-    };
-    thread::scope(|scope| scope.spawn(child_of_this_thread).join())
+    command.stdin(as_file(input)?).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let run = move || start_here(&mut command, place)?.wait_with_output();
+    thread::scope(|scope| scope.spawn(run).join())
         .map_err(|_| io::Error::other("the thread that runs the program died"))?
+}
+
+/// A file without a name that holds `input`. A pipe would want a thread that writes to it, and a thread that has
+/// entered a pid namespace cannot start others.
+fn as_file(input: &[u8]) -> io::Result<Stdio> {
+    if input.is_empty() {
+        return Ok(Stdio::null());
+    }
+    let mut file = tempfile::tempfile()?;
+    file.write_all(input)?;
+    file.rewind()?;
+    Ok(file.into())
 }
 
 impl Running {

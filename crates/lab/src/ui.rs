@@ -53,6 +53,17 @@ impl Task {
         self.finish("");
     }
 
+    /// Ends the task well, with a few words on how it went.
+    pub(crate) fn done_with(mut self, outcome: impl Display) {
+        self.finish(&format!(": {outcome}"));
+    }
+
+    /// Reports a part of the task that is complete.
+    pub(crate) fn step(&mut self, what: impl Display) {
+        let clear = if self.counter.is_some() { "\r\x1b[K" } else { "" };
+        eprintln!("{clear}{:>7}  {what}", human(self.began.elapsed()));
+    }
+
     fn finish(&mut self, outcome: &str) {
         self.finished = true;
         if let Some((stop, thread)) = self.counter.take() {
