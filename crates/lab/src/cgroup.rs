@@ -128,7 +128,7 @@ impl Cgroups {
             for group in below(&top) {
                 match fs::read_to_string(group.join("cgroup.procs")) {
                     Ok(text) => {
-                        pids.extend(text.lines().filter_map(|pid| pid.parse().ok()).map(Pid::from_raw))
+                        pids.extend(text.lines().filter_map(|pid| pid.parse().ok()).map(Pid::from_raw));
                     }
                     // The group went away meanwhile; ENODEV is how a dying one says so.
                     Err(e)
@@ -237,8 +237,8 @@ fn inherit_cpus(parent: &Path, child: &Path) -> Result<()> {
 /// Hands all v2 controllers of a group on to its children.
 fn enable_controllers(group: &Path) -> Result<()> {
     let controllers = fs::read_to_string(group.join("cgroup.controllers"))?;
-    let wanted: String = controllers.split_whitespace().map(|controller| format!("+{controller} ")).collect();
-    fs::write(group.join("cgroup.subtree_control"), wanted)
+    let wanted: Vec<String> = controllers.split_whitespace().map(|name| format!("+{name}")).collect();
+    fs::write(group.join("cgroup.subtree_control"), wanted.join(" "))
         .with_context(|| format!("enabling the controllers of {}", group.display()))
 }
 

@@ -162,7 +162,7 @@ impl Lab {
     /// Runs a command on a host that must succeed, and returns its standard output.
     pub fn run<S: AsRef<OsStr>>(&self, host: Host, command: impl IntoIterator<Item = S>) -> Result<String> {
         let command: Vec<OsString> = command.into_iter().map(|word| word.as_ref().to_owned()).collect();
-        succeed(&command, self.exec(host, &command)?)
+        succeed(&command, &self.exec(host, &command)?)
     }
 
     /// Starts a command on a host. It is killed when the handle is dropped. Its output goes to `log`, if given.
@@ -214,7 +214,7 @@ impl Lab {
     /// Applies manifests. A refusal is an error with kubectl's words.
     pub fn apply(&self, yaml: &str) -> Result<String> {
         let command = ["kubectl", "apply", "-f", "-"].map(OsString::from);
-        succeed(&command, self.exec_with_input(Host::Cp, &command, yaml.as_bytes())?)
+        succeed(&command, &self.exec_with_input(Host::Cp, &command, yaml.as_bytes())?)
     }
 
     /// Runs Helm, which must succeed, and returns its standard output.
@@ -382,7 +382,7 @@ fn prepare<S: AsRef<OsStr>>(words: impl IntoIterator<Item = S>) -> Result<(Comma
     Ok((command, words.join(OsStr::new(" ")).to_string_lossy().into_owned()))
 }
 
-fn succeed(command: &[OsString], output: Output) -> Result<String> {
+fn succeed(command: &[OsString], output: &Output) -> Result<String> {
     if !output.status.success() {
         let text = command.join(OsStr::new(" "));
         let said = String::from_utf8_lossy(&output.stderr);

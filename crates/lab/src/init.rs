@@ -19,8 +19,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use crate::cgroup::Cgroups;
 use crate::plan::{Host, LabName};
 use crate::roles;
-use crate::state::{INSIDE, PROGRAMS, StateDir};
-use crate::tools::Tools;
+use crate::state::{INSIDE, StateDir};
 
 /// Exists in `/run` once all is mounted.
 pub(crate) const READY: &str = "ready";
@@ -43,20 +42,15 @@ pub(crate) fn command(lab: &LabName, host: Option<Host>) -> Command {
     command
 }
 
-/// In a fresh mount namespace: a `/run` with the lab's folder and the programs.
-pub(crate) fn prepare_lab(state: &StateDir, tools: &Tools) -> Result<()> {
+/// In a fresh mount namespace: a `/run` with the lab's folder.
+pub(crate) fn prepare_lab(state: &StateDir) -> Result<()> {
     make_private()?;
     let run = state.root().join("mnt");
     mount_tmpfs(&run)?;
-    for folder in ["lab", "bin", "netns"] {
+    for folder in ["lab", "netns"] {
         fs::create_dir(run.join(folder))?;
     }
-    bind(&state.root(), &run.join("lab"), MsFlags::empty())?;
-    for (program, path) in tools.iter() {
-        let target = run.join("bin").join(program.name());
-        fs::write(&target, "")?;
-        bind(path, &target, MsFlags::empty())?;
-    }
+    bind(&state.root(), &run.join("lab"))?;
     move_to_run(&run)
 }
 
@@ -65,11 +59,10 @@ pub(crate) fn prepare_node(state: &StateDir, host: Host) -> Result<()> {
     make_private()?;
     let run = state.root().join("mnt");
     mount_tmpfs(&run)?;
-    for folder in ["lab", "bin", "netns"] {
+    for folder in ["lab", "netns"] {
         fs::create_dir(run.join(folder))?;
     }
-    bind(Path::new(INSIDE), &run.join("lab"), MsFlags::empty())?;
-    bind(Path::new(PROGRAMS), &run.join("bin"), MsFlags::MS_REC)?;
+    bind(Path::new(INSIDE), &run.join("lab"))?;
     // The lab's /run goes away with all that is mounted below it. Names of other hosts' network namespaces must not
     // stay here, or a node that is powered off lives on in its neighbours.
     umount2("/run", MntFlags::MNT_DETACH).context("unmounting the lab's /run")?;
@@ -81,11 +74,11 @@ pub(crate) fn prepare_node(state: &StateDir, host: Host) -> Result<()> {
     }
     symlink("/run", "/var/run")?;
     let own = Path::new(INSIDE).join("hosts").join(host.to_string());
-    bind(&own.join("kubelet"), Path::new("/var/lib/kubelet"), MsFlags::empty())?;
+    bind(&own.join("kubelet"), Path::new("/var/lib/kubelet"))?;
     // Volumes that kubelet mounts must show up in containers that mount its folder.
     mount(None::<&str>, "/var/lib/kubelet", None::<&str>, MsFlags::MS_SHARED, None::<&str>)?;
-    bind(&own.join("containerd"), Path::new("/var/lib/containerd"), MsFlags::empty())?;
-    bind(&own.join("log"), Path::new("/var/log"), MsFlags::empty())
+    bind(&own.join("containerd"), Path::new("/var/lib/containerd"))?;
+    bind(&own.join("log"), Path::new("/var/log"))
 }
 
 /// The init process itself; never returns but in case of an error.
@@ -122,7 +115,7 @@ fn hide_sysctls() -> Result<()> {
         if real.exists() {
             let file = folder.join(name.replace('/', "_"));
             fs::write(&file, format!("{value}\n"))?;
-            bind(&file, &real, MsFlags::empty())?;
+            bind(&file, &real)?;
         }
     }
     Ok(())
@@ -144,8 +137,8 @@ fn mount_new(kind: &str, at: &Path) -> Result<()> {
         .with_context(|| format!("mounting {kind} on {}", at.display()))
 }
 
-fn bind(from: &Path, to: &Path, how: MsFlags) -> Result<()> {
-    mount(Some(from), to, None::<&str>, MsFlags::MS_BIND | how, None::<&str>)
+fn bind(from: &Path, to: &Path) -> Result<()> {
+    mount(Some(from), to, None::<&str>, MsFlags::MS_BIND, None::<&str>)
         .with_context(|| format!("binding {} to {}", from.display(), to.display()))
 }
 

@@ -208,7 +208,7 @@ impl Keeper {
         let open = || File::options().create(true).append(true).open(&log);
         let file = open().with_context(|| format!("opening {}", log.display()))?;
         let mut command = Command::new(host::path_of(program));
-        command.args(arguments).env_clear().envs(host::environment());
+        command.args(arguments).env_clear().envs(environment());
         command.current_dir("/").stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
         let place = self.state.place(Spot::Host(host), &self.cgroups)?;
         spawn(command, place).with_context(|| format!("starting {} on {host}", program.name()))
@@ -217,7 +217,7 @@ impl Keeper {
     /// Runs a helper to its end and returns what it wrote.
     fn helper(&self, spot: Spot, program: &str, arguments: &[&str], input: &str) -> Result<Output> {
         let mut command = Command::new(program);
-        command.args(arguments).env_clear().envs(host::environment());
+        command.args(arguments).env_clear().envs(environment());
         let place = self.state.place(spot, &self.cgroups)?;
         output(command, place, input.as_bytes()).with_context(|| format!("starting {program}"))
     }

@@ -4,7 +4,7 @@
 //! /var/lib/ferrolb-lab/NAME.lock    held by the lab's keeper for as long as it lives
 //! /var/lib/ferrolb-lab/NAME.log     what the keeper has to say when it fails
 //! /var/lib/ferrolb-lab/NAME/        seen as /run/lab by every host
-//!     lab.json  control.sock  program  init.pid  pki/  etcd/  images/
+//!     lab.json  control.sock  program  init.pid  bin/  pki/  etcd/  images/
 //!     hosts/n1/{init.pid,etc,kubelet,containerd,log}
 //!     log/HOST/PROGRAM.log
 //! ```
@@ -27,7 +27,7 @@ use crate::tools::{Program, Tools};
 /// Where every host of a lab sees the lab's folder.
 pub(crate) const INSIDE: &str = "/run/lab";
 /// Where every host finds the programs.
-pub(crate) const PROGRAMS: &str = "/run/bin";
+pub(crate) const PROGRAMS: &str = "/run/lab/bin";
 
 /// What a lab consists of.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -62,10 +62,6 @@ impl StateDir {
             .map_or_else(|| PathBuf::from("/var/lib/ferrolb-lab"), PathBuf::from);
         fs::create_dir_all(&base).with_context(|| format!("creating {}", base.display()))?;
         Ok(Self { base, name: name.clone() })
-    }
-
-    pub(crate) fn name(&self) -> &LabName {
-        &self.name
     }
 
     pub(crate) fn root(&self) -> PathBuf {

@@ -25,7 +25,7 @@ const STARTED_WITHIN: Duration = Duration::from_secs(30);
 /// The environment of everything that runs in a lab.
 pub(crate) fn environment() -> [(&'static str, &'static str); 8] {
     [
-        ("PATH", "/run/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+        ("PATH", "/run/lab/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
         ("HOME", "/root"),
         ("KUBECACHEDIR", "/run/lab/kubectl"),
         ("KUBECONFIG", "/run/lab/pki/admin.conf"),
@@ -39,9 +39,6 @@ pub(crate) fn environment() -> [(&'static str, &'static str); 8] {
 pub(crate) fn path_of(program: Program) -> PathBuf {
     Path::new(PROGRAMS).join(program.name())
 }
-
-/// The programs of a node, in the order of their start.
-pub(super) const NODE_PROGRAMS: [Program; 3] = [Program::Containerd, Program::Kubelet, Program::KubeProxy];
 
 impl Keeper {
     pub(super) fn power_off(&mut self, node: NodeId) -> Result<()> {

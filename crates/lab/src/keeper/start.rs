@@ -9,7 +9,6 @@
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -17,7 +16,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use nix::sched::{CloneFlags, unshare};
 use tokio::net::TcpListener;
 
-use super::host::{NODE_PROGRAMS, PKI, environment, path_of};
+use super::host::PKI;
 use super::{Keeper, tell};
 use crate::apiserver::{READY_WITHIN, ready_question};
 use crate::control::Event;
@@ -32,7 +31,7 @@ use crate::template;
 use crate::tools::Program;
 
 /// Nodes are Ready a few seconds after their kubelet has started.
-const NODES_READY_WITHIN: Duration = Duration::from_secs(120);
+const NODES_READY_WITHIN: Duration = Duration::from_mins(2);
 /// How long the API server's first minutes may make a request wait.
 const ACCEPTED_WITHIN: Duration = Duration::from_secs(30);
 
@@ -48,7 +47,7 @@ impl Keeper {
         let (control_plane, booted) = thread::scope(|scope| {
             let control_plane = scope.spawn(|| keeper.start_control_plane());
             let booting: Vec<_> = nodes.iter().map(|&node| scope.spawn(move || keeper.boot(node))).collect();
-            let booted: Vec<_> = booting.into_iter().map(|thread| thread.join()).collect();
+            let booted: Vec<_> = booting.into_iter().map(thread::ScopedJoinHandle::join).collect();
             (control_plane.join(), booted)
         });
         let panicked = |_| anyhow!("a thread of the lab's keeper panicked");
@@ -68,7 +67,7 @@ impl Keeper {
 
     fn write_files(&self, nodes: &[NodeId]) -> Result<()> {
         let root = self.state.root();
-        for folder in ["mnt", "images", "etcd", "helm"] {
+        for folder in ["mnt", "bin", "images", "etcd", "helm"] {
             fs::create_dir_all(root.join(folder)).with_context(|| format!("creating {}", root.display()))?;
         }
         for host in Host::all(self.spec.nodes) {
@@ -77,12 +76,13 @@ impl Keeper {
         }
         fs::write(self.state.spec(), serde_json::to_string_pretty(&self.spec)?)?;
         fs::copy("/proc/self/exe", root.join("program")).context("copying this program into the lab")?;
+        for (program, path) in self.spec.tools.iter() {
+            link_or_copy(path, &root.join("bin").join(program.name()))?;
+        }
         for image in &self.spec.images {
             let name = image.file_name().with_context(|| format!("{} is no file", image.display()))?;
             let target = self.state.images().join(name);
-            fs::hard_link(image, &target)
-                .or_else(|_| fs::copy(image, &target).map(drop))
-                .with_context(|| format!("copying {}", image.display()))?;
+            link_or_copy(image, &target)?;
         }
         for &node in nodes {
             self.configure(node)?;
@@ -118,10 +118,10 @@ impl Keeper {
     }
 
     fn start_network(&mut self, nodes: &[NodeId]) -> Result<()> {
-        let (state, tools) = (self.state.clone(), self.spec.tools.clone());
+        let state = self.state.clone();
         let enter = move || {
             unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNET)?;
-            init::prepare_lab(&state, &tools).map_err(io::Error::other)
+            init::prepare_lab(&state).map_err(io::Error::other)
         };
         let init = self.launch_init(Spot::Switch, None, Box::new(enter))?;
         self.inits.insert(None, init);
@@ -213,7 +213,7 @@ impl Keeper {
         let deadline = Instant::now() + ACCEPTED_WITHIN;
         // The API server says that it is ready a moment before the kube-system namespace exists.
         loop {
-            match self.must(Spot::Host(Host::Cp), "/run/bin/kubectl", &arguments, &objects) {
+            match self.must(Spot::Host(Host::Cp), "kubectl", &arguments, &objects) {
                 Err(error) if Instant::now() > deadline => {
                     return Err(error).context("creating Nodes and CoreDNS");
                 }
@@ -226,7 +226,7 @@ impl Keeper {
     fn wait_until_ready(&self) -> Result<()> {
         let timeout = format!("--timeout={}s", NODES_READY_WITHIN.as_secs());
         let arguments = ["wait", "--for=condition=Ready", "nodes", "--all", &timeout];
-        self.must(Spot::Host(Host::Cp), "/run/bin/kubectl", &arguments, "").with_context(|| {
+        self.must(Spot::Host(Host::Cp), "kubectl", &arguments, "").with_context(|| {
             format!(
                 "waiting for the nodes; kubelet's logs are {}/log/n*/kubelet.log",
                 self.state.root().display()
@@ -264,4 +264,11 @@ impl Keeper {
             other => bail!("{} is no program of the control plane", other.name()),
         })
     }
+}
+
+/// Programs and images are large, and usually on the same file system as the lab.
+fn link_or_copy(from: &Path, to: &Path) -> Result<()> {
+    fs::hard_link(from, to)
+        .or_else(|_| fs::copy(from, to).map(drop))
+        .with_context(|| format!("copying {} to {}", from.display(), to.display()))
 }
