@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use nix::mount::MsFlags;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -96,23 +96,29 @@ impl Cgroups {
         self.hierarchies.iter().map(open).collect()
     }
 
-    /// Kills every process of the lab, until none is left.
-    pub(crate) fn kill_all(&self) -> Result<()> {
+    /// Kills every process of one host, or of the whole lab, and removes its groups, until nothing is left. Something
+    /// that is starting at the same time may add to them meanwhile, so both are tried again together.
+    pub(crate) fn clear(&self, host: Option<Host>) -> Result<()> {
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
-            let pids = self.pids(None)?;
-            if pids.is_empty() {
-                return Ok(());
-            }
-            for &pid in &pids {
+            for pid in self.pids(host)? {
                 // One that is gone already is what is wanted.
                 let _ = kill(pid, Signal::SIGKILL);
             }
-            if Instant::now() > deadline {
-                bail!("{} processes of {} survive SIGKILL, the first is {}", pids.len(), self.name, pids[0]);
+            let removed =
+                self.hierarchies.iter().try_for_each(|hierarchy| remove_tree(&self.group(hierarchy, host)));
+            match removed {
+                Ok(()) => return Ok(()),
+                Err(error) if Instant::now() > deadline => return Err(error),
+                // A killed process takes a moment to die.
+                Err(_) => thread::sleep(Duration::from_millis(10)),
             }
-            thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    fn group(&self, hierarchy: &Hierarchy, host: Option<Host>) -> PathBuf {
+        let lab = hierarchy.mounted_at.join(&self.name);
+        host.map_or_else(|| lab.clone(), |host| lab.join(host.to_string()))
     }
 
     /// The processes of one host, or of the whole lab.
@@ -121,11 +127,7 @@ impl Cgroups {
         for hierarchy in
             self.hierarchies.iter().filter(|h| self.is_v2() || h.controllers.iter().any(|c| c == "pids"))
         {
-            let mut top = hierarchy.mounted_at.join(&self.name);
-            if let Some(host) = host {
-                top.push(host.to_string());
-            }
-            for group in below(&top) {
+            for group in below(&self.group(hierarchy, host)) {
                 match fs::read_to_string(group.join("cgroup.procs")) {
                     Ok(text) => {
                         pids.extend(text.lines().filter_map(|pid| pid.parse().ok()).map(Pid::from_raw));
@@ -141,18 +143,6 @@ impl Cgroups {
         // 0 stands for a process of a foreign pid namespace; it is not ours to kill by number.
         pids.retain(|pid| pid.as_raw() > 0);
         Ok(pids)
-    }
-
-    /// Removes the groups of one host, or of the whole lab, which must have no process any more.
-    pub(crate) fn remove(&self, host: Option<Host>) -> Result<()> {
-        for hierarchy in &self.hierarchies {
-            let mut top = hierarchy.mounted_at.join(&self.name);
-            if let Some(host) = host {
-                top.push(host.to_string());
-            }
-            remove_tree(&top)?;
-        }
-        Ok(())
     }
 
     /// In a node, after it has made its group the root of a cgroup namespace: mounts what it sees of the hierarchies.
@@ -201,10 +191,9 @@ fn hierarchies(mountinfo: &str) -> Vec<Hierarchy> {
         match (system.next(), system.nth(1)) {
             (Some("cgroup2"), _) => v2.push(Hierarchy { mounted_at, controllers: Vec::new() }),
             (Some("cgroup"), Some(options)) => {
-                let is_controller =
-                    |option: &&str| !matches!(*option, "rw" | "ro" | "xattr" | "clone_children");
                 let is_controller = |option: &&str| {
-                    is_controller(option) && (!option.contains('=') || option.starts_with("name="))
+                    !matches!(*option, "rw" | "ro" | "xattr" | "clone_children")
+                        && (!option.contains('=') || option.starts_with("name="))
                 };
                 let controllers: Vec<String> =
                     options.split(',').filter(is_controller).map(str::to_owned).collect();
@@ -255,21 +244,12 @@ fn below(top: &Path) -> Vec<PathBuf> {
 }
 
 fn remove_tree(top: &Path) -> Result<()> {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    loop {
-        let failed = below(top).into_iter().find_map(|group| match fs::remove_dir(&group) {
-            Err(error) if error.kind() != ErrorKind::NotFound => Some((group, error)),
-            _ => None,
-        });
-        match failed {
-            None => return Ok(()),
-            // A process that was killed a moment ago may still be counted.
-            Some(_) if Instant::now() < deadline => thread::sleep(Duration::from_millis(10)),
-            Some((group, error)) => {
-                return Err(error).with_context(|| format!("removing the control group {}", group.display()));
-            }
+    below(top).into_iter().try_for_each(|group| match fs::remove_dir(&group) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("removing the control group {}", group.display()))
         }
-    }
+        _ => Ok(()),
+    })
 }
 
 #[cfg(test)]

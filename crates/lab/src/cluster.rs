@@ -339,7 +339,7 @@ pub fn down(name: &LabName) -> Result<()> {
         // Without its processes even a keeper that is stuck in a start gives up.
         if asked.elapsed() > Duration::from_secs(5) {
             asked = Instant::now();
-            Cgroups::of(name)?.kill_all()?;
+            Cgroups::of(name)?.clear(None)?;
             let _ = ask(&state.socket(), Request::Down);
         }
         ensure!(

@@ -124,9 +124,7 @@ impl StateDir {
 
     /// Kills and removes everything of this lab, whatever state it is in. For the holder of the lock.
     pub(crate) fn clear(&self, logs: Logs) -> Result<()> {
-        let cgroups = Cgroups::of(&self.name)?;
-        cgroups.kill_all()?;
-        cgroups.remove(None)?;
+        Cgroups::of(&self.name)?.clear(None)?;
         let root = self.root();
         let entries = match fs::read_dir(&root) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),

@@ -51,7 +51,7 @@ impl Keeper {
         self.programs.retain(|(at, _), _| *at != host);
         self.must(Spot::Switch, "ip", &["-batch", "-"], &network::remove(host))?;
         let _ = fs::remove_file(self.state.init_pid(Spot::Host(host)));
-        self.cgroups.remove(Some(host))
+        self.cgroups.clear(Some(host))
     }
 
     pub(super) fn power_on(&mut self, node: NodeId) -> Result<()> {
