@@ -1,1 +1,43 @@
-//! (to come)
+//! The names and shapes that users see: custom resources of group `metallb.io`, annotations and labels.
+//!
+//! Two things happen here. The Rust types are the source of the CRDs in `crds/` and in the chart ([`crds`]),
+//! with rules in CEL that let `kubectl apply` refuse what a single object can show to be wrong. And objects
+//! become the types of the pure crates ([`ipam::Pool`], [`placement::Advertisement`]), which cannot be
+//! wrong: what the rules could not see is found by that conversion, and nothing behind it handles a
+//! resource again.
+//!
+//! The types read whatever the schema lets through. A list from the API server is decoded as a whole, so
+//! one field that is too strict would let a single bad object hide all the others.
+#![expect(
+    unreachable_pub,
+    reason = "the KubeSchema derive makes a public copy of each struct inside a function"
+)]
+
+mod address_entry;
+mod announcing;
+mod ip_address_pool;
+mod l2_advertisement;
+pub mod names;
+mod rules;
+mod selector;
+
+pub use address_entry::AddressEntry;
+pub use announcing::ParseAdvertisementError;
+pub use ip_address_pool::{
+    IPAddressPool, IPAddressPoolSpec, IPAddressPoolStatus, ParsePoolError, ServiceAllocation,
+};
+pub use l2_advertisement::{
+    L2Advertisement, L2AdvertisementSpec, L2AdvertisementStatus, PreferredNodeSelector,
+};
+pub use selector::{LabelSelector, LabelSelectorRequirement};
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt;
+
+/// The API group of every custom resource.
+pub const GROUP: &str = "metallb.io";
+
+/// Every CRD, in the order in which they are written to `crds/`.
+pub fn crds() -> Vec<CustomResourceDefinition> {
+    vec![IPAddressPool::crd(), L2Advertisement::crd()]
+}

@@ -5,8 +5,10 @@
 
 use std::{
     collections::BTreeMap,
-    fs::File,
-    io::{BufReader, Read, Write},
+    fmt::Write as _,
+    fs::{File, Permissions},
+    io::{BufReader, Read},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
@@ -70,11 +72,11 @@ pub struct Archive {
 
 /// Where the bytes of a blob are within an archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Blob {
+pub(crate) struct Blob {
     /// Bytes before it.
-    pub offset: u64,
+    pub(crate) offset: u64,
     /// Its length in bytes.
-    pub size: u64,
+    pub(crate) size: u64,
 }
 
 pub(crate) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -130,11 +132,8 @@ pub fn write_image(image: &ImageSpec, out: &Path) -> Result<Archive, Error> {
     };
     write(&mut tar).map_err(Error::io(out))?;
     drop(tar);
-    file.as_file_mut().flush().map_err(Error::io(out))?;
     let size = file.as_file().metadata().map_err(Error::io(out))?.len();
-    file.as_file()
-        .set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
-        .map_err(Error::io(out))?;
+    file.as_file().set_permissions(Permissions::from_mode(0o644)).map_err(Error::io(out))?;
     file.persist(out).map_err(|error| Error::io(out)(error.error))?;
     let images = image.names.iter().map(|name| (name.clone(), manifest.digest.clone())).collect();
     Ok(Archive { path: out.to_owned(), size, images })
@@ -149,7 +148,7 @@ impl Archive {
 }
 
 /// Reads what an archive holds and where each of its blobs (by digest, `sha256:...`) is in the file.
-pub fn read_blobs(path: &Path) -> Result<(Archive, BTreeMap<String, Blob>), Error> {
+pub(crate) fn read_blobs(path: &Path) -> Result<(Archive, BTreeMap<String, Blob>), Error> {
     let file = File::open(path).map_err(Error::io(path))?;
     let size = file.metadata().map_err(Error::io(path))?.len();
     let not_an_image = |reason: String| Error::NotAnImage { path: path.to_owned(), reason };
@@ -230,11 +229,11 @@ fn add_blob(blobs: &mut BTreeMap<String, Vec<u8>>, media_type: &str, content: Ve
 
 /// The content's address: `sha256:` and 64 hexadecimal digits.
 pub(crate) fn digest(content: &[u8]) -> String {
-    format!("sha256:{}", hex(&Sha256::digest(content)))
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let mut text = String::from("sha256:");
+    for byte in Sha256::digest(content) {
+        write!(text, "{byte:02x}").expect("a string takes what is written to it");
+    }
+    text
 }
 
 fn to_json(value: &impl Serialize) -> Vec<u8> {

@@ -18,7 +18,7 @@ pub mod tutorial;
 
 use std::{io, path::PathBuf};
 
-pub use layout::{Archive, Blob, Config, ImageSpec, read_blobs, write_image};
+pub use layout::{Archive, Config, ImageSpec, write_image};
 pub use reference::{BadReference, Reference};
 pub use tree::{Owner, Tree, file_capability};
 pub use tutorial::tutorial_set;

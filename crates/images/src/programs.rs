@@ -15,19 +15,20 @@ use crate::Error;
 /// What the programs are built for: Linux with the C library linked in.
 pub const TARGET: &str = "x86_64-unknown-linux-musl";
 
-/// Builds all programs of a package of this workspace in the release profile and returns where each is,
-/// by its name. Cargo's own progress goes to standard error.
+/// Builds programs of a package of this workspace in the release profile and returns where each is.
+/// Cargo's own progress goes to standard error.
 ///
 /// The bytes depend on the sources, `Cargo.lock` and the toolchain, not on where the checkout or the
 /// registry's cache lie. The target is added to the toolchain when it is missing.
-pub fn build(package: &str) -> Result<BTreeMap<String, PathBuf>, Error> {
+pub fn build<const N: usize>(package: &str, names: [&str; N]) -> Result<[PathBuf; N], Error> {
     add_target()?;
     let workspace = workspace();
     let flags = remapped(&workspace);
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo
-        .args(["build", "--locked", "--release", "--bins", "--target", TARGET, "--package", package])
+        .args(["build", "--locked", "--release", "--target", TARGET, "--package", package])
         .arg("--message-format=json-render-diagnostics")
+        .args(names.iter().flat_map(|name| ["--bin", name]))
         .current_dir(&workspace)
         .env("CARGO_ENCODED_RUSTFLAGS", flags.rust)
         .env("CFLAGS_x86_64_unknown_linux_musl", flags.c)
@@ -35,13 +36,14 @@ pub fn build(package: &str) -> Result<BTreeMap<String, PathBuf>, Error> {
         .stderr(Stdio::inherit());
     let output = run(&mut cargo)?;
     let messages = serde_json::Deserializer::from_slice(&output).into_iter::<Message>();
-    let programs = messages.filter_map(|message| {
-        let Message { target: Some(target), executable: Some(executable) } = message.ok()? else {
-            return None;
-        };
-        Some((target.name, executable))
-    });
-    Ok(programs.collect())
+    let mut built: BTreeMap<_, _> = messages
+        .filter_map(|message| {
+            let Message { target, executable } = message.ok()?;
+            Some((target?.name, executable?))
+        })
+        .collect();
+    Ok(names
+        .map(|name| built.remove(name).expect("cargo fails when it cannot build a program it is asked for")))
 }
 
 /// The root of the workspace that this crate was built from.

@@ -11,6 +11,7 @@
 use std::{
     collections::BTreeMap,
     fs, io,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::SystemTime,
@@ -57,26 +58,41 @@ fn router(directory: PathBuf) -> Router {
 }
 
 /// `GET` and `HEAD` of `<name>/manifests/<tag or digest>` and `<name>/blobs/<digest>`.
-async fn pull(State(store): State<Arc<Store>>, UrlPath(rest): UrlPath<String>) -> Response {
-    let (subject, kind) = match rest.rsplit_once('/') {
-        Some((subject, wanted)) => match subject.rsplit_once('/') {
-            Some((name, "manifests")) => (wanted, Kind::Manifest { repository: name }),
-            Some((_, "blobs")) => (wanted, Kind::Blob),
-            _ => return Kind::Unsupported.not_found(&rest),
-        },
-        None => return Kind::Unsupported.not_found(&rest),
+async fn pull(State(store): State<Arc<Store>>, UrlPath(path): UrlPath<String>) -> Response {
+    let Some(wanted) = Wanted::parse(&path) else {
+        return not_found("UNSUPPORTED", &path, "only manifests and blobs are served");
     };
-    let Some((digest, place)) = store.find(&kind, subject) else {
-        return kind.not_found(&rest);
+    let Some((digest, place)) = store.find(wanted) else {
+        return match wanted {
+            Wanted::Manifest { .. } => not_found("MANIFEST_UNKNOWN", &path, "no archive holds this image"),
+            Wanted::Blob { .. } => not_found("BLOB_UNKNOWN", &path, "no archive holds this blob"),
+        };
     };
-    let answer = match kind {
-        Kind::Manifest { .. } => manifest(digest, &place).await,
-        Kind::Blob | Kind::Unsupported => blob(digest, &place).await,
+    let answer = match wanted {
+        Wanted::Manifest { .. } => manifest(digest, &place).await,
+        Wanted::Blob { .. } => blob(digest, &place).await,
     };
     answer.unwrap_or_else(|error| {
         tracing::warn!(archive = %place.archive.display(), %error, "image archive cannot be read");
         failure(StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN", &error.to_string())
     })
+}
+
+#[derive(Clone, Copy)]
+enum Wanted<'a> {
+    Manifest { repository: &'a str, reference: &'a str },
+    Blob { digest: &'a str },
+}
+
+impl<'a> Wanted<'a> {
+    fn parse(path: &'a str) -> Option<Self> {
+        let (subject, last) = path.rsplit_once('/')?;
+        match subject.rsplit_once('/')? {
+            (repository, "manifests") => Some(Self::Manifest { repository, reference: last }),
+            (_, "blobs") => Some(Self::Blob { digest: last }),
+            _ => None,
+        }
+    }
 }
 
 async fn blob(digest: String, place: &Place) -> io::Result<Response> {
@@ -107,21 +123,8 @@ struct ManifestHead {
     manifests: Option<serde::de::IgnoredAny>,
 }
 
-enum Kind<'a> {
-    Manifest { repository: &'a str },
-    Blob,
-    Unsupported,
-}
-
-impl Kind<'_> {
-    fn not_found(&self, what: &str) -> Response {
-        let (code, message) = match self {
-            Self::Manifest { .. } => ("MANIFEST_UNKNOWN", "no image archive has this name"),
-            Self::Blob => ("BLOB_UNKNOWN", "no image archive holds this blob"),
-            Self::Unsupported => ("UNSUPPORTED", "only manifests and blobs are served"),
-        };
-        failure(StatusCode::NOT_FOUND, code, &format!("{what}: {message}"))
-    }
+fn not_found(code: &str, what: &str, why: &str) -> Response {
+    failure(StatusCode::NOT_FOUND, code, &format!("{what}: {why}"))
 }
 
 fn failure(status: StatusCode, code: &str, message: &str) -> Response {
@@ -154,7 +157,7 @@ struct Place {
 }
 
 impl Store {
-    fn find(&self, kind: &Kind, subject: &str) -> Option<(String, Place)> {
+    fn find(&self, wanted: Wanted) -> Option<(String, Place)> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Err(error) = refresh(&mut known, &self.directory) {
             tracing::warn!(directory = %self.directory.display(), %error, "images cannot be listed");
@@ -163,13 +166,14 @@ impl Store {
         let mut contents: Vec<_> =
             known.values().filter_map(|known| Some((&known.stamp, known.content.as_ref()?))).collect();
         contents.sort_by_key(|(stamp, _)| std::cmp::Reverse(stamp.modified));
-        let digest = match kind {
-            Kind::Manifest { repository } if !subject.starts_with("sha256:") => contents
+        let digest = match wanted {
+            Wanted::Blob { digest } => digest.to_owned(),
+            Wanted::Manifest { reference, .. } if reference.starts_with("sha256:") => reference.to_owned(),
+            Wanted::Manifest { repository, reference } => contents
                 .iter()
                 .flat_map(|(_, (archive, _))| &archive.images)
-                .find(|(name, _)| name.repository() == *repository && name.tag() == subject)
+                .find(|(name, _)| name.repository() == repository && name.tag() == reference)
                 .map(|(_, digest)| digest.clone())?,
-            _ => subject.to_owned(),
         };
         let place = contents.iter().find_map(|(_, (archive, blobs))| {
             Some(Place { archive: archive.path.clone(), blob: *blobs.get(&digest)? })
@@ -188,8 +192,7 @@ fn refresh(known: &mut BTreeMap<PathBuf, Known>, directory: &Path) -> io::Result
         }
         // A file may go away while the directory is read.
         let Ok(metadata) = fs::metadata(&path) else { continue };
-        let inode = std::os::unix::fs::MetadataExt::ino(&metadata);
-        let stamp = Stamp { modified: metadata.modified().ok(), size: metadata.len(), inode };
+        let stamp = Stamp { modified: metadata.modified().ok(), size: metadata.len(), inode: metadata.ino() };
         let unchanged = known.remove(&path).filter(|known| known.stamp == stamp);
         let now = unchanged.unwrap_or_else(|| {
             let content = read_blobs(&path)

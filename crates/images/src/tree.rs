@@ -89,11 +89,6 @@ impl Tree {
         self
     }
 
-    /// Is there something at this path?
-    pub fn contains(&self, path: &str) -> bool {
-        self.nodes.contains_key(relative(path))
-    }
-
     /// The layer: an uncompressed tar with nothing in it that depends on when, where or by whom it is written.
     pub(crate) fn to_layer(&self) -> Result<Vec<u8>, Error> {
         let mut tar = Builder::new(Vec::new());

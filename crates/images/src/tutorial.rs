@@ -6,7 +6,7 @@
 use std::{fs, path::Path};
 
 use crate::{
-    Archive, Config, Error, ImageSpec, Reference, Tree,
+    Archive, Config, Error, ImageSpec, Owner, Reference, Tree,
     debian::Packages,
     layout::digest,
     programs::{self, run},
@@ -105,19 +105,13 @@ pub fn tutorial_set(cache: &Path, progress: &mut dyn FnMut(&str)) -> Result<Vec<
 
 fn build(scratch: &Path, archives: &Path, progress: &mut dyn FnMut(&str)) -> Result<(), Error> {
     progress("images: building http-echo and pause");
-    let programs = programs::build("images")?;
-    let program = |name: &str| {
-        programs
-            .get(name)
-            .cloned()
-            .ok_or_else(|| Error::NotPackaged { missing: name.to_owned(), wanted_by: "its image".to_owned() })
-    };
+    let [pause, http_echo] = programs::build("images", ["pause", "http-echo"])?;
     progress("images: fetching Debian packages of nginx, curl, bash and busybox");
     let packages = Packages::fetch(&["nginx", "nginx-common", "curl", "bash", "busybox-static"], scratch)?;
     progress("images: writing nginx, curl, busybox, http-echo and pause");
-    let mut pause = ImageSpec::from_binary(name(PAUSE[0]), program("pause")?, "/pause");
+    let mut pause = ImageSpec::from_binary(name(PAUSE[0]), pause, "/pause");
     pause.names = PAUSE.iter().copied().map(name).collect();
-    let mut http_echo = ImageSpec::from_binary(name(HTTP_ECHO[0]), program("http-echo")?, "/http-echo");
+    let mut http_echo = ImageSpec::from_binary(name(HTTP_ECHO[0]), http_echo, "/http-echo");
     http_echo.names = HTTP_ECHO.iter().copied().map(name).collect();
     http_echo.config.exposed_ports.push("5678/tcp".into());
     for (file, image) in [
@@ -166,7 +160,10 @@ fn curl(packages: &Packages) -> Result<ImageSpec, Error> {
     let mut files =
         userland(packages, "curl_user:x:100:101:curl:/home/curl_user:/bin/sh", "curl_group:x:101:")?;
     packages.add_program(&mut files, "/usr/bin/curl")?;
-    files.file("/entrypoint.sh", 0o755, CURL_ENTRYPOINT).directory("/home/curl_user", 0o777);
+    files
+        .file("/entrypoint.sh", 0o755, CURL_ENTRYPOINT)
+        .directory("/home/curl_user", 0o755)
+        .give("/home/curl_user", Owner { uid: 100, gid: 101 });
     let config = Config {
         user: "100:101".into(),
         env: vec![ENVIRONMENT.into()],

@@ -1,5 +1,7 @@
 //! The registry as a container runtime sees it: over HTTP.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpStream},

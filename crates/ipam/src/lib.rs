@@ -1,1 +1,24 @@
-//! (to come)
+//! Which service gets which address: pools, allocation and sharing, without a clock, a socket or a cluster.
+//!
+//! A [`Pool`] is an ordered list of [`Range`]s and says who may use it. The [`Allocator`] knows which
+//! service holds which address, and [`Allocator::assign`] decides anew for one service: it keeps what it
+//! has or is found an address, or the [`Refusal`] says why there is none. The rules are those that users
+//! know from MetalLB, made deterministic where that leaves the choice to chance.
+//!
+//! Free addresses are kept as intervals in the order of the pool, so that neither the size of a pool nor
+//! what others hold makes the search longer: a /8 and an IPv6 /64 are as quick as a /30.
+
+mod allocator;
+mod free;
+mod ledger;
+mod pool;
+mod range;
+mod refusal;
+mod request;
+
+pub use allocator::{Allocator, Decision};
+pub use ledger::Usage;
+pub use pool::{Allocation, Pool, PoolName};
+pub use range::{Family, ParseRangeError, Range, first_overlap};
+pub use refusal::{Conflict, NotAdmitted, Reason, Refusal, Unsuitable};
+pub use request::{Assignment, Families, Port, Protocol, Request, ServiceKey, Tenancy, Wish};

@@ -1,1 +1,41 @@
-//! (to come)
+//! What the controller and the speaker share in dealing with a cluster: objects without the fields that
+//! nobody reads ([`slim`]), lists and watches as one stream of changes ([`watch()`]), events
+//! ([`events::Publisher`]), and what an operator looks at ([`http`], [`telemetry`]).
+
+pub mod events;
+pub mod http;
+mod identity;
+pub mod slim;
+pub mod telemetry;
+mod watch;
+
+pub use identity::Identity;
+pub use watch::{Change, Source, watch};
+
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+/// How long a single request to the API server may take, retries included. Without a bound of our own, the
+/// client goes on for minutes when the server says that it is overloaded.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A client from `KUBECONFIG`, `~/.kube/config` or the service account of the Pod. Does not connect yet.
+pub async fn client() -> anyhow::Result<kube::Client> {
+    use anyhow::Context;
+    let mut config = kube::Config::infer()
+        .await
+        .context("no cluster to talk to: set KUBECONFIG, or run in a Pod with a service account")?;
+    config.connect_timeout = Some(Duration::from_secs(5));
+    kube::Client::try_from(config).context("building a client from the cluster's configuration")
+}
+
+/// Completes when the program is asked to stop, by SIGTERM or SIGINT.
+pub async fn stop_requested() -> std::io::Result<()> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}

@@ -1,1 +1,85 @@
-//! (to come)
+//! The speaker: makes the addresses of Services reachable on the LAN, one of these on every node.
+//!
+//! ```text
+//! API server --> cluster: what is known, and with placement what to announce
+//!                   |
+//!                   | the announcements of this node
+//!                   v
+//! netlink -----> lan: one task per interface, with layer2 and a packet socket
+//! ```
+//!
+//! Decisions are made in the pure crates [`placement`] and [`layer2`]; here are the watches, the sockets and
+//! the tasks that connect them. When the API server is away, what was last known stays in force.
+
+mod cluster;
+mod known;
+pub mod lan;
+mod metrics;
+mod objects;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context;
+use kubekit::Identity;
+use kubekit::events::Publisher;
+use kubekit::http::Readiness;
+use placement::{Announcements, NodeName};
+use prometheus_client::registry::Registry;
+use tokio::sync::watch;
+use tracing::info;
+
+use cluster::Cluster;
+pub use lan::ExcludeInterfaces;
+pub use metrics::Metrics;
+pub use placement::ExcludeLabel;
+
+/// The name of what this speaker does, as events and metrics call it.
+const PROTOCOL: &str = "layer2";
+
+/// What a speaker must be told.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The node it runs on.
+    pub node_name: NodeName,
+    /// Its namespace and Pod.
+    pub identity: Identity,
+    /// The class of the Services to announce; `None` for those that name none.
+    pub lb_class: Option<String>,
+    /// Where probes and metrics are served.
+    pub http_bind: SocketAddr,
+    /// Interfaces that are never announced on.
+    pub exclude_interfaces: ExcludeInterfaces,
+    /// Whether nodes can be excluded by a label.
+    pub exclude_label: ExcludeLabel,
+}
+
+/// Runs a speaker until it is asked to stop by SIGTERM or SIGINT.
+///
+/// Fails only when it cannot start: without a configuration of the cluster, without the right to use packet
+/// sockets, or when `http_bind` is taken. An API server that cannot be reached is waited for. There is little
+/// to compute, so a runtime of one thread serves best.
+pub async fn run(config: Config) -> anyhow::Result<()> {
+    lan::check()?;
+    let client = kubekit::client().await?;
+    let metrics = Metrics::default();
+    let mut registry = Registry::default();
+    metrics.register(&mut registry);
+    let readiness = Readiness::waiting_for(cluster::LISTS);
+    let publisher = Publisher::start(client.clone(), "metallb-speaker", config.identity.instance());
+    let (announcements, on_lan) = watch::channel(Arc::new(Announcements::new()));
+
+    info!(node = %config.node_name, namespace = %config.identity.namespace, "speaker starts");
+    let events = cluster::events(&client, &config.identity.namespace);
+    let cluster = Cluster::new(&config, readiness.clone(), metrics.clone(), publisher, announcements);
+    tokio::select! {
+        () = cluster.run(events) => anyhow::bail!("the watches ended"),
+        () = lan::run(config.exclude_interfaces, on_lan, metrics) => anyhow::bail!("nothing to announce"),
+        served = kubekit::http::serve(config.http_bind, readiness, registry) => served,
+        asked = kubekit::stop_requested() => {
+            asked.context("waiting for signals")?;
+            info!("speaker stops");
+            Ok(())
+        }
+    }
+}

@@ -18,7 +18,7 @@ const MAX_SIZE: u64 = 12 << 20;
 const CAP_NET_RAW: u8 = 13;
 
 /// Builds the image and prints what came out of it.
-pub fn run() -> anyhow::Result<()> {
+pub(crate) fn run() -> anyhow::Result<()> {
     let start = Instant::now();
     let archive = build()?;
     let (name, digest) = archive.images.first_key_value().context("the image has no name")?;
@@ -33,12 +33,11 @@ pub fn run() -> anyhow::Result<()> {
 /// `docker.io/ferrolb/ferrolb:v<version>`, to `target/image/ferrolb.tar` of the workspace.
 ///
 /// The same sources and toolchain give the same digest wherever the checkout lies.
-pub fn build() -> anyhow::Result<Archive> {
+pub(crate) fn build() -> anyhow::Result<Archive> {
     ensure_musl_compiler()?;
-    let programs = programs::build("ferrolb")?;
-    let program = programs.get("ferrolb").context("package ferrolb has no program of that name")?;
+    let [program] = programs::build("ferrolb", ["ferrolb"])?;
     let out = programs::workspace().join("target/image/ferrolb.tar");
-    let archive = write(program, &out)?;
+    let archive = write(&program, &out)?;
     ensure!(
         archive.size <= MAX_SIZE,
         "{} has {} bytes, more than the {MAX_SIZE} that were promised",

@@ -1,2 +1,5 @@
 //! (to come)
-fn main() {}
+mod crds;
+fn main() {
+    crds::run().unwrap();
+}

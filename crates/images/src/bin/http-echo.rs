@@ -1,14 +1,21 @@
 //! An HTTP server that answers everything with one text. It stands in for `hashicorp/http-echo` and
 //! takes that program's flags and environment, with one dash or two.
 
-use std::{env, ffi::OsString, net::SocketAddr, sync::Arc};
+use std::{
+    borrow::Cow,
+    env,
+    ffi::OsString,
+    io::{self, Write},
+    net::SocketAddr,
+    sync::Arc,
+};
 
 use anyhow::Context as _;
 use axum::{
     Router,
     body::Body,
     extract::{ConnectInfo, Request, State},
-    http::{HeaderMap, HeaderName, StatusCode, header},
+    http::{HeaderName, StatusCode, header},
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -20,7 +27,7 @@ use tokio::{
 
 /// Answers every HTTP request with one text.
 #[derive(Parser)]
-#[command(version)]
+#[command(name = "http-echo", version)]
 struct Options {
     /// What to answer; a line feed is added.
     #[arg(long, env = "ECHO_TEXT", allow_hyphen_values = true)]
@@ -45,15 +52,16 @@ async fn main() -> anyhow::Result<()> {
     let options = Options::parse_from(env::args_os().map(two_dashes));
     let answer =
         Answer { status: StatusCode::from_u16(options.status_code)?, body: format!("{}\n", options.text) };
+    let stop = told_to_stop()?;
     let listener =
         listen(&options.listen).await.with_context(|| format!("cannot listen on {}", options.listen))?;
-    println!("listening on {}", listener.local_addr()?);
+    log(format_args!("listening on {}", listener.local_addr()?));
     let app = Router::new()
         .route("/health", get(|| async { axum::Json(serde_json::json!({"status": "ok"})) }))
         .fallback(echo)
         .with_state(Arc::new(answer))
         .into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(listener, app).with_graceful_shutdown(told_to_stop()?).await?;
+    axum::serve(listener, app).with_graceful_shutdown(stop).await?;
     Ok(())
 }
 
@@ -62,17 +70,19 @@ async fn echo(
     ConnectInfo(client): ConnectInfo<SocketAddr>,
     request: Request<Body>,
 ) -> Response {
-    let text = |headers: &HeaderMap, name| {
-        headers
-            .get(name)
-            .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
-            .unwrap_or_default()
+    let field = |name| {
+        request.headers().get(name).map_or(Cow::default(), |value| String::from_utf8_lossy(value.as_bytes()))
     };
-    let (host, agent) = (text(request.headers(), header::HOST), text(request.headers(), header::USER_AGENT));
+    let (host, agent) = (field(header::HOST), field(header::USER_AGENT));
     let (method, uri, version) = (request.method(), request.uri(), request.version());
     let (status, length) = (answer.status.as_u16(), answer.body.len());
-    println!("{host} {client} \"{method} {uri} {version:?}\" {status} {length} {agent:?}");
+    log(format_args!("{host} {client} \"{method} {uri} {version:?}\" {status} {length} {agent:?}"));
     (answer.status, [(APP_NAME, "http-echo")], answer.body.clone()).into_response()
+}
+
+/// Nobody may be reading, which is no reason to stop.
+fn log(line: std::fmt::Arguments) {
+    let _ = writeln!(io::stdout(), "{line}");
 }
 
 /// The program that this one stands in for is written in Go, whose flags take one dash or two.
@@ -90,7 +100,7 @@ fn name(flag: &str) -> &str {
     flag.split('=').next().unwrap_or(flag)
 }
 
-async fn listen(address: &str) -> std::io::Result<TcpListener> {
+async fn listen(address: &str) -> io::Result<TcpListener> {
     let Some(port) = address.strip_prefix(':') else {
         return TcpListener::bind(address).await;
     };
@@ -104,7 +114,7 @@ async fn listen(address: &str) -> std::io::Result<TcpListener> {
 }
 
 /// Process 1 is not ended by a signal that it does not handle.
-fn told_to_stop() -> std::io::Result<impl Future<Output = ()>> {
+fn told_to_stop() -> io::Result<impl Future<Output = ()>> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     Ok(async move {
         tokio::select! {

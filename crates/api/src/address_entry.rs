@@ -1,0 +1,79 @@
+//! One entry of `IPAddressPool.spec.addresses`, with the rules that let the API server judge it.
+
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+/// A CIDR prefix or a range, as it was written.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct AddressEntry(pub String);
+
+/// The start of a range, and its end, in CEL. Blanks around the hyphen are allowed, as upstream does.
+const FIRST: &str = "self.split('-')[0].trim()";
+const LAST: &str = "self.split('-')[1].trim()";
+
+impl JsonSchema for AddressEntry {
+    fn schema_name() -> Cow<'static, str> {
+        "AddressEntry".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    /// Each rule speaks for one mistake and is silent about the others, so that `kubectl apply` shows one
+    /// sentence. CEL's `cidr` knows no IPv4-mapped prefix, which upstream reads as IPv4: hence the detour.
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let is_range = "self.contains('-')";
+        let mapped = "self.startsWith('::ffff:') && self.contains('.')";
+        let mapped_is_cidr = "self.matches('^::ffff:[0-9.]+/(9[6-9]|1[01][0-9]|12[0-8])$') && isIP(self.substring(7).split('/')[0])";
+        let both_are_ips = format!("self.split('-').size() == 2 && isIP({FIRST}) && isIP({LAST})");
+        let same_family = format!("ip({FIRST}).family() == ip({LAST}).family()");
+        json_schema!({
+            "description": "A CIDR prefix (192.168.1.0/28) or a range (192.168.1.10-192.168.1.20).",
+            "type": "string",
+            "maxLength": 96,
+            "x-kubernetes-validations": [
+                {
+                    "rule": "!isIP(self)",
+                    "messageExpression": "self + ' is a single address: write ' + self + (self.contains(':') ? '/128' : '/32')",
+                    "message": "a single address needs its prefix length: /32 for IPv4, /128 for IPv6",
+                },
+                {
+                    "rule": format!("isIP(self) || {is_range} || ({mapped} ? {mapped_is_cidr} : isCIDR(self))"),
+                    "messageExpression": "self + ' is not a CIDR: write an address and a prefix length, like 192.168.1.0/28 or fd00::/120'",
+                    "message": "not a CIDR: write an address and a prefix length, like 192.168.1.0/28 or fd00::/120",
+                },
+                {
+                    "rule": format!("!{is_range} || ({both_are_ips})"),
+                    "messageExpression": "self + ' is not a range: write its first and its last address, like 192.168.1.10-192.168.1.20'",
+                    "message": "not a range: write its first and its last address, like 192.168.1.10-192.168.1.20",
+                },
+                {
+                    "rule": format!("!{is_range} || !({both_are_ips}) || {same_family}"),
+                    "messageExpression": "self + ' goes from one address family to the other: write both ends in IPv4 or both in IPv6'",
+                    "message": "a range needs both ends in IPv4 or both in IPv6",
+                },
+                {
+                    "rule": format!("!{is_range} || !({both_are_ips}) || !({same_family}) || {FIRST}.contains(':') || {}", v4_in_order()),
+                    "messageExpression": format!("self + ' ends before it starts: write ' + {LAST} + '-' + {FIRST}"),
+                    "message": "the range ends before it starts: write the lower address first",
+                },
+            ],
+        })
+    }
+}
+
+/// CEL has no order on addresses, so the octets are compared one after the other. IPv6 is left to the
+/// controller, which says the same in an event.
+fn v4_in_order() -> String {
+    let octet = |end: &str, i: usize| format!("int({end}.split('.')[{i}])");
+    let mut rule = format!("{} <= {}", octet(FIRST, 3), octet(LAST, 3));
+    for i in (0..3).rev() {
+        let (a, b) = (octet(FIRST, i), octet(LAST, i));
+        rule = format!("({a} < {b} || ({a} == {b} && {rule}))");
+    }
+    rule
+}

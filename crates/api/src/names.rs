@@ -1,0 +1,62 @@
+//! Annotations that users write and FerroLB reads, and the one that it writes.
+//!
+//! Upstream documents them for MetalLB; each has an older spelling that still works. Where both are there,
+//! the new one counts, even when it is empty.
+
+use std::collections::BTreeMap;
+
+/// Asks for addresses: a comma-separated list, at most one of each family.
+pub const LOAD_BALANCER_IPS: Annotation = Annotation::new("loadBalancerIPs");
+/// Asks for a pool by name, also one with `autoAssign: false`.
+pub const ADDRESS_POOL: Annotation = Annotation::new("address-pool");
+/// Services with the same value may share an address when their ports differ.
+pub const ALLOW_SHARED_IP: Annotation = Annotation::new("allow-shared-ip");
+/// Written by the controller: the pool that the addresses of a Service come from.
+pub const ALLOCATED_FROM_POOL: &str = "metallb.io/ip-allocated-from-pool";
+
+const PREFIX: &str = "metallb.io/";
+const DEPRECATED_PREFIX: &str = "metallb.universe.tf/";
+
+/// An annotation with its present and its deprecated spelling.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Annotation(&'static str);
+
+impl Annotation {
+    const fn new(suffix: &'static str) -> Self {
+        Self(suffix)
+    }
+
+    /// The spelling to use in messages.
+    pub fn name(self) -> String {
+        format!("{PREFIX}{}", self.0)
+    }
+
+    /// The value among an object's annotations.
+    pub fn value(self, annotations: &BTreeMap<String, String>) -> Option<&str> {
+        let with = |prefix| annotations.get(&format!("{prefix}{}", self.0)).map(String::as_str);
+        with(PREFIX).or_else(|| with(DEPRECATED_PREFIX))
+    }
+}
+
+/// The annotations of an object that use the deprecated prefix.
+pub fn deprecated(annotations: &BTreeMap<String, String>) -> impl Iterator<Item = &str> {
+    annotations.keys().map(String::as_str).filter(|key| key.starts_with(DEPRECATED_PREFIX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_new_spelling_wins_by_presence() {
+        let both = BTreeMap::from([
+            ("metallb.io/address-pool".to_owned(), String::new()),
+            ("metallb.universe.tf/address-pool".to_owned(), "old".to_owned()),
+        ]);
+        let old = BTreeMap::from([("metallb.universe.tf/address-pool".to_owned(), "old".to_owned())]);
+        assert_eq!(ADDRESS_POOL.value(&both), Some(""));
+        assert_eq!(ADDRESS_POOL.value(&old), Some("old"));
+        assert_eq!(ADDRESS_POOL.value(&BTreeMap::new()), None);
+        assert_eq!(deprecated(&both).collect::<Vec<_>>(), ["metallb.universe.tf/address-pool"]);
+    }
+}

@@ -1,0 +1,208 @@
+//! One Service as the Index knows it: what it wants, what its status says, and what it should say.
+
+use std::net::IpAddr;
+
+use api::names::ALLOCATED_FROM_POOL;
+use ipam::{Assignment, ServiceKey};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::ResourceExt;
+use kubekit::slim::Service;
+
+use crate::claim::Claim;
+
+/// One Service.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    /// When it was created: who is older is served first.
+    pub(crate) created: Option<Timestamp>,
+    pub(crate) uid: Option<String>,
+    /// The version that `observed` is of.
+    pub(crate) version: Version,
+    pub(crate) claim: Claim,
+    pub(crate) observed: Observed,
+    pub(crate) goal: Goal,
+    /// Whether the goal was reached once. From then on the status is the source of truth again: who edits
+    /// it by hand means it.
+    pub(crate) settled: bool,
+    pub(crate) writing: Writing,
+    /// How many writes failed in a row.
+    pub(crate) failures: u32,
+    /// The last complaint that was made about it, to make none twice.
+    pub(crate) complaint: Option<String>,
+    /// Annotations with the deprecated prefix, until they have been mentioned.
+    pub(crate) deprecated: Vec<String>,
+}
+
+/// A resource version. The API server's are numbers that grow; one that is not is taken to be new.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Version(pub(crate) String);
+
+impl Version {
+    pub(crate) fn is_older_than(&self, other: &Self) -> bool {
+        let number = |version: &Self| version.0.parse::<u64>().ok();
+        matches!((number(self), number(other)), (Some(mine), Some(theirs)) if mine < theirs)
+    }
+}
+
+/// The part of a Service's status and annotations that the controller writes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Observed {
+    /// The addresses, in the order of the status.
+    pub(crate) ips: Vec<IpAddr>,
+    /// Whether there is something in the list that the controller would not have written.
+    pub(crate) foreign: bool,
+    /// The annotation that names the pool.
+    pub(crate) pool: Option<String>,
+}
+
+impl Observed {
+    fn read(service: &Service) -> Self {
+        let ingress = &service.status.load_balancer.ingress;
+        let ips: Vec<IpAddr> = ingress.iter().filter_map(|entry| entry.ip.as_deref()?.parse().ok()).collect();
+        // The API server fills in ipMode VIP; anything else is somebody's edit.
+        let foreign = ips.len() != ingress.len()
+            || ingress
+                .iter()
+                .any(|e| e.hostname.is_some() || e.ip_mode.as_deref().is_some_and(|m| m != "VIP"));
+        let annotations = service.metadata.annotations.as_ref();
+        Self { ips, foreign, pool: annotations.and_then(|a| a.get(ALLOCATED_FROM_POOL)).cloned() }
+    }
+
+    /// What it will be once this assignment is written, or once everything is cleared.
+    pub(crate) fn of(assignment: Option<&Assignment>) -> Self {
+        assignment.map_or_else(Self::default, |a| Self {
+            ips: a.ips.clone(),
+            foreign: false,
+            pool: Some(a.pool.to_string()),
+        })
+    }
+}
+
+/// What the status of a Service should say.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) enum Goal {
+    /// Whatever it says: the Service is not ours, or its turn has not come.
+    #[default]
+    Whatever,
+    /// No address.
+    Nothing,
+    /// These addresses.
+    Have(Assignment),
+}
+
+impl Goal {
+    fn met_by(&self, observed: &Observed) -> bool {
+        match self {
+            Self::Whatever => true,
+            Self::Nothing => *observed == Observed::of(None),
+            Self::Have(assignment) => *observed == Observed::of(Some(assignment)),
+        }
+    }
+}
+
+/// Whether a write is on its way.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Writing {
+    /// None is.
+    #[default]
+    Idle,
+    /// It waits for its turn.
+    Queued,
+    /// The API server has it.
+    InFlight,
+    /// It failed and waits for a while.
+    Delayed,
+}
+
+impl Entry {
+    /// A Service that was not known before.
+    pub(crate) fn new(service: &Service, claim: Claim) -> Self {
+        Self {
+            created: service.metadata.creation_timestamp.as_ref().map(|time| time.0),
+            uid: service.metadata.uid.clone(),
+            version: Version(service.resource_version().unwrap_or_default()),
+            claim,
+            observed: Observed::read(service),
+            goal: Goal::Whatever,
+            settled: true,
+            writing: Writing::Idle,
+            failures: 0,
+            complaint: None,
+            deprecated: deprecated(service),
+        }
+    }
+
+    /// Takes in a newer version of the Service. Whether there is anything new to decide.
+    pub(crate) fn update(&mut self, service: &Service, claim: Claim) -> bool {
+        let version = Version(service.resource_version().unwrap_or_default());
+        // The echo of an older write may come after the answer to a newer one.
+        if version.is_older_than(&self.version) {
+            return false;
+        }
+        let observed = Observed::read(service);
+        if observed != self.observed {
+            self.settled = true;
+        }
+        let changed = claim != self.claim || !self.goal.met_by(&observed);
+        self.version = version;
+        self.observed = observed;
+        if claim != self.claim {
+            self.deprecated = deprecated(service);
+            self.claim = claim;
+        }
+        changed
+    }
+
+    /// The addresses that it comes with when it is decided anew: those of its status, unless better ones
+    /// are on their way there.
+    pub(crate) fn current(&self) -> &[IpAddr] {
+        match &self.goal {
+            Goal::Have(assignment) if !self.settled => &assignment.ips,
+            Goal::Nothing if !self.settled => &[],
+            Goal::Have(_) | Goal::Nothing | Goal::Whatever => &self.observed.ips,
+        }
+    }
+
+    /// Sets what the status should say.
+    pub(crate) fn aim(&mut self, goal: Goal) {
+        self.settled = goal.met_by(&self.observed);
+        self.goal = goal;
+    }
+
+    /// Whether the status has to be written.
+    pub(crate) fn is_off(&self) -> bool {
+        !self.goal.met_by(&self.observed)
+    }
+
+    /// The object, for events about it.
+    pub(crate) fn reference(&self, key: &ServiceKey) -> ObjectReference {
+        ObjectReference {
+            api_version: Some("v1".to_owned()),
+            kind: Some("Service".to_owned()),
+            namespace: Some(key.namespace.to_string()),
+            name: Some(key.name.to_string()),
+            uid: self.uid.clone(),
+            resource_version: Some(self.version.0.clone()),
+            field_path: None,
+        }
+    }
+}
+
+fn deprecated(service: &Service) -> Vec<String> {
+    let annotations = service.metadata.annotations.as_ref();
+    annotations.into_iter().flat_map(api::names::deprecated).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_compared_as_numbers_where_they_are() {
+        let version = |text: &str| Version(text.to_owned());
+        assert!(version("9").is_older_than(&version("10")));
+        assert!(!version("10").is_older_than(&version("9")));
+        assert!(!version("a").is_older_than(&version("b")));
+    }
+}

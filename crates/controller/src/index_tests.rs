@@ -1,0 +1,349 @@
+//! The Index driven by hand: objects in, writes and notices out.
+
+use std::time::{Duration, Instant};
+
+use api::{AddressEntry, IPAddressPool, IPAddressPoolSpec};
+use kubekit::{
+    Change,
+    slim::{Namespace, Service},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    entry::Version,
+    index::{Index, Role, Write, Written},
+};
+
+/// An Index, and an API server as far as it is needed: versions, and the echo of each write.
+struct Cluster {
+    index: Index,
+    version: u64,
+    services: Vec<(String, Value)>,
+}
+
+impl Cluster {
+    /// With these pools and Services at the start.
+    fn start(pools: &[IPAddressPool], services: &[(&str, Value)]) -> Self {
+        let mut cluster = Self { index: Index::new(None), version: 1, services: Vec::new() };
+        cluster.index.set_role(Role::Leader);
+        cluster.index.pools(Change::Reset(pools.to_vec()));
+        cluster.index.namespaces(Change::Reset(vec![Namespace::default()]));
+        let list = services.iter().map(|(name, overlay)| cluster.store(name, overlay.clone())).collect();
+        cluster.index.services(Change::Reset(list));
+        cluster
+    }
+
+    fn store(&mut self, name: &str, overlay: Value) -> Service {
+        self.version += 1;
+        self.services.retain(|(known, _)| known != name);
+        let mut object = json!({
+            "metadata": {"name": name, "namespace": "default", "uid": name, "resourceVersion": self.version.to_string()},
+            "spec": {"type": "LoadBalancer", "clusterIPs": ["10.96.0.1"], "ports": [{"port": 80}]},
+        });
+        merge(&mut object, overlay);
+        self.services.push((name.to_owned(), object.clone()));
+        serde_json::from_value(object).unwrap()
+    }
+
+    fn apply(&mut self, name: &str, overlay: Value) {
+        let service = self.store(name, overlay);
+        self.index.services(Change::Apply(service));
+    }
+
+    fn delete(&mut self, name: &str) {
+        let at = self.services.iter().position(|(known, _)| known == name).unwrap();
+        let (_, object) = self.services.remove(at);
+        self.index.services(Change::Delete(serde_json::from_value(object).unwrap()));
+    }
+
+    /// Lets every write succeed, and returns who got what.
+    fn write_all(&mut self) -> Vec<String> {
+        std::iter::from_fn(|| self.index.next_write())
+            .collect::<Vec<_>>()
+            .into_iter()
+            .map(|write| {
+                self.finish(&write);
+                describe(&write)
+            })
+            .collect()
+    }
+
+    fn finish(&mut self, write: &Write) {
+        self.version += 1;
+        let version = self.version.to_string();
+        let stored = self.services.iter_mut().find(|(name, _)| **name == *write.key.name);
+        if let Some((_, object)) = stored {
+            let ips =
+                write.assignment.iter().flat_map(|a| &a.ips).map(|ip| json!({"ip": ip, "ipMode": "VIP"}));
+            let pool = write.assignment.as_ref().map(|a| a.pool.as_str());
+            object["status"] = json!({"loadBalancer": {"ingress": ips.collect::<Vec<_>>()}});
+            merge(object, json!({"metadata": {"resourceVersion": version}}));
+            match pool {
+                Some(pool) => merge(
+                    object,
+                    json!({"metadata": {"annotations": {"metallb.io/ip-allocated-from-pool": pool}}}),
+                ),
+                None => object["metadata"]["annotations"] = json!({}),
+            }
+            let echo = serde_json::from_value(object.clone()).unwrap();
+            self.index.written(write, Written::Done(Version(version)), Instant::now());
+            self.index.services(Change::Apply(echo));
+        }
+    }
+
+    fn notices(&mut self) -> Vec<String> {
+        self.index.take_notices().into_iter().map(|(_, n)| format!("{}: {}", n.reason, n.message)).collect()
+    }
+}
+
+fn describe(write: &Write) -> String {
+    let ips = write.assignment.iter().flat_map(|a| &a.ips).map(|ip| format!(" {ip}")).collect::<String>();
+    format!("{}{ips}", write.key.name)
+}
+
+fn merge(into: &mut Value, overlay: Value) {
+    match (into, overlay) {
+        (Value::Object(into), Value::Object(overlay)) => {
+            for (key, value) in overlay {
+                merge(into.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (into, overlay) => *into = overlay,
+    }
+}
+
+fn pool(name: &str, addresses: &str) -> IPAddressPool {
+    let addresses = addresses.split(',').map(|a| AddressEntry(a.to_owned())).collect();
+    IPAddressPool::new(name, IPAddressPoolSpec { addresses, auto_assign: true, ..Default::default() })
+}
+
+fn holding(ip: &str) -> Value {
+    json!({
+        "metadata": {"annotations": {"metallb.io/ip-allocated-from-pool": "p"}},
+        "status": {"loadBalancer": {"ingress": [{"ip": ip, "ipMode": "VIP"}]}},
+    })
+}
+
+fn created(second: u32) -> Value {
+    json!({"metadata": {"creationTimestamp": format!("2026-01-01T00:00:{second:02}Z")}})
+}
+
+fn and(mut a: Value, b: Value) -> Value {
+    merge(&mut a, b);
+    a
+}
+
+#[test]
+fn nothing_is_decided_before_every_list_is_complete() {
+    let mut index = Index::new(None);
+    index.set_role(Role::Leader);
+    let mut cluster = Cluster { index: Index::new(None), version: 1, services: Vec::new() };
+    let service = cluster.store("a", json!({}));
+    index.services(Change::Reset(vec![service]));
+    assert_eq!(index.next_write(), None);
+    index.pools(Change::Reset(vec![pool("p", "10.0.0.0/24")]));
+    assert_eq!(index.next_write(), None);
+    assert!(index.take_notices().is_empty());
+    index.namespaces(Change::Reset(Vec::new()));
+    assert!(index.next_write().is_some());
+}
+
+#[test]
+fn the_older_service_is_served_first_and_holders_before_all() {
+    let services =
+        [("new", created(9)), ("old", created(1)), ("holder", and(created(20), holding("10.0.0.0")))];
+    let mut cluster = Cluster::start(&[pool("p", "10.0.0.0/24")], &services);
+    assert_eq!(cluster.write_all(), ["old 10.0.0.1", "new 10.0.0.2"]);
+    assert_eq!(
+        cluster.notices(),
+        ["IPAllocated: Assigned IP [\"10.0.0.1\"]", "IPAllocated: Assigned IP [\"10.0.0.2\"]"]
+    );
+}
+
+#[test]
+fn of_two_that_hold_one_address_the_older_keeps_it_in_whatever_order_they_come() {
+    let (old, new) = (and(created(1), holding("10.0.0.0")), and(created(2), holding("10.0.0.0")));
+    for services in [[("a", old.clone()), ("b", new.clone())], [("b", new), ("a", old)]] {
+        let mut cluster = Cluster::start(&[pool("p", "10.0.0.0/24")], &services);
+        assert_eq!(cluster.write_all(), ["b 10.0.0.1"]);
+    }
+}
+
+#[test]
+fn a_restart_writes_nothing_and_says_nothing() {
+    let services = [("a", holding("10.0.0.3")), ("b", holding("10.0.0.7"))];
+    let mut cluster = Cluster::start(&[pool("p", "10.0.0.0/24")], &services);
+    assert!(cluster.write_all().is_empty());
+    assert!(cluster.notices().is_empty());
+}
+
+#[test]
+fn a_waiting_service_complains_once_and_gets_what_is_freed() {
+    let services = [("a", holding("10.0.0.0")), ("b", json!({}))];
+    let mut cluster = Cluster::start(&[pool("p", "10.0.0.0/32")], &services);
+    assert!(cluster.write_all().is_empty());
+    assert_eq!(
+        cluster.notices(),
+        [
+            "AllocationFailed: Failed to allocate IP for \"default/b\": no available IPs: pool p: exhausted (1 of 1)"
+        ]
+    );
+    for _ in 0..3 {
+        cluster.apply("b", json!({"metadata": {"labels": {"touched": "again"}}}));
+    }
+    assert!(cluster.notices().is_empty());
+    cluster.delete("a");
+    assert_eq!(cluster.write_all(), ["b 10.0.0.0"]);
+}
+
+#[test]
+fn without_a_pool_the_event_says_so() {
+    let mut cluster = Cluster::start(&[], &[("a", json!({}))]);
+    assert!(cluster.write_all().is_empty());
+    assert!(cluster.notices()[0].contains("there is no IPAddressPool"));
+    cluster.index.pools(Change::Apply(pool("p", "10.0.0.0/24")));
+    assert_eq!(cluster.write_all(), ["a 10.0.0.0"]);
+}
+
+#[test]
+fn a_service_of_another_type_gives_back_what_it_got_and_others_are_left_alone() {
+    let foreign = json!({"spec": {"type": "NodePort"}});
+    let mut cluster = Cluster::start(
+        &[pool("p", "10.0.0.0/32")],
+        &[("a", holding("10.0.0.0")), ("b", foreign), ("c", json!({}))],
+    );
+    cluster.write_all();
+    cluster.apply("a", and(holding("10.0.0.0"), json!({"spec": {"type": "ClusterIP"}})));
+    assert_eq!(cluster.write_all(), ["a", "c 10.0.0.0"]);
+}
+
+#[test]
+fn a_service_that_lost_its_type_while_nobody_looked_is_cleared_at_the_start() {
+    let left = and(holding("10.0.0.0"), json!({"spec": {"type": "ClusterIP"}}));
+    let mut cluster = Cluster::start(&[pool("p", "10.0.0.0/24")], &[("a", left)]);
+    assert_eq!(cluster.write_all(), ["a"]);
+}
+
+#[test]
+fn a_service_of_another_class_is_never_touched() {
+    let other = and(holding("10.0.0.0"), json!({"spec": {"loadBalancerClass": "example.com/x"}}));
+    let mut cluster = Cluster::start(&[pool("p", "10.0.0.0/24")], &[("a", other)]);
+    assert!(cluster.write_all().is_empty());
+}
+
+#[test]
+fn a_conflict_waits_for_the_newer_version_and_then_writes_again() {
+    let mut cluster = Cluster::start(&[pool("p", "10.0.0.0/24")], &[("a", json!({}))]);
+    let write = cluster.index.next_write().unwrap();
+    cluster.index.written(&write, Written::Conflict, Instant::now());
+    assert_eq!(cluster.index.next_write(), None);
+    cluster.apply("a", json!({"metadata": {"labels": {"new": "label"}}}));
+    assert_eq!(cluster.write_all(), ["a 10.0.0.0"]);
+}
+
+#[test]
+fn a_conflict_with_a_version_that_is_already_here_writes_again_at_once() {
+    let mut cluster = Cluster::start(&[pool("p", "10.0.0.0/24")], &[("a", json!({}))]);
+    let write = cluster.index.next_write().unwrap();
+    cluster.apply("a", json!({"metadata": {"labels": {"new": "label"}}}));
+    assert_eq!(cluster.index.next_write(), None, "one write in flight");
+    cluster.index.written(&write, Written::Conflict, Instant::now());
+    assert_eq!(cluster.write_all(), ["a 10.0.0.0"]);
+}
+
+#[test]
+fn a_failed_write_is_tried_again_after_growing_pauses() {
+    let mut cluster = Cluster::start(&[pool("p", "10.0.0.0/24")], &[("a", json!({}))]);
+    let mut now = Instant::now();
+    for pause in [100, 200, 400] {
+        let write = cluster.index.next_write().unwrap();
+        cluster.index.written(&write, Written::Failed, now);
+        assert_eq!(cluster.index.next_retry(), Some(now + Duration::from_millis(pause)));
+        cluster.index.retry(now);
+        assert_eq!(cluster.index.next_write(), None);
+        now += Duration::from_millis(pause);
+        cluster.index.retry(now);
+    }
+    assert_eq!(cluster.write_all(), ["a 10.0.0.0"]);
+}
+
+#[test]
+fn the_echo_of_an_older_version_changes_nothing() {
+    let mut cluster = Cluster::start(&[pool("p", "10.0.0.0/24")], &[("a", json!({}))]);
+    let (_, before) = cluster.services[0].clone();
+    cluster.write_all();
+    cluster.index.services(Change::Apply(serde_json::from_value(before).unwrap()));
+    assert!(cluster.write_all().is_empty());
+}
+
+#[test]
+fn a_status_edited_by_hand_is_adopted_or_put_right() {
+    let mut cluster = Cluster::start(
+        &[pool("p", "10.0.0.0/24")],
+        &[("a", holding("10.0.0.0")), ("b", holding("10.0.0.1"))],
+    );
+    cluster.apply("a", holding("10.0.0.9"));
+    assert!(cluster.write_all().is_empty(), "a free address of a pool is fine");
+    cluster.apply("a", holding("192.0.2.1"));
+    assert_eq!(cluster.write_all(), ["a 10.0.0.0"]);
+    cluster.apply("b", json!({"status": {"loadBalancer": {"ingress": [{"hostname": "example.com"}]}}}));
+    assert_eq!(cluster.write_all(), ["b 10.0.0.1"]);
+}
+
+#[test]
+fn when_its_pool_goes_a_service_moves_and_is_told() {
+    let pools = [pool("p", "10.0.0.0/24"), pool("q", "10.1.0.0/24")];
+    let mut cluster = Cluster::start(&pools, &[("a", holding("10.0.0.0"))]);
+    cluster.index.pools(Change::Delete(pools[0].clone()));
+    assert_eq!(cluster.write_all(), ["a 10.1.0.0"]);
+    let notices = cluster.notices();
+    assert!(notices[0].starts_with("ClearAssignment: current IP for \"default/a\""), "{notices:?}");
+    assert_eq!(notices[1], "IPAllocated: Assigned IP [\"10.1.0.0\"]");
+    assert_eq!(notices.len(), 2);
+}
+
+#[test]
+fn an_edit_of_a_pool_without_effect_writes_nothing() {
+    let mut cluster = Cluster::start(&[pool("p", "10.0.0.0/24")], &[("a", holding("10.0.0.5"))]);
+    cluster.index.pools(Change::Apply(pool("p", "10.0.0.0/24")));
+    assert!(cluster.write_all().is_empty());
+}
+
+#[test]
+fn a_follower_decides_nothing_and_takes_over_from_what_it_remembers() {
+    let mut cluster = Cluster::start(&[pool("p", "10.0.0.0/24")], &[("a", holding("10.0.0.0"))]);
+    cluster.index.set_role(Role::Follower);
+    cluster.apply("b", json!({}));
+    assert!(cluster.write_all().is_empty());
+    cluster.apply("b", holding("10.0.0.1"));
+    cluster.apply("c", json!({}));
+    cluster.index.set_role(Role::Leader);
+    assert_eq!(cluster.write_all(), ["c 10.0.0.2"]);
+}
+
+#[test]
+fn a_deprecated_annotation_is_mentioned_once_and_works() {
+    let old = json!({"metadata": {"annotations": {"metallb.universe.tf/loadBalancerIPs": "10.0.0.9"}}});
+    let mut cluster = Cluster::start(&[pool("p", "10.0.0.0/24")], &[("a", old)]);
+    assert_eq!(cluster.write_all(), ["a 10.0.0.9"]);
+    let notices = cluster.notices();
+    assert_eq!(
+        notices[0],
+        "deprecatedAnnotation: Service uses deprecated annotation metallb.universe.tf/loadBalancerIPs"
+    );
+    assert_eq!(notices.len(), 2);
+}
+
+#[test]
+fn the_status_of_a_pool_follows_what_is_in_use() {
+    let mut cluster = Cluster::start(&[pool("p", "10.0.0.0/30,fd00::/64")], &[("a", json!({}))]);
+    cluster.write_all();
+    let outdated = cluster.index.outdated_pool_statuses();
+    let status = outdated[0].1;
+    assert_eq!((status.assigned_ipv4, status.available_ipv4, status.assigned_ipv6), (1, 3, 0));
+    assert_eq!(status.available_ipv6, i64::MAX);
+    let mut echoed = pool("p", "10.0.0.0/30,fd00::/64");
+    echoed.status = Some(status);
+    cluster.index.pools(Change::Apply(echoed));
+    assert!(cluster.index.outdated_pool_statuses().is_empty());
+}

@@ -1,0 +1,146 @@
+//! What the controller tells Prometheus: upstream's metrics under upstream's names, and a few more.
+
+use std::time::Duration;
+
+use ipam::Usage;
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::Registry,
+};
+
+use crate::index::{Index, Written};
+
+/// All metrics of the controller. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Metrics {
+    addresses: AddressMetrics,
+    /// Changes that came in.
+    pub(crate) updates: Counter,
+    update_errors: Counter,
+    config_loaded: Gauge,
+    config_stale: Gauge,
+    writes: Family<WriteLabels, Counter>,
+    write_seconds: Histogram,
+    waiting: Gauge,
+    leader: Gauge,
+}
+
+type ByPool = Family<PoolLabels, Gauge>;
+
+/// Upstream counts addresses three times: in all, and for each family.
+#[derive(Debug, Clone, Default)]
+struct AddressMetrics {
+    total: [ByPool; 3],
+    in_use: [ByPool; 3],
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PoolLabels {
+    pool: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WriteLabels {
+    result: &'static str,
+}
+
+impl Metrics {
+    pub(crate) fn new(registry: &mut Registry) -> Self {
+        let metrics = Self {
+            addresses: AddressMetrics::default(),
+            updates: Counter::default(),
+            update_errors: Counter::default(),
+            config_loaded: Gauge::default(),
+            config_stale: Gauge::default(),
+            writes: Family::default(),
+            write_seconds: Histogram::new([
+                0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
+            ]),
+            waiting: Gauge::default(),
+            leader: Gauge::default(),
+        };
+        metrics.register(registry);
+        metrics
+    }
+
+    fn register(&self, registry: &mut Registry) {
+        let allocator = registry.sub_registry_with_prefix("metallb_allocator");
+        for (i, family) in ["", "ipv4_", "ipv6_"].into_iter().enumerate() {
+            let total = self.addresses.total[i].clone();
+            allocator.register(format!("{family}addresses_total"), "Usable addresses per pool", total);
+            let in_use = self.addresses.in_use[i].clone();
+            allocator.register(
+                format!("{family}addresses_in_use_total"),
+                "Addresses in use per pool",
+                in_use,
+            );
+        }
+        // The library adds _total to the names of counters.
+        let client = registry.sub_registry_with_prefix("metallb_k8s_client");
+        client.register("updates", "Changes of Kubernetes objects that came in", self.updates.clone());
+        client.register("update_errors", "Changes that could not be acted on", self.update_errors.clone());
+        client.register(
+            "config_loaded_bool",
+            "1 once the configuration has been read",
+            self.config_loaded.clone(),
+        );
+        client.register(
+            "config_stale_bool",
+            "1 while some object is not in force as it stands",
+            self.config_stale.clone(),
+        );
+        let own = registry.sub_registry_with_prefix("ferrolb_controller");
+        own.register("status_writes", "Writes of a Service's status", self.writes.clone());
+        own.register(
+            "status_write_seconds",
+            "How long a write of a Service's status took",
+            self.write_seconds.clone(),
+        );
+        own.register("services_waiting", "Services that want an address and have none", self.waiting.clone());
+        own.register("leader", "1 while this replica decides", self.leader.clone());
+    }
+
+    /// Counts a write of a Service's status.
+    pub(crate) fn wrote(&self, result: &Written, took: Duration) {
+        let result = match result {
+            Written::Done(_) => "done",
+            Written::Conflict => "conflict",
+            Written::Gone => "gone",
+            Written::Failed => {
+                self.update_errors.inc();
+                "failed"
+            }
+        };
+        self.writes.get_or_create(&WriteLabels { result }).inc();
+        self.write_seconds.observe(took.as_secs_f64());
+    }
+
+    /// Brings what is a state, and not a count, up to date.
+    pub(crate) fn show(&self, index: &Index) {
+        self.config_loaded.set(i64::from(index.lists().pools));
+        self.config_stale.set(i64::from(index.is_stale()));
+        self.waiting.set(i64::try_from(index.waiting.len()).unwrap_or(i64::MAX));
+        self.leader.set(i64::from(index.decides()));
+        self.addresses.show(index);
+    }
+}
+
+impl AddressMetrics {
+    fn show(&self, index: &Index) {
+        // Emptied first, so that a pool that is gone is not reported for ever.
+        self.total.iter().chain(&self.in_use).for_each(Family::clear);
+        for (pool, [v4, v6]) in index.usage() {
+            let labels = PoolLabels { pool: pool.to_string() };
+            let both = Usage {
+                in_use: v4.in_use.saturating_add(v6.in_use),
+                available: v4.available.saturating_add(v6.available),
+            };
+            for (i, usage) in [both, v4, v6].into_iter().enumerate() {
+                let count = |n: u128| i64::try_from(n).unwrap_or(i64::MAX);
+                self.in_use[i].get_or_create(&labels).set(count(usage.in_use));
+                self.total[i].get_or_create(&labels).set(count(usage.in_use.saturating_add(usage.available)));
+            }
+        }
+    }
+}

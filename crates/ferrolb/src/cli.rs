@@ -1,0 +1,103 @@
+//! The command line. Every option can be given in the environment as well.
+
+use std::net::SocketAddr;
+
+use clap::{Args, Parser, Subcommand};
+use kubekit::{Identity, telemetry, telemetry::LogLevel};
+use speaker::{ExcludeInterfaces, ExcludeLabel};
+
+/// A bare-metal load balancer for Kubernetes.
+#[derive(Debug, Parser)]
+#[command(version)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    role: Role,
+}
+
+#[derive(Debug, Subcommand)]
+enum Role {
+    /// Gives Services of type LoadBalancer an address
+    Controller(Common),
+    /// Announces such addresses on the LAN, if this node is the one to do so
+    Speaker(Speaker),
+}
+
+/// What both roles take.
+#[derive(Debug, Args)]
+struct Common {
+    /// Namespace of the configuration and of the fellow programs [default: that of the service account,
+    /// else metallb-system]
+    #[arg(long, env = "FERROLB_NAMESPACE")]
+    namespace: Option<String>,
+    /// Name of the Pod that this program runs in, if it does
+    #[arg(long, env = "FERROLB_POD_NAME")]
+    pod_name: Option<String>,
+    /// Serve only Services with this spec.loadBalancerClass; without it, Services that have none
+    #[arg(long, env = "FERROLB_LB_CLASS", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    lb_class: Option<String>,
+    /// How much to log: all, debug, info, warn, error or none
+    #[arg(long, env = "FERROLB_LOG_LEVEL", default_value = "info")]
+    log_level: LogLevel,
+    /// Where /metrics, /healthz and /readyz are served
+    #[arg(long, env = "FERROLB_HTTP_BIND", default_value = "0.0.0.0:7472")]
+    http_bind: SocketAddr,
+}
+
+/// What a speaker takes besides.
+#[derive(Debug, Args)]
+struct Speaker {
+    #[command(flatten)]
+    common: Common,
+    /// Name of the node that this program runs on
+    #[arg(long, env = "FERROLB_NODE_NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    node_name: String,
+    /// Never announce on interfaces whose name matches one of these regular expressions, separated by
+    /// commas [default: what container runtimes and network plugins commonly make]
+    #[arg(long, env = "FERROLB_EXCLUDE_INTERFACES")]
+    exclude_interfaces: Option<ExcludeInterfaces>,
+    /// Announce from nodes with the label node.kubernetes.io/exclude-from-external-load-balancers too
+    #[arg(long, env = "FERROLB_IGNORE_EXCLUDE_LB")]
+    ignore_exclude_lb: bool,
+}
+
+/// Does what the command line says, until the program is asked to stop.
+pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
+    match cli.role {
+        Role::Controller(common) => {
+            telemetry::start(common.log_level);
+            runtime()?.block_on(controller::run(controller::Config {
+                identity: Identity::new(common.namespace, common.pod_name),
+                lb_class: common.lb_class,
+                http_bind: common.http_bind,
+            }))
+        }
+        Role::Speaker(Speaker { common, node_name, exclude_interfaces, ignore_exclude_lb }) => {
+            telemetry::start(common.log_level);
+            runtime()?.block_on(speaker::run(speaker::Config {
+                node_name: node_name.into(),
+                identity: Identity::new(common.namespace, common.pod_name),
+                lb_class: common.lb_class,
+                http_bind: common.http_bind,
+                exclude_interfaces: exclude_interfaces.unwrap_or_default(),
+                exclude_label: if ignore_exclude_lb { ExcludeLabel::Ignored } else { ExcludeLabel::Honoured },
+            }))
+        }
+    }
+}
+
+/// Both roles wait nearly all of their time: one thread serves them best.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,236 @@
+//! Ranges of addresses: what a pool is made of.
+
+use std::{fmt, net::IpAddr, str::FromStr};
+
+use ipnet::IpNet;
+
+/// The address family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Family {
+    /// IPv4
+    V4,
+    /// IPv6
+    V6,
+}
+
+impl Family {
+    /// The family of an address.
+    pub fn of(ip: IpAddr) -> Self {
+        match ip {
+            IpAddr::V4(_) => Self::V4,
+            IpAddr::V6(_) => Self::V6,
+        }
+    }
+
+    /// The other one.
+    pub fn other(self) -> Self {
+        match self {
+            Self::V4 => Self::V6,
+            Self::V6 => Self::V4,
+        }
+    }
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::V4 => "IPv4",
+            Self::V6 => "IPv6",
+        })
+    }
+}
+
+/// Addresses from `first` to `last`, both included and of one family. Never empty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Range {
+    first: IpAddr,
+    last: IpAddr,
+}
+
+/// Why a text is no range.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ParseRangeError {
+    /// An address alone, which may be a slip of the pen for a whole network.
+    #[error("a single address needs its prefix length: write {0}/{1}")]
+    BareAddress(IpAddr, u8),
+    /// No address and prefix length.
+    #[error("not a CIDR: write an address and a prefix length, like 192.168.1.0/28 or fd00::/120")]
+    Cidr,
+    /// Not two addresses with a hyphen between them.
+    #[error("not a range: write its first and its last address, like 192.168.1.10-192.168.1.20")]
+    Ends,
+    /// One end is IPv4, the other IPv6.
+    #[error("the range goes from one address family to the other: write both ends in IPv4 or both in IPv6")]
+    Families,
+    /// The first address is above the last.
+    #[error("the range ends before it starts: write {last}-{first}")]
+    Backwards {
+        /// As written before the hyphen.
+        first: IpAddr,
+        /// As written after it.
+        last: IpAddr,
+    },
+}
+
+impl Range {
+    /// The addresses from `first` to `last`.
+    pub fn new(first: IpAddr, last: IpAddr) -> Result<Self, ParseRangeError> {
+        if Family::of(first) != Family::of(last) {
+            return Err(ParseRangeError::Families);
+        }
+        if first > last {
+            return Err(ParseRangeError::Backwards { first, last });
+        }
+        Ok(Self { first, last })
+    }
+
+    /// The lowest address.
+    pub fn first(self) -> IpAddr {
+        self.first
+    }
+
+    /// The highest address.
+    pub fn last(self) -> IpAddr {
+        self.last
+    }
+
+    /// The family of all its addresses.
+    pub fn family(self) -> Family {
+        Family::of(self.first)
+    }
+
+    /// Whether `ip` is one of the addresses.
+    pub fn contains(self, ip: IpAddr) -> bool {
+        // IpAddr orders all of IPv4 before IPv6, so an address of the other family is never in between.
+        self.first <= ip && ip <= self.last
+    }
+
+    /// Whether some address is in both.
+    pub fn overlaps(self, other: Self) -> bool {
+        self.first <= other.last && other.first <= self.last
+    }
+
+    /// How many addresses there are. The whole of IPv6 counts as one less than it has.
+    pub fn size(self) -> u128 {
+        (bits(self.last) - bits(self.first)).saturating_add(1)
+    }
+}
+
+/// An address as a number, for arithmetic within one family.
+pub(crate) fn bits(ip: IpAddr) -> u128 {
+    match ip {
+        IpAddr::V4(v4) => u128::from(v4.to_bits()),
+        IpAddr::V6(v6) => v6.to_bits(),
+    }
+}
+
+/// The next address, unless this is the last of its family.
+pub(crate) fn successor(ip: IpAddr) -> Option<IpAddr> {
+    match ip {
+        IpAddr::V4(v4) => v4.to_bits().checked_add(1).map(|b| IpAddr::V4(b.into())),
+        IpAddr::V6(v6) => v6.to_bits().checked_add(1).map(|b| IpAddr::V6(b.into())),
+    }
+}
+
+/// The address before, unless this is the first of its family.
+pub(crate) fn predecessor(ip: IpAddr) -> Option<IpAddr> {
+    match ip {
+        IpAddr::V4(v4) => v4.to_bits().checked_sub(1).map(|b| IpAddr::V4(b.into())),
+        IpAddr::V6(v6) => v6.to_bits().checked_sub(1).map(|b| IpAddr::V6(b.into())),
+    }
+}
+
+/// A CIDR (host bits are ignored) or `first-last`. An IPv4-mapped IPv6 address means the IPv4 address.
+impl FromStr for Range {
+    type Err = ParseRangeError;
+
+    fn from_str(text: &str) -> Result<Self, ParseRangeError> {
+        if let Ok(ip) = text.parse::<IpAddr>() {
+            return Err(ParseRangeError::BareAddress(ip, if ip.is_ipv4() { 32 } else { 128 }));
+        }
+        let Some((first, last)) = text.split_once('-') else { return parse_cidr(text) };
+        let end = |text: &str| text.trim().parse::<IpAddr>().map_err(|_| ParseRangeError::Ends);
+        Self::new(end(first)?.to_canonical(), end(last)?.to_canonical())
+    }
+}
+
+fn parse_cidr(text: &str) -> Result<Range, ParseRangeError> {
+    let net: IpNet = text.parse().map_err(|_| ParseRangeError::Cidr)?;
+    match (net.network().to_canonical(), net.broadcast().to_canonical()) {
+        (first @ IpAddr::V4(_), last @ IpAddr::V4(_)) => Range::new(first, last),
+        // A short IPv6 prefix may end inside ::ffff:0:0/96 without meaning IPv4.
+        _ => Range::new(net.network(), net.broadcast()),
+    }
+}
+
+impl fmt::Display for Range {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.first, self.last)
+    }
+}
+
+/// The first two ranges, in the order of the list, that have an address in common.
+pub fn first_overlap(ranges: &[Range]) -> Option<(Range, Range)> {
+    let mut sorted: Vec<(usize, Range)> = ranges.iter().copied().enumerate().collect();
+    sorted.sort_by_key(|&(index, range)| (range.first, index));
+    // Once sorted, ranges that are free of overlap are so pair by neighbouring pair.
+    sorted
+        .windows(2)
+        .filter(|pair| pair[0].1.overlaps(pair[1].1))
+        .map(|pair| (pair[0].min(pair[1]), pair[0].max(pair[1])))
+        .min()
+        .map(|(earlier, later)| (earlier.1, later.1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn range(text: &str) -> Range {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn both_notations_are_read() {
+        for (text, shown) in [
+            ("192.168.1.0/30", "192.168.1.0-192.168.1.3"),
+            ("192.168.1.77/24", "192.168.1.0-192.168.1.255"),
+            ("10.0.0.1-10.0.0.1", "10.0.0.1-10.0.0.1"),
+            ("10.0.0.1 - 10.0.0.9", "10.0.0.1-10.0.0.9"),
+            ("fd00::/126", "fd00::-fd00::3"),
+            ("::ffff:10.0.0.0/124", "10.0.0.0-10.0.0.15"),
+            ("::ffff:10.0.0.1-10.0.0.4", "10.0.0.1-10.0.0.4"),
+            ("0.0.0.0/0", "0.0.0.0-255.255.255.255"),
+        ] {
+            assert_eq!(range(text).to_string(), shown, "{text}");
+        }
+        assert_eq!(range("::/0").size(), u128::MAX);
+        assert_eq!(range("10.0.0.0/8").size(), 1 << 24);
+    }
+
+    #[test]
+    fn what_is_no_range_says_what_to_write() {
+        for (text, message) in [
+            ("10.0.0.1", "write 10.0.0.1/32"),
+            ("fd00::1", "write fd00::1/128"),
+            ("10.0.0.0/33", "not a CIDR"),
+            ("lan", "not a CIDR"),
+            ("", "not a CIDR"),
+            ("10.0.0.1-", "not a range"),
+            ("10.0.0.1-10.0.0.2-10.0.0.3", "not a range"),
+            ("10.0.0.9-10.0.0.1", "write 10.0.0.1-10.0.0.9"),
+            ("10.0.0.1-fd00::1", "both ends in IPv4"),
+        ] {
+            let error = text.parse::<Range>().unwrap_err().to_string();
+            assert!(error.contains(message), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn an_overlap_is_found_wherever_it_stands_in_the_list() {
+        let list = |texts: &[&str]| texts.iter().map(|t| range(t)).collect::<Vec<_>>();
+        assert_eq!(first_overlap(&list(&["10.0.1.0/24", "10.0.0.0/24", "fd00::/64"])), None);
+        let overlapping = list(&["10.0.1.0/24", "10.0.9.0/24", "10.0.0.0/16"]);
+        assert_eq!(first_overlap(&overlapping), Some((overlapping[0], overlapping[2])));
+    }
+}

@@ -1,0 +1,166 @@
+//! Why a service cannot have an address, in words for the person who asked for it.
+
+use std::{fmt, net::IpAddr};
+
+use crate::{Families, Family, Pool, PoolName, Port, ServiceKey};
+
+/// Why there is no address to be had.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Nobody has made a pool.
+    #[error("there is no IPAddressPool: create one with the addresses that services may get")]
+    NoPools,
+    /// The pool that is asked for does not exist.
+    #[error("unknown pool {0:?}: there is no IPAddressPool by this name, or it has an error")]
+    UnknownPool(String),
+    /// None of the pools has these addresses, or no pool has all of them.
+    #[error("{} {} in no IPAddressPool", list(.0), if .0.len() == 1 { "is" } else { "are not together" })]
+    NotInAnyPool(Vec<IpAddr>),
+    /// The addresses are in another pool than the one that is asked for.
+    #[error("{} {} in pool {actual}, not in the requested pool {requested}", list(.ips), if .ips.len() == 1 { "is" } else { "are" })]
+    OtherPool {
+        /// As asked for.
+        ips: Vec<IpAddr>,
+        /// As asked for.
+        requested: PoolName,
+        /// Where the addresses are.
+        actual: PoolName,
+    },
+    /// The addresses are not of the families that the service has.
+    #[error("{} {} not fit the service, which is {needed}", list(.ips), if .ips.len() == 1 { "does" } else { "do" })]
+    WrongFamilies {
+        /// As asked for or held.
+        ips: Vec<IpAddr>,
+        /// What the service needs.
+        needed: Families,
+    },
+    /// The pool is for other services.
+    #[error("pool {0} {1}")]
+    NotAdmitted(PoolName, NotAdmitted),
+    /// Somebody else has the address.
+    #[error("{0}")]
+    Taken(#[from] Conflict),
+    /// What is asked for cannot be read.
+    #[error("{0}")]
+    Unreadable(String),
+    /// No pool has what is needed; each says why.
+    #[error("no available IPs: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    NothingLeft(Vec<Unsuitable>),
+}
+
+fn list(ips: &[IpAddr]) -> String {
+    ips.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")
+}
+
+/// Which part of a pool's selection a service does not meet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotAdmitted {
+    /// Its namespace.
+    Namespace(String),
+    /// Its labels.
+    Labels,
+}
+
+impl fmt::Display for NotAdmitted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Namespace(namespace) => write!(f, "does not select namespace {namespace}"),
+            Self::Labels => f.write_str("does not select the labels of this service"),
+        }
+    }
+}
+
+/// Why an address that somebody holds cannot be shared.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Conflict {
+    /// The services have not agreed on a sharing key.
+    #[error("{ip} is in use by {holder}, and the two do not have the same sharing key")]
+    SharingKey {
+        /// The address.
+        ip: IpAddr,
+        /// Who has it; the first of them.
+        holder: ServiceKey,
+    },
+    /// With externalTrafficPolicy Local, both would have to have their endpoints on the same nodes.
+    #[error(
+        "{ip} is in use by {holder}, and with externalTrafficPolicy Local only services with the same selector can share"
+    )]
+    Backend {
+        /// The address.
+        ip: IpAddr,
+        /// Who has it; the first of them.
+        holder: ServiceKey,
+    },
+    /// Both listen on the same port.
+    #[error("port {port} of {ip} is in use by {holder}")]
+    Port {
+        /// The address.
+        ip: IpAddr,
+        /// The port.
+        port: Port,
+        /// Who has it.
+        holder: ServiceKey,
+    },
+}
+
+/// A pool, and why nothing can be had from it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unsuitable {
+    /// The pool.
+    pub pool: PoolName,
+    /// Why not.
+    pub reason: Reason,
+}
+
+/// Why nothing can be had from a pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reason {
+    /// It is only for those who name it.
+    NotAutomatic,
+    /// It is for others.
+    NotAdmitted(NotAdmitted),
+    /// All of its addresses are held.
+    Exhausted {
+        /// The family that has run out, where the pool has the other one too.
+        family: Option<Family>,
+        /// How many are held.
+        in_use: u128,
+        /// How many there are.
+        capacity: u128,
+    },
+    /// It has no addresses of a family that is needed.
+    NoAddresses(Family),
+}
+
+impl Reason {
+    /// Why a pool has nothing free in a family.
+    pub(crate) fn nothing_in(pool: &Pool, family: Family, in_use: u128) -> Self {
+        match pool.capacity(family) {
+            0 => Self::NoAddresses(family),
+            capacity => {
+                let family = (pool.capacity(family.other()) > 0).then_some(family);
+                Self::Exhausted { family, in_use, capacity }
+            }
+        }
+    }
+}
+
+impl fmt::Display for Unsuitable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "pool {}: ", self.pool)?;
+        match &self.reason {
+            Reason::NotAutomatic => f.write_str("autoAssign is off"),
+            Reason::NotAdmitted(NotAdmitted::Namespace(namespace)) => {
+                write!(f, "namespace {namespace} is not selected")
+            }
+            Reason::NotAdmitted(NotAdmitted::Labels) => f.write_str("the labels are not selected"),
+            Reason::Exhausted { family: None, in_use, capacity } => {
+                write!(f, "exhausted ({in_use} of {capacity})")
+            }
+            Reason::Exhausted { family: Some(family), in_use, capacity } => {
+                write!(f, "{family} exhausted ({in_use} of {capacity})")
+            }
+            Reason::NoAddresses(family) => write!(f, "has no {family} addresses"),
+        }
+    }
+}

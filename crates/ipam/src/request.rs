@@ -1,0 +1,156 @@
+//! What a service asks for, and what it gets.
+
+use std::{collections::BTreeSet, fmt, net::IpAddr, sync::Arc};
+
+use labels::Labels;
+
+use crate::{Family, PoolName};
+
+/// The namespace and name of a service. Cheap to clone.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServiceKey {
+    /// Its namespace.
+    pub namespace: Arc<str>,
+    /// Its name within the namespace.
+    pub name: Arc<str>,
+}
+
+impl ServiceKey {
+    /// The service `name` in `namespace`.
+    pub fn new(namespace: impl Into<Arc<str>>, name: impl Into<Arc<str>>) -> Self {
+        Self { namespace: namespace.into(), name: name.into() }
+    }
+}
+
+impl fmt::Display for ServiceKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// Everything about a service that has a say in which address it gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// Its own labels, for pools that select services.
+    pub labels: Labels,
+    /// Which families it needs.
+    pub families: Families,
+    /// Whether it asks for something in particular.
+    pub wish: Wish,
+    /// With whom it may share an address.
+    pub tenancy: Tenancy,
+    /// What it listens on.
+    pub ports: BTreeSet<Port>,
+}
+
+/// The families that a service needs addresses of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Families {
+    /// One address.
+    Single(Family),
+    /// One of each, from the same pool.
+    RequireDual,
+    /// One of each from the same pool if there are, else one, of this family if there is.
+    PreferDual {
+        /// The first of the service's families.
+        primary: Family,
+    },
+}
+
+impl Families {
+    /// Whether addresses of these families, in ascending order, are what the service needs.
+    pub(crate) fn accept(self, families: &[Family]) -> bool {
+        match self {
+            Self::Single(family) => families == [family],
+            Self::RequireDual => families == [Family::V4, Family::V6],
+            Self::PreferDual { .. } => matches!(families, [_] | [Family::V4, Family::V6]),
+        }
+    }
+
+    /// Whether a request for addresses of these families can be granted. Who asks for addresses is not
+    /// preferring anything any more: a service with two families has to name both.
+    pub(crate) fn accept_request(self, families: &[Family]) -> bool {
+        match self {
+            Self::Single(_) | Self::RequireDual => self.accept(families),
+            Self::PreferDual { .. } => families == [Family::V4, Family::V6],
+        }
+    }
+}
+
+impl fmt::Display for Families {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Single(family) => family.fmt(f),
+            Self::RequireDual | Self::PreferDual { .. } => f.write_str("dual-stack"),
+        }
+    }
+}
+
+/// What a service asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wish {
+    /// Whatever there is.
+    Anything,
+    /// An address from this pool.
+    From(PoolName),
+    /// These addresses and no others: one, or one of each family.
+    Exactly {
+        /// In ascending order, without duplicates.
+        ips: Vec<IpAddr>,
+        /// The pool that they must belong to.
+        pool: Option<PoolName>,
+    },
+    /// Something that cannot be read; the text says why. What the service holds it keeps, since a slip of
+    /// the pen is no reason to cut it off, but it gets nothing new.
+    Unreadable(String),
+}
+
+/// With whom a service may share an address: those with an equal key and an equal backend.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Tenancy {
+    /// Chosen by the user. Without one, the address is for this service alone.
+    pub sharing_key: Option<Arc<str>>,
+    /// Where traffic must arrive: empty when any node will do, else the same for services whose endpoints
+    /// are on the same nodes.
+    pub backend: Arc<str>,
+}
+
+/// A port that a service listens on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Port {
+    /// Which transport.
+    pub protocol: Protocol,
+    /// 1 to 65535.
+    pub number: u16,
+}
+
+/// A transport protocol. Two services may share an address on one port number if these differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Protocol {
+    /// TCP
+    Tcp,
+    /// UDP
+    Udp,
+    /// SCTP
+    Sctp,
+}
+
+impl fmt::Display for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let protocol = match self.protocol {
+            Protocol::Tcp => "TCP",
+            Protocol::Udp => "UDP",
+            Protocol::Sctp => "SCTP",
+        };
+        write!(f, "{protocol}/{}", self.number)
+    }
+}
+
+/// Addresses that a service holds: one, or an IPv4 and an IPv6 one in this order, all from one pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assignment {
+    /// The addresses.
+    pub ips: Vec<IpAddr>,
+    /// The pool.
+    pub pool: PoolName,
+}

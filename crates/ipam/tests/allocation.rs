@@ -1,0 +1,285 @@
+//! The rules of allocation, one sentence each.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::{collections::BTreeSet, net::IpAddr};
+
+use ipam::{
+    Allocation, Allocator, Conflict, Families, Family, NotAdmitted, Pool, PoolName, Port, Protocol, Refusal,
+    Request, ServiceKey, Tenancy, Usage, Wish,
+};
+use labels::{Labels, Requirement, Selector};
+
+fn key(name: &str) -> ServiceKey {
+    ServiceKey::new("prod", name)
+}
+
+fn ips(texts: &[&str]) -> Vec<IpAddr> {
+    texts.iter().map(|t| t.parse().unwrap()).collect()
+}
+
+fn pool(name: &str, ranges: &[&str]) -> Pool {
+    let ranges = ranges.iter().map(|r| r.parse().unwrap()).collect();
+    Pool { name: PoolName::new(name), ranges, auto_assign: true, avoid_buggy_ips: false, allocation: None }
+}
+
+fn pinned(name: &str, ranges: &[&str], priority: u64) -> Pool {
+    Pool { allocation: Some(Allocation { priority, ..Allocation::default() }), ..pool(name, ranges) }
+}
+
+fn allocator(pools: impl IntoIterator<Item = Pool>) -> Allocator {
+    let mut allocator = Allocator::default();
+    assert!(allocator.set_pools(pools).is_empty());
+    allocator
+}
+
+fn request() -> Request {
+    Request {
+        labels: Labels::new(),
+        families: Families::Single(Family::V4),
+        wish: Wish::Anything,
+        tenancy: Tenancy::default(),
+        ports: tcp(&[80]),
+    }
+}
+
+fn tcp(numbers: &[u16]) -> BTreeSet<Port> {
+    numbers.iter().map(|&number| Port { protocol: Protocol::Tcp, number }).collect()
+}
+
+fn sharing(sharing_key: &str, ports: &[u16]) -> Request {
+    let tenancy = Tenancy { sharing_key: Some(sharing_key.into()), backend: "".into() };
+    Request { tenancy, ports: tcp(ports), ..request() }
+}
+
+fn exactly(wanted: &[&str]) -> Wish {
+    Wish::Exactly { ips: ips(wanted), pool: None }
+}
+
+/// Decides for a service that comes with nothing.
+fn assign(allocator: &mut Allocator, name: &str, request: &Request) -> Result<Vec<IpAddr>, Refusal> {
+    assign_from(allocator, name, request, &[])
+}
+
+fn assign_from(
+    allocator: &mut Allocator,
+    name: &str,
+    request: &Request,
+    current: &[&str],
+) -> Result<Vec<IpAddr>, Refusal> {
+    allocator.assign(&key(name), &Labels::new(), request, &ips(current)).outcome.map(|a| a.ips)
+}
+
+#[test]
+fn a_freed_address_is_the_next_to_be_given() {
+    let mut allocator = allocator([pool("p", &["10.0.0.1-10.0.0.9"])]);
+    for (name, ip) in [("a", "10.0.0.1"), ("b", "10.0.0.2"), ("c", "10.0.0.3")] {
+        assert_eq!(assign(&mut allocator, name, &request()), Ok(ips(&[ip])));
+    }
+    allocator.release(&key("b"));
+    assert_eq!(assign(&mut allocator, "d", &request()), Ok(ips(&["10.0.0.2"])));
+    assert_eq!(allocator.usage(&PoolName::new("p"), Family::V4), Usage { in_use: 3, available: 6 });
+}
+
+#[test]
+fn what_a_service_has_it_keeps_even_when_a_lower_address_is_free() {
+    let mut allocator = allocator([pool("p", &["10.0.0.0/24"])]);
+    assert_eq!(assign_from(&mut allocator, "a", &request(), &["10.0.0.77"]), Ok(ips(&["10.0.0.77"])));
+    assert_eq!(assign_from(&mut allocator, "a", &request(), &["10.0.0.77"]), Ok(ips(&["10.0.0.77"])));
+}
+
+#[test]
+fn what_it_may_not_have_it_loses_and_is_told_why() {
+    let mut allocator = allocator([pool("p", &["10.0.0.0/24"])]);
+    assign(&mut allocator, "a", &request()).unwrap();
+    let lost = |allocator: &mut Allocator, current: &str| {
+        allocator.assign(&key("b"), &Labels::new(), &request(), &ips(&[current])).lost
+    };
+    assert_eq!(lost(&mut allocator, "192.0.2.1"), Some(Refusal::NotInAnyPool(ips(&["192.0.2.1"]))));
+    assert!(matches!(
+        lost(&mut allocator, "10.0.0.0"),
+        Some(Refusal::Taken(Conflict::SharingKey { holder, .. })) if holder == key("a")
+    ));
+    assert_eq!(lost(&mut allocator, "fd00::1"), None, "the wrong family is nobody's doing");
+}
+
+#[test]
+fn a_requested_address_is_given_or_nothing_is() {
+    let mut allocator = allocator([pool("p", &["10.0.0.0/24"])]);
+    let wanting = |ip: &str| Request { wish: exactly(&[ip]), ..request() };
+    assert_eq!(assign(&mut allocator, "a", &wanting("10.0.0.9")), Ok(ips(&["10.0.0.9"])));
+    assert!(matches!(assign(&mut allocator, "b", &wanting("10.0.0.9")), Err(Refusal::Taken(_))));
+    assert!(matches!(assign(&mut allocator, "b", &wanting("10.9.0.9")), Err(Refusal::NotInAnyPool(_))));
+    assert!(matches!(assign(&mut allocator, "b", &wanting("fd00::1")), Err(Refusal::WrongFamilies { .. })));
+    assert_eq!(
+        assign_from(&mut allocator, "a", &wanting("10.0.0.8"), &["10.0.0.9"]),
+        Ok(ips(&["10.0.0.8"])),
+        "a changed request moves the service"
+    );
+}
+
+#[test]
+fn a_request_that_cannot_be_read_takes_nothing_away_and_gives_nothing() {
+    let mut allocator = allocator([pool("p", &["10.0.0.0/24"])]);
+    let unreadable = Request { wish: Wish::Unreadable("no address".into()), ..request() };
+    assert_eq!(assign_from(&mut allocator, "a", &unreadable, &["10.0.0.4"]), Ok(ips(&["10.0.0.4"])));
+    assert_eq!(assign(&mut allocator, "b", &unreadable), Err(Refusal::Unreadable("no address".into())));
+}
+
+#[test]
+fn a_named_pool_is_used_also_without_auto_assign() {
+    let manual = Pool { auto_assign: false, ..pool("manual", &["10.1.0.0/30"]) };
+    let mut allocator = allocator([pool("auto", &["10.0.0.0/32"]), manual]);
+    let naming = |name: &str| Request { wish: Wish::From(PoolName::new(name)), ..request() };
+    assert_eq!(assign(&mut allocator, "a", &naming("manual")), Ok(ips(&["10.1.0.0"])));
+    assert_eq!(assign(&mut allocator, "b", &request()), Ok(ips(&["10.0.0.0"])));
+    assert_eq!(
+        assign(&mut allocator, "c", &request()).unwrap_err().to_string(),
+        "no available IPs: pool auto: exhausted (1 of 1); pool manual: autoAssign is off"
+    );
+    assert_eq!(assign(&mut allocator, "c", &naming("gone")), Err(Refusal::UnknownPool("gone".into())));
+    assert_eq!(
+        assign_from(&mut allocator, "b", &naming("manual"), &["10.0.0.0"]),
+        Ok(ips(&["10.1.0.1"])),
+        "naming another pool moves the service"
+    );
+}
+
+#[test]
+fn pinned_pools_come_first_by_priority_and_only_for_their_own() {
+    let gold = |priority, range| {
+        let mut pool = pinned("gold", &[range], priority);
+        let web = Selector::from_iter([Requirement::equals("app", "web")]);
+        pool.allocation.as_mut().unwrap().service_selectors = vec![web];
+        pool
+    };
+    let pools = [pool("open", &["10.0.0.0/32"]), pinned("last", &["10.1.0.0/32"], 0), gold(2, "10.2.0.0/32")];
+    let mut allocator = allocator(pools);
+    let web = Request { labels: Labels::from([("app".into(), "web".into())]), ..request() };
+    assert_eq!(assign(&mut allocator, "a", &web), Ok(ips(&["10.2.0.0"])));
+    assert_eq!(assign(&mut allocator, "b", &web), Ok(ips(&["10.1.0.0"])));
+    assert_eq!(assign(&mut allocator, "c", &web), Ok(ips(&["10.0.0.0"])));
+    let into_gold = Request { wish: exactly(&["10.2.0.0"]), ..request() };
+    assert_eq!(
+        assign(&mut allocator, "d", &into_gold),
+        Err(Refusal::NotAdmitted(PoolName::new("gold"), NotAdmitted::Labels)),
+        "asking for the address is no way round the selection"
+    );
+}
+
+#[test]
+fn an_address_is_shared_by_equal_keys_on_different_ports() {
+    let mut allocator = allocator([pool("p", &["10.0.0.0/30"])]);
+    assert_eq!(assign(&mut allocator, "a", &sharing("k", &[80])), Ok(ips(&["10.0.0.0"])));
+    assert_eq!(assign(&mut allocator, "b", &sharing("k", &[80])), Ok(ips(&["10.0.0.1"])));
+    let join = |key: &str, port| Request { wish: exactly(&["10.0.0.0"]), ..sharing(key, &[port]) };
+    assert_eq!(assign(&mut allocator, "c", &join("k", 443)), Ok(ips(&["10.0.0.0"])));
+    let refusal = |allocator: &mut Allocator, request: &Request| match assign(allocator, "d", request) {
+        Err(Refusal::Taken(conflict)) => conflict,
+        other => panic!("{other:?}"),
+    };
+    assert!(matches!(refusal(&mut allocator, &join("k", 443)), Conflict::Port { .. }));
+    assert!(matches!(refusal(&mut allocator, &join("other", 9)), Conflict::SharingKey { .. }));
+    let local = Tenancy { sharing_key: Some("k".into()), backend: "app=web".into() };
+    assert!(matches!(
+        refusal(&mut allocator, &Request { tenancy: local, ..join("k", 9) }),
+        Conflict::Backend { .. }
+    ));
+    assert_eq!(allocator.usage(&PoolName::new("p"), Family::V4).in_use, 2);
+}
+
+#[test]
+fn a_free_address_is_preferred_to_sharing_one_that_comes_later() {
+    let mut allocator = allocator([pool("p", &["10.0.0.0/30"])]);
+    let second = Request { wish: exactly(&["10.0.0.1"]), ..sharing("k", &[80]) };
+    assert_eq!(assign(&mut allocator, "a", &second), Ok(ips(&["10.0.0.1"])));
+    assert_eq!(assign(&mut allocator, "b", &sharing("k", &[443])), Ok(ips(&["10.0.0.0"])));
+    assert_eq!(
+        assign(&mut allocator, "c", &sharing("k", &[81])),
+        Ok(ips(&["10.0.0.0"])),
+        "sharing an earlier one"
+    );
+}
+
+#[test]
+fn a_full_pool_still_has_room_for_those_who_share() {
+    let mut allocator = allocator([pool("p", &["10.0.0.0/31"])]);
+    assign(&mut allocator, "a", &request()).unwrap();
+    assign(&mut allocator, "b", &sharing("k", &[80])).unwrap();
+    assert_eq!(assign(&mut allocator, "c", &sharing("k", &[443])), Ok(ips(&["10.0.0.1"])));
+    assert!(assign(&mut allocator, "d", &sharing("k", &[80])).is_err());
+}
+
+#[test]
+fn the_only_service_on_an_address_may_change_its_key_in_place() {
+    let mut allocator = allocator([pool("p", &["10.0.0.0/30"])]);
+    assign(&mut allocator, "a", &sharing("k", &[80])).unwrap();
+    assert_eq!(
+        assign_from(&mut allocator, "a", &sharing("new", &[80]), &["10.0.0.0"]),
+        Ok(ips(&["10.0.0.0"]))
+    );
+    let join = Request { wish: exactly(&["10.0.0.0"]), ..sharing("new", &[81]) };
+    assign(&mut allocator, "b", &join).unwrap();
+    assert_eq!(
+        assign_from(&mut allocator, "a", &sharing("third", &[80]), &["10.0.0.0"]),
+        Ok(ips(&["10.0.0.1"])),
+        "with company it has to leave"
+    );
+}
+
+#[test]
+fn two_families_come_from_one_pool() {
+    let pools = [pool("both", &["10.0.0.0/32", "fd00::/128"]), pool("a-v4", &["10.1.0.0/30"])];
+    let mut allocator = allocator(pools);
+    let require = Request { families: Families::RequireDual, ..request() };
+    let prefer = Request { families: Families::PreferDual { primary: Family::V6 }, ..request() };
+    assert_eq!(assign(&mut allocator, "a", &require), Ok(ips(&["10.0.0.0", "fd00::"])));
+    assert_eq!(
+        assign(&mut allocator, "b", &require).unwrap_err().to_string(),
+        "no available IPs: pool a-v4: has no IPv6 addresses; pool both: IPv4 exhausted (1 of 1)"
+    );
+    assert_eq!(assign(&mut allocator, "b", &prefer), Ok(ips(&["10.1.0.0"])), "better one than none");
+}
+
+#[test]
+fn who_prefers_two_families_gets_the_second_when_its_own_pool_has_it() {
+    let mut allocator = allocator([pool("p", &["10.0.0.0/30"])]);
+    let prefer = Request { families: Families::PreferDual { primary: Family::V4 }, ..request() };
+    assert_eq!(assign(&mut allocator, "a", &prefer), Ok(ips(&["10.0.0.0"])));
+    let decision = allocator.assign(&key("a"), &Labels::new(), &prefer, &ips(&["10.0.0.0"]));
+    assert!(decision.incomplete.is_some());
+    allocator.set_pools([pool("other", &["fd00::/64"]), pool("p", &["10.0.0.0/30", "fd01::/64"])]);
+    assert_eq!(assign_from(&mut allocator, "a", &prefer, &["10.0.0.0"]), Ok(ips(&["10.0.0.0", "fd01::"])));
+}
+
+#[test]
+fn who_asks_for_addresses_has_to_name_one_of_each_family_that_it_has() {
+    let mut allocator = allocator([pool("p", &["10.0.0.0/30", "fd00::/64"])]);
+    let dual = Families::PreferDual { primary: Family::V4 };
+    let both = Request { families: dual, wish: exactly(&["10.0.0.1", "fd00::7"]), ..request() };
+    let one = Request { families: dual, wish: exactly(&["10.0.0.1"]), ..request() };
+    assert!(matches!(assign(&mut allocator, "a", &one), Err(Refusal::WrongFamilies { .. })));
+    assert_eq!(assign(&mut allocator, "a", &both), Ok(ips(&["10.0.0.1", "fd00::7"])));
+}
+
+#[test]
+fn services_follow_their_addresses_when_pools_change() {
+    let mut allocator = allocator([pool("old", &["10.0.0.0/24"])]);
+    for name in ["a", "b"] {
+        assign(&mut allocator, name, &request()).unwrap();
+    }
+    assert_eq!(allocator.set_pools([pool("new", &["10.0.0.0/32", "10.9.0.0/24"])]), [key("b")]);
+    assert_eq!(allocator.assignment(&key("a")).unwrap().pool, PoolName::new("new"));
+    assert_eq!(allocator.assignment(&key("b")), None);
+    assert_eq!(allocator.usage(&PoolName::new("new"), Family::V4).in_use, 1);
+    assert_eq!(allocator.set_pools([]), [key("a")]);
+    assert_eq!(assign(&mut allocator, "a", &request()), Err(Refusal::NoPools));
+}
+
+#[test]
+fn a_pool_of_any_size_is_ready_at_once() {
+    let mut allocator = allocator([Pool { avoid_buggy_ips: true, ..pool("huge", &["10.0.0.0/8", "::/0"]) }]);
+    let dual = Request { families: Families::RequireDual, ..request() };
+    assert_eq!(assign(&mut allocator, "a", &dual), Ok(ips(&["10.0.0.1", "::"])));
+    let usage = allocator.usage(&PoolName::new("huge"), Family::V6);
+    assert_eq!(usage, Usage { in_use: 1, available: u128::MAX - 1 });
+}

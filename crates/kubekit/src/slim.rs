@@ -1,0 +1,268 @@
+//! Kubernetes objects with the fields that FerroLB reads, and no others: a full Service takes four times
+//! the memory. Whatever is left out is skipped while decoding, and never written, since all writes are
+//! patches.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    api::{core::v1, discovery::v1 as discovery},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::Resource;
+use serde::{Deserialize, Serialize};
+
+/// A Service.
+#[derive(Resource, Debug, Clone, Default, Deserialize)]
+#[resource(inherit = "v1::Service")]
+pub struct Service {
+    /// Name, labels, annotations and the like.
+    pub metadata: ObjectMeta,
+    /// What its user asks for.
+    #[serde(default)]
+    pub spec: ServiceSpec,
+    /// What it has.
+    #[serde(default)]
+    pub status: ServiceStatus,
+}
+
+/// What the user of a Service asks for.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ServiceSpec {
+    /// `ClusterIP`, `NodePort`, `LoadBalancer` or `ExternalName`.
+    #[serde(rename = "type")]
+    pub type_: String,
+    /// Addresses inside the cluster, the primary family first; `None` for a headless Service.
+    #[serde(rename = "clusterIPs")]
+    pub cluster_ips: Vec<String>,
+    /// The primary one of them; the only one that very old objects have.
+    #[serde(rename = "clusterIP")]
+    pub cluster_ip: Option<String>,
+    /// `IPv4` and `IPv6`, the primary one first.
+    pub ip_families: Vec<String>,
+    /// `SingleStack`, `PreferDualStack` or `RequireDualStack`.
+    pub ip_family_policy: Option<String>,
+    /// Ports to serve.
+    pub ports: Vec<ServicePort>,
+    /// Labels of the Pods behind it.
+    pub selector: BTreeMap<String, String>,
+    /// `Cluster` or `Local`.
+    pub external_traffic_policy: Option<String>,
+    /// An address that is asked for, the old way.
+    #[serde(rename = "loadBalancerIP")]
+    pub load_balancer_ip: Option<String>,
+    /// Which load balancer it is for.
+    pub load_balancer_class: Option<String>,
+}
+
+/// A port of a Service.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct ServicePort {
+    /// 1 to 65535.
+    pub port: i32,
+    /// `TCP`, `UDP` or `SCTP`; TCP when missing.
+    pub protocol: Option<String>,
+}
+
+/// What a Service has.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ServiceStatus {
+    /// Addresses from outside the cluster.
+    pub load_balancer: LoadBalancerStatus,
+}
+
+/// Addresses of a Service from outside the cluster.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct LoadBalancerStatus {
+    /// One entry for each address.
+    pub ingress: Vec<LoadBalancerIngress>,
+}
+
+/// One address of a Service from outside the cluster.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LoadBalancerIngress {
+    /// The address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ip: Option<String>,
+    /// A name in its place, which FerroLB never writes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
+    /// `VIP`, which the API server fills in, or `Proxy`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ip_mode: Option<String>,
+}
+
+/// An EndpointSlice: some of the endpoints of a Service.
+#[derive(Resource, Debug, Clone, Default, Deserialize)]
+#[resource(inherit = "discovery::EndpointSlice")]
+pub struct EndpointSlice {
+    /// The label `kubernetes.io/service-name` names the Service.
+    pub metadata: ObjectMeta,
+    /// The endpoints.
+    #[serde(default)]
+    pub endpoints: Vec<Endpoint>,
+}
+
+impl EndpointSlice {
+    /// The label that names the Service.
+    pub const SERVICE_NAME: &str = "kubernetes.io/service-name";
+
+    /// The Service that the endpoints are behind.
+    pub fn service_name(&self) -> Option<&str> {
+        self.metadata.labels.as_ref()?.get(Self::SERVICE_NAME).map(String::as_str)
+    }
+}
+
+/// One endpoint of a Service.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Endpoint {
+    /// Whether it takes traffic.
+    pub conditions: EndpointConditions,
+    /// The node that it runs on.
+    pub node_name: Option<String>,
+}
+
+/// Whether an endpoint takes traffic.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(default)]
+pub struct EndpointConditions {
+    /// Ready for traffic; a missing value means yes.
+    pub ready: Option<bool>,
+    /// Able to serve, though it may be about to stop.
+    pub serving: Option<bool>,
+}
+
+impl Endpoint {
+    /// Whether it can serve, as upstream decides it: ready, not known to be unready, or serving while it
+    /// terminates.
+    pub fn serves(&self) -> bool {
+        self.conditions.ready.unwrap_or(true) || self.conditions.serving.unwrap_or(false)
+    }
+}
+
+/// A Node.
+#[derive(Resource, Debug, Clone, Default, Deserialize)]
+#[resource(inherit = "v1::Node")]
+pub struct Node {
+    /// Name and labels.
+    pub metadata: ObjectMeta,
+    /// Conditions.
+    #[serde(default)]
+    pub status: NodeStatus,
+}
+
+/// How a Node is.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct NodeStatus {
+    /// `Ready`, `NetworkUnavailable` and others.
+    pub conditions: Vec<Condition>,
+}
+
+/// A Pod.
+#[derive(Resource, Debug, Clone, Default, Deserialize)]
+#[resource(inherit = "v1::Pod")]
+pub struct Pod {
+    /// Name, labels, deletion.
+    pub metadata: ObjectMeta,
+    /// Where it runs.
+    #[serde(default)]
+    pub spec: PodSpec,
+    /// Its address and conditions.
+    #[serde(default)]
+    pub status: PodStatus,
+}
+
+/// Where a Pod runs.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PodSpec {
+    /// Its node, once scheduled.
+    pub node_name: Option<String>,
+}
+
+/// How a Pod is.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PodStatus {
+    /// Its address; that of the node when it uses the node's network.
+    #[serde(rename = "podIP")]
+    pub pod_ip: Option<String>,
+    /// `Ready` and others.
+    pub conditions: Vec<Condition>,
+}
+
+impl Pod {
+    /// Whether it is ready and not on its way out.
+    pub fn is_ready(&self) -> bool {
+        self.metadata.deletion_timestamp.is_none() && is_true(&self.status.conditions, "Ready")
+    }
+}
+
+/// A condition of a Node or Pod.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct Condition {
+    /// What it is about.
+    #[serde(rename = "type")]
+    pub type_: String,
+    /// `True`, `False` or `Unknown`.
+    pub status: String,
+}
+
+/// Whether a condition is known to be true.
+pub fn is_true(conditions: &[Condition], type_: &str) -> bool {
+    conditions.iter().any(|c| c.type_ == type_ && c.status == "True")
+}
+
+/// A Namespace, of which only the labels matter.
+#[derive(Resource, Debug, Clone, Default, Deserialize)]
+#[resource(inherit = "v1::Namespace")]
+pub struct Namespace {
+    /// Name and labels.
+    pub metadata: ObjectMeta,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_service_is_read_from_what_the_api_server_sends() {
+        let service: Service = serde_json::from_value(json!({
+            "apiVersion": "v1", "kind": "Service",
+            "metadata": {"name": "web", "namespace": "default", "managedFields": [{"manager": "kubectl"}]},
+            "spec": {
+                "type": "LoadBalancer", "clusterIP": "10.96.0.7", "clusterIPs": ["10.96.0.7"],
+                "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack",
+                "ports": [{"port": 80, "protocol": "TCP", "targetPort": "http", "nodePort": 31000}],
+                "selector": {"app": "web"}, "externalTrafficPolicy": "Cluster", "sessionAffinity": "None",
+            },
+            "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1", "ipMode": "VIP"}]}},
+        }))
+        .unwrap();
+        assert_eq!(service.spec.type_, "LoadBalancer");
+        assert_eq!(service.spec.cluster_ips, ["10.96.0.7"]);
+        assert_eq!(service.status.load_balancer.ingress[0].ip.as_deref(), Some("192.0.2.1"));
+    }
+
+    #[test]
+    fn an_endpoint_serves_when_ready_or_serving_and_silence_means_ready() {
+        for (ready, serving, serves) in [
+            (None, None, true),
+            (Some(true), None, true),
+            (Some(false), None, false),
+            (Some(false), Some(true), true),
+            (Some(false), Some(false), false),
+        ] {
+            let endpoint =
+                Endpoint { conditions: EndpointConditions { ready, serving }, ..Default::default() };
+            assert_eq!(endpoint.serves(), serves, "ready {ready:?}, serving {serving:?}");
+        }
+    }
+}

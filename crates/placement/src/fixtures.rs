@@ -1,0 +1,55 @@
+//! A small cluster to test with.
+
+use std::net::IpAddr;
+
+use labels::Labels;
+
+use crate::{
+    Advertisement, Endpoints, Interfaces, Network, Node, Pool, Service, ServiceKey, Sharing, TrafficPolicy,
+};
+
+pub(crate) fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+pub(crate) fn labels(pairs: &[(&str, &str)]) -> Labels {
+    pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+}
+
+pub(crate) fn node(name: &str) -> Node {
+    Node { name: name.into(), labels: Labels::new(), network: Network::Available }
+}
+
+pub(crate) fn pool(name: &str, first: &str, last: &str) -> Pool {
+    Pool { name: name.into(), labels: Labels::new(), ranges: vec![ip(first)..=ip(last)] }
+}
+
+pub(crate) fn advertisement(name: &str) -> Advertisement {
+    Advertisement {
+        name: name.into(),
+        pools: [].into(),
+        pool_selectors: vec![],
+        service_selectors: vec![],
+        node_selectors: vec![],
+        preferences: vec![],
+        interfaces: Interfaces::All,
+    }
+}
+
+pub(crate) fn service(name: &str, vip: &str) -> Service {
+    Service {
+        key: ServiceKey::new("default", name),
+        labels: Labels::new(),
+        vips: vec![ip(vip)],
+        traffic_policy: TrafficPolicy::Cluster,
+        sharing: Sharing::Sole,
+    }
+}
+
+pub(crate) fn serving(nodes: &[&str]) -> Endpoints {
+    nodes.iter().map(|node| Some((*node).into())).collect()
+}
+
+pub(crate) fn only(names: &[&str]) -> Interfaces {
+    Interfaces::Only(names.iter().map(|name| (*name).into()).collect())
+}

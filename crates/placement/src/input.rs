@@ -1,0 +1,184 @@
+//! What placement is told about the cluster.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+
+use labels::{Labels, Selector, any_matches};
+
+use crate::{AdvertisementName, InterfaceName, NodeName, PoolName, ServiceKey};
+
+/// A Service that has addresses to announce.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Service {
+    /// Which one.
+    pub key: ServiceKey,
+    /// Its labels, which advertisements may select by.
+    pub labels: Labels,
+    /// Its addresses in the order of its status. All of them live on one node, ranked by the first.
+    pub vips: Vec<IpAddr>,
+    /// Whether only nodes with an endpoint of their own may announce it.
+    pub traffic_policy: TrafficPolicy,
+    /// Whether it lets other Services use its addresses.
+    pub sharing: Sharing,
+}
+
+/// `spec.externalTrafficPolicy`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TrafficPolicy {
+    /// Any node passes traffic on to any endpoint.
+    Cluster,
+    /// A node serves with its own endpoints only.
+    Local,
+}
+
+/// Whether a Service carries a sharing key for its addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sharing {
+    /// Its addresses are its own.
+    Sole,
+    /// Other Services may have the same addresses.
+    Shared,
+}
+
+/// Where the serving endpoints of a Service are: nodes, or `None` for one whose node is not known.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Endpoints(BTreeSet<Option<NodeName>>);
+
+impl Endpoints {
+    /// Whether there is a serving endpoint at all.
+    pub fn anywhere(&self) -> bool {
+        !self.0.is_empty()
+    }
+
+    /// Whether there is a serving endpoint on `node`.
+    pub fn on(&self, node: &NodeName) -> bool {
+        self.0.contains(&Some(node.clone()))
+    }
+
+    pub(crate) fn extend(&mut self, other: &Self) {
+        self.0.extend(other.0.iter().cloned());
+    }
+}
+
+/// Collects the places of *serving* endpoints; what does not serve must be left out.
+impl FromIterator<Option<NodeName>> for Endpoints {
+    fn from_iter<I: IntoIterator<Item = Option<NodeName>>>(nodes: I) -> Self {
+        Self(nodes.into_iter().collect())
+    }
+}
+
+/// A node of the cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// Its name.
+    pub name: NodeName,
+    /// Its labels.
+    pub labels: Labels,
+    /// Its condition `NetworkUnavailable`.
+    pub network: Network,
+}
+
+/// The condition `NetworkUnavailable` of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Network {
+    /// The condition is absent, unknown or false.
+    Available,
+    /// The condition is true.
+    Unavailable,
+}
+
+/// A pool, as far as announcing is concerned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pool {
+    /// Its name.
+    pub name: PoolName,
+    /// Its labels, which advertisements may select by.
+    pub labels: Labels,
+    /// Its addresses, as ranges within one family each.
+    pub ranges: Vec<RangeInclusive<IpAddr>>,
+}
+
+impl Pool {
+    /// Whether all of `vips` are addresses of this pool.
+    pub fn contains_all(&self, vips: &[IpAddr]) -> bool {
+        vips.iter().all(|vip| self.ranges.iter().any(|range| range.contains(vip)))
+    }
+}
+
+/// Which pools' addresses to announce, for which Services, from which nodes and interfaces.
+///
+/// Wherever a list is empty, it restricts nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Advertisement {
+    /// Its name.
+    pub name: AdvertisementName,
+    /// Pools by name. These and those of `pool_selectors` add up.
+    pub pools: BTreeSet<PoolName>,
+    /// Pools by label.
+    pub pool_selectors: Vec<Selector>,
+    /// Services by label.
+    pub service_selectors: Vec<Selector>,
+    /// Nodes by label.
+    pub node_selectors: Vec<Selector>,
+    /// Nodes to prefer among those.
+    pub preferences: Vec<Preference>,
+    /// Where to announce.
+    pub interfaces: Interfaces,
+}
+
+/// Nodes to prefer, and how much.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Preference {
+    /// What each matching node's score gains.
+    pub weight: u32,
+    /// The nodes meant.
+    pub selector: Selector,
+}
+
+impl Advertisement {
+    pub(crate) fn covers(&self, pool: &Pool) -> bool {
+        (self.pools.is_empty() && self.pool_selectors.is_empty())
+            || self.pools.contains(&pool.name)
+            || any_matches(&self.pool_selectors, &pool.labels)
+    }
+
+    pub(crate) fn selects_service(&self, labels: &Labels) -> bool {
+        self.service_selectors.is_empty() || any_matches(&self.service_selectors, labels)
+    }
+
+    pub(crate) fn selects_node(&self, labels: &Labels) -> bool {
+        self.node_selectors.is_empty() || any_matches(&self.node_selectors, labels)
+    }
+}
+
+/// On which interfaces of a node an address is announced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Interfaces {
+    /// On every one that can.
+    All,
+    /// On those with one of these names.
+    Only(BTreeSet<InterfaceName>),
+}
+
+impl Interfaces {
+    /// Whether `name` is among them.
+    pub fn contains(&self, name: &InterfaceName) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(names) => names.contains(name),
+        }
+    }
+
+    /// The interfaces in either.
+    #[must_use]
+    pub fn union(self, other: &Self) -> Self {
+        match (self, other) {
+            (Self::All, _) | (_, Self::All) => Self::All,
+            (Self::Only(mut names), Self::Only(others)) => {
+                names.extend(others.iter().cloned());
+                Self::Only(names)
+            }
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Whatever happens in a cluster, and in whichever order: a node that follows it step by step knows the same
+//! as one that looks at it now, and all nodes agree on one announcer.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use labels::{Labels, Requirement, Selector};
+use placement::{
+    Advertisement, Change, EXCLUDE_LABEL, Endpoints, ExcludeLabel, Interfaces, Network, Node, NodeName,
+    Placement, Pool, Service, ServiceKey, Sharing, SliceKey, TrafficPolicy,
+};
+use proptest::prelude::*;
+use proptest::sample::select;
+
+const NODES: [&str; 3] = ["a", "b", "c"];
+
+/// One thing that happens; `None` means that the object goes away. Objects are few, so that they meet.
+#[derive(Debug, Clone)]
+enum Step {
+    Service(u8, Option<(u8, TrafficPolicy, Sharing)>),
+    Slice(u8, Option<(u8, Endpoints)>),
+    Node(&'static str, Option<(Network, Labels)>),
+    Members(BTreeSet<NodeName>),
+    Pool(u8, Option<(u8, u8)>),
+    Advertisement(u8, Option<(Option<u8>, Option<&'static str>, Option<&'static str>)>),
+    Settle,
+}
+
+/// A cluster in which everything works. What happens next is then seldom without effect.
+fn beginning() -> Vec<Step> {
+    let everywhere: Endpoints = NODES.map(|node| Some(node.into())).into_iter().collect();
+    let mut steps = vec![
+        Step::Members(NODES.map(NodeName::from).into()),
+        Step::Pool(0, Some((0, 3))),
+        Step::Advertisement(0, Some((None, None, None))),
+    ];
+    steps.extend(NODES.map(|node| Step::Node(node, Some((Network::Available, Labels::new())))));
+    for i in 0..3 {
+        steps.push(Step::Service(i, Some((i, TrafficPolicy::Cluster, Sharing::Sole))));
+        steps.push(Step::Slice(i, Some((i, everywhere.clone()))));
+    }
+    steps
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    use proptest::option::of;
+    let nodes = || proptest::sample::subsequence(NODES.to_vec(), 0..=NODES.len());
+    let policy = select(vec![TrafficPolicy::Cluster, TrafficPolicy::Local]);
+    let sharing = select(vec![Sharing::Sole, Sharing::Shared]);
+    let labels = select(vec![vec![], vec![("zone", "x")], vec![(EXCLUDE_LABEL, "")]]);
+    let labels = labels.prop_map(|all| all.into_iter().map(|(k, v)| (k.into(), v.into())).collect());
+    let network = select(vec![Network::Available, Network::Available, Network::Unavailable]);
+    let interface = select(vec!["eth0", "eth1"]);
+    let step = prop_oneof![
+        4 => (0..3u8, of((0..4u8, policy, sharing))).prop_map(|(name, it)| Step::Service(name, it)),
+        4 => (0..3u8, of((0..3u8, nodes()))).prop_map(|(name, it)| {
+            let places = |nodes: Vec<&str>| nodes.into_iter().map(|node| Some(node.into())).collect();
+            Step::Slice(name, it.map(|(service, nodes)| (service, places(nodes))))
+        }),
+        1 => (select(NODES.to_vec()), of((network, labels))).prop_map(|(name, it)| Step::Node(name, it)),
+        1 => nodes().prop_map(|nodes| Step::Members(nodes.into_iter().map(NodeName::from).collect())),
+        1 => (0..2u8, of((0..4u8, 0..4u8))).prop_map(|(name, it)| Step::Pool(name, it)),
+        1 => (0..2u8, of((of(0..2u8), of(Just("x")), of(interface))))
+            .prop_map(|(name, it)| Step::Advertisement(name, it)),
+        6 => Just(Step::Settle),
+    ];
+    proptest::collection::vec(step, 1..40).prop_map(|steps| [beginning(), steps].concat())
+}
+
+fn vip(number: u8) -> IpAddr {
+    [192, 0, 2, number].into()
+}
+
+fn service(name: u8) -> ServiceKey {
+    ServiceKey::new("default", &format!("service-{name}"))
+}
+
+fn tell(placement: &mut Placement, step: Step) {
+    match step {
+        Step::Service(name, Some((address, traffic_policy, sharing))) => placement.set_service(Service {
+            key: service(name),
+            labels: Labels::new(),
+            vips: vec![vip(address)],
+            traffic_policy,
+            sharing,
+        }),
+        Step::Service(name, None) => placement.remove_service(&service(name)),
+        Step::Slice(name, it) => {
+            let slice = SliceKey::new("default", &format!("slice-{name}"));
+            match it {
+                Some((of, endpoints)) => placement.set_endpoints(&slice, &service(of), endpoints),
+                None => placement.remove_endpoints(&slice),
+            }
+        }
+        Step::Node(name, Some((network, labels))) => {
+            placement.set_node(Node { name: name.into(), labels, network });
+        }
+        Step::Node(name, None) => placement.remove_node(&name.into()),
+        Step::Members(members) => placement.set_members(members),
+        Step::Pool(name, it) => {
+            let name = format!("pool-{name}").into();
+            match it {
+                Some((a, b)) => {
+                    let ranges = vec![vip(a.min(b))..=vip(a.max(b))];
+                    placement.set_pool(Pool { name, labels: Labels::new(), ranges });
+                }
+                None => placement.remove_pool(&name),
+            }
+        }
+        Step::Advertisement(name, it) => {
+            let name = format!("ad-{name}").into();
+            match it {
+                Some((pool, zone, interface)) => placement.set_advertisement(Advertisement {
+                    name,
+                    pools: pool.map(|pool| format!("pool-{pool}").into()).into_iter().collect(),
+                    pool_selectors: vec![],
+                    service_selectors: vec![],
+                    node_selectors: zone
+                        .map(|zone| Selector::from_iter([Requirement::equals("zone", zone)]))
+                        .into_iter()
+                        .collect(),
+                    preferences: vec![],
+                    interfaces: interface.map_or(Interfaces::All, |it| Interfaces::Only([it.into()].into())),
+                }),
+                None => placement.remove_advertisement(&name),
+            }
+        }
+        Step::Settle => {}
+    }
+}
+
+/// Addresses and where to announce them, without the history that takeovers carry.
+fn announced(placement: &Placement) -> BTreeMap<IpAddr, Interfaces> {
+    placement.announcements().iter().map(|(vip, it)| (*vip, it.interfaces.clone())).collect()
+}
+
+/// The Services announced by a node, as its changes tell.
+fn follow(mine: &mut BTreeMap<ServiceKey, Vec<IpAddr>>, changes: Vec<Change>) {
+    for change in changes {
+        match change {
+            Change::Assigned { service, vips } => assert_eq!(mine.insert(service, vips), None),
+            Change::Released { service, vips, .. } => assert_eq!(mine.remove(&service), Some(vips)),
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn step_by_step_and_all_at_once_come_to_the_same(steps in steps()) {
+        let mut incremental = Placement::new("a".into(), ExcludeLabel::Honoured);
+        let mut mine = BTreeMap::new();
+        for so_far in 1..=steps.len() {
+            let step = steps[so_far - 1].clone();
+            let settle = matches!(step, Step::Settle) || so_far == steps.len();
+            tell(&mut incremental, step);
+            if !settle {
+                continue;
+            }
+            follow(&mut mine, incremental.settle());
+            let mut fresh = Placement::new("a".into(), ExcludeLabel::Honoured);
+            for step in &steps[..so_far] {
+                tell(&mut fresh, step.clone());
+            }
+            let mut expected = BTreeMap::new();
+            follow(&mut expected, fresh.settle());
+            prop_assert_eq!(announced(&incremental), announced(&fresh));
+            prop_assert_eq!(&mine, &expected);
+            prop_assert!(incremental.settle().is_empty(), "settling twice finds nothing new");
+        }
+    }
+
+    #[test]
+    fn every_service_has_one_announcer_and_all_nodes_know_which(steps in steps()) {
+        let nodes = NODES.map(|name| {
+            let mut placement = Placement::new(name.into(), ExcludeLabel::Honoured);
+            for step in &steps {
+                tell(&mut placement, step.clone());
+            }
+            let mut mine = BTreeMap::new();
+            follow(&mut mine, placement.settle());
+            (NodeName::from(name), placement, mine)
+        });
+        for key in (0..3).map(service) {
+            let assignments = nodes.each_ref().map(|(_, placement, _)| placement.assignment(&key));
+            prop_assert!(assignments.iter().all(|assignment| *assignment == assignments[0]));
+            let announcing = nodes.iter().filter(|(_, _, mine)| mine.contains_key(&key)).map(|(name, ..)| name);
+            let elected = assignments[0].iter().flatten().map(|assignment| &assignment.announcer);
+            prop_assert_eq!(announcing.collect::<Vec<_>>(), elected.collect::<Vec<_>>());
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! Which objects of a kind are known, so that a new list tells which of them are gone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kubekit::Change;
+
+/// The keys of all objects of one kind.
+#[derive(Debug)]
+pub(crate) struct Known<K>(BTreeSet<K>);
+
+impl<K> Default for Known<K> {
+    fn default() -> Self {
+        Self(BTreeSet::new())
+    }
+}
+
+impl<K: Ord + Clone> Known<K> {
+    /// What a change means for single objects: each is now as given, or gone.
+    pub(crate) fn update<T>(&mut self, change: Change<T>, key: impl Fn(&T) -> K) -> Vec<(K, Option<T>)> {
+        match change {
+            Change::Apply(object) => {
+                self.0.insert(key(&object));
+                vec![(key(&object), Some(object))]
+            }
+            Change::Delete(object) => {
+                self.0.remove(&key(&object));
+                vec![(key(&object), None)]
+            }
+            Change::Reset(objects) => {
+                let listed: BTreeMap<K, T> = objects.into_iter().map(|o| (key(&o), o)).collect();
+                let before = std::mem::replace(&mut self.0, listed.keys().cloned().collect());
+                let gone: Vec<K> = before.difference(&self.0).cloned().collect();
+                let there = listed.into_iter().map(|(key, object)| (key, Some(object)));
+                gone.into_iter().map(|key| (key, None)).chain(there).collect()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_brings_what_is_there_and_tells_what_is_gone() {
+        let mut known = Known::default();
+        let mut update = |change| known.update(change, |object: &&str| object[..1].to_owned());
+        let there = |object: &'static str| (object[..1].to_owned(), Some(object));
+        let gone = |key: &str| (key.to_owned(), None);
+        assert_eq!(update(Change::Reset(vec!["b1", "a1"])), [there("a1"), there("b1")]);
+        assert_eq!(update(Change::Apply("c1")), [there("c1")]);
+        assert_eq!(update(Change::Delete("a2")), [gone("a")]);
+        assert_eq!(update(Change::Reset(vec!["c2", "d1"])), [gone("b"), there("c2"), there("d1")]);
+        assert_eq!(update(Change::Reset(vec![])), [gone("c"), gone("d")]);
+    }
+}

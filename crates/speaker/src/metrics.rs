@@ -1,0 +1,281 @@
+//! What can be counted. Names that MetalLB has are its names, also where convention would now want another.
+
+use std::net::IpAddr;
+
+use layer2::Ignored;
+use placement::{InterfaceName, NodeName, Released, ServiceKey};
+use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric, MetricEncoder};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::{MetricType, TypedMetric};
+use prometheus_client::registry::Registry;
+
+/// The metrics of a speaker. Cheap to clone; all clones count together.
+#[derive(Debug, Clone, Default)]
+pub struct Metrics {
+    announced: Family<AnnouncedLabels, Gauge>,
+    requests_received: Family<IpLabels, PlainCounter>,
+    responses_sent: Family<IpLabels, PlainCounter>,
+    gratuitous_sent: Family<IpLabels, PlainCounter>,
+    updates: Counter,
+    update_errors: Counter,
+    config_loaded: Gauge,
+    config_stale: Gauge,
+    takeovers: Counter,
+    releases: Family<ReasonLabels, Counter>,
+    members: Gauge,
+    interfaces: Gauge,
+    frames_ignored: Family<ReasonLabels, Counter>,
+    frames_not_sent: Family<InterfaceLabels, Counter>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AnnouncedLabels {
+    service: String,
+    protocol: &'static str,
+    node: String,
+    ip: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct IpLabels {
+    ip: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabels {
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct InterfaceLabels {
+    interface: String,
+}
+
+impl Metrics {
+    /// Makes the metrics visible.
+    pub fn register(&self, registry: &mut Registry) {
+        let metallb = registry.sub_registry_with_prefix("metallb");
+        metallb.register(
+            "speaker_announced",
+            "Services announced from this node, 1 for each address",
+            self.announced.clone(),
+        );
+        metallb.register(
+            "layer2_requests_received",
+            "Requests received for addresses that are announced",
+            self.requests_received.clone(),
+        );
+        metallb.register("layer2_responses_sent", "Answers to such requests", self.responses_sent.clone());
+        metallb.register(
+            "layer2_gratuitous_sent",
+            "Frames sent unasked for addresses that are announced",
+            self.gratuitous_sent.clone(),
+        );
+        metallb.register(
+            "k8s_client_updates",
+            "Changes of objects that were looked at",
+            self.updates.clone(),
+        );
+        metallb.register(
+            "k8s_client_update_errors",
+            "Changes of objects that made them invalid",
+            self.update_errors.clone(),
+        );
+        metallb.register(
+            "k8s_client_config_loaded_bool",
+            "1 once the configuration was loaded",
+            self.config_loaded.clone(),
+        );
+        metallb.register(
+            "k8s_client_config_stale_bool",
+            "1 while some object of the configuration is invalid and its last good version is in force",
+            self.config_stale.clone(),
+        );
+
+        let ferrolb = registry.sub_registry_with_prefix("ferrolb");
+        ferrolb.register(
+            "speaker_takeovers",
+            "Services that this node began to announce",
+            self.takeovers.clone(),
+        );
+        ferrolb.register(
+            "speaker_releases",
+            "Services that this node ceased to announce, by what became of them",
+            self.releases.clone(),
+        );
+        ferrolb.register("speaker_members", "Nodes whose speaker is alive", self.members.clone());
+        ferrolb.register(
+            "layer2_interfaces",
+            "Interfaces of this node that are announced on",
+            self.interfaces.clone(),
+        );
+        ferrolb.register(
+            "layer2_frames_ignored",
+            "Frames received that get no answer, by reason",
+            self.frames_ignored.clone(),
+        );
+        ferrolb.register(
+            "layer2_frames_not_sent",
+            "Frames that could not be sent",
+            self.frames_not_sent.clone(),
+        );
+    }
+
+    pub(crate) fn assigned(&self, node: &NodeName, service: &ServiceKey, vips: &[IpAddr]) {
+        self.takeovers.inc();
+        for vip in vips {
+            self.announced.get_or_create(&announced(node, service, *vip)).set(1);
+        }
+    }
+
+    pub(crate) fn released(&self, node: &NodeName, service: &ServiceKey, vips: &[IpAddr], why: &Released) {
+        let reason = match why {
+            Released::Gone => "gone",
+            Released::Readdressed => "readdressed",
+            Released::MovedTo(_) => "moved",
+            Released::Unannounced(_) => "unannounced",
+        };
+        self.releases.get_or_create(&ReasonLabels { reason }).inc();
+        for vip in vips {
+            self.announced.remove(&announced(node, service, *vip));
+        }
+    }
+
+    pub(crate) fn members(&self, count: usize) {
+        self.members.set(gauge(count));
+    }
+
+    pub(crate) fn update(&self) {
+        self.updates.inc();
+    }
+
+    pub(crate) fn update_error(&self) {
+        self.update_errors.inc();
+    }
+
+    pub(crate) fn config_loaded(&self) {
+        self.config_loaded.set(1);
+    }
+
+    pub(crate) fn config_stale(&self, stale: bool) {
+        self.config_stale.set(stale.into());
+    }
+
+    pub(crate) fn interfaces(&self, count: usize) {
+        self.interfaces.set(gauge(count));
+    }
+
+    pub(crate) fn request_received(&self, vip: IpAddr) {
+        self.requests_received.get_or_create(&ip(vip)).inc();
+    }
+
+    pub(crate) fn response_sent(&self, vip: IpAddr) {
+        self.responses_sent.get_or_create(&ip(vip)).inc();
+    }
+
+    pub(crate) fn gratuitous_sent(&self, vip: IpAddr) {
+        self.gratuitous_sent.get_or_create(&ip(vip)).inc();
+    }
+
+    pub(crate) fn frame_ignored(&self, ignored: Ignored) {
+        let reason = match ignored {
+            Ignored::Malformed(_) => "malformed",
+            Ignored::Reply => "reply",
+            Ignored::NotForUs => "not_for_us",
+            Ignored::Announcement => "announcement",
+            Ignored::BadSender(_) => "bad_sender",
+            Ignored::NotAnnounced => "not_announced",
+        };
+        self.frames_ignored.get_or_create(&ReasonLabels { reason }).inc();
+    }
+
+    pub(crate) fn frame_not_sent(&self, interface: &InterfaceName) {
+        self.frames_not_sent.get_or_create(&InterfaceLabels { interface: interface.to_string() }).inc();
+    }
+}
+
+fn announced(node: &NodeName, service: &ServiceKey, vip: IpAddr) -> AnnouncedLabels {
+    let (service, node, ip) = (service.to_string(), node.to_string(), vip.to_string());
+    AnnouncedLabels { service, protocol: crate::PROTOCOL, node, ip }
+}
+
+fn ip(vip: IpAddr) -> IpLabels {
+    IpLabels { ip: vip.to_string() }
+}
+
+fn gauge(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// A counter without the suffix `_total` that [`Counter`] adds: dashboards know these names without it.
+#[derive(Debug, Default)]
+struct PlainCounter(Counter);
+
+impl PlainCounter {
+    fn inc(&self) {
+        self.0.inc();
+    }
+}
+
+impl EncodeMetric for PlainCounter {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), std::fmt::Error> {
+        // The encoder of gauges writes the number and adds nothing to the name.
+        encoder.encode_gauge(&self.0.get())
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Counter
+    }
+}
+
+impl TypedMetric for PlainCounter {
+    const TYPE: MetricType = MetricType::Counter;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_are_those_that_dashboards_know() {
+        let metrics = Metrics::default();
+        let vip = "192.0.2.1".parse().unwrap();
+        let service = ServiceKey::new("default", "web");
+        metrics.assigned(&"n1".into(), &service, &[vip]);
+        metrics.request_received(vip);
+        metrics.response_sent(vip);
+        metrics.gratuitous_sent(vip);
+        metrics.frame_ignored(Ignored::NotAnnounced);
+        metrics.update();
+        metrics.update_error();
+        metrics.config_loaded();
+        let mut registry = Registry::default();
+        metrics.register(&mut registry);
+        let text = |registry: &Registry| {
+            let mut text = String::new();
+            prometheus_client::encoding::text::encode(&mut text, registry).unwrap();
+            text
+        };
+        let shown = text(&registry);
+        for line in [
+            "metallb_speaker_announced{service=\"default/web\",protocol=\"layer2\",node=\"n1\",ip=\"192.0.2.1\"} 1",
+            "# TYPE metallb_layer2_requests_received counter",
+            "metallb_layer2_requests_received{ip=\"192.0.2.1\"} 1",
+            "metallb_layer2_responses_sent{ip=\"192.0.2.1\"} 1",
+            "metallb_layer2_gratuitous_sent{ip=\"192.0.2.1\"} 1",
+            "metallb_k8s_client_updates_total 1",
+            "metallb_k8s_client_update_errors_total 1",
+            "metallb_k8s_client_config_loaded_bool 1",
+            "metallb_k8s_client_config_stale_bool 0",
+            "ferrolb_speaker_takeovers_total 1",
+            "ferrolb_layer2_frames_ignored_total{reason=\"not_announced\"} 1",
+        ] {
+            assert!(shown.lines().any(|shown| shown == line), "{line} is not in\n{shown}");
+        }
+        metrics.released(&"n1".into(), &service, &[vip], &Released::Gone);
+        assert!(!text(&registry).contains("metallb_speaker_announced{"));
+        assert!(text(&registry).contains("ferrolb_speaker_releases_total{reason=\"gone\"} 1"));
+    }
+}
