@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::control::Power;
 use crate::plan::{Host, LabName, NodeId, ProxyMode};
 use crate::tools::Program;
-use crate::{Lab, Options, cluster, debian, roles, ui};
+use crate::{Lab, Options, chart, cluster, debian, demo, roles, ui};
 
 /// A real Kubernetes cluster on this machine, without Docker.
 ///
@@ -120,7 +120,7 @@ fn act(arguments: LabArgs) -> Result<ExitCode> {
     let LabArgs { once, shape, name, command } = arguments;
     let open = || Lab::open(&name);
     match command {
-        None => return demo(once, shape.options(name)),
+        None => demo::run(shape.options(name), once)?,
         Some(LabCommand::Up { bare, shape }) => up(bare, shape.options(name))?,
         Some(LabCommand::Down) => {
             let began = Instant::now();
@@ -150,13 +150,13 @@ impl Shape {
     }
 }
 
-fn demo(_once: bool, _options: Options) -> Result<ExitCode> {
-    bail!("to come")
-}
-
-fn up(_bare: bool, options: Options) -> Result<()> {
+fn up(bare: bool, options: Options) -> Result<()> {
     debian::ensure_installed()?;
+    let image = if bare { None } else { Some(chart::build_image()?) };
     let lab = Lab::start(options)?;
+    if let Some(image) = image {
+        chart::install(&lab, &image)?;
+    }
     lab.detach()
 }
 

@@ -16,7 +16,7 @@ use crate::control::{DETACH, Event, HostStatus, Request, Response, ask, read_lin
 use crate::keeper::environment;
 use crate::plan::{Host, LabName, NodeId, ProxyMode};
 use crate::process::{Running, output, spawn};
-use crate::state::{Logs, Spec, Spot, StateDir};
+use crate::state::{INSIDE, Logs, Spec, Spot, StateDir};
 use crate::tools::{Program, Tools};
 use crate::{images, preflight, roles, ui};
 
@@ -222,31 +222,34 @@ impl Lab {
         self.run(Host::Cp, with_program("helm", arguments))
     }
 
-    /// Adds the images of an archive in the OCI layout: to the lab's registry, and to every node that is on, so that
-    /// pods find it whatever their pull policy.
-    pub fn load(&self, archive: &Path) -> Result<()> {
+    /// Adds the images of an archive in the OCI layout to the lab's registry, where pods that pull find them.
+    pub fn publish(&self, archive: &Path) -> Result<()> {
         let opened =
             ::images::Archive::open(archive).with_context(|| format!("reading {}", archive.display()))?;
         let name = archive.file_name().with_context(|| format!("{} is no file", archive.display()))?;
+        // The registry sees the whole file or none, and not this one, whose name has no `.tar`.
         let partial = tempfile::NamedTempFile::new_in(self.state.images())?;
         fs::copy(&opened.path, partial.path()).with_context(|| format!("copying {}", archive.display()))?;
-        fs::rename(partial.path(), self.state.images().join(name)).context("adding to the lab's registry")?;
-        let inside = Path::new(crate::state::INSIDE).join("images").join(name);
+        let target = self.state.images().join(name).with_extension("tar");
+        partial.persist(target).context("adding to the lab's registry")?;
+        Ok(())
+    }
+
+    /// Adds the images of an archive to the lab's registry and to every node that is on, so that pods find them
+    /// whatever their pull policy.
+    pub fn load(&self, archive: &Path) -> Result<()> {
+        self.publish(archive)?;
+        let name = archive.file_name().with_context(|| format!("{} is no file", archive.display()))?;
+        let inside = Path::new(INSIDE).join("images").join(name).with_extension("tar");
         let import = ["ctr", "--namespace", "k8s.io", "images", "import", "--local"].map(OsString::from);
         let command: Vec<OsString> = import.into_iter().chain([inside.into_os_string()]).collect();
-        let on = self.nodes().filter(|&node| self.state.init_pid(Spot::Host(Host::Node(node))).exists());
+        let command = &command;
+        let on = self.nodes().map(Host::Node).filter(|&host| self.state.init_pid(Spot::Host(host)).exists());
         thread::scope(|scope| {
-            let imports: Vec<_> = on
-                .map(|node| {
-                    scope.spawn({
-                        let command = &command;
-                        move || self.run(Host::Node(node), command)
-                    })
-                })
-                .collect();
-            imports
-                .into_iter()
-                .try_for_each(|thread| thread.join().map_err(|_| anyhow!("a thread panicked"))?.map(drop))
+            let imports: Vec<_> = on.map(|host| scope.spawn(move || self.run(host, command))).collect();
+            imports.into_iter().try_for_each(|thread| {
+                thread.join().map_err(|_| anyhow!("a thread that imports an image panicked"))?.map(drop)
+            })
         })
     }
 

@@ -9,9 +9,10 @@
 //! init processes included, and all namespaces go; the next start, or `down`, removes control groups and files.
 
 mod host;
+mod programs;
 mod start;
 
-pub(crate) use host::environment;
+pub(crate) use programs::environment;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -54,7 +55,8 @@ pub(crate) fn run() -> Result<()> {
     let spec: Spec = read_line(&mut input).context("reading what to start")?;
     let state = StateDir::of(&spec.name)?;
     let Some(lock) = state.try_lock()? else {
-        return tell(&Event::Failed(format!("the lab {} is up already: `lab down` removes it", spec.name)));
+        tell(&Event::Failed(format!("the lab {} is up already: `lab down` removes it", spec.name)));
+        return Ok(());
     };
     state.clear(Logs::Remove).context("removing what an earlier lab of this name has left")?;
     let cgroups = Cgroups::of(&spec.name)?;
@@ -71,24 +73,23 @@ pub(crate) fn run() -> Result<()> {
         _lock: lock,
     };
     if let Err(error) = keeper.start() {
-        tell(&Event::Failed(format!("{error:#}")))?;
+        tell(&Event::Failed(format!("{error:#}")));
         end(&keeper.state, Logs::Keep);
     }
     let listener = UnixListener::bind(keeper.state.socket()).context("listening for requests")?;
-    tell(&Event::Ready)?;
+    tell(&Event::Ready);
     loop {
         let (stream, _) = listener.accept().context("waiting for requests")?;
         // Whoever asks may vanish before the answer.
-        if let Err(error) = keeper.serve(stream) {
+        if let Err(error) = keeper.serve(&stream) {
             eprintln!("a request: {error:#}");
         }
     }
 }
 
 /// Tells the owner. One who detached no longer listens, and that is fine.
-fn tell(event: &Event) -> Result<()> {
+fn tell(event: &Event) {
     let _ = write_line(&mut stdout(), event);
-    Ok(())
 }
 
 fn end_when_the_owner_is_gone(mut input: BufReader<std::io::Stdin>, state: StateDir) -> Result<()> {
@@ -136,15 +137,15 @@ fn end(state: &StateDir, logs: Logs) -> ! {
 }
 
 impl Keeper {
-    fn serve(&mut self, stream: UnixStream) -> Result<()> {
+    fn serve(&mut self, mut stream: &UnixStream) -> Result<()> {
         // A client that says nothing must not stop the others.
         stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-        let request = read_line(&mut BufReader::new(&stream))?;
+        let request = read_line(&mut BufReader::new(stream))?;
         let response = match self.obey(request) {
             Ok(response) => response,
             Err(error) => Response::Failed(format!("{error:#}")),
         };
-        write_line(&mut &stream, &response)
+        write_line(&mut stream, &response)
     }
 
     fn obey(&mut self, request: Request) -> Result<Response> {
@@ -185,10 +186,9 @@ impl Keeper {
 
     fn power(&self, host: Host) -> Power {
         match host {
-            Host::Cp | Host::Client => Power::On,
             Host::Node(node) if !self.inits.contains_key(&Some(node)) => Power::Off,
             Host::Node(node) if self.links.get(&node) == Some(&Link::Down) => Power::Unplugged,
-            Host::Node(_) => Power::On,
+            Host::Cp | Host::Client | Host::Node(_) => Power::On,
         }
     }
 
@@ -203,12 +203,12 @@ impl Keeper {
     }
 
     /// Starts a program of a host, its log appended to.
-    fn launch(&self, host: Host, program: Program, arguments: &[String]) -> Result<Running> {
+    fn launch(&self, host: Host, program: Program) -> Result<Running> {
         let log = self.state.log(host, program);
         let open = || File::options().create(true).append(true).open(&log);
         let file = open().with_context(|| format!("opening {}", log.display()))?;
-        let mut command = Command::new(host::path_of(program));
-        command.args(arguments).env_clear().envs(environment());
+        let mut command = Command::new(programs::path_of(program));
+        command.args(programs::arguments(host, program)?).env_clear().envs(environment());
         command.current_dir("/").stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
         let place = self.state.place(Spot::Host(host), &self.cgroups)?;
         spawn(command, place).with_context(|| format!("starting {} on {host}", program.name()))

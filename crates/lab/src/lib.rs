@@ -2,10 +2,12 @@
 
 pub mod apiserver;
 mod cgroup;
+pub mod chart;
 pub mod cli;
 mod cluster;
 mod control;
 pub mod debian;
+mod demo;
 mod images;
 mod init;
 mod keeper;

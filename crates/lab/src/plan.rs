@@ -245,7 +245,7 @@ mod tests {
     fn no_two_hosts_share_an_address_and_none_has_one_of_the_pool() {
         let hosts: Vec<Host> = Host::all(MAX_NODES).collect();
         assert_eq!(hosts.len(), 42);
-        let distinct: BTreeSet<_> = hosts.iter().map(|host| (host.ipv4())).collect();
+        let distinct: BTreeSet<_> = hosts.iter().map(|host| host.ipv4()).collect();
         assert_eq!(distinct.len(), hosts.len());
         assert!(distinct.iter().all(|address| address.octets()[3] < 200));
     }

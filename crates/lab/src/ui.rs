@@ -4,7 +4,7 @@
 //! is a long one, and one when it is done.
 
 use std::fmt::Display;
-use std::io::{IsTerminal, Write, stderr};
+use std::io::{IsTerminal, Write, stdout};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -26,25 +26,30 @@ pub(crate) fn task(what: impl Display, expected: Duration) -> Task {
     let what = what.to_string();
     let began = Instant::now();
     let usually = if expected >= LONG { format!(", usually {}", human(expected)) } else { String::new() };
-    let counter = if stderr().is_terminal() {
+    let counter = if stdout().is_terminal() {
         let (stop, stopped) = channel();
         let text = what.clone();
         let count = move || {
             while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(Duration::from_millis(200)) {
                 // Progress is a courtesy: a closed terminal must not end the work.
-                let _ = write!(stderr(), "\r\x1b[K{:>7}  {text}{usually} ...", human(began.elapsed()));
-                let _ = stderr().flush();
+                let _ = write!(stdout(), "\r\x1b[K{:>7}  {text}{usually} ...", human(began.elapsed()));
+                let _ = stdout().flush();
             }
-            let _ = write!(stderr(), "\r\x1b[K");
+            let _ = write!(stdout(), "\r\x1b[K");
         };
         Some((stop, thread::spawn(count)))
     } else {
         if expected >= LONG {
-            eprintln!("{:>7}  {what}{usually} ...", "");
+            println!("{:>7}  {what}{usually} ...", "");
         }
         None
     };
     Task { what, began, counter, finished: false }
+}
+
+/// Prints one line beside the tasks.
+pub(crate) fn note(text: impl Display) {
+    println!("{:>7}  {text}", "");
 }
 
 impl Task {
@@ -61,7 +66,7 @@ impl Task {
     /// Reports a part of the task that is complete.
     pub(crate) fn step(&mut self, what: impl Display) {
         let clear = if self.counter.is_some() { "\r\x1b[K" } else { "" };
-        eprintln!("{clear}{:>7}  {what}", human(self.began.elapsed()));
+        println!("{clear}{:>7}  {what}", human(self.began.elapsed()));
     }
 
     fn finish(&mut self, outcome: &str) {
@@ -70,7 +75,7 @@ impl Task {
             drop(stop);
             let _ = thread.join();
         }
-        eprintln!("{:>7}  {}{outcome}", human(self.began.elapsed()), self.what);
+        println!("{:>7}  {}{outcome}", human(self.began.elapsed()), self.what);
     }
 }
 

@@ -2,43 +2,23 @@
 
 use std::fs;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::sched::{CloneFlags, unshare};
 
-use super::Keeper;
-use crate::images::PAUSE;
+use super::{Keeper, environment, programs};
 use crate::init;
 use crate::network::{self, Link};
-use crate::plan::{DNS, Host, NodeId, POD_CIDRS, REGISTRY_PORT};
+use crate::plan::{Host, NodeId};
 use crate::process::{Place, Running, spawn, tail};
-use crate::state::{INSIDE, Namespaces, PROGRAMS, Spot};
-use crate::template;
+use crate::state::{Namespaces, Spot};
 use crate::tools::Program;
 
 /// A process starts, mounts a few file systems, or opens a socket; seconds mean that the machine is very busy.
 const STARTED_WITHIN: Duration = Duration::from_secs(30);
-
-/// The environment of everything that runs in a lab.
-pub(crate) fn environment() -> [(&'static str, &'static str); 8] {
-    [
-        ("PATH", "/run/lab/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
-        ("HOME", "/root"),
-        ("KUBECACHEDIR", "/run/lab/kubectl"),
-        ("KUBECONFIG", "/run/lab/pki/admin.conf"),
-        ("HELM_CACHE_HOME", "/run/lab/helm"),
-        ("HELM_CONFIG_HOME", "/run/lab/helm"),
-        ("HELM_DATA_HOME", "/run/lab/helm"),
-        ("CONTAINERD_NAMESPACE", "k8s.io"),
-    ]
-}
-
-pub(crate) fn path_of(program: Program) -> PathBuf {
-    Path::new(PROGRAMS).join(program.name())
-}
 
 impl Keeper {
     pub(super) fn power_off(&mut self, node: NodeId) -> Result<()> {
@@ -80,7 +60,7 @@ impl Keeper {
     pub(super) fn start_again(&mut self, host: Host, program: Program) -> Result<()> {
         let runs = self.programs.get(&(host, program)).is_some_and(|child| child.exit_status().is_none());
         ensure!(!runs, "{} runs on {host} already", program.name());
-        let child = self.launch(host, program, &self.arguments(host, program)?)?;
+        let child = self.launch(host, program)?;
         self.programs.insert((host, program), child);
         Ok(())
     }
@@ -118,8 +98,7 @@ impl Keeper {
         };
         let init = self.launch_init(Spot::Host(host), Some(host), Box::new(enter))?;
         self.must(Spot::Host(host), "nft", &["-f", "-"], network::masquerade())?;
-        let containerd =
-            self.launch(host, Program::Containerd, &self.arguments(host, Program::Containerd)?)?;
+        let containerd = self.launch(host, Program::Containerd)?;
         let socket = format!("/proc/{}/root/run/containerd/containerd.sock", init.pid());
         let log = self.state.log(host, Program::Containerd);
         wait_for("containerd", &containerd, &log, || UnixStream::connect(&socket).is_ok())?;
@@ -146,61 +125,10 @@ impl Keeper {
         Ok(init)
     }
 
-    /// The command line of a program of a node.
-    pub(super) fn arguments(&self, host: Host, program: Program) -> Result<Vec<String>> {
-        let Host::Node(node) = host else { return self.control_plane_arguments(host, program) };
-        let name = node.to_string();
-        let etc = format!("{INSIDE}/hosts/{name}/etc");
-        Ok(match program {
-            Program::Containerd => vec!["--config".into(), format!("{etc}/containerd.toml")],
-            Program::KubeProxy => vec![format!("--config={etc}/kube-proxy.yaml")],
-            Program::Kubelet => {
-                let (ipv4, ipv6) = (host.ipv4().to_string(), host.ipv6().to_string());
-                let values = [("etc", etc.as_str()), ("node", &name), ("ipv4", &ipv4), ("ipv6", &ipv6)];
-                template::arguments(include_str!("../../templates/kubelet.args"), &values)
-            }
-            other => bail!("{} is no program of a node", other.name()),
-        })
-    }
-
     /// Writes a node's configuration.
     pub(super) fn configure(&self, node: NodeId) -> Result<()> {
-        let name = node.to_string();
         let folder = self.state.host(node).join("etc");
-        let etc = format!("{INSIDE}/hosts/{name}/etc");
-        let registry = format!("http://{}:{REGISTRY_PORT}", Host::Cp.ipv4());
-        let dns = DNS.to_string();
-        let mode = self.spec.proxy_mode.to_string();
-        let files = [
-            (
-                "containerd.toml",
-                template::render(
-                    include_str!("../../templates/containerd.toml"),
-                    &[("etc", &etc), ("pause", PAUSE)],
-                ),
-            ),
-            (
-                "registries/_default/hosts.toml",
-                template::render(include_str!("../../templates/hosts.toml"), &[("registry", &registry)]),
-            ),
-            ("cni/10-lab.conflist", network::cni(node)),
-            (
-                "kubelet.yaml",
-                template::render(
-                    include_str!("../../templates/kubelet.yaml"),
-                    &[("etc", &etc), ("node", &name), ("pki", PKI), ("dns", &dns)],
-                ),
-            ),
-            (
-                "kube-proxy.yaml",
-                template::render(
-                    include_str!("../../templates/kube-proxy.yaml"),
-                    &[("mode", &mode), ("node", &name), ("pki", PKI), ("pod_cidrs", POD_CIDRS)],
-                ),
-            ),
-            ("resolv.conf", String::new()),
-        ];
-        for (file, text) in files {
+        for (file, text) in programs::files(node, self.spec.proxy_mode) {
             let path = folder.join(file);
             fs::create_dir_all(path.parent().expect("a file is in a folder"))?;
             fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
@@ -211,9 +139,6 @@ impl Keeper {
         Ok(())
     }
 }
-
-/// Where hosts see the certificates.
-pub(super) const PKI: &str = "/run/lab/pki";
 
 /// Waits until `ready` says so, as long as the process runs.
 pub(super) fn wait_for(what: &str, process: &Running, log: &Path, ready: impl Fn() -> bool) -> Result<()> {

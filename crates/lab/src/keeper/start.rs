@@ -16,18 +16,16 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use nix::sched::{CloneFlags, unshare};
 use tokio::net::TcpListener;
 
-use super::host::PKI;
+use super::programs::{self, PKI};
 use super::{Keeper, tell};
 use crate::apiserver::{READY_WITHIN, ready_question};
 use crate::control::Event;
-use crate::images::COREDNS;
 use crate::init;
 use crate::network::{self, Link};
 use crate::pki::{Authority, Subject};
-use crate::plan::{API_SERVER, DNS, Host, NodeId, REGISTRY_PORT, SERVICE_CIDRS};
+use crate::plan::{API_SERVER, Host, NodeId, REGISTRY_PORT};
 use crate::process::{output, tail};
-use crate::state::{INSIDE, Namespaces, Spot};
-use crate::template;
+use crate::state::{Namespaces, Spot};
 use crate::tools::Program;
 
 /// Nodes are Ready a few seconds after their kubelet has started.
@@ -41,7 +39,7 @@ impl Keeper {
         self.write_files(&nodes)?;
         self.start_network(&nodes)?;
         self.serve_images()?;
-        tell(&Event::Step(format!("a LAN with {} nodes and a client", nodes.len())))?;
+        tell(&Event::Step(format!("a LAN with {} nodes and a client", nodes.len())));
 
         let keeper = &*self;
         let (control_plane, booted) = thread::scope(|scope| {
@@ -155,7 +153,7 @@ impl Keeper {
 
     fn start_control_plane(&self) -> Result<Vec<((Host, Program), crate::process::Running)>> {
         let start = |program| {
-            let child = self.launch(Host::Cp, program, &self.arguments(Host::Cp, program)?)?;
+            let child = self.launch(Host::Cp, program)?;
             Ok::<_, anyhow::Error>(((Host::Cp, program), child))
         };
         let mut programs = vec![start(Program::Etcd)?, start(Program::KubeApiserver)?];
@@ -180,7 +178,7 @@ impl Keeper {
             );
             thread::sleep(Duration::from_millis(50));
         }
-        tell(&Event::Step("etcd and the API server".into()))?;
+        tell(&Event::Step("etcd and the API server".into()));
         programs.push(start(Program::KubeControllerManager)?);
         programs.push(start(Program::KubeScheduler)?);
         self.create_objects()?;
@@ -196,19 +194,7 @@ impl Keeper {
 
     /// Creates the Node objects, each with its pods' addresses, before the kubelets would, and CoreDNS.
     fn create_objects(&self) -> Result<()> {
-        let node = |node: NodeId| {
-            let values = [("node", node.to_string()), ("pods4", node.pods4()), ("pods6", node.pods6())];
-            template::render(
-                include_str!("../../templates/node.yaml"),
-                &values.each_ref().map(|(k, v)| (*k, v.as_str())),
-            )
-        };
-        let dns = DNS.to_string();
-        let coredns = template::render(
-            include_str!("../../templates/coredns.yaml"),
-            &[("image", COREDNS), ("dns", &dns)],
-        );
-        let objects: String = NodeId::all(self.spec.nodes).map(node).chain([coredns]).collect();
+        let objects = programs::objects(self.spec.nodes);
         let arguments = ["apply", "--server-side", "--force-conflicts", "--validate=false", "-f", "-"];
         let deadline = Instant::now() + ACCEPTED_WITHIN;
         // The API server says that it is ready a moment before the kube-system namespace exists.
@@ -231,37 +217,6 @@ impl Keeper {
                 "waiting for the nodes; kubelet's logs are {}/log/n*/kubelet.log",
                 self.state.root().display()
             )
-        })
-    }
-
-    pub(super) fn control_plane_arguments(&self, host: Host, program: Program) -> Result<Vec<String>> {
-        ensure!(host == Host::Cp, "{} does not run on {host}", program.name());
-        let pki = ("pki", PKI);
-        let data = format!("{INSIDE}/etcd");
-        let address = Host::Cp.ipv4().to_string();
-        Ok(match program {
-            Program::Etcd => {
-                let values = [("data", data.as_str()), ("client_port", "2379"), ("peer_port", "2380")];
-                template::arguments(include_str!("../../templates/etcd.args"), &values)
-            }
-            Program::KubeApiserver => {
-                let values = [
-                    ("etcd_port", "2379"),
-                    ("address", &address),
-                    ("port", "6443"),
-                    ("reconciler", "lease"),
-                    ("service_cidrs", SERVICE_CIDRS),
-                    pki,
-                ];
-                template::arguments(include_str!("../../templates/kube-apiserver.args"), &values)
-            }
-            Program::KubeControllerManager => {
-                template::arguments(include_str!("../../templates/kube-controller-manager.args"), &[pki])
-            }
-            Program::KubeScheduler => {
-                template::arguments(include_str!("../../templates/kube-scheduler.args"), &[pki])
-            }
-            other => bail!("{} is no program of the control plane", other.name()),
         })
     }
 }
