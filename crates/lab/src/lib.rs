@@ -1,1 +1,27 @@
-//! (to come)
+//! A real Kubernetes cluster on one machine, without Docker.
+
+pub mod apiserver;
+mod cgroup;
+pub mod chart;
+pub mod cli;
+mod cluster;
+mod control;
+pub mod debian;
+mod demo;
+mod images;
+mod init;
+mod keeper;
+mod network;
+mod pki;
+pub mod plan;
+pub mod preflight;
+pub mod process;
+pub mod roles;
+mod state;
+mod template;
+pub mod tools;
+mod ui;
+
+pub use cluster::{Lab, Options, down, wait_until};
+pub use control::{HostStatus, Power};
+pub use plan::{Host, LabName, NodeId, ProxyMode};

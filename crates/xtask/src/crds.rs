@@ -6,7 +6,7 @@ use anyhow::Context;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 
 /// Writes every CRD to `crds/` and into the chart.
-pub fn run() -> anyhow::Result<()> {
+pub(crate) fn run() -> anyhow::Result<()> {
     for (path, text) in files()? {
         let parent = path.parent().context("every file is in a folder")?;
         fs::create_dir_all(parent).with_context(|| format!("creating {}", parent.display()))?;

@@ -1,5 +1,49 @@
-//! (to come)
+//! `cargo xtask`: everything about this repository that is not a plain cargo command.
+
 mod crds;
-fn main() {
-    crds::run().unwrap();
+mod image;
+mod test;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", about)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Run a real cluster on this machine, without Docker.
+    Lab(lab::cli::LabArgs),
+    /// Run all tests, the end-to-end tests in a lab included.
+    Test(test::TestArgs),
+    /// Build FerroLB's container image.
+    Image,
+    /// Generate the custom resource definitions, in crds/ and in the chart.
+    Crds,
+}
+
+fn main() -> ExitCode {
+    lab::roles::run_if_asked();
+    match Cli::parse().task {
+        Task::Lab(arguments) => lab::cli::run(arguments),
+        Task::Test(arguments) => report(test::run(&arguments)),
+        Task::Image => report(image::run()),
+        Task::Crds => report(crds::run()),
+    }
+}
+
+fn report(outcome: Result<()>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }

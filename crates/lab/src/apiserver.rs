@@ -1,0 +1,156 @@
+//! An API server without a cluster: etcd and kube-apiserver on loopback, for component tests.
+//!
+//! It needs no root and no namespaces, is ready in about three seconds, and dies with its owner.
+//!
+//! ```no_run
+//! let mut server = lab::apiserver::ApiServer::launch()?;
+//! let client_reads = server.kubeconfig();
+//! server.stop(); // as a crash does
+//! server.start()?; // with all that etcd has kept
+//! # anyhow::Ok(())
+//! ```
+
+use std::fs::File;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use tempfile::TempDir;
+
+use crate::pki::Authority;
+use crate::process::{self, Place, Running};
+use crate::template;
+use crate::tools::{Program, Tools};
+
+/// How long an API server may take until it is ready. Three seconds is normal; a machine that compiles besides is slow.
+pub(crate) const READY_WITHIN: Duration = Duration::from_secs(90);
+
+/// A running etcd with a kube-apiserver that can be stopped and started.
+#[derive(Debug)]
+pub struct ApiServer {
+    // Dropped in this order: the programs end before their files go.
+    server: Option<Running>,
+    _etcd: Running,
+    program: PathBuf,
+    arguments: Vec<String>,
+    url: String,
+    dir: TempDir,
+}
+
+impl ApiServer {
+    /// Starts both and returns when the API server is ready.
+    pub fn launch() -> Result<Self> {
+        let tools = Tools::ensure(&[Program::KubeApiserver, Program::Etcd])?;
+        let dir = tempfile::Builder::new().prefix("ferrolb-apiserver-").tempdir()?;
+        let [port, etcd_port, peer_port] = free_ports()?.map(|port| port.to_string());
+        let url = format!("https://127.0.0.1:{port}");
+
+        let pki = dir.path().join("pki");
+        let names = ["127.0.0.1", "localhost", "kubernetes.default.svc", "10.96.0.1"].map(str::to_owned);
+        Authority::create(&pki)?.api_server(&names, &url, &pki)?;
+
+        let data = dir.path().join("etcd").display().to_string();
+        let values = [("data", data.as_str()), ("client_port", &etcd_port), ("peer_port", &peer_port)];
+        let etcd_arguments = template::arguments(include_str!("../templates/etcd.args"), &values);
+        let etcd = start(tools.path(Program::Etcd), &etcd_arguments, &dir.path().join("etcd.log"))?;
+
+        let pki = pki.display().to_string();
+        let values = [
+            ("etcd_port", etcd_port.as_str()),
+            ("address", "127.0.0.1"),
+            ("port", &port),
+            // An API server on loopback has no address that a pod could use.
+            ("reconciler", "none"),
+            ("service_cidrs", "10.96.0.0/16,fd00:10:96::/112"),
+            ("pki", &pki),
+        ];
+        let arguments = template::arguments(include_str!("../templates/kube-apiserver.args"), &values);
+        let program = tools.path(Program::KubeApiserver).to_owned();
+        let mut this = Self { server: None, _etcd: etcd, program, arguments, url, dir };
+        this.start()?;
+        Ok(this)
+    }
+
+    /// A kubeconfig with every right.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.dir.path().join("pki/admin.conf")
+    }
+
+    /// Where it listens, as an `https` URL.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The API server's log; etcd's is beside it.
+    pub fn log(&self) -> PathBuf {
+        self.dir.path().join("kube-apiserver.log")
+    }
+
+    /// Kills the API server, as a crash would. etcd goes on.
+    pub fn stop(&mut self) {
+        self.server = None;
+    }
+
+    /// Starts the API server, at the same address as before, and returns when it is ready.
+    pub fn start(&mut self) -> Result<()> {
+        self.stop();
+        let server = start(&self.program, &self.arguments, &self.log())?;
+        let deadline = Instant::now() + READY_WITHIN;
+        while !is_ready(&self.dir.path().join("pki"), &self.url)? {
+            if let Some(status) = server.exit_status() {
+                bail!(
+                    "kube-apiserver ended with {status} while starting:\n{}",
+                    process::tail(&self.log(), 10)
+                );
+            }
+            if Instant::now() > deadline {
+                bail!(
+                    "kube-apiserver was not ready within {READY_WITHIN:?}:\n{}",
+                    process::tail(&self.log(), 10)
+                );
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        self.server = Some(server);
+        Ok(())
+    }
+}
+
+/// Asks the API server at `url` whether it is ready, as the administrator whose certificate is in `pki`.
+fn is_ready(pki: &Path, url: &str) -> Result<bool> {
+    let output = process::output(ready_question(pki, url), Place::default(), b"");
+    Ok(output.context("starting `curl`: install the Debian package curl")?.status.success())
+}
+
+/// The `curl` command that succeeds when the API server at `url` is ready.
+pub(crate) fn ready_question(pki: &Path, url: &str) -> Command {
+    let mut curl = Command::new("curl");
+    curl.args(["--silent", "--fail", "--max-time", "2", "--noproxy", "*"]);
+    for (option, file) in [("--cacert", "ca.crt"), ("--cert", "admin.crt"), ("--key", "admin.key")] {
+        curl.arg(option).arg(pki.join(file));
+    }
+    curl.arg(format!("{url}/readyz"));
+    curl
+}
+
+fn start(program: &Path, arguments: &[String], log: &Path) -> Result<Running> {
+    let file = File::options().create(true).append(true).open(log).context("creating a log file")?;
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
+    process::spawn(command, Place::default()).with_context(|| format!("starting {}", program.display()))
+}
+
+/// Ports nobody listens on. They are held open together, so they differ.
+fn free_ports() -> Result<[u16; 3]> {
+    let mut ports = [0; 3];
+    let mut held = Vec::new();
+    for port in &mut ports {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("looking for a free port")?;
+        *port = listener.local_addr()?.port();
+        held.push(listener);
+    }
+    Ok(ports)
+}

@@ -1,0 +1,179 @@
+//! `cargo xtask lab`: shows what FerroLB does, step by step, on a cluster that it starts for the purpose.
+//!
+//! Every step waits for a condition, says how long that took, and fails when what it shows is not so.
+
+mod announcer;
+mod traffic;
+
+use std::process;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use nix::sys::signal::{SigSet, Signal};
+use serde_json::Value;
+
+use crate::plan::LabName;
+use crate::ui::{self, human};
+use crate::{Lab, Options, chart, cluster, debian, wait_until};
+
+/// What people paste, as the quickstart has it.
+const QUICKSTART: &str = "examples/quickstart";
+/// The first address of the quickstart's pool.
+const EXPECTED: &str = "172.16.211.200";
+/// Everything but the power cut takes seconds; this is for machines that do other things besides.
+const SOON: Duration = Duration::from_mins(1);
+/// Until the members of the cluster watch each other, a dead announcer is found as late as the API server finds it.
+const TAKEOVER_WITHIN: Duration = Duration::from_secs(90);
+
+/// Set when the demonstration is over, and an interruption is what the reader was told to do.
+static SHOWN: AtomicBool = AtomicBool::new(false);
+
+/// Runs the demonstration. With `once` it ends there; otherwise the lab stays until Ctrl-C.
+pub(crate) fn run(options: Options, once: bool) -> Result<()> {
+    debian::ensure_installed()?;
+    remove_on_interrupt(options.name.clone())?;
+    let image = chart::build_image()?;
+    let name = options.name.clone();
+    let began = Instant::now();
+    let lab = Lab::start(options)?;
+    if let Err(error) = show(&lab, &image, began) {
+        explain_failure(&lab);
+        return Err(error);
+    }
+    if once {
+        let task = ui::task("removing the lab", Duration::ZERO);
+        lab.down()?;
+        task.done();
+        return Ok(());
+    }
+    SHOWN.store(true, Ordering::Relaxed);
+    print!("{}", next_steps(&name));
+    loop {
+        // The thread that waits for signals ends the process.
+        thread::park();
+    }
+}
+
+fn show(lab: &Lab, image: &std::path::Path, began: Instant) -> Result<()> {
+    println!();
+    print_indented(&lab.kubectl(["get", "nodes", "-o", "wide"])?);
+    chart::install(lab, image)?;
+    print_indented(&lab.kubectl(["get", "pods", "-n", chart::NAMESPACE, "-o", "wide"])?);
+
+    let capture = announcer::Capture::start(lab)?;
+    let service = apply_quickstart(lab)?;
+    let address = service.wait_for_address(lab)?;
+    traffic::curl(lab, &address)?;
+    ui::note(format_args!("the address answers {} after the start", human(began.elapsed())));
+    capture.show(&address)?;
+    service.wait_for_pods(lab)?;
+    traffic::hey(lab, &service, &address)?;
+    announcer::power_off(lab, &address)?;
+    ui::note(format_args!("everything was shown {} after the start", human(began.elapsed())));
+    Ok(())
+}
+
+/// The Service of the quickstart.
+struct Service {
+    name: String,
+    /// Its pods, as a label selector.
+    selector: String,
+}
+
+fn apply_quickstart(lab: &Lab) -> Result<Service> {
+    let folder = chart::workspace().join(QUICKSTART).display().to_string();
+    let task = ui::task(format_args!("kubectl apply -f {QUICKSTART}"), Duration::ZERO);
+    lab.kubectl(["apply", "-f", &folder])?;
+    task.done();
+    let applied = lab.kubectl_json(["get", "-f", &folder])?;
+    let items = applied["items"].as_array().context("the quickstart has several objects")?;
+    let is_balanced = |item: &&Value| item["kind"] == "Service" && item["spec"]["type"] == "LoadBalancer";
+    let service = items.iter().find(is_balanced).context("the quickstart has no LoadBalancer Service")?;
+    let labels = service["spec"]["selector"].as_object().context("its Service selects pods")?;
+    let labels = labels.iter().map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()));
+    let name = service["metadata"]["name"].as_str().context("every Service has a name")?.to_owned();
+    print_indented(&lab.kubectl(["get", "ipaddresspools", "-n", chart::NAMESPACE])?);
+    Ok(Service { name, selector: labels.collect::<Vec<_>>().join(",") })
+}
+
+impl Service {
+    fn wait_for_address(&self, lab: &Lab) -> Result<String> {
+        let task = ui::task("the Service has an EXTERNAL-IP", Duration::ZERO);
+        let address = wait_until("the Service has an address", SOON, || {
+            let service = lab.kubectl_json(["get", "service", &self.name])?;
+            let address = service["status"]["loadBalancer"]["ingress"][0]["ip"].as_str().map(str::to_owned);
+            address.context("its status names none")
+        })?;
+        ensure!(
+            address == EXPECTED,
+            "the Service got {address}, not the first address of the pool, {EXPECTED}"
+        );
+        task.done_with(&address);
+        print_indented(&lab.kubectl(["get", "service", &self.name])?);
+        Ok(address)
+    }
+
+    fn wait_for_pods(&self, lab: &Lab) -> Result<()> {
+        let task = ui::task("all its pods are ready", Duration::ZERO);
+        lab.kubectl(["wait", "pods", "--for=condition=Ready", "-l", &self.selector, "--timeout=60s"])?;
+        task.done();
+        print_indented(&lab.kubectl(["get", "pods", "-l", &self.selector, "-o", "wide"])?);
+        Ok(())
+    }
+}
+
+fn remove_on_interrupt(name: LabName) -> Result<()> {
+    let mut signals = SigSet::empty();
+    signals.add(Signal::SIGINT);
+    signals.add(Signal::SIGTERM);
+    // All threads start after this and inherit the mask, so only the one below gets these signals.
+    signals.thread_block().context("blocking signals")?;
+    let remove = move || {
+        let _ = signals.wait();
+        println!();
+        let task = ui::task("removing the lab", Duration::ZERO);
+        let code = match cluster::down(&name) {
+            Ok(()) => i32::from(!SHOWN.load(Ordering::Relaxed)) * 130,
+            Err(error) => {
+                eprintln!("error: {error:#}");
+                1
+            }
+        };
+        task.done();
+        process::exit(code);
+    };
+    thread::Builder::new().name("signals".into()).spawn(remove)?;
+    Ok(())
+}
+
+/// What one looks at first, before the lab is gone.
+fn explain_failure(lab: &Lab) {
+    for question in [
+        &["get", "pods,services", "-A", "-o", "wide"][..],
+        &["get", "events", "-A", "--field-selector", "type=Warning", "--sort-by=.lastTimestamp"],
+    ] {
+        println!("\n  kubectl {}", question.join(" "));
+        print_indented(&lab.kubectl(question).unwrap_or_else(|error| format!("{error:#}")));
+    }
+}
+
+fn next_steps(name: &LabName) -> String {
+    let lab = match name.as_str() {
+        "lab" => "cargo xtask lab".to_owned(),
+        name => format!("cargo xtask lab --name {name}"),
+    };
+    crate::template::render(
+        include_str!("../templates/next-steps.txt"),
+        &[("lab", &lab), ("address", EXPECTED)],
+    )
+}
+
+fn print_indented(text: &str) {
+    println!();
+    for line in text.lines() {
+        println!("         {}", line.trim_end());
+    }
+    println!();
+}

@@ -1,0 +1,131 @@
+//! Which node answers for the address: seen in gratuitous packets, and by what happens when it loses power.
+
+use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use tempfile::NamedTempFile;
+
+use super::{SOON, TAKEOVER_WITHIN, print_indented};
+use crate::plan::{Host, NodeId};
+use crate::process::Running;
+use crate::{Lab, ui, wait_until};
+
+/// A capture of the ARP packets that reach the client.
+pub(super) struct Capture {
+    tcpdump: Running,
+    packets: NamedTempFile,
+}
+
+impl Capture {
+    pub(super) fn start(lab: &Lab) -> Result<Self> {
+        let packets = NamedTempFile::new()?;
+        let command = ["tcpdump", "-i", "eth0", "-n", "-e", "-l", "--immediate-mode", "arp"];
+        let tcpdump = lab.spawn(Host::Client, command, Some(packets.path()))?;
+        let this = Self { tcpdump, packets };
+        wait_until("tcpdump listens", SOON, || {
+            ensure!(this.text()?.contains("listening on"), "it said: {}", this.text()?);
+            Ok(())
+        })?;
+        Ok(this)
+    }
+
+    fn text(&self) -> Result<String> {
+        fs::read_to_string(self.packets.path()).context("reading what tcpdump wrote")
+    }
+
+    /// Waits for a gratuitous request and reply for `address`, and shows both.
+    pub(super) fn show(self, address: &str) -> Result<()> {
+        let task = ui::task("gratuitous ARP tells the LAN where the address is", Duration::ZERO);
+        let packets = wait_until("a gratuitous request and reply were captured", SOON, || {
+            let text = self.text()?;
+            let of = |kind: &str| {
+                let line = text.lines().find(|line| is_gratuitous(line, kind, address)).map(str::to_owned);
+                line.with_context(|| format!("no {kind} for {address} among:\n{text}"))
+            };
+            Ok([of("Request")?, of("Reply")?])
+        })?;
+        task.done();
+        print_indented(&packets.join("\n"));
+        self.tcpdump.kill();
+        Ok(())
+    }
+}
+
+/// Whether a line of tcpdump is a packet to all that nobody asked for. tcpdump calls a request for the sender's own
+/// address an announcement.
+fn is_gratuitous(line: &str, kind: &str, address: &str) -> bool {
+    let broadcast = line.contains("> ff:ff:ff:ff:ff:ff");
+    let said = match kind {
+        "Request" => {
+            line.contains(&format!("Announcement {address}"))
+                || (line.contains("Request who-has") && line.contains(&format!("tell {address},")))
+        }
+        _ => line.contains(&format!("Reply {address} is-at")),
+    };
+    broadcast && said
+}
+
+/// Powers off the node that answers for `address`, and shows how long the client had to wait for the next.
+pub(super) fn power_off(lab: &Lab, address: &str) -> Result<()> {
+    let announcer = announcer(lab, address)?;
+    let task =
+        ui::task(format_args!("{announcer} answers for {address}; its power is cut"), TAKEOVER_WITHIN / 3);
+    lab.poweroff(announcer)?;
+    let cut = Instant::now();
+    let url = format!("http://{address}/");
+    while let Err(error) =
+        lab.run(Host::Client, ["curl", "-sS", "--fail", "--connect-timeout", "0.2", "--max-time", "1", &url])
+    {
+        ensure!(
+            cut.elapsed() < TAKEOVER_WITHIN,
+            "{address} did not answer within {TAKEOVER_WITHIN:?}: {error:#}"
+        );
+        thread::sleep(Duration::from_millis(20));
+    }
+    let silence = cut.elapsed();
+    let successor = self::announcer(lab, address)?;
+    ensure!(successor != announcer, "{announcer} is off and still answers");
+    task.done_with(format_args!("{successor} answers after {}", ui::human(silence)));
+    Ok(())
+}
+
+/// The node whose network card the client finds at `address`, asked anew.
+fn announcer(lab: &Lab, address: &str) -> Result<NodeId> {
+    wait_until("somebody on the LAN answers for the address", SOON, || {
+        lab.run(Host::Client, ["ip", "neigh", "flush", "to", address, "dev", "eth0"])?;
+        lab.run(
+            Host::Client,
+            ["curl", "-sS", "--connect-timeout", "0.5", "--max-time", "2", &format!("http://{address}/")],
+        )?;
+        let entry = lab.run(Host::Client, ["ip", "neigh", "show", "to", address, "dev", "eth0"])?;
+        let mut words = entry.split_whitespace().skip_while(|word| *word != "lladdr").skip(1);
+        let mac = words.next().with_context(|| format!("no hardware address in {entry:?}"))?;
+        match lab.hosts().find(|host| host.mac() == mac) {
+            Some(Host::Node(node)) => Ok(node),
+            _ => anyhow::bail!("{mac} is no node's"),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REQUEST: &str = "12:00:00.000001 02:00:ac:10:d3:0b > ff:ff:ff:ff:ff:ff, ethertype ARP (0x0806), length 42: Request who-has 172.16.211.200 (ff:ff:ff:ff:ff:ff) tell 172.16.211.200, length 28";
+    const ANNOUNCEMENT: &str = "12:00:00.000001 02:00:ac:10:d3:0b > ff:ff:ff:ff:ff:ff, ethertype ARP (0x0806), length 42: Announcement 172.16.211.200, length 28";
+    const REPLY: &str = "12:00:00.000002 02:00:ac:10:d3:0b > ff:ff:ff:ff:ff:ff, ethertype ARP (0x0806), length 42: Reply 172.16.211.200 is-at 02:00:ac:10:d3:0b, length 28";
+    const QUESTION: &str = "12:00:00.000003 02:00:ac:10:d3:64 > ff:ff:ff:ff:ff:ff, ethertype ARP (0x0806), length 42: Request who-has 172.16.211.200 tell 172.16.211.100, length 28";
+    const ANSWER: &str = "12:00:00.000004 02:00:ac:10:d3:0b > 02:00:ac:10:d3:64, ethertype ARP (0x0806), length 42: Reply 172.16.211.200 is-at 02:00:ac:10:d3:0b, length 28";
+
+    #[test]
+    fn gratuitous_packets_are_told_from_questions_and_answers() {
+        let kinds = |line| ["Request", "Reply"].map(|kind| is_gratuitous(line, kind, "172.16.211.200"));
+        assert_eq!(kinds(REQUEST), [true, false]);
+        assert_eq!(kinds(ANNOUNCEMENT), [true, false]);
+        assert_eq!(kinds(REPLY), [false, true]);
+        assert_eq!(kinds(QUESTION), [false, false]);
+        assert_eq!(kinds(ANSWER), [false, false]);
+    }
+}

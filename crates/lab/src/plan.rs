@@ -1,0 +1,274 @@
+//! Who is who in a lab: its name, its hosts, and every address.
+//!
+//! | host | IPv4 | IPv6 |
+//! |---|---|---|
+//! | the bridge, default gateway | 172.16.211.1 | fd00:172:16:211::1 |
+//! | `cp` | 172.16.211.2 | fd00:172:16:211::2 |
+//! | `n1`, `n2`, ... | 172.16.211.11, .12, ... | fd00:172:16:211::11, ::12, ... |
+//! | `client` | 172.16.211.100 | fd00:172:16:211::100 |
+//!
+//! 172.16.211.200 to .210 stays free for address pools. Each lab has a LAN of its own, so labs may share the plan.
+
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+
+use anyhow::{Error, Result, bail, ensure};
+use serde::{Deserialize, Serialize};
+
+/// The API server, as every host of the lab reaches it.
+pub const API_SERVER: &str = "https://172.16.211.2:6443";
+/// The mirror of all container registries.
+pub const REGISTRY_PORT: u16 = 5000;
+/// The ranges of Service addresses.
+pub const SERVICE_CIDRS: &str = "10.96.0.0/16,fd00:10:96::/112";
+/// The ranges of all pods.
+pub const POD_CIDRS: &str = "10.244.0.0/16,fd00:10:244::/48";
+/// Where pods ask for names.
+pub const DNS: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 10);
+/// The most nodes a lab can have.
+pub const MAX_NODES: u8 = 40;
+
+const LAN6: [u16; 4] = [0xfd00, 0x172, 0x16, 0x211];
+
+/// The name of a lab. Labs with different names run side by side.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct LabName(String);
+
+/// A node, by its number from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct NodeId(u8);
+
+/// A machine on the LAN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Host {
+    /// The control plane: etcd, the API server and its controllers, and the image registry.
+    Cp,
+    /// A machine of somebody else: no part of the cluster, no routes to pods.
+    Client,
+    /// A node of the cluster.
+    Node(NodeId),
+}
+
+/// How kube-proxy writes its rules.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum ProxyMode {
+    /// With nftables, the mode that Kubernetes recommends.
+    #[default]
+    Nftables,
+    /// With iptables.
+    Iptables,
+}
+
+impl LabName {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for LabName {
+    fn default() -> Self {
+        Self("lab".into())
+    }
+}
+
+impl NodeId {
+    /// The nodes of a lab with `count` of them.
+    pub fn all(count: u8) -> impl Iterator<Item = Self> + Clone {
+        (1..=count.min(MAX_NODES)).map(Self)
+    }
+
+    /// The number.
+    pub fn number(self) -> u8 {
+        self.0
+    }
+
+    /// The addresses of this node's pods, IPv4.
+    pub fn pods4(self) -> String {
+        format!("10.244.{}.0/24", self.0)
+    }
+
+    /// The addresses of this node's pods, IPv6.
+    pub fn pods6(self) -> String {
+        format!("fd00:10:244:{}::/64", self.0)
+    }
+}
+
+impl Host {
+    /// All hosts of a lab with `nodes` nodes.
+    pub fn all(nodes: u8) -> impl Iterator<Item = Self> + Clone {
+        [Self::Cp, Self::Client].into_iter().chain(NodeId::all(nodes).map(Self::Node))
+    }
+
+    fn suffix(self) -> u8 {
+        match self {
+            Self::Cp => 2,
+            Self::Client => 100,
+            Self::Node(NodeId(number)) => 10 + number,
+        }
+    }
+
+    /// Its address on the LAN.
+    pub fn ipv4(self) -> Ipv4Addr {
+        Ipv4Addr::new(172, 16, 211, self.suffix())
+    }
+
+    /// Its IPv6 address on the LAN: the same last digits, read as hexadecimal.
+    pub fn ipv6(self) -> Ipv6Addr {
+        let [a, b, c, d] = LAN6;
+        let suffix = u16::from(self.suffix());
+        let hexadecimal = suffix / 100 * 0x100 + suffix / 10 % 10 * 0x10 + suffix % 10;
+        Ipv6Addr::new(a, b, c, d, 0, 0, 0, hexadecimal)
+    }
+
+    /// The hardware address of its network card. A node that comes back has the same card.
+    pub fn mac(self) -> String {
+        format!("02:00:ac:10:d3:{:02x}", self.suffix())
+    }
+
+    /// Whose network card has this hardware address.
+    pub fn with_mac(mac: &str, nodes: u8) -> Option<Self> {
+        Self::all(nodes).find(|host| host.mac().eq_ignore_ascii_case(mac))
+    }
+}
+
+impl fmt::Display for LabName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "n{}", self.0)
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cp => f.write_str("cp"),
+            Self::Client => f.write_str("client"),
+            Self::Node(node) => node.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for ProxyMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Nftables => "nftables",
+            Self::Iptables => "iptables",
+        })
+    }
+}
+
+impl FromStr for LabName {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        ensure!(
+            (1..=20).contains(&text.len()) && text.chars().all(plain) && !text.starts_with('-'),
+            "{text:?} is no name for a lab: use 1 to 20 lower-case letters, digits and hyphens"
+        );
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl FromStr for NodeId {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text.strip_prefix('n').map(str::parse) {
+            Some(Ok(number @ 1..=MAX_NODES)) => Ok(Self(number)),
+            _ => bail!("{text:?} is no node: nodes are called n1, n2 and so on"),
+        }
+    }
+}
+
+impl FromStr for Host {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "cp" => Ok(Self::Cp),
+            "client" => Ok(Self::Client),
+            _ => text.parse().map(Self::Node).map_err(|_| {
+                Error::msg(format!(
+                    "{text:?} is no host: hosts are client, cp, and the nodes n1, n2 and so on"
+                ))
+            }),
+        }
+    }
+}
+
+/// Serde uses the text form of the names.
+macro_rules! as_text {
+    ($($name:ty),*) => {$(
+        impl TryFrom<String> for $name {
+            type Error = Error;
+
+            fn try_from(text: String) -> Result<Self> {
+                text.parse()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(name: $name) -> Self {
+                name.to_string()
+            }
+        }
+    )*};
+}
+as_text!(LabName, NodeId, Host);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn addresses_follow_the_plan() {
+        let n1: Host = "n1".parse().unwrap();
+        assert_eq!(n1.ipv4().to_string(), "172.16.211.11");
+        assert_eq!(n1.ipv6().to_string(), "fd00:172:16:211::11");
+        assert_eq!(Host::Client.ipv6().to_string(), "fd00:172:16:211::100");
+    }
+
+    #[test]
+    fn no_two_hosts_share_an_address_and_none_has_one_of_the_pool() {
+        let hosts: Vec<Host> = Host::all(MAX_NODES).collect();
+        assert_eq!(hosts.len(), 42);
+        let distinct: BTreeSet<_> = hosts.iter().map(|host| host.ipv4()).collect();
+        assert_eq!(distinct.len(), hosts.len());
+        assert!(distinct.iter().all(|address| address.octets()[3] < 200));
+    }
+
+    #[test]
+    fn a_host_is_known_by_its_network_card() {
+        let n3: Host = "n3".parse().unwrap();
+        assert_eq!(n3.mac(), "02:00:ac:10:d3:0d");
+        assert_eq!(Host::with_mac("02:00:AC:10:D3:0D", 3), Some(n3));
+        assert_eq!(Host::with_mac("02:00:ac:10:d3:0d", 2), None);
+    }
+
+    #[test]
+    fn names_are_read_as_they_are_written() {
+        for name in ["cp", "client", "n1", "n40"] {
+            assert_eq!(name.parse::<Host>().unwrap().to_string(), name);
+        }
+        for wrong in ["n0", "n41", "n", "N1", "node1", "", "n1x"] {
+            assert!(wrong.parse::<Host>().is_err(), "{wrong}");
+        }
+        assert!("two-labs".parse::<LabName>().is_ok());
+        for wrong in ["", "../x", "-a", "A", "a-name-of-more-than-twenty"] {
+            assert!(wrong.parse::<LabName>().is_err(), "{wrong}");
+        }
+    }
+}
