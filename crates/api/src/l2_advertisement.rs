@@ -8,7 +8,7 @@ use kube::{CustomResource, CustomResourceExt, KubeSchema, Resource};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{LabelSelector, rules::no_duplicates};
+use crate::{LabelSelector, definition::with_optional_spec, rules::no_duplicates};
 
 /// Announces the addresses of the selected pools on the LAN.
 #[derive(Resource, Debug, Clone, Default, PartialEq, Deserialize)]
@@ -24,13 +24,7 @@ pub struct L2Advertisement {
 impl L2Advertisement {
     /// The definition to install.
     pub fn crd() -> CustomResourceDefinition {
-        let mut crd = L2AdvertisementSchema::crd();
-        // The derive always asks for a spec; users rely on `L2Advertisement` objects without one.
-        for version in &mut crd.spec.versions {
-            let schema = version.schema.as_mut().and_then(|s| s.open_api_v3_schema.as_mut());
-            schema.expect("the derive writes a schema").required = None;
-        }
-        crd
+        with_optional_spec(L2AdvertisementSchema::crd())
     }
 }
 
