@@ -91,7 +91,7 @@ pub struct BGPPeerSpec {
     #[schemars(length(max = 64))]
     #[x_kube(validation = is_ip("192.168.1.10 or fd00::10"))]
     pub source_address: Option<String>,
-    /// The TCP port of the peer.
+    /// The TCP port of the peer, 179 by default.
     #[serde(default = "bgp_port")]
     #[schemars(range(min = 1, max = 16_384))]
     pub peer_port: i32,
