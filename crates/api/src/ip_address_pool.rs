@@ -1,9 +1,9 @@
 //! `IPAddressPool`: addresses and who may use them.
 
 use ipam::{Pool, PoolName, Range};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema, ResourceExt};
 use objects::{Selector, SelectorError};
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{AddressEntry, LabelSelector, rules::no_duplicates};
@@ -72,7 +72,7 @@ pub struct ServiceAllocation {
 }
 
 /// The observed state of an [`IPAddressPool`].
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(KubeSchema, Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct IPAddressPoolStatus {
     /// IPv4 addresses that Services hold.
     #[serde(rename = "assignedIPv4")]
@@ -86,6 +86,10 @@ pub struct IPAddressPoolStatus {
     /// IPv6 addresses that are left; the largest number that fits when there are more.
     #[serde(rename = "availableIPv6")]
     pub available_ipv6: i64,
+    /// Whether the pool is in force as it stands (`Accepted`), and if not, why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_owned()]))]
+    pub conditions: Vec<Condition>,
 }
 
 fn yes() -> bool {
