@@ -1,7 +1,7 @@
 //! What pools and advertisements mean for the question of who announces.
 
 use kube::ResourceExt;
-use labels::{Selector, SelectorError};
+use objects::{Selector, SelectorError};
 use placement::{Advertisement, Interfaces, Pool, Preference};
 
 use crate::{IPAddressPool, L2Advertisement, LabelSelector, ParsePoolError, PreferredNodeSelector};
@@ -89,7 +89,7 @@ impl TryFrom<&IPAddressPool> for Pool {
 mod tests {
     use std::collections::BTreeMap;
 
-    use labels::Requirement;
+    use objects::Requirement;
 
     use super::*;
     use crate::{AddressEntry, IPAddressPoolSpec, L2AdvertisementSpec, LabelSelectorRequirement};

@@ -2,7 +2,7 @@
 
 use ipam::{Pool, PoolName, Range};
 use kube::{CustomResource, KubeSchema, ResourceExt};
-use labels::{Selector, SelectorError};
+use objects::{Selector, SelectorError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

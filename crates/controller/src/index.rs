@@ -25,7 +25,7 @@ use kubekit::{
     events::Notice,
     slim::{Namespace, Service},
 };
-use labels::Labels;
+use objects::Labels;
 
 use crate::{
     catalog::Catalog,

@@ -2,7 +2,7 @@
 
 use ipam::{Decision, Refusal, Request, ServiceKey, Wish};
 use kubekit::events::Notice;
-use labels::Labels;
+use objects::Labels;
 
 use crate::{
     claim::{Claim, Unservable},

@@ -5,7 +5,7 @@ use std::{
     net::IpAddr,
 };
 
-use labels::Labels;
+use objects::Labels;
 
 use crate::{
     Assignment, Families, Family, NotAdmitted, Pool, PoolName, Port, Reason, Refusal, Request, ServiceKey,

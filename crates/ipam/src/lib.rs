@@ -18,7 +18,8 @@ mod request;
 
 pub use allocator::{Allocator, Decision};
 pub use ledger::Usage;
-pub use pool::{Allocation, Pool, PoolName};
+pub use objects::{PoolName, ServiceKey};
+pub use pool::{Allocation, Pool};
 pub use range::{Family, ParseRangeError, Range, first_overlap};
 pub use refusal::{Conflict, NotAdmitted, Reason, Refusal, Unsuitable};
-pub use request::{Assignment, Families, Port, Protocol, Request, ServiceKey, Tenancy, Wish};
+pub use request::{Assignment, Families, Port, Protocol, Request, Tenancy, Wish};

@@ -1,38 +1,10 @@
 //! A pool: ordered ranges of addresses and who may use them.
 
-use std::{borrow::Borrow, collections::BTreeSet, fmt, net::IpAddr, sync::Arc};
+use std::{collections::BTreeSet, net::IpAddr};
 
-use labels::{Labels, Selector, any_matches};
+use objects::{Labels, PoolName, Selector, any_matches};
 
 use crate::{Family, Range};
-
-/// The name of a pool. Cheap to clone.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PoolName(Arc<str>);
-
-impl PoolName {
-    /// A pool by this name.
-    pub fn new(name: impl Into<Arc<str>>) -> Self {
-        Self(name.into())
-    }
-
-    /// The name as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for PoolName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl Borrow<str> for PoolName {
-    fn borrow(&self) -> &str {
-        &self.0
-    }
-}
 
 /// Ordered ranges of addresses, none of which overlap, and who may use them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -150,7 +122,7 @@ mod tests {
             pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
         };
         let selector =
-            |key: &str, value: &str| Selector::from_iter([labels::Requirement::equals(key, value)]);
+            |key: &str, value: &str| Selector::from_iter([objects::Requirement::equals(key, value)]);
         let pinned = Allocation {
             priority: 0,
             namespaces: BTreeSet::from(["prod".to_owned()]),

@@ -2,31 +2,9 @@
 
 use std::{collections::BTreeSet, fmt, net::IpAddr, sync::Arc};
 
-use labels::Labels;
+use objects::{Labels, PoolName};
 
-use crate::{Family, PoolName};
-
-/// The namespace and name of a service. Cheap to clone.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ServiceKey {
-    /// Its namespace.
-    pub namespace: Arc<str>,
-    /// Its name within the namespace.
-    pub name: Arc<str>,
-}
-
-impl ServiceKey {
-    /// The service `name` in `namespace`.
-    pub fn new(namespace: impl Into<Arc<str>>, name: impl Into<Arc<str>>) -> Self {
-        Self { namespace: namespace.into(), name: name.into() }
-    }
-}
-
-impl fmt::Display for ServiceKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.namespace, self.name)
-    }
-}
+use crate::Family;
 
 /// Everything about a service that has a say in which address it gets.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use ipam::{
     Allocation, Allocator, Conflict, Families, Family, NotAdmitted, Pool, PoolName, Port, Protocol, Refusal,
     Request, ServiceKey, Tenancy, Usage, Wish,
 };
-use labels::{Labels, Requirement, Selector};
+use objects::{Labels, Requirement, Selector};
 
 fn key(name: &str) -> ServiceKey {
     ServiceKey::new("prod", name)

@@ -7,7 +7,7 @@ use std::{
 };
 
 use ipam::{Allocator, Families, Family, Pool, PoolName, Port, Protocol, Request, ServiceKey, Tenancy, Wish};
-use labels::Labels;
+use objects::Labels;
 use proptest::prelude::*;
 
 /// Pools as plain lists of addresses, services as a plain list of holders; every answer is a scan.

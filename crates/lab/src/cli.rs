@@ -155,7 +155,7 @@ fn up(bare: bool, options: Options) -> Result<()> {
     let image = if bare { None } else { Some(chart::build_image()?) };
     let lab = Lab::start(options)?;
     if let Some(image) = image {
-        chart::install(&lab, &image)?;
+        chart::install(&lab, &image).inspect_err(|_| demo::explain_failure(&lab))?;
     }
     lab.detach()
 }

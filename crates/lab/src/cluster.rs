@@ -3,6 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{BufReader, Write};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Output, Stdio};
 use std::thread;
@@ -70,7 +71,12 @@ impl Lab {
 
         let log = fs::File::create(state.keeper_log()).context("creating the lab's log")?;
         let mut command = Command::new(roles::program()?);
-        command.args([roles::MARK, "keeper"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
+        command
+            .arg0("lab")
+            .args([roles::MARK, "keeper"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(log);
         let mut process = command.spawn().context("starting the lab's keeper")?;
         let mut input = process.stdin.take().expect("it is piped");
         let events = process.stdout.take().expect("it is piped");

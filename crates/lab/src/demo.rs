@@ -149,7 +149,7 @@ fn remove_on_interrupt(name: LabName) -> Result<()> {
 }
 
 /// What one looks at first, before the lab is gone.
-fn explain_failure(lab: &Lab) {
+pub(crate) fn explain_failure(lab: &Lab) {
     for question in [
         &["get", "pods,services", "-A", "-o", "wide"][..],
         &["get", "events", "-A", "--field-selector", "type=Warning", "--sort-by=.lastTimestamp"],

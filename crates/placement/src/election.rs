@@ -154,7 +154,7 @@ fn score(advertisement: &Advertisement, node: &Node) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use labels::{Requirement, Selector};
+    use objects::{Requirement, Selector};
 
     use super::*;
     use crate::Preference;

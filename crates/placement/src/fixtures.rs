@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use labels::Labels;
+use objects::Labels;
 
 use crate::{
     Advertisement, Endpoints, Interfaces, Network, Node, Pool, Service, ServiceKey, Sharing, TrafficPolicy,

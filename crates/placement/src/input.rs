@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
-use labels::{Labels, Selector, any_matches};
+use objects::{Labels, Selector, any_matches};
 
 use crate::{AdvertisementName, InterfaceName, NodeName, PoolName, ServiceKey};
 

@@ -20,11 +20,10 @@ mod election;
 mod fixtures;
 mod index;
 mod input;
-mod names;
 
 pub use election::{Assignment, EXCLUDE_LABEL, ExcludeLabel, Unannounced, rank};
 pub use index::{Announcement, Announcements, Change, Placement, Released, Takeover};
 pub use input::{
     Advertisement, Endpoints, Interfaces, Network, Node, Pool, Preference, Service, Sharing, TrafficPolicy,
 };
-pub use names::{AdvertisementName, InterfaceName, NodeName, PoolName, ServiceKey, SliceKey};
+pub use objects::{AdvertisementName, InterfaceName, NodeName, PoolName, ServiceKey, SliceKey};

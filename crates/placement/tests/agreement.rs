@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use labels::{Labels, Requirement, Selector};
+use objects::{Labels, Requirement, Selector};
 use placement::{
     Advertisement, Change, EXCLUDE_LABEL, Endpoints, ExcludeLabel, Interfaces, Network, Node, NodeName,
     Placement, Pool, Service, ServiceKey, Sharing, SliceKey, TrafficPolicy,
@@ -72,7 +72,7 @@ fn vip(number: u8) -> IpAddr {
 }
 
 fn service(name: u8) -> ServiceKey {
-    ServiceKey::new("default", &format!("service-{name}"))
+    ServiceKey::new("default", format!("service-{name}"))
 }
 
 fn tell(placement: &mut Placement, step: Step) {
@@ -86,7 +86,7 @@ fn tell(placement: &mut Placement, step: Step) {
         }),
         Step::Service(name, None) => placement.remove_service(&service(name)),
         Step::Slice(name, it) => {
-            let slice = SliceKey::new("default", &format!("slice-{name}"));
+            let slice = SliceKey::new("default", format!("slice-{name}"));
             match it {
                 Some((of, endpoints)) => placement.set_endpoints(&slice, &service(of), endpoints),
                 None => placement.remove_endpoints(&slice),

@@ -42,16 +42,16 @@ fn address(text: &str) -> Option<IpAddr> {
 }
 
 pub(crate) fn service_key(service: &slim::Service) -> ServiceKey {
-    ServiceKey::new(&service.namespace().unwrap_or_default(), &service.name_any())
+    ServiceKey::new(service.namespace().unwrap_or_default(), service.name_any())
 }
 
 pub(crate) fn slice_key(slice: &slim::EndpointSlice) -> SliceKey {
-    SliceKey::new(&slice.namespace().unwrap_or_default(), &slice.name_any())
+    SliceKey::new(slice.namespace().unwrap_or_default(), slice.name_any())
 }
 
 /// The Service of a slice and where its serving endpoints are; `None` for a slice of no Service.
 pub(crate) fn read_slice(slice: &slim::EndpointSlice) -> Option<(ServiceKey, Endpoints)> {
-    let service = ServiceKey::new(&slice.namespace()?, slice.service_name()?);
+    let service = ServiceKey::new(slice.namespace()?, slice.service_name()?);
     let serving = slice.endpoints.iter().filter(|endpoint| endpoint.serves());
     Some((service, serving.map(|endpoint| endpoint.node_name.as_deref().map(NodeName::from)).collect()))
 }

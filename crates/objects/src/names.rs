@@ -10,6 +10,11 @@ macro_rules! name {
         pub struct $name(Arc<str>);
 
         impl $name {
+            /// Something by this name.
+            pub fn new(name: impl Into<Arc<str>>) -> Self {
+                Self(name.into())
+            }
+
             /// The name as text.
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -72,7 +77,7 @@ macro_rules! key {
 
         impl $key {
             /// The key of `namespace/name`.
-            pub fn new(namespace: &str, name: &str) -> Self {
+            pub fn new(namespace: impl Into<Arc<str>>, name: impl Into<Arc<str>>) -> Self {
                 Self { namespace: namespace.into(), name: name.into() }
             }
         }

@@ -1,4 +1,4 @@
-//! Labels and label selectors, with the meaning that Kubernetes gives them.
+//! Labels and selectors, with the meaning that Kubernetes gives them.
 //!
 //! A [`Selector`] is a list of requirements that must all hold; the empty one matches everything.
 //! Where a list of selectors is asked for, one that matches is enough ([`any_matches`]), and what an

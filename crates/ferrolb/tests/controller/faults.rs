@@ -1,0 +1,97 @@
+//! What goes wrong in clusters, and what must not come of it.
+
+use std::{collections::BTreeSet, time::Instant};
+
+use nix::sys::signal::Signal;
+use serde_json::json;
+
+use crate::fixture::{Cluster, run, wait};
+
+/// Every Service has one address, and no two have the same.
+async fn all_served(cluster: &Cluster, names: &[String]) {
+    wait("every Service to have an address", async || {
+        let all = cluster.all_addresses().await;
+        let served = |name| all.iter().any(|(known, ips)| known == name && ips.len() == 1);
+        names.iter().all(served).then_some(())
+    })
+    .await;
+    let all: Vec<String> = cluster.all_addresses().await.into_iter().flat_map(|(_, ips)| ips).collect();
+    assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len(), "an address was given twice: {all:?}");
+}
+
+async fn create(cluster: &Cluster, prefix: &str, count: usize) -> Vec<String> {
+    let names: Vec<String> = (0..count).map(|i| format!("{prefix}-{i}")).collect();
+    for name in &names {
+        cluster.service(name, json!({})).await;
+    }
+    names
+}
+
+#[test]
+fn it_waits_for_an_api_server_that_is_away_and_goes_on_where_it_was() {
+    run(async {
+        let mut cluster = Cluster::start().await;
+        cluster.pool("lan", &["192.0.2.0/24"]).await;
+        cluster.server.stop();
+        let controller = cluster.controller("c", &[]);
+        cluster.server.start().unwrap();
+        let mut names = create(&cluster, "before", 5).await;
+        all_served(&cluster, &names).await;
+        let kept = cluster.all_addresses().await;
+        cluster.server.stop();
+        cluster.server.start().unwrap();
+        names.extend(create(&cluster, "after", 5).await);
+        all_served(&cluster, &names).await;
+        for (name, ips) in kept {
+            assert_eq!(cluster.addresses(&name).await, ips, "{name}");
+        }
+        assert_eq!(controller.exit_status(), None);
+    });
+}
+
+#[test]
+fn another_replica_takes_over_when_the_leader_is_killed_stopped_or_frozen() {
+    run(async {
+        let cluster = Cluster::start().await;
+        cluster.pool("lan", &["192.0.2.0/24"]).await;
+        let mut replicas = Vec::new();
+        let mut spare = ["d", "e"].into_iter();
+        let mut names = Vec::new();
+        for pod in ["a", "b", "c"] {
+            replicas.push((pod, cluster.controller(pod, &[])));
+            names.extend(create(&cluster, pod, 2).await);
+        }
+        all_served(&cluster, &names).await;
+        for signal in [Signal::SIGKILL, Signal::SIGTERM, Signal::SIGSTOP] {
+            let leader = holder(&cluster).await;
+            let (_, replica) = replicas.iter().find(|(pod, _)| *pod == leader).unwrap();
+            replica.signal(signal);
+            let start = Instant::now();
+            names.extend(create(&cluster, &format!("{signal}").to_lowercase(), 5).await);
+            all_served(&cluster, &names).await;
+            println!("{signal}: served again after {:?}", start.elapsed());
+            if signal == Signal::SIGSTOP {
+                // The frozen one wakes up in the belief that it leads, and finds out that it does not.
+                replica.signal(Signal::SIGCONT);
+                names.extend(create(&cluster, "woken", 5).await);
+                all_served(&cluster, &names).await;
+            } else {
+                wait("the replica to end", async || replica.exit_status()).await;
+                replicas.retain(|(pod, _)| *pod != leader);
+                let pod = spare.next().unwrap();
+                replicas.push((pod, cluster.controller(pod, &[])));
+            }
+        }
+    });
+}
+
+/// The Pod that holds the Lease.
+async fn holder(cluster: &Cluster) -> String {
+    use k8s_openapi::api::coordination::v1::Lease;
+    let leases: kube::Api<Lease> = kube::Api::namespaced(cluster.client.clone(), "metallb-system");
+    wait("somebody to lead", async || {
+        let lease = leases.get_opt("ferrolb-controller").await.unwrap()?;
+        lease.spec?.holder_identity.filter(|holder| !holder.is_empty())
+    })
+    .await
+}

@@ -1,0 +1,179 @@
+//! A real API server, real controllers, and what the tests want to know of them.
+
+use std::{
+    future::Future,
+    process::{Command, Stdio},
+    sync::LazyLock,
+    time::{Duration, Instant},
+};
+
+use k8s_openapi::api::core::v1::{Event, Namespace, Service};
+use kube::{
+    Api, Client, Config, ResourceExt,
+    api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
+    config::{KubeConfigOptions, Kubeconfig},
+    core::{ApiResource, GroupVersionKind},
+};
+use lab::{
+    apiserver::ApiServer,
+    process::{self, Place, Running},
+};
+use serde_json::{Value, json};
+
+/// Far longer than anything takes: reached only when it will never happen.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+
+/// The API server of one test, with the CRDs, a namespace for the configuration, and nothing else.
+pub(crate) struct Cluster {
+    pub(crate) server: ApiServer,
+    pub(crate) client: Client,
+}
+
+impl Cluster {
+    pub(crate) async fn start() -> Self {
+        let server = ApiServer::launch().unwrap();
+        let kubeconfig = Kubeconfig::read_from(server.kubeconfig()).unwrap();
+        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
+        let cluster = Self { server, client: Client::try_from(config).unwrap() };
+        for crd in api::crds() {
+            Api::all(cluster.client.clone()).create(&PostParams::default(), &crd).await.unwrap();
+        }
+        let namespace = json!({"metadata": {"name": "metallb-system"}});
+        let namespace: Namespace = serde_json::from_value(namespace).unwrap();
+        Api::all(cluster.client.clone()).create(&PostParams::default(), &namespace).await.unwrap();
+        cluster.pool_when_served("probe", &["192.0.2.0/32"]).await;
+        cluster.delete_pool("probe").await;
+        cluster
+    }
+
+    /// A new CRD takes a moment until it is served.
+    async fn pool_when_served(&self, name: &str, addresses: &[&str]) {
+        wait("the CRDs to be served", async || self.try_pool(name, addresses).await.ok()).await;
+    }
+
+    /// Starts `ferrolb controller` as Pod `pod`.
+    pub(crate) fn controller(&self, pod: &str, options: &[&str]) -> Running {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ferrolb"));
+        command
+            .args(["controller", "--namespace=metallb-system", "--http-bind=127.0.0.1:0", "--pod-name", pod])
+            .args(options)
+            .env("KUBECONFIG", self.server.kubeconfig())
+            .stdin(Stdio::null());
+        process::spawn(command, Place::default()).unwrap()
+    }
+
+    fn pools(&self) -> Api<DynamicObject> {
+        let kind = GroupVersionKind::gvk("metallb.io", "v1beta1", "IPAddressPool");
+        let resource = ApiResource::from_gvk_with_plural(&kind, "ipaddresspools");
+        Api::namespaced_with(self.client.clone(), "metallb-system", &resource)
+    }
+
+    async fn try_pool(&self, name: &str, addresses: &[&str]) -> kube::Result<()> {
+        let pool = json!({
+            "apiVersion": "metallb.io/v1beta1", "kind": "IPAddressPool",
+            "metadata": {"name": name}, "spec": {"addresses": addresses},
+        });
+        let parameters = PatchParams::apply("test").force();
+        self.pools().patch(name, &parameters, &Patch::Apply(pool)).await.map(drop)
+    }
+
+    /// Creates or changes a pool.
+    pub(crate) async fn pool(&self, name: &str, addresses: &[&str]) {
+        self.try_pool(name, addresses).await.unwrap();
+    }
+
+    pub(crate) async fn delete_pool(&self, name: &str) {
+        self.pools().delete(name, &DeleteParams::default()).await.unwrap();
+    }
+
+    /// The status of a pool, null when it has none.
+    pub(crate) async fn pool_status(&self, name: &str) -> Value {
+        self.pools().get(name).await.unwrap().data["status"].clone()
+    }
+
+    pub(crate) fn services(&self) -> Api<Service> {
+        Api::default_namespaced(self.client.clone())
+    }
+
+    /// Creates a Service of type LoadBalancer, with `spec` on top.
+    pub(crate) async fn service(&self, name: &str, spec: Value) {
+        let mut service = json!({
+            "metadata": {"name": name},
+            "spec": {"type": "LoadBalancer", "ports": [{"port": 80}]},
+        });
+        for (key, value) in spec.as_object().unwrap() {
+            service["spec"][key] = value.clone();
+        }
+        let service: Service = serde_json::from_value(service).unwrap();
+        self.services().create(&PostParams::default(), &service).await.unwrap();
+    }
+
+    pub(crate) async fn patch(&self, name: &str, patch: Value) {
+        self.services().patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
+    }
+
+    pub(crate) async fn delete(&self, name: &str) {
+        self.services().delete(name, &DeleteParams::default()).await.unwrap();
+    }
+
+    /// The addresses in the status of a Service.
+    pub(crate) async fn addresses(&self, name: &str) -> Vec<String> {
+        addresses(&self.services().get(name).await.unwrap())
+    }
+
+    pub(crate) async fn wait_for_addresses(&self, name: &str, expected: &[&str]) {
+        wait(&format!("{name} to have {expected:?}"), async || {
+            (self.addresses(name).await == expected).then_some(())
+        })
+        .await;
+    }
+
+    /// What events say about an object, as `REASON: MESSAGE`.
+    pub(crate) async fn events(&self, name: &str) -> Vec<String> {
+        let api: Api<Event> = Api::all(self.client.clone());
+        let fields = format!("involvedObject.name={name}");
+        let list = api.list(&ListParams::default().fields(&fields)).await.unwrap();
+        let line = |event: Event| {
+            format!("{}: {}", event.reason.unwrap_or_default(), event.message.unwrap_or_default())
+        };
+        list.into_iter().map(line).collect()
+    }
+
+    pub(crate) async fn wait_for_event(&self, name: &str, text: &str) {
+        wait(&format!("an event about {name} with {text:?}"), async || {
+            self.events(name).await.iter().any(|event| event.contains(text)).then_some(())
+        })
+        .await;
+    }
+
+    /// Every Service's addresses, by name.
+    pub(crate) async fn all_addresses(&self) -> Vec<(String, Vec<String>)> {
+        let list = self.services().list(&ListParams::default()).await.unwrap();
+        list.into_iter().map(|service| (service.name_any(), addresses(&service))).collect()
+    }
+}
+
+fn addresses(service: &Service) -> Vec<String> {
+    let status = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
+    let ingress = status.and_then(|balancer| balancer.ingress.as_ref()).into_iter().flatten();
+    ingress.filter_map(|entry| entry.ip.clone()).collect()
+}
+
+/// Asks again and again until there is an answer.
+pub(crate) async fn wait<T>(what: &str, mut attempt: impl AsyncFnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(answer) = attempt().await {
+            return answer;
+        }
+        assert!(start.elapsed() < DEADLINE, "waited {DEADLINE:?} for {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// One runtime for all tests: a client belongs to the runtime that made it.
+pub(crate) fn run(test: impl Future<Output = ()>) {
+    static RUNTIME: LazyLock<tokio::runtime::Runtime> =
+        LazyLock::new(|| tokio::runtime::Runtime::new().unwrap());
+    RUNTIME.block_on(test);
+}

@@ -1,0 +1,6 @@
+//! `ferrolb controller` against a real API server.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod allocation;
+mod faults;
+mod fixture;

@@ -1,0 +1,7 @@
+//! What objects are called and how they are labelled: the few words that the pure crates share.
+
+mod labels;
+mod names;
+
+pub use labels::{Labels, Requirement, Selector, SelectorError, any_matches};
+pub use names::{AdvertisementName, InterfaceName, NodeName, PoolName, ServiceKey, SliceKey};
