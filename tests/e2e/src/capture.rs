@@ -23,6 +23,9 @@ const RECORD_HEADER: usize = 16;
 const WATCHED: Duration = Duration::from_millis(500);
 const ASKED_EVERY: Duration = Duration::from_millis(50);
 
+/// Two nodes may answer at the same time while an address moves, and no longer.
+const MOVES_WITHIN: Duration = Duration::from_secs(1);
+
 /// A running tcpdump.
 #[derive(Debug)]
 pub(crate) struct Capture {
@@ -60,6 +63,21 @@ impl Capture {
     }
 }
 
+fn owners(claims: impl IntoIterator<Item = (SystemTime, Mac)>) -> Vec<Mac> {
+    let mut owners: Vec<(SystemTime, Mac)> = Vec::new();
+    for (at, claimer) in claims {
+        let goes_on = match owners[..] {
+            [.., (_, now)] if now == claimer => true,
+            [.., (_, former), (taken_over, _)] => former == claimer && at < taken_over + MOVES_WITHIN,
+            _ => false,
+        };
+        if !goes_on {
+            owners.push((at, claimer));
+        }
+    }
+    owners.into_iter().map(|(_, owner)| owner).collect()
+}
+
 /// The complete records of a file that is still being written.
 fn records(mut rest: &[u8]) -> impl Iterator<Item = (SystemTime, &[u8])> {
     std::iter::from_fn(move || {
@@ -82,6 +100,12 @@ impl Cluster {
     pub fn claims_since(&self, address: Ipv4Addr, since: SystemTime) -> Result<Vec<(SystemTime, Mac)>> {
         let claims = self.arp_since(since)?.into_iter().filter(|(_, arp)| arp.sender.1 == address);
         Ok(claims.map(|(at, arp)| (at, arp.sender.0)).collect())
+    }
+
+    /// Who has had `address` since `since`, one after the other. A former owner that goes on for a moment while the
+    /// address moves is no owner again; one that goes on for longer is.
+    pub fn owners_since(&self, address: Ipv4Addr, since: SystemTime) -> Result<Vec<Mac>> {
+        Ok(owners(self.claims_since(address, since)?))
     }
 
     /// What was said of `address` since `since` without being asked for.
@@ -133,6 +157,17 @@ impl Cluster {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_owner_that_goes_on_for_longer_than_a_moment_is_fighting() {
+        let [a, b] = [1, 2].map(|last| Mac([2, 0, 0, 0, 0, last]));
+        let owners_of = |claims: &[(u64, Mac)]| {
+            owners(claims.iter().map(|(millis, mac)| (UNIX_EPOCH + Duration::from_millis(*millis), *mac)))
+        };
+        assert_eq!(owners_of(&[(0, a), (50, a), (100, b), (150, a), (200, b), (5000, b)]), [a, b]);
+        assert_eq!(owners_of(&[(0, a), (100, b), (1200, a), (1250, b)]), [a, b, a]);
+        assert_eq!(owners_of(&[(0, a), (100, b), (1200, a), (2300, b)]), [a, b, a, b]);
+    }
 
     #[test]
     fn records_are_read_up_to_the_one_that_is_being_written() {

@@ -1,13 +1,12 @@
 //! The lab that all tests use, one after the other.
 
-use std::any::Any;
 use std::net::{IpAddr, Ipv4Addr};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use lab::tools::Program;
 use lab::{Host, Lab, Options, Power, chart, wait_until};
 use serde_json::Value;
@@ -54,19 +53,14 @@ impl Cluster {
     pub fn run(&self, test: impl FnOnce(&Self) -> Result<()>) {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let began = SystemTime::now();
-        let outcome: Result<(), Box<dyn Any + Send>> = match catch_unwind(AssertUnwindSafe(|| test(self))) {
-            Ok(result) => result.map_err(|error| Box::new(format!("{error:#}")) as _),
-            Err(panic) => Err(panic),
-        };
+        let must_hold = || test(self).unwrap_or_else(|error| panic!("{error:#}"));
+        let outcome = catch_unwind(AssertUnwindSafe(must_hold));
         if outcome.is_err() {
             eprintln!("{}", self.explain(began));
         }
         let restored = self.restore();
-        if let Err(reason) = outcome {
-            if let Some(text) = reason.downcast_ref::<String>() {
-                eprintln!("{text}");
-            }
-            resume_unwind(reason);
+        if let Err(panic) = outcome {
+            resume_unwind(panic);
         }
         restored.unwrap_or_else(|error| panic!("the cluster did not recover: {error:#}"));
     }
@@ -178,7 +172,7 @@ fn is_well(object: &Value) -> Result<()> {
             let wanted = object["spec"]["replicas"].as_u64();
             ensure!(Some(count("readyReplicas")) == wanted, "{name} lacks Pods");
         }
-        _ => return Err(anyhow!("{name} was not asked for")),
+        _ => bail!("{name} was not asked for"),
     }
     Ok(())
 }

@@ -9,6 +9,9 @@ use serde_json::Value;
 
 use crate::Cluster;
 
+/// Where FerroLB's programs are probed (the chart's `prometheus.metricsPort`).
+const PROBED_PORT: u16 = 7472;
+
 /// One of FerroLB's two programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
@@ -27,7 +30,32 @@ impl fmt::Display for Role {
     }
 }
 
+/// A node whose kubelet cannot probe the speaker. It can again when this is dropped.
+#[derive(Debug)]
+pub struct Unprobed<'a> {
+    cluster: &'a Cluster,
+    node: NodeId,
+}
+
+impl Drop for Unprobed<'_> {
+    fn drop(&mut self) {
+        let command = ["nft", "delete", "table", "inet", "unprobed"];
+        if let Err(error) = self.cluster.lab.run(Host::Node(self.node), command) {
+            eprintln!("{error:#}");
+        }
+    }
+}
+
 impl Cluster {
+    /// Keeps kubelet from probing the speaker on a node, which so turns unready while it goes on working.
+    pub fn block_probes(&self, node: NodeId) -> Result<Unprobed<'_>> {
+        let rules = format!(
+            "table inet unprobed {{ chain input {{ type filter hook input priority 0; tcp dport {PROBED_PORT} drop; }}; }}"
+        );
+        self.lab.run(Host::Node(node), ["nft", &rules])?;
+        Ok(Unprobed { cluster: self, node })
+    }
+
     /// FerroLB's Pods of one role.
     pub fn pods(&self, role: Role) -> Result<Vec<Value>> {
         let labels = format!("app.kubernetes.io/name=ferrolb,app.kubernetes.io/component={role}");

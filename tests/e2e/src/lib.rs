@@ -12,5 +12,5 @@ pub mod objects;
 mod visits;
 
 pub use cluster::{Cluster, NAMESPACE, SOON};
-pub use faults::Role;
+pub use faults::{Role, Unprobed};
 pub use visits::Visits;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, ensure};
 use lab::{Host, wait_until};
 
 use crate::{Cluster, SOON};
@@ -19,6 +19,15 @@ pub struct Visits {
     pub answered: usize,
     /// When the others were sent, and what became of them.
     pub failed: Vec<(SystemTime, String)>,
+}
+
+impl Visits {
+    /// That there were some, and that none failed.
+    pub fn must_all_succeed(&self) -> Result<()> {
+        let Self { answered, failed } = self;
+        ensure!(*answered > 0 && failed.is_empty(), "{answered} visits succeeded, these failed: {failed:?}");
+        Ok(())
+    }
 }
 
 impl Cluster {

@@ -45,12 +45,7 @@ fn addresses_answer_on_while_the_api_server_is_down_and_new_ones_are_given_when_
             assert_eq!(second.octets()[3], 241);
             cluster.wait_for_answer(second, SOON).map(drop)
         })?;
-        ensure!(
-            visits.failed.is_empty(),
-            "{} visits succeeded, these failed: {:?}",
-            visits.answered,
-            visits.failed
-        );
+        visits.must_all_succeed()?;
         let claimers: BTreeSet<Mac> =
             cluster.claims_since(address, since)?.into_iter().map(|(_, claimer)| claimer).collect();
         assert_eq!(claimers, BTreeSet::from([Mac::of(Host::Node(node))]));
@@ -86,10 +81,9 @@ fn garbage_on_the_lan_is_not_answered_and_does_no_harm() {
             frames.push(long);
             frames.push([&good[..14], &[0xff; 46]].concat());
         }
-        // One of the bytes above was right already.
-        frames.retain(|frame| Arp::read(frame).is_none_or(|arp| arp.operation > 2));
+        // Some of the bytes above were right already.
+        frames.retain(|frame| Arp::read(frame).is_none_or(|arp| arp.operation != 1));
         ensure!(frames.len() > 100, "only {} frames", frames.len());
-        // Those that lie: somebody else has the address, or asks from it, or from nowhere.
         let stranger = Mac([2, 0, 0, 0, 0, 0x99]);
         let sent = SystemTime::now();
         cluster.send(frames.iter().map(Vec::as_slice))?;
@@ -152,6 +146,7 @@ fn no_address_is_lost_or_doubled_when_the_controllers_are_killed() {
 fn an_address_is_not_lost_or_doubled_when_its_speaker_is_killed() {
     with_cluster(|cluster| {
         let address = serve(cluster, "orphan", &["172.16.211.253/32"])?;
+        let since = SystemTime::now();
         let node = cluster.announcer(address)?;
         let pod = cluster.speaker_on(node)?;
         let before = cluster.restarts()?.get(&pod).copied().unwrap_or(0);
@@ -159,8 +154,14 @@ fn an_address_is_not_lost_or_doubled_when_its_speaker_is_killed() {
         wait_for_restart(cluster, &pod, before)?;
         cluster.wait_until_well()?;
 
-        assert_eq!(cluster.announcer(address)?, node, "it ranks first again");
-        assert_eq!(cluster.answerers(address)?, BTreeSet::from([Mac::of(Host::Node(node))]));
+        let mac = Mac::of(Host::Node(node));
+        assert_eq!(cluster.answerers(address)?, BTreeSet::from([mac]), "it ranks first again");
+        // Whether another node steps in depends on how soon the container is back.
+        let owners = cluster.owners_since(address, since)?;
+        ensure!(
+            owners.len() <= 3 && owners.last() == Some(&mac),
+            "the address went from hand to hand: {owners:?}"
+        );
         assert_eq!(cluster.addresses("orphan")?, [address]);
         cluster.wait_for_answer(address, SOON).map(drop)
     });
