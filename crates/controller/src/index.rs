@@ -49,6 +49,8 @@ pub(crate) struct Index {
     pub(crate) waiting: BTreeSet<Turn>,
     /// Whether something has become free since those who wait were asked.
     pub(crate) freed: bool,
+    /// The time of the latest call that came with one.
+    now: Instant,
     queue: VecDeque<ServiceKey>,
     retries: BTreeSet<(Instant, ServiceKey)>,
     pub(crate) notices: Vec<(ObjectReference, Notice)>,
@@ -101,7 +103,7 @@ pub(crate) enum Written {
 
 impl Index {
     /// Knows nothing yet, and does not lead.
-    pub(crate) fn new(class: Option<String>) -> Self {
+    pub(crate) fn new(class: Option<String>, now: Instant) -> Self {
         Self {
             class,
             role: Role::Follower,
@@ -112,6 +114,7 @@ impl Index {
             allocator: Allocator::default(),
             waiting: BTreeSet::new(),
             freed: false,
+            now,
             queue: VecDeque::new(),
             retries: BTreeSet::new(),
             notices: Vec::new(),
@@ -119,7 +122,8 @@ impl Index {
     }
 
     /// Begins or ceases to lead.
-    pub(crate) fn set_role(&mut self, role: Role) {
+    pub(crate) fn set_role(&mut self, role: Role, now: Instant) {
+        self.now = now;
         if role == self.role {
             return;
         }
@@ -132,7 +136,8 @@ impl Index {
     }
 
     /// Takes in a change of Services.
-    pub(crate) fn services(&mut self, change: Change<Service>) {
+    pub(crate) fn services(&mut self, change: Change<Service>, now: Instant) {
+        self.now = now;
         let deciding = self.decides();
         match change {
             Change::Apply(service) => self.put(&service),
@@ -150,7 +155,8 @@ impl Index {
     }
 
     /// Takes in a change of pools.
-    pub(crate) fn pools(&mut self, change: Change<IPAddressPool>) {
+    pub(crate) fn pools(&mut self, change: Change<IPAddressPool>, now: Instant) {
+        self.now = now;
         let deciding = self.decides();
         self.lists.pools |= matches!(change, Change::Reset(_));
         self.catalog.change(change);
@@ -162,7 +168,8 @@ impl Index {
     }
 
     /// Takes in a change of namespaces, whose labels pools can select.
-    pub(crate) fn namespaces(&mut self, change: Change<Namespace>) {
+    pub(crate) fn namespaces(&mut self, change: Change<Namespace>, now: Instant) {
+        self.now = now;
         let deciding = self.decides();
         let labels = |namespace: Namespace| namespace.metadata.labels.unwrap_or_default();
         match change {
@@ -205,9 +212,10 @@ impl Index {
         None
     }
 
-    /// Takes in the result of a write.
-    pub(crate) fn written(&mut self, write: &Write, result: Written, now: Instant) {
-        let Some(entry) = self.services.get_mut(&write.key) else { return };
+    /// Takes in the result of a write. Returns how long the status has been off, if it is right now.
+    pub(crate) fn written(&mut self, write: &Write, result: Written, now: Instant) -> Option<Duration> {
+        self.now = now;
+        let entry = self.services.get_mut(&write.key)?;
         entry.writing = Writing::Idle;
         let failures = std::mem::take(&mut entry.failures);
         match result {
@@ -220,16 +228,18 @@ impl Index {
                 }
             }
             // What was in the way is about to come by the watch, and brings the next attempt with it.
-            Written::Conflict if entry.version == write.version => return,
+            Written::Conflict if entry.version == write.version => return None,
             Written::Conflict | Written::Gone => {}
             Written::Failed => {
                 entry.failures = failures + 1;
                 entry.writing = Writing::Delayed;
                 self.retries.insert((now + pause(failures), write.key.clone()));
-                return;
+                return None;
             }
         }
+        let off_since = if entry.is_off() { None } else { entry.off_since.take() };
         self.enqueue(&write.key);
+        off_since.map(|since| now.saturating_duration_since(since))
     }
 
     /// When [`Self::retry`] should be called next.
@@ -246,6 +256,11 @@ impl Index {
                 self.enqueue(&key);
             }
         }
+    }
+
+    /// How many Services wait for their status to be written.
+    pub(crate) fn queued(&self) -> usize {
+        self.queue.len()
     }
 
     /// What there is to tell people, in order.
@@ -299,6 +314,7 @@ impl Index {
     pub(crate) fn enqueue(&mut self, key: &ServiceKey) {
         let Some(entry) = self.services.get_mut(key) else { return };
         if entry.is_off() && entry.writing == Writing::Idle {
+            entry.off_since.get_or_insert(self.now);
             entry.writing = Writing::Queued;
             self.queue.push_back(key.clone());
         }

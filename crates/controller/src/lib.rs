@@ -120,13 +120,13 @@ async fn control(
 ) {
     let instance = config.identity.instance();
     let events = Publisher::start(client.clone(), "metallb-controller", instance);
-    let mut index = Index::new(config.lb_class.clone());
+    let mut index = Index::new(config.lb_class.clone(), Instant::now());
     let mut changes = watches(&client, &config.identity.namespace);
     let mut writes = FuturesUnordered::new();
     let mut pool_writes = FuturesUnordered::new();
     let mut counters_due: Option<Instant> = None;
     loop {
-        index.set_role(role(leadership.as_deref()));
+        index.set_role(role(leadership.as_deref()), Instant::now());
         while writes.len() < MOST_WRITES
             && role(leadership.as_deref()) == Role::Leader
             && let Some(write) = index.next_write()
@@ -150,7 +150,9 @@ async fn control(
             }
             Some(Ended { write, result, took }) = writes.next() => {
                 metrics.wrote(&result, took);
-                index.written(&write, result, Instant::now());
+                if let Some(latency) = index.written(&write, result, Instant::now()) {
+                    metrics.settled(latency);
+                }
             }
             () = due(retry) => index.retry(Instant::now()),
             Some(result) = pool_writes.next() => {
@@ -200,9 +202,9 @@ fn watches(client: &Client, namespace: &str) -> SelectAll<futures::stream::BoxSt
 
 fn take_in(index: &mut Index, change: Incoming) {
     match change {
-        Incoming::Services(change) => index.services(change),
-        Incoming::Pools(change) => index.pools(change),
-        Incoming::Namespaces(change) => index.namespaces(change),
+        Incoming::Services(change) => index.services(change, Instant::now()),
+        Incoming::Pools(change) => index.pools(change, Instant::now()),
+        Incoming::Namespaces(change) => index.namespaces(change, Instant::now()),
     }
 }
 

@@ -1,8 +1,9 @@
 //! Logs: a JSON object a line for machines, plain text on a terminal.
 
-use std::{fmt, io::IsTerminal, str::FromStr};
+use std::{io::IsTerminal, str::FromStr};
 
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
 /// How much is logged. Upstream's `all` and `none` are understood as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,25 +30,18 @@ impl FromStr for LogLevel {
     }
 }
 
-impl fmt::Display for LogLevel {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
-    }
-}
-
 /// Starts logging to standard output. Libraries are heard from WARN on, FerroLB from `level` on. The client
 /// is not heard at all: whatever fails in it comes back to the caller, who says so once.
 pub fn start(level: LogLevel) {
-    let libraries = level.0.min(LevelFilter::WARN);
-    let ours =
-        ["controller", "speaker", "kubekit", "ferrolb"].map(|name| format!(",{name}={level}")).concat();
-    let filter =
-        tracing_subscriber::EnvFilter::new(format!("{libraries},kube_client=off,tower_http=off{ours}"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
+    let libraries = Targets::new().with_default(level.0.min(LevelFilter::WARN));
+    let silent = libraries.with_targets(["kube_client", "tower_http"].map(|name| (name, LevelFilter::OFF)));
+    let ours = ["controller", "speaker", "kubekit", "ferrolb"].map(|name| (name, level.0));
+    let registry = tracing_subscriber::registry().with(silent.with_targets(ours));
+    let lines = tracing_subscriber::fmt::layer().with_target(false);
     if std::io::stdout().is_terminal() {
-        builder.init();
+        registry.with(lines).init();
     } else {
-        builder.json().flatten_event(true).with_span_list(false).init();
+        registry.with(lines.json().flatten_event(true).with_span_list(false)).init();
     }
 }
 
