@@ -1,6 +1,7 @@
 //! What the LAN hears of an address.
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Result, ensure};
@@ -12,7 +13,8 @@ use crate::{serve, with_cluster};
 
 /// Five announcements take 4.4 s; on a busy machine a late one may leave no time for the last.
 const BURST: usize = 4;
-const INTERVAL: Duration = Duration::from_millis(1100);
+/// 1.1 s, give or take what a capture's clock and a busy machine add.
+const INTERVAL: RangeInclusive<Duration> = Duration::from_millis(1090)..=Duration::from_millis(1600);
 
 #[test]
 fn a_takeover_is_told_by_requests_and_replies_to_all_a_good_second_apart() {
@@ -41,8 +43,7 @@ fn a_takeover_is_told_by_requests_and_replies_to_all_a_good_second_apart() {
             ensure!(times.len() >= BURST, "{} times {expected}", times.len());
             for pair in times.windows(2) {
                 let gap = pair[1].duration_since(pair[0])?;
-                let expected = INTERVAL - Duration::from_millis(10)..INTERVAL + Duration::from_millis(500);
-                ensure!(expected.contains(&gap), "{gap:?} between two announcements");
+                ensure!(INTERVAL.contains(&gap), "{gap:?} between two announcements");
             }
         }
         ensure!(frames.iter().all(|(_, arp)| [request, reply].contains(arp)), "unexpected: {frames:?}");
