@@ -2,8 +2,10 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::CustomResource;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::conditions;
 
 /// Nothing: the object only reports what is.
 #[derive(CustomResource, Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -36,7 +38,7 @@ pub struct ConfigurationStateStatus {
     pub error_summary: String,
     /// The same by part of the program.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(schema_with = "conditions")]
+    #[schemars(schema_with = "conditions::schema")]
     pub conditions: Vec<Condition>,
 }
 
@@ -49,54 +51,4 @@ pub enum ConfigurationResult {
     Invalid,
     /// The program has not looked at it yet.
     Unknown,
-}
-
-/// The conditions of an object, at most one of each type, as the Kubernetes API conventions want them.
-fn conditions(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({
-        "type": "array",
-        "x-kubernetes-list-type": "map",
-        "x-kubernetes-list-map-keys": ["type"],
-        "items": {
-            "description": "One thing that is true of the object, or is not.",
-            "type": "object",
-            "required": ["lastTransitionTime", "message", "reason", "status", "type"],
-            "properties": {
-                "type": {
-                    "description": "What the condition is about.",
-                    "type": "string",
-                    "maxLength": 316,
-                    "pattern": "^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])$",
-                },
-                "status": {
-                    "description": "Whether it is true.",
-                    "type": "string",
-                    "enum": ["True", "False", "Unknown"],
-                },
-                "reason": {
-                    "description": "Why, in one word for programs.",
-                    "type": "string",
-                    "minLength": 1,
-                    "maxLength": 1024,
-                    "pattern": "^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$",
-                },
-                "message": {
-                    "description": "Why, in a sentence for people. May be empty.",
-                    "type": "string",
-                    "maxLength": 32768,
-                },
-                "lastTransitionTime": {
-                    "description": "Since when the status has been what it is.",
-                    "type": "string",
-                    "format": "date-time",
-                },
-                "observedGeneration": {
-                    "description": "The generation of the object that the condition speaks of.",
-                    "type": "integer",
-                    "format": "int64",
-                    "minimum": 0,
-                },
-            },
-        },
-    })
 }

@@ -19,6 +19,7 @@ mod bfd_profile;
 mod bgp_advertisement;
 mod bgp_peer;
 mod community;
+mod conditions;
 mod configuration_state;
 mod definition;
 mod ip_address_pool;

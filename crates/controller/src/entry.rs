@@ -1,6 +1,6 @@
 //! One Service as the Index knows it: what it wants, what its status says, and what it should say.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Instant};
 
 use api::names::ALLOCATED_FROM_POOL;
 use ipam::{Assignment, ServiceKey};
@@ -25,6 +25,8 @@ pub(crate) struct Entry {
     /// it by hand means it.
     pub(crate) settled: bool,
     pub(crate) writing: Writing,
+    /// Since when the status is off.
+    pub(crate) off_since: Option<Instant>,
     /// How many writes failed in a row.
     pub(crate) failures: u32,
     /// The last complaint that was made about it, to make none twice.
@@ -115,6 +117,7 @@ impl Entry {
             goal: Goal::Whatever,
             settled: true,
             writing: Writing::Idle,
+            off_since: None,
             failures: 0,
             complaint: None,
             deprecated: deprecated(service),

@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use api::{IPAddressPool, IPAddressPoolStatus};
+use api::{IPAddressPool, IPAddressPoolStatus, L2Advertisement, L2AdvertisementStatus};
 use ipam::{Allocator, Assignment, Family, Pool, PoolName, ServiceKey, Usage};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -28,7 +28,8 @@ use kubekit::{
 use objects::Labels;
 
 use crate::{
-    catalog::Catalog,
+    advertisements::Advertisements,
+    catalog::{Catalog, Judged},
     claim::Claim,
     entry::{Entry, Goal, Observed, Writing},
 };
@@ -41,6 +42,7 @@ pub(crate) struct Index {
     role: Role,
     lists: Lists,
     catalog: Catalog,
+    advertisements: Advertisements,
     pub(crate) namespaces: BTreeMap<String, Labels>,
     pub(crate) services: BTreeMap<ServiceKey, Entry>,
     /// Empty as long as nothing is decided.
@@ -49,6 +51,8 @@ pub(crate) struct Index {
     pub(crate) waiting: BTreeSet<Turn>,
     /// Whether something has become free since those who wait were asked.
     pub(crate) freed: bool,
+    /// The time of the latest call that came with one.
+    now: Instant,
     queue: VecDeque<ServiceKey>,
     retries: BTreeSet<(Instant, ServiceKey)>,
     pub(crate) notices: Vec<(ObjectReference, Notice)>,
@@ -101,17 +105,19 @@ pub(crate) enum Written {
 
 impl Index {
     /// Knows nothing yet, and does not lead.
-    pub(crate) fn new(class: Option<String>) -> Self {
+    pub(crate) fn new(class: Option<String>, now: Instant) -> Self {
         Self {
             class,
             role: Role::Follower,
             lists: Lists::default(),
             catalog: Catalog::default(),
+            advertisements: Advertisements::default(),
             namespaces: BTreeMap::new(),
             services: BTreeMap::new(),
             allocator: Allocator::default(),
             waiting: BTreeSet::new(),
             freed: false,
+            now,
             queue: VecDeque::new(),
             retries: BTreeSet::new(),
             notices: Vec::new(),
@@ -119,7 +125,8 @@ impl Index {
     }
 
     /// Begins or ceases to lead.
-    pub(crate) fn set_role(&mut self, role: Role) {
+    pub(crate) fn set_role(&mut self, role: Role, now: Instant) {
+        self.now = now;
         if role == self.role {
             return;
         }
@@ -132,7 +139,8 @@ impl Index {
     }
 
     /// Takes in a change of Services.
-    pub(crate) fn services(&mut self, change: Change<Service>) {
+    pub(crate) fn services(&mut self, change: Change<Service>, now: Instant) {
+        self.now = now;
         let deciding = self.decides();
         match change {
             Change::Apply(service) => self.put(&service),
@@ -150,7 +158,8 @@ impl Index {
     }
 
     /// Takes in a change of pools.
-    pub(crate) fn pools(&mut self, change: Change<IPAddressPool>) {
+    pub(crate) fn pools(&mut self, change: Change<IPAddressPool>, now: Instant) {
+        self.now = now;
         let deciding = self.decides();
         self.lists.pools |= matches!(change, Change::Reset(_));
         self.catalog.change(change);
@@ -161,8 +170,17 @@ impl Index {
         self.proceed(deciding);
     }
 
+    /// Takes in a change of advertisements.
+    pub(crate) fn advertisements(&mut self, change: Change<L2Advertisement>, now: Instant) {
+        self.now = now;
+        let deciding = self.decides();
+        self.advertisements.change(change);
+        self.proceed(deciding);
+    }
+
     /// Takes in a change of namespaces, whose labels pools can select.
-    pub(crate) fn namespaces(&mut self, change: Change<Namespace>) {
+    pub(crate) fn namespaces(&mut self, change: Change<Namespace>, now: Instant) {
+        self.now = now;
         let deciding = self.decides();
         let labels = |namespace: Namespace| namespace.metadata.labels.unwrap_or_default();
         match change {
@@ -205,9 +223,10 @@ impl Index {
         None
     }
 
-    /// Takes in the result of a write.
-    pub(crate) fn written(&mut self, write: &Write, result: Written, now: Instant) {
-        let Some(entry) = self.services.get_mut(&write.key) else { return };
+    /// Takes in the result of a write. Returns how long the status has been off, if it is right now.
+    pub(crate) fn written(&mut self, write: &Write, result: Written, now: Instant) -> Option<Duration> {
+        self.now = now;
+        let entry = self.services.get_mut(&write.key)?;
         entry.writing = Writing::Idle;
         let failures = std::mem::take(&mut entry.failures);
         match result {
@@ -220,16 +239,18 @@ impl Index {
                 }
             }
             // What was in the way is about to come by the watch, and brings the next attempt with it.
-            Written::Conflict if entry.version == write.version => return,
+            Written::Conflict if entry.version == write.version => return None,
             Written::Conflict | Written::Gone => {}
             Written::Failed => {
                 entry.failures = failures + 1;
                 entry.writing = Writing::Delayed;
                 self.retries.insert((now + pause(failures), write.key.clone()));
-                return;
+                return None;
             }
         }
+        let off_since = if entry.is_off() { None } else { entry.off_since.take() };
         self.enqueue(&write.key);
+        off_since.map(|since| now.saturating_duration_since(since))
     }
 
     /// When [`Self::retry`] should be called next.
@@ -248,6 +269,11 @@ impl Index {
         }
     }
 
+    /// How many Services wait for their status to be written.
+    pub(crate) fn queued(&self) -> usize {
+        self.queue.len()
+    }
+
     /// What there is to tell people, in order.
     pub(crate) fn take_notices(&mut self) -> Vec<(ObjectReference, Notice)> {
         std::mem::take(&mut self.notices)
@@ -260,23 +286,43 @@ impl Index {
         })
     }
 
-    /// Pools whose status does not say how full they are, and what it should say.
-    pub(crate) fn outdated_pool_statuses(&self) -> Vec<(ObjectReference, IPAddressPoolStatus)> {
+    /// Pools whose status does not say what it should, and what that is.
+    pub(crate) fn outdated_pool_statuses(
+        &self,
+        now: Timestamp,
+    ) -> Vec<(ObjectReference, IPAddressPoolStatus)> {
         if !self.decides() {
             return Vec::new();
         }
-        let count = |n: u128| i64::try_from(n).unwrap_or(i64::MAX);
-        let outdated = |(about, pool, known): (&ObjectReference, &Pool, Option<IPAddressPoolStatus>)| {
-            let [v4, v6] = [Family::V4, Family::V6].map(|family| self.allocator.usage(&pool.name, family));
+        let outdated = |Judged { subject, in_force, complaint, known }: Judged<'_>| {
+            let usage =
+                |family| in_force.map(|pool| self.allocator.usage(&pool.name, family)).unwrap_or_default();
+            let (v4, v6) = (usage(Family::V4), usage(Family::V6));
+            let count = |n: u128| i64::try_from(n).unwrap_or(i64::MAX);
+            let (condition, _) = subject.condition(complaint.as_ref(), now);
             let status = IPAddressPoolStatus {
                 assigned_ipv4: count(v4.in_use),
                 assigned_ipv6: count(v6.in_use),
                 available_ipv4: count(v4.available),
                 available_ipv6: count(v6.available),
+                conditions: vec![condition],
             };
-            (known != Some(status)).then(|| (about.clone(), status))
+            (known != Some(&status)).then(|| (subject.reference.clone(), status))
         };
-        self.catalog.statuses().filter_map(outdated).collect()
+        self.catalog.judged().filter_map(outdated).collect()
+    }
+
+    /// Advertisements whose status does not say what it should, and what that is.
+    pub(crate) fn outdated_advertisement_statuses(
+        &self,
+        now: Timestamp,
+    ) -> Vec<(ObjectReference, L2AdvertisementStatus)> {
+        if self.decides() { self.advertisements.outdated(now) } else { Vec::new() }
+    }
+
+    /// What is wrong with the pools, object by object.
+    pub(crate) fn problems(&self) -> impl Iterator<Item = String> {
+        self.catalog.problems()
     }
 
     /// Whether some pool is not in force as it stands.
@@ -299,6 +345,7 @@ impl Index {
     pub(crate) fn enqueue(&mut self, key: &ServiceKey) {
         let Some(entry) = self.services.get_mut(key) else { return };
         if entry.is_off() && entry.writing == Writing::Idle {
+            entry.off_since.get_or_insert(self.now);
             entry.writing = Writing::Queued;
             self.queue.push_back(key.clone());
         }
@@ -347,8 +394,10 @@ impl Index {
         if !self.decides() {
             return;
         }
-        for (about, problem) in self.catalog.take_untold() {
-            self.notices.push((about, Notice::warning("ConfigurationError", problem.to_string())));
+        let pools =
+            self.catalog.take_untold().into_iter().map(|(about, problem)| (about, problem.to_string()));
+        for (about, problem) in pools.chain(self.advertisements.take_untold()) {
+            self.notices.push((about, Notice::warning("ConfigurationError", problem)));
         }
         if !was_deciding {
             self.allocator.set_pools(self.catalog.pools().cloned());

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use api::{AddressEntry, IPAddressPool, IPAddressPoolSpec};
+use jiff::Timestamp;
 use kubekit::{
     Change, Version,
     slim::{Namespace, Service},
@@ -21,12 +22,12 @@ struct Cluster {
 impl Cluster {
     /// With these pools and Services at the start.
     fn start(pools: &[IPAddressPool], services: &[(&str, Value)]) -> Self {
-        let mut cluster = Self { index: Index::new(None), version: 1, services: Vec::new() };
-        cluster.index.set_role(Role::Leader);
-        cluster.index.pools(Change::Reset(pools.to_vec()));
-        cluster.index.namespaces(Change::Reset(vec![Namespace::default()]));
+        let mut cluster = Self { index: Index::new(None, Instant::now()), version: 1, services: Vec::new() };
+        cluster.index.set_role(Role::Leader, Instant::now());
+        cluster.index.pools(Change::Reset(pools.to_vec()), Instant::now());
+        cluster.index.namespaces(Change::Reset(vec![Namespace::default()]), Instant::now());
         let list = services.iter().map(|(name, overlay)| cluster.store(name, overlay.clone())).collect();
-        cluster.index.services(Change::Reset(list));
+        cluster.index.services(Change::Reset(list), Instant::now());
         cluster
     }
 
@@ -44,13 +45,13 @@ impl Cluster {
 
     fn apply(&mut self, name: &str, overlay: Value) {
         let service = self.store(name, overlay);
-        self.index.services(Change::Apply(service));
+        self.index.services(Change::Apply(service), Instant::now());
     }
 
     fn delete(&mut self, name: &str) {
         let at = self.services.iter().position(|(known, _)| known == name).unwrap();
         let (_, object) = self.services.remove(at);
-        self.index.services(Change::Delete(serde_json::from_value(object).unwrap()));
+        self.index.services(Change::Delete(serde_json::from_value(object).unwrap()), Instant::now());
     }
 
     /// Lets every write succeed, and returns who got what.
@@ -84,7 +85,7 @@ impl Cluster {
             }
             let echo = serde_json::from_value(object.clone()).unwrap();
             self.index.written(write, Written::Done(Version::from(&*version)), Instant::now());
-            self.index.services(Change::Apply(echo));
+            self.index.services(Change::Apply(echo), Instant::now());
         }
     }
 
@@ -132,16 +133,16 @@ fn and(mut a: Value, b: Value) -> Value {
 
 #[test]
 fn nothing_is_decided_before_every_list_is_complete() {
-    let mut index = Index::new(None);
-    index.set_role(Role::Leader);
-    let mut cluster = Cluster { index: Index::new(None), version: 1, services: Vec::new() };
+    let mut index = Index::new(None, Instant::now());
+    index.set_role(Role::Leader, Instant::now());
+    let mut cluster = Cluster { index: Index::new(None, Instant::now()), version: 1, services: Vec::new() };
     let service = cluster.store("a", json!({}));
-    index.services(Change::Reset(vec![service]));
+    index.services(Change::Reset(vec![service]), Instant::now());
     assert_eq!(index.next_write(), None);
-    index.pools(Change::Reset(vec![pool("p", "10.0.0.0/24")]));
+    index.pools(Change::Reset(vec![pool("p", "10.0.0.0/24")]), Instant::now());
     assert_eq!(index.next_write(), None);
     assert!(index.take_notices().is_empty());
-    index.namespaces(Change::Reset(Vec::new()));
+    index.namespaces(Change::Reset(Vec::new()), Instant::now());
     assert!(index.next_write().is_some());
 }
 
@@ -198,7 +199,7 @@ fn without_a_pool_the_event_says_so() {
     let mut cluster = Cluster::start(&[], &[("a", json!({}))]);
     assert!(cluster.write_all().is_empty());
     assert!(cluster.notices()[0].contains("there is no IPAddressPool"));
-    cluster.index.pools(Change::Apply(pool("p", "10.0.0.0/24")));
+    cluster.index.pools(Change::Apply(pool("p", "10.0.0.0/24")), Instant::now());
     assert_eq!(cluster.write_all(), ["a 10.0.0.0"]);
 }
 
@@ -269,7 +270,7 @@ fn the_echo_of_an_older_version_changes_nothing() {
     let mut cluster = Cluster::start(&[pool("p", "10.0.0.0/24")], &[("a", json!({}))]);
     let (_, before) = cluster.services[0].clone();
     cluster.write_all();
-    cluster.index.services(Change::Apply(serde_json::from_value(before).unwrap()));
+    cluster.index.services(Change::Apply(serde_json::from_value(before).unwrap()), Instant::now());
     assert!(cluster.write_all().is_empty());
 }
 
@@ -291,7 +292,7 @@ fn a_status_edited_by_hand_is_adopted_or_put_right() {
 fn when_its_pool_goes_a_service_moves_and_is_told() {
     let pools = [pool("p", "10.0.0.0/24"), pool("q", "10.1.0.0/24")];
     let mut cluster = Cluster::start(&pools, &[("a", holding("10.0.0.0"))]);
-    cluster.index.pools(Change::Delete(pools[0].clone()));
+    cluster.index.pools(Change::Delete(pools[0].clone()), Instant::now());
     assert_eq!(cluster.write_all(), ["a 10.1.0.0"]);
     let notices = cluster.notices();
     assert!(notices[0].starts_with("ClearAssignment: current IP for \"default/a\""), "{notices:?}");
@@ -302,19 +303,19 @@ fn when_its_pool_goes_a_service_moves_and_is_told() {
 #[test]
 fn an_edit_of_a_pool_without_effect_writes_nothing() {
     let mut cluster = Cluster::start(&[pool("p", "10.0.0.0/24")], &[("a", holding("10.0.0.5"))]);
-    cluster.index.pools(Change::Apply(pool("p", "10.0.0.0/24")));
+    cluster.index.pools(Change::Apply(pool("p", "10.0.0.0/24")), Instant::now());
     assert!(cluster.write_all().is_empty());
 }
 
 #[test]
 fn a_follower_decides_nothing_and_takes_over_from_what_it_remembers() {
     let mut cluster = Cluster::start(&[pool("p", "10.0.0.0/24")], &[("a", holding("10.0.0.0"))]);
-    cluster.index.set_role(Role::Follower);
+    cluster.index.set_role(Role::Follower, Instant::now());
     cluster.apply("b", json!({}));
     assert!(cluster.write_all().is_empty());
     cluster.apply("b", holding("10.0.0.1"));
     cluster.apply("c", json!({}));
-    cluster.index.set_role(Role::Leader);
+    cluster.index.set_role(Role::Leader, Instant::now());
     assert_eq!(cluster.write_all(), ["c 10.0.0.2"]);
 }
 
@@ -335,12 +336,12 @@ fn a_deprecated_annotation_is_mentioned_once_and_works() {
 fn the_status_of_a_pool_follows_what_is_in_use() {
     let mut cluster = Cluster::start(&[pool("p", "10.0.0.0/30,fd00::/64")], &[("a", json!({}))]);
     cluster.write_all();
-    let outdated = cluster.index.outdated_pool_statuses();
-    let status = outdated[0].1;
+    let outdated = cluster.index.outdated_pool_statuses(Timestamp::UNIX_EPOCH);
+    let status = outdated[0].1.clone();
     assert_eq!((status.assigned_ipv4, status.available_ipv4, status.assigned_ipv6), (1, 3, 0));
     assert_eq!(status.available_ipv6, i64::MAX);
     let mut echoed = pool("p", "10.0.0.0/30,fd00::/64");
     echoed.status = Some(status);
-    cluster.index.pools(Change::Apply(echoed));
-    assert!(cluster.index.outdated_pool_statuses().is_empty());
+    cluster.index.pools(Change::Apply(echoed), Instant::now());
+    assert!(cluster.index.outdated_pool_statuses(Timestamp::UNIX_EPOCH).is_empty());
 }

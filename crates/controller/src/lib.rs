@@ -11,6 +11,7 @@
 //! starts the writes that follow. No state is shared, so there is no lock; writes are futures that the same
 //! task polls, so there is no channel that could fill up either.
 
+mod advertisements;
 mod catalog;
 mod claim;
 mod entry;
@@ -19,6 +20,7 @@ mod index;
 mod index_tests;
 mod metrics;
 mod settle;
+mod verdict;
 mod write;
 
 use std::{
@@ -27,11 +29,13 @@ use std::{
 };
 
 use anyhow::Context;
-use api::IPAddressPool;
+use api::{IPAddressPool, L2Advertisement};
 use futures::{
-    StreamExt,
+    FutureExt, StreamExt,
+    future::BoxFuture,
     stream::{FuturesUnordered, SelectAll},
 };
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{Api, Client};
 use kubekit::{
@@ -108,6 +112,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 enum Incoming {
     Services(Change<Service>),
     Pools(Change<IPAddressPool>),
+    Advertisements(Change<L2Advertisement>),
     Namespaces(Change<Namespace>),
 }
 
@@ -120,13 +125,13 @@ async fn control(
 ) {
     let instance = config.identity.instance();
     let events = Publisher::start(client.clone(), "metallb-controller", instance);
-    let mut index = Index::new(config.lb_class.clone());
+    let mut index = Index::new(config.lb_class.clone(), Instant::now());
     let mut changes = watches(&client, &config.identity.namespace);
     let mut writes = FuturesUnordered::new();
-    let mut pool_writes = FuturesUnordered::new();
+    let mut reports = FuturesUnordered::new();
     let mut counters_due: Option<Instant> = None;
     loop {
-        index.set_role(role(leadership.as_deref()));
+        index.set_role(role(leadership.as_deref()), Instant::now());
         while writes.len() < MOST_WRITES
             && role(leadership.as_deref()) == Role::Leader
             && let Some(write) = index.next_write()
@@ -150,22 +155,35 @@ async fn control(
             }
             Some(Ended { write, result, took }) = writes.next() => {
                 metrics.wrote(&result, took);
-                index.written(&write, result, Instant::now());
+                if let Some(latency) = index.written(&write, result, Instant::now()) {
+                    metrics.settled(latency);
+                }
             }
             () = due(retry) => index.retry(Instant::now()),
-            Some(result) = pool_writes.next() => {
+            Some(result) = reports.next() => {
                 if let Err(NotWritten) = result {
                     counters_due.get_or_insert(Instant::now() + COUNTERS_RETRY);
                 }
             }
-            () = due(counters_due), if pool_writes.is_empty() => {
+            () = due(counters_due), if reports.is_empty() => {
                 counters_due = None;
                 metrics.show(&index);
-                let outdated = index.outdated_pool_statuses().into_iter();
-                pool_writes.extend(outdated.map(|(pool, status)| write::pool_status(client.clone(), pool, status)));
+                reports.extend(outdated_statuses(&client, &index));
             }
         }
     }
+}
+
+/// Writes of the statuses that do not say what they should.
+fn outdated_statuses(client: &Client, index: &Index) -> Vec<BoxFuture<'static, Result<(), NotWritten>>> {
+    let now = Timestamp::now();
+    let pools = index.outdated_pool_statuses(now).into_iter();
+    let pools =
+        pools.map(|(about, status)| write::status::<IPAddressPool>(client.clone(), about, status).boxed());
+    let advertisements = index.outdated_advertisement_statuses(now).into_iter();
+    let advertisements = advertisements
+        .map(|(about, status)| write::status::<L2Advertisement>(client.clone(), about, status).boxed());
+    pools.chain(advertisements).collect()
 }
 
 async fn due(at: Option<Instant>) {
@@ -194,15 +212,19 @@ fn watches(client: &Client, namespace: &str) -> SelectAll<futures::stream::BoxSt
     let services = watch(Api::<Service>::all(client.clone())).map(Incoming::Services).boxed();
     let pools =
         watch(Api::<IPAddressPool>::namespaced(client.clone(), namespace)).map(Incoming::Pools).boxed();
+    let advertisements = watch(Api::<L2Advertisement>::namespaced(client.clone(), namespace))
+        .map(Incoming::Advertisements)
+        .boxed();
     let namespaces = watch(Api::<Namespace>::all(client.clone())).map(Incoming::Namespaces).boxed();
-    futures::stream::select_all([services, pools, namespaces])
+    futures::stream::select_all([services, pools, advertisements, namespaces])
 }
 
 fn take_in(index: &mut Index, change: Incoming) {
     match change {
-        Incoming::Services(change) => index.services(change),
-        Incoming::Pools(change) => index.pools(change),
-        Incoming::Namespaces(change) => index.namespaces(change),
+        Incoming::Services(change) => index.services(change, Instant::now()),
+        Incoming::Pools(change) => index.pools(change, Instant::now()),
+        Incoming::Advertisements(change) => index.advertisements(change, Instant::now()),
+        Incoming::Namespaces(change) => index.namespaces(change, Instant::now()),
     }
 }
 

@@ -22,6 +22,8 @@ pub(crate) struct Metrics {
     config_stale: Gauge,
     writes: Family<WriteLabels, Counter>,
     write_seconds: Histogram,
+    status_latency: Histogram,
+    queued: Gauge,
     waiting: Gauge,
     leader: Gauge,
 }
@@ -45,6 +47,9 @@ struct WriteLabels {
     result: &'static str,
 }
 
+/// Buckets, in seconds.
+const SECONDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+
 impl Metrics {
     pub(crate) fn new(registry: &mut Registry) -> Self {
         let metrics = Self {
@@ -54,9 +59,9 @@ impl Metrics {
             config_loaded: Gauge::default(),
             config_stale: Gauge::default(),
             writes: Family::default(),
-            write_seconds: Histogram::new([
-                0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
-            ]),
+            write_seconds: Histogram::new(SECONDS),
+            status_latency: Histogram::new(SECONDS),
+            queued: Gauge::default(),
             waiting: Gauge::default(),
             leader: Gauge::default(),
         };
@@ -97,6 +102,12 @@ impl Metrics {
             "How long a write of a Service's status took",
             self.write_seconds.clone(),
         );
+        own.register(
+            "status_latency_seconds",
+            "Time from the change that called for it until a Service's status was right",
+            self.status_latency.clone(),
+        );
+        own.register("queue_depth", "Services whose status is to be written", self.queued.clone());
         own.register("services_waiting", "Services that want an address and have none", self.waiting.clone());
         own.register("leader", "1 while this replica decides", self.leader.clone());
     }
@@ -116,10 +127,16 @@ impl Metrics {
         self.write_seconds.observe(took.as_secs_f64());
     }
 
+    /// A Service's status is right again, after it was off for so long.
+    pub(crate) fn settled(&self, latency: Duration) {
+        self.status_latency.observe(latency.as_secs_f64());
+    }
+
     /// Brings what is a state, and not a count, up to date.
     pub(crate) fn show(&self, index: &Index) {
         self.config_loaded.set(i64::from(index.lists().pools));
         self.config_stale.set(i64::from(index.is_stale()));
+        self.queued.set(i64::try_from(index.queued()).unwrap_or(i64::MAX));
         self.waiting.set(i64::try_from(index.waiting.len()).unwrap_or(i64::MAX));
         self.leader.set(i64::from(index.decides()));
         self.addresses.show(index);
