@@ -13,8 +13,9 @@ use crate::{serve, with_cluster};
 
 /// Five announcements take 4.4 s; on a busy machine a late one may leave no time for the last.
 const BURST: usize = 4;
-/// 1.1 s, give or take what a capture's clock and a busy machine add.
-const INTERVAL: RangeInclusive<Duration> = Duration::from_millis(1090)..=Duration::from_millis(1600);
+/// 1.1 s, give or take what a busy machine adds between decision and capture. Below a second, old kernels would not heed
+/// the second of two.
+const INTERVAL: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(2);
 
 #[test]
 fn a_takeover_is_told_by_requests_and_replies_to_all_a_good_second_apart() {
