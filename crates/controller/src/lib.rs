@@ -19,12 +19,14 @@ mod index;
 #[cfg(test)]
 mod index_tests;
 mod metrics;
+mod report;
 mod settle;
 mod verdict;
 mod write;
 
 use std::{
     net::SocketAddr,
+    pin::pin,
     time::{Duration, Instant},
 };
 
@@ -42,12 +44,13 @@ use kubekit::{
     Change, Identity,
     events::{Notice, Publisher, Severity},
     http::{self, Readiness},
+    keep::keep,
     lease::{Election, Leadership, Timing},
     slim::{Namespace, Service},
     watch,
 };
 use prometheus_client::registry::Registry;
-use tokio::time::sleep_until;
+use tokio::{sync::watch, time::sleep_until};
 use tracing::{info, warn};
 
 use crate::{
@@ -129,6 +132,8 @@ async fn control(
     let mut changes = watches(&client, &config.identity.namespace);
     let mut writes = FuturesUnordered::new();
     let mut reports = FuturesUnordered::new();
+    let (report, reported) = watch::channel(None);
+    let mut reporting = pin!(keep(report::source(&client, &config.identity.namespace), reported));
     let mut counters_due: Option<Instant> = None;
     loop {
         index.set_role(role(leadership.as_deref()), Instant::now());
@@ -160,6 +165,7 @@ async fn control(
                 }
             }
             () = due(retry) => index.retry(Instant::now()),
+            () = &mut reporting => return,
             Some(result) = reports.next() => {
                 if let Err(NotWritten) = result {
                     counters_due.get_or_insert(Instant::now() + COUNTERS_RETRY);
@@ -169,6 +175,7 @@ async fn control(
                 counters_due = None;
                 metrics.show(&index);
                 reports.extend(outdated_statuses(&client, &index));
+                report.send_replace(report::wanted(&index, Timestamp::now()));
             }
         }
     }

@@ -68,7 +68,14 @@ fn whoever_waits_is_told_why_and_served_as_soon_as_there_is_something() {
         let (yes, no) = (("True".to_owned(), "Valid".to_owned()), ("False".to_owned(), "Overlap".to_owned()));
         wait("the first pool to be accepted", async || (accepted("tiny").await? == yes).then_some(())).await;
         wait("the second to be refused", async || (accepted("overlapping").await? == no).then_some(())).await;
+        wait("the report to name it", async || {
+            let summary = cluster.report().await?["errorSummary"].as_str()?.to_owned();
+            summary.starts_with("IPAddressPool overlapping: ").then_some(())
+        })
+        .await;
         cluster.delete_pool("tiny").await;
+        wait("the report to be good", async || (cluster.report().await?["result"] == "Valid").then_some(()))
+            .await;
         wait("the second to be accepted", async || (accepted("overlapping").await? == yes).then_some(()))
             .await;
         cluster.wait_for_addresses("second", &["192.0.2.0"]).await;

@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use api::ConfigurationState;
 use k8s_openapi::api::core::v1::{Event, Namespace, Service};
 use kube::{
     Api, Client, Config, ResourceExt,
@@ -88,6 +89,13 @@ impl Cluster {
     /// The status of a pool, null when it has none.
     pub(crate) async fn pool_status(&self, name: &str) -> Value {
         self.pools().get(name).await.unwrap().data["status"].clone()
+    }
+
+    /// The status of the report on the configuration, once there is one.
+    pub(crate) async fn report(&self) -> Option<Value> {
+        let reports: Api<ConfigurationState> = Api::namespaced(self.client.clone(), "metallb-system");
+        let report = reports.get_opt("controller").await.unwrap()?;
+        Some(serde_json::to_value(report.status?).unwrap())
     }
 
     pub(crate) fn services(&self) -> Api<Service> {
