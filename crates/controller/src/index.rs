@@ -19,7 +19,7 @@ use api::{IPAddressPool, IPAddressPoolStatus, L2Advertisement, L2AdvertisementSt
 use ipam::{Allocator, Assignment, Family, Pool, PoolName, ServiceKey, Usage};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::ResourceExt;
+use kube::{Resource, ResourceExt};
 use kubekit::{
     Change, Version,
     events::Notice,
@@ -32,6 +32,7 @@ use crate::{
     catalog::{Catalog, Judged},
     claim::Claim,
     entry::{Entry, Goal, Observed, Writing},
+    unsupported::Unsupported,
 };
 
 /// All state of the controller.
@@ -43,6 +44,7 @@ pub(crate) struct Index {
     lists: Lists,
     catalog: Catalog,
     advertisements: Advertisements,
+    unsupported: Unsupported,
     pub(crate) namespaces: BTreeMap<String, Labels>,
     pub(crate) services: BTreeMap<ServiceKey, Entry>,
     /// Empty as long as nothing is decided.
@@ -112,6 +114,7 @@ impl Index {
             lists: Lists::default(),
             catalog: Catalog::default(),
             advertisements: Advertisements::default(),
+            unsupported: Unsupported::default(),
             namespaces: BTreeMap::new(),
             services: BTreeMap::new(),
             allocator: Allocator::default(),
@@ -175,6 +178,14 @@ impl Index {
         self.now = now;
         let deciding = self.decides();
         self.advertisements.change(change);
+        self.proceed(deciding);
+    }
+
+    /// Takes in a change of a kind that is not acted on.
+    pub(crate) fn unsupported<K: Resource<DynamicType = ()>>(&mut self, change: Change<K>, now: Instant) {
+        self.now = now;
+        let deciding = self.decides();
+        self.unsupported.change(change);
         self.proceed(deciding);
     }
 
@@ -398,6 +409,9 @@ impl Index {
             self.catalog.take_untold().into_iter().map(|(about, problem)| (about, problem.to_string()));
         for (about, problem) in pools.chain(self.advertisements.take_untold()) {
             self.notices.push((about, Notice::warning("ConfigurationError", problem)));
+        }
+        for (about, message) in self.unsupported.take_untold() {
+            self.notices.push((about, Notice::warning("NotSupported", message)));
         }
         if !was_deciding {
             self.allocator.set_pools(self.catalog.pools().cloned());

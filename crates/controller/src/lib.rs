@@ -21,10 +21,12 @@ mod index_tests;
 mod metrics;
 mod report;
 mod settle;
+mod unsupported;
 mod verdict;
 mod write;
 
 use std::{
+    fmt::Debug,
     net::SocketAddr,
     pin::pin,
     time::{Duration, Instant},
@@ -35,11 +37,11 @@ use api::{IPAddressPool, L2Advertisement};
 use futures::{
     FutureExt, StreamExt,
     future::BoxFuture,
-    stream::{FuturesUnordered, SelectAll},
+    stream::{BoxStream, FuturesUnordered, SelectAll},
 };
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::{Api, Client};
+use kube::{Api, Client, Resource};
 use kubekit::{
     Change, Identity,
     events::{Notice, Publisher, Severity},
@@ -50,12 +52,14 @@ use kubekit::{
     watch,
 };
 use prometheus_client::registry::Registry;
+use serde::de::DeserializeOwned;
 use tokio::{sync::watch, time::sleep_until};
 use tracing::{info, warn};
 
 use crate::{
     index::{Index, Role},
     metrics::Metrics,
+    unsupported::{BgpAdvertisement, BgpPeer},
     write::{Ended, NotWritten},
 };
 
@@ -117,6 +121,8 @@ enum Incoming {
     Pools(Change<IPAddressPool>),
     Advertisements(Change<L2Advertisement>),
     Namespaces(Change<Namespace>),
+    BgpPeers(Change<BgpPeer>),
+    BgpAdvertisements(Change<BgpAdvertisement>),
 }
 
 async fn control(
@@ -215,15 +221,22 @@ async fn changed(leadership: Option<&mut Leadership>) {
     }
 }
 
-fn watches(client: &Client, namespace: &str) -> SelectAll<futures::stream::BoxStream<'static, Incoming>> {
-    let services = watch(Api::<Service>::all(client.clone())).map(Incoming::Services).boxed();
-    let pools =
-        watch(Api::<IPAddressPool>::namespaced(client.clone(), namespace)).map(Incoming::Pools).boxed();
-    let advertisements = watch(Api::<L2Advertisement>::namespaced(client.clone(), namespace))
-        .map(Incoming::Advertisements)
-        .boxed();
-    let namespaces = watch(Api::<Namespace>::all(client.clone())).map(Incoming::Namespaces).boxed();
-    futures::stream::select_all([services, pools, advertisements, namespaces])
+fn watches(client: &Client, namespace: &str) -> SelectAll<BoxStream<'static, Incoming>> {
+    fn of<K>(api: Api<K>, incoming: fn(Change<K>) -> Incoming) -> BoxStream<'static, Incoming>
+    where
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+    {
+        watch(api).map(incoming).boxed()
+    }
+    let client = || client.clone();
+    futures::stream::select_all([
+        of(Api::all(client()), Incoming::Services),
+        of(Api::namespaced(client(), namespace), Incoming::Pools),
+        of(Api::namespaced(client(), namespace), Incoming::Advertisements),
+        of(Api::all(client()), Incoming::Namespaces),
+        of(Api::namespaced(client(), namespace), Incoming::BgpPeers),
+        of(Api::namespaced(client(), namespace), Incoming::BgpAdvertisements),
+    ])
 }
 
 fn take_in(index: &mut Index, change: Incoming) {
@@ -232,6 +245,8 @@ fn take_in(index: &mut Index, change: Incoming) {
         Incoming::Pools(change) => index.pools(change, Instant::now()),
         Incoming::Advertisements(change) => index.advertisements(change, Instant::now()),
         Incoming::Namespaces(change) => index.namespaces(change, Instant::now()),
+        Incoming::BgpPeers(change) => index.unsupported(change, Instant::now()),
+        Incoming::BgpAdvertisements(change) => index.unsupported(change, Instant::now()),
     }
 }
 
