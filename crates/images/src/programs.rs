@@ -24,7 +24,7 @@ pub fn build<const N: usize>(package: &str, names: [&str; N]) -> Result<[PathBuf
     add_target()?;
     let workspace = workspace();
     let flags = remapped(&workspace);
-    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut cargo = cargo();
     cargo
         .args(["build", "--locked", "--release", "--target", TARGET, "--package", package])
         .arg("--message-format=json-render-diagnostics")
@@ -44,6 +44,19 @@ pub fn build<const N: usize>(package: &str, names: [&str; N]) -> Result<[PathBuf
         .collect();
     Ok(names
         .map(|name| built.remove(name).expect("cargo fails when it cannot build a program it is asked for")))
+}
+
+/// Cargo, started by a program that cargo may have started. Told of that package, as its children are, build scripts
+/// that look at such variables would run again, and much be built anew, each time another one asks.
+pub fn cargo() -> Command {
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let names = env::vars_os().map(|(name, _)| name);
+    let of_package = |name: &OsString| {
+        let name = name.to_string_lossy();
+        ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|prefix| name.starts_with(prefix))
+    };
+    names.filter(of_package).for_each(|name| _ = cargo.env_remove(name));
+    cargo
 }
 
 /// The root of the workspace that this crate was built from.

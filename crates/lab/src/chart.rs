@@ -1,8 +1,7 @@
 //! FerroLB itself: its image, and its installation from the chart in this repository.
 
-use std::env;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -15,7 +14,7 @@ pub const NAMESPACE: &str = "metallb-system";
 /// Builds FerroLB's image (`cargo xtask image`) and returns its archive.
 pub fn build_image() -> Result<PathBuf> {
     let task = ui::task("building FerroLB's image", Duration::from_secs(90));
-    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut cargo = ::images::programs::cargo();
     // Its progress stays visible: the first build takes minutes.
     cargo.args(["xtask", "image"]).current_dir(workspace()).stdout(Stdio::null());
     let status = cargo.status().context("starting `cargo xtask image`")?;

@@ -2,7 +2,6 @@
 
 use std::env;
 use std::path::Path;
-use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
@@ -37,7 +36,7 @@ pub(crate) fn run(arguments: &TestArgs) -> Result<()> {
 
 fn cargo(program: &Path, arguments: &[&str]) -> Result<()> {
     let arguments: Vec<_> = arguments.iter().filter(|argument| !argument.is_empty()).collect();
-    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut cargo = images::programs::cargo();
     cargo.args(&arguments).env(lab::roles::PROGRAM_VARIABLE, program);
     let status = cargo.status().context("starting cargo")?;
     ensure!(status.success(), "`{}` failed", format_command(&arguments));
