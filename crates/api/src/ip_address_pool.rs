@@ -1,12 +1,13 @@
 //! `IPAddressPool`: addresses and who may use them.
 
 use ipam::{Pool, PoolName, Range};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema, ResourceExt};
 use objects::{Selector, SelectorError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{AddressEntry, LabelSelector, rules::no_duplicates};
+use crate::{AddressEntry, LabelSelector, conditions, rules::no_duplicates};
 
 /// Addresses that Services of type `LoadBalancer` may get, and who may get them.
 #[derive(CustomResource, KubeSchema, Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,7 +73,7 @@ pub struct ServiceAllocation {
 }
 
 /// The observed state of an [`IPAddressPool`].
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct IPAddressPoolStatus {
     /// IPv4 addresses that Services hold.
     #[serde(rename = "assignedIPv4")]
@@ -86,6 +87,10 @@ pub struct IPAddressPoolStatus {
     /// IPv6 addresses that are left; the largest number that fits when there are more.
     #[serde(rename = "availableIPv6")]
     pub available_ipv6: i64,
+    /// Whether the pool is in force as it stands (`Accepted`), and if not, why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "conditions::schema")]
+    pub conditions: Vec<Condition>,
 }
 
 fn yes() -> bool {

@@ -2,13 +2,13 @@
 
 use k8s_openapi::{
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
-    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+    apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta},
 };
 use kube::{CustomResource, CustomResourceExt, KubeSchema, Resource};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{LabelSelector, rules::no_duplicates};
+use crate::{LabelSelector, conditions, definition::with_optional_spec, rules::no_duplicates};
 
 /// Announces the addresses of the selected pools on the LAN.
 #[derive(Resource, Debug, Clone, Default, PartialEq, Deserialize)]
@@ -19,18 +19,15 @@ pub struct L2Advertisement {
     /// What to announce. People leave it out to announce everything, so it may be missing.
     #[serde(default)]
     pub spec: L2AdvertisementSpec,
+    /// What has become of it.
+    #[serde(default)]
+    pub status: L2AdvertisementStatus,
 }
 
 impl L2Advertisement {
     /// The definition to install.
     pub fn crd() -> CustomResourceDefinition {
-        let mut crd = L2AdvertisementSchema::crd();
-        // The derive always asks for a spec; users rely on `L2Advertisement` objects without one.
-        for version in &mut crd.spec.versions {
-            let schema = version.schema.as_mut().and_then(|s| s.open_api_v3_schema.as_mut());
-            schema.expect("the derive writes a schema").required = None;
-        }
-        crd
+        with_optional_spec(L2AdvertisementSchema::crd())
     }
 }
 
@@ -89,5 +86,10 @@ pub struct PreferredNodeSelector {
 }
 
 /// The observed state of an [`L2Advertisement`].
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct L2AdvertisementStatus {}
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct L2AdvertisementStatus {
+    /// Whether the advertisement is in force as it stands (`Accepted`), and if not, why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "conditions::schema")]
+    pub conditions: Vec<Condition>,
+}

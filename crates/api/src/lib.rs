@@ -15,14 +15,29 @@
 
 mod address_entry;
 mod announcing;
+mod bfd_profile;
+mod bgp_advertisement;
+mod bgp_peer;
+mod community;
+mod conditions;
+mod configuration_state;
+mod definition;
 mod ip_address_pool;
 mod l2_advertisement;
 pub mod names;
 mod rules;
 mod selector;
+mod service_status;
 
 pub use address_entry::AddressEntry;
 pub use announcing::ParseAdvertisementError;
+pub use bfd_profile::{BFDProfile, BFDProfileSpec, BFDProfileStatus};
+pub use bgp_advertisement::{BGPAdvertisement, BGPAdvertisementSpec, BGPAdvertisementStatus};
+pub use bgp_peer::{BGPPeer, BGPPeerSpec, BGPPeerStatus, DynamicAsn, SecretReference};
+pub use community::{Community, CommunityAlias, CommunitySpec, CommunityStatus};
+pub use configuration_state::{
+    ConfigurationResult, ConfigurationState, ConfigurationStateSpec, ConfigurationStateStatus,
+};
 pub use ip_address_pool::{
     IPAddressPool, IPAddressPoolSpec, IPAddressPoolStatus, ParsePoolError, ServiceAllocation,
 };
@@ -30,6 +45,10 @@ pub use l2_advertisement::{
     L2Advertisement, L2AdvertisementSpec, L2AdvertisementStatus, PreferredNodeSelector,
 };
 pub use selector::{LabelSelector, LabelSelectorRequirement};
+pub use service_status::{
+    InterfaceInfo, ServiceBGPStatus, ServiceBGPStatusSpec, ServiceBGPStatusStatus, ServiceL2Status,
+    ServiceL2StatusSpec, ServiceL2StatusStatus,
+};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
@@ -39,5 +58,17 @@ pub const GROUP: &str = "metallb.io";
 
 /// Every CRD, in the order in which they are written to `crds/`.
 pub fn crds() -> Vec<CustomResourceDefinition> {
-    vec![IPAddressPool::crd(), L2Advertisement::crd()]
+    let [service_bgp_status, service_l2_status] = service_status::crds();
+    let crds = [
+        BFDProfile::crd(),
+        BGPAdvertisement::crd(),
+        bgp_peer::crd(),
+        Community::crd(),
+        ConfigurationState::crd(),
+        IPAddressPool::crd(),
+        L2Advertisement::crd(),
+        service_bgp_status,
+        service_l2_status,
+    ];
+    crds.map(definition::without_nulls).into()
 }

@@ -1,7 +1,7 @@
-//! Annotations that users write and FerroLB reads, and the one that it writes.
+//! Annotations that users write and FerroLB reads, and the annotation and labels that it writes.
 //!
-//! Upstream documents them for MetalLB; each has an older spelling that still works. Where both are there,
-//! the new one counts, even when it is empty.
+//! Upstream documents them for MetalLB. What users write has an older spelling that still works; where both
+//! are there, the new one counts, even when it is empty.
 
 use std::collections::BTreeMap;
 
@@ -13,6 +13,17 @@ pub const ADDRESS_POOL: Annotation = Annotation::new("address-pool");
 pub const ALLOW_SHARED_IP: Annotation = Annotation::new("allow-shared-ip");
 /// Written by the controller: the pool that the addresses of a Service come from.
 pub const ALLOCATED_FROM_POOL: &str = "metallb.io/ip-allocated-from-pool";
+
+/// Label of a `ServiceL2Status` or `ServiceBGPStatus`: the node that announces.
+pub const ANNOUNCING_NODE: &str = "metallb.io/node";
+/// Label of a `ServiceL2Status` or `ServiceBGPStatus`: the name of the Service.
+pub const SERVICE_NAME: &str = "metallb.io/service-name";
+/// Label of a `ServiceL2Status` or `ServiceBGPStatus`: the namespace of the Service.
+pub const SERVICE_NAMESPACE: &str = "metallb.io/service-namespace";
+/// Label of a `ConfigurationState`: which program it speaks of, `controller` or `speaker`.
+pub const COMPONENT_TYPE: &str = "metallb.io/component-type";
+/// Label of the `ConfigurationState` of a speaker: its node.
+pub const NODE_NAME: &str = "metallb.io/node-name";
 
 const PREFIX: &str = "metallb.io/";
 const DEPRECATED_PREFIX: &str = "metallb.universe.tf/";

@@ -10,8 +10,10 @@ use api::{IPAddressPool, IPAddressPoolStatus, ParsePoolError};
 use ipam::{Pool, PoolName, Range};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::{Resource, ResourceExt};
+use kube::ResourceExt;
 use kubekit::Change;
+
+use crate::verdict::{Complaint, Subject};
 
 /// All `IPAddressPool` objects. The older one comes first.
 #[derive(Debug, Default)]
@@ -21,13 +23,21 @@ pub(crate) struct Catalog {
 
 #[derive(Debug)]
 struct Entry {
-    reference: ObjectReference,
+    subject: Subject,
     latest: Result<Pool, ParsePoolError>,
     in_force: Option<Pool>,
     problem: Option<Problem>,
-    /// Whether the problem has been told to anybody.
-    told: bool,
     status: Option<IPAddressPoolStatus>,
+}
+
+/// A pool object, in force or not, for its status.
+#[derive(Debug)]
+pub(crate) struct Judged<'a> {
+    pub(crate) subject: &'a Subject,
+    pub(crate) in_force: Option<&'a Pool>,
+    pub(crate) complaint: Option<Complaint>,
+    /// What its status says now.
+    pub(crate) known: Option<&'a IPAddressPoolStatus>,
 }
 
 /// What is wrong with an object.
@@ -46,6 +56,16 @@ pub(crate) enum Problem {
         /// The other.
         pool: PoolName,
     },
+}
+
+impl Problem {
+    fn complaint(&self) -> Complaint {
+        let reason = match self {
+            Self::Invalid(_) => "Invalid",
+            Self::Overlap { .. } => "Overlap",
+        };
+        Complaint { reason, message: self.to_string() }
+    }
 }
 
 impl Catalog {
@@ -67,14 +87,11 @@ impl Catalog {
 
     /// Problems that nobody has been told of yet, and the objects that they are about.
     pub(crate) fn take_untold(&mut self) -> Vec<(ObjectReference, Problem)> {
-        let mut untold = Vec::new();
-        for entry in self.objects.values_mut() {
-            if let (false, Some(problem)) = (entry.told, &entry.problem) {
-                untold.push((entry.reference.clone(), problem.clone()));
-                entry.told = true;
-            }
-        }
-        untold
+        let untold = |entry: &mut Entry| {
+            let problem = entry.problem.clone()?;
+            entry.subject.tell().then(|| (entry.subject.reference.clone(), problem))
+        };
+        self.objects.values_mut().filter_map(untold).collect()
     }
 
     /// The pools in force.
@@ -82,13 +99,22 @@ impl Catalog {
         self.objects.values().filter_map(|entry| entry.in_force.as_ref())
     }
 
-    /// The objects that are in force, and what their status says.
-    pub(crate) fn statuses(
-        &self,
-    ) -> impl Iterator<Item = (&ObjectReference, &Pool, Option<IPAddressPoolStatus>)> {
-        self.objects
-            .values()
-            .filter_map(|entry| Some((&entry.reference, entry.in_force.as_ref()?, entry.status)))
+    /// All objects, the older first.
+    pub(crate) fn judged(&self) -> impl Iterator<Item = Judged<'_>> {
+        self.objects.values().map(|entry| Judged {
+            subject: &entry.subject,
+            in_force: entry.in_force.as_ref(),
+            complaint: entry.problem.as_ref().map(Problem::complaint),
+            known: entry.status.as_ref(),
+        })
+    }
+
+    /// What is wrong, object by object.
+    pub(crate) fn problems(&self) -> impl Iterator<Item = String> {
+        let describe = |((_, name), entry): (&(_, PoolName), &Entry)| {
+            Some(format!("IPAddressPool {name}: {}", entry.problem.as_ref()?))
+        };
+        self.objects.iter().filter_map(describe)
     }
 
     /// Whether some object is not in force as it stands.
@@ -97,20 +123,20 @@ impl Catalog {
     }
 
     fn put(&mut self, object: &IPAddressPool) {
-        let latest = Pool::try_from(object);
-        let resource_version = object.resource_version();
-        let reference = ObjectReference { resource_version, ..object.object_ref(&()) };
-        let entry = self.objects.entry(key(object)).or_insert_with(|| Entry {
-            reference: reference.clone(),
-            latest: latest.clone(),
-            in_force: None,
-            problem: None,
-            told: false,
-            status: None,
-        });
-        entry.latest = latest;
-        entry.reference = reference;
-        entry.status = object.status;
+        let conditions = object.status.as_ref().map_or(&[][..], |status| &status.conditions);
+        let subject = Subject::new(object, conditions);
+        let (latest, status) = (Pool::try_from(object), object.status.clone());
+        match self.objects.get_mut(&key(object)) {
+            Some(entry) => {
+                entry.subject.update(subject);
+                entry.latest = latest;
+                entry.status = status;
+            }
+            None => {
+                let entry = Entry { subject, latest, in_force: None, problem: None, status };
+                self.objects.insert(key(object), entry);
+            }
+        }
     }
 
     /// Puts in force what can be, older objects first. To be called again as long as it changes something:
@@ -130,7 +156,7 @@ impl Catalog {
             }
             if entry.problem != problem {
                 entry.problem = problem;
-                entry.told = false;
+                entry.subject.reset();
             }
         }
         changed

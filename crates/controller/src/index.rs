@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use api::{IPAddressPool, IPAddressPoolStatus};
+use api::{IPAddressPool, IPAddressPoolStatus, L2Advertisement, L2AdvertisementStatus};
 use ipam::{Allocator, Assignment, Family, Pool, PoolName, ServiceKey, Usage};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -28,7 +28,8 @@ use kubekit::{
 use objects::Labels;
 
 use crate::{
-    catalog::Catalog,
+    advertisements::Advertisements,
+    catalog::{Catalog, Judged},
     claim::Claim,
     entry::{Entry, Goal, Observed, Writing},
 };
@@ -41,6 +42,7 @@ pub(crate) struct Index {
     role: Role,
     lists: Lists,
     catalog: Catalog,
+    advertisements: Advertisements,
     pub(crate) namespaces: BTreeMap<String, Labels>,
     pub(crate) services: BTreeMap<ServiceKey, Entry>,
     /// Empty as long as nothing is decided.
@@ -109,6 +111,7 @@ impl Index {
             role: Role::Follower,
             lists: Lists::default(),
             catalog: Catalog::default(),
+            advertisements: Advertisements::default(),
             namespaces: BTreeMap::new(),
             services: BTreeMap::new(),
             allocator: Allocator::default(),
@@ -164,6 +167,14 @@ impl Index {
             self.allocator.set_pools(self.catalog.pools().cloned());
             self.settle_all();
         }
+        self.proceed(deciding);
+    }
+
+    /// Takes in a change of advertisements.
+    pub(crate) fn advertisements(&mut self, change: Change<L2Advertisement>, now: Instant) {
+        self.now = now;
+        let deciding = self.decides();
+        self.advertisements.change(change);
         self.proceed(deciding);
     }
 
@@ -275,23 +286,43 @@ impl Index {
         })
     }
 
-    /// Pools whose status does not say how full they are, and what it should say.
-    pub(crate) fn outdated_pool_statuses(&self) -> Vec<(ObjectReference, IPAddressPoolStatus)> {
+    /// Pools whose status does not say what it should, and what that is.
+    pub(crate) fn outdated_pool_statuses(
+        &self,
+        now: Timestamp,
+    ) -> Vec<(ObjectReference, IPAddressPoolStatus)> {
         if !self.decides() {
             return Vec::new();
         }
-        let count = |n: u128| i64::try_from(n).unwrap_or(i64::MAX);
-        let outdated = |(about, pool, known): (&ObjectReference, &Pool, Option<IPAddressPoolStatus>)| {
-            let [v4, v6] = [Family::V4, Family::V6].map(|family| self.allocator.usage(&pool.name, family));
+        let outdated = |Judged { subject, in_force, complaint, known }: Judged<'_>| {
+            let usage =
+                |family| in_force.map(|pool| self.allocator.usage(&pool.name, family)).unwrap_or_default();
+            let (v4, v6) = (usage(Family::V4), usage(Family::V6));
+            let count = |n: u128| i64::try_from(n).unwrap_or(i64::MAX);
+            let (condition, _) = subject.condition(complaint.as_ref(), now);
             let status = IPAddressPoolStatus {
                 assigned_ipv4: count(v4.in_use),
                 assigned_ipv6: count(v6.in_use),
                 available_ipv4: count(v4.available),
                 available_ipv6: count(v6.available),
+                conditions: vec![condition],
             };
-            (known != Some(status)).then(|| (about.clone(), status))
+            (known != Some(&status)).then(|| (subject.reference.clone(), status))
         };
-        self.catalog.statuses().filter_map(outdated).collect()
+        self.catalog.judged().filter_map(outdated).collect()
+    }
+
+    /// Advertisements whose status does not say what it should, and what that is.
+    pub(crate) fn outdated_advertisement_statuses(
+        &self,
+        now: Timestamp,
+    ) -> Vec<(ObjectReference, L2AdvertisementStatus)> {
+        if self.decides() { self.advertisements.outdated(now) } else { Vec::new() }
+    }
+
+    /// What is wrong with the pools, object by object.
+    pub(crate) fn problems(&self) -> impl Iterator<Item = String> {
+        self.catalog.problems()
     }
 
     /// Whether some pool is not in force as it stands.
@@ -363,8 +394,10 @@ impl Index {
         if !self.decides() {
             return;
         }
-        for (about, problem) in self.catalog.take_untold() {
-            self.notices.push((about, Notice::warning("ConfigurationError", problem.to_string())));
+        let pools =
+            self.catalog.take_untold().into_iter().map(|(about, problem)| (about, problem.to_string()));
+        for (about, problem) in pools.chain(self.advertisements.take_untold()) {
+            self.notices.push((about, Notice::warning("ConfigurationError", problem)));
         }
         if !was_deciding {
             self.allocator.set_pools(self.catalog.pools().cloned());

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use api::{AddressEntry, IPAddressPool, IPAddressPoolSpec};
+use jiff::Timestamp;
 use kubekit::{
     Change, Version,
     slim::{Namespace, Service},
@@ -335,12 +336,12 @@ fn a_deprecated_annotation_is_mentioned_once_and_works() {
 fn the_status_of_a_pool_follows_what_is_in_use() {
     let mut cluster = Cluster::start(&[pool("p", "10.0.0.0/30,fd00::/64")], &[("a", json!({}))]);
     cluster.write_all();
-    let outdated = cluster.index.outdated_pool_statuses();
-    let status = outdated[0].1;
+    let outdated = cluster.index.outdated_pool_statuses(Timestamp::UNIX_EPOCH);
+    let status = outdated[0].1.clone();
     assert_eq!((status.assigned_ipv4, status.available_ipv4, status.assigned_ipv6), (1, 3, 0));
     assert_eq!(status.available_ipv6, i64::MAX);
     let mut echoed = pool("p", "10.0.0.0/30,fd00::/64");
     echoed.status = Some(status);
     cluster.index.pools(Change::Apply(echoed), Instant::now());
-    assert!(cluster.index.outdated_pool_statuses().is_empty());
+    assert!(cluster.index.outdated_pool_statuses(Timestamp::UNIX_EPOCH).is_empty());
 }

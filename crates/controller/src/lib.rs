@@ -11,6 +11,7 @@
 //! starts the writes that follow. No state is shared, so there is no lock; writes are futures that the same
 //! task polls, so there is no channel that could fill up either.
 
+mod advertisements;
 mod catalog;
 mod claim;
 mod entry;
@@ -18,32 +19,38 @@ mod index;
 #[cfg(test)]
 mod index_tests;
 mod metrics;
+mod report;
 mod settle;
+mod verdict;
 mod write;
 
 use std::{
     net::SocketAddr,
+    pin::pin,
     time::{Duration, Instant},
 };
 
 use anyhow::Context;
-use api::IPAddressPool;
+use api::{IPAddressPool, L2Advertisement};
 use futures::{
-    StreamExt,
+    FutureExt, StreamExt,
+    future::BoxFuture,
     stream::{FuturesUnordered, SelectAll},
 };
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{Api, Client};
 use kubekit::{
     Change, Identity,
     events::{Notice, Publisher, Severity},
     http::{self, Readiness},
+    keep::keep,
     lease::{Election, Leadership, Timing},
     slim::{Namespace, Service},
     watch,
 };
 use prometheus_client::registry::Registry;
-use tokio::time::sleep_until;
+use tokio::{sync::watch, time::sleep_until};
 use tracing::{info, warn};
 
 use crate::{
@@ -108,6 +115,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 enum Incoming {
     Services(Change<Service>),
     Pools(Change<IPAddressPool>),
+    Advertisements(Change<L2Advertisement>),
     Namespaces(Change<Namespace>),
 }
 
@@ -123,7 +131,9 @@ async fn control(
     let mut index = Index::new(config.lb_class.clone(), Instant::now());
     let mut changes = watches(&client, &config.identity.namespace);
     let mut writes = FuturesUnordered::new();
-    let mut pool_writes = FuturesUnordered::new();
+    let mut reports = FuturesUnordered::new();
+    let (report, reported) = watch::channel(None);
+    let mut reporting = pin!(keep(report::source(&client, &config.identity.namespace), reported));
     let mut counters_due: Option<Instant> = None;
     loop {
         index.set_role(role(leadership.as_deref()), Instant::now());
@@ -155,19 +165,32 @@ async fn control(
                 }
             }
             () = due(retry) => index.retry(Instant::now()),
-            Some(result) = pool_writes.next() => {
+            () = &mut reporting => return,
+            Some(result) = reports.next() => {
                 if let Err(NotWritten) = result {
                     counters_due.get_or_insert(Instant::now() + COUNTERS_RETRY);
                 }
             }
-            () = due(counters_due), if pool_writes.is_empty() => {
+            () = due(counters_due), if reports.is_empty() => {
                 counters_due = None;
                 metrics.show(&index);
-                let outdated = index.outdated_pool_statuses().into_iter();
-                pool_writes.extend(outdated.map(|(pool, status)| write::pool_status(client.clone(), pool, status)));
+                reports.extend(outdated_statuses(&client, &index));
+                report.send_replace(report::wanted(&index, Timestamp::now()));
             }
         }
     }
+}
+
+/// Writes of the statuses that do not say what they should.
+fn outdated_statuses(client: &Client, index: &Index) -> Vec<BoxFuture<'static, Result<(), NotWritten>>> {
+    let now = Timestamp::now();
+    let pools = index.outdated_pool_statuses(now).into_iter();
+    let pools =
+        pools.map(|(about, status)| write::status::<IPAddressPool>(client.clone(), about, status).boxed());
+    let advertisements = index.outdated_advertisement_statuses(now).into_iter();
+    let advertisements = advertisements
+        .map(|(about, status)| write::status::<L2Advertisement>(client.clone(), about, status).boxed());
+    pools.chain(advertisements).collect()
 }
 
 async fn due(at: Option<Instant>) {
@@ -196,14 +219,18 @@ fn watches(client: &Client, namespace: &str) -> SelectAll<futures::stream::BoxSt
     let services = watch(Api::<Service>::all(client.clone())).map(Incoming::Services).boxed();
     let pools =
         watch(Api::<IPAddressPool>::namespaced(client.clone(), namespace)).map(Incoming::Pools).boxed();
+    let advertisements = watch(Api::<L2Advertisement>::namespaced(client.clone(), namespace))
+        .map(Incoming::Advertisements)
+        .boxed();
     let namespaces = watch(Api::<Namespace>::all(client.clone())).map(Incoming::Namespaces).boxed();
-    futures::stream::select_all([services, pools, namespaces])
+    futures::stream::select_all([services, pools, advertisements, namespaces])
 }
 
 fn take_in(index: &mut Index, change: Incoming) {
     match change {
         Incoming::Services(change) => index.services(change, Instant::now()),
         Incoming::Pools(change) => index.pools(change, Instant::now()),
+        Incoming::Advertisements(change) => index.advertisements(change, Instant::now()),
         Incoming::Namespaces(change) => index.namespaces(change, Instant::now()),
     }
 }

@@ -1,14 +1,19 @@
 //! Status writes: one PATCH each, which replaces the version that was decided on and no other.
 
-use std::time::{Duration, Instant};
+use std::{
+    fmt::Debug,
+    time::{Duration, Instant},
+};
 
-use api::{IPAddressPool, IPAddressPoolStatus, names::ALLOCATED_FROM_POOL};
+use api::names::ALLOCATED_FROM_POOL;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
-    Api, Client,
+    Api, Client, Resource,
     api::{Patch, PatchParams},
+    core::NamespaceResourceScope,
 };
 use kubekit::{REQUEST_TIMEOUT, Version, slim::Service};
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tracing::{debug, info, warn};
 
@@ -68,22 +73,25 @@ fn patch(write: &Write) -> Value {
 /// A write did not succeed, and the log says why.
 pub(crate) struct NotWritten;
 
-/// Writes how full a pool is.
-pub(crate) async fn pool_status(
+/// Writes the status of a configuration object.
+pub(crate) async fn status<K>(
     client: Client,
-    pool: ObjectReference,
-    status: IPAddressPoolStatus,
-) -> Result<(), NotWritten> {
-    let api: Api<IPAddressPool> = Api::namespaced(client, pool.namespace.as_deref().unwrap_or_default());
-    let name = pool.name.unwrap_or_default();
+    about: ObjectReference,
+    status: impl Serialize,
+) -> Result<(), NotWritten>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+{
+    let api: Api<K> = Api::namespaced(client, about.namespace.as_deref().unwrap_or_default());
+    let (kind, name) = (about.kind, about.name.unwrap_or_default());
     let patch =
-        Patch::Merge(json!({"metadata": {"resourceVersion": pool.resource_version}, "status": status}));
+        Patch::Merge(json!({"metadata": {"resourceVersion": about.resource_version}, "status": status}));
     let params = PatchParams::default();
     let answer = tokio::time::timeout(REQUEST_TIMEOUT, api.patch_status(&name, &params, &patch)).await;
     match answer {
         Ok(Ok(_)) => return Ok(()),
-        Ok(Err(error)) => debug!(pool = name, %error, "pool status not written"),
-        Err(_) => debug!(pool = name, "pool status not written: no answer in time"),
+        Ok(Err(error)) => debug!(kind, name, %error, "status not written"),
+        Err(_) => debug!(kind, name, "status not written: no answer in time"),
     }
     Err(NotWritten)
 }

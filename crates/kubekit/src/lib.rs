@@ -5,6 +5,7 @@
 pub mod events;
 pub mod http;
 mod identity;
+pub mod keep;
 pub mod lease;
 pub mod slim;
 pub mod telemetry;

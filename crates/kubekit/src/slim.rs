@@ -9,7 +9,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::Resource;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// A Service.
 #[derive(Resource, Debug, Clone, Default, Deserialize)]
@@ -102,8 +102,13 @@ pub struct EndpointSlice {
     /// The label `kubernetes.io/service-name` names the Service.
     pub metadata: ObjectMeta,
     /// The endpoints.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_none")]
     pub endpoints: Vec<Endpoint>,
+}
+
+/// The API server writes this list of none as `null`, unlike all other lists here, which it leaves out.
+fn null_as_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Endpoint>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 impl EndpointSlice {
@@ -249,6 +254,16 @@ mod tests {
         assert_eq!(service.spec.type_, "LoadBalancer");
         assert_eq!(service.spec.cluster_ips, ["10.96.0.7"]);
         assert_eq!(service.status.load_balancer.ingress[0].ip.as_deref(), Some("192.0.2.1"));
+    }
+
+    #[test]
+    fn a_slice_without_endpoints_is_read() {
+        for endpoints in [json!({}), json!({"endpoints": null}), json!({"endpoints": []})] {
+            let mut slice = json!({"metadata": {"name": "web-1"}});
+            slice.as_object_mut().unwrap().extend(endpoints.as_object().unwrap().clone());
+            let slice: EndpointSlice = serde_json::from_value(slice).unwrap();
+            assert!(slice.endpoints.is_empty());
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::env;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -16,10 +16,10 @@ pub const NAMESPACE: &str = "metallb-system";
 pub fn build_image() -> Result<PathBuf> {
     let task = ui::task("building FerroLB's image", Duration::from_secs(90));
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["xtask", "image"]).current_dir(workspace());
-    let output = cargo.output().context("starting `cargo xtask image`")?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "`cargo xtask image` failed:\n{}", said.trim_end());
+    // Its progress stays visible: the first build takes minutes.
+    cargo.args(["xtask", "image"]).current_dir(workspace()).stdout(Stdio::null());
+    let status = cargo.status().context("starting `cargo xtask image`")?;
+    ensure!(status.success(), "`cargo xtask image` failed");
     task.done();
     Ok(workspace().join("target/image/ferrolb.tar"))
 }

@@ -8,6 +8,8 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use lab::tools::{Program, Tools};
 
+use crate::image;
+
 /// Which tests to run.
 #[derive(Debug, Args)]
 pub(crate) struct TestArgs {
@@ -27,6 +29,7 @@ pub(crate) fn run(arguments: &TestArgs) -> Result<()> {
     if arguments.e2e.is_none() {
         cargo(&program, &["test", "--workspace", "--exclude", "e2e"])?;
     }
+    image::build()?;
     // One lab at a time: two would only slow each other down.
     let filter = arguments.e2e.as_deref().unwrap_or_default();
     cargo(&program, &["test", "--package", "e2e", "--", "--test-threads=1", filter])

@@ -1,1 +1,16 @@
-//! (to come)
+//! What the end-to-end tests share: one lab with FerroLB in it, and questions that can be asked of it.
+//!
+//! Tests take turns with a [`Cluster`]. Each creates what it needs, in [`NAMESPACE`] and among FerroLB's resources;
+//! when it ends, all of that is removed, what it broke is repaired, and the next one begins with a cluster that works.
+
+pub mod arp;
+mod capture;
+mod cluster;
+mod explain;
+mod faults;
+pub mod objects;
+mod visits;
+
+pub use cluster::{Cluster, NAMESPACE, SOON};
+pub use faults::{Role, Unprobed};
+pub use visits::Visits;

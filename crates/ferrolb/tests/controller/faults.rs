@@ -5,7 +5,10 @@ use std::{collections::BTreeSet, time::Instant};
 use nix::sys::signal::Signal;
 use serde_json::json;
 
-use crate::fixture::{Cluster, run, wait};
+use crate::{
+    fixture::{Cluster, controller, run, wait},
+    proxy::{Mischief, Proxy},
+};
 
 /// Every Service has one address, and no two have the same.
 async fn all_served(cluster: &Cluster, names: &[String]) {
@@ -33,7 +36,7 @@ fn it_waits_for_an_api_server_that_is_away_and_goes_on_where_it_was() {
         let mut cluster = Cluster::start().await;
         cluster.pool("lan", &["192.0.2.0/24"]).await;
         cluster.server.stop();
-        let controller = cluster.controller("c", &[]);
+        let running = cluster.controller("c", &[]);
         cluster.server.start().unwrap();
         let mut names = create(&cluster, "before", 5).await;
         all_served(&cluster, &names).await;
@@ -45,7 +48,7 @@ fn it_waits_for_an_api_server_that_is_away_and_goes_on_where_it_was() {
         for (name, ips) in kept {
             assert_eq!(cluster.addresses(&name).await, ips, "{name}");
         }
-        assert_eq!(controller.exit_status(), None);
+        assert_eq!(running.exit_status(), None);
     });
 }
 
@@ -82,6 +85,67 @@ fn another_replica_takes_over_when_the_leader_is_killed_stopped_or_frozen() {
                 replicas.push((pod, cluster.controller(pod, &[])));
             }
         }
+    });
+}
+
+#[test]
+fn a_server_that_refuses_writes_for_a_while_gets_each_of_them_once() {
+    run(async {
+        let cluster = Cluster::start().await;
+        cluster.pool("lan", &["192.0.2.0/24"]).await;
+        let proxy = Proxy::start(&cluster).await;
+        proxy.set(Mischief::Throttle);
+        let _controller = controller(&proxy.kubeconfig(&cluster), "c", &["--leader-elect=false"]);
+        let names = create(&cluster, "s", 5).await;
+        // Seen and decided, but not written: the event of a refusal comes after them.
+        cluster.service("hopeless", json!({"loadBalancerIP": "198.51.100.1"})).await;
+        cluster.wait_for_event("hopeless", "198.51.100.1 is in no IPAddressPool").await;
+        assert!(cluster.all_addresses().await.iter().all(|(_, ips)| ips.is_empty()));
+        proxy.set(Mischief::None);
+        all_served(&cluster, &names).await;
+        assert_eq!(proxy.status_writes(), names.len());
+    });
+}
+
+#[test]
+fn what_happens_while_the_history_is_lost_is_seen_afterwards_and_nothing_is_written_twice() {
+    run(async {
+        let cluster = Cluster::start().await;
+        cluster.pool("lan", &["192.0.2.0/30"]).await;
+        let proxy = Proxy::start(&cluster).await;
+        let _controller = controller(&proxy.kubeconfig(&cluster), "c", &["--leader-elect=false"]);
+        let names = create(&cluster, "s", 4).await;
+        all_served(&cluster, &names).await;
+        assert_eq!(proxy.status_writes(), 4);
+        proxy.set(Mischief::Expire);
+        cluster.delete("s-1").await;
+        cluster.service("next", json!({})).await;
+        cluster.wait_for_addresses("next", &["192.0.2.1"]).await;
+        proxy.set(Mischief::None);
+        cluster.delete("s-0").await;
+        cluster.service("last", json!({})).await;
+        cluster.wait_for_addresses("last", &["192.0.2.0"]).await;
+        assert_eq!(proxy.status_writes(), 6);
+    });
+}
+
+#[test]
+fn a_leader_that_is_cut_off_gives_way_and_does_no_harm_when_it_is_back() {
+    run(async {
+        let cluster = Cluster::start().await;
+        cluster.pool("lan", &["192.0.2.0/24"]).await;
+        let proxy = Proxy::start(&cluster).await;
+        let _first = controller(&proxy.kubeconfig(&cluster), "first", &[]);
+        assert_eq!(holder(&cluster).await, "first");
+        let _second = cluster.controller("second", &[]);
+        proxy.set(Mischief::Hang);
+        let mut names = create(&cluster, "while", 5).await;
+        all_served(&cluster, &names).await;
+        assert_eq!(holder(&cluster).await, "second");
+        proxy.set(Mischief::None);
+        names.extend(create(&cluster, "after", 5).await);
+        all_served(&cluster, &names).await;
+        assert_eq!(proxy.status_writes(), 0);
     });
 }
 

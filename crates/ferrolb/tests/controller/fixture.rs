@@ -1,12 +1,18 @@
 //! A real API server, real controllers, and what the tests want to know of them.
 
 use std::{
+    fs::File,
     future::Future,
+    path::Path,
     process::{Command, Stdio},
-    sync::LazyLock,
+    sync::{
+        LazyLock,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
+use api::ConfigurationState;
 use k8s_openapi::api::core::v1::{Event, Namespace, Service};
 use kube::{
     Api, Client, Config, ResourceExt,
@@ -53,13 +59,7 @@ impl Cluster {
 
     /// Starts `ferrolb controller` as Pod `pod`.
     pub(crate) fn controller(&self, pod: &str, options: &[&str]) -> Running {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ferrolb"));
-        command
-            .args(["controller", "--namespace=metallb-system", "--http-bind=127.0.0.1:0", "--pod-name", pod])
-            .args(options)
-            .env("KUBECONFIG", self.server.kubeconfig())
-            .stdin(Stdio::null());
-        process::spawn(command, Place::default()).unwrap()
+        controller(&self.server.kubeconfig(), pod, options)
     }
 
     fn pools(&self) -> Api<DynamicObject> {
@@ -89,6 +89,13 @@ impl Cluster {
     /// The status of a pool, null when it has none.
     pub(crate) async fn pool_status(&self, name: &str) -> Value {
         self.pools().get(name).await.unwrap().data["status"].clone()
+    }
+
+    /// The status of the report on the configuration, once there is one.
+    pub(crate) async fn report(&self) -> Option<Value> {
+        let reports: Api<ConfigurationState> = Api::namespaced(self.client.clone(), "metallb-system");
+        let report = reports.get_opt("controller").await.unwrap()?;
+        Some(serde_json::to_value(report.status?).unwrap())
     }
 
     pub(crate) fn services(&self) -> Api<Service> {
@@ -151,6 +158,21 @@ impl Cluster {
         let list = self.services().list(&ListParams::default()).await.unwrap();
         list.into_iter().map(|service| (service.name_any(), addresses(&service))).collect()
     }
+}
+
+/// Starts `ferrolb controller` as Pod `pod`. Its log stays in the folder for temporary files of the tests.
+pub(crate) fn controller(kubeconfig: &Path, pod: &str, options: &[&str]) -> Running {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    let log = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("controller-{number}-{pod}.log"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ferrolb"));
+    command
+        .args(["controller", "--namespace=metallb-system", "--http-bind=127.0.0.1:0", "--pod-name", pod])
+        .args(options)
+        .env("KUBECONFIG", kubeconfig)
+        .stdin(Stdio::null())
+        .stdout(File::create(log).unwrap());
+    process::spawn(command, Place::default()).unwrap()
 }
 
 fn addresses(service: &Service) -> Vec<String> {

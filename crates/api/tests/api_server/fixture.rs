@@ -1,0 +1,126 @@
+//! A real API server that has the CRDs.
+
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::{
+    Api, Client, Config, Error, ResourceExt,
+    api::{DynamicObject, Patch, PatchParams, PostParams},
+    config::{KubeConfigOptions, Kubeconfig},
+    core::{ApiResource, GroupVersionKind},
+    runtime::wait::{await_condition, conditions::is_crd_established},
+};
+use lab::apiserver::ApiServer;
+use serde_json::{Value, json};
+use tokio::{sync::Mutex, time::timeout};
+
+/// Far longer than anything takes: reached only when it will never happen.
+const DEADLINE: Duration = Duration::from_mins(1);
+
+/// An API server with the CRDs. Tests that run at the same time share one, so each names its objects by
+/// itself.
+pub(crate) struct Cluster {
+    client: Client,
+    _server: Arc<ApiServer>,
+}
+
+impl Cluster {
+    pub(crate) async fn join() -> Self {
+        static SHARED: Mutex<Weak<ApiServer>> = Mutex::const_new(Weak::new());
+        let mut shared = SHARED.lock().await;
+        if let Some(server) = shared.upgrade() {
+            return Self { client: connect(&server).await, _server: server };
+        }
+        let server = Arc::new(ApiServer::launch().unwrap());
+        let client = connect(&server).await;
+        install(&client).await;
+        *shared = Arc::downgrade(&server);
+        Self { client, _server: server }
+    }
+
+    /// Creates what a manifest says, without an effect. An error is what `kubectl apply` would print.
+    pub(crate) async fn try_create(&self, manifest: Value) -> Result<(), String> {
+        let (api, object) = self.parse(manifest);
+        let parameters = PostParams { dry_run: true, ..PostParams::default() };
+        api.create(&parameters, &object).await.map(drop).map_err(message)
+    }
+
+    /// Applies a manifest, without an effect. Unknown fields are an error.
+    pub(crate) async fn try_apply(&self, manifest: Value) -> Result<(), String> {
+        self.patch(manifest, PatchParams::apply("test").dry_run()).await
+    }
+
+    /// Applies a manifest. Unknown fields are an error.
+    pub(crate) async fn apply(&self, manifest: Value) -> Result<(), String> {
+        self.patch(manifest, PatchParams::apply("test")).await
+    }
+
+    async fn patch(&self, manifest: Value, parameters: PatchParams) -> Result<(), String> {
+        let (api, object) = self.parse(manifest);
+        let patch = Patch::Apply(&object);
+        let written = api.patch(&object.name_any(), &parameters.validation_strict(), &patch).await;
+        written.map(drop).map_err(message)
+    }
+
+    fn parse(&self, manifest: Value) -> (Api<DynamicObject>, DynamicObject) {
+        let object: DynamicObject = serde_json::from_value(manifest).unwrap();
+        let types = object.types.as_ref().unwrap();
+        let (_, version) = types.api_version.split_once('/').unwrap();
+        (self.api(version, &types.kind), object)
+    }
+
+    /// Changes fields of an object's spec, through a version.
+    pub(crate) async fn change(&self, version: &str, kind: &str, name: &str, fields: Value) {
+        let patch = Patch::Merge(json!({"spec": fields}));
+        self.api(version, kind).patch(name, &PatchParams::default(), &patch).await.unwrap();
+    }
+
+    /// Changes fields of an object's status.
+    pub(crate) async fn change_status(&self, kind: &str, name: &str, fields: Value) -> Result<(), String> {
+        let patch = Patch::Merge(json!({"status": fields}));
+        let api = self.api("v1beta1", kind);
+        api.patch_status(name, &PatchParams::default(), &patch).await.map(drop).map_err(message)
+    }
+
+    /// One part of an object, as a version shows it.
+    pub(crate) async fn get(&self, version: &str, kind: &str, name: &str, part: &str) -> Value {
+        self.api(version, kind).get(name).await.unwrap().data[part].clone()
+    }
+
+    fn api(&self, version: &str, kind: &str) -> Api<DynamicObject> {
+        let crd = api::crds().into_iter().find(|crd| crd.spec.names.kind == kind).unwrap();
+        let kind = GroupVersionKind::gvk(api::GROUP, version, kind);
+        let resource = ApiResource::from_gvk_with_plural(&kind, &crd.spec.names.plural);
+        Api::default_namespaced_with(self.client.clone(), &resource)
+    }
+}
+
+async fn connect(server: &ApiServer) -> Client {
+    let kubeconfig = Kubeconfig::read_from(server.kubeconfig()).unwrap();
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
+    Client::try_from(config).unwrap()
+}
+
+async fn install(client: &Client) {
+    let api: Api<CustomResourceDefinition> = Api::all(client.clone());
+    for crd in api::crds() {
+        if let Err(error) = api.create(&PostParams::default(), &crd).await {
+            panic!("{}: {}", crd.name_any(), message(error));
+        }
+    }
+    for crd in api::crds() {
+        let name = crd.name_any();
+        let established = await_condition(api.clone(), &name, is_crd_established());
+        timeout(DEADLINE, established).await.expect("the CRD is served in time").unwrap();
+    }
+}
+
+fn message(error: Error) -> String {
+    match error {
+        Error::Api(status) => status.message,
+        other => panic!("the API server gave no answer: {other}"),
+    }
+}

@@ -1,0 +1,147 @@
+//! What a real API server makes of the CRDs: that it takes them at all, which manifests it accepts, and what
+//! it says to those that it refuses.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod fixture;
+mod refused;
+
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use fixture::Cluster;
+
+#[tokio::test]
+async fn manifests_written_for_metallb_are_accepted() {
+    let cluster = Cluster::join().await;
+    for manifest in accepted() {
+        if let Err(refusal) = cluster.try_apply(manifest.clone()).await {
+            panic!("{refusal}, for {manifest:#}");
+        }
+    }
+}
+
+#[test]
+fn the_types_read_what_is_accepted() {
+    fn reads<T: DeserializeOwned>(manifest: &Value) -> Result<(), serde_json::Error> {
+        T::deserialize(manifest).map(drop)
+    }
+    for manifest in accepted() {
+        let read = match manifest["kind"].as_str().unwrap() {
+            "BFDProfile" => reads::<api::BFDProfile>,
+            "BGPAdvertisement" => reads::<api::BGPAdvertisement>,
+            "BGPPeer" => reads::<api::BGPPeer>,
+            "Community" => reads::<api::Community>,
+            "ConfigurationState" => reads::<api::ConfigurationState>,
+            "IPAddressPool" => reads::<api::IPAddressPool>,
+            "L2Advertisement" => reads::<api::L2Advertisement>,
+            "ServiceBGPStatus" => reads::<api::ServiceBGPStatus>,
+            "ServiceL2Status" => reads::<api::ServiceL2Status>,
+            other => panic!("{other} is no kind of ours"),
+        };
+        if let Err(error) = read(&manifest) {
+            panic!("{error}, for {manifest:#}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_manifest_is_refused_with_what_to_write_instead() {
+    let cluster = Cluster::join().await;
+    let tables = [
+        refused::pools(),
+        refused::l2_advertisements(),
+        refused::bgp_advertisements(),
+        refused::bgp_peers(),
+        refused::old_bgp_peers(),
+        refused::bfd_profiles(),
+        refused::communities(),
+    ];
+    let mut surprises = Vec::new();
+    for (type_, spec, expected) in tables.into_iter().flatten() {
+        let (version, kind) = type_.split_once(' ').unwrap();
+        let manifest = json!({
+            "apiVersion": format!("metallb.io/{version}"), "kind": kind,
+            "metadata": {"name": "wrong"}, "spec": spec,
+        });
+        match cluster.try_create(manifest).await {
+            Ok(()) => surprises.push(format!("{kind} {spec} was accepted")),
+            // One mistake, one sentence: the next one would begin with its field.
+            Err(refusal) if refusal.contains(expected) && !refusal.contains(", spec") => {}
+            Err(refusal) => surprises.push(format!("{kind} {spec} was refused with: {refusal}")),
+        }
+    }
+    assert!(surprises.is_empty(), "{}", surprises.join("\n"));
+}
+
+#[tokio::test]
+async fn both_versions_of_a_peer_show_and_keep_all_of_it() {
+    let cluster = Cluster::join().await;
+    let mut spec = json!({
+        "myASN": 64500, "peerASN": 64501, "peerAddress": "192.0.2.1", "peerPort": 1790, "vrf": "red",
+        "connectTime": "10s", "disableMP": false, "dualStackAddressFamily": true,
+    });
+    cluster.apply(peer("v1beta2", "both", &spec)).await.unwrap();
+    assert_eq!(cluster.get("v1beta1", "BGPPeer", "both", "spec").await, spec);
+
+    spec["peerAddress"] = json!("192.0.2.2");
+    cluster.change("v1beta1", "BGPPeer", "both", json!({"peerAddress": "192.0.2.2"})).await;
+    assert_eq!(cluster.get("v1beta2", "BGPPeer", "both", "spec").await, spec);
+}
+
+#[tokio::test]
+async fn a_peer_written_in_the_old_version_gets_the_defaults_of_the_new() {
+    let cluster = Cluster::join().await;
+    let mut spec = json!({"myASN": 64500, "peerASN": 64501, "peerAddress": "192.0.2.1", "holdTime": "90s"});
+    cluster.apply(peer("v1beta1", "old", &spec)).await.unwrap();
+    spec["peerPort"] = json!(179);
+    spec["disableMP"] = json!(false);
+    spec["dualStackAddressFamily"] = json!(false);
+    assert_eq!(cluster.get("v1beta2", "BGPPeer", "old", "spec").await, spec);
+}
+
+#[tokio::test]
+async fn graceful_restart_is_immutable() {
+    let cluster = Cluster::join().await;
+    let restart = |on: bool| {
+        let spec = json!({"myASN": 1, "peerASN": 2, "peerAddress": "192.0.2.1", "enableGracefulRestart": on});
+        peer("v1beta2", "restart", &spec)
+    };
+    cluster.apply(restart(true)).await.unwrap();
+    let refusal = cluster.apply(restart(false)).await.unwrap_err();
+    assert!(refusal.contains("spec.enableGracefulRestart: Invalid value"), "{refusal}");
+    assert!(refusal.contains("the field is immutable: delete the object"), "{refusal}");
+}
+
+#[tokio::test]
+async fn what_a_status_is_about_is_immutable() {
+    let cluster = Cluster::join().await;
+    let list = [
+        ("ServiceL2Status", json!({"interfaces": [{"name": "eth0"}]})),
+        ("ServiceBGPStatus", json!({"peers": ["tor"]})),
+    ];
+    for (kind, change) in list {
+        let object = json!({"apiVersion": "metallb.io/v1beta1", "kind": kind, "metadata": {"name": "web"}});
+        cluster.apply(object).await.unwrap();
+        let mut status = json!({"node": "a", "serviceName": "web", "serviceNamespace": "default"});
+        cluster.change_status(kind, "web", status.clone()).await.unwrap();
+        cluster.change_status(kind, "web", change.clone()).await.unwrap();
+        status.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        assert_eq!(cluster.get("v1beta1", kind, "web", "status").await, status);
+
+        for field in ["node", "serviceName", "serviceNamespace"] {
+            let refusal = cluster.change_status(kind, "web", json!({field: "other"})).await.unwrap_err();
+            assert!(refusal.contains(&format!("status.{field}: Invalid value")), "{kind}: {refusal}");
+            assert!(refusal.contains("the field is immutable: delete the object"), "{kind}: {refusal}");
+        }
+    }
+}
+
+fn accepted() -> Vec<Value> {
+    let documents = include_str!("accepted.yaml").split("\n---\n");
+    documents.map(|document| serde_saphyr::from_str(document).unwrap()).collect()
+}
+
+fn peer(version: &str, name: &str, spec: &Value) -> Value {
+    let version = format!("{}/{version}", api::GROUP);
+    json!({"apiVersion": version, "kind": "BGPPeer", "metadata": {"name": name}, "spec": spec})
+}

@@ -1,0 +1,126 @@
+//! An API server that misbehaves: a proxy that passes requests on, or does something else to them.
+
+use std::{
+    fs,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{Request, State},
+    http::{Method, StatusCode},
+    response::{IntoResponse, Response},
+};
+use kube::Client;
+use tokio::{net::TcpListener, sync::watch};
+
+use crate::fixture::Cluster;
+
+/// What the proxy does to requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mischief {
+    /// Passes them on.
+    None,
+    /// Refuses writes, as a server under load does.
+    Throttle,
+    /// Answers every watch with the end of history.
+    Expire,
+    /// Takes them and never answers.
+    Hang,
+}
+
+/// A running proxy. It ends with the runtime.
+pub(crate) struct Proxy {
+    port: u16,
+    mischief: watch::Sender<Mischief>,
+    statuses: Arc<AtomicUsize>,
+}
+
+#[derive(Clone)]
+struct Shared {
+    client: Client,
+    mischief: watch::Receiver<Mischief>,
+    statuses: Arc<AtomicUsize>,
+}
+
+impl Proxy {
+    /// Starts one in front of a cluster.
+    pub(crate) async fn start(cluster: &Cluster) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (mischief, receiver) = watch::channel(Mischief::None);
+        let statuses = Arc::new(AtomicUsize::new(0));
+        let shared =
+            Shared { client: cluster.client.clone(), mischief: receiver, statuses: Arc::clone(&statuses) };
+        let router = Router::new().fallback(pass).with_state(shared);
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Self { port, mischief, statuses }
+    }
+
+    /// From now on. Whatever is under way is cut off.
+    pub(crate) fn set(&self, mischief: Mischief) {
+        self.mischief.send_replace(mischief);
+    }
+
+    /// How many writes of a Service's status have come through.
+    pub(crate) fn status_writes(&self) -> usize {
+        self.statuses.load(Ordering::SeqCst)
+    }
+
+    /// A kubeconfig that leads through the proxy.
+    pub(crate) fn kubeconfig(&self, cluster: &Cluster) -> PathBuf {
+        let path = cluster.server.kubeconfig().with_extension("proxy");
+        let text = format!(
+            "apiVersion: v1\nkind: Config\ncurrent-context: c\n\
+             clusters: [{{name: c, cluster: {{server: 'http://127.0.0.1:{}'}}}}]\n\
+             users: [{{name: c, user: {{}}}}]\ncontexts: [{{name: c, context: {{cluster: c, user: c}}}}]\n",
+            self.port
+        );
+        fs::write(&path, text).unwrap();
+        path
+    }
+}
+
+async fn pass(State(mut shared): State<Shared>, request: Request) -> Response {
+    let mischief = *shared.mischief.borrow_and_update();
+    let query = request.uri().query().unwrap_or_default();
+    let (is_watch, writes) = (query.contains("watch=true"), request.method() == Method::PATCH);
+    match mischief {
+        Mischief::Throttle if writes => {
+            return (StatusCode::TOO_MANY_REQUESTS, [("Retry-After", "1")], "slow down").into_response();
+        }
+        Mischief::Expire if is_watch => {
+            let expired = r#"{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","status":"Failure","message":"too old","reason":"Expired","code":410}}"#;
+            return format!("{expired}\n").into_response();
+        }
+        Mischief::Hang => std::future::pending().await,
+        Mischief::None | Mischief::Throttle | Mischief::Expire => {}
+    }
+    if writes && request.uri().path().ends_with("/status") && request.uri().path().contains("/services/") {
+        shared.statuses.fetch_add(1, Ordering::SeqCst);
+    }
+    let (parts, body) = request.into_parts();
+    let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+    let request = Request::from_parts(parts, kube::client::Body::from(body.to_vec()));
+    let answer = tokio::select! {
+        answer = shared.client.send(request) => answer,
+        _ = shared.mischief.changed() => return StatusCode::BAD_GATEWAY.into_response(),
+    };
+    match answer {
+        Ok(response) if is_watch => response.map(|body| until_changed(body, shared.mischief)).into_response(),
+        Ok(response) => response.map(Body::new).into_response(),
+        Err(error) => (StatusCode::BAD_GATEWAY, error.to_string()).into_response(),
+    }
+}
+
+/// A watch that ends when something else is to be done.
+fn until_changed(body: kube::client::Body, mut mischief: watch::Receiver<Mischief>) -> Body {
+    use futures::StreamExt;
+    let end = async move { _ = mischief.changed().await };
+    Body::from_stream(Body::new(body).into_data_stream().take_until(Box::pin(end)))
+}

@@ -1,0 +1,178 @@
+//! The lab that all tests use, one after the other.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result, bail, ensure};
+use lab::tools::Program;
+use lab::{Host, Lab, Options, Power, chart, wait_until};
+use serde_json::Value;
+
+use crate::capture::Capture;
+use crate::objects;
+
+/// The namespace of everything that tests create, but FerroLB's own resources.
+pub const NAMESPACE: &str = "e2e";
+
+/// What takes a moment may take this long on a machine that does other things besides.
+pub const SOON: Duration = Duration::from_secs(30);
+
+/// How long a cluster may need to recover from what a test has done to it.
+const WELL_WITHIN: Duration = Duration::from_mins(2);
+
+/// A lab with FerroLB, and Pods to send requests to and from. It is gone with the process that started it.
+#[derive(Debug)]
+pub struct Cluster {
+    /// The lab.
+    pub lab: Lab,
+    pub(crate) capture: Capture,
+    pub(crate) send_frames: PathBuf,
+    turn: Mutex<()>,
+}
+
+impl Cluster {
+    /// Builds FerroLB's image, starts the lab and installs the chart. `send_frames` is the program of that name.
+    pub fn start(send_frames: &Path) -> Result<Self> {
+        let image = chart::build_image()?;
+        let options = Options { name: NAMESPACE.parse()?, ..Options::default() };
+        // The lab of a run that ended a moment ago may still be on its way out.
+        let lab = wait_until("the lab starts", SOON, || Lab::start(options.clone()))?;
+        chart::install(&lab, &image)?;
+        lab.apply(include_str!("backend.yaml"))?;
+        let capture = Capture::start(&lab)?;
+        let cluster = Self { lab, capture, send_frames: send_frames.to_owned(), turn: Mutex::default() };
+        cluster.wait_until_well()?;
+        Ok(cluster)
+    }
+
+    /// Runs a test, then removes what it made and repairs what it broke. If it failed, says what the cluster looks
+    /// like and panics.
+    pub fn run(&self, test: impl FnOnce(&Self) -> Result<()>) {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let began = SystemTime::now();
+        let must_hold = || test(self).unwrap_or_else(|error| panic!("{error:#}"));
+        let outcome = catch_unwind(AssertUnwindSafe(must_hold));
+        if outcome.is_err() {
+            eprintln!("{}", self.explain(began));
+        }
+        let restored = self.restore();
+        if let Err(panic) = outcome {
+            resume_unwind(panic);
+        }
+        restored.unwrap_or_else(|error| panic!("the cluster did not recover: {error:#}"));
+    }
+
+    /// kubectl in the tests' namespace, unless the arguments name another.
+    pub fn kubectl<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Result<String> {
+        self.lab.kubectl(["--namespace", NAMESPACE].into_iter().chain(arguments))
+    }
+
+    /// The same with `-o json`.
+    pub fn kubectl_json<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Result<Value> {
+        self.lab.kubectl_json(["--namespace", NAMESPACE].into_iter().chain(arguments))
+    }
+
+    /// Applies manifests.
+    pub fn apply<'a>(&self, objects: impl IntoIterator<Item = &'a Value>) -> Result<()> {
+        let documents: Vec<String> = objects.into_iter().map(ToString::to_string).collect();
+        self.lab.apply(&documents.join("\n---\n")).map(drop)
+    }
+
+    /// Creates a Service of type LoadBalancer and waits for its address, which must be IPv4.
+    pub fn balance(&self, name: &str) -> Result<Ipv4Addr> {
+        self.apply([&objects::load_balancer(name)])?;
+        self.wait_for_address(name)
+    }
+
+    /// The addresses in the status of a Service.
+    pub fn addresses(&self, service: &str) -> Result<Vec<IpAddr>> {
+        let service = self.kubectl_json(["get", "service", service])?;
+        let ingress = service["status"]["loadBalancer"]["ingress"].as_array().map_or(&[][..], Vec::as_slice);
+        let address = |entry: &Value| Ok(entry["ip"].as_str().context("an entry has no ip")?.parse()?);
+        ingress.iter().map(address).collect()
+    }
+
+    /// Waits until a Service has addresses.
+    pub fn wait_for_addresses(&self, service: &str) -> Result<Vec<IpAddr>> {
+        wait_until(&format!("the Service {service} has an address"), SOON, || {
+            let addresses = self.addresses(service)?;
+            ensure!(!addresses.is_empty(), "its status names none");
+            Ok(addresses)
+        })
+    }
+
+    /// Waits until a Service has an address, which must be one of IPv4.
+    pub fn wait_for_address(&self, service: &str) -> Result<Ipv4Addr> {
+        match self.wait_for_addresses(service)?[..] {
+            [IpAddr::V4(address)] => Ok(address),
+            ref other => bail!("the Service {service} has {other:?}"),
+        }
+    }
+
+    /// Waits until there is an event of type Warning about an object whose message contains `part`.
+    pub fn wait_for_warning(&self, namespace: &str, kind: &str, name: &str, part: &str) -> Result<()> {
+        let fields = format!("type=Warning,involvedObject.kind={kind},involvedObject.name={name}");
+        wait_until(&format!("a Warning about the {kind} {name} says {part:?}"), SOON, || {
+            let events =
+                self.kubectl_json(["get", "events", "-n", namespace, "--field-selector", &fields])?;
+            let messages = events["items"].as_array().into_iter().flatten().map(|event| &event["message"]);
+            let messages: Vec<&str> = messages.filter_map(Value::as_str).collect();
+            ensure!(messages.iter().any(|message| message.contains(part)), "there are {messages:?}");
+            Ok(())
+        })
+    }
+
+    /// Waits until all nodes and Pods are ready, and there are as many Pods as there should be.
+    pub fn wait_until_well(&self) -> Result<()> {
+        wait_until("all nodes and Pods are ready", WELL_WITHIN, || {
+            let kinds = "nodes,pods,daemonsets,deployments";
+            let list = self.kubectl_json(["get", kinds, "--all-namespaces"])?;
+            list["items"].as_array().context("there is a list")?.iter().try_for_each(is_well)
+        })
+    }
+
+    /// Removes what tests make, and repairs what they break.
+    fn restore(&self) -> Result<()> {
+        for status in self.lab.status()? {
+            match (status.host, status.power) {
+                (Host::Node(node), Power::Off) => self.lab.poweron(node)?,
+                (Host::Node(node), Power::Unplugged) => self.lab.plug(node)?,
+                (Host::Cp, _) if !status.running.contains(&Program::KubeApiserver) => {
+                    self.lab.restart(Host::Cp, Program::KubeApiserver)?;
+                }
+                _ => {}
+            }
+        }
+        wait_until("the API server is ready", WELL_WITHIN, || self.kubectl(["get", "--raw", "/readyz"]))?;
+        self.kubectl(["delete", "services", "--all"])?;
+        let ours = "ipaddresspools,l2advertisements";
+        self.kubectl(["delete", ours, "--all", "-n", chart::NAMESPACE])?;
+        self.wait_until_well()
+    }
+}
+
+fn is_well(object: &Value) -> Result<()> {
+    let name = format!("{} {}", object["kind"], object["metadata"]["name"]);
+    let status = &object["status"];
+    let count = |field: &str| status[field].as_u64().unwrap_or(0);
+    match object["kind"].as_str() {
+        Some("Node" | "Pod") => {
+            let conditions = status["conditions"].as_array().into_iter().flatten();
+            let mut ready = conditions.filter(|condition| condition["type"] == "Ready");
+            ensure!(ready.any(|condition| condition["status"] == "True"), "{name} is not ready");
+            ensure!(object["metadata"]["deletionTimestamp"].is_null(), "{name} is about to go");
+        }
+        Some("DaemonSet") => {
+            ensure!(count("numberReady") == count("desiredNumberScheduled"), "{name} lacks Pods");
+        }
+        Some("Deployment") => {
+            let wanted = object["spec"]["replicas"].as_u64();
+            ensure!(Some(count("readyReplicas")) == wanted, "{name} lacks Pods");
+        }
+        _ => bail!("{name} was not asked for"),
+    }
+    Ok(())
+}

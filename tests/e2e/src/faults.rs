@@ -1,0 +1,104 @@
+//! FerroLB's Pods and processes, and what can be done to them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use anyhow::{Context, Result, ensure};
+use lab::{Host, NodeId, chart};
+use serde_json::Value;
+
+use crate::Cluster;
+
+/// Where FerroLB's programs are probed (the chart's `prometheus.metricsPort`).
+const PROBED_PORT: u16 = 7472;
+
+/// One of FerroLB's two programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// The controller.
+    Controller,
+    /// The speaker.
+    Speaker,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Controller => "controller",
+            Self::Speaker => "speaker",
+        })
+    }
+}
+
+/// A node whose kubelet cannot probe the speaker. It can again when this is dropped.
+#[derive(Debug)]
+pub struct Unprobed<'a> {
+    cluster: &'a Cluster,
+    node: NodeId,
+}
+
+impl Drop for Unprobed<'_> {
+    fn drop(&mut self) {
+        let command = ["nft", "delete", "table", "inet", "unprobed"];
+        if let Err(error) = self.cluster.lab.run(Host::Node(self.node), command) {
+            eprintln!("{error:#}");
+        }
+    }
+}
+
+impl Cluster {
+    /// Keeps kubelet from probing the speaker on a node, which so turns unready while it goes on working.
+    pub fn block_probes(&self, node: NodeId) -> Result<Unprobed<'_>> {
+        let rules = format!(
+            "table inet unprobed {{ chain input {{ type filter hook input priority 0; tcp dport {PROBED_PORT} drop; }}; }}"
+        );
+        self.lab.run(Host::Node(node), ["nft", &rules])?;
+        Ok(Unprobed { cluster: self, node })
+    }
+
+    /// FerroLB's Pods of one role.
+    pub fn pods(&self, role: Role) -> Result<Vec<Value>> {
+        let labels = format!("app.kubernetes.io/name=ferrolb,app.kubernetes.io/component={role}");
+        let list = self.kubectl_json(["get", "pods", "-n", chart::NAMESPACE, "-l", &labels])?;
+        Ok(list["items"].as_array().cloned().unwrap_or_default())
+    }
+
+    /// The name of the speaker's Pod on a node.
+    pub fn speaker_on(&self, node: NodeId) -> Result<String> {
+        let pods = self.pods(Role::Speaker)?;
+        let here = |pod: &&Value| {
+            pod["spec"]["nodeName"] == node.to_string() && pod["metadata"]["deletionTimestamp"].is_null()
+        };
+        let pod = pods.iter().find(here).with_context(|| format!("there is no speaker on {node}"))?;
+        Ok(pod["metadata"]["name"].as_str().context("every Pod has a name")?.to_owned())
+    }
+
+    /// How often each of FerroLB's containers was started again, by Pod.
+    pub fn restarts(&self) -> Result<BTreeMap<String, u64>> {
+        let pods = [self.pods(Role::Controller)?, self.pods(Role::Speaker)?].concat();
+        let restarts = |pod: &Value| {
+            let name = pod["metadata"]["name"].as_str().context("every Pod has a name")?.to_owned();
+            Ok((name, pod["status"]["containerStatuses"][0]["restartCount"].as_u64().unwrap_or(0)))
+        };
+        pods.iter().map(restarts).collect()
+    }
+
+    /// The process ids of one of FerroLB's programs on a node, as the node numbers them.
+    pub fn processes(&self, role: Role, node: NodeId) -> Result<Vec<u32>> {
+        // The program's first argument is its role. The brackets keep grep from finding itself.
+        let role = role.to_string();
+        let (first, rest) = role.split_at(1);
+        let script = format!("grep -slzx '[{first}]{rest}' /proc/[0-9]*/cmdline");
+        let found = self.lab.exec(Host::Node(node), ["sh", "-c", &script])?;
+        let id = |path: &str| path.split('/').nth(2)?.parse().ok();
+        Ok(String::from_utf8_lossy(&found.stdout).lines().filter_map(id).collect())
+    }
+
+    /// Sends a signal, such as KILL, to one of FerroLB's programs on a node, which must run there.
+    pub fn signal(&self, role: Role, node: NodeId, signal: &str) -> Result<()> {
+        let ids = self.processes(role, node)?;
+        ensure!(!ids.is_empty(), "there is no {role} on {node}");
+        let ids = ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        self.lab.run(Host::Node(node), ["sh", "-c", &format!("kill -{signal} {ids}")]).map(drop)
+    }
+}
