@@ -77,21 +77,6 @@ impl Cluster {
         for crd in api::crds() {
             create(&crds, &crd).await?;
         }
-        for (kind, plural) in [("Community", "communities"), ("ConfigurationState", "configurationstates")] {
-            let crd = object(json!({
-                "metadata": {"name": format!("{plural}.metallb.io")},
-                "spec": {
-                    "group": "metallb.io", "scope": "Namespaced", "names": {"kind": kind, "plural": plural},
-                    "versions": [{
-                        "name": "v1beta1", "served": true, "storage": true, "subresources": {"status": {}},
-                        "schema": {"openAPIV3Schema": {
-                            "type": "object", "x-kubernetes-preserve-unknown-fields": true,
-                        }},
-                    }],
-                },
-            }))?;
-            create(&crds, &crd).await?;
-        }
         for name in [SYSTEM, NAMESPACE] {
             let namespace: Namespace = object(json!({"metadata": {"name": name}}))?;
             create(&Api::all(cluster.client.clone()), &namespace).await?;

@@ -62,13 +62,13 @@ async fn main() -> Result<()> {
 async fn compare(cli: Cli) -> Result<()> {
     let plan = Plan { services: if cli.quick { vec![QUICK] } else { cli.services }, idle: !cli.quick };
     let ferrolb = Scenario::new(Contender::FerroLb(cli.ferrolb), &plan).run().await?;
-    let metallb = if cli.alone {
-        None
-    } else {
-        let tools = Tools::ensure(&[Program::MetallbController])?;
-        let program = tools.path(Program::MetallbController).to_owned();
-        Some(Scenario::new(Contender::MetalLb(program), &plan).run().await?)
-    };
-    println!("{}", report::table(&ferrolb, metallb.as_ref()));
-    Ok(())
+    if cli.alone {
+        println!("{}", report::table(&ferrolb, None));
+        return Ok(());
+    }
+    let tools = Tools::ensure(&[Program::MetallbController])?;
+    let program = tools.path(Program::MetallbController).to_owned();
+    let metallb = Scenario::new(Contender::MetalLb(program), &plan).run().await;
+    println!("{}", report::table(&ferrolb, metallb.as_ref().ok()));
+    metallb.map(drop)
 }

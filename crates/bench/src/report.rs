@@ -100,10 +100,11 @@ fn full_lines(services: u32) -> Vec<Line> {
     let goal = |at_5000| if services == 5000 { at_5000 } else { "" };
     vec![
         line("no Services: memory".to_owned(), "10 MB", Unit::Megabytes, |f| megabytes(f.empty.resident)),
-        line(format!("one of {services} deleted: processor"), "0.010 s", Unit::Seconds, |f| {
+        line("at rest: processor in 5 s".to_owned(), "", Unit::Seconds, |f| seconds(f.full.at_rest)),
+        line(format!("one of {services} deleted: processor in 5 s"), "0.010 s", Unit::Seconds, |f| {
             seconds(f.full.delete)
         }),
-        line("the pool annotated: processor".to_owned(), "", Unit::Seconds, |f| seconds(f.full.edit)),
+        line("the pool annotated: processor in 5 s".to_owned(), "", Unit::Seconds, |f| seconds(f.full.edit)),
         line("restart: processor until quiet".to_owned(), "", Unit::Seconds, |f| seconds(f.full.restart)),
         line("restart: writes of Services".to_owned(), "0", Unit::Count, |f| count(f.full.restart_writes)),
         line("restart: memory after".to_owned(), goal("28 MB"), Unit::Megabytes, |f| {

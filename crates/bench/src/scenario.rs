@@ -54,6 +54,8 @@ pub(crate) struct Fill {
 /// Everybody has an address.
 #[derive(Debug)]
 pub(crate) struct Full {
+    /// Five seconds in which nothing happens.
+    pub(crate) at_rest: Duration,
     /// The five seconds after a Service was deleted.
     pub(crate) delete: Duration,
     /// The five seconds after the pool got an annotation.
@@ -144,6 +146,7 @@ impl<'a> Scenario<'a> {
     async fn full(&self, cluster: &mut Cluster, controller: Controller) -> Result<(Full, Controller)> {
         let with_controller = self.idle(cluster).await?;
 
+        let at_rest = five_seconds_since(controller.cpu()?, &controller).await?;
         self.progress("one Service is deleted");
         let before = controller.cpu()?;
         cluster.delete_one().await?;
@@ -167,7 +170,7 @@ impl<'a> Scenario<'a> {
         let requests = cluster.requests().await?.since(&before);
         let restart_writes = requests.writes("services/status") + requests.writes("services");
         let restart_memory = controller.memory()?;
-        Ok((Full { delete, edit, restart, restart_writes, restart_memory, idle }, controller))
+        Ok((Full { at_rest, delete, edit, restart, restart_writes, restart_memory, idle }, controller))
     }
 
     /// What is asked of the API server in a minute. It asks itself for things too, so what counts is the

@@ -1,5 +1,4 @@
 //! How long it takes to give out an address and to take it back, with few and with many of them in use.
-#![expect(missing_docs, reason = "criterion's macros write functions without any")]
 
 use std::hint::black_box;
 
