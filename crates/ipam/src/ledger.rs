@@ -34,7 +34,30 @@ pub(crate) struct Ledger {
 #[derive(Debug)]
 struct Vip {
     tenancy: Tenancy,
-    services: BTreeMap<ServiceKey, BTreeSet<Port>>,
+    /// Sorted by key. Nearly always there is one only, for which a map would take ten times the memory.
+    services: Vec<(ServiceKey, BTreeSet<Port>)>,
+}
+
+impl Vip {
+    fn insert(&mut self, key: &ServiceKey, ports: &BTreeSet<Port>) {
+        match self.position(key) {
+            Ok(at) => self.services[at].1.clone_from(ports),
+            Err(at) => {
+                self.services.reserve_exact(1);
+                self.services.insert(at, (key.clone(), ports.clone()));
+            }
+        }
+    }
+
+    fn remove(&mut self, key: &ServiceKey) {
+        if let Ok(at) = self.position(key) {
+            self.services.remove(at);
+        }
+    }
+
+    fn position(&self, key: &ServiceKey) -> Result<usize, usize> {
+        self.services.binary_search_by(|(known, _)| known.cmp(key))
+    }
 }
 
 impl Ledger {
@@ -60,7 +83,7 @@ impl Ledger {
         ports: &BTreeSet<Port>,
     ) -> Result<(), Conflict> {
         let Some(vip) = self.held.get(&ip) else { return Ok(()) };
-        let holder = || vip.services.keys().next().expect("a held address has a service").clone();
+        let holder = || vip.services.first().expect("a held address has a service").0.clone();
         if tenancy.sharing_key.is_none() || tenancy.sharing_key != vip.tenancy.sharing_key {
             return Err(Conflict::SharingKey { ip, holder: holder() });
         }
@@ -101,15 +124,15 @@ impl Ledger {
             if tenancy.sharing_key.is_some() {
                 self.joinable.entry(tenancy.clone()).or_default().insert(slot);
             }
-            Vip { tenancy: tenancy.clone(), services: BTreeMap::new() }
+            Vip { tenancy: tenancy.clone(), services: Vec::new() }
         });
-        vip.services.insert(key.clone(), ports.clone());
+        vip.insert(key, ports);
     }
 
     /// Takes a service off an address. The address is free when it was the last one.
     pub(crate) fn release(&mut self, ip: IpAddr, key: &ServiceKey) {
         let Some(vip) = self.held.get_mut(&ip) else { return };
-        vip.services.remove(key);
+        vip.remove(key);
         if !vip.services.is_empty() {
             return;
         }

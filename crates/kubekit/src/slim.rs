@@ -2,6 +2,8 @@
 //! the memory. Whatever is left out is skipped while decoding, and never written, since all writes are
 //! patches.
 
+mod metadata;
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::{
@@ -11,11 +13,14 @@ use k8s_openapi::{
 use kube::Resource;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use metadata::metadata;
+
 /// A Service.
 #[derive(Resource, Debug, Clone, Default, Deserialize)]
 #[resource(inherit = "v1::Service")]
 pub struct Service {
     /// Name, labels, annotations and the like.
+    #[serde(deserialize_with = "metadata")]
     pub metadata: ObjectMeta,
     /// What its user asks for.
     #[serde(default)]
@@ -100,6 +105,7 @@ pub struct LoadBalancerIngress {
 #[resource(inherit = "discovery::EndpointSlice")]
 pub struct EndpointSlice {
     /// The label `kubernetes.io/service-name` names the Service.
+    #[serde(deserialize_with = "metadata")]
     pub metadata: ObjectMeta,
     /// The endpoints.
     #[serde(default, deserialize_with = "null_as_none")]
@@ -154,6 +160,7 @@ impl Endpoint {
 #[resource(inherit = "v1::Node")]
 pub struct Node {
     /// Name and labels.
+    #[serde(deserialize_with = "metadata")]
     pub metadata: ObjectMeta,
     /// Conditions.
     #[serde(default)]
@@ -173,6 +180,7 @@ pub struct NodeStatus {
 #[resource(inherit = "v1::Pod")]
 pub struct Pod {
     /// Name, labels, deletion.
+    #[serde(deserialize_with = "metadata")]
     pub metadata: ObjectMeta,
     /// Where it runs.
     #[serde(default)]
@@ -228,6 +236,7 @@ pub fn is_true(conditions: &[Condition], type_: &str) -> bool {
 #[resource(inherit = "v1::Namespace")]
 pub struct Namespace {
     /// Name and labels.
+    #[serde(deserialize_with = "metadata")]
     pub metadata: ObjectMeta,
 }
 

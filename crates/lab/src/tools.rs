@@ -21,7 +21,7 @@ use crate::process::{self, Place};
 use crate::ui;
 use version::{Build, Version};
 
-/// A program that the lab runs.
+/// A program that the lab runs, or that a bench compares with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[expect(missing_docs, reason = "the programs' own names")]
@@ -43,6 +43,7 @@ pub enum Program {
     Portmap,
     Helm,
     Coredns,
+    MetallbController,
 }
 
 /// A Go module that programs are built from: a folder of `tests/tools`.
@@ -55,6 +56,7 @@ enum Module {
     Cni,
     Helm,
     Coredns,
+    Metallb,
 }
 
 /// Where the programs are.
@@ -63,7 +65,7 @@ enum Module {
 pub struct Tools(BTreeMap<Program, PathBuf>);
 
 impl Program {
-    /// All programs of a cluster, the slowest to build first.
+    /// All programs of a lab, the slowest to build first.
     pub const ALL: [Self; 17] = [
         Self::KubeApiserver,
         Self::KubeControllerManager,
@@ -89,6 +91,8 @@ impl Program {
         match self {
             // Its package's path ends with a version.
             Self::Etcd => "etcd",
+            // Nor does this one's tell whose controller it is.
+            Self::MetallbController => "metallb-controller",
             _ => self.source().1.rsplit('/').next().unwrap_or_default(),
         }
     }
@@ -123,6 +127,7 @@ impl Program {
             Self::Portmap => (Module::Cni, "github.com/containernetworking/plugins/plugins/meta/portmap", 2),
             Self::Helm => (Module::Helm, "helm.sh/helm/v4/cmd/helm", 160),
             Self::Coredns => (Module::Coredns, "github.com/coredns/coredns", 114),
+            Self::MetallbController => (Module::Metallb, "go.universe.tf/metallb/controller", 60),
         }
     }
 
@@ -150,6 +155,7 @@ impl Module {
             Self::Cni => "cni",
             Self::Helm => "helm",
             Self::Coredns => "coredns",
+            Self::Metallb => "metallb",
         }
     }
 
@@ -163,6 +169,7 @@ impl Module {
             Self::Cni => "github.com/containernetworking/plugins",
             Self::Helm => "helm.sh/helm/v4",
             Self::Coredns => "github.com/coredns/coredns",
+            Self::Metallb => "go.universe.tf/metallb",
         }
     }
 
@@ -186,7 +193,7 @@ impl Module {
             ),
             Self::Runc => ("seccomp", format!(" -X main.version={number}")),
             Self::Helm => ("", format!(" -X helm.sh/helm/v4/internal/version.version={version}")),
-            Self::Etcd | Self::Cni | Self::Coredns => ("", String::new()),
+            Self::Etcd | Self::Cni | Self::Coredns | Self::Metallb => ("", String::new()),
         };
         ["-trimpath", "-tags", tags, "-ldflags"]
             .map(str::to_owned)
@@ -202,7 +209,7 @@ impl Module {
             Self::Kubernetes => found.major == 1 && found.minor >= 33,
             Self::Etcd => found.major == 3 && found.minor >= 5,
             Self::Helm => found.major == 4 || (found.major == 3 && found.minor >= 14),
-            Self::Containerd | Self::Runc | Self::Cni | Self::Coredns => false,
+            Self::Containerd | Self::Runc | Self::Cni | Self::Coredns | Self::Metallb => false,
         }
     }
 }
@@ -425,7 +432,7 @@ mod tests {
             dir: "/cache".into(),
             modules: Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/tools"),
         };
-        for program in Program::ALL {
+        for program in Program::ALL.into_iter().chain([Program::MetallbController]) {
             let (module, package, _) = program.source();
             assert!(cache.read(module, "go.mod").unwrap().contains(package), "{package}");
             let place = cache.place(program).unwrap();

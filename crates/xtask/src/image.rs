@@ -68,7 +68,7 @@ fn write(program: &Path, out: &Path) -> anyhow::Result<Archive> {
 }
 
 /// Some crates bring C code, which must be compiled against the C library that is linked in.
-fn ensure_musl_compiler() -> anyhow::Result<()> {
+pub(crate) fn ensure_musl_compiler() -> anyhow::Result<()> {
     let compiler =
         Command::new("musl-gcc").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
     ensure!(

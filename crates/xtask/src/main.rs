@@ -1,5 +1,6 @@
 //! `cargo xtask`: everything about this repository that is not a plain cargo command.
 
+mod bench;
 mod crds;
 mod image;
 mod test;
@@ -22,6 +23,9 @@ enum Task {
     Lab(lab::cli::LabArgs),
     /// Run all tests, the end-to-end tests in a lab included.
     Test(test::TestArgs),
+    /// Measure speed and memory.
+    #[command(subcommand)]
+    Bench(bench::Bench),
     /// Build FerroLB's container image.
     Image,
     /// Generate the custom resource definitions, in crds/ and in the chart.
@@ -33,6 +37,7 @@ fn main() -> ExitCode {
     match Cli::parse().task {
         Task::Lab(arguments) => lab::cli::run(arguments),
         Task::Test(arguments) => report(test::run(&arguments)),
+        Task::Bench(bench) => report(bench::run(bench)),
         Task::Image => report(image::run()),
         Task::Crds => report(crds::run()),
     }

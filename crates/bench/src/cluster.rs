@@ -1,0 +1,247 @@
+//! An API server with Services in it, and what the bench does to them.
+
+use std::{
+    fmt,
+    net::Ipv4Addr,
+    time::{Duration, Instant, SystemTime},
+};
+
+use anyhow::{Context, Result, ensure};
+use futures::{StreamExt, TryStreamExt, stream};
+use k8s_openapi::{
+    api::{
+        coordination::v1::Lease,
+        core::v1::{Namespace, Pod, ServiceAccount},
+    },
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+};
+use kube::{
+    Api, Client, Config, Resource,
+    api::{DeleteParams, Patch, PatchParams, PostParams},
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use kubekit::{Version, slim::Service};
+use lab::apiserver::ApiServer;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::requests::Requests;
+
+/// Where the controllers look for their configuration.
+pub(crate) const SYSTEM: &str = "metallb-system";
+/// The Pod that a controller takes itself for.
+pub(crate) const POD: &str = "controller";
+/// FerroLB's own bound on writes under way.
+const CONCURRENCY: usize = 32;
+/// For what always succeeds soon.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+const NAMESPACE: &str = "bench";
+const POOL: &str = "pool";
+/// The range that is set aside for benchmarks (RFC 2544).
+const ADDRESSES: &str = "198.18.0.0/15";
+
+/// An API server of one measurement.
+pub(crate) struct Cluster {
+    server: ApiServer,
+    client: Client,
+    services: Vec<Known>,
+    /// How many were ever created; what is deleted is not made again.
+    created: usize,
+}
+
+/// A Service as the last answer told it.
+#[derive(Debug, Clone)]
+struct Known {
+    name: String,
+    version: Version,
+}
+
+/// What the status of Services is to say.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Status {
+    /// One address each.
+    Served,
+    /// None.
+    Waiting,
+}
+
+impl Cluster {
+    /// An API server with the CRDs, one pool, and no Service that wants an address.
+    pub(crate) async fn start() -> Result<Self> {
+        let server = ApiServer::launch()?;
+        let kubeconfig = Kubeconfig::read_from(server.kubeconfig())?;
+        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+        let cluster = Self { server, client: Client::try_from(config)?, services: Vec::new(), created: 0 };
+        let crds = Api::<CustomResourceDefinition>::all(cluster.client.clone());
+        for crd in api::crds() {
+            create(&crds, &crd).await?;
+        }
+        for name in [SYSTEM, NAMESPACE] {
+            let namespace: Namespace = object(json!({"metadata": {"name": name}}))?;
+            create(&Api::all(cluster.client.clone()), &namespace).await?;
+        }
+        // Both write in the name of their Pod, and MetalLB's does not start without one. A Pod needs an account,
+        // which a cluster's controller manager makes.
+        let account: ServiceAccount = object(json!({"metadata": {"name": "default"}}))?;
+        create(&Api::namespaced(cluster.client.clone(), SYSTEM), &account).await?;
+        let pod: Pod = object(json!({
+            "metadata": {"name": POD},
+            "spec": {"containers": [{"name": POD, "image": POD}], "automountServiceAccountToken": false},
+        }))?;
+        // The API server takes a moment to notice the account, and to serve the CRDs.
+        let pods = Api::namespaced(cluster.client.clone(), SYSTEM);
+        wait_for("a Pod to be accepted", async || create(&pods, &pod).await).await?;
+        wait_for("the CRDs to be served", async || cluster.apply_pool(json!({})).await).await?;
+        Ok(cluster)
+    }
+
+    /// The API server.
+    pub(crate) fn server(&self) -> &ApiServer {
+        &self.server
+    }
+
+    /// Asks it on behalf of the bench.
+    pub(crate) fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// Creates Services that want an address until there are `count`.
+    pub(crate) async fn create_services(&mut self, count: usize) -> Result<()> {
+        let api = self.api();
+        let create = |number: usize| {
+            let api = api.clone();
+            async move {
+                let service: k8s_openapi::api::core::v1::Service = object(json!({
+                    "metadata": {"name": format!("service-{number:05}"), "labels": {"app": "web"}},
+                    "spec": {
+                        "type": "LoadBalancer",
+                        "allocateLoadBalancerNodePorts": false, // there are fewer node ports than Services
+                        "ports": [{"port": 80}],
+                        "selector": {"app": "web"},
+                    },
+                }))?;
+                let created = api.create(&PostParams::default(), &service).await?;
+                let version = Version::of(&created);
+                anyhow::Ok(Known { name: created.metadata.name.unwrap_or_default(), version })
+            }
+        };
+        let missing = count.saturating_sub(self.services.len());
+        let numbers = stream::iter(self.created..self.created + missing);
+        let created: Vec<Known> = numbers
+            .map(create)
+            .buffer_unordered(CONCURRENCY)
+            .try_collect()
+            .await
+            .context("creating Services")?;
+        self.services.extend(created);
+        self.created += missing;
+        Ok(())
+    }
+
+    /// Writes the status of every Service, as a controller that has nothing else to do would.
+    pub(crate) async fn write_statuses(&mut self, status: Status) -> Result<()> {
+        let api: Api<Service> = Api::namespaced(self.client.clone(), NAMESPACE);
+        let write = |(number, Known { name, version }): (u32, Known)| {
+            let api = api.clone();
+            async move {
+                let (ingress, pool) = match status {
+                    Status::Served => {
+                        let ip = Ipv4Addr::from_bits(Ipv4Addr::new(198, 18, 0, 0).to_bits() + number);
+                        (json!([{"ip": ip}]), json!(POOL))
+                    }
+                    Status::Waiting => (Value::Null, Value::Null),
+                };
+                let patch = json!({
+                    "metadata": {
+                        "resourceVersion": version.as_str(),
+                        "annotations": {api::names::ALLOCATED_FROM_POOL: pool},
+                    },
+                    "status": {"loadBalancer": {"ingress": ingress}},
+                });
+                let parameters = PatchParams::default();
+                let written = api.patch_status(&name, &parameters, &Patch::Merge(&patch)).await?;
+                anyhow::Ok(Known { version: Version::of(&written), name })
+            }
+        };
+        let services = stream::iter((0..).zip(std::mem::take(&mut self.services)));
+        self.services = services
+            .map(write)
+            .buffer_unordered(CONCURRENCY)
+            .try_collect()
+            .await
+            .context("writing statuses")?;
+        Ok(())
+    }
+
+    /// Deletes one Service.
+    pub(crate) async fn delete_one(&mut self) -> Result<()> {
+        let Known { name, .. } = self.services.pop().context("there is no Service left")?;
+        self.api()
+            .delete(&name, &DeleteParams::default())
+            .await
+            .with_context(|| format!("deleting {name}"))?;
+        Ok(())
+    }
+
+    /// Changes something about the pool that changes nothing for anybody.
+    pub(crate) async fn touch_pool(&self) -> Result<()> {
+        self.apply_pool(json!({"bench": "touched"})).await
+    }
+
+    /// When the leader got the Lease, if the controller has one.
+    pub(crate) async fn leading_since(&self) -> Result<Option<SystemTime>> {
+        let leases: Api<Lease> = Api::namespaced(self.client.clone(), SYSTEM);
+        let lease = leases.get_opt("ferrolb-controller").await.context("reading the Lease")?;
+        Ok(lease.and_then(|lease| lease.spec?.acquire_time).map(|time| time.0.into()))
+    }
+
+    /// Every request that the API server has answered until now.
+    pub(crate) async fn requests(&self) -> Result<Requests> {
+        let request = http::Request::get("/metrics").body(Vec::new())?;
+        let metrics = self.client.request_text(request).await.context("reading the API server's metrics")?;
+        let requests = Requests::read(&metrics);
+        ensure!(!requests.is_empty(), "the API server's metrics count no requests");
+        Ok(requests)
+    }
+
+    fn api(&self) -> Api<k8s_openapi::api::core::v1::Service> {
+        Api::namespaced(self.client.clone(), NAMESPACE)
+    }
+
+    async fn apply_pool(&self, annotations: Value) -> Result<()> {
+        let pools: Api<api::IPAddressPool> = Api::namespaced(self.client.clone(), SYSTEM);
+        let pool = json!({
+            "apiVersion": "metallb.io/v1beta1", "kind": "IPAddressPool",
+            "metadata": {"name": POOL, "annotations": annotations},
+            "spec": {"addresses": [ADDRESSES]},
+        });
+        let parameters = PatchParams::apply("bench").force();
+        pools.patch(POOL, &parameters, &Patch::Apply(pool)).await.context("writing the pool")?;
+        Ok(())
+    }
+}
+
+fn object<K: DeserializeOwned>(text: Value) -> Result<K> {
+    serde_json::from_value(text).context("an object of the bench is malformed")
+}
+
+async fn create<K>(api: &Api<K>, object: &K) -> Result<()>
+where
+    K: Resource<DynamicType = ()> + Clone + fmt::Debug + serde::Serialize + DeserializeOwned,
+{
+    let kind = K::kind(&());
+    api.create(&PostParams::default(), object).await.with_context(|| format!("creating a {kind}")).map(drop)
+}
+
+/// Tries again and again until it goes well.
+async fn wait_for(what: &str, mut attempt: impl AsyncFnMut() -> Result<()>) -> Result<()> {
+    let deadline = Instant::now() + DEADLINE;
+    while let Err(error) = attempt().await {
+        if Instant::now() > deadline {
+            return Err(error.context(format!("waited {DEADLINE:?} for {what}")));
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(())
+}

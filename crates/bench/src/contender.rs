@@ -1,0 +1,157 @@
+//! The controllers to compare, and what the kernel knows of their processes.
+
+use std::{
+    fmt,
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use lab::{
+    apiserver::ApiServer,
+    process::{self, Place, Running},
+};
+use nix::{sys::signal::Signal, time::clock_getcpuclockid};
+use tempfile::TempDir;
+use tokio::time::sleep;
+
+use crate::cluster::{POD, SYSTEM};
+
+/// A controller, with its program.
+#[derive(Debug, Clone)]
+pub(crate) enum Contender {
+    /// Ours.
+    FerroLb(PathBuf),
+    /// The one to compare with.
+    MetalLb(PathBuf),
+}
+
+impl fmt::Display for Contender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::FerroLb(_) => "FerroLB",
+            Self::MetalLb(_) => "MetalLB",
+        })
+    }
+}
+
+impl Contender {
+    /// Starts it as it would run in a cluster, but for MetalLB's admission webhook, which would have to be
+    /// reached from the API server.
+    pub(crate) fn start(&self, server: &ApiServer) -> Result<Controller> {
+        let logs = tempfile::Builder::new().prefix("ferrolb-bench-").tempdir()?;
+        let mut command = match self {
+            Self::FerroLb(program) => {
+                let mut command = Command::new(program);
+                command.args(["controller", "--leader-elect=true", "--http-bind=127.0.0.1:0"]);
+                command
+            }
+            Self::MetalLb(program) => {
+                let mut command = Command::new(program);
+                command.args(["--webhook-mode=disabled", "--port=0", "--health-probe-port=0"]);
+                command
+            }
+        };
+        let log = File::create(log(&logs)).context("creating a log file")?;
+        command
+            .args([format!("--namespace={SYSTEM}"), format!("--pod-name={POD}")])
+            .env("KUBECONFIG", server.kubeconfig())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
+        let running =
+            process::spawn(command, Place::default()).with_context(|| format!("starting {self}"))?;
+        Ok(Controller { running, logs })
+    }
+}
+
+/// A running controller.
+pub(crate) struct Controller {
+    running: Running,
+    logs: TempDir,
+}
+
+/// Memory of a process, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Memory {
+    /// What it has now.
+    pub(crate) resident: u64,
+    /// The most that it has had.
+    pub(crate) peak: u64,
+}
+
+/// Less of one processor than this is nothing to do: renewing a Lease and the housekeeping of a runtime.
+const QUIET: f64 = 0.01;
+const QUIET_FOR: Duration = Duration::from_secs(3);
+const QUIET_WITHIN: Duration = Duration::from_mins(10);
+
+impl Controller {
+    /// Time on a processor since it was started, all of its threads together.
+    pub(crate) fn cpu(&self) -> Result<Duration> {
+        self.ensure_alive()?;
+        let clock = clock_getcpuclockid(self.running.pid()).context("finding a process's clock")?;
+        Ok(clock.now().context("reading a process's clock")?.into())
+    }
+
+    pub(crate) fn memory(&self) -> Result<Memory> {
+        self.ensure_alive()?;
+        let path = format!("/proc/{}/status", self.running.pid());
+        let status = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
+        let bytes = |field| field_of(&status, field).with_context(|| format!("{path} has no {field}"));
+        Ok(Memory { resident: bytes("VmRSS")?, peak: bytes("VmHWM")? })
+    }
+
+    /// Waits until it has nothing to do any more. Returns the time on a processor that it had spent before.
+    pub(crate) async fn quiet(&self) -> Result<Duration> {
+        let deadline = Instant::now() + QUIET_WITHIN;
+        let mut before = self.cpu()?;
+        loop {
+            sleep(QUIET_FOR).await;
+            let now = self.cpu()?;
+            if now.saturating_sub(before) < QUIET_FOR.mul_f64(QUIET) {
+                return Ok(before);
+            }
+            ensure!(Instant::now() < deadline, "still busy after {QUIET_WITHIN:?}");
+            before = now;
+        }
+    }
+
+    /// Asks it to stop and waits until it has.
+    pub(crate) fn stop(self) -> Result<()> {
+        const DEADLINE: Duration = Duration::from_secs(30);
+        self.running.signal(Signal::SIGTERM);
+        ensure!(self.running.wait(DEADLINE).is_some(), "has not stopped within {DEADLINE:?}");
+        Ok(())
+    }
+
+    fn ensure_alive(&self) -> Result<()> {
+        let status = self.running.exit_status();
+        ensure!(status.is_none(), "has ended ({status:?}):\n{}", process::tail(&log(&self.logs), 10));
+        Ok(())
+    }
+}
+
+fn log(logs: &TempDir) -> PathBuf {
+    Path::new(logs.path()).join("log")
+}
+
+/// A field of `/proc/PID/status` that is given in kB.
+fn field_of(status: &str, field: &str) -> Option<u64> {
+    let value = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
+    value.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_read_in_bytes() {
+        let status = "Name:\tferrolb\nVmHWM:\t   12 kB\nVmRSS:\t    8 kB\n";
+        assert_eq!(field_of(status, "VmRSS"), Some(8192));
+        assert_eq!(field_of(status, "VmHWM"), Some(12288));
+        assert_eq!(field_of(status, "Vm"), None);
+    }
+}

@@ -1,0 +1,147 @@
+//! The figures side by side, as a table.
+
+use std::time::Duration;
+
+use comfy_table::{CellAlignment, Table, presets};
+
+use crate::{
+    contender::Memory,
+    requests::Requests,
+    scenario::{Figures, Fill},
+};
+
+/// One line for each figure; the last columns are FerroLB's share of MetalLB's figure, and what FerroLB is
+/// meant to reach.
+pub(crate) fn table(ferrolb: &Figures, metallb: Option<&Figures>) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::ASCII_MARKDOWN);
+    table.set_header(["", "FerroLB", "MetalLB", "ratio", "goal"]);
+    let mut line = |Line { what, goal, unit, figure }: Line| {
+        let (ours, theirs) = (figure(ferrolb), metallb.and_then(&figure));
+        let show = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| unit.show(value));
+        let ratio = ours.zip(theirs).filter(|(_, theirs)| *theirs > 0.0).map(|(ours, theirs)| ours / theirs);
+        let ratio = ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.3}"));
+        table.add_row([what, show(ours), show(theirs), ratio, goal.to_owned()]);
+    };
+    for (i, &Fill { services, .. }) in ferrolb.fills.iter().enumerate() {
+        fill_lines(i, services).into_iter().for_each(&mut line);
+    }
+    let most = ferrolb.fills.last().map_or(0, |fill| fill.services);
+    full_lines(most).into_iter().for_each(&mut line);
+    for column in 1..=4 {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    let mut text = table.to_string();
+    for (name, figures) in [("FerroLB", Some(ferrolb)), ("MetalLB", metallb)] {
+        if let Some(idle) = figures.and_then(|figures| figures.full.idle.as_ref()) {
+            text += &format!("\n{name}'s idle minute: {idle}");
+        }
+    }
+    text
+}
+
+/// A figure to show.
+struct Line {
+    what: String,
+    goal: &'static str,
+    unit: Unit,
+    figure: Box<dyn Fn(&Figures) -> Option<f64>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Unit {
+    Seconds,
+    Megabytes,
+    Times,
+    Count,
+}
+
+impl Unit {
+    fn show(self, value: f64) -> String {
+        match self {
+            Self::Seconds => format!("{value:.3} s"),
+            Self::Megabytes => format!("{value:.1} MB"),
+            Self::Times => format!("{value:.2} x"),
+            Self::Count => format!("{value:.0}"),
+        }
+    }
+}
+
+fn fill_lines(i: usize, services: u32) -> Vec<Line> {
+    let figure = |what: &str, goal, unit, figure: fn(&Fill) -> Option<f64>| Line {
+        what: format!("{services} Services: {what}"),
+        goal,
+        unit,
+        figure: Box::new(move |figures| figure(figures.fills.get(i)?)),
+    };
+    vec![
+        figure("as many raw status patches", "", Unit::Seconds, |fill| seconds(fill.raw)),
+        figure("until it leads", "", Unit::Seconds, |fill| seconds(fill.leading?)),
+        figure("until the first has an address", "", Unit::Seconds, |fill| seconds(fill.first)),
+        figure("until all have", "", Unit::Seconds, |fill| seconds(fill.all)),
+        figure("that, in raw times", "1.2 x", Unit::Times, |fill| {
+            Some(fill.all.as_secs_f64() / fill.raw.as_secs_f64())
+        }),
+        figure("processor until quiet", "", Unit::Seconds, |fill| seconds(fill.cpu)),
+        figure("memory after", "", Unit::Megabytes, |fill| megabytes(fill.memory.resident)),
+        figure("memory at most", "", Unit::Megabytes, |fill| megabytes(fill.memory.peak)),
+    ]
+}
+
+fn full_lines(services: u32) -> Vec<Line> {
+    let line = |what: String, goal, unit, figure: fn(&Figures) -> Option<f64>| Line {
+        what,
+        goal,
+        unit,
+        figure: Box::new(figure),
+    };
+    let goal = |at_5000| if services == 5000 { at_5000 } else { "" };
+    vec![
+        line("no Services: memory".to_owned(), "10 MB", Unit::Megabytes, |f| megabytes(f.empty.resident)),
+        line("at rest: processor in 5 s".to_owned(), "", Unit::Seconds, |f| seconds(f.full.at_rest)),
+        line(format!("one of {services} deleted: processor in 5 s"), "0.010 s", Unit::Seconds, |f| {
+            seconds(f.full.delete)
+        }),
+        line("the pool annotated: processor in 5 s".to_owned(), "", Unit::Seconds, |f| seconds(f.full.edit)),
+        line("restart: processor until quiet".to_owned(), "", Unit::Seconds, |f| seconds(f.full.restart)),
+        line("restart: writes of Services".to_owned(), "0", Unit::Count, |f| count(f.full.restart_writes)),
+        line("restart: memory after".to_owned(), goal("28 MB"), Unit::Megabytes, |f| {
+            memory(f.full.restart_memory)
+        }),
+        line(format!("{} Services: memory after", 2 * services), goal("45 MB"), Unit::Megabytes, |f| {
+            memory(f.doubled?)
+        }),
+        line("an idle minute: requests".to_owned(), "", Unit::Count, |f| {
+            count(f.full.idle.as_ref().map(Requests::total)?)
+        }),
+    ]
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "other figures may be missing")]
+fn seconds(duration: Duration) -> Option<f64> {
+    Some(duration.as_secs_f64())
+}
+
+fn memory(memory: Memory) -> Option<f64> {
+    megabytes(memory.resident)
+}
+
+#[expect(
+    clippy::unnecessary_wraps,
+    clippy::cast_precision_loss,
+    reason = "other figures may be missing; a size for people to read"
+)]
+fn megabytes(bytes: u64) -> Option<f64> {
+    Some(bytes as f64 / 1e6)
+}
+
+#[expect(
+    clippy::unnecessary_wraps,
+    clippy::cast_precision_loss,
+    reason = "other figures may be missing; a count for people to read"
+)]
+fn count(count: u64) -> Option<f64> {
+    Some(count as f64)
+}

@@ -1,0 +1,49 @@
+//! `cargo xtask bench`: how fast it is, and how much it takes.
+
+use std::{env, ffi::OsString, process::Command};
+
+use anyhow::{Context, Result, ensure};
+use clap::Subcommand;
+use images::programs;
+
+use crate::image;
+
+/// What to measure.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Bench {
+    /// Measure the controller beside MetalLB's, each with an API server of its own
+    #[command(disable_help_flag = true)]
+    Controller {
+        /// See `cargo xtask bench controller --help`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+    /// Measure how long an allocation takes
+    Ipam,
+}
+
+/// Builds what is to be measured, and measures it.
+pub(crate) fn run(bench: Bench) -> Result<()> {
+    match bench {
+        Bench::Controller { arguments } => controller(arguments),
+        Bench::Ipam => {
+            let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+            succeed(Command::new(cargo).args(["bench", "--package", "ipam"]))
+        }
+    }
+}
+
+/// The program that ships, and the bench in the same profile and for the same target.
+fn controller(arguments: Vec<OsString>) -> Result<()> {
+    image::ensure_musl_compiler()?;
+    let [ferrolb] = programs::build("ferrolb", ["ferrolb"])?;
+    let [bench] = programs::build("bench", ["bench"])?;
+    succeed(Command::new(bench).arg("--ferrolb").arg(ferrolb).args(arguments))
+}
+
+fn succeed(command: &mut Command) -> Result<()> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let status = command.status().with_context(|| format!("starting {program}"))?;
+    ensure!(status.success(), "`{program}` failed");
+    Ok(())
+}
