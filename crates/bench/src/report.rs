@@ -36,7 +36,7 @@ pub(crate) fn table(ferrolb: &Figures, metallb: Option<&Figures>) -> String {
     let mut text = table.to_string();
     for (name, figures) in [("FerroLB", Some(ferrolb)), ("MetalLB", metallb)] {
         if let Some(idle) = figures.and_then(|figures| figures.full.idle.as_ref()) {
-            text += &format!("\n{name}'s idle minute: {idle}");
+            text = format!("{text}\n{name}'s idle minute: {idle}");
         }
     }
     text
@@ -47,8 +47,11 @@ struct Line {
     what: String,
     goal: &'static str,
     unit: Unit,
-    figure: Box<dyn Fn(&Figures) -> Option<f64>>,
+    figure: Figure,
 }
+
+/// Picks one figure from those of a contender, if it was measured.
+type Figure = Box<dyn Fn(&Figures) -> Option<f64>>;
 
 #[derive(Debug, Clone, Copy)]
 enum Unit {
