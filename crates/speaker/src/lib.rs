@@ -12,10 +12,13 @@
 //! the tasks that connect them. When the API server is away, what was last known stays in force.
 
 mod cluster;
+mod configuration;
 mod known;
 pub mod lan;
 mod metrics;
 mod objects;
+mod status;
+mod watches;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,12 +27,13 @@ use anyhow::Context;
 use kubekit::Identity;
 use kubekit::events::Publisher;
 use kubekit::http::Readiness;
+use kubekit::keep::keep;
 use placement::{Announcements, NodeName};
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use tracing::info;
 
-use cluster::Cluster;
+use cluster::{Cluster, Outputs};
 pub use lan::ExcludeInterfaces;
 pub use metrics::Metrics;
 pub use placement::ExcludeLabel;
@@ -64,15 +68,23 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let metrics = Metrics::default();
     let mut registry = Registry::default();
     metrics.register(&mut registry);
-    let readiness = Readiness::waiting_for(cluster::LISTS);
+    let readiness = Readiness::waiting_for(watches::LISTS);
     let publisher = Publisher::start(client.clone(), "metallb-speaker", config.identity.instance());
     let (announcements, on_lan) = watch::channel(Arc::new(Announcements::new()));
+    let (statuses, wanted_statuses) = watch::channel(None);
+    let (state, wanted_state) = watch::channel(None);
+    let outputs = Outputs { announcements, statuses, state, publisher };
 
-    info!(node = %config.node_name, namespace = %config.identity.namespace, "speaker starts");
-    let events = cluster::events(&client, &config.identity.namespace);
-    let cluster = Cluster::new(&config, readiness.clone(), metrics.clone(), publisher, announcements);
+    let (node, namespace) = (&config.node_name, &config.identity.namespace);
+    info!(%node, %namespace, "speaker starts");
+    let events = watches::events(&client, namespace);
+    let report_statuses = keep(status::source(&client, namespace, node), wanted_statuses);
+    let report_state = keep(configuration::source(&client, namespace, node), wanted_state);
+    let cluster = Cluster::new(&config, readiness.clone(), metrics.clone(), outputs);
     tokio::select! {
         () = cluster.run(events) => anyhow::bail!("the watches ended"),
+        () = report_statuses => anyhow::bail!("nothing to report"),
+        () = report_state => anyhow::bail!("nothing to report"),
         () = lan::run(config.exclude_interfaces, on_lan, metrics) => anyhow::bail!("nothing to announce"),
         served = kubekit::http::serve(config.http_bind, readiness, registry) => served,
         asked = kubekit::stop_requested() => {
