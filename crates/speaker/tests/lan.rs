@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use layer2::{ArpFrame, ArpOperation, Host, MacAddr};
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
-use placement::{Announcement, Announcements, Interfaces, Takeover};
+use placement::{Announcement, Announcements, History, Interfaces, Takeover};
 use prometheus_client::registry::Registry;
 use socket2::{Domain, Protocol, Socket, Type};
 use speaker::{ExcludeInterfaces, Metrics, lan};
@@ -122,10 +122,16 @@ fn a_withdrawn_address_and_one_for_other_interfaces_are_not_answered_for() {
         speaker.announce(&[(VIP, 1), (OTHER, 2)]);
         client.expect_burst(SPEAKER, VIP);
         client.expect_burst(SPEAKER, OTHER);
-        let elsewhere =
-            Announcement { interfaces: Interfaces::Only(["elsewhere".into()].into()), takeover: Takeover(1) };
-        let here =
-            Announcement { interfaces: Interfaces::Only(["lan0".into()].into()), takeover: Takeover(3) };
+        let elsewhere = Announcement {
+            interfaces: Interfaces::Only(["elsewhere".into()].into()),
+            takeover: Takeover(1),
+            history: History::Announced,
+        };
+        let here = Announcement {
+            interfaces: Interfaces::Only(["lan0".into()].into()),
+            takeover: Takeover(3),
+            history: History::Announced,
+        };
         speaker.publish([(VIP.into(), elsewhere), (OTHER.into(), here)].into());
         client.expect_burst(SPEAKER, OTHER);
         client.send(&request(VIP).emit());
@@ -235,8 +241,11 @@ impl Speaker {
     }
 
     fn announce(&self, vips: &[(Ipv4Addr, u64)]) {
-        let everywhere =
-            |takeover| Announcement { interfaces: Interfaces::All, takeover: Takeover(takeover) };
+        let everywhere = |takeover| Announcement {
+            interfaces: Interfaces::All,
+            takeover: Takeover(takeover),
+            history: History::Announced,
+        };
         self.publish(vips.iter().map(|(vip, takeover)| ((*vip).into(), everywhere(*takeover))).collect());
     }
 
