@@ -20,14 +20,14 @@ use kubekit::events::{Notice, Publisher};
 use kubekit::http::Readiness;
 use kubekit::{Source, slim};
 use placement::{
-    Advertisement, AdvertisementName, Announcements, Change, NodeName, Placement, Pool, PoolName, ServiceKey,
-    SliceKey,
+    Advertisement, AdvertisementName, Change, NodeName, Placement, Pool, PoolName, ServiceKey, SliceKey,
 };
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::known::Known;
+use crate::lan::Wanted;
 use crate::objects::{self, LoadBalancerClass};
 use crate::{Config, Metrics, PROTOCOL};
 
@@ -116,7 +116,7 @@ pub(crate) struct Cluster {
     readiness: Readiness,
     metrics: Metrics,
     publisher: Publisher,
-    announcements: watch::Sender<Arc<Announcements>>,
+    wanted: watch::Sender<Wanted>,
 }
 
 impl Cluster {
@@ -125,7 +125,7 @@ impl Cluster {
         readiness: Readiness,
         metrics: Metrics,
         publisher: Publisher,
-        announcements: watch::Sender<Arc<Announcements>>,
+        wanted: watch::Sender<Wanted>,
     ) -> Self {
         Self {
             node: config.node_name.clone(),
@@ -144,7 +144,7 @@ impl Cluster {
             readiness,
             metrics,
             publisher,
-            announcements,
+            wanted,
         }
     }
 
@@ -289,10 +289,10 @@ impl Cluster {
     }
 
     fn publish(&self) {
-        self.announcements.send_if_modified(|current| {
-            let different = **current != *self.placement.announcements();
+        self.wanted.send_if_modified(|current| {
+            let different = *current.announcements != *self.placement.announcements();
             if different {
-                *current = Arc::new(self.placement.announcements().clone());
+                current.announcements = Arc::new(self.placement.announcements().clone());
             }
             different
         });
@@ -310,7 +310,7 @@ mod tests {
     /// A speaker on n1 in a cluster of n1 and n2, where n2 ranks first for 192.0.2.1 and n1 for 192.0.2.2.
     struct Fixture {
         cluster: Cluster,
-        announcements: watch::Receiver<Arc<Announcements>>,
+        wanted: watch::Receiver<Wanted>,
         readiness: Readiness,
         registry: Registry,
     }
@@ -377,16 +377,17 @@ mod tests {
             lb_class: None,
             http_bind: ([127, 0, 0, 1], 0).into(),
             exclude_interfaces: crate::ExcludeInterfaces::default(),
+            refresh_interval: None,
             exclude_label: placement::ExcludeLabel::Honoured,
         };
         let nobody = kube::Config::new("http://127.0.0.1:9".parse().unwrap());
         let publisher = Publisher::start(Client::try_from(nobody).unwrap(), "test", "test".to_owned());
-        let (sender, announcements) = watch::channel(Arc::default());
+        let (sender, wanted) = watch::channel(Wanted::default());
         let readiness = Readiness::waiting_for(LISTS);
         let (metrics, mut registry) = (Metrics::default(), Registry::default());
         metrics.register(&mut registry);
         let cluster = Cluster::new(&config, readiness.clone(), metrics, publisher, sender);
-        Fixture { cluster, announcements, readiness, registry }
+        Fixture { cluster, wanted, readiness, registry }
     }
 
     fn complete() -> Fixture {
@@ -410,7 +411,7 @@ mod tests {
         }
 
         fn announced(&self) -> Vec<String> {
-            self.announcements.borrow().keys().map(ToString::to_string).collect()
+            self.wanted.borrow().announcements.keys().map(ToString::to_string).collect()
         }
 
         fn shows(&self, metric: &str) -> bool {
@@ -463,12 +464,12 @@ mod tests {
     #[tokio::test]
     async fn coming_and_going_within_one_batch_is_a_new_takeover() {
         let mut it = complete();
-        let before = it.announcements.borrow().clone();
+        let before = it.wanted.borrow().announcements.clone();
         it.cluster.handle(Event::Speakers(ListChange::Apply(object(speaker("n1", "False")))));
         it.cluster.handle(Event::Speakers(ListChange::Apply(object(speaker("n1", "True")))));
         it.cluster.publish();
         assert_eq!(it.announced(), ["192.0.2.2"]);
-        assert_ne!(*it.announcements.borrow(), before);
+        assert_ne!(it.wanted.borrow().announcements, before);
     }
 
     #[tokio::test]
@@ -498,8 +499,8 @@ mod tests {
     #[tokio::test]
     async fn nothing_is_published_when_nothing_changes() {
         let mut it = complete();
-        it.announcements.mark_unchanged();
+        it.wanted.mark_unchanged();
         it.hear_everything();
-        assert!(!it.announcements.has_changed().unwrap());
+        assert!(!it.wanted.has_changed().unwrap());
     }
 }

@@ -18,19 +18,20 @@ mod metrics;
 mod objects;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use kubekit::Identity;
 use kubekit::events::Publisher;
 use kubekit::http::Readiness;
-use placement::{Announcements, NodeName};
+use placement::NodeName;
 use prometheus_client::registry::Registry;
-use tokio::sync::watch;
-use tracing::info;
+use tokio::sync::{mpsc, watch};
+use tracing::{debug, info};
 
 use cluster::Cluster;
 pub use lan::ExcludeInterfaces;
+use lan::Wanted;
 pub use metrics::Metrics;
 pub use placement::ExcludeLabel;
 
@@ -50,6 +51,8 @@ pub struct Config {
     pub http_bind: SocketAddr,
     /// Interfaces that are never announced on.
     pub exclude_interfaces: ExcludeInterfaces,
+    /// How often each address is announced while nothing changes; `None` for never.
+    pub refresh_interval: Option<Duration>,
     /// Whether nodes can be excluded by a label.
     pub exclude_label: ExcludeLabel,
 }
@@ -66,14 +69,20 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     metrics.register(&mut registry);
     let readiness = Readiness::waiting_for(cluster::LISTS);
     let publisher = Publisher::start(client.clone(), "metallb-speaker", config.identity.instance());
-    let (announcements, on_lan) = watch::channel(Arc::new(Announcements::new()));
+    let (wanted, on_lan) = watch::channel(Wanted::default());
+    let (reporter, mut reports) = mpsc::channel(lan::REPORTS);
 
     info!(node = %config.node_name, namespace = %config.identity.namespace, "speaker starts");
     let events = cluster::events(&client, &config.identity.namespace);
-    let cluster = Cluster::new(&config, readiness.clone(), metrics.clone(), publisher, announcements);
+    let cluster = Cluster::new(&config, readiness.clone(), metrics.clone(), publisher, wanted);
+    let options =
+        lan::Options { exclude: config.exclude_interfaces, refresh_interval: config.refresh_interval };
     tokio::select! {
         () = cluster.run(events) => anyhow::bail!("the watches ended"),
-        () = lan::run(config.exclude_interfaces, on_lan, metrics) => anyhow::bail!("nothing to announce"),
+        () = lan::run(options, on_lan, reporter, metrics) => anyhow::bail!("nothing to announce"),
+        () = async { while let Some(report) = reports.recv().await { debug!(?report, "from the LAN"); } } => {
+            anyhow::bail!("the LAN side ended")
+        }
         served = kubekit::http::serve(config.http_bind, readiness, registry) => served,
         asked = kubekit::stop_requested() => {
             asked.context("waiting for signals")?;
