@@ -1,6 +1,7 @@
 //! The command line. Every option can be given in the environment as well.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 use kubekit::{Identity, telemetry, telemetry::LogLevel};
@@ -68,6 +69,10 @@ struct Speaker {
     /// commas [default: what container runtimes and network plugins commonly make]
     #[arg(long, env = "FERROLB_EXCLUDE_INTERFACES")]
     exclude_interfaces: Option<ExcludeInterfaces>,
+    /// Announce each address again as often as that, in seconds, while nothing changes, lest switches
+    /// forget it; 0 for never
+    #[arg(long, env = "FERROLB_REFRESH_INTERVAL", default_value_t = 30)]
+    refresh_interval: u32,
     /// Announce from nodes with the label node.kubernetes.io/exclude-from-external-load-balancers too
     #[arg(long, env = "FERROLB_IGNORE_EXCLUDE_LB")]
     ignore_exclude_lb: bool,
@@ -85,7 +90,13 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
                 lease: leader_elect.then_some(lease_name),
             }))
         }
-        Role::Speaker(Speaker { common, node_name, exclude_interfaces, ignore_exclude_lb }) => {
+        Role::Speaker(Speaker {
+            common,
+            node_name,
+            exclude_interfaces,
+            refresh_interval,
+            ignore_exclude_lb,
+        }) => {
             telemetry::start(common.log_level);
             speaker::lan::claim_packet_sockets()?;
             runtime()?.block_on(speaker::run(speaker::Config {
@@ -94,6 +105,8 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
                 lb_class: common.lb_class,
                 http_bind: common.http_bind,
                 exclude_interfaces: exclude_interfaces.unwrap_or_default(),
+                refresh_interval: (refresh_interval > 0)
+                    .then(|| Duration::from_secs(refresh_interval.into())),
                 exclude_label: if ignore_exclude_lb { ExcludeLabel::Ignored } else { ExcludeLabel::Honoured },
             }))
         }

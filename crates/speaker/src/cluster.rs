@@ -1,9 +1,9 @@
 //! The cluster side: the one task that owns what is known of the cluster and decides what to announce.
 //!
 //! ```text
-//! watches --> Cluster (Placement inside) --> announcements, read by the LAN side
-//!                    |
-//!                    +--> ServiceL2Status, ConfigurationState, events, metrics, log
+//! watches -----> Cluster (Placement inside) --> what the LAN side is to do
+//! LAN reports ->        |
+//!                       +--> ServiceL2Status, ConfigurationState, events, metrics, log
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,18 +20,20 @@ use kubekit::http::Readiness;
 use kubekit::keep::Wanted;
 use kubekit::slim;
 use placement::{
-    Advertisement, AdvertisementName, Announcements, Change, NodeName, Placement, Pool, PoolName, ServiceKey,
+    Advertisement, AdvertisementName, Change, History, NodeName, Placement, Pool, PoolName, ServiceKey,
     SliceKey,
 };
 use tokio::sync::watch;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::configuration::{self, Configuration};
 use crate::known::Known;
+use crate::lan::{self, Conflict, Report};
 use crate::objects::{self, LoadBalancerClass};
+use crate::outcome::{self, Outcomes};
 use crate::status;
 use crate::watches::{Event, LISTS};
-use crate::{Config, Metrics, PROTOCOL};
+use crate::{Config, Metrics};
 
 /// As many changes that wait are worked off before the announcements are published once: a list of
 /// thousands need not be published thousands of times, nor should an address wait for all of them.
@@ -40,7 +42,7 @@ const BATCH: usize = 256;
 /// Where what follows from the cluster goes.
 pub(crate) struct Outputs {
     /// What to announce, for the LAN side.
-    pub(crate) announcements: watch::Sender<Arc<Announcements>>,
+    pub(crate) wanted: watch::Sender<lan::Wanted>,
     /// What to report of each Service that is announced here.
     pub(crate) statuses: watch::Sender<Wanted<ServiceL2Status>>,
     /// What to report of the configuration.
@@ -55,6 +57,7 @@ pub(crate) struct Cluster {
     pod_name: Option<String>,
     class: LoadBalancerClass,
     placement: Placement,
+    outcomes: Outcomes,
     configuration: Configuration,
     services: Known<ServiceKey>,
     slices: Known<SliceKey>,
@@ -68,7 +71,7 @@ pub(crate) struct Cluster {
     owner: Option<OwnerReference>,
     /// Of the Services that placement knows.
     references: BTreeMap<ServiceKey, ObjectReference>,
-    /// Whether Services came or went since their status was last reported.
+    /// Whether there is anything new to say of the Services announced here.
     unreported: bool,
     /// For which owner and with which problems the state of the configuration was last reported.
     reported: Option<(Option<OwnerReference>, Vec<String>)>,
@@ -85,6 +88,7 @@ impl Cluster {
             pod_name: config.identity.pod_name.clone(),
             class: LoadBalancerClass(config.lb_class.clone()),
             placement: Placement::new(config.node_name.clone(), config.exclude_label),
+            outcomes: Outcomes::new(config.node_name.clone()),
             configuration: Configuration::new(metrics.clone()),
             services: Known::default(),
             slices: Known::default(),
@@ -117,7 +121,6 @@ impl Cluster {
 
     /// Takes an event in and settles what follows, so that coming and going is never seen as staying.
     fn handle(&mut self, event: Event) {
-        self.metrics.update();
         if let Some(list) = event.completes() {
             self.missing.retain(|missing| *missing != list);
             self.readiness.reached(list);
@@ -129,12 +132,12 @@ impl Cluster {
             Event::Pools(change) => self.pools(change),
             Event::Advertisements(change) => self.advertisements(change),
             Event::Speakers(change) => self.speakers(change),
+            Event::Lan(report) => self.lan(report),
         }
         if self.missing.is_empty() {
             self.metrics.config_loaded();
             for change in self.placement.settle() {
-                self.unreported = true;
-                self.tell(change);
+                self.moved(change);
             }
         }
     }
@@ -201,6 +204,7 @@ impl Cluster {
         for (name, pod) in self.speakers.update(change, ResourceExt::name_any) {
             if self.pod_name.as_ref() == Some(&name) {
                 self.owner = pod.as_ref().and_then(objects::owner);
+                self.unreported = true;
             }
             match pod.as_ref().and_then(objects::read_member) {
                 Some(node) => _ = self.members.insert(name, node),
@@ -212,23 +216,47 @@ impl Cluster {
         self.placement.set_members(members);
     }
 
-    fn tell(&self, change: Change) {
+    fn lan(&mut self, report: Report) {
+        match report {
+            Report::Interfaces(interfaces) => self.outcomes.interfaces(interfaces),
+            Report::Free { vip, .. } => self.outcomes.free(vip),
+            Report::Taken(conflict) => {
+                let Conflict { vip, interface, by } = &conflict;
+                warn!(%vip, %interface, %by, "not announcing, somebody else has the address");
+                self.outcomes.taken(conflict);
+            }
+            Report::Claimed(conflict) => {
+                let Conflict { vip, interface, by } = &conflict;
+                warn!(%vip, %interface, %by, "somebody else claims an address that is announced");
+                let holders = self.placement.announced().filter(|(_, vips, _)| vips.contains(vip));
+                for (service, ..) in holders {
+                    self.tell(service, outcome::claimed(&conflict));
+                }
+                return;
+            }
+            Report::Spoken { .. } => return,
+        }
+        self.unreported = true;
+    }
+
+    fn moved(&mut self, change: Change) {
         match change {
             Change::Assigned { service, vips } => {
                 info!(%service, ?vips, "announcing");
                 self.metrics.assigned(&self.node, &service, &vips);
-                if let Some(reference) = self.references.get(&service) {
-                    let message =
-                        format!("announcing from node {:?} with protocol {PROTOCOL:?}", self.node.as_str());
-                    self.outputs
-                        .publisher
-                        .publish(reference.clone(), Notice::normal("nodeAssigned", message));
-                }
             }
             Change::Released { service, vips, why } => {
                 info!(%service, ?vips, ?why, "no longer announcing");
                 self.metrics.released(&self.node, &service, &vips, &why);
+                self.outcomes.forget(&service);
             }
+        }
+        self.unreported = true;
+    }
+
+    fn tell(&self, service: &ServiceKey, notice: Notice) {
+        if let Some(reference) = self.references.get(service) {
+            self.outputs.publisher.publish(reference.clone(), notice);
         }
     }
 
@@ -237,26 +265,48 @@ impl Cluster {
         if !self.missing.is_empty() {
             return;
         }
+        self.unreported |= self.publish_announcements();
+        if std::mem::take(&mut self.unreported) {
+            let announcements = self.placement.announcements();
+            for (service, notice) in self.outcomes.judge(announcements, self.placement.announced()) {
+                self.tell(&service, notice);
+            }
+            self.publish_statuses();
+        }
+        self.publish_state();
+    }
+
+    /// Whether they are others than before.
+    fn publish_announcements(&self) -> bool {
         let announcements = self.placement.announcements();
-        let changed = self.outputs.announcements.send_if_modified(|current| {
-            let different = **current != *announcements;
+        self.outputs.wanted.send_if_modified(|current| {
+            let different = *current.announcements != *announcements;
             if different {
-                *current = Arc::new(announcements.clone());
+                let new = announcements.iter().filter(|(_, it)| it.history == History::New);
+                current.fresh = new.map(|(vip, _)| *vip).collect();
+                current.announcements = Arc::new(announcements.clone());
             }
             different
+        })
+    }
+
+    fn publish_statuses(&self) {
+        let announced =
+            self.placement.announced().filter(|(service, ..)| self.outcomes.is_announced(service));
+        let status =
+            |(service, _, interfaces)| status::status(&self.node, self.owner.as_ref(), service, interfaces);
+        let statuses = Some(announced.map(status).collect());
+        self.outputs.statuses.send_if_modified(|current| {
+            let different = *current != statuses;
+            *current = statuses;
+            different
         });
-        let problems = self.configuration.problems();
-        let owner = self.owner.clone();
-        let same_owner = self.reported.as_ref().is_some_and(|(before, _)| *before == owner);
-        if changed || self.unreported || !same_owner {
-            let status =
-                |(service, _, interfaces)| status::status(&self.node, owner.as_ref(), service, interfaces);
-            self.outputs.statuses.send_replace(Some(self.placement.announced().map(status).collect()));
-            self.unreported = false;
-        }
-        let reported = (owner, problems);
-        if self.reported.as_ref() != Some(&reported) {
-            let (owner, problems) = self.reported.insert(reported);
+    }
+
+    fn publish_state(&mut self) {
+        let news = (self.owner.clone(), self.configuration.problems());
+        if self.reported.as_ref() != Some(&news) {
+            let (owner, problems) = self.reported.insert(news);
             let state = configuration::state(&self.node, owner.as_ref(), problems, Timestamp::now());
             self.outputs.state.send_replace(Some(state));
         }

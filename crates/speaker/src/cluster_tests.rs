@@ -11,7 +11,7 @@ use super::*;
 /// A speaker on n1 in a cluster of n1 and n2, where n2 ranks first for 192.0.2.1 and n1 for 192.0.2.2.
 struct Fixture {
     cluster: Cluster,
-    announcements: watch::Receiver<Arc<Announcements>>,
+    wanted: watch::Receiver<lan::Wanted>,
     statuses: watch::Receiver<Wanted<ServiceL2Status>>,
     state: watch::Receiver<Wanted<ConfigurationState>>,
     readiness: Readiness,
@@ -80,19 +80,20 @@ fn fixture() -> Fixture {
         lb_class: None,
         http_bind: ([127, 0, 0, 1], 0).into(),
         exclude_interfaces: crate::ExcludeInterfaces::default(),
+        refresh_interval: None,
         exclude_label: placement::ExcludeLabel::Honoured,
     };
     let nobody = kube::Config::new("http://127.0.0.1:9".parse().unwrap());
     let publisher = Publisher::start(Client::try_from(nobody).unwrap(), "test", "test".to_owned());
-    let (sender, announcements) = watch::channel(Arc::default());
+    let (sender, wanted) = watch::channel(lan::Wanted::default());
     let readiness = Readiness::waiting_for(LISTS);
     let (metrics, mut registry) = (Metrics::default(), Registry::default());
     metrics.register(&mut registry);
     let (statuses, wanted_statuses) = watch::channel(None);
     let (state, wanted_state) = watch::channel(None);
-    let outputs = Outputs { announcements: sender, statuses, state, publisher };
+    let outputs = Outputs { wanted: sender, statuses, state, publisher };
     let cluster = Cluster::new(&config, readiness.clone(), metrics, outputs);
-    Fixture { cluster, announcements, statuses: wanted_statuses, state: wanted_state, readiness, registry }
+    Fixture { cluster, wanted, statuses: wanted_statuses, state: wanted_state, readiness, registry }
 }
 
 fn complete() -> Fixture {
@@ -103,6 +104,8 @@ fn complete() -> Fixture {
 
 impl Fixture {
     fn hear_everything(&mut self) {
+        let eth0 = lan::Interface { mac: None, arp: Ok(()), ndp: Ok(()) };
+        self.cluster.handle(Event::Lan(Report::Interfaces([("eth0".into(), eth0)].into())));
         for event in lists() {
             self.cluster.handle(event);
         }
@@ -116,7 +119,7 @@ impl Fixture {
     }
 
     fn announced(&self) -> Vec<String> {
-        self.announcements.borrow().keys().map(ToString::to_string).collect()
+        self.wanted.borrow().announcements.keys().map(ToString::to_string).collect()
     }
 
     fn shows(&self, metric: &str) -> bool {
@@ -169,12 +172,12 @@ async fn a_node_with_two_speaker_pods_is_a_member_while_one_is_ready() {
 #[tokio::test]
 async fn coming_and_going_within_one_batch_is_a_new_takeover() {
     let mut it = complete();
-    let before = it.announcements.borrow().clone();
+    let before = it.wanted.borrow().announcements.clone();
     it.cluster.handle(Event::Speakers(ListChange::Apply(object(speaker("n1", "False")))));
     it.cluster.handle(Event::Speakers(ListChange::Apply(object(speaker("n1", "True")))));
     it.cluster.publish();
     assert_eq!(it.announced(), ["192.0.2.2"]);
-    assert_ne!(*it.announcements.borrow(), before);
+    assert_ne!(it.wanted.borrow().announcements, before);
 }
 
 #[tokio::test]
@@ -204,11 +207,11 @@ async fn an_object_that_turns_invalid_stays_in_force_as_it_last_was() {
 #[tokio::test]
 async fn nothing_is_published_when_nothing_changes() {
     let mut it = complete();
-    it.announcements.mark_unchanged();
+    it.wanted.mark_unchanged();
     it.statuses.mark_unchanged();
     it.state.mark_unchanged();
     it.hear_everything();
-    assert!(!it.announcements.has_changed().unwrap());
+    assert!(!it.wanted.has_changed().unwrap());
     assert!(!it.statuses.has_changed().unwrap());
     assert!(!it.state.has_changed().unwrap());
 }
@@ -240,4 +243,23 @@ async fn what_is_invalid_is_reported_until_it_is_valid() {
     assert!(summary(&it).starts_with("IPAddressPool pool: "), "{}", summary(&it));
     it.after(Event::Pools(ListChange::Apply(object(pool("192.0.2.0/24")))));
     assert_eq!(summary(&it), "");
+}
+
+#[tokio::test]
+async fn an_address_that_somebody_else_has_is_not_reported_as_announced() {
+    let mut it = complete();
+    it.after(Event::Services(ListChange::Apply(object(service("new", "192.0.2.6")))));
+    it.after(Event::Endpoints(ListChange::Apply(object(slice("new")))));
+    let reported = |it: &Fixture| {
+        let statuses = it.statuses.borrow().clone().unwrap();
+        statuses.values().any(|status| status.status.clone().unwrap().service_name == "new")
+    };
+    let vip = "192.0.2.6".parse().unwrap();
+    assert!(it.wanted.borrow().fresh.contains(&vip));
+    assert!(!reported(&it), "the LAN has not been asked yet");
+    let by = layer2::MacAddr([2, 0, 0, 0, 0, 9]);
+    it.after(Event::Lan(Report::Taken(Conflict { vip, interface: "eth0".into(), by })));
+    assert!(!reported(&it));
+    it.after(Event::Lan(Report::Free { vip, interface: "eth0".into() }));
+    assert!(reported(&it));
 }

@@ -7,22 +7,22 @@
 
 mod interface;
 mod links;
+mod report;
 mod socket;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use placement::Announcements;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use tracing::{debug, error, info};
 
 use crate::Metrics;
-use links::{Follower, Link, Links};
+use links::{Follower, Link, Links, Seen};
 
-pub use links::ExcludeInterfaces;
+pub use links::{ExcludeInterfaces, Unfit};
+pub use report::{Conflict, Interface, Report, Wanted};
 
 /// Between attempts to talk to netlink.
 const RETRY: Duration = Duration::from_secs(1);
@@ -42,18 +42,29 @@ pub fn claim_packet_sockets() -> anyhow::Result<()> {
     )
 }
 
-/// Announces on the LAN what `announcements` says, for ever.
-///
-/// The channel holds the whole state: a reader that is behind skips what has been overtaken, so there is no
-/// queue that could be full.
+/// How the LAN side is to work.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Interfaces that are never announced on.
+    pub exclude: ExcludeInterfaces,
+    /// How often each address is announced while nothing changes, lest switches forget it; `None` for never.
+    pub refresh_interval: Option<Duration>,
+}
+
+/// How many reports may wait to be read. When there are more, the LAN side waits too: each tells a change,
+/// so none may be lost. Whoever reads them never waits for the LAN side, so nobody waits for ever.
+pub const REPORTS: usize = 1024;
+
+/// Does on the LAN what `wanted` says, for ever, and reports on it.
 pub async fn run(
-    exclude: ExcludeInterfaces,
-    announcements: watch::Receiver<Arc<Announcements>>,
+    options: Options,
+    wanted: watch::Receiver<Wanted>,
+    reports: mpsc::Sender<Report>,
     metrics: Metrics,
 ) {
-    let mut lan = Lan { announcements, metrics, links: Links::new(), running: BTreeMap::new() };
+    let mut lan = Lan { wanted, reports, metrics, links: None, running: BTreeMap::new() };
     loop {
-        if let Err(error) = lan.follow(exclude.clone()).await {
+        if let Err(error) = lan.follow(options.exclude.clone()).await {
             error!(error = format!("{error:#}"), "cannot follow the interfaces, trying again");
         }
         tokio::time::sleep(RETRY).await;
@@ -61,9 +72,11 @@ pub async fn run(
 }
 
 struct Lan {
-    announcements: watch::Receiver<Arc<Announcements>>,
+    wanted: watch::Receiver<Wanted>,
+    reports: mpsc::Sender<Report>,
     metrics: Metrics,
-    links: Links,
+    /// What was seen last.
+    links: Option<Links>,
     running: BTreeMap<u32, Running>,
 }
 
@@ -83,11 +96,14 @@ impl Lan {
         let mut follower = Follower::new(exclude)?;
         loop {
             let links = follower.next().await?;
-            self.update(links);
+            self.update(links).await;
         }
     }
 
-    fn update(&mut self, links: Links) {
+    async fn update(&mut self, links: Links) {
+        if self.links.as_ref() == Some(&links) {
+            return;
+        }
         self.running.retain(|index, running| {
             let stays = links.get(index).is_some_and(|seen| seen.link.as_ref() == Ok(&running.link));
             if !stays {
@@ -101,18 +117,21 @@ impl Lan {
                     info!(interface = %link.name, mac = %link.mac, "interface is announced on");
                     self.running.insert(*index, self.start(link.clone()));
                 }
-                Err(reason) if self.links.get(index) != Some(seen) => {
+                Err(reason) if self.links.as_ref().and_then(|links| links.get(index)) != Some(seen) => {
                     debug!(interface = %seen.name, %reason, "interface is not announced on");
                 }
                 _ => {}
             }
         }
-        self.links = links;
         self.metrics.interfaces(self.running.len());
+        // Nobody wants to know when this fails.
+        _ = self.reports.send(Report::Interfaces(links.values().map(Seen::report).collect())).await;
+        self.links = Some(links);
     }
 
     fn start(&self, link: Link) -> Running {
-        let task = interface::run(link.clone(), self.announcements.clone(), self.metrics.clone());
+        let task =
+            interface::run(link.clone(), self.wanted.clone(), self.reports.clone(), self.metrics.clone());
         Running { link, task: tokio::spawn(task).abort_handle() }
     }
 }

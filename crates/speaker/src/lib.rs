@@ -17,24 +17,26 @@ mod known;
 pub mod lan;
 mod metrics;
 mod objects;
+mod outcome;
 mod status;
 mod watches;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use kubekit::Identity;
 use kubekit::events::Publisher;
 use kubekit::http::Readiness;
 use kubekit::keep::keep;
-use placement::{Announcements, NodeName};
+use placement::NodeName;
 use prometheus_client::registry::Registry;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tracing::info;
 
 use cluster::{Cluster, Outputs};
 pub use lan::ExcludeInterfaces;
+use lan::Wanted;
 pub use metrics::Metrics;
 pub use placement::ExcludeLabel;
 
@@ -54,6 +56,8 @@ pub struct Config {
     pub http_bind: SocketAddr,
     /// Interfaces that are never announced on.
     pub exclude_interfaces: ExcludeInterfaces,
+    /// How often each address is announced while nothing changes; `None` for never.
+    pub refresh_interval: Option<Duration>,
     /// Whether nodes can be excluded by a label.
     pub exclude_label: ExcludeLabel,
 }
@@ -70,22 +74,25 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     metrics.register(&mut registry);
     let readiness = Readiness::waiting_for(watches::LISTS);
     let publisher = Publisher::start(client.clone(), "metallb-speaker", config.identity.instance());
-    let (announcements, on_lan) = watch::channel(Arc::new(Announcements::new()));
+    let (wanted, on_lan) = watch::channel(Wanted::default());
+    let (reporter, reports) = mpsc::channel(lan::REPORTS);
     let (statuses, wanted_statuses) = watch::channel(None);
     let (state, wanted_state) = watch::channel(None);
-    let outputs = Outputs { announcements, statuses, state, publisher };
+    let outputs = Outputs { wanted, statuses, state, publisher };
 
     let (node, namespace) = (&config.node_name, &config.identity.namespace);
     info!(%node, %namespace, "speaker starts");
-    let events = watches::events(&client, namespace);
+    let events = watches::events(&client, namespace, reports);
     let report_statuses = keep(status::source(&client, namespace, node), wanted_statuses);
     let report_state = keep(configuration::source(&client, namespace, node), wanted_state);
     let cluster = Cluster::new(&config, readiness.clone(), metrics.clone(), outputs);
+    let options =
+        lan::Options { exclude: config.exclude_interfaces, refresh_interval: config.refresh_interval };
     tokio::select! {
         () = cluster.run(events) => anyhow::bail!("the watches ended"),
         () = report_statuses => anyhow::bail!("nothing to report"),
         () = report_state => anyhow::bail!("nothing to report"),
-        () = lan::run(config.exclude_interfaces, on_lan, metrics) => anyhow::bail!("nothing to announce"),
+        () = lan::run(options, on_lan, reporter, metrics) => anyhow::bail!("nothing to announce"),
         served = kubekit::http::serve(config.http_bind, readiness, registry) => served,
         asked = kubekit::stop_requested() => {
             asked.context("waiting for signals")?;

@@ -9,11 +9,14 @@ use kube::api::Api;
 use kube::{Client, Resource};
 use kubekit::{Source, slim};
 use serde::de::DeserializeOwned;
+use tokio::sync::mpsc;
+
+use crate::lan::Report;
 
 /// Fellow speakers are the Pods with these labels in our namespace.
 const SPEAKERS: &str = "app.kubernetes.io/name=ferrolb,app.kubernetes.io/component=speaker";
 
-/// A change of some kind of object.
+/// Something that this speaker must look at.
 #[derive(Debug)]
 pub(crate) enum Event {
     Services(kubekit::Change<slim::Service>),
@@ -22,6 +25,7 @@ pub(crate) enum Event {
     Pools(kubekit::Change<IPAddressPool>),
     Advertisements(kubekit::Change<L2Advertisement>),
     Speakers(kubekit::Change<slim::Pod>),
+    Lan(Report),
 }
 
 /// Lists that must be complete before anything is decided, as `/readyz` names them.
@@ -42,12 +46,17 @@ impl Event {
             Self::Pools(change) => whole(change, pools),
             Self::Advertisements(change) => whole(change, advertisements),
             Self::Speakers(change) => whole(change, speakers),
+            Self::Lan(_) => None,
         }
     }
 }
 
-/// Everything to watch, as one stream.
-pub(crate) fn events(client: &Client, namespace: &str) -> impl Stream<Item = Event> + Unpin {
+/// Everything to look at, as one stream.
+pub(crate) fn events(
+    client: &Client,
+    namespace: &str,
+    mut reports: mpsc::Receiver<Report>,
+) -> impl Stream<Item = Event> + Unpin {
     fn of<K>(
         source: impl Into<Source<K>>,
         event: fn(kubekit::Change<K>) -> Event,
@@ -67,5 +76,6 @@ pub(crate) fn events(client: &Client, namespace: &str) -> impl Stream<Item = Eve
         of(Api::namespaced(all(), namespace), Event::Pools).boxed(),
         of(Api::namespaced(all(), namespace), Event::Advertisements).boxed(),
         of(speakers, Event::Speakers).boxed(),
+        futures::stream::poll_fn(move |context| reports.poll_recv(context)).map(Event::Lan).boxed(),
     ])
 }

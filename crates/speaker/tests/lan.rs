@@ -18,8 +18,9 @@ use nix::sched::{CloneFlags, unshare};
 use placement::{Announcement, Announcements, History, Interfaces, Takeover};
 use prometheus_client::registry::Registry;
 use socket2::{Domain, Protocol, Socket, Type};
-use speaker::{ExcludeInterfaces, Metrics, lan};
-use tokio::sync::{oneshot, watch};
+use speaker::Metrics;
+use speaker::lan::{self, Options, Report, Wanted};
+use tokio::sync::{mpsc, oneshot, watch};
 
 const SPEAKER: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
 const CLIENT: MacAddr = MacAddr([2, 0, 0, 0, 0, 2]);
@@ -214,7 +215,8 @@ fn ip(arguments: &str) {
 }
 
 struct Speaker {
-    announcements: watch::Sender<Arc<Announcements>>,
+    wanted: watch::Sender<Wanted>,
+    _reports: mpsc::Receiver<Report>,
     registry: Registry,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -223,7 +225,9 @@ struct Speaker {
 impl Speaker {
     /// Starts the LAN side in a thread of its own, in the namespace of this one.
     fn start() -> Self {
-        let (announcements, on_lan) = watch::channel(Arc::default());
+        let (wanted, on_lan) = watch::channel(Wanted::default());
+        let (reporter, reports) = mpsc::channel(lan::REPORTS);
+        let options = Options { exclude: "^peer.*,^lo$".parse().unwrap(), refresh_interval: None };
         let metrics = Metrics::default();
         let mut registry = Registry::default();
         metrics.register(&mut registry);
@@ -232,12 +236,12 @@ impl Speaker {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 tokio::select! {
-                    () = lan::run("^peer.*,^lo$".parse::<ExcludeInterfaces>().unwrap(), on_lan, metrics) => {}
+                    () = lan::run(options, on_lan, reporter, metrics) => {}
                     _ = stopped => {}
                 }
             });
         });
-        Self { announcements, registry, stop: Some(stop), thread: Some(thread) }
+        Self { wanted, _reports: reports, registry, stop: Some(stop), thread: Some(thread) }
     }
 
     fn announce(&self, vips: &[(Ipv4Addr, u64)]) {
@@ -250,7 +254,7 @@ impl Speaker {
     }
 
     fn publish(&self, announcements: Announcements) {
-        self.announcements.send_replace(Arc::new(announcements));
+        self.wanted.send_modify(|wanted| wanted.announcements = Arc::new(announcements));
     }
 
     fn metric(&self, name: &str) -> String {

@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 
 use layer2::{ArpFrame, Responder, Schedule};
 use placement::{Announcements, Takeover};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tracing::{debug, trace, warn};
 
 use super::links::Link;
 use super::socket::PacketSocket;
+use super::{Report, Wanted};
 use crate::Metrics;
 
 /// Between attempts to open a socket.
@@ -21,23 +22,25 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Serves one interface for ever, or until nobody tells any more what to announce.
 pub(super) async fn run(
     link: Link,
-    mut announcements: watch::Receiver<Arc<Announcements>>,
+    mut wanted: watch::Receiver<Wanted>,
+    reports: mpsc::Sender<Report>,
     metrics: Metrics,
 ) {
-    let mut interface = Interface::new(link, metrics);
+    let mut interface = Interface::new(link, reports, metrics);
     let mut told = None;
-    while let Err(error) = interface.serve(&mut announcements).await {
+    while let Err(error) = interface.serve(&mut wanted).await {
         if told.replace(error.kind()) != Some(error.kind()) {
             warn!(interface = %interface.link.name, %error, "cannot use the interface, trying again");
         }
         tokio::time::sleep(RETRY).await;
         // Nobody was answered in between: all starts anew.
-        interface = Interface::new(interface.link, interface.metrics);
+        interface = Interface::new(interface.link, interface.reports, interface.metrics);
     }
 }
 
 struct Interface {
     link: Link,
+    reports: mpsc::Sender<Report>,
     metrics: Metrics,
     responder: Responder,
     schedule: Schedule<Ipv4Addr>,
@@ -45,18 +48,18 @@ struct Interface {
 }
 
 impl Interface {
-    fn new(link: Link, metrics: Metrics) -> Self {
+    fn new(link: Link, reports: mpsc::Sender<Report>, metrics: Metrics) -> Self {
         let responder = Responder::new(link.mac);
-        Self { link, metrics, responder, schedule: Schedule::new(), takeovers: BTreeMap::new() }
+        Self { link, reports, metrics, responder, schedule: Schedule::new(), takeovers: BTreeMap::new() }
     }
 
     /// The one loop: whatever comes first of a frame, a change, and the time to announce. Each turn does one
     /// thing, so a long list of addresses to announce does not keep those who ask waiting.
-    async fn serve(&mut self, announcements: &mut watch::Receiver<Arc<Announcements>>) -> io::Result<()> {
+    async fn serve(&mut self, wanted: &mut watch::Receiver<Wanted>) -> io::Result<()> {
         let socket = PacketSocket::open(self.link.index)?;
         // Longer frames are cut off, which does no harm: all that counts is in the first 42 bytes.
         let mut frame = [0; 128];
-        announcements.mark_changed();
+        wanted.mark_changed();
         loop {
             tokio::select! {
                 received = socket.receive(&mut frame) => match received {
@@ -66,11 +69,11 @@ impl Interface {
                     Err(error) if error.raw_os_error() == Some(libc::ENETDOWN) => {}
                     Err(error) => return Err(error),
                 },
-                changed = announcements.changed() => {
+                changed = wanted.changed() => {
                     if changed.is_err() {
                         return Ok(());
                     }
-                    let current = Arc::clone(&announcements.borrow_and_update());
+                    let current = Arc::clone(&wanted.borrow_and_update().announcements);
                     self.update(&current, Instant::now());
                 }
                 () = due(self.schedule.poll_timeout()) => {

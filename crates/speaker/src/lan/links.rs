@@ -17,6 +17,8 @@ use rtnetlink::sys::SocketAddr;
 use rtnetlink::{Handle, MulticastGroup};
 use tokio::task::JoinHandle;
 
+use super::Interface;
+
 /// An interface that can be announced on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Link {
@@ -28,28 +30,46 @@ pub(super) struct Link {
 
 /// Why an interface is not announced on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Unfit {
+pub enum Unfit {
+    /// Its name matches one of the expressions to exclude.
     #[error("its name is excluded")]
     Excluded,
+    /// It is switched off.
     #[error("it is down")]
     Down,
+    /// Nothing answers at the other end of its cable.
     #[error("it has no carrier")]
     NoCarrier,
+    /// A bridge or bond speaks for it.
     #[error("it is part of another interface")]
     Enslaved,
+    /// It is set to do no address resolution.
     #[error("it does no ARP")]
     NoArp,
+    /// It cannot reach all stations at once.
     #[error("it cannot broadcast")]
     NoBroadcast,
+    /// It has no address of six bytes that could be one station's.
     #[error("it has no Ethernet address")]
     NoEthernet,
+    /// It has no link-local IPv6 address, or one that is not settled yet.
+    #[error("it has no link-local IPv6 address")]
+    NoLinkLocal,
 }
 
 /// An interface and whether it can be announced on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Seen {
     pub(super) name: InterfaceName,
+    pub(super) mac: Option<MacAddr>,
     pub(super) link: Result<Link, Unfit>,
+}
+
+impl Seen {
+    pub(super) fn report(&self) -> (InterfaceName, Interface) {
+        let arp = self.link.as_ref().map(drop).map_err(|unfit| *unfit);
+        (self.name.clone(), Interface { mac: self.mac, arp, ndp: Err(Unfit::NoLinkLocal) })
+    }
 }
 
 /// All interfaces of the node by their number.
@@ -139,6 +159,7 @@ fn read(message: &LinkMessage, exclude: &ExcludeInterfaces) -> Option<Seen> {
         LinkAttribute::Address(bytes) => <[u8; 6]>::try_from(&bytes[..]).ok().map(MacAddr),
         _ => None,
     });
+    let mac = mac.filter(|mac| mac.is_station());
     let enslaved = attributes().any(|attribute| matches!(attribute, LinkAttribute::Controller(_)));
     let has = |flag| message.header.flags.contains(flag);
     let unfit = [
@@ -152,12 +173,10 @@ fn read(message: &LinkMessage, exclude: &ExcludeInterfaces) -> Option<Seen> {
     let name = InterfaceName::from(name.as_str());
     let link = match (unfit.into_iter().find(|(applies, _)| *applies), mac) {
         (Some((_, reason)), _) => Err(reason),
-        (None, Some(mac)) if mac.is_station() => {
-            Ok(Link { index: message.header.index, name: name.clone(), mac })
-        }
+        (None, Some(mac)) => Ok(Link { index: message.header.index, name: name.clone(), mac }),
         (None, _) => Err(Unfit::NoEthernet),
     };
-    Some(Seen { name, link })
+    Some(Seen { name, mac, link })
 }
 
 #[cfg(test)]
