@@ -125,6 +125,10 @@ impl Cluster {
             self.missing.retain(|missing| *missing != list);
             self.readiness.reached(list);
         }
+        match &event {
+            Event::Lan(_) => {}
+            _ => self.metrics.update(),
+        }
         match event {
             Event::Services(change) => self.services(change),
             Event::Endpoints(change) => self.endpoints(change),
