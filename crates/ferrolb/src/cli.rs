@@ -1,9 +1,10 @@
 //! The command line. Every option can be given in the environment as well.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{ArgAction, Args, Parser, Subcommand};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use kubekit::{Identity, telemetry, telemetry::LogLevel};
 use speaker::{ExcludeInterfaces, ExcludeLabel};
 
@@ -73,9 +74,52 @@ struct Speaker {
     /// forget it; 0 for never
     #[arg(long, env = "FERROLB_REFRESH_INTERVAL", default_value_t = 30)]
     refresh_interval: u32,
+    /// Where fellow speakers gossip, ADDRESS:PORT; the same port on all nodes [default: the node's InternalIP
+    /// and 7946]
+    #[arg(long, env = "FERROLB_GOSSIP_BIND", value_parser = gossip_address)]
+    gossip_bind: Option<SocketAddr>,
+    /// Files with the secrets that the gossip is sealed with, separated by commas: the first one seals, each
+    /// of them opens; read again when they change. Without it, the gossip is not sealed
+    #[arg(long, env = "FERROLB_GOSSIP_KEY_FILE", value_delimiter = ',')]
+    gossip_key_file: Vec<PathBuf>,
+    /// How fast a dead speaker is found: faster ones send more and bear shorter stalls
+    #[arg(long, env = "FERROLB_FAILOVER", value_enum, default_value_t)]
+    failover: Failover,
     /// Announce from nodes with the label node.kubernetes.io/exclude-from-external-load-balancers too
     #[arg(long, env = "FERROLB_IGNORE_EXCLUDE_LB")]
     ignore_exclude_lb: bool,
+}
+
+/// `--failover`.
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+enum Failover {
+    /// In about half a second
+    #[default]
+    Default,
+    /// In about a quarter of a second, for quiet machines
+    Fast,
+    /// In about two seconds, for machines that may stand still for long
+    Relaxed,
+}
+
+impl From<Failover> for speaker::Failover {
+    fn from(failover: Failover) -> Self {
+        match failover {
+            Failover::Default => Self::Default,
+            Failover::Fast => Self::Fast,
+            Failover::Relaxed => Self::Relaxed,
+        }
+    }
+}
+
+/// Reads ADDRESS:PORT; an IPv6 address may come without brackets, as the downward API writes it.
+fn gossip_address(text: &str) -> Result<SocketAddr, String> {
+    let without_brackets = || {
+        let (ip, port) = text.rsplit_once(':')?;
+        Some(SocketAddr::new(ip.parse().ok()?, port.parse().ok()?))
+    };
+    let address = text.parse().ok().or_else(without_brackets);
+    address.ok_or_else(|| "expected an IP address and a port, such as 192.0.2.1:7946".to_owned())
 }
 
 /// Does what the command line says, until the program is asked to stop.
@@ -95,6 +139,9 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
             node_name,
             exclude_interfaces,
             refresh_interval,
+            gossip_bind,
+            gossip_key_file,
+            failover,
             ignore_exclude_lb,
         }) => {
             telemetry::start(common.log_level);
@@ -107,6 +154,9 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
                 exclude_interfaces: exclude_interfaces.unwrap_or_default(),
                 refresh_interval: (refresh_interval > 0)
                     .then(|| Duration::from_secs(refresh_interval.into())),
+                gossip_bind,
+                gossip_key_files: gossip_key_file,
+                failover: failover.into(),
                 exclude_label: if ignore_exclude_lb { ExcludeLabel::Ignored } else { ExcludeLabel::Honoured },
             }))
         }
@@ -127,5 +177,17 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn where_to_gossip_is_an_address_of_either_family_with_a_port() {
+        let read = |text| gossip_address(text).map(|address| address.to_string());
+        assert_eq!(read("192.0.2.1:7946").as_deref(), Ok("192.0.2.1:7946"));
+        for v6 in ["[2001:db8::1]:7946", "2001:db8::1:7946"] {
+            assert_eq!(read(v6).as_deref(), Ok("[2001:db8::1]:7946"), "{v6}");
+        }
+        for bad in ["192.0.2.1", ":7946", "node-1:7946", "192.0.2.1:x", ""] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
     }
 }

@@ -40,6 +40,15 @@ pub struct View {
     pub profiles: BTreeMap<NodeName, Profile>,
 }
 
+/// What can be counted. Cheap to clone; all clones count together.
+#[derive(Debug, Clone, Default)]
+pub struct Metrics {}
+
+impl Metrics {
+    /// Makes the metrics visible.
+    pub fn register(&self, _registry: &mut Registry) {}
+}
+
 /// Speaks with the task, which ends when all clones of this are dropped.
 #[derive(Debug, Clone)]
 pub struct Handle {
@@ -50,7 +59,7 @@ pub struct Handle {
 ///
 /// The events come in order. The receiver must keep up: while it does not, the task goes on but holds back
 /// further events, unbounded in number only by what happens to members.
-pub fn start(_config: Config, _registry: &mut Registry) -> anyhow::Result<(Handle, mpsc::Receiver<Event>)> {
+pub fn start(_config: Config, _metrics: Metrics) -> anyhow::Result<(Handle, mpsc::Receiver<Event>)> {
     todo!()
 }
 

@@ -173,6 +173,29 @@ pub struct Node {
 pub struct NodeStatus {
     /// `Ready`, `NetworkUnavailable` and others.
     pub conditions: Vec<Condition>,
+    /// Where it can be reached.
+    pub addresses: Vec<NodeAddress>,
+}
+
+impl NodeStatus {
+    /// The address that the cluster knows the node by: the first of type `InternalIP`.
+    pub fn internal_ip(&self) -> Option<&str> {
+        self.addresses
+            .iter()
+            .find(|address| address.type_ == "InternalIP")
+            .map(|address| &address.address[..])
+    }
+}
+
+/// An address of a Node.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct NodeAddress {
+    /// `InternalIP`, `Hostname` and others.
+    #[serde(rename = "type")]
+    pub type_: String,
+    /// The address.
+    pub address: String,
 }
 
 /// A Pod.
