@@ -8,6 +8,7 @@ mod identity;
 pub mod keep;
 pub mod lease;
 pub mod slim;
+pub mod speakers;
 pub mod telemetry;
 mod version;
 mod watch;

@@ -8,7 +8,7 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -23,6 +23,7 @@ use kubekit::events::{Notice, Publisher};
 use kubekit::http::Readiness;
 use kubekit::keep::Wanted;
 use kubekit::slim;
+use kubekit::speakers::Speakers;
 use placement::{
     Advertisement, AdvertisementName, Change, History, NodeName, Placement, Pool, PoolName, ServiceKey,
     SliceKey,
@@ -72,11 +73,9 @@ pub(crate) struct Cluster {
     nodes: Known<NodeName>,
     pools: Known<PoolName>,
     advertisements: Known<AdvertisementName>,
-    speakers: Known<String>,
+    speakers: Speakers,
     /// Where we take part in the gossip.
     gossip_address: SocketAddr,
-    /// The node of each speaker's Pod, and its address.
-    peers: BTreeMap<String, (NodeName, IpAddr)>,
     /// The members as last acted on.
     view: Arc<View>,
     handovers: Handovers,
@@ -115,9 +114,8 @@ impl Cluster {
             nodes: Known::default(),
             pools: Known::default(),
             advertisements: Known::default(),
-            speakers: Known::default(),
+            speakers: Speakers::default(),
             gossip_address,
-            peers: BTreeMap::new(),
             view: Arc::default(),
             handovers: Handovers::default(),
             stopping: false,
@@ -241,16 +239,17 @@ impl Cluster {
     }
 
     fn speakers(&mut self, change: kubekit::Change<slim::Pod>) {
-        for (name, pod) in self.speakers.update(change, ResourceExt::name_any) {
-            if self.pod_name.as_ref() == Some(&name) {
-                self.owner = pod.as_ref().and_then(objects::owner);
-                self.unreported = true;
-            }
-            match pod.as_ref().and_then(objects::read_speaker) {
-                Some(peer) => _ = self.peers.insert(name, peer),
-                None => _ = self.peers.remove(&name),
-            }
+        let ours = |pod: &slim::Pod| self.pod_name.as_ref() == Some(&pod.name_any());
+        let owner = match &change {
+            kubekit::Change::Reset(pods) => Some(pods.iter().find(|pod| ours(pod)).and_then(objects::owner)),
+            kubekit::Change::Apply(pod) => ours(pod).then(|| objects::owner(pod)),
+            kubekit::Change::Delete(pod) => ours(pod).then_some(None),
+        };
+        if let Some(owner) = owner {
+            self.unreported |= self.owner != owner;
+            self.owner = owner;
         }
+        self.speakers.update(change);
     }
 
     /// What is not settled is no ground to act on: what was known before stays.
@@ -388,9 +387,8 @@ impl Cluster {
     }
 
     fn publish_peers(&self) {
-        let fellows = self.peers.values().filter(|(node, _)| *node != self.node);
-        let port = self.gossip_address.port();
-        let peers = fellows.map(|(node, ip)| (node.clone(), SocketAddr::new(*ip, port))).collect();
+        let mut peers = self.speakers.listening_on(self.gossip_address.port());
+        peers.remove(&self.node);
         self.outputs.said.send_if_modified(|said| {
             let different = said.peers != peers;
             said.peers = peers;

@@ -68,12 +68,6 @@ pub(crate) fn read_node(node: &slim::Node) -> Node {
     }
 }
 
-/// The node of a speaker's Pod and where it listens, once it has an address.
-pub(crate) fn read_speaker(pod: &slim::Pod) -> Option<(NodeName, IpAddr)> {
-    let node = pod.spec.node_name.as_deref()?;
-    Some((node.into(), pod.status.pod_ip.as_deref()?.parse().ok()?))
-}
-
 /// The address that the cluster knows a node by, waited for until there is one.
 pub(crate) async fn internal_ip(client: &Client, node: &NodeName) -> IpAddr {
     let node = Source {
@@ -195,20 +189,5 @@ mod tests {
             ["True", "False", "Unknown"].map(read),
             [Network::Unavailable, Network::Available, Network::Available]
         );
-    }
-
-    #[test]
-    fn a_speaker_can_be_reached_once_it_is_scheduled_and_has_an_address() {
-        let read = |node: Option<&str>, ip: Option<&str>| {
-            let pod = json!({
-                "metadata": {"name": "speaker-1"}, "spec": {"nodeName": node}, "status": {"podIP": ip},
-            });
-            read_speaker(&serde_json::from_value(pod).unwrap())
-        };
-        let address = "192.0.2.7".parse().unwrap();
-        assert_eq!(read(Some("n1"), Some("192.0.2.7")), Some(("n1".into(), address)));
-        assert_eq!(read(None, Some("192.0.2.7")), None);
-        assert_eq!(read(Some("n1"), None), None);
-        assert_eq!(read(Some("n1"), Some("soon")), None);
     }
 }

@@ -8,14 +8,11 @@ use futures::stream::{self, SelectAll};
 use futures::{FutureExt, Stream, StreamExt};
 use kube::api::Api;
 use kube::{Client, Resource};
-use kubekit::{Source, slim};
+use kubekit::{Source, slim, speakers};
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::lan::Report;
-
-/// Fellow speakers are the Pods with these labels in our namespace.
-const SPEAKERS: &str = "app.kubernetes.io/name=ferrolb,app.kubernetes.io/component=speaker";
 
 /// Something that this speaker must look at.
 #[derive(Debug)]
@@ -88,8 +85,7 @@ pub(crate) fn events(client: &Client, namespace: &str, inputs: Inputs) -> impl S
         kubekit::watch(source).map(event)
     }
     let all = || client.clone();
-    let speakers =
-        Source { api: Api::namespaced(all(), namespace), labels: Some(SPEAKERS.to_owned()), fields: None };
+    let speakers = speakers::source(client, namespace);
     SelectAll::from_iter([
         of(Api::all(all()), Event::Services).boxed(),
         of(Api::all(all()), Event::Endpoints).boxed(),
