@@ -19,6 +19,7 @@ mod index;
 #[cfg(test)]
 mod index_tests;
 mod metrics;
+mod recovery;
 mod report;
 mod settle;
 mod unsupported;
@@ -56,6 +57,7 @@ use serde::de::DeserializeOwned;
 use tokio::{sync::watch, time::sleep_until};
 use tracing::{info, warn};
 
+pub use crate::recovery::Recovery;
 use crate::{
     index::{Index, Role},
     metrics::Metrics,
@@ -74,6 +76,8 @@ pub struct Config {
     pub http_bind: SocketAddr,
     /// The Lease that replicas elect a leader by; without one, this program leads from the start.
     pub lease: Option<String>,
+    /// Whether and how to withdraw the endpoints of lost nodes.
+    pub recovery: Option<Recovery>,
 }
 
 /// Status writes that may be on their way at once: enough to keep an API server busy, and few enough to
@@ -93,17 +97,27 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let client = kubekit::client().await?;
     let mut registry = Registry::default();
     let metrics = Metrics::new(&mut registry);
+    let gossip_metrics = gossip::Metrics::default();
+    if config.recovery.is_some() {
+        gossip_metrics.register(&mut registry);
+    }
     let readiness = Readiness::waiting_for(LISTS);
     info!(namespace = config.identity.namespace, class = config.lb_class, "controller starting");
     let me = config.identity.instance();
+    let events = Publisher::start(client.clone(), "metallb-controller", me.clone());
     let mut leadership = config.lease.clone().map(|name| {
         let election =
             Election { namespace: config.identity.namespace.clone(), name, me, timing: Timing::default() };
         election.start(client.clone())
     });
+    if let Some(recovery) = &config.recovery {
+        let namespace = config.identity.namespace.clone();
+        let leads = leadership.as_ref().map(Leadership::watch);
+        recovery::start(recovery, gossip_metrics, client.clone(), namespace, leads, events.clone())?;
+    }
     tokio::select! {
         result = http::serve(config.http_bind, readiness.clone(), registry) => result?,
-        () = control(client, &config, leadership.as_mut(), &metrics, &readiness) => {
+        () = control(client, &config, leadership.as_mut(), events, &metrics, &readiness) => {
             anyhow::bail!("all watches have ended")
         }
         result = kubekit::stop_requested() => result.context("waiting for signals")?,
@@ -129,11 +143,10 @@ async fn control(
     client: Client,
     config: &Config,
     mut leadership: Option<&mut Leadership>,
+    events: Publisher,
     metrics: &Metrics,
     readiness: &Readiness,
 ) {
-    let instance = config.identity.instance();
-    let events = Publisher::start(client.clone(), "metallb-controller", instance);
     let mut index = Index::new(config.lb_class.clone(), Instant::now());
     let mut changes = watches(&client, &config.identity.namespace);
     let mut writes = FuturesUnordered::new();

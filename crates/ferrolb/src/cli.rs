@@ -56,6 +56,16 @@ struct Controller {
     /// The Lease that they elect it by
     #[arg(long, env = "FERROLB_LEASE_NAME", default_value = "ferrolb-controller")]
     lease_name: String,
+    /// Withdraw the endpoints of a node as soon as its speaker is lost, instead of when Kubernetes notices.
+    /// Listens to the gossip of the speakers, so it wants --gossip-bind as well
+    #[arg(long, env = "FERROLB_RECOVER_ENDPOINTS", requires = "gossip_bind")]
+    recover_endpoints: bool,
+    /// Where to listen to the gossip, ADDRESS:PORT: this Pod's address, and the port of the speakers
+    #[arg(long, env = "FERROLB_GOSSIP_BIND", value_parser = gossip_address)]
+    gossip_bind: Option<SocketAddr>,
+    /// Files with the secrets that the gossip is sealed with, separated by commas, as for the speakers
+    #[arg(long, env = "FERROLB_GOSSIP_KEY_FILE", value_delimiter = ',')]
+    gossip_key_file: Vec<PathBuf>,
 }
 
 /// What a speaker takes besides.
@@ -125,13 +135,24 @@ fn gossip_address(text: &str) -> Result<SocketAddr, String> {
 /// Does what the command line says, until the program is asked to stop.
 pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.role {
-        Role::Controller(Controller { common, leader_elect, lease_name }) => {
+        Role::Controller(Controller {
+            common,
+            leader_elect,
+            lease_name,
+            recover_endpoints,
+            gossip_bind,
+            gossip_key_file,
+        }) => {
+            let recovery = gossip_bind
+                .filter(|_| recover_endpoints)
+                .map(|gossip_bind| controller::Recovery { gossip_bind, gossip_key_files: gossip_key_file });
             telemetry::start(common.log_level);
             runtime()?.block_on(controller::run(controller::Config {
                 identity: Identity::new(common.namespace, common.pod_name),
                 lb_class: common.lb_class,
                 http_bind: common.http_bind,
                 lease: leader_elect.then_some(lease_name),
+                recovery,
             }))
         }
         Role::Speaker(Speaker {

@@ -65,21 +65,21 @@ impl Judge {
         if !view.settled {
             return Vec::new();
         }
+        let nodes = view.members.len() + self.lost.len() + self.acted.len();
+        let most = (nodes / 3).max(1);
         let needed = view.members.len().clamp(1, WITNESSES);
         let certain = |_: &NodeName, loss: &mut Loss| {
             loss.witnesses.iter().filter(|witness| view.members.contains(witness)).count() >= needed
         };
         let certain: Vec<NodeName> = self.lost.extract_if(.., certain).map(|(node, _)| node).collect();
-        certain.into_iter().map(|node| self.judge(node, view, now)).collect()
-    }
-
-    fn judge(&mut self, node: NodeName, view: &View, now: Instant) -> Verdict {
-        let nodes = view.members.len() + self.lost.len() + self.acted.len() + 1;
-        if self.acted.len() >= (nodes / 3).max(1) {
-            return Verdict::TooMany(node);
-        }
-        self.acted.push_back(now);
-        Verdict::Withdraw(node)
+        let mut judge = |node| {
+            if self.acted.len() >= most {
+                return Verdict::TooMany(node);
+            }
+            self.acted.push_back(now);
+            Verdict::Withdraw(node)
+        };
+        certain.into_iter().map(&mut judge).collect()
     }
 }
 
