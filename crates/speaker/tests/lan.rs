@@ -111,7 +111,7 @@ fn garbage_and_what_is_not_for_us_are_ignored() {
         // Frames stay in order: had one of those been answered, this would not be the next answer.
         let last = ArpFrame { sender: Host { mac: CLIENT, ip: OTHER }, ..request(VIP) };
         client.send(&last.emit());
-        assert_eq!(client.receive_answer(), last.reply(SPEAKER).emit());
+        assert_eq!(client.receive_answer(), answer(&last, SPEAKER));
         speaker.expect_metric("metallb_layer2_requests_received{ip=\"192.0.2.10\"}", "1");
         speaker.expect_metric("ferrolb_layer2_frames_ignored_total{reason=\"not_announced\"}", "1");
     });
@@ -137,7 +137,7 @@ fn a_withdrawn_address_and_one_for_other_interfaces_are_not_answered_for() {
         client.expect_burst(SPEAKER, OTHER);
         client.send(&request(VIP).emit());
         client.send(&request(OTHER).emit());
-        assert_eq!(client.receive_answer(), request(OTHER).reply(SPEAKER).emit());
+        assert_eq!(client.receive_answer(), answer(&request(OTHER), SPEAKER));
     });
 }
 
@@ -150,7 +150,7 @@ fn an_interface_that_comes_back_is_used_again_and_told_afresh() {
         for flap in ["link set lan0 down", "link set peer0 down"] {
             let interface = flap.split(' ').nth(2).unwrap();
             ip(flap);
-            speaker.expect_metric("ferrolb_layer2_interfaces", "0");
+            speaker.expect_metric("ferrolb_layer2_interfaces{protocol=\"arp\"}", "0");
             ip(&format!("link set {interface} up"));
             client.expect_burst(SPEAKER, VIP);
         }
@@ -163,7 +163,7 @@ fn an_interface_that_comes_back_is_used_again_and_told_afresh() {
         let client = Client::new();
         client.expect_burst(SPEAKER, VIP);
         client.send(&request(VIP).emit());
-        assert_eq!(client.receive_answer(), request(VIP).reply(SPEAKER).emit());
+        assert_eq!(client.receive_answer(), answer(&request(VIP), SPEAKER));
     });
 }
 
@@ -178,7 +178,7 @@ fn a_bridge_speaks_for_the_interface_that_joins_it() {
         ip("link set br0 up");
         client.expect_burst(BRIDGE, VIP);
         client.send(&request(VIP).emit());
-        assert_eq!(client.receive_answer(), request(VIP).reply(BRIDGE).emit());
+        assert_eq!(client.receive_answer(), answer(&request(VIP), BRIDGE));
     });
 }
 
@@ -191,6 +191,11 @@ fn request(vip: Ipv4Addr) -> ArpFrame {
         sender: Host { mac: CLIENT, ip: CLIENT_IP },
         target: Host { mac: MacAddr::ZERO, ip: vip },
     }
+}
+
+/// What is expected in return.
+fn answer(request: &ArpFrame, mac: MacAddr) -> [u8; 42] {
+    ArpFrame::reply(mac, request.target.ip, request.sender).emit()
 }
 
 /// Runs a test at the client's end of a cable, with a speaker at the other.
