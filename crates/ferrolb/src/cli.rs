@@ -54,6 +54,9 @@ struct Controller {
     /// The Lease that they elect it by
     #[arg(long, env = "FERROLB_LEASE_NAME", default_value = "ferrolb-controller")]
     lease_name: String,
+    /// A Secret of this namespace: if it holds no key for what the speakers tell each other, one is made
+    #[arg(long, env = "FERROLB_GOSSIP_SECRET")]
+    gossip_secret: Option<String>,
 }
 
 /// What a speaker takes besides.
@@ -76,13 +79,14 @@ struct Speaker {
 /// Does what the command line says, until the program is asked to stop.
 pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.role {
-        Role::Controller(Controller { common, leader_elect, lease_name }) => {
+        Role::Controller(Controller { common, leader_elect, lease_name, gossip_secret }) => {
             telemetry::start(common.log_level);
             runtime()?.block_on(controller::run(controller::Config {
                 identity: Identity::new(common.namespace, common.pod_name),
                 lb_class: common.lb_class,
                 http_bind: common.http_bind,
                 lease: leader_elect.then_some(lease_name),
+                gossip_secret: gossip_secret.filter(|name| !name.is_empty()),
             }))
         }
         Role::Speaker(Speaker { common, node_name, exclude_interfaces, ignore_exclude_lb }) => {
