@@ -44,6 +44,7 @@ fn parse(text: &str) -> Result<Vec<Entry>> {
         } else if content.starts_with("- ") {
             let entry = entries.last_mut().context("a list has a name")?;
             entry.default = Some("see values.yaml".to_owned());
+            meaning.clear();
             in_list_below = above.last().map(|(indent, _)| *indent);
         } else {
             let (key, value) = content.split_once(':').with_context(|| format!("no key: {line}"))?;
