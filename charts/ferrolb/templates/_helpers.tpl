@@ -178,7 +178,9 @@ ports:
 {{- if $settings.enabled }}
 {{ $probe }}:
   httpGet: {path: {{ $path }}, port: monitoring}
-  {{- omit $settings "enabled" "port" | toYaml | nindent 2 }}
+  {{- /* The API server drops a zero, and then GitOps tools would see a difference for ever. */}}
+  {{- $zero := ternary "" "initialDelaySeconds" (gt (int $settings.initialDelaySeconds) 0) }}
+  {{- omit $settings "enabled" "port" $zero | toYaml | nindent 2 }}
 {{- end }}
 {{- end }}
 {{- with $part.resources }}

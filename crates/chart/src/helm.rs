@@ -26,7 +26,8 @@ impl Helm {
     pub fn run<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Result<String> {
         let mut command = Command::new(self.0.path(Program::Helm));
         // No cluster, even if the environment names one.
-        let output = command.args(arguments).env("KUBECONFIG", "/dev/null").output().context("starting helm")?;
+        let output =
+            command.args(arguments).env("KUBECONFIG", "/dev/null").output().context("starting helm")?;
         let said = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "helm: {}", said.trim());
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
@@ -49,9 +50,14 @@ impl Helm {
     pub(crate) fn snapshot(&self, values: &Path) -> Result<String> {
         let values = ["--values".as_ref(), values.as_os_str(), "--set=crds.enabled=false".as_ref()];
         let notes = self.notes(values)?;
-        let (_, warnings) = notes.split_once("kubectl describe service NAME\n").context("the notes end otherwise")?;
-        let warnings: String = warnings.trim().lines().map(|line| format!("# {line}").trim_end().to_owned() + "\n").collect();
-        Ok(format!("# Generated from the chart by `cargo xtask manifests`.\n{warnings}{}", self.template(values)?))
+        let (_, warnings) =
+            notes.split_once("kubectl describe service NAME\n").context("the notes end otherwise")?;
+        let warnings: String =
+            warnings.trim().lines().map(|line| format!("# {line}").trim_end().to_owned() + "\n").collect();
+        Ok(format!(
+            "# Generated from the chart by `cargo xtask manifests`.\n{warnings}{}",
+            self.template(values)?
+        ))
     }
 
     fn with_chart<S: AsRef<OsStr>>(&self, verb: &str, values: impl IntoIterator<Item = S>) -> Result<String> {

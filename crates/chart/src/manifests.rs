@@ -24,7 +24,9 @@ const HELMS: [&str; 3] = ["helm.sh/chart:", "app.kubernetes.io/managed-by: Helm"
 
 /// The namespace, the CRDs, and the chart with its default values.
 pub(crate) fn plain(helm: &Helm) -> Result<String> {
-    let mut text = "# FerroLB: kubectl apply -f ferrolb.yaml\n# Generated from the chart by `cargo xtask manifests`.\n".to_owned();
+    let mut text =
+        "# FerroLB: kubectl apply -f ferrolb.yaml\n# Generated from the chart by `cargo xtask manifests`.\n"
+            .to_owned();
     text += NAMESPACE;
     let folder = images::programs::workspace().join("crds");
     let mut crds: Vec<_> = fs::read_dir(&folder)?.collect::<Result<_, _>>().context("reading the CRDs")?;
@@ -34,7 +36,8 @@ pub(crate) fn plain(helm: &Helm) -> Result<String> {
         text += "\n";
     }
     let rendered = helm.template(["--set=crds.enabled=false"])?;
-    let ours = rendered.lines().filter(|line| !HELMS.iter().any(|helms| line.trim_start().starts_with(helms)));
+    let ours =
+        rendered.lines().filter(|line| !HELMS.iter().any(|helms| line.trim_start().starts_with(helms)));
     // Between documents Helm leaves an empty line.
     ours.filter(|line| !line.trim().is_empty()).for_each(|line| {
         text += line;

@@ -111,7 +111,9 @@ mod tests {
         let new = into_readme(&readme, &[entry("e", Some("1"), "What it is.")]).unwrap();
         assert_eq!(
             new,
-            format!("above\n{BEGIN}| value | default | meaning |\n|---|---|---|\n| `e` | `1` | What it is. |\n{END}below\n")
+            format!(
+                "above\n{BEGIN}| value | default | meaning |\n|---|---|---|\n| `e` | `1` | What it is. |\n{END}below\n"
+            )
         );
         assert!(into_readme("no marks", &[]).is_err());
     }

@@ -22,7 +22,10 @@ fn registered() -> BTreeSet<String> {
     speaker::Metrics::default().register(&mut registry);
     // Metrics without a sample yet are in no scrape. That they are registered shows in this form only.
     let text = format!("{registry:?}");
-    let item = Regex::new(r#"Registry \{ prefix: (?:None|Some\(Prefix\("([^"]*)"\)\))|Descriptor \{ name: "([^"]*)""#).unwrap();
+    let item = Regex::new(
+        r#"Registry \{ prefix: (?:None|Some\(Prefix\("([^"]*)"\)\))|Descriptor \{ name: "([^"]*)""#,
+    )
+    .unwrap();
     let mut prefix = "";
     let mut names = BTreeSet::new();
     for found in item.captures_iter(&text) {
@@ -37,7 +40,10 @@ fn registered() -> BTreeSet<String> {
 /// Whether one of the metrics has samples of this name.
 fn exists(sample: &str, metrics: &BTreeSet<String>) -> bool {
     let suffixes = ["_total", "_bucket", "_sum", "_count"];
-    metrics.contains(sample) || suffixes.iter().any(|suffix| sample.strip_suffix(suffix).is_some_and(|name| metrics.contains(name)))
+    metrics.contains(sample)
+        || suffixes
+            .iter()
+            .any(|suffix| sample.strip_suffix(suffix).is_some_and(|name| metrics.contains(name)))
 }
 
 /// The names of our samples in some expressions.
@@ -52,10 +58,13 @@ fn rules(helm: &Helm) -> Value {
 
 fn expressions(value: &Value) -> String {
     match value {
-        Value::Object(fields) => fields.iter().map(|(key, value)| match value.as_str() {
-            Some(text) if key == "expr" => text.to_owned() + "\n",
-            _ => expressions(value),
-        }).collect(),
+        Value::Object(fields) => fields
+            .iter()
+            .map(|(key, value)| match value.as_str() {
+                Some(text) if key == "expr" => text.to_owned() + "\n",
+                _ => expressions(value),
+            })
+            .collect(),
         Value::Array(items) => items.iter().map(expressions).collect(),
         _ => String::new(),
     }
@@ -78,8 +87,20 @@ fn every_metric_that_alerts_and_the_dashboard_name_is_one_of_the_programs() {
 #[test]
 fn metallbs_alerts_keep_their_names() {
     let rules = rules(&Helm::find().unwrap());
-    let alerts: Vec<&str> = rules["groups"][0]["rules"].as_array().unwrap().iter().filter_map(|rule| rule["alert"].as_str()).collect();
-    for alert in ["StaleConfig", "ConfigNotLoaded", "AddressPoolExhausted", "AddressPoolUsage75Percent", "AddressPoolUsage85Percent", "AddressPoolUsage95Percent"] {
+    let alerts: Vec<&str> = rules["groups"][0]["rules"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|rule| rule["alert"].as_str())
+        .collect();
+    for alert in [
+        "StaleConfig",
+        "ConfigNotLoaded",
+        "AddressPoolExhausted",
+        "AddressPoolUsage75Percent",
+        "AddressPoolUsage85Percent",
+        "AddressPoolUsage95Percent",
+    ] {
         assert!(alerts.contains(&format!("MetalLB{alert}").as_str()), "{alert} is not in {alerts:?}");
     }
 }
@@ -88,7 +109,11 @@ fn metallbs_alerts_keep_their_names() {
 fn each_alert_can_be_turned_off() {
     let helm = Helm::find().unwrap();
     let values = chart::values::documented().unwrap();
-    let switches = values.iter().map(|entry| entry.path.as_str()).filter(|path| path.starts_with("prometheus.prometheusRule.") && path.matches('.').count() == 3 && path.ends_with(".enabled"));
+    let switches = values.iter().map(|entry| entry.path.as_str()).filter(|path| {
+        path.starts_with("prometheus.prometheusRule.")
+            && path.matches('.').count() == 3
+            && path.ends_with(".enabled")
+    });
     let mut arguments = vec![ALL_ALERTS.to_owned()];
     arguments.extend(switches.map(|path| format!("--set={path}=false")));
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
@@ -116,11 +141,17 @@ fn promtool_finds_no_fault_in_the_rules_and_they_fire_when_they_should() {
     let dir = tempfile::tempdir().unwrap();
     let rules = rules(&Helm::find().unwrap());
     fs::write(dir.path().join("rules.yaml"), rules.to_string()).unwrap();
-    fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/alerts.yaml"), dir.path().join("alerts.yaml")).unwrap();
+    fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/alerts.yaml"), dir.path().join("alerts.yaml"))
+        .unwrap();
     for arguments in [["check", "rules", "rules.yaml"], ["test", "rules", "alerts.yaml"]] {
         let output = Command::new(promtool()).args(arguments).current_dir(dir.path()).output().unwrap();
         let said = [output.stdout, output.stderr].concat();
-        assert!(output.status.success(), "promtool {}:\n{}", arguments.join(" "), String::from_utf8_lossy(&said));
+        assert!(
+            output.status.success(),
+            "promtool {}:\n{}",
+            arguments.join(" "),
+            String::from_utf8_lossy(&said)
+        );
     }
 }
 

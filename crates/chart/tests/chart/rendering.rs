@@ -15,7 +15,13 @@ pub(crate) fn objects(helm: &Helm, values: &[&str], kind: &str) -> Vec<Value> {
 fn helm_finds_no_fault() {
     let (helm, chart) = (Helm::find().unwrap(), folder());
     for example in examples().unwrap() {
-        let arguments = ["lint".as_ref(), "--strict".as_ref(), chart.as_os_str(), "--values".as_ref(), example.as_os_str()];
+        let arguments = [
+            "lint".as_ref(),
+            "--strict".as_ref(),
+            chart.as_os_str(),
+            "--values".as_ref(),
+            example.as_os_str(),
+        ];
         helm.run(arguments).unwrap();
     }
 }
@@ -42,7 +48,9 @@ fn crds_stay_unless_told_otherwise_and_can_be_left_out() {
     let helm = Helm::find().unwrap();
     let policies = |values: &[&str]| -> Vec<String> {
         let crds = objects(&helm, values, "CustomResourceDefinition");
-        let policy = |crd: &Value| crd["metadata"]["annotations"]["helm.sh/resource-policy"].as_str().map(str::to_owned);
+        let policy = |crd: &Value| {
+            crd["metadata"]["annotations"]["helm.sh/resource-policy"].as_str().map(str::to_owned)
+        };
         crds.iter().filter_map(policy).collect()
     };
     assert_eq!(policies(&[]), ["keep"; 9]);
@@ -54,7 +62,9 @@ fn crds_stay_unless_told_otherwise_and_can_be_left_out() {
 fn a_part_that_is_off_leaves_nothing_behind() {
     let helm = Helm::find().unwrap();
     for part in ["controller", "speaker"] {
-        let text = helm.template([format!("--set={part}.enabled=false"), "--set=crds.enabled=false".to_owned()]).unwrap();
+        let text = helm
+            .template([format!("--set={part}.enabled=false"), "--set=crds.enabled=false".to_owned()])
+            .unwrap();
         let left = documents(&text).unwrap();
         let named: Vec<&Value> = left.iter().map(|object| &object["metadata"]["name"]).collect();
         assert!(!named.iter().any(|name| name.as_str().unwrap().contains(part)), "{named:?}");

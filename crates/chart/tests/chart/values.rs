@@ -35,7 +35,8 @@ fn is_below(path: &str, others: &BTreeSet<String>) -> bool {
 fn every_value_is_in_the_schema_and_every_property_of_the_schema_is_a_value() {
     let mut in_schema = BTreeSet::new();
     named(&schema(), "", &mut in_schema);
-    let documented: BTreeSet<String> = values::documented().unwrap().into_iter().map(|entry| entry.path).collect();
+    let documented: BTreeSet<String> =
+        values::documented().unwrap().into_iter().map(|entry| entry.path).collect();
     // What is free in the schema has its defaults in the values all the same.
     let of_values = documented.iter().filter(|path| !in_schema.contains(*path));
     let missing: Vec<_> = of_values.filter(|path| !is_below(path, &leaves(&in_schema))).collect();
@@ -60,7 +61,12 @@ fn comments_are_read_as_helm_reads_the_values() {
         match entry.default.as_deref() {
             None => assert!(value.is_object(), "{} is no group", entry.path),
             Some("see values.yaml") => assert!(value.is_array(), "{} is no list", entry.path),
-            Some(text) => assert_eq!(&documents(text).unwrap_or_default().pop().unwrap_or_default(), value, "{}", entry.path),
+            Some(text) => assert_eq!(
+                &documents(text).unwrap_or_default().pop().unwrap_or_default(),
+                value,
+                "{}",
+                entry.path
+            ),
         }
     }
     let mut in_file = BTreeSet::new();
