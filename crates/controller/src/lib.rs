@@ -15,6 +15,7 @@ mod advertisements;
 mod catalog;
 mod claim;
 mod entry;
+mod gossip_key;
 mod index;
 #[cfg(test)]
 mod index_tests;
@@ -57,13 +58,12 @@ use serde::de::DeserializeOwned;
 use tokio::{sync::watch, time::sleep_until};
 use tracing::{info, warn};
 
-pub use crate::recovery::Recovery;
 use crate::{
     index::{Index, Role},
-    metrics::Metrics,
     unsupported::{BgpAdvertisement, BgpPeer},
     write::{Ended, NotWritten},
 };
+pub use crate::{metrics::Metrics, recovery::Recovery};
 
 /// What an operator sets.
 #[derive(Debug, Clone)]
@@ -78,6 +78,8 @@ pub struct Config {
     pub lease: Option<String>,
     /// Whether and how to withdraw the endpoints of lost nodes.
     pub recovery: Option<Recovery>,
+    /// The Secret that the key of the speakers' gossip is written to; without one, no key is made.
+    pub gossip_secret: Option<String>,
 }
 
 /// Status writes that may be on their way at once: enough to keep an API server busy, and few enough to
@@ -103,7 +105,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     }
     let readiness = Readiness::waiting_for(LISTS);
     info!(namespace = config.identity.namespace, class = config.lb_class, "controller starting");
-    let me = config.identity.instance();
+    let (me, namespace) = (config.identity.instance(), config.identity.namespace.as_str());
     let events = Publisher::start(client.clone(), "metallb-controller", me.clone());
     let mut leadership = config.lease.clone().map(|name| {
         let election =
@@ -117,7 +119,10 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     }
     tokio::select! {
         result = http::serve(config.http_bind, readiness.clone(), registry) => result?,
-        () = control(client, &config, leadership.as_mut(), events, &metrics, &readiness) => {
+        () = gossip_key::keep(client.clone(), namespace, config.gossip_secret.as_deref()) => {
+            anyhow::bail!("the watch of the gossip's Secret has ended")
+        }
+        () = control(client.clone(), &config, leadership.as_mut(), events, &metrics, &readiness) => {
             anyhow::bail!("all watches have ended")
         }
         result = kubekit::stop_requested() => result.context("waiting for signals")?,

@@ -66,6 +66,9 @@ struct Controller {
     /// Files with the secrets that the gossip is sealed with, separated by commas, as for the speakers
     #[arg(long, env = "FERROLB_GOSSIP_KEY_FILE", value_delimiter = ',')]
     gossip_key_file: Vec<PathBuf>,
+    /// A Secret of this namespace: if it holds no key for what the speakers tell each other, one is made
+    #[arg(long, env = "FERROLB_GOSSIP_SECRET")]
+    gossip_secret: Option<String>,
 }
 
 /// What a speaker takes besides.
@@ -142,6 +145,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
             recover_endpoints,
             gossip_bind,
             gossip_key_file,
+            gossip_secret,
         }) => {
             let recovery = gossip_bind
                 .filter(|_| recover_endpoints)
@@ -153,6 +157,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
                 http_bind: common.http_bind,
                 lease: leader_elect.then_some(lease_name),
                 recovery,
+                gossip_secret: gossip_secret.filter(|name| !name.is_empty()),
             }))
         }
         Role::Speaker(Speaker {

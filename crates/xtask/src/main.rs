@@ -3,6 +3,7 @@
 mod bench;
 mod crds;
 mod image;
+mod manifests;
 mod test;
 
 use std::process::ExitCode;
@@ -30,6 +31,8 @@ enum Task {
     Image,
     /// Generate the custom resource definitions, in crds/ and in the chart.
     Crds,
+    /// Generate what is made from the chart: plain manifests, the table of its values, and examples rendered.
+    Manifests,
 }
 
 fn main() -> ExitCode {
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
         Task::Bench(bench) => report(bench::run(bench)),
         Task::Image => report(image::run()),
         Task::Crds => report(crds::run()),
+        Task::Manifests => report(manifests::run()),
     }
 }
 

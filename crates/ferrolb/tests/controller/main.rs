@@ -4,4 +4,5 @@
 mod allocation;
 mod faults;
 mod fixture;
+mod gossip_key;
 mod proxy;
