@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 /// A few bytes that a member tells everybody of itself, meaningless here. Cheap to clone.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(try_from = "Vec<u8>", into = "Vec<u8>")]
 pub struct Profile(Arc<[u8]>);
 
 /// A [`Profile`] must be short.
@@ -24,5 +25,19 @@ impl Profile {
     /// Its bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+}
+
+impl TryFrom<Vec<u8>> for Profile {
+    type Error = ProfileError;
+
+    fn try_from(bytes: Vec<u8>) -> Result<Self, ProfileError> {
+        Self::new(bytes)
+    }
+}
+
+impl From<Profile> for Vec<u8> {
+    fn from(profile: Profile) -> Self {
+        profile.0.to_vec()
     }
 }
