@@ -35,22 +35,37 @@ fn members_find_each_other() {
 #[test]
 fn power_off() {
     for preset in [Preset::Relaxed, Preset::Default, Preset::Fast] {
-        for (count, weather) in [(2, Weather::FINE), (3, Weather::FINE), (3, Weather::BAD), (10, Weather::BAD), (50, Weather::BAD)] {
+        for (count, weather) in [
+            (2, Weather::FINE),
+            (3, Weather::FINE),
+            (3, Weather::BAD),
+            (10, Weather::BAD),
+            (50, Weather::BAD),
+        ] {
             let mut times = Vec::new();
             for seed in 0..20 {
                 let mut network = joined(count, preset, weather, seed);
                 network.run(ms(7 * seed));
                 network.kill(0);
                 times.push(network.run_until(ms(5000), Network::agrees).unwrap().as_millis());
-                let by: BTreeSet<_> = network.events.iter().filter_map(|(_, _, event)| match event {
-                    Event::Lost { node, confirmed_by } if *node == name(0) => Some(confirmed_by.clone()),
-                    Event::Lost { .. } => panic!("{event:?}"),
-                    _ => None
-                }).collect();
+                let by: BTreeSet<_> = network
+                    .events
+                    .iter()
+                    .filter_map(|(_, _, event)| match event {
+                        Event::Lost { node, confirmed_by } if *node == name(0) => Some(confirmed_by.clone()),
+                        Event::Lost { .. } => panic!("{event:?}"),
+                        _ => None,
+                    })
+                    .collect();
                 assert!(!by.is_empty());
             }
             times.sort_unstable();
-            println!("{preset:?} {count} {weather:?}: min {} p50 {} max {}", times[0], times[times.len()/2], times[times.len()-1]);
+            println!(
+                "{preset:?} {count} {weather:?}: min {} p50 {} max {}",
+                times[0],
+                times[times.len() / 2],
+                times[times.len() - 1]
+            );
         }
     }
 }
