@@ -50,6 +50,7 @@ use kubekit::{
     http::{self, Readiness},
     keep::keep,
     lease::{Election, Leadership, Timing},
+    rivals::{Rivals, WAITING_FOR},
     slim::{Namespace, Service},
     watch,
 };
@@ -64,6 +65,7 @@ use crate::{
     write::{Ended, NotWritten},
 };
 pub use crate::{metrics::Metrics, recovery::Recovery};
+pub use kubekit::rivals::BesideMetalLb;
 
 /// What an operator sets.
 #[derive(Debug, Clone)]
@@ -78,6 +80,8 @@ pub struct Config {
     pub lease: Option<String>,
     /// Whether and how to withdraw the endpoints of lost nodes.
     pub recovery: Option<Recovery>,
+    /// What to do while MetalLB serves the same Services.
+    pub beside_metallb: BesideMetalLb,
     /// The Secret that the key of the speakers' gossip is written to; without one, no key is made.
     pub gossip_secret: Option<String>,
 }
@@ -94,7 +98,7 @@ const COUNTERS_RETRY: Duration = Duration::from_secs(1);
 /// The lists that have to be complete before anything is decided, as `/readyz` names them.
 const LISTS: [&str; 3] = ["list of Services", "list of IPAddressPools", "list of Namespaces"];
 
-/// Runs until the program is asked to stop.
+/// Runs until the program is asked to stop, or MetalLB turns up.
 pub async fn run(config: Config) -> anyhow::Result<()> {
     let client = kubekit::client().await?;
     let mut registry = Registry::default();
@@ -103,28 +107,36 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     if config.recovery.is_some() {
         gossip_metrics.register(&mut registry);
     }
-    let readiness = Readiness::waiting_for(LISTS);
+    let readiness = Readiness::waiting_for(LISTS.into_iter().chain([WAITING_FOR]));
     info!(namespace = config.identity.namespace, class = config.lb_class, "controller starting");
     let (me, namespace) = (config.identity.instance(), config.identity.namespace.as_str());
     let events = Publisher::start(client.clone(), "metallb-controller", me.clone());
+    let mut rivals = Rivals::watch(&client, namespace, config.lb_class.clone(), config.beside_metallb);
+    let mut serving = pin!(http::serve(config.http_bind, readiness.clone(), registry));
+    // The speakers cannot start without it, not even to wait.
+    let mut keeping_key = pin!(gossip_key::keep(client.clone(), namespace, config.gossip_secret.as_deref()));
+    tokio::select! {
+        result = &mut serving => return result,
+        () = &mut keeping_key => anyhow::bail!("the watch of the gossip's Secret has ended"),
+        () = rivals.wait_until_gone(&readiness, &events) => {}
+        result = kubekit::stop_requested() => return result.context("waiting for signals"),
+    }
     let mut leadership = config.lease.clone().map(|name| {
-        let election =
-            Election { namespace: config.identity.namespace.clone(), name, me, timing: Timing::default() };
+        let election = Election { namespace: namespace.to_owned(), name, me, timing: Timing::default() };
         election.start(client.clone())
     });
     if let Some(recovery) = &config.recovery {
-        let namespace = config.identity.namespace.clone();
         let leads = leadership.as_ref().map(Leadership::watch);
+        let namespace = namespace.to_owned();
         recovery::start(recovery, gossip_metrics, client.clone(), namespace, leads, events.clone())?;
     }
     tokio::select! {
-        result = http::serve(config.http_bind, readiness.clone(), registry) => result?,
-        () = gossip_key::keep(client.clone(), namespace, config.gossip_secret.as_deref()) => {
-            anyhow::bail!("the watch of the gossip's Secret has ended")
-        }
+        result = serving => result?,
+        () = keeping_key => anyhow::bail!("the watch of the gossip's Secret has ended"),
         () = control(client.clone(), &config, leadership.as_mut(), events, &metrics, &readiness) => {
             anyhow::bail!("all watches have ended")
         }
+        () = rivals.wait_for_one() => info!("MetalLB serves the same Services: what is started next waits"),
         result = kubekit::stop_requested() => result.context("waiting for signals")?,
     }
     info!("controller stopping");

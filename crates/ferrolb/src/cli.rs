@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
-use kubekit::{Identity, telemetry, telemetry::LogLevel};
+use kubekit::{Identity, rivals::BesideMetalLb, telemetry, telemetry::LogLevel};
 use speaker::{ExcludeInterfaces, ExcludeLabel};
 
 /// A bare-metal load balancer for Kubernetes.
@@ -37,6 +37,10 @@ struct Common {
     /// Serve only Services with this spec.loadBalancerClass; without it, Services that have none
     #[arg(long, env = "FERROLB_LB_CLASS", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     lb_class: Option<String>,
+    /// Go on while MetalLB runs in the same namespace and serves the same Services, instead of waiting until it
+    /// is gone
+    #[arg(long, env = "FERROLB_IGNORE_METALLB")]
+    ignore_metallb: bool,
     /// How much to log: all, debug, info, warn, error or none
     #[arg(long, env = "FERROLB_LOG_LEVEL", default_value = "info")]
     log_level: LogLevel,
@@ -157,6 +161,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
                 http_bind: common.http_bind,
                 lease: leader_elect.then_some(lease_name),
                 recovery,
+                beside_metallb: beside_metallb(common.ignore_metallb),
                 gossip_secret: gossip_secret.filter(|name| !name.is_empty()),
             }))
         }
@@ -183,10 +188,15 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
                 gossip_bind,
                 gossip_key_files: gossip_key_file,
                 failover: failover.into(),
+                beside_metallb: beside_metallb(common.ignore_metallb),
                 exclude_label: if ignore_exclude_lb { ExcludeLabel::Ignored } else { ExcludeLabel::Honoured },
             }))
         }
     }
+}
+
+fn beside_metallb(ignore: bool) -> BesideMetalLb {
+    if ignore { BesideMetalLb::GoOn } else { BesideMetalLb::Wait }
 }
 
 /// Both roles wait nearly all of their time: one thread serves them best.

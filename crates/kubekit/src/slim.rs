@@ -219,6 +219,16 @@ pub struct Pod {
 pub struct PodSpec {
     /// Its node, once scheduled.
     pub node_name: Option<String>,
+    /// What it runs.
+    pub containers: Vec<Container>,
+}
+
+/// A program in a Pod.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Container {
+    /// The arguments that it is started with.
+    pub args: Vec<String>,
 }
 
 /// How a Pod is.
@@ -228,6 +238,8 @@ pub struct PodStatus {
     /// Its address; that of the node when it uses the node's network.
     #[serde(rename = "podIP")]
     pub pod_ip: Option<String>,
+    /// `Pending`, `Running`, `Succeeded`, `Failed` or `Unknown`.
+    pub phase: String,
     /// `Ready` and others.
     pub conditions: Vec<Condition>,
 }

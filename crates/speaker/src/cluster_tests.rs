@@ -91,6 +91,7 @@ fn fixture() -> Fixture {
         gossip_bind: None,
         gossip_key_files: vec![],
         failover: gossip::Preset::Default,
+        beside_metallb: crate::BesideMetalLb::Wait,
         exclude_label: placement::ExcludeLabel::Honoured,
     };
     let nobody = kube::Config::new("http://127.0.0.1:9".parse().unwrap());

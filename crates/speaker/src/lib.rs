@@ -34,6 +34,8 @@ use kubekit::Identity;
 use kubekit::events::Publisher;
 use kubekit::http::Readiness;
 use kubekit::keep::keep;
+pub use kubekit::rivals::BesideMetalLb;
+use kubekit::rivals::{Rivals, WAITING_FOR};
 use placement::NodeName;
 use prometheus_client::registry::Registry;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -74,6 +76,8 @@ pub struct Config {
     pub gossip_key_files: Vec<PathBuf>,
     /// How fast a dead fellow is found.
     pub failover: Failover,
+    /// What to do while MetalLB serves the same Services.
+    pub beside_metallb: BesideMetalLb,
 }
 
 /// The port of the gossip, which is that of MetalLB's.
@@ -82,7 +86,7 @@ pub const GOSSIP_PORT: u16 = 7946;
 /// How long it may take to delete the last reports before the end.
 const LAST_REPORTS: Duration = Duration::from_secs(1);
 
-/// Runs a speaker until it is asked to stop by SIGTERM or SIGINT; then it goes on until the others have taken
+/// Runs a speaker until it is asked to stop by SIGTERM or SIGINT, or MetalLB turns up; then it goes on until the others have taken
 /// over, which takes some milliseconds, and some seconds when they do not answer.
 ///
 /// Fails only when it cannot start: without a configuration of the cluster, with a key that cannot be used, or
@@ -94,15 +98,24 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let mut registry = Registry::default();
     metrics.register(&mut registry);
     gossip_metrics.register(&mut registry);
-    let readiness = Readiness::waiting_for(watches::LISTS);
+    let readiness = Readiness::waiting_for(watches::LISTS.into_iter().chain([WAITING_FOR]));
     let (stop, stopped) = oneshot::channel();
+    let publisher = Publisher::start(client.clone(), "metallb-speaker", config.identity.instance());
+    let mut rivals =
+        Rivals::watch(&client, &config.identity.namespace, config.lb_class.clone(), config.beside_metallb);
 
     info!(node = %config.node_name, namespace = %config.identity.namespace, "speaker starts");
     let mut serving = pin!(kubekit::http::serve(config.http_bind, readiness.clone(), registry));
-    let mut work = pin!(work(config, client, readiness, metrics, gossip_metrics, stopped));
+    tokio::select! {
+        () = rivals.wait_until_gone(&readiness, &publisher) => {}
+        served = &mut serving => return served,
+        asked = kubekit::stop_requested() => return asked.context("waiting for signals"),
+    }
+    let mut work = pin!(work(config, client, publisher, readiness, metrics, gossip_metrics, stopped));
     tokio::select! {
         done = &mut work => return done,
         served = &mut serving => return served,
+        () = rivals.wait_for_one() => info!("MetalLB serves the same Services: what is started next waits"),
         asked = kubekit::stop_requested() => asked.context("waiting for signals")?,
     }
     info!("speaker stops");
@@ -117,6 +130,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 async fn work(
     config: Config,
     client: Client,
+    publisher: Publisher,
     readiness: Readiness,
     metrics: Metrics,
     gossip_metrics: gossip::Metrics,
@@ -143,7 +157,6 @@ async fn work(
     let (state, wanted_state) = watch::channel(None);
     let (said, to_pass_on) = watch::channel(Said::default());
     let (stop, stop_requested) = oneshot::channel();
-    let publisher = Publisher::start(client.clone(), "metallb-speaker", config.identity.instance());
     let outputs = Outputs { wanted, statuses: Some(statuses), state, said, publisher };
     let inputs = Inputs { reports, members: gossip.view(), gossip: happened, stop: stop_requested };
 
