@@ -82,9 +82,8 @@ fn garbage_and_what_is_not_for_us_are_ignored() {
         client.send(ArpFrame { destination: CLIENT, ..request(V4) }.emit());
         client.send(ArpFrame { operation: ArpOperation::Reply, ..request(V4) }.emit());
         client.send(ArpFrame::gratuitous_request(CLIENT, V4).emit());
-        client.send(
-            &ArpFrame { sender: Host { mac: MacAddr::BROADCAST, ip: CLIENT_V4 }, ..request(V4) }.emit(),
-        );
+        client
+            .send(ArpFrame { sender: Host { mac: MacAddr::BROADCAST, ip: CLIENT_V4 }, ..request(V4) }.emit());
         // Frames stay in order: had one of those been answered, this would not be the next answer.
         let last = ArpFrame { sender: Host { mac: CLIENT, ip: OTHER_V4 }, ..request(V4) };
         client.send(last.emit());
