@@ -342,3 +342,6 @@ impl<P: Protocol> Port<P> {
 fn is_stranger(mac: MacAddr, protocol: &impl Protocol, friends: &BTreeSet<MacAddr>) -> bool {
     mac != protocol.mac() && !friends.contains(&mac)
 }
+
+#[cfg(test)]
+mod tests;

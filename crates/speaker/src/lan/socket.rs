@@ -108,15 +108,15 @@ const NDP: [SockFilter; 11] = {
 /// The address of "this protocol on this interface".
 fn address(index: u32, listen: Listen) -> io::Result<SockAddr> {
     let protocol = match listen {
-        Listen::Arp => libc::ETH_P_ARP,
-        Listen::Ndp => libc::ETH_P_IPV6,
+        Listen::Arp => libc::ETH_P_ARP as u16,
+        Listen::Ndp => libc::ETH_P_IPV6 as u16,
     };
     let index = i32::try_from(index).map_err(io::Error::other)?;
     let mut storage = SockAddrStorage::zeroed();
     // SAFETY: `sockaddr_ll` is one of the platform's socket address types.
     let address: &mut libc::sockaddr_ll = unsafe { storage.view_as() };
     address.sll_family = libc::AF_PACKET as libc::sa_family_t;
-    address.sll_protocol = (protocol as u16).to_be();
+    address.sll_protocol = protocol.to_be();
     address.sll_ifindex = index;
     // SAFETY: the storage holds a `sockaddr_ll`, and the length is that of the type.
     Ok(unsafe { SockAddr::new(storage, size_of::<libc::sockaddr_ll>() as libc::socklen_t) })
