@@ -1,10 +1,12 @@
 //! The command line. Every option can be given in the environment as well.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 use kubekit::{Identity, telemetry, telemetry::LogLevel};
 use speaker::{ExcludeInterfaces, ExcludeLabel};
+
+use crate::check;
 
 /// A bare-metal load balancer for Kubernetes.
 #[derive(Debug, Parser)]
@@ -20,6 +22,8 @@ enum Role {
     Controller(Controller),
     /// Announces such addresses on the LAN, if this node is the one to do so
     Speaker(Speaker),
+    /// Succeeds when a Service that selects this Pod gets an address that leads here; `helm test` runs it
+    Check(Check),
 }
 
 /// What both roles take.
@@ -76,6 +80,23 @@ struct Speaker {
     ignore_exclude_lb: bool,
 }
 
+/// What a check takes.
+#[derive(Debug, Args)]
+struct Check {
+    /// Namespace of the Service
+    #[arg(long, env = "FERROLB_NAMESPACE")]
+    namespace: Option<String>,
+    /// Name of the Service
+    #[arg(long)]
+    service: String,
+    /// Where to answer
+    #[arg(long, default_value = "[::]:8080")]
+    listen: SocketAddr,
+    /// Seconds after which it has failed
+    #[arg(long, default_value_t = 60)]
+    patience: u64,
+}
+
 /// Does what the command line says, until the program is asked to stop.
 pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.role {
@@ -88,6 +109,11 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
                 lease: leader_elect.then_some(lease_name),
                 gossip_secret: gossip_secret.filter(|name| !name.is_empty()),
             }))
+        }
+        Role::Check(Check { namespace, service, listen, patience }) => {
+            let (namespace, patience) =
+                (Identity::new(namespace, None).namespace, Duration::from_secs(patience));
+            runtime()?.block_on(check::run(check::Check { namespace, service, listen, patience }))
         }
         Role::Speaker(Speaker { common, node_name, exclude_interfaces, ignore_exclude_lb }) => {
             telemetry::start(common.log_level);
