@@ -35,7 +35,7 @@ pub(crate) fn plain(helm: &Helm) -> Result<String> {
         text += without_comments(&read(&crd.path())?).trim_end();
         text += "\n";
     }
-    let rendered = helm.template(["--set=crds.enabled=false"])?;
+    let rendered = helm.template(["--set=crds.enabled=false", "--skip-tests"])?;
     let ours =
         rendered.lines().filter(|line| !HELMS.iter().any(|helms| line.trim_start().starts_with(helms)));
     // Between documents Helm leaves an empty line.

@@ -1,12 +1,12 @@
 //! The command line. Every option can be given in the environment as well.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::time::Duration;
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use kubekit::{Identity, rivals::BesideMetalLb, telemetry, telemetry::LogLevel};
 use speaker::{ExcludeInterfaces, ExcludeLabel};
+
+use crate::check;
 
 /// A bare-metal load balancer for Kubernetes.
 #[derive(Debug, Parser)]
@@ -22,6 +22,8 @@ enum Role {
     Controller(Controller),
     /// Announces such addresses on the LAN, if this node is the one to do so
     Speaker(Speaker),
+    /// Succeeds when a Service that selects this Pod gets an address that leads here; `helm test` runs it
+    Check(Check),
 }
 
 /// What both roles take.
@@ -137,6 +139,21 @@ fn gossip_address(text: &str) -> Result<SocketAddr, String> {
     };
     let address = text.parse().ok().or_else(without_brackets);
     address.ok_or_else(|| "expected an IP address and a port, such as 192.0.2.1:7946".to_owned())
+/// What a check takes.
+#[derive(Debug, Args)]
+struct Check {
+    /// Namespace of the Service
+    #[arg(long, env = "FERROLB_NAMESPACE")]
+    namespace: Option<String>,
+    /// Name of the Service
+    #[arg(long)]
+    service: String,
+    /// Where to answer
+    #[arg(long, default_value = "[::]:8080")]
+    listen: SocketAddr,
+    /// Seconds after which it has failed
+    #[arg(long, default_value_t = 60)]
+    patience: u64,
 }
 
 /// Does what the command line says, until the program is asked to stop.
@@ -175,6 +192,12 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
             failover,
             ignore_exclude_lb,
         }) => {
+        Role::Check(Check { namespace, service, listen, patience }) => {
+            let (namespace, patience) =
+                (Identity::new(namespace, None).namespace, Duration::from_secs(patience));
+            runtime()?.block_on(check::run(check::Check { namespace, service, listen, patience }))
+        }
+        Role::Speaker(Speaker { common, node_name, exclude_interfaces, ignore_exclude_lb }) => {
             telemetry::start(common.log_level);
             speaker::lan::claim_packet_sockets()?;
             runtime()?.block_on(speaker::run(speaker::Config {

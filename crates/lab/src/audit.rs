@@ -6,6 +6,9 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+/// Names the file in which the end-to-end tests record what FerroLB may ask and what it asked.
+pub const RECORD_VARIABLE: &str = "FERROLB_E2E_RIGHTS";
+
 /// What a request is about, as far as roles can tell requests apart.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Request {

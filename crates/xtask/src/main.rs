@@ -2,6 +2,7 @@
 
 mod bench;
 mod crds;
+mod dependencies;
 mod image;
 mod manifests;
 mod test;

@@ -39,12 +39,9 @@ pub(crate) fn run(arguments: &TestArgs) -> Result<()> {
         return cargo(&program, &[&end_to_end[..], &[name]].concat());
     }
     let record = images::programs::workspace().join("target/e2e-rights.json");
-    run_cargo(images::programs::cargo().env(RIGHTS, &record), &program, &end_to_end)?;
+    run_cargo(images::programs::cargo().env(audit::RECORD_VARIABLE, &record), &program, &end_to_end)?;
     every_right_was_used(&record)
 }
-
-/// Where the end-to-end tests record what FerroLB may ask of the API server and what it did.
-const RIGHTS: &str = "FERROLB_E2E_RIGHTS";
 
 /// A right that nothing needed in all the end-to-end tests is one too many, or lacks a test.
 fn every_right_was_used(record: &Path) -> Result<()> {

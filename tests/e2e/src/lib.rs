@@ -9,7 +9,7 @@ mod cluster;
 mod explain;
 mod faults;
 pub mod objects;
-pub mod rights;
+mod rights;
 mod visits;
 
 pub use cluster::{Cluster, NAMESPACE, SOON};

@@ -12,10 +12,6 @@ use serde_json::json;
 
 use crate::Cluster;
 
-/// Names the file that tells, after each test, all that was asked so far and what may be asked. `cargo xtask test`
-/// compares the two when all tests have run.
-pub const RECORD_VARIABLE: &str = "FERROLB_E2E_RIGHTS";
-
 impl Cluster {
     /// Fails if FerroLB was denied anything in the part of the audit log that comes after what was `audited`.
     pub(crate) fn nothing_was_denied(&self, audited: &mut usize) -> Result<()> {
@@ -28,9 +24,9 @@ impl Cluster {
         Ok(())
     }
 
-    /// Records what was asked and what may be, if somebody wants to know.
+    /// Records all that was asked so far and what may be asked. `cargo xtask test` compares the two in the end.
     pub(crate) fn record_rights(&self) -> Result<()> {
-        let Some(path) = env::var_os(RECORD_VARIABLE) else { return Ok(()) };
+        let Some(path) = env::var_os(audit::RECORD_VARIABLE) else { return Ok(()) };
         let kinds = "roles,clusterroles,rolebindings,clusterrolebindings";
         let roles = ["get", kinds, "--all-namespaces", "-l", "app.kubernetes.io/name=ferrolb"];
         let record = json!({"requests": ours(&self.lab.audit_log()?), "roles": self.lab.kubectl_json(roles)?["items"]});
