@@ -20,26 +20,19 @@ use ipam::{Allocator, Assignment, Family, Pool, PoolName, ServiceKey, Usage};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{Resource, ResourceExt};
-use kubekit::{
-    Change, Version,
-    events::Notice,
-    slim::{Namespace, Service},
-};
+use kubekit::{Change, Version, events::Notice, slim::Namespace};
 use objects::Labels;
 
 use crate::{
     advertisements::Advertisements,
     catalog::{Catalog, Judged},
-    claim::Claim,
-    entry::{Entry, Goal, Observed, Writing},
+    entry::{Entry, Goal, Observed, Seen, Writing},
     unsupported::Unsupported,
 };
 
 /// All state of the controller.
 #[derive(Debug)]
 pub(crate) struct Index {
-    /// The load balancer class that is served.
-    class: Option<String>,
     role: Role,
     lists: Lists,
     catalog: Catalog,
@@ -107,9 +100,8 @@ pub(crate) enum Written {
 
 impl Index {
     /// Knows nothing yet, and does not lead.
-    pub(crate) fn new(class: Option<String>, now: Instant) -> Self {
+    pub(crate) fn new(now: Instant) -> Self {
         Self {
-            class,
             role: Role::Follower,
             lists: Lists::default(),
             catalog: Catalog::default(),
@@ -142,18 +134,18 @@ impl Index {
     }
 
     /// Takes in a change of Services.
-    pub(crate) fn services(&mut self, change: Change<Service>, now: Instant) {
+    pub(crate) fn services(&mut self, change: Change<Seen>, now: Instant) {
         self.now = now;
         let deciding = self.decides();
         match change {
-            Change::Apply(service) => self.put(&service),
-            Change::Delete(service) => self.remove(&key_of(&service)),
+            Change::Apply(service) => self.put(service),
+            Change::Delete(service) => self.remove(&service.key),
             Change::Reset(list) => {
-                let listed: BTreeSet<ServiceKey> = list.iter().map(key_of).collect();
+                let listed: BTreeSet<&ServiceKey> = list.iter().map(|service| &service.key).collect();
                 let gone: Vec<_> =
                     self.services.keys().filter(|key| !listed.contains(key)).cloned().collect();
                 gone.iter().for_each(|key| self.remove(key));
-                list.iter().for_each(|service| self.put(service));
+                list.into_iter().for_each(|service| self.put(service));
                 self.lists.services = true;
             }
         }
@@ -362,16 +354,15 @@ impl Index {
         }
     }
 
-    fn put(&mut self, service: &Service) {
-        let key = key_of(service);
-        let claim = Claim::read(service, self.class.as_deref());
-        let known = self.services.get_mut(&key).filter(|entry| entry.uid == service.metadata.uid);
+    fn put(&mut self, service: Seen) {
+        let key = service.key.clone();
+        let known = self.services.get_mut(&key).filter(|entry| entry.uid == service.uid);
         let changed = match known {
-            Some(entry) => entry.update(service, claim),
+            Some(entry) => entry.update(service),
             None => {
                 // One of the same name was deleted and made again, and the watch missed the gap.
                 self.remove(&key);
-                self.services.insert(key.clone(), Entry::new(service, claim));
+                self.services.insert(key.clone(), Entry::new(service));
                 true
             }
         };
@@ -441,10 +432,6 @@ impl Index {
     fn in_force(&self) -> BTreeMap<&PoolName, &Pool> {
         self.catalog.pools().map(|pool| (&pool.name, pool)).collect()
     }
-}
-
-fn key_of(service: &Service) -> ServiceKey {
-    ServiceKey::new(service.namespace().unwrap_or_default(), service.name_any())
 }
 
 /// How long to wait after so many failures in a row.

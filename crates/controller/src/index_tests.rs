@@ -10,7 +10,10 @@ use kubekit::{
 };
 use serde_json::{Value, json};
 
-use crate::index::{Index, Role, Write, Written};
+use crate::{
+    entry::Seen,
+    index::{Index, Role, Write, Written},
+};
 
 /// An Index, and an API server as far as it is needed: versions, and the echo of each write.
 struct Cluster {
@@ -22,7 +25,7 @@ struct Cluster {
 impl Cluster {
     /// With these pools and Services at the start.
     fn start(pools: &[IPAddressPool], services: &[(&str, Value)]) -> Self {
-        let mut cluster = Self { index: Index::new(None, Instant::now()), version: 1, services: Vec::new() };
+        let mut cluster = Self { index: Index::new(Instant::now()), version: 1, services: Vec::new() };
         cluster.index.set_role(Role::Leader, Instant::now());
         cluster.index.pools(Change::Reset(pools.to_vec()), Instant::now());
         cluster.index.namespaces(Change::Reset(vec![Namespace::default()]), Instant::now());
@@ -31,7 +34,7 @@ impl Cluster {
         cluster
     }
 
-    fn store(&mut self, name: &str, overlay: Value) -> Service {
+    fn store(&mut self, name: &str, overlay: Value) -> Seen {
         self.version += 1;
         self.services.retain(|(known, _)| known != name);
         let mut object = json!({
@@ -40,7 +43,7 @@ impl Cluster {
         });
         merge(&mut object, overlay);
         self.services.push((name.to_owned(), object.clone()));
-        serde_json::from_value(object).unwrap()
+        seen(object)
     }
 
     fn apply(&mut self, name: &str, overlay: Value) {
@@ -51,7 +54,7 @@ impl Cluster {
     fn delete(&mut self, name: &str) {
         let at = self.services.iter().position(|(known, _)| known == name).unwrap();
         let (_, object) = self.services.remove(at);
-        self.index.services(Change::Delete(serde_json::from_value(object).unwrap()), Instant::now());
+        self.index.services(Change::Delete(seen(object)), Instant::now());
     }
 
     /// Lets every write succeed, and returns who got what.
@@ -83,7 +86,7 @@ impl Cluster {
                 ),
                 None => object["metadata"]["annotations"] = json!({}),
             }
-            let echo = serde_json::from_value(object.clone()).unwrap();
+            let echo = seen(object.clone());
             self.index.written(write, Written::Done(Version::from(&*version)), Instant::now());
             self.index.services(Change::Apply(echo), Instant::now());
         }
@@ -97,6 +100,11 @@ impl Cluster {
 fn describe(write: &Write) -> String {
     let ips = write.assignment.iter().flat_map(|a| &a.ips).map(|ip| format!(" {ip}")).collect::<String>();
     format!("{}{ips}", write.key.name)
+}
+
+fn seen(object: Value) -> Seen {
+    let service: Service = serde_json::from_value(object).unwrap();
+    Seen::read(&service, None)
 }
 
 fn merge(into: &mut Value, overlay: Value) {
@@ -133,9 +141,9 @@ fn and(mut a: Value, b: Value) -> Value {
 
 #[test]
 fn nothing_is_decided_before_every_list_is_complete() {
-    let mut index = Index::new(None, Instant::now());
+    let mut index = Index::new(Instant::now());
     index.set_role(Role::Leader, Instant::now());
-    let mut cluster = Cluster { index: Index::new(None, Instant::now()), version: 1, services: Vec::new() };
+    let mut cluster = Cluster { index: Index::new(Instant::now()), version: 1, services: Vec::new() };
     let service = cluster.store("a", json!({}));
     index.services(Change::Reset(vec![service]), Instant::now());
     assert_eq!(index.next_write(), None);
@@ -270,7 +278,7 @@ fn the_echo_of_an_older_version_changes_nothing() {
     let mut cluster = Cluster::start(&[pool("p", "10.0.0.0/24")], &[("a", json!({}))]);
     let (_, before) = cluster.services[0].clone();
     cluster.write_all();
-    cluster.index.services(Change::Apply(serde_json::from_value(before).unwrap()), Instant::now());
+    cluster.index.services(Change::Apply(seen(before)), Instant::now());
     assert!(cluster.write_all().is_empty());
 }
 
