@@ -161,7 +161,8 @@ impl Cluster {
     /// Every request that the API server has answered until now.
     pub(crate) async fn requests(&self) -> Result<Requests> {
         let request = http::Request::get("/metrics").body(Vec::new())?;
-        let metrics = self.client().request_text(request).await.context("reading the API server's metrics")?;
+        let metrics =
+            self.client().request_text(request).await.context("reading the API server's metrics")?;
         let requests = Requests::read(&metrics);
         ensure!(!requests.is_empty(), "the API server's metrics count no requests");
         Ok(requests)

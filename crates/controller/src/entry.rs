@@ -62,8 +62,10 @@ pub(crate) struct Entry {
     pub(crate) failures: u32,
     /// The last complaint that was made about it, to make none twice.
     pub(crate) complaint: Option<String>,
-    /// Annotations with the deprecated prefix, until they have been mentioned.
+    /// Annotations with the deprecated prefix.
     pub(crate) deprecated: Vec<String>,
+    /// Whether these have been mentioned.
+    pub(crate) warned: bool,
 }
 
 /// The part of a Service's status and annotations that the controller writes.
@@ -153,6 +155,7 @@ impl Entry {
             failures: 0,
             complaint: None,
             deprecated,
+            warned: false,
         }
     }
 
@@ -165,14 +168,15 @@ impl Entry {
         if seen.observed != self.observed {
             self.settled = true;
         }
-        let changed = seen.claim != self.claim || !self.goal.met_by(&seen.observed);
+        let rewritten = seen.claim != self.claim || seen.deprecated != self.deprecated;
         self.version = seen.version;
         self.observed = seen.observed;
-        if seen.claim != self.claim {
+        self.claim = seen.claim;
+        if seen.deprecated != self.deprecated {
             self.deprecated = seen.deprecated;
-            self.claim = seen.claim;
+            self.warned = false;
         }
-        changed
+        rewritten || self.is_off()
     }
 
     /// The addresses that it comes with when it is decided anew: those of its status, unless better ones

@@ -301,13 +301,12 @@ impl Index {
             let usage =
                 |family| in_force.map(|pool| self.allocator.usage(&pool.name, family)).unwrap_or_default();
             let (v4, v6) = (usage(Family::V4), usage(Family::V6));
-            let count = |n: u128| i64::try_from(n).unwrap_or(i64::MAX);
             let (condition, _) = subject.condition(complaint.as_ref(), now);
             let status = IPAddressPoolStatus {
                 assigned_ipv4: count(v4.in_use),
                 assigned_ipv6: count(v6.in_use),
-                available_ipv4: count(v4.available),
-                available_ipv6: count(v6.available),
+                available_ipv4: available(v4),
+                available_ipv6: available(v6),
                 conditions: vec![condition],
             };
             (known != Some(&status)).then(|| (subject.reference.clone(), status))
@@ -368,6 +367,8 @@ impl Index {
         };
         if changed && self.decides() {
             self.settle(&key);
+            // At the start only those are mentioned that are written anyway: a restart is no change.
+            self.mention_deprecated(&key);
         }
     }
 
@@ -432,6 +433,17 @@ impl Index {
     fn in_force(&self) -> BTreeMap<&PoolName, &Pool> {
         self.catalog.pools().map(|pool| (&pool.name, pool)).collect()
     }
+}
+
+/// As the API has numbers.
+fn count(n: u128) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+/// How many addresses are left, in a pool that has no more of them than there are numbers: upstream says so of
+/// a large one too, and both counters together always make the whole.
+fn available(usage: Usage) -> i64 {
+    count(usage.in_use.saturating_add(usage.available)) - count(usage.in_use)
 }
 
 /// How long to wait after so many failures in a row.

@@ -294,6 +294,11 @@ fn a_status_edited_by_hand_is_adopted_or_put_right() {
     assert_eq!(cluster.write_all(), ["a 10.0.0.0"]);
     cluster.apply("b", json!({"status": {"loadBalancer": {"ingress": [{"hostname": "example.com"}]}}}));
     assert_eq!(cluster.write_all(), ["b 10.0.0.1"]);
+    cluster.notices();
+    let two = json!({"status": {"loadBalancer": {"ingress": [{"ip": "10.0.0.1"}, {"ip": "10.0.0.5"}]}}});
+    cluster.apply("b", two);
+    assert_eq!(cluster.write_all(), ["b 10.0.0.1"]);
+    assert!(cluster.notices()[0].starts_with("nolbIPsIPFamily: "), "nobody can have two of one family");
 }
 
 #[test]
@@ -338,6 +343,22 @@ fn a_deprecated_annotation_is_mentioned_once_and_works() {
         "deprecatedAnnotation: Service uses deprecated annotation metallb.universe.tf/loadBalancerIPs"
     );
     assert_eq!(notices.len(), 2);
+    let touched = |value: &str| json!({"metadata": {"annotations": {"touched": value}}});
+    let (_, mut served) = cluster.services[0].clone();
+    merge(&mut served, touched("once"));
+    cluster.apply("a", served.clone());
+    assert!(cluster.notices().is_empty());
+    merge(&mut served, json!({"metadata": {"annotations": {"metallb.universe.tf/allow-shared-ip": ""}}}));
+    cluster.apply("a", served);
+    assert_eq!(cluster.notices().len(), 2, "it has another one now, though that changes nothing");
+}
+
+#[test]
+fn a_restart_mentions_no_annotation_again() {
+    let old = json!({"metadata": {"annotations": {"metallb.universe.tf/loadBalancerIPs": "10.0.0.9"}}});
+    let mut cluster = Cluster::start(&[pool("p", "10.0.0.0/24")], &[("a", and(holding("10.0.0.9"), old))]);
+    assert!(cluster.write_all().is_empty());
+    assert!(cluster.notices().is_empty());
 }
 
 #[test]
@@ -348,6 +369,10 @@ fn the_status_of_a_pool_follows_what_is_in_use() {
     let status = outdated[0].1.clone();
     assert_eq!((status.assigned_ipv4, status.available_ipv4, status.assigned_ipv6), (1, 3, 0));
     assert_eq!(status.available_ipv6, i64::MAX);
+    cluster.apply("six", json!({"spec": {"clusterIPs": ["fd00:10::1"]}}));
+    cluster.write_all();
+    let status = cluster.index.outdated_pool_statuses(Timestamp::UNIX_EPOCH)[0].1.clone();
+    assert_eq!((status.assigned_ipv6, status.available_ipv6), (1, i64::MAX - 1));
     let mut echoed = pool("p", "10.0.0.0/30,fd00::/64");
     echoed.status = Some(status);
     cluster.index.pools(Change::Apply(echoed), Instant::now());

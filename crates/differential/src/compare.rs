@@ -74,7 +74,10 @@ impl Arena {
                 let (ferrolb, metallb) = match self.rest(patience).await? {
                     Rest::Same => break,
                     Rest::Never => {
-                        return Ok((Verdict::Chance { at, why: "a controller does not come to rest" }, woken));
+                        return Ok((
+                            Verdict::Chance { at, why: "a controller does not come to rest" },
+                            woken,
+                        ));
                     }
                     Rest::Different { ferrolb, metallb } => (ferrolb, metallb),
                 };
@@ -128,7 +131,8 @@ impl Arena {
 fn asleep(ferrolb: &Outcome, metallb: &Outcome, differences: &[Difference]) -> Vec<String> {
     let services = services(differences);
     let asleep = |name: &&String| {
-        let empty = |outcome: &Outcome| outcome.services.get(*name).is_none_or(|served| served.ingress.is_empty());
+        let empty =
+            |outcome: &Outcome| outcome.services.get(*name).is_none_or(|served| served.ingress.is_empty());
         empty(metallb) && !empty(ferrolb)
     };
     if services.iter().all(asleep) { services.into_iter().cloned().collect() } else { Vec::new() }

@@ -131,7 +131,10 @@ impl World {
         let (v4, v6) = match (pool, self.one_open_pool) {
             (0, false) => (true, false),
             (1, false) => (false, true),
-            _ => pick(&mut self.rng, &[(true, true), (true, true), (true, false), (true, false), (false, true)]),
+            _ => pick(
+                &mut self.rng,
+                &[(true, true), (true, true), (true, false), (true, false), (false, true)],
+            ),
         };
         let mut addresses = Vec::new();
         if v4 {
@@ -166,7 +169,10 @@ impl World {
         if (2..5).contains(&pool) || (pool == 5 && self.rng.random_bool(0.3)) {
             spec["serviceAllocation"] = self.service_allocation(pool);
         }
-        Object::new(Name { kind: Kind::Pool, namespace: SYSTEM.to_owned(), name: name.0.clone() }, json!({"spec": spec}))
+        Object::new(
+            Name { kind: Kind::Pool, namespace: SYSTEM.to_owned(), name: name.0.clone() },
+            json!({"spec": spec}),
+        )
     }
 
     fn service_allocation(&mut self, pool: u8) -> Value {
@@ -218,8 +224,13 @@ impl World {
         let name = (pick(&mut self.rng, &["a", "b"])).to_owned();
         let yes = |rng: &mut StdRng| rng.random_bool(0.5).then_some("yes");
         let labels = json!({"gold": yes(&mut self.rng), "silver": yes(&mut self.rng)});
-        let labels: serde_json::Map<String, Value> =
-            labels.as_object().into_iter().flatten().filter(|(_, v)| !v.is_null()).map(|(k, v)| (k.clone(), v.clone())).collect();
+        let labels: serde_json::Map<String, Value> = labels
+            .as_object()
+            .into_iter()
+            .flatten()
+            .filter(|(_, v)| !v.is_null())
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect();
         namespace(name, Value::Object(labels))
     }
 
@@ -285,7 +296,10 @@ impl World {
         let (wish, spelling) = (self.wish(), self.spelling());
         let rng = &mut self.rng;
         Service {
-            type_: pick(rng, &["LoadBalancer", "LoadBalancer", "LoadBalancer", "LoadBalancer", "ClusterIP", "NodePort"]),
+            type_: pick(
+                rng,
+                &["LoadBalancer", "LoadBalancer", "LoadBalancer", "LoadBalancer", "ClusterIP", "NodePort"],
+            ),
             stack: pick(
                 rng,
                 &[
@@ -348,7 +362,9 @@ impl World {
             12 => format!("::ffff:{}", self.v4()),
             13 => format!("{},{}", self.v4(), self.v4()),
             14 => format!(" {} ", self.v4()),
-            _ => (pick(&mut self.rng, &["nonsense", "203.0.113.9", "10.0.0.1,", "", "10.0.0.1/32"])).to_owned(),
+            _ => {
+                (pick(&mut self.rng, &["nonsense", "203.0.113.9", "10.0.0.1,", "", "10.0.0.1/32"])).to_owned()
+            }
         }
     }
 
@@ -363,7 +379,10 @@ impl World {
     }
 
     fn v4_of(&mut self, pool: u8) -> String {
-        let (third, fourth) = pick(&mut self.rng, &[(0, 1), (0, 1), (0, 2), (0, 3), (1, 0), (1, 1), (4, 0), (4, 2), (2, 255), (0, 9)]);
+        let (third, fourth) = pick(
+            &mut self.rng,
+            &[(0, 1), (0, 1), (0, 2), (0, 3), (1, 0), (1, 1), (4, 0), (4, 2), (2, 255), (0, 9)],
+        );
         format!("10.{pool}.{third}.{fourth}")
     }
 

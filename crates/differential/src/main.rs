@@ -11,7 +11,7 @@ mod side;
 mod step;
 mod wanted;
 
-use std::path::PathBuf;
+use std::{env, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, Result, bail};
 use bench::contender::Contender;
@@ -29,9 +29,9 @@ use crate::{
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask differential")]
 struct Cli {
-    /// The program `ferrolb` to compare
-    #[arg(long, value_name = "PATH", hide = true)]
-    ferrolb: PathBuf,
+    /// The program `ferrolb` to compare [default: the one beside this program]
+    #[arg(long, value_name = "PATH")]
+    ferrolb: Option<PathBuf>,
     /// How many stories
     #[arg(long, value_name = "COUNT", default_value_t = 20)]
     seeds: u64,
@@ -50,11 +50,11 @@ struct Cli {
 }
 
 #[tokio::main]
-async fn main() -> Result<()> {
+async fn main() -> Result<ExitCode> {
     let cli = Cli::parse();
     if cli.wanted {
         WANTED.iter().for_each(|wanted| println!("{:?}: {}; {}", wanted.how, wanted.what, wanted.why));
-        return Ok(());
+        return Ok(ExitCode::SUCCESS);
     }
     tokio::select! {
         result = compare(cli) => result,
@@ -66,10 +66,12 @@ async fn main() -> Result<()> {
     }
 }
 
-async fn compare(cli: Cli) -> Result<()> {
+async fn compare(cli: Cli) -> Result<ExitCode> {
     let tools = Tools::ensure(&[Program::MetallbController])?;
     let metallb = Contender::MetalLb(tools.path(Program::MetallbController).to_owned());
-    let mut arena = Arena::start(Contender::FerroLb(cli.ferrolb), metallb).await?;
+    let beside = || env::current_exe().map(|this| this.with_file_name("ferrolb"));
+    let ferrolb = cli.ferrolb.map_or_else(beside, Ok).context("finding the program `ferrolb`")?;
+    let mut arena = Arena::start(Contender::FerroLb(ferrolb), metallb).await?;
     let (mut different, mut cut_short, mut woken) = (Vec::new(), 0, 0);
     for seed in cli.seed..cli.seed + cli.seeds {
         let scenario = scenario(seed, cli.steps);
@@ -96,7 +98,7 @@ async fn compare(cli: Cli) -> Result<()> {
         cli.seeds,
         different.len(),
     );
-    if different.is_empty() { Ok(()) } else { bail!("different outcomes") }
+    Ok(if different.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Looks for the fewest steps after which there still is a difference, and prints them.
@@ -115,7 +117,11 @@ async fn minimise(arena: &mut Arena, scenario: &Scenario, at: usize) -> Result<(
         println!("it did not come again: what was seen depends on the moment");
         return Ok(());
     }
-    println!("--- {} steps are enough{}", steps.len(), class.map_or_else(String::new, |c| format!(", class {c}")));
+    println!(
+        "--- {} steps are enough{}",
+        steps.len(),
+        class.map_or_else(String::new, |c| format!(", class {c}"))
+    );
     steps.iter().for_each(|step| println!("{step}"));
     show(&last);
     println!("---");

@@ -55,10 +55,15 @@ pub(crate) enum About {
 }
 
 impl Outcome {
-    /// Reads what is in an API server. `events` are about any object.
-    pub(crate) fn read(services: &[DynamicObject], pools: &[DynamicObject], events: &[DynamicObject]) -> Self {
+    /// Reads what is in an API server. `events` are about any object, from anybody.
+    pub(crate) fn read(
+        services: &[DynamicObject],
+        pools: &[DynamicObject],
+        events: &[DynamicObject],
+    ) -> Self {
         let mut reasons = BTreeMap::<&str, BTreeSet<String>>::new();
-        for event in events {
+        let ours = |event: &&DynamicObject| event.data["source"]["component"] == "metallb-controller";
+        for event in events.iter().filter(ours) {
             // A Service of the same name that was there before had events of its own.
             let uid = event.data["involvedObject"]["uid"].as_str().unwrap_or_default();
             let reason = event.data["reason"].as_str().unwrap_or_default();
@@ -172,8 +177,12 @@ mod tests {
 
     #[test]
     fn addresses_reasons_and_counters_are_compared_and_their_order_is_not() {
-        let event =
-            |uid: &str| object(json!({"metadata": {}, "involvedObject": {"uid": uid}, "reason": "IPAllocated"}));
+        let event = |uid: &str| {
+            object(json!({
+                "metadata": {}, "involvedObject": {"uid": uid}, "reason": "IPAllocated",
+                "source": {"component": "metallb-controller"},
+            }))
+        };
         let pool = object(json!({"metadata": {"name": "p"}, "status": {"assignedIPv4": 1}}));
         let one = Outcome::read(&[service(&["fd00::1", "10.0.0.1"])], &[], &[event("1"), event("1")]);
         let other = Outcome::read(&[service(&["10.0.0.1", "fd00::1"])], &[], &[event("1"), event("2")]);

@@ -56,11 +56,7 @@ pub(crate) const WANTED: &[Wanted] = &[
         why: "MetalLB forgets about it and its address",
         how: How::Avoided,
     },
-    Wanted {
-        what: "without any pool an event says so",
-        why: "MetalLB is silent",
-        how: How::Avoided,
-    },
+    Wanted { what: "without any pool an event says so", why: "MetalLB is silent", how: How::Avoided },
     Wanted {
         what: "events come once for a change",
         why: "MetalLB repeats them on every pass",
