@@ -241,8 +241,8 @@ impl Index {
                     entry.settled |= !entry.is_off();
                 }
             }
-            // What was in the way is about to come by the watch, and brings the next attempt with it.
-            Written::Conflict if entry.version == write.version => return None,
+            // What was in the way is about to come by the watch, and brings the next attempt with it, if any.
+            Written::Conflict | Written::Gone if entry.version == write.version => return None,
             Written::Conflict | Written::Gone => {}
             Written::Failed => {
                 entry.failures = failures + 1;

@@ -258,6 +258,17 @@ fn a_conflict_with_a_version_that_is_already_here_writes_again_at_once() {
 }
 
 #[test]
+fn a_service_that_is_gone_is_not_written_to_again_while_the_watch_is_behind() {
+    let mut cluster = Cluster::start(&[pool("p", "10.0.0.0/24")], &[("a", json!({}))]);
+    let write = cluster.index.next_write().unwrap();
+    cluster.index.written(&write, Written::Gone, Instant::now());
+    assert_eq!(cluster.index.next_write(), None);
+    cluster.delete("a");
+    cluster.apply("b", json!({}));
+    assert_eq!(cluster.write_all(), ["b 10.0.0.0"]);
+}
+
+#[test]
 fn a_failed_write_is_tried_again_after_growing_pauses() {
     let mut cluster = Cluster::start(&[pool("p", "10.0.0.0/24")], &[("a", json!({}))]);
     let mut now = Instant::now();

@@ -81,10 +81,11 @@ impl Index {
         self.enqueue(key);
     }
 
-    /// Mentions deprecated annotations, unless that has been done.
+    /// Mentions the deprecated annotations of a Service of ours, unless that has been done.
     pub(crate) fn mention_deprecated(&mut self, key: &ServiceKey) {
         let Some(entry) = self.services.get_mut(key) else { return };
-        if std::mem::replace(&mut entry.warned, true) {
+        let ours = matches!(entry.claim, Claim::Ours(_) | Claim::Unservable(_));
+        if !ours || std::mem::replace(&mut entry.warned, true) {
             return;
         }
         let mention = |name: &String| {

@@ -109,7 +109,8 @@ impl Arena {
         let start = Instant::now();
         let (mut before, mut since) = (None, start);
         while start.elapsed() < REST_WITHIN {
-            let now = try_join!(self.ferrolb.outcome(), self.metallb.outcome())?;
+            let mut now = try_join!(self.ferrolb.outcome(), self.metallb.outcome())?;
+            now.0.level(&now.1);
             if before.as_ref() != Some(&now) {
                 (before, since) = (Some(now), Instant::now());
                 continue;

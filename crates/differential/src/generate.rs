@@ -236,7 +236,11 @@ impl World {
 
     fn create_service(&mut self) -> Step {
         let number = self.rng.random_range(0..SERVICES);
-        let service = self.random_service();
+        let mut service = self.random_service();
+        if let (Some(_), Some(before)) = (self.class, self.services.get(&number)) {
+            // A Service that leaves the class is cleaned up by FerroLB only.
+            (service.type_, service.class) = (before.type_, before.class);
+        }
         self.services.insert(number, service);
         self.write_service(number)
     }
@@ -254,8 +258,7 @@ impl World {
                 3 => (service.local, service.selector) = (other.local, other.selector),
                 4 => service.key = other.key,
                 5 | 6 => (service.wish, service.spelling) = (other.wish, other.spelling),
-                // A Service that leaves the class is cleaned up by FerroLB only.
-                _ if service.class.is_none() && self.class.is_none() => service.type_ = other.type_,
+                _ if self.class.is_none() => service.type_ = other.type_,
                 _ => {}
             }
         }

@@ -83,6 +83,16 @@ impl Outcome {
         Self { services: services.iter().map(served).collect(), pools: pools.iter().map(counters).collect() }
     }
 
+    /// Takes out of `self`, FerroLB's, what is known to be there and not in MetalLB's.
+    pub(crate) fn level(&mut self, metallb: &Self) {
+        const MENTIONED: &str = "deprecatedAnnotation";
+        for (name, Served { reasons, .. }) in &mut self.services {
+            if metallb.services.get(name).is_some_and(|served| !served.reasons.contains(MENTIONED)) {
+                reasons.remove(MENTIONED);
+            }
+        }
+    }
+
     /// Where `self`, FerroLB's, and MetalLB's outcome are not the same.
     pub(crate) fn differences(&self, metallb: &Self) -> Vec<Difference> {
         let services = unequal(&self.services, &metallb.services, About::Service);

@@ -63,6 +63,11 @@ pub(crate) const WANTED: &[Wanted] = &[
         how: How::Levelled,
     },
     Wanted {
+        what: "a deprecated annotation is mentioned wherever it is",
+        why: "MetalLB mentions it only when it finds something to write",
+        how: How::Levelled,
+    },
+    Wanted {
         what: "counters of huge and of avoided addresses are right",
         why: "MetalLB's overflow, or count less than none",
         how: How::Avoided,
