@@ -52,7 +52,7 @@ use kubekit::{
     lease::{Election, Leadership, Timing},
     rivals::{Rivals, WAITING_FOR},
     slim::{Namespace, Service},
-    watch,
+    watch, watch_as,
 };
 use prometheus_client::registry::Registry;
 use serde::de::DeserializeOwned;
@@ -60,6 +60,7 @@ use tokio::{sync::watch, time::sleep_until};
 use tracing::{info, warn};
 
 use crate::{
+    entry::Seen,
     index::{Index, Role},
     unsupported::{BgpAdvertisement, BgpPeer},
     write::{Ended, NotWritten},
@@ -148,7 +149,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 
 /// A change of some kind.
 enum Incoming {
-    Services(Change<Service>),
+    Services(Change<Seen>),
     Pools(Change<IPAddressPool>),
     Advertisements(Change<L2Advertisement>),
     Namespaces(Change<Namespace>),
@@ -164,8 +165,8 @@ async fn control(
     metrics: &Metrics,
     readiness: &Readiness,
 ) {
-    let mut index = Index::new(config.lb_class.clone(), Instant::now());
-    let mut changes = watches(&client, &config.identity.namespace);
+    let mut index = Index::new(Instant::now());
+    let mut changes = watches(&client, config);
     let mut writes = FuturesUnordered::new();
     let mut reports = FuturesUnordered::new();
     let (report, reported) = watch::channel(None);
@@ -251,7 +252,7 @@ async fn changed(leadership: Option<&mut Leadership>) {
     }
 }
 
-fn watches(client: &Client, namespace: &str) -> SelectAll<BoxStream<'static, Incoming>> {
+fn watches(client: &Client, config: &Config) -> SelectAll<BoxStream<'static, Incoming>> {
     fn of<K>(api: Api<K>, incoming: fn(Change<K>) -> Incoming) -> BoxStream<'static, Incoming>
     where
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
@@ -259,8 +260,10 @@ fn watches(client: &Client, namespace: &str) -> SelectAll<BoxStream<'static, Inc
         watch(api).map(incoming).boxed()
     }
     let client = || client.clone();
+    let (namespace, class) = (config.identity.namespace.as_str(), config.lb_class.clone());
+    let read = move |service: Service| Seen::read(&service, class.as_deref());
     futures::stream::select_all([
-        of(Api::all(client()), Incoming::Services),
+        watch_as(Api::all(client()), read).map(Incoming::Services).boxed(),
         of(Api::namespaced(client(), namespace), Incoming::Pools),
         of(Api::namespaced(client(), namespace), Incoming::Advertisements),
         of(Api::all(client()), Incoming::Namespaces),

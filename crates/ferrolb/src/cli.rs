@@ -139,6 +139,8 @@ fn gossip_address(text: &str) -> Result<SocketAddr, String> {
     };
     let address = text.parse().ok().or_else(without_brackets);
     address.ok_or_else(|| "expected an IP address and a port, such as 192.0.2.1:7946".to_owned())
+}
+
 /// What a check takes.
 #[derive(Debug, Args)]
 struct Check {
@@ -182,6 +184,11 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
                 gossip_secret: gossip_secret.filter(|name| !name.is_empty()),
             }))
         }
+        Role::Check(Check { namespace, service, listen, patience }) => {
+            let (namespace, patience) =
+                (Identity::new(namespace, None).namespace, Duration::from_secs(patience));
+            runtime()?.block_on(check::run(check::Check { namespace, service, listen, patience }))
+        }
         Role::Speaker(Speaker {
             common,
             node_name,
@@ -192,12 +199,6 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
             failover,
             ignore_exclude_lb,
         }) => {
-        Role::Check(Check { namespace, service, listen, patience }) => {
-            let (namespace, patience) =
-                (Identity::new(namespace, None).namespace, Duration::from_secs(patience));
-            runtime()?.block_on(check::run(check::Check { namespace, service, listen, patience }))
-        }
-        Role::Speaker(Speaker { common, node_name, exclude_interfaces, ignore_exclude_lb }) => {
             telemetry::start(common.log_level);
             speaker::lan::claim_packet_sockets()?;
             runtime()?.block_on(speaker::run(speaker::Config {

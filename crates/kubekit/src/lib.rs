@@ -16,7 +16,7 @@ mod watch;
 
 pub use identity::Identity;
 pub use version::Version;
-pub use watch::{Change, Source, watch};
+pub use watch::{Change, Source, watch, watch_as};
 
 use std::time::Duration;
 
