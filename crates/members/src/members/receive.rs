@@ -105,6 +105,12 @@ impl Members {
 
     /// Somebody is alive, whatever it says.
     fn note_life(&mut self, name: &NodeName, now: Instant) {
+        // Whoever hears nobody at all, and has no answer to its questions either, is likely to have been cut off,
+        // and judges nobody by that.
+        let deaf = now.saturating_duration_since(self.heard);
+        if deaf > self.timing.silence + self.timing.confirm / 2 {
+            self.restart(deaf, now);
+        }
         self.heard = now;
         self.monitor.heard(name, now, now);
         if let Some(peer) = self.peers.get_mut(name) {
@@ -129,7 +135,9 @@ impl Members {
             peer.profile_version = profile_version;
             if peer.profile != profile {
                 peer.profile = profile;
-                self.events.push_back(Event::Profile(name.clone()));
+                if identity.role == Role::Speaker {
+                    self.events.push_back(Event::Profile(name.clone()));
+                }
             }
             if !peer.wants_contact() {
                 self.contacts.remove(name);
@@ -174,6 +182,7 @@ impl Members {
                 }
             }
             Body::Bye => {
+                self.hear_goodbye(name, now);
                 if let Some(identity) = self.peers.get(name).and_then(|peer| peer.identity.clone()) {
                     self.swim.down(identity, now);
                 }

@@ -52,7 +52,7 @@ impl Members {
                         self.send(&name, Body::Dead(identity.clone()));
                     }
                 }
-                News::Myself => self.hello(&name, None, false, now),
+                News::Myself => self.hello(&name, None, !self.settled(), now),
             }
         }
     }
