@@ -15,9 +15,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use members::{BootId, Members};
+use members::BootId;
 use objects::NodeName;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::warn;
@@ -25,7 +25,7 @@ use tracing::warn;
 use keys::KeyFiles;
 pub use members::{Event, LinkState, Preset, Profile, Role};
 pub use metrics::Metrics;
-use task::{Command, Task};
+use task::{Command, Ends};
 
 /// What the task must be told.
 #[derive(Debug, Clone)]
@@ -93,9 +93,8 @@ pub fn start(config: Config, metrics: Metrics) -> anyhow::Result<(Handle, mpsc::
     let (view, to_see) = watch::channel(Arc::default());
     let (commands, to_obey) = mpsc::channel(COMMANDS);
     let (events, to_tell) = mpsc::channel(EVENTS);
-    let members = Members::new(members_config, rand::random(), Instant::now());
-    let task = Task { bind: config.bind, members, keys, commands: to_obey, view, events, metrics };
-    tokio::spawn(task.run());
+    let ends = Ends { commands: to_obey, view, events };
+    tokio::spawn(task::run(members_config, keys, ends, metrics));
     Ok((Handle { view: to_see, commands }, to_tell))
 }
 
@@ -105,7 +104,7 @@ impl Handle {
         self.view.clone()
     }
 
-    /// Whom the cluster lists, see [`Members::set_peers`].
+    /// Whom the cluster lists, see [`members::Members::set_peers`].
     pub async fn set_peers(&self, peers: BTreeMap<NodeName, SocketAddr>) {
         self.command(Command::Peers(peers)).await;
     }

@@ -9,7 +9,7 @@ use members::{Counters, Event, LinkState, Members, Profile};
 use objects::NodeName;
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Interval, MissedTickBehavior, interval, sleep, sleep_until};
+use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until};
 use tracing::{debug, info, warn};
 
 use crate::keys::KeyFiles;
@@ -33,14 +33,54 @@ pub(crate) enum Command {
     Leave(oneshot::Sender<BTreeSet<NodeName>>),
 }
 
-pub(crate) struct Task {
-    pub(crate) bind: SocketAddr,
-    pub(crate) members: Members,
-    pub(crate) keys: KeyFiles,
+/// How the task and whoever has a handle reach each other.
+pub(crate) struct Ends {
     pub(crate) commands: mpsc::Receiver<Command>,
     pub(crate) view: watch::Sender<Arc<View>>,
     pub(crate) events: mpsc::Sender<Event>,
-    pub(crate) metrics: Metrics,
+}
+
+/// Runs until nobody has a handle any more. The member is born when there is a socket: until then, time does not
+/// count.
+pub(crate) async fn run(config: members::Config, keys: KeyFiles, ends: Ends, metrics: Metrics) {
+    let bind = config.address;
+    let mut socket = open(bind).await;
+    let members = Members::new(config, rand::random(), Instant::now());
+    let Ends { commands, view, events } = ends;
+    let mut task = Task { members, keys, commands, view, events, metrics };
+    while let Err(error) = task.speak(&socket).await {
+        warn!(address = %bind, %error, "the gossip's socket is broken, opening another");
+        sleep(REOPEN).await;
+        socket = open(bind).await;
+    }
+}
+
+/// Opens the socket, as soon as that can be done.
+async fn open(bind: SocketAddr) -> UdpSocket {
+    let mut told = None;
+    loop {
+        match UdpSocket::bind(bind).await {
+            Ok(socket) => {
+                info!(address = %bind, "takes part in the gossip");
+                return socket;
+            }
+            Err(error) => {
+                if told.replace(error.kind()) != Some(error.kind()) {
+                    warn!(address = %bind, %error, "cannot listen to the gossip yet, trying again");
+                }
+                sleep(REOPEN).await;
+            }
+        }
+    }
+}
+
+struct Task {
+    members: Members,
+    keys: KeyFiles,
+    commands: mpsc::Receiver<Command>,
+    view: watch::Sender<Arc<View>>,
+    events: mpsc::Sender<Event>,
+    metrics: Metrics,
 }
 
 /// What comes next.
@@ -54,42 +94,14 @@ enum Next {
 }
 
 impl Task {
-    /// Runs until nobody has a handle any more.
-    pub(crate) async fn run(mut self) {
+    /// Speaks through `socket` until it breaks, or for as long as anybody has a handle.
+    async fn speak(&mut self, socket: &UdpSocket) -> std::io::Result<()> {
         let mut keys = interval(KEYS_INTERVAL);
         keys.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut told = None;
-        loop {
-            let socket = match UdpSocket::bind(self.bind).await {
-                Ok(socket) => socket,
-                Err(error) => {
-                    if told.replace(error.kind()) != Some(error.kind()) {
-                        warn!(address = %self.bind, %error, "cannot listen to the gossip yet, trying again");
-                    }
-                    // What is asked meanwhile is asked of a socket that will be there soon.
-                    sleep(REOPEN).await;
-                    continue;
-                }
-            };
-            told = None;
-            info!(address = %self.bind, "takes part in the gossip");
-            match self.speak(&socket, &mut keys).await {
-                Ok(()) => return,
-                Err(error) => {
-                    warn!(address = %self.bind, %error, "the gossip's socket is broken, opening another");
-                    sleep(REOPEN).await;
-                }
-            }
-        }
-    }
-
-    async fn speak(&mut self, socket: &UdpSocket, keys: &mut Interval) -> std::io::Result<()> {
         let mut buffer = [0; Members::MAX_FRAME + 1];
         let mut outbox = VecDeque::new();
         let mut leaving = None;
         let mut counters = Counters::default();
-        // The time until the socket was there is no stall.
-        self.members.poll(Instant::now());
         loop {
             self.follow(socket, &mut outbox, &mut leaving, &mut counters);
             let due = self.members.poll_timeout();
