@@ -62,7 +62,7 @@ imagePullPolicy: {{ $own.pullPolicy | default $root.Values.image.pullPolicy | de
 {{- .Values.speaker.secretName | default (printf "%s-gossip" (include "ferrolb.fullname" .)) -}}
 {{- end -}}
 
-{{/* The address and port that a part gossips on, if it is not the default. Call with (list $ "speaker"). */}}
+{{/* The address and port that a part gossips on. Call with (list $ "speaker"). */}}
 {{- define "ferrolb.gossipBind" -}}
 {{- $memberlist := (index . 0).Values.speaker.memberlist -}}
 {{- $address := ternary $memberlist.mlBindAddrOverride "" (eq (index . 1) "speaker") -}}
@@ -70,7 +70,7 @@ imagePullPolicy: {{ $own.pullPolicy | default $root.Values.image.pullPolicy | de
 {{- printf "[%s]:%d" $address (int $memberlist.mlBindPort) -}}
 {{- else if $address -}}
 {{- printf "%s:%d" $address (int $memberlist.mlBindPort) -}}
-{{- else if or (eq (index . 1) "controller") (ne (int $memberlist.mlBindPort) 7946) -}}
+{{- else -}}
 {{- printf "$(FERROLB_POD_IP):%d" (int $memberlist.mlBindPort) -}}
 {{- end -}}
 {{- end -}}
@@ -195,14 +195,21 @@ volumeMounts:
 {{- end }}
 {{- end -}}
 
-{{/* The volume with the key of the gossip. It may be empty at first: the programs read it again when it changes. */}}
+{{/* The volume with the key of the gossip. A Pod does not start before the key is there, which the controller sees
+     to: nothing is ever said unsealed. The previous key is there only while keys are rotated. */}}
 {{- define "ferrolb.gossipVolume" -}}
 volumes:
   - name: gossip-key
-    secret:
-      secretName: {{ include "ferrolb.gossipSecret" . }}
-      optional: true
+    projected:
       defaultMode: 0444
+      sources:
+        - secret:
+            name: {{ include "ferrolb.gossipSecret" . }}
+            items: [{key: secretkey, path: secretkey}]
+        - secret:
+            name: {{ include "ferrolb.gossipSecret" . }}
+            items: [{key: previous, path: previous}]
+            optional: true
 {{- end -}}
 
 {{/* Values of MetalLB's chart that are set and mean nothing here, a line for each. */}}
