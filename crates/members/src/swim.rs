@@ -171,7 +171,7 @@ fn config(max_message: NonZeroUsize) -> Config {
         max_transmissions: NonZeroU8::new(15).expect("a literal that is not zero"),
         suspect_to_down_after: 3 * PROBE_PERIOD,
         // The dead are told apart by generation, so little is lost by forgetting them.
-        remove_down_after: Some(Duration::from_secs(600)),
+        remove_down_after: Some(Duration::from_mins(10)),
         max_packet_size: max_message,
         notify_down_members: true,
         periodic_announce: Some(PeriodicParams { frequency: Duration::from_secs(10), num_members: count(1) }),

@@ -294,7 +294,8 @@ impl Network {
     pub(crate) fn transmit(&mut self, number: usize, from: SocketAddr, to: SocketAddr, frame: Vec<u8>) {
         let std::net::IpAddr::V4(ip) = to.ip() else { return };
         let to = usize::from(ip.octets()[2]) * 250 + usize::from(ip.octets()[3]);
-        if self.sides[number] != self.sides[to]
+        if to >= self.nodes.len()
+            || self.sides[number] != self.sides[to]
             || self.random.random_range(0.0..100.0) < self.weather.loss_percent
         {
             return;
