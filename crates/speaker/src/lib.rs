@@ -12,10 +12,14 @@
 //! the tasks that connect them. When the API server is away, what was last known stays in force.
 
 mod cluster;
+mod configuration;
 mod known;
 pub mod lan;
 mod metrics;
 mod objects;
+mod outcome;
+mod status;
+mod watches;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -24,12 +28,13 @@ use anyhow::Context;
 use kubekit::Identity;
 use kubekit::events::Publisher;
 use kubekit::http::Readiness;
+use kubekit::keep::keep;
 use placement::NodeName;
 use prometheus_client::registry::Registry;
 use tokio::sync::{mpsc, watch};
-use tracing::{debug, info};
+use tracing::info;
 
-use cluster::Cluster;
+use cluster::{Cluster, Outputs};
 pub use lan::ExcludeInterfaces;
 use lan::Wanted;
 pub use metrics::Metrics;
@@ -67,22 +72,27 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let metrics = Metrics::default();
     let mut registry = Registry::default();
     metrics.register(&mut registry);
-    let readiness = Readiness::waiting_for(cluster::LISTS);
+    let readiness = Readiness::waiting_for(watches::LISTS);
     let publisher = Publisher::start(client.clone(), "metallb-speaker", config.identity.instance());
     let (wanted, on_lan) = watch::channel(Wanted::default());
-    let (reporter, mut reports) = mpsc::channel(lan::REPORTS);
+    let (reporter, reports) = mpsc::channel(lan::REPORTS);
+    let (statuses, wanted_statuses) = watch::channel(None);
+    let (state, wanted_state) = watch::channel(None);
+    let outputs = Outputs { wanted, statuses, state, publisher };
 
-    info!(node = %config.node_name, namespace = %config.identity.namespace, "speaker starts");
-    let events = cluster::events(&client, &config.identity.namespace);
-    let cluster = Cluster::new(&config, readiness.clone(), metrics.clone(), publisher, wanted);
+    let (node, namespace) = (&config.node_name, &config.identity.namespace);
+    info!(%node, %namespace, "speaker starts");
+    let events = watches::events(&client, namespace, reports);
+    let report_statuses = keep(status::source(&client, namespace, node), wanted_statuses);
+    let report_state = keep(configuration::source(&client, namespace, node), wanted_state);
+    let cluster = Cluster::new(&config, readiness.clone(), metrics.clone(), outputs);
     let options =
         lan::Options { exclude: config.exclude_interfaces, refresh_interval: config.refresh_interval };
     tokio::select! {
         () = cluster.run(events) => anyhow::bail!("the watches ended"),
+        () = report_statuses => anyhow::bail!("nothing to report"),
+        () = report_state => anyhow::bail!("nothing to report"),
         () = lan::run(options, on_lan, reporter, metrics) => anyhow::bail!("nothing to announce"),
-        () = async { while let Some(report) = reports.recv().await { debug!(?report, "from the LAN"); } } => {
-            anyhow::bail!("the LAN side ended")
-        }
         served = kubekit::http::serve(config.http_bind, readiness, registry) => served,
         asked = kubekit::stop_requested() => {
             asked.context("waiting for signals")?;

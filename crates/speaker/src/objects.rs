@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use api::names::ALLOW_SHARED_IP;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::ResourceExt;
 use kubekit::slim;
 use placement::{Endpoints, Network, Node, NodeName, Service, ServiceKey, Sharing, SliceKey, TrafficPolicy};
@@ -68,6 +69,18 @@ pub(crate) fn read_node(node: &slim::Node) -> Node {
 /// The node that a speaker's Pod makes a member: it is ready there, and not about to go.
 pub(crate) fn read_member(pod: &slim::Pod) -> Option<NodeName> {
     pod.is_ready().then(|| pod.spec.node_name.as_deref().map(NodeName::from))?
+}
+
+/// The owner that our own Pod is to what we write; `None` for one that the API server did not make.
+pub(crate) fn owner(pod: &slim::Pod) -> Option<OwnerReference> {
+    Some(OwnerReference {
+        api_version: "v1".to_owned(),
+        kind: "Pod".to_owned(),
+        name: pod.metadata.name.clone()?,
+        uid: pod.metadata.uid.clone()?,
+        block_owner_deletion: None,
+        controller: None,
+    })
 }
 
 #[cfg(test)]

@@ -128,12 +128,10 @@ impl<P: Protocol + Copy> Interface<P> {
         let interface = self.name.clone();
         let report = match report {
             layer2::Report::Taken { vip, by } => {
-                warn!(%interface, %vip, %by, "somebody else has the address, not announced");
                 self.metrics.taken(vip);
                 Report::Taken(Conflict { vip, interface, by })
             }
             layer2::Report::Claimed { vip, by } => {
-                warn!(%interface, %vip, %by, "somebody else claims the address, defended");
                 self.metrics.claimed(vip);
                 Report::Claimed(Conflict { vip, interface, by })
             }

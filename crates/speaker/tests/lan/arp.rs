@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use layer2::{ArpFrame, ArpOperation, Host, MacAddr};
-use placement::{Announcement, Interfaces, Takeover};
+use placement::{Announcement, History, Interfaces, Takeover};
 
 use crate::fixture::{CLIENT, CLIENT_V4, OTHER_V4, SPEAKER, V4, answer, on_a_cable, request};
 
@@ -99,10 +99,16 @@ fn a_withdrawn_address_and_one_for_other_interfaces_are_not_answered_for() {
         speaker.announce(&[(V4, 1), (OTHER_V4, 2)]);
         client.expect_burst(SPEAKER, V4);
         client.expect_burst(SPEAKER, OTHER_V4);
-        let elsewhere =
-            Announcement { interfaces: Interfaces::Only(["elsewhere".into()].into()), takeover: Takeover(1) };
-        let here =
-            Announcement { interfaces: Interfaces::Only(["lan0".into()].into()), takeover: Takeover(3) };
+        let elsewhere = Announcement {
+            interfaces: Interfaces::Only(["elsewhere".into()].into()),
+            takeover: Takeover(1),
+            history: History::Announced,
+        };
+        let here = Announcement {
+            interfaces: Interfaces::Only(["lan0".into()].into()),
+            takeover: Takeover(3),
+            history: History::Announced,
+        };
         speaker.publish([(V4.into(), elsewhere), (OTHER_V4.into(), here)].into());
         client.expect_burst(SPEAKER, OTHER_V4);
         client.send(request(V4).emit());

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use layer2::{ArpFrame, ArpOperation, Host, MacAddr, NdpFrame, NdpMessage, solicited_node};
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
-use placement::{Announcement, Announcements, Interfaces, Takeover};
+use placement::{Announcement, Announcements, History, Interfaces, Takeover};
 use prometheus_client::registry::Registry;
 use socket2::{Domain, Protocol, Socket, Type};
 use speaker::Metrics;
@@ -147,8 +147,11 @@ impl Speaker {
 
     /// Announces these addresses, each with the number of its takeover, on every interface.
     pub(crate) fn announce<A: Into<IpAddr> + Copy>(&self, vips: &[(A, u64)]) {
-        let everywhere =
-            |takeover| Announcement { interfaces: Interfaces::All, takeover: Takeover(takeover) };
+        let everywhere = |takeover| Announcement {
+            interfaces: Interfaces::All,
+            takeover: Takeover(takeover),
+            history: History::Announced,
+        };
         self.publish(vips.iter().map(|(vip, takeover)| ((*vip).into(), everywhere(*takeover))).collect());
     }
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use layer2::{ArpFrame, MacAddr};
-use placement::{Announcement, Interfaces, Takeover};
+use placement::{Announcement, History, Interfaces, Takeover};
 use speaker::lan::{Interface, Report, Unfit};
 
 use crate::fixture::{
@@ -58,6 +58,7 @@ fn an_interface_answers_to_its_new_name() {
         let only = |name: &str, takeover| Announcement {
             interfaces: Interfaces::Only([name.into()].into()),
             takeover: Takeover(takeover),
+            history: History::Announced,
         };
         speaker.publish([(V4.into(), only("lan0", 1)), (OTHER_V4.into(), only("wan0", 2))].into());
         client.expect_burst(SPEAKER, V4);
