@@ -195,16 +195,22 @@ impl<P: Protocol> Port<P> {
         self.schedule.set_refresh_gap(gap);
     }
 
-    /// Takes a received frame in. What follows from it comes out of [`Self::poll`], and if that is an
-    /// answer, it comes first.
-    pub fn handle(&mut self, frame: &[u8], now: Instant) -> Result<(), Ignored> {
+    /// Takes in a frame that reached this node when it was `received`. What follows from it comes out of
+    /// [`Self::poll`], and if that is an answer, it comes first.
+    ///
+    /// A question that had to wait for long is not answered: this program stood still, the address may be
+    /// somebody else's by now, and who asked will ask again.
+    pub fn handle(&mut self, frame: &[u8], received: Instant, now: Instant) -> Result<(), Ignored> {
+        if now > received + LATE {
+            self.hold(now);
+        }
         let heard = self.protocol.hear(frame)?;
         if !heard.by.is_station() {
             return Err(Ignored::BadSender(heard.by));
         }
         let ours = heard.claims.filter(|vip| self.orders.contains_key(vip));
         let claim = ours.map(|vip| self.hear_claim(heard.by, vip, now));
-        let question = heard.asks.map(|question| self.hear_question(heard.by, question, now));
+        let question = heard.asks.map(|question| self.hear_question(heard.by, question, received, now));
         match (claim, question) {
             (Some(Ok(())), _) | (_, Some(Ok(()))) => Ok(()),
             (_, Some(Err(ignored))) | (Some(Err(ignored)), None) => Err(ignored),
@@ -222,14 +228,18 @@ impl<P: Protocol> Port<P> {
         while self.effects.is_empty() {
             let due = self.due().filter(|due| *due <= now)?;
             if now > due + LATE {
-                // This program stood still. The addresses may be somebody else's by now, and the news of
-                // that may be waiting to be read: that comes first.
-                self.held = now + PATIENCE;
+                self.hold(now);
                 return None;
             }
             self.act(now);
         }
         self.effects.pop_front()
+    }
+
+    /// This program stood still. The addresses may be somebody else's by now, and the news of that may be
+    /// waiting to be read: that comes first.
+    fn hold(&mut self, now: Instant) {
+        self.held = now + PATIENCE;
     }
 
     /// When something is to be said unasked.
@@ -278,7 +288,13 @@ impl<P: Protocol> Port<P> {
         Ok(())
     }
 
-    fn hear_question(&mut self, by: MacAddr, question: Question<P::Ip>, now: Instant) -> Result<(), Ignored> {
+    fn hear_question(
+        &mut self,
+        by: MacAddr,
+        question: Question<P::Ip>,
+        received: Instant,
+        now: Instant,
+    ) -> Result<(), Ignored> {
         let Question { target: vip, asker } = question;
         if !self.orders.contains_key(&vip) {
             return Err(Ignored::NotAnnounced);
@@ -293,6 +309,9 @@ impl<P: Protocol> Port<P> {
                 None => Err(Ignored::Fellow),
                 Some(_) => Err(Ignored::NotAnnounced),
             };
+        }
+        if now > received + LATE {
+            return Err(Ignored::Stale);
         }
         let frame = self.protocol.answer(by, question);
         self.since = now;

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::{debug, trace, warn};
 
 use super::memberships::Memberships;
-use super::socket::{Listen, PacketSocket};
+use super::socket::{Listen, PacketSocket, Received};
 use super::{Conflict, Report};
 use crate::Metrics;
 
@@ -66,7 +66,7 @@ impl<P: Protocol + Copy> Interface<P> {
         loop {
             tokio::select! {
                 received = socket.receive(&mut frame) => match received {
-                    Ok(length) => self.hear(&mut port, &frame[..length]),
+                    Ok(Received { length, age }) => self.hear(&mut port, &frame[..length], age),
                     // Told once when the interface goes down. Whoever follows the interfaces ends this task
                     // if it stays down.
                     Err(error) if error.raw_os_error() == Some(libc::ENETDOWN) => {}
@@ -99,8 +99,9 @@ impl<P: Protocol + Copy> Interface<P> {
         }
     }
 
-    fn hear(&self, port: &mut Port<P>, frame: &[u8]) {
-        if let Err(ignored) = port.handle(frame, Instant::now()) {
+    fn hear(&self, port: &mut Port<P>, frame: &[u8], age: Duration) {
+        let now = Instant::now();
+        if let Err(ignored) = port.handle(frame, now.checked_sub(age).unwrap_or(now), now) {
             trace!(interface = %self.name, reason = %ignored, "frame ignored");
             self.metrics.frame_ignored(ignored);
         }
