@@ -67,7 +67,7 @@ impl<P: Protocol> Bench<P> {
 
     /// What came in some time ago.
     fn hear_late(&mut self, frame: impl AsRef<[u8]>, waited: Duration) -> Result<(), Ignored> {
-        let heard = self.port.handle(frame.as_ref(), self.now - waited, self.now);
+        let heard = self.port.handle(frame.as_ref(), self.now.checked_sub(waited).unwrap(), self.now);
         self.work();
         heard
     }
