@@ -38,7 +38,10 @@ pub struct Port<P: Protocol> {
     schedule: Schedule<P::Ip>,
     groups: Groups,
     effects: VecDeque<Effect>,
-    /// When the effects that wait came about.
+    /// Memberships to begin and to end when there is nothing else to do: each takes its time, and those who
+    /// know an address already wait for the news that it has moved.
+    memberships: VecDeque<Effect>,
+    /// When what waits came about.
     since: Instant,
     /// Nothing is said unasked before.
     held: Instant,
@@ -146,6 +149,7 @@ impl<P: Protocol> Port<P> {
             schedule: Schedule::new(refresh_interval, seed),
             groups: Groups::default(),
             effects: VecDeque::new(),
+            memberships: VecDeque::new(),
             since: now,
             held: now,
         }
@@ -165,7 +169,7 @@ impl<P: Protocol> Port<P> {
                 Begin::Announce => self.schedule.take_over(vip, now),
             }
             if let Some(group) = P::group(vip).filter(|group| known.is_none() && self.groups.add(*group)) {
-                self.push(Effect::Join(group), now);
+                self.memberships.push_back(Effect::Join(group));
             }
         }
         for vip in before.into_keys() {
@@ -174,14 +178,15 @@ impl<P: Protocol> Port<P> {
             }
             self.silence(vip);
             if let Some(group) = P::group(vip).filter(|group| self.groups.remove(*group)) {
-                self.push(Effect::Leave(group), now);
+                self.memberships.push_back(Effect::Leave(group));
             }
         }
-        // Nor does what was about to be said of those that left.
+        self.since = now;
+        // What was about to be said of those that left is not said.
         let orders = &self.orders;
         self.effects.retain(|effect| match effect {
             Effect::Send(sent) => P::own(sent.vip).is_some_and(|vip| orders.contains_key(&vip)),
-            Effect::Join(_) | Effect::Leave(_) | Effect::Report(_) => true,
+            Effect::Report(_) | Effect::Join(_) | Effect::Leave(_) => true,
         });
     }
 
@@ -220,18 +225,18 @@ impl<P: Protocol> Port<P> {
 
     /// When to call [`Self::poll`] next, if ever.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        if self.effects.is_empty() { self.due() } else { Some(self.since) }
+        let waiting = !self.effects.is_empty() || !self.memberships.is_empty();
+        if waiting { Some(self.since) } else { self.due() }
     }
 
     /// Something to do now.
     pub fn poll(&mut self, now: Instant) -> Option<Effect> {
         while self.effects.is_empty() {
-            let due = self.due().filter(|due| *due <= now)?;
-            if now > due + LATE {
-                self.hold(now);
-                return None;
+            match self.due() {
+                Some(due) if now > due + LATE => self.hold(now),
+                Some(due) if now >= due => self.act(now),
+                Some(_) | None => return self.memberships.pop_front(),
             }
-            self.act(now);
         }
         self.effects.pop_front()
     }

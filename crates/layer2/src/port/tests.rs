@@ -226,13 +226,13 @@ fn a_takeover_is_told_at_once_by_arp_request_and_reply_and_reported() {
 }
 
 #[test]
-fn a_takeover_is_told_to_all_nodes_after_joining_the_group() {
+fn a_takeover_is_told_to_all_nodes_before_the_group_is_joined() {
     let mut bench = Bench::new(NDP);
     bench.order(&[(V6, 5, Begin::Announce)]);
-    let group = Effect::Join("ff02::1:ff12:3456".parse().unwrap());
-    assert_eq!(bench.done[0], (0, group));
     let expected = NdpFrame::unsolicited(OURS, LINK_LOCAL, V6).emit();
     assert_eq!(bench.sent(Purpose::Takeover), [(0, &expected[..])]);
+    let group = Effect::Join("ff02::1:ff12:3456".parse().unwrap());
+    assert_eq!(bench.done.last(), Some(&(0, group)));
 }
 
 #[test]
