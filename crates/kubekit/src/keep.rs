@@ -27,7 +27,8 @@ pub type Wanted<K> = Option<BTreeMap<String, K>>;
 /// How long to wait after something went wrong.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Makes the objects that `mine` selects those that are wanted, for ever: creates what is missing, writes
+/// Makes the objects that `mine` selects those that are wanted, for as long as somebody may say what is
+/// wanted, and then until all is as it was wanted last: creates what is missing, writes
 /// what differs, deletes what is too much, and does it again when somebody else meddles. An object that is
 /// right is not written; times of transitions are not compared.
 ///
@@ -39,15 +40,14 @@ where
     let mut keeper = Keeper { api: mine.api.clone(), wanted: None, there: None, due: BTreeSet::new() };
     let mut changes = crate::watch(mine).boxed();
     let mut retry = None;
+    let mut ending = false;
     wanted.mark_changed();
-    loop {
+    while !(ending && keeper.is_done()) {
         tokio::select! {
             biased;
             Some(change) = changes.next() => keeper.observe(change),
-            said = wanted.changed() => {
-                if said.is_err() {
-                    return;
-                }
+            said = wanted.changed(), if !ending => {
+                ending = said.is_err();
                 let now_wanted = wanted.borrow_and_update().clone();
                 keeper.want(now_wanted);
             }
@@ -115,6 +115,10 @@ where
         let wanted = self.wanted.iter().flatten().map(|(name, _)| name);
         let there = self.there.iter().flatten().map(|(name, _)| name);
         self.due.extend(wanted.chain(there).cloned());
+    }
+
+    fn is_done(&self) -> bool {
+        self.wanted.is_none() || (self.there.is_some() && self.due.is_empty())
     }
 
     fn is_due(&self) -> bool {

@@ -271,6 +271,11 @@ impl Placement {
         }
     }
 
+    /// The newest takeover so far: those to come are greater.
+    pub fn last_takeover(&self) -> Takeover {
+        Takeover(self.takeovers)
+    }
+
     /// The Services that this node announces as of the last [`Self::settle`], and where.
     pub fn announced(&self) -> impl Iterator<Item = (&ServiceKey, &[IpAddr], &Interfaces)> {
         self.mine.iter().map(|(key, mine)| (key, &mine.vips[..], &mine.interfaces))

@@ -1,16 +1,20 @@
 //! The cluster side: the one task that owns what is known of the cluster and decides what to announce.
 //!
 //! ```text
-//! watches -----> Cluster (Placement inside) --> what the LAN side is to do
+//! watches -----> Cluster (Placement inside) --> what the LAN side is to do, what the gossip is told
+//! members ----->        |
 //! LAN reports ->        |
 //!                       +--> ServiceL2Status, ConfigurationState, events, metrics, log
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use api::{ConfigurationState, IPAddressPool, L2Advertisement, ServiceL2Status};
 use futures::{Stream, StreamExt};
+use gossip::View;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use k8s_openapi::jiff::Timestamp;
@@ -19,16 +23,19 @@ use kubekit::events::{Notice, Publisher};
 use kubekit::http::Readiness;
 use kubekit::keep::Wanted;
 use kubekit::slim;
+use kubekit::speakers::Speakers;
 use placement::{
     Advertisement, AdvertisementName, Change, History, NodeName, Placement, Pool, PoolName, ServiceKey,
     SliceKey,
 };
 use tokio::sync::watch;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::configuration::{self, Configuration};
+use crate::fellows::{self, Said};
+use crate::handover::Handovers;
 use crate::known::Known;
-use crate::lan::{self, Conflict, Report};
+use crate::lan::{self, Conflict, Interface, Report};
 use crate::objects::{self, LoadBalancerClass};
 use crate::outcome::{self, Outcomes};
 use crate::status;
@@ -43,10 +50,12 @@ const BATCH: usize = 256;
 pub(crate) struct Outputs {
     /// What to announce, for the LAN side.
     pub(crate) wanted: watch::Sender<lan::Wanted>,
-    /// What to report of each Service that is announced here.
-    pub(crate) statuses: watch::Sender<Wanted<ServiceL2Status>>,
+    /// What to report of each Service that is announced here, until this speaker stops.
+    pub(crate) statuses: Option<watch::Sender<Wanted<ServiceL2Status>>>,
     /// What to report of the configuration.
     pub(crate) state: watch::Sender<Wanted<ConfigurationState>>,
+    /// What the gossip is told.
+    pub(crate) said: watch::Sender<Said>,
     /// Events.
     pub(crate) publisher: Publisher,
 }
@@ -64,9 +73,13 @@ pub(crate) struct Cluster {
     nodes: Known<NodeName>,
     pools: Known<PoolName>,
     advertisements: Known<AdvertisementName>,
-    speakers: Known<String>,
-    /// The node of each Pod that makes a member.
-    members: BTreeMap<String, NodeName>,
+    speakers: Speakers,
+    /// Where we take part in the gossip.
+    gossip_address: SocketAddr,
+    /// The members as last acted on.
+    view: Arc<View>,
+    handovers: Handovers,
+    stopping: bool,
     /// Our own Pod, owner of what is reported: when it goes for good, so do the reports.
     owner: Option<OwnerReference>,
     /// Of the Services that placement knows.
@@ -82,7 +95,13 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    pub(crate) fn new(config: &Config, readiness: Readiness, metrics: Metrics, outputs: Outputs) -> Self {
+    pub(crate) fn new(
+        config: &Config,
+        gossip_address: SocketAddr,
+        readiness: Readiness,
+        metrics: Metrics,
+        outputs: Outputs,
+    ) -> Self {
         Self {
             node: config.node_name.clone(),
             pod_name: config.identity.pod_name.clone(),
@@ -95,8 +114,11 @@ impl Cluster {
             nodes: Known::default(),
             pools: Known::default(),
             advertisements: Known::default(),
-            speakers: Known::default(),
-            members: BTreeMap::new(),
+            speakers: Speakers::default(),
+            gossip_address,
+            view: Arc::default(),
+            handovers: Handovers::default(),
+            stopping: false,
             owner: None,
             references: BTreeMap::new(),
             unreported: true,
@@ -108,22 +130,31 @@ impl Cluster {
         }
     }
 
-    /// Follows the cluster for as long as there are events.
+    /// Follows the cluster for as long as there are events, or until it has stopped.
     pub(crate) async fn run(mut self, events: impl Stream<Item = Event> + Unpin) {
         let mut batches = events.ready_chunks(BATCH);
-        while let Some(batch) = batches.next().await {
-            for event in batch {
-                self.handle(event);
+        loop {
+            tokio::select! {
+                batch = batches.next() => {
+                    let Some(batch) = batch else { return };
+                    for event in batch {
+                        self.handle(event, Instant::now());
+                    }
+                }
+                () = due(self.handovers.deadline()) => {}
             }
-            self.publish();
+            self.publish(Instant::now());
         }
     }
 
     /// Takes an event in and settles what follows, so that coming and going is never seen as staying.
-    fn handle(&mut self, event: Event) {
+    fn handle(&mut self, event: Event, now: Instant) {
         if let Some(list) = event.completes() {
             self.missing.retain(|missing| *missing != list);
             self.readiness.reached(list);
+        }
+        if event.is_of_an_object() {
+            self.metrics.update();
         }
         match event {
             Event::Services(change) => self.services(change),
@@ -133,7 +164,14 @@ impl Cluster {
             Event::Advertisements(change) => self.advertisements(change),
             Event::Speakers(change) => self.speakers(change),
             Event::Lan(report) => self.lan(report),
+            Event::Members(view) => self.members(view),
+            Event::Gossip(event) => self.gossip(event, now),
+            Event::Stop => self.stop(),
         }
+        self.settle();
+    }
+
+    fn settle(&mut self) {
         if self.missing.is_empty() {
             self.metrics.config_loaded();
             for change in self.placement.settle() {
@@ -201,24 +239,86 @@ impl Cluster {
     }
 
     fn speakers(&mut self, change: kubekit::Change<slim::Pod>) {
-        for (name, pod) in self.speakers.update(change, ResourceExt::name_any) {
-            if self.pod_name.as_ref() == Some(&name) {
-                self.owner = pod.as_ref().and_then(objects::owner);
-                self.unreported = true;
-            }
-            match pod.as_ref().and_then(objects::read_member) {
-                Some(node) => _ = self.members.insert(name, node),
-                None => _ = self.members.remove(&name),
-            }
+        let ours = |pod: &slim::Pod| self.pod_name.as_ref() == Some(&pod.name_any());
+        let owner = match &change {
+            kubekit::Change::Reset(pods) => Some(pods.iter().find(|pod| ours(pod)).and_then(objects::owner)),
+            kubekit::Change::Apply(pod) => ours(pod).then(|| objects::owner(pod)),
+            kubekit::Change::Delete(pod) => ours(pod).then_some(None),
+        };
+        if let Some(owner) = owner {
+            self.unreported |= self.owner != owner;
+            self.owner = owner;
         }
-        let members: BTreeSet<NodeName> = self.members.values().cloned().collect();
-        self.metrics.members(members.len());
-        self.placement.set_members(members);
+        self.speakers.update(change);
+    }
+
+    /// What is not settled is no ground to act on: what was known before stays.
+    fn members(&mut self, view: Arc<View>) {
+        if !view.settled || view == self.view {
+            return;
+        }
+        self.view = view;
+        self.follow_members();
+    }
+
+    fn follow_members(&mut self) {
+        self.metrics.members(self.view.members.len());
+        if !self.stopping {
+            self.placement.set_members(self.view.members.clone());
+        }
+    }
+
+    /// Each of these goes along with a view, which may come a moment later.
+    fn gossip(&mut self, event: gossip::Event, now: Instant) {
+        use gossip::Event as Happened;
+        match event {
+            Happened::Returned(node) => {
+                info!(%node, "member is back that was running all along, announcing afresh");
+                self.outputs.said.send_if_modified(|said| said.farewells.remove(&node));
+                self.placement.reassert();
+            }
+            Happened::PresumedDead => {
+                info!("the others held this node dead, announcing afresh");
+                self.placement.reassert();
+            }
+            Happened::Leaving(node) => {
+                info!(%node, "member leaves");
+                Arc::make_mut(&mut self.view).members.remove(&node);
+                let before = self.placement.last_takeover();
+                self.follow_members();
+                self.settle();
+                let takeovers = self.placement.announcements().values().map(|it| it.takeover);
+                self.handovers.begin(node, takeovers.filter(|it| *it > before).collect(), now);
+            }
+            Happened::Lost { node, .. } => info!(%node, "member is lost"),
+            Happened::Joined(node) => {
+                info!(%node, "member has joined");
+                self.outputs.said.send_if_modified(|said| said.farewells.remove(&node));
+            }
+            Happened::Stalled(duration) => info!(?duration, "this speaker stood still"),
+            Happened::Confirmed { .. } | Happened::Profile(_) | Happened::Departed { .. } => {}
+        }
+    }
+
+    /// From now on the LAN side goes on as it is, until the others have taken over; in the reports we have
+    /// gone already.
+    fn stop(&mut self) {
+        self.stopping = true;
+        self.placement.set_members(BTreeSet::new());
     }
 
     fn lan(&mut self, report: Report) {
         match report {
-            Report::Interfaces(interfaces) => self.outcomes.interfaces(interfaces),
+            Report::Interfaces(interfaces) => {
+                self.outputs.said.send_if_modified(|said| {
+                    let macs = interfaces.values().filter_map(Interface::announces_with).collect();
+                    let link = fellows::link(self.gossip_address.ip(), &interfaces);
+                    let different = said.macs != macs || said.link != link;
+                    (said.macs, said.link) = (macs, link);
+                    different
+                });
+                self.outcomes.interfaces(interfaces);
+            }
             Report::Free { vip, .. } => self.outcomes.free(vip),
             Report::Taken(conflict) => {
                 let Conflict { vip, interface, by } = &conflict;
@@ -234,7 +334,7 @@ impl Cluster {
                 }
                 return;
             }
-            Report::Spoken { .. } => return,
+            Report::Spoken { takeover, .. } => return self.handovers.spoken(takeover),
         }
         self.unreported = true;
     }
@@ -261,11 +361,14 @@ impl Cluster {
     }
 
     /// Lets others see what has changed.
-    fn publish(&mut self) {
+    fn publish(&mut self, now: Instant) {
+        self.publish_peers();
         if !self.missing.is_empty() {
             return;
         }
-        self.unreported |= self.publish_announcements();
+        if !self.stopping {
+            self.unreported |= self.publish_wanted();
+        }
         if std::mem::take(&mut self.unreported) {
             let announcements = self.placement.announcements();
             for (service, notice) in self.outcomes.judge(announcements, self.placement.announced()) {
@@ -273,21 +376,43 @@ impl Cluster {
             }
             self.publish_statuses();
         }
+        if self.stopping {
+            self.outputs.statuses = None;
+        }
         self.publish_state();
+        for node in self.handovers.complete(now) {
+            debug!(%node, "member may go");
+            self.outputs.said.send_if_modified(|said| said.farewells.insert(node));
+        }
     }
 
-    /// Whether they are others than before.
-    fn publish_announcements(&self) -> bool {
+    fn publish_peers(&self) {
+        let mut peers = self.speakers.listening_on(self.gossip_address.port());
+        peers.remove(&self.node);
+        self.outputs.said.send_if_modified(|said| {
+            let different = said.peers != peers;
+            said.peers = peers;
+            different
+        });
+    }
+
+    /// Whether the announcements are others than before.
+    fn publish_wanted(&self) -> bool {
         let announcements = self.placement.announcements();
+        let fellows: BTreeSet<_> = self.view.profiles.values().flat_map(fellows::macs).collect();
+        let mut others = false;
         self.outputs.wanted.send_if_modified(|current| {
-            let different = *current.announcements != *announcements;
-            if different {
+            others = *current.announcements != *announcements;
+            if others {
                 let new = announcements.iter().filter(|(_, it)| it.history == History::New);
                 current.fresh = new.map(|(vip, _)| *vip).collect();
                 current.announcements = Arc::new(announcements.clone());
             }
-            different
-        })
+            let strangers = current.fellows != fellows;
+            current.fellows = fellows;
+            others || strangers
+        });
+        others
     }
 
     fn publish_statuses(&self) {
@@ -296,11 +421,13 @@ impl Cluster {
         let status =
             |(service, _, interfaces)| status::status(&self.node, self.owner.as_ref(), service, interfaces);
         let statuses = Some(announced.map(status).collect());
-        self.outputs.statuses.send_if_modified(|current| {
-            let different = *current != statuses;
-            *current = statuses;
-            different
-        });
+        if let Some(sender) = &self.outputs.statuses {
+            sender.send_if_modified(|current| {
+                let different = *current != statuses;
+                *current = statuses;
+                different
+            });
+        }
     }
 
     fn publish_state(&mut self) {
@@ -310,6 +437,13 @@ impl Cluster {
             let state = configuration::state(&self.node, owner.as_ref(), problems, Timestamp::now());
             self.outputs.state.send_replace(Some(state));
         }
+    }
+}
+
+async fn due(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
     }
 }
 

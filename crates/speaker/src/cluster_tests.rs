@@ -14,6 +14,7 @@ struct Fixture {
     wanted: watch::Receiver<lan::Wanted>,
     statuses: watch::Receiver<Wanted<ServiceL2Status>>,
     state: watch::Receiver<Wanted<ConfigurationState>>,
+    said: watch::Receiver<Said>,
     readiness: Readiness,
     registry: Registry,
 }
@@ -52,15 +53,20 @@ fn advertisement(spec: &Value) -> Value {
     json!({"metadata": {"name": "ad"}, "spec": spec})
 }
 
-fn speaker(node: &str, ready: &str) -> Value {
+fn speaker(node: &str) -> Value {
     json!({
         "metadata": {"name": format!("speaker-{node}"), "uid": format!("uid-{node}")},
         "spec": {"nodeName": node},
-        "status": {"conditions": [{"type": "Ready", "status": ready}]},
+        "status": {"podIP": format!("192.0.2.20{}", &node[1..])},
     })
 }
 
-fn lists() -> [Event; 6] {
+fn members(names: &[&str]) -> Event {
+    let members = names.iter().map(|name| (*name).into()).collect();
+    Event::Members(Arc::new(View { members, settled: true, ..View::default() }))
+}
+
+fn lists() -> [Event; 7] {
     let services = [service("one", "192.0.2.1"), service("two", "192.0.2.2")];
     let nodes = ["n1", "n2"].map(|name| json!({"metadata": {"name": name}}));
     [
@@ -69,7 +75,8 @@ fn lists() -> [Event; 6] {
         Event::Nodes(list(nodes)),
         Event::Pools(list([pool("192.0.2.0/24")])),
         Event::Advertisements(list([advertisement(&json!({}))])),
-        Event::Speakers(list(["n1", "n2"].map(|node| speaker(node, "True")))),
+        Event::Speakers(list(["n1", "n2"].map(speaker))),
+        members(&["n1", "n2"]),
     ]
 }
 
@@ -81,6 +88,10 @@ fn fixture() -> Fixture {
         http_bind: ([127, 0, 0, 1], 0).into(),
         exclude_interfaces: crate::ExcludeInterfaces::default(),
         refresh_interval: None,
+        gossip_bind: None,
+        gossip_key_files: vec![],
+        failover: gossip::Preset::Default,
+        beside_metallb: crate::BesideMetalLb::Wait,
         exclude_label: placement::ExcludeLabel::Honoured,
     };
     let nobody = kube::Config::new("http://127.0.0.1:9".parse().unwrap());
@@ -91,9 +102,11 @@ fn fixture() -> Fixture {
     metrics.register(&mut registry);
     let (statuses, wanted_statuses) = watch::channel(None);
     let (state, wanted_state) = watch::channel(None);
-    let outputs = Outputs { wanted: sender, statuses, state, publisher };
-    let cluster = Cluster::new(&config, readiness.clone(), metrics, outputs);
-    Fixture { cluster, wanted, statuses: wanted_statuses, state: wanted_state, readiness, registry }
+    let (said_sender, said) = watch::channel(Said::default());
+    let outputs = Outputs { wanted: sender, statuses: Some(statuses), state, said: said_sender, publisher };
+    let gossip_address = ([192, 0, 2, 201], 7946).into();
+    let cluster = Cluster::new(&config, gossip_address, readiness.clone(), metrics, outputs);
+    Fixture { cluster, wanted, said, statuses: wanted_statuses, state: wanted_state, readiness, registry }
 }
 
 fn complete() -> Fixture {
@@ -104,17 +117,17 @@ fn complete() -> Fixture {
 
 impl Fixture {
     fn hear_everything(&mut self) {
-        let eth0 = lan::Interface { mac: None, arp: Ok(()), ndp: Ok(()) };
-        self.cluster.handle(Event::Lan(Report::Interfaces([("eth0".into(), eth0)].into())));
+        let eth0 = Interface { mac: None, arp: Ok(()), ndp: Ok(()) };
+        self.cluster.handle(Event::Lan(Report::Interfaces([("eth0".into(), eth0)].into())), Instant::now());
         for event in lists() {
-            self.cluster.handle(event);
+            self.cluster.handle(event, Instant::now());
         }
-        self.cluster.publish();
+        self.cluster.publish(Instant::now());
     }
 
     fn after(&mut self, event: Event) -> Vec<String> {
-        self.cluster.handle(event);
-        self.cluster.publish();
+        self.cluster.handle(event, Instant::now());
+        self.cluster.publish(Instant::now());
         self.announced()
     }
 
@@ -145,39 +158,85 @@ async fn nothing_is_announced_before_every_list_is_complete() {
 }
 
 #[tokio::test]
-async fn addresses_move_as_the_pod_of_a_fellow_speaker_comes_and_goes() {
-    let both = ["192.0.2.1", "192.0.2.2"];
-    for gone in [
-        Event::Speakers(ListChange::Apply(object(speaker("n2", "False")))),
-        Event::Speakers(ListChange::Delete(object(speaker("n2", "True")))),
-        Event::Speakers(list([speaker("n1", "True")])),
-    ] {
-        let mut it = complete();
-        assert_eq!(it.after(gone), both);
-        let back = Event::Speakers(ListChange::Apply(object(speaker("n2", "True"))));
-        assert_eq!(it.after(back), ["192.0.2.2"]);
-    }
+async fn addresses_move_as_members_come_and_go() {
+    let mut it = complete();
+    assert_eq!(it.after(members(&["n1"])), ["192.0.2.1", "192.0.2.2"]);
+    assert_eq!(it.after(members(&["n1", "n2"])), ["192.0.2.2"]);
 }
 
 #[tokio::test]
-async fn a_node_with_two_speaker_pods_is_a_member_while_one_is_ready() {
+async fn a_view_that_is_not_settled_is_no_ground_to_act_on() {
     let mut it = complete();
-    let mut second = speaker("n1", "True");
-    second["metadata"]["name"] = json!("speaker-new");
-    assert_eq!(it.after(Event::Speakers(ListChange::Apply(object(second)))), ["192.0.2.2"]);
-    let old = || ListChange::Delete(object(speaker("n1", "False")));
-    assert_eq!(it.after(Event::Speakers(old())), ["192.0.2.2"]);
+    let alone = View { members: ["n1".into()].into(), settled: false, ..View::default() };
+    assert_eq!(it.after(Event::Members(Arc::new(alone))), ["192.0.2.2"]);
+}
+
+#[tokio::test]
+async fn fellow_speakers_are_found_by_their_pods() {
+    let mut it = complete();
+    let expected = SocketAddr::from(([192, 0, 2, 202], 7946));
+    assert_eq!(it.said.borrow().peers, [("n2".into(), expected)].into());
+    it.after(Event::Speakers(list([speaker("n1")])));
+    assert!(it.said.borrow().peers.is_empty());
+}
+
+#[tokio::test]
+async fn who_leaves_is_let_go_once_its_addresses_are_announced_from_here() {
+    let mut it = complete();
+    let may_go = |it: &Fixture| it.said.borrow().farewells.contains(&"n2".into());
+    let both = ["192.0.2.1", "192.0.2.2"];
+    assert_eq!(it.after(Event::Gossip(gossip::Event::Leaving("n2".into()))), both);
+    assert!(!may_go(&it));
+    let vip = "192.0.2.1".parse().unwrap();
+    let takeover = it.wanted.borrow().announcements[&vip].takeover;
+    it.after(Event::Lan(Report::Spoken { vip, interface: "eth0".into(), takeover }));
+    assert!(may_go(&it));
+    it.after(Event::Gossip(gossip::Event::Joined("n2".into())));
+    assert!(!may_go(&it), "it may leave again");
+}
+
+#[tokio::test]
+async fn a_speaker_that_stops_goes_on_announcing_and_reports_nothing_any_more() {
+    let mut it = complete();
+    assert_eq!(it.after(Event::Stop), ["192.0.2.2"]);
+    assert_eq!(it.statuses.borrow().as_ref().map(BTreeMap::len), Some(0));
+    assert!(it.statuses.has_changed().is_err(), "the reporting ends");
+    assert_eq!(it.after(members(&["n1"])), ["192.0.2.2"]);
+}
+
+#[tokio::test]
+async fn a_member_that_was_running_all_along_is_drowned_out() {
+    let mut it = complete();
+    let before = it.wanted.borrow().announcements.clone();
+    it.after(Event::Gossip(gossip::Event::Joined("n2".into())));
+    assert_eq!(it.wanted.borrow().announcements, before);
+    it.after(Event::Gossip(gossip::Event::Returned("n2".into())));
+    assert_ne!(it.wanted.borrow().announcements, before);
+    assert_eq!(it.announced(), ["192.0.2.2"]);
 }
 
 #[tokio::test]
 async fn coming_and_going_within_one_batch_is_a_new_takeover() {
     let mut it = complete();
     let before = it.wanted.borrow().announcements.clone();
-    it.cluster.handle(Event::Speakers(ListChange::Apply(object(speaker("n1", "False")))));
-    it.cluster.handle(Event::Speakers(ListChange::Apply(object(speaker("n1", "True")))));
-    it.cluster.publish();
+    it.cluster.handle(members(&["n2"]), Instant::now());
+    it.cluster.handle(members(&["n1", "n2"]), Instant::now());
+    it.cluster.publish(Instant::now());
     assert_eq!(it.announced(), ["192.0.2.2"]);
     assert_ne!(it.wanted.borrow().announcements, before);
+}
+
+#[tokio::test]
+async fn the_ethernet_addresses_of_speakers_are_made_known() {
+    let mut it = complete();
+    let (ours, theirs) = (layer2::MacAddr([2, 0, 0, 0, 0, 1]), layer2::MacAddr([2, 0, 0, 0, 0, 2]));
+    let eth0 = Interface { mac: Some(ours), arp: Ok(()), ndp: Ok(()) };
+    it.after(Event::Lan(Report::Interfaces([("eth0".into(), eth0)].into())));
+    assert_eq!(it.said.borrow().macs, [ours].into());
+    let mut view = View { members: ["n1", "n2"].map(Into::into).into(), settled: true, ..View::default() };
+    view.profiles.insert("n2".into(), gossip::Profile::new(theirs.0).unwrap());
+    it.after(Event::Members(Arc::new(view)));
+    assert_eq!(it.wanted.borrow().fellows, [theirs].into());
 }
 
 #[tokio::test]

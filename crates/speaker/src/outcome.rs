@@ -29,7 +29,7 @@ pub(crate) struct Outcomes {
     interfaces: Option<BTreeMap<InterfaceName, Interface>>,
     /// What the LAN said of addresses that are new to it.
     answers: BTreeMap<IpAddr, Answer>,
-    outcomes: BTreeMap<ServiceKey, Outcome>,
+    by_service: BTreeMap<ServiceKey, Outcome>,
 }
 
 #[derive(Debug)]
@@ -48,7 +48,7 @@ enum Outcome {
 
 impl Outcomes {
     pub(crate) fn new(node: NodeName) -> Self {
-        Self { node, interfaces: None, answers: BTreeMap::new(), outcomes: BTreeMap::new() }
+        Self { node, interfaces: None, answers: BTreeMap::new(), by_service: BTreeMap::new() }
     }
 
     /// The interfaces of this node are these now.
@@ -68,12 +68,12 @@ impl Outcomes {
 
     /// A Service is no longer announced from here as it was: what comes of it next is to be told.
     pub(crate) fn forget(&mut self, service: &ServiceKey) {
-        self.outcomes.remove(service);
+        self.by_service.remove(service);
     }
 
     /// Whether a Service is announced from here as it should be.
     pub(crate) fn is_announced(&self, service: &ServiceKey) -> bool {
-        self.outcomes.get(service) == Some(&Outcome::Announced)
+        self.by_service.get(service) == Some(&Outcome::Announced)
     }
 
     /// Looks at the Services that this node is to announce; what to tell the owners of those where the
@@ -87,9 +87,9 @@ impl Outcomes {
         let mut notices = Vec::new();
         for (service, vips, interfaces) in services {
             let Some(outcome) = self.outcome(announcements, vips, interfaces) else { continue };
-            if self.outcomes.get(service) != Some(&outcome) {
+            if self.by_service.get(service) != Some(&outcome) {
                 notices.push((service.clone(), self.notice(&outcome)));
-                self.outcomes.insert(service.clone(), outcome);
+                self.by_service.insert(service.clone(), outcome);
             }
         }
         notices

@@ -72,3 +72,10 @@ pub struct Interface {
     /// Whether IPv6 addresses can be announced on it.
     pub ndp: Result<(), Unfit>,
 }
+
+impl Interface {
+    /// The Ethernet address that others see addresses at which are announced here; `None` if none can be.
+    pub fn announces_with(&self) -> Option<MacAddr> {
+        self.mac.filter(|_| self.arp.is_ok() || self.ndp.is_ok())
+    }
+}
