@@ -1,40 +1,23 @@
 //! An API server with Services in it, and what the bench does to them.
 
-use std::{
-    fmt,
-    net::Ipv4Addr,
-    time::{Duration, Instant, SystemTime},
-};
+use std::{net::Ipv4Addr, time::SystemTime};
 
 use anyhow::{Context, Result, ensure};
+use bench::stage::{SYSTEM, Stage, object};
 use futures::{StreamExt, TryStreamExt, stream};
-use k8s_openapi::{
-    api::{
-        coordination::v1::Lease,
-        core::v1::{Namespace, Pod, ServiceAccount},
-    },
-    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
-};
+use k8s_openapi::api::coordination::v1::Lease;
 use kube::{
-    Api, Client, Config, Resource,
+    Api, Client,
     api::{DeleteParams, Patch, PatchParams, PostParams},
-    config::{KubeConfigOptions, Kubeconfig},
 };
 use kubekit::{Version, slim::Service};
 use lab::apiserver::ApiServer;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::requests::Requests;
 
-/// Where the controllers look for their configuration.
-pub(crate) const SYSTEM: &str = "metallb-system";
-/// The Pod that a controller takes itself for.
-pub(crate) const POD: &str = "controller";
 /// FerroLB's own bound on writes under way.
 const CONCURRENCY: usize = 32;
-/// For what always succeeds soon.
-const DEADLINE: Duration = Duration::from_secs(30);
 
 const NAMESPACE: &str = "bench";
 const POOL: &str = "pool";
@@ -43,8 +26,7 @@ const ADDRESSES: &str = "198.18.0.0/15";
 
 /// An API server of one measurement.
 pub(crate) struct Cluster {
-    server: ApiServer,
-    client: Client,
+    stage: Stage,
     services: Vec<Known>,
     /// How many were ever created; what is deleted is not made again.
     created: usize,
@@ -69,41 +51,21 @@ pub(crate) enum Status {
 impl Cluster {
     /// An API server with the CRDs, one pool, and no Service that wants an address.
     pub(crate) async fn start() -> Result<Self> {
-        let server = ApiServer::launch()?;
-        let kubeconfig = Kubeconfig::read_from(server.kubeconfig())?;
-        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
-        let cluster = Self { server, client: Client::try_from(config)?, services: Vec::new(), created: 0 };
-        let crds = Api::<CustomResourceDefinition>::all(cluster.client.clone());
-        for crd in api::crds() {
-            create(&crds, &crd).await?;
-        }
-        for name in [SYSTEM, NAMESPACE] {
-            let namespace: Namespace = object(json!({"metadata": {"name": name}}))?;
-            create(&Api::all(cluster.client.clone()), &namespace).await?;
-        }
-        // Both write in the name of their Pod, and MetalLB's does not start without one. A Pod needs an account,
-        // which a cluster's controller manager makes.
-        let account: ServiceAccount = object(json!({"metadata": {"name": "default"}}))?;
-        create(&Api::namespaced(cluster.client.clone(), SYSTEM), &account).await?;
-        let pod: Pod = object(json!({
-            "metadata": {"name": POD},
-            "spec": {"containers": [{"name": POD, "image": POD}], "automountServiceAccountToken": false},
-        }))?;
-        // The API server takes a moment to notice the account, and to serve the CRDs.
-        let pods = Api::namespaced(cluster.client.clone(), SYSTEM);
-        wait_for("a Pod to be accepted", async || create(&pods, &pod).await).await?;
-        wait_for("the CRDs to be served", async || cluster.apply_pool(json!({})).await).await?;
+        let stage = Stage::start().await?;
+        stage.create_namespace(NAMESPACE).await?;
+        let cluster = Self { stage, services: Vec::new(), created: 0 };
+        cluster.apply_pool(json!({})).await?;
         Ok(cluster)
     }
 
     /// The API server.
     pub(crate) fn server(&self) -> &ApiServer {
-        &self.server
+        &self.stage.server
     }
 
     /// Asks it on behalf of the bench.
     pub(crate) fn client(&self) -> Client {
-        self.client.clone()
+        self.stage.client()
     }
 
     /// Creates Services that want an address until there are `count`.
@@ -141,7 +103,7 @@ impl Cluster {
 
     /// Writes the status of every Service, as a controller that has nothing else to do would.
     pub(crate) async fn write_statuses(&mut self, status: Status) -> Result<()> {
-        let api: Api<Service> = Api::namespaced(self.client.clone(), NAMESPACE);
+        let api: Api<Service> = Api::namespaced(self.client(), NAMESPACE);
         let write = |(number, Known { name, version }): (u32, Known)| {
             let api = api.clone();
             async move {
@@ -191,7 +153,7 @@ impl Cluster {
 
     /// When the leader got the Lease, if the controller has one.
     pub(crate) async fn leading_since(&self) -> Result<Option<SystemTime>> {
-        let leases: Api<Lease> = Api::namespaced(self.client.clone(), SYSTEM);
+        let leases: Api<Lease> = Api::namespaced(self.client(), SYSTEM);
         let lease = leases.get_opt("ferrolb-controller").await.context("reading the Lease")?;
         Ok(lease.and_then(|lease| lease.spec?.acquire_time).map(|time| time.0.into()))
     }
@@ -199,18 +161,19 @@ impl Cluster {
     /// Every request that the API server has answered until now.
     pub(crate) async fn requests(&self) -> Result<Requests> {
         let request = http::Request::get("/metrics").body(Vec::new())?;
-        let metrics = self.client.request_text(request).await.context("reading the API server's metrics")?;
+        let metrics =
+            self.client().request_text(request).await.context("reading the API server's metrics")?;
         let requests = Requests::read(&metrics);
         ensure!(!requests.is_empty(), "the API server's metrics count no requests");
         Ok(requests)
     }
 
     fn api(&self) -> Api<k8s_openapi::api::core::v1::Service> {
-        Api::namespaced(self.client.clone(), NAMESPACE)
+        Api::namespaced(self.client(), NAMESPACE)
     }
 
     async fn apply_pool(&self, annotations: Value) -> Result<()> {
-        let pools: Api<api::IPAddressPool> = Api::namespaced(self.client.clone(), SYSTEM);
+        let pools: Api<api::IPAddressPool> = Api::namespaced(self.client(), SYSTEM);
         let pool = json!({
             "apiVersion": "metallb.io/v1beta1", "kind": "IPAddressPool",
             "metadata": {"name": POOL, "annotations": annotations},
@@ -220,28 +183,4 @@ impl Cluster {
         pools.patch(POOL, &parameters, &Patch::Apply(pool)).await.context("writing the pool")?;
         Ok(())
     }
-}
-
-fn object<K: DeserializeOwned>(text: Value) -> Result<K> {
-    serde_json::from_value(text).context("an object of the bench is malformed")
-}
-
-async fn create<K>(api: &Api<K>, object: &K) -> Result<()>
-where
-    K: Resource<DynamicType = ()> + Clone + fmt::Debug + serde::Serialize + DeserializeOwned,
-{
-    let kind = K::kind(&());
-    api.create(&PostParams::default(), object).await.with_context(|| format!("creating a {kind}")).map(drop)
-}
-
-/// Tries again and again until it goes well.
-async fn wait_for(what: &str, mut attempt: impl AsyncFnMut() -> Result<()>) -> Result<()> {
-    let deadline = Instant::now() + DEADLINE;
-    while let Err(error) = attempt().await {
-        if Instant::now() > deadline {
-            return Err(error.context(format!("waited {DEADLINE:?} for {what}")));
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    Ok(())
 }

@@ -17,11 +17,11 @@ use nix::{sys::signal::Signal, time::clock_getcpuclockid};
 use tempfile::TempDir;
 use tokio::time::sleep;
 
-use crate::cluster::{POD, SYSTEM};
+use crate::stage::{POD, SYSTEM};
 
 /// A controller, with its program.
 #[derive(Debug, Clone)]
-pub(crate) enum Contender {
+pub enum Contender {
     /// Ours.
     FerroLb(PathBuf),
     /// The one to compare with.
@@ -39,8 +39,8 @@ impl fmt::Display for Contender {
 
 impl Contender {
     /// Starts it as it would run in a cluster, but for MetalLB's admission webhook, which would have to be
-    /// reached from the API server.
-    pub(crate) fn start(&self, server: &ApiServer) -> Result<Controller> {
+    /// reached from the API server. `arguments` are those that both understand.
+    pub fn start(&self, server: &ApiServer, arguments: &[String]) -> Result<Controller> {
         let logs = tempfile::Builder::new().prefix("ferrolb-bench-").tempdir()?;
         let mut command = match self {
             Self::FerroLb(program) => {
@@ -57,6 +57,7 @@ impl Contender {
         let log = File::create(log(&logs)).context("creating a log file")?;
         command
             .args([format!("--namespace={SYSTEM}"), format!("--pod-name={POD}")])
+            .args(arguments)
             .env("KUBECONFIG", server.kubeconfig())
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
@@ -67,19 +68,20 @@ impl Contender {
     }
 }
 
-/// A running controller.
-pub(crate) struct Controller {
+/// A running controller. Dropping it kills it.
+#[derive(Debug)]
+pub struct Controller {
     running: Running,
     logs: TempDir,
 }
 
 /// Memory of a process, in bytes.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Memory {
+pub struct Memory {
     /// What it has now.
-    pub(crate) resident: u64,
+    pub resident: u64,
     /// The most that it has had.
-    pub(crate) peak: u64,
+    pub peak: u64,
 }
 
 /// Less of one processor than this is nothing to do: renewing a Lease and the housekeeping of a runtime.
@@ -89,13 +91,14 @@ const QUIET_WITHIN: Duration = Duration::from_mins(10);
 
 impl Controller {
     /// Time on a processor since it was started, all of its threads together.
-    pub(crate) fn cpu(&self) -> Result<Duration> {
+    pub fn cpu(&self) -> Result<Duration> {
         self.ensure_alive()?;
         let clock = clock_getcpuclockid(self.running.pid()).context("finding a process's clock")?;
         Ok(clock.now().context("reading a process's clock")?.into())
     }
 
-    pub(crate) fn memory(&self) -> Result<Memory> {
+    /// What it has, and what it had.
+    pub fn memory(&self) -> Result<Memory> {
         self.ensure_alive()?;
         let path = format!("/proc/{}/status", self.running.pid());
         let status = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
@@ -104,7 +107,7 @@ impl Controller {
     }
 
     /// Waits until it has nothing to do any more. Returns the time on a processor that it had spent before.
-    pub(crate) async fn quiet(&self) -> Result<Duration> {
+    pub async fn quiet(&self) -> Result<Duration> {
         let deadline = Instant::now() + QUIET_WITHIN;
         let mut before = self.cpu()?;
         loop {
@@ -119,7 +122,7 @@ impl Controller {
     }
 
     /// Asks it to stop and waits until it has.
-    pub(crate) fn stop(self) -> Result<()> {
+    pub fn stop(self) -> Result<()> {
         const DEADLINE: Duration = Duration::from_secs(30);
         self.running.signal(Signal::SIGTERM);
         ensure!(self.running.wait(DEADLINE).is_some(), "has not stopped within {DEADLINE:?}");

@@ -5,7 +5,6 @@
 //! `cargo xtask bench controller` builds everything and starts this.
 
 mod cluster;
-mod contender;
 mod observer;
 mod report;
 mod requests;
@@ -14,10 +13,10 @@ mod scenario;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
+use bench::contender::Contender;
 use clap::Parser;
 use lab::tools::{Program, Tools};
 
-use contender::Contender;
 use scenario::{Plan, Scenario};
 
 /// The allocator of musl's libc is slow under load.

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use bench::contender::Memory;
 use comfy_table::{CellAlignment, Table, presets};
 
 use crate::{
-    contender::Memory,
     requests::Requests,
     scenario::{Figures, Fill},
 };

@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
+use bench::contender::{Contender, Controller, Memory};
 use tokio::time::sleep;
 
 use crate::{
     cluster::{Cluster, Status},
-    contender::{Contender, Controller, Memory},
     observer::Observer,
     requests::Requests,
 };
@@ -112,7 +112,7 @@ impl<'a> Scenario<'a> {
     async fn empty(&self) -> Result<Memory> {
         self.progress("no Services");
         let cluster = Cluster::start().await?;
-        let controller = self.contender.start(cluster.server())?;
+        let controller = self.contender.start(cluster.server(), &[])?;
         controller.quiet().await?;
         controller.memory()
     }
@@ -133,7 +133,7 @@ impl<'a> Scenario<'a> {
 
         self.progress(&format!("{services} Services: until all have an address"));
         let (start, clock) = (Instant::now(), SystemTime::now());
-        let controller = self.contender.start(cluster.server())?;
+        let controller = self.contender.start(cluster.server(), &[])?;
         let seen = observer.wait_for(count).await?;
         drop(observer);
         let leading = cluster.leading_since().await?.and_then(|since| since.duration_since(clock).ok());
@@ -165,7 +165,7 @@ impl<'a> Scenario<'a> {
 
         self.progress("restart");
         let before = cluster.requests().await?;
-        let controller = self.contender.start(cluster.server())?;
+        let controller = self.contender.start(cluster.server(), &[])?;
         let restart = controller.quiet().await?;
         let requests = cluster.requests().await?.since(&before);
         let restart_writes = requests.writes("services/status") + requests.writes("services");

@@ -98,11 +98,15 @@ fn wish(annotations: &BTreeMap<String, String>, field: Option<&str>) -> Wish {
         )),
         (Some(list), None) => requested_ips(list)
             .map_err(|why| format!("annotation {} {list:?} {why}", LOAD_BALANCER_IPS.name())),
-        (None, Some(ip)) => requested_ips(ip).map_err(|why| format!("spec.loadBalancerIP {ip:?} {why}")),
+        // The field holds one address, and not even a blank besides.
+        (None, Some(ip)) => ip
+            .parse::<IpAddr>()
+            .map(|ip| vec![ip.to_canonical()])
+            .map_err(|_| format!("spec.loadBalancerIP {ip:?} is not an address")),
     };
     match ips {
         Ok(ips) => Wish::Exactly { ips, pool },
-        Err(why) => Wish::Unreadable(why),
+        Err(why) => Wish::Unreadable { why, pool },
     }
 }
 
@@ -229,9 +233,11 @@ mod tests {
                 "both set",
             ),
             (json!({}), json!({"loadBalancerIP": "x"}), "spec.loadBalancerIP \"x\""),
+            (json!({}), json!({"loadBalancerIP": "10.0.0.1,fd00::1"}), "is not an address"),
+            (json!({}), json!({"loadBalancerIP": " 10.0.0.1"}), "is not an address"),
         ] {
             let wish = ours(annotations, spec).wish;
-            assert!(matches!(&wish, Wish::Unreadable(text) if text.contains(why)), "{wish:?}");
+            assert!(matches!(&wish, Wish::Unreadable { why: text, .. } if text.contains(why)), "{wish:?}");
         }
     }
 

@@ -6,9 +6,40 @@ use api::names::ALLOCATED_FROM_POOL;
 use ipam::{Assignment, ServiceKey};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
+use kube::ResourceExt;
 use kubekit::{Version, slim::Service};
 
 use crate::claim::Claim;
+
+/// A Service as the API server showed it: what the controller reads of it, and no more.
+#[derive(Debug, Clone)]
+pub(crate) struct Seen {
+    pub(crate) key: ServiceKey,
+    pub(crate) created: Option<Timestamp>,
+    pub(crate) uid: Option<String>,
+    pub(crate) version: Version,
+    pub(crate) claim: Claim,
+    pub(crate) observed: Observed,
+    /// Annotations with the deprecated prefix.
+    pub(crate) deprecated: Vec<String>,
+}
+
+impl Seen {
+    /// Reads a Service. `class` is the load balancer class that is served.
+    pub(crate) fn read(service: &Service, class: Option<&str>) -> Self {
+        let annotations = service.metadata.annotations.as_ref();
+        let deprecated = annotations.into_iter().flat_map(api::names::deprecated).map(str::to_owned);
+        Self {
+            key: ServiceKey::new(service.namespace().unwrap_or_default(), service.name_any()),
+            created: service.metadata.creation_timestamp.as_ref().map(|time| time.0),
+            uid: service.metadata.uid.clone(),
+            version: Version::of(service),
+            claim: Claim::read(service, class),
+            observed: Observed::read(service),
+            deprecated: deprecated.collect(),
+        }
+    }
+}
 
 /// One Service.
 #[derive(Debug)]
@@ -31,8 +62,10 @@ pub(crate) struct Entry {
     pub(crate) failures: u32,
     /// The last complaint that was made about it, to make none twice.
     pub(crate) complaint: Option<String>,
-    /// Annotations with the deprecated prefix, until they have been mentioned.
+    /// Annotations with the deprecated prefix.
     pub(crate) deprecated: Vec<String>,
+    /// Whether these have been mentioned.
+    pub(crate) warned: bool,
 }
 
 /// The part of a Service's status and annotations that the controller writes.
@@ -107,42 +140,43 @@ pub(crate) enum Writing {
 
 impl Entry {
     /// A Service that was not known before.
-    pub(crate) fn new(service: &Service, claim: Claim) -> Self {
+    pub(crate) fn new(seen: Seen) -> Self {
+        let Seen { key: _, created, uid, version, claim, observed, deprecated } = seen;
         Self {
-            created: service.metadata.creation_timestamp.as_ref().map(|time| time.0),
-            uid: service.metadata.uid.clone(),
-            version: Version::of(service),
+            created,
+            uid,
+            version,
             claim,
-            observed: Observed::read(service),
+            observed,
             goal: Goal::Whatever,
             settled: true,
             writing: Writing::Idle,
             off_since: None,
             failures: 0,
             complaint: None,
-            deprecated: deprecated(service),
+            deprecated,
+            warned: false,
         }
     }
 
     /// Takes in a newer version of the Service. Whether there is anything new to decide.
-    pub(crate) fn update(&mut self, service: &Service, claim: Claim) -> bool {
-        let version = Version::of(service);
+    pub(crate) fn update(&mut self, seen: Seen) -> bool {
         // The echo of an older write may come after the answer to a newer one.
-        if version.is_older_than(&self.version) {
+        if seen.version.is_older_than(&self.version) {
             return false;
         }
-        let observed = Observed::read(service);
-        if observed != self.observed {
+        if seen.observed != self.observed {
             self.settled = true;
         }
-        let changed = claim != self.claim || !self.goal.met_by(&observed);
-        self.version = version;
-        self.observed = observed;
-        if claim != self.claim {
-            self.deprecated = deprecated(service);
-            self.claim = claim;
+        let rewritten = seen.claim != self.claim || seen.deprecated != self.deprecated;
+        self.version = seen.version;
+        self.observed = seen.observed;
+        self.claim = seen.claim;
+        if seen.deprecated != self.deprecated {
+            self.deprecated = seen.deprecated;
+            self.warned = false;
         }
-        changed
+        rewritten || self.is_off()
     }
 
     /// The addresses that it comes with when it is decided anew: those of its status, unless better ones
@@ -178,9 +212,4 @@ impl Entry {
             field_path: None,
         }
     }
-}
-
-fn deprecated(service: &Service) -> Vec<String> {
-    let annotations = service.metadata.annotations.as_ref();
-    annotations.into_iter().flat_map(api::names::deprecated).map(str::to_owned).collect()
 }

@@ -20,26 +20,19 @@ use ipam::{Allocator, Assignment, Family, Pool, PoolName, ServiceKey, Usage};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{Resource, ResourceExt};
-use kubekit::{
-    Change, Version,
-    events::Notice,
-    slim::{Namespace, Service},
-};
+use kubekit::{Change, Version, events::Notice, slim::Namespace};
 use objects::Labels;
 
 use crate::{
     advertisements::Advertisements,
     catalog::{Catalog, Judged},
-    claim::Claim,
-    entry::{Entry, Goal, Observed, Writing},
+    entry::{Entry, Goal, Observed, Seen, Writing},
     unsupported::Unsupported,
 };
 
 /// All state of the controller.
 #[derive(Debug)]
 pub(crate) struct Index {
-    /// The load balancer class that is served.
-    class: Option<String>,
     role: Role,
     lists: Lists,
     catalog: Catalog,
@@ -107,9 +100,8 @@ pub(crate) enum Written {
 
 impl Index {
     /// Knows nothing yet, and does not lead.
-    pub(crate) fn new(class: Option<String>, now: Instant) -> Self {
+    pub(crate) fn new(now: Instant) -> Self {
         Self {
-            class,
             role: Role::Follower,
             lists: Lists::default(),
             catalog: Catalog::default(),
@@ -142,18 +134,18 @@ impl Index {
     }
 
     /// Takes in a change of Services.
-    pub(crate) fn services(&mut self, change: Change<Service>, now: Instant) {
+    pub(crate) fn services(&mut self, change: Change<Seen>, now: Instant) {
         self.now = now;
         let deciding = self.decides();
         match change {
-            Change::Apply(service) => self.put(&service),
-            Change::Delete(service) => self.remove(&key_of(&service)),
+            Change::Apply(service) => self.put(service),
+            Change::Delete(service) => self.remove(&service.key),
             Change::Reset(list) => {
-                let listed: BTreeSet<ServiceKey> = list.iter().map(key_of).collect();
+                let listed: BTreeSet<&ServiceKey> = list.iter().map(|service| &service.key).collect();
                 let gone: Vec<_> =
                     self.services.keys().filter(|key| !listed.contains(key)).cloned().collect();
                 gone.iter().for_each(|key| self.remove(key));
-                list.iter().for_each(|service| self.put(service));
+                list.into_iter().for_each(|service| self.put(service));
                 self.lists.services = true;
             }
         }
@@ -249,8 +241,8 @@ impl Index {
                     entry.settled |= !entry.is_off();
                 }
             }
-            // What was in the way is about to come by the watch, and brings the next attempt with it.
-            Written::Conflict if entry.version == write.version => return None,
+            // What was in the way is about to come by the watch, and brings the next attempt with it, if any.
+            Written::Conflict | Written::Gone if entry.version == write.version => return None,
             Written::Conflict | Written::Gone => {}
             Written::Failed => {
                 entry.failures = failures + 1;
@@ -309,13 +301,12 @@ impl Index {
             let usage =
                 |family| in_force.map(|pool| self.allocator.usage(&pool.name, family)).unwrap_or_default();
             let (v4, v6) = (usage(Family::V4), usage(Family::V6));
-            let count = |n: u128| i64::try_from(n).unwrap_or(i64::MAX);
             let (condition, _) = subject.condition(complaint.as_ref(), now);
             let status = IPAddressPoolStatus {
                 assigned_ipv4: count(v4.in_use),
                 assigned_ipv6: count(v6.in_use),
-                available_ipv4: count(v4.available),
-                available_ipv6: count(v6.available),
+                available_ipv4: available(v4),
+                available_ipv6: available(v6),
                 conditions: vec![condition],
             };
             (known != Some(&status)).then(|| (subject.reference.clone(), status))
@@ -362,21 +353,22 @@ impl Index {
         }
     }
 
-    fn put(&mut self, service: &Service) {
-        let key = key_of(service);
-        let claim = Claim::read(service, self.class.as_deref());
-        let known = self.services.get_mut(&key).filter(|entry| entry.uid == service.metadata.uid);
+    fn put(&mut self, service: Seen) {
+        let key = service.key.clone();
+        let known = self.services.get_mut(&key).filter(|entry| entry.uid == service.uid);
         let changed = match known {
-            Some(entry) => entry.update(service, claim),
+            Some(entry) => entry.update(service),
             None => {
                 // One of the same name was deleted and made again, and the watch missed the gap.
                 self.remove(&key);
-                self.services.insert(key.clone(), Entry::new(service, claim));
+                self.services.insert(key.clone(), Entry::new(service));
                 true
             }
         };
         if changed && self.decides() {
             self.settle(&key);
+            // At the start only those are mentioned that are written anyway: a restart is no change.
+            self.mention_deprecated(&key);
         }
     }
 
@@ -443,8 +435,15 @@ impl Index {
     }
 }
 
-fn key_of(service: &Service) -> ServiceKey {
-    ServiceKey::new(service.namespace().unwrap_or_default(), service.name_any())
+/// As the API has numbers.
+fn count(n: u128) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+/// How many addresses are left, in a pool that has no more of them than there are numbers: upstream says so of
+/// a large one too, and both counters together always make the whole.
+fn available(usage: Usage) -> i64 {
+    count(usage.in_use.saturating_add(usage.available)) - count(usage.in_use)
 }
 
 /// How long to wait after so many failures in a row.

@@ -10,7 +10,10 @@ use kubekit::{
 };
 use serde_json::{Value, json};
 
-use crate::index::{Index, Role, Write, Written};
+use crate::{
+    entry::Seen,
+    index::{Index, Role, Write, Written},
+};
 
 /// An Index, and an API server as far as it is needed: versions, and the echo of each write.
 struct Cluster {
@@ -22,7 +25,7 @@ struct Cluster {
 impl Cluster {
     /// With these pools and Services at the start.
     fn start(pools: &[IPAddressPool], services: &[(&str, Value)]) -> Self {
-        let mut cluster = Self { index: Index::new(None, Instant::now()), version: 1, services: Vec::new() };
+        let mut cluster = Self { index: Index::new(Instant::now()), version: 1, services: Vec::new() };
         cluster.index.set_role(Role::Leader, Instant::now());
         cluster.index.pools(Change::Reset(pools.to_vec()), Instant::now());
         cluster.index.namespaces(Change::Reset(vec![Namespace::default()]), Instant::now());
@@ -31,7 +34,7 @@ impl Cluster {
         cluster
     }
 
-    fn store(&mut self, name: &str, overlay: Value) -> Service {
+    fn store(&mut self, name: &str, overlay: Value) -> Seen {
         self.version += 1;
         self.services.retain(|(known, _)| known != name);
         let mut object = json!({
@@ -40,7 +43,7 @@ impl Cluster {
         });
         merge(&mut object, overlay);
         self.services.push((name.to_owned(), object.clone()));
-        serde_json::from_value(object).unwrap()
+        seen(object)
     }
 
     fn apply(&mut self, name: &str, overlay: Value) {
@@ -51,7 +54,7 @@ impl Cluster {
     fn delete(&mut self, name: &str) {
         let at = self.services.iter().position(|(known, _)| known == name).unwrap();
         let (_, object) = self.services.remove(at);
-        self.index.services(Change::Delete(serde_json::from_value(object).unwrap()), Instant::now());
+        self.index.services(Change::Delete(seen(object)), Instant::now());
     }
 
     /// Lets every write succeed, and returns who got what.
@@ -83,7 +86,7 @@ impl Cluster {
                 ),
                 None => object["metadata"]["annotations"] = json!({}),
             }
-            let echo = serde_json::from_value(object.clone()).unwrap();
+            let echo = seen(object.clone());
             self.index.written(write, Written::Done(Version::from(&*version)), Instant::now());
             self.index.services(Change::Apply(echo), Instant::now());
         }
@@ -97,6 +100,11 @@ impl Cluster {
 fn describe(write: &Write) -> String {
     let ips = write.assignment.iter().flat_map(|a| &a.ips).map(|ip| format!(" {ip}")).collect::<String>();
     format!("{}{ips}", write.key.name)
+}
+
+fn seen(object: Value) -> Seen {
+    let service: Service = serde_json::from_value(object).unwrap();
+    Seen::read(&service, None)
 }
 
 fn merge(into: &mut Value, overlay: Value) {
@@ -133,9 +141,9 @@ fn and(mut a: Value, b: Value) -> Value {
 
 #[test]
 fn nothing_is_decided_before_every_list_is_complete() {
-    let mut index = Index::new(None, Instant::now());
+    let mut index = Index::new(Instant::now());
     index.set_role(Role::Leader, Instant::now());
-    let mut cluster = Cluster { index: Index::new(None, Instant::now()), version: 1, services: Vec::new() };
+    let mut cluster = Cluster { index: Index::new(Instant::now()), version: 1, services: Vec::new() };
     let service = cluster.store("a", json!({}));
     index.services(Change::Reset(vec![service]), Instant::now());
     assert_eq!(index.next_write(), None);
@@ -250,6 +258,17 @@ fn a_conflict_with_a_version_that_is_already_here_writes_again_at_once() {
 }
 
 #[test]
+fn a_service_that_is_gone_is_not_written_to_again_while_the_watch_is_behind() {
+    let mut cluster = Cluster::start(&[pool("p", "10.0.0.0/24")], &[("a", json!({}))]);
+    let write = cluster.index.next_write().unwrap();
+    cluster.index.written(&write, Written::Gone, Instant::now());
+    assert_eq!(cluster.index.next_write(), None);
+    cluster.delete("a");
+    cluster.apply("b", json!({}));
+    assert_eq!(cluster.write_all(), ["b 10.0.0.0"]);
+}
+
+#[test]
 fn a_failed_write_is_tried_again_after_growing_pauses() {
     let mut cluster = Cluster::start(&[pool("p", "10.0.0.0/24")], &[("a", json!({}))]);
     let mut now = Instant::now();
@@ -270,7 +289,7 @@ fn the_echo_of_an_older_version_changes_nothing() {
     let mut cluster = Cluster::start(&[pool("p", "10.0.0.0/24")], &[("a", json!({}))]);
     let (_, before) = cluster.services[0].clone();
     cluster.write_all();
-    cluster.index.services(Change::Apply(serde_json::from_value(before).unwrap()), Instant::now());
+    cluster.index.services(Change::Apply(seen(before)), Instant::now());
     assert!(cluster.write_all().is_empty());
 }
 
@@ -286,6 +305,11 @@ fn a_status_edited_by_hand_is_adopted_or_put_right() {
     assert_eq!(cluster.write_all(), ["a 10.0.0.0"]);
     cluster.apply("b", json!({"status": {"loadBalancer": {"ingress": [{"hostname": "example.com"}]}}}));
     assert_eq!(cluster.write_all(), ["b 10.0.0.1"]);
+    cluster.notices();
+    let two = json!({"status": {"loadBalancer": {"ingress": [{"ip": "10.0.0.1"}, {"ip": "10.0.0.5"}]}}});
+    cluster.apply("b", two);
+    assert_eq!(cluster.write_all(), ["b 10.0.0.1"]);
+    assert!(cluster.notices()[0].starts_with("nolbIPsIPFamily: "), "nobody can have two of one family");
 }
 
 #[test]
@@ -330,6 +354,22 @@ fn a_deprecated_annotation_is_mentioned_once_and_works() {
         "deprecatedAnnotation: Service uses deprecated annotation metallb.universe.tf/loadBalancerIPs"
     );
     assert_eq!(notices.len(), 2);
+    let touched = |value: &str| json!({"metadata": {"annotations": {"touched": value}}});
+    let (_, mut served) = cluster.services[0].clone();
+    merge(&mut served, touched("once"));
+    cluster.apply("a", served.clone());
+    assert!(cluster.notices().is_empty());
+    merge(&mut served, json!({"metadata": {"annotations": {"metallb.universe.tf/allow-shared-ip": ""}}}));
+    cluster.apply("a", served);
+    assert_eq!(cluster.notices().len(), 2, "it has another one now, though that changes nothing");
+}
+
+#[test]
+fn a_restart_mentions_no_annotation_again() {
+    let old = json!({"metadata": {"annotations": {"metallb.universe.tf/loadBalancerIPs": "10.0.0.9"}}});
+    let mut cluster = Cluster::start(&[pool("p", "10.0.0.0/24")], &[("a", and(holding("10.0.0.9"), old))]);
+    assert!(cluster.write_all().is_empty());
+    assert!(cluster.notices().is_empty());
 }
 
 #[test]
@@ -340,6 +380,10 @@ fn the_status_of_a_pool_follows_what_is_in_use() {
     let status = outdated[0].1.clone();
     assert_eq!((status.assigned_ipv4, status.available_ipv4, status.assigned_ipv6), (1, 3, 0));
     assert_eq!(status.available_ipv6, i64::MAX);
+    cluster.apply("six", json!({"spec": {"clusterIPs": ["fd00:10::1"]}}));
+    cluster.write_all();
+    let status = cluster.index.outdated_pool_statuses(Timestamp::UNIX_EPOCH)[0].1.clone();
+    assert_eq!((status.assigned_ipv6, status.available_ipv6), (1, i64::MAX - 1));
     let mut echoed = pool("p", "10.0.0.0/30,fd00::/64");
     echoed.status = Some(status);
     cluster.index.pools(Change::Apply(echoed), Instant::now());

@@ -20,6 +20,7 @@ mod index;
 #[cfg(test)]
 mod index_tests;
 mod metrics;
+mod recovery;
 mod report;
 mod settle;
 mod unsupported;
@@ -49,20 +50,23 @@ use kubekit::{
     http::{self, Readiness},
     keep::keep,
     lease::{Election, Leadership, Timing},
+    rivals::{Rivals, WAITING_FOR},
     slim::{Namespace, Service},
-    watch,
+    watch, watch_as,
 };
 use prometheus_client::registry::Registry;
 use serde::de::DeserializeOwned;
 use tokio::{sync::watch, time::sleep_until};
 use tracing::{info, warn};
 
-pub use crate::metrics::Metrics;
 use crate::{
+    entry::Seen,
     index::{Index, Role},
     unsupported::{BgpAdvertisement, BgpPeer},
     write::{Ended, NotWritten},
 };
+pub use crate::{metrics::Metrics, recovery::Recovery};
+pub use kubekit::rivals::BesideMetalLb;
 
 /// What an operator sets.
 #[derive(Debug, Clone)]
@@ -75,6 +79,10 @@ pub struct Config {
     pub http_bind: SocketAddr,
     /// The Lease that replicas elect a leader by; without one, this program leads from the start.
     pub lease: Option<String>,
+    /// Whether and how to withdraw the endpoints of lost nodes.
+    pub recovery: Option<Recovery>,
+    /// What to do while MetalLB serves the same Services.
+    pub beside_metallb: BesideMetalLb,
     /// The Secret that the key of the speakers' gossip is written to; without one, no key is made.
     pub gossip_secret: Option<String>,
 }
@@ -91,27 +99,45 @@ const COUNTERS_RETRY: Duration = Duration::from_secs(1);
 /// The lists that have to be complete before anything is decided, as `/readyz` names them.
 const LISTS: [&str; 3] = ["list of Services", "list of IPAddressPools", "list of Namespaces"];
 
-/// Runs until the program is asked to stop.
+/// Runs until the program is asked to stop, or MetalLB turns up.
 pub async fn run(config: Config) -> anyhow::Result<()> {
     let client = kubekit::client().await?;
     let mut registry = Registry::default();
     let metrics = Metrics::new(&mut registry);
-    let readiness = Readiness::waiting_for(LISTS);
+    let gossip_metrics = gossip::Metrics::default();
+    if config.recovery.is_some() {
+        gossip_metrics.register(&mut registry);
+    }
+    let readiness = Readiness::waiting_for(LISTS.into_iter().chain([WAITING_FOR]));
     info!(namespace = config.identity.namespace, class = config.lb_class, "controller starting");
     let (me, namespace) = (config.identity.instance(), config.identity.namespace.as_str());
+    let events = Publisher::start(client.clone(), "metallb-controller", me.clone());
+    let mut rivals = Rivals::watch(&client, namespace, config.lb_class.clone(), config.beside_metallb);
+    let mut serving = pin!(http::serve(config.http_bind, readiness.clone(), registry));
+    // The speakers cannot start without it, not even to wait.
+    let mut keeping_key = pin!(gossip_key::keep(client.clone(), namespace, config.gossip_secret.as_deref()));
+    tokio::select! {
+        result = &mut serving => return result,
+        () = &mut keeping_key => anyhow::bail!("the watch of the gossip's Secret has ended"),
+        () = rivals.wait_until_gone(&readiness, &events) => {}
+        result = kubekit::stop_requested() => return result.context("waiting for signals"),
+    }
     let mut leadership = config.lease.clone().map(|name| {
-        let election =
-            Election { namespace: config.identity.namespace.clone(), name, me, timing: Timing::default() };
+        let election = Election { namespace: namespace.to_owned(), name, me, timing: Timing::default() };
         election.start(client.clone())
     });
+    if let Some(recovery) = &config.recovery {
+        let leads = leadership.as_ref().map(Leadership::watch);
+        let namespace = namespace.to_owned();
+        recovery::start(recovery, gossip_metrics, client.clone(), namespace, leads, events.clone())?;
+    }
     tokio::select! {
-        result = http::serve(config.http_bind, readiness.clone(), registry) => result?,
-        () = gossip_key::keep(client.clone(), namespace, config.gossip_secret.as_deref()) => {
-            anyhow::bail!("the watch of the gossip's Secret has ended")
-        }
-        () = control(client.clone(), &config, leadership.as_mut(), &metrics, &readiness) => {
+        result = serving => result?,
+        () = keeping_key => anyhow::bail!("the watch of the gossip's Secret has ended"),
+        () = control(client.clone(), &config, leadership.as_mut(), events, &metrics, &readiness) => {
             anyhow::bail!("all watches have ended")
         }
+        () = rivals.wait_for_one() => info!("MetalLB serves the same Services: what is started next waits"),
         result = kubekit::stop_requested() => result.context("waiting for signals")?,
     }
     info!("controller stopping");
@@ -123,7 +149,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 
 /// A change of some kind.
 enum Incoming {
-    Services(Change<Service>),
+    Services(Change<Seen>),
     Pools(Change<IPAddressPool>),
     Advertisements(Change<L2Advertisement>),
     Namespaces(Change<Namespace>),
@@ -135,13 +161,12 @@ async fn control(
     client: Client,
     config: &Config,
     mut leadership: Option<&mut Leadership>,
+    events: Publisher,
     metrics: &Metrics,
     readiness: &Readiness,
 ) {
-    let instance = config.identity.instance();
-    let events = Publisher::start(client.clone(), "metallb-controller", instance);
-    let mut index = Index::new(config.lb_class.clone(), Instant::now());
-    let mut changes = watches(&client, &config.identity.namespace);
+    let mut index = Index::new(Instant::now());
+    let mut changes = watches(&client, config);
     let mut writes = FuturesUnordered::new();
     let mut reports = FuturesUnordered::new();
     let (report, reported) = watch::channel(None);
@@ -227,7 +252,7 @@ async fn changed(leadership: Option<&mut Leadership>) {
     }
 }
 
-fn watches(client: &Client, namespace: &str) -> SelectAll<BoxStream<'static, Incoming>> {
+fn watches(client: &Client, config: &Config) -> SelectAll<BoxStream<'static, Incoming>> {
     fn of<K>(api: Api<K>, incoming: fn(Change<K>) -> Incoming) -> BoxStream<'static, Incoming>
     where
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
@@ -235,8 +260,10 @@ fn watches(client: &Client, namespace: &str) -> SelectAll<BoxStream<'static, Inc
         watch(api).map(incoming).boxed()
     }
     let client = || client.clone();
+    let (namespace, class) = (config.identity.namespace.as_str(), config.lb_class.clone());
+    let read = move |service: Service| Seen::read(&service, class.as_deref());
     futures::stream::select_all([
-        of(Api::all(client()), Incoming::Services),
+        watch_as(Api::all(client()), read).map(Incoming::Services).boxed(),
         of(Api::namespaced(client(), namespace), Incoming::Pools),
         of(Api::namespaced(client(), namespace), Incoming::Advertisements),
         of(Api::all(client()), Incoming::Namespaces),

@@ -1,6 +1,8 @@
 //! Whose turn it is gets an answer: the part of the [`Index`] that decides.
 
-use ipam::{Decision, Refusal, Request, ServiceKey, Wish};
+use std::net::IpAddr;
+
+use ipam::{Decision, Family, Refusal, Request, ServiceKey, Wish};
 use kubekit::events::Notice;
 use objects::Labels;
 
@@ -40,6 +42,9 @@ impl Index {
         self.waiting.remove(&turn);
         let complaint = match &entry.claim {
             Claim::Ours(request) => {
+                if is_nonsense(entry.current()) {
+                    self.notices.push((entry.reference(key), nonsense_notice(entry.current())));
+                }
                 let labels = self.namespaces.get(&*key.namespace).unwrap_or(&NO_LABELS);
                 let decision = self.allocator.assign(key, labels, request, entry.current());
                 self.freed |= decision.freed;
@@ -71,13 +76,23 @@ impl Index {
             self.notices.extend(complaint.map(|notice| (entry.reference(key), notice)));
         }
         if entry.is_off() {
-            let deprecated = std::mem::take(&mut entry.deprecated);
-            let tell = |name: String| {
-                Notice::warning("deprecatedAnnotation", format!("Service uses deprecated annotation {name}"))
-            };
-            self.notices.extend(deprecated.into_iter().map(|name| (entry.reference(key), tell(name))));
+            self.mention_deprecated(key);
         }
         self.enqueue(key);
+    }
+
+    /// Mentions the deprecated annotations of a Service of ours, unless that has been done.
+    pub(crate) fn mention_deprecated(&mut self, key: &ServiceKey) {
+        let Some(entry) = self.services.get_mut(key) else { return };
+        let ours = matches!(entry.claim, Claim::Ours(_) | Claim::Unservable(_));
+        if !ours || std::mem::replace(&mut entry.warned, true) {
+            return;
+        }
+        let mention = |name: &String| {
+            let message = format!("Service uses deprecated annotation {name}");
+            (entry.reference(key), Notice::warning("deprecatedAnnotation", message))
+        };
+        self.notices.extend(entry.deprecated.iter().map(mention));
     }
 
     fn turns(&self) -> Vec<Turn> {
@@ -103,8 +118,27 @@ fn lost_notice(key: &ServiceKey, lost: &Refusal) -> Notice {
     Notice::normal("ClearAssignment", message)
 }
 
+/// Whether no Service can have these addresses: more than two, or two of one family.
+fn is_nonsense(ips: &[IpAddr]) -> bool {
+    match ips {
+        [] | [_] => false,
+        [a, b] => Family::of(*a) == Family::of(*b),
+        _ => true,
+    }
+}
+
+fn nonsense_notice(ips: &[IpAddr]) -> Notice {
+    let message =
+        format!("the status has more than one address of a family, which somebody else wrote: {ips:?}");
+    Notice::warning("nolbIPsIPFamily", message)
+}
+
 fn unservable_notice(why: &Unservable) -> Notice {
-    Notice::warning("AllocationFailed", why.to_string())
+    let reason = match why {
+        Unservable::OneFamily(_) => "not enough clusterips",
+        Unservable::NoFamily | Unservable::BadAddress(_) => "AllocationFailed",
+    };
+    Notice::warning(reason, why.to_string())
 }
 
 /// What there is to complain about, if anything.
@@ -114,7 +148,7 @@ fn complaint(key: &ServiceKey, request: &Request, decision: &Decision) -> Option
         (Err(why), _, _) => {
             Some(Notice::warning("AllocationFailed", format!("Failed to allocate IP for \"{key}\": {why}")))
         }
-        (Ok(_), Wish::Unreadable(why), _) => {
+        (Ok(_), Wish::Unreadable { why, .. }, _) => {
             Some(Notice::warning("LoadBalancerFailed", format!("invalid requested loadbalancer IPs: {why}")))
         }
         (Ok(_), _, Some(why)) => Some(Notice::normal(

@@ -133,16 +133,15 @@ impl Allocator {
         let applicant = Applicant { key, namespace_labels, request };
         let mut decision =
             Decision { outcome: Err(Refusal::NoPools), lost: None, incomplete: None, freed: false };
-        match self.keep(&applicant, current) {
-            Keep::Yes(assignment) => {
-                let assignment = self.complete(&applicant, assignment, &mut decision.incomplete);
-                decision.outcome = Ok(assignment);
-            }
+        let found = match self.keep(&applicant, current) {
+            Keep::Yes(assignment) => Ok(assignment),
             Keep::No(lost) => {
                 decision.lost = lost;
-                decision.outcome = self.find(&applicant);
+                self.find(&applicant)
             }
-        }
+        };
+        decision.outcome =
+            found.map(|assignment| self.complete(&applicant, assignment, &mut decision.incomplete));
         if let Ok(assignment) = &decision.outcome {
             self.hold(key.clone(), Holding::new(assignment.clone(), request));
         }
@@ -186,8 +185,9 @@ impl Allocator {
             Err(refusal) => return Keep::No(Some(refusal)),
         };
         let as_wished = match wish {
-            Wish::Anything | Wish::Unreadable(_) => true,
+            Wish::Anything => true,
             Wish::From(wanted) => *wanted == pool,
+            Wish::Unreadable { why: _, pool: from } => from.as_ref().is_none_or(|from| *from == pool),
             Wish::Exactly { ips: wanted, pool: from } => {
                 *wanted == ips && from.as_ref().is_none_or(|from| *from == pool)
             }
@@ -238,7 +238,7 @@ impl Allocator {
         }
         let Request { families, wish, .. } = applicant.request;
         match wish {
-            Wish::Unreadable(why) => Err(Refusal::Unreadable(why.clone())),
+            Wish::Unreadable { why, pool: _ } => Err(Refusal::Unreadable(why.clone())),
             Wish::Exactly { ips, pool: requested } => {
                 if !families.accept_request(&families_of(ips)) {
                     return Err(Refusal::WrongFamilies { ips: ips.clone(), needed: *families });

@@ -78,9 +78,14 @@ pub enum Wish {
         /// The pool that they must belong to.
         pool: Option<PoolName>,
     },
-    /// Something that cannot be read; the text says why. What the service holds it keeps, since a slip of
-    /// the pen is no reason to cut it off, but it gets nothing new.
-    Unreadable(String),
+    /// Something that cannot be read. What the service holds it keeps, since a slip of the pen is no reason to
+    /// cut it off, but it gets nothing new.
+    Unreadable {
+        /// What is wrong.
+        why: String,
+        /// The pool that what it holds must belong to.
+        pool: Option<PoolName>,
+    },
 }
 
 /// With whom a service may share an address: those with an equal key and an equal backend.

@@ -120,9 +120,15 @@ fn a_requested_address_is_given_or_nothing_is() {
 #[test]
 fn a_request_that_cannot_be_read_takes_nothing_away_and_gives_nothing() {
     let mut allocator = allocator([pool("p", &["10.0.0.0/24"])]);
-    let unreadable = Request { wish: Wish::Unreadable("no address".into()), ..request() };
+    let unreadable = Request { wish: Wish::Unreadable { why: "no address".into(), pool: None }, ..request() };
     assert_eq!(assign_from(&mut allocator, "a", &unreadable, &["10.0.0.4"]), Ok(ips(&["10.0.0.4"])));
     assert_eq!(assign(&mut allocator, "b", &unreadable), Err(Refusal::Unreadable("no address".into())));
+    let elsewhere = Wish::Unreadable { why: "no address".into(), pool: Some(PoolName::new("q")) };
+    let moving = Request { wish: elsewhere, ..request() };
+    assert!(
+        assign_from(&mut allocator, "a", &moving, &["10.0.0.4"]).is_err(),
+        "another pool is asked for, and that can be read"
+    );
 }
 
 #[test]
@@ -245,8 +251,10 @@ fn who_prefers_two_families_gets_the_second_when_its_own_pool_has_it() {
     let mut allocator = allocator([pool("p", &["10.0.0.0/30"])]);
     let prefer = Request { families: Families::PreferDual { primary: Family::V4 }, ..request() };
     assert_eq!(assign(&mut allocator, "a", &prefer), Ok(ips(&["10.0.0.0"])));
-    let decision = allocator.assign(&key("a"), &Labels::new(), &prefer, &ips(&["10.0.0.0"]));
-    assert!(decision.incomplete.is_some());
+    for current in [&[][..], &["10.0.0.0"]] {
+        let decision = allocator.assign(&key("a"), &Labels::new(), &prefer, &ips(current));
+        assert!(decision.incomplete.is_some(), "told when it comes with {current:?}");
+    }
     allocator.set_pools([pool("other", &["fd00::/64"]), pool("p", &["10.0.0.0/30", "fd01::/64"])]);
     assert_eq!(assign_from(&mut allocator, "a", &prefer, &["10.0.0.0"]), Ok(ips(&["10.0.0.0", "fd01::"])));
 }

@@ -53,7 +53,8 @@ impl Model {
         let wished = match &request.wish {
             Wish::From(name) => name == pool,
             Wish::Exactly { ips, .. } => ips == current,
-            Wish::Anything | Wish::Unreadable(_) => true,
+            Wish::Anything => true,
+            Wish::Unreadable { pool: from, .. } => from.as_ref().is_none_or(|from| from == pool),
         };
         if !(fits && wished && current.iter().all(|&ip| self.may_have(ip, request))) {
             return None;
@@ -71,7 +72,7 @@ impl Model {
 
     fn find(&self, request: &Request) -> Option<Vec<IpAddr>> {
         let pools: Vec<&PoolName> = match &request.wish {
-            Wish::Unreadable(_) => return None,
+            Wish::Unreadable { .. } => return None,
             Wish::Exactly { ips, .. } => {
                 let families: Vec<Family> = ips.iter().map(|&ip| Family::of(ip)).collect();
                 let fits = match request.families {
@@ -144,7 +145,10 @@ fn request() -> impl Strategy<Value = Request> {
         4 => Just(Wish::Anything),
         1 => addresses().prop_map(|ips| Wish::Exactly { ips, pool: None }),
         1 => (0u8..4).prop_map(|p| Wish::From(PoolName::new(format!("p{p}")))),
-        1 => Just(Wish::Unreadable("?".into())),
+        1 => (0u8..4).prop_map(|p| Wish::Unreadable {
+            why: "?".into(),
+            pool: p.checked_sub(1).map(|p| PoolName::new(format!("p{p}"))),
+        }),
     ];
     let key = prop_oneof![Just(None), Just(Some("k")), Just(Some("l"))];
     let backend = prop_oneof![3 => Just(""), 1 => Just("app=web")];

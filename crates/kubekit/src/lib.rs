@@ -7,14 +7,16 @@ pub mod http;
 mod identity;
 pub mod keep;
 pub mod lease;
+pub mod rivals;
 pub mod slim;
+pub mod speakers;
 pub mod telemetry;
 mod version;
 mod watch;
 
 pub use identity::Identity;
 pub use version::Version;
-pub use watch::{Change, Source, watch};
+pub use watch::{Change, Source, watch, watch_as};
 
 use std::time::Duration;
 

@@ -61,11 +61,25 @@ pub fn watch<K>(source: impl Into<Source<K>>) -> impl Stream<Item = Change<K>>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
 {
+    watch_as(source, std::convert::identity)
+}
+
+/// Like [`watch()`], with every object turned at once into what is wanted of it, so that of a long list no
+/// more than a page is ever in memory as objects.
+pub fn watch_as<K, T>(
+    source: impl Into<Source<K>>,
+    convert: impl Fn(K) -> T + Send + 'static,
+) -> impl Stream<Item = Change<T>>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+    T: Send + 'static,
+{
     let Source { api, labels, fields } = source.into();
     let config =
         watcher::Config { label_selector: labels, field_selector: fields, ..watcher::Config::default() };
     let events = watcher(api, config).backoff(pauses()).boxed();
-    futures::stream::unfold((events, Reader::default()), |(mut events, mut reader)| async move {
+    let reader = Reader { convert, listed: Vec::new(), reachable: true };
+    futures::stream::unfold((events, reader), |(mut events, mut reader)| async move {
         loop {
             let change = reader.read(events.next().await?);
             if let Some(change) = change {
@@ -76,19 +90,20 @@ where
 }
 
 /// Puts the parts of a list together, and notices when the API server goes away and comes back.
-struct Reader<K> {
-    listed: Vec<K>,
+struct Reader<T, F> {
+    convert: F,
+    listed: Vec<T>,
     reachable: bool,
 }
 
-impl<K> Default for Reader<K> {
-    fn default() -> Self {
-        Self { listed: Vec::new(), reachable: true }
-    }
-}
-
-impl<K: Resource<DynamicType = ()>> Reader<K> {
-    fn read(&mut self, event: watcher::Result<watcher::Event<K>>) -> Option<Change<K>> {
+impl<T, F> Reader<T, F> {
+    fn read<K: Resource<DynamicType = ()>>(
+        &mut self,
+        event: watcher::Result<watcher::Event<K>>,
+    ) -> Option<Change<T>>
+    where
+        F: Fn(K) -> T,
+    {
         let kind = K::kind(&());
         let event = match event {
             Ok(event) => event,
@@ -105,18 +120,19 @@ impl<K: Resource<DynamicType = ()>> Reader<K> {
         if !matches!(event, watcher::Event::Init) && !std::mem::replace(&mut self.reachable, true) {
             info!(kind = %kind, "watch resumed");
         }
+        let convert = |object| (self.convert)(strip(object));
         match event {
             watcher::Event::Init => {
                 self.listed.clear();
                 None
             }
             watcher::Event::InitApply(object) => {
-                self.listed.push(strip(object));
+                self.listed.push(convert(object));
                 None
             }
             watcher::Event::InitDone => Some(Change::Reset(std::mem::take(&mut self.listed))),
-            watcher::Event::Apply(object) => Some(Change::Apply(strip(object))),
-            watcher::Event::Delete(object) => Some(Change::Delete(strip(object))),
+            watcher::Event::Apply(object) => Some(Change::Apply(convert(object))),
+            watcher::Event::Delete(object) => Some(Change::Delete(convert(object))),
         }
     }
 }
@@ -140,9 +156,13 @@ mod tests {
         namespace
     }
 
+    fn reader() -> Reader<Namespace, fn(Namespace) -> Namespace> {
+        Reader { convert: std::convert::identity, listed: Vec::new(), reachable: true }
+    }
+
     #[test]
     fn a_list_comes_whole_and_a_broken_one_is_forgotten() {
-        let mut reader = Reader::default();
+        let mut reader = reader();
         assert!(reader.read(Ok(watcher::Event::Init)).is_none());
         assert!(reader.read(Ok(watcher::Event::InitApply(named("old")))).is_none());
         assert!(reader.read(Err(watcher::Error::NoResourceVersion)).is_none());
@@ -157,7 +177,7 @@ mod tests {
 
     #[test]
     fn compacted_history_is_not_an_interruption() {
-        let mut reader = Reader::<Namespace>::default();
+        let mut reader = reader();
         let gone = Status::failure("too old resource version", "Expired").with_code(410);
         assert!(reader.read(Err(watcher::Error::WatchError(Box::new(gone)))).is_none());
         assert!(reader.reachable);

@@ -3,6 +3,7 @@
 mod bench;
 mod crds;
 mod dependencies;
+mod differential;
 mod image;
 mod manifests;
 mod test;
@@ -28,6 +29,8 @@ enum Task {
     /// Measure speed and memory.
     #[command(subcommand)]
     Bench(bench::Bench),
+    /// Compare the controller's outcomes with those of MetalLB's, for random manifests and changes.
+    Differential(differential::DifferentialArgs),
     /// Build FerroLB's container image.
     Image,
     /// Generate the custom resource definitions, in crds/ and in the chart.
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
         Task::Lab(arguments) => lab::cli::run(arguments),
         Task::Test(arguments) => report(test::run(&arguments)),
         Task::Bench(bench) => report(bench::run(bench)),
+        Task::Differential(arguments) => report(differential::run(arguments)),
         Task::Image => report(image::run()),
         Task::Crds => report(crds::run()),
         Task::Manifests => report(manifests::run()),

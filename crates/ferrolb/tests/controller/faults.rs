@@ -1,6 +1,9 @@
 //! What goes wrong in clusters, and what must not come of it.
 
-use std::{collections::BTreeSet, time::Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use nix::sys::signal::Signal;
 use serde_json::json;
@@ -146,6 +149,65 @@ fn a_leader_that_is_cut_off_gives_way_and_does_no_harm_when_it_is_back() {
         names.extend(create(&cluster, "after", 5).await);
         all_served(&cluster, &names).await;
         assert_eq!(proxy.status_writes(), 0);
+    });
+}
+
+#[test]
+fn who_changes_or_goes_while_nobody_looks_costs_one_write_more_or_none() {
+    run(async {
+        let cluster = Cluster::start().await;
+        cluster.pool("lan", &["192.0.2.0/24"]).await;
+        let names = create(&cluster, "s", 3).await;
+        let proxy = Proxy::start(&cluster).await;
+        proxy.set(Mischief::BlindAndThrottle);
+        let _controller = controller(&proxy.kubeconfig(&cluster), "c", &["--leader-elect=false"]);
+        wait("writes to be refused", async || (proxy.refused() >= 3).then_some(())).await;
+        // Listed, decided, not written yet; and no watch tells what happens now.
+        cluster.patch("s-0", json!({"metadata": {"labels": {"changed": "yes"}}})).await;
+        cluster.delete("s-1").await;
+        proxy.set(Mischief::Blind);
+        cluster.wait_for_addresses("s-2", &["192.0.2.2"]).await;
+        assert!(cluster.addresses("s-0").await.is_empty(), "that write was for an older version");
+        proxy.set(Mischief::None);
+        cluster.wait_for_addresses("s-0", &["192.0.2.0"]).await;
+        cluster.service("next", json!({})).await;
+        cluster.wait_for_addresses("next", &["192.0.2.1"]).await;
+        all_served(&cluster, &[names[0].clone(), names[2].clone()]).await;
+        // Three that were served, one conflict, one that was gone.
+        assert_eq!(proxy.status_writes(), 5);
+    });
+}
+
+#[test]
+fn the_clock_of_another_replica_has_no_say_in_who_leads() {
+    use k8s_openapi::{
+        api::coordination::v1::Lease,
+        jiff::{SignedDuration, Timestamp},
+    };
+    run(async {
+        let cluster = Cluster::start().await;
+        cluster.pool("lan", &["192.0.2.0/24"]).await;
+        let leases: kube::Api<Lease> = kube::Api::namespaced(cluster.client.clone(), "metallb-system");
+        for hours in [-1, 1] {
+            let renewed = Timestamp::now() + SignedDuration::from_hours(hours);
+            let lease: Lease = serde_json::from_value(json!({
+                "metadata": {"name": "ferrolb-controller"},
+                "spec": {
+                    "holderIdentity": "elsewhere", "leaseDurationSeconds": 2,
+                    "renewTime": format!("{renewed:.6}"), "acquireTime": format!("{renewed:.6}"),
+                },
+            }))
+            .unwrap();
+            leases.create(&kube::api::PostParams::default(), &lease).await.unwrap();
+            let start = Instant::now();
+            let controller = cluster.controller("c", &[]);
+            wait("the Lease to change hands", async || (holder(&cluster).await == "c").then_some(())).await;
+            let took = start.elapsed();
+            assert!(took >= Duration::from_secs(2), "the other one was given its time: {took:?}");
+            assert!(took < Duration::from_secs(10), "and no more: {took:?}");
+            controller.kill();
+            leases.delete("ferrolb-controller", &kube::api::DeleteParams::default()).await.unwrap();
+        }
     });
 }
 

@@ -26,6 +26,8 @@ use lab::{
 };
 use serde_json::{Value, json};
 
+use crate::space::Space;
+
 /// Far longer than anything takes: reached only when it will never happen.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -54,12 +56,20 @@ impl Cluster {
 
     /// A new CRD takes a moment until it is served.
     async fn pool_when_served(&self, name: &str, addresses: &[&str]) {
-        wait("the CRDs to be served", async || self.try_pool(name, addresses).await.ok()).await;
+        wait("the CRDs to be served", async || {
+            self.write_pool(name, json!({"addresses": addresses})).await.ok()
+        })
+        .await;
     }
 
     /// Starts `ferrolb controller` as Pod `pod`.
     pub(crate) fn controller(&self, pod: &str, options: &[&str]) -> Running {
         controller(&self.server.kubeconfig(), pod, options)
+    }
+
+    /// Starts `ferrolb controller` with its metrics at this address and port.
+    pub(crate) fn controller_at(&self, bind: &str, pod: &str) -> Running {
+        start(&self.server.kubeconfig(), pod, &[&format!("--http-bind={bind}")])
     }
 
     fn pools(&self) -> Api<DynamicObject> {
@@ -68,10 +78,11 @@ impl Cluster {
         Api::namespaced_with(self.client.clone(), "metallb-system", &resource)
     }
 
-    async fn try_pool(&self, name: &str, addresses: &[&str]) -> kube::Result<()> {
+    /// Creates a pool or makes it this.
+    pub(crate) async fn write_pool(&self, name: &str, spec: Value) -> kube::Result<()> {
         let pool = json!({
             "apiVersion": "metallb.io/v1beta1", "kind": "IPAddressPool",
-            "metadata": {"name": name}, "spec": {"addresses": addresses},
+            "metadata": {"name": name}, "spec": spec,
         });
         let parameters = PatchParams::apply("test").force();
         self.pools().patch(name, &parameters, &Patch::Apply(pool)).await.map(drop)
@@ -79,11 +90,16 @@ impl Cluster {
 
     /// Creates or changes a pool.
     pub(crate) async fn pool(&self, name: &str, addresses: &[&str]) {
-        self.try_pool(name, addresses).await.unwrap();
+        self.write_pool(name, json!({"addresses": addresses})).await.unwrap();
     }
 
     pub(crate) async fn delete_pool(&self, name: &str) {
         self.pools().delete(name, &DeleteParams::default()).await.unwrap();
+    }
+
+    pub(crate) async fn pool_names(&self) -> Vec<String> {
+        let list = self.pools().list(&ListParams::default()).await.unwrap();
+        list.into_iter().map(|pool| pool.name_any()).collect()
     }
 
     /// The status of a pool, null when it has none.
@@ -98,52 +114,42 @@ impl Cluster {
         Some(serde_json::to_value(report.status?).unwrap())
     }
 
+    /// The namespace `default`, for tests that have the API server for themselves.
+    pub(crate) fn default_space(&self) -> Space<'_> {
+        Space { cluster: self, namespace: "default".to_owned(), number: 0 }
+    }
+
     pub(crate) fn services(&self) -> Api<Service> {
         Api::default_namespaced(self.client.clone())
     }
 
     /// Creates a Service of type LoadBalancer, with `spec` on top.
     pub(crate) async fn service(&self, name: &str, spec: Value) {
-        let mut service = json!({
-            "metadata": {"name": name},
-            "spec": {"type": "LoadBalancer", "ports": [{"port": 80}]},
-        });
-        for (key, value) in spec.as_object().unwrap() {
-            service["spec"][key] = value.clone();
-        }
-        let service: Service = serde_json::from_value(service).unwrap();
-        self.services().create(&PostParams::default(), &service).await.unwrap();
+        self.default_space().service(name, json!({"spec": spec})).await;
     }
 
     pub(crate) async fn patch(&self, name: &str, patch: Value) {
-        self.services().patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
+        self.default_space().patch(name, patch).await;
     }
 
     pub(crate) async fn delete(&self, name: &str) {
-        self.services().delete(name, &DeleteParams::default()).await.unwrap();
+        self.default_space().delete(name).await;
     }
 
     /// The addresses in the status of a Service.
     pub(crate) async fn addresses(&self, name: &str) -> Vec<String> {
-        addresses(&self.services().get(name).await.unwrap())
+        self.default_space().addresses(name).await
     }
 
     pub(crate) async fn wait_for_addresses(&self, name: &str, expected: &[&str]) {
-        wait(&format!("{name} to have {expected:?}"), async || {
-            (self.addresses(name).await == expected).then_some(())
-        })
-        .await;
+        self.default_space().has(name, expected).await;
     }
 
     /// What events say about an object, as `REASON: MESSAGE`.
     pub(crate) async fn events(&self, name: &str) -> Vec<String> {
         let api: Api<Event> = Api::all(self.client.clone());
         let fields = format!("involvedObject.name={name}");
-        let list = api.list(&ListParams::default().fields(&fields)).await.unwrap();
-        let line = |event: Event| {
-            format!("{}: {}", event.reason.unwrap_or_default(), event.message.unwrap_or_default())
-        };
-        list.into_iter().map(line).collect()
+        events(api, &fields).await
     }
 
     pub(crate) async fn wait_for_event(&self, name: &str, text: &str) {
@@ -160,14 +166,19 @@ impl Cluster {
     }
 }
 
-/// Starts `ferrolb controller` as Pod `pod`. Its log stays in the folder for temporary files of the tests.
+/// Starts `ferrolb controller` as Pod `pod`.
 pub(crate) fn controller(kubeconfig: &Path, pod: &str, options: &[&str]) -> Running {
+    start(kubeconfig, pod, &[&["--http-bind=127.0.0.1:0"], options].concat())
+}
+
+/// Its log stays in the folder for temporary files of the tests.
+fn start(kubeconfig: &Path, pod: &str, options: &[&str]) -> Running {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
     let log = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("controller-{number}-{pod}.log"));
     let mut command = Command::new(env!("CARGO_BIN_EXE_ferrolb"));
     command
-        .args(["controller", "--namespace=metallb-system", "--http-bind=127.0.0.1:0", "--pod-name", pod])
+        .args(["controller", "--namespace=metallb-system", "--pod-name", pod])
         .args(options)
         .env("KUBECONFIG", kubeconfig)
         .stdin(Stdio::null())
@@ -175,10 +186,30 @@ pub(crate) fn controller(kubeconfig: &Path, pod: &str, options: &[&str]) -> Runn
     process::spawn(command, Place::default()).unwrap()
 }
 
-fn addresses(service: &Service) -> Vec<String> {
+pub(crate) fn addresses(service: &Service) -> Vec<String> {
     let status = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
     let ingress = status.and_then(|balancer| balancer.ingress.as_ref()).into_iter().flatten();
     ingress.filter_map(|entry| entry.ip.clone()).collect()
+}
+
+/// What events say, as `REASON: MESSAGE`.
+pub(crate) async fn events(api: Api<Event>, fields: &str) -> Vec<String> {
+    let list = api.list(&ListParams::default().fields(fields)).await.unwrap();
+    let line =
+        |event: Event| format!("{}: {}", event.reason.unwrap_or_default(), event.message.unwrap_or_default());
+    list.into_iter().map(line).collect()
+}
+
+/// Lays one object over another; null takes away.
+pub(crate) fn merge(into: &mut Value, overlay: Value) {
+    match (into, overlay) {
+        (Value::Object(into), Value::Object(overlay)) => {
+            for (key, value) in overlay {
+                merge(into.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (into, overlay) => *into = overlay,
+    }
 }
 
 /// Asks again and again until there is an answer.

@@ -2,7 +2,13 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod allocation;
+mod choice;
+mod families;
 mod faults;
 mod fixture;
 mod gossip_key;
 mod proxy;
+mod requests;
+mod sharing;
+mod space;
+mod told;

@@ -32,6 +32,10 @@ pub(crate) enum Mischief {
     Expire,
     /// Takes them and never answers.
     Hang,
+    /// Answers no watch.
+    Blind,
+    /// Answers no watch and refuses writes.
+    BlindAndThrottle,
 }
 
 /// A running proxy. It ends with the runtime.
@@ -39,6 +43,7 @@ pub(crate) struct Proxy {
     port: u16,
     mischief: watch::Sender<Mischief>,
     statuses: Arc<AtomicUsize>,
+    refused: Arc<AtomicUsize>,
 }
 
 #[derive(Clone)]
@@ -46,6 +51,7 @@ struct Shared {
     client: Client,
     mischief: watch::Receiver<Mischief>,
     statuses: Arc<AtomicUsize>,
+    refused: Arc<AtomicUsize>,
 }
 
 impl Proxy {
@@ -55,11 +61,16 @@ impl Proxy {
         let port = listener.local_addr().unwrap().port();
         let (mischief, receiver) = watch::channel(Mischief::None);
         let statuses = Arc::new(AtomicUsize::new(0));
-        let shared =
-            Shared { client: cluster.client.clone(), mischief: receiver, statuses: Arc::clone(&statuses) };
+        let refused = Arc::new(AtomicUsize::new(0));
+        let shared = Shared {
+            client: cluster.client.clone(),
+            mischief: receiver,
+            statuses: Arc::clone(&statuses),
+            refused: Arc::clone(&refused),
+        };
         let router = Router::new().fallback(pass).with_state(shared);
         tokio::spawn(async move { axum::serve(listener, router).await });
-        Self { port, mischief, statuses }
+        Self { port, mischief, statuses, refused }
     }
 
     /// From now on. Whatever is under way is cut off.
@@ -70,6 +81,11 @@ impl Proxy {
     /// How many writes of a Service's status have come through.
     pub(crate) fn status_writes(&self) -> usize {
         self.statuses.load(Ordering::SeqCst)
+    }
+
+    /// How many writes were refused.
+    pub(crate) fn refused(&self) -> usize {
+        self.refused.load(Ordering::SeqCst)
     }
 
     /// A kubeconfig that leads through the proxy.
@@ -91,15 +107,24 @@ async fn pass(State(mut shared): State<Shared>, request: Request) -> Response {
     let query = request.uri().query().unwrap_or_default();
     let (is_watch, writes) = (query.contains("watch=true"), request.method() == Method::PATCH);
     match mischief {
-        Mischief::Throttle if writes => {
+        Mischief::Throttle | Mischief::BlindAndThrottle if writes => {
+            shared.refused.fetch_add(1, Ordering::SeqCst);
             return (StatusCode::TOO_MANY_REQUESTS, [("Retry-After", "1")], "slow down").into_response();
         }
         Mischief::Expire if is_watch => {
             let expired = r#"{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","status":"Failure","message":"too old","reason":"Expired","code":410}}"#;
             return format!("{expired}\n").into_response();
         }
+        Mischief::Blind | Mischief::BlindAndThrottle if is_watch => {
+            _ = shared.mischief.changed().await;
+            return StatusCode::BAD_GATEWAY.into_response();
+        }
         Mischief::Hang => std::future::pending().await,
-        Mischief::None | Mischief::Throttle | Mischief::Expire => {}
+        Mischief::None
+        | Mischief::Throttle
+        | Mischief::Expire
+        | Mischief::Blind
+        | Mischief::BlindAndThrottle => {}
     }
     if writes && request.uri().path().ends_with("/status") && request.uri().path().contains("/services/") {
         shared.statuses.fetch_add(1, Ordering::SeqCst);

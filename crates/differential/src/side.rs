@@ -1,0 +1,186 @@
+//! One API server with one of the two controllers.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use bench::{
+    contender::{Contender, Controller},
+    stage::{SYSTEM, Stage},
+};
+use kube::{
+    Api, ResourceExt,
+    api::{DeleteParams, ListParams, Patch, PatchParams},
+    core::{ApiResource, DynamicObject, GroupVersionKind},
+};
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use crate::{
+    outcome::Outcome,
+    step::{Kind, Name, Object, Step},
+};
+
+/// The namespaces of Services.
+pub(crate) const NAMESPACES: [&str; 3] = ["a", "b", "c"];
+/// The class that is served where one is.
+pub(crate) const CLASS: &str = "example.com/lb";
+
+/// Whoever gives this Service the address that it asks for has seen everything before.
+const BEACON: &str = "beacon";
+const BEACON_WITHIN: Duration = Duration::from_secs(60);
+
+/// An API server and a controller.
+pub(crate) struct Side {
+    contender: Contender,
+    stage: Stage,
+    running: Option<Controller>,
+    class: Option<&'static str>,
+    /// How often the beacon has changed.
+    beacons: u8,
+}
+
+impl Side {
+    /// The API server only.
+    pub(crate) async fn start(contender: Contender) -> Result<Self> {
+        let stage = Stage::start().await?;
+        for namespace in NAMESPACES {
+            stage.create_namespace(namespace).await?;
+        }
+        Ok(Self { contender, stage, running: None, class: None, beacons: 0 })
+    }
+
+    /// Begins anew: nothing is there but a controller that serves this class.
+    pub(crate) async fn reset(&mut self, class: Option<&'static str>) -> Result<()> {
+        self.running = None;
+        self.class = class;
+        for namespace in NAMESPACES {
+            self.delete_all(&Kind::Service.resource(), namespace).await?;
+            self.delete_all(&events(), namespace).await?;
+        }
+        self.delete_all(&Kind::Pool.resource(), SYSTEM).await?;
+        for namespace in NAMESPACES {
+            let name = Name { kind: Kind::Namespace, namespace: String::new(), name: namespace.to_owned() };
+            // What pools select is always there somewhere.
+            let labels = if namespace == "c" { json!({"gold": "yes", "silver": "yes"}) } else { json!({}) };
+            self.apply(&Object::new(name, json!({"metadata": {"labels": labels}}))).await?;
+        }
+        let beacon = Name { kind: Kind::Pool, namespace: SYSTEM.to_owned(), name: BEACON.to_owned() };
+        let spec = json!({"spec": {"addresses": ["192.0.2.0/31"], "autoAssign": false}});
+        self.apply(&Object::new(beacon, spec)).await?;
+        self.take(&Step::Restart).await
+    }
+
+    /// Does it. What the API server refuses is as good as not done.
+    pub(crate) async fn take(&mut self, step: &Step) -> Result<()> {
+        match step {
+            Step::Apply(object) => self.apply(object).await,
+            Step::Delete(name) => self.delete(name).await,
+            Step::Replace { old, new } => {
+                self.apply(new).await?;
+                sleep(Duration::from_millis(200)).await;
+                self.delete(old).await
+            }
+            Step::Status { service, ingress } => {
+                let patch = Patch::Merge(json!({"status": {"loadBalancer": {"ingress": ingress}}}));
+                let api = self.api(service.kind.resource(), &service.namespace);
+                tolerate(api.patch_status(&service.name, &PatchParams::default(), &patch).await)
+            }
+            Step::Restart => {
+                // The old one ends first: there is one Pod of this name.
+                self.running = None;
+                let class = self.class.map(|class| format!("--lb-class={class}"));
+                let arguments: Vec<String> = class.into_iter().collect();
+                self.running = Some(self.contender.start(&self.stage.server, &arguments)?);
+                self.light_beacon().await
+            }
+        }
+    }
+
+    /// Changes something about a Service that changes nothing, so that the controller looks at it.
+    pub(crate) async fn touch(&self, service: &str) -> Result<()> {
+        let (namespace, name) = service.split_once('/').context("a Service is in a namespace")?;
+        let now = format!("{:?}", Instant::now());
+        let patch = Patch::Merge(json!({"metadata": {"annotations": {"touched": now}}}));
+        let api = self.api(Kind::Service.resource(), namespace);
+        tolerate(api.patch(name, &PatchParams::default(), &patch).await)
+    }
+
+    /// What it is like at this moment.
+    pub(crate) async fn outcome(&self) -> Result<Outcome> {
+        let (services, pools) = (Kind::Service.resource(), Kind::Pool.resource());
+        let mut services = self.list(&services, "").await?;
+        services.retain(|service| service.name_any() != BEACON && service.name_any() != "kubernetes");
+        Ok(Outcome::read(&services, &self.list(&pools, SYSTEM).await?, &self.list(&events(), "").await?))
+    }
+
+    /// Waits until the controller has seen everything that was there before.
+    async fn light_beacon(&mut self) -> Result<()> {
+        self.beacons = self.beacons.wrapping_add(1);
+        let ip = format!("192.0.2.{}", self.beacons % 2);
+        let name = Name { kind: Kind::Service, namespace: "c".to_owned(), name: BEACON.to_owned() };
+        let spec = json!({
+            "metadata": {"annotations": {"metallb.io/loadBalancerIPs": ip}},
+            "spec": {"type": "LoadBalancer", "loadBalancerClass": self.class, "ports": [{"port": 80}]},
+        });
+        let api = self.api(name.kind.resource(), &name.namespace);
+        self.apply(&Object::new(name, spec)).await?;
+        let deadline = Instant::now() + BEACON_WITHIN;
+        loop {
+            let beacon = api.get(BEACON).await.context("reading the beacon")?;
+            if beacon.data["status"]["loadBalancer"]["ingress"][0]["ip"].as_str() == Some(&ip) {
+                return Ok(());
+            }
+            ensure!(Instant::now() < deadline, "{} serves nothing within {BEACON_WITHIN:?}", self.contender);
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    async fn apply(&self, Object { name, manifest }: &Object) -> Result<()> {
+        let api = self.api(name.kind.resource(), &name.namespace);
+        let parameters = PatchParams::apply("differential").force();
+        tolerate(api.patch(&name.name, &parameters, &Patch::Apply(manifest)).await)
+    }
+
+    async fn delete(&self, name: &Name) -> Result<()> {
+        let api = self.api(name.kind.resource(), &name.namespace);
+        tolerate(api.delete(&name.name, &DeleteParams::default()).await)
+    }
+
+    async fn delete_all(&self, resource: &ApiResource, namespace: &str) -> Result<()> {
+        let api = self.api(resource.clone(), namespace);
+        for object in self.list(resource, namespace).await? {
+            tolerate(api.delete(&object.name_any(), &DeleteParams::default()).await)?;
+        }
+        Ok(())
+    }
+
+    async fn list(&self, resource: &ApiResource, namespace: &str) -> Result<Vec<DynamicObject>> {
+        let api = self.api(resource.clone(), namespace);
+        let list = api.list(&ListParams::default()).await;
+        Ok(list.with_context(|| format!("listing {}", resource.plural))?.items)
+    }
+
+    /// Those of all namespaces when `namespace` is empty.
+    fn api(&self, resource: ApiResource, namespace: &str) -> Api<DynamicObject> {
+        match namespace {
+            "" => Api::all_with(self.stage.client(), &resource),
+            namespace => Api::namespaced_with(self.stage.client(), namespace, &resource),
+        }
+    }
+}
+
+fn events() -> ApiResource {
+    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("", "v1", "Event"), "events")
+}
+
+fn tolerate<T>(answer: kube::Result<T>) -> Result<()> {
+    match answer {
+        Err(kube::Error::Api(status)) if (400..500).contains(&status.code) => Ok(()),
+        other => other.map(drop).context("asking the API server"),
+    }
+}
+
+/// A list of addresses as somebody would write it by hand.
+pub(crate) fn ingress(ips: &[String]) -> Value {
+    ips.iter().map(|ip| json!({"ip": ip})).collect()
+}

@@ -1,0 +1,103 @@
+//! What is done to a cluster, one step at a time.
+
+use std::fmt;
+
+use kube::core::{ApiResource, GroupVersionKind};
+use serde_json::Value;
+
+/// Something that a user, an operator or an accident does.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Step {
+    /// Creates an object, or changes it into this.
+    Apply(Object),
+    /// Deletes an object.
+    Delete(Name),
+    /// Creates an object, and deletes another that is in its way.
+    Replace { old: Name, new: Object },
+    /// Somebody writes this into the addresses of a Service's status.
+    Status { service: Name, ingress: Value },
+    /// The controller is killed and started again.
+    Restart,
+}
+
+/// A manifest.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Object {
+    pub(crate) name: Name,
+    pub(crate) manifest: Value,
+}
+
+/// Which object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Name {
+    pub(crate) kind: Kind,
+    /// Empty for an object that is in none.
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+}
+
+/// The kinds that have a say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Namespace,
+    Pool,
+    Service,
+}
+
+impl Kind {
+    pub(crate) fn resource(self) -> ApiResource {
+        let (group, version, kind, plural) = match self {
+            Self::Namespace => ("", "v1", "Namespace", "namespaces"),
+            Self::Pool => ("metallb.io", "v1beta1", "IPAddressPool", "ipaddresspools"),
+            Self::Service => ("", "v1", "Service", "services"),
+        };
+        ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural)
+    }
+}
+
+impl Object {
+    /// `manifest` is everything but what the name says.
+    pub(crate) fn new(name: Name, mut manifest: Value) -> Self {
+        let resource = name.kind.resource();
+        manifest["apiVersion"] = resource.api_version.into();
+        manifest["kind"] = resource.kind.into();
+        manifest["metadata"]["name"] = name.name.as_str().into();
+        if !name.namespace.is_empty() {
+            manifest["metadata"]["namespace"] = name.namespace.as_str().into();
+        }
+        Self { name, manifest }
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = self.kind.resource().plural;
+        match self.namespace.as_str() {
+            "" => write!(f, "{plural} {}", self.name),
+            namespace => write!(f, "--namespace {namespace} {plural} {}", self.name),
+        }
+    }
+}
+
+impl fmt::Display for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = serde_saphyr::to_string(&self.manifest).map_err(|_| fmt::Error)?;
+        write!(f, "kubectl apply -f - <<.\n{}\n.", text.trim_end())
+    }
+}
+
+/// As somebody would do it by hand.
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Apply(object) => object.fmt(f),
+            Self::Delete(name) => write!(f, "kubectl delete {name}"),
+            Self::Replace { old, new } => write!(f, "{new}\nkubectl delete {old}"),
+            Self::Status { service, ingress } => write!(
+                f,
+                "kubectl patch {service} --subresource status --type merge --patch '{{\"status\":{{\"loadBalancer\":{{\"ingress\":{ingress}}}}}}}'"
+            ),
+            Self::Restart => f.write_str("# the controller is killed and started again"),
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Differences that are known and wanted, each with the reason why.
+
+/// One of them.
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    pub(crate) what: &'static str,
+    pub(crate) why: &'static str,
+    pub(crate) how: How,
+}
+
+/// How a comparison deals with it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum How {
+    /// No scenario leads there.
+    Avoided,
+    /// Both are made alike before they are compared.
+    Levelled,
+    /// Found, counted and passed over.
+    Recognised,
+}
+
+/// All of them.
+pub(crate) const WANTED: &[Wanted] = &[
+    Wanted {
+        what: "pools of equal rank are tried by name",
+        why: "MetalLB's choice among them is random",
+        how: How::Avoided,
+    },
+    Wanted {
+        what: "of several Services that could have the same address, the oldest gets it",
+        why: "MetalLB's choice among them is random",
+        how: How::Recognised,
+    },
+    Wanted {
+        what: "whatever becomes free wakes those who wait for it",
+        why: "MetalLB does not look when a Service moves or gives up a shared port",
+        how: How::Recognised,
+    },
+    Wanted {
+        what: "IPv4 comes before IPv6 in the status",
+        why: "MetalLB's order changes from one pass to the next",
+        how: How::Levelled,
+    },
+    Wanted {
+        what: "a bad object disables itself only",
+        why: "one stops all of MetalLB's configuration",
+        how: How::Avoided,
+    },
+    Wanted {
+        what: "namespaceSelectors that match no namespace admit nobody",
+        why: "MetalLB takes them for no restriction",
+        how: How::Avoided,
+    },
+    Wanted {
+        what: "a Service that leaves the class is cleared",
+        why: "MetalLB forgets about it and its address",
+        how: How::Avoided,
+    },
+    Wanted { what: "without any pool an event says so", why: "MetalLB is silent", how: How::Avoided },
+    Wanted {
+        what: "events come once for a change",
+        why: "MetalLB repeats them on every pass",
+        how: How::Levelled,
+    },
+    Wanted {
+        what: "a deprecated annotation is mentioned wherever it is",
+        why: "MetalLB mentions it only when it finds something to write",
+        how: How::Levelled,
+    },
+    Wanted {
+        what: "counters of huge and of avoided addresses are right",
+        why: "MetalLB's overflow, or count less than none",
+        how: How::Avoided,
+    },
+];
