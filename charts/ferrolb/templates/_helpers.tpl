@@ -146,6 +146,10 @@ affinity:
   valueFrom: {fieldRef: {fieldPath: metadata.namespace}}
 - name: FERROLB_POD_NAME
   valueFrom: {fieldRef: {fieldPath: metadata.name}}
+{{- if (index . 0).Values.ignoreMetallb }}
+- name: FERROLB_IGNORE_METALLB
+  value: "true"
+{{- end }}
 {{- if or (eq (index . 1) "speaker") (index . 0).Values.controller.recoverEndpoints }}
 # The first seals, all open. A file that is missing counts as none.
 - name: FERROLB_GOSSIP_KEY_FILE
