@@ -49,6 +49,8 @@ pub struct Members {
     ring: Ring,
     /// Who found dead whom, for those who are.
     deaths: BTreeMap<NodeName, Death>,
+    /// Who is dead by what others say, but was just heard by us; and until when it may object.
+    disputes: BTreeMap<NodeName, Instant>,
     monitor: Monitor,
     /// When the next heartbeat is due, and to which of our monitors.
     beat: (Instant, usize),
@@ -180,6 +182,7 @@ impl Members {
             roster: BTreeSet::new(),
             ring: Ring::default(),
             deaths: BTreeMap::new(),
+            disputes: BTreeMap::new(),
             monitor: Monitor::new(timing),
             beat: (now, 0),
             heard: now,
@@ -233,6 +236,7 @@ impl Members {
                 peers.get(&identity.name).and_then(|peer| peer.heard).is_some_and(|at| now < at + recent)
             });
         }
+        self.settle_disputes(now);
         while let Some(name) = self.contacts.poll(now) {
             self.hello(&name, None, true, now);
         }
@@ -257,7 +261,8 @@ impl Members {
         let judging = if self.judges() { self.monitor.poll_timeout() } else { None };
         let swim = if self.cut_since.is_none() { self.swim.poll_timeout() } else { None };
         let repeat = self.repeats.front().map(|(at, _)| *at);
-        [goodbye, judging, swim, repeat, self.contacts.poll_timeout(), self.settle.poll_timeout()]
+        let dispute = self.disputes.values().min().copied();
+        [goodbye, judging, swim, repeat, dispute, self.contacts.poll_timeout(), self.settle.poll_timeout()]
             .into_iter()
             .flatten()
             .fold(Some(self.beat.0), |first, at| first.min(Some(at)))
@@ -386,11 +391,10 @@ impl Members {
         }
     }
 
-    /// We could not hear anybody for that long until `now`: nobody is judged by it, and if it was long enough
-    /// for the others to declare us dead, they are asked.
+    /// We stood still or had no link for that long. If it was long enough for the others to declare us dead, they
+    /// are asked.
     fn was_deaf(&mut self, time: Duration, now: Instant) {
-        self.monitor.restart(now);
-        self.swim.delay(time);
+        self.restart(time, now);
         self.beat.0 = now;
         if time + self.timing.period > self.timing.verdict() {
             let running = self.running();
@@ -399,6 +403,12 @@ impl Members {
             }
             self.settle.ask(running, now);
         }
+    }
+
+    /// That long nobody could be heard: nobody is judged by it.
+    fn restart(&mut self, time: Duration, now: Instant) {
+        self.monitor.restart(now);
+        self.swim.delay(time);
     }
 
     /// Sends a heartbeat if one is due: to each monitor in turn, so that one of them hears us every third of the

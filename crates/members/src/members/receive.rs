@@ -38,10 +38,9 @@ impl Members {
         }
 
         let peer = self.peers.entry(name.clone()).or_default();
-        let current = peer
-            .identity
-            .as_ref()
-            .filter(|known| known.generation == generation && known.boot == opened.boot);
+        let current = peer.identity.as_ref().filter(|known| {
+            known.generation == generation && known.boot == opened.boot
+        });
         match (current, peer.runs()) {
             (Some(_), true) if peer.profile_version == profile => {}
             (Some(dead), false) => {
@@ -90,8 +89,7 @@ impl Members {
         let proven = proof.is_some_and(|echo| self.cookies.accept(echo, name, now));
         // An older start of a process must not come back by frames of its last seconds. If it is in truth the
         // newer one, it learns from our answer which generation it must exceed.
-        let later =
-            |known: &Identity| hello.is_some_and(|hello| hello.identity.generation > known.generation);
+        let later = |known: &Identity| hello.is_some_and(|hello| hello.identity.generation > known.generation);
         let known = self.peers.get(name).and_then(|peer| peer.identity.as_ref());
         if !proven || known.is_some_and(|known| known.boot != opened.boot && !later(known)) {
             self.hello_at(from, name, hello.map(|hello| hello.cookie), true, now);
@@ -107,6 +105,12 @@ impl Members {
 
     /// Somebody is alive, whatever it says.
     fn note_life(&mut self, name: &NodeName, now: Instant) {
+        // Whoever hears nobody at all, and has no answer to its questions either, is likely to have been cut off,
+        // and judges nobody by that.
+        let deaf = now.saturating_duration_since(self.heard);
+        if deaf > self.timing.silence + self.timing.confirm / 2 {
+            self.restart(deaf, now);
+        }
         self.heard = now;
         self.monitor.heard(name, now, now);
         if let Some(peer) = self.peers.get_mut(name) {
@@ -131,7 +135,9 @@ impl Members {
             peer.profile_version = profile_version;
             if peer.profile != profile {
                 peer.profile = profile;
-                self.events.push_back(Event::Profile(name.clone()));
+                if identity.role == Role::Speaker {
+                    self.events.push_back(Event::Profile(name.clone()));
+                }
             }
             if !peer.wants_contact() {
                 self.contacts.remove(name);
@@ -161,9 +167,7 @@ impl Members {
                 self.send(name, Body::Heard { node, age });
             }
             Body::Heard { node, age } => {
-                if age != NEVER
-                    && let Some(at) = now.checked_sub(Duration::from_millis(age.into()))
-                {
+                if age != NEVER && let Some(at) = now.checked_sub(Duration::from_millis(age.into())) {
                     self.monitor.heard(&node, at, now);
                 }
             }
@@ -178,6 +182,7 @@ impl Members {
                 }
             }
             Body::Bye => {
+                self.hear_goodbye(name, now);
                 if let Some(identity) = self.peers.get(name).and_then(|peer| peer.identity.clone()) {
                     self.swim.down(identity, now);
                 }
@@ -201,7 +206,8 @@ impl Members {
         let Some(peer) = self.peers.get_mut(name) else { return };
         if peer.standing == Standing::Alive {
             // Who takes over nothing, or goes as well, has nothing to bring to safety.
-            let confirmed = self.role == Role::Observer
+            let confirmed =
+                self.role == Role::Observer
                 || peer.role() == Some(Role::Observer)
                 || matches!(self.phase, Phase::Leaving(_));
             let counted = peer.is_member();
