@@ -199,14 +199,24 @@ volumeMounts:
 {{- end }}
 {{- end -}}
 
-{{/* The volume with the key of the gossip. It may be empty at first: the programs read it again when it changes. */}}
+{{/* The volume with the keys of the gossip. Kubelet starts no speaker before there is a key. The controller must start,
+     for it makes the key. The programs read the keys again when they change. Call with (list $ "speaker"). */}}
 {{- define "ferrolb.gossipVolume" -}}
+{{- $secret := include "ferrolb.gossipSecret" (index . 0) -}}
 volumes:
   - name: gossip-key
-    secret:
-      secretName: {{ include "ferrolb.gossipSecret" . }}
-      optional: true
+    projected:
       defaultMode: 0444
+      sources:
+        - secret:
+            name: {{ $secret }}
+            items: [{key: secretkey, path: secretkey}]
+            optional: {{ eq (index . 1) "controller" }}
+        # There while keys are rotated.
+        - secret:
+            name: {{ $secret }}
+            items: [{key: previous, path: previous}]
+            optional: true
 {{- end -}}
 
 {{/* Values of MetalLB's chart that are set and mean nothing here, a line for each. */}}

@@ -38,9 +38,10 @@ impl Members {
         }
 
         let peer = self.peers.entry(name.clone()).or_default();
-        let current = peer.identity.as_ref().filter(|known| {
-            known.generation == generation && known.boot == opened.boot
-        });
+        let current = peer
+            .identity
+            .as_ref()
+            .filter(|known| known.generation == generation && known.boot == opened.boot);
         match (current, peer.runs()) {
             (Some(_), true) if peer.profile_version == profile => {}
             (Some(dead), false) => {
@@ -89,7 +90,8 @@ impl Members {
         let proven = proof.is_some_and(|echo| self.cookies.accept(echo, name, now));
         // An older start of a process must not come back by frames of its last seconds. If it is in truth the
         // newer one, it learns from our answer which generation it must exceed.
-        let later = |known: &Identity| hello.is_some_and(|hello| hello.identity.generation > known.generation);
+        let later =
+            |known: &Identity| hello.is_some_and(|hello| hello.identity.generation > known.generation);
         let known = self.peers.get(name).and_then(|peer| peer.identity.as_ref());
         if !proven || known.is_some_and(|known| known.boot != opened.boot && !later(known)) {
             self.hello_at(from, name, hello.map(|hello| hello.cookie), true, now);
@@ -167,7 +169,9 @@ impl Members {
                 self.send(name, Body::Heard { node, age });
             }
             Body::Heard { node, age } => {
-                if age != NEVER && let Some(at) = now.checked_sub(Duration::from_millis(age.into())) {
+                if age != NEVER
+                    && let Some(at) = now.checked_sub(Duration::from_millis(age.into()))
+                {
                     self.monitor.heard(&node, at, now);
                 }
             }
@@ -206,8 +210,7 @@ impl Members {
         let Some(peer) = self.peers.get_mut(name) else { return };
         if peer.standing == Standing::Alive {
             // Who takes over nothing, or goes as well, has nothing to bring to safety.
-            let confirmed =
-                self.role == Role::Observer
+            let confirmed = self.role == Role::Observer
                 || peer.role() == Some(Role::Observer)
                 || matches!(self.phase, Phase::Leaving(_));
             let counted = peer.is_member();

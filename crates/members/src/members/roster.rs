@@ -123,7 +123,9 @@ impl Members {
 
     /// Whoever has not objected in time is dead.
     pub(super) fn settle_disputes(&mut self, now: Instant) {
-        while let Some(name) = self.disputes.iter().find(|(_, until)| **until <= now).map(|(name, _)| name.clone()) {
+        while let Some(name) =
+            self.disputes.iter().find(|(_, until)| **until <= now).map(|(name, _)| name.clone())
+        {
             self.disputes.remove(&name);
             if let Some(identity) = self.peers.get(&name).and_then(|peer| peer.identity.clone())
                 && self.swim.is_down(&identity)

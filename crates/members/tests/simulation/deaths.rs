@@ -20,7 +20,12 @@ fn detection(count: usize, dead: usize, preset: Preset, weather: Weather, seeds:
         assert!(!network.events.iter().any(|(_, _, event)| wrongly(event)), "{:?}", network.events);
     }
     times.sort_unstable();
-    println!("{dead} of {count}, {preset:?}: {:?} {:?} {:?}", times[0], times[times.len() / 2], times[times.len() - 1]);
+    println!(
+        "{dead} of {count}, {preset:?}: {:?} {:?} {:?}",
+        times[0],
+        times[times.len() / 2],
+        times[times.len() - 1]
+    );
     times
 }
 
@@ -31,7 +36,10 @@ fn each_preset_finds_the_dead_in_its_time() {
     {
         for count in [2, 3, 10] {
             let times = detection(count, 1, preset, Weather::FINE, 20);
-            assert!(times[10] <= ms(median) && times[19] <= ms(longest), "{preset:?}, {count} nodes: {times:?}");
+            assert!(
+                times[10] <= ms(median) && times[19] <= ms(longest),
+                "{preset:?}, {count} nodes: {times:?}"
+            );
         }
     }
 }

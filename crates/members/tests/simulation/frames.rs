@@ -15,8 +15,11 @@ fn recorded(network: &mut Network) -> Vec<Vec<u8>> {
     network.record = Some(Vec::new());
     network.run(ms(1000));
     let record = network.record.take().unwrap_or_default();
-    let frames: Vec<_> =
-        record.into_iter().filter(|(from, at, _)| (*from, *at) == (0, to)).map(|(_, _, frame)| frame).collect();
+    let frames: Vec<_> = record
+        .into_iter()
+        .filter(|(from, at, _)| (*from, *at) == (0, to))
+        .map(|(_, _, frame)| frame)
+        .collect();
     assert!(!frames.is_empty());
     frames
 }

@@ -62,7 +62,10 @@ fn the_cost_for_each_does_not_grow_with_their_number() {
         network.run(ms(10_000));
         let sent = network.nodes.iter().zip(before).map(|(node, before)| node.sent - before);
         let sent: Vec<_> = sent.collect();
-        (sent.iter().sum::<u64>() as f64 / sent.len() as f64 / 10.0, *sent.iter().max().unwrap() as f64 / 10.0)
+        (
+            sent.iter().sum::<u64>() as f64 / sent.len() as f64 / 10.0,
+            *sent.iter().max().unwrap() as f64 / 10.0,
+        )
     };
     let figures = [3, 10, 100].map(per_second);
     println!("packets per second and node, mean and greatest: {figures:?}");

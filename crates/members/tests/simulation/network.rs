@@ -244,7 +244,11 @@ impl Network {
     }
 
     /// Calls something of a member, and does what it wants then.
-    pub(crate) fn with<T>(&mut self, number: usize, call: impl FnOnce(&mut Members, Instant) -> T) -> Option<T> {
+    pub(crate) fn with<T>(
+        &mut self,
+        number: usize,
+        call: impl FnOnce(&mut Members, Instant) -> T,
+    ) -> Option<T> {
         let now = self.start + self.now;
         let node = &mut self.nodes[number];
         let members = node.members.as_mut()?;
@@ -290,7 +294,9 @@ impl Network {
     pub(crate) fn transmit(&mut self, number: usize, from: SocketAddr, to: SocketAddr, frame: Vec<u8>) {
         let std::net::IpAddr::V4(ip) = to.ip() else { return };
         let to = usize::from(ip.octets()[2]) * 250 + usize::from(ip.octets()[3]);
-        if self.sides[number] != self.sides[to] || self.random.random_range(0.0..100.0) < self.weather.loss_percent {
+        if self.sides[number] != self.sides[to]
+            || self.random.random_range(0.0..100.0) < self.weather.loss_percent
+        {
             return;
         }
         let jitter = self.random.random_range(0..=self.weather.jitter.as_micros() as u64);

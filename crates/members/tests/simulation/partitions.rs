@@ -15,7 +15,8 @@ fn deaths(network: &Network) -> usize {
 
 #[test]
 fn a_partition_heals_within_a_second() {
-    for (number, weather) in [(2, Weather::FINE), (3, Weather::FINE), (10, Weather::BAD), (30, Weather::FINE)] {
+    for (number, weather) in [(2, Weather::FINE), (3, Weather::FINE), (10, Weather::BAD), (30, Weather::FINE)]
+    {
         for seed in 0..5 {
             let mut network = joined(number, Preset::Default, weather, seed);
             network.move_to(0..number / 2, 1);

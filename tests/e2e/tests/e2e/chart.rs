@@ -46,7 +46,8 @@ fn helm_test_asks_for_an_address_and_reaches_it_and_leaves_nothing() {
         wait_until("all of the test is gone", SOON, || {
             let kinds = "pods,services,serviceaccounts,roles,rolebindings";
             let labels = "app.kubernetes.io/component=test";
-            let left = cluster.lab.kubectl(["get", kinds, "-n", chart::NAMESPACE, "-l", labels, "-o", "name"])?;
+            let left =
+                cluster.lab.kubectl(["get", kinds, "-n", chart::NAMESPACE, "-l", labels, "-o", "name"])?;
             ensure!(left.is_empty(), "{left}");
             Ok(())
         })
@@ -109,14 +110,28 @@ fn what_is_uninstalled_leaves_nothing_but_the_crds_and_what_they_hold() {
 
 fn left_behind(cluster: &Cluster) -> Result<()> {
     wait_until("nothing is left", SOON, || {
-        let namespaced = cluster.lab.kubectl(["api-resources", "--verbs=list", "--namespaced", "-o", "name"])?;
+        let namespaced =
+            cluster.lab.kubectl(["api-resources", "--verbs=list", "--namespaced", "-o", "name"])?;
         // Events go by themselves.
         let kinds: Vec<&str> = namespaced.lines().filter(|kind| !kind.starts_with("events")).collect();
-        let list = cluster.lab.kubectl_json(["get", &kinds.join(","), "-n", chart::NAMESPACE, "--ignore-not-found"])?;
+        let list = cluster.lab.kubectl_json([
+            "get",
+            &kinds.join(","),
+            "-n",
+            chart::NAMESPACE,
+            "--ignore-not-found",
+        ])?;
         let name = |object: &Value| format!("{} {}", object["kind"], object["metadata"]["name"]);
         let mut left: Vec<String> = list["items"].as_array().into_iter().flatten().map(name).collect();
         // Kubernetes' own, and what was asked to stay.
-        left.retain(|name| !["\"ServiceAccount\" \"default\"", "\"ConfigMap\" \"kube-root-ca.crt\"", "\"IPAddressPool\" \"kept\""].contains(&name.as_str()));
+        left.retain(|name| {
+            ![
+                "\"ServiceAccount\" \"default\"",
+                "\"ConfigMap\" \"kube-root-ca.crt\"",
+                "\"IPAddressPool\" \"kept\"",
+            ]
+            .contains(&name.as_str())
+        });
         let ours = ["clusterroles,clusterrolebindings", "-l", "app.kubernetes.io/name=ferrolb", "-o", "name"];
         left.extend(cluster.lab.kubectl([&["get"], &ours[..]].concat())?.lines().map(str::to_owned));
         ensure!(left.is_empty(), "{left:?}");
