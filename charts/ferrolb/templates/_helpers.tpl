@@ -62,7 +62,7 @@ imagePullPolicy: {{ $own.pullPolicy | default $root.Values.image.pullPolicy | de
 {{- .Values.speaker.secretName | default (printf "%s-gossip" (include "ferrolb.fullname" .)) -}}
 {{- end -}}
 
-{{/* The address and port that a part gossips on. Call with (list $ "speaker"). */}}
+{{/* The address and port that a part gossips on, if it is not the default. Call with (list $ "speaker"). */}}
 {{- define "ferrolb.gossipBind" -}}
 {{- $memberlist := (index . 0).Values.speaker.memberlist -}}
 {{- $address := ternary $memberlist.mlBindAddrOverride "" (eq (index . 1) "speaker") -}}
@@ -70,7 +70,7 @@ imagePullPolicy: {{ $own.pullPolicy | default $root.Values.image.pullPolicy | de
 {{- printf "[%s]:%d" $address (int $memberlist.mlBindPort) -}}
 {{- else if $address -}}
 {{- printf "%s:%d" $address (int $memberlist.mlBindPort) -}}
-{{- else -}}
+{{- else if or (eq (index . 1) "controller") (ne (int $memberlist.mlBindPort) 7946) -}}
 {{- printf "$(FERROLB_POD_IP):%d" (int $memberlist.mlBindPort) -}}
 {{- end -}}
 {{- end -}}
@@ -146,6 +146,10 @@ affinity:
   valueFrom: {fieldRef: {fieldPath: metadata.namespace}}
 - name: FERROLB_POD_NAME
   valueFrom: {fieldRef: {fieldPath: metadata.name}}
+{{- if (index . 0).Values.ignoreMetallb }}
+- name: FERROLB_IGNORE_METALLB
+  value: "true"
+{{- end }}
 {{- if or (eq (index . 1) "speaker") (index . 0).Values.controller.recoverEndpoints }}
 # The first seals, all open. A file that is missing counts as none.
 - name: FERROLB_GOSSIP_KEY_FILE
@@ -195,19 +199,22 @@ volumeMounts:
 {{- end }}
 {{- end -}}
 
-{{/* The volume with the key of the gossip. A Pod does not start before the key is there, which the controller sees
-     to: nothing is ever said unsealed. The previous key is there only while keys are rotated. */}}
+{{/* The volume with the keys of the gossip. Kubelet starts no speaker before there is a key. The controller must start,
+     for it makes the key. The programs read the keys again when they change. Call with (list $ "speaker"). */}}
 {{- define "ferrolb.gossipVolume" -}}
+{{- $secret := include "ferrolb.gossipSecret" (index . 0) -}}
 volumes:
   - name: gossip-key
     projected:
       defaultMode: 0444
       sources:
         - secret:
-            name: {{ include "ferrolb.gossipSecret" . }}
+            name: {{ $secret }}
             items: [{key: secretkey, path: secretkey}]
+            optional: {{ eq (index . 1) "controller" }}
+        # There while keys are rotated.
         - secret:
-            name: {{ include "ferrolb.gossipSecret" . }}
+            name: {{ $secret }}
             items: [{key: previous, path: previous}]
             optional: true
 {{- end -}}

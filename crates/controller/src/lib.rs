@@ -129,7 +129,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     if let Some(recovery) = &config.recovery {
         let leads = leadership.as_ref().map(Leadership::watch);
         let namespace = namespace.to_owned();
-        recovery::start(recovery, gossip_metrics, client.clone(), namespace, leads, events.clone())?;
+        recovery::start(recovery, gossip_metrics, client.clone(), namespace, leads, events.clone());
     }
     tokio::select! {
         result = serving => result?,

@@ -51,10 +51,12 @@ const REASON: &str = "FerroLBNodeLost";
 const AT_ONCE: usize = 8;
 /// Until then an attempt is repeated; much later the lifecycle controller has seen it itself.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Between two looks for a key.
+const KEY_RETRY: Duration = Duration::from_secs(5);
 /// Between two attempts.
 const RETRY: Duration = Duration::from_millis(200);
 
-/// Takes part in the gossip from now on. Fails when a key cannot be used.
+/// Takes part in the gossip, from when there is a key: at first there is none, because this very program makes it.
 pub(crate) fn start(
     recovery: &Recovery,
     metrics: gossip::Metrics,
@@ -62,7 +64,7 @@ pub(crate) fn start(
     namespace: String,
     leads: Option<Leads>,
     publisher: Publisher,
-) -> anyhow::Result<()> {
+) {
     let bind = recovery.gossip_bind;
     let config = gossip::Config {
         // Nodes cannot be called so.
@@ -73,11 +75,16 @@ pub(crate) fn start(
         key_files: recovery.gossip_key_files.clone(),
         profile: gossip::Profile::default(),
     };
-    let (gossip, happened) = gossip::start(config, metrics)?;
-    tokio::spawn(
-        async move { run(client, &namespace, bind.port(), leads, gossip, happened, publisher).await },
-    );
-    Ok(())
+    tokio::spawn(async move {
+        let (gossip, happened) = loop {
+            match gossip::start(config.clone(), metrics.clone()) {
+                Ok(started) => break started,
+                Err(error) => warn!(error = format!("{error:#}"), "not listening to the speakers yet"),
+            }
+            tokio::time::sleep(KEY_RETRY).await;
+        };
+        run(client, &namespace, bind.port(), leads, gossip, happened, publisher).await;
+    });
 }
 
 /// Listens, and while this replica leads, acts on what is lost. Without an election it always does.

@@ -2,6 +2,7 @@
 
 mod allocation;
 mod announcing;
+mod chart;
 mod failover;
 mod faults;
 mod input;

@@ -1,0 +1,140 @@
+//! The release that Helm has installed.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use anyhow::{Context, Result, ensure};
+use e2e::{Cluster, Role, SOON, objects};
+use lab::{Host, chart, wait_until};
+use serde_json::Value;
+
+use crate::{serve, with_cluster};
+
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../charts/ferrolb");
+const NAMESPACE: [&str; 2] = ["--namespace", chart::NAMESPACE];
+
+fn helm(cluster: &Cluster, arguments: &[&str]) -> Result<String> {
+    cluster.lab.helm(arguments.iter().chain(&NAMESPACE))
+}
+
+/// The samples that FerroLB's programs show, by name.
+fn samples(cluster: &Cluster) -> Result<BTreeSet<String>> {
+    let mut names = BTreeSet::new();
+    for pod in [cluster.pods(Role::Controller)?, cluster.pods(Role::Speaker)?].concat() {
+        let address = pod["status"]["podIP"].as_str().context("every Pod has an address")?;
+        let any = Host::Node(cluster.lab.nodes().next().context("there is a node")?);
+        let text = cluster.lab.run(any, ["curl", "-sf", &format!("http://{address}:7472/metrics")])?;
+        let name = |line: &str| line.split(['{', ' ']).next().map(str::to_owned);
+        names.extend(text.lines().filter(|line| !line.starts_with('#')).filter_map(name));
+    }
+    Ok(names)
+}
+
+/// The names of our metrics in a text.
+fn named(text: &str) -> BTreeSet<String> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let ours = |word: &&str| ["metallb_", "ferrolb_"].iter().any(|prefix| word.starts_with(prefix));
+    words.filter(ours).map(str::to_owned).collect()
+}
+
+#[test]
+fn helm_test_asks_for_an_address_and_reaches_it_and_leaves_nothing() {
+    with_cluster(|cluster| {
+        cluster.apply([&objects::pool("lan", &["172.16.211.220/32"]), &objects::advertisement()])?;
+        let said = helm(cluster, &["test", "ferrolb", "--logs", "--timeout=90s"])?;
+        ensure!(said.contains("172.16.211.220:80 leads here"), "{said}");
+        wait_until("all of the test is gone", SOON, || {
+            let kinds = "pods,services,serviceaccounts,roles,rolebindings";
+            let labels = "app.kubernetes.io/component=test";
+            let left =
+                cluster.lab.kubectl(["get", kinds, "-n", chart::NAMESPACE, "-l", labels, "-o", "name"])?;
+            ensure!(left.is_empty(), "{left}");
+            Ok(())
+        })
+    });
+}
+
+#[test]
+fn the_samples_that_alerts_and_the_dashboard_name_are_in_a_scrape_as_soon_as_they_have_a_value() {
+    with_cluster(|cluster| {
+        let address = serve(cluster, "scraped", &["172.16.211.221/32"])?;
+        let dashboard = fs::read_to_string(format!("{FOLDER}/files/dashboard.json"))?;
+        let rules = fs::read_to_string(format!("{FOLDER}/templates/prometheusrule.yaml"))?;
+        let mut wanted = named(&dashboard);
+        wanted.extend(named(&rules));
+        // In good health there is nothing to count.
+        wanted.remove("ferrolb_layer2_frames_not_sent_total");
+        // Whose count begins when something goes.
+        cluster.kubectl(["delete", "service", "scraped"])?;
+        cluster.balance("scraped")?;
+        wait_until("all are there", SOON, || {
+            cluster.ask(address)?;
+            let missing: Vec<_> = wanted.difference(&samples(cluster)?).cloned().collect();
+            ensure!(missing.is_empty(), "missing: {missing:?}");
+            Ok(())
+        })
+    });
+}
+
+#[test]
+fn all_speakers_are_given_the_key_that_the_controller_has_made() {
+    with_cluster(|cluster| {
+        let secret = cluster.lab.kubectl_json(["get", "secret", "ferrolb-gossip", "-n", chart::NAMESPACE])?;
+        ensure!(secret["data"]["secretkey"].as_str().is_some_and(|key| key.len() > 32), "it holds no key");
+        for node in cluster.lab.nodes() {
+            let id = *cluster.processes(Role::Speaker, node)?.first().context("a speaker runs")?;
+            let file = format!("/proc/{id}/root/etc/ml_secret_key/secretkey");
+            // Kubelet looks at Secrets that were empty when the Pod started about once a minute.
+            wait_until(&format!("{node} has it"), SOON * 5, || {
+                let size = cluster.lab.run(Host::Node(node), ["stat", "-L", "-c", "%s", &file])?;
+                ensure!(size.trim() == "64", "it has {size} bytes");
+                Ok(())
+            })?;
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn what_is_uninstalled_leaves_nothing_but_the_crds_and_what_they_hold() {
+    with_cluster(|cluster| {
+        cluster.apply([&objects::pool("kept", &["172.16.211.222/32"])])?;
+        helm(cluster, &["uninstall", "ferrolb", "--wait", "--timeout=60s"])?;
+        let left = left_behind(cluster);
+        // Whatever comes of it, the next test needs FerroLB.
+        helm(cluster, &["install", "ferrolb", FOLDER, "--wait", "--timeout=120s"])?;
+        cluster.lab.kubectl(["get", "ipaddresspool", "kept", "-n", chart::NAMESPACE])?;
+        left
+    });
+}
+
+fn left_behind(cluster: &Cluster) -> Result<()> {
+    wait_until("nothing is left", SOON, || {
+        let namespaced =
+            cluster.lab.kubectl(["api-resources", "--verbs=list", "--namespaced", "-o", "name"])?;
+        // Events go by themselves.
+        let kinds: Vec<&str> = namespaced.lines().filter(|kind| !kind.starts_with("events")).collect();
+        let list = cluster.lab.kubectl_json([
+            "get",
+            &kinds.join(","),
+            "-n",
+            chart::NAMESPACE,
+            "--ignore-not-found",
+        ])?;
+        let name = |object: &Value| format!("{} {}", object["kind"], object["metadata"]["name"]);
+        let mut left: Vec<String> = list["items"].as_array().into_iter().flatten().map(name).collect();
+        // Kubernetes' own, and what was asked to stay.
+        left.retain(|name| {
+            ![
+                "\"ServiceAccount\" \"default\"",
+                "\"ConfigMap\" \"kube-root-ca.crt\"",
+                "\"IPAddressPool\" \"kept\"",
+            ]
+            .contains(&name.as_str())
+        });
+        let ours = ["clusterroles,clusterrolebindings", "-l", "app.kubernetes.io/name=ferrolb", "-o", "name"];
+        left.extend(cluster.lab.kubectl([&["get"], &ours[..]].concat())?.lines().map(str::to_owned));
+        ensure!(left.is_empty(), "{left:?}");
+        Ok(())
+    })
+}
