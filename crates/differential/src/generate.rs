@@ -42,6 +42,8 @@ struct World {
     /// Whether pool 0 is open in both families, else in IPv4 only and pool 1 in IPv6.
     one_open_pool: bool,
     priorities: [u8; 3],
+    /// Few addresses, and many that would share them.
+    crowded: bool,
     /// Pools by number; the name changes when one is replaced by another.
     pools: BTreeMap<u8, PoolName>,
     services: BTreeMap<u8, Service>,
@@ -97,7 +99,16 @@ impl World {
         let one_open_pool = rng.random_bool(0.6);
         let orders = [[1, 5, 0], [0, 1, 5], [5, 0, 1], [2, 1, 3]];
         let priorities = pick(&mut rng, &orders);
-        Self { rng, class, one_open_pool, priorities, pools: BTreeMap::new(), services: BTreeMap::new() }
+        let crowded = rng.random_bool(0.4);
+        Self {
+            rng,
+            class,
+            one_open_pool,
+            priorities,
+            crowded,
+            pools: BTreeMap::new(),
+            services: BTreeMap::new(),
+        }
     }
 
     fn step(&mut self) -> Option<Step> {
@@ -139,22 +150,26 @@ impl World {
         let mut addresses = Vec::new();
         if v4 {
             let entries = [
-                format!("10.{pool}.0.1-10.{pool}.0.{}", self.rng.random_range(1..=4)),
+                format!(
+                    "10.{pool}.0.1-10.{pool}.0.{}",
+                    self.rng.random_range(1..=if self.crowded { 2 } else { 4 })
+                ),
+                format!("10.{pool}.0.9/32"),
                 format!("10.{pool}.1.0/30"),
                 format!("10.{pool}.2.254-10.{pool}.3.1"),
                 format!("10.{pool}.4.0/28"),
-                format!("10.{pool}.0.9/32"),
             ];
-            addresses.extend(some(&mut self.rng, &entries, 2));
+            addresses.extend(self.entries(&entries));
         }
         if v6 {
             let entries = [
-                format!("fd00:{pool}::/126"),
-                format!("fd00:{pool}::1:1-fd00:{pool}::1:2"),
                 format!("fd00:{pool}:2::5/128"),
+                format!("fd00:{pool}::1:1-fd00:{pool}::1:2"),
+                format!("fd00:{pool}::/126"),
+                // A small one must not follow this.
                 format!("fd00:{pool}:1::/64"),
             ];
-            addresses.extend(some(&mut self.rng, &entries, 2));
+            addresses.extend(self.entries(&entries));
         }
         let auto_assign = match pool {
             0 => true,
@@ -173,6 +188,11 @@ impl World {
             Name { kind: Kind::Pool, namespace: SYSTEM.to_owned(), name: name.0.clone() },
             json!({"spec": spec}),
         )
+    }
+
+    /// One or two of them. The first two are small.
+    fn entries(&mut self, entries: &[String]) -> Vec<String> {
+        if self.crowded { some(&mut self.rng, &entries[..2], 1) } else { some(&mut self.rng, entries, 2) }
     }
 
     fn service_allocation(&mut self, pool: u8) -> Value {
@@ -321,7 +341,11 @@ impl World {
             app: pick(rng, &["web", "db", "other"]),
             selector: pick(rng, &["x", "y"]),
             local: rng.random_bool(0.25),
-            key: pick(rng, &[None, None, Some("k1"), Some("k1"), Some("k2"), Some("")]),
+            key: if self.crowded {
+                pick(rng, &[None, Some("k1"), Some("k1"), Some("k1"), Some("k2"), Some("k2")])
+            } else {
+                pick(rng, &[None, None, Some("k1"), Some("k1"), Some("k2"), Some("")])
+            },
             wish,
             spelling,
             class,
