@@ -110,7 +110,7 @@ impl Arena {
         let (mut before, mut since) = (None, start);
         while start.elapsed() < REST_WITHIN {
             let mut now = try_join!(self.ferrolb.outcome(), self.metallb.outcome())?;
-            now.0.level(&now.1);
+            now.0.level(&mut now.1);
             if before.as_ref() != Some(&now) {
                 (before, since) = (Some(now), Instant::now());
                 continue;

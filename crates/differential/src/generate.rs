@@ -426,8 +426,21 @@ impl World {
         }
     }
 
-    fn write_service(&self, number: u8) -> Step {
-        Step::Apply(Object::new(service_name(number), self.services[&number].manifest()))
+    fn write_service(&mut self, number: u8) -> Step {
+        let service = self.services.get_mut(&number).expect("it was just put there");
+        if let (Stack::Prefer(primary), true) = (service.stack, service.wish.is_for_one_address()) {
+            service.stack = Stack::Single(primary);
+        }
+        Step::Apply(Object::new(service_name(number), service.manifest()))
+    }
+}
+
+impl Wish {
+    fn is_for_one_address(&self) -> bool {
+        match self {
+            Self::Ips(ips) | Self::PoolAndIps(_, ips) | Self::Field(ips) => !ips.contains(','),
+            Self::Nothing | Self::Pool(_) | Self::FieldAndIps(..) => false,
+        }
     }
 }
 
