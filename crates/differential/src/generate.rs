@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{
     side::{CLASS, NAMESPACES, ingress},
-    step::{Kind, Name, Object, Step},
+    step::{Id, Kind, Object, Step},
 };
 
 /// A story to be told to both controllers.
@@ -185,7 +185,7 @@ impl World {
             spec["serviceAllocation"] = self.service_allocation(pool);
         }
         Object::new(
-            Name { kind: Kind::Pool, namespace: SYSTEM.to_owned(), name: name.0.clone() },
+            Id { kind: Kind::Pool, namespace: SYSTEM.to_owned(), name: name.0.clone() },
             json!({"spec": spec}),
         )
     }
@@ -222,7 +222,7 @@ impl World {
     fn delete_pool(&mut self) -> Option<Step> {
         let pool = self.existing_pool()?;
         let PoolName(name) = self.pools.remove(&pool)?;
-        Some(Step::Delete(Name { kind: Kind::Pool, namespace: SYSTEM.to_owned(), name }))
+        Some(Step::Delete(Id { kind: Kind::Pool, namespace: SYSTEM.to_owned(), name }))
     }
 
     fn replace_pool(&mut self) -> Option<Step> {
@@ -232,7 +232,7 @@ impl World {
         let name = PoolName(format!("{first}{pool}"));
         self.pools.insert(pool, name.clone());
         let new = self.pool(pool, &name);
-        Some(Step::Replace { old: Name { name: old, ..new.name.clone() }, new })
+        Some(Step::Replace { old: Id { name: old, ..new.id.clone() }, new })
     }
 
     fn existing_pool(&mut self) -> Option<u8> {
@@ -241,17 +241,10 @@ impl World {
     }
 
     fn label_namespace(&mut self) -> Step {
-        let name = (pick(&mut self.rng, &["a", "b"])).to_owned();
-        let yes = |rng: &mut StdRng| rng.random_bool(0.5).then_some("yes");
-        let labels = json!({"gold": yes(&mut self.rng), "silver": yes(&mut self.rng)});
-        let labels: serde_json::Map<String, Value> = labels
-            .as_object()
-            .into_iter()
-            .flatten()
-            .filter(|(_, v)| !v.is_null())
-            .map(|(k, v)| (k.clone(), v.clone()))
-            .collect();
-        namespace(name, Value::Object(labels))
+        let name = pick(&mut self.rng, &["a", "b"]).to_owned();
+        let labels = ["gold", "silver"].into_iter().filter(|_| self.rng.random_bool(0.5));
+        let labels: BTreeMap<&str, &str> = labels.map(|label| (label, "yes")).collect();
+        namespace(name, json!(labels))
     }
 
     fn create_service(&mut self) -> Step {
@@ -500,13 +493,13 @@ fn other_family(family: &str) -> &'static str {
     if family == "IPv4" { "IPv6" } else { "IPv4" }
 }
 
-fn service_name(number: u8) -> Name {
+fn service_name(number: u8) -> Id {
     let namespace = NAMESPACES[usize::from(number % 2)].to_owned();
-    Name { kind: Kind::Service, namespace, name: format!("s{number}") }
+    Id { kind: Kind::Service, namespace, name: format!("s{number}") }
 }
 
 fn namespace(name: String, labels: Value) -> Step {
-    let name = Name { kind: Kind::Namespace, namespace: String::new(), name };
+    let name = Id { kind: Kind::Namespace, namespace: String::new(), name };
     Step::Apply(Object::new(name, json!({"metadata": {"labels": labels}})))
 }
 
