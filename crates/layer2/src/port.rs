@@ -163,8 +163,10 @@ impl<P: Protocol> Port<P> {
             if known.is_some_and(|known| known.takeover == order.takeover) {
                 continue;
             }
+            // What was not found free does not become so by another takeover.
+            let begin = if self.probes.contains(vip) { Begin::Probe } else { order.begin };
             self.silence(vip);
-            match order.begin {
+            match begin {
                 Begin::Probe => self.probes.begin(vip, now),
                 Begin::Announce => self.schedule.take_over(vip, now),
             }

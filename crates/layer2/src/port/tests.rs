@@ -353,6 +353,17 @@ fn expect_taken<P: Protocol>(mut bench: Bench<P>, vip: IpAddr) {
 }
 
 #[test]
+fn a_taken_address_is_not_announced_because_of_another_takeover() {
+    let mut bench = Bench::probing(ARP, V4);
+    assert_eq!(bench.hear(ArpFrame::gratuitous_reply(THEIRS, V4).emit()), Ok(()));
+    bench.order(&[(V4, 2, Begin::Announce)]);
+    assert_eq!(bench.hear(ArpFrame::gratuitous_reply(THEIRS, V4).emit()), Ok(()));
+    bench.advance(ms(20_000));
+    assert_eq!(bench.times(Purpose::Takeover), []);
+    assert_eq!(bench.reports(), [Report::Taken { vip: V4.into(), by: THEIRS }; 2]);
+}
+
+#[test]
 fn fellows_and_this_node_itself_are_no_strangers() {
     for mac in [FELLOW, OURS] {
         let mut bench = Bench::probing(ARP, V4);
