@@ -124,7 +124,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     }
     let mut leadership = config.lease.clone().map(|name| {
         let owner = config.identity.owner();
-        let election = Election { namespace: namespace.to_owned(), name, me, owner, timing: Timing::default() };
+        let election =
+            Election { namespace: namespace.to_owned(), name, me, owner, timing: Timing::default() };
         election.start(client.clone())
     });
     if let Some(recovery) = &config.recovery {

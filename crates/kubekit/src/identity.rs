@@ -56,7 +56,10 @@ mod tests {
     #[test]
     fn an_empty_value_counts_as_none() {
         let identity = Identity::new(Some(String::new()), Some(String::new()));
-        assert_eq!(identity, Identity { namespace: DEFAULT_NAMESPACE.to_owned(), pod_name: None, pod_uid: None });
+        assert_eq!(
+            identity,
+            Identity { namespace: DEFAULT_NAMESPACE.to_owned(), pod_name: None, pod_uid: None }
+        );
         assert_eq!(Identity::new(Some("lb".into()), None).namespace, "lb");
     }
 
@@ -65,6 +68,9 @@ mod tests {
         let identity = Identity::new(None, Some("controller-1".into()));
         assert_eq!(identity.owner(), None);
         let owner = identity.in_pod(Some("7".into())).owner().unwrap();
-        assert_eq!((owner.kind.as_str(), owner.name.as_str(), owner.uid.as_str()), ("Pod", "controller-1", "7"));
+        assert_eq!(
+            (owner.kind.as_str(), owner.name.as_str(), owner.uid.as_str()),
+            ("Pod", "controller-1", "7")
+        );
     }
 }
