@@ -146,6 +146,8 @@ affinity:
   valueFrom: {fieldRef: {fieldPath: metadata.namespace}}
 - name: FERROLB_POD_NAME
   valueFrom: {fieldRef: {fieldPath: metadata.name}}
+- name: FERROLB_POD_UID
+  valueFrom: {fieldRef: {fieldPath: metadata.uid}}
 {{- if (index . 0).Values.ignoreMetallb }}
 - name: FERROLB_IGNORE_METALLB
   value: "true"

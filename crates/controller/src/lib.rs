@@ -123,7 +123,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         result = kubekit::stop_requested() => return result.context("waiting for signals"),
     }
     let mut leadership = config.lease.clone().map(|name| {
-        let election = Election { namespace: namespace.to_owned(), name, me, timing: Timing::default() };
+        let owner = config.identity.owner();
+        let election =
+            Election { namespace: namespace.to_owned(), name, me, owner, timing: Timing::default() };
         election.start(client.clone())
     });
     if let Some(recovery) = &config.recovery {
@@ -215,7 +217,7 @@ async fn control(
                 counters_due = None;
                 metrics.show(&index);
                 reports.extend(outdated_statuses(&client, &index));
-                report.send_replace(report::wanted(&index, Timestamp::now()));
+                report.send_replace(report::wanted(&index, config.identity.owner(), Timestamp::now()));
             }
         }
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use api::{ConfigurationState, ConfigurationStateSpec, ConfigurationStateStatus, names};
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Api, Client};
 use kubekit::{Source, keep::Wanted};
 
@@ -22,13 +23,18 @@ pub(crate) fn source(client: &Client, namespace: &str) -> Source<ConfigurationSt
 }
 
 /// What to report; nothing while another replica does.
-pub(crate) fn wanted(index: &Index, now: Timestamp) -> Wanted<ConfigurationState> {
+pub(crate) fn wanted(
+    index: &Index,
+    owner: Option<OwnerReference>,
+    now: Timestamp,
+) -> Wanted<ConfigurationState> {
     if !index.decides() {
         return None;
     }
     let problems: Vec<String> = index.problems().collect();
     let mut state = ConfigurationState::new(NAME, ConfigurationStateSpec::default());
     state.metadata.labels = Some(BTreeMap::from([(names::COMPONENT_TYPE.to_owned(), COMPONENT.to_owned())]));
+    state.metadata.owner_references = owner.map(|owner| vec![owner]);
     state.status = Some(ConfigurationStateStatus::new("poolReconcilerValid", &problems, now));
     Some(BTreeMap::from([(NAME.to_owned(), state)]))
 }

@@ -36,6 +36,9 @@ struct Common {
     /// Name of the Pod that this program runs in, if it does
     #[arg(long, env = "FERROLB_POD_NAME")]
     pod_name: Option<String>,
+    /// Id of that Pod, which then owns what the program makes
+    #[arg(long, env = "FERROLB_POD_UID")]
+    pod_uid: Option<String>,
     /// Serve only Services with this spec.loadBalancerClass; without it, Services that have none
     #[arg(long, env = "FERROLB_LB_CLASS", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     lb_class: Option<String>,
@@ -175,7 +178,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
                 .map(|gossip_bind| controller::Recovery { gossip_bind, gossip_key_files: gossip_key_file });
             telemetry::start(common.log_level);
             runtime()?.block_on(controller::run(controller::Config {
-                identity: Identity::new(common.namespace, common.pod_name),
+                identity: Identity::new(common.namespace, common.pod_name).in_pod(common.pod_uid),
                 lb_class: common.lb_class,
                 http_bind: common.http_bind,
                 lease: leader_elect.then_some(lease_name),
@@ -203,7 +206,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
             speaker::lan::claim_packet_sockets()?;
             runtime()?.block_on(speaker::run(speaker::Config {
                 node_name: node_name.into(),
-                identity: Identity::new(common.namespace, common.pod_name),
+                identity: Identity::new(common.namespace, common.pod_name).in_pod(common.pod_uid),
                 lb_class: common.lb_class,
                 http_bind: common.http_bind,
                 exclude_interfaces: exclude_interfaces.unwrap_or_default(),

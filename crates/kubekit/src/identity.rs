@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+
 /// Namespace and Pod of this program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
@@ -9,6 +11,8 @@ pub struct Identity {
     pub namespace: String,
     /// This program's own Pod, when it runs in one.
     pub pod_name: Option<String>,
+    /// Which Pod of that name.
+    pub pod_uid: Option<String>,
 }
 
 const SERVICE_ACCOUNT_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
@@ -21,7 +25,20 @@ impl Identity {
         let from_account = || given(fs::read_to_string(SERVICE_ACCOUNT_NAMESPACE).ok());
         let namespace =
             given(namespace).or_else(from_account).unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned());
-        Self { namespace: namespace.trim().to_owned(), pod_name: given(pod_name) }
+        Self { namespace: namespace.trim().to_owned(), pod_name: given(pod_name), pod_uid: None }
+    }
+
+    /// The same in the Pod with this id.
+    pub fn in_pod(mut self, uid: Option<String>) -> Self {
+        self.pod_uid = uid.filter(|uid| !uid.is_empty());
+        self
+    }
+
+    /// The Pod as the owner of what this program makes for others to see: when the Pod goes, so does that.
+    pub fn owner(&self) -> Option<OwnerReference> {
+        let (name, uid) = (self.pod_name.clone()?, self.pod_uid.clone()?);
+        let (api_version, kind) = ("v1".to_owned(), "Pod".to_owned());
+        Some(OwnerReference { api_version, kind, name, uid, ..OwnerReference::default() })
     }
 
     /// A name for this program that differs from its fellows': the Pod's, else the host's with the process
@@ -39,7 +56,21 @@ mod tests {
     #[test]
     fn an_empty_value_counts_as_none() {
         let identity = Identity::new(Some(String::new()), Some(String::new()));
-        assert_eq!(identity, Identity { namespace: DEFAULT_NAMESPACE.to_owned(), pod_name: None });
+        assert_eq!(
+            identity,
+            Identity { namespace: DEFAULT_NAMESPACE.to_owned(), pod_name: None, pod_uid: None }
+        );
         assert_eq!(Identity::new(Some("lb".into()), None).namespace, "lb");
+    }
+
+    #[test]
+    fn a_pod_owns_what_it_makes_if_it_is_known_which_one_it_is() {
+        let identity = Identity::new(None, Some("controller-1".into()));
+        assert_eq!(identity.owner(), None);
+        let owner = identity.in_pod(Some("7".into())).owner().unwrap();
+        assert_eq!(
+            (owner.kind.as_str(), owner.name.as_str(), owner.uid.as_str()),
+            ("Pod", "controller-1", "7")
+        );
     }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use k8s_openapi::{
     api::coordination::v1::{Lease, LeaseSpec},
-    apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
+    apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta, OwnerReference},
     jiff::Timestamp,
 };
 use kube::{Api, Client, api::PostParams};
@@ -35,6 +35,8 @@ pub struct Election {
     pub name: String,
     /// The name of this participant, which no other has.
     pub me: String,
+    /// The Pod that it runs in: a Lease whose last holder's Pod is gone goes too.
+    pub owner: Option<OwnerReference>,
     /// The intervals.
     pub timing: Timing,
 }
@@ -178,6 +180,7 @@ impl Candidate {
                 name: Some(self.election.name.clone()),
                 namespace: Some(self.election.namespace.clone()),
                 resource_version: claim.map(|claim| claim.version.as_str().to_owned()),
+                owner_references: self.election.owner.clone().map(|owner| vec![owner]),
                 ..ObjectMeta::default()
             },
             spec: Some(LeaseSpec {

@@ -6,7 +6,7 @@ use std::fs;
 use anyhow::{Context, Result, ensure};
 use e2e::{Cluster, Role, SOON, objects};
 use lab::{Host, chart, wait_until};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{serve, with_cluster};
 
@@ -92,6 +92,28 @@ fn all_speakers_are_given_the_key_that_the_controller_has_made() {
             })?;
         }
         Ok(())
+    });
+}
+
+#[test]
+fn a_report_that_nobody_keeps_is_removed() {
+    with_cluster(|cluster| {
+        let node = cluster.lab.nodes().next().context("there is a node")?;
+        let former = |name: &str, component: &str| {
+            json!({
+                "apiVersion": "metallb.io/v1beta1", "kind": "ConfigurationState",
+                "metadata": {"name": name, "namespace": chart::NAMESPACE, "labels": {
+                    "metallb.io/component-type": component, "metallb.io/node-name": node.to_string()}},
+            })
+        };
+        let names = ["former-controller", "former-speaker"];
+        cluster.apply([&former(names[0], "controller"), &former(names[1], "speaker")])?;
+        wait_until("both are gone", SOON, || {
+            let left =
+                cluster.lab.kubectl(["get", "configurationstates", "-n", chart::NAMESPACE, "-o", "name"])?;
+            ensure!(!left.contains("former-"), "{left}");
+            Ok(())
+        })
     });
 }
 
