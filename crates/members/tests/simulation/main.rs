@@ -14,7 +14,7 @@ use network::{Network, Weather, ms};
 fn joined(count: usize, preset: Preset, weather: Weather, seed: u64) -> Network {
     let mut network = Network::new(count, preset, weather, seed);
     assert!(network.run_until(ms(3000), is_settled).is_some(), "they do not find each other");
-    network.run(ms(1000));
+    network.run(ms(300));
     network.events.clear();
     network
 }
