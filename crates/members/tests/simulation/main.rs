@@ -58,6 +58,8 @@ fn everybody_learns_the_profiles_of_all() {
 fn the_cost_for_each_does_not_grow_with_their_number() {
     let per_second = |count| {
         let mut network = joined(count, Preset::Default, Weather::FINE, 1);
+        // Gossip goes on for a while about those who joined.
+        network.run(ms(10_000));
         let before: Vec<_> = network.nodes.iter().map(|node| node.sent).collect();
         network.run(ms(10_000));
         let sent = network.nodes.iter().zip(before).map(|(node, before)| node.sent - before);
