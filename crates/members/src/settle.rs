@@ -52,18 +52,23 @@ impl Settle {
         }
     }
 
-    /// This one has answered.
-    pub(crate) fn answered(&mut self, name: &NodeName, now: Instant) {
+    /// This one has answered. Whether it is the first.
+    pub(crate) fn answered(&mut self, name: &NodeName, now: Instant) -> bool {
         match self {
             // There are others, but the list of all is still to come.
-            Self::Unaware => *self = Self::Asking { until: now + AFTER_FIRST, missing: BTreeSet::new() },
+            Self::Unaware => {
+                *self = Self::Asking { until: now + AFTER_FIRST, missing: BTreeSet::new() };
+                true
+            }
             Self::Asking { until, missing } => {
+                let first = *until > now + AFTER_FIRST;
                 *until = (*until).min(now + AFTER_FIRST);
                 if missing.remove(name) && missing.is_empty() {
                     *self = Self::Settled;
                 }
+                first
             }
-            Self::Settled => {}
+            Self::Settled => false,
         }
     }
 

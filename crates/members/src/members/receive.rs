@@ -149,8 +149,8 @@ impl Members {
         if reply {
             self.hello_at(from, name, Some(cookie), false, now);
         }
-        if !self.settled() {
-            self.settle.answered(name, now);
+        if self.settle.answered(name, now) {
+            // It may know some that are not listed.
             self.swim.announce(identity, now);
         }
     }

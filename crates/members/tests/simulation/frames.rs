@@ -140,7 +140,7 @@ fn unsealed() -> (Network, Vec<Vec<u8>>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(16))]
 
     #[test]
     fn no_frame_panics_or_stops_a_member(

@@ -14,7 +14,7 @@ use network::{Network, Weather, ms};
 fn joined(count: usize, preset: Preset, weather: Weather, seed: u64) -> Network {
     let mut network = Network::new(count, preset, weather, seed);
     assert!(network.run_until(ms(3000), is_settled).is_some(), "they do not find each other");
-    network.run(ms(1000));
+    network.run(ms(300));
     network.events.clear();
     network
 }
@@ -58,6 +58,8 @@ fn everybody_learns_the_profiles_of_all() {
 fn the_cost_for_each_does_not_grow_with_their_number() {
     let per_second = |count| {
         let mut network = joined(count, Preset::Default, Weather::FINE, 1);
+        // Gossip goes on for a while about those who joined.
+        network.run(ms(10_000));
         let before: Vec<_> = network.nodes.iter().map(|node| node.sent).collect();
         network.run(ms(10_000));
         let sent = network.nodes.iter().zip(before).map(|(node, before)| node.sent - before);

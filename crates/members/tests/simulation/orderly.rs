@@ -17,13 +17,13 @@ fn departed(network: &Network, number: usize) -> Option<BTreeSet<objects::NodeNa
 #[test]
 fn a_goodbye_is_heard_at_once_and_confirmed_by_all() {
     for number in [1, 2, 10] {
-        for seed in 0..5 {
+        for seed in 0..3 {
             let mut network = joined(number, Preset::Default, Weather::BAD, seed);
             network.with(0, Members::leave);
             let took = network.run_until(ms(5000), |network| departed(network, 0).is_some());
             assert!(took.is_some_and(|took| took < ms(500)), "{took:?}");
             assert_eq!(departed(&network, 0), Some([].into()));
-            network.run(ms(8000));
+            network.run(ms(5000));
             assert!(network.agrees());
             let leaving = network.events.iter().filter(|(_, _, event)| *event == Event::Leaving(name(0)));
             assert_eq!(leaving.count(), number - 1);
@@ -82,7 +82,7 @@ fn who_left_joins_again_as_a_new_process() {
     network.boot(0);
     let took = network.run_until(ms(3000), is_settled);
     assert!(took.is_some_and(|took| took < ms(600)), "{took:?}");
-    network.run(ms(8000));
+    network.run(ms(5000));
     assert!(network.agrees());
     let joined = network.events.iter().filter(|(_, _, event)| *event == Event::Joined(name(0)));
     assert_eq!(joined.count(), 4);
@@ -97,7 +97,7 @@ fn a_process_that_is_replaced_at_once_is_not_missed() {
     assert!(!network.members(0).settled(), "it has heard of nobody");
     let took = network.run_until(ms(3000), is_settled);
     assert!(took.is_some_and(|took| took < ms(50)), "{took:?}");
-    network.run(ms(8000));
+    network.run(ms(5000));
     let seen: Vec<_> = network.events.iter().filter(|(_, number, _)| *number == 1).collect();
     assert!(matches!(seen[..], [(_, _, Event::Joined(_))]), "{seen:?}");
     assert!(network.agrees());
@@ -133,6 +133,6 @@ fn a_clock_that_was_set_back_before_a_start_is_no_matter() {
     network.boot(0);
     let took = network.run_until(ms(3000), is_settled);
     assert!(took.is_some_and(|took| took < ms(1000)), "{took:?}");
-    network.run(ms(8000));
+    network.run(ms(5000));
     assert!(network.agrees());
 }

@@ -15,21 +15,20 @@ fn deaths(network: &Network) -> usize {
 
 #[test]
 fn a_partition_heals_within_a_second() {
-    for (number, weather) in [(2, Weather::FINE), (3, Weather::FINE), (10, Weather::BAD), (30, Weather::FINE)]
+    for (number, weather) in [(2, Weather::FINE), (3, Weather::FINE), (10, Weather::BAD), (20, Weather::FINE)]
     {
-        for seed in 0..5 {
+        for seed in 0..2 {
             let mut network = joined(number, Preset::Default, weather, seed);
             network.move_to(0..number / 2, 1);
-            network.run(ms(10_000));
+            network.run(ms(3000));
             let half = number / 2;
             assert_eq!(network.members(0).members().len(), half, "each side sees itself");
             assert_eq!(network.members(half).members().len(), number - half);
             network.events.clear();
             network.move_to(0..half, 0);
             let took = network.run_until(ms(3000), Network::agrees);
-            println!("{number} {seed} {took:?}");
             assert!(took.is_some_and(|took| took < ms(1000)), "{number} nodes, seed {seed}: {took:?}");
-            network.run(ms(5000));
+            network.run(ms(2000));
             assert!(network.agrees());
             assert_eq!(deaths(&network), 0, "{:?}", network.events);
             let returned = count(&network, |_, event| matches!(event, Event::Returned(_)));
@@ -40,7 +39,7 @@ fn a_partition_heals_within_a_second() {
 
 #[test]
 fn who_is_cut_off_is_missed_and_comes_back() {
-    for seed in 0..10 {
+    for seed in 0..4 {
         let mut network = joined(5, Preset::Default, Weather::BAD, seed);
         network.move_to([0], 1);
         let took = network.run_until(ms(2000), |network| network.members(1).members().len() == 4);
@@ -94,7 +93,7 @@ fn a_short_break_of_the_network_kills_nobody() {
 fn a_stall_that_is_tolerated_has_no_consequences() {
     for (preset, stall) in [(Preset::Relaxed, 1500), (Preset::Default, 300), (Preset::Fast, 80)] {
         for number in [3, 10] {
-            for seed in 0..10 {
+            for seed in 0..4 {
                 let mut network = joined(number, preset, Weather::BAD, seed);
                 network.run(ms(13 * seed));
                 network.stall(0, ms(stall));
@@ -107,8 +106,8 @@ fn a_stall_that_is_tolerated_has_no_consequences() {
 
 #[test]
 fn after_a_long_stall_all_agree_within_a_second() {
-    for stall in [1000, 10_000, 60_000] {
-        for seed in 0..5 {
+    for stall in [1000, 10_000] {
+        for seed in 0..2 {
             let mut network = joined(10, Preset::Default, Weather::BAD, seed);
             network.stall(0, ms(stall));
             network.run(ms(stall));
