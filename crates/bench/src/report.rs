@@ -104,10 +104,12 @@ fn full_lines(services: u32) -> Vec<Line> {
     vec![
         line("no Services: memory".to_owned(), "10 MB", Unit::Megabytes, |f| megabytes(f.empty.resident)),
         line("at rest: processor in 5 s".to_owned(), "", Unit::Seconds, |f| seconds(f.full.at_rest)),
-        line(format!("one of {services} deleted: processor in 5 s"), "0.010 s", Unit::Seconds, |f| {
-            seconds(f.full.delete)
+        line(format!("one of {services} deleted: processor above that"), "0.010 s", Unit::Seconds, |f| {
+            seconds(f.full.delete.saturating_sub(f.full.at_rest))
         }),
-        line("the pool annotated: processor in 5 s".to_owned(), "", Unit::Seconds, |f| seconds(f.full.edit)),
+        line("the pool annotated: processor above that".to_owned(), "", Unit::Seconds, |f| {
+            seconds(f.full.edit.saturating_sub(f.full.at_rest))
+        }),
         line("restart: processor until quiet".to_owned(), "", Unit::Seconds, |f| seconds(f.full.restart)),
         line("restart: writes of Services".to_owned(), "0", Unit::Count, |f| count(f.full.restart_writes)),
         line("restart: memory after".to_owned(), goal("28 MB"), Unit::Megabytes, |f| {

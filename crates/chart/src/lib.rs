@@ -23,7 +23,7 @@ pub fn folder() -> PathBuf {
 
 /// Where the plain manifests are, which is a kustomize base too.
 pub fn manifests_folder() -> PathBuf {
-    images::programs::workspace().join("manifests")
+    images::programs::workspace().join("charts/manifests")
 }
 
 /// The files with values that the chart is rendered with to see what comes of them.

@@ -1,7 +1,7 @@
 //! The one owner of all state: Services, pools, namespaces, and who holds which address.
 //!
 //! Changes go in ([`Index::services`], [`Index::pools`], [`Index::namespaces`]); writes and notices come
-//! out ([`Index::next_write`], [`Index::take_notices`]), and the results of the writes go in again
+//! out ([`Index::next_write`], [`Index::next_notice`]), and the results of the writes go in again
 //! ([`Index::written`]). It does nothing by itself: no task, no socket, and the time is an argument.
 //!
 //! Until it leads, it only remembers. When it leads and every list is complete, those who hold an address
@@ -50,7 +50,7 @@ pub(crate) struct Index {
     now: Instant,
     queue: VecDeque<ServiceKey>,
     retries: BTreeSet<(Instant, ServiceKey)>,
-    pub(crate) notices: Vec<(ObjectReference, Notice)>,
+    pub(crate) notices: VecDeque<(ObjectReference, Notice)>,
 }
 
 /// The order in which Services are served: the older one first.
@@ -115,7 +115,7 @@ impl Index {
             now,
             queue: VecDeque::new(),
             retries: BTreeSet::new(),
-            notices: Vec::new(),
+            notices: VecDeque::new(),
         }
     }
 
@@ -277,9 +277,15 @@ impl Index {
         self.queue.len()
     }
 
-    /// What there is to tell people, in order.
-    pub(crate) fn take_notices(&mut self) -> Vec<(ObjectReference, Notice)> {
-        std::mem::take(&mut self.notices)
+    /// The next thing to tell people. They come in order, and not while statuses wait for their turn to be
+    /// written, which matters more.
+    pub(crate) fn next_notice(&mut self) -> Option<(ObjectReference, Notice)> {
+        if self.has_notice() { self.notices.pop_front() } else { None }
+    }
+
+    /// Whether there is something to tell.
+    pub(crate) fn has_notice(&self) -> bool {
+        self.queue.is_empty() && !self.notices.is_empty()
     }
 
     /// How full each pool is.
@@ -400,10 +406,10 @@ impl Index {
         let pools =
             self.catalog.take_untold().into_iter().map(|(about, problem)| (about, problem.to_string()));
         for (about, problem) in pools.chain(self.advertisements.take_untold()) {
-            self.notices.push((about, Notice::warning("ConfigurationError", problem)));
+            self.notices.push_back((about, Notice::warning("ConfigurationError", problem)));
         }
         for (about, message) in self.unsupported.take_untold() {
-            self.notices.push((about, Notice::warning("NotSupported", message)));
+            self.notices.push_back((about, Notice::warning("NotSupported", message)));
         }
         if !was_deciding {
             self.allocator.set_pools(self.catalog.pools().cloned());

@@ -93,7 +93,7 @@ impl Cluster {
     }
 
     fn notices(&mut self) -> Vec<String> {
-        self.index.take_notices().into_iter().map(|(_, n)| format!("{}: {}", n.reason, n.message)).collect()
+        self.index.notices.drain(..).map(|(_, n)| format!("{}: {}", n.reason, n.message)).collect()
     }
 }
 
@@ -149,7 +149,7 @@ fn nothing_is_decided_before_every_list_is_complete() {
     assert_eq!(index.next_write(), None);
     index.pools(Change::Reset(vec![pool("p", "10.0.0.0/24")]), Instant::now());
     assert_eq!(index.next_write(), None);
-    assert!(index.take_notices().is_empty());
+    assert!(index.next_notice().is_none());
     index.namespaces(Change::Reset(Vec::new()), Instant::now());
     assert!(index.next_write().is_some());
 }
@@ -255,6 +255,16 @@ fn a_conflict_with_a_version_that_is_already_here_writes_again_at_once() {
     assert_eq!(cluster.index.next_write(), None, "one write in flight");
     cluster.index.written(&write, Written::Conflict, Instant::now());
     assert_eq!(cluster.write_all(), ["a 10.0.0.0"]);
+}
+
+#[test]
+fn nobody_is_told_anything_while_addresses_wait_to_be_written() {
+    let impossible = json!({"spec": {"loadBalancerIP": "192.0.2.1"}});
+    let mut cluster = Cluster::start(&[pool("p", "10.0.0.0/24")], &[("a", impossible), ("b", json!({}))]);
+    assert!(!cluster.index.has_notice() && cluster.index.next_notice().is_none());
+    cluster.write_all();
+    let (_, notice) = cluster.index.next_notice().unwrap();
+    assert_eq!(notice.reason, "AllocationFailed");
 }
 
 #[test]

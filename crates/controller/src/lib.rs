@@ -182,7 +182,9 @@ async fn control(
         {
             writes.push(write::service_status(client.clone(), write));
         }
-        for (about, notice) in index.take_notices() {
+        while events.has_room()
+            && let Some((about, notice)) = index.next_notice()
+        {
             tell(&events, about, notice);
         }
         let retry = index.next_retry();
@@ -204,6 +206,7 @@ async fn control(
                 }
             }
             () = due(retry) => index.retry(Instant::now()),
+            () = events.room(), if index.has_notice() => {}
             () = &mut reporting => return,
             Some(result) = reports.next() => {
                 if let Err(NotWritten) = result {

@@ -43,13 +43,13 @@ impl Index {
         let complaint = match &entry.claim {
             Claim::Ours(request) => {
                 if is_nonsense(entry.current()) {
-                    self.notices.push((entry.reference(key), nonsense_notice(entry.current())));
+                    self.notices.push_back((entry.reference(key), nonsense_notice(entry.current())));
                 }
                 let labels = self.namespaces.get(&*key.namespace).unwrap_or(&NO_LABELS);
                 let decision = self.allocator.assign(key, labels, request, entry.current());
                 self.freed |= decision.freed;
                 if let Some(lost) = &decision.lost {
-                    self.notices.push((entry.reference(key), lost_notice(key, lost)));
+                    self.notices.push_back((entry.reference(key), lost_notice(key, lost)));
                 }
                 if decision.outcome.is_err() {
                     self.waiting.insert(turn);

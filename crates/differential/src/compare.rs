@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use bench::contender::Contender;
 use futures::try_join;
 use tokio::time::sleep;
@@ -41,10 +41,10 @@ pub(crate) struct Patience {
 
 impl Patience {
     pub(crate) const NORMAL: Self =
-        Self { equal: Duration::from_millis(300), different: Duration::from_millis(2000) };
+        Self { equal: Duration::from_millis(300), different: Duration::from_secs(2) };
     /// To be certain of a difference.
     pub(crate) const LONG: Self =
-        Self { equal: Duration::from_millis(800), different: Duration::from_millis(4000) };
+        Self { equal: Duration::from_millis(800), different: Duration::from_secs(4) };
 }
 
 /// A controller that is busy for so long will be so for ever.
@@ -53,7 +53,11 @@ const REST_WITHIN: Duration = Duration::from_secs(20);
 /// What both have, once that does not change any more.
 enum Rest {
     Same,
-    Different { ferrolb: Outcome, metallb: Outcome },
+    Different {
+        ferrolb: Outcome,
+        metallb: Outcome,
+    },
+    /// MetalLB goes on and on.
     Never,
 }
 
@@ -74,10 +78,7 @@ impl Arena {
                 let (ferrolb, metallb) = match self.rest(patience).await? {
                     Rest::Same => break,
                     Rest::Never => {
-                        return Ok((
-                            Verdict::Chance { at, why: "a controller does not come to rest" },
-                            woken,
-                        ));
+                        return Ok((Verdict::Chance { at, why: "MetalLB does not come to rest" }, woken));
                     }
                     Rest::Different { ferrolb, metallb } => (ferrolb, metallb),
                 };
@@ -107,24 +108,32 @@ impl Arena {
 
     async fn rest(&self, patience: Patience) -> Result<Rest> {
         let start = Instant::now();
-        let (mut before, mut since) = (None, start);
-        while start.elapsed() < REST_WITHIN {
-            let mut now = try_join!(self.ferrolb.outcome(), self.metallb.outcome())?;
-            now.0.level(&now.1);
-            if before.as_ref() != Some(&now) {
-                (before, since) = (Some(now), Instant::now());
-                continue;
+        let mut before = (Outcome::default(), Outcome::default());
+        let (mut ours_since, mut theirs_since) = (start, start);
+        loop {
+            let (mut ferrolb, mut metallb) = try_join!(self.ferrolb.outcome(), self.metallb.outcome())?;
+            ferrolb.level(&mut metallb);
+            let now = Instant::now();
+            if ferrolb != before.0 {
+                ours_since = now;
             }
-            let (ferrolb, metallb) = now;
-            if ferrolb == metallb && since.elapsed() > patience.equal {
+            if metallb != before.1 {
+                theirs_since = now;
+            }
+            let resting = now - ours_since.max(theirs_since);
+            if ferrolb == metallb && resting > patience.equal {
                 return Ok(Rest::Same);
             }
-            if since.elapsed() > patience.different {
+            if ferrolb != metallb && resting > patience.different {
                 return Ok(Rest::Different { ferrolb, metallb });
             }
+            if now - start > REST_WITHIN {
+                ensure!(now - ours_since > patience.equal, "FerroLB does not come to rest");
+                return Ok(Rest::Never);
+            }
+            before = (ferrolb, metallb);
             sleep(Duration::from_millis(50)).await;
         }
-        Ok(Rest::Never)
     }
 }
 

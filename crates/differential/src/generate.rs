@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{
     side::{CLASS, NAMESPACES, ingress},
-    step::{Kind, Name, Object, Step},
+    step::{Id, Kind, Object, Step},
 };
 
 /// A story to be told to both controllers.
@@ -42,6 +42,8 @@ struct World {
     /// Whether pool 0 is open in both families, else in IPv4 only and pool 1 in IPv6.
     one_open_pool: bool,
     priorities: [u8; 3],
+    /// Few addresses, and many that would share them.
+    crowded: bool,
     /// Pools by number; the name changes when one is replaced by another.
     pools: BTreeMap<u8, PoolName>,
     services: BTreeMap<u8, Service>,
@@ -97,7 +99,16 @@ impl World {
         let one_open_pool = rng.random_bool(0.6);
         let orders = [[1, 5, 0], [0, 1, 5], [5, 0, 1], [2, 1, 3]];
         let priorities = pick(&mut rng, &orders);
-        Self { rng, class, one_open_pool, priorities, pools: BTreeMap::new(), services: BTreeMap::new() }
+        let crowded = rng.random_bool(0.4);
+        Self {
+            rng,
+            class,
+            one_open_pool,
+            priorities,
+            crowded,
+            pools: BTreeMap::new(),
+            services: BTreeMap::new(),
+        }
     }
 
     fn step(&mut self) -> Option<Step> {
@@ -139,22 +150,26 @@ impl World {
         let mut addresses = Vec::new();
         if v4 {
             let entries = [
-                format!("10.{pool}.0.1-10.{pool}.0.{}", self.rng.random_range(1..=4)),
+                format!(
+                    "10.{pool}.0.1-10.{pool}.0.{}",
+                    self.rng.random_range(1..=if self.crowded { 2 } else { 4 })
+                ),
+                format!("10.{pool}.0.9/32"),
                 format!("10.{pool}.1.0/30"),
                 format!("10.{pool}.2.254-10.{pool}.3.1"),
                 format!("10.{pool}.4.0/28"),
-                format!("10.{pool}.0.9/32"),
             ];
-            addresses.extend(some(&mut self.rng, &entries, 2));
+            addresses.extend(self.entries(&entries));
         }
         if v6 {
             let entries = [
-                format!("fd00:{pool}::/126"),
-                format!("fd00:{pool}::1:1-fd00:{pool}::1:2"),
                 format!("fd00:{pool}:2::5/128"),
+                format!("fd00:{pool}::1:1-fd00:{pool}::1:2"),
+                format!("fd00:{pool}::/126"),
+                // A small one must not follow this.
                 format!("fd00:{pool}:1::/64"),
             ];
-            addresses.extend(some(&mut self.rng, &entries, 2));
+            addresses.extend(self.entries(&entries));
         }
         let auto_assign = match pool {
             0 => true,
@@ -170,9 +185,14 @@ impl World {
             spec["serviceAllocation"] = self.service_allocation(pool);
         }
         Object::new(
-            Name { kind: Kind::Pool, namespace: SYSTEM.to_owned(), name: name.0.clone() },
+            Id { kind: Kind::Pool, namespace: SYSTEM.to_owned(), name: name.0.clone() },
             json!({"spec": spec}),
         )
+    }
+
+    /// One or two of them. The first two are small.
+    fn entries(&mut self, entries: &[String]) -> Vec<String> {
+        if self.crowded { some(&mut self.rng, &entries[..2], 1) } else { some(&mut self.rng, entries, 2) }
     }
 
     fn service_allocation(&mut self, pool: u8) -> Value {
@@ -202,7 +222,7 @@ impl World {
     fn delete_pool(&mut self) -> Option<Step> {
         let pool = self.existing_pool()?;
         let PoolName(name) = self.pools.remove(&pool)?;
-        Some(Step::Delete(Name { kind: Kind::Pool, namespace: SYSTEM.to_owned(), name }))
+        Some(Step::Delete(Id { kind: Kind::Pool, namespace: SYSTEM.to_owned(), name }))
     }
 
     fn replace_pool(&mut self) -> Option<Step> {
@@ -212,7 +232,7 @@ impl World {
         let name = PoolName(format!("{first}{pool}"));
         self.pools.insert(pool, name.clone());
         let new = self.pool(pool, &name);
-        Some(Step::Replace { old: Name { name: old, ..new.name.clone() }, new })
+        Some(Step::Replace { old: Id { name: old, ..new.id.clone() }, new })
     }
 
     fn existing_pool(&mut self) -> Option<u8> {
@@ -221,17 +241,10 @@ impl World {
     }
 
     fn label_namespace(&mut self) -> Step {
-        let name = (pick(&mut self.rng, &["a", "b"])).to_owned();
-        let yes = |rng: &mut StdRng| rng.random_bool(0.5).then_some("yes");
-        let labels = json!({"gold": yes(&mut self.rng), "silver": yes(&mut self.rng)});
-        let labels: serde_json::Map<String, Value> = labels
-            .as_object()
-            .into_iter()
-            .flatten()
-            .filter(|(_, v)| !v.is_null())
-            .map(|(k, v)| (k.clone(), v.clone()))
-            .collect();
-        namespace(name, Value::Object(labels))
+        let name = pick(&mut self.rng, &["a", "b"]).to_owned();
+        let labels = ["gold", "silver"].into_iter().filter(|_| self.rng.random_bool(0.5));
+        let labels: BTreeMap<&str, &str> = labels.map(|label| (label, "yes")).collect();
+        namespace(name, json!(labels))
     }
 
     fn create_service(&mut self) -> Step {
@@ -321,7 +334,11 @@ impl World {
             app: pick(rng, &["web", "db", "other"]),
             selector: pick(rng, &["x", "y"]),
             local: rng.random_bool(0.25),
-            key: pick(rng, &[None, None, Some("k1"), Some("k1"), Some("k2"), Some("")]),
+            key: if self.crowded {
+                pick(rng, &[None, Some("k1"), Some("k1"), Some("k1"), Some("k2"), Some("k2")])
+            } else {
+                pick(rng, &[None, None, Some("k1"), Some("k1"), Some("k2"), Some("")])
+            },
             wish,
             spelling,
             class,
@@ -402,8 +419,21 @@ impl World {
         }
     }
 
-    fn write_service(&self, number: u8) -> Step {
-        Step::Apply(Object::new(service_name(number), self.services[&number].manifest()))
+    fn write_service(&mut self, number: u8) -> Step {
+        let service = self.services.get_mut(&number).expect("it was just put there");
+        if let (Stack::Prefer(primary), true) = (service.stack, service.wish.is_for_one_address()) {
+            service.stack = Stack::Single(primary);
+        }
+        Step::Apply(Object::new(service_name(number), service.manifest()))
+    }
+}
+
+impl Wish {
+    fn is_for_one_address(&self) -> bool {
+        match self {
+            Self::Ips(ips) | Self::PoolAndIps(_, ips) | Self::Field(ips) => !ips.contains(','),
+            Self::Nothing | Self::Pool(_) | Self::FieldAndIps(..) => false,
+        }
     }
 }
 
@@ -463,13 +493,13 @@ fn other_family(family: &str) -> &'static str {
     if family == "IPv4" { "IPv6" } else { "IPv4" }
 }
 
-fn service_name(number: u8) -> Name {
+fn service_name(number: u8) -> Id {
     let namespace = NAMESPACES[usize::from(number % 2)].to_owned();
-    Name { kind: Kind::Service, namespace, name: format!("s{number}") }
+    Id { kind: Kind::Service, namespace, name: format!("s{number}") }
 }
 
 fn namespace(name: String, labels: Value) -> Step {
-    let name = Name { kind: Kind::Namespace, namespace: String::new(), name };
+    let name = Id { kind: Kind::Namespace, namespace: String::new(), name };
     Step::Apply(Object::new(name, json!({"metadata": {"labels": labels}})))
 }
 

@@ -83,12 +83,22 @@ impl Outcome {
         Self { services: services.iter().map(served).collect(), pools: pools.iter().map(counters).collect() }
     }
 
-    /// Takes out of `self`, FerroLB's, what is known to be there and not in MetalLB's.
-    pub(crate) fn level(&mut self, metallb: &Self) {
+    /// Makes `self`, FerroLB's, and MetalLB's outcome alike in what is known not to be.
+    pub(crate) fn level(&mut self, metallb: &mut Self) {
         const MENTIONED: &str = "deprecatedAnnotation";
-        for (name, Served { reasons, .. }) in &mut self.services {
-            if metallb.services.get(name).is_some_and(|served| !served.reasons.contains(MENTIONED)) {
-                reasons.remove(MENTIONED);
+        const FAILED: &str = "AllocationFailed";
+        const UNREADABLE: &str = "LoadBalancerFailed";
+        for (name, ours) in &mut self.services {
+            let Some(theirs) = metallb.services.get_mut(name) else { continue };
+            let waits = ours.ingress.is_empty() && theirs.ingress.is_empty();
+            if waits || !theirs.reasons.contains(MENTIONED) {
+                ours.reasons.remove(MENTIONED);
+            }
+            if waits {
+                theirs.reasons.remove(MENTIONED);
+            }
+            if waits && ours.reasons.contains(FAILED) && !ours.reasons.contains(UNREADABLE) {
+                theirs.reasons.remove(UNREADABLE);
             }
         }
     }

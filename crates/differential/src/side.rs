@@ -17,7 +17,7 @@ use tokio::time::sleep;
 
 use crate::{
     outcome::Outcome,
-    step::{Kind, Name, Object, Step},
+    step::{Id, Kind, Object, Step},
 };
 
 /// The namespaces of Services.
@@ -27,7 +27,7 @@ pub(crate) const CLASS: &str = "example.com/lb";
 
 /// Whoever gives this Service the address that it asks for has seen everything before.
 const BEACON: &str = "beacon";
-const BEACON_WITHIN: Duration = Duration::from_secs(60);
+const BEACON_WITHIN: Duration = Duration::from_mins(1);
 
 /// An API server and a controller.
 pub(crate) struct Side {
@@ -59,12 +59,12 @@ impl Side {
         }
         self.delete_all(&Kind::Pool.resource(), SYSTEM).await?;
         for namespace in NAMESPACES {
-            let name = Name { kind: Kind::Namespace, namespace: String::new(), name: namespace.to_owned() };
+            let name = Id { kind: Kind::Namespace, namespace: String::new(), name: namespace.to_owned() };
             // What pools select is always there somewhere.
             let labels = if namespace == "c" { json!({"gold": "yes", "silver": "yes"}) } else { json!({}) };
             self.apply(&Object::new(name, json!({"metadata": {"labels": labels}}))).await?;
         }
-        let beacon = Name { kind: Kind::Pool, namespace: SYSTEM.to_owned(), name: BEACON.to_owned() };
+        let beacon = Id { kind: Kind::Pool, namespace: SYSTEM.to_owned(), name: BEACON.to_owned() };
         let spec = json!({"spec": {"addresses": ["192.0.2.0/31"], "autoAssign": false}});
         self.apply(&Object::new(beacon, spec)).await?;
         self.take(&Step::Restart).await
@@ -117,7 +117,7 @@ impl Side {
     async fn light_beacon(&mut self) -> Result<()> {
         self.beacons = self.beacons.wrapping_add(1);
         let ip = format!("192.0.2.{}", self.beacons % 2);
-        let name = Name { kind: Kind::Service, namespace: "c".to_owned(), name: BEACON.to_owned() };
+        let name = Id { kind: Kind::Service, namespace: "c".to_owned(), name: BEACON.to_owned() };
         let spec = json!({
             "metadata": {"annotations": {"metallb.io/loadBalancerIPs": ip}},
             "spec": {"type": "LoadBalancer", "loadBalancerClass": self.class, "ports": [{"port": 80}]},
@@ -135,15 +135,15 @@ impl Side {
         }
     }
 
-    async fn apply(&self, Object { name, manifest }: &Object) -> Result<()> {
-        let api = self.api(name.kind.resource(), &name.namespace);
+    async fn apply(&self, Object { id, manifest }: &Object) -> Result<()> {
+        let api = self.api(id.kind.resource(), &id.namespace);
         let parameters = PatchParams::apply("differential").force();
-        tolerate(api.patch(&name.name, &parameters, &Patch::Apply(manifest)).await)
+        tolerate(api.patch(&id.name, &parameters, &Patch::Apply(manifest)).await)
     }
 
-    async fn delete(&self, name: &Name) -> Result<()> {
-        let api = self.api(name.kind.resource(), &name.namespace);
-        tolerate(api.delete(&name.name, &DeleteParams::default()).await)
+    async fn delete(&self, id: &Id) -> Result<()> {
+        let api = self.api(id.kind.resource(), &id.namespace);
+        tolerate(api.delete(&id.name, &DeleteParams::default()).await)
     }
 
     async fn delete_all(&self, resource: &ApiResource, namespace: &str) -> Result<()> {

@@ -11,11 +11,11 @@ pub(crate) enum Step {
     /// Creates an object, or changes it into this.
     Apply(Object),
     /// Deletes an object.
-    Delete(Name),
+    Delete(Id),
     /// Creates an object, and deletes another that is in its way.
-    Replace { old: Name, new: Object },
+    Replace { old: Id, new: Object },
     /// Somebody writes this into the addresses of a Service's status.
-    Status { service: Name, ingress: Value },
+    Status { service: Id, ingress: Value },
     /// The controller is killed and started again.
     Restart,
 }
@@ -23,13 +23,13 @@ pub(crate) enum Step {
 /// A manifest.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Object {
-    pub(crate) name: Name,
+    pub(crate) id: Id,
     pub(crate) manifest: Value,
 }
 
 /// Which object.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Name {
+pub(crate) struct Id {
     pub(crate) kind: Kind,
     /// Empty for an object that is in none.
     pub(crate) namespace: String,
@@ -56,20 +56,20 @@ impl Kind {
 }
 
 impl Object {
-    /// `manifest` is everything but what the name says.
-    pub(crate) fn new(name: Name, mut manifest: Value) -> Self {
-        let resource = name.kind.resource();
+    /// `manifest` is everything but what the id says.
+    pub(crate) fn new(id: Id, mut manifest: Value) -> Self {
+        let resource = id.kind.resource();
         manifest["apiVersion"] = resource.api_version.into();
         manifest["kind"] = resource.kind.into();
-        manifest["metadata"]["name"] = name.name.as_str().into();
-        if !name.namespace.is_empty() {
-            manifest["metadata"]["namespace"] = name.namespace.as_str().into();
+        manifest["metadata"]["name"] = id.name.as_str().into();
+        if !id.namespace.is_empty() {
+            manifest["metadata"]["namespace"] = id.namespace.as_str().into();
         }
-        Self { name, manifest }
+        Self { id, manifest }
     }
 }
 
-impl fmt::Display for Name {
+impl fmt::Display for Id {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plural = self.kind.resource().plural;
         match self.namespace.as_str() {

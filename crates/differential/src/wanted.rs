@@ -63,6 +63,16 @@ pub(crate) const WANTED: &[Wanted] = &[
         how: How::Levelled,
     },
     Wanted {
+        what: "a Service that prefers two addresses and asks for the one that it has keeps it",
+        why: "MetalLB adds a second one, finds that it was not asked for, and takes both away",
+        how: How::Avoided,
+    },
+    Wanted {
+        what: "of a request that cannot be read, and is of no avail, one event tells",
+        why: "MetalLB tells twice, as LoadBalancerFailed and as AllocationFailed",
+        how: How::Levelled,
+    },
+    Wanted {
         what: "a deprecated annotation is mentioned wherever it is",
         why: "MetalLB mentions it only when it finds something to write",
         how: How::Levelled,

@@ -1,55 +1,73 @@
-//! The files with the secrets, which may be changed at any time to rotate them.
+//! Secrets in files, read again when they change.
 
-use std::fs;
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use members::{Key, Keys};
+use tokio::sync::watch;
+use tracing::{info, warn};
 
-/// The files, and what was in them last. They are small and read whole: a Secret that is mounted changes by
-/// way of symbolic links, so neither names nor times tell.
-pub(crate) struct KeyFiles {
-    paths: Vec<PathBuf>,
-    contents: Vec<Vec<u8>>,
+/// How often the files are read. That is cheap, and sees also what the kubelet does, which replaces a link to the
+/// directory that they are in.
+const EVERY: Duration = Duration::from_secs(2);
+
+/// The keys in `files`, now and whenever they change. What cannot be read later on leaves the keys as they are.
+pub(crate) fn watch(files: &[PathBuf]) -> anyhow::Result<watch::Receiver<Keys>> {
+    let keys = read(files)?;
+    if keys.is_empty() {
+        warn!("gossip is not sealed: anybody on the network can pass for a speaker; name a key file");
+    }
+    let (changes, current) = watch::channel(keys);
+    if !files.is_empty() {
+        tokio::spawn(follow(files.to_vec(), changes));
+    }
+    Ok(current)
 }
 
-impl KeyFiles {
-    /// Nothing is read yet.
-    pub(crate) fn new(paths: Vec<PathBuf>) -> Self {
-        Self { paths, contents: Vec::new() }
-    }
-
-    /// The keys if they are others than before. Files that are not there are passed over, since a key comes
-    /// before another goes; but where there are files to be, one must be there.
-    pub(crate) fn changed(&mut self) -> anyhow::Result<Option<Keys>> {
-        let mut contents = Vec::new();
-        let mut keys = Keys::new();
-        for path in &self.paths {
-            match fs::read(path) {
-                Ok(secret) => {
-                    let key = Key::new(&secret);
-                    keys.push(key.with_context(|| format!("the gossip's key {}", path.display()))?);
-                    contents.push(secret);
-                }
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) => {
-                    return Err(error)
-                        .with_context(|| format!("reading the gossip's key {}", path.display()));
+async fn follow(files: Vec<PathBuf>, changes: watch::Sender<Keys>) {
+    let mut complaint = None;
+    loop {
+        tokio::select! {
+            () = changes.closed() => return,
+            () = tokio::time::sleep(EVERY) => {}
+        }
+        let paths = files.clone();
+        match tokio::task::spawn_blocking(move || read(&paths)).await {
+            Ok(Ok(keys)) => {
+                complaint = None;
+                if changes.send_if_modified(|current| std::mem::replace(current, keys.clone()) != keys) {
+                    info!(?keys, "gossip keys changed");
                 }
             }
+            Ok(Err(error)) => {
+                let text = format!("{error:#}");
+                if complaint.as_ref() != Some(&text) {
+                    warn!(error = text, "gossip keys stay as they are");
+                    complaint = Some(text);
+                }
+            }
+            // The runtime shuts down.
+            Err(_) => return,
         }
-        let list = || self.paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
-        ensure!(
-            self.paths.is_empty() || !keys.is_empty(),
-            "there is no key for the gossip: none of {}",
-            list()
-        );
-        if contents == self.contents {
-            return Ok(None);
-        }
-        self.contents = contents;
-        Ok(Some(keys))
+    }
+}
+
+fn read(files: &[PathBuf]) -> anyhow::Result<Keys> {
+    let keys: Keys = files.iter().filter_map(|file| read_one(file).transpose()).collect::<Result<_, _>>()?;
+    let names = || files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ");
+    ensure!(files.is_empty() || !keys.is_empty(), "there is no gossip key file: none of {}", names());
+    Ok(keys)
+}
+
+/// `None` if there is no such file.
+fn read_one(file: &Path) -> anyhow::Result<Option<Key>> {
+    let whole = || format!("gossip key file {}", file.display());
+    match std::fs::read(file) {
+        Ok(secret) => Key::new(secret.trim_ascii_end()).map(Some).with_context(whole),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(whole),
     }
 }
 
@@ -58,26 +76,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_are_read_when_they_change_and_a_missing_one_is_passed_over() {
-        let folder = tempfile::tempdir().unwrap();
-        let paths = ["new", "old"].map(|name| folder.path().join(name));
-        let mut files = KeyFiles::new(paths.to_vec());
-        let mut count = || files.changed().map(|keys| keys.map(|keys| keys.len()));
-        assert!(count().unwrap_err().to_string().contains("none of"));
-        fs::write(&paths[1], [1; 32]).unwrap();
-        assert_eq!(count().unwrap(), Some(1));
-        assert_eq!(count().unwrap(), None);
-        fs::write(&paths[0], [2; 32]).unwrap();
-        assert_eq!(count().unwrap(), Some(2));
-        fs::write(&paths[0], [3; 4]).unwrap();
-        assert!(count().is_err());
-        fs::remove_file(&paths[1]).unwrap();
-        fs::write(&paths[0], [2; 32]).unwrap();
-        assert_eq!(count().unwrap(), Some(1));
+    fn an_editor_may_end_a_secret_with_a_newline() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&file, b"0123456789abcdef\r\n").unwrap();
+        assert_eq!(read_one(file.path()).unwrap(), Some(Key::new(b"0123456789abcdef").unwrap()));
     }
 
     #[test]
-    fn without_files_there_are_no_keys_and_nothing_changes() {
-        assert!(KeyFiles::new(vec![]).changed().unwrap().is_none());
+    fn what_is_wrong_with_a_file_is_said_with_its_name() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let error = format!("{:#}", read_one(file.path()).unwrap_err());
+        assert!(error.contains(&*file.path().to_string_lossy()) && error.contains("too short"), "{error}");
+        let missing = [PathBuf::from("/no/such/file")];
+        assert!(format!("{:#}", read(&missing).unwrap_err()).contains("/no/such/file"));
+    }
+
+    #[test]
+    fn a_file_that_is_missing_counts_as_none_as_long_as_there_is_another() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&file, [7; 32]).unwrap();
+        let files = [PathBuf::from("/no/such/file"), file.path().to_owned()];
+        assert_eq!(read(&files).unwrap().len(), 1);
+        assert!(read(&[]).unwrap().is_empty());
     }
 }

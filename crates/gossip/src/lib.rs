@@ -1,31 +1,36 @@
-//! One task that takes part in the gossip of the speakers: a UDP socket around [`members`].
+//! Takes part in the gossip of the speakers: a task with a UDP socket around [`members`].
 //!
 //! ```text
-//! Handle --commands--> task (Members inside) --view, events--> whoever acts on them
-//!                        |  ^
-//!                        v  |
-//!                     UDP socket
+//!   UDP <------> +------+ <-- commands -- Handle (set_peers, set_profile, set_link, confirm_leave, leave)
+//!   key files -> | task | --- view ----> watch: who is a member now
+//!   clock -----> +------+ --- events --> mpsc: who came and went, and why
 //! ```
+//!
+//! Everything is decided in [`members`]. The task owns it and does what it says; see its documentation for what the
+//! events mean.
 
 mod keys;
 mod metrics;
+mod socket;
 mod task;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use members::{BootId, Members};
+pub use members::{Event, LinkState, Preset, Profile, ProfileError, Role};
+pub use metrics::Metrics;
 use objects::NodeName;
 use tokio::sync::{mpsc, oneshot, watch};
-use tracing::warn;
 
-use keys::KeyFiles;
-pub use members::{Event, LinkState, Preset, Profile, Role};
-pub use metrics::Metrics;
 use task::{Command, Task};
+
+/// Commands come one at a time and are done at once; who sends more waits.
+const COMMANDS: usize = 16;
+/// Events that wait to be read. More are kept within the task until there is room, so it never waits for a
+/// reader; there are no more than members come and go.
+const EVENTS: usize = 64;
 
 /// What the task must be told.
 #[derive(Debug, Clone)]
@@ -39,10 +44,11 @@ pub struct Config {
     pub role: Role,
     /// How fast we judge.
     pub preset: Preset,
-    /// One secret a file; the first seals, all open. They are read again when they change. Without any,
-    /// frames are not sealed.
+    /// One secret a file, of 16 bytes or more; white space at its end does not count. The first seals, all open.
+    /// They are read again every few seconds. One that is missing counts as none, as long as there is another:
+    /// that is how keys are rotated. Without any file, frames are not sealed.
     pub key_files: Vec<PathBuf>,
-    /// What we tell everybody of ourselves.
+    /// What we tell everybody of ourselves at first.
     pub profile: Profile,
 }
 
@@ -53,50 +59,31 @@ pub struct View {
     pub members: BTreeSet<NodeName>,
     /// Whether enough of the others has been heard to act on this, see [`members::Members::settled`].
     pub settled: bool,
-    /// What the live ones tell of themselves, as far as it is known.
+    /// What the other live ones tell of themselves, as far as it is known.
     pub profiles: BTreeMap<NodeName, Profile>,
 }
 
-/// How many commands may wait. They are worked off at once, so whoever gives one hardly ever waits.
-const COMMANDS: usize = 64;
-/// How many events may wait to be read. When there are more, they wait in the task, which goes on: there are
-/// no more of them than members come and go.
-const EVENTS: usize = 256;
-
-/// Speaks with the task, which ends when all clones of this are dropped.
+/// Speaks with the task, which ends when all clones of this are dropped. Nothing here fails: a task that is no
+/// more takes no commands, and the view does not change any more.
 #[derive(Debug, Clone)]
 pub struct Handle {
     view: watch::Receiver<Arc<View>>,
     commands: mpsc::Sender<Command>,
 }
 
-/// Starts the task, within a tokio runtime. Fails when a key is no good, or there is none where there should be.
+/// Starts the task, within a tokio runtime. Fails when a key file cannot be read, its secret is too short, or there
+/// is none of them.
 ///
-/// The events come in the order in which they happened, each after the view that goes with it.
+/// The events come in order, none is left out, and nobody waits for their reader. Drop the receiver if you do not
+/// read it.
 pub fn start(config: Config, metrics: Metrics) -> anyhow::Result<(Handle, mpsc::Receiver<Event>)> {
-    let mut keys = KeyFiles::new(config.key_files);
-    let first_keys = keys.changed()?.unwrap_or_default();
-    if first_keys.is_empty() {
-        warn!("the gossip is not sealed: whoever is on the network can take part (see --gossip-key-file)");
-    }
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let members_config = members::Config {
-        name: config.name,
-        address: config.bind,
-        boot: BootId(rand::random()),
-        generation: u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX),
-        role: config.role,
-        preset: config.preset,
-        keys: first_keys,
-        profile: config.profile,
-    };
-    let (view, to_see) = watch::channel(Arc::default());
-    let (commands, to_obey) = mpsc::channel(COMMANDS);
-    let (events, to_tell) = mpsc::channel(EVENTS);
-    let members = Members::new(members_config, rand::random(), Instant::now());
-    let task = Task { bind: config.bind, members, keys, commands: to_obey, view, events, metrics };
-    tokio::spawn(task.run());
-    Ok((Handle { view: to_see, commands }, to_tell))
+    let keys = keys::watch(&config.key_files)?;
+    let (commands, orders) = mpsc::channel(COMMANDS);
+    let (reports, events) = mpsc::channel(EVENTS);
+    let (publish, view) = watch::channel(Arc::default());
+    let task = Task::new(config, keys, metrics, publish, reports);
+    tokio::spawn(task.run(orders));
+    Ok((Handle { view, commands }, events))
 }
 
 impl Handle {
@@ -105,36 +92,34 @@ impl Handle {
         self.view.clone()
     }
 
-    /// Whom the cluster lists, see [`Members::set_peers`].
+    /// Whom the cluster lists, see [`members::Members::set_peers`].
     pub async fn set_peers(&self, peers: BTreeMap<NodeName, SocketAddr>) {
-        self.command(Command::Peers(peers)).await;
+        self.send(Command::SetPeers(peers)).await;
     }
 
     /// What we tell everybody of ourselves from now on.
     pub async fn set_profile(&self, profile: Profile) {
-        self.command(Command::Profile(profile)).await;
+        self.send(Command::SetProfile(profile)).await;
     }
 
     /// Whether there is a link to the others; while there is none, nobody is judged.
     pub async fn set_link(&self, state: LinkState) {
-        self.command(Command::Link(state)).await;
+        self.send(Command::SetLink(state)).await;
     }
 
-    /// Whatever `node`, that is [leaving](Event::Leaving), answered for is in good hands as far as we have to do
-    /// with it.
+    /// We have taken over what `node`, that is [leaving](Event::Leaving), answered for.
     pub async fn confirm_leave(&self, node: NodeName) {
-        self.command(Command::ConfirmLeave(node)).await;
+        self.send(Command::ConfirmLeave(node)).await;
     }
 
-    /// Says goodbye and waits until every live member has confirmed, or their time is up; returns who has not.
+    /// Says goodbye and waits until every live member has confirmed, or five seconds are over; returns who has not.
     pub async fn leave(&self) -> BTreeSet<NodeName> {
-        let (departed, wait) = oneshot::channel();
-        self.command(Command::Leave(departed)).await;
-        wait.await.unwrap_or_default()
+        let (done, departed) = oneshot::channel();
+        self.send(Command::Leave(done)).await;
+        departed.await.unwrap_or_default()
     }
 
-    /// The task lives for as long as there is a handle, so it is there.
-    async fn command(&self, command: Command) {
-        _ = self.commands.send(command).await;
+    async fn send(&self, command: Command) {
+        let _no_task = self.commands.send(command).await;
     }
 }

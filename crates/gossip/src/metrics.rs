@@ -11,23 +11,25 @@ use prometheus_client::registry::Registry;
 #[derive(Debug, Clone, Default)]
 pub struct Metrics {
     members: Gauge,
-    sent: Family<KindLabels, Counter>,
+    settled: Gauge,
+    sent: Family<Kind, Counter>,
+    received: Family<Kind, Counter>,
+    refused: Family<Reason, Counter>,
     not_sent: Counter,
-    received: Family<KindLabels, Counter>,
-    refused: Family<ReasonLabels, Counter>,
+    lost: Counter,
+    returned: Counter,
     doubts: Counter,
-    false_doubts: Counter,
+    doubts_cleared: Counter,
     declared: Counter,
-    stalls: Counter,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct KindLabels {
+struct Kind {
     kind: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ReasonLabels {
+struct Reason {
     reason: &'static str,
 }
 
@@ -35,23 +37,26 @@ impl Metrics {
     /// Makes the metrics visible.
     pub fn register(&self, registry: &mut Registry) {
         let gossip = registry.sub_registry_with_prefix("ferrolb_gossip");
-        gossip.register("members", "Speakers that are alive, as this program knows", self.members.clone());
-        gossip.register("frames_sent", "Frames sent to other members, by kind", self.sent.clone());
+        gossip.register("members", "Live speakers, as this process sees them", self.members.clone());
+        gossip.register("settled", "1 when enough of the others has been heard", self.settled.clone());
+        gossip.register("frames_sent", "Frames sent", self.sent.clone());
+        gossip.register("frames_received", "Frames received and heeded", self.received.clone());
+        gossip.register("frames_refused", "Frames received and not heeded", self.refused.clone());
         gossip.register("frames_not_sent", "Frames that could not be sent", self.not_sent.clone());
-        gossip.register("frames_received", "Frames of other members, by kind", self.received.clone());
-        gossip.register("frames_refused", "Frames that were not heeded, by reason", self.refused.clone());
-        gossip.register("doubts", "Times a silent member was asked after", self.doubts.clone());
-        gossip.register("false_doubts", "Times such a member turned out to live", self.false_doubts.clone());
-        gossip.register("declared_dead", "Members that this one declared dead", self.declared.clone());
-        gossip.register("stalls", "Times this program stood still for long", self.stalls.clone());
+        gossip.register("members_lost", "Members that died, as far as known", self.lost.clone());
+        gossip.register("members_returned", "Members that had not died after all", self.returned.clone());
+        gossip.register("doubts", "Silent members that others were asked for", self.doubts.clone());
+        gossip.register("doubts_cleared", "Such members that were alive", self.doubts_cleared.clone());
+        gossip.register("deaths_declared", "Such members that were not", self.declared.clone());
     }
 
-    pub(crate) fn members(&self, count: usize) {
-        self.members.set(i64::try_from(count).unwrap_or(i64::MAX));
+    pub(crate) fn view(&self, members: usize, settled: bool) {
+        self.members.set(i64::try_from(members).unwrap_or(i64::MAX));
+        self.settled.set(settled.into());
     }
 
     pub(crate) fn sent(&self, kind: &'static str) {
-        self.sent.get_or_create(&KindLabels { kind }).inc();
+        self.sent.get_or_create(&Kind { kind }).inc();
     }
 
     pub(crate) fn not_sent(&self) {
@@ -60,18 +65,26 @@ impl Metrics {
 
     pub(crate) fn received(&self, result: Result<&'static str, Refusal>) {
         match result {
-            Ok(kind) => self.received.get_or_create(&KindLabels { kind }).inc(),
-            Err(refusal) => self.refused.get_or_create(&ReasonLabels { reason: refusal.as_str() }).inc(),
+            Ok(kind) => self.received.get_or_create(&Kind { kind }).inc(),
+            Err(refusal) => self.refused.get_or_create(&Reason { reason: refusal.as_str() }).inc(),
         };
     }
 
-    pub(crate) fn judged(&self, before: Counters, now: Counters) {
-        self.doubts.inc_by(now.doubted - before.doubted);
-        self.false_doubts.inc_by(now.cleared - before.cleared);
-        self.declared.inc_by(now.declared - before.declared);
+    pub(crate) fn lost(&self) {
+        self.lost.inc();
     }
 
-    pub(crate) fn stalled(&self) {
-        self.stalls.inc();
+    pub(crate) fn returned(&self) {
+        self.returned.inc();
+    }
+
+    /// Of one source only, whose counters never fall.
+    pub(crate) fn judged(&self, counters: Counters) {
+        let Counters { doubted, cleared, declared } = counters;
+        for (counter, value) in
+            [(&self.doubts, doubted), (&self.doubts_cleared, cleared), (&self.declared, declared)]
+        {
+            counter.inc_by(value.saturating_sub(counter.get()));
+        }
     }
 }

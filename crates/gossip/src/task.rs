@@ -1,230 +1,207 @@
-//! The task: brings datagrams, time and commands to [`Members`], and carries out what follows.
+//! The one task that owns the members: reads, calls, flushes.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use members::{Counters, Event, LinkState, Members, Profile};
+use members::{BootId, Config as MembersConfig, Event, Keys, LinkState, Members, Profile};
 use objects::NodeName;
-use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Interval, MissedTickBehavior, interval, sleep, sleep_until};
-use tracing::{debug, info, warn};
+use tokio::time::sleep_until;
+use tracing::{info, trace, warn};
 
-use crate::keys::KeyFiles;
-use crate::{Metrics, View};
+use crate::metrics::Metrics;
+use crate::socket::Socket;
+use crate::{Config, View};
 
-/// Between attempts to open the socket: the address may be on its way, and the last owner of the port on its
-/// way out.
-const REOPEN: Duration = Duration::from_millis(500);
-/// Between looks at the files with the keys.
-const KEYS_INTERVAL: Duration = Duration::from_secs(2);
-/// So many frames are worked off before timers and commands have their turn.
-const AT_ONCE: usize = 256;
+/// Frames that are taken in before timers get their turn.
+const BATCH: usize = 256;
 
-/// What the handle asks for.
+/// What the task is asked to do.
 #[derive(Debug)]
 pub(crate) enum Command {
-    Peers(BTreeMap<NodeName, SocketAddr>),
-    Profile(Profile),
-    Link(LinkState),
+    SetPeers(BTreeMap<NodeName, SocketAddr>),
+    SetProfile(Profile),
+    SetLink(LinkState),
     ConfirmLeave(NodeName),
     Leave(oneshot::Sender<BTreeSet<NodeName>>),
 }
 
+/// The state of the task.
 pub(crate) struct Task {
-    pub(crate) bind: SocketAddr,
-    pub(crate) members: Members,
-    pub(crate) keys: KeyFiles,
-    pub(crate) commands: mpsc::Receiver<Command>,
-    pub(crate) view: watch::Sender<Arc<View>>,
-    pub(crate) events: mpsc::Sender<Event>,
-    pub(crate) metrics: Metrics,
-}
-
-/// What comes next.
-enum Next {
-    Frames,
-    Command(Option<Command>),
-    Due,
-    Keys,
-    Told,
-    Broken(std::io::Error),
+    members: Members,
+    socket: Socket,
+    keys: watch::Receiver<Keys>,
+    metrics: Metrics,
+    view: watch::Sender<Arc<View>>,
+    reports: mpsc::Sender<Event>,
+    /// Events for which there was no room yet.
+    backlog: VecDeque<Event>,
+    /// Who waits for our departure; and how that went, once it has happened.
+    leavers: Vec<oneshot::Sender<BTreeSet<NodeName>>>,
+    departed: Option<BTreeSet<NodeName>>,
 }
 
 impl Task {
-    /// Runs until nobody has a handle any more.
-    pub(crate) async fn run(mut self) {
-        let mut keys = interval(KEYS_INTERVAL);
-        keys.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut told = None;
-        loop {
-            let socket = match UdpSocket::bind(self.bind).await {
-                Ok(socket) => socket,
-                Err(error) => {
-                    if told.replace(error.kind()) != Some(error.kind()) {
-                        warn!(address = %self.bind, %error, "cannot listen to the gossip yet, trying again");
-                    }
-                    // What is asked meanwhile is asked of a socket that will be there soon.
-                    sleep(REOPEN).await;
-                    continue;
-                }
-            };
-            told = None;
-            info!(address = %self.bind, "takes part in the gossip");
-            match self.speak(&socket, &mut keys).await {
-                Ok(()) => return,
-                Err(error) => {
-                    warn!(address = %self.bind, %error, "the gossip's socket is broken, opening another");
-                    sleep(REOPEN).await;
-                }
-            }
+    pub(crate) fn new(
+        config: Config,
+        mut keys: watch::Receiver<Keys>,
+        metrics: Metrics,
+        view: watch::Sender<Arc<View>>,
+        reports: mpsc::Sender<Event>,
+    ) -> Self {
+        let Config { name, bind, role, preset, key_files: _, profile } = config;
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let members = MembersConfig {
+            name,
+            address: bind,
+            boot: BootId(rand::random()),
+            generation: u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX),
+            role,
+            preset,
+            keys: keys.borrow_and_update().clone(),
+            profile,
+        };
+        Self {
+            members: Members::new(members, rand::random(), Instant::now()),
+            socket: Socket::new(bind),
+            keys,
+            metrics,
+            view,
+            reports,
+            backlog: VecDeque::new(),
+            leavers: Vec::new(),
+            departed: None,
         }
     }
 
-    async fn speak(&mut self, socket: &UdpSocket, keys: &mut Interval) -> std::io::Result<()> {
-        let mut buffer = [0; Members::MAX_FRAME + 1];
-        let mut outbox = VecDeque::new();
-        let mut leaving = None;
-        let mut counters = Counters::default();
-        // The time until the socket was there is no stall.
-        self.members.poll(Instant::now());
+    /// Runs until nobody can command any more.
+    pub(crate) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        let reports = self.reports.clone();
+        self.publish();
         loop {
-            self.follow(socket, &mut outbox, &mut leaving, &mut counters);
+            self.flush();
             let due = self.members.poll_timeout();
-            let next = tokio::select! {
-                ready = socket.readable() => match ready {
-                    Ok(()) => Next::Frames,
-                    Err(error) => Next::Broken(error),
+            tokio::select! {
+                () = self.socket.ready() => self.receive(),
+                () = sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() => self.receive(),
+                Ok(()) = self.keys.changed() => self.members.set_keys(self.keys.borrow_and_update().clone()),
+                // There is room for an event again, or there is no reader any more.
+                _ = reports.reserve(), if !self.backlog.is_empty() => {}
+                command = commands.recv() => match command {
+                    Some(command) => self.obey(command),
+                    None => return,
                 },
-                command = self.commands.recv() => Next::Command(command),
-                () = sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() => Next::Due,
-                permit = self.events.reserve(), if !outbox.is_empty() => {
-                    if let (Ok(permit), Some(event)) = (permit, outbox.pop_front()) {
-                        permit.send(event);
-                    }
-                    Next::Told
-                }
-                _ = keys.tick() => Next::Keys,
-            };
-            match next {
-                Next::Frames => self.receive(socket, &mut buffer)?,
-                Next::Due => {
-                    // What has arrived by now counts before what has not.
-                    self.receive(socket, &mut buffer)?;
-                    self.members.poll(Instant::now());
-                }
-                Next::Command(Some(command)) => self.obey(command, &mut leaving),
-                Next::Command(None) => return Ok(()),
-                Next::Keys => self.read_keys(),
-                Next::Told => {}
-                Next::Broken(error) => return Err(error),
             }
         }
     }
 
-    fn receive(&mut self, socket: &UdpSocket, buffer: &mut [u8]) -> std::io::Result<()> {
-        for _ in 0..AT_ONCE {
-            match socket.try_recv_from(buffer) {
-                Ok((length, from)) => {
-                    let result = self.members.handle(from, &buffer[..length], Instant::now());
-                    self.metrics.received(result);
-                }
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(()),
-                // A link that goes down, or an answer that nobody listens: of no consequence for the others.
-                Err(error) if error.raw_os_error().is_some() => {
-                    debug!(%error, "receiving");
-                    return Ok(());
-                }
-                Err(error) => return Err(error),
-            }
+    /// Takes in what has arrived, and then does what is due: so a charge that was heard in time is not taken for
+    /// silent because we come late.
+    fn receive(&mut self) {
+        let mut buffer = [0; 2 * Members::MAX_FRAME];
+        for _ in 0..BATCH {
+            let Some((from, frame)) = self.socket.receive(&mut buffer) else { break };
+            let result = self.members.handle(from, frame, Instant::now());
+            trace!(%from, ?result, "frame");
+            self.metrics.received(result);
         }
-        Ok(())
+        let now = Instant::now();
+        if self.members.poll_timeout().is_some_and(|due| due <= now) {
+            self.members.poll(now);
+        }
     }
 
-    fn obey(&mut self, command: Command, leaving: &mut Option<oneshot::Sender<BTreeSet<NodeName>>>) {
+    fn obey(&mut self, command: Command) {
         let now = Instant::now();
         match command {
-            Command::Peers(peers) => self.members.set_peers(peers, now),
-            Command::Profile(profile) => self.members.set_profile(profile, now),
-            Command::Link(state) => self.members.set_link(state, now),
+            Command::SetPeers(peers) => self.members.set_peers(peers, now),
+            Command::SetProfile(profile) => self.members.set_profile(profile, now),
+            Command::SetLink(state) => self.members.set_link(state, now),
             Command::ConfirmLeave(node) => self.members.confirm_leave(&node),
-            Command::Leave(departed) => {
-                *leaving = Some(departed);
+            Command::Leave(done) => {
+                self.leavers.push(done);
                 self.members.leave(now);
             }
         }
     }
 
-    fn read_keys(&mut self) {
-        match self.keys.changed() {
-            Ok(Some(keys)) => {
-                info!(keys = keys.len(), "the gossip's keys have changed");
-                self.members.set_keys(keys);
-            }
-            Ok(None) => {}
-            Err(error) => warn!(error = format!("{error:#}"), "the gossip's keys stay as they were"),
-        }
-    }
-
-    /// Sends and tells what there is to send and tell.
-    fn follow(
-        &mut self,
-        socket: &UdpSocket,
-        outbox: &mut VecDeque<Event>,
-        leaving: &mut Option<oneshot::Sender<BTreeSet<NodeName>>>,
-        counters: &mut Counters,
-    ) {
+    /// Brings out whatever the members have to say.
+    fn flush(&mut self) {
         while let Some(transmit) = self.members.poll_transmit() {
-            match socket.try_send_to(&transmit.frame, transmit.to) {
-                Ok(_) => self.metrics.sent(transmit.kind),
-                // As good as lost on the way, which the protocol bears.
+            match self.socket.send(transmit.to, &transmit.frame) {
+                Ok(()) => self.metrics.sent(transmit.kind),
                 Err(error) => {
-                    debug!(to = %transmit.to, kind = transmit.kind, %error, "frame not sent");
+                    trace!(to = %transmit.to, %error, "frame not sent");
                     self.metrics.not_sent();
                 }
             }
         }
-        let mut news = false;
+        let mut changed = self.members.settled() != self.view.borrow().settled;
         while let Some(event) = self.members.poll_event() {
-            news = true;
-            match event {
-                Event::Departed { unconfirmed } => {
-                    if let Some(departed) = leaving.take() {
-                        // Who asked may have lost interest.
-                        _ = departed.send(unconfirmed);
-                    }
-                }
-                Event::Stalled(_) => {
-                    self.metrics.stalled();
-                    outbox.push_back(event);
-                }
-                event => outbox.push_back(event),
+            changed = true;
+            self.log(&event);
+            if let Event::Departed { unconfirmed } = &event {
+                self.departed = Some(unconfirmed.clone());
+            }
+            // Nobody may want to read them.
+            if !self.reports.is_closed() {
+                self.backlog.push_back(event);
             }
         }
-        if news || self.view.borrow().settled != self.members.settled() {
-            self.show();
+        while let Some(event) = self.backlog.pop_front() {
+            if let Err(mpsc::error::TrySendError::Full(event)) = self.reports.try_send(event) {
+                self.backlog.push_front(event);
+                break;
+            }
         }
-        let now = self.members.counters();
-        self.metrics.judged(std::mem::replace(counters, now), now);
+        if let Some(unconfirmed) = &self.departed {
+            for done in self.leavers.drain(..) {
+                let _nobody_waits = done.send(unconfirmed.clone());
+            }
+        }
+        if changed {
+            self.publish();
+        }
     }
 
-    fn show(&self) {
+    fn publish(&mut self) {
         let members = self.members.members();
-        let profile = |node: &NodeName| Some((node.clone(), self.members.profile(node)?.clone()));
+        let profile = |name: &NodeName| Some((name.clone(), self.members.profile(name)?.clone()));
         let view = View {
             members: members.clone(),
             settled: self.members.settled(),
             profiles: members.iter().filter_map(profile).collect(),
         };
-        self.metrics.members(view.members.len());
+        self.metrics.view(view.members.len(), view.settled);
+        self.metrics.judged(self.members.counters());
         self.view.send_if_modified(|current| {
-            let different = **current != view;
-            if different {
+            let changed = **current != view;
+            if changed {
                 *current = Arc::new(view);
             }
-            different
+            changed
         });
+    }
+
+    fn log(&self, event: &Event) {
+        match event {
+            Event::Joined(node) => info!(%node, "member joined"),
+            Event::Returned(node) => {
+                self.metrics.returned();
+                info!(%node, "member returned, it had been alive all along");
+            }
+            Event::Lost { node, confirmed_by } => {
+                self.metrics.lost();
+                info!(%node, ?confirmed_by, "member lost");
+            }
+            Event::Confirmed { node, confirmed_by } => info!(%node, ?confirmed_by, "loss confirmed"),
+            Event::Leaving(node) => info!(%node, "member leaves"),
+            Event::Profile(node) => tracing::debug!(%node, "profile known"),
+            Event::PresumedDead => warn!("others held us dead, and know better now"),
+            Event::Stalled(time) => warn!(?time, "this process stood still"),
+            Event::Departed { unconfirmed } => info!(?unconfirmed, "we have left"),
+        }
     }
 }

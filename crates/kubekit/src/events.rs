@@ -8,6 +8,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use futures::{StreamExt, stream};
 use k8s_openapi::{
     api::core::v1::{Event, EventSource, ObjectReference},
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
@@ -51,9 +52,13 @@ impl Notice {
     }
 }
 
-/// Events wait here while the API server is slow. A thousand is more than a restart of a large cluster
-/// makes in a second; beyond it events are dropped and counted, since nothing depends on them.
+/// Events wait here while the API server is slow. A thousand is more than a cluster makes in a second; beyond
+/// it, whoever does not wait for [`Publisher::room`] has its events dropped and counted, since nothing depends
+/// on them.
 const QUEUE: usize = 1000;
+
+/// How many are under way at once: enough to keep up, and few enough not to be in the way of status writes.
+const CONCURRENCY: usize = 4;
 
 /// Sends events in the background. Cheap to clone; the task ends with the last clone.
 #[derive(Debug, Clone)]
@@ -68,9 +73,9 @@ impl Publisher {
     pub fn start(client: Client, component: &'static str, instance: String) -> Self {
         let (queue, mut waiting) = mpsc::channel::<(ObjectReference, Notice)>(QUEUE);
         tokio::spawn(async move {
-            while let Some((object, notice)) = waiting.recv().await {
-                post(&client, event(component, &instance, object, notice)).await;
-            }
+            let waiting = stream::poll_fn(move |context| waiting.poll_recv(context));
+            let post = |(object, notice)| post(&client, event(component, &instance, object, notice));
+            waiting.for_each_concurrent(CONCURRENCY, post).await;
         });
         Self { queue, dropped: Arc::default() }
     }
@@ -83,6 +88,19 @@ impl Publisher {
             if dropped.is_power_of_two() {
                 warn!(dropped, "too many events, some are not sent");
             }
+        }
+    }
+
+    /// Whether there is room for another event.
+    pub fn has_room(&self) -> bool {
+        self.queue.capacity() > 0
+    }
+
+    /// Waits until there is.
+    pub async fn room(&self) {
+        if self.queue.reserve().await.is_err() {
+            // The task ends with the last publisher only, or with the runtime.
+            std::future::pending::<()>().await;
         }
     }
 

@@ -39,7 +39,7 @@ const CACHED: usize = 1024;
 pub struct BootId(pub u128);
 
 /// A shared secret that frames are sealed with.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Key {
     id: KeyId,
     secret: Vec<u8>,

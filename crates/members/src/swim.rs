@@ -106,8 +106,8 @@ impl Swim {
     pub(crate) fn poll(&mut self, now: Instant, is_heard: impl Fn(&Identity) -> bool) {
         while let Some(timer) = self.timers.first_entry().filter(|timer| timer.key().0 <= now) {
             let timer = timer.remove();
-            if let foca::Timer::ChangeSuspectToDown { member_id, .. } = &timer
-                && is_heard(member_id)
+            if let foca::Timer::ChangeSuspectToDown { member_id, incarnation, .. } = &timer
+                && (is_heard(member_id) || !self.is_suspect(member_id, *incarnation))
             {
                 continue;
             }
@@ -124,6 +124,14 @@ impl Swim {
     /// The next thing that happened.
     pub(crate) fn poll_note(&mut self) -> Option<Note<Identity>> {
         self.notes.pop_front()
+    }
+
+    /// Whether a suspicion still stands. foca 2.0 knows that too, but tells even a member that has refuted it
+    /// that it is dead, which then begins another life for nothing.
+    fn is_suspect(&self, identity: &Identity, incarnation: foca::Incarnation) -> bool {
+        let same = |member: &&Member<Identity>| member.id() == identity;
+        let member = self.foca.iter_members().find(same);
+        member.is_some_and(|member| member.state() == State::Suspect && member.incarnation() == incarnation)
     }
 
     fn apply(&mut self, update: Member<Identity>, now: Instant) {
@@ -171,7 +179,7 @@ fn config(max_message: NonZeroUsize) -> Config {
         max_transmissions: NonZeroU8::new(15).expect("a literal that is not zero"),
         suspect_to_down_after: 3 * PROBE_PERIOD,
         // The dead are told apart by generation, so little is lost by forgetting them.
-        remove_down_after: Some(Duration::from_secs(600)),
+        remove_down_after: Some(Duration::from_mins(10)),
         max_packet_size: max_message,
         notify_down_members: true,
         periodic_announce: Some(PeriodicParams { frequency: Duration::from_secs(10), num_members: count(1) }),

@@ -273,16 +273,13 @@ impl Cluster {
         use gossip::Event as Happened;
         match event {
             Happened::Returned(node) => {
-                info!(%node, "member is back that was running all along, announcing afresh");
                 self.outputs.said.send_if_modified(|said| said.farewells.remove(&node));
                 self.placement.reassert();
             }
             Happened::PresumedDead => {
-                info!("the others held this node dead, announcing afresh");
                 self.placement.reassert();
             }
             Happened::Leaving(node) => {
-                info!(%node, "member leaves");
                 Arc::make_mut(&mut self.view).members.remove(&node);
                 let before = self.placement.last_takeover();
                 self.follow_members();
@@ -290,13 +287,11 @@ impl Cluster {
                 let takeovers = self.placement.announcements().values().map(|it| it.takeover);
                 self.handovers.begin(node, takeovers.filter(|it| *it > before).collect(), now);
             }
-            Happened::Lost { node, .. } => info!(%node, "member is lost"),
             Happened::Joined(node) => {
-                info!(%node, "member has joined");
                 self.outputs.said.send_if_modified(|said| said.farewells.remove(&node));
             }
-            Happened::Stalled(duration) => info!(?duration, "this speaker stood still"),
-            Happened::Confirmed { .. } | Happened::Profile(_) | Happened::Departed { .. } => {}
+            Happened::Lost { .. } | Happened::Confirmed { .. } => {}
+            Happened::Stalled(_) | Happened::Profile(_) | Happened::Departed { .. } => {}
         }
     }
 

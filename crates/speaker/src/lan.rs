@@ -1,13 +1,17 @@
 //! The LAN side: makes the announcements of this node true on its interfaces.
 //!
 //! ```text
-//!                Wanted              Orders
-//!   cluster ----------------> Lan ------------> Interface (layer2::Port inside), a task for each interface
-//!      ^                    ^  |  (watch)           |     and protocol that can be announced on
-//!      |       netlink -----+  |                    |
-//!      +-----------------------+--------------------+--- packet socket, memberships of groups
-//!                Report
+//!               Wanted             Orders
+//!   cluster --------------> Lan ------------> Interface, one for each protocol on each interface,
+//!      ^                    |  ^                 |  ^    with a layer2::Port inside
+//!      |                    |  |                 |  |
+//!      |                    |  netlink           |  packet socket, memberships of groups
+//!      |       Report       |                    |
+//!      +--------------------+--------------------+
 //! ```
+//!
+//! What goes down is state, each time as a whole (`watch`: whoever reads late skips what was overtaken);
+//! what goes up are changes, of which none may be lost (a bounded queue).
 //!
 //! An interface that goes down, is deleted, enslaved, renamed or changes its address ends its tasks; one that
 //! comes (back) gets new ones, which announce everything afresh: the LAN may have learned other things in the
@@ -27,7 +31,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use layer2::{Arp, Begin, MacAddr, Ndp, Order};
+use layer2::{Arp, Begin, MacAddr, Ndp, Order, Protocol};
 use placement::{Announcement, InterfaceName};
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
@@ -163,7 +167,8 @@ impl Lan {
         });
         for place in places {
             if !self.running.contains_key(&place) {
-                info!(interface = %place.name, station = ?place.station, "announced on");
+                let (protocol, mac) = (place.station.name(), place.station.mac());
+                info!(interface = %place.name, protocol, %mac, "announced on");
                 let running = self.start(place.clone());
                 self.running.insert(place, running);
             }
@@ -262,10 +267,17 @@ impl Station {
         }
     }
 
+    fn mac(self) -> MacAddr {
+        match self {
+            Self::Arp(arp) => arp.mac,
+            Self::Ndp(ndp) => ndp.mac,
+        }
+    }
+
     fn speaks_for(self, vip: IpAddr) -> bool {
         match self {
-            Self::Arp(_) => vip.is_ipv4(),
-            Self::Ndp(_) => vip.is_ipv6(),
+            Self::Arp(_) => Arp::own(vip).is_some(),
+            Self::Ndp(_) => Ndp::own(vip).is_some(),
         }
     }
 }

@@ -250,6 +250,7 @@ impl Metrics {
             Ignored::NotForUs => "not_for_us",
             Ignored::BadSender(_) => "bad_sender",
             Ignored::NotAnnounced => "not_announced",
+            Ignored::Stale => "stale",
             Ignored::NotOurs => "not_ours",
             Ignored::Fellow => "fellow",
         };

@@ -132,7 +132,7 @@ mod tests {
 
     /// The same file that `cargo deny` reads.
     fn policy() -> Document<String> {
-        let path = programs::workspace().join("deny.toml");
+        let path = programs::workspace().join(".deny.toml");
         std::fs::read_to_string(path).unwrap().parse().unwrap()
     }
 

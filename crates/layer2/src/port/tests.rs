@@ -62,7 +62,12 @@ impl<P: Protocol> Bench<P> {
     }
 
     fn hear(&mut self, frame: impl AsRef<[u8]>) -> Result<(), Ignored> {
-        let heard = self.port.handle(frame.as_ref(), self.now);
+        self.hear_late(frame, Duration::ZERO)
+    }
+
+    /// What came in some time ago.
+    fn hear_late(&mut self, frame: impl AsRef<[u8]>, waited: Duration) -> Result<(), Ignored> {
+        let heard = self.port.handle(frame.as_ref(), self.now.checked_sub(waited).unwrap(), self.now);
         self.work();
         heard
     }
@@ -221,13 +226,13 @@ fn a_takeover_is_told_at_once_by_arp_request_and_reply_and_reported() {
 }
 
 #[test]
-fn a_takeover_is_told_to_all_nodes_after_joining_the_group() {
+fn a_takeover_is_told_to_all_nodes_before_the_group_is_joined() {
     let mut bench = Bench::new(NDP);
     bench.order(&[(V6, 5, Begin::Announce)]);
-    let group = Effect::Join("ff02::1:ff12:3456".parse().unwrap());
-    assert_eq!(bench.done[0], (0, group));
     let expected = NdpFrame::unsolicited(OURS, LINK_LOCAL, V6).emit();
     assert_eq!(bench.sent(Purpose::Takeover), [(0, &expected[..])]);
+    let group = Effect::Join("ff02::1:ff12:3456".parse().unwrap());
+    assert_eq!(bench.done.last(), Some(&(0, group)));
 }
 
 #[test]
@@ -285,7 +290,7 @@ fn who_asks_does_not_wait_for_announcements() {
     assert!(
         matches!(bench.port.poll(bench.now), Some(Effect::Send(sent)) if sent.purpose == Purpose::Takeover)
     );
-    assert_eq!(bench.port.handle(&arp_request(OTHER_V4).emit(), bench.now), Ok(()));
+    assert_eq!(bench.port.handle(&arp_request(OTHER_V4).emit(), bench.now, bench.now), Ok(()));
     assert!(
         matches!(bench.port.poll(bench.now), Some(Effect::Send(sent)) if sent.purpose == Purpose::Answer)
     );
@@ -345,6 +350,17 @@ fn expect_taken<P: Protocol>(mut bench: Bench<P>, vip: IpAddr) {
     bench.advance(ms(2_000));
     assert_eq!(bench.times(Purpose::Probe), [0, 100, 200, 30_250, 30_350, 30_450]);
     assert_eq!(bench.reports()[1..], [Report::Free { vip }, Report::Spoken { vip, takeover: 1 }]);
+}
+
+#[test]
+fn a_taken_address_is_not_announced_because_of_another_takeover() {
+    let mut bench = Bench::probing(ARP, V4);
+    assert_eq!(bench.hear(ArpFrame::gratuitous_reply(THEIRS, V4).emit()), Ok(()));
+    bench.order(&[(V4, 2, Begin::Announce)]);
+    assert_eq!(bench.hear(ArpFrame::gratuitous_reply(THEIRS, V4).emit()), Ok(()));
+    bench.advance(ms(20_000));
+    assert_eq!(bench.times(Purpose::Takeover), []);
+    assert_eq!(bench.reports(), [Report::Taken { vip: V4.into(), by: THEIRS }; 2]);
 }
 
 #[test]
@@ -430,6 +446,32 @@ fn after_a_stall_the_news_comes_first() {
     let mut kept = stalled();
     kept.advance(ms(20_000));
     assert_eq!(kept.times(Purpose::Takeover)[..4], [3_300, 3_300, 4_400, 4_400]);
+}
+
+#[test]
+fn questions_from_before_a_stall_are_not_answered_but_news_is_heard() {
+    let mut bench = Bench::announcing(ARP, V4);
+    assert_eq!(bench.hear_late(arp_request(V4).emit(), ms(501)), Err(Ignored::Stale));
+    assert_eq!(bench.hear_late(arp_request(V4).emit(), ms(499)), Ok(()));
+    assert_eq!(bench.hear_late(ArpFrame::gratuitous_reply(THEIRS, V4).emit(), ms(5_000)), Ok(()));
+    bench.advance(ms(300));
+    assert_eq!(bench.reports(), [Report::Claimed { vip: V4.into(), by: THEIRS }]);
+
+    let mut bench = Bench::probing(ARP, V4);
+    assert_eq!(bench.hear_late(ArpFrame::probe(THEIRS, V4).emit(), ms(5_000)), Ok(()));
+    assert_eq!(bench.reports(), [Report::Taken { vip: V4.into(), by: THEIRS }]);
+}
+
+#[test]
+fn a_frame_that_had_to_wait_tells_of_a_stall() {
+    let mut bench = Bench::new(ARP);
+    bench.order(&[(V4, 1, Begin::Announce)]);
+    bench.advance(ms(1_000));
+    assert_eq!(bench.hear_late(arp_request(V4).emit(), ms(900)), Err(Ignored::Stale));
+    bench.advance(ms(299));
+    assert_eq!(bench.times(Purpose::Takeover), [0, 0]);
+    bench.advance(ms(1));
+    assert_eq!(bench.times(Purpose::Takeover), [0, 0, 1_300, 1_300]);
 }
 
 #[test]

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use objects::NodeName;
 
-use super::{Members, Phase, Refusal, Standing};
+use super::{Members, Phase, Standing};
 use crate::frame::{Body, Hello, NEVER, Payload};
 use crate::identity::Identity;
 use crate::seal::Opened;
 use crate::session::{Session, Window};
-use crate::{Event, Role};
+use crate::{Event, Refusal, Role};
 
 /// How often somebody is asked, at most, who it is by now.
 const ASK_PAUSE: Duration = Duration::from_millis(100);
@@ -38,21 +38,22 @@ impl Members {
         }
 
         let peer = self.peers.entry(name.clone()).or_default();
-        let current = peer
-            .identity
-            .as_ref()
-            .filter(|known| known.generation == generation && known.boot == opened.boot);
-        match (current, peer.runs()) {
-            (Some(_), true) if peer.profile_version == profile => {}
-            (Some(dead), false) => {
-                // It does not know yet that it was declared dead, and we may not know that we were.
-                let dead = dead.clone();
-                if let Body::Dead(identity) = body {
-                    self.hear_of_own_death(&name, &identity, now);
+        let known = peer.identity.clone();
+        let current = known.filter(|known| known.generation == generation && known.boot == opened.boot);
+        match current {
+            Some(current) if !peer.runs() || self.disputes.contains_key(&name) => {
+                // It does not know yet that it was declared dead.
+                let gone = !peer.runs();
+                self.send_at(from, &name, Body::Dead(current));
+                if gone {
+                    // Nor may we know that we were.
+                    if let Body::Dead(identity) = body {
+                        self.hear_of_own_death(&name, &identity, now);
+                    }
+                    return Ok(kind);
                 }
-                self.send_at(from, &name, Body::Dead(dead));
-                return Ok(kind);
             }
+            Some(_) if peer.profile_version == profile => {}
             _ => {
                 if peer.asked.is_none_or(|asked| now >= asked + ASK_PAUSE) {
                     peer.asked = Some(now);
@@ -111,7 +112,7 @@ impl Members {
         // and judges nobody by that.
         let deaf = now.saturating_duration_since(self.heard);
         if deaf > self.timing.silence + self.timing.confirm / 2 {
-            self.restart(deaf, now);
+            self.monitor.restart(now);
         }
         self.heard = now;
         self.monitor.heard(name, now, now);

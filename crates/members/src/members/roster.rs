@@ -28,7 +28,7 @@ impl Members {
     pub(super) fn hear_of_death(&mut self, identity: Identity, monitor: NodeName, now: Instant) {
         let name = &identity.name;
         let known = self.peers.get(name).and_then(|peer| peer.identity.as_ref());
-        if known.is_some_and(|known| known.generation > identity.generation) {
+        if known.is_none_or(|known| known.generation > identity.generation) {
             return;
         }
         let grown = self.record_death(&identity, monitor);

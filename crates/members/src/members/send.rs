@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use objects::NodeName;
 
-use super::{Members, Transmit};
-use crate::Role;
+use super::Members;
 use crate::frame::{Body, Hello, Payload};
 use crate::identity::Identity;
 use crate::ring::MONITORS;
 use crate::session::Cookie;
+use crate::{Role, Transmit};
 
 /// What is important is said twice, so that the loss of one frame is no matter.
 const REPEAT_AFTER: Duration = Duration::from_millis(30);

@@ -1,6 +1,7 @@
 //! Frames that are not what they seem, and keys that change.
 
-use members::{Event, Key, Preset};
+use members::{Event, Key, Members, Preset, Refusal};
+use proptest::prelude::*;
 
 use crate::joined;
 use crate::network::{Network, Weather, ms, name};
@@ -121,4 +122,50 @@ fn without_keys_frames_are_not_sealed() {
     network.run(ms(1000));
     assert!(network.agrees());
     assert!(network.events.iter().any(|(_, _, event)| matches!(event, Event::Lost { .. })));
+}
+
+/// Three members without keys, so that whatever is made up gets past the seal; and frames of one to another.
+fn unsealed() -> (Network, Vec<Vec<u8>>) {
+    let mut network = Network::empty(3, Preset::Default, Weather::FINE, 1);
+    network.keys.clear();
+    network.record = Some(Vec::new());
+    (0..3).for_each(|number| network.boot(number));
+    network.run(ms(1000));
+    network.with(0, Members::leave);
+    network.run(ms(100));
+    let to = network.nodes[1].address;
+    let record = network.record.take().unwrap_or_default();
+    let frames = record.into_iter().filter(|(_, at, _)| *at == to).map(|(_, _, frame)| frame).collect();
+    (network, frames)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn no_frame_panics_or_stops_a_member(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), any::<u8>()), 1..200)
+    ) {
+        let (mut network, frames) = unsealed();
+        let from = network.nodes[2].address;
+        for (which, at, to) in changes {
+            let mut frame = which.get(&frames).clone();
+            // The counter is in the last of the first 30 octets: a new one, so that it is no copy.
+            frame[23] = 1;
+            let at = at.index(frame.len());
+            frame[at] = to;
+            network.with(1, |members, now| members.handle(from, &frame, now));
+            network.run(ms(7));
+        }
+        network.run(ms(3000));
+        prop_assert!(network.members(1).poll_timeout().is_some());
+    }
+
+    #[test]
+    fn arbitrary_bytes_are_refused(frame: Vec<u8>) {
+        let (mut network, _) = unsealed();
+        let from = network.nodes[2].address;
+        let result = network.with(1, |members, now| members.handle(from, &frame, now));
+        prop_assert!(matches!(result, Some(Err(Refusal::Malformed | Refusal::Version | Refusal::UnknownKey))));
+    }
 }

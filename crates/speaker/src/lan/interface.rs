@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::{debug, trace, warn};
 
 use super::memberships::Memberships;
-use super::socket::{Listen, PacketSocket};
+use super::socket::{Listen, PacketSocket, Received};
 use super::{Conflict, Report};
 use crate::Metrics;
 
@@ -66,7 +66,7 @@ impl<P: Protocol + Copy> Interface<P> {
         loop {
             tokio::select! {
                 received = socket.receive(&mut frame) => match received {
-                    Ok(length) => self.hear(&mut port, &frame[..length]),
+                    Ok(Received { length, age }) => self.hear(&mut port, &frame[..length], age),
                     // Told once when the interface goes down. Whoever follows the interfaces ends this task
                     // if it stays down.
                     Err(error) if error.raw_os_error() == Some(libc::ENETDOWN) => {}
@@ -99,8 +99,9 @@ impl<P: Protocol + Copy> Interface<P> {
         }
     }
 
-    fn hear(&self, port: &mut Port<P>, frame: &[u8]) {
-        if let Err(ignored) = port.handle(frame, Instant::now()) {
+    fn hear(&self, port: &mut Port<P>, frame: &[u8], age: Duration) {
+        let now = Instant::now();
+        if let Err(ignored) = port.handle(frame, now.checked_sub(age).unwrap_or(now), now) {
             trace!(interface = %self.name, reason = %ignored, "frame ignored");
             self.metrics.frame_ignored(ignored);
         }
@@ -128,12 +129,10 @@ impl<P: Protocol + Copy> Interface<P> {
         let interface = self.name.clone();
         let report = match report {
             layer2::Report::Taken { vip, by } => {
-                warn!(%interface, %vip, %by, "somebody else has the address, not announced");
                 self.metrics.taken(vip);
                 Report::Taken(Conflict { vip, interface, by })
             }
             layer2::Report::Claimed { vip, by } => {
-                warn!(%interface, %vip, %by, "somebody else claims the address, defended");
                 self.metrics.claimed(vip);
                 Report::Claimed(Conflict { vip, interface, by })
             }

@@ -5,8 +5,14 @@
     reason = "constants of the C library, in the types that it wants"
 )]
 
-use std::io::{self, Read};
+use std::io::{self, IoSliceMut};
+use std::os::fd::AsRawFd;
+use std::time::{Duration, SystemTime};
 
+use nix::cmsg_space;
+use nix::sys::socket::sockopt::ReceiveTimestampns;
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt};
+use nix::sys::time::TimeSpec;
 use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, SockFilter, Socket, Type};
 use tokio::io::{Interest, unix::AsyncFd};
 
@@ -17,6 +23,15 @@ pub(super) enum Listen {
     Arp,
     /// Neighbour solicitations and advertisements.
     Ndp,
+}
+
+/// A frame that was received.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Received {
+    /// Its length in bytes, as far as the buffer goes.
+    pub(super) length: usize,
+    /// How long ago it reached this host.
+    pub(super) age: Duration,
 }
 
 /// Receives the frames of one protocol that reach an interface, and sends whole frames.
@@ -34,6 +49,7 @@ impl PacketSocket {
             Listen::Arp => socket.attach_filter(&ARP)?,
             Listen::Ndp => socket.attach_filter(&NDP)?,
         }
+        setsockopt(&socket, ReceiveTimestampns, &true)?;
         socket.bind(&address(index, listen)?)?;
         // SAFETY: the socket owns its descriptor, and `AsyncFd` owns the socket: nobody can close or replace
         // it meanwhile.
@@ -45,15 +61,28 @@ impl PacketSocket {
         Socket::new(Domain::PACKET, Type::RAW.nonblocking(), Some(Protocol::from(0)))
     }
 
-    /// Waits for a frame and returns its length. Cancel safe.
-    pub(super) async fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.async_io(Interest::READABLE, |mut socket| socket.read(buffer)).await
+    /// Waits for a frame. Cancel safe.
+    pub(super) async fn receive(&self, buffer: &mut [u8]) -> io::Result<Received> {
+        self.0.async_io(Interest::READABLE, |socket| receive(socket, buffer)).await
     }
 
     /// Sends a frame, waiting for room if there is none. Cancel safe.
     pub(super) async fn send(&self, frame: &[u8]) -> io::Result<()> {
         self.0.async_io(Interest::WRITABLE, |socket| socket.send(frame)).await.map(drop)
     }
+}
+
+fn receive(socket: &Socket, buffer: &mut [u8]) -> io::Result<Received> {
+    let mut control = cmsg_space!(TimeSpec);
+    let mut parts = [IoSliceMut::new(buffer)];
+    let message = recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut control), MsgFlags::empty())?;
+    let received = message.cmsgs()?.find_map(|about| match about {
+        ControlMessageOwned::ScmTimestampns(at) => Some(SystemTime::UNIX_EPOCH + Duration::from(at)),
+        _ => None,
+    });
+    // The kernel stamps by the wall clock. Where that was set back meanwhile, no age is known.
+    let age = received.and_then(|at| SystemTime::now().duration_since(at).ok());
+    Ok(Received { length: message.bytes, age: age.unwrap_or_default() })
 }
 
 // Classic BPF programs that let through what the interface itself would take: not what is for others on a

@@ -116,3 +116,33 @@ fn a_withdrawn_address_and_one_for_other_interfaces_are_not_answered_for() {
         assert_eq!(client.receive_answer(), answer(&request(OTHER_V4), SPEAKER));
     });
 }
+
+#[test]
+fn questions_from_before_a_stall_are_not_answered_after_it() {
+    on_a_cable(|speaker, client| {
+        speaker.announce(&[(V4, 1)]);
+        client.expect_burst(SPEAKER, V4);
+        let stalled = Instant::now();
+        speaker.stall(Duration::from_millis(1_500));
+        std::thread::sleep(Duration::from_millis(200));
+        client.send(request(V4).emit());
+        std::thread::sleep(Duration::from_millis(1_200).saturating_sub(stalled.elapsed()));
+        let last = ArpFrame { sender: Host { mac: CLIENT, ip: OTHER_V4 }, ..request(V4) };
+        client.send(last.emit());
+        assert_eq!(client.receive_answer(), answer(&last, SPEAKER));
+        speaker.expect_metric("ferrolb_layer2_frames_ignored_total{reason=\"stale\"}", "1");
+    });
+}
+
+#[test]
+fn frames_of_a_vlan_that_is_not_ours_are_ignored() {
+    on_a_cable(|speaker, client| {
+        speaker.announce(&[(V4, 1)]);
+        client.expect_burst(SPEAKER, V4);
+        let plain = request(V4).emit();
+        client.send([&plain[..12], &[0x81, 0x00, 0x00, 0x05], &plain[12..]].concat());
+        let last = ArpFrame { sender: Host { mac: CLIENT, ip: OTHER_V4 }, ..request(V4) };
+        client.send(last.emit());
+        assert_eq!(client.receive_answer(), answer(&last, SPEAKER));
+    });
+}

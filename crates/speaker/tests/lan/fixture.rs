@@ -119,6 +119,7 @@ pub(crate) struct Speaker {
     wanted: watch::Sender<Wanted>,
     reports: RefCell<mpsc::Receiver<Report>>,
     registry: Registry,
+    stalls: mpsc::Sender<Duration>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -131,10 +132,16 @@ impl Speaker {
         let metrics = Metrics::default();
         let mut registry = Registry::default();
         metrics.register(&mut registry);
+        let (stalls, mut stall) = mpsc::channel(1);
         let (stop, stopped) = oneshot::channel::<()>();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
+                tokio::spawn(async move {
+                    while let Some(span) = stall.recv().await {
+                        std::thread::sleep(span);
+                    }
+                });
                 tokio::select! {
                     () = lan::run(options, on_lan, reporter, metrics) => {}
                     _ = stopped => {}
@@ -142,7 +149,7 @@ impl Speaker {
             });
         });
         let reports = RefCell::new(reports);
-        Self { wanted, reports, registry, stop: Some(stop), thread: Some(thread) }
+        Self { wanted, reports, registry, stalls, stop: Some(stop), thread: Some(thread) }
     }
 
     /// Announces these addresses, each with the number of its takeover, on every interface.
@@ -166,6 +173,11 @@ impl Speaker {
 
     pub(crate) fn set_fellow(&self, mac: MacAddr) {
         self.wanted.send_modify(|wanted| wanted.fellows = [mac].into());
+    }
+
+    /// Lets the speaker stand still for `span` from now on.
+    pub(crate) fn stall(&self, span: Duration) {
+        self.stalls.try_send(span).unwrap();
     }
 
     /// The next report that `wanted` takes for what it is waiting for.
