@@ -74,7 +74,7 @@ fn table(entries: &[Entry]) -> Result<String> {
             continue;
         }
         let default = default.as_ref().map(|default| format!("`{default}`")).unwrap_or_default();
-        table += &format!("| `{path}` | {default} | {} |\n", meaning.replace('|', "\\|"));
+        table += &["| `", path, "` | ", &default, " | ", &meaning.replace('|', "\\|"), " |\n"].concat();
     }
     Ok(table)
 }

@@ -52,6 +52,15 @@ fn leaves(paths: &BTreeSet<String>) -> BTreeSet<String> {
     paths.iter().filter(|path| !has_children(path)).cloned().collect()
 }
 
+/// The paths of all keys.
+fn keys(value: &Value, path: &str, paths: &mut BTreeSet<String>) {
+    for (key, value) in value.as_object().into_iter().flatten() {
+        let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        keys(value, &path, paths);
+        paths.insert(path);
+    }
+}
+
 #[test]
 fn comments_are_read_as_helm_reads_the_values() {
     let values = documents(&fs::read_to_string(folder().join("values.yaml")).unwrap()).unwrap().remove(0);
@@ -70,14 +79,7 @@ fn comments_are_read_as_helm_reads_the_values() {
         }
     }
     let mut in_file = BTreeSet::new();
-    fn walk(value: &Value, path: &str, paths: &mut BTreeSet<String>) {
-        for (key, value) in value.as_object().into_iter().flatten() {
-            let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-            walk(value, &path, paths);
-            paths.insert(path);
-        }
-    }
-    walk(&values, "", &mut in_file);
+    keys(&values, "", &mut in_file);
     assert_eq!(documented.into_iter().map(|entry| entry.path).collect::<BTreeSet<_>>(), in_file);
 }
 
