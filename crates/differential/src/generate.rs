@@ -123,9 +123,17 @@ impl World {
             79..83 => self.delete_pool(),
             83..86 => self.replace_pool(),
             86..90 => Some(self.label_namespace()),
-            90..96 => self.edit_status(),
-            _ => Some(Step::Restart),
+            90..95 => self.edit_status(),
+            _ => Some(self.restart()),
         }
+    }
+
+    fn restart(&mut self) -> Step {
+        let mut meanwhile = Vec::new();
+        for _ in 0..self.rng.random_range(0..=3) {
+            meanwhile.extend(self.step().filter(|step| !matches!(step, Step::Restart { .. })));
+        }
+        Step::Restart { meanwhile }
     }
 
     fn maybe_pool(&mut self, pool: u8) -> Option<Step> {
