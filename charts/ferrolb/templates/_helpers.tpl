@@ -37,12 +37,42 @@ helm.sh/chart: {{ printf "%s-%s" (index . 0).Chart.Name (index . 0).Chart.Versio
 {{- end -}}
 {{- end -}}
 
+{{/* Whether the image of a part is named after MetalLB's, as in a values file that was written for its chart: "true" or
+     nothing. Call with (list $ "speaker"). */}}
+{{- define "ferrolb.imageIsMetallbs" -}}
+{{- $image := (index (index . 0).Values (index . 1)).image | default dict -}}
+{{- if regexMatch "(^|/)metallb[/-](controller|speaker)$" ($image.repository | default "") -}}true{{- end -}}
+{{- end -}}
+
 {{/* The image of a part, with its pull policy. Call with (list $ "speaker"). */}}
 {{- define "ferrolb.image" -}}
 {{- $root := index . 0 -}}
-{{- $image := mergeOverwrite (deepCopy $root.Values.image) (index $root.Values (index . 1)).image -}}
-image: {{ printf "%s:%s" $image.repository (default $root.Chart.AppVersion $image.tag) }}
-imagePullPolicy: {{ $image.pullPolicy }}
+{{- $own := (index $root.Values (index . 1)).image | default dict -}}
+{{- if include "ferrolb.imageIsMetallbs" . -}}
+{{- $own = omit $own "repository" "tag" -}}
+{{- end -}}
+{{- $repository := $own.repository | default $root.Values.image.repository -}}
+{{- $tag := $own.tag | default $root.Values.image.tag | default $root.Chart.AppVersion -}}
+image: {{ printf "%s:%s" $repository $tag }}
+imagePullPolicy: {{ $own.pullPolicy | default $root.Values.image.pullPolicy | default "IfNotPresent" }}
+{{- end -}}
+
+{{/* The Secret with the key that seals what the speakers tell each other. */}}
+{{- define "ferrolb.gossipSecret" -}}
+{{- .Values.speaker.secretName | default (printf "%s-gossip" (include "ferrolb.fullname" .)) -}}
+{{- end -}}
+
+{{/* The address and port that a part gossips on, if it is not the default. Call with (list $ "speaker"). */}}
+{{- define "ferrolb.gossipBind" -}}
+{{- $memberlist := (index . 0).Values.speaker.memberlist -}}
+{{- $address := ternary $memberlist.mlBindAddrOverride "" (eq (index . 1) "speaker") -}}
+{{- if contains ":" ($address | default "") -}}
+{{- printf "[%s]:%d" $address (int $memberlist.mlBindPort) -}}
+{{- else if $address -}}
+{{- printf "%s:%d" $address (int $memberlist.mlBindPort) -}}
+{{- else if or (eq (index . 1) "controller") (ne (int $memberlist.mlBindPort) 7946) -}}
+{{- printf "$(FERROLB_POD_IP):%d" (int $memberlist.mlBindPort) -}}
+{{- end -}}
 {{- end -}}
 
 {{/* What is equal in the Pods of both parts, at the level of the template. Call with (list $ "speaker"). */}}
@@ -50,7 +80,7 @@ imagePullPolicy: {{ $image.pullPolicy }}
 {{- $root := index . 0 -}}
 {{- $part := index $root.Values (index . 1) -}}
 labels:
-  {{- include "ferrolb.labels" . | nindent 2 }}
+  {{- include "ferrolb.selectorLabels" . | nindent 2 }}
   {{- with $part.labels }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
@@ -66,10 +96,14 @@ annotations:
 {{- end }}
 {{- end -}}
 
+{{/* What is equal in the specs of both Pods. Call with (list $ "speaker"). */}}
 {{- define "ferrolb.podSpec" -}}
 {{- $root := index . 0 -}}
 {{- $part := index $root.Values (index . 1) -}}
 serviceAccountName: {{ include "ferrolb.serviceAccountName" . }}
+automountServiceAccountToken: true
+enableServiceLinks: false
+terminationGracePeriodSeconds: 5
 {{- with $root.Values.imagePullSecrets }}
 imagePullSecrets:
   {{- toYaml . | nindent 2 }}
@@ -85,32 +119,135 @@ nodeSelector:
 {{- with $part.priorityClassName }}
 priorityClassName: {{ . }}
 {{- end }}
+{{- with $part.runtimeClassName }}
+runtimeClassName: {{ . }}
+{{- end }}
+{{- with $part.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end -}}
 
-{{/* Options, environment, ports and probes that both programs have. */}}
+{{/* Arguments that both programs take. Call with (list $ "speaker"). */}}
+{{- define "ferrolb.arguments" -}}
+{{- $root := index . 0 -}}
+- {{ index . 1 }}
+- --log-level={{ (index $root.Values (index . 1)).logLevel | default "info" }}
+- --http-bind=0.0.0.0:{{ $root.Values.prometheus.metricsPort }}
+{{- with $root.Values.loadBalancerClass }}
+- --lb-class={{ . }}
+{{- end }}
+{{- end -}}
+
+{{/* Environment that both programs take. Call with (list $ "speaker"). */}}
+{{- define "ferrolb.environment" -}}
+{{- $memberlist := (index . 0).Values.speaker.memberlist -}}
+- name: FERROLB_NAMESPACE
+  valueFrom: {fieldRef: {fieldPath: metadata.namespace}}
+- name: FERROLB_POD_NAME
+  valueFrom: {fieldRef: {fieldPath: metadata.name}}
+{{- if or (eq (index . 1) "speaker") (index . 0).Values.controller.recoverEndpoints }}
+# The first seals, all open. A file that is missing counts as none.
+- name: FERROLB_GOSSIP_KEY_FILE
+  value: {{ printf "%s/secretkey,%s/previous" $memberlist.mlSecretKeyPath $memberlist.mlSecretKeyPath }}
+{{- with include "ferrolb.gossipBind" . }}
+- name: FERROLB_POD_IP
+  valueFrom: {fieldRef: {fieldPath: status.podIP}}
+- name: FERROLB_GOSSIP_BIND
+  value: {{ . | quote }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* Ports, probes, mounts and resources of a program that gossips or does not, "true" or nothing.
+     Call with (list $ "speaker" "true"). */}}
 {{- define "ferrolb.container" -}}
 {{- $root := index . 0 -}}
 {{- $part := index $root.Values (index . 1) -}}
-env:
-  - name: FERROLB_NAMESPACE
-    valueFrom: {fieldRef: {fieldPath: metadata.namespace}}
-  - name: FERROLB_POD_NAME
-    valueFrom: {fieldRef: {fieldPath: metadata.name}}
-  {{- if eq (index . 1) "speaker" }}
-  - name: FERROLB_NODE_NAME
-    valueFrom: {fieldRef: {fieldPath: spec.nodeName}}
-  {{- end }}
+{{- $gossips := index . 2 -}}
 ports:
-  - name: http
+  - name: monitoring
     containerPort: {{ $root.Values.prometheus.metricsPort }}
-livenessProbe:
-  httpGet: {path: /healthz, port: http}
-  {{- toYaml $part.livenessProbe | nindent 2 }}
-readinessProbe:
-  httpGet: {path: /readyz, port: http}
-  {{- toYaml $part.readinessProbe | nindent 2 }}
+  {{- if $gossips }}
+  - name: gossip
+    containerPort: {{ $root.Values.speaker.memberlist.mlBindPort }}
+    protocol: UDP
+  {{- end }}
+{{- range $probe, $path := dict "livenessProbe" "/healthz" "readinessProbe" "/readyz" }}
+{{- $settings := index $part $probe }}
+{{- if $settings.enabled }}
+{{ $probe }}:
+  httpGet: {path: {{ $path }}, port: monitoring}
+  {{- /* The API server drops a zero, and then GitOps tools would see a difference for ever. */}}
+  {{- $zero := ternary "" "initialDelaySeconds" (gt (int $settings.initialDelaySeconds) 0) }}
+  {{- omit $settings "enabled" "port" $zero | toYaml | nindent 2 }}
+{{- end }}
+{{- end }}
 {{- with $part.resources }}
 resources:
   {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- if $gossips }}
+volumeMounts:
+  - name: gossip-key
+    mountPath: {{ $root.Values.speaker.memberlist.mlSecretKeyPath }}
+    readOnly: true
+{{- end }}
+{{- end -}}
+
+{{/* The volume with the key of the gossip. It may be empty at first: the programs read it again when it changes. */}}
+{{- define "ferrolb.gossipVolume" -}}
+volumes:
+  - name: gossip-key
+    secret:
+      secretName: {{ include "ferrolb.gossipSecret" . }}
+      optional: true
+      defaultMode: 0444
+{{- end -}}
+
+{{/* Values of MetalLB's chart that are set and mean nothing here, a line for each. */}}
+{{- define "ferrolb.withoutMeaning" -}}
+{{- range .Files.Get "files/metallb-values.yaml" | fromYamlArray }}
+{{- $found := dict "value" $.Values }}
+{{- range splitList "." .path }}
+{{- $value := $found.value }}
+{{- $_ := set $found "value" (and (kindIs "map" $value) (get $value .)) }}
+{{- if and (kindIs "map" $value) (not (hasKey $value .)) }}{{- $_ := set $found "value" nil }}{{- end }}
+{{- end }}
+{{- $known := and (hasKey . "unless") (eq (toString .unless) (toString $found.value)) }}
+{{- if not (or $known (kindIs "invalid" $found.value) (and (kindIs "string" $found.value) (not $found.value))) }}
+- {{ .path }}: {{ .why }}
+{{- end }}
+{{- end }}
+{{- range $part := list "controller" "speaker" }}
+{{- if include "ferrolb.imageIsMetallbs" (list $ $part) }}
+- {{ $part }}.image: this is an image of MetalLB; used is {{ include "ferrolb.image" (list $ $part) | fromYaml | dig "image" "" }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* What to scrape, with the settings of prometheus.podMonitor or serviceMonitor. */}}
+{{- define "ferrolb.endpoint" -}}
+port: monitoring
+path: /metrics
+honorLabels: true
+{{- with .interval }}
+interval: {{ . }}
+{{- end }}
+{{- with .metricRelabelings }}
+metricRelabelings:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .relabelings }}
+relabelings:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/* The labels of an alert. */}}
+{{- define "ferrolb.alertLabels" -}}
+{{- with .labels }}
+          labels:
+            {{- toYaml . | nindent 12 }}
 {{- end }}
 {{- end -}}

@@ -1,6 +1,9 @@
 //! `ConfigurationState`: whether the configuration can be used, as each program sees it.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::{
+    apimachinery::pkg::apis::meta::v1::{Condition, Time},
+    jiff::Timestamp,
+};
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -42,6 +45,30 @@ pub struct ConfigurationStateStatus {
     pub conditions: Vec<Condition>,
 }
 
+impl ConfigurationStateStatus {
+    /// What a part of a program, which the type of the condition names, makes of the configuration at `now`.
+    /// Without problems it is valid.
+    pub fn new(condition: &str, problems: &[String], now: Timestamp) -> Self {
+        let (result, valid, reason) = match problems {
+            [] => (ConfigurationResult::Valid, "True", "Reconciled"),
+            _ => (ConfigurationResult::Invalid, "False", "ConfigurationError"),
+        };
+        let error_summary = problems.join("\n");
+        Self {
+            result: Some(result),
+            error_summary: error_summary.clone(),
+            conditions: vec![Condition {
+                type_: condition.to_owned(),
+                status: valid.to_owned(),
+                reason: reason.to_owned(),
+                message: error_summary,
+                observed_generation: None,
+                last_transition_time: Time(now),
+            }],
+        }
+    }
+}
+
 /// Whether a configuration can be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ConfigurationResult {
@@ -51,4 +78,22 @@ pub enum ConfigurationResult {
     Invalid,
     /// The program has not looked at it yet.
     Unknown,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_makes_the_configuration_invalid_and_is_named() {
+        let status =
+            |problems: &[String]| ConfigurationStateStatus::new("x", problems, Timestamp::UNIX_EPOCH);
+        let valid = status(&[]);
+        assert_eq!(valid.result, Some(ConfigurationResult::Valid));
+        assert_eq!(valid.conditions[0].reason, "Reconciled");
+        let invalid = status(&["IPAddressPool p: wrong".to_owned()]);
+        assert_eq!(invalid.result, Some(ConfigurationResult::Invalid));
+        assert_eq!(invalid.error_summary, "IPAddressPool p: wrong");
+        assert_eq!(invalid.conditions[0].status, "False");
+    }
 }

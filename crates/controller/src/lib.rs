@@ -15,10 +15,12 @@ mod advertisements;
 mod catalog;
 mod claim;
 mod entry;
+mod gossip_key;
 mod index;
 #[cfg(test)]
 mod index_tests;
 mod metrics;
+mod recovery;
 mod report;
 mod settle;
 mod unsupported;
@@ -48,6 +50,7 @@ use kubekit::{
     http::{self, Readiness},
     keep::keep,
     lease::{Election, Leadership, Timing},
+    rivals::{Rivals, WAITING_FOR},
     slim::{Namespace, Service},
     watch, watch_as,
 };
@@ -59,10 +62,11 @@ use tracing::{info, warn};
 use crate::{
     entry::Seen,
     index::{Index, Role},
-    metrics::Metrics,
     unsupported::{BgpAdvertisement, BgpPeer},
     write::{Ended, NotWritten},
 };
+pub use crate::{metrics::Metrics, recovery::Recovery};
+pub use kubekit::rivals::BesideMetalLb;
 
 /// What an operator sets.
 #[derive(Debug, Clone)]
@@ -75,6 +79,12 @@ pub struct Config {
     pub http_bind: SocketAddr,
     /// The Lease that replicas elect a leader by; without one, this program leads from the start.
     pub lease: Option<String>,
+    /// Whether and how to withdraw the endpoints of lost nodes.
+    pub recovery: Option<Recovery>,
+    /// What to do while MetalLB serves the same Services.
+    pub beside_metallb: BesideMetalLb,
+    /// The Secret that the key of the speakers' gossip is written to; without one, no key is made.
+    pub gossip_secret: Option<String>,
 }
 
 /// Status writes that may be on their way at once: enough to keep an API server busy, and few enough to
@@ -89,24 +99,45 @@ const COUNTERS_RETRY: Duration = Duration::from_secs(1);
 /// The lists that have to be complete before anything is decided, as `/readyz` names them.
 const LISTS: [&str; 3] = ["list of Services", "list of IPAddressPools", "list of Namespaces"];
 
-/// Runs until the program is asked to stop.
+/// Runs until the program is asked to stop, or MetalLB turns up.
 pub async fn run(config: Config) -> anyhow::Result<()> {
     let client = kubekit::client().await?;
     let mut registry = Registry::default();
     let metrics = Metrics::new(&mut registry);
-    let readiness = Readiness::waiting_for(LISTS);
+    let gossip_metrics = gossip::Metrics::default();
+    if config.recovery.is_some() {
+        gossip_metrics.register(&mut registry);
+    }
+    let readiness = Readiness::waiting_for(LISTS.into_iter().chain([WAITING_FOR]));
     info!(namespace = config.identity.namespace, class = config.lb_class, "controller starting");
-    let me = config.identity.instance();
+    let (me, namespace) = (config.identity.instance(), config.identity.namespace.as_str());
+    let events = Publisher::start(client.clone(), "metallb-controller", me.clone());
+    let mut rivals = Rivals::watch(&client, namespace, config.lb_class.clone(), config.beside_metallb);
+    let mut serving = pin!(http::serve(config.http_bind, readiness.clone(), registry));
+    // The speakers cannot start without it, not even to wait.
+    let mut keeping_key = pin!(gossip_key::keep(client.clone(), namespace, config.gossip_secret.as_deref()));
+    tokio::select! {
+        result = &mut serving => return result,
+        () = &mut keeping_key => anyhow::bail!("the watch of the gossip's Secret has ended"),
+        () = rivals.wait_until_gone(&readiness, &events) => {}
+        result = kubekit::stop_requested() => return result.context("waiting for signals"),
+    }
     let mut leadership = config.lease.clone().map(|name| {
-        let election =
-            Election { namespace: config.identity.namespace.clone(), name, me, timing: Timing::default() };
+        let election = Election { namespace: namespace.to_owned(), name, me, timing: Timing::default() };
         election.start(client.clone())
     });
+    if let Some(recovery) = &config.recovery {
+        let leads = leadership.as_ref().map(Leadership::watch);
+        let namespace = namespace.to_owned();
+        recovery::start(recovery, gossip_metrics, client.clone(), namespace, leads, events.clone())?;
+    }
     tokio::select! {
-        result = http::serve(config.http_bind, readiness.clone(), registry) => result?,
-        () = control(client, &config, leadership.as_mut(), &metrics, &readiness) => {
+        result = serving => result?,
+        () = keeping_key => anyhow::bail!("the watch of the gossip's Secret has ended"),
+        () = control(client.clone(), &config, leadership.as_mut(), events, &metrics, &readiness) => {
             anyhow::bail!("all watches have ended")
         }
+        () = rivals.wait_for_one() => info!("MetalLB serves the same Services: what is started next waits"),
         result = kubekit::stop_requested() => result.context("waiting for signals")?,
     }
     info!("controller stopping");
@@ -130,11 +161,10 @@ async fn control(
     client: Client,
     config: &Config,
     mut leadership: Option<&mut Leadership>,
+    events: Publisher,
     metrics: &Metrics,
     readiness: &Readiness,
 ) {
-    let instance = config.identity.instance();
-    let events = Publisher::start(client.clone(), "metallb-controller", instance);
     let mut index = Index::new(Instant::now());
     let mut changes = watches(&client, config);
     let mut writes = FuturesUnordered::new();

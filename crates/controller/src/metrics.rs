@@ -13,7 +13,7 @@ use crate::index::{Index, Written};
 
 /// All metrics of the controller. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(crate) struct Metrics {
+pub struct Metrics {
     addresses: AddressMetrics,
     /// Changes that came in.
     pub(crate) updates: Counter,
@@ -51,7 +51,8 @@ struct WriteLabels {
 const SECONDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
 
 impl Metrics {
-    pub(crate) fn new(registry: &mut Registry) -> Self {
+    /// Registers all of them.
+    pub fn new(registry: &mut Registry) -> Self {
         let metrics = Self {
             addresses: AddressMetrics::default(),
             updates: Counter::default(),

@@ -1,10 +1,12 @@
 //! The command line. Every option can be given in the environment as well.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::{ArgAction, Args, Parser, Subcommand};
-use kubekit::{Identity, telemetry, telemetry::LogLevel};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use kubekit::{Identity, rivals::BesideMetalLb, telemetry, telemetry::LogLevel};
 use speaker::{ExcludeInterfaces, ExcludeLabel};
+
+use crate::check;
 
 /// A bare-metal load balancer for Kubernetes.
 #[derive(Debug, Parser)]
@@ -20,6 +22,8 @@ enum Role {
     Controller(Controller),
     /// Announces such addresses on the LAN, if this node is the one to do so
     Speaker(Speaker),
+    /// Succeeds when a Service that selects this Pod gets an address that leads here; `helm test` runs it
+    Check(Check),
 }
 
 /// What both roles take.
@@ -35,6 +39,10 @@ struct Common {
     /// Serve only Services with this spec.loadBalancerClass; without it, Services that have none
     #[arg(long, env = "FERROLB_LB_CLASS", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     lb_class: Option<String>,
+    /// Go on while MetalLB runs in the same namespace and serves the same Services, instead of waiting until it
+    /// is gone
+    #[arg(long, env = "FERROLB_IGNORE_METALLB")]
+    ignore_metallb: bool,
     /// How much to log: all, debug, info, warn, error or none
     #[arg(long, env = "FERROLB_LOG_LEVEL", default_value = "info")]
     log_level: LogLevel,
@@ -54,6 +62,19 @@ struct Controller {
     /// The Lease that they elect it by
     #[arg(long, env = "FERROLB_LEASE_NAME", default_value = "ferrolb-controller")]
     lease_name: String,
+    /// Withdraw the endpoints of a node as soon as its speaker is lost, instead of when Kubernetes notices.
+    /// Listens to the gossip of the speakers, so it wants --gossip-bind as well
+    #[arg(long, env = "FERROLB_RECOVER_ENDPOINTS", requires = "gossip_bind")]
+    recover_endpoints: bool,
+    /// Where to listen to the gossip, ADDRESS:PORT: this Pod's address, and the port of the speakers
+    #[arg(long, env = "FERROLB_GOSSIP_BIND", value_parser = gossip_address)]
+    gossip_bind: Option<SocketAddr>,
+    /// Files with the secrets that the gossip is sealed with, separated by commas, as for the speakers
+    #[arg(long, env = "FERROLB_GOSSIP_KEY_FILE", value_delimiter = ',')]
+    gossip_key_file: Vec<PathBuf>,
+    /// A Secret of this namespace: if it holds no key for what the speakers tell each other, one is made
+    #[arg(long, env = "FERROLB_GOSSIP_SECRET")]
+    gossip_secret: Option<String>,
 }
 
 /// What a speaker takes besides.
@@ -68,24 +89,116 @@ struct Speaker {
     /// commas [default: what container runtimes and network plugins commonly make]
     #[arg(long, env = "FERROLB_EXCLUDE_INTERFACES")]
     exclude_interfaces: Option<ExcludeInterfaces>,
+    /// Announce each address again as often as that, in seconds, while nothing changes, lest switches
+    /// forget it; 0 for never
+    #[arg(long, env = "FERROLB_REFRESH_INTERVAL", default_value_t = 30)]
+    refresh_interval: u32,
+    /// Where fellow speakers gossip, ADDRESS:PORT; the same port on all nodes [default: the node's InternalIP
+    /// and 7946]
+    #[arg(long, env = "FERROLB_GOSSIP_BIND", value_parser = gossip_address)]
+    gossip_bind: Option<SocketAddr>,
+    /// Files with the secrets that the gossip is sealed with, separated by commas: the first one seals, each
+    /// of them opens; read again when they change. Without it, the gossip is not sealed
+    #[arg(long, env = "FERROLB_GOSSIP_KEY_FILE", value_delimiter = ',')]
+    gossip_key_file: Vec<PathBuf>,
+    /// How fast a dead speaker is found: faster ones send more and bear shorter stalls
+    #[arg(long, env = "FERROLB_FAILOVER", value_enum, default_value_t)]
+    failover: Failover,
     /// Announce from nodes with the label node.kubernetes.io/exclude-from-external-load-balancers too
     #[arg(long, env = "FERROLB_IGNORE_EXCLUDE_LB")]
     ignore_exclude_lb: bool,
 }
 
+/// `--failover`.
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+enum Failover {
+    /// In about half a second
+    #[default]
+    Default,
+    /// In about a quarter of a second, for quiet machines
+    Fast,
+    /// In about two seconds, for machines that may stand still for long
+    Relaxed,
+}
+
+impl From<Failover> for speaker::Failover {
+    fn from(failover: Failover) -> Self {
+        match failover {
+            Failover::Default => Self::Default,
+            Failover::Fast => Self::Fast,
+            Failover::Relaxed => Self::Relaxed,
+        }
+    }
+}
+
+/// Reads ADDRESS:PORT; an IPv6 address may come without brackets, as the downward API writes it.
+fn gossip_address(text: &str) -> Result<SocketAddr, String> {
+    let without_brackets = || {
+        let (ip, port) = text.rsplit_once(':')?;
+        Some(SocketAddr::new(ip.parse().ok()?, port.parse().ok()?))
+    };
+    let address = text.parse().ok().or_else(without_brackets);
+    address.ok_or_else(|| "expected an IP address and a port, such as 192.0.2.1:7946".to_owned())
+}
+
+/// What a check takes.
+#[derive(Debug, Args)]
+struct Check {
+    /// Namespace of the Service
+    #[arg(long, env = "FERROLB_NAMESPACE")]
+    namespace: Option<String>,
+    /// Name of the Service
+    #[arg(long)]
+    service: String,
+    /// Where to answer
+    #[arg(long, default_value = "[::]:8080")]
+    listen: SocketAddr,
+    /// Seconds after which it has failed
+    #[arg(long, default_value_t = 60)]
+    patience: u64,
+}
+
 /// Does what the command line says, until the program is asked to stop.
 pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.role {
-        Role::Controller(Controller { common, leader_elect, lease_name }) => {
+        Role::Controller(Controller {
+            common,
+            leader_elect,
+            lease_name,
+            recover_endpoints,
+            gossip_bind,
+            gossip_key_file,
+            gossip_secret,
+        }) => {
+            let recovery = gossip_bind
+                .filter(|_| recover_endpoints)
+                .map(|gossip_bind| controller::Recovery { gossip_bind, gossip_key_files: gossip_key_file });
             telemetry::start(common.log_level);
             runtime()?.block_on(controller::run(controller::Config {
                 identity: Identity::new(common.namespace, common.pod_name),
                 lb_class: common.lb_class,
                 http_bind: common.http_bind,
                 lease: leader_elect.then_some(lease_name),
+                recovery,
+                beside_metallb: beside_metallb(common.ignore_metallb),
+                gossip_secret: gossip_secret.filter(|name| !name.is_empty()),
             }))
         }
-        Role::Speaker(Speaker { common, node_name, exclude_interfaces, ignore_exclude_lb }) => {
+        Role::Check(Check { namespace, service, listen, patience }) => {
+            let (namespace, patience) =
+                (Identity::new(namespace, None).namespace, Duration::from_secs(patience));
+            runtime()?.block_on(check::run(check::Check { namespace, service, listen, patience }))
+        }
+        Role::Speaker(Speaker {
+            common,
+            node_name,
+            exclude_interfaces,
+            refresh_interval,
+            gossip_bind,
+            gossip_key_file,
+            failover,
+            ignore_exclude_lb,
+        }) => {
             telemetry::start(common.log_level);
             speaker::lan::claim_packet_sockets()?;
             runtime()?.block_on(speaker::run(speaker::Config {
@@ -94,10 +207,20 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
                 lb_class: common.lb_class,
                 http_bind: common.http_bind,
                 exclude_interfaces: exclude_interfaces.unwrap_or_default(),
+                refresh_interval: (refresh_interval > 0)
+                    .then(|| Duration::from_secs(refresh_interval.into())),
+                gossip_bind,
+                gossip_key_files: gossip_key_file,
+                failover: failover.into(),
+                beside_metallb: beside_metallb(common.ignore_metallb),
                 exclude_label: if ignore_exclude_lb { ExcludeLabel::Ignored } else { ExcludeLabel::Honoured },
             }))
         }
     }
+}
+
+fn beside_metallb(ignore: bool) -> BesideMetalLb {
+    if ignore { BesideMetalLb::GoOn } else { BesideMetalLb::Wait }
 }
 
 /// Both roles wait nearly all of their time: one thread serves them best.
@@ -114,5 +237,17 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn where_to_gossip_is_an_address_of_either_family_with_a_port() {
+        let read = |text| gossip_address(text).map(|address| address.to_string());
+        assert_eq!(read("192.0.2.1:7946").as_deref(), Ok("192.0.2.1:7946"));
+        for v6 in ["[2001:db8::1]:7946", "2001:db8::1:7946"] {
+            assert_eq!(read(v6).as_deref(), Ok("[2001:db8::1]:7946"), "{v6}");
+        }
+        for bad in ["192.0.2.1", ":7946", "node-1:7946", "192.0.2.1:x", ""] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 //! One program with two roles. The controller gives Services addresses; a speaker on every node answers
 //! for them on the LAN.
 
+mod check;
 mod cli;
 
 use clap::Parser;

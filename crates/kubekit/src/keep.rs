@@ -1,6 +1,10 @@
 //! Objects that a program owns as a set, such as the statuses that it reports: kept as they are wanted.
 
-use std::{collections::BTreeMap, fmt::Debug, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Debug,
+    time::Duration,
+};
 
 use futures::StreamExt;
 use kube::{
@@ -23,36 +27,50 @@ pub type Wanted<K> = Option<BTreeMap<String, K>>;
 /// How long to wait after something went wrong.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Makes the objects that `mine` selects those that are wanted, for ever: creates what is missing, writes
+/// Makes the objects that `mine` selects those that are wanted, for as long as somebody may say what is
+/// wanted, and then until all is as it was wanted last: creates what is missing, writes
 /// what differs, deletes what is too much, and does it again when somebody else meddles. An object that is
 /// right is not written; times of transitions are not compared.
+///
+/// One object is written at a time, and what has become known meanwhile is heeded before the next.
 pub async fn keep<K>(mine: Source<K>, mut wanted: watch::Receiver<Wanted<K>>)
 where
     K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned + Send + 'static,
 {
-    let mut keeper = Keeper { api: mine.api.clone(), there: None };
+    let mut keeper = Keeper { api: mine.api.clone(), wanted: None, there: None, due: BTreeSet::new() };
     let mut changes = crate::watch(mine).boxed();
-    loop {
-        let now_wanted = wanted.borrow_and_update().clone();
-        let retry = match keeper.reconcile(now_wanted).await {
-            Ok(()) => None,
-            Err(error) => {
-                debug!(kind = %K::kind(&()), %error, "report not written, trying again");
-                Some(Instant::now() + RETRY)
-            }
-        };
+    let mut retry = None;
+    let mut ending = false;
+    wanted.mark_changed();
+    while !(ending && keeper.is_done()) {
         tokio::select! {
+            biased;
             Some(change) = changes.next() => keeper.observe(change),
-            said = wanted.changed() => if said.is_err() { return },
-            () = sleep_until(retry.unwrap_or_else(Instant::now)), if retry.is_some() => {}
+            said = wanted.changed(), if !ending => {
+                ending = said.is_err();
+                let now_wanted = wanted.borrow_and_update().clone();
+                keeper.want(now_wanted);
+            }
+            () = sleep_until(retry.unwrap_or_else(Instant::now)), if retry.is_some() => retry = None,
+            // Comes last, so there is nothing to be heeded first; and once begun, a write is not given up.
+            () = std::future::ready(()), if retry.is_none() && keeper.is_due() => {
+                if let Err(error) = keeper.write_next().await {
+                    debug!(kind = %K::kind(&()), %error, "report not written, trying again");
+                    retry = Some(Instant::now() + RETRY);
+                }
+            }
         }
     }
 }
 
 struct Keeper<K> {
     api: Api<K>,
-    /// What is there, by name, once the list is complete: what it should say, as JSON.
+    /// By name, what should be there, and what it should say as JSON.
+    wanted: Option<BTreeMap<String, (K, Value)>>,
+    /// By name, what is there, once the list is complete: what it says, as JSON.
     there: Option<BTreeMap<String, Value>>,
+    /// Names of objects to look at.
+    due: BTreeSet<String>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -67,43 +85,73 @@ impl<K> Keeper<K>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned,
 {
+    fn want(&mut self, wanted: Wanted<K>) {
+        let with_essence = |(name, object): (String, K)| {
+            let essence = essence(&object);
+            (name, (object, essence))
+        };
+        self.wanted = wanted.map(|wanted| wanted.into_iter().map(with_essence).collect());
+        self.everything_is_due();
+    }
+
     fn observe(&mut self, change: Change<K>) {
         match change {
             Change::Reset(list) => {
                 self.there = Some(list.iter().map(|object| (object.name_any(), essence(object))).collect());
+                self.everything_is_due();
             }
             Change::Apply(object) => {
-                let there = self.there.get_or_insert_default();
-                there.insert(object.name_any(), essence(&object));
+                self.there.get_or_insert_default().insert(object.name_any(), essence(&object));
+                self.due.insert(object.name_any());
             }
             Change::Delete(object) => {
                 self.there.get_or_insert_default().remove(&object.name_any());
+                self.due.insert(object.name_any());
             }
         }
     }
 
-    async fn reconcile(&mut self, wanted: Wanted<K>) -> Result<(), KeepError> {
-        let (Some(wanted), Some(there)) = (wanted, &mut self.there) else { return Ok(()) };
-        let surplus: Vec<String> = there.keys().filter(|name| !wanted.contains_key(*name)).cloned().collect();
-        for name in surplus {
-            accept(404, timeout(REQUEST_TIMEOUT, self.api.delete(&name, &DeleteParams::default())).await?)?;
-            there.remove(&name);
-        }
-        for (name, object) in wanted {
-            let essence = essence(&object);
-            if there.get(&name) == Some(&essence) {
-                continue;
+    fn everything_is_due(&mut self) {
+        let wanted = self.wanted.iter().flatten().map(|(name, _)| name);
+        let there = self.there.iter().flatten().map(|(name, _)| name);
+        self.due.extend(wanted.chain(there).cloned());
+    }
+
+    fn is_done(&self) -> bool {
+        self.wanted.is_none() || (self.there.is_some() && self.due.is_empty())
+    }
+
+    fn is_due(&self) -> bool {
+        self.wanted.is_some() && self.there.is_some() && !self.due.is_empty()
+    }
+
+    /// Puts the next object in order. One that could not be stays due.
+    async fn write_next(&mut self) -> Result<(), KeepError> {
+        let (Some(wanted), Some(there), Some(name)) = (&self.wanted, &mut self.there, self.due.first())
+        else {
+            return Ok(());
+        };
+        let name = name.clone();
+        match (there.get(&name), wanted.get(&name)) {
+            (None, None) => {}
+            (Some(is), Some((_, essence))) if is == essence => {}
+            (Some(_), None) => {
+                let parameters = DeleteParams::default();
+                accept(404, timeout(REQUEST_TIMEOUT, self.api.delete(&name, &parameters)).await?)?;
+                there.remove(&name);
             }
-            if !there.contains_key(&name) {
-                let parameters = PostParams::default();
-                let create = self.api.create(&parameters, &object);
-                accept(409, timeout(REQUEST_TIMEOUT, create).await?)?;
+            (is, Some((object, essence))) => {
+                if is.is_none() {
+                    let parameters = PostParams::default();
+                    accept(409, timeout(REQUEST_TIMEOUT, self.api.create(&parameters, object)).await?)?;
+                }
+                let status = replacing(is, json(object)["status"].take());
+                let (parameters, patch) = (PatchParams::default(), Patch::Merge(json!({"status": status})));
+                timeout(REQUEST_TIMEOUT, self.api.patch_status(&name, &parameters, &patch)).await??;
+                there.insert(name.clone(), essence.clone());
             }
-            let status = replacing(there.get(&name), json(&object)["status"].take());
-            let (parameters, patch) = (PatchParams::default(), Patch::Merge(json!({"status": status})));
-            timeout(REQUEST_TIMEOUT, self.api.patch_status(&name, &parameters, &patch)).await??;
-            there.insert(name, essence);
         }
+        self.due.remove(&name);
         Ok(())
     }
 }

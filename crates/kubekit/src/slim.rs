@@ -173,6 +173,29 @@ pub struct Node {
 pub struct NodeStatus {
     /// `Ready`, `NetworkUnavailable` and others.
     pub conditions: Vec<Condition>,
+    /// Where it can be reached.
+    pub addresses: Vec<NodeAddress>,
+}
+
+impl NodeStatus {
+    /// The address that the cluster knows the node by: the first of type `InternalIP`.
+    pub fn internal_ip(&self) -> Option<&str> {
+        self.addresses
+            .iter()
+            .find(|address| address.type_ == "InternalIP")
+            .map(|address| &address.address[..])
+    }
+}
+
+/// An address of a Node.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct NodeAddress {
+    /// `InternalIP`, `Hostname` and others.
+    #[serde(rename = "type")]
+    pub type_: String,
+    /// The address.
+    pub address: String,
 }
 
 /// A Pod.
@@ -196,6 +219,16 @@ pub struct Pod {
 pub struct PodSpec {
     /// Its node, once scheduled.
     pub node_name: Option<String>,
+    /// What it runs.
+    pub containers: Vec<Container>,
+}
+
+/// A program in a Pod.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Container {
+    /// The arguments that it is started with.
+    pub args: Vec<String>,
 }
 
 /// How a Pod is.
@@ -205,6 +238,8 @@ pub struct PodStatus {
     /// Its address; that of the node when it uses the node's network.
     #[serde(rename = "podIP")]
     pub pod_ip: Option<String>,
+    /// `Pending`, `Running`, `Succeeded`, `Failed` or `Unknown`.
+    pub phase: String,
     /// `Ready` and others.
     pub conditions: Vec<Condition>,
 }

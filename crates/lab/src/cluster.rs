@@ -302,6 +302,12 @@ impl Lab {
         self.state.log(host, program)
     }
 
+    /// What service accounts have asked of the API server; [`crate::audit`] reads it.
+    pub fn audit_log(&self) -> Result<String> {
+        let path = self.state.audit_log();
+        fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))
+    }
+
     fn ask(&self, request: Request) -> Result<()> {
         ask(&self.state.socket(), request).map(drop)
     }

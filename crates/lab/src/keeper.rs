@@ -21,7 +21,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{self, Command, Output, Stdio};
 use std::sync::Mutex;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::{SigSet, Signal};
@@ -54,7 +54,7 @@ pub(crate) fn run() -> Result<()> {
     let mut input = BufReader::new(stdin());
     let spec: Spec = read_line(&mut input).context("reading what to start")?;
     let state = StateDir::of(&spec.name)?;
-    let Some(lock) = state.try_lock()? else {
+    let Some(lock) = lock_once_the_last_lab_is_gone(&state)? else {
         tell(&Event::Failed(format!("the lab {} is up already: `lab down` removes it", spec.name)));
         return Ok(());
     };
@@ -84,6 +84,28 @@ pub(crate) fn run() -> Result<()> {
         if let Err(error) = keeper.serve(&stream) {
             eprintln!("a request: {error:#}");
         }
+    }
+}
+
+/// How long an earlier lab of the same name may take to disappear.
+const REMOVED_WITHIN: Duration = Duration::from_secs(10);
+/// A lab whose owner has died may look alive for a moment.
+const MOMENT: Duration = Duration::from_millis(500);
+
+/// Waits while an earlier lab of this name is on its way out; `None` if there is one that stays.
+fn lock_once_the_last_lab_is_gone(state: &StateDir) -> Result<Option<File>> {
+    let (began, mut seen_leaving) = (Instant::now(), Instant::now());
+    loop {
+        if let Some(lock) = state.try_lock()? {
+            return Ok(Some(lock));
+        }
+        if !state.socket().exists() {
+            seen_leaving = Instant::now();
+        }
+        if seen_leaving.elapsed() > MOMENT || began.elapsed() > REMOVED_WITHIN {
+            return Ok(None);
+        }
+        thread::sleep(Duration::from_millis(50));
     }
 }
 
@@ -124,6 +146,8 @@ fn end(state: &StateDir, logs: Logs) -> ! {
     // There may be several reasons at once; the first one to get here is enough.
     static ENDING: Mutex<()> = Mutex::new(());
     let _ending = ENDING.lock();
+    // Who looks for a lab that is up looks for this.
+    let _ = fs::remove_file(state.socket());
     // A start that is still going on may add a process or a control group behind the first sweep's back.
     let swept = (0..5).any(|_| match state.clear(logs) {
         Ok(()) => true,

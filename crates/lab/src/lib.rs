@@ -1,6 +1,7 @@
 //! A real Kubernetes cluster on one machine, without Docker.
 
 pub mod apiserver;
+pub mod audit;
 mod cgroup;
 pub mod chart;
 pub mod cli;

@@ -29,6 +29,10 @@ pub(crate) const INSIDE: &str = "/run/lab";
 /// Where every host finds the programs.
 pub(crate) const PROGRAMS: &str = "/run/lab/bin";
 
+/// What the API server logs of requests, and the log, in the lab's folder.
+pub(crate) const AUDIT_POLICY: &str = "audit.yaml";
+pub(crate) const AUDIT_LOG: &str = "log/cp/audit.log";
+
 /// What a lab consists of.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Spec {
@@ -98,6 +102,10 @@ impl StateDir {
 
     pub(crate) fn log(&self, host: Host, program: Program) -> PathBuf {
         self.logs(host).join(format!("{}.log", program.name()))
+    }
+
+    pub(crate) fn audit_log(&self) -> PathBuf {
+        self.root().join(AUDIT_LOG)
     }
 
     /// The file with the process id of the first process of the namespaces at `spot`.

@@ -2,7 +2,6 @@
 
 use std::net::Ipv4Addr;
 
-use pnet_base::MacAddr as PnetMac;
 use pnet_packet::Packet;
 use pnet_packet::arp::{self, ArpHardwareTypes, ArpPacket, MutableArpPacket};
 use pnet_packet::ethernet::{EtherTypes, EthernetPacket, MutableEthernetPacket};
@@ -10,7 +9,7 @@ use pnet_packet::ethernet::{EtherTypes, EthernetPacket, MutableEthernetPacket};
 use crate::MacAddr;
 
 /// The length of an ARP frame in bytes, without padding: Ethernet header and ARP packet.
-pub const FRAME_LEN: usize = ETHERNET_LEN + ARP_LEN;
+pub(crate) const FRAME_LEN: usize = ETHERNET_LEN + ARP_LEN;
 
 const ETHERNET_LEN: usize = EthernetPacket::minimum_packet_size();
 const ARP_LEN: usize = ArpPacket::minimum_packet_size();
@@ -102,15 +101,25 @@ impl ArpFrame {
         }
     }
 
-    /// The answer to this request: what it asks for is at `mac`.
-    #[must_use]
-    pub fn reply(&self, mac: MacAddr) -> Self {
+    /// Asks whether anybody has `vip` (RFC 5227 section 2.1.1). Who hears it learns nothing from it.
+    pub fn probe(mac: MacAddr, vip: Ipv4Addr) -> Self {
         Self {
-            destination: self.sender.mac,
+            destination: MacAddr::BROADCAST,
+            source: mac,
+            operation: ArpOperation::Request,
+            sender: Host { mac, ip: Ipv4Addr::UNSPECIFIED },
+            target: Host { mac: MacAddr::ZERO, ip: vip },
+        }
+    }
+
+    /// Tells `asker` that `vip` is at `mac`.
+    pub fn reply(mac: MacAddr, vip: Ipv4Addr, asker: Host) -> Self {
+        Self {
+            destination: asker.mac,
             source: mac,
             operation: ArpOperation::Reply,
-            sender: Host { mac, ip: self.target.ip },
-            target: self.sender,
+            sender: Host { mac, ip: vip },
+            target: asker,
         }
     }
 
@@ -131,15 +140,15 @@ impl ArpFrame {
             return Err(ArpFrameError::AddressLengths { hardware: lengths.0, protocol: lengths.1 });
         }
         Ok(Self {
-            destination: from_pnet(ethernet.get_destination()),
-            source: from_pnet(ethernet.get_source()),
+            destination: ethernet.get_destination().into(),
+            source: ethernet.get_source().into(),
             operation: match arp.get_operation() {
                 arp::ArpOperations::Request => ArpOperation::Request,
                 arp::ArpOperations::Reply => ArpOperation::Reply,
                 arp::ArpOperation(other) => return Err(ArpFrameError::Operation(other)),
             },
-            sender: Host { mac: from_pnet(arp.get_sender_hw_addr()), ip: arp.get_sender_proto_addr() },
-            target: Host { mac: from_pnet(arp.get_target_hw_addr()), ip: arp.get_target_proto_addr() },
+            sender: Host { mac: arp.get_sender_hw_addr().into(), ip: arp.get_sender_proto_addr() },
+            target: Host { mac: arp.get_target_hw_addr().into(), ip: arp.get_target_proto_addr() },
         })
     }
 
@@ -149,8 +158,8 @@ impl ArpFrame {
         let (header, body) = frame.split_at_mut(ETHERNET_LEN);
 
         let mut ethernet = MutableEthernetPacket::new(header).expect("the header has the right size");
-        ethernet.set_destination(to_pnet(self.destination));
-        ethernet.set_source(to_pnet(self.source));
+        ethernet.set_destination(self.destination.into());
+        ethernet.set_source(self.source.into());
         ethernet.set_ethertype(EtherTypes::Arp);
 
         let mut arp = MutableArpPacket::new(body).expect("the body has the right size");
@@ -162,20 +171,12 @@ impl ArpFrame {
             ArpOperation::Request => arp::ArpOperations::Request,
             ArpOperation::Reply => arp::ArpOperations::Reply,
         });
-        arp.set_sender_hw_addr(to_pnet(self.sender.mac));
+        arp.set_sender_hw_addr(self.sender.mac.into());
         arp.set_sender_proto_addr(self.sender.ip);
-        arp.set_target_hw_addr(to_pnet(self.target.mac));
+        arp.set_target_hw_addr(self.target.mac.into());
         arp.set_target_proto_addr(self.target.ip);
         frame
     }
-}
-
-fn from_pnet(mac: PnetMac) -> MacAddr {
-    MacAddr(mac.octets())
-}
-
-fn to_pnet(mac: MacAddr) -> PnetMac {
-    mac.0.into()
 }
 
 #[cfg(test)]
@@ -217,7 +218,7 @@ mod tests {
     #[test]
     #[rustfmt::skip]
     fn a_reply_goes_to_who_asked() {
-        assert_eq!(request().reply(OURS).emit(), [
+        assert_eq!(ArpFrame::reply(OURS, VIP, request().sender).emit(), [
             2, 0, 0, 0, 0, 2,  2, 0, 0, 0, 0, 1,  0x08, 0x06,
             0, 1,  0x08, 0,  6,  4,  0, 2,
             2, 0, 0, 0, 0, 1,  192, 0, 2, 10,
@@ -239,6 +240,17 @@ mod tests {
             0, 1,  0x08, 0,  6,  4,  0, 2,
             2, 0, 0, 0, 0, 1,  192, 0, 2, 10,
             2, 0, 0, 0, 0, 1,  192, 0, 2, 10,
+        ]);
+    }
+
+    #[test]
+    #[rustfmt::skip]
+    fn a_probe_tells_nobody_anything() {
+        assert_eq!(ArpFrame::probe(OURS, VIP).emit(), [
+            0xff, 0xff, 0xff, 0xff, 0xff, 0xff,  2, 0, 0, 0, 0, 1,  0x08, 0x06,
+            0, 1,  0x08, 0,  6,  4,  0, 1,
+            2, 0, 0, 0, 0, 1,  0, 0, 0, 0,
+            0, 0, 0, 0, 0, 0,  192, 0, 2, 10,
         ]);
     }
 

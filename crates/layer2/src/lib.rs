@@ -1,18 +1,39 @@
-//! Answering for addresses on a LAN: ARP on the wire, whom to answer, and when to speak up unasked.
+//! Answering for addresses on a LAN: ARP and NDP on the wire, whom to answer, what to say unasked, and who
+//! else has an address of ours.
 //!
-//! - [`ArpFrame`] reads and writes ARP over Ethernet (RFC 826).
-//! - [`Responder`] tells whether a frame asks for one of our addresses, and what to reply.
-//! - [`Schedule`] tells when to announce which address unasked: in a burst when it is taken over.
+//! - [`ArpFrame`] reads and writes ARP for IPv4 over Ethernet (RFC 826), [`NdpFrame`] neighbour
+//!   solicitations and advertisements for IPv6 (RFC 4861).
+//! - [`Arp`] and [`Ndp`] give them a common shape, [`Protocol`].
+//! - [`Port`] is one interface by one protocol, and decides: it answers questions, tells of takeovers in
+//!   bursts and refreshes them (`schedule`), asks before it announces what is fresh (`probes`), and defends
+//!   what strangers claim (`claims`).
+//! - [`Shards`] spreads memberships of multicast groups over sockets.
 //!
 //! Nothing here has a socket or a clock: frames and the time come in, frames and decisions go out, and no
 //! input panics.
 
 mod arp;
+mod claims;
+mod groups;
 mod mac;
-mod responder;
+mod ndp;
+mod port;
+mod probes;
+mod protocol;
 mod schedule;
+mod timers;
 
-pub use arp::{ArpFrame, ArpFrameError, ArpOperation, FRAME_LEN, Host};
+use std::time::Duration;
+
+pub use arp::{ArpFrame, ArpFrameError, ArpOperation, Host};
+pub use groups::Shards;
 pub use mac::MacAddr;
-pub use responder::{Answer, Ignored, Responder};
-pub use schedule::Schedule;
+pub use ndp::{ALL_NODES, Cause, Known, NdpFrame, NdpFrameError, NdpMessage, solicited_node};
+pub use port::{Begin, Effect, Order, Port, Purpose, Report, Transmission};
+pub use protocol::{Arp, Heard, Ignored, Ndp, Protocol, Question};
+pub use schedule::refresh_gap;
+
+/// Who acts so much later than it meant to, stood still, and what it knows may have been overtaken.
+const LATE: Duration = Duration::from_millis(500);
+/// News of what happened meanwhile take no longer than that to be heard.
+const PATIENCE: Duration = Duration::from_millis(300);

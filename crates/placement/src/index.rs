@@ -18,8 +18,19 @@ pub struct Announcement {
     /// Where: the union over the Services that have this address.
     pub interfaces: Interfaces,
     /// Which takeover this is. A different one means that the address was gone in between, however
-    /// briefly, and that the LAN must be told again.
+    /// briefly, or that others may have spoken for it, and that the LAN must be told again.
     pub takeover: Takeover,
+    /// Whether the LAN should be asked first if somebody else has the address.
+    pub history: History,
+}
+
+/// What an address was when this node took it over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum History {
+    /// Newly given to a Service, and announced by nobody yet: a stranger on the LAN may have it.
+    New,
+    /// Announced before, by this node or another.
+    Announced,
 }
 
 /// The number of a takeover. No two of one [`Placement`] are alike.
@@ -80,6 +91,16 @@ pub struct Placement {
     holders: BTreeMap<IpAddr, BTreeMap<ServiceKey, Interfaces>>,
     announcements: Announcements,
     takeovers: u64,
+    novelties: Novelties,
+}
+
+/// The addresses that nobody has announced yet, as far as this node can know.
+#[derive(Debug)]
+enum Novelties {
+    /// Where one starts, every address may have been announced before.
+    Unknowable,
+    /// These.
+    Only(BTreeSet<IpAddr>),
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -118,12 +139,17 @@ impl Placement {
             holders: BTreeMap::new(),
             announcements: BTreeMap::new(),
             takeovers: 0,
+            novelties: Novelties::Unknowable,
         }
     }
 
     /// A Service is new or different.
     pub fn set_service(&mut self, service: Service) {
         let key = service.key.clone();
+        if let Novelties::Only(novelties) = &mut self.novelties {
+            let known = self.services.get(&key).map_or(&[][..], |known| &known.vips);
+            novelties.extend(service.vips.iter().filter(|vip| !known.contains(vip)));
+        }
         if replace(&mut self.services, key.clone(), service) {
             self.stale.add(key);
         }
@@ -131,7 +157,11 @@ impl Placement {
 
     /// A Service is gone, or wants no announcing any more.
     pub fn remove_service(&mut self, key: &ServiceKey) {
-        if self.services.remove(key).is_some() {
+        if let Some(service) = self.services.remove(key) {
+            // One that is given again later comes back with its Service.
+            for vip in &service.vips {
+                self.novelties.announced(*vip);
+            }
             self.stale.add(key.clone());
         }
     }
@@ -222,7 +252,33 @@ impl Placement {
         for key in keys {
             self.settle_one(key, &mut changes);
         }
+        if matches!(self.novelties, Novelties::Unknowable) {
+            self.novelties = Novelties::Only(BTreeSet::new());
+        }
         changes
+    }
+
+    /// Makes every announcement a new takeover: somebody else may have spoken for these addresses in the
+    /// meantime, and the LAN may believe it.
+    pub fn reassert(&mut self) {
+        for announcement in self.announcements.values_mut() {
+            self.takeovers += 1;
+            *announcement = Announcement {
+                takeover: Takeover(self.takeovers),
+                history: History::Announced,
+                ..announcement.clone()
+            };
+        }
+    }
+
+    /// The newest takeover so far: those to come are greater.
+    pub fn last_takeover(&self) -> Takeover {
+        Takeover(self.takeovers)
+    }
+
+    /// The Services that this node announces as of the last [`Self::settle`], and where.
+    pub fn announced(&self) -> impl Iterator<Item = (&ServiceKey, &[IpAddr], &Interfaces)> {
+        self.mine.iter().map(|(key, mine)| (key, &mine.vips[..], &mine.interfaces))
     }
 
     /// What this node should announce, as of the last [`Self::settle`].
@@ -245,6 +301,9 @@ impl Placement {
             None => (None, Released::Gone),
             Some(Err(reason)) => (None, Released::Unannounced(reason)),
             Some(Ok(Assignment { announcer, .. })) if announcer != self.me => {
+                for vip in &self.services[&key].vips {
+                    self.novelties.announced(*vip);
+                }
                 (None, Released::MovedTo(announcer))
             }
             Some(Ok(Assignment { interfaces, .. })) => {
@@ -291,12 +350,29 @@ impl Placement {
             self.announcements.remove(&vip);
             return;
         };
+        let history = self.novelties.announced(vip);
         if let Some(announcement) = self.announcements.get_mut(&vip) {
             announcement.interfaces = interfaces;
         } else {
             self.takeovers += 1;
             let takeover = Takeover(self.takeovers);
-            self.announcements.insert(vip, Announcement { interfaces, takeover });
+            self.announcements.insert(vip, Announcement { interfaces, takeover, history });
+        }
+    }
+}
+
+impl Novelties {
+    /// Somebody announces this address from now on; what it was until then.
+    fn announced(&mut self, vip: IpAddr) -> History {
+        match self {
+            Self::Unknowable => History::Announced,
+            Self::Only(novelties) => {
+                if novelties.remove(&vip) {
+                    History::New
+                } else {
+                    History::Announced
+                }
+            }
         }
     }
 }
@@ -311,193 +387,5 @@ fn replace<K: Ord, V: PartialEq>(map: &mut BTreeMap<K, V>, key: K, value: V) -> 
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::fixtures::*;
-    use crate::{Network, TrafficPolicy};
-
-    /// A node's view of a cluster of three, where node-b comes first for 10.0.0.1 and 10.0.0.2.
-    fn placement(me: &str) -> Placement {
-        let mut it = Placement::new(me.into(), ExcludeLabel::Honoured);
-        for name in ["node-a", "node-b", "node-c"] {
-            it.set_node(node(name));
-        }
-        it.set_members(members(&["node-a", "node-b", "node-c"]));
-        it.set_pool(pool("pool", "10.0.0.0", "10.0.0.255"));
-        it.set_advertisement(advertisement("ad"));
-        assert_eq!(it.settle(), []);
-        it
-    }
-
-    fn with_web(me: &str) -> Placement {
-        let mut it = placement(me);
-        it.set_service(service("web", "10.0.0.1"));
-        it.set_endpoints(&slice("web-1"), &key("web"), serving(&["node-a"]));
-        it
-    }
-
-    fn members(names: &[&str]) -> BTreeSet<NodeName> {
-        names.iter().map(|name| (*name).into()).collect()
-    }
-
-    fn key(name: &str) -> ServiceKey {
-        ServiceKey::new("default", name)
-    }
-
-    fn slice(name: &str) -> SliceKey {
-        SliceKey::new("default", name)
-    }
-
-    fn assigned(name: &str, vip: &str) -> Change {
-        Change::Assigned { service: key(name), vips: vec![ip(vip)] }
-    }
-
-    fn released(name: &str, vip: &str, why: Released) -> Change {
-        Change::Released { service: key(name), vips: vec![ip(vip)], why }
-    }
-
-    fn announced(it: &Placement) -> Vec<String> {
-        it.announcements().keys().map(ToString::to_string).collect()
-    }
-
-    #[test]
-    fn one_node_of_three_announces() {
-        for (me, expected) in [("node-a", 0), ("node-b", 1), ("node-c", 0)] {
-            let mut it = with_web(me);
-            assert_eq!(it.settle().len(), expected, "{me}");
-            assert_eq!(it.announcements().len(), expected, "{me}");
-        }
-    }
-
-    #[test]
-    fn an_address_moves_with_its_announcer_and_back_again() {
-        let mut b = with_web("node-b");
-        let mut a = with_web("node-a");
-        assert_eq!(b.settle(), [assigned("web", "10.0.0.1")]);
-        assert_eq!(a.settle(), []);
-        for it in [&mut a, &mut b] {
-            it.set_members(members(&["node-a", "node-c"]));
-        }
-        assert_eq!(a.settle(), [assigned("web", "10.0.0.1")]);
-        assert_eq!(b.settle(), [released("web", "10.0.0.1", Released::MovedTo("node-a".into()))]);
-        assert!(b.announcements().is_empty());
-        a.set_members(members(&["node-a", "node-b", "node-c"]));
-        assert_eq!(a.settle(), [released("web", "10.0.0.1", Released::MovedTo("node-b".into()))]);
-    }
-
-    #[test]
-    fn being_told_the_same_again_changes_nothing() {
-        let mut it = with_web("node-b");
-        it.settle();
-        let before = it.announcements().clone();
-        it.set_service(service("web", "10.0.0.1"));
-        it.set_endpoints(&slice("web-1"), &key("web"), serving(&["node-a"]));
-        it.set_node(node("node-a"));
-        it.set_members(members(&["node-a", "node-b", "node-c"]));
-        it.set_pool(pool("pool", "10.0.0.0", "10.0.0.255"));
-        it.set_advertisement(advertisement("ad"));
-        assert!(matches!(&it.stale, Stale::Some(keys) if keys.is_empty()));
-        assert_eq!(it.settle(), []);
-        assert_eq!(it.announcements(), &before);
-    }
-
-    #[test]
-    fn an_unrelated_change_leaves_the_takeover_as_it_is() {
-        let mut it = with_web("node-b");
-        it.settle();
-        let before = it.announcements().clone();
-        it.set_node(Node { network: Network::Unavailable, ..node("node-c") });
-        it.set_endpoints(&slice("web-2"), &key("web"), serving(&["node-c"]));
-        it.set_pool(pool("other", "10.0.9.0", "10.0.9.255"));
-        assert_eq!(it.settle(), []);
-        assert_eq!(it.announcements(), &before);
-    }
-
-    #[test]
-    fn coming_back_is_a_new_takeover() {
-        let mut it = with_web("node-b");
-        it.settle();
-        let first = it.announcements()[&ip("10.0.0.1")].takeover;
-        it.set_members(members(&["node-a"]));
-        it.settle();
-        it.set_members(members(&["node-a", "node-b"]));
-        it.settle();
-        assert_ne!(it.announcements()[&ip("10.0.0.1")].takeover, first);
-    }
-
-    #[test]
-    fn whatever_an_address_depends_on_withdraws_it_when_it_goes() {
-        type Removal = fn(&mut Placement);
-        let removals: [(Removal, Released); 6] = [
-            (|it| it.remove_service(&key("web")), Released::Gone),
-            (|it| it.remove_endpoints(&slice("web-1")), Released::Unannounced(Unannounced::NoEndpoint)),
-            (|it| it.remove_pool(&"pool".into()), Released::Unannounced(Unannounced::NoPool)),
-            (|it| it.remove_advertisement(&"ad".into()), Released::Unannounced(Unannounced::NoAdvertisement)),
-            (|it| it.remove_node(&"node-b".into()), Released::MovedTo("node-a".into())),
-            (|it| it.set_members([].into()), Released::Unannounced(Unannounced::NoCandidate)),
-        ];
-        for (remove, why) in removals {
-            let mut it = with_web("node-b");
-            it.settle();
-            remove(&mut it);
-            assert_eq!(it.settle(), [released("web", "10.0.0.1", why)]);
-            assert!(it.announcements().is_empty());
-            assert!(it.holders.is_empty());
-        }
-    }
-
-    #[test]
-    fn endpoints_add_up_over_slices_and_follow_a_slice_to_another_service() {
-        let mut it = placement("node-b");
-        let local = |name, vip| Service { traffic_policy: TrafficPolicy::Local, ..service(name, vip) };
-        it.set_service(local("one", "10.0.0.1"));
-        it.set_service(local("two", "10.0.0.2"));
-        it.set_endpoints(&slice("x"), &key("one"), serving(&["node-c"]));
-        assert_eq!(it.settle(), []);
-        it.set_endpoints(&slice("y"), &key("one"), serving(&["node-b"]));
-        assert_eq!(it.settle(), [assigned("one", "10.0.0.1")]);
-        it.set_endpoints(&slice("y"), &key("two"), serving(&["node-b"]));
-        assert_eq!(
-            it.settle(),
-            [released("one", "10.0.0.1", Released::MovedTo("node-c".into())), assigned("two", "10.0.0.2")]
-        );
-    }
-
-    #[test]
-    fn a_new_address_replaces_the_old_one() {
-        let mut it = with_web("node-b");
-        it.settle();
-        it.set_service(service("web", "10.0.0.2"));
-        assert_eq!(
-            it.settle(),
-            [released("web", "10.0.0.1", Released::Readdressed), assigned("web", "10.0.0.2")]
-        );
-        assert_eq!(announced(&it), ["10.0.0.2"]);
-    }
-
-    #[test]
-    fn a_shared_address_stays_while_one_of_its_services_wants_it() {
-        let mut it = with_web("node-b");
-        it.set_service(service("dns", "10.0.0.1"));
-        it.set_endpoints(&slice("dns-1"), &key("dns"), serving(&["node-c"]));
-        assert_eq!(it.settle(), [assigned("dns", "10.0.0.1"), assigned("web", "10.0.0.1")]);
-        let before = it.announcements().clone();
-        it.remove_service(&key("web"));
-        assert_eq!(it.settle(), [released("web", "10.0.0.1", Released::Gone)]);
-        assert_eq!(it.announcements(), &before);
-        it.remove_service(&key("dns"));
-        it.settle();
-        assert!(it.announcements().is_empty());
-    }
-
-    #[test]
-    fn other_interfaces_are_no_new_takeover() {
-        let mut it = with_web("node-b");
-        it.settle();
-        let before = it.announcements()[&ip("10.0.0.1")].clone();
-        it.set_advertisement(Advertisement { interfaces: only(&["eth1"]), ..advertisement("ad") });
-        assert_eq!(it.settle(), []);
-        let expected = Announcement { interfaces: only(&["eth1"]), ..before };
-        assert_eq!(it.announcements()[&ip("10.0.0.1")], expected);
-    }
-}
+#[path = "index_tests.rs"]
+mod tests;

@@ -22,7 +22,7 @@ mod index;
 mod input;
 
 pub use election::{Assignment, EXCLUDE_LABEL, ExcludeLabel, Unannounced, rank};
-pub use index::{Announcement, Announcements, Change, Placement, Released, Takeover};
+pub use index::{Announcement, Announcements, Change, History, Placement, Released, Takeover};
 pub use input::{
     Advertisement, Endpoints, Interfaces, Network, Node, Pool, Preference, Service, Sharing, TrafficPolicy,
 };

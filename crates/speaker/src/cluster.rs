@@ -1,170 +1,160 @@
 //! The cluster side: the one task that owns what is known of the cluster and decides what to announce.
 //!
 //! ```text
-//! watches --> Cluster (Placement inside) --> announcements, read by the LAN side
-//!                    |
-//!                    +--> events, metrics, log
+//! watches -----> Cluster (Placement inside) --> what the LAN side is to do, what the gossip is told
+//! members ----->        |
+//! LAN reports ->        |
+//!                       +--> ServiceL2Status, ConfigurationState, events, metrics, log
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::{Debug, Display};
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
-use api::{IPAddressPool, L2Advertisement};
-use futures::stream::SelectAll;
+use api::{ConfigurationState, IPAddressPool, L2Advertisement, ServiceL2Status};
 use futures::{Stream, StreamExt};
+use gossip::View;
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::api::Api;
-use kube::{Client, Resource, ResourceExt};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use k8s_openapi::jiff::Timestamp;
+use kube::{Resource, ResourceExt};
 use kubekit::events::{Notice, Publisher};
 use kubekit::http::Readiness;
-use kubekit::{Source, slim};
+use kubekit::keep::Wanted;
+use kubekit::slim;
+use kubekit::speakers::Speakers;
 use placement::{
-    Advertisement, AdvertisementName, Announcements, Change, NodeName, Placement, Pool, PoolName, ServiceKey,
+    Advertisement, AdvertisementName, Change, History, NodeName, Placement, Pool, PoolName, ServiceKey,
     SliceKey,
 };
-use serde::de::DeserializeOwned;
 use tokio::sync::watch;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
+use crate::configuration::{self, Configuration};
+use crate::fellows::{self, Said};
+use crate::handover::Handovers;
 use crate::known::Known;
+use crate::lan::{self, Conflict, Interface, Report};
 use crate::objects::{self, LoadBalancerClass};
-use crate::{Config, Metrics, PROTOCOL};
-
-/// Fellow speakers are the Pods with these labels in our namespace.
-const SPEAKERS: &str = "app.kubernetes.io/name=ferrolb,app.kubernetes.io/component=speaker";
+use crate::outcome::{self, Outcomes};
+use crate::status;
+use crate::watches::{Event, LISTS};
+use crate::{Config, Metrics};
 
 /// As many changes that wait are worked off before the announcements are published once: a list of
 /// thousands need not be published thousands of times, nor should an address wait for all of them.
 const BATCH: usize = 256;
 
-/// A change of some kind of object.
-#[derive(Debug)]
-pub(crate) enum Event {
-    Services(kubekit::Change<slim::Service>),
-    Endpoints(kubekit::Change<slim::EndpointSlice>),
-    Nodes(kubekit::Change<slim::Node>),
-    Pools(kubekit::Change<IPAddressPool>),
-    Advertisements(kubekit::Change<L2Advertisement>),
-    Speakers(kubekit::Change<slim::Pod>),
-}
-
-/// Lists that must be complete before anything is decided, as `/readyz` names them.
-pub(crate) const LISTS: [&str; 6] =
-    ["services", "endpointslices", "nodes", "ipaddresspools", "l2advertisements", "speaker pods"];
-
-impl Event {
-    /// The list that this completes, if it does.
-    fn completes(&self) -> Option<&'static str> {
-        fn whole<K>(change: &kubekit::Change<K>, list: &'static str) -> Option<&'static str> {
-            matches!(change, kubekit::Change::Reset(_)).then_some(list)
-        }
-        let [services, slices, nodes, pools, advertisements, speakers] = LISTS;
-        match self {
-            Self::Services(change) => whole(change, services),
-            Self::Endpoints(change) => whole(change, slices),
-            Self::Nodes(change) => whole(change, nodes),
-            Self::Pools(change) => whole(change, pools),
-            Self::Advertisements(change) => whole(change, advertisements),
-            Self::Speakers(change) => whole(change, speakers),
-        }
-    }
-}
-
-/// Everything to watch, as one stream.
-pub(crate) fn events(client: &Client, namespace: &str) -> impl Stream<Item = Event> + Unpin {
-    fn of<K>(
-        source: impl Into<Source<K>>,
-        event: fn(kubekit::Change<K>) -> Event,
-    ) -> impl Stream<Item = Event>
-    where
-        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
-    {
-        kubekit::watch(source).map(event)
-    }
-    let all = || client.clone();
-    let speakers =
-        Source { api: Api::namespaced(all(), namespace), labels: Some(SPEAKERS.to_owned()), fields: None };
-    SelectAll::from_iter([
-        of(Api::all(all()), Event::Services).boxed(),
-        of(Api::all(all()), Event::Endpoints).boxed(),
-        of(Api::all(all()), Event::Nodes).boxed(),
-        of(Api::namespaced(all(), namespace), Event::Pools).boxed(),
-        of(Api::namespaced(all(), namespace), Event::Advertisements).boxed(),
-        of(speakers, Event::Speakers).boxed(),
-    ])
+/// Where what follows from the cluster goes.
+pub(crate) struct Outputs {
+    /// What to announce, for the LAN side.
+    pub(crate) wanted: watch::Sender<lan::Wanted>,
+    /// What to report of each Service that is announced here, until this speaker stops.
+    pub(crate) statuses: Option<watch::Sender<Wanted<ServiceL2Status>>>,
+    /// What to report of the configuration.
+    pub(crate) state: watch::Sender<Wanted<ConfigurationState>>,
+    /// What the gossip is told.
+    pub(crate) said: watch::Sender<Said>,
+    /// Events.
+    pub(crate) publisher: Publisher,
 }
 
 /// What is known of the cluster, and what follows from it.
 pub(crate) struct Cluster {
     node: NodeName,
+    pod_name: Option<String>,
     class: LoadBalancerClass,
     placement: Placement,
+    outcomes: Outcomes,
+    configuration: Configuration,
     services: Known<ServiceKey>,
     slices: Known<SliceKey>,
     nodes: Known<NodeName>,
     pools: Known<PoolName>,
     advertisements: Known<AdvertisementName>,
-    speakers: Known<String>,
-    /// The node of each Pod that makes a member.
-    members: BTreeMap<String, NodeName>,
+    speakers: Speakers,
+    /// Where we take part in the gossip.
+    gossip_address: SocketAddr,
+    /// The members as last acted on.
+    view: Arc<View>,
+    handovers: Handovers,
+    stopping: bool,
+    /// Our own Pod, owner of what is reported: when it goes for good, so do the reports.
+    owner: Option<OwnerReference>,
     /// Of the Services that placement knows.
     references: BTreeMap<ServiceKey, ObjectReference>,
-    /// Objects that cannot be used as they are now, and why.
-    invalid: BTreeMap<(&'static str, String), String>,
+    /// Whether there is anything new to say of the Services announced here.
+    unreported: bool,
+    /// For which owner and with which problems the state of the configuration was last reported.
+    reported: Option<(Option<OwnerReference>, Vec<String>)>,
     missing: Vec<&'static str>,
     readiness: Readiness,
     metrics: Metrics,
-    publisher: Publisher,
-    announcements: watch::Sender<Arc<Announcements>>,
+    outputs: Outputs,
 }
 
 impl Cluster {
     pub(crate) fn new(
         config: &Config,
+        gossip_address: SocketAddr,
         readiness: Readiness,
         metrics: Metrics,
-        publisher: Publisher,
-        announcements: watch::Sender<Arc<Announcements>>,
+        outputs: Outputs,
     ) -> Self {
         Self {
             node: config.node_name.clone(),
+            pod_name: config.identity.pod_name.clone(),
             class: LoadBalancerClass(config.lb_class.clone()),
             placement: Placement::new(config.node_name.clone(), config.exclude_label),
+            outcomes: Outcomes::new(config.node_name.clone()),
+            configuration: Configuration::new(metrics.clone()),
             services: Known::default(),
             slices: Known::default(),
             nodes: Known::default(),
             pools: Known::default(),
             advertisements: Known::default(),
-            speakers: Known::default(),
-            members: BTreeMap::new(),
+            speakers: Speakers::default(),
+            gossip_address,
+            view: Arc::default(),
+            handovers: Handovers::default(),
+            stopping: false,
+            owner: None,
             references: BTreeMap::new(),
-            invalid: BTreeMap::new(),
+            unreported: true,
+            reported: None,
             missing: LISTS.to_vec(),
             readiness,
             metrics,
-            publisher,
-            announcements,
+            outputs,
         }
     }
 
-    /// Follows the cluster for as long as there are events.
+    /// Follows the cluster for as long as there are events, or until it has stopped.
     pub(crate) async fn run(mut self, events: impl Stream<Item = Event> + Unpin) {
         let mut batches = events.ready_chunks(BATCH);
-        while let Some(batch) = batches.next().await {
-            for event in batch {
-                self.handle(event);
+        loop {
+            tokio::select! {
+                batch = batches.next() => {
+                    let Some(batch) = batch else { return };
+                    for event in batch {
+                        self.handle(event, Instant::now());
+                    }
+                }
+                () = due(self.handovers.deadline()) => {}
             }
-            self.publish();
+            self.publish(Instant::now());
         }
     }
 
     /// Takes an event in and settles what follows, so that coming and going is never seen as staying.
-    fn handle(&mut self, event: Event) {
-        self.metrics.update();
+    fn handle(&mut self, event: Event, now: Instant) {
         if let Some(list) = event.completes() {
             self.missing.retain(|missing| *missing != list);
             self.readiness.reached(list);
+        }
+        if event.is_of_an_object() {
+            self.metrics.update();
         }
         match event {
             Event::Services(change) => self.services(change),
@@ -173,11 +163,19 @@ impl Cluster {
             Event::Pools(change) => self.pools(change),
             Event::Advertisements(change) => self.advertisements(change),
             Event::Speakers(change) => self.speakers(change),
+            Event::Lan(report) => self.lan(report),
+            Event::Members(view) => self.members(view),
+            Event::Gossip(event) => self.gossip(event, now),
+            Event::Stop => self.stop(),
         }
+        self.settle();
+    }
+
+    fn settle(&mut self) {
         if self.missing.is_empty() {
             self.metrics.config_loaded();
             for change in self.placement.settle() {
-                self.tell(change);
+                self.moved(change);
             }
         }
     }
@@ -218,11 +216,11 @@ impl Cluster {
                 None => self.placement.remove_pool(&name),
                 Some(Ok(pool)) => self.placement.set_pool(pool),
                 Some(Err(error)) => {
-                    self.invalid("IPAddressPool", name.as_str(), &error);
+                    self.configuration.invalid("IPAddressPool", name.as_str(), &error);
                     continue;
                 }
             }
-            self.valid("IPAddressPool", name.as_str());
+            self.configuration.valid("IPAddressPool", name.as_str());
         }
     }
 
@@ -232,274 +230,223 @@ impl Cluster {
                 None => self.placement.remove_advertisement(&name),
                 Some(Ok(advertisement)) => self.placement.set_advertisement(advertisement),
                 Some(Err(error)) => {
-                    self.invalid("L2Advertisement", name.as_str(), &error);
+                    self.configuration.invalid("L2Advertisement", name.as_str(), &error);
                     continue;
                 }
             }
-            self.valid("L2Advertisement", name.as_str());
+            self.configuration.valid("L2Advertisement", name.as_str());
         }
     }
 
     fn speakers(&mut self, change: kubekit::Change<slim::Pod>) {
-        for (name, pod) in self.speakers.update(change, ResourceExt::name_any) {
-            match pod.as_ref().and_then(objects::read_member) {
-                Some(node) => _ = self.members.insert(name, node),
-                None => _ = self.members.remove(&name),
+        let ours = |pod: &slim::Pod| self.pod_name.as_ref() == Some(&pod.name_any());
+        let owner = match &change {
+            kubekit::Change::Reset(pods) => Some(pods.iter().find(|pod| ours(pod)).and_then(objects::owner)),
+            kubekit::Change::Apply(pod) => ours(pod).then(|| objects::owner(pod)),
+            kubekit::Change::Delete(pod) => ours(pod).then_some(None),
+        };
+        if let Some(owner) = owner {
+            self.unreported |= self.owner != owner;
+            self.owner = owner;
+        }
+        self.speakers.update(change);
+    }
+
+    /// What is not settled is no ground to act on: what was known before stays.
+    fn members(&mut self, view: Arc<View>) {
+        if !view.settled || view == self.view {
+            return;
+        }
+        self.view = view;
+        self.follow_members();
+    }
+
+    fn follow_members(&mut self) {
+        self.metrics.members(self.view.members.len());
+        if !self.stopping {
+            self.placement.set_members(self.view.members.clone());
+        }
+    }
+
+    /// Each of these goes along with a view, which may come a moment later.
+    fn gossip(&mut self, event: gossip::Event, now: Instant) {
+        use gossip::Event as Happened;
+        match event {
+            Happened::Returned(node) => {
+                info!(%node, "member is back that was running all along, announcing afresh");
+                self.outputs.said.send_if_modified(|said| said.farewells.remove(&node));
+                self.placement.reassert();
             }
+            Happened::PresumedDead => {
+                info!("the others held this node dead, announcing afresh");
+                self.placement.reassert();
+            }
+            Happened::Leaving(node) => {
+                info!(%node, "member leaves");
+                Arc::make_mut(&mut self.view).members.remove(&node);
+                let before = self.placement.last_takeover();
+                self.follow_members();
+                self.settle();
+                let takeovers = self.placement.announcements().values().map(|it| it.takeover);
+                self.handovers.begin(node, takeovers.filter(|it| *it > before).collect(), now);
+            }
+            Happened::Lost { node, .. } => info!(%node, "member is lost"),
+            Happened::Joined(node) => {
+                info!(%node, "member has joined");
+                self.outputs.said.send_if_modified(|said| said.farewells.remove(&node));
+            }
+            Happened::Stalled(duration) => info!(?duration, "this speaker stood still"),
+            Happened::Confirmed { .. } | Happened::Profile(_) | Happened::Departed { .. } => {}
         }
-        let members: BTreeSet<NodeName> = self.members.values().cloned().collect();
-        self.metrics.members(members.len());
-        self.placement.set_members(members);
     }
 
-    /// An object cannot be used: its last good version stays in force, and no other object suffers.
-    fn invalid(&mut self, kind: &'static str, name: &str, error: &dyn Display) {
-        let error = error.to_string();
-        if self.invalid.get(&(kind, name.to_owned())) != Some(&error) {
-            warn!(kind, name, error, "invalid, its last good version, if any, stays in force");
-        }
-        self.invalid.insert((kind, name.to_owned()), error);
-        self.metrics.update_error();
-        self.metrics.config_stale(true);
+    /// From now on the LAN side goes on as it is, until the others have taken over; in the reports we have
+    /// gone already.
+    fn stop(&mut self) {
+        self.stopping = true;
+        self.placement.set_members(BTreeSet::new());
     }
 
-    fn valid(&mut self, kind: &'static str, name: &str) {
-        if self.invalid.remove(&(kind, name.to_owned())).is_some() {
-            info!(kind, name, "valid again");
-            self.metrics.config_stale(!self.invalid.is_empty());
+    fn lan(&mut self, report: Report) {
+        match report {
+            Report::Interfaces(interfaces) => {
+                self.outputs.said.send_if_modified(|said| {
+                    let macs = interfaces.values().filter_map(Interface::announces_with).collect();
+                    let link = fellows::link(self.gossip_address.ip(), &interfaces);
+                    let different = said.macs != macs || said.link != link;
+                    (said.macs, said.link) = (macs, link);
+                    different
+                });
+                self.outcomes.interfaces(interfaces);
+            }
+            Report::Free { vip, .. } => self.outcomes.free(vip),
+            Report::Taken(conflict) => {
+                let Conflict { vip, interface, by } = &conflict;
+                warn!(%vip, %interface, %by, "not announcing, somebody else has the address");
+                self.outcomes.taken(conflict);
+            }
+            Report::Claimed(conflict) => {
+                let Conflict { vip, interface, by } = &conflict;
+                warn!(%vip, %interface, %by, "somebody else claims an address that is announced");
+                let holders = self.placement.announced().filter(|(_, vips, _)| vips.contains(vip));
+                for (service, ..) in holders {
+                    self.tell(service, outcome::claimed(&conflict));
+                }
+                return;
+            }
+            Report::Spoken { takeover, .. } => return self.handovers.spoken(takeover),
         }
+        self.unreported = true;
     }
 
-    fn tell(&self, change: Change) {
+    fn moved(&mut self, change: Change) {
         match change {
             Change::Assigned { service, vips } => {
                 info!(%service, ?vips, "announcing");
                 self.metrics.assigned(&self.node, &service, &vips);
-                if let Some(reference) = self.references.get(&service) {
-                    let message =
-                        format!("announcing from node {:?} with protocol {PROTOCOL:?}", self.node.as_str());
-                    self.publisher.publish(reference.clone(), Notice::normal("nodeAssigned", message));
-                }
             }
             Change::Released { service, vips, why } => {
                 info!(%service, ?vips, ?why, "no longer announcing");
                 self.metrics.released(&self.node, &service, &vips, &why);
+                self.outcomes.forget(&service);
             }
+        }
+        self.unreported = true;
+    }
+
+    fn tell(&self, service: &ServiceKey, notice: Notice) {
+        if let Some(reference) = self.references.get(service) {
+            self.outputs.publisher.publish(reference.clone(), notice);
         }
     }
 
-    fn publish(&self) {
-        self.announcements.send_if_modified(|current| {
-            let different = **current != *self.placement.announcements();
-            if different {
-                *current = Arc::new(self.placement.announcements().clone());
+    /// Lets others see what has changed.
+    fn publish(&mut self, now: Instant) {
+        self.publish_peers();
+        if !self.missing.is_empty() {
+            return;
+        }
+        if !self.stopping {
+            self.unreported |= self.publish_wanted();
+        }
+        if std::mem::take(&mut self.unreported) {
+            let announcements = self.placement.announcements();
+            for (service, notice) in self.outcomes.judge(announcements, self.placement.announced()) {
+                self.tell(&service, notice);
             }
+            self.publish_statuses();
+        }
+        if self.stopping {
+            self.outputs.statuses = None;
+        }
+        self.publish_state();
+        for node in self.handovers.complete(now) {
+            debug!(%node, "member may go");
+            self.outputs.said.send_if_modified(|said| said.farewells.insert(node));
+        }
+    }
+
+    fn publish_peers(&self) {
+        let mut peers = self.speakers.listening_on(self.gossip_address.port());
+        peers.remove(&self.node);
+        self.outputs.said.send_if_modified(|said| {
+            let different = said.peers != peers;
+            said.peers = peers;
             different
         });
+    }
+
+    /// Whether the announcements are others than before.
+    fn publish_wanted(&self) -> bool {
+        let announcements = self.placement.announcements();
+        let fellows: BTreeSet<_> = self.view.profiles.values().flat_map(fellows::macs).collect();
+        let mut others = false;
+        self.outputs.wanted.send_if_modified(|current| {
+            others = *current.announcements != *announcements;
+            if others {
+                let new = announcements.iter().filter(|(_, it)| it.history == History::New);
+                current.fresh = new.map(|(vip, _)| *vip).collect();
+                current.announcements = Arc::new(announcements.clone());
+            }
+            let strangers = current.fellows != fellows;
+            current.fellows = fellows;
+            others || strangers
+        });
+        others
+    }
+
+    fn publish_statuses(&self) {
+        let announced =
+            self.placement.announced().filter(|(service, ..)| self.outcomes.is_announced(service));
+        let status =
+            |(service, _, interfaces)| status::status(&self.node, self.owner.as_ref(), service, interfaces);
+        let statuses = Some(announced.map(status).collect());
+        if let Some(sender) = &self.outputs.statuses {
+            sender.send_if_modified(|current| {
+                let different = *current != statuses;
+                *current = statuses;
+                different
+            });
+        }
+    }
+
+    fn publish_state(&mut self) {
+        let news = (self.owner.clone(), self.configuration.problems());
+        if self.reported.as_ref() != Some(&news) {
+            let (owner, problems) = self.reported.insert(news);
+            let state = configuration::state(&self.node, owner.as_ref(), problems, Timestamp::now());
+            self.outputs.state.send_replace(Some(state));
+        }
+    }
+}
+
+async fn due(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use kubekit::Change as ListChange;
-    use prometheus_client::registry::Registry;
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    /// A speaker on n1 in a cluster of n1 and n2, where n2 ranks first for 192.0.2.1 and n1 for 192.0.2.2.
-    struct Fixture {
-        cluster: Cluster,
-        announcements: watch::Receiver<Arc<Announcements>>,
-        readiness: Readiness,
-        registry: Registry,
-    }
-
-    fn object<K: DeserializeOwned>(object: Value) -> K {
-        serde_json::from_value(object).unwrap()
-    }
-
-    fn list<K: DeserializeOwned>(objects: impl IntoIterator<Item = Value>) -> ListChange<K> {
-        ListChange::Reset(objects.into_iter().map(object).collect())
-    }
-
-    fn service(name: &str, vip: &str) -> Value {
-        json!({
-            "metadata": {"name": name, "namespace": "default", "uid": name},
-            "spec": {"type": "LoadBalancer"},
-            "status": {"loadBalancer": {"ingress": [{"ip": vip}]}},
-        })
-    }
-
-    fn slice(service: &str) -> Value {
-        json!({
-            "metadata": {
-                "name": format!("{service}-1"), "namespace": "default",
-                "labels": {"kubernetes.io/service-name": service},
-            },
-            "endpoints": [{"nodeName": "n3", "conditions": {"ready": true}}],
-        })
-    }
-
-    fn pool(addresses: &str) -> Value {
-        json!({"metadata": {"name": "pool"}, "spec": {"addresses": [addresses]}})
-    }
-
-    fn advertisement(spec: &Value) -> Value {
-        json!({"metadata": {"name": "ad"}, "spec": spec})
-    }
-
-    fn speaker(node: &str, ready: &str) -> Value {
-        json!({
-            "metadata": {"name": format!("speaker-{node}")},
-            "spec": {"nodeName": node},
-            "status": {"conditions": [{"type": "Ready", "status": ready}]},
-        })
-    }
-
-    fn lists() -> [Event; 6] {
-        let services = [service("one", "192.0.2.1"), service("two", "192.0.2.2")];
-        let nodes = ["n1", "n2"].map(|name| json!({"metadata": {"name": name}}));
-        [
-            Event::Services(list(services)),
-            Event::Endpoints(list(["one", "two"].map(slice))),
-            Event::Nodes(list(nodes)),
-            Event::Pools(list([pool("192.0.2.0/24")])),
-            Event::Advertisements(list([advertisement(&json!({}))])),
-            Event::Speakers(list(["n1", "n2"].map(|node| speaker(node, "True")))),
-        ]
-    }
-
-    fn fixture() -> Fixture {
-        let config = Config {
-            node_name: "n1".into(),
-            identity: kubekit::Identity::new(Some("metallb-system".into()), None),
-            lb_class: None,
-            http_bind: ([127, 0, 0, 1], 0).into(),
-            exclude_interfaces: crate::ExcludeInterfaces::default(),
-            exclude_label: placement::ExcludeLabel::Honoured,
-        };
-        let nobody = kube::Config::new("http://127.0.0.1:9".parse().unwrap());
-        let publisher = Publisher::start(Client::try_from(nobody).unwrap(), "test", "test".to_owned());
-        let (sender, announcements) = watch::channel(Arc::default());
-        let readiness = Readiness::waiting_for(LISTS);
-        let (metrics, mut registry) = (Metrics::default(), Registry::default());
-        metrics.register(&mut registry);
-        let cluster = Cluster::new(&config, readiness.clone(), metrics, publisher, sender);
-        Fixture { cluster, announcements, readiness, registry }
-    }
-
-    fn complete() -> Fixture {
-        let mut it = fixture();
-        it.hear_everything();
-        it
-    }
-
-    impl Fixture {
-        fn hear_everything(&mut self) {
-            for event in lists() {
-                self.cluster.handle(event);
-            }
-            self.cluster.publish();
-        }
-
-        fn after(&mut self, event: Event) -> Vec<String> {
-            self.cluster.handle(event);
-            self.cluster.publish();
-            self.announced()
-        }
-
-        fn announced(&self) -> Vec<String> {
-            self.announcements.borrow().keys().map(ToString::to_string).collect()
-        }
-
-        fn shows(&self, metric: &str) -> bool {
-            let mut text = String::new();
-            prometheus_client::encoding::text::encode(&mut text, &self.registry).unwrap();
-            text.lines().any(|line| line == metric)
-        }
-    }
-
-    #[tokio::test]
-    async fn nothing_is_announced_before_every_list_is_complete() {
-        for last in 0..LISTS.len() {
-            let mut it = fixture();
-            let mut events = Vec::from(lists());
-            let last = events.remove(last);
-            for event in events {
-                assert!(it.after(event).is_empty());
-            }
-            assert!(!it.readiness.is_ready());
-            assert_eq!(it.after(last), ["192.0.2.2"]);
-            assert!(it.readiness.is_ready());
-        }
-    }
-
-    #[tokio::test]
-    async fn addresses_move_as_the_pod_of_a_fellow_speaker_comes_and_goes() {
-        let both = ["192.0.2.1", "192.0.2.2"];
-        for gone in [
-            Event::Speakers(ListChange::Apply(object(speaker("n2", "False")))),
-            Event::Speakers(ListChange::Delete(object(speaker("n2", "True")))),
-            Event::Speakers(list([speaker("n1", "True")])),
-        ] {
-            let mut it = complete();
-            assert_eq!(it.after(gone), both);
-            let back = Event::Speakers(ListChange::Apply(object(speaker("n2", "True"))));
-            assert_eq!(it.after(back), ["192.0.2.2"]);
-        }
-    }
-
-    #[tokio::test]
-    async fn a_node_with_two_speaker_pods_is_a_member_while_one_is_ready() {
-        let mut it = complete();
-        let mut second = speaker("n1", "True");
-        second["metadata"]["name"] = json!("speaker-new");
-        assert_eq!(it.after(Event::Speakers(ListChange::Apply(object(second)))), ["192.0.2.2"]);
-        let old = || ListChange::Delete(object(speaker("n1", "False")));
-        assert_eq!(it.after(Event::Speakers(old())), ["192.0.2.2"]);
-    }
-
-    #[tokio::test]
-    async fn coming_and_going_within_one_batch_is_a_new_takeover() {
-        let mut it = complete();
-        let before = it.announcements.borrow().clone();
-        it.cluster.handle(Event::Speakers(ListChange::Apply(object(speaker("n1", "False")))));
-        it.cluster.handle(Event::Speakers(ListChange::Apply(object(speaker("n1", "True")))));
-        it.cluster.publish();
-        assert_eq!(it.announced(), ["192.0.2.2"]);
-        assert_ne!(*it.announcements.borrow(), before);
-    }
-
-    #[tokio::test]
-    async fn what_a_new_list_lacks_is_withdrawn() {
-        let mut it = complete();
-        assert!(it.after(Event::Services(list([service("one", "192.0.2.1")]))).is_empty());
-        assert!(it.shows("ferrolb_speaker_releases_total{reason=\"gone\"} 1"));
-    }
-
-    #[tokio::test]
-    async fn an_object_that_turns_invalid_stays_in_force_as_it_last_was() {
-        const STALE: &str = "metallb_k8s_client_config_stale_bool 1";
-        let mut it = complete();
-        let bad_pool = || Event::Pools(ListChange::Apply(object(pool("192.0.2.9-192.0.2.1"))));
-        let selector = json!({"nodeSelectors": [{"matchExpressions": [{"key": "a", "operator": "Is"}]}]});
-        let bad_ad = Event::Advertisements(ListChange::Apply(object(advertisement(&selector))));
-        assert_eq!(it.after(bad_pool()), ["192.0.2.2"]);
-        assert!(it.shows(STALE));
-        assert_eq!(it.after(bad_ad), ["192.0.2.2"]);
-        let good_ad = Event::Advertisements(ListChange::Apply(object(advertisement(&json!({})))));
-        assert_eq!(it.after(good_ad), ["192.0.2.2"]);
-        assert!(it.shows(STALE), "the pool is still invalid");
-        assert!(it.after(Event::Pools(list([]))).is_empty(), "the pool is gone, not merely invalid");
-        assert!(!it.shows(STALE));
-    }
-
-    #[tokio::test]
-    async fn nothing_is_published_when_nothing_changes() {
-        let mut it = complete();
-        it.announcements.mark_unchanged();
-        it.hear_everything();
-        assert!(!it.announcements.has_changed().unwrap());
-    }
-}
+#[path = "cluster_tests.rs"]
+mod tests;

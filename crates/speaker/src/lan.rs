@@ -1,28 +1,46 @@
 //! The LAN side: makes the announcements of this node true on its interfaces.
 //!
-//! One task follows the interfaces through netlink (`links`) and keeps one task running for each that can
-//! be announced on (`interface`). An interface that goes down, is deleted, enslaved or changes its address
-//! ends its task; one that comes (back) gets a new one, which announces everything afresh: the LAN may have
-//! learned other things in the meantime.
+//! ```text
+//!                Wanted              Orders
+//!   cluster ----------------> Lan ------------> Interface (layer2::Port inside), a task for each interface
+//!      ^                    ^  |  (watch)           |     and protocol that can be announced on
+//!      |       netlink -----+  |                    |
+//!      +-----------------------+--------------------+--- packet socket, memberships of groups
+//!                Report
+//! ```
+//!
+//! An interface that goes down, is deleted, enslaved, renamed or changes its address ends its tasks; one that
+//! comes (back) gets new ones, which announce everything afresh: the LAN may have learned other things in the
+//! meantime. What happens to one protocol, such as a new link-local address, does not touch the other.
 
+mod follower;
 mod interface;
 mod links;
+mod memberships;
+mod report;
 mod socket;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use placement::Announcements;
-use tokio::sync::watch;
+use layer2::{Arp, Begin, MacAddr, Ndp, Order};
+use placement::{Announcement, InterfaceName};
+use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use tracing::{debug, error, info};
 
 use crate::Metrics;
-use links::{Follower, Link, Links};
+use follower::Follower;
+use interface::Orders;
+use links::{Link, Links};
+use socket::Listen;
 
-pub use links::ExcludeInterfaces;
+pub use links::{ExcludeInterfaces, Unfit};
+pub use report::{Conflict, Interface, Report, Wanted};
 
 /// Between attempts to talk to netlink.
 const RETRY: Duration = Duration::from_secs(1);
@@ -42,33 +60,66 @@ pub fn claim_packet_sockets() -> anyhow::Result<()> {
     )
 }
 
-/// Announces on the LAN what `announcements` says, for ever.
-///
-/// The channel holds the whole state: a reader that is behind skips what has been overtaken, so there is no
-/// queue that could be full.
+/// How the LAN side is to work.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Interfaces that are never announced on.
+    pub exclude: ExcludeInterfaces,
+    /// How often each address is announced while nothing changes, lest switches forget it; `None` for never.
+    pub refresh_interval: Option<Duration>,
+}
+
+/// How many reports may wait to be read. When there are more, the LAN side waits too: each tells a change,
+/// so none may be lost. Whoever reads them never waits for the LAN side, so nobody waits for ever.
+pub const REPORTS: usize = 1024;
+
+/// Does on the LAN what `wanted` says, for ever, and reports on it.
 pub async fn run(
-    exclude: ExcludeInterfaces,
-    announcements: watch::Receiver<Arc<Announcements>>,
+    options: Options,
+    wanted: watch::Receiver<Wanted>,
+    reports: mpsc::Sender<Report>,
     metrics: Metrics,
 ) {
-    let mut lan = Lan { announcements, metrics, links: Links::new(), running: BTreeMap::new() };
+    let mut lan = Lan { options, wanted, reports, metrics, links: Links::new(), running: BTreeMap::new() };
     loop {
-        if let Err(error) = lan.follow(exclude.clone()).await {
-            error!(error = format!("{error:#}"), "cannot follow the interfaces, trying again");
+        match lan.follow().await {
+            Ok(()) => return,
+            Err(error) => {
+                error!(error = format!("{error:#}"), "cannot follow the interfaces, trying again");
+            }
         }
         tokio::time::sleep(RETRY).await;
     }
 }
 
 struct Lan {
-    announcements: watch::Receiver<Arc<Announcements>>,
+    options: Options,
+    wanted: watch::Receiver<Wanted>,
+    reports: mpsc::Sender<Report>,
     metrics: Metrics,
+    /// What was seen last.
     links: Links,
-    running: BTreeMap<u32, Running>,
+    running: BTreeMap<Place, Running>,
 }
 
+/// Where an address can be announced, and how. When any of that changes, it is another place.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    index: u32,
+    name: InterfaceName,
+    station: Station,
+}
+
+/// Who speaks there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Station {
+    Arp(Arp),
+    Ndp(Ndp),
+}
+
+/// The task of a place, for as long as this lives.
 struct Running {
-    link: Link,
+    orders: watch::Sender<Orders>,
     task: AbortHandle,
 }
 
@@ -79,40 +130,142 @@ impl Drop for Running {
 }
 
 impl Lan {
-    async fn follow(&mut self, exclude: ExcludeInterfaces) -> anyhow::Result<()> {
-        let mut follower = Follower::new(exclude)?;
+    /// Follows the interfaces and what is wanted, until nobody wants anything any more.
+    async fn follow(&mut self) -> anyhow::Result<()> {
+        let mut follower = Follower::new(self.options.exclude.clone())?;
         loop {
-            let links = follower.next().await?;
-            self.update(links);
+            let mut next = pin!(follower.next());
+            let links = loop {
+                tokio::select! {
+                    links = &mut next => break links?,
+                    changed = self.wanted.changed() => match changed {
+                        Ok(()) => self.give_orders(),
+                        Err(_) => return Ok(()),
+                    },
+                }
+            };
+            self.update(links).await;
         }
     }
 
-    fn update(&mut self, links: Links) {
-        self.running.retain(|index, running| {
-            let stays = links.get(index).is_some_and(|seen| seen.link.as_ref() == Ok(&running.link));
+    /// Starts and stops what the interfaces make possible.
+    async fn update(&mut self, links: Links) {
+        if self.links == links {
+            return;
+        }
+        let places: BTreeSet<Place> = links.iter().flat_map(|(index, link)| places(*index, link)).collect();
+        self.running.retain(|place, _| {
+            let stays = places.contains(place);
             if !stays {
-                info!(interface = %running.link.name, "interface is announced on no longer");
+                info!(interface = %place.name, protocol = place.station.name(), "no longer announced on");
             }
             stays
         });
-        for (index, seen) in &links {
-            match &seen.link {
-                Ok(link) if !self.running.contains_key(index) => {
-                    info!(interface = %link.name, mac = %link.mac, "interface is announced on");
-                    self.running.insert(*index, self.start(link.clone()));
-                }
-                Err(reason) if self.links.get(index) != Some(seen) => {
-                    debug!(interface = %seen.name, %reason, "interface is not announced on");
-                }
-                _ => {}
+        for place in places {
+            if !self.running.contains_key(&place) {
+                info!(interface = %place.name, station = ?place.station, "announced on");
+                let running = self.start(place.clone());
+                self.running.insert(place, running);
             }
         }
+        for (index, link) in &links {
+            if self.links.get(index) != Some(link) {
+                let Link { name, mac: _, arp, ndp } = link;
+                debug!(interface = %name, ?arp, ?ndp, "interface seen");
+            }
+        }
+        for protocol in [ARP, NDP] {
+            let count = self.running.keys().filter(|place| place.station.name() == protocol).count();
+            self.metrics.interfaces(protocol, count);
+        }
         self.links = links;
-        self.metrics.interfaces(self.running.len());
+        self.give_orders();
+        // Nobody wants to know when this fails.
+        _ = self.reports.send(Report::Interfaces(self.links.values().map(Link::report).collect())).await;
     }
 
-    fn start(&self, link: Link) -> Running {
-        let task = interface::run(link.clone(), self.announcements.clone(), self.metrics.clone());
-        Running { link, task: tokio::spawn(task).abort_handle() }
+    /// Tells each place what to do there, unless it knows.
+    fn give_orders(&mut self) {
+        let wanted = self.wanted.borrow_and_update();
+        let own = self.links.values().filter_map(|link| link.mac);
+        let friends: Arc<BTreeSet<MacAddr>> = Arc::new(own.chain(wanted.fellows.iter().copied()).collect());
+        let vips: Vec<_> = self.running.keys().map(|place| place.orders(&wanted)).collect();
+        let in_all = vips.iter().map(BTreeMap::len).sum();
+        for (running, vips) in self.running.values().zip(vips) {
+            let refresh_gap = layer2::refresh_gap(vips.len(), in_all);
+            let orders = Orders { vips, friends: Arc::clone(&friends), refresh_gap };
+            running.orders.send_if_modified(|current| {
+                let different = *current != orders;
+                *current = orders;
+                different
+            });
+        }
+    }
+
+    fn start(&self, place: Place) -> Running {
+        let (sender, orders) = watch::channel(Orders::default());
+        let task = match place.station {
+            Station::Arp(arp) => tokio::spawn(self.interface(place, arp, Listen::Arp, orders).run()),
+            Station::Ndp(ndp) => tokio::spawn(self.interface(place, ndp, Listen::Ndp, orders).run()),
+        };
+        Running { orders: sender, task: task.abort_handle() }
+    }
+
+    fn interface<P>(
+        &self,
+        place: Place,
+        protocol: P,
+        listen: Listen,
+        orders: watch::Receiver<Orders>,
+    ) -> interface::Interface<P> {
+        interface::Interface {
+            index: place.index,
+            name: place.name,
+            protocol,
+            listen,
+            refresh_interval: self.options.refresh_interval,
+            orders,
+            reports: self.reports.clone(),
+            metrics: self.metrics.clone(),
+        }
+    }
+}
+
+fn places(index: u32, link: &Link) -> impl Iterator<Item = Place> {
+    let stations = [link.arp.ok().map(Station::Arp), link.ndp.ok().map(Station::Ndp)];
+    let name = link.name.clone();
+    stations.into_iter().flatten().map(move |station| Place { index, name: name.clone(), station })
+}
+
+impl Place {
+    /// What of `wanted` is to be done here.
+    fn orders(&self, wanted: &Wanted) -> BTreeMap<IpAddr, Order> {
+        let here = wanted.announcements.iter().filter(|(vip, announcement)| {
+            self.station.speaks_for(**vip) && announcement.interfaces.contains(&self.name)
+        });
+        let order = |(vip, announcement): (&IpAddr, &Announcement)| {
+            let begin = if wanted.fresh.contains(vip) { Begin::Probe } else { Begin::Announce };
+            (*vip, Order { takeover: announcement.takeover.0, begin })
+        };
+        here.map(order).collect()
+    }
+}
+
+const ARP: &str = "arp";
+const NDP: &str = "ndp";
+
+impl Station {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Arp(_) => ARP,
+            Self::Ndp(_) => NDP,
+        }
+    }
+
+    fn speaks_for(self, vip: IpAddr) -> bool {
+        match self {
+            Self::Arp(_) => vip.is_ipv4(),
+            Self::Ndp(_) => vip.is_ipv6(),
+        }
     }
 }

@@ -1,38 +1,53 @@
 //! The speaker: makes the addresses of Services reachable on the LAN, one of these on every node.
 //!
 //! ```text
-//! API server --> cluster: what is known, and with placement what to announce
+//! API server --> cluster: what is known, and with placement what to announce <-- gossip: who is alive
 //!                   |
 //!                   | the announcements of this node
 //!                   v
 //! netlink -----> lan: one task per interface, with layer2 and a packet socket
 //! ```
 //!
-//! Decisions are made in the pure crates [`placement`] and [`layer2`]; here are the watches, the sockets and
+//! Decisions are made in the pure crates [`placement`], `members` and [`layer2`]; here are the watches, the sockets and
 //! the tasks that connect them. When the API server is away, what was last known stays in force.
 
 mod cluster;
+mod configuration;
+mod fellows;
+mod handover;
 mod known;
 pub mod lan;
 mod metrics;
 mod objects;
+mod outcome;
+mod status;
+mod watches;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::pin::pin;
+use std::time::Duration;
 
 use anyhow::Context;
+use kube::Client;
 use kubekit::Identity;
 use kubekit::events::Publisher;
 use kubekit::http::Readiness;
-use placement::{Announcements, NodeName};
+use kubekit::keep::keep;
+pub use kubekit::rivals::BesideMetalLb;
+use kubekit::rivals::{Rivals, WAITING_FOR};
+use placement::NodeName;
 use prometheus_client::registry::Registry;
-use tokio::sync::watch;
-use tracing::info;
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::{info, warn};
 
-use cluster::Cluster;
+use cluster::{Cluster, Outputs};
+use fellows::Said;
+pub use gossip::Preset as Failover;
 pub use lan::ExcludeInterfaces;
 pub use metrics::Metrics;
 pub use placement::ExcludeLabel;
+use watches::Inputs;
 
 /// The name of what this speaker does, as events and metrics call it.
 const PROTOCOL: &str = "layer2";
@@ -50,35 +65,123 @@ pub struct Config {
     pub http_bind: SocketAddr,
     /// Interfaces that are never announced on.
     pub exclude_interfaces: ExcludeInterfaces,
+    /// How often each address is announced while nothing changes; `None` for never.
+    pub refresh_interval: Option<Duration>,
     /// Whether nodes can be excluded by a label.
     pub exclude_label: ExcludeLabel,
+    /// Where the gossip among the speakers is spoken; `None` for the node's `InternalIP` and [`GOSSIP_PORT`].
+    /// All speakers use the same port.
+    pub gossip_bind: Option<SocketAddr>,
+    /// What the gossip is sealed with, see [`gossip::Config::key_files`].
+    pub gossip_key_files: Vec<PathBuf>,
+    /// How fast a dead fellow is found.
+    pub failover: Failover,
+    /// What to do while MetalLB serves the same Services.
+    pub beside_metallb: BesideMetalLb,
 }
 
-/// Runs a speaker until it is asked to stop by SIGTERM or SIGINT.
+/// The port of the gossip, which is that of MetalLB's.
+pub const GOSSIP_PORT: u16 = 7946;
+
+/// How long it may take to delete the last reports before the end.
+const LAST_REPORTS: Duration = Duration::from_secs(1);
+
+/// Runs a speaker until it is asked to stop by SIGTERM or SIGINT, or MetalLB turns up; then it goes on until the others have taken
+/// over, which takes some milliseconds, and some seconds when they do not answer.
 ///
-/// Fails only when it cannot start: without a configuration of the cluster, or when `http_bind` is taken.
-/// [`lan::claim_packet_sockets`] comes first. An API server that cannot be reached is waited for. There is little
-/// to compute, so a runtime of one thread serves best.
+/// Fails only when it cannot start: without a configuration of the cluster, with a key that cannot be used, or
+/// when `http_bind` is taken. [`lan::claim_packet_sockets`] comes first. An API server that cannot be reached is
+/// waited for. There is little to compute, so a runtime of one thread serves best.
 pub async fn run(config: Config) -> anyhow::Result<()> {
     let client = kubekit::client().await?;
-    let metrics = Metrics::default();
+    let (metrics, gossip_metrics) = (Metrics::default(), gossip::Metrics::default());
     let mut registry = Registry::default();
     metrics.register(&mut registry);
-    let readiness = Readiness::waiting_for(cluster::LISTS);
+    gossip_metrics.register(&mut registry);
+    let readiness = Readiness::waiting_for(watches::LISTS.into_iter().chain([WAITING_FOR]));
+    let (stop, stopped) = oneshot::channel();
     let publisher = Publisher::start(client.clone(), "metallb-speaker", config.identity.instance());
-    let (announcements, on_lan) = watch::channel(Arc::new(Announcements::new()));
+    let mut rivals =
+        Rivals::watch(&client, &config.identity.namespace, config.lb_class.clone(), config.beside_metallb);
 
     info!(node = %config.node_name, namespace = %config.identity.namespace, "speaker starts");
-    let events = cluster::events(&client, &config.identity.namespace);
-    let cluster = Cluster::new(&config, readiness.clone(), metrics.clone(), publisher, announcements);
+    let mut serving = pin!(kubekit::http::serve(config.http_bind, readiness.clone(), registry));
     tokio::select! {
-        () = cluster.run(events) => anyhow::bail!("the watches ended"),
-        () = lan::run(config.exclude_interfaces, on_lan, metrics) => anyhow::bail!("nothing to announce"),
-        served = kubekit::http::serve(config.http_bind, readiness, registry) => served,
-        asked = kubekit::stop_requested() => {
-            asked.context("waiting for signals")?;
-            info!("speaker stops");
-            Ok(())
+        () = rivals.wait_until_gone(&readiness, &publisher) => {}
+        served = &mut serving => return served,
+        asked = kubekit::stop_requested() => return asked.context("waiting for signals"),
+    }
+    let mut work = pin!(work(config, client, publisher, readiness, metrics, gossip_metrics, stopped));
+    tokio::select! {
+        done = &mut work => return done,
+        served = &mut serving => return served,
+        () = rivals.wait_for_one() => info!("MetalLB serves the same Services: what is started next waits"),
+        asked = kubekit::stop_requested() => asked.context("waiting for signals")?,
+    }
+    info!("speaker stops");
+    _ = stop.send(());
+    tokio::select! {
+        done = work => done,
+        served = serving => served,
+    }
+}
+
+/// Connects the parts and runs them until it is asked to stop.
+async fn work(
+    config: Config,
+    client: Client,
+    publisher: Publisher,
+    readiness: Readiness,
+    metrics: Metrics,
+    gossip_metrics: gossip::Metrics,
+    stopped: oneshot::Receiver<()>,
+) -> anyhow::Result<()> {
+    let (node, namespace) = (&config.node_name, &config.identity.namespace);
+    let bind = match config.gossip_bind {
+        Some(address) => address,
+        None => SocketAddr::new(objects::internal_ip(&client, node).await, GOSSIP_PORT),
+    };
+    let gossip_config = gossip::Config {
+        name: node.clone(),
+        bind,
+        role: gossip::Role::Speaker,
+        preset: config.failover,
+        key_files: config.gossip_key_files.clone(),
+        profile: gossip::Profile::default(),
+    };
+    let (gossip, happened) = gossip::start(gossip_config, gossip_metrics)?;
+
+    let (wanted, on_lan) = watch::channel(lan::Wanted::default());
+    let (reporter, reports) = mpsc::channel(lan::REPORTS);
+    let (statuses, wanted_statuses) = watch::channel(None);
+    let (state, wanted_state) = watch::channel(None);
+    let (said, to_pass_on) = watch::channel(Said::default());
+    let (stop, stop_requested) = oneshot::channel();
+    let outputs = Outputs { wanted, statuses: Some(statuses), state, said, publisher };
+    let inputs = Inputs { reports, members: gossip.view(), gossip: happened, stop: stop_requested };
+
+    tokio::spawn(fellows::pass_on(gossip.clone(), to_pass_on));
+    tokio::spawn(keep(configuration::source(&client, namespace, node), wanted_state));
+    let mut statuses = tokio::spawn(keep(status::source(&client, namespace, node), wanted_statuses));
+    let cluster = Cluster::new(&config, bind, readiness, metrics.clone(), outputs);
+    let options = lan::Options {
+        exclude: config.exclude_interfaces.clone(),
+        refresh_interval: config.refresh_interval,
+    };
+    let goodbye = async {
+        _ = stopped.await;
+        _ = stop.send(());
+        let unconfirmed = gossip.leave().await;
+        if !unconfirmed.is_empty() {
+            warn!(?unconfirmed, "not every member has confirmed our goodbye");
         }
+        if tokio::time::timeout(LAST_REPORTS, &mut statuses).await.is_err() {
+            warn!("some ServiceL2Status of this node could not be deleted in time");
+        }
+    };
+    tokio::select! {
+        () = cluster.run(watches::events(&client, namespace, inputs)) => anyhow::bail!("the watches ended"),
+        () = lan::run(options, on_lan, reporter, metrics) => anyhow::bail!("nothing to announce"),
+        () = goodbye => Ok(()),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use layer2::Ignored;
+use layer2::{Ignored, NdpFrameError, Purpose};
 use placement::{InterfaceName, NodeName, Released, ServiceKey};
 use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric, MetricEncoder};
 use prometheus_client::metrics::counter::Counter;
@@ -25,9 +25,13 @@ pub struct Metrics {
     takeovers: Counter,
     releases: Family<ReasonLabels, Counter>,
     members: Gauge,
-    interfaces: Gauge,
+    interfaces: Family<ProtocolLabels, Gauge>,
+    refreshes: Family<IpLabels, Counter>,
+    probes: Family<IpLabels, Counter>,
+    conflicts: Family<ConflictLabels, Counter>,
     frames_ignored: Family<ReasonLabels, Counter>,
     frames_not_sent: Family<InterfaceLabels, Counter>,
+    groups_not_joined: Family<InterfaceLabels, Counter>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -46,6 +50,18 @@ struct IpLabels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReasonLabels {
     reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ProtocolLabels {
+    protocol: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ConflictLabels {
+    ip: String,
+    /// `taken` before it was announced, or `claimed` later.
+    found: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -108,8 +124,23 @@ impl Metrics {
         ferrolb.register("speaker_members", "Nodes whose speaker is alive", self.members.clone());
         ferrolb.register(
             "layer2_interfaces",
-            "Interfaces of this node that are announced on",
+            "Interfaces of this node that are announced on, by protocol",
             self.interfaces.clone(),
+        );
+        ferrolb.register(
+            "layer2_refreshes",
+            "Frames sent lest switches forget where an address is",
+            self.refreshes.clone(),
+        );
+        ferrolb.register(
+            "layer2_probes",
+            "Frames sent to find out whether somebody else has an address",
+            self.probes.clone(),
+        );
+        ferrolb.register(
+            "layer2_conflicts",
+            "Times that somebody else was found to have an address, before it was announced or later",
+            self.conflicts.clone(),
         );
         ferrolb.register(
             "layer2_frames_ignored",
@@ -120,6 +151,11 @@ impl Metrics {
             "layer2_frames_not_sent",
             "Frames that could not be sent",
             self.frames_not_sent.clone(),
+        );
+        ferrolb.register(
+            "layer2_groups_not_joined",
+            "Multicast groups that could not be joined: who asks there for an address gets no answer",
+            self.groups_not_joined.clone(),
         );
     }
 
@@ -163,36 +199,69 @@ impl Metrics {
         self.config_stale.set(stale.into());
     }
 
-    pub(crate) fn interfaces(&self, count: usize) {
-        self.interfaces.set(gauge(count));
+    pub(crate) fn interfaces(&self, protocol: &'static str, count: usize) {
+        self.interfaces.get_or_create(&ProtocolLabels { protocol }).set(gauge(count));
     }
 
     pub(crate) fn request_received(&self, vip: IpAddr) {
         self.requests_received.get_or_create(&ip(vip)).inc();
     }
 
-    pub(crate) fn response_sent(&self, vip: IpAddr) {
-        self.responses_sent.get_or_create(&ip(vip)).inc();
+    pub(crate) fn frame_sent(&self, vip: IpAddr, purpose: Purpose) {
+        let gratuitous = || self.gratuitous_sent.get_or_create(&ip(vip)).inc();
+        match purpose {
+            Purpose::Answer => self.responses_sent.get_or_create(&ip(vip)).inc(),
+            Purpose::Takeover | Purpose::Defence => gratuitous(),
+            Purpose::Refresh => {
+                gratuitous();
+                self.refreshes.get_or_create(&ip(vip)).inc();
+            }
+            Purpose::Probe => _ = self.probes.get_or_create(&ip(vip)).inc(),
+        }
     }
 
-    pub(crate) fn gratuitous_sent(&self, vip: IpAddr) {
-        self.gratuitous_sent.get_or_create(&ip(vip)).inc();
+    pub(crate) fn taken(&self, vip: IpAddr) {
+        self.conflict(vip, "taken");
+    }
+
+    pub(crate) fn claimed(&self, vip: IpAddr) {
+        self.conflict(vip, "claimed");
+    }
+
+    fn conflict(&self, vip: IpAddr, found: &'static str) {
+        self.conflicts.get_or_create(&ConflictLabels { ip: vip.to_string(), found }).inc();
     }
 
     pub(crate) fn frame_ignored(&self, ignored: Ignored) {
         let reason = match ignored {
-            Ignored::Malformed(_) => "malformed",
-            Ignored::Reply => "reply",
+            Ignored::Arp(_) => "malformed",
+            Ignored::Ndp(error) => match error {
+                NdpFrameError::Truncated | NdpFrameError::Other => "malformed",
+                NdpFrameError::HopLimit(_) => "hop_limit",
+                NdpFrameError::Checksum => "checksum",
+                NdpFrameError::Code(_) => "code",
+                NdpFrameError::TargetIsGroup(_) => "target_is_group",
+                NdpFrameError::SourceIsGroup(_) => "source_is_group",
+                NdpFrameError::Option => "option",
+                NdpFrameError::ProbeTo(_) => "probe_to_elsewhere",
+                NdpFrameError::ProbeFromSomewhere => "probe_from_somewhere",
+                NdpFrameError::SolicitedToGroup => "solicited_to_group",
+            },
             Ignored::NotForUs => "not_for_us",
-            Ignored::Announcement => "announcement",
             Ignored::BadSender(_) => "bad_sender",
             Ignored::NotAnnounced => "not_announced",
+            Ignored::NotOurs => "not_ours",
+            Ignored::Fellow => "fellow",
         };
         self.frames_ignored.get_or_create(&ReasonLabels { reason }).inc();
     }
 
     pub(crate) fn frame_not_sent(&self, interface: &InterfaceName) {
         self.frames_not_sent.get_or_create(&InterfaceLabels { interface: interface.to_string() }).inc();
+    }
+
+    pub(crate) fn group_not_joined(&self, interface: &InterfaceName) {
+        self.groups_not_joined.get_or_create(&InterfaceLabels { interface: interface.to_string() }).inc();
     }
 }
 
@@ -245,8 +314,11 @@ mod tests {
         let service = ServiceKey::new("default", "web");
         metrics.assigned(&"n1".into(), &service, &[vip]);
         metrics.request_received(vip);
-        metrics.response_sent(vip);
-        metrics.gratuitous_sent(vip);
+        metrics.frame_sent(vip, Purpose::Answer);
+        metrics.frame_sent(vip, Purpose::Takeover);
+        metrics.frame_sent(vip, Purpose::Refresh);
+        metrics.frame_sent(vip, Purpose::Probe);
+        metrics.taken(vip);
         metrics.frame_ignored(Ignored::NotAnnounced);
         metrics.update();
         metrics.update_error();
@@ -264,12 +336,15 @@ mod tests {
             "# TYPE metallb_layer2_requests_received counter",
             "metallb_layer2_requests_received{ip=\"192.0.2.1\"} 1",
             "metallb_layer2_responses_sent{ip=\"192.0.2.1\"} 1",
-            "metallb_layer2_gratuitous_sent{ip=\"192.0.2.1\"} 1",
+            "metallb_layer2_gratuitous_sent{ip=\"192.0.2.1\"} 2",
             "metallb_k8s_client_updates_total 1",
             "metallb_k8s_client_update_errors_total 1",
             "metallb_k8s_client_config_loaded_bool 1",
             "metallb_k8s_client_config_stale_bool 0",
             "ferrolb_speaker_takeovers_total 1",
+            "ferrolb_layer2_refreshes_total{ip=\"192.0.2.1\"} 1",
+            "ferrolb_layer2_probes_total{ip=\"192.0.2.1\"} 1",
+            "ferrolb_layer2_conflicts_total{ip=\"192.0.2.1\",found=\"taken\"} 1",
             "ferrolb_layer2_frames_ignored_total{reason=\"not_announced\"} 1",
         ] {
             assert!(shown.lines().any(|shown| shown == line), "{line} is not in\n{shown}");

@@ -1,10 +1,13 @@
 //! From Kubernetes objects to what placement understands.
 
 use std::net::IpAddr;
+use std::pin::pin;
 
 use api::names::ALLOW_SHARED_IP;
-use kube::ResourceExt;
-use kubekit::slim;
+use futures::StreamExt;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::{Api, Client, ResourceExt};
+use kubekit::{Change, Source, slim};
 use placement::{Endpoints, Network, Node, NodeName, Service, ServiceKey, Sharing, SliceKey, TrafficPolicy};
 
 /// The Services that are ours: of type LoadBalancer and of this class, where `None` is the class of those
@@ -65,9 +68,37 @@ pub(crate) fn read_node(node: &slim::Node) -> Node {
     }
 }
 
-/// The node that a speaker's Pod makes a member: it is ready there, and not about to go.
-pub(crate) fn read_member(pod: &slim::Pod) -> Option<NodeName> {
-    pod.is_ready().then(|| pod.spec.node_name.as_deref().map(NodeName::from))?
+/// The address that the cluster knows a node by, waited for until there is one.
+pub(crate) async fn internal_ip(client: &Client, node: &NodeName) -> IpAddr {
+    let node = Source {
+        api: Api::<slim::Node>::all(client.clone()),
+        labels: None,
+        fields: Some(format!("metadata.name={node}")),
+    };
+    let mut changes = pin!(kubekit::watch(node));
+    loop {
+        let node = match changes.next().await {
+            Some(Change::Reset(nodes)) => nodes.into_iter().next(),
+            Some(Change::Apply(node)) => Some(node),
+            Some(Change::Delete(_)) => None,
+            None => std::future::pending().await,
+        };
+        if let Some(ip) = node.and_then(|node| node.status.internal_ip()?.parse().ok()) {
+            return ip;
+        }
+    }
+}
+
+/// The owner that our own Pod is to what we write; `None` for one that the API server did not make.
+pub(crate) fn owner(pod: &slim::Pod) -> Option<OwnerReference> {
+    Some(OwnerReference {
+        api_version: "v1".to_owned(),
+        kind: "Pod".to_owned(),
+        name: pod.metadata.name.clone()?,
+        uid: pod.metadata.uid.clone()?,
+        block_owner_deletion: None,
+        controller: None,
+    })
 }
 
 #[cfg(test)]
@@ -158,22 +189,5 @@ mod tests {
             ["True", "False", "Unknown"].map(read),
             [Network::Unavailable, Network::Available, Network::Available]
         );
-    }
-
-    #[test]
-    fn a_speaker_counts_while_its_pod_is_ready_and_stays() {
-        let read = |ready: &str, deleted: Option<&str>, node: Option<&str>| {
-            let pod = json!({
-                "metadata": {"name": "speaker-1", "deletionTimestamp": deleted},
-                "spec": {"nodeName": node},
-                "status": {"conditions": [{"type": "Ready", "status": ready}]},
-            });
-            read_member(&serde_json::from_value(pod).unwrap())
-        };
-        assert_eq!(read("True", None, Some("n1")), Some("n1".into()));
-        assert_eq!(read("False", None, Some("n1")), None);
-        assert_eq!(read("Unknown", None, Some("n1")), None);
-        assert_eq!(read("True", Some("2026-01-01T00:00:00Z"), Some("n1")), None);
-        assert_eq!(read("True", None, None), None);
     }
 }

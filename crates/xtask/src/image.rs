@@ -10,8 +10,13 @@ use std::{
 use anyhow::{Context as _, ensure};
 use images::{Archive, ImageSpec, file_capability, programs, write_image};
 
+use crate::dependencies;
+
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 const PROGRAM: &str = "/ferrolb";
+/// Beside the program, and all that there is: it needs no certificates, for the API server's comes with the service
+/// account.
+const BILL_OF_MATERIALS: &str = "/ferrolb.cdx.json";
 /// The whole archive, which is not compressed: what a node keeps and what the mirror serves.
 const MAX_SIZE: u64 = 12 << 20;
 /// capabilities(7)
@@ -54,6 +59,7 @@ fn write(program: &Path, out: &Path) -> anyhow::Result<Archive> {
     // capability at exec, so the program carries the one it may use. Permitted only, or the kernel would
     // refuse to run the same program as the controller, whose container may not have it.
     image.files.xattr(PROGRAM, "security.capability", file_capability(&[CAP_NET_RAW]));
+    image.files.file(BILL_OF_MATERIALS, 0o444, dependencies::bill_of_materials()?);
     image.config.labels = [
         ("title", "FerroLB"),
         ("description", "A bare-metal LoadBalancer for Kubernetes"),

@@ -2,8 +2,10 @@
 
 mod bench;
 mod crds;
+mod dependencies;
 mod differential;
 mod image;
+mod manifests;
 mod test;
 
 use std::process::ExitCode;
@@ -33,6 +35,8 @@ enum Task {
     Image,
     /// Generate the custom resource definitions, in crds/ and in the chart.
     Crds,
+    /// Generate what is made from the chart: plain manifests, the table of its values, and examples rendered.
+    Manifests,
 }
 
 fn main() -> ExitCode {
@@ -44,6 +48,7 @@ fn main() -> ExitCode {
         Task::Differential(arguments) => report(differential::run(arguments)),
         Task::Image => report(image::run()),
         Task::Crds => report(crds::run()),
+        Task::Manifests => report(manifests::run()),
     }
 }
 

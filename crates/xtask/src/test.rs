@@ -1,11 +1,15 @@
 //! `cargo xtask test`: every test there is, from cheap to dear.
 
-use std::env;
 use std::path::Path;
+use std::process::Command;
+use std::{env, fs};
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
+use lab::audit::{self, Grant, Request};
 use lab::tools::{Program, Tools};
+use serde::Deserialize;
+use serde_json::Value;
 
 use crate::image;
 
@@ -30,19 +34,48 @@ pub(crate) fn run(arguments: &TestArgs) -> Result<()> {
     }
     image::build()?;
     // One lab at a time: two would only slow each other down.
-    let filter = arguments.e2e.as_deref().unwrap_or_default();
-    cargo(&program, &["test", "--package", "e2e", "--", "--test-threads=1", filter])
+    let end_to_end = ["test", "--package", "e2e", "--", "--test-threads=1"];
+    if let Some(name) = &arguments.e2e {
+        return cargo(&program, &[&end_to_end[..], &[name]].concat());
+    }
+    let record = images::programs::workspace().join("target/e2e-rights.json");
+    run_cargo(images::programs::cargo().env(audit::RECORD_VARIABLE, &record), &program, &end_to_end)?;
+    every_right_was_used(&record)
 }
 
-fn cargo(program: &Path, arguments: &[&str]) -> Result<()> {
-    let arguments: Vec<_> = arguments.iter().filter(|argument| !argument.is_empty()).collect();
-    let mut cargo = images::programs::cargo();
-    cargo.args(&arguments).env(lab::roles::PROGRAM_VARIABLE, program);
-    let status = cargo.status().context("starting cargo")?;
-    ensure!(status.success(), "`{}` failed", format_command(&arguments));
+/// A right that nothing needed in all the end-to-end tests is one too many, or lacks a test.
+fn every_right_was_used(record: &Path) -> Result<()> {
+    let text = fs::read_to_string(record).with_context(|| format!("reading {}", record.display()))?;
+    let Record { requests, roles } =
+        serde_json::from_str(&text).context("reading what FerroLB may and did ask")?;
+    let used = |grant: &Grant| requests.iter().any(|request| grant.covers(request));
+    let unused: Vec<String> =
+        audit::grants(&roles).iter().filter(|grant| !used(grant)).map(ToString::to_string).collect();
+    ensure!(
+        unused.is_empty(),
+        "these rights were not used in any end-to-end test:\n  {}",
+        unused.join("\n  ")
+    );
     Ok(())
 }
 
-fn format_command(arguments: &[&&str]) -> String {
+#[derive(Deserialize)]
+struct Record {
+    requests: Vec<Request>,
+    roles: Vec<Value>,
+}
+
+fn cargo(program: &Path, arguments: &[&str]) -> Result<()> {
+    run_cargo(&mut images::programs::cargo(), program, arguments)
+}
+
+fn run_cargo(cargo: &mut Command, program: &Path, arguments: &[&str]) -> Result<()> {
+    cargo.args(arguments).env(lab::roles::PROGRAM_VARIABLE, program);
+    let status = cargo.status().context("starting cargo")?;
+    ensure!(status.success(), "`{}` failed", format_command(arguments));
+    Ok(())
+}
+
+fn format_command(arguments: &[&str]) -> String {
     arguments.iter().fold("cargo".to_owned(), |text, argument| text + " " + argument)
 }

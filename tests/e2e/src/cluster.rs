@@ -30,7 +30,8 @@ pub struct Cluster {
     pub lab: Lab,
     pub(crate) capture: Capture,
     pub(crate) send_frames: PathBuf,
-    turn: Mutex<()>,
+    /// How much of the audit log was looked at; who holds it has the turn.
+    audited: Mutex<usize>,
 }
 
 impl Cluster {
@@ -38,12 +39,11 @@ impl Cluster {
     pub fn start(send_frames: &Path) -> Result<Self> {
         let image = chart::build_image()?;
         let options = Options { name: NAMESPACE.parse()?, ..Options::default() };
-        // The lab of a run that ended a moment ago may still be on its way out.
-        let lab = wait_until("the lab starts", SOON, || Lab::start(options.clone()))?;
+        let lab = Lab::start(options)?;
         chart::install(&lab, &image)?;
         lab.apply(include_str!("backend.yaml"))?;
         let capture = Capture::start(&lab)?;
-        let cluster = Self { lab, capture, send_frames: send_frames.to_owned(), turn: Mutex::default() };
+        let cluster = Self { lab, capture, send_frames: send_frames.to_owned(), audited: Mutex::default() };
         cluster.wait_until_well()?;
         Ok(cluster)
     }
@@ -51,14 +51,15 @@ impl Cluster {
     /// Runs a test, then removes what it made and repairs what it broke. If it failed, says what the cluster looks
     /// like and panics.
     pub fn run(&self, test: impl FnOnce(&Self) -> Result<()>) {
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut audited = self.audited.lock().unwrap_or_else(PoisonError::into_inner);
         let began = SystemTime::now();
-        let must_hold = || test(self).unwrap_or_else(|error| panic!("{error:#}"));
+        let test = || test(self).and_then(|()| self.nothing_was_denied(&mut audited));
+        let must_hold = || test().unwrap_or_else(|error| panic!("{error:#}"));
         let outcome = catch_unwind(AssertUnwindSafe(must_hold));
         if outcome.is_err() {
             eprintln!("{}", self.explain(began));
         }
-        let restored = self.restore();
+        let restored = self.restore().and_then(|()| self.record_rights());
         if let Err(panic) = outcome {
             resume_unwind(panic);
         }

@@ -9,6 +9,7 @@ mod cluster;
 mod explain;
 mod faults;
 pub mod objects;
+mod rights;
 mod visits;
 
 pub use cluster::{Cluster, NAMESPACE, SOON};

@@ -6,6 +6,7 @@ mod choice;
 mod families;
 mod faults;
 mod fixture;
+mod gossip_key;
 mod proxy;
 mod requests;
 mod sharing;

@@ -39,15 +39,21 @@ pub struct Election {
     pub timing: Timing,
 }
 
+/// Whether this participant leads. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Leads {
+    until: watch::Receiver<Option<Instant>>,
+}
+
 /// A running candidacy.
 #[derive(Debug)]
 pub struct Leadership {
-    until: watch::Receiver<Option<Instant>>,
+    leads: Leads,
     resign: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
 
-impl Leadership {
+impl Leads {
     /// Whether this participant leads at `now`. To be asked before each act that only a leader may do: a
     /// program that was stopped for a while does not know that it was.
     pub fn leads(&self, now: Instant) -> bool {
@@ -59,6 +65,23 @@ impl Leadership {
         if self.until.changed().await.is_err() {
             std::future::pending::<()>().await;
         }
+    }
+}
+
+impl Leadership {
+    /// Whether this participant leads at `now`, see [`Leads::leads`].
+    pub fn leads(&self, now: Instant) -> bool {
+        self.leads.leads(now)
+    }
+
+    /// Waits until this participant may have begun or ceased to lead.
+    pub async fn changed(&mut self) {
+        self.leads.changed().await;
+    }
+
+    /// The same for others to look at.
+    pub fn watch(&self) -> Leads {
+        self.leads.clone()
     }
 
     /// Ceases to lead and lets the next one begin at once.
@@ -80,7 +103,7 @@ impl Election {
             election: self,
             publish,
         };
-        Leadership { until, resign, task: tokio::spawn(candidate.run(resigned)) }
+        Leadership { leads: Leads { until }, resign, task: tokio::spawn(candidate.run(resigned)) }
     }
 }
 

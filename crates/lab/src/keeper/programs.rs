@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use crate::images::{COREDNS, PAUSE};
 use crate::network;
 use crate::plan::{DNS, Host, NodeId, POD_CIDRS, ProxyMode, REGISTRY_PORT, SERVICE_CIDRS};
-use crate::state::{INSIDE, PROGRAMS};
+use crate::state::{AUDIT_LOG, AUDIT_POLICY, INSIDE, PROGRAMS};
 use crate::template::{arguments as fill, render};
 use crate::tools::Program;
 
@@ -59,7 +59,10 @@ fn of_control_plane(program: Program) -> Result<Vec<String>> {
                 ("service_cidrs", SERVICE_CIDRS),
                 pki,
             ];
-            fill(include_str!("../../templates/kube-apiserver.args"), &values)
+            let mut arguments = fill(include_str!("../../templates/kube-apiserver.args"), &values);
+            arguments.push(format!("--audit-policy-file={INSIDE}/{AUDIT_POLICY}"));
+            arguments.push(format!("--audit-log-path={INSIDE}/{AUDIT_LOG}"));
+            arguments
         }
         Program::KubeControllerManager => {
             fill(include_str!("../../templates/kube-controller-manager.args"), &[pki])

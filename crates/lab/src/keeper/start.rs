@@ -25,7 +25,7 @@ use crate::network::{self, Link};
 use crate::pki::{Authority, Subject};
 use crate::plan::{API_SERVER, Host, NodeId, REGISTRY_PORT};
 use crate::process::{output, tail};
-use crate::state::{Namespaces, Spot};
+use crate::state::{AUDIT_POLICY, Namespaces, Spot};
 use crate::tools::Program;
 
 /// Nodes are Ready a few seconds after their kubelet has started.
@@ -73,6 +73,7 @@ impl Keeper {
             self.cgroups.create(host)?;
         }
         fs::write(self.state.spec(), serde_json::to_string_pretty(&self.spec)?)?;
+        fs::write(root.join(AUDIT_POLICY), include_str!("../../templates/audit.yaml"))?;
         fs::copy("/proc/self/exe", root.join("program")).context("copying this program into the lab")?;
         for (program, path) in self.spec.tools.iter() {
             link_or_copy(path, &root.join("bin").join(program.name()))?;

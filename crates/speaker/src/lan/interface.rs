@@ -1,145 +1,149 @@
-//! One interface: answers what is asked there, and announces what was taken over.
+//! One interface by one protocol: brings frames and the time to a [`Port`], and does what it decides.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use layer2::{ArpFrame, Responder, Schedule};
-use placement::{Announcements, Takeover};
-use tokio::sync::watch;
+use layer2::{Effect, MacAddr, Order, Port, Protocol, Purpose, Transmission};
+use placement::{InterfaceName, Takeover};
+use tokio::sync::{mpsc, watch};
 use tracing::{debug, trace, warn};
 
-use super::links::Link;
-use super::socket::PacketSocket;
+use super::memberships::Memberships;
+use super::socket::{Listen, PacketSocket};
+use super::{Conflict, Report};
 use crate::Metrics;
 
 /// Between attempts to open a socket.
 const RETRY: Duration = Duration::from_secs(1);
+/// Longer than any frame that matters: ARP has 42 bytes, neighbour discovery hardly more than 100.
+const FRAME: usize = 2048;
 
-/// Serves one interface for ever, or until nobody tells any more what to announce.
-pub(super) async fn run(
-    link: Link,
-    mut announcements: watch::Receiver<Arc<Announcements>>,
-    metrics: Metrics,
-) {
-    let mut interface = Interface::new(link, metrics);
-    let mut told = None;
-    while let Err(error) = interface.serve(&mut announcements).await {
-        if told.replace(error.kind()) != Some(error.kind()) {
-            warn!(interface = %interface.link.name, %error, "cannot use the interface, trying again");
+/// What an interface is to do.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Orders {
+    pub(super) vips: BTreeMap<IpAddr, Order>,
+    pub(super) friends: Arc<BTreeSet<MacAddr>>,
+    pub(super) refresh_gap: Duration,
+}
+
+/// An interface, and whom it talks to.
+pub(super) struct Interface<P> {
+    pub(super) index: u32,
+    pub(super) name: InterfaceName,
+    pub(super) protocol: P,
+    pub(super) listen: Listen,
+    pub(super) refresh_interval: Option<Duration>,
+    pub(super) orders: watch::Receiver<Orders>,
+    pub(super) reports: mpsc::Sender<Report>,
+    pub(super) metrics: Metrics,
+}
+
+impl<P: Protocol + Copy> Interface<P> {
+    /// Serves the interface for ever, or until nobody gives orders any more.
+    pub(super) async fn run(mut self) {
+        let mut told = None;
+        while let Err(error) = self.serve().await {
+            if told.replace(error.kind()) != Some(error.kind()) {
+                warn!(interface = %self.name, %error, "cannot use the interface, trying again");
+            }
+            tokio::time::sleep(RETRY).await;
         }
-        tokio::time::sleep(RETRY).await;
-        // Nobody was answered in between: all starts anew.
-        interface = Interface::new(interface.link, interface.metrics);
-    }
-}
-
-struct Interface {
-    link: Link,
-    metrics: Metrics,
-    responder: Responder,
-    schedule: Schedule<Ipv4Addr>,
-    takeovers: BTreeMap<Ipv4Addr, Takeover>,
-}
-
-impl Interface {
-    fn new(link: Link, metrics: Metrics) -> Self {
-        let responder = Responder::new(link.mac);
-        Self { link, metrics, responder, schedule: Schedule::new(), takeovers: BTreeMap::new() }
     }
 
-    /// The one loop: whatever comes first of a frame, a change, and the time to announce. Each turn does one
-    /// thing, so a long list of addresses to announce does not keep those who ask waiting.
-    async fn serve(&mut self, announcements: &mut watch::Receiver<Arc<Announcements>>) -> io::Result<()> {
-        let socket = PacketSocket::open(self.link.index)?;
-        // Longer frames are cut off, which does no harm: all that counts is in the first 42 bytes.
-        let mut frame = [0; 128];
-        announcements.mark_changed();
+    /// The one loop: whatever comes first of a frame, an order, and the time to do something. Each turn does
+    /// one thing, so a long list of addresses to announce does not keep those who ask waiting.
+    ///
+    /// Everything begins anew with each call: in between nobody was answered.
+    async fn serve(&mut self) -> io::Result<()> {
+        let socket = PacketSocket::open(self.index, self.listen)?;
+        let mut memberships = Memberships::new(self.index);
+        let mut port = Port::new(self.protocol, self.refresh_interval, rand::random(), Instant::now());
+        let mut frame = [0; FRAME];
+        self.orders.mark_changed();
         loop {
             tokio::select! {
                 received = socket.receive(&mut frame) => match received {
-                    Ok(length) => self.answer(&socket, &frame[..length]).await,
+                    Ok(length) => self.hear(&mut port, &frame[..length]),
                     // Told once when the interface goes down. Whoever follows the interfaces ends this task
                     // if it stays down.
                     Err(error) if error.raw_os_error() == Some(libc::ENETDOWN) => {}
                     Err(error) => return Err(error),
                 },
-                changed = announcements.changed() => {
+                changed = self.orders.changed() => {
                     if changed.is_err() {
                         return Ok(());
                     }
-                    let current = Arc::clone(&announcements.borrow_and_update());
-                    self.update(&current, Instant::now());
+                    let orders = self.orders.borrow_and_update();
+                    port.set_friends(BTreeSet::clone(&orders.friends));
+                    port.set_refresh_gap(orders.refresh_gap);
+                    let own = |(vip, order): (&IpAddr, &Order)| Some((P::own(*vip)?, *order));
+                    port.set_orders(orders.vips.iter().filter_map(own).collect(), Instant::now());
                 }
-                () = due(self.schedule.poll_timeout()) => {
-                    if let Some(vip) = self.schedule.poll(Instant::now()) {
-                        self.announce(&socket, vip).await;
+                () = due(port.poll_timeout()) => {}
+            }
+            match port.poll(Instant::now()) {
+                Some(Effect::Send(transmission)) => self.send(&socket, transmission).await,
+                Some(Effect::Join(group)) => {
+                    if let Err(error) = memberships.join(group) {
+                        warn!(interface = %self.name, %group, %error, "cannot join the group");
+                        self.metrics.group_not_joined(&self.name);
                     }
                 }
+                Some(Effect::Leave(group)) => memberships.leave(group),
+                Some(Effect::Report(report)) => self.report(report).await,
+                None => {}
             }
         }
     }
 
-    async fn answer(&self, socket: &PacketSocket, frame: &[u8]) {
-        let answer = match self.responder.handle(frame) {
-            Ok(answer) => answer,
-            Err(ignored) => {
-                trace!(interface = %self.link.name, reason = %ignored, "frame ignored");
-                return self.metrics.frame_ignored(ignored);
+    fn hear(&self, port: &mut Port<P>, frame: &[u8]) {
+        if let Err(ignored) = port.handle(frame, Instant::now()) {
+            trace!(interface = %self.name, reason = %ignored, "frame ignored");
+            self.metrics.frame_ignored(ignored);
+        }
+    }
+
+    /// A frame that cannot be sent is not tried again: who asked asks again, and an announcement is one of
+    /// several.
+    async fn send(&self, socket: &PacketSocket, transmission: Transmission) {
+        let Transmission { vip, purpose, frame } = transmission;
+        let sent = socket.send(&frame).await;
+        // Counted after the fact: somebody waits for the answer.
+        if purpose == Purpose::Answer {
+            self.metrics.request_received(vip);
+        }
+        match sent {
+            Ok(()) => self.metrics.frame_sent(vip, purpose),
+            Err(error) => {
+                debug!(interface = %self.name, %error, "frame not sent");
+                self.metrics.frame_not_sent(&self.name);
+            }
+        }
+    }
+
+    async fn report(&self, report: layer2::Report) {
+        let interface = self.name.clone();
+        let report = match report {
+            layer2::Report::Taken { vip, by } => {
+                warn!(%interface, %vip, %by, "somebody else has the address, not announced");
+                self.metrics.taken(vip);
+                Report::Taken(Conflict { vip, interface, by })
+            }
+            layer2::Report::Claimed { vip, by } => {
+                warn!(%interface, %vip, %by, "somebody else claims the address, defended");
+                self.metrics.claimed(vip);
+                Report::Claimed(Conflict { vip, interface, by })
+            }
+            layer2::Report::Free { vip } => Report::Free { vip, interface },
+            layer2::Report::Spoken { vip, takeover } => {
+                Report::Spoken { vip, interface, takeover: Takeover(takeover) }
             }
         };
-        // Counted after the fact: somebody waits for the answer.
-        let sent = self.send(socket, answer.frame).await;
-        self.metrics.request_received(answer.vip.into());
-        if sent {
-            self.metrics.response_sent(answer.vip.into());
-        }
-    }
-
-    async fn announce(&self, socket: &PacketSocket, vip: Ipv4Addr) {
-        let mac = self.link.mac;
-        for frame in [ArpFrame::gratuitous_request(mac, vip), ArpFrame::gratuitous_reply(mac, vip)] {
-            if self.send(socket, frame).await {
-                self.metrics.gratuitous_sent(vip.into());
-            }
-        }
-    }
-
-    /// Whether the frame was sent. One that was not is not tried again: who asked asks again, and an
-    /// announcement is one of several.
-    async fn send(&self, socket: &PacketSocket, frame: ArpFrame) -> bool {
-        match socket.send(&frame.emit()).await {
-            Ok(()) => true,
-            Err(error) => {
-                debug!(interface = %self.link.name, %error, "frame not sent");
-                self.metrics.frame_not_sent(&self.link.name);
-                false
-            }
-        }
-    }
-
-    fn update(&mut self, announcements: &Announcements, now: Instant) {
-        let wanted: BTreeMap<Ipv4Addr, Takeover> = announcements
-            .iter()
-            .filter(|(_, announcement)| announcement.interfaces.contains(&self.link.name))
-            .filter_map(|(vip, announcement)| match vip {
-                IpAddr::V4(vip) => Some((*vip, announcement.takeover)),
-                IpAddr::V6(_) => None,
-            })
-            .collect();
-        for vip in self.takeovers.keys().filter(|vip| !wanted.contains_key(vip)) {
-            self.responder.remove(*vip);
-            self.schedule.withdraw(*vip);
-        }
-        for (vip, takeover) in &wanted {
-            if self.takeovers.get(vip) != Some(takeover) {
-                self.responder.add(*vip);
-                self.schedule.take_over(*vip, now);
-            }
-        }
-        self.takeovers = wanted;
+        // Nobody wants to know when this fails.
+        _ = self.reports.send(report).await;
     }
 }
 

@@ -1,59 +1,124 @@
-//! The interfaces of this node and which of them can be announced on, from rtnetlink.
+//! The interfaces of this node and which of them can be announced on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
-use std::time::Duration;
 
-use anyhow::Context;
-use futures::channel::mpsc::UnboundedReceiver;
-use futures::{StreamExt, TryStreamExt};
-use layer2::MacAddr;
+use layer2::{Arp, MacAddr, Ndp};
+use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use placement::InterfaceName;
 use regex::RegexSet;
-use rtnetlink::packet_core::NetlinkMessage;
-use rtnetlink::packet_route::RouteNetlinkMessage;
-use rtnetlink::sys::SocketAddr;
-use rtnetlink::{Handle, MulticastGroup};
-use tokio::task::JoinHandle;
 
-/// An interface that can be announced on.
+use super::Interface;
+
+/// An interface, and how it can be announced on by either protocol.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Link {
-    /// The number of the interface. One that is deleted and made anew has another.
-    pub(super) index: u32,
     pub(super) name: InterfaceName,
-    pub(super) mac: MacAddr,
+    /// Its Ethernet address, if it has one.
+    pub(super) mac: Option<MacAddr>,
+    pub(super) arp: Result<Arp, Unfit>,
+    pub(super) ndp: Result<Ndp, Unfit>,
 }
+
+/// All interfaces of the node by their number. One that is deleted and made anew has another number.
+pub(super) type Links = BTreeMap<u32, Link>;
+
+/// The settled link-local address of each interface that has one, by the number of the interface.
+pub(super) type LinkLocals = BTreeMap<u32, Ipv6Addr>;
 
 /// Why an interface is not announced on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Unfit {
+pub enum Unfit {
+    /// Its name matches one of the expressions to exclude.
     #[error("its name is excluded")]
     Excluded,
+    /// It is switched off.
     #[error("it is down")]
     Down,
+    /// Nothing answers at the other end of its cable.
     #[error("it has no carrier")]
     NoCarrier,
+    /// A bridge or bond speaks for it.
     #[error("it is part of another interface")]
     Enslaved,
+    /// It is set to do no address resolution.
     #[error("it does no ARP")]
     NoArp,
+    /// It cannot reach all stations at once.
     #[error("it cannot broadcast")]
     NoBroadcast,
+    /// It has no address of six bytes that could be one station's.
     #[error("it has no Ethernet address")]
     NoEthernet,
+    /// It has no link-local IPv6 address, or one that is not settled yet.
+    #[error("it has no link-local IPv6 address")]
+    NoLinkLocal,
 }
 
-/// An interface and whether it can be announced on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Seen {
-    pub(super) name: InterfaceName,
-    pub(super) link: Result<Link, Unfit>,
+impl Link {
+    /// Reads an interface; `None` for what has no name.
+    pub(super) fn read(
+        message: &LinkMessage,
+        link_locals: &LinkLocals,
+        exclude: &ExcludeInterfaces,
+    ) -> Option<Self> {
+        let attributes = || message.attributes.iter();
+        let name = attributes().find_map(|attribute| match attribute {
+            LinkAttribute::IfName(name) => Some(name),
+            _ => None,
+        })?;
+        let mac = attributes().find_map(|attribute| match attribute {
+            LinkAttribute::Address(bytes) => <[u8; 6]>::try_from(&bytes[..]).ok().map(MacAddr),
+            _ => None,
+        });
+        let mac = mac.filter(|mac| mac.is_station());
+        let enslaved = attributes().any(|attribute| matches!(attribute, LinkAttribute::Controller(_)));
+        let has = |flag| message.header.flags.contains(flag);
+        let unfit = [
+            (exclude.0.is_match(name), Unfit::Excluded),
+            (!has(LinkFlags::Up), Unfit::Down),
+            (enslaved, Unfit::Enslaved),
+            (has(LinkFlags::Noarp), Unfit::NoArp),
+            (!has(LinkFlags::LowerUp), Unfit::NoCarrier),
+        ];
+        let fit = match unfit.into_iter().find(|(applies, _)| *applies) {
+            Some((_, reason)) => Err(reason),
+            None => mac.ok_or(Unfit::NoEthernet),
+        };
+        let arp =
+            fit.and_then(|mac| has(LinkFlags::Broadcast).then_some(Arp { mac }).ok_or(Unfit::NoBroadcast));
+        let ndp = fit.and_then(|mac| {
+            let link_local = *link_locals.get(&message.header.index).ok_or(Unfit::NoLinkLocal)?;
+            Ok(Ndp { mac, link_local })
+        });
+        Some(Self { name: InterfaceName::from(name.as_str()), mac, arp, ndp })
+    }
+
+    pub(super) fn report(&self) -> (InterfaceName, Interface) {
+        let Self { name, mac, arp, ndp } = self;
+        (name.clone(), Interface { mac: *mac, arp: arp.map(drop), ndp: ndp.map(drop) })
+    }
 }
 
-/// All interfaces of the node by their number.
-pub(super) type Links = BTreeMap<u32, Seen>;
+/// The link-local addresses that are settled: one that another host has, or may have, cannot be spoken from.
+/// Where an interface has several, the lowest, so that the choice is the same every time.
+pub(super) fn link_locals(messages: impl IntoIterator<Item = AddressMessage>) -> LinkLocals {
+    let unsettled = AddressHeaderFlags::Tentative | AddressHeaderFlags::Dadfailed;
+    let settled = messages.into_iter().filter(|message| !message.header.flags.intersects(unsettled));
+    let all: BTreeSet<(u32, Ipv6Addr)> = settled
+        .filter_map(|message| {
+            let address = message.attributes.iter().find_map(|attribute| match attribute {
+                AddressAttribute::Address(IpAddr::V6(address)) => Some(*address),
+                _ => None,
+            })?;
+            address.is_unicast_link_local().then_some((message.header.index, address))
+        })
+        .collect();
+    // The last of those with the same key stays.
+    all.into_iter().rev().collect()
+}
 
 /// Interfaces that are never announced on: those whose name matches one of some regular expressions.
 #[derive(Debug, Clone)]
@@ -78,93 +143,12 @@ impl FromStr for ExcludeInterfaces {
     }
 }
 
-/// Notifications that come together are answered by one look at the interfaces: a node that starts many
-/// Pods makes many.
-const SETTLE: Duration = Duration::from_millis(5);
-/// A look without a notification, in case one was lost.
-const INTERVAL: Duration = Duration::from_secs(30);
-
-/// Follows the interfaces of this node.
-///
-/// A notification is only taken as a hint to look: what counts is the complete list, so nothing can get out
-/// of step when notifications are lost or come in bulk.
-pub(super) struct Follower {
-    handle: Handle,
-    hints: UnboundedReceiver<(NetlinkMessage<RouteNetlinkMessage>, SocketAddr)>,
-    exclude: ExcludeInterfaces,
-    connection: JoinHandle<()>,
-    looked: bool,
-}
-
-impl Drop for Follower {
-    fn drop(&mut self) {
-        self.connection.abort();
-    }
-}
-
-impl Follower {
-    pub(super) fn new(exclude: ExcludeInterfaces) -> anyhow::Result<Self> {
-        // The queue has no bound, for the library offers none. It is emptied at every look.
-        let (connection, handle, hints) = rtnetlink::new_multicast_connection(&[MulticastGroup::Link])
-            .context("opening a netlink socket")?;
-        Ok(Self { handle, hints, exclude, connection: tokio::spawn(connection), looked: false })
-    }
-
-    /// The interfaces as they are: at once when first called, then whenever something may have changed.
-    pub(super) async fn next(&mut self) -> anyhow::Result<Links> {
-        if std::mem::replace(&mut self.looked, true) {
-            match tokio::time::timeout(INTERVAL, self.hints.next()).await {
-                Ok(Some(_)) => tokio::time::sleep(SETTLE).await,
-                Ok(None) => anyhow::bail!("the netlink socket was closed"),
-                Err(_) => {}
-            }
-            while self.hints.try_recv().is_ok() {}
-        }
-        let read = async |message: LinkMessage| {
-            Ok(read(&message, &self.exclude).map(|seen| (message.header.index, seen)))
-        };
-        let links = self.handle.link().get().execute().try_filter_map(read).try_collect();
-        links.await.context("listing the interfaces")
-    }
-}
-
-/// One interface; `None` for what has no name.
-fn read(message: &LinkMessage, exclude: &ExcludeInterfaces) -> Option<Seen> {
-    let attributes = || message.attributes.iter();
-    let name = attributes().find_map(|attribute| match attribute {
-        LinkAttribute::IfName(name) => Some(name),
-        _ => None,
-    })?;
-    let mac = attributes().find_map(|attribute| match attribute {
-        LinkAttribute::Address(bytes) => <[u8; 6]>::try_from(&bytes[..]).ok().map(MacAddr),
-        _ => None,
-    });
-    let enslaved = attributes().any(|attribute| matches!(attribute, LinkAttribute::Controller(_)));
-    let has = |flag| message.header.flags.contains(flag);
-    let unfit = [
-        (exclude.0.is_match(name), Unfit::Excluded),
-        (!has(LinkFlags::Up), Unfit::Down),
-        (enslaved, Unfit::Enslaved),
-        (has(LinkFlags::Noarp), Unfit::NoArp),
-        (!has(LinkFlags::Broadcast), Unfit::NoBroadcast),
-        (!has(LinkFlags::LowerUp), Unfit::NoCarrier),
-    ];
-    let name = InterfaceName::from(name.as_str());
-    let link = match (unfit.into_iter().find(|(applies, _)| *applies), mac) {
-        (Some((_, reason)), _) => Err(reason),
-        (None, Some(mac)) if mac.is_station() => {
-            Ok(Link { index: message.header.index, name: name.clone(), mac })
-        }
-        (None, _) => Err(Unfit::NoEthernet),
-    };
-    Some(Seen { name, link })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+    const LINK_LOCAL: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
 
     fn message(name: &str, change: impl FnOnce(&mut LinkMessage)) -> LinkMessage {
         let mut message = LinkMessage::default();
@@ -176,48 +160,90 @@ mod tests {
         message
     }
 
-    fn fitness(name: &str, change: impl FnOnce(&mut LinkMessage)) -> Result<Link, Unfit> {
-        read(&message(name, change), &ExcludeInterfaces::default()).unwrap().link
+    fn read(name: &str, change: impl FnOnce(&mut LinkMessage)) -> Link {
+        let link_locals = [(7, LINK_LOCAL)].into();
+        Link::read(&message(name, change), &link_locals, &ExcludeInterfaces::default()).unwrap()
     }
 
     #[test]
     fn an_ordinary_interface_is_announced_on() {
-        let expected = Link { index: 7, name: "eth0".into(), mac: MacAddr(MAC) };
-        assert_eq!(fitness("eth0", |_| ()), Ok(expected));
+        let mac = MacAddr(MAC);
+        let expected = Link {
+            name: "eth0".into(),
+            mac: Some(mac),
+            arp: Ok(Arp { mac }),
+            ndp: Ok(Ndp { mac, link_local: LINK_LOCAL }),
+        };
+        assert_eq!(read("eth0", |_| ()), expected);
     }
 
     #[test]
     fn what_cannot_be_announced_on_is_refused_for_a_reason() {
         type Change = fn(&mut LinkMessage);
         let without_address: Change = |m| _ = m.attributes.pop();
-        let cases: [(Change, Unfit); 8] = [
+        let cases: [(Change, Unfit); 7] = [
             (|m| m.header.flags.remove(LinkFlags::Up), Unfit::Down),
             (|m| m.header.flags.remove(LinkFlags::LowerUp), Unfit::NoCarrier),
             (|m| m.header.flags.insert(LinkFlags::Noarp), Unfit::NoArp),
-            (|m| m.header.flags.remove(LinkFlags::Broadcast), Unfit::NoBroadcast),
             (|m| m.attributes.push(LinkAttribute::Controller(3)), Unfit::Enslaved),
             (without_address, Unfit::NoEthernet),
             (|m| m.attributes[1] = LinkAttribute::Address(vec![2; 20]), Unfit::NoEthernet),
             (|m| m.attributes[1] = LinkAttribute::Address(vec![0; 6]), Unfit::NoEthernet),
         ];
         for (change, reason) in cases {
-            assert_eq!(fitness("eth0", change), Err(reason));
+            let link = read("eth0", change);
+            assert_eq!((link.arp, link.ndp), (Err(reason), Err(reason)));
         }
     }
 
     #[test]
+    fn an_interface_may_do_one_protocol_and_not_the_other() {
+        let no_broadcast = read("eth0", |m| m.header.flags.remove(LinkFlags::Broadcast));
+        assert_eq!(no_broadcast.arp, Err(Unfit::NoBroadcast));
+        assert!(no_broadcast.ndp.is_ok());
+        let no_link_local = read("eth0", |m| m.header.index = 8);
+        assert_eq!(no_link_local.ndp, Err(Unfit::NoLinkLocal));
+        assert!(no_link_local.arp.is_ok());
+    }
+
+    #[test]
+    fn only_settled_link_local_addresses_count_and_of_several_the_lowest() {
+        let address = |index, address: &str, flags| {
+            let mut message = AddressMessage::default();
+            message.header.index = index;
+            message.header.flags = flags;
+            message.attributes = vec![AddressAttribute::Address(address.parse().unwrap())];
+            message
+        };
+        let settled = AddressHeaderFlags::Permanent;
+        let found = link_locals([
+            address(1, "2001:db8::1", settled),
+            address(2, "fe80::2", settled | AddressHeaderFlags::Tentative),
+            address(3, "fe80::3", settled | AddressHeaderFlags::Dadfailed),
+            address(4, "fe80::5", settled),
+            address(4, "fe80::4", settled),
+            address(5, "169.254.0.1", settled),
+            address(6, "fe80::6", settled | AddressHeaderFlags::Tentative),
+            address(6, "fe80::7", settled),
+        ]);
+        assert_eq!(found, [(4, "fe80::4".parse().unwrap()), (6, "fe80::7".parse().unwrap())].into());
+    }
+
+    #[test]
     fn the_interfaces_of_container_runtimes_are_excluded_unless_the_list_says_otherwise() {
+        let excluded = |name| read(name, |_| ()).arp == Err(Unfit::Excluded);
         for name in ["docker0", "cbr0", "dummy0", "virbr0", "lxcbr0", "veth12", "lo", "cali7", "tunl0"] {
-            assert_eq!(fitness(name, |_| ()), Err(Unfit::Excluded), "{name}");
+            assert!(excluded(name), "{name}");
         }
         for name in ["flannel.1", "kube-ipvs0", "cni0", "nodelocaldns", "lxc9"] {
-            assert_eq!(fitness(name, |_| ()), Err(Unfit::Excluded), "{name}");
+            assert!(excluded(name), "{name}");
         }
         for name in ["eth0", "lo1", "bond0", "br-lan", "my-veth"] {
-            assert!(fitness(name, |_| ()).is_ok(), "{name}");
+            assert!(!excluded(name), "{name}");
         }
         let own_list: ExcludeInterfaces = "^eth1$, ^wg".parse().unwrap();
-        let refused = |name| read(&message(name, |_| ()), &own_list).unwrap().link.is_err();
+        let refused =
+            |name| Link::read(&message(name, |_| ()), &LinkLocals::new(), &own_list).unwrap().arp.is_err();
         assert_eq!(["eth0", "eth1", "wg0", "veth0"].map(refused), [false, true, true, false]);
         assert!("(".parse::<ExcludeInterfaces>().is_err());
     }

@@ -1,4 +1,4 @@
-//! A packet socket for ARP on one interface. All `unsafe` of this crate is here.
+//! A packet socket for ARP or NDP on one interface. All `unsafe` of this crate is here.
 #![expect(unsafe_code, reason = "no library makes the address that binds a packet socket")]
 #![expect(
     clippy::cast_possible_truncation,
@@ -10,7 +10,16 @@ use std::io::{self, Read};
 use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, SockFilter, Socket, Type};
 use tokio::io::{Interest, unix::AsyncFd};
 
-/// Receives the ARP requests that reach an interface, and sends whole frames.
+/// What to receive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Listen {
+    /// ARP.
+    Arp,
+    /// Neighbour solicitations and advertisements.
+    Ndp,
+}
+
+/// Receives the frames of one protocol that reach an interface, and sends whole frames.
 #[derive(Debug)]
 pub(super) struct PacketSocket(AsyncFd<Socket>);
 
@@ -18,11 +27,14 @@ impl PacketSocket {
     /// Opens a socket on the interface with this index. Needs `CAP_NET_RAW`.
     ///
     /// It is made for no protocol, and so receives nothing before the filter is in place; only then it is
-    /// bound to the interface and to ARP. It leaves the interface's promiscuity alone.
-    pub(super) fn open(index: u32) -> io::Result<Self> {
+    /// bound to the interface and to the protocol. It leaves the interface's promiscuity alone.
+    pub(super) fn open(index: u32, listen: Listen) -> io::Result<Self> {
         let socket = Self::unbound()?;
-        socket.attach_filter(&arp_requests())?;
-        socket.bind(&arp_on(index)?)?;
+        match listen {
+            Listen::Arp => socket.attach_filter(&ARP)?,
+            Listen::Ndp => socket.attach_filter(&NDP)?,
+        }
+        socket.bind(&address(index, listen)?)?;
         // SAFETY: the socket owns its descriptor, and `AsyncFd` owns the socket: nobody can close or replace
         // it meanwhile.
         Ok(Self(unsafe { AsyncFd::register(socket)? }))
@@ -44,41 +56,67 @@ impl PacketSocket {
     }
 }
 
-/// A classic BPF program that lets ARP requests through which the interface itself would take: addressed to
-/// it or broadcast, not to others on a promiscuous interface, not of a VLAN that is not ours, not our own.
-fn arp_requests() -> [SockFilter; 8] {
-    const LOAD_HALF: u16 = (libc::BPF_LD | libc::BPF_H | libc::BPF_ABS) as u16;
-    const LOAD_WORD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
-    const JUMP_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
-    const JUMP_GREATER: u16 = (libc::BPF_JMP | libc::BPF_JGT | libc::BPF_K) as u16;
-    const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
-    const ETHERTYPE: u32 = 12;
-    const OPERATION: u32 = 20;
-    const REQUEST: u32 = 1;
-    const PACKET_TYPE: u32 = (libc::SKF_AD_OFF + libc::SKF_AD_PKTTYPE).cast_unsigned();
-    const ARP: u32 = libc::ETH_P_ARP.cast_unsigned();
-    let packet_broadcast = u32::from(libc::PACKET_BROADCAST);
+// Classic BPF programs that let through what the interface itself would take: not what is for others on a
+// promiscuous interface, not a VLAN's that is not ours, not our own. The kernel numbers these kinds: to
+// this host is 0, broadcast 1, multicast 2; what comes after that is none of our business.
+
+const LOAD_BYTE: u16 = (libc::BPF_LD | libc::BPF_B | libc::BPF_ABS) as u16;
+const LOAD_HALF: u16 = (libc::BPF_LD | libc::BPF_H | libc::BPF_ABS) as u16;
+const LOAD_WORD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
+const JUMP_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
+const JUMP_GREATER: u16 = (libc::BPF_JMP | libc::BPF_JGT | libc::BPF_K) as u16;
+const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
+const PACKET_TYPE: u32 = (libc::SKF_AD_OFF + libc::SKF_AD_PKTTYPE).cast_unsigned();
+const PACKET_BROADCAST: u32 = libc::PACKET_BROADCAST as u32;
+const PACKET_MULTICAST: u32 = libc::PACKET_MULTICAST as u32;
+const ETHERTYPE: u32 = 12;
+const ARP_TYPE: u32 = libc::ETH_P_ARP.cast_unsigned();
+const IPV6_TYPE: u32 = libc::ETH_P_IPV6.cast_unsigned();
+
+/// ARP, to this host or to all.
+const ARP: [SockFilter; 6] = [
+    SockFilter::new(LOAD_WORD, 0, 0, PACKET_TYPE),
+    SockFilter::new(JUMP_GREATER, 3, 0, PACKET_BROADCAST),
+    SockFilter::new(LOAD_HALF, 0, 0, ETHERTYPE),
+    SockFilter::new(JUMP_EQUAL, 0, 1, ARP_TYPE),
+    SockFilter::new(RETURN, 0, 0, u32::MAX),
+    SockFilter::new(RETURN, 0, 0, 0),
+];
+
+/// Neighbour solicitations and advertisements from this link, to this host or a group.
+const NDP: [SockFilter; 11] = {
+    const NEXT_HEADER_AND_HOP_LIMIT: u32 = 14 + 6;
+    const ICMPV6_FROM_THIS_LINK: u32 = (libc::IPPROTO_ICMPV6 as u32) << 8 | 255;
+    const ICMPV6_TYPE: u32 = 14 + 40;
+    const SOLICITATION: u32 = 135;
+    const ADVERTISEMENT: u32 = 136;
     [
         SockFilter::new(LOAD_WORD, 0, 0, PACKET_TYPE),
-        // To this host is 0 and broadcast 1; what comes after that is none of our business.
-        SockFilter::new(JUMP_GREATER, 5, 0, packet_broadcast),
+        SockFilter::new(JUMP_GREATER, 8, 0, PACKET_MULTICAST),
         SockFilter::new(LOAD_HALF, 0, 0, ETHERTYPE),
-        SockFilter::new(JUMP_EQUAL, 0, 3, ARP),
-        SockFilter::new(LOAD_HALF, 0, 0, OPERATION),
-        SockFilter::new(JUMP_EQUAL, 0, 1, REQUEST),
+        SockFilter::new(JUMP_EQUAL, 0, 6, IPV6_TYPE),
+        SockFilter::new(LOAD_HALF, 0, 0, NEXT_HEADER_AND_HOP_LIMIT),
+        SockFilter::new(JUMP_EQUAL, 0, 4, ICMPV6_FROM_THIS_LINK),
+        SockFilter::new(LOAD_BYTE, 0, 0, ICMPV6_TYPE),
+        SockFilter::new(JUMP_EQUAL, 1, 0, SOLICITATION),
+        SockFilter::new(JUMP_EQUAL, 0, 1, ADVERTISEMENT),
         SockFilter::new(RETURN, 0, 0, u32::MAX),
         SockFilter::new(RETURN, 0, 0, 0),
     ]
-}
+};
 
-/// The address of "ARP on this interface".
-fn arp_on(index: u32) -> io::Result<SockAddr> {
+/// The address of "this protocol on this interface".
+fn address(index: u32, listen: Listen) -> io::Result<SockAddr> {
+    let protocol = match listen {
+        Listen::Arp => libc::ETH_P_ARP as u16,
+        Listen::Ndp => libc::ETH_P_IPV6 as u16,
+    };
     let index = i32::try_from(index).map_err(io::Error::other)?;
     let mut storage = SockAddrStorage::zeroed();
     // SAFETY: `sockaddr_ll` is one of the platform's socket address types.
     let address: &mut libc::sockaddr_ll = unsafe { storage.view_as() };
     address.sll_family = libc::AF_PACKET as libc::sa_family_t;
-    address.sll_protocol = (libc::ETH_P_ARP as u16).to_be();
+    address.sll_protocol = protocol.to_be();
     address.sll_ifindex = index;
     // SAFETY: the storage holds a `sockaddr_ll`, and the length is that of the type.
     Ok(unsafe { SockAddr::new(storage, size_of::<libc::sockaddr_ll>() as libc::socklen_t) })

@@ -2,21 +2,26 @@
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
+use std::thread;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
 use e2e::arp::Mac;
 use e2e::{Cluster, Role, SOON};
+use lab::tools::Program;
 use lab::{Host, NodeId, chart, wait_until};
 
 use crate::{serve, with_cluster};
 
+/// From when an announcer falls silent until another node has taken over. The machine that runs the tests does
+/// all of the nodes' work, which the goal of one second does not allow for.
+const MOVED_WITHIN: Duration = Duration::from_millis(1500);
 /// The API server holds a node that is silent to be alive for 20 s, and some more pass until everybody knows.
 const NODE_LOST_WITHIN: Duration = Duration::from_secs(90);
 /// A node that is switched on becomes Ready, and then its speaker.
 const NODE_BACK_WITHIN: Duration = Duration::from_mins(2);
-/// From when a speaker's Pod is known to be unready until another node has taken over.
-const MOVED_WITHIN: Duration = Duration::from_secs(1);
+/// From when a cable is back until one node alone answers.
+const HEALED_WITHIN: Duration = Duration::from_millis(1500);
 /// So many visits in a row tell that no endpoint is dead.
 const VISITS: usize = 20;
 
@@ -33,33 +38,28 @@ fn wait_for_return(cluster: &Cluster, address: Ipv4Addr, node: NodeId, patience:
     })
 }
 
-/// That a node other than `first` takes over within a second of `known`. Returns it.
-fn moves_in_time(
-    cluster: &Cluster,
-    address: Ipv4Addr,
-    first: NodeId,
-    since: SystemTime,
-    known: SystemTime,
-) -> Result<Mac> {
+/// That a node other than `first` takes over soon after `silent`. Returns it.
+fn moves_in_time(cluster: &Cluster, address: Ipv4Addr, first: NodeId, silent: SystemTime) -> Result<Mac> {
     let (takeover, second) = wait_until("another node takes over", SOON, || {
-        let frames = cluster.gratuitous_since(address, since)?;
+        let frames = cluster.gratuitous_since(address, silent)?;
         let takeover = frames.into_iter().find(|(_, arp)| arp.source != mac(first));
         takeover.map(|(at, arp)| (at, arp.source)).context("no gratuitous packet of another node")
     })?;
-    let late = takeover.duration_since(known).unwrap_or_default();
-    ensure!(late <= MOVED_WITHIN, "another node took over {late:?} after it was known");
+    let late = takeover.duration_since(silent).unwrap_or_default();
+    eprintln!("{address} moved after {late:?}");
+    ensure!(late <= MOVED_WITHIN, "another node took over after {late:?}");
     Ok(second)
 }
 
 #[test]
-fn an_address_moves_from_a_node_that_loses_power_and_there_is_no_fight_when_it_returns() {
+fn an_address_moves_at_once_from_a_node_that_loses_power_and_there_is_no_fight_when_it_returns() {
     with_cluster(|cluster| {
         let address = serve(cluster, "power", &["172.16.211.216/32"])?;
         let since = SystemTime::now();
         let first = cluster.announcer(address)?;
+        let silent = SystemTime::now();
         cluster.lab.poweroff(first)?;
-        let second = cluster.announcer_within(address, NODE_LOST_WITHIN)?;
-        assert_ne!(second, first);
+        let second = moves_in_time(cluster, address, first, silent)?;
         wait_until("visits succeed, the dead endpoint being known", NODE_LOST_WITHIN, || {
             (0..VISITS).try_for_each(|_| cluster.visit(Host::Client, address).map(drop))
         })?;
@@ -70,21 +70,41 @@ fn an_address_moves_from_a_node_that_loses_power_and_there_is_no_fight_when_it_r
             cluster.wait_until_well()
         })?;
         assert_eq!(cluster.answerers(address)?, BTreeSet::from([mac(first)]));
-        assert_eq!(cluster.owners_since(address, since)?, [first, second, first].map(mac));
+        assert_eq!(cluster.owners_since(address, since)?, [mac(first), second, mac(first)]);
         visits.must_all_succeed()
     });
 }
 
 #[test]
-fn an_address_moves_within_a_second_of_the_deletion_of_its_speakers_pod() {
+fn an_address_moves_as_fast_while_the_api_server_is_down() {
+    with_cluster(|cluster| {
+        let address = serve(cluster, "blind", &["172.16.211.218/32"])?;
+        let first = cluster.announcer(address)?;
+        cluster.lab.crash(Host::Cp, Program::KubeApiserver)?;
+        let silent = SystemTime::now();
+        cluster.lab.poweroff(first)?;
+        moves_in_time(cluster, address, first, silent)?;
+
+        cluster.lab.restart(Host::Cp, Program::KubeApiserver)?;
+        wait_until("the API server is back", NODE_BACK_WITHIN, || {
+            cluster.kubectl(["get", "--raw", "/readyz"])
+        })?;
+        cluster.lab.poweron(first)?;
+        wait_for_return(cluster, address, first, NODE_BACK_WITHIN)
+    });
+}
+
+#[test]
+fn an_address_moves_and_no_request_is_lost_when_its_speakers_pod_is_deleted() {
     with_cluster(|cluster| {
         let address = serve(cluster, "deleted", &["172.16.211.217/32"])?;
         let since = SystemTime::now();
         let first = cluster.announcer(address)?;
         let pod = cluster.speaker_on(first)?;
         let (second, visits) = cluster.while_visiting(address, || {
+            let silent = SystemTime::now();
             cluster.kubectl(["delete", "pod", "-n", chart::NAMESPACE, &pod, "--wait=false"])?;
-            let second = moves_in_time(cluster, address, first, since, SystemTime::now())?;
+            let second = moves_in_time(cluster, address, first, silent)?;
             wait_for_return(cluster, address, first, NODE_BACK_WITHIN)?;
             Ok(second)
         })?;
@@ -94,39 +114,65 @@ fn an_address_moves_within_a_second_of_the_deletion_of_its_speakers_pod() {
 }
 
 #[test]
-fn an_address_moves_within_a_second_of_its_speakers_pod_turning_unready() {
+fn an_address_stays_with_a_speaker_that_kubelet_cannot_probe_while_its_fellows_hear_it() {
     with_cluster(|cluster| {
-        let address = serve(cluster, "unready", &["172.16.211.218/32"])?;
+        let address = serve(cluster, "unprobed", &["172.16.211.215/32"])?;
         let since = SystemTime::now();
         let first = cluster.announcer(address)?;
-        let (second, visits) = cluster.while_visiting(address, || {
-            let unprobed = cluster.block_probes(first)?;
-            wait_for_unready(cluster, first)?;
-            let second = moves_in_time(cluster, address, first, since, SystemTime::now())?;
-            drop(unprobed);
-            wait_for_return(cluster, address, first, NODE_BACK_WITHIN)?;
-            Ok(second)
+        let ((), visits) = cluster.while_visiting(address, || {
+            let _unprobed = cluster.block_probes(first)?;
+            wait_for_unready(cluster, first)
         })?;
-        assert_eq!(cluster.owners_since(address, since)?, [mac(first), second, mac(first)]);
+        assert_eq!(cluster.owners_since(address, since)?, [mac(first)]);
         visits.must_all_succeed()
     });
 }
 
 #[test]
-fn an_address_moves_within_a_second_of_its_frozen_speaker_being_known_to_be_so() {
+fn an_address_moves_from_a_frozen_speaker_which_is_quiet_when_it_thaws_until_it_knows() {
     with_cluster(|cluster| {
         let address = serve(cluster, "frozen", &["172.16.211.219/32"])?;
-        let since = SystemTime::now();
         let first = cluster.announcer(address)?;
+        let silent = SystemTime::now();
         cluster.signal(Role::Speaker, first, "STOP")?;
-        wait_for_unready(cluster, first)?;
-        moves_in_time(cluster, address, first, since, SystemTime::now())?;
+        let second = moves_in_time(cluster, address, first, silent)?;
         cluster.wait_for_answer(address, SOON)?;
 
         cluster.signal(Role::Speaker, first, "CONT")?;
-        wait_for_return(cluster, address, first, NODE_BACK_WITHIN)
+        wait_for_return(cluster, address, first, NODE_BACK_WITHIN)?;
+        assert_eq!(cluster.owners_since(address, silent)?, [second, mac(first)]);
+        Ok(())
     });
 }
+
+#[test]
+fn an_address_moves_from_an_unplugged_node_and_one_alone_answers_soon_after_the_cable_is_back() {
+    with_cluster(|cluster| {
+        let address = serve(cluster, "cable", &["172.16.211.214/32"])?;
+        let first = cluster.announcer(address)?;
+        let silent = SystemTime::now();
+        cluster.lab.unplug(first)?;
+        moves_in_time(cluster, address, first, silent)?;
+        thread::sleep(UNPLUGGED_FOR);
+
+        let back = SystemTime::now();
+        cluster.lab.plug(first)?;
+        wait_for_return(cluster, address, first, SOON)?;
+        assert_eq!(cluster.answerers(address)?, BTreeSet::from([mac(first)]));
+        let others =
+            cluster.claims_since(address, back)?.into_iter().filter(|(_, claimer)| *claimer != mac(first));
+        let healed =
+            others.map(|(at, _)| at.duration_since(back).unwrap_or_default()).max().unwrap_or_default();
+        eprintln!("{address} was answered for by another until {healed:?} after the cable was back");
+        ensure!(healed <= HEALED_WITHIN, "another node answered until {healed:?} after");
+        let burst = cluster.gratuitous_since(address, back)?;
+        ensure!(burst.iter().any(|(_, arp)| arp.source == mac(first)), "there is no new burst");
+        wait_until("all is well", NODE_BACK_WITHIN, || cluster.wait_until_well())
+    });
+}
+
+/// Long enough for both sides to have settled in.
+const UNPLUGGED_FOR: Duration = Duration::from_secs(5);
 
 /// Waits until it is known that the speaker on a node is not ready.
 fn wait_for_unready(cluster: &Cluster, node: NodeId) -> Result<()> {

@@ -1,0 +1,69 @@
+//! Helm, without a cluster.
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use lab::tools::{Program, Tools};
+
+use crate::folder;
+
+/// The name of the release that everything is rendered for, as the documentation has it.
+pub const RELEASE: &str = "ferrolb";
+
+/// Helm, and the chart.
+#[derive(Debug)]
+pub struct Helm(Tools);
+
+impl Helm {
+    /// Finds Helm, or builds it.
+    pub fn find() -> Result<Self> {
+        Tools::ensure(&[Program::Helm]).map(Self)
+    }
+
+    /// Runs it and returns what it wrote. What it says of errors is the error.
+    pub fn run<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Result<String> {
+        let mut command = Command::new(self.0.path(Program::Helm));
+        // No cluster, even if the environment names one.
+        let output =
+            command.args(arguments).env("KUBECONFIG", "/dev/null").output().context("starting helm")?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "helm: {}", said.trim());
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// The manifests of the release with these values, as YAML.
+    pub fn template<S: AsRef<OsStr>>(&self, values: impl IntoIterator<Item = S>) -> Result<String> {
+        self.with_chart("template", values)
+    }
+
+    /// What Helm tells the operator after the installation with these values.
+    pub fn notes<S: AsRef<OsStr>>(&self, values: impl IntoIterator<Item = S>) -> Result<String> {
+        let values = values.into_iter().map(|value| value.as_ref().to_owned());
+        let install = self.with_chart("install", values.chain(["--dry-run=client".into()]))?;
+        let (_, notes) = install.split_once("\nNOTES:\n").context("Helm shows no notes")?;
+        Ok(notes.to_owned())
+    }
+
+    /// The notes, as comments, and the manifests but for the CRDs, which are the same whatever the values are.
+    pub(crate) fn snapshot(&self, values: &Path) -> Result<String> {
+        let values = ["--values".as_ref(), values.as_os_str(), "--set=crds.enabled=false".as_ref()];
+        let notes = self.notes(values)?;
+        let (_, warnings) =
+            notes.split_once("kubectl describe service NAME\n").context("the notes end otherwise")?;
+        let warnings: String =
+            warnings.trim().lines().map(|line| format!("# {line}").trim_end().to_owned() + "\n").collect();
+        Ok(format!(
+            "# Generated from the chart by `cargo xtask manifests`.\n{warnings}{}",
+            self.template(values)?
+        ))
+    }
+
+    fn with_chart<S: AsRef<OsStr>>(&self, verb: &str, values: impl IntoIterator<Item = S>) -> Result<String> {
+        let chart = folder().into_os_string();
+        let namespace = format!("--namespace={}", lab::chart::NAMESPACE);
+        let arguments = [verb.into(), RELEASE.into(), chart, namespace.into()];
+        self.run(arguments.into_iter().chain(values.into_iter().map(|value| value.as_ref().to_owned())))
+    }
+}

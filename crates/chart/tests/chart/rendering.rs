@@ -1,0 +1,99 @@
+//! What comes of the templates.
+
+use std::fs;
+
+use chart::{Helm, documents, examples, folder, generated};
+use serde_json::Value;
+
+/// The objects of one kind that come of these values.
+pub(crate) fn objects(helm: &Helm, values: &[&str], kind: &str) -> Vec<Value> {
+    let all = documents(&helm.template(values).unwrap()).unwrap();
+    all.into_iter().filter(|object| object["kind"] == kind).collect()
+}
+
+#[test]
+fn helm_finds_no_fault() {
+    let (helm, chart) = (Helm::find().unwrap(), folder());
+    for example in examples().unwrap() {
+        let arguments = [
+            "lint".as_ref(),
+            "--strict".as_ref(),
+            chart.as_os_str(),
+            "--values".as_ref(),
+            example.as_os_str(),
+        ];
+        helm.run(arguments).unwrap();
+    }
+}
+
+#[test]
+fn what_is_made_from_the_chart_is_in_step() {
+    for (path, expected) in generated(&Helm::find().unwrap()).unwrap() {
+        let committed = fs::read_to_string(&path).unwrap_or_default();
+        assert_eq!(committed, expected, "{} is out of date: run `cargo xtask manifests`", path.display());
+    }
+}
+
+#[test]
+fn a_rendering_without_the_cluster_is_always_the_same_and_holds_no_key() {
+    let helm = Helm::find().unwrap();
+    let twice = [(); 2].map(|()| helm.template(["--set=crds.enabled=false"]).unwrap());
+    assert_eq!(twice[0], twice[1]);
+    let [secret] = &objects(&helm, &[], "Secret")[..] else { panic!("there is one Secret") };
+    assert!(secret["data"].is_null() && secret["stringData"].is_null(), "{secret}");
+}
+
+#[test]
+fn crds_stay_unless_told_otherwise_and_can_be_left_out() {
+    let helm = Helm::find().unwrap();
+    let policies = |values: &[&str]| -> Vec<String> {
+        let crds = objects(&helm, values, "CustomResourceDefinition");
+        let policy = |crd: &Value| {
+            crd["metadata"]["annotations"]["helm.sh/resource-policy"].as_str().map(str::to_owned)
+        };
+        crds.iter().filter_map(policy).collect()
+    };
+    assert_eq!(policies(&[]), ["keep"; 9]);
+    assert_eq!(policies(&["--set=crds.keep=false"]), ["delete"; 9]);
+    assert_eq!(policies(&["--set=crds.enabled=false"]), [""; 0]);
+}
+
+#[test]
+fn a_part_that_is_off_leaves_nothing_behind() {
+    let helm = Helm::find().unwrap();
+    for part in ["controller", "speaker"] {
+        let text = helm
+            .template([format!("--set={part}.enabled=false"), "--set=crds.enabled=false".to_owned()])
+            .unwrap();
+        let left = documents(&text).unwrap();
+        let named: Vec<&Value> = left.iter().map(|object| &object["metadata"]["name"]).collect();
+        assert!(!named.iter().any(|name| name.as_str().unwrap().contains(part)), "{named:?}");
+    }
+}
+
+#[test]
+fn one_replica_has_no_disruption_budget_that_would_block_every_drain() {
+    let helm = Helm::find().unwrap();
+    assert_eq!(objects(&helm, &[], "PodDisruptionBudget").len(), 1);
+    assert_eq!(objects(&helm, &["--set=controller.replicas=1"], "PodDisruptionBudget").len(), 0);
+}
+
+#[test]
+fn the_gossip_listens_where_it_is_told_to() {
+    let helm = Helm::find().unwrap();
+    let bind = |values: &[&str], kind| {
+        let [object] = &objects(&helm, values, kind)[..] else { panic!("there is one {kind}") };
+        let environment = object["spec"]["template"]["spec"]["containers"][0]["env"].as_array().unwrap();
+        let bind = environment.iter().find(|variable| variable["name"] == "FERROLB_GOSSIP_BIND")?;
+        Some(bind["value"].as_str().unwrap().to_owned())
+    };
+    let port = "--set=speaker.memberlist.mlBindPort=7999";
+    let address = |address: &str| format!("--set=speaker.memberlist.mlBindAddrOverride={address}");
+    assert_eq!(bind(&[], "DaemonSet"), None, "the program knows best");
+    assert_eq!(bind(&[port], "DaemonSet").as_deref(), Some("$(FERROLB_POD_IP):7999"));
+    assert_eq!(bind(&[&address("10.0.0.1")], "DaemonSet").as_deref(), Some("10.0.0.1:7946"));
+    assert_eq!(bind(&[port, &address("fd00::1")], "DaemonSet").as_deref(), Some("[fd00::1]:7999"));
+    assert_eq!(bind(&[port], "Deployment"), None, "the controller takes no part");
+    let observer = ["--set=controller.recoverEndpoints=true", &address("10.0.0.1")];
+    assert_eq!(bind(&observer, "Deployment").as_deref(), Some("$(FERROLB_POD_IP):7946"));
+}

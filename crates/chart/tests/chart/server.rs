@@ -1,0 +1,188 @@
+//! What an API server says to the manifests.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use chart::{Helm, manifests_folder};
+use lab::apiserver::ApiServer;
+use lab::tools::{Program, Tools};
+use serde_json::{Value, json};
+
+use crate::rendering::objects;
+
+struct Cluster {
+    server: ApiServer,
+    tools: Tools,
+}
+
+impl Cluster {
+    fn start() -> Self {
+        let (server, tools) =
+            (ApiServer::launch().unwrap(), Tools::ensure(&[Program::Kubectl, Program::Helm]).unwrap());
+        Self { server, tools }
+    }
+
+    fn run(&self, program: Program, arguments: &[&str]) -> Output {
+        let mut command = Command::new(self.tools.path(program));
+        command.args(arguments).env("KUBECONFIG", self.server.kubeconfig()).output().unwrap()
+    }
+
+    /// Runs kubectl, which must succeed, and returns what it says, warnings included.
+    fn kubectl(&self, arguments: &[&str]) -> String {
+        succeed(arguments, self.run(Program::Kubectl, arguments))
+    }
+
+    fn helm(&self, arguments: &[&str]) -> String {
+        succeed(arguments, self.run(Program::Helm, arguments))
+    }
+}
+
+fn succeed(arguments: &[&str], output: Output) -> String {
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success(), "{}: {said}", arguments.join(" "));
+    said
+}
+
+fn write(folder: &Path, name: &str, object: &Value) -> String {
+    let path = folder.join(name);
+    fs::write(&path, object.to_string()).unwrap();
+    path.display().to_string()
+}
+
+#[test]
+fn the_plain_manifests_can_be_applied_and_applied_again_with_kustomize() {
+    let cluster = Cluster::start();
+    let folder = manifests_folder();
+    let file = folder.join("ferrolb.yaml");
+    let said = cluster.kubectl(&["apply", "-f", file.to_str().unwrap()]);
+    assert!(!said.contains("Warning"), "{said}");
+    let said = cluster.kubectl(&["apply", "-k", folder.to_str().unwrap()]);
+    let changed: Vec<&str> = said.lines().filter(|line| !line.ends_with(" unchanged")).collect();
+    // kubectl always sends an explicit null, the selector of a budget and the strategy of a Deployment anew.
+    let sent_anew = [
+        "bgppeers.metallb.io",
+        "poddisruptionbudget.policy/ferrolb-controller",
+        "deployment.apps/ferrolb-controller",
+    ];
+    let sent_anew =
+        |line: &&str| sent_anew.iter().any(|known| line.ends_with(&format!("{known} configured")));
+    assert!(changed.iter().all(sent_anew), "{changed:?}");
+    cluster.kubectl(&["apply", "--server-side", "--force-conflicts", "-f", file.to_str().unwrap()]);
+}
+
+#[test]
+fn the_controller_meets_the_restricted_standard_and_the_speaker_lacks_only_what_it_needs() {
+    let cluster = Cluster::start();
+    cluster.kubectl(&["create", "namespace", "strict"]);
+    cluster.kubectl(&["label", "namespace", "strict", "pod-security.kubernetes.io/enforce=restricted"]);
+    cluster.kubectl(&["create", "serviceaccount", "any", "-n", "strict"]);
+    let (helm, folder) = (Helm::find().unwrap(), tempfile::tempdir().unwrap());
+    let create = |kind: &str, values: &[&str]| {
+        let mut spec = objects(&helm, values, kind).remove(0)["spec"]["template"]["spec"].take();
+        spec["serviceAccountName"] = json!("any");
+        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "it"}, "spec": spec});
+        let file = write(folder.path(), kind, &pod);
+        cluster.run(Program::Kubectl, &["create", "--dry-run=server", "-n", "strict", "-f", &file])
+    };
+    for values in [&[][..], &["--set=controller.recoverEndpoints=true"]] {
+        succeed(&["controller"], create("Deployment", values));
+    }
+    let refused = create("DaemonSet", &[]);
+    let said = String::from_utf8_lossy(&refused.stderr);
+    let (_, violations) =
+        said.split_once("violates PodSecurity \"restricted:latest\": ").unwrap_or_else(|| panic!("{said}"));
+    // The names of the rules that it violates.
+    let violated: Vec<&str> =
+        violations.split("), ").map(|violation| violation.split(" (").next().unwrap()).collect();
+    assert_eq!(violated, ["host namespaces", "hostPort", "unrestricted capabilities"], "{said}");
+}
+
+/// Makes what MetalLB leaves behind: its CRDs, as far as it matters here, and a pool. Its BGPPeers are converted by a
+/// webhook.
+fn install_metallb(cluster: &Cluster, folder: &Path, apply: &[&str]) {
+    let mut crds =
+        chart::documents(&fs::read_to_string(manifests_folder().join("ferrolb.yaml")).unwrap()).unwrap();
+    crds.retain(|object| object["kind"] == "CustomResourceDefinition");
+    let peers = crds.iter_mut().find(|crd| crd["metadata"]["name"] == "bgppeers.metallb.io").unwrap();
+    peers["spec"]["conversion"] = json!({"strategy": "Webhook", "webhook": {
+        "clientConfig": {"service": {"name": "webhook-service", "namespace": "metallb-system", "path": "/convert"}},
+        "conversionReviewVersions": ["v1beta1", "v1beta2"],
+    }});
+    let crds = write(folder, "metallb.json", &json!({"apiVersion": "v1", "kind": "List", "items": crds}));
+    cluster.kubectl(&[apply, &["-f", &crds]].concat());
+    cluster.kubectl(&["create", "namespace", "metallb-system"]);
+    cluster.kubectl(&["wait", "--for=condition=Established", "crd", "--all"]);
+    let pool = json!({"apiVersion": "metallb.io/v1beta1", "kind": "IPAddressPool",
+        "metadata": {"name": "lan", "namespace": "metallb-system"}, "spec": {"addresses": ["192.0.2.0/24"]}});
+    let pool = write(folder, "pool.json", &pool);
+    let applied = || cluster.run(Program::Kubectl, &["apply", "-f", &pool]).status.success();
+    lab::wait_until("pools are served", std::time::Duration::from_secs(30), || {
+        anyhow::ensure!(applied(), "not yet");
+        Ok(())
+    })
+    .unwrap();
+}
+
+fn took_over(cluster: &Cluster) {
+    let conversion = ["get", "crd", "bgppeers.metallb.io", "-o", "jsonpath={.spec.conversion}"];
+    assert_eq!(cluster.kubectl(&conversion), r#"{"strategy":"None"}"#);
+    cluster.kubectl(&["get", "ipaddresspool", "lan", "-n", "metallb-system"]);
+}
+
+#[test]
+fn kubectl_and_helm_take_metallbs_crds_over_with_what_is_in_them() {
+    let chart = chart::folder();
+    let file = manifests_folder().join("ferrolb.yaml");
+    let install = [
+        "install",
+        "ferrolb",
+        chart.to_str().unwrap(),
+        "--namespace=metallb-system",
+        "--take-ownership",
+        "--server-side=false",
+    ];
+    for apply in [&["apply"][..], &["apply", "--server-side", "--field-manager=helm"]] {
+        let (cluster, folder) = (Cluster::start(), tempfile::tempdir().unwrap());
+        install_metallb(&cluster, folder.path(), apply);
+        cluster.helm(&install);
+        took_over(&cluster);
+        // Without Helm, by somebody who changes over again.
+        cluster.helm(&["uninstall", "ferrolb", "--namespace=metallb-system"]);
+        cluster.kubectl(&["apply", "-f", file.to_str().unwrap()]);
+        took_over(&cluster);
+    }
+    let (cluster, folder) = (Cluster::start(), tempfile::tempdir().unwrap());
+    install_metallb(&cluster, folder.path(), &["apply"]);
+    cluster.kubectl(&["apply", "-f", file.to_str().unwrap()]);
+    took_over(&cluster);
+}
+
+#[test]
+fn what_helm_installs_it_upgrades_with_the_key_kept_and_removes_all_but_the_crds() {
+    let cluster = Cluster::start();
+    let chart = chart::folder();
+    let chart = chart.to_str().unwrap();
+    let namespace = "--namespace=metallb-system";
+    cluster.helm(&["install", "ferrolb", chart, namespace, "--create-namespace"]);
+    let key = r#"{"stringData": {"secretkey": "as the controller writes it"}}"#;
+    cluster.kubectl(&["patch", "secret", "ferrolb-gossip", namespace, "--patch", key]);
+    for how in ["--server-side=auto", "--server-side=false", "--server-side=true"] {
+        cluster.helm(&["upgrade", "ferrolb", chart, namespace, how, "--set=speaker.logLevel=debug"]);
+        let kept = cluster.kubectl(&[
+            "get",
+            "secret",
+            "ferrolb-gossip",
+            namespace,
+            "-o",
+            "jsonpath={.data.secretkey}",
+        ]);
+        assert!(!kept.is_empty(), "{how}");
+    }
+    cluster.helm(&["rollback", "ferrolb", "1", namespace]);
+    cluster.helm(&["uninstall", "ferrolb", namespace]);
+    let ours = ["-l", "app.kubernetes.io/name=ferrolb", "-o", "name"];
+    let kinds = "deployments,daemonsets,secrets,serviceaccounts,roles,rolebindings,clusterroles,clusterrolebindings,services,configmaps,poddisruptionbudgets,leases";
+    assert_eq!(cluster.kubectl(&[&["get", kinds, "--all-namespaces"], &ours[..]].concat()), "");
+    assert_eq!(cluster.kubectl(&["get", "crds", "-o", "name"]).lines().count(), 9);
+}

@@ -1,0 +1,123 @@
+//! The values and their schema.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use chart::{Helm, documents, folder, values};
+use serde_json::Value;
+
+/// Values of MetalLB's chart that are accepted and mean nothing.
+fn without_meaning() -> Vec<String> {
+    let text = fs::read_to_string(folder().join("files/metallb-values.yaml")).unwrap();
+    let list = documents(&text).unwrap().remove(0);
+    list.as_array().unwrap().iter().map(|entry| entry["path"].as_str().unwrap().to_owned()).collect()
+}
+
+fn schema() -> Value {
+    serde_json::from_str(&fs::read_to_string(folder().join("values.schema.json")).unwrap()).unwrap()
+}
+
+/// The paths of all properties that the schema names. What it refers to elsewhere is one value.
+fn named(schema: &Value, path: &str, paths: &mut BTreeSet<String>) {
+    for (key, value) in schema["properties"].as_object().into_iter().flatten() {
+        let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        named(value, &path, paths);
+        paths.insert(path);
+    }
+}
+
+/// Whether `path` is below one of `others`.
+fn is_below(path: &str, others: &BTreeSet<String>) -> bool {
+    others.iter().any(|other| path.strip_prefix(other.as_str()).is_some_and(|rest| rest.starts_with('.')))
+}
+
+#[test]
+fn every_value_is_in_the_schema_and_every_property_of_the_schema_is_a_value() {
+    let mut in_schema = BTreeSet::new();
+    named(&schema(), "", &mut in_schema);
+    let documented: BTreeSet<String> =
+        values::documented().unwrap().into_iter().map(|entry| entry.path).collect();
+    // What is free in the schema has its defaults in the values all the same.
+    let of_values = documented.iter().filter(|path| !in_schema.contains(*path));
+    let missing: Vec<_> = of_values.filter(|path| !is_below(path, &leaves(&in_schema))).collect();
+    assert!(missing.is_empty(), "not in values.schema.json: {missing:?}");
+    let known: BTreeSet<String> =
+        documented.into_iter().chain(without_meaning()).chain(["global".to_owned()]).collect();
+    let unknown: Vec<_> = in_schema.iter().filter(|path| !known.contains(*path)).collect();
+    assert!(unknown.is_empty(), "neither in values.yaml nor in files/metallb-values.yaml: {unknown:?}");
+}
+
+fn leaves(paths: &BTreeSet<String>) -> BTreeSet<String> {
+    let has_children = |path: &String| paths.iter().any(|other| other.starts_with(&format!("{path}.")));
+    paths.iter().filter(|path| !has_children(path)).cloned().collect()
+}
+
+#[test]
+fn comments_are_read_as_helm_reads_the_values() {
+    let values = documents(&fs::read_to_string(folder().join("values.yaml")).unwrap()).unwrap().remove(0);
+    let documented = values::documented().unwrap();
+    for entry in &documented {
+        let value = entry.path.split('.').fold(&values, |value, key| &value[key]);
+        match entry.default.as_deref() {
+            None => assert!(value.is_object(), "{} is no group", entry.path),
+            Some("see values.yaml") => assert!(value.is_array(), "{} is no list", entry.path),
+            Some(text) => assert_eq!(
+                &documents(text).unwrap_or_default().pop().unwrap_or_default(),
+                value,
+                "{}",
+                entry.path
+            ),
+        }
+    }
+    let mut in_file = BTreeSet::new();
+    fn walk(value: &Value, path: &str, paths: &mut BTreeSet<String>) {
+        for (key, value) in value.as_object().into_iter().flatten() {
+            let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+            walk(value, &path, paths);
+            paths.insert(path);
+        }
+    }
+    walk(&values, "", &mut in_file);
+    assert_eq!(documented.into_iter().map(|entry| entry.path).collect::<BTreeSet<_>>(), in_file);
+}
+
+#[test]
+fn a_typing_mistake_is_refused_and_named() {
+    let helm = Helm::find().unwrap();
+    for (value, said) in [
+        ("controller.replica=3", "replica"),
+        ("speaker.logLevel=verbose", "/speaker/logLevel"),
+        ("speaker.memberlist.mlBindPort=79460", "/speaker/memberlist/mlBindPort"),
+        ("prometheus.enabled=true", "enabled"),
+    ] {
+        let error = helm.template(["--set", value]).unwrap_err().to_string();
+        assert!(error.contains(said), "{value}: {error}");
+    }
+}
+
+#[test]
+fn each_value_of_metallb_without_meaning_is_accepted_with_a_warning_of_its_own() {
+    let helm = Helm::find().unwrap();
+    for path in without_meaning() {
+        let notes = helm.notes([format!("--set={path}=false")]).unwrap();
+        let warned = notes.contains(&format!("    - {path}: "));
+        let needs_no_words = path == "prometheus.rbacPrometheus";
+        assert_eq!(warned, !needs_no_words, "{path}: {notes}");
+    }
+    let notes = helm.notes(["--set=speaker.memberlist.enabled=true"]).unwrap();
+    assert!(!notes.contains("WARNING"), "{notes}");
+}
+
+#[test]
+fn images_of_metallb_are_not_mistaken_for_ours_and_mirrors_of_ours_are_used() {
+    let helm = Helm::find().unwrap();
+    for (repository, used) in [
+        ("quay.io/metallb/controller", "docker.io/ferrolb/ferrolb:v0.1.0"),
+        ("registry.example.com/mirror/metallb-controller", "docker.io/ferrolb/ferrolb:v0.1.0"),
+        ("registry.example.com/metallb/ferrolb", "registry.example.com/metallb/ferrolb:v9"),
+    ] {
+        let repository = format!("--set=controller.image.repository={repository}");
+        let text = helm.template([&repository, "--set=controller.image.tag=v9"]).unwrap();
+        assert!(text.contains(&format!("image: {used}")), "{repository}");
+    }
+}

@@ -1,0 +1,234 @@
+//! The whole way back: when a node is lost, its endpoints are withdrawn as soon as its addresses move.
+//!
+//! Moving an address is half of a recovery: kube-proxy goes on choosing endpoints on the dead node until the
+//! node lifecycle controller gives it up, 40 s later by default. The controllers therefore listen to the gossip
+//! of the speakers. When a node is lost for certain, the leader says of its Pods behind LoadBalancer Services
+//! what the lifecycle controller would say much later: that they are not ready. The EndpointSlice controller
+//! and kube-proxy do the rest. A kubelet that is alive after all says otherwise within seconds.
+//!
+//! Every replica listens, so that a new leader knows what was lost while there was none.
+
+mod judge;
+
+use std::future::pending;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::pin::pin;
+use std::time::{Duration, Instant};
+
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::{
+    Api, Client, ResourceExt,
+    api::{ListParams, Patch, PatchParams},
+};
+use kubekit::{
+    events::{Notice, Publisher},
+    lease::Leads,
+    slim::{Pod, Service, is_true},
+    speakers::{self, Speakers},
+};
+use objects::NodeName;
+use serde_json::json;
+use tokio::sync::mpsc;
+use tracing::{info, warn};
+
+use judge::{Judge, Verdict};
+
+/// How an operator has it take part in the gossip.
+#[derive(Debug, Clone)]
+pub struct Recovery {
+    /// Where to listen: the address of this Pod, and the port that the speakers use.
+    pub gossip_bind: SocketAddr,
+    /// What the gossip is sealed with, see [`gossip::Config::key_files`].
+    pub gossip_key_files: Vec<PathBuf>,
+}
+
+/// Why the Pods of a lost node are not ready, as their condition says.
+const REASON: &str = "FerroLBNodeLost";
+/// Pods that are written at once: the API server should not be busy with more on behalf of one node.
+const AT_ONCE: usize = 8;
+/// Until then an attempt is repeated; much later the lifecycle controller has seen it itself.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Between two attempts.
+const RETRY: Duration = Duration::from_millis(200);
+
+/// Takes part in the gossip from now on. Fails when a key cannot be used.
+pub(crate) fn start(
+    recovery: &Recovery,
+    metrics: gossip::Metrics,
+    client: Client,
+    namespace: String,
+    leads: Option<Leads>,
+    publisher: Publisher,
+) -> anyhow::Result<()> {
+    let bind = recovery.gossip_bind;
+    let config = gossip::Config {
+        // Nodes cannot be called so.
+        name: format!("controller@{bind}").into(),
+        bind,
+        role: gossip::Role::Observer,
+        preset: gossip::Preset::Default,
+        key_files: recovery.gossip_key_files.clone(),
+        profile: gossip::Profile::default(),
+    };
+    let (gossip, happened) = gossip::start(config, metrics)?;
+    tokio::spawn(
+        async move { run(client, &namespace, bind.port(), leads, gossip, happened, publisher).await },
+    );
+    Ok(())
+}
+
+/// Listens, and while this replica leads, acts on what is lost. Without an election it always does.
+async fn run(
+    client: Client,
+    namespace: &str,
+    port: u16,
+    mut leads: Option<Leads>,
+    gossip: gossip::Handle,
+    mut happened: mpsc::Receiver<gossip::Event>,
+    publisher: Publisher,
+) {
+    let view = gossip.view();
+    let mut judge = Judge::default();
+    let mut known = Speakers::default();
+    let mut changes = pin!(kubekit::watch(speakers::source(&client, namespace)));
+    loop {
+        tokio::select! {
+            Some(change) = changes.next() => {
+                known.update(change);
+                gossip.set_peers(known.listening_on(port)).await;
+            }
+            Some(event) = happened.recv() => {
+                judge.observe(event, Instant::now());
+                // Those who are lost together are judged together.
+                while let Some(Some(event)) = happened.recv().now_or_never() {
+                    judge.observe(event, Instant::now());
+                }
+            }
+            () = changed(leads.as_mut()) => {}
+            else => return,
+        }
+        let now = Instant::now();
+        if leads.as_ref().is_none_or(|leads| leads.leads(now)) {
+            let view = view.borrow().clone();
+            for verdict in judge.verdicts(&view, now) {
+                tokio::spawn(act(client.clone(), verdict, publisher.clone()));
+            }
+        }
+    }
+}
+
+async fn changed(leads: Option<&mut Leads>) {
+    match leads {
+        Some(leads) => leads.changed().await,
+        None => pending().await,
+    }
+}
+
+async fn act(client: Client, verdict: Verdict, publisher: Publisher) {
+    let (node, notice) = match verdict {
+        Verdict::Withdraw(node) => {
+            let Some(count) = withdraw(&client, &node).await else { return };
+            info!(%node, pods = count, "node is lost, its Pods behind load balancers are marked not ready");
+            let message = format!("node is lost, {count} Pods behind LoadBalancer Services marked not ready");
+            (node, Notice::warning(REASON, message))
+        }
+        Verdict::TooMany(node) => {
+            warn!(%node, "node is lost, but too many are at once to withdraw its endpoints");
+            let message = "node is lost, but its Pods are left alone: more than a third of the nodes are lost \
+                           within a minute, which looks like a broken network";
+            (node, Notice::warning(REASON, message))
+        }
+    };
+    let about = ObjectReference {
+        api_version: Some("v1".to_owned()),
+        kind: Some("Node".to_owned()),
+        name: Some(node.to_string()),
+        // What `kubectl describe node` looks for.
+        uid: Some(node.to_string()),
+        ..ObjectReference::default()
+    };
+    publisher.publish(about, notice);
+}
+
+/// Marks the Pods of `node` that back LoadBalancer Services as not ready; how many there were.
+async fn withdraw(client: &Client, node: &NodeName) -> Option<usize> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let attempt = tokio::time::timeout_at(until.into(), mark_pods(client, node));
+        match attempt.await {
+            Ok(Ok(count)) => return Some(count),
+            Ok(Err(error)) if Instant::now() + RETRY < until => {
+                warn!(%node, %error, "cannot mark the Pods of a lost node, trying again");
+                tokio::time::sleep(RETRY).await;
+            }
+            Ok(Err(_)) | Err(_) => {
+                warn!(%node, "cannot mark the Pods of a lost node, giving up");
+                return None;
+            }
+        }
+    }
+}
+
+async fn mark_pods(client: &Client, node: &NodeName) -> kube::Result<usize> {
+    let (pods, services) = (Api::<Pod>::all(client.clone()), Api::<Service>::all(client.clone()));
+    // What the API server's cache has is good enough, and there at once.
+    let on_node = ListParams::default().fields(&format!("spec.nodeName={node}")).match_any();
+    let balanced = ListParams::default().fields("spec.type=LoadBalancer").match_any();
+    let (pods, services) = tokio::try_join!(pods.list(&on_node), services.list(&balanced))?;
+    let mut marks = Vec::new();
+    for pod in pods {
+        let serves = is_true(&pod.status.conditions, "Ready");
+        if serves && services.iter().any(|service| backs(&pod, service)) {
+            marks.push(mark(client.clone(), pod));
+        }
+    }
+    stream::iter(marks).buffer_unordered(AT_ONCE).try_fold(0, async |count, ()| Ok(count + 1)).await
+}
+
+/// Whether `service` sends traffic to `pod`. One without a selector has its endpoints from somewhere else.
+fn backs(pod: &Pod, service: &Service) -> bool {
+    let selector = &service.spec.selector;
+    !selector.is_empty()
+        && pod.namespace() == service.namespace()
+        && selector.iter().all(|(key, value)| pod.labels().get(key) == Some(value))
+}
+
+/// Says of a Pod what the node lifecycle controller would say. One that is gone meanwhile needs it no more.
+async fn mark(client: Client, pod: Pod) -> kube::Result<()> {
+    let api: Api<Pod> = Api::namespaced(client, &pod.namespace().unwrap_or_default());
+    let condition = json!({
+        "type": "Ready", "status": "False", "reason": REASON,
+        "message": "the node of this Pod is lost", "lastTransitionTime": Timestamp::now(),
+    });
+    let patch = Patch::Strategic(json!({"status": {"conditions": [condition]}}));
+    match api.patch_status(&pod.name_any(), &PatchParams::default(), &patch).await {
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        result => result.map(drop),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pod_backs_a_service_whose_selector_it_matches() {
+        let pod: Pod = serde_json::from_value(json!({
+            "metadata": {"name": "web-1", "namespace": "prod", "labels": {"app": "web", "tier": "front"}},
+        }))
+        .unwrap();
+        let service = |namespace: &str, selector: serde_json::Value| -> Service {
+            let service = json!({
+                "metadata": {"name": "web", "namespace": namespace}, "spec": {"selector": selector},
+            });
+            serde_json::from_value(service).unwrap()
+        };
+        assert!(backs(&pod, &service("prod", json!({"app": "web"}))));
+        assert!(!backs(&pod, &service("prod", json!({"app": "web", "tier": "back"}))));
+        assert!(!backs(&pod, &service("test", json!({"app": "web"}))));
+        assert!(!backs(&pod, &service("prod", json!({}))), "endpoints of its own");
+    }
+}

@@ -1,0 +1,445 @@
+//! The members, as one of them sees them: everything put together.
+
+mod receive;
+mod roster;
+mod send;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::time::{Duration, Instant};
+
+use objects::NodeName;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use crate::contact::Contacts;
+use crate::frame::Body;
+use crate::goodbye::{Goodbye, Step};
+use crate::identity::Identity;
+use crate::monitor::{Monitor, Verdict};
+use crate::peer::{Peer, Standing};
+use crate::ring::{MONITORS, Ring};
+use crate::seal::{OVERHEAD, Seals};
+use crate::session::Cookies;
+use crate::settle::Settle;
+use crate::swim::Swim;
+use crate::{Config, Counters, Event, Keys, Profile, Role, Timing};
+use send::News;
+
+/// The members as this one sees them.
+///
+/// After each call of anything that takes `now`, send what [`poll_transmit`](Self::poll_transmit) gives and
+/// heed what [`poll_event`](Self::poll_event) gives, until both give nothing; then call
+/// [`poll`](Self::poll) no later than [`poll_timeout`](Self::poll_timeout), after handing in with
+/// [`handle`](Self::handle) whatever has arrived by then. A call that comes late is taken for a process that
+/// stood still.
+#[derive(Debug)]
+pub struct Members {
+    role: Role,
+    timing: Timing,
+    seals: Seals,
+    cookies: Cookies,
+    swim: Swim,
+    peers: BTreeMap<NodeName, Peer>,
+
+    /// The names of all members.
+    roster: BTreeSet<NodeName>,
+    /// The members on their places.
+    ring: Ring,
+    /// Who found dead whom, for those who are.
+    deaths: BTreeMap<NodeName, Death>,
+    /// Who is dead by what others say, but was just heard by us; and until when it may object.
+    disputes: BTreeMap<NodeName, Instant>,
+    monitor: Monitor,
+    /// When the next heartbeat is due, and to which of our monitors.
+    beat: (Instant, usize),
+    /// When the last frame of anybody came.
+    heard: Instant,
+
+    contacts: Contacts,
+    settle: Settle,
+    phase: Phase,
+    /// Since when there is no link.
+    cut_since: Option<Instant>,
+    profile: Profile,
+    profile_version: u32,
+
+    /// What is to be told to everybody once more, and when.
+    repeats: VecDeque<(Instant, News)>,
+    out: VecDeque<Transmit>,
+    events: VecDeque<Event>,
+    /// When we asked to be called at the latest.
+    due: Option<Instant>,
+}
+
+/// Whether we come or go.
+#[derive(Debug)]
+enum Phase {
+    Running,
+    Leaving(Goodbye),
+    Departed,
+}
+
+/// Who found somebody dead.
+#[derive(Debug)]
+struct Death {
+    generation: u64,
+    by: BTreeSet<NodeName>,
+}
+
+/// A datagram to send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transmit {
+    /// To where.
+    pub to: SocketAddr,
+    /// What, at most [`Members::MAX_FRAME`] bytes.
+    pub frame: Vec<u8>,
+    /// What frames of this kind are called in metrics.
+    pub kind: &'static str,
+}
+
+/// Whether this host has a link to the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkState {
+    /// It has.
+    Up,
+    /// It has none: nobody is judged.
+    Down,
+}
+
+/// Why a frame was not heeded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, thiserror::Error)]
+pub enum Refusal {
+    /// It is of a later version of the protocol, or of something else.
+    #[error("of a version that is not spoken here")]
+    Version,
+    /// It ends too early, or says what makes no sense.
+    #[error("malformed")]
+    Malformed,
+    /// It is sealed with a key that is not ours, or sealed while we have none, or not sealed while we have some.
+    #[error("sealed with an unknown key")]
+    UnknownKey,
+    /// It was forged, damaged, or meant for another.
+    #[error("the seal is broken")]
+    BadSeal,
+    /// It was seen before, or is so old that this can no longer be told.
+    #[error("seen before")]
+    Replay,
+    /// Its sender has not proved yet to be alive now; it has been asked to.
+    #[error("its sender has not proved to be alive")]
+    Unproven,
+    /// There are more senders than there is room for.
+    #[error("too many senders")]
+    TooMany,
+    /// Its sender goes by our name: two processes have been given the same.
+    #[error("its sender has our name")]
+    OwnName,
+    /// We have gone.
+    #[error("we have said goodbye")]
+    Departed,
+}
+
+impl Refusal {
+    /// What it is called in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Version => "version",
+            Self::Malformed => "malformed",
+            Self::UnknownKey => "unknownKey",
+            Self::BadSeal => "badSeal",
+            Self::Replay => "replay",
+            Self::Unproven => "unproven",
+            Self::TooMany => "tooMany",
+            Self::OwnName => "ownName",
+            Self::Departed => "departed",
+        }
+    }
+}
+
+impl Members {
+    /// The greatest length of a frame, in bytes.
+    pub const MAX_FRAME: usize = 1400;
+    /// What is in a frame with a message of SWIM besides that, at most.
+    const AROUND_SWIM: usize = OVERHEAD + 280;
+    /// How many others are remembered.
+    const MAX_PEERS: usize = 2048;
+
+    /// Alone at first. `seed` must be random.
+    pub fn new(config: Config, seed: [u8; 32], now: Instant) -> Self {
+        let Config { name, address, boot, generation, role, preset, keys, profile } = config;
+        let mut random = StdRng::from_seed(seed);
+        let identity = Identity { name: name.clone(), address, boot, generation, role };
+        let max_message = NonZeroUsize::new(Self::MAX_FRAME - Self::AROUND_SWIM).expect("a frame holds more");
+        let timing = preset.timing();
+        let mut members = Self {
+            role,
+            timing,
+            seals: Seals::new(name, boot, keys),
+            cookies: Cookies::new(&random.random(), now),
+            swim: Swim::new(identity, max_message, random.random()),
+            peers: BTreeMap::new(),
+            roster: BTreeSet::new(),
+            ring: Ring::default(),
+            deaths: BTreeMap::new(),
+            disputes: BTreeMap::new(),
+            monitor: Monitor::new(timing),
+            beat: (now, 0),
+            heard: now,
+            contacts: Contacts::default(),
+            settle: Settle::Unaware,
+            phase: Phase::Running,
+            cut_since: None,
+            profile,
+            profile_version: 0,
+            repeats: VecDeque::new(),
+            out: VecDeque::new(),
+            events: VecDeque::new(),
+            due: None,
+        };
+        members.regroup(now);
+        members.due = members.poll_timeout();
+        members
+    }
+
+    /// Takes in a datagram that came `from` somewhere. Returns what frames of its kind are called in metrics.
+    pub fn handle(&mut self, from: SocketAddr, frame: &[u8], now: Instant) -> Result<&'static str, Refusal> {
+        if matches!(self.phase, Phase::Departed) {
+            return Err(Refusal::Departed);
+        }
+        self.wake(now);
+        let result = self.receive(from, frame, now);
+        self.heed_swim(now);
+        self.step_goodbye(now);
+        self.due = self.poll_timeout();
+        result
+    }
+
+    /// Does what is due.
+    pub fn poll(&mut self, now: Instant) {
+        if matches!(self.phase, Phase::Departed) {
+            return;
+        }
+        self.wake(now);
+        self.beat(now);
+        if self.judges() {
+            while let Some(verdict) = self.monitor.poll(now) {
+                match verdict {
+                    Verdict::Ask(name) => self.ask_for(&name),
+                    Verdict::Dead(name) => self.declare(&name, now),
+                }
+            }
+        }
+        if self.cut_since.is_none() {
+            let (peers, recent) = (&self.peers, self.timing.silence);
+            self.swim.poll(now, |identity| {
+                peers.get(&identity.name).and_then(|peer| peer.heard).is_some_and(|at| now < at + recent)
+            });
+        }
+        self.settle_disputes(now);
+        while let Some(name) = self.contacts.poll(now) {
+            self.hello(&name, None, true, now);
+        }
+        while self.repeats.front().is_some_and(|(at, _)| *at <= now) {
+            if let Some((_, news)) = self.repeats.pop_front() {
+                self.repeat(&news, now);
+            }
+        }
+        self.settle.poll(now);
+        self.heed_swim(now);
+        self.step_goodbye(now);
+        self.due = self.poll_timeout();
+    }
+
+    /// When to call [`poll`](Self::poll) next. `None` once we have [departed](Event::Departed).
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let goodbye = match &self.phase {
+            Phase::Running => None,
+            Phase::Leaving(goodbye) => Some(goodbye.poll_timeout()),
+            Phase::Departed => return None,
+        };
+        let judging = if self.judges() { self.monitor.poll_timeout() } else { None };
+        let swim = if self.cut_since.is_none() { self.swim.poll_timeout() } else { None };
+        let repeat = self.repeats.front().map(|(at, _)| *at);
+        let dispute = self.disputes.values().min().copied();
+        [goodbye, judging, swim, repeat, dispute, self.contacts.poll_timeout(), self.settle.poll_timeout()]
+            .into_iter()
+            .flatten()
+            .fold(Some(self.beat.0), |first, at| first.min(Some(at)))
+    }
+
+    /// What to send next.
+    pub fn poll_transmit(&mut self) -> Option<Transmit> {
+        self.out.pop_front()
+    }
+
+    /// What happened next.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Those whom the cluster lists as fellow speakers and where they listen, all of them at each call. They
+    /// are contacted until they are members. Whoever is a member stays one without being listed; who is dead
+    /// and not listed is forgotten.
+    pub fn set_peers(&mut self, mut listed: BTreeMap<NodeName, SocketAddr>, now: Instant) {
+        self.wake(now);
+        listed.remove(&self.swim.identity().name);
+        for (name, peer) in &mut self.peers {
+            peer.listed = listed.get(name).copied();
+        }
+        self.peers.retain(|_, peer| peer.listed.is_some() || peer.runs());
+        self.deaths.retain(|name, _| self.peers.contains_key(name));
+        for (name, address) in &listed {
+            self.peers.entry(name.clone()).or_default().listed = Some(*address);
+        }
+        self.contacts = Contacts::default();
+        for (name, _) in self.peers.iter().filter(|(_, peer)| peer.wants_contact()) {
+            self.contacts.add(name, now);
+        }
+        self.settle.peers(listed.into_keys().collect(), now);
+        self.poll(now);
+    }
+
+    /// What to tell everybody of ourselves from now on.
+    pub fn set_profile(&mut self, profile: Profile, now: Instant) {
+        self.wake(now);
+        if self.profile != profile {
+            self.profile = profile;
+            self.profile_version = self.profile_version.wrapping_add(1);
+            self.tell(News::Myself, now);
+        }
+        self.due = self.poll_timeout();
+    }
+
+    /// The keys from now on.
+    pub fn set_keys(&mut self, keys: Keys) {
+        self.seals.set_keys(keys);
+    }
+
+    /// Whether there is a link to the others; taken to be up at first.
+    pub fn set_link(&mut self, state: LinkState, now: Instant) {
+        self.wake(now);
+        match (state, self.cut_since) {
+            (LinkState::Down, None) => self.cut_since = Some(now),
+            (LinkState::Up, Some(since)) => {
+                self.cut_since = None;
+                self.was_deaf(now.saturating_duration_since(since), now);
+            }
+            (LinkState::Down, Some(_)) | (LinkState::Up, None) => {}
+        }
+        self.due = self.poll_timeout();
+    }
+
+    /// Says goodbye to every member, and repeats it until each has confirmed; [`Event::Departed`] follows, at
+    /// the latest after five seconds.
+    pub fn leave(&mut self, now: Instant) {
+        if matches!(self.phase, Phase::Running) {
+            self.phase = Phase::Leaving(Goodbye::new(self.running(), now));
+        }
+        self.poll(now);
+    }
+
+    /// Whatever `node`, that is [leaving](Event::Leaving), answered for is in good hands as far as this
+    /// member has to do with it. Call it once for each such event.
+    pub fn confirm_leave(&mut self, node: &NodeName) {
+        if let Some(peer) = self.peers.get_mut(node)
+            && let Standing::Leaving { confirmed } = &mut peer.standing
+        {
+            *confirmed = true;
+            self.send(node, Body::LeaveConfirmed);
+        }
+    }
+
+    /// The names of all live members, this one included unless it observes. One that leaves counts itself to
+    /// the end, for it goes on answering, while the others count it no more.
+    pub fn members(&self) -> &BTreeSet<NodeName> {
+        &self.roster
+    }
+
+    /// Whether enough of the others has been heard to act on [`members`](Self::members): at first, and after
+    /// having been cut off or [stalled](Event::Stalled), this is false until the others have answered, or
+    /// there is nobody to ask, or nobody answered in time. It changes only within calls that take `now`.
+    pub fn settled(&self) -> bool {
+        self.settle.is_settled()
+    }
+
+    /// What another tells of itself, as far as it is known.
+    pub fn profile(&self, node: &NodeName) -> Option<&Profile> {
+        self.peers.get(node).filter(|peer| peer.runs()).map(|peer| &peer.profile)
+    }
+
+    /// How often this member has judged.
+    pub fn counters(&self) -> Counters {
+        self.monitor.counters()
+    }
+
+    /// Whether we judge others at all at present.
+    fn judges(&self) -> bool {
+        self.role == Role::Speaker && self.cut_since.is_none() && matches!(self.phase, Phase::Running)
+    }
+
+    /// Finds out whether we stood still. In that time we could hear nobody.
+    fn wake(&mut self, now: Instant) {
+        let late = self.due.map_or(Duration::ZERO, |due| now.saturating_duration_since(due));
+        // Counted once, however many calls follow.
+        self.due = self.due.map(|due| due.max(now));
+        if late > self.timing.period && self.cut_since.is_none() {
+            if late + self.timing.period > self.timing.verdict() {
+                self.events.push_back(Event::Stalled(late));
+            }
+            self.was_deaf(late, now);
+        }
+    }
+
+    /// We stood still or had no link for that long. If it was long enough for the others to declare us dead, they
+    /// are asked.
+    fn was_deaf(&mut self, time: Duration, now: Instant) {
+        self.restart(time, now);
+        self.beat.0 = now;
+        if time + self.timing.period > self.timing.verdict() {
+            let running = self.running();
+            for name in &running {
+                self.hello(name, None, true, now);
+            }
+            self.settle.ask(running, now);
+        }
+    }
+
+    /// That long nobody could be heard: nobody is judged by it.
+    fn restart(&mut self, time: Duration, now: Instant) {
+        self.monitor.restart(now);
+        self.swim.delay(time);
+    }
+
+    /// Sends a heartbeat if one is due: to each monitor in turn, so that one of them hears us every third of the
+    /// period. Fewer monitors hear us more often.
+    fn beat(&mut self, now: Instant) {
+        let (due, turn) = self.beat;
+        if due > now {
+            return;
+        }
+        let pause = self.timing.period / MONITORS as u32;
+        self.beat = ((due + pause).max(now), turn.wrapping_add(1));
+        if self.role == Role::Speaker {
+            let own = &self.swim.identity().name;
+            let monitors: Vec<_> = self.ring.monitors(own).cloned().collect();
+            if !monitors.is_empty() {
+                self.send(&monitors[turn % monitors.len()], Body::Heartbeat);
+            }
+        }
+    }
+
+    /// Goes on with our goodbye, if we say one.
+    fn step_goodbye(&mut self, now: Instant) {
+        let Phase::Leaving(goodbye) = &mut self.phase else { return };
+        match goodbye.poll(now) {
+            None => {}
+            Some(Step::Tell(names)) => names.iter().for_each(|name| self.send(name, Body::Leave)),
+            Some(Step::Depart(unconfirmed)) => {
+                self.running().iter().for_each(|name| self.send(name, Body::Bye));
+                self.phase = Phase::Departed;
+                self.events.push_back(Event::Departed { unconfirmed });
+            }
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! What is done with a frame.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use objects::NodeName;
+
+use super::{Members, Phase, Refusal, Standing};
+use crate::frame::{Body, Hello, NEVER, Payload};
+use crate::identity::Identity;
+use crate::seal::Opened;
+use crate::session::{Session, Window};
+use crate::{Event, Role};
+
+/// How often somebody is asked, at most, who it is by now.
+const ASK_PAUSE: Duration = Duration::from_millis(100);
+
+impl Members {
+    /// Checks a frame, learns from its coming, and does what it asks for.
+    pub(super) fn receive(
+        &mut self,
+        from: SocketAddr,
+        frame: &[u8],
+        now: Instant,
+    ) -> Result<&'static str, Refusal> {
+        let opened = self.seals.open(frame)?;
+        let payload = Payload::decode(&opened.payload)?;
+        if payload.from == self.swim.identity().name {
+            return Err(Refusal::OwnName);
+        }
+        self.admit(from, &opened, &payload, now)?;
+        let Payload { from: name, generation, profile, body } = payload;
+        let kind = body.kind();
+        self.note_life(&name, now);
+        if let Body::Hello(hello) = body {
+            self.meet(from, &name, hello, profile, now);
+            return Ok(kind);
+        }
+
+        let peer = self.peers.entry(name.clone()).or_default();
+        let current = peer.identity.as_ref().filter(|known| {
+            known.generation == generation && known.boot == opened.boot
+        });
+        match (current, peer.runs()) {
+            (Some(_), true) if peer.profile_version == profile => {}
+            (Some(dead), false) => {
+                // It does not know yet that it was declared dead, and we may not know that we were.
+                let dead = dead.clone();
+                if let Body::Dead(identity) = body {
+                    self.hear_of_own_death(&name, &identity, now);
+                }
+                self.send_at(from, &name, Body::Dead(dead));
+                return Ok(kind);
+            }
+            _ => {
+                if peer.asked.is_none_or(|asked| now >= asked + ASK_PAUSE) {
+                    peer.asked = Some(now);
+                    self.hello_at(from, &name, None, true, now);
+                }
+            }
+        }
+        self.obey(&name, body, now)?;
+        Ok(kind)
+    }
+
+    /// Whether the frame is neither old nor a copy; if that cannot be told, its sender is asked for proof.
+    fn admit(
+        &mut self,
+        from: SocketAddr,
+        opened: &Opened,
+        payload: &Payload,
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        let name = &payload.from;
+        let hello = match &payload.body {
+            Body::Hello(hello) if hello.identity.name != *name || hello.identity.boot != opened.boot => {
+                return Err(Refusal::Malformed);
+            }
+            Body::Hello(hello) => Some(hello),
+            _ => None,
+        };
+        if let Some(peer) = self.peers.get_mut(name)
+            && let Some(session) = &mut peer.session
+            && session.boot == opened.boot
+        {
+            return if session.window.see(opened.counter) { Ok(()) } else { Err(Refusal::Replay) };
+        }
+        let proof = hello.and_then(|hello| hello.echo.as_ref());
+        let proven = proof.is_some_and(|echo| self.cookies.accept(echo, name, now));
+        // An older start of a process must not come back by frames of its last seconds. If it is in truth the
+        // newer one, it learns from our answer which generation it must exceed.
+        let later = |known: &Identity| hello.is_some_and(|hello| hello.identity.generation > known.generation);
+        let known = self.peers.get(name).and_then(|peer| peer.identity.as_ref());
+        if !proven || known.is_some_and(|known| known.boot != opened.boot && !later(known)) {
+            self.hello_at(from, name, hello.map(|hello| hello.cookie), true, now);
+            return Err(Refusal::Unproven);
+        }
+        if self.peers.len() >= Self::MAX_PEERS && !self.peers.contains_key(name) {
+            return Err(Refusal::TooMany);
+        }
+        let peer = self.peers.entry(name.clone()).or_default();
+        peer.session = Some(Session { boot: opened.boot, window: Window::after(opened.counter) });
+        Ok(())
+    }
+
+    /// Somebody is alive, whatever it says.
+    fn note_life(&mut self, name: &NodeName, now: Instant) {
+        // Whoever hears nobody at all, and has no answer to its questions either, is likely to have been cut off,
+        // and judges nobody by that.
+        let deaf = now.saturating_duration_since(self.heard);
+        if deaf > self.timing.silence + self.timing.confirm / 2 {
+            self.restart(deaf, now);
+        }
+        self.heard = now;
+        self.monitor.heard(name, now, now);
+        if let Some(peer) = self.peers.get_mut(name) {
+            peer.heard = Some(now);
+        }
+    }
+
+    /// Somebody introduces itself.
+    fn meet(&mut self, from: SocketAddr, name: &NodeName, hello: Hello, profile_version: u32, now: Instant) {
+        let Hello { identity, profile, cookie, echo: _, reply, known } = hello;
+        if known.is_some_and(|generation| generation > self.swim.identity().generation) {
+            self.swim.outlive(known.unwrap_or_default(), now);
+            self.tell(super::News::Myself, now);
+        }
+        self.swim.alive(identity.clone(), now);
+        self.heed_swim(now);
+        if self.swim.is_down(&identity) {
+            self.send_at(from, name, Body::Dead(identity));
+            return;
+        }
+        if let Some(peer) = self.peers.get_mut(name) {
+            peer.profile_version = profile_version;
+            if peer.profile != profile {
+                peer.profile = profile;
+                if identity.role == Role::Speaker {
+                    self.events.push_back(Event::Profile(name.clone()));
+                }
+            }
+            if !peer.wants_contact() {
+                self.contacts.remove(name);
+            }
+        }
+        if reply {
+            self.hello_at(from, name, Some(cookie), false, now);
+        }
+        if !self.settled() {
+            self.settle.answered(name, now);
+            self.swim.announce(identity, now);
+        }
+    }
+
+    /// Does what `name`, that is alive, asks for.
+    fn obey(&mut self, name: &NodeName, body: Body, now: Instant) -> Result<(), Refusal> {
+        match body {
+            Body::Heartbeat | Body::Pong | Body::Hello(_) => {}
+            Body::Ping => self.send(name, Body::Pong),
+            Body::PingFor(asker) => self.send(name, Body::PongFor(asker)),
+            Body::PongFor(asker) => self.send(&asker, Body::Heard { node: name.clone(), age: 0 }),
+            Body::Ask(node) => {
+                let heard = self.peers.get(&node).and_then(|peer| peer.heard);
+                let age = heard.map(|at| now.saturating_duration_since(at).as_millis());
+                let age = age.and_then(|age| u32::try_from(age).ok()).unwrap_or(NEVER);
+                self.send(&node, Body::PingFor(name.clone()));
+                self.send(name, Body::Heard { node, age });
+            }
+            Body::Heard { node, age } => {
+                if age != NEVER && let Some(at) = now.checked_sub(Duration::from_millis(age.into())) {
+                    self.monitor.heard(&node, at, now);
+                }
+            }
+            Body::Dead(identity) if identity.name == self.swim.identity().name => {
+                self.hear_of_own_death(name, &identity, now);
+            }
+            Body::Dead(identity) => self.hear_of_death(identity, name.clone(), now),
+            Body::Leave => self.hear_goodbye(name, now),
+            Body::LeaveConfirmed => {
+                if let Phase::Leaving(goodbye) = &mut self.phase {
+                    goodbye.remove(name);
+                }
+            }
+            Body::Bye => {
+                self.hear_goodbye(name, now);
+                if let Some(identity) = self.peers.get(name).and_then(|peer| peer.identity.clone()) {
+                    self.swim.down(identity, now);
+                }
+            }
+            Body::Swim(message) => self.swim.handle(&message, now)?,
+        }
+        Ok(())
+    }
+
+    /// `name` holds us dead. We object: by another life, or if that has begun already, by saying so.
+    fn hear_of_own_death(&mut self, name: &NodeName, identity: &Identity, now: Instant) {
+        if identity == self.swim.identity() {
+            self.swim.down(identity.clone(), now);
+        } else if identity.name == self.swim.identity().name {
+            self.hello(name, None, false, now);
+        }
+    }
+
+    /// `name` is about to go.
+    fn hear_goodbye(&mut self, name: &NodeName, now: Instant) {
+        let Some(peer) = self.peers.get_mut(name) else { return };
+        if peer.standing == Standing::Alive {
+            // Who takes over nothing, or goes as well, has nothing to bring to safety.
+            let confirmed =
+                self.role == Role::Observer
+                || peer.role() == Some(Role::Observer)
+                || matches!(self.phase, Phase::Leaving(_));
+            let counted = peer.is_member();
+            peer.standing = Standing::Leaving { confirmed };
+            if counted {
+                self.events.push_back(Event::Leaving(name.clone()));
+            }
+            self.regroup(now);
+        }
+        if self.peers.get(name).is_some_and(|peer| peer.standing == Standing::Leaving { confirmed: true }) {
+            self.send(name, Body::LeaveConfirmed);
+        }
+    }
+}

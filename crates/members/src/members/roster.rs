@@ -1,0 +1,185 @@
+//! Who comes and who goes.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use objects::NodeName;
+
+use super::{Death, Members, Phase, Standing};
+use crate::frame::Body;
+use crate::identity::Identity;
+use crate::ring::Ring;
+use crate::swim::Note;
+use crate::{Event, Role};
+
+use super::send::News;
+
+impl Members {
+    /// We have found `name` dead.
+    pub(super) fn declare(&mut self, name: &NodeName, now: Instant) {
+        let Some(identity) = self.peers.get(name).and_then(|peer| peer.identity.clone()) else { return };
+        self.record_death(&identity, self.swim.identity().name.clone());
+        self.swim.down(identity.clone(), now);
+        self.heed_swim(now);
+        self.tell(News::Dead(identity), now);
+    }
+
+    /// `monitor` has found `identity` dead.
+    pub(super) fn hear_of_death(&mut self, identity: Identity, monitor: NodeName, now: Instant) {
+        let name = &identity.name;
+        let known = self.peers.get(name).and_then(|peer| peer.identity.as_ref());
+        if known.is_some_and(|known| known.generation > identity.generation) {
+            return;
+        }
+        let grown = self.record_death(&identity, monitor);
+        if self.judges() && self.monitor.doubts(name) {
+            // We are about to find the same.
+            self.declare(name, now);
+        } else if self.peers.get(name).is_some_and(|peer| peer.standing == Standing::Lost) && grown {
+            let confirmed_by = self.deaths[name].by.clone();
+            self.events.push_back(Event::Confirmed { node: name.clone(), confirmed_by });
+        } else {
+            self.swim.down(identity, now);
+        }
+    }
+
+    /// Whether that is news.
+    fn record_death(&mut self, identity: &Identity, monitor: NodeName) -> bool {
+        let fresh = || Death { generation: identity.generation, by: BTreeSet::new() };
+        let death = self.deaths.entry(identity.name.clone()).or_insert_with(fresh);
+        if death.generation < identity.generation {
+            *death = fresh();
+        }
+        death.by.insert(monitor)
+    }
+
+    /// Sends and does what SWIM wants.
+    pub(super) fn heed_swim(&mut self, now: Instant) {
+        let mut changed = false;
+        while let Some(note) = self.swim.poll_note() {
+            match note {
+                Note::MemberUp(identity) => {
+                    self.comes(identity, now);
+                    changed = true;
+                }
+                Note::MemberDown(identity) => {
+                    changed |= self.goes(&identity, now);
+                }
+                Note::Rename(_, identity) => {
+                    changed |= self.renamed(identity, now);
+                }
+                Note::Rejoin(_) => {
+                    self.events.push_back(Event::PresumedDead);
+                    self.tell(News::Myself, now);
+                }
+                Note::Active | Note::Idle | Note::Defunct => {}
+            }
+        }
+        if changed {
+            self.regroup(now);
+        }
+        while let Some((to, message)) = self.swim.poll_send() {
+            self.send_at(to.address, &to.name, Body::Swim(message));
+        }
+    }
+
+    /// Somebody is alive who was not.
+    fn comes(&mut self, identity: Identity, now: Instant) {
+        let name = identity.name.clone();
+        self.deaths.remove(&name);
+        let peer = self.peers.entry(name.clone()).or_default();
+        let same = peer.identity.as_ref().is_some_and(|known| known.boot == identity.boot);
+        let role = identity.role;
+        let event = match peer.standing {
+            Standing::Alive if same => None,
+            Standing::Lost if same => Some(Event::Returned(name.clone())),
+            _ => Some(Event::Joined(name.clone())),
+        };
+        peer.identity = Some(identity);
+        peer.standing = Standing::Alive;
+        self.disputes.remove(&name);
+        if let Phase::Leaving(goodbye) = &mut self.phase {
+            goodbye.add(name, now);
+        }
+        if role == Role::Speaker {
+            self.events.extend(event);
+        }
+    }
+
+    /// Somebody is said to be alive no more. If we have just heard it, somebody was wrong: no one who is dead was
+    /// heard by anybody for the whole time that a verdict takes. It is told, so that it can object, and stays a
+    /// member meanwhile. Returns whether it is gone.
+    fn goes(&mut self, identity: &Identity, now: Instant) -> bool {
+        let Some(peer) = self.peers.get(&identity.name) else { return false };
+        let heard = peer.heard.is_some_and(|at| now < at + self.timing.silence);
+        if heard && peer.standing == Standing::Alive {
+            self.disputes.insert(identity.name.clone(), now + self.timing.silence);
+            self.send(&identity.name, Body::Dead(identity.clone()));
+            return false;
+        }
+        self.bury(identity);
+        true
+    }
+
+    /// Whoever has not objected in time is dead.
+    pub(super) fn settle_disputes(&mut self, now: Instant) {
+        while let Some(name) = self.disputes.iter().find(|(_, until)| **until <= now).map(|(name, _)| name.clone()) {
+            self.disputes.remove(&name);
+            if let Some(identity) = self.peers.get(&name).and_then(|peer| peer.identity.clone())
+                && self.swim.is_down(&identity)
+            {
+                self.bury(&identity);
+                self.regroup(now);
+            }
+        }
+    }
+
+    /// Somebody is alive no more.
+    fn bury(&mut self, identity: &Identity) {
+        let name = &identity.name;
+        let Some(peer) = self.peers.get_mut(name) else { return };
+        let before = peer.standing;
+        peer.standing = if before == Standing::Alive { Standing::Lost } else { Standing::Gone };
+        if let Phase::Leaving(goodbye) = &mut self.phase {
+            goodbye.remove(name);
+        }
+        if before == Standing::Alive && identity.role == Role::Speaker {
+            let confirmed_by = self.deaths.get(name).map(|death| death.by.clone()).unwrap_or_default();
+            self.events.push_back(Event::Lost { node: name.clone(), confirmed_by });
+        }
+    }
+
+    /// Somebody has begun another life. Whether it is another process, of which nobody missed the one before.
+    fn renamed(&mut self, identity: Identity, now: Instant) -> bool {
+        let Some(peer) = self.peers.get_mut(&identity.name) else { return false };
+        let same = peer.identity.as_ref().is_some_and(|known| known.boot == identity.boot);
+        match peer.runs() {
+            true if same => peer.identity = Some(identity),
+            true => self.comes(identity, now),
+            // It is alive, and that follows; or it is dead all the same.
+            false => {}
+        }
+        !same
+    }
+
+    /// Puts the members on their places, and finds whom we watch over.
+    pub(super) fn regroup(&mut self, now: Instant) {
+        let own = self.swim.identity().name.clone();
+        let others = self.peers.iter().filter(|(_, peer)| peer.is_member()).map(|(name, _)| name.clone());
+        self.roster = others.collect();
+        if self.role == Role::Speaker {
+            self.roster.insert(own.clone());
+        }
+        self.ring = Ring::of(&self.roster);
+        if self.role == Role::Speaker {
+            self.monitor.watch(self.ring.charges(&own).cloned(), now);
+        }
+        for (name, peer) in &self.peers {
+            if peer.wants_contact() {
+                self.contacts.add(name, now);
+            } else {
+                self.contacts.remove(name);
+            }
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! What is known of one other process, by its name.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use crate::identity::Identity;
+use crate::session::Session;
+use crate::{BootId, Profile, Role};
+
+/// Everything that is known of one other.
+#[derive(Debug, Default)]
+pub(crate) struct Peer {
+    /// Where it should be, if the cluster lists it.
+    pub(crate) listed: Option<SocketAddr>,
+    /// Its latest life, as far as SWIM told.
+    pub(crate) identity: Option<Identity>,
+    pub(crate) standing: Standing,
+    /// The start of its process that has proved to be alive.
+    pub(crate) session: Option<Session>,
+    /// When its last frame came.
+    pub(crate) heard: Option<Instant>,
+    /// What it tells of itself, and how often that had changed by then.
+    pub(crate) profile: Profile,
+    pub(crate) profile_version: u32,
+    /// When it was last asked for a `Hello` since it said something surprising.
+    pub(crate) asked: Option<Instant>,
+}
+
+/// What somebody is to the group.
+///
+/// ```text
+/// (stranger) --joins--> (alive) --goodbye--> (leaving) --bye, or dead--> (gone)
+///                        |   ^ ^                                           |
+///                    dead|   | +------------- joins -----------------------+
+///                        v   |
+///                       (lost)  joins, or returns if it is the same process
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Standing {
+    /// Was never alive as far as we know.
+    #[default]
+    Stranger,
+    /// Is alive.
+    Alive,
+    /// Is alive, has said goodbye, and may or may not have our confirmation.
+    Leaving { confirmed: bool },
+    /// Was declared dead.
+    Lost,
+    /// Has gone after a goodbye.
+    Gone,
+}
+
+impl Peer {
+    /// Whether the process runs, as far as we know.
+    pub(crate) fn runs(&self) -> bool {
+        matches!(self.standing, Standing::Alive | Standing::Leaving { .. })
+    }
+
+    /// Whether it is counted.
+    pub(crate) fn is_member(&self) -> bool {
+        self.standing == Standing::Alive && self.role() == Some(Role::Speaker)
+    }
+
+    pub(crate) fn role(&self) -> Option<Role> {
+        self.identity.as_ref().map(|identity| identity.role)
+    }
+
+    /// Where to reach it: where it says while it is alive, else where it should be.
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        let own = self.identity.as_ref().map(|identity| identity.address);
+        if self.runs() { own } else { self.listed.or(own) }
+    }
+
+    /// Whether this start of the process has proved to be alive.
+    pub(crate) fn is_proven(&self, boot: BootId) -> bool {
+        self.session.as_ref().is_some_and(|session| session.boot == boot)
+    }
+
+    /// Whether it is to be contacted until it answers.
+    pub(crate) fn wants_contact(&self) -> bool {
+        let linked =
+            self.runs() && self.identity.as_ref().is_some_and(|identity| self.is_proven(identity.boot));
+        (self.listed.is_some() || self.runs()) && !linked
+    }
+}

@@ -1,0 +1,178 @@
+//! Who has proved to be alive, and which of its frames were seen: protection against replays.
+//!
+//! A frame that is sealed with our key was made by a member, but perhaps long ago. Two things are asked of it:
+//!
+//! - The start of the process that sent it, told by its boot id, has proved to run *now*: it has echoed a
+//!   [`Cookie`] of ours within some seconds. Until then everything it says is refused, and answered by a `Hello` with
+//!   the cookie.
+//! - Its counter was not seen before, by a sliding [`Window`] as in RFC 4303, section 3.4.3, which begins
+//!   at the frame that brought the echo.
+//!
+//! ```text
+//! A                                   B
+//! | ---- Hello, cookie a -----------> |  B does not know A: refused, but answered
+//! | <--- Hello, cookie b, echo a ---- |  A holds B for alive
+//! | ---- Hello, echo b -------------> |  B holds A for alive
+//! ```
+//!
+//! A cookie is a MAC over the name of whom it is made for, so nothing is kept for anybody who has not echoed
+//! one.
+
+use std::time::{Duration, Instant};
+
+use objects::NodeName;
+use ring::hmac;
+use serde::{Deserialize, Serialize};
+
+use crate::BootId;
+
+/// After this long another cookie is made; the last but one is still good.
+const COOKIE_LIFE: Duration = Duration::from_secs(10);
+
+/// Proves, when echoed, that a process was running lately.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Cookie(pub(crate) [u8; 16]);
+
+/// Makes cookies and knows them again.
+#[derive(Debug)]
+pub(crate) struct Cookies {
+    key: hmac::Key,
+    start: Instant,
+}
+
+impl Cookies {
+    pub(crate) fn new(secret: &[u8; 32], start: Instant) -> Self {
+        Self { key: hmac::Key::new(hmac::HMAC_SHA256, secret), start }
+    }
+
+    /// The cookie for `name`.
+    pub(crate) fn make(&self, name: &NodeName, now: Instant) -> Cookie {
+        self.of(name, self.epoch(now))
+    }
+
+    /// Whether `cookie` was made for `name` lately.
+    pub(crate) fn accept(&self, cookie: &Cookie, name: &NodeName, now: Instant) -> bool {
+        let epoch = self.epoch(now);
+        [epoch, epoch.wrapping_sub(1)].into_iter().any(|epoch| self.of(name, epoch) == *cookie)
+    }
+
+    fn epoch(&self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.start).as_secs() / COOKIE_LIFE.as_secs()
+    }
+
+    fn of(&self, name: &NodeName, epoch: u64) -> Cookie {
+        let mut context = hmac::Context::with_key(&self.key);
+        context.update(&epoch.to_be_bytes());
+        context.update(name.as_str().as_bytes());
+        let mut cookie = [0; 16];
+        cookie.copy_from_slice(&context.sign().as_ref()[..16]);
+        Cookie(cookie)
+    }
+}
+
+/// One start of a process that has proved to be alive.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) boot: BootId,
+    pub(crate) window: Window,
+}
+
+/// Which counters were seen.
+#[derive(Debug)]
+pub(crate) struct Window {
+    highest: u64,
+    /// A ring of bits for the counters up to the highest.
+    seen: [u64; Self::SIZE as usize / 64],
+}
+
+impl Window {
+    /// How far behind the highest a counter may be. Counters grow with frames to anybody, and a burst to
+    /// hundreds of members may overtake a frame.
+    const SIZE: u64 = 1024;
+
+    /// Whatever is not after `counter` counts as seen.
+    pub(crate) fn after(counter: u64) -> Self {
+        Self { highest: counter, seen: [u64::MAX; _] }
+    }
+
+    /// Whether `counter` is seen for the first time.
+    pub(crate) fn see(&mut self, counter: u64) -> bool {
+        if counter > self.highest {
+            let steps = (counter - self.highest).min(Self::SIZE);
+            for skipped in counter - steps + 1..=counter {
+                self.seen[Self::word(skipped)] &= !Self::bit(skipped);
+            }
+            self.highest = counter;
+        } else if self.highest - counter >= Self::SIZE {
+            return false;
+        }
+        let (word, bit) = (Self::word(counter), Self::bit(counter));
+        let first = self.seen[word] & bit == 0;
+        self.seen[word] |= bit;
+        first
+    }
+
+    fn word(counter: u64) -> usize {
+        usize::try_from(counter % Self::SIZE / 64).expect("less than the number of words")
+    }
+
+    fn bit(counter: u64) -> u64 {
+        1 << (counter % 64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_cookie_is_for_one_name_and_a_short_time() {
+        let start = Instant::now();
+        let cookies = Cookies::new(&[1; 32], start);
+        let a = NodeName::from("a");
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let cookie = cookies.make(&a, at(5));
+        assert!(cookies.accept(&cookie, &a, at(19)));
+        assert!(!cookies.accept(&cookie, &a, at(20)));
+        assert!(!cookies.accept(&cookie, &"b".into(), at(5)));
+        assert!(!Cookies::new(&[2; 32], start).accept(&cookie, &a, at(5)));
+    }
+
+    #[test]
+    fn whatever_came_before_the_proof_is_seen() {
+        let mut window = Window::after(100);
+        assert!(!window.see(100));
+        assert!(!window.see(50));
+        assert!(window.see(101));
+    }
+
+    proptest! {
+        #[test]
+        fn the_window_agrees_with_a_set(
+            start in 0u64..3000, steps in prop::collection::vec(-1100i64..1100, 1..200)
+        ) {
+            let mut window = Window::after(start);
+            let mut seen: BTreeSet<u64> = (0..=start).collect();
+            let (mut at, mut highest) = (start, start);
+            for step in steps {
+                at = at.saturating_add_signed(step);
+                highest = highest.max(at);
+                let fresh = highest - at < Window::SIZE && seen.insert(at);
+                prop_assert_eq!(window.see(at), fresh, "counter {}, highest {}", at, highest);
+            }
+        }
+
+        #[test]
+        fn no_counter_panics(start: u64, counters: Vec<u64>) {
+            let mut window = Window::after(start);
+            for counter in counters {
+                window.see(counter);
+                prop_assert!(!window.see(counter));
+            }
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Whether enough of the others has been heard to act on what is known of them.
+//!
+//! ```text
+//!             peers become known                all have answered, or time is up
+//!  (unaware) --------------------> (asking) --------------------------------------> (settled)
+//!                                      ^                                                |
+//!                                      +------------- cut off, or stood still ----------+
+//! ```
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use objects::NodeName;
+
+/// Once one has answered, the others have this long: three attempts at each.
+const AFTER_FIRST: Duration = Duration::from_millis(400);
+/// When nobody answers, there is nobody.
+const PATIENCE: Duration = Duration::from_millis(1500);
+
+/// What is still waited for.
+#[derive(Debug)]
+pub(crate) enum Settle {
+    /// Nothing is known of anybody.
+    Unaware,
+    /// Some have been asked.
+    Asking { until: Instant, missing: BTreeSet<NodeName> },
+    /// All is known that will be.
+    Settled,
+}
+
+impl Settle {
+    /// These have been asked, and nobody else.
+    pub(crate) fn ask(&mut self, whom: BTreeSet<NodeName>, now: Instant) {
+        *self = match whom.is_empty() {
+            true => Self::Settled,
+            false => Self::Asking { until: now + PATIENCE, missing: whom },
+        };
+    }
+
+    /// There are these peers, as far as is known now.
+    pub(crate) fn peers(&mut self, peers: BTreeSet<NodeName>, now: Instant) {
+        match self {
+            Self::Unaware => self.ask(peers, now),
+            Self::Asking { missing, .. } => {
+                missing.retain(|name| peers.contains(name));
+                if missing.is_empty() {
+                    *self = Self::Settled;
+                }
+            }
+            Self::Settled => {}
+        }
+    }
+
+    /// This one has answered.
+    pub(crate) fn answered(&mut self, name: &NodeName, now: Instant) {
+        match self {
+            // There are others, but the list of all is still to come.
+            Self::Unaware => *self = Self::Asking { until: now + AFTER_FIRST, missing: BTreeSet::new() },
+            Self::Asking { until, missing } => {
+                *until = (*until).min(now + AFTER_FIRST);
+                if missing.remove(name) && missing.is_empty() {
+                    *self = Self::Settled;
+                }
+            }
+            Self::Settled => {}
+        }
+    }
+
+    /// When to call [`Self::poll`] next, if ever.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        match self {
+            Self::Asking { until, .. } => Some(*until),
+            Self::Unaware | Self::Settled => None,
+        }
+    }
+
+    /// Time passes.
+    pub(crate) fn poll(&mut self, now: Instant) {
+        if self.poll_timeout().is_some_and(|until| until <= now) {
+            *self = Self::Settled;
+        }
+    }
+
+    pub(crate) fn is_settled(&self) -> bool {
+        matches!(self, Self::Settled)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(names: &[&str]) -> BTreeSet<NodeName> {
+        names.iter().map(|name| NodeName::from(*name)).collect()
+    }
+
+    fn ms(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    #[test]
+    fn nobody_to_ask_is_soon_asked() {
+        let mut settle = Settle::Unaware;
+        settle.peers(names(&[]), Instant::now());
+        assert!(settle.is_settled());
+    }
+
+    #[test]
+    fn it_is_settled_when_all_have_answered() {
+        let now = Instant::now();
+        let mut settle = Settle::Unaware;
+        settle.peers(names(&["a", "b"]), now);
+        settle.answered(&"a".into(), now);
+        assert!(!settle.is_settled());
+        settle.answered(&"b".into(), now);
+        assert!(settle.is_settled());
+    }
+
+    #[test]
+    fn after_the_first_answer_the_rest_is_not_waited_for_long() {
+        let now = Instant::now();
+        let mut settle = Settle::Unaware;
+        settle.peers(names(&["a", "b", "c"]), now);
+        settle.answered(&"a".into(), now + ms(5));
+        settle.answered(&"b".into(), now + ms(200));
+        assert_eq!(settle.poll_timeout(), Some(now + ms(405)));
+        settle.poll(now + ms(404));
+        assert!(!settle.is_settled());
+        settle.poll(now + ms(405));
+        assert!(settle.is_settled());
+    }
+
+    #[test]
+    fn silence_is_an_answer_in_the_end() {
+        let now = Instant::now();
+        let mut settle = Settle::Unaware;
+        settle.peers(names(&["a"]), now);
+        settle.poll(now + ms(1500));
+        assert!(settle.is_settled());
+    }
+
+    #[test]
+    fn whoever_is_listed_no_longer_is_not_waited_for() {
+        let now = Instant::now();
+        let mut settle = Settle::Unaware;
+        settle.peers(names(&["a"]), now);
+        settle.peers(names(&["b"]), now);
+        assert!(settle.is_settled());
+    }
+
+    #[test]
+    fn others_may_be_heard_before_any_is_listed() {
+        let now = Instant::now();
+        let mut settle = Settle::Unaware;
+        settle.answered(&"a".into(), now);
+        assert!(!settle.is_settled());
+        settle.poll(now + ms(400));
+        assert!(settle.is_settled());
+    }
+}

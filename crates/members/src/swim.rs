@@ -1,0 +1,184 @@
+//! SWIM by foca: who is a member, spread by gossip, with refutation.
+//!
+//! foca finds the dead too, by random probes within seconds. That is the net under the monitors: it catches
+//! what they miss because they died with their charge.
+//!
+//! It runs on a clock of its own, which stands still while this process cannot hear the others: see
+//! [`Swim::delay`].
+
+use std::collections::{BTreeMap, VecDeque};
+use std::num::{NonZeroU8, NonZeroUsize};
+use std::time::{Duration, Instant};
+
+use foca::{AccumulatingRuntime, Config, Foca, Member, NoCustomBroadcast, PeriodicParams, PostcardCodec, State};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+use crate::Refusal;
+use crate::identity::Identity;
+
+pub(crate) use foca::OwnedNotification as Note;
+
+/// How often one random member is probed, a backstop for the monitors.
+const PROBE_PERIOD: Duration = Duration::from_secs(1);
+
+/// An instance of foca, its timers, and what it wants.
+pub(crate) struct Swim {
+    foca: Foca<Identity, PostcardCodec, StdRng, NoCustomBroadcast>,
+    runtime: AccumulatingRuntime<Identity>,
+    timers: BTreeMap<(Instant, u64), foca::Timer<Identity>>,
+    /// Keeps timers that are due at the same time apart, in their order.
+    sequence: u64,
+    sends: VecDeque<(Identity, Vec<u8>)>,
+    notes: VecDeque<Note<Identity>>,
+}
+
+impl Swim {
+    /// Alone at first. Its messages are at most `max_message` bytes long.
+    pub(crate) fn new(identity: Identity, max_message: NonZeroUsize, seed: [u8; 32]) -> Self {
+        Self {
+            foca: Foca::new(identity, config(max_message), StdRng::from_seed(seed), PostcardCodec),
+            runtime: AccumulatingRuntime::new(),
+            timers: BTreeMap::new(),
+            sequence: 0,
+            sends: VecDeque::new(),
+            notes: VecDeque::new(),
+        }
+    }
+
+    /// Who we are; changes when we were declared dead.
+    pub(crate) fn identity(&self) -> &Identity {
+        self.foca.identity()
+    }
+
+    /// Takes in a message.
+    pub(crate) fn handle(&mut self, message: &[u8], now: Instant) -> Result<(), Refusal> {
+        let result = self.foca.handle_data(message, &mut self.runtime);
+        self.collect(now);
+        result.map_err(|_invalid| Refusal::Malformed)
+    }
+
+    /// `identity` is alive: it said so.
+    pub(crate) fn alive(&mut self, identity: Identity, now: Instant) {
+        self.apply(Member::alive(identity), now);
+    }
+
+    /// `identity` is dead. If that is our own, we begin another life.
+    pub(crate) fn down(&mut self, identity: Identity, now: Instant) {
+        self.apply(Member::down(identity), now);
+    }
+
+    /// Asks `identity` for others that it knows.
+    pub(crate) fn announce(&mut self, identity: Identity, now: Instant) {
+        let result = self.foca.announce(identity, &mut self.runtime);
+        self.expect(result, now);
+    }
+
+    /// Begins another life, after all that are known as `generation` or before.
+    pub(crate) fn outlive(&mut self, generation: u64, now: Instant) {
+        let identity =
+            Identity { generation: generation.saturating_add(1), ..self.foca.identity().clone() };
+        let result = self.foca.change_identity(identity, &mut self.runtime);
+        self.expect(result, now);
+    }
+
+    /// Whether `identity` is among the dead.
+    pub(crate) fn is_down(&self, identity: &Identity) -> bool {
+        let same = |member: &&Member<Identity>| member.id() == identity;
+        self.foca.iter_membership_state().find(same).is_some_and(|member| member.state() == State::Down)
+    }
+
+    /// The clock stood still for `time`.
+    pub(crate) fn delay(&mut self, time: Duration) {
+        self.timers = std::mem::take(&mut self.timers)
+            .into_iter()
+            .map(|((at, sequence), timer)| ((at + time, sequence), timer))
+            .collect();
+    }
+
+    /// When to call [`Self::poll`] next, if ever.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    /// Does what is due. Suspicions against those of whom `is_heard` holds come to nothing.
+    pub(crate) fn poll(&mut self, now: Instant, is_heard: impl Fn(&Identity) -> bool) {
+        while let Some(timer) = self.timers.first_entry().filter(|timer| timer.key().0 <= now) {
+            let timer = timer.remove();
+            if let foca::Timer::ChangeSuspectToDown { member_id, .. } = &timer
+                && is_heard(member_id)
+            {
+                continue;
+            }
+            let result = self.foca.handle_timer(timer, &mut self.runtime);
+            self.expect(result, now);
+        }
+    }
+
+    /// The next message to send.
+    pub(crate) fn poll_send(&mut self) -> Option<(Identity, Vec<u8>)> {
+        self.sends.pop_front()
+    }
+
+    /// The next thing that happened.
+    pub(crate) fn poll_note(&mut self) -> Option<Note<Identity>> {
+        self.notes.pop_front()
+    }
+
+    fn apply(&mut self, update: Member<Identity>, now: Instant) {
+        let result = self.foca.apply_many(std::iter::once(update), true, &mut self.runtime);
+        self.expect(result, now);
+    }
+
+    /// Nothing of what we ask for ourselves can fail but for names that are so long that three of them do not fit
+    /// into a message: such a probe is not sent, and the monitors do without.
+    fn expect(&mut self, result: Result<(), foca::Error>, now: Instant) {
+        debug_assert!(
+            matches!(
+                result,
+                Ok(()) | Err(foca::Error::IncompleteProbeCycle | foca::Error::NotConnected)
+            ),
+            "{result:?}"
+        );
+        self.collect(now);
+    }
+
+    fn collect(&mut self, now: Instant) {
+        while let Some((to, message)) = self.runtime.to_send() {
+            self.sends.push_back((to, message.to_vec()));
+        }
+        while let Some((after, timer)) = self.runtime.to_schedule() {
+            self.sequence += 1;
+            self.timers.insert((now + after, self.sequence), timer);
+        }
+        while let Some(note) = self.runtime.to_notify() {
+            self.notes.push_back(note);
+        }
+    }
+}
+
+impl std::fmt::Debug for Swim {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Swim").field("identity", self.identity()).finish_non_exhaustive()
+    }
+}
+
+fn config(max_message: NonZeroUsize) -> Config {
+    let count = |count| NonZeroUsize::new(count).expect("a literal that is not zero");
+    Config {
+        probe_period: PROBE_PERIOD,
+        probe_rtt: PROBE_PERIOD / 3,
+        num_indirect_probes: count(3),
+        // Enough for an update to reach each of 50 members by gossip alone, measured; foca's own choice is not.
+        max_transmissions: NonZeroU8::new(15).expect("a literal that is not zero"),
+        suspect_to_down_after: 3 * PROBE_PERIOD,
+        // The dead are told apart by generation, so little is lost by forgetting them.
+        remove_down_after: Some(Duration::from_secs(600)),
+        max_packet_size: max_message,
+        notify_down_members: true,
+        periodic_announce: Some(PeriodicParams { frequency: Duration::from_secs(10), num_members: count(1) }),
+        // Those who are listed are contacted anyway, alive or not.
+        periodic_announce_to_down_members: None,
+        periodic_gossip: Some(PeriodicParams { frequency: Duration::from_millis(200), num_members: count(3) }),
+    }
+}

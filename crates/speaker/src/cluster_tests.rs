@@ -1,0 +1,324 @@
+//! How a speaker follows the cluster.
+
+use kube::Client;
+use kubekit::Change as ListChange;
+use prometheus_client::registry::Registry;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::*;
+
+/// A speaker on n1 in a cluster of n1 and n2, where n2 ranks first for 192.0.2.1 and n1 for 192.0.2.2.
+struct Fixture {
+    cluster: Cluster,
+    wanted: watch::Receiver<lan::Wanted>,
+    statuses: watch::Receiver<Wanted<ServiceL2Status>>,
+    state: watch::Receiver<Wanted<ConfigurationState>>,
+    said: watch::Receiver<Said>,
+    readiness: Readiness,
+    registry: Registry,
+}
+
+fn object<K: DeserializeOwned>(object: Value) -> K {
+    serde_json::from_value(object).unwrap()
+}
+
+fn list<K: DeserializeOwned>(objects: impl IntoIterator<Item = Value>) -> ListChange<K> {
+    ListChange::Reset(objects.into_iter().map(object).collect())
+}
+
+fn service(name: &str, vip: &str) -> Value {
+    json!({
+        "metadata": {"name": name, "namespace": "default", "uid": name},
+        "spec": {"type": "LoadBalancer"},
+        "status": {"loadBalancer": {"ingress": [{"ip": vip}]}},
+    })
+}
+
+fn slice(service: &str) -> Value {
+    json!({
+        "metadata": {
+            "name": format!("{service}-1"), "namespace": "default",
+            "labels": {"kubernetes.io/service-name": service},
+        },
+        "endpoints": [{"nodeName": "n3", "conditions": {"ready": true}}],
+    })
+}
+
+fn pool(addresses: &str) -> Value {
+    json!({"metadata": {"name": "pool"}, "spec": {"addresses": [addresses]}})
+}
+
+fn advertisement(spec: &Value) -> Value {
+    json!({"metadata": {"name": "ad"}, "spec": spec})
+}
+
+fn speaker(node: &str) -> Value {
+    json!({
+        "metadata": {"name": format!("speaker-{node}"), "uid": format!("uid-{node}")},
+        "spec": {"nodeName": node},
+        "status": {"podIP": format!("192.0.2.20{}", &node[1..])},
+    })
+}
+
+fn members(names: &[&str]) -> Event {
+    let members = names.iter().map(|name| (*name).into()).collect();
+    Event::Members(Arc::new(View { members, settled: true, ..View::default() }))
+}
+
+fn lists() -> [Event; 7] {
+    let services = [service("one", "192.0.2.1"), service("two", "192.0.2.2")];
+    let nodes = ["n1", "n2"].map(|name| json!({"metadata": {"name": name}}));
+    [
+        Event::Services(list(services)),
+        Event::Endpoints(list(["one", "two"].map(slice))),
+        Event::Nodes(list(nodes)),
+        Event::Pools(list([pool("192.0.2.0/24")])),
+        Event::Advertisements(list([advertisement(&json!({}))])),
+        Event::Speakers(list(["n1", "n2"].map(speaker))),
+        members(&["n1", "n2"]),
+    ]
+}
+
+fn fixture() -> Fixture {
+    let config = Config {
+        node_name: "n1".into(),
+        identity: kubekit::Identity::new(Some("metallb-system".into()), Some("speaker-n1".into())),
+        lb_class: None,
+        http_bind: ([127, 0, 0, 1], 0).into(),
+        exclude_interfaces: crate::ExcludeInterfaces::default(),
+        refresh_interval: None,
+        gossip_bind: None,
+        gossip_key_files: vec![],
+        failover: gossip::Preset::Default,
+        beside_metallb: crate::BesideMetalLb::Wait,
+        exclude_label: placement::ExcludeLabel::Honoured,
+    };
+    let nobody = kube::Config::new("http://127.0.0.1:9".parse().unwrap());
+    let publisher = Publisher::start(Client::try_from(nobody).unwrap(), "test", "test".to_owned());
+    let (sender, wanted) = watch::channel(lan::Wanted::default());
+    let readiness = Readiness::waiting_for(LISTS);
+    let (metrics, mut registry) = (Metrics::default(), Registry::default());
+    metrics.register(&mut registry);
+    let (statuses, wanted_statuses) = watch::channel(None);
+    let (state, wanted_state) = watch::channel(None);
+    let (said_sender, said) = watch::channel(Said::default());
+    let outputs = Outputs { wanted: sender, statuses: Some(statuses), state, said: said_sender, publisher };
+    let gossip_address = ([192, 0, 2, 201], 7946).into();
+    let cluster = Cluster::new(&config, gossip_address, readiness.clone(), metrics, outputs);
+    Fixture { cluster, wanted, said, statuses: wanted_statuses, state: wanted_state, readiness, registry }
+}
+
+fn complete() -> Fixture {
+    let mut it = fixture();
+    it.hear_everything();
+    it
+}
+
+impl Fixture {
+    fn hear_everything(&mut self) {
+        let eth0 = Interface { mac: None, arp: Ok(()), ndp: Ok(()) };
+        self.cluster.handle(Event::Lan(Report::Interfaces([("eth0".into(), eth0)].into())), Instant::now());
+        for event in lists() {
+            self.cluster.handle(event, Instant::now());
+        }
+        self.cluster.publish(Instant::now());
+    }
+
+    fn after(&mut self, event: Event) -> Vec<String> {
+        self.cluster.handle(event, Instant::now());
+        self.cluster.publish(Instant::now());
+        self.announced()
+    }
+
+    fn announced(&self) -> Vec<String> {
+        self.wanted.borrow().announcements.keys().map(ToString::to_string).collect()
+    }
+
+    fn shows(&self, metric: &str) -> bool {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry).unwrap();
+        text.lines().any(|line| line == metric)
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_announced_before_every_list_is_complete() {
+    for last in 0..LISTS.len() {
+        let mut it = fixture();
+        let mut events = Vec::from(lists());
+        let last = events.remove(last);
+        for event in events {
+            assert!(it.after(event).is_empty());
+        }
+        assert!(!it.readiness.is_ready());
+        assert_eq!(it.after(last), ["192.0.2.2"]);
+        assert!(it.readiness.is_ready());
+    }
+}
+
+#[tokio::test]
+async fn addresses_move_as_members_come_and_go() {
+    let mut it = complete();
+    assert_eq!(it.after(members(&["n1"])), ["192.0.2.1", "192.0.2.2"]);
+    assert_eq!(it.after(members(&["n1", "n2"])), ["192.0.2.2"]);
+}
+
+#[tokio::test]
+async fn a_view_that_is_not_settled_is_no_ground_to_act_on() {
+    let mut it = complete();
+    let alone = View { members: ["n1".into()].into(), settled: false, ..View::default() };
+    assert_eq!(it.after(Event::Members(Arc::new(alone))), ["192.0.2.2"]);
+}
+
+#[tokio::test]
+async fn fellow_speakers_are_found_by_their_pods() {
+    let mut it = complete();
+    let expected = SocketAddr::from(([192, 0, 2, 202], 7946));
+    assert_eq!(it.said.borrow().peers, [("n2".into(), expected)].into());
+    it.after(Event::Speakers(list([speaker("n1")])));
+    assert!(it.said.borrow().peers.is_empty());
+}
+
+#[tokio::test]
+async fn who_leaves_is_let_go_once_its_addresses_are_announced_from_here() {
+    let mut it = complete();
+    let may_go = |it: &Fixture| it.said.borrow().farewells.contains(&"n2".into());
+    let both = ["192.0.2.1", "192.0.2.2"];
+    assert_eq!(it.after(Event::Gossip(gossip::Event::Leaving("n2".into()))), both);
+    assert!(!may_go(&it));
+    let vip = "192.0.2.1".parse().unwrap();
+    let takeover = it.wanted.borrow().announcements[&vip].takeover;
+    it.after(Event::Lan(Report::Spoken { vip, interface: "eth0".into(), takeover }));
+    assert!(may_go(&it));
+    it.after(Event::Gossip(gossip::Event::Joined("n2".into())));
+    assert!(!may_go(&it), "it may leave again");
+}
+
+#[tokio::test]
+async fn a_speaker_that_stops_goes_on_announcing_and_reports_nothing_any_more() {
+    let mut it = complete();
+    assert_eq!(it.after(Event::Stop), ["192.0.2.2"]);
+    assert_eq!(it.statuses.borrow().as_ref().map(BTreeMap::len), Some(0));
+    assert!(it.statuses.has_changed().is_err(), "the reporting ends");
+    assert_eq!(it.after(members(&["n1"])), ["192.0.2.2"]);
+}
+
+#[tokio::test]
+async fn a_member_that_was_running_all_along_is_drowned_out() {
+    let mut it = complete();
+    let before = it.wanted.borrow().announcements.clone();
+    it.after(Event::Gossip(gossip::Event::Joined("n2".into())));
+    assert_eq!(it.wanted.borrow().announcements, before);
+    it.after(Event::Gossip(gossip::Event::Returned("n2".into())));
+    assert_ne!(it.wanted.borrow().announcements, before);
+    assert_eq!(it.announced(), ["192.0.2.2"]);
+}
+
+#[tokio::test]
+async fn coming_and_going_within_one_batch_is_a_new_takeover() {
+    let mut it = complete();
+    let before = it.wanted.borrow().announcements.clone();
+    it.cluster.handle(members(&["n2"]), Instant::now());
+    it.cluster.handle(members(&["n1", "n2"]), Instant::now());
+    it.cluster.publish(Instant::now());
+    assert_eq!(it.announced(), ["192.0.2.2"]);
+    assert_ne!(it.wanted.borrow().announcements, before);
+}
+
+#[tokio::test]
+async fn the_ethernet_addresses_of_speakers_are_made_known() {
+    let mut it = complete();
+    let (ours, theirs) = (layer2::MacAddr([2, 0, 0, 0, 0, 1]), layer2::MacAddr([2, 0, 0, 0, 0, 2]));
+    let eth0 = Interface { mac: Some(ours), arp: Ok(()), ndp: Ok(()) };
+    it.after(Event::Lan(Report::Interfaces([("eth0".into(), eth0)].into())));
+    assert_eq!(it.said.borrow().macs, [ours].into());
+    let mut view = View { members: ["n1", "n2"].map(Into::into).into(), settled: true, ..View::default() };
+    view.profiles.insert("n2".into(), gossip::Profile::new(theirs.0).unwrap());
+    it.after(Event::Members(Arc::new(view)));
+    assert_eq!(it.wanted.borrow().fellows, [theirs].into());
+}
+
+#[tokio::test]
+async fn what_a_new_list_lacks_is_withdrawn() {
+    let mut it = complete();
+    assert!(it.after(Event::Services(list([service("one", "192.0.2.1")]))).is_empty());
+    assert!(it.shows("ferrolb_speaker_releases_total{reason=\"gone\"} 1"));
+}
+
+#[tokio::test]
+async fn an_object_that_turns_invalid_stays_in_force_as_it_last_was() {
+    const STALE: &str = "metallb_k8s_client_config_stale_bool 1";
+    let mut it = complete();
+    let bad_pool = || Event::Pools(ListChange::Apply(object(pool("192.0.2.9-192.0.2.1"))));
+    let selector = json!({"nodeSelectors": [{"matchExpressions": [{"key": "a", "operator": "Is"}]}]});
+    let bad_ad = Event::Advertisements(ListChange::Apply(object(advertisement(&selector))));
+    assert_eq!(it.after(bad_pool()), ["192.0.2.2"]);
+    assert!(it.shows(STALE));
+    assert_eq!(it.after(bad_ad), ["192.0.2.2"]);
+    let good_ad = Event::Advertisements(ListChange::Apply(object(advertisement(&json!({})))));
+    assert_eq!(it.after(good_ad), ["192.0.2.2"]);
+    assert!(it.shows(STALE), "the pool is still invalid");
+    assert!(it.after(Event::Pools(list([]))).is_empty(), "the pool is gone, not merely invalid");
+    assert!(!it.shows(STALE));
+}
+
+#[tokio::test]
+async fn nothing_is_published_when_nothing_changes() {
+    let mut it = complete();
+    it.wanted.mark_unchanged();
+    it.statuses.mark_unchanged();
+    it.state.mark_unchanged();
+    it.hear_everything();
+    assert!(!it.wanted.has_changed().unwrap());
+    assert!(!it.statuses.has_changed().unwrap());
+    assert!(!it.state.has_changed().unwrap());
+}
+
+#[tokio::test]
+async fn every_service_announced_here_has_a_status_owned_by_our_pod() {
+    let mut it = complete();
+    let services = |it: &Fixture| -> Vec<(String, Option<String>)> {
+        let owner =
+            |status: &ServiceL2Status| Some(status.metadata.owner_references.as_ref()?[0].uid.clone());
+        let name = |status: &ServiceL2Status| status.status.clone().unwrap().service_name;
+        let statuses = it.statuses.borrow().clone().unwrap();
+        statuses.values().map(|status| (name(status), owner(status))).collect()
+    };
+    assert_eq!(services(&it), [("two".to_owned(), Some("uid-n1".to_owned()))]);
+    it.after(Event::Services(list([service("one", "192.0.2.1")])));
+    assert_eq!(services(&it), []);
+}
+
+#[tokio::test]
+async fn what_is_invalid_is_reported_until_it_is_valid() {
+    let mut it = complete();
+    let summary = |it: &Fixture| {
+        let state = it.state.borrow().clone().unwrap();
+        state["speaker-n1"].status.clone().unwrap().error_summary
+    };
+    assert_eq!(summary(&it), "");
+    it.after(Event::Pools(ListChange::Apply(object(pool("192.0.2.9-192.0.2.1")))));
+    assert!(summary(&it).starts_with("IPAddressPool pool: "), "{}", summary(&it));
+    it.after(Event::Pools(ListChange::Apply(object(pool("192.0.2.0/24")))));
+    assert_eq!(summary(&it), "");
+}
+
+#[tokio::test]
+async fn an_address_that_somebody_else_has_is_not_reported_as_announced() {
+    let mut it = complete();
+    it.after(Event::Services(ListChange::Apply(object(service("new", "192.0.2.6")))));
+    it.after(Event::Endpoints(ListChange::Apply(object(slice("new")))));
+    let reported = |it: &Fixture| {
+        let statuses = it.statuses.borrow().clone().unwrap();
+        statuses.values().any(|status| status.status.clone().unwrap().service_name == "new")
+    };
+    let vip = "192.0.2.6".parse().unwrap();
+    assert!(it.wanted.borrow().fresh.contains(&vip));
+    assert!(!reported(&it), "the LAN has not been asked yet");
+    let by = layer2::MacAddr([2, 0, 0, 0, 0, 9]);
+    it.after(Event::Lan(Report::Taken(Conflict { vip, interface: "eth0".into(), by })));
+    assert!(!reported(&it));
+    it.after(Event::Lan(Report::Free { vip, interface: "eth0".into() }));
+    assert!(reported(&it));
+}

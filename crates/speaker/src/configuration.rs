@@ -1,0 +1,111 @@
+//! Which objects of the configuration cannot be used, told in the log, in metrics and in the
+//! `ConfigurationState` of this speaker.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+
+use api::{ConfigurationState, ConfigurationStateSpec, ConfigurationStateStatus, names};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use k8s_openapi::jiff::Timestamp;
+use kube::{Api, Client};
+use kubekit::Source;
+use placement::NodeName;
+use tracing::{info, warn};
+
+use crate::Metrics;
+
+/// What the label of the component says of all speakers.
+const COMPONENT: &str = "speaker";
+/// The condition of the part that reads the configuration, as upstream names it.
+const CONDITION: &str = "configReconcilerValid";
+
+/// The objects that cannot be used as they are now, and why.
+#[derive(Debug)]
+pub(crate) struct Configuration {
+    invalid: BTreeMap<(&'static str, String), String>,
+    metrics: Metrics,
+}
+
+impl Configuration {
+    pub(crate) fn new(metrics: Metrics) -> Self {
+        Self { invalid: BTreeMap::new(), metrics }
+    }
+
+    /// An object cannot be used: its last good version stays in force, and no other object suffers.
+    pub(crate) fn invalid(&mut self, kind: &'static str, name: &str, error: &dyn Display) {
+        let (object, error) = ((kind, name.to_owned()), error.to_string());
+        if self.invalid.get(&object) != Some(&error) {
+            warn!(kind, name, error, "invalid, its last good version, if any, stays in force");
+        }
+        self.invalid.insert(object, error);
+        self.metrics.update_error();
+        self.metrics.config_stale(true);
+    }
+
+    /// An object can be used, or is gone.
+    pub(crate) fn valid(&mut self, kind: &'static str, name: &str) {
+        if self.invalid.remove(&(kind, name.to_owned())).is_some() {
+            info!(kind, name, "valid again");
+            self.metrics.config_stale(!self.invalid.is_empty());
+        }
+    }
+
+    /// One sentence per object that cannot be used.
+    pub(crate) fn problems(&self) -> Vec<String> {
+        self.invalid.iter().map(|((kind, name), error)| format!("{kind} {name}: {error}")).collect()
+    }
+}
+
+/// The `ConfigurationState` of the speaker on `node`, to be kept among those of [`source`].
+pub(crate) fn state(
+    node: &NodeName,
+    owner: Option<&OwnerReference>,
+    problems: &[String],
+    now: Timestamp,
+) -> BTreeMap<String, ConfigurationState> {
+    let name = format!("{COMPONENT}-{node}");
+    let mut state = ConfigurationState::new(&name, ConfigurationStateSpec::default());
+    let labels = [(names::COMPONENT_TYPE, COMPONENT), (names::NODE_NAME, node.as_str())];
+    state.metadata.labels = Some(labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into());
+    state.metadata.owner_references = owner.map(|owner| vec![owner.clone()]);
+    state.status = Some(ConfigurationStateStatus::new(CONDITION, problems, now));
+    BTreeMap::from([(name, state)])
+}
+
+/// The `ConfigurationState`s of this speaker.
+pub(crate) fn source(client: &Client, namespace: &str, node: &NodeName) -> Source<ConfigurationState> {
+    Source {
+        api: Api::namespaced(client.clone(), namespace),
+        labels: Some(format!("{}={COMPONENT},{}={node}", names::COMPONENT_TYPE, names::NODE_NAME)),
+        fields: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_is_named_until_it_is_right_or_gone() {
+        let mut configuration = Configuration::new(Metrics::default());
+        configuration.invalid("IPAddressPool", "a", &"out of order");
+        configuration.invalid("L2Advertisement", "a", &"no such operator");
+        assert_eq!(
+            configuration.problems(),
+            ["IPAddressPool a: out of order", "L2Advertisement a: no such operator"]
+        );
+        configuration.valid("IPAddressPool", "a");
+        assert_eq!(configuration.problems(), ["L2Advertisement a: no such operator"]);
+        configuration.valid("L2Advertisement", "a");
+        assert!(configuration.problems().is_empty());
+    }
+
+    #[test]
+    fn the_state_is_that_of_this_node() {
+        let owner = OwnerReference { name: "pod".to_owned(), ..OwnerReference::default() };
+        let states = state(&"n1".into(), Some(&owner), &[], Timestamp::UNIX_EPOCH);
+        let metadata = &states["speaker-n1"].metadata;
+        assert_eq!(metadata.labels.as_ref().unwrap()[names::NODE_NAME], "n1");
+        assert_eq!(metadata.owner_references.as_deref(), Some(&[owner][..]));
+    }
+}

@@ -1,0 +1,109 @@
+//! The other speakers: what the gossip is told of them and of us, and what is told of oneself through it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+
+use gossip::{Handle, LinkState, Profile};
+use layer2::MacAddr;
+use nix::ifaddrs::{InterfaceAddress, getifaddrs};
+use placement::{InterfaceName, NodeName};
+use tokio::sync::watch;
+
+use crate::lan::{Interface, Unfit};
+
+/// What the gossip is told, as a whole: whoever reads it late skips what has been overtaken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Said {
+    /// Where fellow speakers listen, as the API server lists them.
+    pub(crate) peers: BTreeMap<NodeName, SocketAddr>,
+    /// The Ethernet addresses that we announce with.
+    pub(crate) macs: BTreeSet<MacAddr>,
+    /// Whether the interface that the gossip goes through has a carrier.
+    pub(crate) link: LinkState,
+    /// Members that leave and are not needed any more, until they are back.
+    pub(crate) farewells: BTreeSet<NodeName>,
+}
+
+impl Default for Said {
+    fn default() -> Self {
+        Self {
+            peers: BTreeMap::new(),
+            macs: BTreeSet::new(),
+            link: LinkState::Up,
+            farewells: BTreeSet::new(),
+        }
+    }
+}
+
+/// Passes on to the gossip what is said, until nobody says anything any more.
+pub(crate) async fn pass_on(gossip: Handle, mut said: watch::Receiver<Said>) {
+    let mut before = Said::default();
+    while said.changed().await.is_ok() {
+        let now = said.borrow_and_update().clone();
+        if now.peers != before.peers {
+            gossip.set_peers(now.peers.clone()).await;
+        }
+        if now.macs != before.macs {
+            gossip.set_profile(profile(&now.macs)).await;
+        }
+        if now.link != before.link {
+            gossip.set_link(now.link).await;
+        }
+        for node in now.farewells.difference(&before.farewells) {
+            gossip.confirm_leave(node.clone()).await;
+        }
+        before = now;
+    }
+}
+
+/// Whether the interface with the address `ours` can carry anything. Where that is not to be found out, it
+/// can.
+pub(crate) fn link(ours: IpAddr, interfaces: &BTreeMap<InterfaceName, Interface>) -> LinkState {
+    let name = interface_with(ours);
+    match name.and_then(|name| interfaces.get(&name)) {
+        Some(Interface { arp: Err(Unfit::Down | Unfit::NoCarrier), .. }) => LinkState::Down,
+        Some(_) | None => LinkState::Up,
+    }
+}
+
+fn interface_with(ours: IpAddr) -> Option<InterfaceName> {
+    let has_ours = |interface: &InterfaceAddress| {
+        let address = interface.address.as_ref();
+        let v4 = address.and_then(|a| a.as_sockaddr_in()).map(|a| IpAddr::V4(a.ip()));
+        let v6 = address.and_then(|a| a.as_sockaddr_in6()).map(|a| IpAddr::V6(a.ip()));
+        v4.or(v6) == Some(ours)
+    };
+    let interface = getifaddrs().ok()?.find(has_ours)?;
+    Some(interface.interface_name.as_str().into())
+}
+
+const MAC_LEN: usize = 6;
+
+/// What a member tells of itself: the Ethernet addresses that it announces with, one after the other. A node
+/// with more than fit announces with the others all the same, and may be taken for a stranger there.
+fn profile(macs: &BTreeSet<MacAddr>) -> Profile {
+    let bytes: Vec<u8> = macs.iter().flat_map(|mac| mac.0).take(Profile::MAX / MAC_LEN * MAC_LEN).collect();
+    Profile::new(bytes).expect("no more is taken than fits")
+}
+
+/// The Ethernet addresses that a member announces with.
+pub(crate) fn macs(profile: &Profile) -> impl Iterator<Item = MacAddr> {
+    let (macs, _) = profile.as_bytes().as_chunks::<MAC_LEN>();
+    macs.iter().copied().map(MacAddr)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_of_oneself_is_understood_and_never_too_long() {
+        for count in [0, 1, 2, 42, 43, 200] {
+            let some: BTreeSet<MacAddr> = (0..count).map(|n| MacAddr([2, 0, 0, 0, 0, n])).collect();
+            let read: BTreeSet<MacAddr> = macs(&profile(&some)).collect();
+            assert_eq!(read.len(), usize::from(count.min(42)));
+            assert!(read.is_subset(&some));
+        }
+        assert_eq!(macs(&Profile::new([1, 2, 3]).unwrap()).count(), 0, "not from a speaker as we know them");
+    }
+}

@@ -1,0 +1,255 @@
+//! What comes of announcing a Service from this node, and what its owner is told of it.
+//!
+//! ```text
+//!              some interface will do, and no
+//!              stranger has the address
+//!   (pending) -------------------------------> announced: nodeAssigned
+//!       |   \                                    ^   |
+//!       |    +--> no interface will do: announceFailed
+//!       |                                        |   |
+//!       +-------> a stranger has it: addressConflict
+//! ```
+//!
+//! Each is told once, and again only when it comes anew.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use kubekit::events::Notice;
+use placement::{Announcements, History, InterfaceName, Interfaces, NodeName, ServiceKey};
+
+use crate::PROTOCOL;
+use crate::lan::{Conflict, Interface};
+
+/// What has come of the Services that this node announces.
+#[derive(Debug)]
+pub(crate) struct Outcomes {
+    node: NodeName,
+    /// Once the LAN side has looked.
+    interfaces: Option<BTreeMap<InterfaceName, Interface>>,
+    /// What the LAN said of addresses that are new to it.
+    answers: BTreeMap<IpAddr, Answer>,
+    by_service: BTreeMap<ServiceKey, Outcome>,
+}
+
+#[derive(Debug)]
+enum Answer {
+    Free,
+    Taken(Conflict),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Outcome {
+    Announced,
+    /// Why none of the interfaces will do.
+    NoInterface(String),
+    Taken(Conflict),
+}
+
+impl Outcomes {
+    pub(crate) fn new(node: NodeName) -> Self {
+        Self { node, interfaces: None, answers: BTreeMap::new(), by_service: BTreeMap::new() }
+    }
+
+    /// The interfaces of this node are these now.
+    pub(crate) fn interfaces(&mut self, interfaces: BTreeMap<InterfaceName, Interface>) {
+        self.interfaces = Some(interfaces);
+    }
+
+    /// The LAN was asked for a new address, and nobody has it.
+    pub(crate) fn free(&mut self, vip: IpAddr) {
+        self.answers.insert(vip, Answer::Free);
+    }
+
+    /// The LAN was asked for a new address, and somebody has it.
+    pub(crate) fn taken(&mut self, conflict: Conflict) {
+        self.answers.insert(conflict.vip, Answer::Taken(conflict));
+    }
+
+    /// A Service is no longer announced from here as it was: what comes of it next is to be told.
+    pub(crate) fn forget(&mut self, service: &ServiceKey) {
+        self.by_service.remove(service);
+    }
+
+    /// Whether a Service is announced from here as it should be.
+    pub(crate) fn is_announced(&self, service: &ServiceKey) -> bool {
+        self.by_service.get(service) == Some(&Outcome::Announced)
+    }
+
+    /// Looks at the Services that this node is to announce; what to tell the owners of those where the
+    /// outcome is another than before.
+    pub(crate) fn judge<'a>(
+        &mut self,
+        announcements: &Announcements,
+        services: impl Iterator<Item = (&'a ServiceKey, &'a [IpAddr], &'a Interfaces)>,
+    ) -> Vec<(ServiceKey, Notice)> {
+        self.answers.retain(|vip, _| announcements.contains_key(vip));
+        let mut notices = Vec::new();
+        for (service, vips, interfaces) in services {
+            let Some(outcome) = self.outcome(announcements, vips, interfaces) else { continue };
+            if self.by_service.get(service) != Some(&outcome) {
+                notices.push((service.clone(), self.notice(&outcome)));
+                self.by_service.insert(service.clone(), outcome);
+            }
+        }
+        notices
+    }
+
+    /// What comes of a Service; `None` while that is not known.
+    fn outcome(
+        &self,
+        announcements: &Announcements,
+        vips: &[IpAddr],
+        interfaces: &Interfaces,
+    ) -> Option<Outcome> {
+        let there = self.interfaces.as_ref()?;
+        if let Some(reason) = vips.iter().find_map(|vip| obstacle(*vip, interfaces, there)) {
+            return Some(Outcome::NoInterface(reason));
+        }
+        for vip in vips {
+            match (announcements.get(vip)?.history, self.answers.get(vip)) {
+                (History::Announced, _) | (History::New, Some(Answer::Free)) => {}
+                (History::New, Some(Answer::Taken(conflict))) => {
+                    return Some(Outcome::Taken(conflict.clone()));
+                }
+                (History::New, None) => return None,
+            }
+        }
+        Some(Outcome::Announced)
+    }
+
+    fn notice(&self, outcome: &Outcome) -> Notice {
+        let from = format!("from node {:?} with protocol {PROTOCOL:?}", self.node.as_str());
+        match outcome {
+            Outcome::Announced => Notice::normal("nodeAssigned", format!("announcing {from}")),
+            Outcome::NoInterface(reason) => {
+                Notice::warning("announceFailed", format!("cannot announce {from}: {reason}"))
+            }
+            Outcome::Taken(Conflict { vip, interface, by }) => Notice::warning(
+                "addressConflict",
+                format!(
+                    "not announcing {from}: {by} on {interface} has the address {vip} already. Take it away \
+                     from there, or out of the pool; the LAN is asked again every 30 s"
+                ),
+            ),
+        }
+    }
+}
+
+/// Tells that a stranger claims an address which is announced.
+pub(crate) fn claimed(Conflict { vip, interface, by }: &Conflict) -> Notice {
+    Notice::warning(
+        "addressConflict",
+        format!(
+            "{by} on {interface} claims the address {vip}, which is announced: two hosts answer for it. Take \
+             it away from there, or out of the pool"
+        ),
+    )
+}
+
+/// Why `vip` cannot be announced on any of `interfaces`; `None` if it can.
+fn obstacle(
+    vip: IpAddr,
+    interfaces: &Interfaces,
+    there: &BTreeMap<InterfaceName, Interface>,
+) -> Option<String> {
+    let refusal = |name: &InterfaceName| match there.get(name) {
+        None => Some(format!("{name}: no such interface")),
+        Some(interface) => {
+            let fitness = if vip.is_ipv4() { interface.arp } else { interface.ndp };
+            fitness.err().map(|unfit| format!("{name}: {unfit}"))
+        }
+    };
+    let refusals: Option<Vec<String>> = match interfaces {
+        Interfaces::All => there.keys().map(refusal).collect(),
+        Interfaces::Only(names) => names.iter().map(refusal).collect(),
+    };
+    let refusals = refusals?;
+    let which = if refusals.is_empty() { "there is none".to_owned() } else { refusals.join("; ") };
+    Some(format!("no interface will do for {vip} ({which})"))
+}
+
+#[cfg(test)]
+mod tests {
+    use layer2::MacAddr;
+    use placement::{Announcement, Takeover};
+
+    use super::*;
+    use crate::lan::Unfit;
+
+    const VIP: &str = "192.0.2.1";
+
+    fn vip() -> IpAddr {
+        VIP.parse().unwrap()
+    }
+
+    fn interface(arp: Result<(), Unfit>) -> Interface {
+        Interface { mac: None, arp, ndp: Err(Unfit::Down) }
+    }
+
+    fn outcomes(interfaces: &[(&str, Result<(), Unfit>)]) -> Outcomes {
+        let mut it = Outcomes::new("n1".into());
+        it.interfaces(interfaces.iter().map(|(name, arp)| ((*name).into(), interface(*arp))).collect());
+        it
+    }
+
+    fn conflict() -> Conflict {
+        Conflict { vip: vip(), interface: "eth0".into(), by: MacAddr([2, 0, 0, 0, 0, 9]) }
+    }
+
+    /// The reasons and messages told when one Service is to be announced.
+    fn judge(it: &mut Outcomes, history: History, interfaces: &Interfaces) -> Vec<(&'static str, String)> {
+        let key = ServiceKey::new("default", "web");
+        let announcement = Announcement { interfaces: interfaces.clone(), takeover: Takeover(1), history };
+        let announcements = Announcements::from([(vip(), announcement)]);
+        let vips = [vip()];
+        let notices = it.judge(&announcements, [(&key, &vips[..], interfaces)].into_iter());
+        notices.into_iter().map(|(_, notice)| (notice.reason, notice.message)).collect()
+    }
+
+    fn reasons(it: &mut Outcomes, history: History) -> Vec<&'static str> {
+        judge(it, history, &Interfaces::All).into_iter().map(|(reason, _)| reason).collect()
+    }
+
+    #[test]
+    fn an_assignment_is_told_once_and_again_when_it_comes_anew() {
+        let mut it = outcomes(&[("eth0", Ok(()))]);
+        let told = judge(&mut it, History::Announced, &Interfaces::All);
+        let expected = "announcing from node \"n1\" with protocol \"layer2\"".to_owned();
+        assert_eq!(told, [("nodeAssigned", expected)]);
+        assert!(reasons(&mut it, History::Announced).is_empty());
+        it.forget(&ServiceKey::new("default", "web"));
+        assert_eq!(reasons(&mut it, History::Announced), ["nodeAssigned"]);
+    }
+
+    #[test]
+    fn nothing_is_told_before_the_interfaces_are_known() {
+        let mut it = Outcomes::new("n1".into());
+        assert!(reasons(&mut it, History::Announced).is_empty());
+    }
+
+    #[test]
+    fn every_interface_that_was_looked_at_is_named_with_its_fault() {
+        let mut it = outcomes(&[("eth0", Err(Unfit::Down)), ("eth1", Ok(()))]);
+        let only = Interfaces::Only(["eth0", "eth7"].map(Into::into).into());
+        let told = judge(&mut it, History::Announced, &only);
+        assert_eq!(told[0].0, "announceFailed");
+        let expected = "no interface will do for 192.0.2.1 (eth0: it is down; eth7: no such interface)";
+        assert!(told[0].1.ends_with(expected), "{told:?}");
+        it.interfaces([("eth7".into(), interface(Ok(())))].into());
+        assert_eq!(judge(&mut it, History::Announced, &only)[0].0, "nodeAssigned");
+    }
+
+    #[test]
+    fn a_new_address_waits_for_the_answer_of_the_lan() {
+        let mut it = outcomes(&[("eth0", Ok(()))]);
+        assert!(reasons(&mut it, History::New).is_empty());
+        it.taken(conflict());
+        let told = judge(&mut it, History::New, &Interfaces::All);
+        assert_eq!(told[0].0, "addressConflict");
+        assert!(told[0].1.contains("02:00:00:00:00:09"), "{told:?}");
+        assert!(!it.is_announced(&ServiceKey::new("default", "web")));
+        it.free(vip());
+        assert_eq!(reasons(&mut it, History::New), ["nodeAssigned"]);
+    }
+}

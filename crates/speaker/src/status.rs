@@ -1,0 +1,80 @@
+//! `ServiceL2Status`: one object for each Service that this node announces, for people to read.
+
+use std::fmt::Write;
+
+use api::{InterfaceInfo, ServiceL2Status, ServiceL2StatusSpec, ServiceL2StatusStatus, names};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::{Api, Client};
+use kubekit::Source;
+use placement::{Interfaces, NodeName, ServiceKey};
+use sha2::{Digest, Sha256};
+
+/// The statuses that this speaker keeps: those of its node. Those of others are theirs to delete, or two that
+/// do not see each other would fight over them.
+pub(crate) fn source(client: &Client, namespace: &str, node: &NodeName) -> Source<ServiceL2Status> {
+    Source {
+        api: Api::namespaced(client.clone(), namespace),
+        labels: Some(format!("{}={node}", names::ANNOUNCING_NODE)),
+        fields: None,
+    }
+}
+
+/// The status of one Service, by its name. Without a list of interfaces it means all of them.
+pub(crate) fn status(
+    node: &NodeName,
+    owner: Option<&OwnerReference>,
+    service: &ServiceKey,
+    interfaces: &Interfaces,
+) -> (String, ServiceL2Status) {
+    let name = name(node, service);
+    let mut status = ServiceL2Status::new(&name, ServiceL2StatusSpec::default());
+    let labels = [
+        (names::ANNOUNCING_NODE, node.as_str()),
+        (names::SERVICE_NAME, &service.name),
+        (names::SERVICE_NAMESPACE, &service.namespace),
+    ];
+    status.metadata.labels = Some(labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into());
+    status.metadata.owner_references = owner.map(|owner| vec![owner.clone()]);
+    let interfaces = match interfaces {
+        Interfaces::All => vec![],
+        Interfaces::Only(names) => {
+            names.iter().map(|name| InterfaceInfo { name: name.to_string() }).collect()
+        }
+    };
+    status.status = Some(ServiceL2StatusStatus {
+        node: node.to_string(),
+        service_name: service.name.to_string(),
+        service_namespace: service.namespace.to_string(),
+        interfaces,
+    });
+    (name, status)
+}
+
+/// Always the same for a node and a Service, so that a restarted speaker finds what it wrote.
+fn name(node: &NodeName, service: &ServiceKey) -> String {
+    let hash = Sha256::digest(format!("{node}#{service}"));
+    hash[..8].iter().fold("l2-".to_owned(), |mut name, byte| {
+        write!(name, "{byte:02x}").expect("a string takes all");
+        name
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_says_which_service_is_announced_where() {
+        let service = ServiceKey::new("prod", "web");
+        let only = Interfaces::Only(["eth0", "eth1"].map(Into::into).into());
+        let (name, one) = status(&"n1".into(), None, &service, &only);
+        assert!(name.starts_with("l2-") && name.len() == 19, "{name}");
+        let said = one.status.unwrap();
+        assert_eq!((said.node.as_str(), said.service_name.as_str()), ("n1", "web"));
+        assert_eq!(said.interfaces.iter().map(|i| &i.name[..]).collect::<Vec<_>>(), ["eth0", "eth1"]);
+        let (again, all) = status(&"n1".into(), None, &service, &Interfaces::All);
+        assert_eq!(again, name);
+        assert!(all.status.unwrap().interfaces.is_empty());
+        assert_ne!(status(&"n2".into(), None, &service, &only).0, name);
+    }
+}

@@ -1,0 +1,118 @@
+//! ARP: what is announced, and who is answered.
+
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+use layer2::{ArpFrame, ArpOperation, Host, MacAddr};
+use placement::{Announcement, History, Interfaces, Takeover};
+
+use crate::fixture::{CLIENT, CLIENT_V4, OTHER_V4, SPEAKER, V4, answer, on_a_cable, request};
+
+#[test]
+fn a_takeover_is_told_by_request_and_reply_at_once_and_again_after_1100_ms() {
+    on_a_cable(|speaker, client| {
+        let published = Instant::now();
+        speaker.announce(&[(V4, 1)]);
+        let request = ArpFrame::gratuitous_request(SPEAKER, V4).emit();
+        let reply = ArpFrame::gratuitous_reply(SPEAKER, V4).emit();
+        assert_eq!(client.receive_arp(), request);
+        let (first, began) = (published.elapsed(), Instant::now());
+        assert_eq!(client.receive_arp(), reply);
+        assert_eq!(client.receive_arp(), request);
+        let gap = began.elapsed();
+        assert_eq!(client.receive_arp(), reply);
+        assert!(first < Duration::from_millis(300), "the first announcement came after {first:?}");
+        let expected = Duration::from_millis(1080)..Duration::from_millis(1300);
+        assert!(expected.contains(&gap), "the second announcement came {gap:?} after the first");
+        speaker.expect_metric("metallb_layer2_gratuitous_sent{ip=\"192.0.2.10\"}", "4");
+    });
+}
+
+#[test]
+fn an_unrelated_change_announces_nothing_and_a_new_takeover_does() {
+    on_a_cable(|speaker, client| {
+        speaker.announce(&[(V4, 1)]);
+        client.expect_burst(SPEAKER, V4);
+        speaker.announce(&[(OTHER_V4, 2), (V4, 1)]);
+        client.expect_burst(SPEAKER, OTHER_V4);
+        speaker.announce(&[(OTHER_V4, 2), (V4, 3)]);
+        client.expect_burst(SPEAKER, V4);
+    });
+}
+
+#[test]
+fn requests_are_answered_whether_broadcast_unicast_or_probing() {
+    on_a_cable(|speaker, client| {
+        speaker.announce(&[(V4, 1)]);
+        client.expect_burst(SPEAKER, V4);
+        let unicast = ArpFrame { destination: SPEAKER, ..request(V4) };
+        let probe = ArpFrame { sender: Host { mac: CLIENT, ip: Ipv4Addr::UNSPECIFIED }, ..request(V4) };
+        for asked in [request(V4), unicast, probe] {
+            client.send(asked.emit());
+            let expected = ArpFrame {
+                destination: CLIENT,
+                source: SPEAKER,
+                operation: ArpOperation::Reply,
+                sender: Host { mac: SPEAKER, ip: V4 },
+                target: asked.sender,
+            };
+            assert_eq!(client.receive_answer(), expected.emit());
+        }
+        speaker.expect_metric("metallb_layer2_requests_received{ip=\"192.0.2.10\"}", "3");
+        speaker.expect_metric("metallb_layer2_responses_sent{ip=\"192.0.2.10\"}", "3");
+    });
+}
+
+#[test]
+fn garbage_and_what_is_not_for_us_are_ignored() {
+    on_a_cable(|speaker, client| {
+        speaker.announce(&[(V4, 1)]);
+        client.expect_burst(SPEAKER, V4);
+        let good = request(V4).emit();
+        for length in 14..good.len() {
+            client.send(&good[..length]);
+        }
+        for at in 14..22 {
+            let mut damaged = good;
+            damaged[at] ^= 0xff;
+            client.send(damaged);
+        }
+        client.send([&good[..14], &[0xff; 1400]].concat());
+        client.send(request(OTHER_V4).emit());
+        client.send(ArpFrame { destination: CLIENT, ..request(V4) }.emit());
+        client.send(ArpFrame { operation: ArpOperation::Reply, ..request(V4) }.emit());
+        client.send(ArpFrame::gratuitous_request(CLIENT, V4).emit());
+        client
+            .send(ArpFrame { sender: Host { mac: MacAddr::BROADCAST, ip: CLIENT_V4 }, ..request(V4) }.emit());
+        // Frames stay in order: had one of those been answered, this would not be the next answer.
+        let last = ArpFrame { sender: Host { mac: CLIENT, ip: OTHER_V4 }, ..request(V4) };
+        client.send(last.emit());
+        assert_eq!(client.receive_answer(), answer(&last, SPEAKER));
+        speaker.expect_metric("metallb_layer2_requests_received{ip=\"192.0.2.10\"}", "1");
+        speaker.expect_metric("ferrolb_layer2_frames_ignored_total{reason=\"not_announced\"}", "1");
+    });
+}
+
+#[test]
+fn a_withdrawn_address_and_one_for_other_interfaces_are_not_answered_for() {
+    on_a_cable(|speaker, client| {
+        speaker.announce(&[(V4, 1), (OTHER_V4, 2)]);
+        client.expect_burst(SPEAKER, V4);
+        client.expect_burst(SPEAKER, OTHER_V4);
+        let elsewhere = Announcement {
+            interfaces: Interfaces::Only(["elsewhere".into()].into()),
+            takeover: Takeover(1),
+            history: History::Announced,
+        };
+        let here = Announcement {
+            interfaces: Interfaces::Only(["lan0".into()].into()),
+            takeover: Takeover(3),
+            history: History::Announced,
+        };
+        speaker.publish([(V4.into(), elsewhere), (OTHER_V4.into(), here)].into());
+        client.expect_burst(SPEAKER, OTHER_V4);
+        client.send(request(V4).emit());
+        client.send(request(OTHER_V4).emit());
+        assert_eq!(client.receive_answer(), answer(&request(OTHER_V4), SPEAKER));
+    });
+}

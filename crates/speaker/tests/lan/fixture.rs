@@ -1,0 +1,319 @@
+//! A speaker, a client and the cable between them.
+
+use std::cell::RefCell;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::AsRawFd;
+use std::process::Command;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use layer2::{ArpFrame, ArpOperation, Host, MacAddr, NdpFrame, NdpMessage, solicited_node};
+use nix::errno::Errno;
+use nix::sched::{CloneFlags, unshare};
+use placement::{Announcement, Announcements, History, Interfaces, Takeover};
+use prometheus_client::registry::Registry;
+use socket2::{Domain, Protocol, Socket, Type};
+use speaker::Metrics;
+use speaker::lan::{self, Options, Report, Wanted};
+use tokio::sync::{mpsc, oneshot, watch};
+
+pub(crate) const SPEAKER: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+pub(crate) const CLIENT: MacAddr = MacAddr([2, 0, 0, 0, 0, 2]);
+/// Not an interface of the namespace: those are the speaker's own.
+pub(crate) const STRANGER: MacAddr = MacAddr([2, 0, 0, 0, 0, 8]);
+pub(crate) const V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 10);
+pub(crate) const OTHER_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 11);
+pub(crate) const CLIENT_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+pub(crate) const V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0x12, 0x3456);
+pub(crate) const OTHER_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0x12, 0x3457);
+pub(crate) const CLIENT_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
+/// What the kernel makes of [`SPEAKER`].
+pub(crate) const LINK_LOCAL: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0xff, 0xfe00, 1);
+
+/// Longer than anything here should take; what takes longer is broken.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Runs a test at the client's end of a cable, with a speaker at the other that refreshes nothing.
+pub(crate) fn on_a_cable(test: impl FnOnce(&Speaker, &Client)) {
+    on_a_cable_refreshed(None, test);
+}
+
+/// The same, with a speaker that refreshes what it announces.
+pub(crate) fn on_a_cable_refreshed(interval: Option<Duration>, test: impl FnOnce(&Speaker, &Client)) {
+    match unshare(CloneFlags::CLONE_NEWNET) {
+        Err(Errno::EPERM) => return eprintln!("SKIPPED: a network namespace needs root"),
+        made => made.expect("a network namespace for this thread"),
+    }
+    // Link-local addresses are settled at once.
+    std::fs::write("/proc/sys/net/ipv6/conf/default/accept_dad", "0").unwrap();
+    cable();
+    test(&Speaker::start(interval), &Client::new());
+}
+
+pub(crate) fn cable() {
+    ip("link add lan0 address 02:00:00:00:00:01 type veth peer name peer0 address 02:00:00:00:00:02");
+    ip("link set lan0 up");
+    ip("link set peer0 up");
+}
+
+pub(crate) fn ip(arguments: &str) {
+    let status = Command::new("ip").args(arguments.split(' ')).status().expect("the program ip");
+    assert!(status.success(), "ip {arguments}: {status}");
+}
+
+/// Waits until `met` says so.
+pub(crate) fn wait_for<T>(what: &str, mut met: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + DEADLINE;
+    loop {
+        if let Some(found) = met() {
+            return found;
+        }
+        assert!(Instant::now() < end, "{what} does not come about");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Takes frames, each as it comes, until one is `wanted`.
+fn first<T>(what: &str, mut wanted: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + DEADLINE;
+    while Instant::now() < end {
+        if let Some(found) = wanted() {
+            return found;
+        }
+    }
+    panic!("{what} does not come");
+}
+
+/// "Who has `vip`?", by broadcast.
+pub(crate) fn request(vip: Ipv4Addr) -> ArpFrame {
+    ArpFrame {
+        destination: MacAddr::BROADCAST,
+        source: CLIENT,
+        operation: ArpOperation::Request,
+        sender: Host { mac: CLIENT, ip: CLIENT_V4 },
+        target: Host { mac: MacAddr::ZERO, ip: vip },
+    }
+}
+
+/// What is expected in return from the station `mac`.
+pub(crate) fn answer(request: &ArpFrame, mac: MacAddr) -> [u8; 42] {
+    ArpFrame::reply(mac, request.target.ip, request.sender).emit()
+}
+
+/// "Who has `vip`?", to its group.
+pub(crate) fn solicitation(vip: Ipv6Addr) -> NdpFrame {
+    NdpFrame {
+        destination: MacAddr::of_group(solicited_node(vip)),
+        source: CLIENT,
+        to: solicited_node(vip),
+        from: CLIENT_V6,
+        target: vip,
+        message: NdpMessage::Solicitation { source: Some(CLIENT) },
+    }
+}
+
+/// The LAN side of a speaker, in a thread of its own, in the namespace of the one that started it.
+pub(crate) struct Speaker {
+    wanted: watch::Sender<Wanted>,
+    reports: RefCell<mpsc::Receiver<Report>>,
+    registry: Registry,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Speaker {
+    fn start(refresh_interval: Option<Duration>) -> Self {
+        let (wanted, on_lan) = watch::channel(Wanted::default());
+        let (reporter, reports) = mpsc::channel(lan::REPORTS);
+        let options = Options { exclude: "^peer.*,^sw$,^lo$".parse().unwrap(), refresh_interval };
+        let metrics = Metrics::default();
+        let mut registry = Registry::default();
+        metrics.register(&mut registry);
+        let (stop, stopped) = oneshot::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                tokio::select! {
+                    () = lan::run(options, on_lan, reporter, metrics) => {}
+                    _ = stopped => {}
+                }
+            });
+        });
+        let reports = RefCell::new(reports);
+        Self { wanted, reports, registry, stop: Some(stop), thread: Some(thread) }
+    }
+
+    /// Announces these addresses, each with the number of its takeover, on every interface.
+    pub(crate) fn announce<A: Into<IpAddr> + Copy>(&self, vips: &[(A, u64)]) {
+        let everywhere = |takeover| Announcement {
+            interfaces: Interfaces::All,
+            takeover: Takeover(takeover),
+            history: History::Announced,
+        };
+        self.publish(vips.iter().map(|(vip, takeover)| ((*vip).into(), everywhere(*takeover))).collect());
+    }
+
+    pub(crate) fn publish(&self, announcements: Announcements) {
+        self.wanted.send_modify(|wanted| wanted.announcements = Arc::new(announcements));
+    }
+
+    /// Nobody had this address before.
+    pub(crate) fn set_fresh(&self, vip: impl Into<IpAddr>) {
+        self.wanted.send_modify(|wanted| wanted.fresh = [vip.into()].into());
+    }
+
+    pub(crate) fn set_fellow(&self, mac: MacAddr) {
+        self.wanted.send_modify(|wanted| wanted.fellows = [mac].into());
+    }
+
+    /// The next report that `wanted` takes for what it is waiting for.
+    pub(crate) fn expect_report<T>(&self, what: &str, mut wanted: impl FnMut(Report) -> Option<T>) -> T {
+        wait_for(what, || self.reports.borrow_mut().try_recv().ok().and_then(&mut wanted))
+    }
+
+    /// The reports that came and were not waited for.
+    pub(crate) fn reports(&self) -> Vec<Report> {
+        let mut reports = self.reports.borrow_mut();
+        std::iter::from_fn(|| reports.try_recv().ok()).collect()
+    }
+
+    fn metrics(&self) -> String {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry).unwrap();
+        text
+    }
+
+    /// Over all its labels.
+    pub(crate) fn metric_sum(&self, name: &str) -> u32 {
+        let metrics = self.metrics();
+        let lines = metrics.lines().filter(|line| line.starts_with(name));
+        lines.map(|line| line.rsplit(' ').next().unwrap().parse::<u32>().unwrap()).sum()
+    }
+
+    /// The value of one, with its labels; empty when it was never counted.
+    pub(crate) fn metric(&self, name: &str) -> String {
+        let text = self.metrics();
+        let value = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+        value.trim().to_owned()
+    }
+
+    pub(crate) fn expect_metric(&self, name: &str, value: &str) {
+        wait_for(&format!("{name} {value}"), || (self.metric(name) == value).then_some(()));
+    }
+
+    /// Waits until NDP works: unlike ARP, it needs an address that comes a moment after the link.
+    pub(crate) fn expect_ndp(&self) {
+        self.expect_metric("ferrolb_layer2_interfaces{protocol=\"ndp\"}", "1");
+    }
+}
+
+impl Drop for Speaker {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        let ended = self.thread.take().unwrap().join();
+        assert!(std::thread::panicking() || ended.is_ok(), "the speaker panicked");
+    }
+}
+
+/// A host at the other end of the cable.
+pub(crate) struct Client {
+    arp: Socket,
+    ipv6: Socket,
+}
+
+impl Client {
+    pub(crate) fn new() -> Self {
+        Self::on("peer0")
+    }
+
+    pub(crate) fn on(interface: &str) -> Self {
+        let address = nix::ifaddrs::getifaddrs()
+            .unwrap()
+            .filter(|found| found.interface_name == interface)
+            .find_map(|found| found.address?.as_link_addr().copied())
+            .expect("the interface has a link-layer address");
+        let socket = |ethertype: i32| {
+            let protocol = Protocol::from(i32::from(u16::try_from(ethertype).unwrap().to_be()));
+            let socket = Socket::new(Domain::PACKET, Type::RAW, Some(protocol)).unwrap();
+            nix::sys::socket::bind(socket.as_raw_fd(), &address).unwrap();
+            socket.set_read_timeout(Some(DEADLINE)).unwrap();
+            socket
+        };
+        Self { arp: socket(libc::ETH_P_ARP), ipv6: socket(libc::ETH_P_IPV6) }
+    }
+
+    pub(crate) fn send(&self, frame: impl AsRef<[u8]>) {
+        (&self.arp).write_all(frame.as_ref()).unwrap();
+    }
+
+    pub(crate) fn receive_arp(&self) -> Vec<u8> {
+        receive(&self.arp).expect("an ARP frame")
+    }
+
+    /// The next IPv6 packet with these bytes in it.
+    pub(crate) fn expect_ipv6_with(&self, bytes: &[u8]) {
+        first("the packet", || {
+            self.receive_ipv6().windows(bytes.len()).any(|part| part == bytes).then_some(())
+        });
+    }
+
+    fn receive_ipv6(&self) -> Vec<u8> {
+        receive(&self.ipv6).expect("an IPv6 frame")
+    }
+
+    /// The next ARP frame that is meant for this host alone.
+    pub(crate) fn receive_answer(&self) -> Vec<u8> {
+        first("an answer", || Some(self.receive_arp()).filter(|frame| frame[..6] == CLIENT.0))
+    }
+
+    /// The next solicitation or advertisement about `vip`.
+    pub(crate) fn receive_ndp(&self, vip: Ipv6Addr) -> NdpFrame {
+        first("NDP", || NdpFrame::parse(&self.receive_ipv6()).ok().filter(|frame| frame.target == vip))
+    }
+
+    /// Waits for this very frame.
+    pub(crate) fn expect_ndp(&self, expected: NdpFrame) {
+        first("the frame", || (self.receive_ndp(expected.target) == expected).then_some(()));
+    }
+
+    /// The next advertisement about `vip` that was asked for.
+    pub(crate) fn receive_solicited(&self, vip: Ipv6Addr) -> NdpFrame {
+        first("an answer", || Some(self.receive_ndp(vip)).filter(|frame| frame.destination == CLIENT))
+    }
+
+    /// Waits for the first announcement of `vip` at `mac`. Anything about another address before it would be
+    /// a burst that nobody asked for, unless that one's is still going on.
+    pub(crate) fn expect_burst(&self, mac: MacAddr, vip: Ipv4Addr) {
+        let expected = ArpFrame::gratuitous_request(mac, vip).emit();
+        first("an announcement", || (self.receive_arp() == expected).then_some(()));
+        assert_eq!(self.receive_arp(), ArpFrame::gratuitous_reply(mac, vip).emit());
+    }
+
+    /// The ARP frames that come within `span`.
+    pub(crate) fn arp_within(&self, span: Duration) -> Vec<ArpFrame> {
+        let end = Instant::now() + span;
+        let mut frames = Vec::new();
+        while let Some(left) = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+            self.arp.set_read_timeout(Some(left)).unwrap();
+            frames.extend(receive(&self.arp).map(|frame| ArpFrame::parse(&frame).unwrap()));
+        }
+        self.arp.set_read_timeout(Some(DEADLINE)).unwrap();
+        frames
+    }
+}
+
+/// A frame, unless none comes in time.
+fn receive(mut socket: &Socket) -> Option<Vec<u8>> {
+    let mut frame = [0; 2048];
+    loop {
+        match socket.read(&mut frame) {
+            Ok(length) => return Some(frame[..length].to_vec()),
+            // Told once when this end went down.
+            Err(error) if error.raw_os_error() == Some(libc::ENETDOWN) => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return None,
+            Err(error) => panic!("nothing received: {error}"),
+        }
+    }
+}

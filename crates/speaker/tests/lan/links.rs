@@ -1,0 +1,141 @@
+//! Interfaces that come, go and change.
+
+use std::time::{Duration, Instant};
+
+use layer2::{ArpFrame, MacAddr};
+use placement::{Announcement, History, Interfaces, Takeover};
+use speaker::lan::{Interface, Report, Unfit};
+
+use crate::fixture::{
+    Client, OTHER_V4, SPEAKER, Speaker, V4, answer, cable, ip, on_a_cable, on_a_cable_refreshed, request,
+    wait_for,
+};
+
+#[test]
+fn an_interface_that_comes_back_is_used_again_and_told_afresh() {
+    on_a_cable(|speaker, client| {
+        speaker.announce(&[(V4, 1)]);
+        client.expect_burst(SPEAKER, V4);
+
+        for flap in ["link set lan0 down", "link set peer0 down"] {
+            let interface = flap.split(' ').nth(2).unwrap();
+            ip(flap);
+            speaker.expect_metric("ferrolb_layer2_interfaces{protocol=\"arp\"}", "0");
+            ip(&format!("link set {interface} up"));
+            client.expect_burst(SPEAKER, V4);
+        }
+
+        ip("link set lan0 address 02:00:00:00:00:09");
+        client.expect_burst(MacAddr([2, 0, 0, 0, 0, 9]), V4);
+
+        ip("link del lan0");
+        cable();
+        let client = Client::new();
+        client.expect_burst(SPEAKER, V4);
+        client.send(request(V4).emit());
+        assert_eq!(client.receive_answer(), answer(&request(V4), SPEAKER));
+    });
+}
+
+#[test]
+fn a_bridge_speaks_for_the_interface_that_joins_it() {
+    const BRIDGE: MacAddr = MacAddr([2, 0, 0, 0, 0, 3]);
+    on_a_cable(|speaker, client| {
+        speaker.announce(&[(V4, 1)]);
+        client.expect_burst(SPEAKER, V4);
+        ip("link add br0 address 02:00:00:00:00:03 type bridge forward_delay 0");
+        ip("link set lan0 master br0");
+        ip("link set br0 up");
+        client.expect_burst(BRIDGE, V4);
+        client.send(request(V4).emit());
+        assert_eq!(client.receive_answer(), answer(&request(V4), BRIDGE));
+    });
+}
+
+#[test]
+fn an_interface_answers_to_its_new_name() {
+    on_a_cable(|speaker, client| {
+        let only = |name: &str, takeover| Announcement {
+            interfaces: Interfaces::Only([name.into()].into()),
+            takeover: Takeover(takeover),
+            history: History::Announced,
+        };
+        speaker.publish([(V4.into(), only("lan0", 1)), (OTHER_V4.into(), only("wan0", 2))].into());
+        client.expect_burst(SPEAKER, V4);
+        ip("link set lan0 name wan0");
+        client.expect_burst(SPEAKER, OTHER_V4);
+        client.send(request(V4).emit());
+        client.send(request(OTHER_V4).emit());
+        assert_eq!(client.receive_answer(), answer(&request(OTHER_V4), SPEAKER));
+    });
+}
+
+#[test]
+fn every_interface_is_reported_with_what_it_can_do_and_why_not() {
+    on_a_cable(|speaker, _| {
+        let mac = Some(SPEAKER);
+        expect_interface(speaker, "lan0", |seen| seen == Interface { mac, arp: Ok(()), ndp: Ok(()) });
+        let both = |seen: Interface, reason| (seen.arp, seen.ndp) == (Err(reason), Err(reason));
+        ip("link set lan0 arp off");
+        expect_interface(speaker, "lan0", |seen| both(seen, Unfit::NoArp));
+        ip("link set lan0 arp on");
+        expect_interface(speaker, "lan0", |seen| seen.arp.is_ok());
+        ip("link set peer0 down");
+        expect_interface(speaker, "lan0", |seen| both(seen, Unfit::NoCarrier));
+        ip("link set lan0 down");
+        expect_interface(speaker, "lan0", |seen| both(seen, Unfit::Down));
+        ip("link add br0 type bridge");
+        ip("link set lan0 master br0");
+        ip("link set lan0 up");
+        expect_interface(speaker, "lan0", |seen| both(seen, Unfit::Enslaved));
+        ip("link set lan0 nomaster");
+        ip("link set peer0 up");
+        ip("link set lan0 addrgenmode none");
+        ip("address flush dev lan0");
+        expect_interface(speaker, "lan0", |seen| (seen.arp, seen.ndp) == (Ok(()), Err(Unfit::NoLinkLocal)));
+        expect_excluded(speaker);
+    });
+}
+
+fn expect_excluded(speaker: &Speaker) {
+    ip("link add peer9 type bridge");
+    expect_interface(speaker, "peer9", |seen| seen.arp == Err(Unfit::Excluded));
+}
+
+fn expect_interface(speaker: &Speaker, name: &str, is: impl Fn(Interface) -> bool) {
+    speaker.expect_report(name, |report| match report {
+        Report::Interfaces(interfaces) => {
+            interfaces.get(&name.into()).is_some_and(|seen| is(*seen)).then_some(())
+        }
+        _ => None,
+    });
+}
+
+#[test]
+fn an_announced_address_is_refreshed() {
+    on_a_cable_refreshed(Some(Duration::from_millis(200)), |speaker, client| {
+        speaker.announce(&[(V4, 1)]);
+        client.arp_within(Duration::from_millis(4_700));
+        let refreshes = client.arp_within(Duration::from_secs(2));
+        assert!((4..=11).contains(&refreshes.len()), "{} refreshes in 2 s", refreshes.len());
+        let expected = ArpFrame::gratuitous_request(SPEAKER, V4);
+        assert!(refreshes.iter().all(|frame| *frame == expected), "{refreshes:?}");
+        let counted = speaker.metric("ferrolb_layer2_refreshes_total{ip=\"192.0.2.10\"}");
+        assert!(counted.parse::<usize>().unwrap() >= refreshes.len());
+    });
+}
+
+#[test]
+fn refreshes_of_many_addresses_stay_below_a_hundred_in_a_second() {
+    on_a_cable_refreshed(Some(Duration::from_millis(200)), |speaker, _| {
+        let vips: Vec<_> = (0..40).map(|last| ([198, 51, 100, last], 1)).collect();
+        speaker.announce(&vips);
+        let refreshes = || speaker.metric_sum("ferrolb_layer2_refreshes_total");
+        wait_for("the end of the bursts", || (refreshes() > 20).then_some(()));
+        let (before, began) = (refreshes(), Instant::now());
+        std::thread::sleep(Duration::from_secs(2));
+        let (count, span) = (refreshes() - before, began.elapsed());
+        let rate = f64::from(count) / span.as_secs_f64();
+        assert!((20.0..105.0).contains(&rate), "{rate} refreshes in a second");
+    });
+}

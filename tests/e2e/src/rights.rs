@@ -1,0 +1,41 @@
+//! What FerroLB asked of the API server, and what it may ask.
+
+use std::collections::BTreeSet;
+use std::env;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use lab::audit::{self, Request};
+use lab::chart;
+use serde_json::json;
+
+use crate::Cluster;
+
+impl Cluster {
+    /// Fails if FerroLB was denied anything in the part of the audit log that comes after what was `audited`.
+    pub(crate) fn nothing_was_denied(&self, audited: &mut usize) -> Result<()> {
+        let log = self.lab.audit_log()?;
+        let new = log.get(*audited..).unwrap_or_default();
+        *audited = log.len();
+        let denied: Vec<String> =
+            ours(new).iter().filter(|request| !request.allowed).map(ToString::to_string).collect();
+        ensure!(denied.is_empty(), "its roles do not allow FerroLB: {}", denied.join(", "));
+        Ok(())
+    }
+
+    /// Records all that was asked so far and what may be asked. `cargo xtask test` compares the two in the end.
+    pub(crate) fn record_rights(&self) -> Result<()> {
+        let Some(path) = env::var_os(audit::RECORD_VARIABLE) else { return Ok(()) };
+        let kinds = "roles,clusterroles,rolebindings,clusterrolebindings";
+        let roles = ["get", kinds, "--all-namespaces", "-l", "app.kubernetes.io/name=ferrolb"];
+        let record = json!({"requests": ours(&self.lab.audit_log()?), "roles": self.lab.kubectl_json(roles)?["items"]});
+        let path = Path::new(&path);
+        fs::write(path, record.to_string()).with_context(|| format!("writing {}", path.display()))
+    }
+}
+
+fn ours(log: &str) -> BTreeSet<Request> {
+    let ours = |request: &Request| request.account.starts_with(&format!("{}:", chart::NAMESPACE));
+    audit::requests(log).into_iter().filter(ours).collect()
+}
