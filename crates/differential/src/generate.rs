@@ -10,6 +10,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use serde_json::{Value, json};
 
 use crate::{
+    service::{Service, Spelling, Stack, Wish},
     side::{CLASS, NAMESPACES, ingress},
     step::{Id, Kind, Object, Step},
 };
@@ -52,46 +53,6 @@ struct World {
 #[derive(Clone)]
 struct PoolName(String);
 
-#[derive(Clone)]
-struct Service {
-    type_: &'static str,
-    stack: Stack,
-    ports: Vec<(&'static str, u16)>,
-    app: &'static str,
-    selector: &'static str,
-    local: bool,
-    key: Option<&'static str>,
-    wish: Wish,
-    spelling: Spelling,
-    class: Option<&'static str>,
-}
-
-/// Families, the primary one first, and the policy.
-#[derive(Clone, Copy)]
-enum Stack {
-    Single(&'static str),
-    Prefer(&'static str),
-    Require(&'static str),
-}
-
-#[derive(Clone)]
-enum Wish {
-    Nothing,
-    Pool(String),
-    Ips(String),
-    PoolAndIps(String, String),
-    Field(String),
-    FieldAndIps(String, String),
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Spelling {
-    New,
-    Old,
-    /// The old one has a value, and the new one is there and empty.
-    OldBesideEmpty,
-}
-
 impl World {
     fn new(seed: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
@@ -123,9 +84,17 @@ impl World {
             79..83 => self.delete_pool(),
             83..86 => self.replace_pool(),
             86..90 => Some(self.label_namespace()),
-            90..96 => self.edit_status(),
-            _ => Some(Step::Restart),
+            90..95 => self.edit_status(),
+            _ => Some(self.restart()),
         }
+    }
+
+    fn restart(&mut self) -> Step {
+        let mut meanwhile = Vec::new();
+        for _ in 0..self.rng.random_range(0..=3) {
+            meanwhile.extend(self.step().filter(|step| !matches!(step, Step::Restart { .. })));
+        }
+        Step::Restart { meanwhile }
     }
 
     fn maybe_pool(&mut self, pool: u8) -> Option<Step> {
@@ -426,71 +395,6 @@ impl World {
         }
         Step::Apply(Object::new(service_name(number), service.manifest()))
     }
-}
-
-impl Wish {
-    fn is_for_one_address(&self) -> bool {
-        match self {
-            Self::Ips(ips) | Self::PoolAndIps(_, ips) | Self::Field(ips) => !ips.contains(','),
-            Self::Nothing | Self::Pool(_) | Self::FieldAndIps(..) => false,
-        }
-    }
-}
-
-impl Service {
-    fn manifest(&self) -> Value {
-        let (families, policy) = match self.stack {
-            Stack::Single(family) => (vec![family], "SingleStack"),
-            Stack::Prefer(primary) => (vec![primary, other_family(primary)], "PreferDualStack"),
-            Stack::Require(primary) => (vec![primary, other_family(primary)], "RequireDualStack"),
-        };
-        let ports: Vec<Value> = self
-            .ports
-            .iter()
-            .map(|(protocol, port)| json!({"name": format!("{protocol}-{port}").to_lowercase(), "protocol": protocol, "port": port}))
-            .collect();
-        let mut spec = json!({
-            "type": self.type_, "ports": ports, "selector": {"sel": self.selector},
-            "ipFamilies": families, "ipFamilyPolicy": policy,
-        });
-        let mut annotations = json!({});
-        let mut annotate = |suffix: &str, value: &str| {
-            let (new, old) = (format!("metallb.io/{suffix}"), format!("metallb.universe.tf/{suffix}"));
-            match self.spelling {
-                Spelling::New => annotations[new] = value.into(),
-                Spelling::Old => annotations[old] = value.into(),
-                Spelling::OldBesideEmpty => {
-                    annotations[old] = value.into();
-                    annotations[new] = "".into();
-                }
-            }
-        };
-        if let Some(key) = self.key {
-            annotate("allow-shared-ip", key);
-        }
-        if let Wish::Pool(pool) | Wish::PoolAndIps(pool, _) = &self.wish {
-            annotate("address-pool", pool);
-        }
-        if let Wish::Ips(ips) | Wish::PoolAndIps(_, ips) | Wish::FieldAndIps(_, ips) = &self.wish {
-            annotate("loadBalancerIPs", ips);
-        }
-        if self.type_ == "LoadBalancer" {
-            if let Wish::Field(ip) | Wish::FieldAndIps(ip, _) = &self.wish {
-                spec["loadBalancerIP"] = ip.as_str().into();
-            }
-            if let Some(class) = self.class {
-                spec["loadBalancerClass"] = class.into();
-            }
-        }
-        if self.type_ != "ClusterIP" {
-            spec["externalTrafficPolicy"] = if self.local { "Local" } else { "Cluster" }.into();
-        }
-        json!({"metadata": {"labels": {"app": self.app}, "annotations": annotations}, "spec": spec})
-    }
-}
-
-fn other_family(family: &str) -> &'static str {
-    if family == "IPv4" { "IPv6" } else { "IPv4" }
 }
 
 fn service_name(number: u8) -> Id {

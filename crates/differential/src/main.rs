@@ -6,6 +6,7 @@
 mod compare;
 mod generate;
 mod outcome;
+mod service;
 mod shrink;
 mod side;
 mod step;

@@ -97,7 +97,7 @@ impl Outcome {
             if waits {
                 theirs.reasons.remove(MENTIONED);
             }
-            if waits && ours.reasons.contains(FAILED) && !ours.reasons.contains(UNREADABLE) {
+            if ours.reasons.contains(FAILED) && !ours.reasons.contains(UNREADABLE) {
                 theirs.reasons.remove(UNREADABLE);
             }
         }

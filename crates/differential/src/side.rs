@@ -67,7 +67,7 @@ impl Side {
         let beacon = Id { kind: Kind::Pool, namespace: SYSTEM.to_owned(), name: BEACON.to_owned() };
         let spec = json!({"spec": {"addresses": ["192.0.2.0/31"], "autoAssign": false}});
         self.apply(&Object::new(beacon, spec)).await?;
-        self.take(&Step::Restart).await
+        self.take(&Step::Restart { meanwhile: Vec::new() }).await
     }
 
     /// Does it. What the API server refuses is as good as not done.
@@ -85,9 +85,11 @@ impl Side {
                 let api = self.api(service.kind.resource(), &service.namespace);
                 tolerate(api.patch_status(&service.name, &PatchParams::default(), &patch).await)
             }
-            Step::Restart => {
-                // The old one ends first: there is one Pod of this name.
+            Step::Restart { meanwhile } => {
                 self.running = None;
+                for step in meanwhile {
+                    Box::pin(self.take(step)).await?;
+                }
                 let class = self.class.map(|class| format!("--lb-class={class}"));
                 let arguments: Vec<String> = class.into_iter().collect();
                 self.running = Some(self.contender.start(&self.stage.server, &arguments)?);

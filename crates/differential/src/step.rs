@@ -16,8 +16,8 @@ pub(crate) enum Step {
     Replace { old: Id, new: Object },
     /// Somebody writes this into the addresses of a Service's status.
     Status { service: Id, ingress: Value },
-    /// The controller is killed and started again.
-    Restart,
+    /// The controller is killed, and started again when all of this has happened.
+    Restart { meanwhile: Vec<Step> },
 }
 
 /// A manifest.
@@ -97,7 +97,11 @@ impl fmt::Display for Step {
                 f,
                 "kubectl patch {service} --subresource status --type merge --patch '{{\"status\":{{\"loadBalancer\":{{\"ingress\":{ingress}}}}}}}'"
             ),
-            Self::Restart => f.write_str("# the controller is killed and started again"),
+            Self::Restart { meanwhile } => {
+                writeln!(f, "# the controller is killed")?;
+                meanwhile.iter().try_for_each(|step| writeln!(f, "{step}"))?;
+                write!(f, "# the controller is started again")
+            }
         }
     }
 }

@@ -10,7 +10,7 @@ use objects::NodeName;
 const WITNESSES: usize = 2;
 /// Within this time, no more than a third of the nodes is acted on: when more seem to be lost, it is rather the
 /// network that is broken.
-const WINDOW: Duration = Duration::from_secs(60);
+const WINDOW: Duration = Duration::from_mins(1);
 
 /// What is known of lost nodes, and what was done about them.
 #[derive(Debug, Default)]
