@@ -271,6 +271,13 @@ impl Placement {
         }
     }
 
+    /// This node has begun to announce a new address: it is new no more, should it be announced elsewhere as well.
+    pub fn was_announced(&mut self, vip: IpAddr) {
+        if let Some(announcement) = self.announcements.get_mut(&vip) {
+            announcement.history = History::Announced;
+        }
+    }
+
     /// The newest takeover so far: those to come are greater.
     pub fn last_takeover(&self) -> Takeover {
         Takeover(self.takeovers)

@@ -25,8 +25,7 @@ use kubekit::keep::Wanted;
 use kubekit::slim;
 use kubekit::speakers::Speakers;
 use placement::{
-    Advertisement, AdvertisementName, Change, History, NodeName, Placement, Pool, PoolName, ServiceKey,
-    SliceKey,
+    Advertisement, AdvertisementName, Change, NodeName, Placement, Pool, PoolName, ServiceKey, SliceKey,
 };
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
@@ -290,8 +289,12 @@ impl Cluster {
             Happened::Joined(node) => {
                 self.outputs.said.send_if_modified(|said| said.farewells.remove(&node));
             }
-            Happened::Lost { .. } | Happened::Confirmed { .. } => {}
-            Happened::Stalled(_) | Happened::Profile(_) | Happened::Departed { .. } => {}
+            // What follows from these is in the view.
+            Happened::Lost { .. }
+            | Happened::Confirmed { .. }
+            | Happened::Stalled(_)
+            | Happened::Profile(_)
+            | Happened::Departed { .. } => {}
         }
     }
 
@@ -314,7 +317,10 @@ impl Cluster {
                 });
                 self.outcomes.interfaces(interfaces);
             }
-            Report::Free { vip, .. } => self.outcomes.free(vip),
+            Report::Free { vip, .. } => {
+                self.outcomes.free(vip);
+                self.placement.was_announced(vip);
+            }
             Report::Taken(conflict) => {
                 let Conflict { vip, interface, by } = &conflict;
                 warn!(%vip, %interface, %by, "not announcing, somebody else has the address");
@@ -323,9 +329,11 @@ impl Cluster {
             Report::Claimed(conflict) => {
                 let Conflict { vip, interface, by } = &conflict;
                 warn!(%vip, %interface, %by, "somebody else claims an address that is announced");
-                let holders = self.placement.announced().filter(|(_, vips, _)| vips.contains(vip));
-                for (service, ..) in holders {
-                    self.tell(service, outcome::claimed(&conflict));
+                if self.outcomes.claimed(&conflict) {
+                    let holders = self.placement.announced().filter(|(_, vips, _)| vips.contains(vip));
+                    for (service, ..) in holders {
+                        self.tell(service, outcome::claimed(&conflict));
+                    }
                 }
                 return;
             }
@@ -399,8 +407,6 @@ impl Cluster {
         self.outputs.wanted.send_if_modified(|current| {
             others = *current.announcements != *announcements;
             if others {
-                let new = announcements.iter().filter(|(_, it)| it.history == History::New);
-                current.fresh = new.map(|(vip, _)| *vip).collect();
                 current.announcements = Arc::new(announcements.clone());
             }
             let strangers = current.fellows != fellows;

@@ -314,11 +314,13 @@ async fn an_address_that_somebody_else_has_is_not_reported_as_announced() {
         statuses.values().any(|status| status.status.clone().unwrap().service_name == "new")
     };
     let vip = "192.0.2.6".parse().unwrap();
-    assert!(it.wanted.borrow().fresh.contains(&vip));
+    let history = |it: &Fixture| it.wanted.borrow().announcements[&vip].history;
+    assert_eq!(history(&it), placement::History::New);
     assert!(!reported(&it), "the LAN has not been asked yet");
     let by = layer2::MacAddr([2, 0, 0, 0, 0, 9]);
     it.after(Event::Lan(Report::Taken(Conflict { vip, interface: "eth0".into(), by })));
     assert!(!reported(&it));
     it.after(Event::Lan(Report::Free { vip, interface: "eth0".into() }));
     assert!(reported(&it));
+    assert_eq!(history(&it), placement::History::Announced, "an interface that comes later need not ask");
 }

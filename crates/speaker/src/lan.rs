@@ -32,7 +32,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use layer2::{Arp, Begin, MacAddr, Ndp, Order, Protocol};
-use placement::{Announcement, InterfaceName};
+use placement::{Announcement, History, InterfaceName};
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use tracing::{debug, error, info};
@@ -249,7 +249,10 @@ impl Place {
             self.station.speaks_for(**vip) && announcement.interfaces.contains(&self.name)
         });
         let order = |(vip, announcement): (&IpAddr, &Announcement)| {
-            let begin = if wanted.fresh.contains(vip) { Begin::Probe } else { Begin::Announce };
+            let begin = match announcement.history {
+                History::New => Begin::Probe,
+                History::Announced => Begin::Announce,
+            };
             (*vip, Order { takeover: announcement.takeover.0, begin })
         };
         here.map(order).collect()

@@ -12,10 +12,11 @@
 //!
 //! Each is told once, and again only when it comes anew.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use kubekit::events::Notice;
+use layer2::MacAddr;
 use placement::{Announcements, History, InterfaceName, Interfaces, NodeName, ServiceKey};
 
 use crate::PROTOCOL;
@@ -30,6 +31,8 @@ pub(crate) struct Outcomes {
     /// What the LAN said of addresses that are new to it.
     answers: BTreeMap<IpAddr, Answer>,
     by_service: BTreeMap<ServiceKey, Outcome>,
+    /// Who was heard to claim what is announced.
+    claims: BTreeSet<(IpAddr, MacAddr)>,
 }
 
 #[derive(Debug)]
@@ -48,7 +51,13 @@ enum Outcome {
 
 impl Outcomes {
     pub(crate) fn new(node: NodeName) -> Self {
-        Self { node, interfaces: None, answers: BTreeMap::new(), by_service: BTreeMap::new() }
+        Self {
+            node,
+            interfaces: None,
+            answers: BTreeMap::new(),
+            by_service: BTreeMap::new(),
+            claims: BTreeSet::new(),
+        }
     }
 
     /// The interfaces of this node are these now.
@@ -64,6 +73,11 @@ impl Outcomes {
     /// The LAN was asked for a new address, and somebody has it.
     pub(crate) fn taken(&mut self, conflict: Conflict) {
         self.answers.insert(conflict.vip, Answer::Taken(conflict));
+    }
+
+    /// A stranger claims an address that is announced; whether that is news.
+    pub(crate) fn claimed(&mut self, conflict: &Conflict) -> bool {
+        self.claims.insert((conflict.vip, conflict.by))
     }
 
     /// A Service is no longer announced from here as it was: what comes of it next is to be told.
@@ -84,6 +98,7 @@ impl Outcomes {
         services: impl Iterator<Item = (&'a ServiceKey, &'a [IpAddr], &'a Interfaces)>,
     ) -> Vec<(ServiceKey, Notice)> {
         self.answers.retain(|vip, _| announcements.contains_key(vip));
+        self.claims.retain(|(vip, _)| announcements.contains_key(vip));
         let mut notices = Vec::new();
         for (service, vips, interfaces) in services {
             let Some(outcome) = self.outcome(announcements, vips, interfaces) else { continue };
@@ -171,7 +186,6 @@ fn obstacle(
 
 #[cfg(test)]
 mod tests {
-    use layer2::MacAddr;
     use placement::{Announcement, Takeover};
 
     use super::*;
@@ -238,6 +252,15 @@ mod tests {
         assert!(told[0].1.ends_with(expected), "{told:?}");
         it.interfaces([("eth7".into(), interface(Ok(())))].into());
         assert_eq!(judge(&mut it, History::Announced, &only)[0].0, "nodeAssigned");
+    }
+
+    #[test]
+    fn a_stranger_that_goes_on_claiming_an_address_is_told_of_once() {
+        let mut it = outcomes(&[("eth0", Ok(()))]);
+        judge(&mut it, History::Announced, &Interfaces::All);
+        assert_eq!([it.claimed(&conflict()), it.claimed(&conflict())], [true, false]);
+        it.judge(&Announcements::new(), std::iter::empty());
+        assert!(it.claimed(&conflict()), "it was given up in between");
     }
 
     #[test]

@@ -40,8 +40,12 @@ impl Event {
     /// Whether the API server tells it.
     pub(crate) fn is_of_an_object(&self) -> bool {
         match self {
-            Self::Services(_) | Self::Endpoints(_) | Self::Nodes(_) | Self::Pools(_) => true,
-            Self::Advertisements(_) | Self::Speakers(_) => true,
+            Self::Services(_)
+            | Self::Endpoints(_)
+            | Self::Nodes(_)
+            | Self::Pools(_)
+            | Self::Advertisements(_)
+            | Self::Speakers(_) => true,
             Self::Lan(_) | Self::Members(_) | Self::Gossip(_) | Self::Stop => false,
         }
     }

@@ -12,12 +12,9 @@ use super::Unfit;
 /// What the LAN side is to do, as a whole: whoever reads it late skips what has been overtaken.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Wanted {
-    /// The addresses that this node announces.
+    /// The addresses that this node announces. Before a new one is announced, the LAN is asked whether somebody
+    /// else has it. That it is new counts at the moment when an interface takes it over.
     pub announcements: Arc<Announcements>,
-    /// Which of them nobody has announced yet since they were given away: before these are announced, the
-    /// LAN is asked whether somebody else has them. It counts at the moment when an interface takes an
-    /// address over; to leave the set later changes nothing.
-    pub fresh: BTreeSet<IpAddr>,
     /// The Ethernet addresses of the other nodes that announce: no strangers, whatever they say.
     pub fellows: BTreeSet<MacAddr>,
 }
@@ -27,7 +24,7 @@ pub struct Wanted {
 pub enum Report {
     /// The interfaces of this node as they are now: the first report, and again when something changed.
     Interfaces(BTreeMap<InterfaceName, Interface>),
-    /// A fresh address is used by a station that is no speaker. It is not announced on this interface;
+    /// A new address is used by a station that is no speaker. It is not announced on this interface;
     /// the LAN is asked again every 30 s, but told of here again only when somebody else answers.
     Taken(Conflict),
     /// The LAN was asked, and nobody has the address: it is announced now.

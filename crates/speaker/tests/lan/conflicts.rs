@@ -43,7 +43,7 @@ fn claimed(speaker: &Speaker) -> Conflict {
 #[test]
 fn a_fresh_address_that_nobody_has_is_asked_for_and_then_announced() {
     on_a_cable(|speaker, client| {
-        speaker.set_fresh(V4);
+        speaker.set_new(V4);
         speaker.announce(&[(V4, 3)]);
         for _ in 0..3 {
             assert_eq!(client.receive_arp(), ArpFrame::probe(SPEAKER, V4).emit());
@@ -58,7 +58,7 @@ fn a_fresh_address_that_nobody_has_is_asked_for_and_then_announced() {
         speaker.expect_metric("ferrolb_layer2_probes_total{ip=\"192.0.2.10\"}", "3");
 
         speaker.expect_ndp();
-        speaker.set_fresh(V6);
+        speaker.set_new(V6);
         speaker.announce(&[(V6, 4)]);
         for _ in 0..3 {
             assert_eq!(client.receive_ndp(V6), NdpFrame::probe(SPEAKER, V6));
@@ -71,7 +71,7 @@ fn a_fresh_address_that_nobody_has_is_asked_for_and_then_announced() {
 #[test]
 fn a_fresh_ipv4_address_of_another_host_is_not_announced() {
     on_a_cable(|speaker, client| {
-        speaker.set_fresh(V4);
+        speaker.set_new(V4);
         speaker.announce(&[(V4, 1)]);
         assert_eq!(client.receive_arp(), ArpFrame::probe(SPEAKER, V4).emit());
         let asker = Host { mac: SPEAKER, ip: Ipv4Addr::UNSPECIFIED };
@@ -88,7 +88,7 @@ fn a_fresh_ipv4_address_of_another_host_is_not_announced() {
 fn a_fresh_ipv6_address_of_another_host_is_not_announced() {
     on_a_cable(|speaker, client| {
         speaker.expect_ndp();
-        speaker.set_fresh(V6);
+        speaker.set_new(V6);
         speaker.announce(&[(V6, 1)]);
         assert_eq!(client.receive_ndp(V6), NdpFrame::probe(SPEAKER, V6));
         client.send(NdpFrame::answer(STRANGER, CLIENT_V6, V6, None, SPEAKER).emit());
@@ -100,7 +100,7 @@ fn a_fresh_ipv6_address_of_another_host_is_not_announced() {
 #[test]
 fn a_host_that_is_about_to_take_a_fresh_address_too_keeps_it_from_being_announced() {
     on_a_cable(|speaker, client| {
-        speaker.set_fresh(V4);
+        speaker.set_new(V4);
         speaker.announce(&[(V4, 1)]);
         assert_eq!(client.receive_arp(), ArpFrame::probe(SPEAKER, V4).emit());
         client.send(ArpFrame::probe(STRANGER, V4).emit());
@@ -152,7 +152,7 @@ fn a_host_that_claims_an_announced_ipv6_address_is_reported() {
 fn a_fellow_speaker_is_no_stranger() {
     on_a_cable(|speaker, client| {
         speaker.set_fellow(FELLOW);
-        speaker.set_fresh(V4);
+        speaker.set_new(V4);
         speaker.announce(&[(V4, 1)]);
         assert_eq!(client.receive_arp(), ArpFrame::probe(SPEAKER, V4).emit());
         client.send(ArpFrame::probe(FELLOW, V4).emit());
@@ -178,7 +178,7 @@ fn a_second_interface_of_this_node_on_the_same_lan_is_no_stranger() {
         }
         speaker.expect_metric("ferrolb_layer2_interfaces{protocol=\"arp\"}", "2");
         let client = Client::on("sw");
-        speaker.set_fresh(V4);
+        speaker.set_new(V4);
         speaker.announce(&[(V4, 1)]);
         assert_eq!([free(speaker), free(speaker)], [IpAddr::from(V4); 2]);
         // Both hear each other's probes and announcements.

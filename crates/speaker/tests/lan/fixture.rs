@@ -1,6 +1,6 @@
 //! A speaker, a client and the cable between them.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsRawFd;
@@ -117,6 +117,7 @@ pub(crate) fn solicitation(vip: Ipv6Addr) -> NdpFrame {
 /// The LAN side of a speaker, in a thread of its own, in the namespace of the one that started it.
 pub(crate) struct Speaker {
     wanted: watch::Sender<Wanted>,
+    new: Cell<Option<IpAddr>>,
     reports: RefCell<mpsc::Receiver<Report>>,
     registry: Registry,
     stalls: mpsc::Sender<Duration>,
@@ -149,26 +150,35 @@ impl Speaker {
             });
         });
         let reports = RefCell::new(reports);
-        Self { wanted, reports, registry, stalls, stop: Some(stop), thread: Some(thread) }
+        Self {
+            wanted,
+            new: Cell::new(None),
+            reports,
+            registry,
+            stalls,
+            stop: Some(stop),
+            thread: Some(thread),
+        }
     }
 
     /// Announces these addresses, each with the number of its takeover, on every interface.
     pub(crate) fn announce<A: Into<IpAddr> + Copy>(&self, vips: &[(A, u64)]) {
-        let everywhere = |takeover| Announcement {
+        let everywhere = |vip: IpAddr, takeover| Announcement {
             interfaces: Interfaces::All,
             takeover: Takeover(takeover),
-            history: History::Announced,
+            history: if self.new.get() == Some(vip) { History::New } else { History::Announced },
         };
-        self.publish(vips.iter().map(|(vip, takeover)| ((*vip).into(), everywhere(*takeover))).collect());
+        let vips = vips.iter().map(|(vip, takeover)| ((*vip).into(), *takeover));
+        self.publish(vips.map(|(vip, takeover)| (vip, everywhere(vip, takeover))).collect());
     }
 
     pub(crate) fn publish(&self, announcements: Announcements) {
         self.wanted.send_modify(|wanted| wanted.announcements = Arc::new(announcements));
     }
 
-    /// Nobody had this address before.
-    pub(crate) fn set_fresh(&self, vip: impl Into<IpAddr>) {
-        self.wanted.send_modify(|wanted| wanted.fresh = [vip.into()].into());
+    /// Nobody had this address before: it is new whenever it is announced from now on.
+    pub(crate) fn set_new(&self, vip: impl Into<IpAddr>) {
+        self.new.set(Some(vip.into()));
     }
 
     pub(crate) fn set_fellow(&self, mac: MacAddr) {
