@@ -98,8 +98,6 @@ async fn hear(address: SocketAddr, word: &str) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test may panic")]
-
     use super::*;
 
     #[tokio::test]
