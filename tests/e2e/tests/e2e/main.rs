@@ -7,6 +7,7 @@ mod failover;
 mod faults;
 mod input;
 mod quickstart;
+mod recovery;
 mod security;
 mod services;
 
