@@ -1,14 +1,36 @@
-//! One task that takes part in the gossip of the speakers: a UDP socket around [`members`].
+//! Takes part in the gossip of the speakers: a task with a UDP socket around [`members`].
+//!
+//! ```text
+//!   UDP <------> +------+ <-- commands -- Handle (set_peers, set_profile, set_link, confirm_leave, leave)
+//!   key files -> | task | --- view ----> watch: who is a member now
+//!   clock -----> +------+ --- events --> mpsc: who came and went, and why
+//! ```
+//!
+//! Everything is decided in [`members`]. The task owns it and does what it says; see its documentation for what the
+//! events mean.
+
+mod keys;
+mod metrics;
+mod socket;
+mod task;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-pub use members::{Event, LinkState, Preset, Profile, Role};
+pub use members::{Event, LinkState, Preset, Profile, ProfileError, Role};
 use objects::NodeName;
 use prometheus_client::registry::Registry;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use task::{Command, Task};
+
+/// Commands come one at a time and are done at once; who sends more waits.
+const COMMANDS: usize = 16;
+/// Events that wait to be read. More are kept within the task until there is room, so it never waits for a
+/// reader; there are no more than members come and go.
+const EVENTS: usize = 64;
 
 /// What the task must be told.
 #[derive(Debug, Clone)]
@@ -22,10 +44,10 @@ pub struct Config {
     pub role: Role,
     /// How fast we judge.
     pub preset: Preset,
-    /// One secret a file; the first seals, all open. They are read again when they change. Without any,
-    /// frames are not sealed.
+    /// One secret a file, of 16 bytes or more; white space at its end does not count. The first seals, all open.
+    /// They are read again every few seconds. Without any, frames are not sealed.
     pub key_files: Vec<PathBuf>,
-    /// What we tell everybody of ourselves.
+    /// What we tell everybody of ourselves at first.
     pub profile: Profile,
 }
 
@@ -36,31 +58,31 @@ pub struct View {
     pub members: BTreeSet<NodeName>,
     /// Whether enough of the others has been heard to act on this, see [`members::Members::settled`].
     pub settled: bool,
-    /// What the live ones tell of themselves, as far as it is known.
+    /// What the other live ones tell of themselves, as far as it is known.
     pub profiles: BTreeMap<NodeName, Profile>,
 }
 
-/// What can be counted. Cheap to clone; all clones count together.
-#[derive(Debug, Clone, Default)]
-pub struct Metrics {}
-
-impl Metrics {
-    /// Makes the metrics visible.
-    pub fn register(&self, _registry: &mut Registry) {}
-}
-
-/// Speaks with the task, which ends when all clones of this are dropped.
+/// Speaks with the task, which ends when all clones of this are dropped. Nothing here fails: a task that is no
+/// more takes no commands, and the view does not change any more.
 #[derive(Debug, Clone)]
 pub struct Handle {
     view: watch::Receiver<Arc<View>>,
+    commands: mpsc::Sender<Command>,
 }
 
-/// Starts the task, within a tokio runtime. Fails when a key file cannot be read or is no good.
+/// Starts the task, within a tokio runtime, and registers its metrics. Fails when a key file cannot be read or its
+/// secret is too short.
 ///
-/// The events come in order. The receiver must keep up: while it does not, the task goes on but holds back
-/// further events, unbounded in number only by what happens to members.
-pub fn start(_config: Config, _metrics: Metrics) -> anyhow::Result<(Handle, mpsc::Receiver<Event>)> {
-    todo!()
+/// The events come in order, none is left out, and nobody waits for their reader. Drop the receiver if you do not
+/// read it.
+pub fn start(config: Config, registry: &mut Registry) -> anyhow::Result<(Handle, mpsc::Receiver<Event>)> {
+    let keys = keys::watch(&config.key_files)?;
+    let (commands, orders) = mpsc::channel(COMMANDS);
+    let (reports, events) = mpsc::channel(EVENTS);
+    let (publish, view) = watch::channel(Arc::default());
+    let task = Task::new(config, keys, metrics::Metrics::register(registry), publish, reports);
+    tokio::spawn(task.run(orders));
+    Ok((Handle { view, commands }, events))
 }
 
 impl Handle {
@@ -70,27 +92,33 @@ impl Handle {
     }
 
     /// Whom the cluster lists, see [`members::Members::set_peers`].
-    pub async fn set_peers(&self, _peers: BTreeMap<NodeName, SocketAddr>) {
-        todo!()
+    pub async fn set_peers(&self, peers: BTreeMap<NodeName, SocketAddr>) {
+        self.send(Command::SetPeers(peers)).await;
     }
 
     /// What we tell everybody of ourselves from now on.
-    pub async fn set_profile(&self, _profile: Profile) {
-        todo!()
+    pub async fn set_profile(&self, profile: Profile) {
+        self.send(Command::SetProfile(profile)).await;
     }
 
     /// Whether there is a link to the others; while there is none, nobody is judged.
-    pub async fn set_link(&self, _state: LinkState) {
-        todo!()
+    pub async fn set_link(&self, state: LinkState) {
+        self.send(Command::SetLink(state)).await;
     }
 
     /// We have taken over what `node`, that is [leaving](Event::Leaving), answered for.
-    pub async fn confirm_leave(&self, _node: NodeName) {
-        todo!()
+    pub async fn confirm_leave(&self, node: NodeName) {
+        self.send(Command::ConfirmLeave(node)).await;
     }
 
-    /// Says goodbye and waits until every live member has confirmed, or their time is up; returns who has not.
+    /// Says goodbye and waits until every live member has confirmed, or five seconds are over; returns who has not.
     pub async fn leave(&self) -> BTreeSet<NodeName> {
-        todo!()
+        let (done, departed) = oneshot::channel();
+        self.send(Command::Leave(done)).await;
+        departed.await.unwrap_or_default()
+    }
+
+    async fn send(&self, command: Command) {
+        let _no_task = self.commands.send(command).await;
     }
 }

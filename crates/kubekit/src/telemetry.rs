@@ -35,7 +35,7 @@ impl FromStr for LogLevel {
 pub fn start(level: LogLevel) {
     let libraries = Targets::new().with_default(level.0.min(LevelFilter::WARN));
     let silent = libraries.with_targets(["kube_client", "tower_http"].map(|name| (name, LevelFilter::OFF)));
-    let ours = ["controller", "speaker", "kubekit", "ferrolb"].map(|name| (name, level.0));
+    let ours = ["controller", "speaker", "gossip", "kubekit", "ferrolb"].map(|name| (name, level.0));
     let registry = tracing_subscriber::registry().with(silent.with_targets(ours));
     let lines = tracing_subscriber::fmt::layer().with_target(false);
     if std::io::stdout().is_terminal() {

@@ -24,7 +24,7 @@ use crate::seal::{OVERHEAD, Seals};
 use crate::session::Cookies;
 use crate::settle::Settle;
 use crate::swim::Swim;
-use crate::{Config, Counters, Event, Keys, Profile, Role, Timing};
+use crate::{Config, Counters, Event, Keys, LinkState, Profile, Refusal, Role, Timing, Transmit};
 use send::News;
 
 /// The members as this one sees them.
@@ -49,6 +49,8 @@ pub struct Members {
     ring: Ring,
     /// Who found dead whom, for those who are.
     deaths: BTreeMap<NodeName, Death>,
+    /// Who is dead by what others say, but was just heard by us; and until when it may object.
+    disputes: BTreeMap<NodeName, Instant>,
     monitor: Monitor,
     /// When the next heartbeat is due, and to which of our monitors.
     beat: (Instant, usize),
@@ -86,75 +88,6 @@ struct Death {
     by: BTreeSet<NodeName>,
 }
 
-/// A datagram to send.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Transmit {
-    /// To where.
-    pub to: SocketAddr,
-    /// What, at most [`Members::MAX_FRAME`] bytes.
-    pub frame: Vec<u8>,
-    /// What frames of this kind are called in metrics.
-    pub kind: &'static str,
-}
-
-/// Whether this host has a link to the others.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LinkState {
-    /// It has.
-    Up,
-    /// It has none: nobody is judged.
-    Down,
-}
-
-/// Why a frame was not heeded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, thiserror::Error)]
-pub enum Refusal {
-    /// It is of a later version of the protocol, or of something else.
-    #[error("of a version that is not spoken here")]
-    Version,
-    /// It ends too early, or says what makes no sense.
-    #[error("malformed")]
-    Malformed,
-    /// It is sealed with a key that is not ours, or sealed while we have none, or not sealed while we have some.
-    #[error("sealed with an unknown key")]
-    UnknownKey,
-    /// It was forged, damaged, or meant for another.
-    #[error("the seal is broken")]
-    BadSeal,
-    /// It was seen before, or is so old that this can no longer be told.
-    #[error("seen before")]
-    Replay,
-    /// Its sender has not proved yet to be alive now; it has been asked to.
-    #[error("its sender has not proved to be alive")]
-    Unproven,
-    /// There are more senders than there is room for.
-    #[error("too many senders")]
-    TooMany,
-    /// Its sender goes by our name: two processes have been given the same.
-    #[error("its sender has our name")]
-    OwnName,
-    /// We have gone.
-    #[error("we have said goodbye")]
-    Departed,
-}
-
-impl Refusal {
-    /// What it is called in metrics.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Version => "version",
-            Self::Malformed => "malformed",
-            Self::UnknownKey => "unknownKey",
-            Self::BadSeal => "badSeal",
-            Self::Replay => "replay",
-            Self::Unproven => "unproven",
-            Self::TooMany => "tooMany",
-            Self::OwnName => "ownName",
-            Self::Departed => "departed",
-        }
-    }
-}
-
 impl Members {
     /// The greatest length of a frame, in bytes.
     pub const MAX_FRAME: usize = 1400;
@@ -180,6 +113,7 @@ impl Members {
             roster: BTreeSet::new(),
             ring: Ring::default(),
             deaths: BTreeMap::new(),
+            disputes: BTreeMap::new(),
             monitor: Monitor::new(timing),
             beat: (now, 0),
             heard: now,
@@ -233,6 +167,7 @@ impl Members {
                 peers.get(&identity.name).and_then(|peer| peer.heard).is_some_and(|at| now < at + recent)
             });
         }
+        self.settle_disputes(now);
         while let Some(name) = self.contacts.poll(now) {
             self.hello(&name, None, true, now);
         }
@@ -257,10 +192,13 @@ impl Members {
         let judging = if self.judges() { self.monitor.poll_timeout() } else { None };
         let swim = if self.cut_since.is_none() { self.swim.poll_timeout() } else { None };
         let repeat = self.repeats.front().map(|(at, _)| *at);
-        [goodbye, judging, swim, repeat, self.contacts.poll_timeout(), self.settle.poll_timeout()]
+        let dispute = self.disputes.values().min().copied();
+        let contact = self.contacts.poll_timeout();
+        let settle = self.settle.poll_timeout();
+        [Some(self.beat.0), goodbye, judging, swim, repeat, dispute, contact, settle]
             .into_iter()
             .flatten()
-            .fold(Some(self.beat.0), |first, at| first.min(Some(at)))
+            .min()
     }
 
     /// What to send next.
@@ -386,8 +324,8 @@ impl Members {
         }
     }
 
-    /// We could not hear anybody for that long until `now`: nobody is judged by it, and if it was long enough
-    /// for the others to declare us dead, they are asked.
+    /// We stood still or had no link for that long. If it was long enough for the others to declare us dead, they
+    /// are asked.
     fn was_deaf(&mut self, time: Duration, now: Instant) {
         self.monitor.restart(now);
         self.swim.delay(time);
@@ -408,7 +346,7 @@ impl Members {
         if due > now {
             return;
         }
-        let pause = self.timing.period / MONITORS as u32;
+        let pause = self.timing.period / u32::try_from(MONITORS).expect("a few");
         self.beat = ((due + pause).max(now), turn.wrapping_add(1));
         if self.role == Role::Speaker {
             let own = &self.swim.identity().name;

@@ -4,7 +4,7 @@
 //!             silent for `silence`               silent for `confirm` more
 //!  (trusted) ---------------------> (doubted) ------------------------------> dead, no charge any more
 //!      ^                             |   ^  |
-//!      +--- a sign of life ----------+   +--+ asked again after half of that
+//!      +--- a sign of life ----------+   +--+ asked again, four times in all
 //! ```
 //!
 //! A sign of life is any frame from the charge, and also what others say of when they heard it. A time in which
@@ -16,6 +16,9 @@ use std::time::Instant;
 use objects::NodeName;
 
 use crate::Timing;
+
+/// How often a silent member is asked before it is held dead.
+const QUESTIONS: u32 = 4;
 
 /// Whom this member watches over, and what it thinks of them.
 #[derive(Debug)]
@@ -35,7 +38,7 @@ struct Charge {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Trusted,
-    Doubted { since: Instant, asked_again: bool },
+    Doubted { since: Instant, asked: u32 },
 }
 
 /// What a [`Monitor`] wants.
@@ -109,15 +112,15 @@ impl Monitor {
         let name = name.clone();
         match charge.state {
             State::Trusted => {
-                charge.state = State::Doubted { since: now, asked_again: false };
+                charge.state = State::Doubted { since: now, asked: 1 };
                 self.counters.doubted += 1;
                 Some(Verdict::Ask(name))
             }
-            State::Doubted { since, asked_again: false } => {
-                charge.state = State::Doubted { since, asked_again: true };
+            State::Doubted { since, asked } if asked < QUESTIONS => {
+                charge.state = State::Doubted { since, asked: asked + 1 };
                 Some(Verdict::Ask(name))
             }
-            State::Doubted { asked_again: true, .. } => {
+            State::Doubted { .. } => {
                 self.charges.remove(&name);
                 self.counters.declared += 1;
                 Some(Verdict::Dead(name))
@@ -130,8 +133,7 @@ impl Charge {
     fn due(&self, timing: &Timing) -> Instant {
         match self.state {
             State::Trusted => self.heard + timing.silence,
-            State::Doubted { since, asked_again: false } => since + timing.confirm / 2,
-            State::Doubted { since, asked_again: true } => since + timing.confirm,
+            State::Doubted { since, asked } => since + timing.confirm * asked / QUESTIONS,
         }
     }
 }
@@ -174,17 +176,18 @@ mod tests {
     }
 
     #[test]
-    fn who_is_never_heard_is_asked_for_twice_and_then_dead() {
+    fn who_is_never_heard_is_asked_for_and_then_dead() {
         let start = Instant::now();
         let mut monitor = watching(start);
-        let expected = [(350, Verdict::Ask(a())), (450, Verdict::Ask(a())), (550, Verdict::Dead(a()))];
+        let asked = [350, 400, 450, 500].map(|at| (at, Verdict::Ask(a())));
+        let expected = [&asked[..], &[(550, Verdict::Dead(a()))]].concat();
         assert_eq!(follow(&mut monitor, start), expected);
         assert_eq!(monitor.counters(), Counters { doubted: 1, cleared: 0, declared: 1 });
     }
 
     #[test]
     fn a_sign_of_life_ends_the_doubt_in_every_state() {
-        for (asked, at) in [(0, 349), (1, 351), (2, 549)] {
+        for (asked, at) in [(0, 349), (1, 351), (2, 401), (4, 549)] {
             let start = Instant::now();
             let mut monitor = watching(start);
             let polled = (0..=at).filter_map(|at| monitor.poll(start + ms(at))).count();
@@ -212,7 +215,7 @@ mod tests {
         assert_eq!(monitor.poll(start + ms(350)), Some(Verdict::Ask(a())));
         monitor.heard(&a(), start + ms(1), start + ms(360));
         assert!(monitor.doubts(&a()));
-        assert_eq!(monitor.poll_timeout(), Some(start + ms(450)));
+        assert_eq!(monitor.poll_timeout(), Some(start + ms(400)));
     }
 
     #[test]

@@ -35,13 +35,11 @@ const CACHED: usize = 1024;
 
 /// Tells one start of a process from another. Also the salt of its keys, so it must never repeat: draw all
 /// bits at random.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub struct BootId(pub u128);
 
 /// A shared secret that frames are sealed with.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Key {
     id: KeyId,
     secret: Vec<u8>,
@@ -277,7 +275,10 @@ mod tests {
     #[test]
     fn a_secret_is_any_bytes_but_not_a_few() {
         assert!(Key::new(b"15 bytes are few").is_ok());
-        assert_eq!(Key::new(&[0; 15]).unwrap_err().to_string(), "a secret of 15 bytes is too short: at least 16 are needed");
+        assert_eq!(
+            Key::new(&[0; 15]).unwrap_err().to_string(),
+            "a secret of 15 bytes is too short: at least 16 are needed"
+        );
     }
 
     #[test]

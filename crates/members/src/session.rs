@@ -82,13 +82,14 @@ pub(crate) struct Session {
 pub(crate) struct Window {
     highest: u64,
     /// A ring of bits for the counters up to the highest.
-    seen: [u64; Self::SIZE as usize / 64],
+    seen: [u64; Self::WORDS],
 }
 
 impl Window {
     /// How far behind the highest a counter may be. Counters grow with frames to anybody, and a burst to
     /// hundreds of members may overtake a frame.
-    const SIZE: u64 = 1024;
+    const SIZE: u64 = 64 * Self::WORDS as u64;
+    const WORDS: usize = 16;
 
     /// Whatever is not after `counter` counts as seen.
     pub(crate) fn after(counter: u64) -> Self {

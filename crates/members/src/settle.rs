@@ -31,9 +31,10 @@ pub(crate) enum Settle {
 impl Settle {
     /// These have been asked, and nobody else.
     pub(crate) fn ask(&mut self, whom: BTreeSet<NodeName>, now: Instant) {
-        *self = match whom.is_empty() {
-            true => Self::Settled,
-            false => Self::Asking { until: now + PATIENCE, missing: whom },
+        *self = if whom.is_empty() {
+            Self::Settled
+        } else {
+            Self::Asking { until: now + PATIENCE, missing: whom }
         };
     }
 

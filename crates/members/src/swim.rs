@@ -10,7 +10,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::num::{NonZeroU8, NonZeroUsize};
 use std::time::{Duration, Instant};
 
-use foca::{AccumulatingRuntime, Config, Foca, Member, NoCustomBroadcast, PeriodicParams, PostcardCodec, State};
+use foca::{
+    AccumulatingRuntime, Config, Foca, Member, NoCustomBroadcast, PeriodicParams, PostcardCodec, State,
+};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
@@ -76,8 +78,7 @@ impl Swim {
 
     /// Begins another life, after all that are known as `generation` or before.
     pub(crate) fn outlive(&mut self, generation: u64, now: Instant) {
-        let identity =
-            Identity { generation: generation.saturating_add(1), ..self.foca.identity().clone() };
+        let identity = Identity { generation: generation.saturating_add(1), ..self.foca.identity().clone() };
         let result = self.foca.change_identity(identity, &mut self.runtime);
         self.expect(result, now);
     }
@@ -134,10 +135,7 @@ impl Swim {
     /// into a message: such a probe is not sent, and the monitors do without.
     fn expect(&mut self, result: Result<(), foca::Error>, now: Instant) {
         debug_assert!(
-            matches!(
-                result,
-                Ok(()) | Err(foca::Error::IncompleteProbeCycle | foca::Error::NotConnected)
-            ),
+            matches!(result, Ok(()) | Err(foca::Error::IncompleteProbeCycle | foca::Error::NotConnected)),
             "{result:?}"
         );
         self.collect(now);
@@ -173,12 +171,15 @@ fn config(max_message: NonZeroUsize) -> Config {
         max_transmissions: NonZeroU8::new(15).expect("a literal that is not zero"),
         suspect_to_down_after: 3 * PROBE_PERIOD,
         // The dead are told apart by generation, so little is lost by forgetting them.
-        remove_down_after: Some(Duration::from_secs(600)),
+        remove_down_after: Some(Duration::from_mins(10)),
         max_packet_size: max_message,
         notify_down_members: true,
         periodic_announce: Some(PeriodicParams { frequency: Duration::from_secs(10), num_members: count(1) }),
         // Those who are listed are contacted anyway, alive or not.
         periodic_announce_to_down_members: None,
-        periodic_gossip: Some(PeriodicParams { frequency: Duration::from_millis(200), num_members: count(3) }),
+        periodic_gossip: Some(PeriodicParams {
+            frequency: Duration::from_millis(200),
+            num_members: count(3),
+        }),
     }
 }

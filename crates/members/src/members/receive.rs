@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use objects::NodeName;
 
-use super::{Members, Phase, Refusal, Standing};
+use super::{Members, Phase, Standing};
 use crate::frame::{Body, Hello, NEVER, Payload};
 use crate::identity::Identity;
 use crate::seal::Opened;
 use crate::session::{Session, Window};
-use crate::{Event, Role};
+use crate::{Event, Refusal, Role};
 
 /// How often somebody is asked, at most, who it is by now.
 const ASK_PAUSE: Duration = Duration::from_millis(100);
@@ -38,20 +38,22 @@ impl Members {
         }
 
         let peer = self.peers.entry(name.clone()).or_default();
-        let current = peer.identity.as_ref().filter(|known| {
-            known.generation == generation && known.boot == opened.boot
-        });
-        match (current, peer.runs()) {
-            (Some(_), true) if peer.profile_version == profile => {}
-            (Some(dead), false) => {
-                // It does not know yet that it was declared dead, and we may not know that we were.
-                let dead = dead.clone();
-                if let Body::Dead(identity) = body {
-                    self.hear_of_own_death(&name, &identity, now);
+        let known = peer.identity.clone();
+        let current = known.filter(|known| known.generation == generation && known.boot == opened.boot);
+        match current {
+            Some(current) if !peer.runs() || self.disputes.contains_key(&name) => {
+                // It does not know yet that it was declared dead.
+                let gone = !peer.runs();
+                self.send_at(from, &name, Body::Dead(current));
+                if gone {
+                    // Nor may we know that we were.
+                    if let Body::Dead(identity) = body {
+                        self.hear_of_own_death(&name, &identity, now);
+                    }
+                    return Ok(kind);
                 }
-                self.send_at(from, &name, Body::Dead(dead));
-                return Ok(kind);
             }
+            Some(_) if peer.profile_version == profile => {}
             _ => {
                 if peer.asked.is_none_or(|asked| now >= asked + ASK_PAUSE) {
                     peer.asked = Some(now);
@@ -89,7 +91,8 @@ impl Members {
         let proven = proof.is_some_and(|echo| self.cookies.accept(echo, name, now));
         // An older start of a process must not come back by frames of its last seconds. If it is in truth the
         // newer one, it learns from our answer which generation it must exceed.
-        let later = |known: &Identity| hello.is_some_and(|hello| hello.identity.generation > known.generation);
+        let later =
+            |known: &Identity| hello.is_some_and(|hello| hello.identity.generation > known.generation);
         let known = self.peers.get(name).and_then(|peer| peer.identity.as_ref());
         if !proven || known.is_some_and(|known| known.boot != opened.boot && !later(known)) {
             self.hello_at(from, name, hello.map(|hello| hello.cookie), true, now);
@@ -105,6 +108,12 @@ impl Members {
 
     /// Somebody is alive, whatever it says.
     fn note_life(&mut self, name: &NodeName, now: Instant) {
+        // Whoever hears nobody at all, and has no answer to its questions either, is likely to have been cut off,
+        // and judges nobody by that.
+        let deaf = now.saturating_duration_since(self.heard);
+        if deaf > self.timing.silence + self.timing.confirm / 2 {
+            self.monitor.restart(now);
+        }
         self.heard = now;
         self.monitor.heard(name, now, now);
         if let Some(peer) = self.peers.get_mut(name) {
@@ -129,7 +138,9 @@ impl Members {
             peer.profile_version = profile_version;
             if peer.profile != profile {
                 peer.profile = profile;
-                self.events.push_back(Event::Profile(name.clone()));
+                if identity.role == Role::Speaker {
+                    self.events.push_back(Event::Profile(name.clone()));
+                }
             }
             if !peer.wants_contact() {
                 self.contacts.remove(name);
@@ -159,7 +170,9 @@ impl Members {
                 self.send(name, Body::Heard { node, age });
             }
             Body::Heard { node, age } => {
-                if age != NEVER && let Some(at) = now.checked_sub(Duration::from_millis(age.into())) {
+                if age != NEVER
+                    && let Some(at) = now.checked_sub(Duration::from_millis(age.into()))
+                {
                     self.monitor.heard(&node, at, now);
                 }
             }
@@ -174,6 +187,7 @@ impl Members {
                 }
             }
             Body::Bye => {
+                self.hear_goodbye(name, now);
                 if let Some(identity) = self.peers.get(name).and_then(|peer| peer.identity.clone()) {
                     self.swim.down(identity, now);
                 }
@@ -197,8 +211,7 @@ impl Members {
         let Some(peer) = self.peers.get_mut(name) else { return };
         if peer.standing == Standing::Alive {
             // Who takes over nothing, or goes as well, has nothing to bring to safety.
-            let confirmed =
-                self.role == Role::Observer
+            let confirmed = self.role == Role::Observer
                 || peer.role() == Some(Role::Observer)
                 || matches!(self.phase, Phase::Leaving(_));
             let counted = peer.is_member();

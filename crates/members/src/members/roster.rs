@@ -28,7 +28,7 @@ impl Members {
     pub(super) fn hear_of_death(&mut self, identity: Identity, monitor: NodeName, now: Instant) {
         let name = &identity.name;
         let known = self.peers.get(name).and_then(|peer| peer.identity.as_ref());
-        if known.is_some_and(|known| known.generation > identity.generation) {
+        if known.is_none_or(|known| known.generation > identity.generation) {
             return;
         }
         let grown = self.record_death(&identity, monitor);
@@ -63,8 +63,7 @@ impl Members {
                     changed = true;
                 }
                 Note::MemberDown(identity) => {
-                    self.goes(&identity);
-                    changed = true;
+                    changed |= self.goes(&identity, now);
                 }
                 Note::Rename(_, identity) => {
                     changed |= self.renamed(identity, now);
@@ -91,19 +90,54 @@ impl Members {
         let peer = self.peers.entry(name.clone()).or_default();
         let same = peer.identity.as_ref().is_some_and(|known| known.boot == identity.boot);
         let role = identity.role;
-        let returns = same && peer.standing == Standing::Lost;
+        let event = match peer.standing {
+            Standing::Alive if same => None,
+            Standing::Lost if same => Some(Event::Returned(name.clone())),
+            _ => Some(Event::Joined(name.clone())),
+        };
         peer.identity = Some(identity);
         peer.standing = Standing::Alive;
+        self.disputes.remove(&name);
         if let Phase::Leaving(goodbye) = &mut self.phase {
-            goodbye.add(name.clone(), now);
+            goodbye.add(name, now);
         }
         if role == Role::Speaker {
-            self.events.push_back(if returns { Event::Returned(name) } else { Event::Joined(name) });
+            self.events.extend(event);
+        }
+    }
+
+    /// Somebody is said to be alive no more. If we have just heard it, somebody was wrong: no one who is dead was
+    /// heard by anybody for the whole time that a verdict takes. It is told, so that it can object, and stays a
+    /// member meanwhile. Returns whether it is gone.
+    fn goes(&mut self, identity: &Identity, now: Instant) -> bool {
+        let Some(peer) = self.peers.get(&identity.name) else { return false };
+        let heard = peer.heard.is_some_and(|at| now < at + self.timing.silence);
+        if heard && peer.standing == Standing::Alive {
+            self.disputes.insert(identity.name.clone(), now + self.timing.silence);
+            self.send(&identity.name, Body::Dead(identity.clone()));
+            return false;
+        }
+        self.bury(identity);
+        true
+    }
+
+    /// Whoever has not objected in time is dead.
+    pub(super) fn settle_disputes(&mut self, now: Instant) {
+        while let Some(name) =
+            self.disputes.iter().find(|(_, until)| **until <= now).map(|(name, _)| name.clone())
+        {
+            self.disputes.remove(&name);
+            if let Some(identity) = self.peers.get(&name).and_then(|peer| peer.identity.clone())
+                && self.swim.is_down(&identity)
+            {
+                self.bury(&identity);
+                self.regroup(now);
+            }
         }
     }
 
     /// Somebody is alive no more.
-    fn goes(&mut self, identity: &Identity) {
+    fn bury(&mut self, identity: &Identity) {
         let name = &identity.name;
         let Some(peer) = self.peers.get_mut(name) else { return };
         let before = peer.standing;

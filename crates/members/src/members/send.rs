@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use objects::NodeName;
 
-use super::{Members, Transmit};
+use super::Members;
 use crate::frame::{Body, Hello, Payload};
 use crate::identity::Identity;
 use crate::ring::MONITORS;
 use crate::session::Cookie;
-use crate::Role;
+use crate::{Role, Transmit};
 
 /// What is important is said twice, so that the loss of one frame is no matter.
 const REPEAT_AFTER: Duration = Duration::from_millis(30);
@@ -52,7 +52,7 @@ impl Members {
                         self.send(&name, Body::Dead(identity.clone()));
                     }
                 }
-                News::Myself => self.hello(&name, None, false, now),
+                News::Myself => self.hello(&name, None, !self.settled(), now),
             }
         }
     }
@@ -67,7 +67,8 @@ impl Members {
             let others = self.peers.iter().filter(|(helper, peer)| {
                 peer.runs() && peer.role() == Some(wanted) && *helper != name && !helpers.contains(helper)
             });
-            let others: Vec<_> = others.map(|(helper, _)| helper.clone()).take(MONITORS - helpers.len()).collect();
+            let others: Vec<_> =
+                others.map(|(helper, _)| helper.clone()).take(MONITORS - helpers.len()).collect();
             helpers.extend(others);
         }
         for helper in helpers {

@@ -1,0 +1,92 @@
+//! What can be counted.
+
+use members::{Counters, Refusal};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+/// The metrics of one task.
+#[derive(Debug, Default)]
+pub(crate) struct Metrics {
+    members: Gauge,
+    settled: Gauge,
+    sent: Family<Kind, Counter>,
+    received: Family<Kind, Counter>,
+    refused: Family<Reason, Counter>,
+    not_sent: Counter,
+    lost: Counter,
+    returned: Counter,
+    doubts: Counter,
+    doubts_cleared: Counter,
+    declared: Counter,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Kind {
+    kind: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reason {
+    reason: &'static str,
+}
+
+impl Metrics {
+    /// Metrics that are visible.
+    pub(crate) fn register(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        let gossip = registry.sub_registry_with_prefix("ferrolb_gossip");
+        gossip.register("members", "Live speakers, as this process sees them", metrics.members.clone());
+        gossip.register("settled", "1 when enough of the others has been heard", metrics.settled.clone());
+        gossip.register("frames_sent", "Frames sent", metrics.sent.clone());
+        gossip.register("frames_received", "Frames received and heeded", metrics.received.clone());
+        gossip.register("frames_refused", "Frames received and not heeded", metrics.refused.clone());
+        gossip.register("frames_not_sent", "Frames that could not be sent", metrics.not_sent.clone());
+        gossip.register("members_lost", "Members that died, as far as known", metrics.lost.clone());
+        gossip.register("members_returned", "Members that had not died after all", metrics.returned.clone());
+        gossip.register("doubts", "Silent members that others were asked for", metrics.doubts.clone());
+        gossip.register("doubts_cleared", "Such members that were alive", metrics.doubts_cleared.clone());
+        gossip.register("deaths_declared", "Such members that were not", metrics.declared.clone());
+        metrics
+    }
+
+    pub(crate) fn view(&self, members: usize, settled: bool) {
+        self.members.set(i64::try_from(members).unwrap_or(i64::MAX));
+        self.settled.set(settled.into());
+    }
+
+    pub(crate) fn sent(&self, kind: &'static str) {
+        self.sent.get_or_create(&Kind { kind }).inc();
+    }
+
+    pub(crate) fn not_sent(&self) {
+        self.not_sent.inc();
+    }
+
+    pub(crate) fn received(&self, result: Result<&'static str, Refusal>) {
+        match result {
+            Ok(kind) => self.received.get_or_create(&Kind { kind }).inc(),
+            Err(refusal) => self.refused.get_or_create(&Reason { reason: refusal.as_str() }).inc(),
+        };
+    }
+
+    pub(crate) fn lost(&self) {
+        self.lost.inc();
+    }
+
+    pub(crate) fn returned(&self) {
+        self.returned.inc();
+    }
+
+    /// Of one source only, whose counters never fall.
+    pub(crate) fn judged(&self, counters: Counters) {
+        let Counters { doubted, cleared, declared } = counters;
+        for (counter, value) in
+            [(&self.doubts, doubted), (&self.doubts_cleared, cleared), (&self.declared, declared)]
+        {
+            counter.inc_by(value.saturating_sub(counter.get()));
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! The one task that owns the members: reads, calls, flushes.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use members::{BootId, Config as MembersConfig, Event, Keys, LinkState, Members, Profile};
+use objects::NodeName;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::sleep_until;
+use tracing::{info, trace, warn};
+
+use crate::metrics::Metrics;
+use crate::socket::Socket;
+use crate::{Config, View};
+
+/// Frames that are taken in before timers get their turn.
+const BATCH: usize = 256;
+
+/// What the task is asked to do.
+#[derive(Debug)]
+pub(crate) enum Command {
+    SetPeers(BTreeMap<NodeName, SocketAddr>),
+    SetProfile(Profile),
+    SetLink(LinkState),
+    ConfirmLeave(NodeName),
+    Leave(oneshot::Sender<BTreeSet<NodeName>>),
+}
+
+/// The state of the task.
+pub(crate) struct Task {
+    members: Members,
+    socket: Socket,
+    keys: watch::Receiver<Keys>,
+    metrics: Metrics,
+    view: watch::Sender<Arc<View>>,
+    reports: mpsc::Sender<Event>,
+    /// Events for which there was no room yet.
+    backlog: VecDeque<Event>,
+    /// Who waits for our departure; and how that went, once it has happened.
+    leavers: Vec<oneshot::Sender<BTreeSet<NodeName>>>,
+    departed: Option<BTreeSet<NodeName>>,
+}
+
+impl Task {
+    pub(crate) fn new(
+        config: Config,
+        mut keys: watch::Receiver<Keys>,
+        metrics: Metrics,
+        view: watch::Sender<Arc<View>>,
+        reports: mpsc::Sender<Event>,
+    ) -> Self {
+        let Config { name, bind, role, preset, key_files: _, profile } = config;
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let members = MembersConfig {
+            name,
+            address: bind,
+            boot: BootId(rand::random()),
+            generation: u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX),
+            role,
+            preset,
+            keys: keys.borrow_and_update().clone(),
+            profile,
+        };
+        Self {
+            members: Members::new(members, rand::random(), Instant::now()),
+            socket: Socket::new(bind),
+            keys,
+            metrics,
+            view,
+            reports,
+            backlog: VecDeque::new(),
+            leavers: Vec::new(),
+            departed: None,
+        }
+    }
+
+    /// Runs until nobody can command any more.
+    pub(crate) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        let reports = self.reports.clone();
+        self.publish();
+        loop {
+            self.flush();
+            let due = self.members.poll_timeout();
+            tokio::select! {
+                () = self.socket.ready() => self.receive(),
+                () = sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() => self.receive(),
+                Ok(()) = self.keys.changed() => self.members.set_keys(self.keys.borrow_and_update().clone()),
+                // There is room for an event again, or there is no reader any more.
+                _ = reports.reserve(), if !self.backlog.is_empty() => {}
+                command = commands.recv() => match command {
+                    Some(command) => self.obey(command),
+                    None => return,
+                },
+            }
+        }
+    }
+
+    /// Takes in what has arrived, and then does what is due: so a charge that was heard in time is not taken for
+    /// silent because we come late.
+    fn receive(&mut self) {
+        let mut buffer = [0; 2 * Members::MAX_FRAME];
+        for _ in 0..BATCH {
+            let Some((from, frame)) = self.socket.receive(&mut buffer) else { break };
+            let result = self.members.handle(from, frame, Instant::now());
+            trace!(%from, ?result, "frame");
+            self.metrics.received(result);
+        }
+        let now = Instant::now();
+        if self.members.poll_timeout().is_some_and(|due| due <= now) {
+            self.members.poll(now);
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        let now = Instant::now();
+        match command {
+            Command::SetPeers(peers) => self.members.set_peers(peers, now),
+            Command::SetProfile(profile) => self.members.set_profile(profile, now),
+            Command::SetLink(state) => self.members.set_link(state, now),
+            Command::ConfirmLeave(node) => self.members.confirm_leave(&node),
+            Command::Leave(done) => {
+                self.leavers.push(done);
+                self.members.leave(now);
+            }
+        }
+    }
+
+    /// Brings out whatever the members have to say.
+    fn flush(&mut self) {
+        while let Some(transmit) = self.members.poll_transmit() {
+            match self.socket.send(transmit.to, &transmit.frame) {
+                Ok(()) => self.metrics.sent(transmit.kind),
+                Err(error) => {
+                    trace!(to = %transmit.to, %error, "frame not sent");
+                    self.metrics.not_sent();
+                }
+            }
+        }
+        let mut changed = self.members.settled() != self.view.borrow().settled;
+        while let Some(event) = self.members.poll_event() {
+            changed = true;
+            self.log(&event);
+            if let Event::Departed { unconfirmed } = &event {
+                self.departed = Some(unconfirmed.clone());
+            }
+            // Nobody may want to read them.
+            if !self.reports.is_closed() {
+                self.backlog.push_back(event);
+            }
+        }
+        while let Some(event) = self.backlog.pop_front() {
+            if let Err(mpsc::error::TrySendError::Full(event)) = self.reports.try_send(event) {
+                self.backlog.push_front(event);
+                break;
+            }
+        }
+        if let Some(unconfirmed) = &self.departed {
+            for done in self.leavers.drain(..) {
+                let _nobody_waits = done.send(unconfirmed.clone());
+            }
+        }
+        if changed {
+            self.publish();
+        }
+    }
+
+    fn publish(&mut self) {
+        let members = self.members.members();
+        let profile = |name: &NodeName| Some((name.clone(), self.members.profile(name)?.clone()));
+        let view = View {
+            members: members.clone(),
+            settled: self.members.settled(),
+            profiles: members.iter().filter_map(profile).collect(),
+        };
+        self.metrics.view(view.members.len(), view.settled);
+        self.metrics.judged(self.members.counters());
+        self.view.send_if_modified(|current| {
+            let changed = **current != view;
+            if changed {
+                *current = Arc::new(view);
+            }
+            changed
+        });
+    }
+
+    fn log(&self, event: &Event) {
+        match event {
+            Event::Joined(node) => info!(%node, "member joined"),
+            Event::Returned(node) => {
+                self.metrics.returned();
+                info!(%node, "member returned, it had been alive all along");
+            }
+            Event::Lost { node, confirmed_by } => {
+                self.metrics.lost();
+                info!(%node, ?confirmed_by, "member lost");
+            }
+            Event::Confirmed { node, confirmed_by } => info!(%node, ?confirmed_by, "loss confirmed"),
+            Event::Leaving(node) => info!(%node, "member leaves"),
+            Event::Profile(node) => tracing::debug!(%node, "profile known"),
+            Event::PresumedDead => warn!("others held us dead, and know better now"),
+            Event::Stalled(time) => warn!(?time, "this process stood still"),
+            Event::Departed { unconfirmed } => info!(?unconfirmed, "we have left"),
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! Real tasks on the loopback interface.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use gossip::{Config, Event, Handle, Preset, Profile, Role};
+use objects::NodeName;
+use prometheus_client::registry::Registry;
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
+
+/// A machine that stalls under load must not fail the tests: they look at what happens, not at how soon.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// One process: its own runtime, so that it can be killed.
+struct Node {
+    handle: Handle,
+    events: mpsc::Receiver<Event>,
+    registry: Registry,
+    runtime: Runtime,
+}
+
+fn name(number: u8) -> NodeName {
+    format!("node-{number}").into()
+}
+
+/// Tests run side by side, each with a network of its own.
+fn address(network: u8, number: u8) -> SocketAddr {
+    let id = std::process::id().to_be_bytes();
+    SocketAddr::from(([127, id[3] | 1, network, number], 7946))
+}
+
+fn peers(network: u8, count: u8) -> BTreeMap<NodeName, SocketAddr> {
+    (1..=count).map(|number| (name(number), address(network, number))).collect()
+}
+
+fn start(network: u8, number: u8, count: u8, role: Role, key_files: Vec<PathBuf>) -> Node {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let mut registry = Registry::default();
+    let config = Config {
+        name: name(number),
+        bind: address(network, number),
+        role,
+        preset: Preset::Relaxed,
+        key_files,
+        profile: Profile::new([number]).unwrap(),
+    };
+    let (handle, events) = runtime.block_on(async { gossip::start(config, &mut registry) }).unwrap();
+    runtime.block_on(handle.set_peers(peers(network, count)));
+    Node { handle, events, registry, runtime }
+}
+
+fn start_all(network: u8, count: u8) -> Vec<Node> {
+    (1..=count).map(|number| start(network, number, count, Role::Speaker, vec![])).collect()
+}
+
+impl Node {
+    /// Waits until exactly these are members, and that is settled.
+    fn sees(&self, numbers: &[u8]) {
+        let wanted: BTreeSet<_> = numbers.iter().copied().map(name).collect();
+        let mut view = self.handle.view();
+        let waiting = async {
+            let seen = view.wait_for(|view| view.settled && view.members == wanted);
+            tokio::time::timeout(PATIENCE, seen).await.map(drop)
+        };
+        let result = self.runtime.block_on(waiting);
+        assert!(result.is_ok(), "wanted {wanted:?}, is {:?}", self.handle.view().borrow());
+    }
+
+    /// Waits for an event.
+    fn hears(&mut self, wanted: impl Fn(&Event) -> bool) -> Event {
+        let events = &mut self.events;
+        let waiting = async {
+            loop {
+                match events.recv().await {
+                    Some(event) if wanted(&event) => return event,
+                    Some(_) => {}
+                    None => panic!("the task has ended"),
+                }
+            }
+        };
+        self.runtime.block_on(async { tokio::time::timeout(PATIENCE, waiting).await }).unwrap()
+    }
+
+    /// Ends it without a word.
+    fn kill(self) {
+        self.runtime.shutdown_timeout(PATIENCE);
+    }
+
+    fn metric(&self, line: &str) -> Option<u64> {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry).unwrap();
+        let found = text.lines().find_map(|found| found.strip_prefix(line)?.trim().parse().ok());
+        found
+    }
+}
+
+#[test]
+fn who_is_killed_is_missed_and_one_who_starts_again_is_welcome() {
+    let mut nodes = start_all(1, 4);
+    nodes.iter().for_each(|node| node.sees(&[1, 2, 3, 4]));
+    nodes.pop().unwrap().kill();
+    nodes.iter().for_each(|node| node.sees(&[1, 2, 3]));
+    let lost = nodes[0].hears(|event| matches!(event, Event::Lost { .. }));
+    assert!(
+        matches!(lost, Event::Lost { node, confirmed_by } if node == name(4) && !confirmed_by.is_empty())
+    );
+    assert_eq!(nodes[0].metric("ferrolb_gossip_members_lost_total"), Some(1));
+    assert_eq!(nodes[0].metric("ferrolb_gossip_members "), Some(3));
+
+    nodes.push(start(1, 4, 4, Role::Speaker, vec![]));
+    nodes.iter().for_each(|node| node.sees(&[1, 2, 3, 4]));
+    nodes[0].hears(|event| *event == Event::Joined(name(4)));
+}
+
+#[test]
+fn a_goodbye_waits_for_those_who_take_over() {
+    let mut nodes = start_all(2, 3);
+    nodes.iter().for_each(|node| node.sees(&[1, 2, 3]));
+    let leaver = nodes.pop().unwrap();
+    let handle = leaver.handle.clone();
+    let leaving = leaver.runtime.spawn(async move { handle.leave().await });
+    for node in &mut nodes {
+        node.hears(|event| *event == Event::Leaving(name(3)));
+        node.sees(&[1, 2]);
+    }
+    assert!(!leaving.is_finished(), "nobody has confirmed");
+    for node in &nodes {
+        node.runtime.block_on(node.handle.confirm_leave(name(3)));
+    }
+    assert_eq!(leaver.runtime.block_on(leaving).unwrap(), [].into());
+}
+
+#[test]
+fn profiles_are_told_and_told_again_when_they_change() {
+    let nodes = start_all(3, 2);
+    nodes.iter().for_each(|node| node.sees(&[1, 2]));
+    for profile in [vec![2], vec![7; Profile::MAX]] {
+        let profile = Profile::new(profile).unwrap();
+        nodes[1].runtime.block_on(nodes[1].handle.set_profile(profile.clone()));
+        let mut view = nodes[0].handle.view();
+        let seen = async {
+            let known = view.wait_for(|view| view.profiles.get(&name(2)) == Some(&profile));
+            tokio::time::timeout(PATIENCE, known).await.is_ok()
+        };
+        assert!(nodes[0].runtime.block_on(seen));
+    }
+}
+
+#[test]
+fn keys_change_under_a_running_task() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |number: u8| directory.path().join(number.to_string());
+    let write = |number: u8, secret: &str| std::fs::write(file(number), secret).unwrap();
+    (1..=2).for_each(|number| write(number, "the first of the secrets"));
+    let nodes: Vec<_> =
+        (1..=2).map(|number| start(4, number, 2, Role::Speaker, vec![file(number)])).collect();
+    nodes.iter().for_each(|node| node.sees(&[1, 2]));
+    write(1, "another of the secrets");
+    nodes.iter().zip(1..).for_each(|(node, number)| node.sees(&[number]));
+    assert!(nodes[0].metric("ferrolb_gossip_frames_refused_total{reason=\"unknownKey\"}").is_some());
+    write(2, "another of the secrets");
+    nodes.iter().for_each(|node| node.sees(&[1, 2]));
+}
+
+#[test]
+fn a_key_file_that_is_no_good_is_said_at_the_start() {
+    let config = Config {
+        name: name(1),
+        bind: address(5, 1),
+        role: Role::Speaker,
+        preset: Preset::Default,
+        key_files: vec!["/no/such/file".into()],
+        profile: Profile::default(),
+    };
+    let error = gossip::start(config, &mut Registry::default()).unwrap_err();
+    assert!(format!("{error:#}").contains("/no/such/file"));
+}
+
+#[test]
+fn an_address_that_is_taken_is_waited_for() {
+    let taken = std::net::UdpSocket::bind(address(6, 1)).unwrap();
+    let nodes = start_all(6, 2);
+    nodes[1].sees(&[2]);
+    drop(taken);
+    nodes.iter().for_each(|node| node.sees(&[1, 2]));
+}
+
+#[test]
+fn an_observer_sees_all_and_is_told_who_found_a_death() {
+    let mut nodes = start_all(7, 3);
+    nodes.iter().for_each(|node| node.sees(&[1, 2, 3]));
+    let mut observer = start(7, 9, 3, Role::Observer, vec![]);
+    observer.sees(&[1, 2, 3]);
+    nodes.pop().unwrap().kill();
+    let start = Instant::now();
+    let both = [1, 2].map(name).into();
+    observer.hears(|event| match event {
+        Event::Lost { node, confirmed_by } | Event::Confirmed { node, confirmed_by } => {
+            *node == name(3) && *confirmed_by == both
+        }
+        _ => false,
+    });
+    println!("confirmed by both after {:?}", start.elapsed());
+    nodes.iter().for_each(|node| node.sees(&[1, 2]));
+}

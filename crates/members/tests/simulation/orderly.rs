@@ -1,0 +1,138 @@
+//! Orderly stops and starts.
+
+use std::collections::BTreeSet;
+
+use members::{Event, Members, Preset};
+
+use crate::network::{Network, Weather, ms, name};
+use crate::{is_settled, joined};
+
+fn departed(network: &Network, number: usize) -> Option<BTreeSet<objects::NodeName>> {
+    network.events.iter().find_map(|(_, by, event)| match event {
+        Event::Departed { unconfirmed } if *by == number => Some(unconfirmed.clone()),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_goodbye_is_heard_at_once_and_confirmed_by_all() {
+    for number in [1, 2, 10] {
+        for seed in 0..5 {
+            let mut network = joined(number, Preset::Default, Weather::BAD, seed);
+            network.with(0, Members::leave);
+            let took = network.run_until(ms(5000), |network| departed(network, 0).is_some());
+            assert!(took.is_some_and(|took| took < ms(500)), "{took:?}");
+            assert_eq!(departed(&network, 0), Some([].into()));
+            network.run(ms(8000));
+            assert!(network.agrees());
+            let leaving = network.events.iter().filter(|(_, _, event)| *event == Event::Leaving(name(0)));
+            assert_eq!(leaving.count(), number - 1);
+            assert_eq!(network.events.len(), number, "{:?}", network.events);
+        }
+    }
+}
+
+#[test]
+fn who_leaves_waits_for_those_who_take_over() {
+    let mut network = joined(4, Preset::Default, Weather::BAD, 1);
+    network.confirm_after = Some(ms(1000));
+    network.with(0, Members::leave);
+    network.run(ms(500));
+    assert_eq!(network.members(1).members().len(), 3, "it is counted no more");
+    assert_eq!(network.members(0).members().len(), 4, "but answers");
+    network.run(ms(450));
+    assert_eq!(departed(&network, 0), None);
+    network.run(ms(500));
+    assert_eq!(departed(&network, 0), Some([].into()));
+}
+
+#[test]
+fn who_leaves_does_not_wait_for_the_dead_nor_for_ever() {
+    let mut network = joined(4, Preset::Default, Weather::BAD, 1);
+    network.kill(1);
+    network.with(0, Members::leave);
+    network.run(ms(1000));
+    assert_eq!(departed(&network, 0), Some([].into()));
+
+    let mut network = joined(4, Preset::Default, Weather::BAD, 1);
+    network.confirm_after = None;
+    network.with(0, Members::leave);
+    network.run(ms(4900));
+    assert_eq!(departed(&network, 0), None);
+    network.run(ms(200));
+    assert_eq!(departed(&network, 0), Some([1, 2, 3].map(name).into()));
+}
+
+#[test]
+fn all_may_leave_together() {
+    let mut network = joined(5, Preset::Default, Weather::BAD, 1);
+    (0..5).for_each(|number| {
+        network.with(number, Members::leave);
+    });
+    network.run(ms(2000));
+    assert_eq!(network.running(), []);
+}
+
+#[test]
+fn who_left_joins_again_as_a_new_process() {
+    let mut network = joined(5, Preset::Default, Weather::BAD, 1);
+    network.with(0, Members::leave);
+    network.run(ms(500));
+    network.events.clear();
+    network.boot(0);
+    let took = network.run_until(ms(3000), is_settled);
+    assert!(took.is_some_and(|took| took < ms(600)), "{took:?}");
+    network.run(ms(8000));
+    assert!(network.agrees());
+    let joined = network.events.iter().filter(|(_, _, event)| *event == Event::Joined(name(0)));
+    assert_eq!(joined.count(), 4);
+    let lost = |event: &Event| matches!(event, Event::Lost { .. } | Event::Leaving(_));
+    assert!(!network.events.iter().any(|(_, _, event)| lost(event)), "{:?}", network.events);
+}
+
+#[test]
+fn a_process_that_is_replaced_at_once_is_not_missed() {
+    let mut network = joined(5, Preset::Default, Weather::FINE, 1);
+    network.boot(0);
+    assert!(!network.members(0).settled(), "it has heard of nobody");
+    let took = network.run_until(ms(3000), is_settled);
+    assert!(took.is_some_and(|took| took < ms(50)), "{took:?}");
+    network.run(ms(8000));
+    let seen: Vec<_> = network.events.iter().filter(|(_, number, _)| *number == 1).collect();
+    assert!(matches!(seen[..], [(_, _, Event::Joined(_))]), "{seen:?}");
+    assert!(network.agrees());
+}
+
+#[test]
+fn a_process_that_starts_with_some_dead_settles_without_them() {
+    let mut network = joined(5, Preset::Default, Weather::FINE, 1);
+    network.kill(3);
+    network.run(ms(5000));
+    network.boot(0);
+    let took = network.run_until(ms(3000), is_settled);
+    assert!(took.is_some_and(|took| took < ms(500)), "{took:?}");
+}
+
+#[test]
+fn who_finds_nobody_is_alone_in_the_end() {
+    let mut network = Network::empty(3, Preset::Default, Weather::FINE, 1);
+    network.boot(0);
+    let took = network.run_until(ms(3000), is_settled);
+    assert!(took.is_some_and(|took| took >= ms(1400) && took <= ms(1600)), "{took:?}");
+}
+
+#[test]
+fn a_clock_that_was_set_back_before_a_start_is_no_matter() {
+    let mut network = joined(4, Preset::Default, Weather::FINE, 1);
+    network.nodes[0].set_boots(1000);
+    network.boot(0);
+    network.run(ms(1000));
+    network.kill(0);
+    network.run(ms(1000));
+    network.nodes[0].set_boots(5);
+    network.boot(0);
+    let took = network.run_until(ms(3000), is_settled);
+    assert!(took.is_some_and(|took| took < ms(1000)), "{took:?}");
+    network.run(ms(8000));
+    assert!(network.agrees());
+}

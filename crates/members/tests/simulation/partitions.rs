@@ -1,0 +1,134 @@
+//! Partitions, cables, stalls: who was thought dead but is alive comes back soon, and says so.
+
+use members::{Event, LinkState, Preset};
+
+use crate::joined;
+use crate::network::{Network, Weather, ms, name};
+
+fn count(network: &Network, wanted: impl Fn(usize, &Event) -> bool) -> usize {
+    network.events.iter().filter(|(_, number, event)| wanted(*number, event)).count()
+}
+
+fn deaths(network: &Network) -> usize {
+    count(network, |_, event| matches!(event, Event::Lost { .. }))
+}
+
+#[test]
+fn a_partition_heals_within_a_second() {
+    for (number, weather) in [(2, Weather::FINE), (3, Weather::FINE), (10, Weather::BAD), (30, Weather::FINE)]
+    {
+        for seed in 0..5 {
+            let mut network = joined(number, Preset::Default, weather, seed);
+            network.move_to(0..number / 2, 1);
+            network.run(ms(10_000));
+            let half = number / 2;
+            assert_eq!(network.members(0).members().len(), half, "each side sees itself");
+            assert_eq!(network.members(half).members().len(), number - half);
+            network.events.clear();
+            network.move_to(0..half, 0);
+            let took = network.run_until(ms(3000), Network::agrees);
+            println!("{number} {seed} {took:?}");
+            assert!(took.is_some_and(|took| took < ms(1000)), "{number} nodes, seed {seed}: {took:?}");
+            network.run(ms(5000));
+            assert!(network.agrees());
+            assert_eq!(deaths(&network), 0, "{:?}", network.events);
+            let returned = count(&network, |_, event| matches!(event, Event::Returned(_)));
+            assert_eq!(returned, 2 * half * (number - half));
+        }
+    }
+}
+
+#[test]
+fn who_is_cut_off_is_missed_and_comes_back() {
+    for seed in 0..10 {
+        let mut network = joined(5, Preset::Default, Weather::BAD, seed);
+        network.move_to([0], 1);
+        let took = network.run_until(ms(2000), |network| network.members(1).members().len() == 4);
+        assert!(took.is_some_and(|took| took < ms(800)), "{took:?}");
+        network.run(ms(3000));
+        network.events.clear();
+        network.move_to([0], 0);
+        let took = network.run_until(ms(2000), Network::agrees);
+        assert!(took.is_some_and(|took| took < ms(1000)), "{took:?}");
+        let returned = count(&network, |number, event| number == 1 && *event == Event::Returned(name(0)));
+        assert_eq!(returned, 1);
+        let presumed = count(&network, |number, event| number == 0 && *event == Event::PresumedDead);
+        assert_eq!(presumed, 1);
+    }
+}
+
+#[test]
+fn who_knows_that_its_cable_is_out_judges_nobody() {
+    let mut network = joined(5, Preset::Default, Weather::FINE, 1);
+    network.move_to([0], 1);
+    network.set_link(0, LinkState::Down);
+    network.run(ms(10_000));
+    assert_eq!(network.members(0).members().len(), 5);
+    assert_eq!(network.members(1).members().len(), 4);
+    network.move_to([0], 0);
+    network.set_link(0, LinkState::Up);
+    assert!(!network.members(0).settled(), "what it knows is old");
+    let took = network.run_until(ms(2000), |network| network.agrees() && network.members(0).settled());
+    assert!(took.is_some_and(|took| took < ms(100)), "{took:?}");
+    assert_eq!(count(&network, |number, event| number == 0 && matches!(event, Event::Lost { .. })), 0);
+}
+
+#[test]
+fn a_short_break_of_the_network_kills_nobody() {
+    // Just long enough for the one that is cut off to believe that all others are dead.
+    for length in (300..800).step_by(20) {
+        let mut network = joined(5, Preset::Default, Weather::FINE, length);
+        network.move_to([0], 1);
+        network.run(ms(length));
+        network.move_to([0], 0);
+        network.run(ms(2000));
+        assert!(network.agrees());
+        let wrongly = |number, event: &Event| {
+            number != 0 && matches!(event, Event::Lost { node, .. } if *node != name(0))
+        };
+        assert_eq!(count(&network, wrongly), 0, "{length} ms: {:?}", network.events);
+    }
+}
+
+#[test]
+fn a_stall_that_is_tolerated_has_no_consequences() {
+    for (preset, stall) in [(Preset::Relaxed, 1500), (Preset::Default, 300), (Preset::Fast, 80)] {
+        for number in [3, 10] {
+            for seed in 0..10 {
+                let mut network = joined(number, preset, Weather::BAD, seed);
+                network.run(ms(13 * seed));
+                network.stall(0, ms(stall));
+                network.run(ms(stall + 2000));
+                assert_eq!(network.events, [], "{preset:?}, {number} nodes, seed {seed}");
+            }
+        }
+    }
+}
+
+#[test]
+fn after_a_long_stall_all_agree_within_a_second() {
+    for stall in [1000, 10_000, 60_000] {
+        for seed in 0..5 {
+            let mut network = joined(10, Preset::Default, Weather::BAD, seed);
+            network.stall(0, ms(stall));
+            network.run(ms(stall));
+            let took = network.run_until(ms(2000), Network::agrees);
+            assert!(took.is_some_and(|took| took < ms(1000)), "{stall} ms: {took:?}");
+            network.run(ms(2000));
+            assert!(network.agrees());
+            let own = network.events.iter().filter(|(_, number, _)| *number == 0).map(|(_, _, event)| event);
+            let own: Vec<_> = own.collect();
+            assert!(matches!(own[..], [Event::Stalled(_), Event::PresumedDead]), "{own:?}");
+            assert_eq!(count(&network, |_, event| *event == Event::Returned(name(0))), 9);
+            assert_eq!(deaths(&network), 9, "{:?}", network.events);
+        }
+    }
+}
+
+#[test]
+fn when_all_stall_together_nobody_dies() {
+    let mut network = joined(5, Preset::Default, Weather::FINE, 1);
+    (0..5).for_each(|number| network.stall(number, ms(5000)));
+    network.run(ms(8000));
+    assert_eq!(deaths(&network), 0, "{:?}", network.events);
+}
