@@ -8,7 +8,7 @@
 //! | nobody answers | [`Judge::outage`] | two rounds of judging (the monitors of one who died may have died with it), asking the LAN about a fresh address, settling |
 //! | several answer | [`Judge::window`] | the goal for a partition that heals: one second |
 //! | another answers than should | [`Judge::outage`] | that is before the one who should has taken over |
-//! | a client believes something else | [`Judge::belief`] | a frame on its way; where frames are lost, all five of a burst |
+//! | a client believes something else | [`Judge::belief`] | who stood still waits 300 ms before it speaks; where frames are lost, all five announcements of a burst |
 //!
 //! What has no duration at all: a takeover long after the last thing that could have caused one, and a fellow
 //! speaker that is taken for a stranger.
@@ -19,19 +19,33 @@ use std::time::Duration;
 
 use members::Preset;
 
+use crate::meetings::Meetings;
+
 /// After the last disturbance, everything has found its place within this time.
 const CALM: Duration = Duration::from_secs(6);
 
 /// One address in one part of the LAN.
 #[derive(Debug)]
-pub(crate) struct Sight {
+pub(crate) struct Sight<'a> {
     pub(crate) part: usize,
     pub(crate) vip: IpAddr,
+    /// The nodes whose speaker takes part in elections.
+    pub(crate) alive: &'a [usize],
     /// The node that should announce it, and those that answer for it.
     pub(crate) should: Option<usize>,
     pub(crate) answer: Vec<usize>,
-    /// The clients there, and the node where each believes it to be: `None` for no node at all.
-    pub(crate) believed: Vec<(usize, Option<usize>)>,
+    /// What clients there know.
+    pub(crate) beliefs: Vec<Belief>,
+}
+
+/// What a client knows of an address.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Belief {
+    /// The number of the client among clients, and among stations.
+    pub(crate) client: usize,
+    pub(crate) station: usize,
+    /// The node where it believes the address to be.
+    pub(crate) at: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,10 +70,8 @@ pub(crate) struct Judge {
     /// Until then, frames may have been lost.
     lossy: Duration,
     since: BTreeMap<(usize, IpAddr, Wrong), Duration>,
-    /// When each address was last announced for the first time in a takeover.
-    spoken: BTreeMap<IpAddr, Duration>,
-    /// When each client was last plugged in.
-    plugged: BTreeMap<usize, Duration>,
+    /// When each node last began to announce an address.
+    spoken: BTreeMap<(usize, IpAddr), Duration>,
     violation: Option<Violation>,
 }
 
@@ -72,7 +84,6 @@ impl Judge {
             lossy: Duration::ZERO,
             since: BTreeMap::new(),
             spoken: BTreeMap::new(),
-            plugged: BTreeMap::new(),
             violation: None,
         }
     }
@@ -92,14 +103,9 @@ impl Judge {
         self.lossy = now + CALM;
     }
 
-    /// A client has been away from the LAN: it may have missed a takeover.
-    pub(crate) fn plugged(&mut self, client: usize, now: Duration) {
-        self.plugged.insert(client, now);
-    }
-
     /// A node has announced a takeover.
-    pub(crate) fn spoken(&mut self, vip: IpAddr, now: Duration) {
-        self.spoken.insert(vip, now);
+    pub(crate) fn spoken(&mut self, node: usize, vip: IpAddr, now: Duration) {
+        self.spoken.insert((node, vip), now);
         if now > self.moved + CALM {
             self.violate(format!("{vip} was taken over, and there was no reason"));
         }
@@ -113,40 +119,60 @@ impl Judge {
         self.violation.as_ref()
     }
 
-    /// Looks at the world.
-    pub(crate) fn look(&mut self, sights: &[Sight], now: Duration) {
-        let before = std::mem::take(&mut self.since);
+    /// Looks at one part of the LAN: at all addresses there.
+    pub(crate) fn look(&mut self, part: usize, sights: &[Sight<'_>], meetings: &Meetings, now: Duration) {
+        let mut before = BTreeMap::new();
+        self.since.retain(|key, since| {
+            let elsewhere = key.0 != part;
+            if !elsewhere {
+                before.insert(*key, *since);
+            }
+            elsewhere
+        });
         for sight in sights {
-            for wrong in self.wrongs(sight) {
+            for wrong in self.wrongs(sight, meetings) {
                 let key = (sight.part, sight.vip, wrong);
                 let since = before.get(&key).copied().unwrap_or(now);
                 self.since.insert(key, since);
                 let lasts = now.saturating_sub(since.max(self.disturbed));
                 let limit = self.limit(wrong, now);
                 if lasts > limit {
-                    let Sight { part, vip, should, answer, believed } = sight;
-                    self.violate(format!(
-                        "{wrong:?} for longer than {limit:?}: {vip} in part {part} should be announced by \
-                         {should:?}, is answered for by {answer:?}, is believed to be at {believed:?}"
-                    ));
+                    self.violate(format!("{wrong:?} for longer than {limit:?}: {sight:?}"));
                 }
             }
         }
     }
 
-    fn wrongs(&self, sight: &Sight) -> Vec<Wrong> {
-        let Sight { part: _, vip, should, answer, believed } = sight;
-        match (should, answer.as_slice()) {
+    fn wrongs(&self, sight: &Sight<'_>, meetings: &Meetings) -> Vec<Wrong> {
+        match (sight.should, sight.answer.as_slice()) {
             (Some(_), []) => vec![Wrong::Nobody],
             (_, [_, _, ..]) => vec![Wrong::Several],
             (None, []) => vec![],
-            (Some(should), [one]) if one == should => {
-                let missed = |client| self.plugged.get(client) > self.spoken.get(vip);
-                let strays = believed.iter().filter(|(client, at)| *at != Some(*one) && !missed(client));
-                strays.map(|(client, _)| Wrong::Believed { client: *client }).collect()
+            (Some(should), [one]) if should == *one => {
+                let astray = |it: &&Belief| it.at != should && self.must_know(it, should, sight, meetings);
+                sight.beliefs.iter().filter(astray).map(|it| Wrong::Believed { client: it.client }).collect()
             }
             (_, [_]) => vec![Wrong::Another],
         }
+    }
+
+    /// Whether a client must have been told that an address is not where it believes, but at node `right`.
+    fn must_know(&self, belief: &Belief, right: usize, sight: &Sight<'_>, meetings: &Meetings) -> bool {
+        let Belief { client: _, station, at } = *belief;
+        let met = |node| meetings.since(station, node);
+        // It was there when that was said.
+        let heard = met(right) <= self.spoken.get(&(right, sight.vip)).copied();
+        // Or it comes from another part of the LAN, together with the node that announced the address there:
+        // then the right one must speak again, for it cannot but notice that the two have met.
+        let came_with_it = sight.alive.contains(&at)
+            && met(at) < met(right)
+            && meetings.apart(at, right).is_some_and(|time| time > self.noticed());
+        heard || came_with_it
+    }
+
+    /// Who is gone for so long is missed by the others.
+    fn noticed(&self) -> Duration {
+        2 * self.preset.timing().verdict() + Duration::from_secs(1)
     }
 
     fn limit(&self, wrong: Wrong, now: Duration) -> Duration {
@@ -166,7 +192,7 @@ impl Judge {
     }
 
     fn belief(&self, now: Duration) -> Duration {
-        if now < self.lossy { Duration::from_secs(5) } else { Duration::from_millis(100) }
+        if now < self.lossy { Duration::from_secs(5) } else { Duration::from_millis(500) }
     }
 
     fn for_loss(&self, now: Duration) -> Duration {

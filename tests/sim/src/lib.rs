@@ -12,13 +12,14 @@
 //!
 //! `world` moves things on; `node` and `speaker` are a node and what runs there, `client` and `neighbour` a
 //! client and its cache, `lan` is the switches and the weather, `cluster` what the API server knows, `faults`
-//! what happens, and `invariants` what must hold all the while.
+//! what happens, and `invariants` (with `meetings`) what must hold all the while.
 
 mod client;
 mod cluster;
 mod faults;
 mod invariants;
 mod lan;
+mod meetings;
 mod neighbour;
 mod node;
 mod random;

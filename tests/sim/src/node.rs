@@ -73,11 +73,6 @@ impl Node {
         self.speaker.as_ref().filter(|_| self.stalled.is_none())
     }
 
-    /// The speaker that takes part in elections.
-    pub(crate) fn candidate(&self) -> Option<&Speaker> {
-        self.awake().filter(|speaker| !speaker.is_stopping())
-    }
-
     /// Nothing is left of its speaker.
     pub(crate) fn kill(&mut self) {
         (self.speaker, self.stalled, self.wake) = (None, None, None);

@@ -117,7 +117,7 @@ impl Speaker {
             handovers: BTreeMap::new(),
             wanted: Announcements::new(),
             fresh: BTreeSet::new(),
-            friends: BTreeSet::new(),
+            friends: [arp.mac].into(),
             news: false,
             unpublished: false,
             outputs: Vec::new(),
@@ -234,7 +234,6 @@ impl Speaker {
                     Event::Departed { .. } => Output::Departed,
                     event => Output::Gossip(event),
                 });
-                self.publish(now);
             } else {
                 self.view();
                 self.publish(now);
@@ -275,20 +274,26 @@ impl Speaker {
 
     /// What is not settled is no ground to act on: what was known before stays.
     fn view(&mut self) {
+        if self.news {
+            self.meet();
+        }
         if !self.members.settled() || (self.settled_once && !self.news) {
             return;
         }
         (self.settled_once, self.news) = (true, false);
-        let profiles = self.members.members().iter().filter_map(|member| self.members.profile(member));
-        let fellows = profiles.filter_map(|profile| Some(MacAddr(profile.as_bytes().try_into().ok()?)));
-        let friends: BTreeSet<_> = fellows.chain([self.arp.mac]).collect();
-        if friends != self.friends {
-            self.friends = friends;
-            self.unpublished = true;
-        }
         self.view.clone_from(self.members.members());
         self.follow_members();
         self.settle();
+    }
+
+    /// Whoever was a fellow once is no stranger: who was lost, or is leaving, may speak before it is known that it is
+    /// back, or after it has gone.
+    fn meet(&mut self) {
+        let profiles = self.members.members().iter().filter_map(|member| self.members.profile(member));
+        let fellows = profiles.filter_map(|profile| Some(MacAddr(profile.as_bytes().try_into().ok()?)));
+        let before = self.friends.len();
+        self.friends.extend(fellows);
+        self.unpublished |= self.friends.len() > before;
     }
 
     fn follow_members(&mut self) {

@@ -1,7 +1,7 @@
 //! The world: nodes, clients, a LAN and an API server in virtual time.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeSet, BinaryHeap};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -14,8 +14,9 @@ use rand::{RngExt, SeedableRng};
 use crate::client::{Client, Traffic};
 use crate::cluster::{self, Change, Cluster};
 use crate::faults::{Edit, Fault, Size};
-use crate::invariants::{Judge, Sight, Violation};
+use crate::invariants::{Belief, Judge, Sight, Violation};
 use crate::lan::{Lan, StationId, Weather};
+use crate::meetings::Meetings;
 use crate::node::{AfterDeparture, Node};
 use crate::speaker::{Input, Output, Speaker, Start};
 use crate::trace::Trace;
@@ -72,6 +73,7 @@ pub struct World {
     nodes: Vec<Node>,
     /// The other stations.
     clients: Vec<Client>,
+    meetings: Meetings,
     judge: Judge,
     requests: Requests,
     trace: Trace,
@@ -147,12 +149,13 @@ impl World {
             lan,
             nodes,
             clients,
+            meetings: Meetings::default(),
             judge: Judge::new(setup.preset),
             requests: Requests::default(),
             trace: Trace::default(),
             setup,
         };
-        world.set_weather(world.setup.weather);
+        world.rewired();
         for node in 0..world.nodes.len() {
             let after = world.up_to(50);
             world.after(after, Event::Boot(node));
@@ -335,7 +338,7 @@ impl World {
             Output::Lan(report) => {
                 self.note(&name, format_args!("{report:?}"));
                 match report {
-                    Report::Spoken { vip, .. } => self.judge.spoken(vip, self.now),
+                    Report::Spoken { vip, .. } => self.judge.spoken(number, vip, self.now),
                     Report::Free { .. } => {}
                     Report::Taken { .. } | Report::Claimed { .. } => {
                         self.judge.violate(format!("{name} took a fellow for a stranger: {report:?}"));
@@ -411,31 +414,37 @@ impl World {
         if self.lan.weather.loss > 0.0 {
             self.judge.lossy(self.now);
         }
-        let mut sights = Vec::new();
-        let stations = 0..self.nodes.len() + self.clients.len();
-        let parts: BTreeSet<usize> = stations.filter_map(|station| self.lan.part(station)).collect();
+        let nodes = self.nodes.len();
+        let stations = nodes + self.clients.len();
+        let parts: BTreeSet<usize> = (0..stations).filter_map(|station| self.lan.part(station)).collect();
         for part in parts {
-            let here = |station: usize| self.lan.part(station) == Some(part);
-            let nodes: Vec<usize> = (0..self.nodes.len()).filter(|node| here(*node)).collect();
-            let clients = (0..self.clients.len()).filter(|client| here(self.nodes.len() + client));
-            let clients: Vec<usize> = clients.collect();
-            let alive = nodes.iter().filter(|node| self.nodes[**node].candidate().is_some());
-            let alive: BTreeSet<NodeName> = alive.map(|node| self.nodes[*node].name.clone()).collect();
-            let announcers: BTreeMap<IpAddr, NodeName> = self.cluster.announcers(&alive).clone();
-            for vip in self.cluster.vips() {
+            let here = |station: &usize| self.lan.part(*station) == Some(part);
+            let awake: Vec<_> =
+                (0..nodes).filter(here).filter_map(|node| Some((node, self.nodes[node].awake()?))).collect();
+            let candidates = awake.iter().filter(|(_, speaker)| !speaker.is_stopping());
+            let alive: Vec<usize> = candidates.map(|(node, _)| *node).collect();
+            let names = alive.iter().map(|node| self.nodes[*node].name.clone()).collect();
+            let announcers = self.cluster.announcers(&names).clone();
+            let clients: Vec<usize> = (nodes..stations).filter(here).collect();
+            let sight = |vip: IpAddr| {
                 let announcer = announcers.get(&vip);
-                let should = announcer.and_then(|name| nodes.iter().find(|n| self.nodes[**n].name == *name));
-                let answers = |n: &&usize| self.nodes[**n].awake().is_some_and(|it| it.answers(vip));
-                let answer = nodes.iter().filter(answers).copied().collect();
-                let known = |client: &usize| {
-                    let mac = self.clients[*client].known(vip)?;
-                    Some((*client, self.node_with(mac)))
+                let belief = |station: &usize| {
+                    let client = station - nodes;
+                    let at = self.node_with(self.clients[client].known(vip)?)?;
+                    Some(Belief { client, station: *station, at })
                 };
-                let believed = clients.iter().filter_map(known).collect();
-                sights.push(Sight { part, vip, should: should.copied(), answer, believed });
-            }
+                Sight {
+                    part,
+                    vip,
+                    alive: &alive,
+                    should: announcer.and_then(|name| self.nodes.iter().position(|it| it.name == *name)),
+                    answer: awake.iter().filter(|(_, it)| it.answers(vip)).map(|(node, _)| *node).collect(),
+                    beliefs: clients.iter().filter_map(belief).collect(),
+                }
+            };
+            let sights: Vec<Sight<'_>> = self.cluster.vips().map(sight).collect();
+            self.judge.look(part, &sights, &self.meetings, self.now);
         }
-        self.judge.look(&sights, self.now);
     }
 
     fn boot(&mut self, number: usize) {
@@ -570,17 +579,15 @@ impl World {
             Fault::Unplug(number) => self.cable(number, false),
             Fault::Plug(number) => self.cable(number, true),
             Fault::UnplugClient(client) => self.lan.plug(self.nodes.len() + client, false),
-            Fault::PlugClient(client) => {
-                self.lan.plug(self.nodes.len() + client, true);
-                self.judge.plugged(client, self.now);
-            }
+            Fault::PlugClient(client) => self.lan.plug(self.nodes.len() + client, true),
             Fault::Cut(switch) => self.lan.join(switch, false),
             Fault::Mend(switch) => self.lan.join(switch, true),
             Fault::Forget(switch) => self.lan.forget(switch),
             Fault::StepClock(number, by) => self.nodes[number].clock += by,
-            Fault::Weather(weather) => self.set_weather(weather),
+            Fault::Weather(weather) => self.lan.weather = weather,
             Fault::Change(ref edit) => self.edit(edit),
         }
+        self.rewired();
     }
 
     fn stop(&mut self, number: usize, after: AfterDeparture) {
@@ -597,8 +604,9 @@ impl World {
         self.after(after, Event::Link(number));
     }
 
-    fn set_weather(&mut self, weather: Weather) {
-        self.lan.weather = weather;
+    /// Something was plugged in or out.
+    fn rewired(&mut self) {
+        self.meetings.update(&self.lan, self.nodes.len() + self.clients.len(), self.now);
     }
 
     fn edit(&mut self, edit: &Edit) {
