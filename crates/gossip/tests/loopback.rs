@@ -1,5 +1,7 @@
 //! Real tasks on the loopback interface.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -92,8 +94,7 @@ impl Node {
     fn metric(&self, line: &str) -> Option<u64> {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry).unwrap();
-        let found = text.lines().find_map(|found| found.strip_prefix(line)?.trim().parse().ok());
-        found
+        text.lines().find_map(|found| found.strip_prefix(line)?.trim().parse().ok())
     }
 }
 

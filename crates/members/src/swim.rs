@@ -106,8 +106,8 @@ impl Swim {
     pub(crate) fn poll(&mut self, now: Instant, is_heard: impl Fn(&Identity) -> bool) {
         while let Some(timer) = self.timers.first_entry().filter(|timer| timer.key().0 <= now) {
             let timer = timer.remove();
-            if let foca::Timer::ChangeSuspectToDown { member_id, .. } = &timer
-                && is_heard(member_id)
+            if let foca::Timer::ChangeSuspectToDown { member_id, incarnation, .. } = &timer
+                && (is_heard(member_id) || !self.is_suspect(member_id, *incarnation))
             {
                 continue;
             }
@@ -124,6 +124,14 @@ impl Swim {
     /// The next thing that happened.
     pub(crate) fn poll_note(&mut self) -> Option<Note<Identity>> {
         self.notes.pop_front()
+    }
+
+    /// Whether a suspicion still stands. foca 2.0 knows that too, but tells even a member that has refuted it
+    /// that it is dead, which then begins another life for nothing.
+    fn is_suspect(&self, identity: &Identity, incarnation: foca::Incarnation) -> bool {
+        let same = |member: &&Member<Identity>| member.id() == identity;
+        let member = self.foca.iter_members().find(same);
+        member.is_some_and(|member| member.state() == State::Suspect && member.incarnation() == incarnation)
     }
 
     fn apply(&mut self, update: Member<Identity>, now: Instant) {

@@ -74,15 +74,15 @@ fn an_observer_hears_of_a_death_from_two_who_found_it() {
             network.run(ms(3000));
             network.kill(0);
             network.run(ms(800));
-            let confirmed = network.events.iter().filter(|(_, number, _)| *number == observer).filter_map(
-                |(_, _, event)| match event {
-                    Event::Lost { node, confirmed_by } | Event::Confirmed { node, confirmed_by } => {
-                        Some((node.clone(), confirmed_by.len()))
-                    }
-                    _ => None,
-                },
-            );
-            let (node, monitors) = confirmed.last().expect("it is told");
+            let confirmed = network.events.iter().rev().find_map(|(_, number, event)| match event {
+                Event::Lost { node, confirmed_by } | Event::Confirmed { node, confirmed_by }
+                    if *number == observer =>
+                {
+                    Some((node.clone(), confirmed_by.len()))
+                }
+                _ => None,
+            });
+            let (node, monitors) = confirmed.expect("it is told");
             assert_eq!(node, name(0));
             assert!(monitors >= 2, "{count} nodes, seed {seed}: {monitors}");
         }

@@ -142,7 +142,8 @@ impl Network {
     /// One more place; its number.
     pub(crate) fn add(&mut self, role: Role) -> usize {
         let number = self.nodes.len();
-        let address = SocketAddr::from(([10, 0, (number / 250) as u8, (number % 250) as u8], 7946));
+        let [high, low] = u16::try_from(number).expect("not so many").to_be_bytes();
+        let address = SocketAddr::from(([10, 0, high, low], 7946));
         self.nodes.push(Node {
             members: None,
             address,
@@ -235,12 +236,12 @@ impl Network {
     pub(crate) fn run_until(&mut self, limit: Duration, done: impl Fn(&Self) -> bool) -> Option<Duration> {
         let start = self.now;
         while !done(self) {
-            if self.now - start > limit {
+            if self.now > start + limit {
                 return None;
             }
             self.run(ms(1));
         }
-        Some(self.now - start)
+        Some(self.now.saturating_sub(start))
     }
 
     /// Calls something of a member, and does what it wants then.
@@ -293,15 +294,16 @@ impl Network {
     /// Brings a frame to where it should go, if the weather lets it.
     pub(crate) fn transmit(&mut self, number: usize, from: SocketAddr, to: SocketAddr, frame: Vec<u8>) {
         let std::net::IpAddr::V4(ip) = to.ip() else { return };
-        let to = usize::from(ip.octets()[2]) * 250 + usize::from(ip.octets()[3]);
+        let [_, _, high, low] = ip.octets();
+        let to = usize::from(u16::from_be_bytes([high, low]));
         if to >= self.nodes.len()
             || self.sides[number] != self.sides[to]
             || self.random.random_range(0.0..100.0) < self.weather.loss_percent
         {
             return;
         }
-        let jitter = self.random.random_range(0..=self.weather.jitter.as_micros() as u64);
-        let at = self.now + self.weather.delay + Duration::from_micros(jitter);
+        let jitter = self.random.random_range(Duration::ZERO..=self.weather.jitter);
+        let at = self.now + self.weather.delay + jitter;
         self.push(at, Step::Deliver { to, from, frame });
     }
 
