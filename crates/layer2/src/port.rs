@@ -38,7 +38,10 @@ pub struct Port<P: Protocol> {
     schedule: Schedule<P::Ip>,
     groups: Groups,
     effects: VecDeque<Effect>,
-    /// When the effects that wait came about.
+    /// Memberships to begin and to end when there is nothing else to do: each takes its time, and those who
+    /// know an address already wait for the news that it has moved.
+    memberships: VecDeque<Effect>,
+    /// When what waits came about.
     since: Instant,
     /// Nothing is said unasked before.
     held: Instant,
@@ -146,6 +149,7 @@ impl<P: Protocol> Port<P> {
             schedule: Schedule::new(refresh_interval, seed),
             groups: Groups::default(),
             effects: VecDeque::new(),
+            memberships: VecDeque::new(),
             since: now,
             held: now,
         }
@@ -159,13 +163,15 @@ impl<P: Protocol> Port<P> {
             if known.is_some_and(|known| known.takeover == order.takeover) {
                 continue;
             }
+            // What was not found free does not become so by another takeover.
+            let begin = if self.probes.contains(vip) { Begin::Probe } else { order.begin };
             self.silence(vip);
-            match order.begin {
+            match begin {
                 Begin::Probe => self.probes.begin(vip, now),
                 Begin::Announce => self.schedule.take_over(vip, now),
             }
             if let Some(group) = P::group(vip).filter(|group| known.is_none() && self.groups.add(*group)) {
-                self.push(Effect::Join(group), now);
+                self.memberships.push_back(Effect::Join(group));
             }
         }
         for vip in before.into_keys() {
@@ -174,14 +180,15 @@ impl<P: Protocol> Port<P> {
             }
             self.silence(vip);
             if let Some(group) = P::group(vip).filter(|group| self.groups.remove(*group)) {
-                self.push(Effect::Leave(group), now);
+                self.memberships.push_back(Effect::Leave(group));
             }
         }
-        // Nor does what was about to be said of those that left.
+        self.since = now;
+        // What was about to be said of those that left is not said.
         let orders = &self.orders;
         self.effects.retain(|effect| match effect {
             Effect::Send(sent) => P::own(sent.vip).is_some_and(|vip| orders.contains_key(&vip)),
-            Effect::Join(_) | Effect::Leave(_) | Effect::Report(_) => true,
+            Effect::Report(_) | Effect::Join(_) | Effect::Leave(_) => true,
         });
     }
 
@@ -195,16 +202,22 @@ impl<P: Protocol> Port<P> {
         self.schedule.set_refresh_gap(gap);
     }
 
-    /// Takes a received frame in. What follows from it comes out of [`Self::poll`], and if that is an
-    /// answer, it comes first.
-    pub fn handle(&mut self, frame: &[u8], now: Instant) -> Result<(), Ignored> {
+    /// Takes in a frame that reached this node when it was `received`. What follows from it comes out of
+    /// [`Self::poll`], and if that is an answer, it comes first.
+    ///
+    /// A question that had to wait for long is not answered: this program stood still, the address may be
+    /// somebody else's by now, and who asked will ask again.
+    pub fn handle(&mut self, frame: &[u8], received: Instant, now: Instant) -> Result<(), Ignored> {
+        if now > received + LATE {
+            self.hold(now);
+        }
         let heard = self.protocol.hear(frame)?;
         if !heard.by.is_station() {
             return Err(Ignored::BadSender(heard.by));
         }
         let ours = heard.claims.filter(|vip| self.orders.contains_key(vip));
         let claim = ours.map(|vip| self.hear_claim(heard.by, vip, now));
-        let question = heard.asks.map(|question| self.hear_question(heard.by, question, now));
+        let question = heard.asks.map(|question| self.hear_question(heard.by, question, received, now));
         match (claim, question) {
             (Some(Ok(())), _) | (_, Some(Ok(()))) => Ok(()),
             (_, Some(Err(ignored))) | (Some(Err(ignored)), None) => Err(ignored),
@@ -214,22 +227,26 @@ impl<P: Protocol> Port<P> {
 
     /// When to call [`Self::poll`] next, if ever.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        if self.effects.is_empty() { self.due() } else { Some(self.since) }
+        let waiting = !self.effects.is_empty() || !self.memberships.is_empty();
+        if waiting { Some(self.since) } else { self.due() }
     }
 
     /// Something to do now.
     pub fn poll(&mut self, now: Instant) -> Option<Effect> {
         while self.effects.is_empty() {
-            let due = self.due().filter(|due| *due <= now)?;
-            if now > due + LATE {
-                // This program stood still. The addresses may be somebody else's by now, and the news of
-                // that may be waiting to be read: that comes first.
-                self.held = now + PATIENCE;
-                return None;
+            match self.due() {
+                Some(due) if now > due + LATE => self.hold(now),
+                Some(due) if now >= due => self.act(now),
+                Some(_) | None => return self.memberships.pop_front(),
             }
-            self.act(now);
         }
         self.effects.pop_front()
+    }
+
+    /// This program stood still. The addresses may be somebody else's by now, and the news of that may be
+    /// waiting to be read: that comes first.
+    fn hold(&mut self, now: Instant) {
+        self.held = now + PATIENCE;
     }
 
     /// When something is to be said unasked.
@@ -278,7 +295,13 @@ impl<P: Protocol> Port<P> {
         Ok(())
     }
 
-    fn hear_question(&mut self, by: MacAddr, question: Question<P::Ip>, now: Instant) -> Result<(), Ignored> {
+    fn hear_question(
+        &mut self,
+        by: MacAddr,
+        question: Question<P::Ip>,
+        received: Instant,
+        now: Instant,
+    ) -> Result<(), Ignored> {
         let Question { target: vip, asker } = question;
         if !self.orders.contains_key(&vip) {
             return Err(Ignored::NotAnnounced);
@@ -293,6 +316,9 @@ impl<P: Protocol> Port<P> {
                 None => Err(Ignored::Fellow),
                 Some(_) => Err(Ignored::NotAnnounced),
             };
+        }
+        if now > received + LATE {
+            return Err(Ignored::Stale);
         }
         let frame = self.protocol.answer(by, question);
         self.since = now;
@@ -342,3 +368,6 @@ impl<P: Protocol> Port<P> {
 fn is_stranger(mac: MacAddr, protocol: &impl Protocol, friends: &BTreeSet<MacAddr>) -> bool {
     mac != protocol.mac() && !friends.contains(&mac)
 }
+
+#[cfg(test)]
+mod tests;

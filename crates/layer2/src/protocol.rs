@@ -69,6 +69,9 @@ pub enum Ignored {
     /// It asks for an address that is not announced here, or not yet.
     #[error("asks for an address that is not announced here")]
     NotAnnounced,
+    /// It asks for an address that is announced here, but did so long ago.
+    #[error("asked too long ago")]
+    Stale,
     /// It tells where an address is that is none of ours.
     #[error("tells of an address that is not ours")]
     NotOurs,
