@@ -7,8 +7,9 @@
 //! |---|---|---|
 //! | nobody answers | [`Judge::outage`] | two rounds of judging (the monitors of one who died may have died with it), asking the LAN about a fresh address, settling |
 //! | several answer | [`Judge::window`] | the goal for a partition that heals: one second |
+//! | several answer, and one of them leaves | that and a verdict | it waits for all to confirm, also for one that stands still and is not held dead yet |
 //! | another answers than should | [`Judge::outage`] | that is before the one who should has taken over |
-//! | a client believes something else | [`Judge::belief`] | who stood still waits 300 ms before it speaks; where frames are lost, all five announcements of a burst |
+//! | a client believes something else | [`Judge::belief`] | two announcements may cross, and who stood still waits 300 ms before it speaks: the second round, 1.1 s later, puts it right; where frames are lost, one of all five |
 //!
 //! What has no duration at all: a takeover long after the last thing that could have caused one, and a fellow
 //! speaker that is taken for a stranger.
@@ -31,6 +32,8 @@ pub(crate) struct Sight<'a> {
     pub(crate) vip: IpAddr,
     /// The nodes whose speaker takes part in elections.
     pub(crate) alive: &'a [usize],
+    /// When the speaker of each node was started.
+    pub(crate) started: &'a [Duration],
     /// The node that should announce it, and those that answer for it.
     pub(crate) should: Option<usize>,
     pub(crate) answer: Vec<usize>,
@@ -52,6 +55,7 @@ pub(crate) struct Belief {
 enum Wrong {
     Nobody,
     Several,
+    Leaving,
     Another,
     Believed { client: usize },
 }
@@ -146,7 +150,10 @@ impl Judge {
     fn wrongs(&self, sight: &Sight<'_>, meetings: &Meetings) -> Vec<Wrong> {
         match (sight.should, sight.answer.as_slice()) {
             (Some(_), []) => vec![Wrong::Nobody],
-            (_, [_, _, ..]) => vec![Wrong::Several],
+            (_, [_, _, ..]) if sight.answer.iter().all(|node| sight.alive.contains(node)) => {
+                vec![Wrong::Several]
+            }
+            (_, [_, _, ..]) => vec![Wrong::Leaving],
             (None, []) => vec![],
             (Some(should), [one]) if should == *one => {
                 let astray = |it: &&Belief| it.at != should && self.must_know(it, should, sight, meetings);
@@ -163,10 +170,17 @@ impl Judge {
         // It was there when that was said.
         let heard = met(right) <= self.spoken.get(&(right, sight.vip)).copied();
         // Or it comes from another part of the LAN, together with the node that announced the address there:
-        // then the right one must speak again, for it cannot but notice that the two have met.
+        // then the right one must speak again, for it cannot but notice that the two have met. If it knew the
+        // other: of two that were started while apart, none has missed the other, and only the next refresh
+        // puts it right.
+        let knew = |since: Duration, apart: Duration| {
+            [at, right].iter().all(|node| sight.started[*node] + self.noticed() < since.saturating_sub(apart))
+        };
         let came_with_it = sight.alive.contains(&at)
             && met(at) < met(right)
-            && meetings.apart(at, right).is_some_and(|time| time > self.noticed());
+            && meetings.since(at, right).zip(meetings.apart(at, right)).is_some_and(|(since, apart)| {
+                apart > self.noticed() && knew(since, apart)
+            });
         heard || came_with_it
     }
 
@@ -178,6 +192,7 @@ impl Judge {
     fn limit(&self, wrong: Wrong, now: Duration) -> Duration {
         match wrong {
             Wrong::Nobody | Wrong::Another => self.outage(now),
+            Wrong::Leaving => self.window(now) + self.preset.timing().verdict(),
             Wrong::Several => self.window(now),
             Wrong::Believed { .. } => self.belief(now),
         }
@@ -192,7 +207,7 @@ impl Judge {
     }
 
     fn belief(&self, now: Duration) -> Duration {
-        if now < self.lossy { Duration::from_secs(5) } else { Duration::from_millis(500) }
+        if now < self.lossy { Duration::from_secs(5) } else { Duration::from_millis(1500) }
     }
 
     fn for_loss(&self, now: Duration) -> Duration {

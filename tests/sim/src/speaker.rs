@@ -24,8 +24,8 @@ const PATIENCE: Duration = Duration::from_millis(500);
 pub(crate) enum Input {
     /// From a fellow.
     Datagram(SocketAddr, Vec<u8>),
-    /// From the LAN.
-    Frame(Vec<u8>),
+    /// From the LAN, and when it came.
+    Frame(Vec<u8>, Instant),
     /// The fellow speakers, by the API server's list of Pods.
     Peers(BTreeMap<NodeName, SocketAddr>),
     /// What has changed in the cluster since the last time. The first time: everything.
@@ -93,8 +93,10 @@ struct Lan {
     arp: Port<Arp>,
     ndp: Port<Ndp>,
     groups: BTreeSet<Ipv6Addr>,
-    /// The addresses that are answered for, and by which takeover.
-    answered: BTreeMap<IpAddr, u64>,
+    /// The addresses that the LAN is asked about first.
+    probed: BTreeSet<IpAddr>,
+    /// The addresses that are answered for.
+    answered: BTreeSet<IpAddr>,
 }
 
 impl Speaker {
@@ -132,7 +134,7 @@ impl Speaker {
         match input {
             // What is refused is counted in the shell, no more.
             Input::Datagram(from, frame) => _ = self.members.handle(from, &frame, now),
-            Input::Frame(frame) => self.hear(&frame, now),
+            Input::Frame(frame, received) => self.hear(&frame, received, now),
             Input::Peers(peers) => self.members.set_peers(peers, now),
             Input::Changes(changes) => self.learn(&changes),
             Input::Link(state) => self.link(state, now),
@@ -155,7 +157,7 @@ impl Speaker {
 
     /// Whether who asks for `vip` is answered from here.
     pub(crate) fn answers(&self, vip: IpAddr) -> bool {
-        self.lan.as_ref().is_some_and(|lan| lan.answered.contains_key(&vip))
+        self.lan.as_ref().is_some_and(|lan| lan.answered.contains(&vip))
     }
 
     /// Whether it has been asked to stop.
@@ -171,11 +173,11 @@ impl Speaker {
             || self.lan.as_ref().is_some_and(|lan| lan.groups.iter().any(|group| MacAddr::of_group(*group) == destination))
     }
 
-    fn hear(&mut self, frame: &[u8], now: Instant) {
+    fn hear(&mut self, frame: &[u8], received: Instant, now: Instant) {
         if let Some(lan) = &mut self.lan {
             // What is ignored is counted in the shell, no more. Each port knows its frames.
-            if lan.arp.handle(frame, now).is_err() {
-                _ = lan.ndp.handle(frame, now);
+            if lan.arp.handle(frame, received, now).is_err() {
+                _ = lan.ndp.handle(frame, received, now);
             }
         }
     }
@@ -208,7 +210,8 @@ impl Speaker {
                     arp: Port::new(self.arp, Some(REFRESH), self.seed, now),
                     ndp: Port::new(self.ndp, Some(REFRESH), self.seed, now),
                     groups: BTreeSet::new(),
-                    answered: BTreeMap::new(),
+                    probed: BTreeSet::new(),
+                    answered: BTreeSet::new(),
                 });
                 lan.give_orders(&self.wanted, &self.fresh, &self.friends, now);
             }
@@ -358,10 +361,14 @@ impl Lan {
                 (*vip, Order { takeover: announcement.takeover.0, begin })
             })
             .collect();
-        self.answered.retain(|vip, takeover| orders.get(vip).is_some_and(|it| it.takeover == *takeover));
+        self.probed.retain(|vip| orders.contains_key(vip));
+        self.answered.retain(|vip| orders.contains_key(vip));
         for (vip, order) in &orders {
-            if order.begin == Begin::Announce {
-                self.answered.insert(*vip, order.takeover);
+            if order.begin == Begin::Probe && !self.answered.contains(vip) {
+                self.probed.insert(*vip);
+            }
+            if !self.probed.contains(vip) {
+                self.answered.insert(*vip);
             }
         }
         tell(&mut self.arp, &orders, friends, wanted.len(), now);
@@ -373,11 +380,11 @@ impl Lan {
         match &effect {
             Effect::Join(group) => _ = self.groups.insert(*group),
             Effect::Leave(group) => _ = self.groups.remove(group),
-            Effect::Report(Report::Spoken { vip, takeover }) => {
-                // After a probe this is the moment when it begins to answer.
-                self.answered.insert(*vip, *takeover);
+            Effect::Report(Report::Free { vip }) => {
+                self.probed.remove(vip);
+                self.answered.insert(*vip);
             }
-            Effect::Report(Report::Free { .. } | Report::Taken { .. } | Report::Claimed { .. })
+            Effect::Report(Report::Spoken { .. } | Report::Taken { .. } | Report::Claimed { .. })
             | Effect::Send(_) => {}
         }
         Some(effect)

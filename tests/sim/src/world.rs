@@ -371,7 +371,7 @@ impl World {
         let (destination, _) = ends(&frame);
         if let Some(node) = self.nodes.get(to) {
             if node.speaker.as_ref().is_some_and(|speaker| speaker.receives(destination)) {
-                self.feed(to, Input::Frame(frame));
+                self.feed(to, Input::Frame(frame, self.start + self.now));
             }
             return;
         }
@@ -425,6 +425,7 @@ impl World {
             let alive: Vec<usize> = candidates.map(|(node, _)| *node).collect();
             let names = alive.iter().map(|node| self.nodes[*node].name.clone()).collect();
             let announcers = self.cluster.announcers(&names).clone();
+            let started: Vec<Duration> = self.nodes.iter().map(|node| node.started).collect();
             let clients: Vec<usize> = (nodes..stations).filter(here).collect();
             let sight = |vip: IpAddr| {
                 let announcer = announcers.get(&vip);
@@ -437,6 +438,7 @@ impl World {
                     part,
                     vip,
                     alive: &alive,
+                    started: &started,
                     should: announcer.and_then(|name| self.nodes.iter().position(|it| it.name == *name)),
                     answer: awake.iter().filter(|(_, it)| it.answers(vip)).map(|(node, _)| *node).collect(),
                     beliefs: clients.iter().filter_map(belief).collect(),
@@ -454,7 +456,7 @@ impl World {
         if !node.power || node.speaker.is_some() {
             return;
         }
-        node.boots += 1;
+        (node.boots, node.started) = (node.boots + 1, self.now);
         node.seen = 0;
         node.link = if node.cable { LinkState::Up } else { LinkState::Down };
         let uptime = u64::try_from(self.now.as_millis()).expect("no world is that old");
