@@ -183,8 +183,7 @@ impl World {
 
     /// Lets something happen now.
     pub fn happen(&mut self, fault: Fault) {
-        self.at(self.now, Event::Fault(fault));
-        self.step();
+        self.suffer(fault);
     }
 
     /// Lets time pass, up to the first violation.
