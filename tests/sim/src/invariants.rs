@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use members::Preset;
 
-use crate::meetings::Meetings;
+use crate::meetings::{Meetings, Span};
 
 /// After the last disturbance, everything has found its place within this time.
 const CALM: Duration = Duration::from_secs(6);
@@ -170,18 +170,29 @@ impl Judge {
         // It was there when that was said.
         let heard = met(right) <= self.spoken.get(&(right, sight.vip)).copied();
         // Or it comes from another part of the LAN, together with the node that announced the address there:
-        // then the right one must speak again, for it cannot but notice that the two have met. If it knew the
-        // other: of two that were started while apart, none has missed the other, and only the next refresh
-        // puts it right.
-        let knew = |since: Duration, apart: Duration| {
-            [at, right].iter().all(|node| sight.started[*node] + self.noticed() < since.saturating_sub(apart))
-        };
+        // then the right one must speak again, for it cannot but notice that the two have met.
+        let Span { from, to } = meetings.apart(at, right);
         let came_with_it = sight.alive.contains(&at)
             && met(at) < met(right)
-            && meetings.since(at, right).zip(meetings.apart(at, right)).is_some_and(|(since, apart)| {
-                apart > self.noticed() && knew(since, apart)
-            });
-        heard || came_with_it
+            && meetings.since(at, right).is_some()
+            && to - from > self.noticed();
+        (heard || came_with_it) && !self.are_strangers(at, right, sight.started, meetings)
+    }
+
+    /// Whether one of two nodes was started while they were apart. When they meet, it announces whatever it
+    /// thinks is its own before it knows better; and none has missed the other, so none speaks again. Only the
+    /// next refresh puts that right.
+    pub(crate) fn are_strangers(
+        &self,
+        one: usize,
+        other: usize,
+        started: &[Duration],
+        meetings: &Meetings,
+    ) -> bool {
+        let Span { from, to } = meetings.apart(one, other);
+        let to = if meetings.since(one, other).is_some() { to } else { Duration::MAX };
+        let apart = from.saturating_sub(self.noticed())..to;
+        from > Duration::ZERO && [one, other].iter().any(|node| apart.contains(&started[*node]))
     }
 
     /// Who is gone for so long is missed by the others.

@@ -339,8 +339,12 @@ impl World {
                 match report {
                     Report::Spoken { vip, .. } => self.judge.spoken(number, vip, self.now),
                     Report::Free { .. } => {}
-                    Report::Taken { .. } | Report::Claimed { .. } => {
-                        self.judge.violate(format!("{name} took a fellow for a stranger: {report:?}"));
+                    Report::Taken { by, .. } | Report::Claimed { by, .. } => {
+                        let started: Vec<Duration> = self.nodes.iter().map(|node| node.started).collect();
+                        let by = self.node_with(by).expect("only nodes have addresses");
+                        if !self.judge.are_strangers(number, by, &started, &self.meetings) {
+                            self.judge.violate(format!("{name} took a fellow for a stranger: {report:?}"));
+                        }
                     }
                 }
             }
