@@ -3,8 +3,10 @@
 //! ```text
 //!             peers become known                all have answered, or time is up
 //!  (unaware) --------------------> (asking) --------------------------------------> (settled)
-//!                                      ^                                                |
-//!                                      +------------- cut off, or stood still ----------+
+//!      |                            ^    ^                                              |  ^
+//!      | somebody answers           |    +------------- cut off, or stood still --------+  |
+//!      v                            |                                                      |
+//!  (contacted) ---------------------+-------------------- time is up ----------------------+
 //! ```
 
 use std::collections::BTreeSet;
@@ -22,6 +24,8 @@ const PATIENCE: Duration = Duration::from_millis(1500);
 pub(crate) enum Settle {
     /// Nothing is known of anybody.
     Unaware,
+    /// These have answered, but who else there is, is still to become known.
+    Contacted { until: Instant, by: BTreeSet<NodeName> },
     /// Some have been asked.
     Asking { until: Instant, missing: BTreeSet<NodeName> },
     /// All is known that will be.
@@ -42,6 +46,14 @@ impl Settle {
     pub(crate) fn peers(&mut self, peers: BTreeSet<NodeName>, now: Instant) {
         match self {
             Self::Unaware => self.ask(peers, now),
+            Self::Contacted { by, .. } => {
+                let missing: BTreeSet<_> = peers.difference(by).cloned().collect();
+                *self = if missing.is_empty() {
+                    Self::Settled
+                } else {
+                    Self::Asking { until: now + AFTER_FIRST, missing }
+                };
+            }
             Self::Asking { missing, .. } => {
                 missing.retain(|name| peers.contains(name));
                 if missing.is_empty() {
@@ -55,10 +67,13 @@ impl Settle {
     /// This one has answered. Whether it is the first.
     pub(crate) fn answered(&mut self, name: &NodeName, now: Instant) -> bool {
         match self {
-            // There are others, but the list of all is still to come.
             Self::Unaware => {
-                *self = Self::Asking { until: now + AFTER_FIRST, missing: BTreeSet::new() };
+                *self = Self::Contacted { until: now + AFTER_FIRST, by: [name.clone()].into() };
                 true
+            }
+            Self::Contacted { by, .. } => {
+                by.insert(name.clone());
+                false
             }
             Self::Asking { until, missing } => {
                 let first = *until > now + AFTER_FIRST;
@@ -75,7 +90,7 @@ impl Settle {
     /// When to call [`Self::poll`] next, if ever.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         match self {
-            Self::Asking { until, .. } => Some(*until),
+            Self::Contacted { until, .. } | Self::Asking { until, .. } => Some(*until),
             Self::Unaware | Self::Settled => None,
         }
     }
@@ -161,6 +176,17 @@ mod tests {
         settle.answered(&"a".into(), now);
         assert!(!settle.is_settled());
         settle.poll(now + ms(400));
+        assert!(settle.is_settled());
+    }
+
+    #[test]
+    fn who_was_heard_before_any_was_listed_need_not_be_asked_but_the_others_must() {
+        let now = Instant::now();
+        let mut settle = Settle::Unaware;
+        settle.answered(&"a".into(), now);
+        settle.peers(names(&["a", "b"]), now + ms(9));
+        assert!(!settle.is_settled());
+        settle.answered(&"b".into(), now + ms(20));
         assert!(settle.is_settled());
     }
 }

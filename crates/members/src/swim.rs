@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use foca::{
     AccumulatingRuntime, Config, Foca, Member, NoCustomBroadcast, PeriodicParams, PostcardCodec, State,
 };
+use objects::NodeName;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
@@ -87,6 +88,12 @@ impl Swim {
     pub(crate) fn is_down(&self, identity: &Identity) -> bool {
         let same = |member: &&Member<Identity>| member.id() == identity;
         self.foca.iter_membership_state().find(same).is_some_and(|member| member.state() == State::Down)
+    }
+
+    /// The generation of the latest life of `name` that is known, be it over or not.
+    pub(crate) fn generation(&self, name: &NodeName) -> Option<u64> {
+        let same = |member: &&Member<Identity>| member.id().name == *name;
+        self.foca.iter_membership_state().find(same).map(|member| member.id().generation)
     }
 
     /// The clock stood still for `time`.

@@ -99,7 +99,8 @@ impl Members {
             cookie: self.cookies.make(name, now),
             echo,
             reply,
-            known: identity.map(|identity| identity.generation),
+            // Of who died before we came, only SWIM knows.
+            known: identity.map(|identity| identity.generation).max(self.swim.generation(name)),
         };
         self.send_at(address, name, Body::Hello(hello));
     }

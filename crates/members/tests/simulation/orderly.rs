@@ -136,3 +136,24 @@ fn a_clock_that_was_set_back_before_a_start_is_no_matter() {
     network.run(ms(5000));
     assert!(network.agrees());
 }
+
+#[test]
+fn nor_is_it_to_those_who_have_only_heard_of_the_life_before() {
+    let mut network = joined(3, Preset::Default, Weather::FINE, 1);
+    network.nodes[0].set_boots(100_000);
+    network.boot(0);
+    network.run(ms(1000));
+    network.kill(0);
+    network.run(ms(1000));
+    network.boot(1);
+    network.run(ms(1000));
+    network.kill(2);
+    network.run(ms(1000));
+    network.events.clear();
+    network.nodes[0].set_boots(5);
+    network.boot(0);
+    network.run(ms(1000));
+    assert!(network.agrees());
+    let deaths = network.events.iter().filter(|(_, _, event)| *event == Event::PresumedDead).count();
+    assert!(deaths <= 3, "held dead {deaths} times in a second");
+}

@@ -1,0 +1,35 @@
+//! The speakers in a simulated world: the real pure crates ([`members`], [`placement`], [`layer2`]) on nodes that lose
+//! power, on a LAN that loses frames, with clients whose neighbour caches work as those of Linux.
+//!
+//! Time is virtual, and everything random comes from one seed: what a seed does once it does always. A seed
+//! that violates an [invariant](crate::Violation) is reported with everything that happened.
+//!
+//! ```text
+//! cargo test -p sim                                       a few hundred seeds
+//! SIM_SEEDS=10000 cargo test --release -p sim random      as every night
+//! SIM_SEED=17 cargo test -p sim random -- --nocapture     one seed, with its trace
+//! ```
+//!
+//! `world` moves things on; `node` and `speaker` are a node and what runs there, `client` and `neighbour` a
+//! client and its cache, `lan` is the switches and the weather, `cluster` what the API server knows, `faults`
+//! what happens, and `invariants` (with `meetings`) what must hold all the while.
+
+mod client;
+mod cluster;
+mod faults;
+mod invariants;
+mod lan;
+mod meetings;
+mod neighbour;
+mod node;
+mod random;
+mod speaker;
+mod trace;
+mod world;
+
+pub use faults::{Edit, Fault};
+pub use invariants::Violation;
+pub use lan::Weather;
+pub use random::{Failure, simulate};
+pub use trace::Trace;
+pub use world::{Requests, Setup, World};

@@ -1,0 +1,78 @@
+//! Since when which stations reach each other.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::lan::{Lan, StationId};
+
+/// For each pair of stations, the lesser first.
+#[derive(Debug, Default)]
+pub(crate) struct Meetings(BTreeMap<(StationId, StationId), Meeting>);
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Meeting {
+    /// Since when they reach each other, if they do.
+    since: Option<Duration>,
+    apart: Span,
+}
+
+/// From when to when two stations did not reach each other, the last time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) from: Duration,
+    pub(crate) to: Duration,
+}
+
+impl Meetings {
+    /// The LAN of so many stations may have changed.
+    pub(crate) fn update(&mut self, lan: &Lan, stations: usize, now: Duration) {
+        for (one, other) in (0..stations).flat_map(|other| (0..other).map(move |one| (one, other))) {
+            let meeting = self.0.entry((one, other)).or_default();
+            match (meeting.since, lan.connected(one, other)) {
+                (None, true) => {
+                    meeting.since = Some(now);
+                    meeting.apart.to = now;
+                }
+                (Some(_), false) => *meeting = Meeting { since: None, apart: Span { from: now, to: now } },
+                (Some(_), true) | (None, false) => {}
+            }
+        }
+    }
+
+    /// Since when two stations reach each other, if they do.
+    pub(crate) fn since(&self, one: StationId, other: StationId) -> Option<Duration> {
+        self.between(one, other).since
+    }
+
+    /// When two stations did not reach each other, the last time; the end counts only if they do again.
+    pub(crate) fn apart(&self, one: StationId, other: StationId) -> Span {
+        self.between(one, other).apart
+    }
+
+    fn between(&self, one: StationId, other: StationId) -> Meeting {
+        self.0.get(&(one.min(other), one.max(other))).copied().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Weather;
+
+    #[test]
+    fn it_is_known_since_when_stations_reach_each_other_and_how_long_they_did_not() {
+        let s = Duration::from_secs;
+        let mut lan = Lan::new(2, Weather::FINE);
+        (lan.add(0), lan.add(1));
+        let mut meetings = Meetings::default();
+        meetings.update(&lan, 2, s(0));
+        assert_eq!(meetings.since(1, 0), Some(s(0)));
+        lan.join(0, false);
+        meetings.update(&lan, 2, s(5));
+        assert_eq!(meetings.since(0, 1), None);
+        lan.join(0, true);
+        meetings.update(&lan, 2, s(8));
+        meetings.update(&lan, 2, s(9));
+        assert_eq!((meetings.since(0, 1), meetings.apart(0, 1)), (Some(s(8)), Span { from: s(5), to: s(8) }));
+    }
+}
