@@ -21,6 +21,7 @@ pub struct Metrics {
     doubts: Counter,
     doubts_cleared: Counter,
     declared: Counter,
+    stalls: Counter,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -47,12 +48,17 @@ impl Metrics {
         gossip.register("members_returned", "Members that had not died after all", self.returned.clone());
         gossip.register("doubts", "Silent members that others were asked for", self.doubts.clone());
         gossip.register("doubts_cleared", "Such members that were alive", self.doubts_cleared.clone());
+        gossip.register("stalls", "Times this process stood still for long", self.stalls.clone());
         gossip.register("deaths_declared", "Such members that were not", self.declared.clone());
     }
 
     pub(crate) fn view(&self, members: usize, settled: bool) {
         self.members.set(i64::try_from(members).unwrap_or(i64::MAX));
         self.settled.set(settled.into());
+    }
+
+    pub(crate) fn stalled(&self) {
+        self.stalls.inc();
     }
 
     pub(crate) fn sent(&self, kind: &'static str) {

@@ -200,7 +200,10 @@ impl Task {
             Event::Leaving(node) => info!(%node, "member leaves"),
             Event::Profile(node) => tracing::debug!(%node, "profile known"),
             Event::PresumedDead => warn!("others held us dead, and know better now"),
-            Event::Stalled(time) => warn!(?time, "this process stood still"),
+            Event::Stalled(time) => {
+                self.metrics.stalled();
+                warn!(?time, "this process stood still");
+            }
             Event::Departed { unconfirmed } => info!(?unconfirmed, "we have left"),
         }
     }

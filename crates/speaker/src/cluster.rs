@@ -38,7 +38,7 @@ use crate::lan::{self, Conflict, Interface, Report};
 use crate::objects::{self, LoadBalancerClass};
 use crate::outcome::{self, Outcomes};
 use crate::status;
-use crate::watches::{Event, LISTS};
+use crate::watches::{Event, LISTS, SPEAKERS};
 use crate::{Config, Metrics};
 
 /// As many changes that wait are worked off before the announcements are published once: a list of
@@ -390,11 +390,14 @@ impl Cluster {
     }
 
     fn publish_peers(&self) {
+        if self.missing.contains(&SPEAKERS) {
+            return;
+        }
         let mut peers = self.speakers.listening_on(self.gossip_address.port());
         peers.remove(&self.node);
         self.outputs.said.send_if_modified(|said| {
-            let different = said.peers != peers;
-            said.peers = peers;
+            let different = said.peers.as_ref() != Some(&peers);
+            said.peers = Some(peers);
             different
         });
     }

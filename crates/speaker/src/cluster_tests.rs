@@ -175,9 +175,18 @@ async fn a_view_that_is_not_settled_is_no_ground_to_act_on() {
 async fn fellow_speakers_are_found_by_their_pods() {
     let mut it = complete();
     let expected = SocketAddr::from(([192, 0, 2, 202], 7946));
-    assert_eq!(it.said.borrow().peers, [("n2".into(), expected)].into());
+    assert_eq!(it.said.borrow().peers, Some([("n2".into(), expected)].into()));
     it.after(Event::Speakers(list([speaker("n1")])));
-    assert!(it.said.borrow().peers.is_empty());
+    assert_eq!(it.said.borrow().peers, Some(BTreeMap::new()));
+}
+
+#[tokio::test]
+async fn that_a_speaker_is_alone_is_said_as_soon_as_it_is_known() {
+    let mut it = fixture();
+    it.after(Event::Nodes(list([])));
+    assert_eq!(it.said.borrow().peers, None);
+    it.after(Event::Speakers(list([])));
+    assert_eq!(it.said.borrow().peers, Some(BTreeMap::new()));
 }
 
 #[tokio::test]

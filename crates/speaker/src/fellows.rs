@@ -14,8 +14,9 @@ use crate::lan::{Interface, Unfit};
 /// What the gossip is told, as a whole: whoever reads it late skips what has been overtaken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Said {
-    /// Where fellow speakers listen, as the API server lists them.
-    pub(crate) peers: BTreeMap<NodeName, SocketAddr>,
+    /// Where fellow speakers listen, as the API server lists them, once it has. That there are none is worth
+    /// knowing too: then there is nobody to wait for.
+    pub(crate) peers: Option<BTreeMap<NodeName, SocketAddr>>,
     /// The Ethernet addresses that we announce with.
     pub(crate) macs: BTreeSet<MacAddr>,
     /// Whether the interface that the gossip goes through has a carrier.
@@ -26,12 +27,7 @@ pub(crate) struct Said {
 
 impl Default for Said {
     fn default() -> Self {
-        Self {
-            peers: BTreeMap::new(),
-            macs: BTreeSet::new(),
-            link: LinkState::Up,
-            farewells: BTreeSet::new(),
-        }
+        Self { peers: None, macs: BTreeSet::new(), link: LinkState::Up, farewells: BTreeSet::new() }
     }
 }
 
@@ -40,8 +36,8 @@ pub(crate) async fn pass_on(gossip: Handle, mut said: watch::Receiver<Said>) {
     let mut before = Said::default();
     while said.changed().await.is_ok() {
         let now = said.borrow_and_update().clone();
-        if now.peers != before.peers {
-            gossip.set_peers(now.peers.clone()).await;
+        if let Some(peers) = now.peers.clone().filter(|_| now.peers != before.peers) {
+            gossip.set_peers(peers).await;
         }
         if now.macs != before.macs {
             gossip.set_profile(profile(&now.macs)).await;

@@ -34,7 +34,10 @@ pub(crate) enum Event {
 
 /// Lists that must be complete before anything is decided, as `/readyz` names them.
 pub(crate) const LISTS: [&str; 7] =
-    ["services", "endpointslices", "nodes", "ipaddresspools", "l2advertisements", "speaker pods", "members"];
+    ["services", "endpointslices", "nodes", "ipaddresspools", "l2advertisements", SPEAKERS, "members"];
+
+/// The list of the Pods of fellow speakers.
+pub(crate) const SPEAKERS: &str = "speaker pods";
 
 impl Event {
     /// Whether the API server tells it.
