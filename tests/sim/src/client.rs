@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use layer2::{
-    ArpFrame, ArpOperation, Cause, Host, Known, MacAddr, NdpFrame, NdpMessage, solicited_node,
-};
+use layer2::{ArpFrame, ArpOperation, Cause, Host, Known, MacAddr, NdpFrame, NdpMessage, solicited_node};
 
 use crate::neighbour::{Ask, Neighbour, Said};
 
@@ -110,7 +108,9 @@ impl Client {
 
     /// What follows from an NDP frame: see Linux, `ndisc_recv_na`.
     fn ndp(&self, frame: &NdpFrame) -> Option<(IpAddr, MacAddr, Said)> {
-        let NdpMessage::Advertisement { target: Some(mac), cause, known } = frame.message else { return None };
+        let NdpMessage::Advertisement { target: Some(mac), cause, known } = frame.message else {
+            return None;
+        };
         if !frame.to.is_multicast() && frame.destination != self.mac {
             return None;
         }

@@ -109,7 +109,8 @@ impl Edit {
         match self {
             Self::Readdress(number) => {
                 let other = if service.vips[0] == v4(*number) { number + 1000 } else { *number };
-                service.vips = if service.vips.len() > 1 { vec![v4(other), v6(other)] } else { vec![v4(other)] };
+                service.vips =
+                    if service.vips.len() > 1 { vec![v4(other), v6(other)] } else { vec![v4(other)] };
             }
             Self::Policy(_, policy) => service.traffic_policy = *policy,
             Self::IrrelevantServiceLabel(_, value) => {

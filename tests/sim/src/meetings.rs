@@ -79,6 +79,9 @@ mod tests {
         lan.join(0, true);
         meetings.update(&lan, 2, s(8));
         meetings.update(&lan, 2, s(9));
-        assert_eq!((meetings.since(0, 1), meetings.apart(0, 1)), (Some(s(8)), &[Span { from: s(5), to: s(8) }][..]));
+        assert_eq!(
+            (meetings.since(0, 1), meetings.apart(0, 1)),
+            (Some(s(8)), &[Span { from: s(5), to: s(8) }][..])
+        );
     }
 }

@@ -170,7 +170,10 @@ impl Speaker {
         destination == self.arp.mac
             || destination == MacAddr::BROADCAST
             || destination == MacAddr::of_group(layer2::ALL_NODES)
-            || self.lan.as_ref().is_some_and(|lan| lan.groups.iter().any(|group| MacAddr::of_group(*group) == destination))
+            || self
+                .lan
+                .as_ref()
+                .is_some_and(|lan| lan.groups.iter().any(|group| MacAddr::of_group(*group) == destination))
     }
 
     fn hear(&mut self, frame: &[u8], received: Instant, now: Instant) {

@@ -83,17 +83,39 @@ pub struct World {
 enum Event {
     /// A speaker's time has come.
     Wake(usize),
-    Datagram { to: usize, from: SocketAddr, payload: Vec<u8> },
-    Frame { to: StationId, frame: Vec<u8> },
+    Datagram {
+        to: usize,
+        from: SocketAddr,
+        payload: Vec<u8>,
+    },
+    Frame {
+        to: StationId,
+        frame: Vec<u8>,
+    },
     /// The API server tells a speaker of fellows, and of what has changed.
-    Peers { node: usize, boot: u64 },
-    Changes { node: usize, boot: u64, upto: Option<usize> },
+    Peers {
+        node: usize,
+        boot: u64,
+    },
+    Changes {
+        node: usize,
+        boot: u64,
+        upto: Option<usize>,
+    },
     /// The kernel tells a speaker of its carrier.
     Link(usize),
     Boot(usize),
-    Resume { node: usize, boot: u64 },
-    Exit { node: usize, boot: u64 },
-    Request { client: usize },
+    Resume {
+        node: usize,
+        boot: u64,
+    },
+    Exit {
+        node: usize,
+        boot: u64,
+    },
+    Request {
+        client: usize,
+    },
     Look,
     Fault(Fault),
 }
@@ -454,7 +476,8 @@ impl World {
 
     fn boot(&mut self, number: usize) {
         let (seed, boot_id) = (self.random.random(), BootId(self.random.random()));
-        let keys = if self.setup.sealed { vec![Key::new(b"known to the speakers").expect("long")] } else { vec![] };
+        let keys =
+            if self.setup.sealed { vec![Key::new(b"known to the speakers").expect("long")] } else { vec![] };
         let node = &mut self.nodes[number];
         if !node.power || node.speaker.is_some() {
             return;
@@ -622,13 +645,13 @@ impl World {
                 None => Change::Service(cluster::service(number)),
             },
             Edit::Endpoints(number, ref nodes) => Change::Endpoints(cluster::key(number), names(nodes)),
-            Edit::Readdress(number)
-            | Edit::Policy(number, _)
-            | Edit::IrrelevantServiceLabel(number, _) => {
+            Edit::Readdress(number) | Edit::Policy(number, _) | Edit::IrrelevantServiceLabel(number, _) => {
                 let Some(service) = self.cluster.services.get(&cluster::key(number)) else { return };
                 Change::Service(edit.of_service(service.clone()))
             }
-            Edit::ToggleExclusion(number) | Edit::ToggleNetwork(number) | Edit::IrrelevantLabel(number, _) => {
+            Edit::ToggleExclusion(number)
+            | Edit::ToggleNetwork(number)
+            | Edit::IrrelevantLabel(number, _) => {
                 let node = self.cluster.nodes[&self.nodes[number].name].clone();
                 Change::Node(edit.of_node(node))
             }

@@ -30,7 +30,9 @@ fn settled(setup: Setup, seed: u64) -> World {
     // Long enough for the bursts of the beginning to be over, and never at the same point of any period.
     advance(&mut world, ms(8000 + 37 * seed));
     for vip in world.vips() {
-        let [announcer] = world.answerers(vip)[..] else { panic!("{vip} has no announcer\n{}", world.trace()) };
+        let [announcer] = world.answerers(vip)[..] else {
+            panic!("{vip} has no announcer\n{}", world.trace())
+        };
         assert!(world.believed(vip).iter().all(|node| *node == announcer));
     }
     world
@@ -108,7 +110,12 @@ fn no_request_is_lost_when_nodes_are_drained_one_after_the_other() {
             advance(&mut world, ms(8000));
         }
         let after = world.requests();
-        assert_eq!((after.lost, after.waited), (before.lost, before.waited), "seed {seed}\n{}", world.trace());
+        assert_eq!(
+            (after.lost, after.waited),
+            (before.lost, before.waited),
+            "seed {seed}\n{}",
+            world.trace()
+        );
         assert!(after.served > before.served + 50_000);
     }
 }
