@@ -210,7 +210,9 @@ impl Judge {
     }
 
     fn outage(&self, now: Duration) -> Duration {
-        2 * self.preset.timing().verdict() + Duration::from_millis(1000) + self.for_loss(now)
+        // Who finds nobody at its start waits for 1.5 s.
+        let judging = 2 * self.preset.timing().verdict() + Duration::from_secs(1);
+        judging.max(Duration::from_secs(2)) + self.for_loss(now)
     }
 
     fn window(&self, now: Duration) -> Duration {
