@@ -171,11 +171,10 @@ impl Judge {
         let heard = met(right) <= self.spoken.get(&(right, sight.vip)).copied();
         // Or it comes from another part of the LAN, together with the node that announced the address there:
         // then the right one must speak again, for it cannot but notice that the two have met.
-        let Span { from, to } = meetings.apart(at, right);
         let came_with_it = sight.alive.contains(&at)
             && met(at) < met(right)
             && meetings.since(at, right).is_some()
-            && to - from > self.noticed();
+            && meetings.apart(at, right).last().is_some_and(|it| it.to - it.from > self.noticed());
         (heard || came_with_it) && !self.are_strangers(at, right, sight.started, meetings)
     }
 
@@ -189,10 +188,11 @@ impl Judge {
         started: &[Duration],
         meetings: &Meetings,
     ) -> bool {
-        let Span { from, to } = meetings.apart(one, other);
-        let to = if meetings.since(one, other).is_some() { to } else { Duration::MAX };
-        let apart = from.saturating_sub(self.noticed())..to;
-        from > Duration::ZERO && [one, other].iter().any(|node| apart.contains(&started[*node]))
+        let started_in = |Span { from, to }: &Span| {
+            let apart = from.saturating_sub(self.noticed())..*to;
+            [one, other].iter().any(|node| apart.contains(&started[*node]))
+        };
+        meetings.apart(one, other).iter().any(started_in)
     }
 
     /// Who is gone for so long is missed by the others.
@@ -210,7 +210,9 @@ impl Judge {
     }
 
     fn outage(&self, now: Duration) -> Duration {
-        2 * self.preset.timing().verdict() + Duration::from_millis(1000) + self.for_loss(now)
+        // Who finds nobody at its start waits for 1.5 s.
+        let judging = 2 * self.preset.timing().verdict() + Duration::from_secs(1);
+        judging.max(Duration::from_secs(2)) + self.for_loss(now)
     }
 
     fn window(&self, now: Duration) -> Duration {

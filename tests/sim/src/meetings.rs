@@ -9,14 +9,15 @@ use crate::lan::{Lan, StationId};
 #[derive(Debug, Default)]
 pub(crate) struct Meetings(BTreeMap<(StationId, StationId), Meeting>);
 
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Default)]
 struct Meeting {
     /// Since when they reach each other, if they do.
     since: Option<Duration>,
-    apart: Span,
+    /// When they did not.
+    apart: Vec<Span>,
 }
 
-/// From when to when two stations did not reach each other, the last time.
+/// From when to when two stations did not reach each other.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Span {
     pub(crate) from: Duration,
@@ -31,9 +32,14 @@ impl Meetings {
             match (meeting.since, lan.connected(one, other)) {
                 (None, true) => {
                     meeting.since = Some(now);
-                    meeting.apart.to = now;
+                    if let Some(last) = meeting.apart.last_mut() {
+                        last.to = now;
+                    }
                 }
-                (Some(_), false) => *meeting = Meeting { since: None, apart: Span { from: now, to: now } },
+                (Some(_), false) => {
+                    meeting.since = None;
+                    meeting.apart.push(Span { from: now, to: Duration::MAX });
+                }
                 (Some(_), true) | (None, false) => {}
             }
         }
@@ -41,16 +47,16 @@ impl Meetings {
 
     /// Since when two stations reach each other, if they do.
     pub(crate) fn since(&self, one: StationId, other: StationId) -> Option<Duration> {
-        self.between(one, other).since
+        self.between(one, other)?.since
     }
 
-    /// When two stations did not reach each other, the last time; the end counts only if they do again.
-    pub(crate) fn apart(&self, one: StationId, other: StationId) -> Span {
-        self.between(one, other).apart
+    /// When two stations did not reach each other, the last time at the end.
+    pub(crate) fn apart(&self, one: StationId, other: StationId) -> &[Span] {
+        self.between(one, other).map_or(&[], |meeting| &meeting.apart)
     }
 
-    fn between(&self, one: StationId, other: StationId) -> Meeting {
-        self.0.get(&(one.min(other), one.max(other))).copied().unwrap_or_default()
+    fn between(&self, one: StationId, other: StationId) -> Option<&Meeting> {
+        self.0.get(&(one.min(other), one.max(other)))
     }
 }
 
@@ -73,6 +79,9 @@ mod tests {
         lan.join(0, true);
         meetings.update(&lan, 2, s(8));
         meetings.update(&lan, 2, s(9));
-        assert_eq!((meetings.since(0, 1), meetings.apart(0, 1)), (Some(s(8)), Span { from: s(5), to: s(8) }));
+        assert_eq!(
+            (meetings.since(0, 1), meetings.apart(0, 1)),
+            (Some(s(8)), &[Span { from: s(5), to: s(8) }][..])
+        );
     }
 }

@@ -108,6 +108,7 @@ enum Event {
     Resume {
         node: usize,
         boot: u64,
+        moves: bool,
     },
     Exit {
         node: usize,
@@ -314,7 +315,12 @@ impl World {
             Event::Changes { node, boot, upto } => self.tell(node, boot, upto),
             Event::Link(node) => self.tell_link(node),
             Event::Boot(node) => self.boot(node),
-            Event::Resume { node, boot } => self.resume(node, boot),
+            Event::Resume { node, boot, moves } => {
+                if moves {
+                    self.judge.moved(at);
+                }
+                self.resume(node, boot);
+            }
             Event::Exit { node, boot } => self.exit(node, boot),
             Event::Request { client } => self.request(client),
             Event::Look => self.look(),
@@ -601,7 +607,10 @@ impl World {
                 if node.stalled.is_none() && node.speaker.is_some() {
                     node.stalled = Some(Vec::new());
                     let boot = node.boots;
-                    self.after(time, Event::Resume { node: number, boot });
+                    self.after(
+                        time,
+                        Event::Resume { node: number, boot, moves: fault.moves_addresses(self.setup.preset) },
+                    );
                 }
             }
             Fault::Unplug(number) => self.cable(number, false),
