@@ -45,6 +45,18 @@ pub struct Port<P: Protocol> {
     since: Instant,
     /// Nothing is said unasked before.
     held: Instant,
+    voice: Voice,
+}
+
+/// What a port says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Voice {
+    /// All there is to say.
+    #[default]
+    Full,
+    /// Only answers. For one that leaves: who takes over announces the same addresses, and is not to be
+    /// overruled.
+    Answers,
 }
 
 /// That an address is to be announced, and how to begin.
@@ -152,7 +164,13 @@ impl<P: Protocol> Port<P> {
             memberships: VecDeque::new(),
             since: now,
             held: now,
+            voice: Voice::Full,
         }
+    }
+
+    /// How much to say from now on.
+    pub fn set_voice(&mut self, voice: Voice) {
+        self.voice = voice;
     }
 
     /// The addresses to announce from now on. Those that stay under the same takeover notice nothing.
@@ -251,6 +269,10 @@ impl<P: Protocol> Port<P> {
 
     /// When something is to be said unasked.
     fn due(&self) -> Option<Instant> {
+        match self.voice {
+            Voice::Full => {}
+            Voice::Answers => return None,
+        }
         let timeouts = [self.claims.poll_timeout(), self.probes.poll_timeout(), self.schedule.poll_timeout()];
         timeouts.into_iter().flatten().min().map(|at| at.max(self.held))
     }

@@ -24,6 +24,7 @@ use kubekit::http::Readiness;
 use kubekit::keep::Wanted;
 use kubekit::slim;
 use kubekit::speakers::Speakers;
+use layer2::{MacAddr, Voice};
 use placement::{
     Advertisement, AdvertisementName, Change, NodeName, Placement, Pool, PoolName, ServiceKey, SliceKey,
 };
@@ -77,6 +78,9 @@ pub(crate) struct Cluster {
     gossip_address: SocketAddr,
     /// The members as last acted on.
     view: Arc<View>,
+    /// The Ethernet addresses of fellow speakers. They stay known after they are gone: one that leaves or is cut
+    /// off may go on speaking for a while, and is no stranger.
+    fellows: BTreeMap<NodeName, BTreeSet<MacAddr>>,
     handovers: Handovers,
     stopping: bool,
     /// Our own Pod, owner of what is reported: when it goes for good, so do the reports.
@@ -116,6 +120,7 @@ impl Cluster {
             speakers: Speakers::default(),
             gossip_address,
             view: Arc::default(),
+            fellows: BTreeMap::new(),
             handovers: Handovers::default(),
             stopping: false,
             owner: None,
@@ -204,7 +209,10 @@ impl Cluster {
         for (name, object) in self.nodes.update(change, |node| node.name_any().into()) {
             match object {
                 Some(node) => self.placement.set_node(objects::read_node(&node)),
-                None => self.placement.remove_node(&name),
+                None => {
+                    self.placement.remove_node(&name);
+                    self.fellows.remove(&name);
+                }
             }
         }
     }
@@ -253,6 +261,9 @@ impl Cluster {
 
     /// What is not settled is no ground to act on: what was known before stays.
     fn members(&mut self, view: Arc<View>) {
+        for (node, profile) in &view.profiles {
+            self.fellows.insert(node.clone(), fellows::macs(profile).collect());
+        }
         if !view.settled || view == self.view {
             return;
         }
@@ -298,10 +309,11 @@ impl Cluster {
         }
     }
 
-    /// From now on the LAN side goes on as it is, until the others have taken over; in the reports we have
-    /// gone already.
+    /// From now on the LAN side goes on answering, until the others have taken over; in the reports we have gone
+    /// already.
     fn stop(&mut self) {
         self.stopping = true;
+        self.outputs.wanted.send_modify(|wanted| wanted.voice = Voice::Answers);
         self.placement.set_members(BTreeSet::new());
     }
 
@@ -405,7 +417,7 @@ impl Cluster {
     /// Whether the announcements are others than before.
     fn publish_wanted(&self) -> bool {
         let announcements = self.placement.announcements();
-        let fellows: BTreeSet<_> = self.view.profiles.values().flat_map(fellows::macs).collect();
+        let fellows: BTreeSet<_> = self.fellows.values().flatten().copied().collect();
         let mut others = false;
         self.outputs.wanted.send_if_modified(|current| {
             others = *current.announcements != *announcements;

@@ -210,6 +210,7 @@ async fn a_speaker_that_stops_goes_on_announcing_and_reports_nothing_any_more() 
     assert_eq!(it.after(Event::Stop), ["192.0.2.2"]);
     assert_eq!(it.statuses.borrow().as_ref().map(BTreeMap::len), Some(0));
     assert!(it.statuses.has_changed().is_err(), "the reporting ends");
+    assert_eq!(it.wanted.borrow().voice, Voice::Answers, "who takes over is not overruled");
     assert_eq!(it.after(members(&["n1"])), ["192.0.2.2"]);
 }
 
@@ -238,7 +239,7 @@ async fn coming_and_going_within_one_batch_is_a_new_takeover() {
 #[tokio::test]
 async fn the_ethernet_addresses_of_speakers_are_made_known() {
     let mut it = complete();
-    let (ours, theirs) = (layer2::MacAddr([2, 0, 0, 0, 0, 1]), layer2::MacAddr([2, 0, 0, 0, 0, 2]));
+    let (ours, theirs) = (MacAddr([2, 0, 0, 0, 0, 1]), MacAddr([2, 0, 0, 0, 0, 2]));
     let eth0 = Interface { mac: Some(ours), arp: Ok(()), ndp: Ok(()) };
     it.after(Event::Lan(Report::Interfaces([("eth0".into(), eth0)].into())));
     assert_eq!(it.said.borrow().macs, [ours].into());
@@ -246,6 +247,15 @@ async fn the_ethernet_addresses_of_speakers_are_made_known() {
     view.profiles.insert("n2".into(), gossip::Profile::new(theirs.0).unwrap());
     it.after(Event::Members(Arc::new(view)));
     assert_eq!(it.wanted.borrow().fellows, [theirs].into());
+    it.after(members(&["n1"]));
+    assert_eq!(it.wanted.borrow().fellows, [theirs].into(), "it may be cut off, and speak all the same");
+    it.after(Event::Nodes(list([json!({"metadata": {"name": "n1"}})])));
+    it.after(Event::Members(Arc::new(View {
+        members: ["n1".into()].into(),
+        settled: true,
+        ..View::default()
+    })));
+    assert!(it.wanted.borrow().fellows.is_empty(), "its node is gone");
 }
 
 #[tokio::test]
@@ -326,7 +336,7 @@ async fn an_address_that_somebody_else_has_is_not_reported_as_announced() {
     let history = |it: &Fixture| it.wanted.borrow().announcements[&vip].history;
     assert_eq!(history(&it), placement::History::New);
     assert!(!reported(&it), "the LAN has not been asked yet");
-    let by = layer2::MacAddr([2, 0, 0, 0, 0, 9]);
+    let by = MacAddr([2, 0, 0, 0, 0, 9]);
     it.after(Event::Lan(Report::Taken(Conflict { vip, interface: "eth0".into(), by })));
     assert!(!reported(&it));
     it.after(Event::Lan(Report::Free { vip, interface: "eth0".into() }));

@@ -198,7 +198,8 @@ impl Lan {
         let in_all = vips.iter().map(BTreeMap::len).sum();
         for (running, vips) in self.running.values().zip(vips) {
             let refresh_gap = layer2::refresh_gap(vips.len(), in_all);
-            let orders = Orders { vips, friends: Arc::clone(&friends), refresh_gap };
+            let voice = wanted.voice;
+            let orders = Orders { vips, friends: Arc::clone(&friends), refresh_gap, voice };
             running.orders.send_if_modified(|current| {
                 let different = *current != orders;
                 *current = orders;

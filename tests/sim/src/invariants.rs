@@ -174,7 +174,10 @@ impl Judge {
         let came_with_it = sight.alive.contains(&at)
             && met(at) < met(right)
             && meetings.since(at, right).is_some()
-            && meetings.apart(at, right).last().is_some_and(|it| it.to - it.from > self.noticed());
+            && meetings
+                .apart(at, right)
+                .last()
+                .is_some_and(|it| it.to.saturating_sub(it.from) > self.noticed());
         (heard || came_with_it) && !self.are_strangers(at, right, sight.started, meetings)
     }
 

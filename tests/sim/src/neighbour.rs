@@ -159,7 +159,6 @@ impl Neighbour {
         let proves = match said {
             Said::Announcement => false,
             Said::Answer if differs && now <= self.updated + LOCKTIME => return,
-            Said::Answer => true,
             Said::Soft if differs => {
                 // What was held for sure is doubted, no more.
                 if self.state == State::Reachable {
@@ -167,7 +166,7 @@ impl Neighbour {
                 }
                 return;
             }
-            Said::Soft => true,
+            Said::Answer | Said::Soft => true,
         };
         if proves {
             self.confirmed = now;

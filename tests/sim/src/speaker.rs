@@ -61,6 +61,10 @@ pub(crate) struct Start {
 }
 
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own about one that may be in any state"
+)]
 pub(crate) struct Speaker {
     members: Members,
     placement: Placement,

@@ -233,7 +233,7 @@ impl World {
                 return Err(violation.clone());
             }
         }
-        Ok(Some(self.now - start))
+        Ok(Some(self.now.saturating_sub(start)))
     }
 
     /// What has happened.

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use layer2::{Effect, MacAddr, Order, Port, Protocol, Purpose, Transmission};
+use layer2::{Effect, MacAddr, Order, Port, Protocol, Purpose, Transmission, Voice};
 use placement::{InterfaceName, Takeover};
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, trace, warn};
@@ -27,6 +27,7 @@ pub(super) struct Orders {
     pub(super) vips: BTreeMap<IpAddr, Order>,
     pub(super) friends: Arc<BTreeSet<MacAddr>>,
     pub(super) refresh_gap: Duration,
+    pub(super) voice: Voice,
 }
 
 /// An interface, and whom it talks to.
@@ -79,6 +80,7 @@ impl<P: Protocol + Copy> Interface<P> {
                     let orders = self.orders.borrow_and_update();
                     port.set_friends(BTreeSet::clone(&orders.friends));
                     port.set_refresh_gap(orders.refresh_gap);
+                    port.set_voice(orders.voice);
                     let own = |(vip, order): (&IpAddr, &Order)| Some((P::own(*vip)?, *order));
                     port.set_orders(orders.vips.iter().filter_map(own).collect(), Instant::now());
                 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use layer2::MacAddr;
+use layer2::{MacAddr, Voice};
 use placement::{Announcements, InterfaceName, Takeover};
 
 use super::Unfit;
@@ -17,6 +17,8 @@ pub struct Wanted {
     pub announcements: Arc<Announcements>,
     /// The Ethernet addresses of the other nodes that announce: no strangers, whatever they say.
     pub fellows: BTreeSet<MacAddr>,
+    /// How much to say of them.
+    pub voice: Voice,
 }
 
 /// What the LAN side has to tell.
