@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use layer2::{Arp, Begin, Effect, MacAddr, Ndp, Order, Port, Protocol, Report};
+use layer2::{Arp, Begin, Effect, MacAddr, Ndp, Order, Port, Protocol, Report, Voice};
 use members::{Event, LinkState, Members, Profile};
 use objects::NodeName;
 use placement::{Announcements, ExcludeLabel, History, Placement, Takeover};
@@ -227,6 +227,10 @@ impl Speaker {
 
     fn stop(&mut self, now: Instant) {
         self.stopping = true;
+        if let Some(lan) = &mut self.lan {
+            lan.arp.set_voice(Voice::Answers);
+            lan.ndp.set_voice(Voice::Answers);
+        }
         self.placement.set_members(BTreeSet::new());
         self.settle();
         self.members.leave(now);

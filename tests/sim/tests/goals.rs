@@ -147,7 +147,6 @@ fn nothing_moves_when_nothing_happens() {
 /// Who leaves shortly after it has come says once more that the address is here, when the next announcer has
 /// already said where it is. Unlucky clients then believe a node that is gone, up to the next round.
 #[test]
-#[ignore = "a port goes on with its burst while its node leaves"]
 fn no_request_is_lost_when_a_node_leaves_in_the_middle_of_its_burst() {
     for seed in 0..200 {
         let mut world = settled(Setup { nodes: 2, request_interval: ms(1), ..setup(Preset::Default) }, seed);
