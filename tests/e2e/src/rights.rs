@@ -21,7 +21,13 @@ impl Cluster {
         let new = log.get(*audited..).unwrap_or_default();
         *audited = log.len();
         let ever = ours(&log);
-        let allowed = |request: &Request| ever.contains(&Request { allowed: true, ..request.clone() });
+        // What is created has its name only once it is there.
+        let allowed = |request: &Request| {
+            ever.iter().filter(|other| other.allowed).any(|other| {
+                let name = if request.name.is_empty() { String::new() } else { other.name.clone() };
+                Request { allowed: false, name, ..other.clone() } == *request
+            })
+        };
         let denied = ours(new).into_iter().filter(|request| !request.allowed && !allowed(request));
         let denied: Vec<String> = denied.map(|request| request.to_string()).collect();
         ensure!(denied.is_empty(), "its roles do not allow FerroLB: {}", denied.join(", "));
