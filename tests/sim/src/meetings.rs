@@ -69,7 +69,8 @@ mod tests {
     fn it_is_known_since_when_stations_reach_each_other_and_how_long_they_did_not() {
         let s = Duration::from_secs;
         let mut lan = Lan::new(2, Weather::FINE);
-        (lan.add(0), lan.add(1));
+        lan.add(0);
+        lan.add(1);
         let mut meetings = Meetings::default();
         meetings.update(&lan, 2, s(0));
         assert_eq!(meetings.since(1, 0), Some(s(0)));
