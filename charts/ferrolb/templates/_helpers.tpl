@@ -103,7 +103,7 @@ annotations:
 serviceAccountName: {{ include "ferrolb.serviceAccountName" . }}
 automountServiceAccountToken: true
 enableServiceLinks: false
-terminationGracePeriodSeconds: 5
+terminationGracePeriodSeconds: 10
 {{- with $root.Values.imagePullSecrets }}
 imagePullSecrets:
   {{- toYaml . | nindent 2 }}

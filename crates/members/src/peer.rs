@@ -68,7 +68,9 @@ impl Peer {
     /// Where to reach it: where it says while it is alive, else where it should be.
     pub(crate) fn address(&self) -> Option<SocketAddr> {
         let own = self.identity.as_ref().map(|identity| identity.address);
-        if self.runs() { own } else { self.listed.or(own) }
+        // Who listens on all of its addresses names none.
+        let own = own.filter(|own| !own.ip().is_unspecified());
+        if self.runs() { own.or(self.listed) } else { self.listed.or(own) }
     }
 
     /// Whether this start of the process has proved to be alive.

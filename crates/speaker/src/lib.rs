@@ -69,7 +69,8 @@ pub struct Config {
     pub refresh_interval: Option<Duration>,
     /// Whether nodes can be excluded by a label.
     pub exclude_label: ExcludeLabel,
-    /// Where the gossip among the speakers is spoken; `None` for the node's `InternalIP` and [`GOSSIP_PORT`].
+    /// Where the gossip among the speakers is spoken; `None` for the node's `InternalIP` (all addresses if it has
+    /// none) and [`GOSSIP_PORT`].
     /// All speakers use the same port.
     pub gossip_bind: Option<SocketAddr>,
     /// What the gossip is sealed with, see [`gossip::Config::key_files`].

@@ -1,7 +1,8 @@
 //! From Kubernetes objects to what placement understands.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::pin::pin;
+use std::time::Duration;
 
 use api::names::ALLOW_SHARED_IP;
 use futures::StreamExt;
@@ -9,6 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Api, Client, ResourceExt};
 use kubekit::{Change, Source, slim};
 use placement::{Endpoints, Network, Node, NodeName, Service, ServiceKey, Sharing, SliceKey, TrafficPolicy};
+use tracing::warn;
 
 /// The Services that are ours: of type LoadBalancer and of this class, where `None` is the class of those
 /// that name none.
@@ -68,25 +70,43 @@ pub(crate) fn read_node(node: &slim::Node) -> Node {
     }
 }
 
-/// The address that the cluster knows a node by, waited for until there is one.
+/// The address that the cluster knows a node by. A node that has none for a while, once the API server answers, is
+/// taken to have none: then it is the unspecified one, which means all of them.
 pub(crate) async fn internal_ip(client: &Client, node: &NodeName) -> IpAddr {
-    let node = Source {
+    let source = Source {
         api: Api::<slim::Node>::all(client.clone()),
         labels: None,
         fields: Some(format!("metadata.name={node}")),
     };
-    let mut changes = pin!(kubekit::watch(node));
-    loop {
-        let node = match changes.next().await {
-            Some(Change::Reset(nodes)) => nodes.into_iter().next(),
-            Some(Change::Apply(node)) => Some(node),
-            Some(Change::Delete(_)) => None,
-            None => std::future::pending().await,
-        };
-        if let Some(ip) = node.and_then(|node| node.status.internal_ip()?.parse().ok()) {
-            return ip;
-        }
+    let mut changes = pin!(kubekit::watch(source));
+    let first = changes.next().await;
+    if let Some(ip) = first.and_then(address_in) {
+        return ip;
     }
+    let later = async {
+        while let Some(change) = changes.next().await {
+            if let Some(ip) = address_in(change) {
+                return ip;
+            }
+        }
+        std::future::pending().await
+    };
+    tokio::time::timeout(ADDRESSED_WITHIN, later).await.unwrap_or_else(|_| {
+        warn!(%node, "the node has no InternalIP, so the gossip listens on all addresses (see --gossip-bind)");
+        Ipv4Addr::UNSPECIFIED.into()
+    })
+}
+
+/// How long a node may take to tell its address.
+const ADDRESSED_WITHIN: Duration = Duration::from_secs(3);
+
+fn address_in(change: Change<slim::Node>) -> Option<IpAddr> {
+    let node = match change {
+        Change::Reset(nodes) => nodes.into_iter().next(),
+        Change::Apply(node) => Some(node),
+        Change::Delete(_) => None,
+    };
+    node?.status.internal_ip()?.parse().ok()
 }
 
 /// The owner that our own Pod is to what we write; `None` for one that the API server did not make.
