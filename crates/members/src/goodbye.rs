@@ -68,14 +68,7 @@ impl Goodbye {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn names(names: &[&str]) -> BTreeSet<NodeName> {
-        names.iter().map(|name| NodeName::from(*name)).collect()
-    }
-
-    fn ms(millis: u64) -> Duration {
-        Duration::from_millis(millis)
-    }
+    use crate::fixtures::{ms, names};
 
     #[test]
     fn who_is_alone_departs_at_once() {

@@ -75,6 +75,8 @@
 mod config;
 mod contact;
 mod event;
+#[cfg(test)]
+mod fixtures;
 mod frame;
 mod goodbye;
 mod identity;

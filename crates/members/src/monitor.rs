@@ -143,6 +143,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::fixtures::ms;
 
     const TIMING: Timing = Timing {
         period: Duration::from_millis(100),
@@ -152,10 +153,6 @@ mod tests {
 
     fn a() -> NodeName {
         "a".into()
-    }
-
-    fn ms(millis: u64) -> Duration {
-        Duration::from_millis(millis)
     }
 
     /// Follows the monitor until there is nothing to do; what it wants and when, in milliseconds since `start`.

@@ -110,14 +110,7 @@ impl Settle {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn names(names: &[&str]) -> BTreeSet<NodeName> {
-        names.iter().map(|name| NodeName::from(*name)).collect()
-    }
-
-    fn ms(millis: u64) -> Duration {
-        Duration::from_millis(millis)
-    }
+    use crate::fixtures::{ms, names};
 
     #[test]
     fn nobody_to_ask_is_soon_asked() {
