@@ -30,8 +30,7 @@ const RETRY: Duration = Duration::from_secs(1);
 pub(crate) async fn keep(client: Client, namespace: &str, name: Option<&str>) {
     let Some(name) = name else { return pending().await };
     let api: Api<Secret> = Api::namespaced(client, namespace);
-    let source = Source { api: api.clone(), labels: None, fields: Some(format!("metadata.name={name}")) };
-    let mut changes = pin!(watch(source));
+    let mut changes = pin!(watch(Source::named(api.clone(), name)));
     let mut missing_from: Option<Secret> = None;
     loop {
         if let Some(secret) = missing_from.take() {

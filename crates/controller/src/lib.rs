@@ -45,18 +45,18 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{Api, Client, Resource};
 use kubekit::{
-    Change, Identity,
+    Change, Identity, due,
     events::{Notice, Publisher, Severity},
     http::{self, Readiness},
     keep::keep,
-    lease::{Election, Leadership, Timing},
+    lease::{Election, Leadership, Leads, Timing},
     rivals::{Rivals, WAITING_FOR},
     slim::{Namespace, Service},
     watch, watch_as,
 };
 use prometheus_client::registry::Registry;
 use serde::de::DeserializeOwned;
-use tokio::{sync::watch, time::sleep_until};
+use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::{
@@ -122,21 +122,21 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         () = rivals.wait_until_gone(&readiness, &events) => {}
         result = kubekit::stop_requested() => return result.context("waiting for signals"),
     }
-    let mut leadership = config.lease.clone().map(|name| {
+    let leadership = config.lease.clone().map(|name| {
         let owner = config.identity.owner();
         let election =
             Election { namespace: namespace.to_owned(), name, me, owner, timing: Timing::default() };
         election.start(client.clone())
     });
+    let leads = leadership.as_ref().map_or_else(Leads::always, Leadership::leads);
     if let Some(recovery) = &config.recovery {
-        let leads = leadership.as_ref().map(Leadership::watch);
         let namespace = namespace.to_owned();
-        recovery::start(recovery, gossip_metrics, client.clone(), namespace, leads, events.clone());
+        recovery::start(recovery, gossip_metrics, client.clone(), namespace, leads.clone(), events.clone());
     }
     tokio::select! {
         result = serving => result?,
         () = keeping_key => anyhow::bail!("the watch of the gossip's Secret has ended"),
-        () = control(client.clone(), &config, leadership.as_mut(), events, &metrics, &readiness) => {
+        () = control(client.clone(), &config, leads, events, &metrics, &readiness) => {
             anyhow::bail!("all watches have ended")
         }
         () = rivals.wait_for_one() => info!("MetalLB serves the same Services: what is started next waits"),
@@ -162,7 +162,7 @@ enum Incoming {
 async fn control(
     client: Client,
     config: &Config,
-    mut leadership: Option<&mut Leadership>,
+    mut leads: Leads,
     events: Publisher,
     metrics: &Metrics,
     readiness: &Readiness,
@@ -175,9 +175,9 @@ async fn control(
     let mut reporting = pin!(keep(report::source(&client, &config.identity.namespace), reported));
     let mut counters_due: Option<Instant> = None;
     loop {
-        index.set_role(role(leadership.as_deref()), Instant::now());
+        index.set_role(role(&leads), Instant::now());
         while writes.len() < MOST_WRITES
-            && role(leadership.as_deref()) == Role::Leader
+            && role(&leads) == Role::Leader
             && let Some(write) = index.next_write()
         {
             writes.push(write::service_status(client.clone(), write));
@@ -189,7 +189,7 @@ async fn control(
         }
         let retry = index.next_retry();
         tokio::select! {
-            () = changed(leadership.as_deref_mut()) => {
+            () = leads.changed() => {
                 counters_due.get_or_insert(Instant::now() + COUNTERS_DELAY);
             }
             change = changes.next() => {
@@ -235,26 +235,9 @@ fn outdated_statuses(client: &Client, index: &Index) -> Vec<BoxFuture<'static, R
     pools.chain(advertisements).collect()
 }
 
-async fn due(at: Option<Instant>) {
-    match at {
-        Some(at) => sleep_until(at.into()).await,
-        None => std::future::pending().await,
-    }
-}
-
 /// What this replica may do at this moment.
-fn role(leadership: Option<&Leadership>) -> Role {
-    match leadership {
-        Some(leadership) if !leadership.leads(Instant::now()) => Role::Follower,
-        Some(_) | None => Role::Leader,
-    }
-}
-
-async fn changed(leadership: Option<&mut Leadership>) {
-    match leadership {
-        Some(leadership) => leadership.changed().await,
-        None => std::future::pending().await,
-    }
+fn role(leads: &Leads) -> Role {
+    if leads.leads(Instant::now()) { Role::Leader } else { Role::Follower }
 }
 
 fn watches(client: &Client, config: &Config) -> SelectAll<BoxStream<'static, Incoming>> {

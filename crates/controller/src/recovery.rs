@@ -10,7 +10,6 @@
 
 mod judge;
 
-use std::future::pending;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::pin;
@@ -62,7 +61,7 @@ pub(crate) fn start(
     metrics: gossip::Metrics,
     client: Client,
     namespace: String,
-    leads: Option<Leads>,
+    leads: Leads,
     publisher: Publisher,
 ) {
     let bind = recovery.gossip_bind;
@@ -87,12 +86,12 @@ pub(crate) fn start(
     });
 }
 
-/// Listens, and while this replica leads, acts on what is lost. Without an election it always does.
+/// Listens, and while this replica leads, acts on what is lost.
 async fn run(
     client: Client,
     namespace: &str,
     port: u16,
-    mut leads: Option<Leads>,
+    mut leads: Leads,
     gossip: gossip::Handle,
     mut happened: mpsc::Receiver<gossip::Event>,
     publisher: Publisher,
@@ -114,23 +113,15 @@ async fn run(
                     judge.observe(event, Instant::now());
                 }
             }
-            () = changed(leads.as_mut()) => {}
-            else => return,
+            () = leads.changed() => {}
         }
         let now = Instant::now();
-        if leads.as_ref().is_none_or(|leads| leads.leads(now)) {
+        if leads.leads(now) {
             let view = view.borrow().clone();
             for verdict in judge.verdicts(&view, now) {
                 tokio::spawn(act(client.clone(), verdict, publisher.clone()));
             }
         }
-    }
-}
-
-async fn changed(leads: Option<&mut Leads>) {
-    match leads {
-        Some(leads) => leads.changed().await,
-        None => pending().await,
     }
 }
 

@@ -15,11 +15,8 @@ const COMPONENT: &str = "controller";
 
 /// The objects that the report is kept among.
 pub(crate) fn source(client: &Client, namespace: &str) -> Source<ConfigurationState> {
-    Source {
-        api: Api::namespaced(client.clone(), namespace),
-        labels: Some(format!("{}={COMPONENT}", names::COMPONENT_TYPE)),
-        fields: None,
-    }
+    let api = Api::namespaced(client.clone(), namespace);
+    Source::labelled(api, format!("{}={COMPONENT}", names::COMPONENT_TYPE))
 }
 
 /// What to report; nothing while another replica does.

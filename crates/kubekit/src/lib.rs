@@ -18,9 +18,15 @@ pub use identity::Identity;
 pub use version::Version;
 pub use watch::{Change, Source, watch, watch_as};
 
-use std::time::Duration;
+use std::{
+    future::pending,
+    time::{Duration, Instant},
+};
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::sleep_until,
+};
 
 /// How long a single request to the API server may take, retries included. Without a bound of our own, the
 /// client goes on for minutes when the server says that it is overloaded.
@@ -34,6 +40,14 @@ pub async fn client() -> anyhow::Result<kube::Client> {
         .context("no cluster to talk to: set KUBECONFIG, or run in a Pod with a service account")?;
     config.connect_timeout = Some(Duration::from_secs(5));
     kube::Client::try_from(config).context("building a client from the cluster's configuration")
+}
+
+/// Completes when it is time; never, if there is nothing to wait for.
+pub async fn due(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at.into()).await,
+        None => pending().await,
+    }
 }
 
 /// Completes when the program is asked to stop, by SIGTERM or SIGINT.

@@ -54,8 +54,7 @@ impl Rivals {
         }
         let found_by = |(index, labels): (usize, &str)| {
             let api = Api::namespaced(client.clone(), namespace);
-            let source = Source { api, labels: Some(labels.to_owned()), fields: None };
-            watch(source).map(move |change| (index, change)).boxed()
+            watch(Source::labelled(api, labels)).map(move |change| (index, change)).boxed()
         };
         let changes = stream::select_all(LABELS.into_iter().enumerate().map(found_by)).boxed();
         Self { class, changes, pods: [const { None }; LABELS.len()] }

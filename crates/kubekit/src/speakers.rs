@@ -15,7 +15,7 @@ const LABELS: &str = "app.kubernetes.io/name=ferrolb,app.kubernetes.io/component
 
 /// The Pods of the speakers in `namespace`.
 pub fn source(client: &Client, namespace: &str) -> Source<Pod> {
-    Source { api: Api::namespaced(client.clone(), namespace), labels: Some(LABELS.to_owned()), fields: None }
+    Source::labelled(Api::namespaced(client.clone(), namespace), LABELS)
 }
 
 /// Where the speakers are and listen, kept up to date.

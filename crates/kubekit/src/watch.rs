@@ -1,6 +1,9 @@
 //! A list that is kept up to date, as a stream of changes.
 
-use std::{fmt::Debug, time::Duration};
+use std::{
+    fmt::{Debug, Display},
+    time::Duration,
+};
 
 use futures::{Stream, StreamExt};
 use kube::{
@@ -35,6 +38,18 @@ pub struct Source<K> {
     pub labels: Option<String>,
     /// Only objects with these values in their fields.
     pub fields: Option<String>,
+}
+
+impl<K> Source<K> {
+    /// The objects with these labels, written as a label selector.
+    pub fn labelled(api: Api<K>, labels: impl Into<String>) -> Self {
+        Self { api, labels: Some(labels.into()), fields: None }
+    }
+
+    /// The one object of this name.
+    pub fn named(api: Api<K>, name: impl Display) -> Self {
+        Self { api, labels: None, fields: Some(format!("metadata.name={name}")) }
+    }
 }
 
 impl<K> From<Api<K>> for Source<K> {

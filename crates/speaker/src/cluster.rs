@@ -19,6 +19,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use k8s_openapi::jiff::Timestamp;
 use kube::{Resource, ResourceExt};
+use kubekit::Identity;
 use kubekit::events::{Notice, Publisher};
 use kubekit::http::Readiness;
 use kubekit::keep::Wanted;
@@ -63,7 +64,7 @@ pub(crate) struct Outputs {
 /// What is known of the cluster, and what follows from it.
 pub(crate) struct Cluster {
     node: NodeName,
-    pod_name: Option<String>,
+    identity: Identity,
     class: LoadBalancerClass,
     placement: Placement,
     outcomes: Outcomes,
@@ -107,7 +108,7 @@ impl Cluster {
     ) -> Self {
         Self {
             node: config.node_name.clone(),
-            pod_name: config.identity.pod_name.clone(),
+            identity: config.identity.clone(),
             class: LoadBalancerClass(config.lb_class.clone()),
             placement: Placement::new(config.node_name.clone(), config.exclude_label),
             outcomes: Outcomes::new(config.node_name.clone()),
@@ -145,7 +146,7 @@ impl Cluster {
                         self.handle(event, Instant::now());
                     }
                 }
-                () = due(self.handovers.deadline()) => {}
+                () = kubekit::due(self.handovers.deadline()) => {}
             }
             self.publish(Instant::now());
         }
@@ -246,10 +247,11 @@ impl Cluster {
     }
 
     fn speakers(&mut self, change: kubekit::Change<slim::Pod>) {
-        let ours = |pod: &slim::Pod| self.pod_name.as_ref() == Some(&pod.name_any());
+        let ours = |pod: &slim::Pod| self.identity.pod_name.as_ref() == Some(&pod.name_any());
+        let owner = |pod: &slim::Pod| self.identity.clone().in_pod(pod.uid()).owner();
         let owner = match &change {
-            kubekit::Change::Reset(pods) => Some(pods.iter().find(|pod| ours(pod)).and_then(objects::owner)),
-            kubekit::Change::Apply(pod) => ours(pod).then(|| objects::owner(pod)),
+            kubekit::Change::Reset(pods) => Some(pods.iter().find(|pod| ours(pod)).and_then(owner)),
+            kubekit::Change::Apply(pod) => ours(pod).then(|| owner(pod)),
             kubekit::Change::Delete(pod) => ours(pod).then_some(None),
         };
         if let Some(owner) = owner {
@@ -453,13 +455,6 @@ impl Cluster {
             let state = configuration::state(&self.node, owner.as_ref(), problems, Timestamp::now());
             self.outputs.state.send_replace(Some(state));
         }
-    }
-}
-
-async fn due(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at.into()).await,
-        None => std::future::pending().await,
     }
 }
 

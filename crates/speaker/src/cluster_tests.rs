@@ -83,7 +83,7 @@ fn lists() -> [Event; 7] {
 fn fixture() -> Fixture {
     let config = Config {
         node_name: "n1".into(),
-        identity: kubekit::Identity::new(Some("metallb-system".into()), Some("speaker-n1".into())),
+        identity: Identity::new(Some("metallb-system".into()), Some("speaker-n1".into())),
         lb_class: None,
         http_bind: ([127, 0, 0, 1], 0).into(),
         exclude_interfaces: crate::ExcludeInterfaces::default(),

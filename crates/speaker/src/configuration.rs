@@ -74,11 +74,8 @@ pub(crate) fn state(
 
 /// The `ConfigurationState`s of this speaker.
 pub(crate) fn source(client: &Client, namespace: &str, node: &NodeName) -> Source<ConfigurationState> {
-    Source {
-        api: Api::namespaced(client.clone(), namespace),
-        labels: Some(format!("{}={COMPONENT},{}={node}", names::COMPONENT_TYPE, names::NODE_NAME)),
-        fields: None,
-    }
+    let api = Api::namespaced(client.clone(), namespace);
+    Source::labelled(api, format!("{}={COMPONENT},{}={node}", names::COMPONENT_TYPE, names::NODE_NAME))
 }
 
 #[cfg(test)]

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use api::names::ALLOW_SHARED_IP;
 use futures::StreamExt;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Api, Client, ResourceExt};
 use kubekit::{Change, Source, slim};
 use placement::{Endpoints, Network, Node, NodeName, Service, ServiceKey, Sharing, SliceKey, TrafficPolicy};
@@ -73,12 +72,7 @@ pub(crate) fn read_node(node: &slim::Node) -> Node {
 /// The address that the cluster knows a node by. A node that has none for a while, once the API server answers, is
 /// taken to have none: then it is the unspecified one, which means all of them.
 pub(crate) async fn internal_ip(client: &Client, node: &NodeName) -> IpAddr {
-    let source = Source {
-        api: Api::<slim::Node>::all(client.clone()),
-        labels: None,
-        fields: Some(format!("metadata.name={node}")),
-    };
-    let mut changes = pin!(kubekit::watch(source));
+    let mut changes = pin!(kubekit::watch(Source::named(Api::all(client.clone()), node)));
     let first = changes.next().await;
     if let Some(ip) = first.and_then(address_in) {
         return ip;
@@ -107,18 +101,6 @@ fn address_in(change: Change<slim::Node>) -> Option<IpAddr> {
         Change::Delete(_) => None,
     };
     node?.status.internal_ip()?.parse().ok()
-}
-
-/// The owner that our own Pod is to what we write; `None` for one that the API server did not make.
-pub(crate) fn owner(pod: &slim::Pod) -> Option<OwnerReference> {
-    Some(OwnerReference {
-        api_version: "v1".to_owned(),
-        kind: "Pod".to_owned(),
-        name: pod.metadata.name.clone()?,
-        uid: pod.metadata.uid.clone()?,
-        block_owner_deletion: None,
-        controller: None,
-    })
 }
 
 #[cfg(test)]

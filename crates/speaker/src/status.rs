@@ -12,11 +12,8 @@ use sha2::{Digest, Sha256};
 /// The statuses that this speaker keeps: those of its node. Those of others are theirs to delete, or two that
 /// do not see each other would fight over them.
 pub(crate) fn source(client: &Client, namespace: &str, node: &NodeName) -> Source<ServiceL2Status> {
-    Source {
-        api: Api::namespaced(client.clone(), namespace),
-        labels: Some(format!("{}={node}", names::ANNOUNCING_NODE)),
-        fields: None,
-    }
+    let api = Api::namespaced(client.clone(), namespace);
+    Source::labelled(api, format!("{}={node}", names::ANNOUNCING_NODE))
 }
 
 /// The status of one Service, by its name. Without a list of interfaces it means all of them.

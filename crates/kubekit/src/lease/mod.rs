@@ -44,7 +44,8 @@ pub struct Election {
 /// Whether this participant leads. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Leads {
-    until: watch::Receiver<Option<Instant>>,
+    /// Until when; without an election, for ever.
+    until: Option<watch::Receiver<Option<Instant>>>,
 }
 
 /// A running candidacy.
@@ -56,33 +57,32 @@ pub struct Leadership {
 }
 
 impl Leads {
+    /// Whoever takes part in no election leads.
+    pub fn always() -> Self {
+        Self { until: None }
+    }
+
     /// Whether this participant leads at `now`. To be asked before each act that only a leader may do: a
     /// program that was stopped for a while does not know that it was.
     pub fn leads(&self, now: Instant) -> bool {
-        self.until.borrow().is_some_and(|until| now < until)
+        self.until.as_ref().is_none_or(|until| until.borrow().is_some_and(|until| now < until))
     }
 
     /// Waits until this participant may have begun or ceased to lead.
     pub async fn changed(&mut self) {
-        if self.until.changed().await.is_err() {
+        let ended = match &mut self.until {
+            Some(until) => until.changed().await.is_err(),
+            None => true,
+        };
+        if ended {
             std::future::pending::<()>().await;
         }
     }
 }
 
 impl Leadership {
-    /// Whether this participant leads at `now`, see [`Leads::leads`].
-    pub fn leads(&self, now: Instant) -> bool {
-        self.leads.leads(now)
-    }
-
-    /// Waits until this participant may have begun or ceased to lead.
-    pub async fn changed(&mut self) {
-        self.leads.changed().await;
-    }
-
-    /// The same for others to look at.
-    pub fn watch(&self) -> Leads {
+    /// Whether this participant leads, to look at.
+    pub fn leads(&self) -> Leads {
         self.leads.clone()
     }
 
@@ -105,7 +105,11 @@ impl Election {
             election: self,
             publish,
         };
-        Leadership { leads: Leads { until }, resign, task: tokio::spawn(candidate.run(resigned)) }
+        Leadership {
+            leads: Leads { until: Some(until) },
+            resign,
+            task: tokio::spawn(candidate.run(resigned)),
+        }
     }
 }
 
@@ -118,8 +122,7 @@ struct Candidate {
 
 impl Candidate {
     async fn run(mut self, mut resigned: oneshot::Receiver<()>) {
-        let fields = Some(format!("metadata.name={}", self.election.name));
-        let mut changes = crate::watch(Source { api: self.api.clone(), labels: None, fields }).boxed();
+        let mut changes = crate::watch(Source::named(self.api.clone(), &self.election.name)).boxed();
         loop {
             let now = Instant::now();
             self.show(now);

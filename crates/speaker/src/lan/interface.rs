@@ -84,7 +84,7 @@ impl<P: Protocol + Copy> Interface<P> {
                     let own = |(vip, order): (&IpAddr, &Order)| Some((P::own(*vip)?, *order));
                     port.set_orders(orders.vips.iter().filter_map(own).collect(), Instant::now());
                 }
-                () = due(port.poll_timeout()) => {}
+                () = kubekit::due(port.poll_timeout()) => {}
             }
             match port.poll(Instant::now()) {
                 Some(Effect::Send(transmission)) => self.send(&socket, transmission).await,
@@ -145,12 +145,5 @@ impl<P: Protocol + Copy> Interface<P> {
         };
         // Nobody wants to know when this fails.
         _ = self.reports.send(report).await;
-    }
-}
-
-async fn due(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at.into()).await,
-        None => std::future::pending().await,
     }
 }
