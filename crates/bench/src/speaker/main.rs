@@ -1,0 +1,58 @@
+//! FerroLB's speaker beside MetalLB's, in one run: how long an address is gone when its announcer is, what a
+//! speaker takes, and what it says.
+//!
+//! Each contender has a lab of its own, with the same objects, one after the other. What is measured is measured
+//! at the client of the lab, from here: who answers for an address, asked every few milliseconds by a host that is
+//! none of the lab's ([`asker`]), and whether a new connection to it succeeds ([`visitor`]). The Pods behind the
+//! addresses are on nodes to which nothing happens, so that a dead node costs its addresses and nothing else.
+//! `cargo xtask bench speaker` builds everything and starts this.
+
+mod asker;
+mod fault;
+mod idle;
+mod outage;
+mod product;
+mod report;
+mod scenario;
+mod site;
+mod visitor;
+mod watch;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Parser;
+
+use product::Product;
+use scenario::Plan;
+
+/// Measure FerroLB's speaker beside MetalLB's.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask bench speaker")]
+struct Cli {
+    /// The image of FerroLB to measure
+    #[arg(long, value_name = "PATH", hide = true)]
+    image: PathBuf,
+    /// How often each fault is made
+    #[arg(long, value_name = "COUNT", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// A smoke test: each fault once, few addresses, and a short idle minute
+    #[arg(long)]
+    quick: bool,
+    /// Leave MetalLB out
+    #[arg(long)]
+    alone: bool,
+}
+
+fn main() -> Result<()> {
+    let cli = Cli::parse();
+    let plan = if cli.quick { Plan::quick() } else { Plan::new(cli.rounds) };
+    let ferrolb = scenario::run(Product::FerroLb { image: cli.image }, &plan)?;
+    if cli.alone {
+        println!("{}", report::table(&ferrolb, None));
+        return Ok(());
+    }
+    let metallb = scenario::run(Product::MetalLb, &plan);
+    println!("{}", report::table(&ferrolb, metallb.as_ref().ok()));
+    metallb.map(drop)
+}

@@ -1,0 +1,218 @@
+//! How long an address is gone, seen from the client: one fault, made and undone, at a time.
+
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result, ensure};
+use e2e::arp::Mac;
+use lab::wait_until;
+
+use crate::asker::Answer;
+use crate::fault::Fault;
+use crate::site::{ASKED_EVERY, Site};
+use crate::visitor::Visit;
+use crate::watch::{Done, Seen, Watch};
+
+/// How often the client asks for the one address that is measured.
+const ASKED_OFTEN: Duration = Duration::from_millis(5);
+/// How long everything is watched before a fault and after it had its effect.
+const SETTLED: Duration = Duration::from_secs(1);
+/// Within this a signal has ended a process, and its answers are on their way no more.
+const EFFECT: Duration = Duration::from_millis(50);
+/// MetalLB takes seven seconds and more.
+const MOVED_WITHIN: Duration = Duration::from_mins(1);
+/// A node that is switched on gets Ready, and then its speaker.
+const BACK_WITHIN: Duration = Duration::from_mins(2);
+
+/// What a fault and its repair have cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Round {
+    /// The longest time without an answer to the question who has the address, after the fault.
+    pub(crate) unanswered: Duration,
+    /// The longest time without a new connection that succeeds, after the fault.
+    pub(crate) unreachable: Duration,
+    /// The same after the repair.
+    pub(crate) unreachable_again: Duration,
+    /// How long two nodes answered after the repair.
+    pub(crate) doubled: Duration,
+    /// Connections from the fault to the end, and those of them that failed.
+    pub(crate) connections: usize,
+    pub(crate) lost: usize,
+    /// Connections a second.
+    pub(crate) rate: f64,
+}
+
+/// When things happened.
+#[derive(Debug, Clone, Copy)]
+struct Times {
+    fault: SystemTime,
+    repair: SystemTime,
+}
+
+/// Makes a fault and undoes it, and returns when all is as before.
+pub(crate) fn round(site: &Site, fault: Fault) -> Result<Round> {
+    let victim = site.victim_mac();
+    let watch = Watch {
+        addresses: &site.addresses()[..1],
+        asked_every: ASKED_OFTEN,
+        done: Done::By(victim),
+        visited_every: Some(fault.visited_every()),
+    };
+    let (times, seen) = watch.during(&site.lab, |seen| {
+        wait_until("the address is where it should be", BACK_WITHIN, || site.is_steady(&seen.answers()))?;
+        let begun = SystemTime::now();
+        fault.inject(site)?;
+        wait_until("the address answers again", MOVED_WITHIN, || has_moved(seen, fault, victim, begun))?;
+        std::thread::sleep(SETTLED);
+        let repair = SystemTime::now();
+        fault.heal(site)?;
+        e2e::wait_until_well(&site.lab)?;
+        wait_until("the address is back", BACK_WITHIN, || site.is_steady(&seen.answers()))?;
+        Ok(Times { fault: begun, repair })
+    })?;
+    let (answers, visits) = (seen.answers(), seen.visits());
+    Ok(judge(&answers, &visits, victim, times))
+}
+
+/// That another node has answered since the fault, or the same where it can get well by itself, and that a connection
+/// which began after that has succeeded.
+fn has_moved(seen: &Seen, fault: Fault, victim: Mac, begun: SystemTime) -> Result<()> {
+    let answers = seen.answers();
+    let again = answers.iter().find(|answer| match fault {
+        Fault::Kill => answer.at > begun + EFFECT,
+        _ => answer.at > begun && answer.by != victim,
+    });
+    let again = again.context("no answer")?.at;
+    let reached = |visit: &Visit| visit.began > again && visit.took.is_some();
+    ensure!(seen.visits().iter().any(reached), "no new connection succeeds");
+    Ok(())
+}
+
+fn judge(answers: &[Answer], visits: &[Visit], victim: Mac, times: Times) -> Round {
+    let Times { fault, repair } = times;
+    let answered = || answers.iter().map(|answer| answer.at);
+    let reached = || visits.iter().filter_map(Visit::answered);
+    let later: Vec<&Visit> = visits.iter().filter(|visit| visit.began >= fault).collect();
+    let began = || later.iter().map(|visit| visit.began);
+    let watched = began().min().zip(began().max());
+    let watched = watched.and_then(|(first, last)| last.duration_since(first).ok()).unwrap_or_default();
+    let back = answers.iter().find(|answer| answer.at >= repair && answer.by == victim);
+    let other = answers.iter().rev().find(|answer| answer.by != victim);
+    let doubled = back.zip(other).and_then(|(back, other)| other.at.duration_since(back.at).ok());
+    Round {
+        unanswered: longest_gap(answered(), fault, repair),
+        unreachable: longest_gap(reached(), fault, repair),
+        unreachable_again: longest_gap(reached(), repair, SystemTime::now()),
+        doubled: doubled.unwrap_or_default(),
+        connections: later.len(),
+        lost: later.iter().filter(|visit| visit.took.is_none()).count(),
+        #[expect(clippy::cast_precision_loss, reason = "a rate for people to read")]
+        rate: later.len() as f64 / watched.as_secs_f64().max(f64::EPSILON),
+    }
+}
+
+/// The longest time between two moments in a row of which the second is in this span.
+fn longest_gap(moments: impl Iterator<Item = SystemTime>, from: SystemTime, to: SystemTime) -> Duration {
+    let mut moments: Vec<SystemTime> = moments.collect();
+    moments.sort_unstable();
+    let pairs = moments.windows(2).filter(|pair| pair[1] > from && pair[1] <= to);
+    pairs.filter_map(|pair| pair[1].duration_since(pair[0]).ok()).max().unwrap_or_default()
+}
+
+/// Switches the victim off, with all the addresses that there are, and on again. Returns how long it took from its
+/// last answer until the last of them was answered for by another node.
+pub(crate) fn move_all(site: &Site) -> Result<Duration> {
+    let (victim, addresses) = (site.victim_mac(), site.addresses());
+    let watch = Watch { addresses, asked_every: ASKED_EVERY, done: Done::NotBy(victim), visited_every: None };
+    let ((), seen) = watch.during(&site.lab, |seen| {
+        wait_until("the addresses are where they should be", BACK_WITHIN, || {
+            site.is_steady(&seen.answers())
+        })?;
+        Fault::PowerOff.inject(site)?;
+        wait_until("all addresses answer again", MOVED_WITHIN, || {
+            let moved = first_answers(&seen.answers(), victim).count();
+            ensure!(moved == addresses.len(), "{moved} do");
+            Ok(())
+        })
+    })?;
+    Fault::PowerOff.heal(site)?;
+    e2e::wait_until_well(&site.lab)?;
+    site.wait_until_announced()?;
+    let answers = seen.answers();
+    let silent = answers.iter().rev().find(|answer| answer.by == victim).context("it never answered")?.at;
+    let moved = first_answers(&answers, victim).max().context("nothing has moved")?;
+    Ok(moved.duration_since(silent).unwrap_or_default())
+}
+
+/// When each address was first answered for by anybody else than the victim.
+fn first_answers(answers: &[Answer], victim: Mac) -> impl Iterator<Item = SystemTime> {
+    let mut firsts = std::collections::BTreeMap::new();
+    for answer in answers.iter().filter(|answer| answer.by != victim) {
+        firsts.entry(answer.address).or_insert(answer.at);
+    }
+    firsts.into_values()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+
+    const VICTIM: Mac = Mac([2, 0, 0, 0, 0, 1]);
+    const OTHER: Mac = Mac([2, 0, 0, 0, 0, 2]);
+
+    fn at(millis: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_millis(millis)
+    }
+
+    fn answer(millis: u64, last: u8, by: Mac) -> Answer {
+        Answer { at: at(millis), address: Ipv4Addr::new(198, 18, 0, last), by }
+    }
+
+    fn visit(millis: u64, took: Option<u64>) -> Visit {
+        Visit { began: at(millis), took: took.map(Duration::from_millis) }
+    }
+
+    #[test]
+    fn an_outage_is_the_longest_silence_after_the_fault_and_before_the_repair() {
+        let moments = || [0, 500, 505, 1200, 1205, 3000].into_iter().map(at);
+        assert_eq!(longest_gap(moments(), at(503), at(2000)), Duration::from_millis(695));
+        assert_eq!(longest_gap(moments(), at(1201), at(2000)), Duration::from_millis(5));
+        assert_eq!(longest_gap(moments(), at(2000), at(4000)), Duration::from_millis(1795));
+        assert_eq!(longest_gap([].into_iter(), at(0), at(1)), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_round_is_judged_by_what_the_client_saw() {
+        let answers = [
+            (0, VICTIM),
+            (100, VICTIM),
+            (800, OTHER),
+            (900, OTHER),
+            (2000, VICTIM),
+            (2005, OTHER),
+            (2300, OTHER),
+            (2301, VICTIM),
+        ];
+        let answers = answers.map(|(millis, by)| answer(millis, 1, by));
+        // The second is lost; the third came late, after the fourth.
+        let visits = [(95, Some(3)), (200, None), (300, Some(1005)), (910, Some(10)), (2100, Some(5))];
+        let visits = visits.map(|(millis, took)| visit(millis, took));
+        let round = judge(&answers, &visits, VICTIM, Times { fault: at(101), repair: at(1900) });
+        let millis = Duration::from_millis;
+        assert_eq!(round.unanswered, millis(700));
+        assert_eq!(round.unreachable, millis(822));
+        assert_eq!(round.unreachable_again, millis(800));
+        assert_eq!(round.doubled, millis(300));
+        assert_eq!((round.connections, round.lost), (4, 1));
+        assert!((round.rate - 4.0 / 1.9).abs() < 0.01, "{}", round.rate);
+    }
+
+    #[test]
+    fn an_address_has_moved_with_the_first_answer_of_another_node() {
+        let answers = [(0, 1, VICTIM), (10, 2, VICTIM), (500, 1, OTHER), (600, 1, OTHER), (700, 2, OTHER)];
+        let answers = answers.map(|(millis, last, by)| answer(millis, last, by));
+        assert_eq!(first_answers(&answers, VICTIM).collect::<Vec<_>>(), [at(500), at(700)]);
+    }
+}

@@ -1,0 +1,109 @@
+//! What a contender goes through, and the figures that come of it.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use crate::fault::Fault;
+use crate::idle::{self, Answering, Idle};
+use crate::outage::{self, Round};
+use crate::product::{Failover, Product};
+use crate::site::Site;
+
+/// What to measure.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// How often each fault is made.
+    rounds: u32,
+    /// How many addresses a speaker has that is looked at; the first number is for everything else too.
+    sizes: Vec<usize>,
+    /// How long it is looked at.
+    idle: Duration,
+}
+
+/// With how many addresses a node is switched off.
+pub(crate) const MANY: usize = 300;
+/// Faults that are made with the preset `fast` too: those that take as long as a death is found out.
+const FAST: [Fault; 2] = [Fault::PowerOff, Fault::Cable];
+
+impl Plan {
+    /// Everything.
+    pub(crate) fn new(rounds: u32) -> Self {
+        Self { rounds, sizes: vec![10, MANY, 3000], idle: Duration::from_mins(1) }
+    }
+
+    /// Whatever shows that the bench works.
+    pub(crate) fn quick() -> Self {
+        Self { rounds: 1, sizes: vec![10], idle: Duration::from_secs(10) }
+    }
+}
+
+/// All figures of one contender.
+#[derive(Debug, Default)]
+pub(crate) struct Figures {
+    pub(crate) rounds: BTreeMap<(Failover, Fault), Vec<Round>>,
+    /// How long [`MANY`] addresses took to move.
+    pub(crate) moves: Vec<Duration>,
+    pub(crate) answering: Option<Answering>,
+    pub(crate) idle: Vec<Idle>,
+}
+
+/// Takes all measurements.
+pub(crate) fn run(product: Product, plan: &Plan) -> Result<Figures> {
+    let name = product.to_string();
+    measure(product, plan).context(name)
+}
+
+fn measure(product: Product, plan: &Plan) -> Result<Figures> {
+    let mut figures = Figures::default();
+    let mut site = Site::start(product)?;
+    for &size in &plan.sizes {
+        progress(&site, &format!("{size} addresses"));
+        site.serve(size)?;
+        progress(&site, "idle");
+        let idle = idle::measure(&site, plan.idle)?;
+        progress(&site, &format!("{idle:?}"));
+        figures.idle.push(idle);
+        if figures.answering.is_none() {
+            progress(&site, "answering questions");
+            figures.answering = Some(idle::answering(&site)?);
+            faults(&site, plan, &mut figures)?;
+        }
+        if size == MANY {
+            for round in 1..=plan.rounds {
+                let took = outage::move_all(&site)?;
+                progress(&site, &format!("power-off with {size} addresses, {round}: {took:?}"));
+                figures.moves.push(took);
+            }
+        }
+    }
+    Ok(figures)
+}
+
+fn faults(site: &Site, plan: &Plan, figures: &mut Figures) -> Result<()> {
+    for &failover in site.product.failovers() {
+        let faults = match failover {
+            Failover::Default => &Fault::ALL[..],
+            Failover::Fast => &FAST,
+        };
+        if failover != Failover::Default {
+            site.product.set_failover(&site.lab, failover)?;
+            site.wait_until_announced()?;
+        }
+        for &fault in faults {
+            for number in 1..=plan.rounds {
+                let began = Instant::now();
+                let what = format!("{} ({failover}), {number} of {}", fault.name(), plan.rounds);
+                let round = outage::round(site, fault).with_context(|| what.clone())?;
+                progress(site, &format!("{what}: {round:?}, {:.1?} in all", began.elapsed()));
+                figures.rounds.entry((failover, fault)).or_default().push(round);
+            }
+        }
+    }
+    site.product.set_failover(&site.lab, Failover::Default)
+}
+
+fn progress(site: &Site, what: &str) {
+    eprintln!("{}: {what}", site.product);
+}
