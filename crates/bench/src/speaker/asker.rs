@@ -3,7 +3,7 @@
 //! The questions are those of a host that does not exist. Were they the client's own, its kernel would learn from
 //! the answers where an address has moved to, and its connections would fare better than anybody else's.
 
-use std::io::{ErrorKind, IoSliceMut};
+use std::io::IoSliceMut;
 use std::net::Ipv4Addr;
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};

@@ -9,7 +9,8 @@ use anyhow::{Context, Result, bail};
 use bench::contender::Memory;
 use e2e::Capture;
 use e2e::arp::Arp;
-use lab::{Host, audit, chart};
+use lab::audit::{self, Request};
+use lab::{Host, chart};
 
 use crate::asker::Asker;
 use crate::site::Site;
@@ -60,7 +61,8 @@ pub(crate) fn measure(site: &Site, time: Duration) -> Result<Idle> {
     thread::sleep(time);
     let processor = processor(site)?.saturating_sub(before);
     let log = site.lab.audit_log()?;
-    let writes = writes(&log[logged..], |account| account == site.product.account());
+    let speakers = site.product.account();
+    let writes = writes(&log[logged..], |request| request.account == speakers);
     let addresses: BTreeSet<Ipv4Addr> = site.addresses().iter().copied().collect();
     let mut frames = Frames::default();
     for capture in captures {
@@ -125,12 +127,12 @@ fn processor_of(text: &str) -> Result<Duration> {
 
 fn wait_until_quiet(site: &Site) -> Result<()> {
     let deadline = Instant::now() + QUIET_WITHIN;
-    let mut logged = site.lab.audit_log()?.len();
+    let (mut logged, ours) = (site.lab.audit_log()?.len(), format!("{}:", chart::NAMESPACE));
     while Instant::now() < deadline {
         thread::sleep(QUIET_FOR);
         let log = site.lab.audit_log()?;
-        let ours = |account: &str| account.starts_with(&format!("{}:", chart::NAMESPACE));
-        if writes(&log[logged..], ours) <= leases(&log[logged..]) {
+        let says = |request: &Request| request.account.starts_with(&ours) && request.resource != "leases";
+        if writes(&log[logged..], says) == 0 {
             return Ok(());
         }
         logged = log.len();
@@ -138,13 +140,9 @@ fn wait_until_quiet(site: &Site) -> Result<()> {
     bail!("{} still writes after {QUIET_WITHIN:?}", site.product)
 }
 
-/// Requests of these accounts that change something.
-fn writes(log: &str, account: impl Fn(&str) -> bool) -> usize {
-    audit::events(log).filter(|request| request.is_write() && account(&request.account)).count()
-}
-
-fn leases(log: &str) -> usize {
-    audit::events(log).filter(|request| request.is_write() && request.resource == "leases").count()
+/// Such requests that change something.
+fn writes(log: &str, wanted: impl Fn(&Request) -> bool) -> usize {
+    audit::events(log).filter(|request| request.is_write() && wanted(request)).count()
 }
 
 #[cfg(test)]

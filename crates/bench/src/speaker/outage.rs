@@ -24,7 +24,7 @@ const MOVED_WITHIN: Duration = Duration::from_mins(1);
 const BACK_WITHIN: Duration = Duration::from_mins(2);
 
 /// What a fault and its repair have cost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Round {
     /// The longest time without an answer to the question who has the address, after the fault.
     pub(crate) unanswered: Duration,
@@ -61,7 +61,14 @@ pub(crate) fn round(site: &Site, fault: Fault) -> Result<Round> {
         wait_until("the address is where it should be", BACK_WITHIN, || site.is_steady(&seen.answers()))?;
         let begun = SystemTime::now();
         fault.inject(site)?;
-        wait_until("the address answers again", MOVED_WITHIN, || has_moved(seen, fault, victim, begun))?;
+        let injected = SystemTime::now();
+        wait_until("the address answers again", MOVED_WITHIN, || {
+            has_moved(
+                seen,
+                victim,
+                if fault == Fault::Kill { Again::Anybody(injected + EFFECT) } else { Again::Other(begun) },
+            )
+        })?;
         std::thread::sleep(SETTLED);
         let repair = SystemTime::now();
         fault.heal(site)?;
@@ -73,16 +80,23 @@ pub(crate) fn round(site: &Site, fault: Fault) -> Result<Round> {
     Ok(judge(&answers, &visits, victim, times))
 }
 
-/// That another node has answered since the fault, or the same where it can get well by itself, and that a connection
-/// which began after that has succeeded.
-fn has_moved(seen: &Seen, fault: Fault, victim: Mac, begun: SystemTime) -> Result<()> {
+/// Whose answer, from when on, tells that an address is well again.
+#[derive(Debug, Clone, Copy)]
+enum Again {
+    Other(SystemTime),
+    /// The victim gets well by itself, maybe before anybody steps in.
+    Anybody(SystemTime),
+}
+
+/// That there was such an answer, and that a connection which began after it has succeeded.
+fn has_moved(seen: &Seen, victim: Mac, again: Again) -> Result<()> {
     let answers = seen.answers();
-    let again = answers.iter().find(|answer| match fault {
-        Fault::Kill => answer.at > begun + EFFECT,
-        _ => answer.at > begun && answer.by != victim,
+    let first = answers.iter().find(|answer| match again {
+        Again::Other(since) => answer.at > since && answer.by != victim,
+        Again::Anybody(since) => answer.at > since,
     });
-    let again = again.context("no answer")?.at;
-    let reached = |visit: &Visit| visit.began > again && visit.took.is_some();
+    let first = first.context("no answer")?.at;
+    let reached = |visit: &Visit| visit.began > first && visit.took.is_some();
     ensure!(seen.visits().iter().any(reached), "no new connection succeeds");
     Ok(())
 }

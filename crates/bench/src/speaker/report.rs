@@ -1,114 +1,122 @@
 //! The figures side by side, as a table.
 
-use bench::table::{self, Row, Unit, count, seconds};
+use bench::table::{self, Row, Unit, count, percentile, seconds};
 
 use crate::fault::Fault;
-use crate::idle::Idle;
+use crate::idle::{Answering, Idle};
 use crate::outage::Round;
 use crate::product::Failover;
 use crate::scenario::{Figures, MANY};
 
 /// One line for each figure. Where something was done several times, the cells say median, 95th percentile and worst.
 pub(crate) fn table(ferrolb: &Figures, metallb: Option<&Figures>) -> String {
-    let both = [Some(ferrolb), metallb];
-    let row = |what: String, unit, goal, figure: &dyn Fn(&Figures) -> Vec<f64>| Row {
+    let faults = ferrolb.rounds.keys().flat_map(|&(failover, fault)| {
+        fault_lines(failover, fault).into_iter().map(move |line| (failover, line))
+    });
+    let sizes = (0..ferrolb.idle.len()).flat_map(|i| idle_lines(i, ferrolb.idle[i].addresses));
+    let others = answering_lines().into_iter().chain(sizes).map(|line| (Failover::Default, line));
+    table::render(faults.chain(others).map(|(failover, Line { what, unit, goal, figures })| Row {
         what,
         unit,
         goal,
-        figures: both.map(|figures| figures.map(figure).unwrap_or_default()),
-    };
-    let mut rows = Vec::new();
-    for &(failover, fault) in ferrolb.rounds.keys() {
-        let name = match failover {
-            Failover::Default => fault.name().to_owned(),
-            Failover::Fast => format!("{}, failover fast", fault.name()),
-        };
-        for Line { what, unit, goal, figure } in outage_lines(failover, fault) {
-            let figures = [Some((ferrolb, failover)), metallb.map(|figures| (figures, Failover::Default))];
-            let figures = figures.map(|of| {
-                let rounds = of.and_then(|(figures, failover)| figures.rounds.get(&(failover, fault)));
-                rounds.into_iter().flatten().map(figure).collect()
-            });
-            rows.push(Row { what: format!("{name}: {what}"), unit, goal, figures });
-        }
-        if fault.is_orderly() {
-            let lost = |figures: &Figures| {
-                let rounds = figures.rounds.get(&(failover, fault));
-                rounds
-                    .into_iter()
-                    .map(|rounds| count(rounds.iter().map(|round| round.lost as u64).sum()))
-                    .collect()
-            };
-            rows.push(row(format!("{name}: connections lost, in all"), Unit::Count, "0", &lost));
-        }
-    }
-    rows.push(row(
-        format!("power-off: {MANY} addresses answered by others"),
-        Unit::Seconds,
-        "1.5 s",
-        &|figures| figures.moves.iter().copied().map(seconds).collect(),
-    ));
-    rows.push(row("a question answered by the speaker".into(), Unit::Microseconds, "", &|figures| {
-        figures.answering.iter().flat_map(|it| it.speaker.clone()).collect()
-    }));
-    rows.push(row("the same by the kernel".into(), Unit::Microseconds, "", &|figures| {
-        figures.answering.iter().flat_map(|it| it.kernel.clone()).collect()
-    }));
-    rows.push(row("the speaker's median, in the kernel's".into(), Unit::Times, "2 x", &|figures| {
-        let medians = figures
-            .answering
-            .iter()
-            .filter_map(|it| Some(table::percentile(&it.speaker, 50)? / table::percentile(&it.kernel, 50)?));
-        medians.collect()
-    }));
-    for (i, &Idle { addresses, .. }) in ferrolb.idle.iter().enumerate() {
-        for (what, unit, goal, figure) in idle_lines(i == 0) {
-            rows.push(row(format!("{addresses} addresses: {what}"), unit, goal, &|figures| {
-                figures.idle.get(i).map(figure).into_iter().collect()
-            }));
-        }
-    }
-    table::render(rows)
+        figures: [
+            figures(ferrolb, failover),
+            // There is nothing else to compare with.
+            metallb.map(|metallb| figures(metallb, Failover::Default)).unwrap_or_default(),
+        ],
+    }))
 }
 
-/// A figure of each round.
+/// Figures to show.
 struct Line {
-    what: &'static str,
+    what: String,
     unit: Unit,
     goal: &'static str,
-    figure: fn(&Round) -> f64,
+    figures: Pick,
 }
 
-fn outage_lines(failover: Failover, fault: Fault) -> Vec<Line> {
+/// Picks them from those of a contender, for one of its presets.
+type Pick = Box<dyn Fn(&Figures, Failover) -> Vec<f64>>;
+
+fn fault_lines(failover: Failover, fault: Fault) -> Vec<Line> {
+    let name = match failover {
+        Failover::Default => fault.name().to_owned(),
+        Failover::Fast => format!("{}, failover fast", fault.name()),
+    };
+    let line = |what, unit, goal, figures| Line { what: format!("{name}: {what}"), unit, goal, figures };
+    let each = |what, unit, goal, figure: fn(&Round) -> f64| {
+        let pick = move |figures: &Figures, failover| rounds(figures, failover, fault).map(figure).collect();
+        line(what, unit, goal, Box::new(pick) as Pick)
+    };
+    let total = |what, goal, figure: fn(&Round) -> usize| {
+        let pick = move |figures: &Figures, failover| {
+            let all: Vec<usize> = rounds(figures, failover, fault).map(figure).collect();
+            if all.is_empty() { Vec::new() } else { vec![count(all.iter().sum::<usize>() as u64)] }
+        };
+        line(what, Unit::Count, goal, Box::new(pick) as Pick)
+    };
     let goal = match (failover, fault.is_orderly()) {
         (_, true) => "",
         (Failover::Default, false) => "p50 0.7 s, p99 1.0 s",
         (Failover::Fast, false) => "0.35 s",
     };
-    let line = |what, unit, goal, figure| Line { what, unit, goal, figure };
     let mut lines = vec![
-        line("no answer for", Unit::Seconds, goal, |round| seconds(round.unanswered)),
-        line("no new connection for", Unit::Seconds, goal, |round| seconds(round.unreachable)),
-        line("undone, no new connection for", Unit::Seconds, "", |round| seconds(round.unreachable_again)),
+        each("no answer for", Unit::Seconds, goal, |round| seconds(round.unanswered)),
+        each("no new connection for", Unit::Seconds, goal, |round| seconds(round.unreachable)),
+        each("undone, no new connection for", Unit::Seconds, "", |round| seconds(round.unreachable_again)),
     ];
     if fault == Fault::Cable {
-        lines.push(line("undone, two answer for", Unit::Seconds, "1 s", |round| seconds(round.doubled)));
+        lines.push(each("undone, two answer for", Unit::Seconds, "1 s", |round| seconds(round.doubled)));
     }
     if fault.is_orderly() {
-        lines.push(line("connections a second", Unit::Count, "1000", |round| round.rate));
+        lines.push(each("connections a second", Unit::Count, "1000", |round| round.rate));
+        lines.push(total("connections, in all", "", |round| round.connections));
+        lines.push(total("lost of them", "0", |round| round.lost));
     }
     lines
 }
 
-/// The first is with few addresses.
-#[expect(clippy::type_complexity, reason = "what a figure says, its unit, the goal, and how to get it")]
-fn idle_lines(few: bool) -> [(&'static str, Unit, &'static str, fn(&Idle) -> f64); 5] {
-    let goal = if few { "9 MB" } else { "" };
-    [
-        ("memory of a speaker", Unit::Megabytes, goal, |idle| count(idle.memory.resident)),
-        ("processor in an idle minute", Unit::Seconds, "", |idle| seconds(idle.processor)),
-        ("gossip in it, frames", Unit::Count, "", |idle| count(idle.frames.gossip as u64)),
-        ("ARP in it, frames", Unit::Count, "", |idle| count(idle.frames.announcements as u64)),
-        ("API writes in it", Unit::Count, "", |idle| count(idle.writes as u64)),
+fn rounds(figures: &Figures, failover: Failover, fault: Fault) -> impl Iterator<Item = &Round> {
+    figures.rounds.get(&(failover, fault)).into_iter().flatten()
+}
+
+fn answering_lines() -> Vec<Line> {
+    let line = |what: &str, unit, goal, figure: fn(&Answering) -> Vec<f64>| Line {
+        what: what.to_owned(),
+        unit,
+        goal,
+        figures: Box::new(move |figures, _| figures.answering.iter().flat_map(figure).collect()),
+    };
+    let moves = Line {
+        what: format!("power-off: {MANY} addresses answered by others after"),
+        unit: Unit::Seconds,
+        goal: "1.5 s",
+        figures: Box::new(|figures, _| figures.moves.iter().copied().map(seconds).collect()),
+    };
+    vec![
+        moves,
+        line("a question answered by the speaker after", Unit::Microseconds, "", |it| it.speaker.clone()),
+        line("the same by the kernel after", Unit::Microseconds, "", |it| it.kernel.clone()),
+        line("the speaker's median, in the kernel's", Unit::Times, "2 x", |it| {
+            let medians = percentile(&it.speaker, 50).zip(percentile(&it.kernel, 50));
+            medians.map(|(speaker, kernel)| speaker / kernel).into_iter().collect()
+        }),
+    ]
+}
+
+fn idle_lines(i: usize, addresses: usize) -> Vec<Line> {
+    let line = |what, unit, goal, figure: fn(&Idle) -> f64| Line {
+        what: format!("{addresses} addresses: {what}"),
+        unit,
+        goal,
+        figures: Box::new(move |figures, _| figures.idle.get(i).map(figure).into_iter().collect()),
+    };
+    let goal = if i == 0 { "9 MB" } else { "" };
+    vec![
+        line("memory of a speaker", Unit::Megabytes, goal, |idle| count(idle.memory.resident)),
+        line("its processor in an idle minute", Unit::Seconds, "", |idle| seconds(idle.processor)),
+        line("gossip frames in it, of all", Unit::Count, "", |idle| count(idle.frames.gossip as u64)),
+        line("ARP frames in it, of all", Unit::Count, "", |idle| count(idle.frames.announcements as u64)),
+        line("API writes in it, of all speakers", Unit::Count, "", |idle| count(idle.writes as u64)),
     ]
 }

@@ -50,7 +50,7 @@ pub(crate) fn visit(
         let record = |visit| visits.lock().unwrap_or_else(PoisonError::into_inner).push(visit);
         while !ends.load(Ordering::Relaxed) {
             tokio::select! {
-                _ = ticks.tick() => _ = under_way.spawn(one(at)),
+                _ = ticks.tick() => { under_way.spawn(one(at)); }
                 Some(visit) = under_way.join_next() => record(visit.context("a connection")?),
             }
         }
