@@ -8,7 +8,7 @@ use lab::chart;
 use crate::site::Site;
 
 /// One way to lose an announcer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub(crate) enum Fault {
     /// The node is gone at once.
     PowerOff,
@@ -27,9 +27,6 @@ pub(crate) enum Fault {
 const TAINT: &str = "bench=drained:NoExecute";
 
 impl Fault {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::PowerOff, Self::Cable, Self::Kill, Self::Freeze, Self::Stop, Self::Drain];
-
     /// What people call it.
     pub(crate) fn name(self) -> &'static str {
         match self {

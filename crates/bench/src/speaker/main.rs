@@ -23,6 +23,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Parser;
 
+use fault::Fault;
 use product::Product;
 use scenario::Plan;
 
@@ -36,6 +37,9 @@ struct Cli {
     /// How often each fault is made
     #[arg(long, value_name = "COUNT", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
+    /// Measure these faults only
+    #[arg(long, value_name = "FAULT", value_delimiter = ',', conflicts_with = "quick")]
+    only: Vec<Fault>,
     /// A smoke test: each fault once, few addresses, and a short idle minute
     #[arg(long)]
     quick: bool,
@@ -45,10 +49,14 @@ struct Cli {
 }
 
 fn main() -> Result<()> {
-    let cli = Cli::parse();
-    let plan = if cli.quick { Plan::quick() } else { Plan::new(cli.rounds) };
-    let ferrolb = scenario::run(Product::FerroLb { image: cli.image }, &plan)?;
-    if cli.alone {
+    let Cli { image, rounds, only, quick, alone } = Cli::parse();
+    let plan = match only {
+        _ if quick => Plan::quick(),
+        only if only.is_empty() => Plan::new(rounds),
+        only => Plan::only(only, rounds),
+    };
+    let ferrolb = scenario::run(Product::FerroLb { image }, &plan)?;
+    if alone {
         println!("{}", report::table(&ferrolb, None));
         return Ok(());
     }

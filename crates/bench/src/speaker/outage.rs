@@ -1,5 +1,9 @@
 //! How long an address is gone, seen from the client: one fault, made and undone, at a time.
 
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::ErrorKind;
+use std::thread;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
@@ -24,7 +28,7 @@ const MOVED_WITHIN: Duration = Duration::from_mins(1);
 const BACK_WITHIN: Duration = Duration::from_mins(2);
 
 /// What a fault and its repair have cost.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Round {
     /// The longest time without an answer to the question who has the address, after the fault.
     pub(crate) unanswered: Duration,
@@ -34,11 +38,38 @@ pub(crate) struct Round {
     pub(crate) unreachable_again: Duration,
     /// How long two nodes answered after the repair.
     pub(crate) doubled: Duration,
-    /// Connections from the fault to the end, and those of them that failed.
+    /// Connections from the fault to the end.
     pub(crate) connections: usize,
-    pub(crate) lost: usize,
+    /// Those of them that failed: how long after the fault they were begun, and why.
+    pub(crate) lost: Vec<(Duration, ErrorKind)>,
     /// Connections a second.
     pub(crate) rate: f64,
+}
+
+impl fmt::Display for Round {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { unanswered, unreachable, unreachable_again, doubled, connections, lost, rate } = self;
+        write!(
+            f,
+            "no answer for {unanswered:.3?}, no new connection for {unreachable:.3?}; undone: no new "
+        )?;
+        write!(
+            f,
+            "connection for {unreachable_again:.3?}, two answer for {doubled:.3?}; {} of ",
+            lost.len()
+        )?;
+        write!(f, "{connections} connections lost, {rate:.0} a second")?;
+        let mut kinds: BTreeMap<ErrorKind, Vec<Duration>> = BTreeMap::new();
+        for (after, why) in lost {
+            kinds.entry(*why).or_default().push(*after);
+        }
+        for (why, after) in kinds {
+            let (first, last) = (after.iter().min(), after.iter().max());
+            let (first, last) = (first.copied().unwrap_or_default(), last.copied().unwrap_or_default());
+            write!(f, "; {why}: {}, begun {first:.3?} to {last:.3?} after", after.len())?;
+        }
+        Ok(())
+    }
 }
 
 /// When things happened.
@@ -69,7 +100,7 @@ pub(crate) fn round(site: &Site, fault: Fault) -> Result<Round> {
                 if fault == Fault::Kill { Again::Anybody(injected + EFFECT) } else { Again::Other(begun) },
             )
         })?;
-        std::thread::sleep(SETTLED);
+        thread::sleep(SETTLED);
         let repair = SystemTime::now();
         fault.heal(site)?;
         e2e::wait_until_well(&site.lab)?;
@@ -96,7 +127,7 @@ fn has_moved(seen: &Seen, victim: Mac, again: Again) -> Result<()> {
         Again::Anybody(since) => answer.at > since,
     });
     let first = first.context("no answer")?.at;
-    let reached = |visit: &Visit| visit.began > first && visit.took.is_some();
+    let reached = |visit: &Visit| visit.began > first && visit.outcome.is_ok();
     ensure!(seen.visits().iter().any(reached), "no new connection succeeds");
     Ok(())
 }
@@ -106,6 +137,7 @@ fn judge(answers: &[Answer], visits: &[Visit], victim: Mac, times: Times) -> Rou
     let answered = || answers.iter().map(|answer| answer.at);
     let reached = || visits.iter().filter_map(Visit::answered);
     let later: Vec<&Visit> = visits.iter().filter(|visit| visit.began >= fault).collect();
+    let after = |at: SystemTime| at.duration_since(fault).unwrap_or_default();
     let began = || later.iter().map(|visit| visit.began);
     let watched = began().min().zip(began().max());
     let watched = watched.and_then(|(first, last)| last.duration_since(first).ok()).unwrap_or_default();
@@ -118,7 +150,7 @@ fn judge(answers: &[Answer], visits: &[Visit], victim: Mac, times: Times) -> Rou
         unreachable_again: longest_gap(reached(), repair, SystemTime::now()),
         doubled: doubled.unwrap_or_default(),
         connections: later.len(),
-        lost: later.iter().filter(|visit| visit.took.is_none()).count(),
+        lost: later.iter().filter_map(|visit| Some((after(visit.began), visit.outcome.err()?))).collect(),
         #[expect(clippy::cast_precision_loss, reason = "a rate for people to read")]
         rate: later.len() as f64 / watched.as_secs_f64().max(f64::EPSILON),
     }
@@ -159,7 +191,7 @@ pub(crate) fn move_all(site: &Site) -> Result<Duration> {
 
 /// When each address was first answered for by anybody else than the victim.
 fn first_answers(answers: &[Answer], victim: Mac) -> impl Iterator<Item = SystemTime> {
-    let mut firsts = std::collections::BTreeMap::new();
+    let mut firsts = BTreeMap::new();
     for answer in answers.iter().filter(|answer| answer.by != victim) {
         firsts.entry(answer.address).or_insert(answer.at);
     }
@@ -185,7 +217,8 @@ mod tests {
     }
 
     fn visit(millis: u64, took: Option<u64>) -> Visit {
-        Visit { began: at(millis), took: took.map(Duration::from_millis) }
+        let outcome = took.map(Duration::from_millis).ok_or(ErrorKind::TimedOut);
+        Visit { began: at(millis), outcome }
     }
 
     #[test]
@@ -219,7 +252,7 @@ mod tests {
         assert_eq!(round.unreachable, millis(822));
         assert_eq!(round.unreachable_again, millis(800));
         assert_eq!(round.doubled, millis(300));
-        assert_eq!((round.connections, round.lost), (4, 1));
+        assert_eq!((round.connections, round.lost), (4, vec![(millis(99), ErrorKind::TimedOut)]));
         assert!((round.rate - 4.0 / 1.9).abs() < 0.01, "{}", round.rate);
     }
 

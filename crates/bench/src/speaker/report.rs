@@ -71,7 +71,7 @@ fn fault_lines(failover: Failover, fault: Fault) -> Vec<Line> {
     if fault.is_orderly() {
         lines.push(each("connections a second", Unit::Count, "1000", |round| round.rate));
         lines.push(total("connections, in all", "", |round| round.connections));
-        lines.push(total("lost of them", "0", |round| round.lost));
+        lines.push(total("lost of them", "0", |round| round.lost.len()));
     }
     lines
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use clap::ValueEnum;
 
 use crate::fault::Fault;
 use crate::idle::{self, Answering, Idle};
@@ -16,12 +17,15 @@ use crate::site::Site;
 pub(crate) struct Plan {
     /// How often each fault is made.
     rounds: u32,
+    /// Which.
+    faults: Vec<Fault>,
     /// How many addresses a speaker has that is looked at; the first number is for everything else too.
     sizes: Vec<usize>,
-    /// How long it is looked at.
-    idle: Duration,
+    /// How long it is looked at, if it is.
+    idle: Option<Duration>,
 }
 
+const FEW: usize = 10;
 /// With how many addresses a node is switched off.
 pub(crate) const MANY: usize = 300;
 /// Faults that are made with the preset `fast` too: those that take as long as a death is found out.
@@ -30,12 +34,22 @@ const FAST: [Fault; 2] = [Fault::PowerOff, Fault::Cable];
 impl Plan {
     /// Everything.
     pub(crate) fn new(rounds: u32) -> Self {
-        Self { rounds, sizes: vec![10, MANY, 3000], idle: Duration::from_mins(1) }
+        Self {
+            rounds,
+            faults: Fault::value_variants().to_vec(),
+            sizes: vec![FEW, MANY, 3000],
+            idle: Some(Duration::from_mins(1)),
+        }
     }
 
     /// Whatever shows that the bench works.
     pub(crate) fn quick() -> Self {
-        Self { rounds: 1, sizes: vec![10], idle: Duration::from_secs(10) }
+        Self { sizes: vec![FEW], idle: Some(Duration::from_secs(10)), ..Self::new(1) }
+    }
+
+    /// Some faults and nothing else.
+    pub(crate) fn only(faults: Vec<Fault>, rounds: u32) -> Self {
+        Self { faults, sizes: vec![FEW], idle: None, ..Self::new(rounds) }
     }
 }
 
@@ -61,11 +75,13 @@ fn measure(product: Product, plan: &Plan) -> Result<Figures> {
     for &size in &plan.sizes {
         progress(&site, &format!("{size} addresses"));
         site.serve(size)?;
-        progress(&site, "idle");
-        let idle = idle::measure(&site, plan.idle)?;
-        progress(&site, &format!("{idle:?}"));
-        figures.idle.push(idle);
-        if figures.answering.is_none() {
+        if let Some(time) = plan.idle {
+            progress(&site, "idle");
+            let idle = idle::measure(&site, time)?;
+            progress(&site, &format!("{idle:?}"));
+            figures.idle.push(idle);
+        }
+        if size == FEW {
             progress(&site, "answering questions");
             figures.answering = Some(idle::answering(&site)?);
             faults(&site, plan, &mut figures)?;
@@ -83,11 +99,9 @@ fn measure(product: Product, plan: &Plan) -> Result<Figures> {
 
 fn faults(site: &Site, plan: &Plan, figures: &mut Figures) -> Result<()> {
     for &failover in site.product.failovers() {
-        let faults = match failover {
-            Failover::Default => &Fault::ALL[..],
-            Failover::Fast => &FAST,
-        };
-        if failover != Failover::Default {
+        let wanted = |fault: &&Fault| failover == Failover::Default || FAST.contains(fault);
+        let mut faults = plan.faults.iter().filter(wanted).peekable();
+        if failover != Failover::Default && faults.peek().is_some() {
             site.product.set_failover(&site.lab, failover)?;
             site.wait_until_announced()?;
         }
@@ -96,7 +110,7 @@ fn faults(site: &Site, plan: &Plan, figures: &mut Figures) -> Result<()> {
                 let began = Instant::now();
                 let what = format!("{} ({failover}), {number} of {}", fault.name(), plan.rounds);
                 let round = outage::round(site, fault).with_context(|| what.clone())?;
-                progress(site, &format!("{what}: {round:?}, {:.1?} in all", began.elapsed()));
+                progress(site, &format!("{what}: {round} ({:.1?} in all)", began.elapsed()));
                 figures.rounds.entry((failover, fault)).or_default().push(round);
             }
         }

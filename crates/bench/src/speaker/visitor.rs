@@ -1,7 +1,7 @@
 //! New connections to an address, each with a request and its answer, as many as are asked for and without waiting
 //! for one another.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -23,14 +23,14 @@ const PATIENCE: Duration = Duration::from_secs(3);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Visit {
     pub(crate) began: SystemTime,
-    /// How long it took until the answer was there; none if it failed.
-    pub(crate) took: Option<Duration>,
+    /// How long it took until the answer was there, or why there was none.
+    pub(crate) outcome: Result<Duration, ErrorKind>,
 }
 
 impl Visit {
     /// When it succeeded.
     pub(crate) fn answered(&self) -> Option<SystemTime> {
-        Some(self.began + self.took?)
+        Some(self.began + self.outcome.ok()?)
     }
 }
 
@@ -63,11 +63,15 @@ pub(crate) fn visit(
 
 async fn one(at: SocketAddr) -> Visit {
     let (began, clock) = (SystemTime::now(), Instant::now());
-    let answered = matches!(timeout(PATIENCE, request(at)).await, Ok(Ok(true)));
-    Visit { began, took: answered.then(|| clock.elapsed()) }
+    let outcome = match timeout(PATIENCE, request(at)).await {
+        Ok(Ok(())) => Ok(clock.elapsed()),
+        Ok(Err(error)) => Err(error.kind()),
+        Err(_) => Err(ErrorKind::TimedOut),
+    };
+    Visit { began, outcome }
 }
 
-async fn request(at: SocketAddr) -> io::Result<bool> {
+async fn request(at: SocketAddr) -> io::Result<()> {
     let socket = TcpSocket::new_v4()?;
     // Thousands of connections that have ended and linger would leave no port for others.
     socket.set_zero_linger()?;
@@ -75,5 +79,5 @@ async fn request(at: SocketAddr) -> io::Result<bool> {
     stream.write_all(REQUEST).await?;
     let mut answer = [0; ANSWER.len()];
     stream.read_exact(&mut answer).await?;
-    Ok(answer == ANSWER)
+    if answer == ANSWER { Ok(()) } else { Err(ErrorKind::InvalidData.into()) }
 }
