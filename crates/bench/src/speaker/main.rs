@@ -20,12 +20,12 @@ mod watch;
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Parser;
 
 use fault::Fault;
 use product::Product;
-use scenario::Plan;
+use scenario::{Figures, Plan};
 
 /// Measure FerroLB's speaker beside MetalLB's.
 #[derive(Debug, Parser)]
@@ -55,12 +55,14 @@ fn main() -> Result<()> {
         only if only.is_empty() => Plan::new(rounds),
         only => Plan::only(only, rounds),
     };
-    let ferrolb = scenario::run(Product::FerroLb { image }, &plan)?;
-    if alone {
-        println!("{}", report::table(&ferrolb, None));
-        return Ok(());
-    }
-    let metallb = scenario::run(Product::MetalLb, &plan);
-    println!("{}", report::table(&ferrolb, metallb.as_ref().ok()));
-    metallb.map(drop)
+    let mut figures = [Figures::default(), Figures::default()];
+    let products = [Some(Product::FerroLb { image }), (!alone).then_some(Product::MetalLb)];
+    let measured = products.into_iter().flatten().zip(&mut figures).try_for_each(|(product, figures)| {
+        let name = product.to_string();
+        scenario::run(product, &plan, figures).context(name)
+    });
+    // Also when something failed: what was measured until then took its time.
+    let [ferrolb, metallb] = &figures;
+    println!("{}", report::table(ferrolb, metallb));
+    measured
 }

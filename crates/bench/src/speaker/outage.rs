@@ -36,8 +36,8 @@ pub(crate) struct Round {
     pub(crate) unreachable: Duration,
     /// The same after the repair.
     pub(crate) unreachable_again: Duration,
-    /// How long two nodes answered after the repair.
-    pub(crate) doubled: Duration,
+    /// How long two nodes answered after the repair, if the victim had been silent before it.
+    pub(crate) doubled: Option<Duration>,
     /// Connections from the fault to the end.
     pub(crate) connections: usize,
     /// Those of them that failed: how long after the fault they were begun, and why.
@@ -141,14 +141,18 @@ fn judge(answers: &[Answer], visits: &[Visit], victim: Mac, times: Times) -> Rou
     let began = || later.iter().map(|visit| visit.began);
     let watched = began().min().zip(began().max());
     let watched = watched.and_then(|(first, last)| last.duration_since(first).ok()).unwrap_or_default();
-    let back = answers.iter().find(|answer| answer.at >= repair && answer.by == victim);
-    let other = answers.iter().rev().find(|answer| answer.by != victim);
-    let doubled = back.zip(other).and_then(|(back, other)| other.at.duration_since(back.at).ok());
+    let by_victim = || answers.iter().filter(|answer| answer.by == victim).map(|answer| answer.at);
+    let was_silent = !by_victim().any(|at| at > repair - SETTLED / 2 && at < repair);
+    let back = by_victim().find(|at| was_silent && *at >= repair);
+    let doubled = back.map(|back| {
+        let others = answers.iter().filter(|answer| answer.at > back && answer.by != victim);
+        others.last().and_then(|last| last.at.duration_since(back).ok()).unwrap_or_default()
+    });
     Round {
         unanswered: longest_gap(answered(), fault, repair),
         unreachable: longest_gap(reached(), fault, repair),
         unreachable_again: longest_gap(reached(), repair, SystemTime::now()),
-        doubled: doubled.unwrap_or_default(),
+        doubled,
         connections: later.len(),
         lost: later.iter().filter_map(|visit| Some((after(visit.began), visit.outcome.err()?))).collect(),
         #[expect(clippy::cast_precision_loss, reason = "a rate for people to read")]
@@ -251,7 +255,7 @@ mod tests {
         assert_eq!(round.unanswered, millis(700));
         assert_eq!(round.unreachable, millis(822));
         assert_eq!(round.unreachable_again, millis(800));
-        assert_eq!(round.doubled, millis(300));
+        assert_eq!(round.doubled, Some(millis(300)));
         assert_eq!((round.connections, round.lost), (4, vec![(millis(99), ErrorKind::TimedOut)]));
         assert!((round.rate - 4.0 / 1.9).abs() < 0.01, "{}", round.rate);
     }

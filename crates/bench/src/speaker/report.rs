@@ -9,7 +9,7 @@ use crate::product::Failover;
 use crate::scenario::{Figures, MANY};
 
 /// One line for each figure. Where something was done several times, the cells say median, 95th percentile and worst.
-pub(crate) fn table(ferrolb: &Figures, metallb: Option<&Figures>) -> String {
+pub(crate) fn table(ferrolb: &Figures, metallb: &Figures) -> String {
     let faults = ferrolb.rounds.keys().flat_map(|&(failover, fault)| {
         fault_lines(failover, fault).into_iter().map(move |line| (failover, line))
     });
@@ -19,11 +19,8 @@ pub(crate) fn table(ferrolb: &Figures, metallb: Option<&Figures>) -> String {
         what,
         unit,
         goal,
-        figures: [
-            figures(ferrolb, failover),
-            // There is nothing else to compare with.
-            metallb.map(|metallb| figures(metallb, Failover::Default)).unwrap_or_default(),
-        ],
+        // MetalLB has but one preset to compare with.
+        figures: [figures(ferrolb, failover), figures(metallb, Failover::Default)],
     }))
 }
 
@@ -66,7 +63,9 @@ fn fault_lines(failover: Failover, fault: Fault) -> Vec<Line> {
         each("undone, no new connection for", Unit::Seconds, "", |round| seconds(round.unreachable_again)),
     ];
     if fault == Fault::Cable {
-        lines.push(each("undone, two answer for", Unit::Seconds, "1 s", |round| seconds(round.doubled)));
+        lines.push(each("undone, two answer for", Unit::Seconds, "1 s", |round| {
+            seconds(round.doubled.unwrap_or_default())
+        }));
     }
     if fault.is_orderly() {
         lines.push(each("connections a second", Unit::Count, "1000", |round| round.rate));

@@ -63,14 +63,8 @@ pub(crate) struct Figures {
     pub(crate) idle: Vec<Idle>,
 }
 
-/// Takes all measurements.
-pub(crate) fn run(product: Product, plan: &Plan) -> Result<Figures> {
-    let name = product.to_string();
-    measure(product, plan).context(name)
-}
-
-fn measure(product: Product, plan: &Plan) -> Result<Figures> {
-    let mut figures = Figures::default();
+/// Takes all measurements. Those taken before one fails stay in `figures`.
+pub(crate) fn run(product: Product, plan: &Plan, figures: &mut Figures) -> Result<()> {
     let mut site = Site::start(product)?;
     for &size in &plan.sizes {
         progress(&site, &format!("{size} addresses"));
@@ -84,7 +78,7 @@ fn measure(product: Product, plan: &Plan) -> Result<Figures> {
         if size == FEW {
             progress(&site, "answering questions");
             figures.answering = Some(idle::answering(&site)?);
-            faults(&site, plan, &mut figures)?;
+            faults(&site, plan, figures)?;
         }
         if size == MANY {
             for round in 1..=plan.rounds {
@@ -94,7 +88,7 @@ fn measure(product: Product, plan: &Plan) -> Result<Figures> {
             }
         }
     }
-    Ok(figures)
+    Ok(())
 }
 
 fn faults(site: &Site, plan: &Plan, figures: &mut Figures) -> Result<()> {
