@@ -15,4 +15,4 @@ mod visits;
 pub use capture::Capture;
 pub use cluster::{Cluster, NAMESPACE, SOON, wait_until_well};
 pub use faults::{Role, Unprobed};
-pub use visits::{SetOnDrop, Visits};
+pub use visits::Visits;

@@ -82,9 +82,7 @@ impl Cluster {
     }
 }
 
-/// Sets a flag when it is dropped, which it is also when its owner fails or panics.
-#[derive(Debug)]
-pub struct SetOnDrop<'a>(pub &'a AtomicBool);
+struct SetOnDrop<'a>(&'a AtomicBool);
 
 impl Drop for SetOnDrop<'_> {
     fn drop(&mut self) {

@@ -46,7 +46,7 @@ pub(crate) struct Answer {
 impl Asker {
     /// Needs the lab's client, and root.
     pub(crate) fn open(lab: &Lab) -> Result<Self> {
-        lab.within(Host::Client, || {
+        lab.in_network(Host::Client, || {
             let card = getifaddrs()?
                 .filter(|interface| interface.interface_name == "eth0")
                 .find_map(|interface| interface.address?.as_link_addr().copied())

@@ -49,16 +49,12 @@ pub(crate) struct Round {
 impl fmt::Display for Round {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { unanswered, unreachable, unreachable_again, doubled, connections, lost, rate } = self;
-        write!(
-            f,
-            "no answer for {unanswered:.3?}, no new connection for {unreachable:.3?}; undone: no new "
-        )?;
-        write!(
-            f,
-            "connection for {unreachable_again:.3?}, two answer for {doubled:.3?}; {} of ",
-            lost.len()
-        )?;
-        write!(f, "{connections} connections lost, {rate:.0} a second")?;
+        write!(f, "no answer for {unanswered:.3?}, no new connection for {unreachable:.3?}; ")?;
+        write!(f, "undone: no new connection for {unreachable_again:.3?}")?;
+        if let Some(doubled) = doubled {
+            write!(f, ", two answer for {doubled:.3?}")?;
+        }
+        write!(f, "; {} of {connections} connections lost, {rate:.0} a second", lost.len())?;
         let mut kinds: BTreeMap<ErrorKind, Vec<Duration>> = BTreeMap::new();
         for (after, why) in lost {
             kinds.entry(*why).or_default().push(*after);
@@ -145,8 +141,8 @@ fn judge(answers: &[Answer], visits: &[Visit], victim: Mac, times: Times) -> Rou
     let was_silent = !by_victim().any(|at| at > repair - SETTLED / 2 && at < repair);
     let back = by_victim().find(|at| was_silent && *at >= repair);
     let doubled = back.map(|back| {
-        let others = answers.iter().filter(|answer| answer.at > back && answer.by != victim);
-        others.last().and_then(|last| last.at.duration_since(back).ok()).unwrap_or_default()
+        let other = answers.iter().rfind(|answer| answer.at > back && answer.by != victim);
+        other.and_then(|last| last.at.duration_since(back).ok()).unwrap_or_default()
     });
     Round {
         unanswered: longest_gap(answered(), fault, repair),

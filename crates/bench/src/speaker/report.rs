@@ -15,13 +15,14 @@ pub(crate) fn table(ferrolb: &Figures, metallb: &Figures) -> String {
     });
     let sizes = (0..ferrolb.idle.len()).flat_map(|i| idle_lines(i, ferrolb.idle[i].addresses));
     let others = answering_lines().into_iter().chain(sizes).map(|line| (Failover::Default, line));
-    table::render(faults.chain(others).map(|(failover, Line { what, unit, goal, figures })| Row {
+    let rows = faults.chain(others).map(|(failover, Line { what, unit, goal, figures })| Row {
         what,
         unit,
         goal,
         // MetalLB has but one preset to compare with.
         figures: [figures(ferrolb, failover), figures(metallb, Failover::Default)],
-    }))
+    });
+    table::render(rows.filter(|row| row.figures.iter().any(|figures| !figures.is_empty())))
 }
 
 /// Figures to show.

@@ -93,13 +93,14 @@ pub(crate) fn run(product: Product, plan: &Plan, figures: &mut Figures) -> Resul
 
 fn faults(site: &Site, plan: &Plan, figures: &mut Figures) -> Result<()> {
     for &failover in site.product.failovers() {
-        let wanted = |fault: &&Fault| failover == Failover::Default || FAST.contains(fault);
-        let mut faults = plan.faults.iter().filter(wanted).peekable();
-        if failover != Failover::Default && faults.peek().is_some() {
+        let faults = plan.faults.iter().copied();
+        let faults: Vec<Fault> =
+            faults.filter(|fault| failover == Failover::Default || FAST.contains(fault)).collect();
+        if failover != Failover::Default && !faults.is_empty() {
             site.product.set_failover(&site.lab, failover)?;
             site.wait_until_announced()?;
         }
-        for &fault in faults {
+        for fault in faults {
             for number in 1..=plan.rounds {
                 let began = Instant::now();
                 let what = format!("{} ({failover}), {number} of {}", fault.name(), plan.rounds);

@@ -8,7 +8,6 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
-use e2e::SetOnDrop;
 use e2e::arp::Mac;
 use lab::{Host, Lab};
 
@@ -71,7 +70,7 @@ impl Watch<'_> {
             let listens = scope.spawn(|| self.listen(&asker, &seen, &done, &ends));
             let visits = scope.spawn(|| match (self.visited_every, self.addresses) {
                 (Some(every), [first, ..]) => {
-                    lab.within(Host::Client, || visitor::visit(*first, every, &seen.visits, &ends))
+                    lab.in_network(Host::Client, || visitor::visit(*first, every, &seen.visits, &ends))
                 }
                 _ => Ok(()),
             });
@@ -120,6 +119,15 @@ impl Watch<'_> {
             seen.answers().push(answer);
         }
         Ok(())
+    }
+}
+
+/// Sets a flag also when its owner fails or panics.
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
