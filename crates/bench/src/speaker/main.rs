@@ -35,7 +35,7 @@ struct Cli {
     #[arg(long, value_name = "PATH", hide = true)]
     image: PathBuf,
     /// How often each fault is made
-    #[arg(long, value_name = "COUNT", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "COUNT", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
     /// Measure these faults only
     #[arg(long, value_name = "FAULT", value_delimiter = ',', conflicts_with = "quick")]
