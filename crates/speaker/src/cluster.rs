@@ -307,6 +307,7 @@ impl Cluster {
             | Happened::Confirmed { .. }
             | Happened::Stalled(_)
             | Happened::Profile(_)
+            | Happened::Replaced(_)
             | Happened::Departed { .. } => {}
         }
     }
@@ -397,6 +398,7 @@ impl Cluster {
             self.outputs.statuses = None;
         }
         self.publish_state();
+        self.outputs.said.send_if_modified(|said| !std::mem::replace(&mut said.ready, true));
         for node in self.handovers.complete(now) {
             debug!(%node, "member may go");
             self.outputs.said.send_if_modified(|said| said.farewells.insert(node));

@@ -145,7 +145,6 @@ async fn work(
     let gossip_config = gossip::Config {
         name: node.clone(),
         bind,
-        role: gossip::Role::Speaker,
         preset: config.failover,
         key_files: config.gossip_key_files.clone(),
         profile: gossip::Profile::default(),

@@ -190,8 +190,9 @@ impl Speaker {
     }
 
     fn learn(&mut self, changes: &[Change]) {
-        let first = !self.listed;
-        self.listed = true;
+        let first = !std::mem::replace(&mut self.listed, true);
+        // What is known now makes a member of us.
+        self.news |= first;
         for change in changes {
             change.tell(&mut self.placement);
             if !first {
@@ -249,7 +250,7 @@ impl Speaker {
                     event => Output::Gossip(event),
                 });
             } else {
-                self.view();
+                self.view(now);
                 self.publish(now);
                 let effect = self.lan.as_mut().and_then(|lan| lan.poll(now));
                 if effect.is_none() && !self.confirm(now) {
@@ -287,7 +288,7 @@ impl Speaker {
     }
 
     /// What is not settled is no ground to act on: what was known before stays.
-    fn view(&mut self) {
+    fn view(&mut self, now: Instant) {
         if self.news {
             self.meet();
         }
@@ -295,6 +296,9 @@ impl Speaker {
             return;
         }
         (self.settled_once, self.news) = (true, false);
+        if self.listed {
+            self.members.take_part(now);
+        }
         self.view.clone_from(self.members.members());
         self.follow_members();
         self.settle();
@@ -335,6 +339,7 @@ impl Speaker {
             | Event::Lost { .. }
             | Event::Confirmed { .. }
             | Event::Profile(_)
+            | Event::Replaced(_)
             | Event::Stalled(_)
             | Event::Departed { .. } => {}
         }

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use layer2::{MacAddr, Report};
-use members::{BootId, Key, LinkState, Preset, Profile, Role};
+use members::{BootId, Key, LinkState, Preset, Profile};
 use objects::NodeName;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -456,7 +456,6 @@ impl World {
             let alive: Vec<usize> = candidates.map(|(node, _)| *node).collect();
             let names = alive.iter().map(|node| self.nodes[*node].name.clone()).collect();
             let announcers = self.cluster.announcers(&names).clone();
-            let started: Vec<Duration> = self.nodes.iter().map(|node| node.started).collect();
             let clients: Vec<usize> = (nodes..stations).filter(here).collect();
             let sight = |vip: IpAddr| {
                 let announcer = announcers.get(&vip);
@@ -469,7 +468,6 @@ impl World {
                     part,
                     vip,
                     alive: &alive,
-                    started: &started,
                     should: announcer.and_then(|name| self.nodes.iter().position(|it| it.name == *name)),
                     answer: awake.iter().filter(|(_, it)| it.answers(vip)).map(|(node, _)| *node).collect(),
                     beliefs: clients.iter().filter_map(belief).collect(),
@@ -497,7 +495,6 @@ impl World {
             address: node.gossip,
             boot: boot_id,
             generation: (EPOCH + uptime).saturating_add_signed(node.clock),
-            role: Role::Speaker,
             preset: self.setup.preset,
             keys,
             profile: Profile::default(),
