@@ -373,8 +373,8 @@ impl Index {
         };
         if changed && self.decides() {
             self.settle(&key);
-            // At the start only those are mentioned that are written anyway: a restart is no change.
-            self.mention_deprecated(&key);
+            // At the start only what is written anyway is remarked on: a restart is no change.
+            self.remark(&key);
         }
     }
 

@@ -35,6 +35,7 @@ use tracing::{debug, info, warn};
 use crate::configuration::{self, Configuration};
 use crate::fellows::{self, Said};
 use crate::handover::Handovers;
+use crate::ipvs::{Answers, Ipvs};
 use crate::known::Known;
 use crate::lan::{self, Conflict, Interface, Report};
 use crate::objects::{self, LoadBalancerClass};
@@ -68,6 +69,7 @@ pub(crate) struct Cluster {
     class: LoadBalancerClass,
     placement: Placement,
     outcomes: Outcomes,
+    ipvs: Ipvs,
     configuration: Configuration,
     services: Known<ServiceKey>,
     slices: Known<SliceKey>,
@@ -112,6 +114,7 @@ impl Cluster {
             class: LoadBalancerClass(config.lb_class.clone()),
             placement: Placement::new(config.node_name.clone(), config.exclude_label),
             outcomes: Outcomes::new(config.node_name.clone()),
+            ipvs: Ipvs::default(),
             configuration: Configuration::new(metrics.clone()),
             services: Known::default(),
             slices: Known::default(),
@@ -330,6 +333,10 @@ impl Cluster {
                     (said.macs, said.link) = (macs, link);
                     different
                 });
+                let notice = self.ipvs.look(&self.node, &interfaces, Answers::of_the_kernel);
+                if let Some((node, notice)) = notice {
+                    self.outputs.publisher.publish(node, notice);
+                }
                 self.outcomes.interfaces(interfaces);
             }
             Report::Free { vip, .. } => {

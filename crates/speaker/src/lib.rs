@@ -15,6 +15,7 @@ mod cluster;
 mod configuration;
 mod fellows;
 mod handover;
+mod ipvs;
 mod known;
 pub mod lan;
 mod metrics;
