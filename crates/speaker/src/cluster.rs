@@ -27,14 +27,14 @@ use kubekit::slim;
 use kubekit::speakers::Speakers;
 use layer2::{MacAddr, Voice};
 use placement::{
-    Advertisement, AdvertisementName, Change, NodeName, Placement, Pool, PoolName, ServiceKey, SliceKey,
+    Advertisement, AdvertisementName, Change, Handovers, NodeName, Placement, Pool, PoolName, ServiceKey,
+    SliceKey,
 };
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
 use crate::configuration::{self, Configuration};
 use crate::fellows::{self, Said};
-use crate::handover::Handovers;
 use crate::ipvs::{Answers, Ipvs};
 use crate::known::Known;
 use crate::lan::{self, Conflict, Interface, Report};
@@ -299,8 +299,7 @@ impl Cluster {
                 let before = self.placement.last_takeover();
                 self.follow_members();
                 self.settle();
-                let takeovers = self.placement.announcements().values().map(|it| it.takeover);
-                self.handovers.begin(node, takeovers.filter(|it| *it > before).collect(), now);
+                self.handovers.begin(node, self.placement.takeovers_since(before), now);
             }
             Happened::Joined(node) => {
                 self.outputs.said.send_if_modified(|said| said.farewells.remove(&node));

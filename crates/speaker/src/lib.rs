@@ -14,7 +14,6 @@
 mod cluster;
 mod configuration;
 mod fellows;
-mod handover;
 mod ipvs;
 mod known;
 pub mod lan;
