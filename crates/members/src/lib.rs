@@ -72,7 +72,8 @@
 //! | `Default` | 100 ms | 350 ms | 550 ms | 0.6 s, 0.8 s | 300 ms | 33 |
 //! | `Fast` | 50 ms | 150 ms | 230 ms | 0.27 s, 0.3 s | 80 ms | 63 |
 //!
-//! The tests hold these in simulation, the stalls with 2 % of frames lost and up to 20 ms of jitter. A packet of the
+//! The tests hold these in simulation, the stalls with 2 % of frames lost and up to 20 ms of jitter. With 30 % lost
+//! and nobody standing still, none of ten members was held dead in ten minutes, by any preset. A packet of the
 //! steady state has about 75 bytes, and each node receives as many as it sends.
 
 mod config;

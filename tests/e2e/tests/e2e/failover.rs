@@ -15,7 +15,7 @@ use crate::{serve, with_cluster};
 
 /// From when an announcer falls silent until another node has taken over. The machine that runs the tests does
 /// all of the nodes' work, which the goal of one second does not allow for.
-const MOVED_WITHIN: Duration = Duration::from_millis(1500);
+pub(crate) const MOVED_WITHIN: Duration = Duration::from_millis(1500);
 /// The API server holds a node that is silent to be alive for 20 s, and some more pass until everybody knows.
 const NODE_LOST_WITHIN: Duration = Duration::from_secs(90);
 /// A node that is switched on becomes Ready, and then its speaker.

@@ -6,6 +6,7 @@ mod chart;
 mod failover;
 mod faults;
 mod input;
+mod ipv6;
 mod quickstart;
 mod recovery;
 mod security;
