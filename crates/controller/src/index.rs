@@ -417,7 +417,9 @@ impl Index {
             self.settle_all();
         }
         if std::mem::take(&mut self.freed) {
-            let waiting: Vec<Turn> = self.waiting.iter().cloned().collect();
+            let mut waiting: Vec<Turn> = self.waiting.iter().cloned().collect();
+            // Whoever has nothing comes before those who lack a second address.
+            waiting.sort_by_key(|(_, key)| self.allocator.assignment(key).is_some());
             waiting.iter().for_each(|(_, key)| self.settle(key));
         }
     }

@@ -203,6 +203,24 @@ fn a_waiting_service_complains_once_and_gets_what_is_freed() {
 }
 
 #[test]
+fn who_lacks_a_second_address_gets_what_is_freed_and_nobody_else_needs() {
+    let two =
+        |policy: &str| json!({"spec": {"clusterIPs": ["10.96.0.1", "fd96::1"], "ipFamilyPolicy": policy}});
+    let services = [
+        ("a", holding("10.0.0.0")),
+        ("b", two("PreferDualStack")),
+        ("c", json!({})),
+        ("d", holding("10.0.0.1")),
+    ];
+    let mut cluster = Cluster::start(&[pool("p", "10.0.0.0/31,fd00::/128")], &services);
+    assert_eq!(cluster.write_all(), ["b fd00::"]);
+    cluster.delete("a");
+    assert_eq!(cluster.write_all(), ["c 10.0.0.0"], "one address is better than none");
+    cluster.delete("d");
+    assert_eq!(cluster.write_all(), ["b 10.0.0.1 fd00::"]);
+}
+
+#[test]
 fn without_a_pool_the_event_says_so() {
     let mut cluster = Cluster::start(&[], &[("a", json!({}))]);
     assert!(cluster.write_all().is_empty());

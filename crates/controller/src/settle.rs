@@ -51,7 +51,7 @@ impl Index {
                 if let Some(lost) = &decision.lost {
                     self.notices.push_back((entry.reference(key), lost_notice(key, lost)));
                 }
-                if decision.outcome.is_err() {
+                if decision.waits() {
                     self.waiting.insert(turn);
                 }
                 let complaint = complaint(key, request, &decision);
