@@ -7,6 +7,7 @@ mod failover;
 mod faults;
 mod input;
 mod ipv6;
+mod moves;
 mod quickstart;
 mod recovery;
 mod security;
