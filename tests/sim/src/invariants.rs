@@ -25,6 +25,9 @@ use crate::meetings::{Meetings, Span};
 /// After the last disturbance, everything has found its place within this time.
 const CALM: Duration = Duration::from_secs(6);
 
+/// Who is plugged in is contacted by the others within this time.
+const MEETING: Duration = Duration::from_millis(500);
+
 /// One address in one part of the LAN.
 #[derive(Debug)]
 pub(crate) struct Sight<'a> {
@@ -176,7 +179,10 @@ impl Judge {
                 .apart(at, right)
                 .last()
                 .is_some_and(|it| it.to.saturating_sub(it.from) > self.noticed());
-        heard || came_with_it
+        // Or the one where it believes it to be came and went too fast to be noticed, and told everybody.
+        let slipped_in = !sight.alive.contains(&at)
+            && matches!(meetings.apart(at, right), [.., before, last] if last.from.saturating_sub(before.to) < MEETING);
+        (heard && !slipped_in) || came_with_it
     }
 
     /// Whether one of two nodes was started while they were apart. When they meet, it may announce whatever it

@@ -53,7 +53,9 @@ impl World {
                     Report::Taken { by, .. } | Report::Claimed { by, .. } => {
                         let started: Vec<Duration> = self.nodes.iter().map(|node| node.started).collect();
                         let by = self.node_with(by).expect("only nodes have addresses");
-                        if !self.judge.are_strangers(number, by, &started, &self.meetings) {
+                        // What one that is dead has said may be read late, by one that stood still and never met it.
+                        let met = self.nodes[by].speaker.is_some();
+                        if met && !self.judge.are_strangers(number, by, &started, &self.meetings) {
                             self.judge.violate(format!("{name} took a fellow for a stranger: {report:?}"));
                         }
                     }
