@@ -418,8 +418,8 @@ impl Index {
         }
         if std::mem::take(&mut self.freed) {
             let mut waiting: Vec<Turn> = self.waiting.iter().cloned().collect();
-            // Whoever has nothing comes before those who lack a second address.
-            waiting.sort_by_key(|(_, key)| self.allocator.assignment(key).is_some());
+            // Those who lack a second address come first, as upstream has it, and as after a restart.
+            waiting.sort_by_key(|(_, key)| self.allocator.assignment(key).is_none());
             waiting.iter().for_each(|(_, key)| self.settle(key));
         }
     }
