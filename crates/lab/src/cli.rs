@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::control::Power;
 use crate::plan::{Host, LabName, NodeId, ProxyMode};
 use crate::tools::Program;
-use crate::{Lab, Options, chart, cluster, debian, demo, roles, ui};
+use crate::{Lab, Options, chart, cluster, debian, demo, metallb, roles, ui};
 
 /// A real Kubernetes cluster on this machine, without Docker.
 ///
@@ -47,6 +47,9 @@ enum LabCommand {
         /// Leave FerroLB out.
         #[arg(long)]
         bare: bool,
+        /// Install MetalLB in its place.
+        #[arg(long, conflicts_with = "bare")]
+        metallb: bool,
         #[command(flatten)]
         shape: Shape,
     },
@@ -121,7 +124,13 @@ fn act(arguments: LabArgs) -> Result<ExitCode> {
     let open = || Lab::open(&name);
     match command {
         None => demo::run(shape.options(name), once)?,
-        Some(LabCommand::Up { bare, shape }) => up(bare, shape.options(name))?,
+        Some(LabCommand::Up { bare: true, shape, .. }) => up_with(shape.options(name), |_| Ok(()))?,
+        Some(LabCommand::Up { metallb: true, shape, .. }) => up_with(shape.options(name), metallb::install)?,
+        Some(LabCommand::Up { shape, .. }) => {
+            debian::ensure_installed()?;
+            let image = chart::build_image()?;
+            up_with(shape.options(name), |lab| chart::install(lab, &image))?;
+        }
         Some(LabCommand::Down) => {
             let began = Instant::now();
             cluster::down(&name)?;
@@ -150,13 +159,10 @@ impl Shape {
     }
 }
 
-fn up(bare: bool, options: Options) -> Result<()> {
+fn up_with(options: Options, install: impl FnOnce(&Lab) -> Result<()>) -> Result<()> {
     debian::ensure_installed()?;
-    let image = if bare { None } else { Some(chart::build_image()?) };
     let lab = Lab::start(options)?;
-    if let Some(image) = image {
-        chart::install(&lab, &image).inspect_err(|_| demo::explain_failure(&lab))?;
-    }
+    install(&lab).inspect_err(|_| demo::explain_failure(&lab))?;
     lab.detach()
 }
 

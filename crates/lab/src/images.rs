@@ -16,7 +16,7 @@ pub(crate) const PAUSE: &str = "registry.k8s.io/pause:3.10";
 
 /// The archives of all images, built when the cache does not have them.
 pub(crate) fn ensure(tools: &Tools) -> Result<Vec<PathBuf>> {
-    let cache = cache_dir()?.join("images");
+    let cache = cache()?;
     let mut task: Option<ui::Task> = None;
     let mut progress = |line: &str| {
         if let Some(finished) = task.take() {
@@ -30,20 +30,43 @@ pub(crate) fn ensure(tools: &Tools) -> Result<Vec<PathBuf>> {
         last.done();
     }
     let mut paths: Vec<PathBuf> = archives.into_iter().map(|archive| archive.path).collect();
-    paths.push(coredns(tools.path(Program::Coredns), &cache)?);
+    paths.push(of_program(tools.path(Program::Coredns), COREDNS, Account::Nobody)?);
     Ok(paths)
 }
 
-fn coredns(program: &Path, cache: &Path) -> Result<PathBuf> {
+/// Who runs the program of an image, unless the Pod says otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Account {
+    /// A user without rights.
+    Nobody,
+    /// Root.
+    Root,
+}
+
+/// The archive of the image `name` that holds a program of the cache and nothing else.
+pub(crate) fn of_program(program: &Path, name: &str, account: Account) -> Result<PathBuf> {
+    let name: ::images::Reference = name.parse()?;
     // The program's folder is named after all that it is built from, so the archive is as good as the program.
     let folder =
-        program.parent().and_then(Path::file_name).context("CoreDNS is in no folder of the cache")?;
-    let archive = cache.join(folder).with_extension("tar");
+        program.parent().and_then(Path::file_name).context("a program is in a folder of the cache")?;
+    let file = program.file_name().context("a program has a name")?;
+    let (folder, file) = (folder.to_string_lossy(), file.to_string_lossy());
+    let cache = cache()?;
+    let archive = cache.join(format!("{folder}-{file}.tar"));
     if !archive.exists() {
-        let image = ::images::ImageSpec::from_binary(COREDNS.parse()?, program, "/coredns");
-        let partial = tempfile::NamedTempFile::new_in(cache)?;
-        ::images::write_image(&image, partial.path()).context("writing the image of CoreDNS")?;
-        fs::rename(partial.path(), &archive).context("moving the image of CoreDNS into place")?;
+        let mut image = ::images::ImageSpec::from_binary(name, program, &format!("/{file}"));
+        if account == Account::Root {
+            image.config.user.clear();
+        }
+        let partial = tempfile::NamedTempFile::new_in(&cache)?;
+        ::images::write_image(&image, partial.path())
+            .with_context(|| format!("writing the image of {file}"))?;
+        fs::rename(partial.path(), &archive)
+            .with_context(|| format!("moving the image of {file} into place"))?;
     }
     Ok(archive)
+}
+
+fn cache() -> Result<PathBuf> {
+    Ok(cache_dir()?.join("images"))
 }

@@ -12,6 +12,7 @@ mod demo;
 mod images;
 mod init;
 mod keeper;
+pub mod metallb;
 mod network;
 mod pki;
 pub mod plan;

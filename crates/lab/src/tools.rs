@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -44,6 +44,7 @@ pub enum Program {
     Helm,
     Coredns,
     MetallbController,
+    MetallbSpeaker,
 }
 
 /// A Go module that programs are built from: a folder of `tests/tools`.
@@ -86,13 +87,17 @@ impl Program {
         Self::Coredns,
     ];
 
+    /// Those of MetalLB. No lab needs them that is not to be compared with it.
+    pub const METALLB: [Self; 2] = [Self::MetallbController, Self::MetallbSpeaker];
+
     /// The name of its file.
     pub fn name(self) -> &'static str {
         match self {
             // Its package's path ends with a version.
             Self::Etcd => "etcd",
-            // Nor does this one's tell whose controller it is.
+            // Nor do these tell whose they are.
             Self::MetallbController => "metallb-controller",
+            Self::MetallbSpeaker => "metallb-speaker",
             _ => self.source().1.rsplit('/').next().unwrap_or_default(),
         }
     }
@@ -128,6 +133,7 @@ impl Program {
             Self::Helm => (Module::Helm, "helm.sh/helm/v4/cmd/helm", 160),
             Self::Coredns => (Module::Coredns, "github.com/coredns/coredns", 114),
             Self::MetallbController => (Module::Metallb, "go.universe.tf/metallb/controller", 60),
+            Self::MetallbSpeaker => (Module::Metallb, "go.universe.tf/metallb/speaker", 30),
         }
     }
 
@@ -263,6 +269,30 @@ pub fn cache_dir() -> Result<PathBuf> {
     Ok(base.join("ferrolb"))
 }
 
+/// The sources that programs are built from.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Sources {
+    /// Of the module, beginning with `v`.
+    pub(crate) version: String,
+    /// Where they are. Nobody writes there.
+    pub(crate) dir: PathBuf,
+}
+
+impl Sources {
+    /// Those of the module of `program`, downloaded if they are not there.
+    pub(crate) fn of(program: Program) -> Result<Self> {
+        let cache = Cache::open()?;
+        let module = program.module();
+        let mut go = cache.go(module);
+        go.args(["mod", "download", "-json", module.path()]);
+        let output = run_go(go)?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        ensure!(output.status.success(), "downloading the module {} failed: {said}", module.path());
+        serde_json::from_str(&said).with_context(|| format!("looking for the sources of {}", module.path()))
+    }
+}
+
 fn search_path() -> Vec<PathBuf> {
     env::var_os("PATH").map(|path| env::split_paths(&path).collect()).unwrap_or_default()
 }
@@ -376,13 +406,10 @@ impl Cache {
         fs::create_dir_all(dir).with_context(|| format!("creating {}", dir.display()))?;
         // Under the lock nobody else writes this name, and a file that a killed build left is written anew.
         let partial = dir.join(format!(".{}.partial", program.name()));
-        let mut go = Command::new("go");
+        let mut go = self.go(module);
         go.arg("build").args(module.flags(&version)).arg("-o").arg(&partial).arg(package);
-        go.current_dir(self.modules.join(module.folder()));
-        go.env("CGO_ENABLED", module.cgo()).env("GOWORK", "off").env("GOFLAGS", "-mod=readonly");
-        let output = process::output(go, Place::default(), b"").context(
-            "starting `go`: building the lab's programs needs Go 1.26 or newer on PATH (https://go.dev/dl)",
-        )?;
+        go.env("CGO_ENABLED", module.cgo());
+        let output = run_go(go)?;
         let log = dir.join(format!("{}.log", program.name()));
         fs::write(&log, &output.stderr).with_context(|| format!("writing {}", log.display()))?;
         ensure!(
@@ -393,6 +420,15 @@ impl Cache {
             process::tail(&log, 8)
         );
         fs::rename(&partial, place).with_context(|| format!("moving {} into place", program.name()))
+    }
+
+    /// Go, in the folder of a module, so that it takes the versions that are pinned there.
+    fn go(&self, module: Module) -> Command {
+        let mut go = Command::new("go");
+        go.current_dir(self.modules.join(module.folder()))
+            .env("GOWORK", "off")
+            .env("GOFLAGS", "-mod=readonly");
+        go
     }
 
     fn lock(&self) -> Result<File> {
@@ -411,6 +447,12 @@ impl Cache {
         }
         Ok(file)
     }
+}
+
+fn run_go(go: Command) -> Result<Output> {
+    process::output(go, Place::default(), b"").context(
+        "starting `go`: building the lab's programs needs Go 1.26 or newer on PATH (https://go.dev/dl)",
+    )
 }
 
 /// The version of module `path` that a `go.mod` requires.
@@ -432,7 +474,7 @@ mod tests {
             dir: "/cache".into(),
             modules: Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/tools"),
         };
-        for program in Program::ALL.into_iter().chain([Program::MetallbController]) {
+        for program in Program::ALL.into_iter().chain(Program::METALLB) {
             let (module, package, _) = program.source();
             assert!(cache.read(module, "go.mod").unwrap().contains(package), "{package}");
             let place = cache.place(program).unwrap();

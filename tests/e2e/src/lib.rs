@@ -12,6 +12,7 @@ pub mod objects;
 mod rights;
 mod visits;
 
-pub use cluster::{Cluster, NAMESPACE, SOON};
+pub use capture::Capture;
+pub use cluster::{Cluster, NAMESPACE, SOON, wait_until_well};
 pub use faults::{Role, Unprobed};
-pub use visits::Visits;
+pub use visits::{SetOnDrop, Visits};

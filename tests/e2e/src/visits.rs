@@ -82,7 +82,9 @@ impl Cluster {
     }
 }
 
-struct SetOnDrop<'a>(&'a AtomicBool);
+/// Sets a flag when it is dropped, which it is also when its owner fails or panics.
+#[derive(Debug)]
+pub struct SetOnDrop<'a>(pub &'a AtomicBool);
 
 impl Drop for SetOnDrop<'_> {
     fn drop(&mut self) {

@@ -1,0 +1,60 @@
+//! MetalLB, as its own manifests install it: what FerroLB is compared with, and what people come from.
+//!
+//! Nothing of it is built before somebody asks for it.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::chart::NAMESPACE;
+use crate::images::{Account, of_program};
+use crate::tools::{Program, Sources, Tools};
+use crate::{Lab, ui};
+
+/// How long `kubectl rollout status` waits. MetalLB's Pods are probed for the first time after ten seconds, and its
+/// controller starts when it has made itself a certificate.
+const ROLLED_OUT_WITHIN: &str = "--timeout=120s";
+
+/// The manifests of MetalLB without FRR: one file, as its documentation has it applied.
+pub fn manifests() -> Result<String> {
+    let path = Sources::of(Program::MetallbSpeaker)?.dir.join("config/manifests/metallb-native.yaml");
+    Ok(path.display().to_string())
+}
+
+/// Builds MetalLB and puts its images into the lab's registry, under the names that [`manifests`] have.
+pub fn publish(lab: &Lab) -> Result<()> {
+    let tools = Tools::ensure(&Program::METALLB)?;
+    let version = Sources::of(Program::MetallbSpeaker)?.version;
+    // Of the capabilities that Kubernetes adds, only root gets any.
+    for (program, name, account) in [
+        (Program::MetallbController, "controller", Account::Nobody),
+        (Program::MetallbSpeaker, "speaker", Account::Root),
+    ] {
+        let image = format!("quay.io/metallb/{name}:{version}");
+        lab.publish(&of_program(tools.path(program), &image, account)?)?;
+    }
+    Ok(())
+}
+
+/// Installs MetalLB in [`NAMESPACE`] and waits until all of it is ready.
+pub fn install(lab: &Lab) -> Result<()> {
+    publish(lab)?;
+    let task = ui::task("installing MetalLB from its manifests", Duration::from_secs(30));
+    lab.kubectl(["apply", "-f", &manifests()?])?;
+    wait_until_ready(lab)?;
+    task.done();
+    Ok(())
+}
+
+/// Waits until MetalLB's Pods are ready, and so is its webhook.
+pub fn wait_until_ready(lab: &Lab) -> Result<()> {
+    for part in ["deployment/controller", "daemonset/speaker"] {
+        lab.kubectl(["rollout", "status", part, "-n", NAMESPACE, ROLLED_OUT_WITHIN])?;
+    }
+    Ok(())
+}
+
+/// Removes what the manifests have installed, the CRDs and the namespace with all that they hold among it.
+pub fn remove(lab: &Lab) -> Result<()> {
+    lab.kubectl(["delete", "-f", &manifests()?, "--ignore-not-found"]).map(drop)
+}
