@@ -6,6 +6,8 @@ mod chart;
 mod failover;
 mod faults;
 mod input;
+mod ipv6;
+mod moves;
 mod quickstart;
 mod recovery;
 mod security;
