@@ -7,7 +7,7 @@ use anyhow::Result;
 use lab::{Lab, chart, metallb};
 
 /// A load balancer to measure.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Product {
     /// Ours, from the chart of this repository.
     FerroLb {
