@@ -17,7 +17,7 @@ use crate::control::{DETACH, Event, HostStatus, Request, Response, ask, read_lin
 use crate::keeper::environment;
 use crate::plan::{Host, LabName, NodeId, ProxyMode};
 use crate::process::{Running, output, spawn};
-use crate::state::{INSIDE, Logs, Spec, Spot, StateDir};
+use crate::state::{INSIDE, Logs, Namespaces, Spec, Spot, StateDir};
 use crate::tools::{Program, Tools};
 use crate::{images, preflight, roles, ui};
 
@@ -187,6 +187,12 @@ impl Lab {
         };
         command.stdin(Stdio::null()).stdout(out()?).stderr(out()?);
         spawn(command, self.place(host)?).with_context(|| format!("starting `{text}` on {host}"))
+    }
+
+    /// Runs `action` in a thread that has the network of a host and is otherwise where this process is. Threads that
+    /// it starts have that network too.
+    pub fn in_network<T: Send>(&self, host: Host, action: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        Namespaces::network(&self.state, host).with_context(|| format!("entering {host}"))?.run(action)
     }
 
     /// Runs a command on a host with this process's terminal, and returns how it ended.

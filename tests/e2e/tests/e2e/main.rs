@@ -6,8 +6,11 @@ mod chart;
 mod failover;
 mod faults;
 mod input;
+mod migration;
 mod quickstart;
 mod recovery;
+mod rollout;
+mod rotation;
 mod security;
 mod services;
 
