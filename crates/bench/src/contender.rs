@@ -84,6 +84,14 @@ pub struct Memory {
     pub peak: u64,
 }
 
+impl Memory {
+    /// Reads the `/proc/PID/status` of a process.
+    pub fn read(status: &str) -> Result<Self> {
+        let bytes = |field| field_of(status, field).with_context(|| format!("a process has no {field}"));
+        Ok(Self { resident: bytes("VmRSS")?, peak: bytes("VmHWM")? })
+    }
+}
+
 /// Less of one processor than this is nothing to do: renewing a Lease and the housekeeping of a runtime.
 const QUIET: f64 = 0.01;
 const QUIET_FOR: Duration = Duration::from_secs(3);
@@ -101,9 +109,7 @@ impl Controller {
     pub fn memory(&self) -> Result<Memory> {
         self.ensure_alive()?;
         let path = format!("/proc/{}/status", self.running.pid());
-        let status = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
-        let bytes = |field| field_of(&status, field).with_context(|| format!("{path} has no {field}"));
-        Ok(Memory { resident: bytes("VmRSS")?, peak: bytes("VmHWM")? })
+        Memory::read(&fs::read_to_string(&path).with_context(|| format!("reading {path}"))?)
     }
 
     /// Waits until it has nothing to do any more. Returns the time on a processor that it had spent before.

@@ -1,5 +1,6 @@
-//! What it takes to compare FerroLB's controller with MetalLB's: API servers with everything that either of
-//! them needs ([`stage`]), and the two as processes ([`contender`]).
+//! What it takes to compare FerroLB with MetalLB: API servers with everything that either of their controllers
+//! needs ([`stage`]), the two controllers as processes ([`contender`]), and the figures side by side ([`table`]).
 
 pub mod contender;
 pub mod stage;
+pub mod table;

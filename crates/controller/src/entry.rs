@@ -9,7 +9,10 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::ResourceExt;
 use kubekit::{Version, slim::Service};
 
-use crate::claim::Claim;
+use crate::{
+    claim::Claim,
+    remark::{self, Remark},
+};
 
 /// A Service as the API server showed it: what the controller reads of it, and no more.
 #[derive(Debug, Clone)]
@@ -20,15 +23,12 @@ pub(crate) struct Seen {
     pub(crate) version: Version,
     pub(crate) claim: Claim,
     pub(crate) observed: Observed,
-    /// Annotations with the deprecated prefix.
-    pub(crate) deprecated: Vec<String>,
+    pub(crate) remarks: Vec<Remark>,
 }
 
 impl Seen {
     /// Reads a Service. `class` is the load balancer class that is served.
     pub(crate) fn read(service: &Service, class: Option<&str>) -> Self {
-        let annotations = service.metadata.annotations.as_ref();
-        let deprecated = annotations.into_iter().flat_map(api::names::deprecated).map(str::to_owned);
         Self {
             key: ServiceKey::new(service.namespace().unwrap_or_default(), service.name_any()),
             created: service.metadata.creation_timestamp.as_ref().map(|time| time.0),
@@ -36,7 +36,7 @@ impl Seen {
             version: Version::of(service),
             claim: Claim::read(service, class),
             observed: Observed::read(service),
-            deprecated: deprecated.collect(),
+            remarks: remark::read(service),
         }
     }
 }
@@ -62,10 +62,9 @@ pub(crate) struct Entry {
     pub(crate) failures: u32,
     /// The last complaint that was made about it, to make none twice.
     pub(crate) complaint: Option<String>,
-    /// Annotations with the deprecated prefix.
-    pub(crate) deprecated: Vec<String>,
-    /// Whether these have been mentioned.
-    pub(crate) warned: bool,
+    /// What there is to remark on it, and what of that has been told.
+    pub(crate) remarks: Vec<Remark>,
+    pub(crate) told: Vec<Remark>,
 }
 
 /// The part of a Service's status and annotations that the controller writes.
@@ -141,7 +140,7 @@ pub(crate) enum Writing {
 impl Entry {
     /// A Service that was not known before.
     pub(crate) fn new(seen: Seen) -> Self {
-        let Seen { key: _, created, uid, version, claim, observed, deprecated } = seen;
+        let Seen { key: _, created, uid, version, claim, observed, remarks } = seen;
         Self {
             created,
             uid,
@@ -154,8 +153,8 @@ impl Entry {
             off_since: None,
             failures: 0,
             complaint: None,
-            deprecated,
-            warned: false,
+            remarks,
+            told: Vec::new(),
         }
     }
 
@@ -168,14 +167,11 @@ impl Entry {
         if seen.observed != self.observed {
             self.settled = true;
         }
-        let rewritten = seen.claim != self.claim || seen.deprecated != self.deprecated;
+        let rewritten = seen.claim != self.claim || seen.remarks != self.remarks;
         self.version = seen.version;
         self.observed = seen.observed;
         self.claim = seen.claim;
-        if seen.deprecated != self.deprecated {
-            self.deprecated = seen.deprecated;
-            self.warned = false;
-        }
+        self.remarks = seen.remarks;
         rewritten || self.is_off()
     }
 

@@ -373,8 +373,8 @@ impl Index {
         };
         if changed && self.decides() {
             self.settle(&key);
-            // At the start only those are mentioned that are written anyway: a restart is no change.
-            self.mention_deprecated(&key);
+            // At the start only what is written anyway is remarked on: a restart is no change.
+            self.remark(&key);
         }
     }
 
@@ -417,7 +417,9 @@ impl Index {
             self.settle_all();
         }
         if std::mem::take(&mut self.freed) {
-            let waiting: Vec<Turn> = self.waiting.iter().cloned().collect();
+            let mut waiting: Vec<Turn> = self.waiting.iter().cloned().collect();
+            // Those who lack a second address come first, as upstream has it, and as after a restart.
+            waiting.sort_by_key(|(_, key)| self.allocator.assignment(key).is_none());
             waiting.iter().for_each(|(_, key)| self.settle(key));
         }
     }

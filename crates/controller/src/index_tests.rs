@@ -203,6 +203,24 @@ fn a_waiting_service_complains_once_and_gets_what_is_freed() {
 }
 
 #[test]
+fn who_lacks_a_second_address_gets_what_is_freed_before_those_who_have_none() {
+    let two =
+        |policy: &str| json!({"spec": {"clusterIPs": ["10.96.0.1", "fd96::1"], "ipFamilyPolicy": policy}});
+    let services = [
+        ("a", holding("10.0.0.0")),
+        ("b", two("PreferDualStack")),
+        ("c", json!({})),
+        ("d", holding("10.0.0.1")),
+    ];
+    let mut cluster = Cluster::start(&[pool("p", "10.0.0.0/31,fd00::/128")], &services);
+    assert_eq!(cluster.write_all(), ["b fd00::"]);
+    cluster.delete("a");
+    assert_eq!(cluster.write_all(), ["b 10.0.0.0 fd00::"]);
+    cluster.delete("d");
+    assert_eq!(cluster.write_all(), ["c 10.0.0.1"]);
+}
+
+#[test]
 fn without_a_pool_the_event_says_so() {
     let mut cluster = Cluster::start(&[], &[("a", json!({}))]);
     assert!(cluster.write_all().is_empty());
@@ -371,7 +389,27 @@ fn a_deprecated_annotation_is_mentioned_once_and_works() {
     assert!(cluster.notices().is_empty());
     merge(&mut served, json!({"metadata": {"annotations": {"metallb.universe.tf/allow-shared-ip": ""}}}));
     cluster.apply("a", served);
-    assert_eq!(cluster.notices().len(), 2, "it has another one now, though that changes nothing");
+    let notices = cluster.notices();
+    assert_eq!(notices.len(), 1, "it has another one now, though that changes nothing: {notices:?}");
+}
+
+#[test]
+fn another_load_balancer_is_mentioned_once_and_only_on_what_is_ours() {
+    let theirs = json!({"metadata": {"finalizers": ["service.kubernetes.io/load-balancer-cleanup"]}});
+    let of_class = json!({"spec": {"loadBalancerClass": "cloud.example/lb"}});
+    let mut cluster = Cluster::start(
+        &[pool("p", "10.0.0.0/24")],
+        &[("a", holding("10.0.0.0")), ("b", and(theirs.clone(), of_class))],
+    );
+    assert!(cluster.notices().is_empty());
+    cluster.apply("a", and(holding("10.0.0.0"), theirs.clone()));
+    let notices = cluster.notices();
+    assert!(
+        matches!(&notices[..], [one] if one.starts_with("AnotherLoadBalancer: ") && one.contains("ServiceLB")),
+        "{notices:?}"
+    );
+    cluster.apply("a", and(holding("10.0.0.1"), theirs));
+    assert!(!cluster.notices().iter().any(|notice| notice.starts_with("AnotherLoadBalancer")));
 }
 
 #[test]

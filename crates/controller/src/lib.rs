@@ -21,6 +21,7 @@ mod index;
 mod index_tests;
 mod metrics;
 mod recovery;
+mod remark;
 mod report;
 mod settle;
 mod unsupported;
@@ -285,7 +286,7 @@ fn tell(events: &Publisher, about: ObjectReference, notice: Notice) {
     let object = about.name.as_deref().unwrap_or_default();
     let (kind, namespace) = (about.kind.as_deref(), about.namespace.as_deref());
     if notice.severity == Severity::Warning {
-        warn!(kind, namespace, object, reason = notice.reason, why = notice.message, "cannot be served");
+        warn!(kind, namespace, object, reason = notice.reason, why = notice.message, "warned its owner");
     }
     events.publish(about, notice);
 }

@@ -69,7 +69,6 @@ pub(crate) fn start(
         // Nodes cannot be called so.
         name: format!("controller@{bind}").into(),
         bind,
-        role: gossip::Role::Observer,
         preset: gossip::Preset::Default,
         key_files: recovery.gossip_key_files.clone(),
         profile: gossip::Profile::default(),

@@ -51,7 +51,7 @@ impl Index {
                 if let Some(lost) = &decision.lost {
                     self.notices.push_back((entry.reference(key), lost_notice(key, lost)));
                 }
-                if decision.outcome.is_err() {
+                if decision.waits() {
                     self.waiting.insert(turn);
                 }
                 let complaint = complaint(key, request, &decision);
@@ -76,23 +76,20 @@ impl Index {
             self.notices.extend(complaint.map(|notice| (entry.reference(key), notice)));
         }
         if entry.is_off() {
-            self.mention_deprecated(key);
+            self.remark(key);
         }
         self.enqueue(key);
     }
 
-    /// Mentions the deprecated annotations of a Service of ours, unless that has been done.
-    pub(crate) fn mention_deprecated(&mut self, key: &ServiceKey) {
+    /// Tells what there is to remark on a Service of ours and has not been told.
+    pub(crate) fn remark(&mut self, key: &ServiceKey) {
         let Some(entry) = self.services.get_mut(key) else { return };
-        let ours = matches!(entry.claim, Claim::Ours(_) | Claim::Unservable(_));
-        if !ours || std::mem::replace(&mut entry.warned, true) {
-            return;
+        if matches!(entry.claim, Claim::Ours(_) | Claim::Unservable(_)) {
+            let about = entry.reference(key);
+            let new = entry.remarks.iter().filter(|remark| !entry.told.contains(remark));
+            self.notices.extend(new.map(|remark| (about.clone(), remark.notice())));
+            entry.told.clone_from(&entry.remarks);
         }
-        let mention = |name: &String| {
-            let message = format!("Service uses deprecated annotation {name}");
-            (entry.reference(key), Notice::warning("deprecatedAnnotation", message))
-        };
-        self.notices.extend(entry.deprecated.iter().map(mention));
     }
 
     fn turns(&self) -> Vec<Turn> {

@@ -1,7 +1,7 @@
 //! Takes part in the gossip of the speakers: a task with a UDP socket around [`members`].
 //!
 //! ```text
-//!   UDP <------> +------+ <-- commands -- Handle (set_peers, set_profile, set_link, confirm_leave, leave)
+//!   UDP <------> +------+ <-- commands -- Handle (set_peers, take_part, set_link, confirm_leave, leave)
 //!   key files -> | task | --- view ----> watch: who is a member now
 //!   clock -----> +------+ --- events --> mpsc: who came and went, and why
 //! ```
@@ -19,7 +19,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-pub use members::{Event, LinkState, Preset, Profile, ProfileError, Role};
+pub use members::{Event, LinkState, Preset, Profile, ProfileError};
 pub use metrics::Metrics;
 use objects::NodeName;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -40,8 +40,6 @@ pub struct Config {
     /// Where to listen, and where the others reach us: an address of this host and a port. An address that is
     /// not there yet is waited for.
     pub bind: SocketAddr,
-    /// Whether we are counted.
-    pub role: Role,
     /// How fast we judge.
     pub preset: Preset,
     /// One secret a file, of 16 bytes or more; white space at its end does not count. The first seals, all open.
@@ -55,7 +53,7 @@ pub struct Config {
 /// The members at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct View {
-    /// The live ones, this one included unless it observes.
+    /// The live ones, this one included once it takes part.
     pub members: BTreeSet<NodeName>,
     /// Whether enough of the others has been heard to act on this, see [`members::Members::settled`].
     pub settled: bool,
@@ -100,6 +98,11 @@ impl Handle {
     /// What we tell everybody of ourselves from now on.
     pub async fn set_profile(&self, profile: Profile) {
         self.send(Command::SetProfile(profile)).await;
+    }
+
+    /// From now on we are a member, see [`members::Members::take_part`]; before, we only observe.
+    pub async fn take_part(&self) {
+        self.send(Command::TakePart).await;
     }
 
     /// Whether there is a link to the others; while there is none, nobody is judged.

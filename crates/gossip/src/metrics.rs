@@ -45,7 +45,11 @@ impl Metrics {
         gossip.register("frames_refused", "Frames received and not heeded", self.refused.clone());
         gossip.register("frames_not_sent", "Frames that could not be sent", self.not_sent.clone());
         gossip.register("members_lost", "Members that died, as far as known", self.lost.clone());
-        gossip.register("members_returned", "Members that had not died after all", self.returned.clone());
+        gossip.register(
+            "members_returned",
+            "Members that came back after they had been declared dead, or had begun unseen",
+            self.returned.clone(),
+        );
         gossip.register("doubts", "Silent members that others were asked for", self.doubts.clone());
         gossip.register("doubts_cleared", "Such members that were alive", self.doubts_cleared.clone());
         gossip.register("stalls", "Times this process stood still for long", self.stalls.clone());

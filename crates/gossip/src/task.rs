@@ -23,6 +23,7 @@ const BATCH: usize = 256;
 pub(crate) enum Command {
     SetPeers(BTreeMap<NodeName, SocketAddr>),
     SetProfile(Profile),
+    TakePart,
     SetLink(LinkState),
     ConfirmLeave(NodeName),
     Leave(oneshot::Sender<BTreeSet<NodeName>>),
@@ -51,14 +52,13 @@ impl Task {
         view: watch::Sender<Arc<View>>,
         reports: mpsc::Sender<Event>,
     ) -> Self {
-        let Config { name, bind, role, preset, key_files: _, profile } = config;
+        let Config { name, bind, preset, key_files: _, profile } = config;
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let members = MembersConfig {
             name,
             address: bind,
             boot: BootId(rand::random()),
             generation: u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX),
-            role,
             preset,
             keys: keys.borrow_and_update().clone(),
             profile,
@@ -118,6 +118,10 @@ impl Task {
         match command {
             Command::SetPeers(peers) => self.members.set_peers(peers, now),
             Command::SetProfile(profile) => self.members.set_profile(profile, now),
+            Command::TakePart => {
+                self.members.take_part(now);
+                self.publish();
+            }
             Command::SetLink(state) => self.members.set_link(state, now),
             Command::ConfirmLeave(node) => self.members.confirm_leave(&node),
             Command::Leave(done) => {
@@ -190,13 +194,14 @@ impl Task {
             Event::Joined(node) => info!(%node, "member joined"),
             Event::Returned(node) => {
                 self.metrics.returned();
-                info!(%node, "member returned, it had been alive all along");
+                info!(%node, "member is back, and may have been alive all along");
             }
             Event::Lost { node, confirmed_by } => {
                 self.metrics.lost();
                 info!(%node, ?confirmed_by, "member lost");
             }
             Event::Confirmed { node, confirmed_by } => info!(%node, ?confirmed_by, "loss confirmed"),
+            Event::Replaced(node) => info!(%node, "member starts anew"),
             Event::Leaving(node) => info!(%node, "member leaves"),
             Event::Profile(node) => tracing::debug!(%node, "profile known"),
             Event::PresumedDead => warn!("others held us dead, and know better now"),

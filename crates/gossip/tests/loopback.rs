@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use gossip::{Config, Event, Handle, Metrics, Preset, Profile, Role};
+use gossip::{Config, Event, Handle, Metrics, Preset, Profile};
 use objects::NodeName;
 use prometheus_client::registry::Registry;
 use tokio::runtime::Runtime;
@@ -38,13 +38,12 @@ fn peers(network: u8, count: u8) -> BTreeMap<NodeName, SocketAddr> {
     (1..=count).map(|number| (name(number), address(network, number))).collect()
 }
 
-fn start(network: u8, number: u8, count: u8, role: Role, key_files: Vec<PathBuf>) -> Node {
+fn start(network: u8, number: u8, count: u8, key_files: Vec<PathBuf>) -> Node {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let mut registry = Registry::default();
     let config = Config {
         name: name(number),
         bind: address(network, number),
-        role,
         preset: Preset::Relaxed,
         key_files,
         profile: Profile::new([number]).unwrap(),
@@ -56,8 +55,14 @@ fn start(network: u8, number: u8, count: u8, role: Role, key_files: Vec<PathBuf>
     Node { handle, events, registry, runtime }
 }
 
+fn start_member(network: u8, number: u8, count: u8, key_files: Vec<PathBuf>) -> Node {
+    let node = start(network, number, count, key_files);
+    node.runtime.block_on(node.handle.take_part());
+    node
+}
+
 fn start_all(network: u8, count: u8) -> Vec<Node> {
-    (1..=count).map(|number| start(network, number, count, Role::Speaker, vec![])).collect()
+    (1..=count).map(|number| start_member(network, number, count, vec![])).collect()
 }
 
 impl Node {
@@ -113,9 +118,9 @@ fn who_is_killed_is_missed_and_one_who_starts_again_is_welcome() {
     assert_eq!(nodes[0].metric("ferrolb_gossip_members_lost_total"), Some(1));
     assert_eq!(nodes[0].metric("ferrolb_gossip_members "), Some(3));
 
-    nodes.push(start(1, 4, 4, Role::Speaker, vec![]));
+    nodes.push(start_member(1, 4, 4, vec![]));
     nodes.iter().for_each(|node| node.sees(&[1, 2, 3, 4]));
-    nodes[0].hears(|event| *event == Event::Joined(name(4)));
+    nodes[0].hears(|event| *event == Event::Returned(name(4)));
 }
 
 #[test]
@@ -158,8 +163,7 @@ fn keys_change_under_a_running_task() {
     let file = |number: u8| directory.path().join(number.to_string());
     let write = |number: u8, secret: &str| std::fs::write(file(number), secret).unwrap();
     (1..=2).for_each(|number| write(number, "the first of the secrets"));
-    let nodes: Vec<_> =
-        (1..=2).map(|number| start(4, number, 2, Role::Speaker, vec![file(number)])).collect();
+    let nodes: Vec<_> = (1..=2).map(|number| start_member(4, number, 2, vec![file(number)])).collect();
     nodes.iter().for_each(|node| node.sees(&[1, 2]));
     write(1, "another of the secrets");
     nodes.iter().zip(1..).for_each(|(node, number)| node.sees(&[number]));
@@ -173,7 +177,6 @@ fn a_key_file_that_is_no_good_is_said_at_the_start() {
     let config = Config {
         name: name(1),
         bind: address(5, 1),
-        role: Role::Speaker,
         preset: Preset::Default,
         key_files: vec!["/no/such/file".into()],
         profile: Profile::default(),
@@ -195,7 +198,7 @@ fn an_address_that_is_taken_is_waited_for() {
 fn an_observer_sees_all_and_is_told_who_found_a_death() {
     let mut nodes = start_all(7, 3);
     nodes.iter().for_each(|node| node.sees(&[1, 2, 3]));
-    let mut observer = start(7, 9, 3, Role::Observer, vec![]);
+    let mut observer = start(7, 9, 3, vec![]);
     observer.sees(&[1, 2, 3]);
     nodes.pop().unwrap().kill();
     let start = Instant::now();

@@ -52,6 +52,18 @@ pub struct Decision {
     pub freed: bool,
 }
 
+impl Decision {
+    /// Whether it may be another one once somebody else gives something up.
+    pub fn waits(&self) -> bool {
+        let may_pass = |it: &Unsuitable| matches!(it.reason, Reason::Exhausted { .. });
+        match (&self.outcome, &self.incomplete) {
+            (Err(_), _) => true,
+            (Ok(_), Some(Refusal::NothingLeft(unsuitable))) => unsuitable.iter().any(may_pass),
+            (Ok(_), _) => false,
+        }
+    }
+}
+
 impl Allocator {
     /// Replaces all pools. No two of them may overlap. Services keep their addresses where some pool still
     /// has them all; the others hold nothing any more and are returned, in order.

@@ -17,7 +17,8 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::pki::Authority;
@@ -37,6 +38,7 @@ pub struct ApiServer {
     program: PathBuf,
     arguments: Vec<String>,
     url: String,
+    etcd_url: String,
     dir: TempDir,
 }
 
@@ -54,6 +56,7 @@ impl ApiServer {
 
         let data = dir.path().join("etcd").display().to_string();
         let values = [("data", data.as_str()), ("client_port", &etcd_port), ("peer_port", &peer_port)];
+        let etcd_url = format!("http://127.0.0.1:{etcd_port}");
         let etcd_arguments = template::arguments(include_str!("../templates/etcd.args"), &values);
         let etcd = start(tools.path(Program::Etcd), &etcd_arguments, &dir.path().join("etcd.log"))?;
 
@@ -69,7 +72,7 @@ impl ApiServer {
         ];
         let arguments = template::arguments(include_str!("../templates/kube-apiserver.args"), &values);
         let program = tools.path(Program::KubeApiserver).to_owned();
-        let mut this = Self { server: None, _etcd: etcd, program, arguments, url, dir };
+        let mut this = Self { server: None, _etcd: etcd, program, arguments, url, etcd_url, dir };
         this.start()?;
         Ok(this)
     }
@@ -117,6 +120,35 @@ impl ApiServer {
         self.server = Some(server);
         Ok(())
     }
+
+    /// Makes etcd forget all that was before: whoever watches from an earlier version is told that it has expired.
+    /// The API server itself remembers some of it until it is started again.
+    pub fn compact(&self) -> Result<()> {
+        let range = ask_etcd(&format!("{}/v3/kv/range", self.etcd_url), r#"{"key": "AA==", "limit": 1}"#)?;
+        let revision = range["header"]["revision"].as_str().context("etcd names no revision")?;
+        let question = format!(r#"{{"revision": "{revision}", "physical": true}}"#);
+        ask_etcd(&format!("{}/v3/kv/compaction", self.etcd_url), &question).map(drop)
+    }
+}
+
+/// Asks etcd something by its JSON gateway.
+fn ask_etcd(url: &str, question: &str) -> Result<Value> {
+    let mut curl = Command::new("curl");
+    curl.args([
+        "--silent",
+        "--show-error",
+        "--fail",
+        "--max-time",
+        "10",
+        "--noproxy",
+        "*",
+        "--data",
+        question,
+        url,
+    ]);
+    let output = process::output(curl, Place::default(), b"").context("starting `curl`")?;
+    ensure!(output.status.success(), "asking {url}: {}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).with_context(|| format!("reading what {url} says"))
 }
 
 /// Asks the API server at `url` whether it is ready, as the administrator whose certificate is in `pki`.

@@ -44,8 +44,13 @@ pub struct Grant {
 
 /// The requests in an audit log, each once.
 pub fn requests(log: &str) -> BTreeSet<Request> {
+    events(log).collect()
+}
+
+/// The requests in an audit log, as often as they were made, in order.
+pub fn events(log: &str) -> impl Iterator<Item = Request> {
     // The last line may be still in the making.
-    log.lines().filter_map(|line| request(&serde_json::from_str(line).ok()?)).collect()
+    log.lines().filter_map(|line| request(&serde_json::from_str(line).ok()?))
 }
 
 fn request(event: &Value) -> Option<Request> {
@@ -124,6 +129,13 @@ fn list(value: &Value) -> impl Iterator<Item = &Value> {
 
 fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
+}
+
+impl Request {
+    /// Whether it is one that changes something.
+    pub fn is_write(&self) -> bool {
+        !["get", "list", "watch"].contains(&self.verb.as_str())
+    }
 }
 
 impl Grant {

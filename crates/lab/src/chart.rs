@@ -27,11 +27,10 @@ pub fn build_image() -> Result<PathBuf> {
 pub fn install(lab: &Lab, image: &Path) -> Result<()> {
     let task = ui::task("installing FerroLB with Helm", Duration::from_secs(10));
     lab.publish(image)?;
-    let chart = workspace().join("charts/ferrolb").display().to_string();
     lab.helm([
         "install",
         "ferrolb",
-        &chart,
+        &folder(),
         "--namespace",
         NAMESPACE,
         "--create-namespace",
@@ -40,6 +39,18 @@ pub fn install(lab: &Lab, image: &Path) -> Result<()> {
     ])?;
     task.done();
     Ok(())
+}
+
+/// Changes values of the installed chart, each as `name=value`, and waits until all of FerroLB is ready.
+pub fn set<'a>(lab: &Lab, values: impl IntoIterator<Item = &'a str>) -> Result<()> {
+    let chart = folder();
+    let upgrade = ["upgrade", "ferrolb", &chart, "--reuse-values", "--namespace", NAMESPACE, "--wait"];
+    let values = values.into_iter().flat_map(|value| ["--set", value]);
+    lab.helm(upgrade.into_iter().chain(["--timeout=120s"]).chain(values)).map(drop)
+}
+
+fn folder() -> String {
+    workspace().join("charts/ferrolb").display().to_string()
 }
 
 /// The root of the repository that this program was built from.

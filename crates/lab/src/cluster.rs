@@ -189,10 +189,22 @@ impl Lab {
         spawn(command, self.place(host)?).with_context(|| format!("starting `{text}` on {host}"))
     }
 
-    /// Runs `action` in a thread that has the network of a host and is otherwise where this process is. Threads that
-    /// it starts have that network too.
-    pub fn in_network<T: Send>(&self, host: Host, action: impl FnOnce() -> Result<T> + Send) -> Result<T> {
-        Namespaces::network(&self.state, host).with_context(|| format!("entering {host}"))?.run(action)
+    /// Runs `action` in a thread of its own in the network of a host, and waits for its end. Sockets that it opens
+    /// stay there, whoever uses them later.
+    pub fn within<T: Send>(&self, host: Host, action: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        let network = Namespaces::network(&self.state, host).with_context(|| format!("entering {host}"))?;
+        network.run(action)
+    }
+
+    /// The ids of the processes on a host whose program, or one of whose arguments, is called `word`, as the host
+    /// numbers them. Characters that mean something in a regular expression are not for `word`.
+    pub fn processes(&self, host: Host, word: &str) -> Result<Vec<u32>> {
+        // The brackets keep grep from finding itself.
+        let (first, rest) = word.split_at_checked(1).context("a process has a name")?;
+        let script = format!(r"grep -slzx '\(.*/\)\?[{first}]{rest}' /proc/[0-9]*/cmdline");
+        let found = self.exec(host, ["sh", "-c", &script])?;
+        let id = |path: &str| path.split('/').nth(2)?.parse().ok();
+        Ok(String::from_utf8_lossy(&found.stdout).lines().filter_map(id).collect())
     }
 
     /// Runs a command on a host with this process's terminal, and returns how it ended.

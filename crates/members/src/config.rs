@@ -20,8 +20,6 @@ pub struct Config {
     /// milliseconds since 1970 by the wall clock. Should that clock have been set back in between, the
     /// others say so and a greater number is taken.
     pub generation: u64,
-    /// Whether it is counted.
-    pub role: Role,
     /// How fast it judges.
     pub preset: Preset,
     /// What frames are sealed with; empty: they are not.
@@ -31,11 +29,11 @@ pub struct Config {
 }
 
 /// The part that somebody takes in the group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
-pub enum Role {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) enum Role {
     /// Is counted among the members, and watches over others.
     Speaker,
-    /// Learns everything and is told of deaths, but is no member and judges nobody.
+    /// Learns everything and is told of deaths, but is no member and judges nobody. So everybody begins.
     Observer,
 }
 

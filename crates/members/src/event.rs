@@ -7,15 +7,16 @@ use objects::NodeName;
 
 /// Something that [`Members`](crate::Members) has to say, in the order in which it happened.
 ///
-/// Whoever is named in `Joined` or `Returned` is a member from then on, whoever is named in `Lost` or
-/// `Leaving` is none from then on. Observers and this member itself are never named in these.
+/// Whoever is named in `Joined` or `Returned` is a member from then on, whoever is named in `Lost`, `Leaving` or
+/// `Replaced` is none from then on. Observers and this member itself are never named in these.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// A process that was not known before. Also when it replaces one on the same node so fast that nobody
-    /// missed it.
+    /// A process takes part from now on. Also when it replaces one on the same node so fast that nobody missed
+    /// that.
     Joined(NodeName),
-    /// A member that had been declared dead but has been running all along: it was cut off or stood still,
-    /// and may have answered for its addresses the whole time.
+    /// A member comes of which nobody here knows what it did before: it had been declared dead but may only have been
+    /// cut off or have stood still, be this the same process or the next, or it began while it was cut off. It
+    /// may have answered for its addresses the whole time.
     Returned(NodeName),
     /// A member is dead, as far as is known.
     Lost {
@@ -35,6 +36,8 @@ pub enum Event {
     /// A member says goodbye. It goes on answering for its addresses until every member has called
     /// [`confirm_leave`](crate::Members::confirm_leave), or its patience is over.
     Leaving(NodeName),
+    /// Another process has begun on the node of a member, and does not take part yet.
+    Replaced(NodeName),
     /// What a member tells of itself is known now, or has changed.
     Profile(NodeName),
     /// The others held us dead and have been told otherwise just now. Whoever took over our addresses gives

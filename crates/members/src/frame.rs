@@ -71,6 +71,8 @@ pub(crate) struct Hello {
     pub(crate) reply: bool,
     /// The generation of the receiver that the sender knows of.
     pub(crate) known: Option<u64>,
+    /// Whether the sender took part before it knew the receiver.
+    pub(crate) late: bool,
 }
 
 impl Payload {
@@ -109,7 +111,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{BootId, Role};
+    use crate::BootId;
+    use crate::config::Role;
 
     fn identity() -> Identity {
         Identity {
@@ -129,6 +132,7 @@ mod tests {
             echo: Some(Cookie([2; 16])),
             reply: true,
             known: Some(u64::MAX),
+            late: true,
         };
         vec![
             Body::Heartbeat,

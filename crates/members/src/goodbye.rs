@@ -7,7 +7,7 @@ use objects::NodeName;
 
 /// The first pause before the goodbye is repeated; each is twice as long as the one before.
 const FIRST: Duration = Duration::from_millis(50);
-const LONGEST: Duration = Duration::from_millis(400);
+pub(crate) const LONGEST: Duration = Duration::from_millis(200);
 /// Who has not confirmed by then is not waited for. An orderly stop takes a fraction of a second; a Pod has thirty.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -15,6 +15,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Goodbye {
     pending: BTreeSet<NodeName>,
+    /// Those who are silent.
+    given_up: BTreeSet<NodeName>,
+    since: Instant,
     next: Instant,
     pause: Duration,
     deadline: Instant,
@@ -25,18 +28,20 @@ pub(crate) struct Goodbye {
 pub(crate) enum Step {
     /// Tell these.
     Tell(BTreeSet<NodeName>),
-    /// All have confirmed but these, who had their time.
+    /// All have confirmed but these, who had their time or are silent.
     Depart(BTreeSet<NodeName>),
 }
 
 impl Goodbye {
     /// To these.
     pub(crate) fn new(members: BTreeSet<NodeName>, now: Instant) -> Self {
-        Self { pending: members, next: now, pause: FIRST, deadline: now + PATIENCE }
+        let (pending, given_up) = (members, BTreeSet::new());
+        Self { pending, given_up, since: now, next: now, pause: FIRST, deadline: now + PATIENCE }
     }
 
     /// One more came.
     pub(crate) fn add(&mut self, name: NodeName, now: Instant) {
+        self.given_up.remove(&name);
         self.pending.insert(name);
         self.next = now;
     }
@@ -44,6 +49,22 @@ impl Goodbye {
     /// This one has confirmed, or is gone.
     pub(crate) fn remove(&mut self, name: &NodeName) {
         self.pending.remove(name);
+        self.given_up.remove(name);
+    }
+
+    /// Those who have been silent for `time` since they were told are not waited for any longer: the others miss them
+    /// as well, and whatever falls to them falls to somebody else.
+    pub(crate) fn give_up(
+        &mut self,
+        time: Duration,
+        now: Instant,
+        heard: impl Fn(&NodeName) -> Option<Instant>,
+    ) {
+        if now < self.since + time {
+            return;
+        }
+        let silent = |name: &NodeName| heard(name).is_none_or(|at| at + time <= now);
+        self.given_up.extend(self.pending.extract_if(.., |name| silent(name)));
     }
 
     /// When to call [`Self::poll`] next.
@@ -54,7 +75,8 @@ impl Goodbye {
     /// What to do now.
     pub(crate) fn poll(&mut self, now: Instant) -> Option<Step> {
         if self.pending.is_empty() || self.deadline <= now {
-            return Some(Step::Depart(std::mem::take(&mut self.pending)));
+            self.given_up.append(&mut self.pending);
+            return Some(Step::Depart(std::mem::take(&mut self.given_up)));
         }
         if self.next > now {
             return None;
@@ -100,6 +122,21 @@ mod tests {
     }
 
     #[test]
+    fn who_is_silent_is_not_waited_for_unless_it_comes_back() {
+        let now = Instant::now();
+        let mut goodbye = Goodbye::new(names(&["a", "b"]), now);
+        let heard = |name: &NodeName| (name.as_str() == "a").then_some(now + ms(300));
+        goodbye.give_up(ms(500), now + ms(499), heard);
+        assert_eq!(goodbye.poll(now + ms(499)), Some(Step::Tell(names(&["a", "b"]))));
+        goodbye.give_up(ms(500), now + ms(700), heard);
+        assert_eq!(goodbye.poll(now + ms(700)), Some(Step::Tell(names(&["a"]))));
+        goodbye.add("b".into(), now + ms(701));
+        assert_eq!(goodbye.poll(now + ms(701)), Some(Step::Tell(names(&["a", "b"]))));
+        goodbye.give_up(ms(500), now + ms(800), heard);
+        assert_eq!(goodbye.poll(now + ms(800)), Some(Step::Depart(names(&["a", "b"]))));
+    }
+
+    #[test]
     fn patience_ends() {
         let start = Instant::now();
         let mut goodbye = Goodbye::new(names(&["a"]), start);
@@ -114,6 +151,6 @@ mod tests {
             }
         };
         assert_eq!((unconfirmed, now - start), (names(&["a"]), PATIENCE));
-        assert!((12..20).contains(&told), "{told}");
+        assert!((20..30).contains(&told), "{told}");
     }
 }

@@ -5,12 +5,13 @@ use std::net::SocketAddr;
 use objects::NodeName;
 use serde::{Deserialize, Serialize};
 
-use crate::{BootId, Role};
+use crate::BootId;
+use crate::config::Role;
 
 /// One life of one process: what membership is decided about.
 ///
 /// Of two with one name, the greater generation is the one that counts. Being declared dead ends a life for
-/// good; whoever is alive all the same begins the next with a greater generation.
+/// good; whoever is alive all the same begins the next with a greater generation. So does who takes another role.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Identity {
     #[serde(with = "name")]

@@ -48,7 +48,10 @@
 //! # Coming and going
 //!
 //! A process introduces itself to everybody that is listed by a `Hello`. As soon as all have answered, or enough time has
-//! passed, it is [settled](Members::settled); before, it should claim nothing. `Hello` also carries the
+//! passed, it is [settled](Members::settled); before, it should claim nothing. Until then, and for as long as it does not
+//! know either what there is to take over, it only observes: nothing falls to it, nobody watches over it. Then it
+//! [takes part](Members::take_part), by another life, and is a member. Two that meet when both take part already
+//! did without each other, and what they announced may contradict: [`Event::Returned`]. `Hello` also carries the
 //! [`Profile`], and follows whenever a frame shows that the receiver knows an outdated one.
 //!
 //! A [goodbye](Members::leave) is told to everybody directly, until each has confirmed. The others count the leaver no more
@@ -69,7 +72,8 @@
 //! | `Default` | 100 ms | 350 ms | 550 ms | 0.6 s, 0.8 s | 300 ms | 33 |
 //! | `Fast` | 50 ms | 150 ms | 230 ms | 0.27 s, 0.3 s | 80 ms | 63 |
 //!
-//! The tests hold these in simulation, the stalls with 2 % of frames lost and up to 20 ms of jitter. A packet of the
+//! The tests hold these in simulation, the stalls with 2 % of frames lost and up to 20 ms of jitter. With 30 % lost
+//! and nobody standing still, none of ten members was held dead in ten minutes, by any preset. A packet of the
 //! steady state has about 75 bytes, and each node receives as many as it sends.
 
 mod config;
@@ -91,7 +95,7 @@ mod session;
 mod settle;
 mod swim;
 
-pub use config::{Config, Preset, Role, Timing};
+pub use config::{Config, Preset, Timing};
 pub use event::Event;
 pub use io::{LinkState, Refusal, Transmit};
 pub use members::Members;

@@ -13,9 +13,10 @@ use objects::NodeName;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+use crate::config::Role;
 use crate::contact::Contacts;
 use crate::frame::Body;
-use crate::goodbye::{Goodbye, Step};
+use crate::goodbye::{Goodbye, LONGEST, Step};
 use crate::identity::Identity;
 use crate::monitor::{Monitor, Verdict};
 use crate::peer::{Peer, Standing};
@@ -24,7 +25,7 @@ use crate::seal::{OVERHEAD, Seals};
 use crate::session::Cookies;
 use crate::settle::Settle;
 use crate::swim::Swim;
-use crate::{Config, Counters, Event, Keys, LinkState, Profile, Refusal, Role, Timing, Transmit};
+use crate::{Config, Counters, Event, Keys, LinkState, Profile, Refusal, Timing, Transmit};
 use send::News;
 
 /// The members as this one sees them.
@@ -36,7 +37,6 @@ use send::News;
 /// stood still.
 #[derive(Debug)]
 pub struct Members {
-    role: Role,
     timing: Timing,
     seals: Seals,
     cookies: Cookies,
@@ -96,15 +96,14 @@ impl Members {
     /// How many others are remembered.
     const MAX_PEERS: usize = 2048;
 
-    /// Alone at first. `seed` must be random.
+    /// Alone at first, and only to observe. `seed` must be random.
     pub fn new(config: Config, seed: [u8; 32], now: Instant) -> Self {
-        let Config { name, address, boot, generation, role, preset, keys, profile } = config;
+        let Config { name, address, boot, generation, preset, keys, profile } = config;
         let mut random = StdRng::from_seed(seed);
-        let identity = Identity { name: name.clone(), address, boot, generation, role };
+        let identity = Identity { name: name.clone(), address, boot, generation, role: Role::Observer };
         let max_message = NonZeroUsize::new(Self::MAX_FRAME - Self::AROUND_SWIM).expect("a frame holds more");
         let timing = preset.timing();
         let mut members = Self {
-            role,
             timing,
             seals: Seals::new(name, boot, keys),
             cookies: Cookies::new(&random.random(), now),
@@ -244,6 +243,20 @@ impl Members {
         self.due = self.poll_timeout();
     }
 
+    /// From now on we are a member, and take over what falls to us. Call it when everything is known that this
+    /// takes; it lasts.
+    pub fn take_part(&mut self, now: Instant) {
+        self.wake(now);
+        if self.role() == Role::Observer {
+            self.swim.assume(Role::Speaker, now);
+            self.beat.0 = now;
+            self.regroup(now);
+            self.heed_swim(now);
+            self.tell(News::Myself, now);
+        }
+        self.due = self.poll_timeout();
+    }
+
     /// The keys from now on.
     pub fn set_keys(&mut self, keys: Keys) {
         self.seals.set_keys(keys);
@@ -283,7 +296,7 @@ impl Members {
         }
     }
 
-    /// The names of all live members, this one included unless it observes. One that leaves counts itself to
+    /// The names of all live members, this one included once it [takes part](Self::take_part). One that leaves counts itself to
     /// the end, for it goes on answering, while the others count it no more.
     pub fn members(&self) -> &BTreeSet<NodeName> {
         &self.roster
@@ -306,9 +319,13 @@ impl Members {
         self.monitor.counters()
     }
 
+    fn role(&self) -> Role {
+        self.swim.identity().role
+    }
+
     /// Whether we judge others at all at present.
     fn judges(&self) -> bool {
-        self.role == Role::Speaker && self.cut_since.is_none() && matches!(self.phase, Phase::Running)
+        self.role() == Role::Speaker && self.cut_since.is_none() && matches!(self.phase, Phase::Running)
     }
 
     /// Finds out whether we stood still. In that time we could hear nobody.
@@ -348,7 +365,7 @@ impl Members {
         }
         let pause = self.timing.period / u32::try_from(MONITORS).expect("a few");
         self.beat = ((due + pause).max(now), turn.wrapping_add(1));
-        if self.role == Role::Speaker {
+        if self.role() == Role::Speaker {
             let own = &self.swim.identity().name;
             let monitors: Vec<_> = self.ring.monitors(own).cloned().collect();
             if !monitors.is_empty() {
@@ -360,9 +377,17 @@ impl Members {
     /// Goes on with our goodbye, if we say one.
     fn step_goodbye(&mut self, now: Instant) {
         let Phase::Leaving(goodbye) = &mut self.phase else { return };
+        let peers = &self.peers;
+        goodbye.give_up(self.timing.verdict() + LONGEST, now, |name| peers.get(name)?.heard);
         match goodbye.poll(now) {
             None => {}
-            Some(Step::Tell(names)) => names.iter().for_each(|name| self.send(name, Body::Leave)),
+            Some(Step::Tell(names)) => {
+                for name in names {
+                    self.send(&name, Body::Leave);
+                    // Who has not taken over yet does not confirm, but is there.
+                    self.send(&name, Body::Ping);
+                }
+            }
             Some(Step::Depart(unconfirmed)) => {
                 self.running().iter().for_each(|name| self.send(name, Body::Bye));
                 self.phase = Phase::Departed;

@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use crate::config::Role;
 use crate::identity::Identity;
 use crate::session::Session;
-use crate::{BootId, Profile, Role};
+use crate::{BootId, Profile};
 
 /// Everything that is known of one other.
 #[derive(Debug, Default)]
@@ -19,6 +20,11 @@ pub(crate) struct Peer {
     pub(crate) session: Option<Session>,
     /// When its last frame came.
     pub(crate) heard: Option<Instant>,
+    /// Whether it was a member and was declared dead since it last joined: nobody here knows what it announced meanwhile,
+    /// or what the process before it did.
+    pub(crate) missed: bool,
+    /// Whether we took part before we knew it, and whether it took part before it knew us.
+    pub(crate) late: (bool, bool),
     /// What it tells of itself, and how often that had changed by then.
     pub(crate) profile: Profile,
     pub(crate) profile_version: u32,

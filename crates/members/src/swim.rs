@@ -18,6 +18,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use crate::Refusal;
+use crate::config::Role;
 use crate::identity::Identity;
 
 pub(crate) use foca::OwnedNotification as Note;
@@ -49,7 +50,7 @@ impl Swim {
         }
     }
 
-    /// Who we are; changes when we were declared dead.
+    /// Who we are; changes when we were declared dead, or take another role.
     pub(crate) fn identity(&self) -> &Identity {
         self.foca.identity()
     }
@@ -80,6 +81,14 @@ impl Swim {
     /// Begins another life, after all that are known as `generation` or before.
     pub(crate) fn outlive(&mut self, generation: u64, now: Instant) {
         let identity = Identity { generation: generation.saturating_add(1), ..self.foca.identity().clone() };
+        let result = self.foca.change_identity(identity, &mut self.runtime);
+        self.expect(result, now);
+    }
+
+    /// Begins another life, in this role.
+    pub(crate) fn assume(&mut self, role: Role, now: Instant) {
+        let own = self.foca.identity();
+        let identity = Identity { role, generation: own.generation.saturating_add(1), ..own.clone() };
         let result = self.foca.change_identity(identity, &mut self.runtime);
         self.expect(result, now);
     }

@@ -283,6 +283,11 @@ impl Placement {
         Takeover(self.takeovers)
     }
 
+    /// The takeovers newer than that which are still in force.
+    pub fn takeovers_since(&self, last: Takeover) -> BTreeSet<Takeover> {
+        self.announcements.values().map(|it| it.takeover).filter(|takeover| *takeover > last).collect()
+    }
+
     /// The Services that this node announces as of the last [`Self::settle`], and where.
     pub fn announced(&self) -> impl Iterator<Item = (&ServiceKey, &[IpAddr], &Interfaces)> {
         self.mine.iter().map(|(key, mine)| (key, &mine.vips[..], &mine.interfaces))

@@ -18,10 +18,12 @@
 mod election;
 #[cfg(test)]
 mod fixtures;
+mod handover;
 mod index;
 mod input;
 
 pub use election::{Assignment, EXCLUDE_LABEL, ExcludeLabel, Unannounced, rank};
+pub use handover::Handovers;
 pub use index::{Announcement, Announcements, Change, History, Placement, Released, Takeover};
 pub use input::{
     Advertisement, Endpoints, Interfaces, Network, Node, Pool, Preference, Service, Sharing, TrafficPolicy,

@@ -27,14 +27,15 @@ use kubekit::slim;
 use kubekit::speakers::Speakers;
 use layer2::{MacAddr, Voice};
 use placement::{
-    Advertisement, AdvertisementName, Change, NodeName, Placement, Pool, PoolName, ServiceKey, SliceKey,
+    Advertisement, AdvertisementName, Change, Handovers, NodeName, Placement, Pool, PoolName, ServiceKey,
+    SliceKey,
 };
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
 use crate::configuration::{self, Configuration};
 use crate::fellows::{self, Said};
-use crate::handover::Handovers;
+use crate::ipvs::{Answers, Ipvs};
 use crate::known::Known;
 use crate::lan::{self, Conflict, Interface, Report};
 use crate::objects::{self, LoadBalancerClass};
@@ -68,6 +69,7 @@ pub(crate) struct Cluster {
     class: LoadBalancerClass,
     placement: Placement,
     outcomes: Outcomes,
+    ipvs: Ipvs,
     configuration: Configuration,
     services: Known<ServiceKey>,
     slices: Known<SliceKey>,
@@ -112,6 +114,7 @@ impl Cluster {
             class: LoadBalancerClass(config.lb_class.clone()),
             placement: Placement::new(config.node_name.clone(), config.exclude_label),
             outcomes: Outcomes::new(config.node_name.clone()),
+            ipvs: Ipvs::default(),
             configuration: Configuration::new(metrics.clone()),
             services: Known::default(),
             slices: Known::default(),
@@ -296,8 +299,7 @@ impl Cluster {
                 let before = self.placement.last_takeover();
                 self.follow_members();
                 self.settle();
-                let takeovers = self.placement.announcements().values().map(|it| it.takeover);
-                self.handovers.begin(node, takeovers.filter(|it| *it > before).collect(), now);
+                self.handovers.begin(node, self.placement.takeovers_since(before), now);
             }
             Happened::Joined(node) => {
                 self.outputs.said.send_if_modified(|said| said.farewells.remove(&node));
@@ -307,6 +309,7 @@ impl Cluster {
             | Happened::Confirmed { .. }
             | Happened::Stalled(_)
             | Happened::Profile(_)
+            | Happened::Replaced(_)
             | Happened::Departed { .. } => {}
         }
     }
@@ -329,6 +332,10 @@ impl Cluster {
                     (said.macs, said.link) = (macs, link);
                     different
                 });
+                let notice = self.ipvs.look(&self.node, &interfaces, Answers::of_the_kernel);
+                if let Some((node, notice)) = notice {
+                    self.outputs.publisher.publish(node, notice);
+                }
                 self.outcomes.interfaces(interfaces);
             }
             Report::Free { vip, .. } => {
@@ -397,6 +404,7 @@ impl Cluster {
             self.outputs.statuses = None;
         }
         self.publish_state();
+        self.outputs.said.send_if_modified(|said| !std::mem::replace(&mut said.ready, true));
         for node in self.handovers.complete(now) {
             debug!(%node, "member may go");
             self.outputs.said.send_if_modified(|said| said.farewells.insert(node));

@@ -237,6 +237,18 @@ async fn coming_and_going_within_one_batch_is_a_new_takeover() {
 }
 
 #[tokio::test]
+async fn it_takes_part_when_everything_is_known_and_announces_nothing_before_it_is_a_member() {
+    let mut it = fixture();
+    for event in lists() {
+        assert!(!it.said.borrow().ready);
+        it.after(event);
+    }
+    assert!(it.said.borrow().ready);
+    assert!(it.after(members(&["n2"])).is_empty());
+    assert_eq!(it.after(members(&["n1", "n2"])), ["192.0.2.2"]);
+}
+
+#[tokio::test]
 async fn the_ethernet_addresses_of_speakers_are_made_known() {
     let mut it = complete();
     let (ours, theirs) = (MacAddr([2, 0, 0, 0, 0, 1]), MacAddr([2, 0, 0, 0, 0, 2]));

@@ -19,6 +19,8 @@ pub(crate) struct Said {
     pub(crate) peers: Option<BTreeMap<NodeName, SocketAddr>>,
     /// The Ethernet addresses that we announce with.
     pub(crate) macs: BTreeSet<MacAddr>,
+    /// Whether all is known that it takes to take over anything.
+    pub(crate) ready: bool,
     /// Whether the interface that the gossip goes through has a carrier.
     pub(crate) link: LinkState,
     /// Members that leave and are not needed any more, until they are back.
@@ -27,7 +29,13 @@ pub(crate) struct Said {
 
 impl Default for Said {
     fn default() -> Self {
-        Self { peers: None, macs: BTreeSet::new(), link: LinkState::Up, farewells: BTreeSet::new() }
+        Self {
+            peers: None,
+            macs: BTreeSet::new(),
+            ready: false,
+            link: LinkState::Up,
+            farewells: BTreeSet::new(),
+        }
     }
 }
 
@@ -41,6 +49,9 @@ pub(crate) async fn pass_on(gossip: Handle, mut said: watch::Receiver<Said>) {
         }
         if now.macs != before.macs {
             gossip.set_profile(profile(&now.macs)).await;
+        }
+        if now.ready && !before.ready {
+            gossip.take_part().await;
         }
         if now.link != before.link {
             gossip.set_link(now.link).await;

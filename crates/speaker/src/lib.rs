@@ -14,7 +14,7 @@
 mod cluster;
 mod configuration;
 mod fellows;
-mod handover;
+mod ipvs;
 mod known;
 pub mod lan;
 mod metrics;
@@ -165,7 +165,6 @@ async fn work(
     let gossip_config = gossip::Config {
         name: node.clone(),
         bind,
-        role: gossip::Role::Speaker,
         preset: config.failover,
         key_files: config.gossip_key_files.clone(),
         profile: gossip::Profile::default(),

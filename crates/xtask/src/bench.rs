@@ -18,6 +18,13 @@ pub(crate) enum Bench {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// Measure the speaker beside MetalLB's, each in a lab of its own
+    #[command(disable_help_flag = true)]
+    Speaker {
+        /// See `cargo xtask bench speaker --help`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
     /// Measure how long an allocation takes
     Ipam,
 }
@@ -26,6 +33,7 @@ pub(crate) enum Bench {
 pub(crate) fn run(bench: Bench) -> Result<()> {
     match bench {
         Bench::Controller { arguments } => controller(arguments),
+        Bench::Speaker { arguments } => speaker(arguments),
         Bench::Ipam => {
             let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
             succeed(Command::new(cargo).args(["bench", "--package", "ipam"]))
@@ -37,8 +45,20 @@ pub(crate) fn run(bench: Bench) -> Result<()> {
 fn controller(arguments: Vec<OsString>) -> Result<()> {
     image::ensure_musl_compiler()?;
     let [ferrolb] = programs::build("ferrolb", ["ferrolb"])?;
-    let [bench] = programs::build("bench", ["bench"])?;
+    let [bench] = programs::build("bench", ["bench-controller"])?;
     succeed(Command::new(bench).arg("--ferrolb").arg(ferrolb).args(arguments))
+}
+
+/// The image that ships, and the bench in the same profile.
+fn speaker(arguments: Vec<OsString>) -> Result<()> {
+    // Before cargo puts a newer program in the place of this one.
+    let program = env::current_exe().context("finding this program")?;
+    lab::debian::ensure_installed()?;
+    let image = image::build()?.path;
+    let [bench] = programs::build("bench", ["bench-speaker"])?;
+    let mut bench = Command::new(bench);
+    bench.arg("--image").arg(image).args(arguments).env(lab::roles::PROGRAM_VARIABLE, program);
+    succeed(&mut bench)
 }
 
 fn succeed(command: &mut Command) -> Result<()> {

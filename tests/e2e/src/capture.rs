@@ -1,4 +1,4 @@
-//! Everything ARP that passes the client's network card, from the start of the lab to its end.
+//! What passes a network card; and everything ARP that passes the client's, from the start of the lab to its end.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -28,20 +28,23 @@ const MOVES_WITHIN: Duration = Duration::from_secs(1);
 
 /// A running tcpdump.
 #[derive(Debug)]
-pub(crate) struct Capture {
+pub struct Capture {
     file: File,
     _tcpdump: Running,
 }
 
 impl Capture {
-    pub(crate) fn start(lab: &Lab) -> Result<Self> {
+    /// Captures what passes the network card of a host, in the direction and of the kind that `filter` says, in
+    /// tcpdump's words. Returns once it has begun.
+    pub fn start<'a>(lab: &Lab, host: Host, filter: impl IntoIterator<Item = &'a str>) -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        let path = folder.path().join("arp.pcap");
+        let path = folder.path().join("frames.pcap");
         let mut command = ["tcpdump", "-i", "eth0", "-n", "-U", "--immediate-mode", "-Z", "root", "-w"]
             .map(str::to_owned)
             .to_vec();
-        command.extend([path.display().to_string(), "arp".to_owned()]);
-        let tcpdump = lab.spawn(Host::Client, command, None)?;
+        command.push(path.display().to_string());
+        command.extend(filter.into_iter().map(str::to_owned));
+        let tcpdump = lab.spawn(host, command, None)?;
         let file = wait_until("tcpdump has begun", SOON, || {
             let file = File::open(&path)?;
             ensure!(file.metadata()?.len() >= FILE_HEADER as u64, "its file is empty");
@@ -51,15 +54,14 @@ impl Capture {
         Ok(Self { file, _tcpdump: tcpdump })
     }
 
-    /// The ARP frames that were seen at `since` or later.
-    pub(crate) fn since(&self, since: SystemTime) -> Result<Vec<(SystemTime, Arp)>> {
+    /// The frames that were seen so far.
+    pub fn frames(&self) -> Result<Vec<(SystemTime, Vec<u8>)>> {
         let mut bytes = Vec::new();
         let mut file = &self.file;
         file.rewind()?;
         file.read_to_end(&mut bytes).context("reading what tcpdump wrote")?;
         let frames = records(bytes.get(FILE_HEADER..).unwrap_or_default());
-        let recent = frames.filter(|(at, _)| *at >= since);
-        Ok(recent.filter_map(|(at, frame)| Some((at, Arp::read(frame)?))).collect())
+        Ok(frames.map(|(at, frame)| (at, frame.to_vec())).collect())
     }
 }
 
@@ -93,7 +95,8 @@ fn records(mut rest: &[u8]) -> impl Iterator<Item = (SystemTime, &[u8])> {
 impl Cluster {
     /// The ARP frames that the client has seen at `since` or later.
     pub fn arp_since(&self, since: SystemTime) -> Result<Vec<(SystemTime, Arp)>> {
-        self.capture.since(since)
+        let recent = self.capture.frames()?.into_iter().filter(|(at, _)| *at >= since);
+        Ok(recent.filter_map(|(at, frame)| Some((at, Arp::read(&frame)?))).collect())
     }
 
     /// Who has told anybody since `since` that `address` is theirs, asked or unasked, in order.

@@ -56,7 +56,7 @@ impl Cluster {
         let lab = Lab::start(options)?;
         chart::install(&lab, &image)?;
         lab.apply(include_str!("backend.yaml"))?;
-        let capture = Capture::start(&lab)?;
+        let capture = Capture::start(&lab, Host::Client, ["arp"])?;
         let cluster = Self {
             lab,
             capture,
@@ -183,13 +183,9 @@ impl Cluster {
         })
     }
 
-    /// Waits until all nodes and Pods are ready, and there are as many Pods as there should be.
+    /// The same as the function of that name.
     pub fn wait_until_well(&self) -> Result<()> {
-        wait_until("all nodes and Pods are ready", WELL_WITHIN, || {
-            let kinds = "nodes,pods,daemonsets,deployments";
-            let list = self.kubectl_json(["get", kinds, "--all-namespaces"])?;
-            list["items"].as_array().context("there is a list")?.iter().try_for_each(is_well)
-        })
+        wait_until_well(&self.lab)
     }
 
     /// Removes what tests make, and repairs what they break.
@@ -211,6 +207,15 @@ impl Cluster {
         self.kubectl(["delete", ours, "--all", "-n", chart::NAMESPACE])?;
         self.wait_until_well()
     }
+}
+
+/// Waits until all nodes and Pods are ready, and there are as many Pods as there should be.
+pub fn wait_until_well(lab: &Lab) -> Result<()> {
+    wait_until("all nodes and Pods are ready", WELL_WITHIN, || {
+        let kinds = "nodes,pods,daemonsets,deployments";
+        let list = lab.kubectl_json(["get", kinds, "--all-namespaces"])?;
+        list["items"].as_array().context("there is a list")?.iter().try_for_each(is_well)
+    })
 }
 
 fn is_well(object: &Value) -> Result<()> {

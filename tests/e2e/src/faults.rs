@@ -97,13 +97,8 @@ impl Cluster {
 
     /// The process ids of one of FerroLB's programs on a node, as the node numbers them.
     pub fn processes(&self, role: Role, node: NodeId) -> Result<Vec<u32>> {
-        // The program's first argument is its role. The brackets keep grep from finding itself.
-        let role = role.to_string();
-        let (first, rest) = role.split_at(1);
-        let script = format!("grep -slzx '[{first}]{rest}' /proc/[0-9]*/cmdline");
-        let found = self.lab.exec(Host::Node(node), ["sh", "-c", &script])?;
-        let id = |path: &str| path.split('/').nth(2)?.parse().ok();
-        Ok(String::from_utf8_lossy(&found.stdout).lines().filter_map(id).collect())
+        // The program's first argument is its role.
+        self.lab.processes(Host::Node(node), &role.to_string())
     }
 
     /// Sends a signal, such as KILL, to one of FerroLB's programs on a node, which must run there.

@@ -15,7 +15,8 @@ pub mod readme;
 mod rights;
 mod visits;
 
-pub use cluster::{Cluster, NAMESPACE, SOON};
+pub use capture::Capture;
+pub use cluster::{Cluster, NAMESPACE, SOON, wait_until_well};
 pub use desk::Desk;
 pub use faults::{Role, Unprobed};
-pub use visits::{Failure, Visits};
+pub use visits::{Failure, SetOnDrop, Visits};

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use gossip::{Config, Metrics, Preset, Profile, Role};
+use gossip::{Config, Metrics, Preset, Profile};
 use lab::Host;
 use tempfile::NamedTempFile;
 
@@ -25,7 +25,6 @@ impl Cluster {
         let config = Config {
             name: "listener".into(),
             bind: place(Host::Client),
-            role: Role::Observer,
             preset: Preset::Default,
             key_files: vec![file.path().to_owned()],
             profile: Profile::default(),
@@ -35,7 +34,7 @@ impl Cluster {
             .nodes()
             .map(|node| (node.to_string().as_str().into(), place(Host::Node(node))))
             .collect();
-        self.lab.in_network(Host::Client, || {
+        self.lab.within(Host::Client, || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(async {
                 let (gossip, _) = gossip::start(config, Metrics::default()).context("joining the gossip")?;

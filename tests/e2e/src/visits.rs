@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -148,7 +149,7 @@ impl Cluster {
         thread::scope(|scope| {
             let (end, ended) = sync_channel(0);
             let visit = || Ok(visit_in_turn(places, per_second, ended));
-            let visits = scope.spawn(|| self.lab.in_network(Host::Client, visit));
+            let visits = scope.spawn(|| self.lab.within(Host::Client, visit));
             // If it panics, `end` is dropped too, and so the visits end.
             let result = act();
             drop(end);
@@ -212,4 +213,14 @@ fn visit(place: SocketAddr) -> io::Result<()> {
         return Ok(());
     }
     Err(io::Error::other(format!("it answered {answer:?}")))
+}
+
+/// Sets a flag when it is dropped, which it is also when its owner fails or panics.
+#[derive(Debug)]
+pub struct SetOnDrop<'a>(pub &'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }

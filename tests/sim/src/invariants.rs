@@ -25,6 +25,9 @@ use crate::meetings::{Meetings, Span};
 /// After the last disturbance, everything has found its place within this time.
 const CALM: Duration = Duration::from_secs(6);
 
+/// Who is plugged in is contacted by the others within this time.
+const MEETING: Duration = Duration::from_millis(500);
+
 /// One address in one part of the LAN.
 #[derive(Debug)]
 pub(crate) struct Sight<'a> {
@@ -32,8 +35,6 @@ pub(crate) struct Sight<'a> {
     pub(crate) vip: IpAddr,
     /// The nodes whose speaker takes part in elections.
     pub(crate) alive: &'a [usize],
-    /// When the speaker of each node was started.
-    pub(crate) started: &'a [Duration],
     /// The node that should announce it, and those that answer for it.
     pub(crate) should: Option<usize>,
     pub(crate) answer: Vec<usize>,
@@ -178,12 +179,14 @@ impl Judge {
                 .apart(at, right)
                 .last()
                 .is_some_and(|it| it.to.saturating_sub(it.from) > self.noticed());
-        (heard || came_with_it) && !self.are_strangers(at, right, sight.started, meetings)
+        // Or the one where it believes it to be came and went too fast to be noticed, and told everybody.
+        let slipped_in = !sight.alive.contains(&at)
+            && matches!(meetings.apart(at, right), [.., before, last] if last.from.saturating_sub(before.to) < MEETING);
+        (heard && !slipped_in) || came_with_it
     }
 
-    /// Whether one of two nodes was started while they were apart. When they meet, it announces whatever it
-    /// thinks is its own before it knows better; and none has missed the other, so none speaks again. Only the
-    /// next refresh puts that right.
+    /// Whether one of two nodes was started while they were apart. When they meet, it may announce whatever it
+    /// thinks is its own before they know that they are fellows.
     pub(crate) fn are_strangers(
         &self,
         one: usize,

@@ -1,6 +1,6 @@
 //! One speaker: the real pure crates, connected as the shell connects them, without sockets and tasks.
 //!
-//! What is here is the shell's part in small: `crates/speaker` (`cluster.rs`, `handover.rs`, `fellows.rs`,
+//! What is here is the shell's part in small: `crates/speaker` (`cluster.rs`, `fellows.rs`,
 //! `lan/interface.rs`) and `crates/gossip`. Where those change, this must follow.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,14 +10,12 @@ use std::time::{Duration, Instant};
 use layer2::{Arp, Begin, Effect, MacAddr, Ndp, Order, Port, Protocol, Report, Voice};
 use members::{Event, LinkState, Members, Profile};
 use objects::NodeName;
-use placement::{Announcements, ExcludeLabel, History, Placement, Takeover};
+use placement::{Announcements, ExcludeLabel, Handovers, History, Placement, Takeover};
 
 use crate::cluster::Change;
 
 /// How often each address is announced while nothing changes.
 const REFRESH: Duration = Duration::from_secs(30);
-/// For how long a member that leaves is kept waiting for an announcement.
-const PATIENCE: Duration = Duration::from_millis(500);
 
 /// What reaches a speaker.
 #[derive(Debug)]
@@ -79,8 +77,7 @@ pub(crate) struct Speaker {
     settled_once: bool,
     listed: bool,
     stopping: bool,
-    /// Who leaves, which takeovers must be spoken before, and until when they are waited for.
-    handovers: BTreeMap<NodeName, (BTreeSet<Takeover>, Instant)>,
+    handovers: Handovers,
     wanted: Announcements,
     fresh: BTreeSet<IpAddr>,
     friends: BTreeSet<MacAddr>,
@@ -120,7 +117,7 @@ impl Speaker {
             settled_once: false,
             listed: false,
             stopping: false,
-            handovers: BTreeMap::new(),
+            handovers: Handovers::default(),
             wanted: Announcements::new(),
             fresh: BTreeSet::new(),
             friends: [arp.mac].into(),
@@ -155,8 +152,7 @@ impl Speaker {
     /// When to call [`Self::handle`] at the latest.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let lan = self.lan.iter().flat_map(|lan| [lan.arp.poll_timeout(), lan.ndp.poll_timeout()]).flatten();
-        let handover = self.handovers.values().map(|(_, until)| *until);
-        lan.chain(handover).chain(self.members.poll_timeout()).min()
+        lan.chain(self.handovers.deadline()).chain(self.members.poll_timeout()).min()
     }
 
     /// Whether who asks for `vip` is answered from here.
@@ -190,8 +186,9 @@ impl Speaker {
     }
 
     fn learn(&mut self, changes: &[Change]) {
-        let first = !self.listed;
-        self.listed = true;
+        let first = !std::mem::replace(&mut self.listed, true);
+        // What is known now makes a member of us.
+        self.news |= first;
         for change in changes {
             change.tell(&mut self.placement);
             if !first {
@@ -249,7 +246,7 @@ impl Speaker {
                     event => Output::Gossip(event),
                 });
             } else {
-                self.view();
+                self.view(now);
                 self.publish(now);
                 let effect = self.lan.as_mut().and_then(|lan| lan.poll(now));
                 if effect.is_none() && !self.confirm(now) {
@@ -267,9 +264,7 @@ impl Speaker {
             Effect::Send(sent) => self.outputs.push(Output::Frame(sent.frame)),
             Effect::Report(report) => {
                 if let Report::Spoken { takeover, .. } = report {
-                    for (awaited, _) in self.handovers.values_mut() {
-                        awaited.remove(&Takeover(takeover));
-                    }
+                    self.handovers.spoken(Takeover(takeover));
                 }
                 self.outputs.push(Output::Lan(report));
             }
@@ -280,14 +275,13 @@ impl Speaker {
 
     /// Lets members go that need not wait any longer; whether there was one.
     fn confirm(&mut self, now: Instant) -> bool {
-        let done = self.handovers.extract_if(.., |_, (awaited, until)| awaited.is_empty() || *until <= now);
-        let names: Vec<NodeName> = done.map(|(node, _)| node).collect();
+        let names: Vec<NodeName> = self.handovers.complete(now).collect();
         names.iter().for_each(|node| self.members.confirm_leave(node));
         !names.is_empty()
     }
 
     /// What is not settled is no ground to act on: what was known before stays.
-    fn view(&mut self) {
+    fn view(&mut self, now: Instant) {
         if self.news {
             self.meet();
         }
@@ -295,6 +289,9 @@ impl Speaker {
             return;
         }
         (self.settled_once, self.news) = (true, false);
+        if self.listed {
+            self.members.take_part(now);
+        }
         self.view.clone_from(self.members.members());
         self.follow_members();
         self.settle();
@@ -327,14 +324,13 @@ impl Speaker {
                 let before = self.placement.last_takeover();
                 self.follow_members();
                 self.settle();
-                let takeovers = self.placement.announcements().values().map(|it| it.takeover);
-                let awaited = takeovers.filter(|it| *it > before).collect();
-                self.handovers.insert(node.clone(), (awaited, now + PATIENCE));
+                self.handovers.begin(node.clone(), self.placement.takeovers_since(before), now);
             }
             Event::Joined(_)
             | Event::Lost { .. }
             | Event::Confirmed { .. }
             | Event::Profile(_)
+            | Event::Replaced(_)
             | Event::Stalled(_)
             | Event::Departed { .. } => {}
         }

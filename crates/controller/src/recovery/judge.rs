@@ -48,7 +48,9 @@ impl Judge {
                     loss.witnesses = confirmed_by;
                 }
             }
-            Event::Joined(node) | Event::Returned(node) | Event::Leaving(node) => _ = self.lost.remove(&node),
+            Event::Joined(node) | Event::Returned(node) | Event::Replaced(node) | Event::Leaving(node) => {
+                self.lost.remove(&node);
+            }
             // What comes now may be from long ago, and we the ones who were lost.
             Event::Stalled(_) | Event::PresumedDead => self.lost.clear(),
             Event::Profile(_) | Event::Departed { .. } => {}

@@ -133,6 +133,30 @@ fn what_happens_while_the_history_is_lost_is_seen_afterwards_and_nothing_is_writ
 }
 
 #[test]
+fn what_happens_before_etcd_is_compacted_is_seen_afterwards_and_nobody_else_is_written() {
+    run(async {
+        let mut cluster = Cluster::start().await;
+        cluster.pool("lan", &["192.0.2.0/30"]).await;
+        let controller = cluster.controller("c", &["--leader-elect=false"]);
+        let names = create(&cluster, "s", 4).await;
+        all_served(&cluster, &names).await;
+        let kept = cluster.services().get("s-0").await.unwrap();
+        controller.signal(Signal::SIGSTOP);
+        cluster.delete("s-1").await;
+        cluster.service("next", json!({})).await;
+        cluster.server.compact().unwrap();
+        // What the API server itself has kept of the history goes too, and so does the controller's connection.
+        cluster.server.stop();
+        cluster.server.start().unwrap();
+        controller.signal(Signal::SIGCONT);
+        cluster.wait_for_addresses("next", &["192.0.2.1"]).await;
+        let after = cluster.services().get("s-0").await.unwrap();
+        assert_eq!(after.metadata.resource_version, kept.metadata.resource_version);
+        assert_eq!(controller.exit_status(), None);
+    });
+}
+
+#[test]
 fn a_leader_that_is_cut_off_gives_way_and_does_no_harm_when_it_is_back() {
     run(async {
         let cluster = Cluster::start().await;

@@ -19,6 +19,7 @@ struct Metadata {
     deletion_timestamp: Option<Time>,
     labels: Option<BTreeMap<String, String>>,
     annotations: Option<BTreeMap<String, String>>,
+    finalizers: Option<Vec<String>>,
 }
 
 /// Decodes metadata, and skips what is large and read by nobody: the bookkeeping of server-side apply, often
@@ -33,6 +34,7 @@ pub(super) fn metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Obj
         deletion_timestamp,
         labels,
         mut annotations,
+        finalizers,
     } = Metadata::deserialize(deserializer)?;
     if let Some(annotations) = &mut annotations {
         annotations.remove(LAST_APPLIED);
@@ -46,6 +48,7 @@ pub(super) fn metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Obj
         deletion_timestamp,
         labels,
         annotations,
+        finalizers,
         ..ObjectMeta::default()
     })
 }

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 use objects::NodeName;
 
 use super::{Members, Phase, Standing};
+use crate::config::Role;
 use crate::frame::{Body, Hello, NEVER, Payload};
 use crate::identity::Identity;
 use crate::seal::Opened;
 use crate::session::{Session, Window};
-use crate::{Event, Refusal, Role};
+use crate::{Event, Refusal};
 
 /// How often somebody is asked, at most, who it is by now.
 const ASK_PAUSE: Duration = Duration::from_millis(100);
@@ -123,18 +124,28 @@ impl Members {
 
     /// Somebody introduces itself.
     fn meet(&mut self, from: SocketAddr, name: &NodeName, hello: Hello, profile_version: u32, now: Instant) {
-        let Hello { identity, profile, cookie, echo: _, reply, known } = hello;
+        let Hello { identity, profile, cookie, echo: _, reply, known, late } = hello;
         if known.is_some_and(|generation| generation > self.swim.identity().generation) {
             self.swim.outlive(known.unwrap_or_default(), now);
             self.tell(super::News::Myself, now);
         }
+        let before = self.peers.get(name).and_then(|peer| peer.identity.as_ref()).map(|known| known.boot);
         self.swim.alive(identity.clone(), now);
         self.heed_swim(now);
         if self.swim.is_down(&identity) {
+            // It believes that only of somebody who has proved to be alive.
+            if reply {
+                self.hello_at(from, name, Some(cookie), false, now);
+            }
             self.send_at(from, name, Body::Dead(identity));
             return;
         }
         if let Some(peer) = self.peers.get_mut(name) {
+            if peer.late == (true, false) && late {
+                // We both took part already, without each other.
+                self.events.push_back(Event::Returned(name.clone()));
+            }
+            peer.late.1 = late;
             peer.profile_version = profile_version;
             if peer.profile != profile {
                 peer.profile = profile;
@@ -147,7 +158,9 @@ impl Members {
             }
         }
         if reply {
-            self.hello_at(from, name, Some(cookie), false, now);
+            // Who has just become known to us may not know us, and has more to say when it does.
+            let first = before != Some(identity.boot);
+            self.hello_at(from, name, Some(cookie), first, now);
         }
         if self.settle.answered(name, now) {
             // It may know some that are not listed.
@@ -208,10 +221,11 @@ impl Members {
 
     /// `name` is about to go.
     fn hear_goodbye(&mut self, name: &NodeName, now: Instant) {
+        let own_role = self.role();
         let Some(peer) = self.peers.get_mut(name) else { return };
         if peer.standing == Standing::Alive {
             // Who takes over nothing, or goes as well, has nothing to bring to safety.
-            let confirmed = self.role == Role::Observer
+            let confirmed = own_role == Role::Observer
                 || peer.role() == Some(Role::Observer)
                 || matches!(self.phase, Phase::Leaving(_));
             let counted = peer.is_member();

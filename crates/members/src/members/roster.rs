@@ -6,11 +6,12 @@ use std::time::Instant;
 use objects::NodeName;
 
 use super::{Death, Members, Phase, Standing};
+use crate::Event;
+use crate::config::Role;
 use crate::frame::Body;
 use crate::identity::Identity;
 use crate::ring::Ring;
 use crate::swim::Note;
-use crate::{Event, Role};
 
 use super::send::News;
 
@@ -87,23 +88,27 @@ impl Members {
     fn comes(&mut self, identity: Identity, now: Instant) {
         let name = identity.name.clone();
         self.deaths.remove(&name);
+        let takes_part = self.role() == Role::Speaker;
         let peer = self.peers.entry(name.clone()).or_default();
-        let same = peer.identity.as_ref().is_some_and(|known| known.boot == identity.boot);
-        let role = identity.role;
-        let event = match peer.standing {
-            Standing::Alive if same => None,
-            Standing::Lost if same => Some(Event::Returned(name.clone())),
-            _ => Some(Event::Joined(name.clone())),
+        let known =
+            peer.identity.as_ref().filter(|known| known.boot == identity.boot).map(|known| known.role);
+        let counted = peer.standing == Standing::Alive && known == Some(Role::Speaker);
+        let event = match identity.role {
+            Role::Speaker if counted => None,
+            Role::Speaker if std::mem::take(&mut peer.missed) => Some(Event::Returned(name.clone())),
+            Role::Speaker => Some(Event::Joined(name.clone())),
+            Role::Observer => peer.is_member().then(|| Event::Replaced(name.clone())),
         };
+        if known.is_none() {
+            peer.late = (takes_part, false);
+        }
         peer.identity = Some(identity);
         peer.standing = Standing::Alive;
         self.disputes.remove(&name);
         if let Phase::Leaving(goodbye) = &mut self.phase {
             goodbye.add(name, now);
         }
-        if role == Role::Speaker {
-            self.events.extend(event);
-        }
+        self.events.extend(event);
     }
 
     /// Somebody is said to be alive no more. If we have just heard it, somebody was wrong: no one who is dead was
@@ -146,15 +151,18 @@ impl Members {
             goodbye.remove(name);
         }
         if before == Standing::Alive && identity.role == Role::Speaker {
+            peer.missed = true;
             let confirmed_by = self.deaths.get(name).map(|death| death.by.clone()).unwrap_or_default();
             self.events.push_back(Event::Lost { node: name.clone(), confirmed_by });
         }
     }
 
-    /// Somebody has begun another life. Whether it is another process, of which nobody missed the one before.
+    /// Somebody has begun another life. Whether that changes who is a member, and which process of it: it may
+    /// take part now, or be another one, of which nobody missed the one before.
     fn renamed(&mut self, identity: Identity, now: Instant) -> bool {
         let Some(peer) = self.peers.get_mut(&identity.name) else { return false };
-        let same = peer.identity.as_ref().is_some_and(|known| known.boot == identity.boot);
+        let known = peer.identity.as_ref();
+        let same = known.is_some_and(|known| known.boot == identity.boot && known.role == identity.role);
         match peer.runs() {
             true if same => peer.identity = Some(identity),
             true => self.comes(identity, now),
@@ -169,11 +177,11 @@ impl Members {
         let own = self.swim.identity().name.clone();
         let others = self.peers.iter().filter(|(_, peer)| peer.is_member()).map(|(name, _)| name.clone());
         self.roster = others.collect();
-        if self.role == Role::Speaker {
+        if self.role() == Role::Speaker {
             self.roster.insert(own.clone());
         }
         self.ring = Ring::of(&self.roster);
-        if self.role == Role::Speaker {
+        if self.role() == Role::Speaker {
             self.monitor.watch(self.ring.charges(&own).cloned(), now);
         }
         for (name, peer) in &self.peers {

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 use objects::NodeName;
 
 use super::Members;
+use crate::Transmit;
+use crate::config::Role;
 use crate::frame::{Body, Hello, Payload};
 use crate::identity::Identity;
 use crate::ring::MONITORS;
 use crate::session::Cookie;
-use crate::{Role, Transmit};
 
 /// What is important is said twice, so that the loss of one frame is no matter.
 const REPEAT_AFTER: Duration = Duration::from_millis(30);
@@ -100,6 +101,7 @@ impl Members {
             echo,
             reply,
             // Of who died before we came, only SWIM knows.
+            late: self.peers.get(name).is_some_and(|peer| peer.late.0),
             known: identity.map(|identity| identity.generation).max(self.swim.generation(name)),
         };
         self.send_at(address, name, Body::Hello(hello));

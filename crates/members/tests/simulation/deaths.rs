@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use members::{Event, Preset, Role};
+use members::{Event, Preset};
 
 use crate::joined;
-use crate::network::{Network, Weather, ms, name};
+use crate::network::{Network, Part, Weather, ms, name};
 
 /// How long it takes until everybody knows of the deaths of the first `dead` of `count`, over some seeds; sorted.
 fn detection(count: usize, dead: usize, preset: Preset, weather: Weather, seeds: u64) -> Vec<Duration> {
@@ -69,7 +69,7 @@ fn an_observer_hears_of_a_death_from_two_who_found_it() {
     for count in [3, 10] {
         for seed in 0..5 {
             let mut network = Network::new(count, Preset::Default, Weather::BAD, seed);
-            let observer = network.add(Role::Observer);
+            let observer = network.add(Part::Controller);
             network.boot(observer);
             network.run(ms(3000));
             network.kill(0);
@@ -92,7 +92,7 @@ fn an_observer_hears_of_a_death_from_two_who_found_it() {
 #[test]
 fn of_two_the_one_that_is_left_tells_the_observer() {
     let mut network = Network::new(2, Preset::Default, Weather::FINE, 1);
-    let observer = network.add(Role::Observer);
+    let observer = network.add(Part::Controller);
     network.boot(observer);
     network.run(ms(3000));
     network.kill(0);

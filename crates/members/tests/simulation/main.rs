@@ -7,8 +7,8 @@ mod network;
 mod orderly;
 mod partitions;
 
-use members::{Preset, Role};
-use network::{Network, Weather, ms};
+use members::Preset;
+use network::{Network, Part, Weather, ms};
 
 /// A network whose members all know each other.
 fn joined(count: usize, preset: Preset, weather: Weather, seed: u64) -> Network {
@@ -74,7 +74,7 @@ fn the_cost_for_each_does_not_grow_with_their_number() {
 #[test]
 fn an_observer_sees_all_and_is_counted_by_nobody() {
     let mut network = joined(5, Preset::Default, Weather::FINE, 1);
-    let observer = network.add(Role::Observer);
+    let observer = network.add(Part::Controller);
     network.boot(observer);
     assert!(network.run_until(ms(3000), is_settled).is_some());
     network.run(ms(1000));

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use members::{BootId, Config, Event, Key, Keys, LinkState, Members, Preset, Profile, Role};
+use members::{BootId, Config, Event, Key, Keys, LinkState, Members, Preset, Profile};
 use objects::NodeName;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -37,13 +37,24 @@ impl Weather {
         Self { loss_percent: 2.0, delay: Duration::from_micros(200), jitter: Duration::from_millis(20) };
 }
 
+/// What a process is there for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// It is listed, and takes part as soon as it is settled.
+    Speaker,
+    /// It is listed, but does not know enough yet.
+    Beginner,
+    /// It only wants to know.
+    Controller,
+}
+
 /// One process, or the place where one was.
 pub(crate) struct Node {
     members: Option<Members>,
     pub(crate) address: SocketAddr,
     /// How often one was started here, which also orders the starts.
     boots: u64,
-    role: Role,
+    pub(crate) part: Part,
     /// What arrived while it stood still.
     inbox: Vec<(SocketAddr, Vec<u8>)>,
     stalled: bool,
@@ -134,13 +145,13 @@ impl Network {
             record: None,
         };
         for _ in 0..count {
-            network.add(Role::Speaker);
+            network.add(Part::Speaker);
         }
         network
     }
 
     /// One more place; its number.
-    pub(crate) fn add(&mut self, role: Role) -> usize {
+    pub(crate) fn add(&mut self, part: Part) -> usize {
         let number = self.nodes.len();
         let [high, low] = u16::try_from(number).expect("not so many").to_be_bytes();
         let address = SocketAddr::from(([10, 0, high, low], 7946));
@@ -148,7 +159,7 @@ impl Network {
             members: None,
             address,
             boots: 0,
-            role,
+            part,
             inbox: Vec::new(),
             stalled: false,
             polled_at: None,
@@ -169,8 +180,8 @@ impl Network {
             name: name(number),
             address: node.address,
             boot,
-            generation: node.boots,
-            role: node.role,
+            // Time passes from one start to the next.
+            generation: 1000 * node.boots,
             preset: self.preset,
             keys: self.keys.clone(),
             profile: Profile::new(format!("profile of {number}").into_bytes()).expect("short"),
@@ -179,7 +190,7 @@ impl Network {
         node.members = Some(Members::new(config, seed, now));
         node.stalled = false;
         node.inbox.clear();
-        let peers = self.nodes.iter().enumerate().filter(|(_, node)| node.role == Role::Speaker);
+        let peers = self.nodes.iter().enumerate().filter(|(_, node)| node.part != Part::Controller);
         let peers = peers.map(|(number, node)| (name(number), node.address)).collect();
         self.with(number, |members, now| members.set_peers(peers, now));
     }
@@ -215,7 +226,7 @@ impl Network {
 
     /// Whether everybody who runs sees exactly the speakers who run.
     pub(crate) fn agrees(&self) -> bool {
-        let speakers = self.running().into_iter().filter(|number| self.nodes[*number].role == Role::Speaker);
+        let speakers = self.running().into_iter().filter(|number| self.nodes[*number].part == Part::Speaker);
         let speakers: BTreeSet<_> = speakers.map(name).collect();
         self.running().into_iter().all(|number| *self.members(number).members() == speakers)
     }
@@ -254,6 +265,9 @@ impl Network {
         let node = &mut self.nodes[number];
         let members = node.members.as_mut()?;
         let result = call(members, now);
+        if node.part == Part::Speaker && members.settled() {
+            members.take_part(now);
+        }
         let mut out = Vec::new();
         while let Some(transmit) = members.poll_transmit() {
             assert!(transmit.frame.len() <= Members::MAX_FRAME);

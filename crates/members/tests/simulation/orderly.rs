@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use members::{Event, Members, Preset};
 
-use crate::network::{Network, Weather, ms, name};
+use crate::network::{Network, Part, Weather, ms, name};
 use crate::{is_settled, joined};
 
 fn departed(network: &Network, number: usize) -> Option<BTreeSet<objects::NodeName>> {
@@ -74,6 +74,39 @@ fn all_may_leave_together() {
 }
 
 #[test]
+fn nothing_falls_to_who_only_observes_and_nobody_waits_for_it() {
+    let mut network = joined(4, Preset::Default, Weather::BAD, 1);
+    network.kill(3);
+    network.nodes[3].part = Part::Beginner;
+    network.boot(3);
+    let took = network.run_until(ms(2000), Network::agrees);
+    assert!(took.is_some(), "{:?}", network.members(0).members());
+    network.run(ms(10_000));
+    assert!(network.agrees());
+    let of_it = |event: &Event, wanted: fn(objects::NodeName) -> Event| *event == wanted(name(3));
+    assert!(!network.events.iter().any(|(.., event)| of_it(event, Event::Joined)));
+    let replaced = network.events.iter().filter(|(.., event)| of_it(event, Event::Replaced));
+    assert_eq!(replaced.count(), 3, "nobody has missed the one before");
+
+    network.confirm_after = None;
+    network.with(0, Members::leave);
+    network.run(ms(500));
+    for number in [1, 2] {
+        network.with(number, |members, _| members.confirm_leave(&name(0)));
+    }
+    network.run(ms(100));
+    assert_eq!(departed(&network, 0), Some([].into()), "who takes over nothing is not waited for");
+
+    network.nodes[3].part = Part::Speaker;
+    network.with(3, Members::take_part);
+    let took = network.run_until(ms(500), Network::agrees);
+    assert!(took.is_some_and(|took| took < ms(200)), "{took:?}");
+    network.run(ms(5000));
+    assert_eq!(network.events.iter().filter(|(.., event)| of_it(event, Event::Joined)).count(), 2);
+    assert_eq!(network.events.iter().filter(|(.., event)| of_it(event, Event::Returned)).count(), 0);
+}
+
+#[test]
 fn who_left_joins_again_as_a_new_process() {
     let mut network = joined(5, Preset::Default, Weather::BAD, 1);
     network.with(0, Members::leave);
@@ -99,7 +132,7 @@ fn a_process_that_is_replaced_at_once_is_not_missed() {
     assert!(took.is_some_and(|took| took < ms(50)), "{took:?}");
     network.run(ms(5000));
     let seen: Vec<_> = network.events.iter().filter(|(_, number, _)| *number == 1).collect();
-    assert!(matches!(seen[..], [(_, _, Event::Joined(_))]), "{seen:?}");
+    assert!(matches!(seen[..], [(_, _, Event::Replaced(_)), (_, _, Event::Joined(_))]), "{seen:?}");
     assert!(network.agrees());
 }
 

@@ -57,6 +57,33 @@ fn who_is_cut_off_is_missed_and_comes_back() {
 }
 
 #[test]
+fn who_began_alone_returns_when_it_is_met() {
+    for seed in 0..4 {
+        let mut network = Network::empty(5, Preset::Default, Weather::FINE, seed);
+        network.move_to([0], 1);
+        (0..5).for_each(|number| network.boot(number));
+        network.run(ms(4000));
+        assert_eq!(*network.members(0).members(), [name(0)].into());
+        let returned = |network: &Network, who: usize, by: usize| {
+            count(network, |number, event| number == by && *event == Event::Returned(name(who)))
+        };
+        let before = (1..5).flat_map(|who| (1..5).map(move |by| (who, by)));
+        assert_eq!(
+            before.map(|(who, by)| returned(&network, who, by)).sum::<usize>(),
+            0,
+            "they began together"
+        );
+        network.move_to([0], 0);
+        let took = network.run_until(ms(2000), Network::agrees);
+        assert!(took.is_some_and(|took| took < ms(1000)), "{took:?}");
+        network.run(ms(500));
+        for other in 1..5 {
+            assert_eq!((returned(&network, 0, other), returned(&network, other, 0)), (1, 1));
+        }
+    }
+}
+
+#[test]
 fn who_knows_that_its_cable_is_out_judges_nobody() {
     let mut network = joined(5, Preset::Default, Weather::FINE, 1);
     network.move_to([0], 1);

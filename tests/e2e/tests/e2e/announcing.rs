@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use e2e::arp::{Arp, Mac};
 use e2e::{SOON, objects};
 use lab::{Host, wait_until};
@@ -101,6 +101,20 @@ fn nobody_answers_for_a_service_without_a_ready_endpoint() {
         nobody_answers(cluster, address)?;
         assert_eq!(cluster.addresses("empty")?, [address], "the Service keeps its address");
         Ok(())
+    });
+}
+
+#[test]
+fn a_node_that_answers_for_all_addresses_because_of_kube_proxy_is_warned_of() {
+    with_cluster(|cluster| {
+        let node = cluster.lab.nodes().next().context("there are no nodes")?;
+        let link = |action| {
+            cluster.lab.run(Host::Node(node), ["ip", "link", action, "kube-ipvs0", "type", "bridge"])
+        };
+        link("add")?;
+        let warned = cluster.wait_for_warning("default", "Node", &node.to_string(), "strictARP");
+        link("delete")?;
+        warned
     });
 }
 

@@ -15,7 +15,7 @@ use crate::{serve, with_cluster};
 
 /// From when an announcer falls silent until another node has taken over. The machine that runs the tests does
 /// all of the nodes' work, which the goal of one second does not allow for.
-const MOVED_WITHIN: Duration = Duration::from_millis(1500);
+pub(crate) const MOVED_WITHIN: Duration = Duration::from_millis(1500);
 /// The API server holds a node that is silent to be alive for 20 s, and some more pass until everybody knows.
 const NODE_LOST_WITHIN: Duration = Duration::from_secs(90);
 /// A node that is switched on becomes Ready, and then its speaker.
@@ -25,12 +25,17 @@ const HEALED_WITHIN: Duration = Duration::from_millis(1500);
 /// So many visits in a row tell that no endpoint is dead.
 const VISITS: usize = 20;
 
-fn mac(node: NodeId) -> Mac {
+pub(crate) fn mac(node: NodeId) -> Mac {
     Mac::of(Host::Node(node))
 }
 
 /// Waits until a node answers again, and it alone.
-fn wait_for_return(cluster: &Cluster, address: Ipv4Addr, node: NodeId, patience: Duration) -> Result<()> {
+pub(crate) fn wait_for_return(
+    cluster: &Cluster,
+    address: Ipv4Addr,
+    node: NodeId,
+    patience: Duration,
+) -> Result<()> {
     wait_until(&format!("{node} answers for {address} again"), patience, || {
         let now = cluster.announcer(address)?;
         ensure!(now == node, "{now} does");
@@ -39,7 +44,12 @@ fn wait_for_return(cluster: &Cluster, address: Ipv4Addr, node: NodeId, patience:
 }
 
 /// That a node other than `first` takes over soon after `silent`. Returns it.
-fn moves_in_time(cluster: &Cluster, address: Ipv4Addr, first: NodeId, silent: SystemTime) -> Result<Mac> {
+pub(crate) fn moves_in_time(
+    cluster: &Cluster,
+    address: Ipv4Addr,
+    first: NodeId,
+    silent: SystemTime,
+) -> Result<Mac> {
     let (takeover, second) = wait_until("another node takes over", SOON, || {
         let frames = cluster.gratuitous_since(address, silent)?;
         let takeover = frames.into_iter().find(|(_, arp)| arp.source != mac(first));

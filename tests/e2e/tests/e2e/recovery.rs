@@ -31,11 +31,7 @@ impl<'a> Recovering<'a> {
     }
 
     fn set(&self, enabled: bool) -> Result<()> {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../charts/ferrolb");
-        let value = format!("controller.recoverEndpoints={enabled}");
-        let upgrade = ["upgrade", "ferrolb", folder, "--reuse-values", "--set", &value];
-        let wait = ["--namespace", chart::NAMESPACE, "--wait", "--timeout=120s"];
-        self.0.lab.helm(upgrade.iter().chain(&wait)).map(drop)
+        chart::set(&self.0.lab, [format!("controller.recoverEndpoints={enabled}").as_str()])
     }
 }
 

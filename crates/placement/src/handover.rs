@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use placement::{NodeName, Takeover};
+use crate::{NodeName, Takeover};
 
 /// For how long a member that leaves is kept waiting for an announcement. It went out long before, unless
 /// there is no interface for it.
@@ -11,7 +11,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 
 /// The takeovers that members wait for which leave.
 #[derive(Debug, Default)]
-pub(crate) struct Handovers(BTreeMap<NodeName, Handover>);
+pub struct Handovers(BTreeMap<NodeName, Handover>);
 
 #[derive(Debug)]
 struct Handover {
@@ -21,26 +21,26 @@ struct Handover {
 
 impl Handovers {
     /// `node` leaves, and these takeovers are what follows from it here.
-    pub(crate) fn begin(&mut self, node: NodeName, awaited: BTreeSet<Takeover>, now: Instant) {
+    pub fn begin(&mut self, node: NodeName, awaited: BTreeSet<Takeover>, now: Instant) {
         self.0.insert(node, Handover { awaited, until: now + PATIENCE });
     }
 
     /// The LAN knows of a takeover.
-    pub(crate) fn spoken(&mut self, takeover: Takeover) {
+    pub fn spoken(&mut self, takeover: Takeover) {
         for handover in self.0.values_mut() {
             handover.awaited.remove(&takeover);
         }
     }
 
     /// Members that need not wait any longer; each is named once.
-    pub(crate) fn complete(&mut self, now: Instant) -> impl Iterator<Item = NodeName> {
+    pub fn complete(&mut self, now: Instant) -> impl Iterator<Item = NodeName> {
         self.0
             .extract_if(.., move |_, handover| handover.awaited.is_empty() || handover.until <= now)
             .map(|(node, _)| node)
     }
 
     /// When to look again, if nothing happens before.
-    pub(crate) fn deadline(&self) -> Option<Instant> {
+    pub fn deadline(&self) -> Option<Instant> {
         self.0.values().map(|handover| handover.until).min()
     }
 }

@@ -2,38 +2,26 @@
 
 use std::time::Duration;
 
-use bench::contender::Memory;
-use comfy_table::{CellAlignment, Table, presets};
+use bench::{
+    contender::Memory,
+    table::{self, Row, Unit},
+};
 
 use crate::{
     requests::Requests,
     scenario::{Figures, Fill},
 };
 
-/// One line for each figure; the last columns are FerroLB's share of MetalLB's figure, and what FerroLB is
-/// meant to reach.
+/// One line for each figure.
 pub(crate) fn table(ferrolb: &Figures, metallb: Option<&Figures>) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::ASCII_MARKDOWN);
-    table.set_header(["", "FerroLB", "MetalLB", "ratio", "goal"]);
-    let mut line = |Line { what, goal, unit, figure }: Line| {
-        let (ours, theirs) = (figure(ferrolb), metallb.and_then(&figure));
-        let show = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| unit.show(value));
-        let ratio = ours.zip(theirs).filter(|(_, theirs)| *theirs > 0.0).map(|(ours, theirs)| ours / theirs);
-        let ratio = ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.3}"));
-        table.add_row([what, show(ours), show(theirs), ratio, goal.to_owned()]);
+    let row = |Line { what, goal, unit, figure }: Line| {
+        let figures = [Some(ferrolb), metallb].map(|figures| figures.and_then(&figure).into_iter().collect());
+        Row { what, unit, figures, goal }
     };
-    for (i, &Fill { services, .. }) in ferrolb.fills.iter().enumerate() {
-        fill_lines(i, services).into_iter().for_each(&mut line);
-    }
+    let fills = ferrolb.fills.iter().enumerate();
+    let fills = fills.flat_map(|(i, &Fill { services, .. })| fill_lines(i, services));
     let most = ferrolb.fills.last().map_or(0, |fill| fill.services);
-    full_lines(most).into_iter().for_each(&mut line);
-    for column in 1..=4 {
-        if let Some(column) = table.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    let mut text = table.to_string();
+    let mut text = table::render(fills.chain(full_lines(most)).map(row));
     for (name, figures) in [("FerroLB", Some(ferrolb)), ("MetalLB", metallb)] {
         if let Some(idle) = figures.and_then(|figures| figures.full.idle.as_ref()) {
             text = format!("{text}\n{name}'s idle minute: {idle}");
@@ -53,25 +41,6 @@ struct Line {
 /// Picks one figure from those of a contender, if it was measured.
 type Figure = Box<dyn Fn(&Figures) -> Option<f64>>;
 
-#[derive(Debug, Clone, Copy)]
-enum Unit {
-    Seconds,
-    Megabytes,
-    Times,
-    Count,
-}
-
-impl Unit {
-    fn show(self, value: f64) -> String {
-        match self {
-            Self::Seconds => format!("{value:.3} s"),
-            Self::Megabytes => format!("{value:.1} MB"),
-            Self::Times => format!("{value:.2} x"),
-            Self::Count => format!("{value:.0}"),
-        }
-    }
-}
-
 fn fill_lines(i: usize, services: u32) -> Vec<Line> {
     let figure = |what: &str, goal, unit, figure: fn(&Fill) -> Option<f64>| Line {
         what: format!("{services} Services: {what}"),
@@ -88,8 +57,8 @@ fn fill_lines(i: usize, services: u32) -> Vec<Line> {
             Some(fill.all.as_secs_f64() / fill.raw.as_secs_f64())
         }),
         figure("processor until quiet", "", Unit::Seconds, |fill| seconds(fill.cpu)),
-        figure("memory after", "", Unit::Megabytes, |fill| megabytes(fill.memory.resident)),
-        figure("memory at most", "", Unit::Megabytes, |fill| megabytes(fill.memory.peak)),
+        figure("memory after", "", Unit::Megabytes, |fill| count(fill.memory.resident)),
+        figure("memory at most", "", Unit::Megabytes, |fill| count(fill.memory.peak)),
     ]
 }
 
@@ -102,7 +71,7 @@ fn full_lines(services: u32) -> Vec<Line> {
     };
     let goal = |at_5000| if services == 5000 { at_5000 } else { "" };
     vec![
-        line("no Services: memory".to_owned(), "10 MB", Unit::Megabytes, |f| megabytes(f.empty.resident)),
+        line("no Services: memory".to_owned(), "10 MB", Unit::Megabytes, |f| count(f.empty.resident)),
         line("at rest: processor in 5 s".to_owned(), "", Unit::Seconds, |f| seconds(f.full.at_rest)),
         line(format!("one of {services} deleted: processor above that"), "0.010 s", Unit::Seconds, |f| {
             seconds(f.full.delete.saturating_sub(f.full.at_rest))
@@ -126,27 +95,14 @@ fn full_lines(services: u32) -> Vec<Line> {
 
 #[expect(clippy::unnecessary_wraps, reason = "other figures may be missing")]
 fn seconds(duration: Duration) -> Option<f64> {
-    Some(duration.as_secs_f64())
+    Some(table::seconds(duration))
 }
 
 fn memory(memory: Memory) -> Option<f64> {
-    megabytes(memory.resident)
+    count(memory.resident)
 }
 
-#[expect(
-    clippy::unnecessary_wraps,
-    clippy::cast_precision_loss,
-    reason = "other figures may be missing; a size for people to read"
-)]
-fn megabytes(bytes: u64) -> Option<f64> {
-    Some(bytes as f64 / 1e6)
-}
-
-#[expect(
-    clippy::unnecessary_wraps,
-    clippy::cast_precision_loss,
-    reason = "other figures may be missing; a count for people to read"
-)]
+#[expect(clippy::unnecessary_wraps, reason = "other figures may be missing")]
 fn count(count: u64) -> Option<f64> {
-    Some(count as f64)
+    Some(table::count(count))
 }
