@@ -51,7 +51,7 @@ use kubekit::{
     http::{self, Readiness},
     keep::keep,
     lease::{Election, Leadership, Leads, Timing},
-    rivals::{Rivals, WAITING_FOR},
+    rivals::{Of, Rivals, WAITING_FOR},
     slim::{Namespace, Service},
     watch, watch_as,
 };
@@ -113,7 +113,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     info!(namespace = config.identity.namespace, class = config.lb_class, "controller starting");
     let (me, namespace) = (config.identity.instance(), config.identity.namespace.as_str());
     let events = Publisher::start(client.clone(), "metallb-controller", me.clone());
-    let mut rivals = Rivals::watch(&client, namespace, config.lb_class.clone(), config.beside_metallb);
+    let mut rivals =
+        Rivals::watch(Of::MetalLb, &client, namespace, config.lb_class.clone(), config.beside_metallb);
     let mut serving = pin!(http::serve(config.http_bind, readiness.clone(), registry));
     // The speakers cannot start without it, not even to wait.
     let mut keeping_key = pin!(gossip_key::keep(client.clone(), namespace, config.gossip_secret.as_deref()));

@@ -23,6 +23,18 @@ pub const WAITING_FOR: &str = "MetalLB to be gone";
 
 /// The labels of MetalLB's Pods, as its chart and as its manifests have them.
 const LABELS: [&str; 2] = ["app.kubernetes.io/name=metallb", "app=metallb"];
+/// Those of its speakers.
+const SPEAKER_LABELS: [&str; 2] =
+    ["app.kubernetes.io/name=metallb,app.kubernetes.io/component=speaker", "app=metallb,component=speaker"];
+
+/// Which of MetalLB's programs are in the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Of {
+    /// All of them.
+    MetalLb,
+    /// The speakers. Until one runs, addresses go unanswered if ours make way for a controller alone.
+    Speakers,
+}
 
 /// What to do while MetalLB serves the same Services.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +56,13 @@ pub struct Rivals {
 
 impl Rivals {
     /// Looks for them from now on. `class` is ours, `None` being that of Services that name none.
-    pub fn watch(client: &Client, namespace: &str, class: Option<String>, beside: BesideMetalLb) -> Self {
+    pub fn watch(
+        of: Of,
+        client: &Client,
+        namespace: &str,
+        class: Option<String>,
+        beside: BesideMetalLb,
+    ) -> Self {
         match beside {
             BesideMetalLb::Wait => {}
             BesideMetalLb::GoOn => {
@@ -56,7 +74,11 @@ impl Rivals {
             let api = Api::namespaced(client.clone(), namespace);
             watch(Source::labelled(api, labels)).map(move |change| (index, change)).boxed()
         };
-        let changes = stream::select_all(LABELS.into_iter().enumerate().map(found_by)).boxed();
+        let labels = match of {
+            Of::MetalLb => LABELS,
+            Of::Speakers => SPEAKER_LABELS,
+        };
+        let changes = stream::select_all(labels.into_iter().enumerate().map(found_by)).boxed();
         Self { class, changes, pods: [const { None }; LABELS.len()] }
     }
 
@@ -110,13 +132,13 @@ impl Rivals {
     }
 }
 
-/// A Pod under its name, if it serves `class`. A Pod that is about to go still does.
+/// A Pod under its name, if it runs and serves `class`. A Pod that is about to go still does; one that waits for its
+/// start may never have one, such as a speaker whose port is ours.
 fn rival(pod: &Pod, class: Option<&str>) -> Option<(String, ObjectReference)> {
     let mut arguments = pod.spec.containers.iter().flat_map(|container| &container.args);
     let theirs =
         arguments.find_map(|argument| argument.strip_prefix("--lb-class=")).filter(|it| !it.is_empty());
-    let ended = ["Succeeded", "Failed"].contains(&&pod.status.phase[..]);
-    (theirs == class && !ended).then(|| (pod.name_any(), pod.object_ref(&())))
+    (theirs == class && pod.status.phase == "Running").then(|| (pod.name_any(), pod.object_ref(&())))
 }
 
 #[cfg(test)]
@@ -138,7 +160,8 @@ mod tests {
     fn a_pod_is_a_rival_when_it_runs_and_serves_the_same_class() {
         assert!(serves(&[], "Running", None));
         assert!(serves(&["--lb-class="], "Running", None));
-        assert!(serves(&["--lb-class=a"], "Pending", Some("a")));
+        assert!(serves(&["--lb-class=a"], "Running", Some("a")));
+        assert!(!serves(&[], "Pending", None));
         assert!(!serves(&["--lb-class=a"], "Running", None));
         assert!(!serves(&[], "Running", Some("a")));
         assert!(!serves(&["--lb-class=b"], "Running", Some("a")));

@@ -35,7 +35,7 @@ use kubekit::events::Publisher;
 use kubekit::http::Readiness;
 use kubekit::keep::keep;
 pub use kubekit::rivals::BesideMetalLb;
-use kubekit::rivals::{Rivals, WAITING_FOR};
+use kubekit::rivals::{Of, Rivals, WAITING_FOR};
 use placement::NodeName;
 use prometheus_client::registry::Registry;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -87,8 +87,18 @@ pub const GOSSIP_PORT: u16 = 7946;
 /// How long it may take to delete the last reports before the end.
 const LAST_REPORTS: Duration = Duration::from_secs(1);
 
-/// Runs a speaker until it is asked to stop by SIGTERM or SIGINT, or MetalLB turns up; then it goes on until the others have taken
-/// over, which takes some milliseconds, and some seconds when they do not answer.
+/// How a speaker takes its leave of the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Parting {
+    /// The others take over.
+    Goodbye,
+    /// The others are about to go too, so an address that moved to one of them would cost connections for nothing.
+    Silent,
+}
+
+/// Runs a speaker until it is asked to stop by SIGTERM or SIGINT; then it goes on until the others have taken over, which
+/// takes some milliseconds, and some seconds when they do not answer. It also ends when a speaker of MetalLB runs, and then
+/// at once.
 ///
 /// Fails only when it cannot start: without a configuration of the cluster, with a key that cannot be used, or
 /// when `http_bind` is taken. [`lan::claim_packet_sockets`] comes first. An API server that cannot be reached is
@@ -102,8 +112,13 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let readiness = Readiness::waiting_for(watches::LISTS.into_iter().chain([WAITING_FOR]));
     let (stop, stopped) = oneshot::channel();
     let publisher = Publisher::start(client.clone(), "metallb-speaker", config.identity.instance());
-    let mut rivals =
-        Rivals::watch(&client, &config.identity.namespace, config.lb_class.clone(), config.beside_metallb);
+    let mut rivals = Rivals::watch(
+        Of::Speakers,
+        &client,
+        &config.identity.namespace,
+        config.lb_class.clone(),
+        config.beside_metallb,
+    );
 
     info!(node = %config.node_name, namespace = %config.identity.namespace, "speaker starts");
     let mut serving = pin!(kubekit::http::serve(config.http_bind, readiness.clone(), registry));
@@ -116,11 +131,16 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     tokio::select! {
         done = &mut work => return done,
         served = &mut serving => return served,
-        () = rivals.wait_for_one() => info!("MetalLB serves the same Services: what is started next waits"),
-        asked = kubekit::stop_requested() => asked.context("waiting for signals")?,
+        () = rivals.wait_for_one() => {
+            info!("MetalLB serves the same Services: what is started next waits");
+            _ = stop.send(Parting::Silent);
+        }
+        asked = kubekit::stop_requested() => {
+            asked.context("waiting for signals")?;
+            _ = stop.send(Parting::Goodbye);
+        }
     }
     info!("speaker stops");
-    _ = stop.send(());
     tokio::select! {
         done = work => done,
         served = serving => served,
@@ -135,7 +155,7 @@ async fn work(
     readiness: Readiness,
     metrics: Metrics,
     gossip_metrics: gossip::Metrics,
-    stopped: oneshot::Receiver<()>,
+    parting: oneshot::Receiver<Parting>,
 ) -> anyhow::Result<()> {
     let (node, namespace) = (&config.node_name, &config.identity.namespace);
     let bind = match config.gossip_bind {
@@ -169,11 +189,13 @@ async fn work(
         refresh_interval: config.refresh_interval,
     };
     let goodbye = async {
-        _ = stopped.await;
+        let parting = parting.await;
         _ = stop.send(());
-        let unconfirmed = gossip.leave().await;
-        if !unconfirmed.is_empty() {
-            warn!(?unconfirmed, "not every member has confirmed our goodbye");
+        if parting != Ok(Parting::Silent) {
+            let unconfirmed = gossip.leave().await;
+            if !unconfirmed.is_empty() {
+                warn!(?unconfirmed, "not every member has confirmed our goodbye");
+            }
         }
         if tokio::time::timeout(LAST_REPORTS, &mut statuses).await.is_err() {
             warn!("some ServiceL2Status of this node could not be deleted in time");

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail, ensure};
 use lab::tools::Program;
-use lab::{Host, Lab, Options, Power, chart, wait_until};
+use lab::{Host, Lab, Options, Power, chart, metallb, wait_until};
 use serde_json::Value;
 
 use crate::capture::Capture;
@@ -20,6 +20,8 @@ pub const NAMESPACE: &str = "e2e";
 /// What takes a moment may take this long on a machine that does other things besides.
 pub const SOON: Duration = Duration::from_secs(30);
 
+const CRDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../crds");
+
 /// How long a cluster may need to recover from what a test has done to it.
 const WELL_WITHIN: Duration = Duration::from_mins(2);
 
@@ -30,8 +32,20 @@ pub struct Cluster {
     pub lab: Lab,
     pub(crate) capture: Capture,
     pub(crate) send_frames: PathBuf,
+    /// FerroLB's image.
+    image: PathBuf,
     /// How much of the audit log was looked at; who holds it has the turn.
     audited: Mutex<usize>,
+    installed: Mutex<Installed>,
+}
+
+/// What is meant to serve Services.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Installed {
+    #[default]
+    FerroLb,
+    Nothing,
+    MetalLb,
 }
 
 impl Cluster {
@@ -43,7 +57,14 @@ impl Cluster {
         chart::install(&lab, &image)?;
         lab.apply(include_str!("backend.yaml"))?;
         let capture = Capture::start(&lab, Host::Client, ["arp"])?;
-        let cluster = Self { lab, capture, send_frames: send_frames.to_owned(), audited: Mutex::default() };
+        let cluster = Self {
+            lab,
+            capture,
+            send_frames: send_frames.to_owned(),
+            image,
+            audited: Mutex::default(),
+            installed: Mutex::default(),
+        };
         cluster.wait_until_well()?;
         Ok(cluster)
     }
@@ -64,6 +85,42 @@ impl Cluster {
             resume_unwind(panic);
         }
         restored.unwrap_or_else(|error| panic!("the cluster did not recover: {error:#}"));
+    }
+
+    /// Takes FerroLB away, and leaves what Helm leaves. It is installed again when the test ends.
+    pub fn uninstall(&self) -> Result<()> {
+        self.now_installed(Installed::Nothing);
+        self.uninstall_release()
+    }
+
+    /// Puts MetalLB in FerroLB's place. When the test ends, whatever is there of the two then goes, and FerroLB is
+    /// installed again.
+    pub fn replace_by_metallb(&self) -> Result<()> {
+        self.now_installed(Installed::MetalLb);
+        self.uninstall_release()?;
+        self.lab.kubectl(["delete", "-f", CRDS])?;
+        metallb::install(&self.lab)
+    }
+
+    fn reinstall(&self) -> Result<()> {
+        let was = self.now_installed(Installed::FerroLb);
+        if was == Installed::MetalLb {
+            self.uninstall_release()?;
+            metallb::remove(&self.lab)?;
+        }
+        if was != Installed::FerroLb {
+            chart::install(&self.lab, &self.image)?;
+        }
+        Ok(())
+    }
+
+    fn now_installed(&self, what: Installed) -> Installed {
+        std::mem::replace(&mut *self.installed.lock().unwrap_or_else(PoisonError::into_inner), what)
+    }
+
+    fn uninstall_release(&self) -> Result<()> {
+        let uninstall = ["uninstall", "ferrolb", "--ignore-not-found", "--wait", "--timeout=60s"];
+        self.lab.helm([&uninstall[..], &["--namespace", chart::NAMESPACE]].concat()).map(drop)
     }
 
     /// kubectl in the tests' namespace, unless the arguments name another.
@@ -145,6 +202,7 @@ impl Cluster {
         }
         wait_until("the API server is ready", WELL_WITHIN, || self.kubectl(["get", "--raw", "/readyz"]))?;
         self.kubectl(["delete", "services", "--all"])?;
+        self.reinstall()?;
         let ours = "ipaddresspools,l2advertisements";
         self.kubectl(["delete", ours, "--all", "-n", chart::NAMESPACE])?;
         self.wait_until_well()

@@ -63,6 +63,18 @@ impl Cluster {
         Ok(list["items"].as_array().cloned().unwrap_or_default())
     }
 
+    /// Asks the program in a Pod of FerroLB where it is asked for metrics and health. Returns the status and what it
+    /// says.
+    pub fn ask_program(&self, pod: &Value, path: &str) -> Result<(u16, String)> {
+        let address = pod["status"]["podIP"].as_str().context("every Pod has an address")?;
+        let port = &pod["spec"]["containers"][0]["ports"][0]["containerPort"];
+        let any = Host::Node(self.lab.nodes().next().context("there is a node")?);
+        let url = format!("http://{address}:{port}{path}");
+        let answer = self.lab.run(any, ["curl", "-sS", "-w", "\n%{http_code}", &url])?;
+        let (text, status) = answer.rsplit_once('\n').context("curl writes the status")?;
+        Ok((status.parse()?, text.to_owned()))
+    }
+
     /// The name of the speaker's Pod on a node.
     pub fn speaker_on(&self, node: NodeId) -> Result<String> {
         let pods = self.pods(Role::Speaker)?;

@@ -6,13 +6,17 @@
 pub mod arp;
 mod capture;
 mod cluster;
+mod desk;
 mod explain;
 mod faults;
 pub mod objects;
+mod observer;
+pub mod readme;
 mod rights;
 mod visits;
 
 pub use capture::Capture;
 pub use cluster::{Cluster, NAMESPACE, SOON, wait_until_well};
+pub use desk::Desk;
 pub use faults::{Role, Unprobed};
-pub use visits::Visits;
+pub use visits::{Failure, SetOnDrop, Visits};

@@ -46,6 +46,8 @@ impl Cluster {
 }
 
 fn ours(log: &str) -> BTreeSet<Request> {
-    let ours = |request: &Request| request.account.starts_with(&format!("{}:", chart::NAMESPACE));
+    // MetalLB's accounts are in the same namespace when both are there.
+    let prefix = format!("{}:ferrolb-", chart::NAMESPACE);
+    let ours = |request: &Request| request.account.starts_with(&prefix);
     audit::requests(log).into_iter().filter(ours).collect()
 }

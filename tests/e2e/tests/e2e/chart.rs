@@ -29,9 +29,7 @@ const TROUBLE: [&str; 4] = [
 fn samples(cluster: &Cluster) -> Result<BTreeSet<String>> {
     let mut names = BTreeSet::new();
     for pod in [cluster.pods(Role::Controller)?, cluster.pods(Role::Speaker)?].concat() {
-        let address = pod["status"]["podIP"].as_str().context("every Pod has an address")?;
-        let any = Host::Node(cluster.lab.nodes().next().context("there is a node")?);
-        let text = cluster.lab.run(any, ["curl", "-sf", &format!("http://{address}:7472/metrics")])?;
+        let (_, text) = cluster.ask_program(&pod, "/metrics")?;
         let name = |line: &str| line.split(['{', ' ']).next().map(str::to_owned);
         names.extend(text.lines().filter(|line| !line.starts_with('#')).filter_map(name));
     }
@@ -129,41 +127,38 @@ fn a_report_that_nobody_keeps_is_removed() {
 fn what_is_uninstalled_leaves_nothing_but_the_crds_and_what_they_hold() {
     with_cluster(|cluster| {
         cluster.apply([&objects::pool("kept", &["172.16.211.222/32"])])?;
-        helm(cluster, &["uninstall", "ferrolb", "--wait", "--timeout=60s"])?;
-        let left = left_behind(cluster);
-        // Whatever comes of it, the next test needs FerroLB.
-        helm(cluster, &["install", "ferrolb", FOLDER, "--wait", "--timeout=120s"])?;
-        cluster.lab.kubectl(["get", "ipaddresspool", "kept", "-n", chart::NAMESPACE])?;
-        left
+        cluster.uninstall()?;
+        left_behind(cluster)?;
+        cluster.lab.kubectl(["get", "ipaddresspool", "kept", "-n", chart::NAMESPACE]).map(drop)
     });
 }
 
 fn left_behind(cluster: &Cluster) -> Result<()> {
+    // Kubernetes' own, and what was asked to stay. Events go by themselves.
+    let stays = |object: &Value| {
+        let name = object["metadata"]["name"].as_str().unwrap_or_default();
+        match object["kind"].as_str().unwrap_or_default() {
+            "ServiceAccount" => name == "default",
+            "ConfigMap" => name == "kube-root-ca.crt",
+            "IPAddressPool" => name == "kept",
+            "CustomResourceDefinition" => name.ends_with(".metallb.io"),
+            kind => kind == "Event",
+        }
+    };
+    let ours = |object: &Value| {
+        let metadata = &object["metadata"];
+        metadata["namespace"] == chart::NAMESPACE || metadata.to_string().contains("ferrolb")
+    };
     wait_until("nothing is left", SOON, || {
-        let namespaced =
-            cluster.lab.kubectl(["api-resources", "--verbs=list", "--namespaced", "-o", "name"])?;
-        // Events go by themselves.
-        let kinds: Vec<&str> = namespaced.lines().filter(|kind| !kind.starts_with("events")).collect();
-        let list = cluster.lab.kubectl_json([
-            "get",
-            &kinds.join(","),
-            "-n",
-            chart::NAMESPACE,
-            "--ignore-not-found",
-        ])?;
-        let name = |object: &Value| format!("{} {}", object["kind"], object["metadata"]["name"]);
-        let mut left: Vec<String> = list["items"].as_array().into_iter().flatten().map(name).collect();
-        // Kubernetes' own, and what was asked to stay.
-        left.retain(|name| {
-            ![
-                "\"ServiceAccount\" \"default\"",
-                "\"ConfigMap\" \"kube-root-ca.crt\"",
-                "\"IPAddressPool\" \"kept\"",
-            ]
-            .contains(&name.as_str())
-        });
-        let ours = ["clusterroles,clusterrolebindings", "-l", "app.kubernetes.io/name=ferrolb", "-o", "name"];
-        left.extend(cluster.lab.kubectl([&["get"], &ours[..]].concat())?.lines().map(str::to_owned));
+        let kinds = cluster.lab.kubectl(["api-resources", "--verbs=list", "-o", "name"])?;
+        let kinds: Vec<&str> = kinds.lines().collect();
+        let list = cluster.lab.kubectl_json(["get", &kinds.join(","), "--all-namespaces"])?;
+        let all = list["items"].as_array().context("there is a list")?;
+        let left: Vec<String> = all
+            .iter()
+            .filter(|object| ours(object) && !stays(object))
+            .map(|object| format!("{} {}", object["kind"], object["metadata"]["name"]))
+            .collect();
         ensure!(left.is_empty(), "{left:?}");
         Ok(())
     })

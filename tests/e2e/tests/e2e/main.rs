@@ -7,9 +7,12 @@ mod failover;
 mod faults;
 mod input;
 mod ipv6;
+mod migration;
 mod moves;
 mod quickstart;
 mod recovery;
+mod rollout;
+mod rotation;
 mod security;
 mod services;
 

@@ -4,7 +4,7 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
-use e2e::{Cluster, NAMESPACE, Role};
+use e2e::{Cluster, Failure, NAMESPACE, Role};
 use lab::{Host, NodeId, chart, wait_until};
 use serde_json::Value;
 
@@ -82,7 +82,7 @@ fn requests_succeed_again_soon_after_a_node_is_lost_with_its_endpoints() {
             thread::sleep(OBSERVED_FOR);
             Ok(())
         })?;
-        let after = |(at, _): &(SystemTime, String)| at.duration_since(silent).unwrap_or_default();
+        let after = |failure: &Failure| failure.at.duration_since(silent).unwrap_or_default();
         let last = visits.failed.iter().map(after).max().unwrap_or_default();
         eprintln!("the last request that failed was sent {last:?} after the node was lost");
         ensure!(last <= RECOVERED_WITHIN, "requests failed until {last:?} after: {:?}", visits.failed);

@@ -1,0 +1,57 @@
+//! Upgrades and rollbacks of FerroLB while a client makes requests.
+//!
+//! While the speaker on a node is replaced, another node answers for its addresses, which costs a few requests.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+use std::time::SystemTime;
+
+use anyhow::{Context, Result, ensure};
+use e2e::{Cluster, Role, SOON, objects};
+use lab::chart;
+use serde_json::json;
+
+use crate::with_cluster;
+
+const CONNECTIONS_PER_SECOND: u32 = 1000;
+/// What the machine does besides may cost some of them their turn.
+const AT_LEAST_PER_SECOND: f64 = 500.0;
+const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../charts/ferrolb");
+const WAIT: [&str; 4] = ["--namespace", chart::NAMESPACE, "--wait", "--timeout=120s"];
+
+fn pods(cluster: &Cluster) -> Result<BTreeSet<String>> {
+    let pods = [cluster.pods(Role::Controller)?, cluster.pods(Role::Speaker)?].concat();
+    let name = |pod: &serde_json::Value| pod["metadata"]["name"].as_str().map(str::to_owned);
+    pods.iter().map(|pod| name(pod).context("every Pod has a name")).collect()
+}
+
+#[test]
+fn no_connection_is_lost_while_ferrolb_is_upgraded_and_rolled_back_but_in_the_moment_of_a_move() {
+    with_cluster(|cluster| {
+        let began = SystemTime::now();
+        cluster.apply([&objects::pool("rollout", &["172.16.211.220/30"]), &objects::advertisement()])?;
+        let local = json!({"type": "LoadBalancer", "externalTrafficPolicy": "Local"});
+        cluster.apply([&objects::service("local", &local)])?;
+        let addresses =
+            [cluster.wait_for_address("local")?, cluster.balance("first")?, cluster.balance("second")?];
+        for address in addresses {
+            cluster.wait_for_answer(address, SOON)?;
+        }
+        let places = addresses.map(|address| SocketAddr::new(IpAddr::V4(address), 80));
+        let new = ["--set=controller.podAnnotations.release=new", "--set=speaker.podAnnotations.release=new"];
+        let upgrade = [&["upgrade", "ferrolb", CHART, "--reuse-values"], &new[..], &WAIT].concat();
+        let rollback = [&["rollback", "ferrolb"], &WAIT[..]].concat();
+        for change in [upgrade, rollback] {
+            let before = pods(cluster)?;
+            let ((), visits) = cluster.while_visiting_all(&places, CONNECTIONS_PER_SECOND, || {
+                cluster.lab.helm(&change)?;
+                cluster.wait_until_well()
+            })?;
+            eprintln!("{}: {visits}", change[0]);
+            ensure!(before.is_disjoint(&pods(cluster)?), "{} has left Pods alone", change[0]);
+            cluster.only_moves_may_cost(&visits, &addresses, began)?;
+            ensure!(visits.per_second() >= AT_LEAST_PER_SECOND, "too slow: {visits}");
+        }
+        Ok(())
+    });
+}
