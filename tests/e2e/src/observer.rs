@@ -34,7 +34,7 @@ impl Cluster {
             .nodes()
             .map(|node| (node.to_string().as_str().into(), place(Host::Node(node))))
             .collect();
-        self.lab.within(Host::Client, || {
+        self.lab.in_network(Host::Client, || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(async {
                 let (gossip, _) = gossip::start(config, Metrics::default()).context("joining the gossip")?;

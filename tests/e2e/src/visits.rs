@@ -149,7 +149,7 @@ impl Cluster {
         thread::scope(|scope| {
             let (end, ended) = sync_channel(0);
             let visit = || Ok(visit_in_turn(places, per_second, ended));
-            let visits = scope.spawn(|| self.lab.within(Host::Client, visit));
+            let visits = scope.spawn(|| self.lab.in_network(Host::Client, visit));
             // If it panics, `end` is dropped too, and so the visits end.
             let result = act();
             drop(end);

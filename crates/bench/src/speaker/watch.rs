@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
+use e2e::SetOnDrop;
 use e2e::arp::Mac;
 use lab::{Host, Lab};
 
@@ -119,15 +120,6 @@ impl Watch<'_> {
             seen.answers().push(answer);
         }
         Ok(())
-    }
-}
-
-/// Sets a flag also when its owner fails or panics.
-struct SetOnDrop<'a>(&'a AtomicBool);
-
-impl Drop for SetOnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
     }
 }
 
