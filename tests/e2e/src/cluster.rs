@@ -170,6 +170,16 @@ impl Cluster {
         }
     }
 
+    /// Waits until a Service has this address. Where the API server was away just before, it may have had another one
+    /// for a moment, of a pool that a test has left.
+    pub fn wait_until_it_has(&self, service: &str, address: Ipv4Addr) -> Result<()> {
+        wait_until(&format!("the Service {service} has {address}"), SOON, || {
+            let addresses = self.addresses(service)?;
+            ensure!(addresses == [address], "it has {addresses:?}");
+            Ok(())
+        })
+    }
+
     /// Waits until there is an event of type Warning about an object whose message contains `part`.
     pub fn wait_for_warning(&self, namespace: &str, kind: &str, name: &str, part: &str) -> Result<()> {
         let fields = format!("type=Warning,involvedObject.kind={kind},involvedObject.name={name}");

@@ -20,7 +20,7 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::LazyLock;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use e2e::{Cluster, objects};
 
 static CLUSTER: LazyLock<Result<Cluster>> =
@@ -38,7 +38,16 @@ fn with_cluster(test: impl FnOnce(&Cluster) -> Result<()>) {
 /// it answers.
 fn serve(cluster: &Cluster, name: &str, addresses: &[&str]) -> Result<Ipv4Addr> {
     cluster.apply([&objects::pool(name, addresses), &objects::advertisement()])?;
-    let address = cluster.balance(name)?;
+    cluster.balance(name)?;
+    let address = first(addresses)?;
+    cluster.wait_until_it_has(name, address)?;
     cluster.wait_for_answer(address, e2e::SOON)?;
     Ok(address)
+}
+
+/// The first address of a pool.
+fn first(addresses: &[&str]) -> Result<Ipv4Addr> {
+    let first =
+        addresses.first().and_then(|range| range.split(['/', '-']).next()).context("a pool has addresses")?;
+    Ok(first.trim().parse()?)
 }

@@ -1,6 +1,7 @@
 //! What the API server says moves an address, and what it cannot say moves nothing.
 
 use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
@@ -48,7 +49,8 @@ fn an_address_follows_the_only_endpoint_where_policy_local_wants_one() {
         });
         let pool = objects::pool("follow", &["172.16.211.231/32"]);
         cluster.apply([&pool, &objects::advertisement(), &objects::service("follow", &spec)])?;
-        let address = cluster.wait_for_address("follow")?;
+        let address = Ipv4Addr::new(172, 16, 211, 231);
+        cluster.wait_until_it_has("follow", address)?;
         assert_eq!(cluster.announcer(address)?, *first);
 
         label(another, "here=yes")?;
