@@ -13,7 +13,7 @@ use crate::with_cluster;
 
 const REQUESTS_PER_SECOND: u32 = 200;
 /// What the machine does besides may cost some of them their turn.
-const AT_LEAST_PER_SECOND: f64 = 180.0;
+const AT_LEAST_PER_SECOND: f64 = 120.0;
 
 /// The README's steps for a MetalLB that came from manifests.
 struct Steps {

@@ -15,7 +15,7 @@ use crate::with_cluster;
 
 const CONNECTIONS_PER_SECOND: u32 = 1000;
 /// What the machine does besides may cost some of them their turn.
-const AT_LEAST_PER_SECOND: f64 = 500.0;
+const AT_LEAST_PER_SECOND: f64 = 250.0;
 const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../charts/ferrolb");
 const WAIT: [&str; 4] = ["--namespace", chart::NAMESPACE, "--wait", "--timeout=120s"];
 
