@@ -73,7 +73,7 @@ impl Visits {
 /// As long as a request may be under way on a busy machine.
 const UNDER_WAY_FOR: Duration = Duration::from_secs(1);
 /// Of all requests, in thousandths: what is under way to one address, for each of about ten moves.
-const LOST_AT_MOST: usize = 5;
+const LOST_AT_MOST: usize = 20;
 
 impl fmt::Display for Visits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
