@@ -1,5 +1,6 @@
 //! Requests to the Service's address, from a machine that is no part of the cluster.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -26,6 +27,10 @@ pub(super) fn curl(lab: &Lab, address: &str) -> Result<()> {
 /// Sends many requests at once, and shows which pods served them.
 pub(super) fn hey(lab: &Lab, service: &Service, address: &str) -> Result<()> {
     let (requests, url) = (REQUESTS.to_string(), format!("http://{address}/"));
+    let pods = lab.kubectl_json(["get", "pods", "-l", &service.selector])?;
+    let names = pods["items"].as_array().context("there are pods")?;
+    let names: BTreeSet<&str> = names.iter().filter_map(|pod| pod["metadata"]["name"].as_str()).collect();
+    wait_for_all(lab, &names, &url)?;
     let task = ui::task(format_args!("hey -n {requests} -c 50 {url}"), Duration::ZERO);
     // Without keep-alive every request is a connection, and kube-proxy chooses a pod for each.
     let report = lab.run(Host::Client, ["hey", "-n", &requests, "-c", "50", "-disable-keepalive", &url])?;
@@ -37,9 +42,6 @@ pub(super) fn hey(lab: &Lab, service: &Service, address: &str) -> Result<()> {
     );
     task.done_with(format_args!("{requests} of {requests} answered with 200"));
 
-    let pods = lab.kubectl_json(["get", "pods", "-l", &service.selector])?;
-    let names = pods["items"].as_array().context("there are pods")?;
-    let names = names.iter().filter_map(|pod| pod["metadata"]["name"].as_str());
     let mut served = Vec::new();
     for name in names {
         let log = lab.kubectl(["logs", name])?;
@@ -49,4 +51,15 @@ pub(super) fn hey(lab: &Lab, service: &Service, address: &str) -> Result<()> {
     print_indented(&format!("served  by\n{}", lines.join("\n")));
     ensure!(served.iter().all(|(_, count)| *count > 0), "a pod served nothing");
     Ok(())
+}
+
+/// Waits until every pod has served the client: kube-proxy learns of them a moment after they are ready.
+fn wait_for_all(lab: &Lab, names: &BTreeSet<&str>, url: &str) -> Result<()> {
+    let mut served = BTreeSet::new();
+    wait_until("every pod serves the client", SOON, || {
+        let answer = lab.run(Host::Client, ["curl", "-sSi", "--fail", "--max-time", "2", url])?;
+        served.extend(answer.lines().filter_map(|line| Some(line.strip_prefix("X-Pod:")?.trim().to_owned())));
+        ensure!(names.iter().all(|name| served.contains(*name)), "only {served:?} have");
+        Ok(())
+    })
 }
