@@ -133,19 +133,8 @@ impl ApiServer {
 
 /// Asks etcd something by its JSON gateway.
 fn ask_etcd(url: &str, question: &str) -> Result<Value> {
-    let mut curl = Command::new("curl");
-    curl.args([
-        "--silent",
-        "--show-error",
-        "--fail",
-        "--max-time",
-        "10",
-        "--noproxy",
-        "*",
-        "--data",
-        question,
-        url,
-    ]);
+    let mut curl = curl(10);
+    curl.args(["--show-error", "--data", question, url]);
     let output = process::output(curl, Place::default(), b"").context("starting `curl`")?;
     ensure!(output.status.success(), "asking {url}: {}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).with_context(|| format!("reading what {url} says"))
@@ -157,10 +146,16 @@ fn is_ready(pki: &Path, url: &str) -> Result<bool> {
     Ok(output.context("starting `curl`: install the Debian package curl")?.status.success())
 }
 
+/// `curl` as programs call it: it takes so many seconds at most, and fails when the answer is an error.
+fn curl(seconds: u32) -> Command {
+    let mut curl = Command::new("curl");
+    curl.args(["--silent", "--fail", "--noproxy", "*", "--max-time", &seconds.to_string()]);
+    curl
+}
+
 /// The `curl` command that succeeds when the API server at `url` is ready.
 pub(crate) fn ready_question(pki: &Path, url: &str) -> Command {
-    let mut curl = Command::new("curl");
-    curl.args(["--silent", "--fail", "--max-time", "2", "--noproxy", "*"]);
+    let mut curl = curl(2);
     for (option, file) in [("--cacert", "ca.crt"), ("--cert", "admin.crt"), ("--key", "admin.key")] {
         curl.arg(option).arg(pki.join(file));
     }

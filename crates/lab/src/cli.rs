@@ -124,13 +124,7 @@ fn act(arguments: LabArgs) -> Result<ExitCode> {
     let open = || Lab::open(&name);
     match command {
         None => demo::run(shape.options(name), once)?,
-        Some(LabCommand::Up { bare: true, shape, .. }) => up_with(shape.options(name), |_| Ok(()))?,
-        Some(LabCommand::Up { metallb: true, shape, .. }) => up_with(shape.options(name), metallb::install)?,
-        Some(LabCommand::Up { shape, .. }) => {
-            debian::ensure_installed()?;
-            let image = chart::build_image()?;
-            up_with(shape.options(name), |lab| chart::install(lab, &image))?;
-        }
+        Some(LabCommand::Up { bare, metallb, shape }) => up(bare, metallb, shape.options(name))?,
         Some(LabCommand::Down) => {
             let began = Instant::now();
             cluster::down(&name)?;
@@ -159,10 +153,16 @@ impl Shape {
     }
 }
 
-fn up_with(options: Options, install: impl FnOnce(&Lab) -> Result<()>) -> Result<()> {
+fn up(bare: bool, metallb: bool, options: Options) -> Result<()> {
     debian::ensure_installed()?;
+    let image = if bare || metallb { None } else { Some(chart::build_image()?) };
     let lab = Lab::start(options)?;
-    install(&lab).inspect_err(|_| demo::explain_failure(&lab))?;
+    let installed = match image {
+        Some(image) => chart::install(&lab, &image),
+        None if metallb => metallb::install(&lab),
+        None => Ok(()),
+    };
+    installed.inspect_err(|_| demo::explain_failure(&lab))?;
     lab.detach()
 }
 

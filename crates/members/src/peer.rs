@@ -23,8 +23,10 @@ pub(crate) struct Peer {
     /// Whether it was a member and was declared dead since it last joined: nobody here knows what it announced meanwhile,
     /// or what the process before it did.
     pub(crate) missed: bool,
-    /// Whether we took part before we knew it, and whether it took part before it knew us.
-    pub(crate) late: (bool, bool),
+    /// Whether we took part before we knew it.
+    pub(crate) we_were_late: bool,
+    /// Whether it took part before it knew us.
+    pub(crate) it_was_late: bool,
     /// What it tells of itself, and how often that had changed by then.
     pub(crate) profile: Profile,
     pub(crate) profile_version: u32,

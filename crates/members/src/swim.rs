@@ -80,15 +80,16 @@ impl Swim {
 
     /// Begins another life, after all that are known as `generation` or before.
     pub(crate) fn outlive(&mut self, generation: u64, now: Instant) {
-        let identity = Identity { generation: generation.saturating_add(1), ..self.foca.identity().clone() };
-        let result = self.foca.change_identity(identity, &mut self.runtime);
-        self.expect(result, now);
+        self.begin(self.identity().role, generation, now);
     }
 
     /// Begins another life, in this role.
     pub(crate) fn assume(&mut self, role: Role, now: Instant) {
-        let own = self.foca.identity();
-        let identity = Identity { role, generation: own.generation.saturating_add(1), ..own.clone() };
+        self.begin(role, self.identity().generation, now);
+    }
+
+    fn begin(&mut self, role: Role, after: u64, now: Instant) {
+        let identity = Identity { role, generation: after.saturating_add(1), ..self.identity().clone() };
         let result = self.foca.change_identity(identity, &mut self.runtime);
         self.expect(result, now);
     }

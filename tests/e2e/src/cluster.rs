@@ -22,6 +22,7 @@ pub const SOON: Duration = Duration::from_secs(30);
 
 const CRDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../crds");
 
+const API_SERVER_READY_WITHIN: Duration = Duration::from_mins(1);
 /// How long a cluster may need to recover from what a test has done to it.
 const WELL_WITHIN: Duration = Duration::from_mins(2);
 
@@ -198,6 +199,17 @@ impl Cluster {
         wait_until_well(&self.lab)
     }
 
+    /// Starts the API server after a crash, and waits until it is ready.
+    pub fn start_api_server(&self) -> Result<()> {
+        self.lab.restart(Host::Cp, Program::KubeApiserver)?;
+        self.wait_for_api_server(API_SERVER_READY_WITHIN)
+    }
+
+    fn wait_for_api_server(&self, patience: Duration) -> Result<()> {
+        wait_until("the API server is ready", patience, || self.kubectl(["get", "--raw", "/readyz"]))
+            .map(drop)
+    }
+
     /// Removes what tests make, and repairs what they break.
     fn restore(&self) -> Result<()> {
         for status in self.lab.status()? {
@@ -205,12 +217,12 @@ impl Cluster {
                 (Host::Node(node), Power::Off) => self.lab.poweron(node)?,
                 (Host::Node(node), Power::Unplugged) => self.lab.plug(node)?,
                 (Host::Cp, _) if !status.running.contains(&Program::KubeApiserver) => {
-                    self.lab.restart(Host::Cp, Program::KubeApiserver)?;
+                    self.start_api_server()?;
                 }
                 _ => {}
             }
         }
-        wait_until("the API server is ready", WELL_WITHIN, || self.kubectl(["get", "--raw", "/readyz"]))?;
+        self.wait_for_api_server(WELL_WITHIN)?;
         self.kubectl(["delete", "services", "--all"])?;
         self.reinstall()?;
         let ours = "ipaddresspools,l2advertisements";

@@ -4,7 +4,6 @@ use std::convert::Infallible;
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -213,14 +212,4 @@ fn visit(place: SocketAddr) -> io::Result<()> {
         return Ok(());
     }
     Err(io::Error::other(format!("it answered {answer:?}")))
-}
-
-/// Sets a flag when it is dropped, which it is also when its owner fails or panics.
-#[derive(Debug)]
-pub struct SetOnDrop<'a>(pub &'a AtomicBool);
-
-impl Drop for SetOnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }

@@ -18,13 +18,14 @@ pub enum Step {
     Withdraw,
 }
 
-/// No frame makes it panic or go round for ever, and each is answered by one at most.
-pub fn play<P: Protocol>(protocol: P, vip: P::Ip, steps: Vec<Step>) {
+/// No frame makes it panic or go round for ever, and each is answered by one at most. `check` looks at each by itself.
+pub fn play<P: Protocol>(protocol: P, vip: P::Ip, steps: Vec<Step>, check: impl Fn(&[u8])) {
     let mut now = Instant::now();
     let mut port = Port::new(protocol, Some(Duration::from_secs(30)), 1, now);
     for step in steps {
         match step {
             Step::Frame(frame) => {
+                check(&frame);
                 let before = sent(&mut port, now);
                 assert!(before < 1000, "it speaks for ever");
                 _ = port.handle(&frame, now, now);

@@ -8,7 +8,6 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
-use e2e::SetOnDrop;
 use e2e::arp::Mac;
 use lab::{Host, Lab};
 
@@ -120,6 +119,15 @@ impl Watch<'_> {
             seen.answers().push(answer);
         }
         Ok(())
+    }
+}
+
+/// Sets a flag when it is dropped, which it is also when its owner fails or panics.
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 

@@ -141,11 +141,11 @@ impl Members {
             return;
         }
         if let Some(peer) = self.peers.get_mut(name) {
-            if peer.late == (true, false) && late {
+            let it_was_known_to_be = std::mem::replace(&mut peer.it_was_late, late);
+            if peer.we_were_late && late && !it_was_known_to_be {
                 // We both took part already, without each other.
                 self.events.push_back(Event::Returned(name.clone()));
             }
-            peer.late.1 = late;
             peer.profile_version = profile_version;
             if peer.profile != profile {
                 peer.profile = profile;

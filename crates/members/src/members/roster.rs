@@ -100,7 +100,7 @@ impl Members {
             Role::Observer => peer.is_member().then(|| Event::Replaced(name.clone())),
         };
         if known.is_none() {
-            peer.late = (takes_part, false);
+            (peer.we_were_late, peer.it_was_late) = (takes_part, false);
         }
         peer.identity = Some(identity);
         peer.standing = Standing::Alive;

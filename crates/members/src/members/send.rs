@@ -100,8 +100,8 @@ impl Members {
             cookie: self.cookies.make(name, now),
             echo,
             reply,
+            late: self.peers.get(name).is_some_and(|peer| peer.we_were_late),
             // Of who died before we came, only SWIM knows.
-            late: self.peers.get(name).is_some_and(|peer| peer.late.0),
             known: identity.map(|identity| identity.generation).max(self.swim.generation(name)),
         };
         self.send_at(address, name, Body::Hello(hello));

@@ -95,10 +95,7 @@ fn an_address_moves_as_fast_while_the_api_server_is_down() {
         cluster.lab.poweroff(first)?;
         moves_in_time(cluster, address, first, silent)?;
 
-        cluster.lab.restart(Host::Cp, Program::KubeApiserver)?;
-        wait_until("the API server is back", NODE_BACK_WITHIN, || {
-            cluster.kubectl(["get", "--raw", "/readyz"])
-        })?;
+        cluster.start_api_server()?;
         cluster.lab.poweron(first)?;
         wait_for_return(cluster, address, first, NODE_BACK_WITHIN)
     });

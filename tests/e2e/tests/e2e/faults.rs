@@ -38,10 +38,7 @@ fn addresses_answer_on_while_the_api_server_is_down_and_new_ones_are_given_when_
             while Instant::now() < end {
                 assert_eq!(cluster.answerers(address)?, BTreeSet::from([Mac::of(Host::Node(node))]));
             }
-            cluster.lab.restart(Host::Cp, Program::KubeApiserver)?;
-            wait_until("the API server is back", RECOVERED_WITHIN, || {
-                cluster.kubectl(["get", "--raw", "/readyz"])
-            })?;
+            cluster.start_api_server()?;
             let second = cluster.balance("after")?;
             assert_eq!(second.octets()[3], 241);
             cluster.wait_for_answer(second, SOON).map(drop)

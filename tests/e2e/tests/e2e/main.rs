@@ -38,7 +38,7 @@ fn with_cluster(test: impl FnOnce(&Cluster) -> Result<()>) {
 /// it answers.
 fn serve(cluster: &Cluster, name: &str, addresses: &[&str]) -> Result<Ipv4Addr> {
     cluster.apply([&objects::pool(name, addresses), &objects::advertisement()])?;
-    cluster.balance(name)?;
+    cluster.apply([&objects::load_balancer(name)])?;
     let address = first(addresses)?;
     cluster.wait_until_it_has(name, address)?;
     cluster.wait_for_answer(address, e2e::SOON)?;

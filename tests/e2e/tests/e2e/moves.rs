@@ -96,7 +96,7 @@ fn a_speaker_that_starts_while_the_api_server_is_down_takes_nothing_over_until_i
             assert_eq!(cluster.answerers(address)?, BTreeSet::from([second]), "it knows nothing yet");
         }
 
-        cluster.lab.restart(Host::Cp, Program::KubeApiserver)?;
+        cluster.start_api_server()?;
         wait_for_return(cluster, address, first, RECOVERED_WITHIN)?;
         assert_eq!(cluster.owners_since(address, silent)?, [second, mac(first)]);
         Ok(())

@@ -16,8 +16,8 @@ use crate::with_cluster;
 const CONNECTIONS_PER_SECOND: u32 = 1000;
 /// What the machine does besides may cost some of them their turn.
 const AT_LEAST_PER_SECOND: f64 = 250.0;
-const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../charts/ferrolb");
-const WAIT: [&str; 4] = ["--namespace", chart::NAMESPACE, "--wait", "--timeout=120s"];
+const ROLLBACK: [&str; 6] =
+    ["rollback", "ferrolb", "--namespace", chart::NAMESPACE, "--wait", "--timeout=120s"];
 
 fn pods(cluster: &Cluster) -> Result<BTreeSet<String>> {
     let pods = [cluster.pods(Role::Controller)?, cluster.pods(Role::Speaker)?].concat();
@@ -38,17 +38,17 @@ fn no_connection_is_lost_while_ferrolb_is_upgraded_and_rolled_back_but_in_the_mo
             cluster.wait_for_answer(address, SOON)?;
         }
         let places = addresses.map(|address| SocketAddr::new(IpAddr::V4(address), 80));
-        let new = ["--set=controller.podAnnotations.release=new", "--set=speaker.podAnnotations.release=new"];
-        let upgrade = [&["upgrade", "ferrolb", CHART, "--reuse-values"], &new[..], &WAIT].concat();
-        let rollback = [&["rollback", "ferrolb"], &WAIT[..]].concat();
-        for change in [upgrade, rollback] {
+        let new = ["controller.podAnnotations.release=new", "speaker.podAnnotations.release=new"];
+        let upgrade = || chart::set(&cluster.lab, new);
+        let rollback = || cluster.lab.helm(ROLLBACK).map(drop);
+        for (name, change) in [("upgrade", &upgrade as &dyn Fn() -> Result<()>), ("rollback", &rollback)] {
             let before = pods(cluster)?;
             let ((), visits) = cluster.while_visiting_all(&places, CONNECTIONS_PER_SECOND, || {
-                cluster.lab.helm(&change)?;
+                change()?;
                 cluster.wait_until_well()
             })?;
-            eprintln!("{}: {visits}", change[0]);
-            ensure!(before.is_disjoint(&pods(cluster)?), "{} has left Pods alone", change[0]);
+            eprintln!("{name}: {visits}");
+            ensure!(before.is_disjoint(&pods(cluster)?), "{name} has left Pods alone");
             cluster.only_moves_may_cost(&visits, &addresses, began)?;
             ensure!(visits.per_second() >= AT_LEAST_PER_SECOND, "too slow: {visits}");
         }
