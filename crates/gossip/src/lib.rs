@@ -19,7 +19,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-pub use members::{Event, LinkState, Preset, Profile, ProfileError};
+pub use members::{Absence, Event, LinkState, Preset, Profile, ProfileError};
 pub use metrics::Metrics;
 use objects::NodeName;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -57,6 +57,8 @@ pub struct View {
     pub members: BTreeSet<NodeName>,
     /// Whether enough of the others has been heard to act on this, see [`members::Members::settled`].
     pub settled: bool,
+    /// Those who are none at present but expected back in a moment, see [`members::Members::away`].
+    pub away: BTreeSet<NodeName>,
     /// What the other live ones tell of themselves, as far as it is known.
     pub profiles: BTreeMap<NodeName, Profile>,
 }
@@ -116,9 +118,9 @@ impl Handle {
     }
 
     /// Says goodbye and waits until every live member has confirmed, or five seconds are over; returns who has not.
-    pub async fn leave(&self) -> BTreeSet<NodeName> {
+    pub async fn leave(&self, absence: Absence) -> BTreeSet<NodeName> {
         let (done, departed) = oneshot::channel();
-        self.send(Command::Leave(done)).await;
+        self.send(Command::Leave(absence, done)).await;
         departed.await.unwrap_or_default()
     }
 

@@ -18,6 +18,7 @@ pub struct Metrics {
     not_sent: Counter,
     lost: Counter,
     returned: Counter,
+    overdue: Counter,
     doubts: Counter,
     doubts_cleared: Counter,
     declared: Counter,
@@ -49,6 +50,11 @@ impl Metrics {
             "members_returned",
             "Members that came back after they had been declared dead, or had begun unseen",
             self.returned.clone(),
+        );
+        gossip.register(
+            "members_overdue",
+            "Members that were away for a moment and not back in time",
+            self.overdue.clone(),
         );
         gossip.register("doubts", "Silent members that others were asked for", self.doubts.clone());
         gossip.register("doubts_cleared", "Such members that were alive", self.doubts_cleared.clone());
@@ -86,6 +92,10 @@ impl Metrics {
 
     pub(crate) fn returned(&self) {
         self.returned.inc();
+    }
+
+    pub(crate) fn overdue(&self) {
+        self.overdue.inc();
     }
 
     /// Of one source only, whose counters never fall.

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use members::{BootId, Config as MembersConfig, Event, Keys, LinkState, Members, Profile};
+use members::{Absence, BootId, Config as MembersConfig, Event, Keys, LinkState, Members, Profile};
 use objects::NodeName;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep_until;
@@ -26,7 +26,7 @@ pub(crate) enum Command {
     TakePart,
     SetLink(LinkState),
     ConfirmLeave(NodeName),
-    Leave(oneshot::Sender<BTreeSet<NodeName>>),
+    Leave(Absence, oneshot::Sender<BTreeSet<NodeName>>),
 }
 
 /// The state of the task.
@@ -124,9 +124,9 @@ impl Task {
             }
             Command::SetLink(state) => self.members.set_link(state, now),
             Command::ConfirmLeave(node) => self.members.confirm_leave(&node),
-            Command::Leave(done) => {
+            Command::Leave(absence, done) => {
                 self.leavers.push(done);
-                self.members.leave(now);
+                self.members.leave(absence, now);
             }
         }
     }
@@ -176,6 +176,7 @@ impl Task {
         let view = View {
             members: members.clone(),
             settled: self.members.settled(),
+            away: self.members.away().clone(),
             profiles: members.iter().filter_map(profile).collect(),
         };
         self.metrics.view(view.members.len(), view.settled);
@@ -202,7 +203,11 @@ impl Task {
             }
             Event::Confirmed { node, confirmed_by } => info!(%node, ?confirmed_by, "loss confirmed"),
             Event::Replaced(node) => info!(%node, "member starts anew"),
-            Event::Leaving(node) => info!(%node, "member leaves"),
+            Event::Leaving { node, absence } => info!(%node, ?absence, "member leaves"),
+            Event::Overdue(node) => {
+                self.metrics.overdue();
+                warn!(%node, "member is not back in time");
+            }
             Event::Profile(node) => tracing::debug!(%node, "profile known"),
             Event::PresumedDead => warn!("others held us dead, and know better now"),
             Event::Stalled(time) => {

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use gossip::{Config, Event, Handle, Metrics, Preset, Profile};
+use gossip::{Absence, Config, Event, Handle, Metrics, Preset, Profile};
 use objects::NodeName;
 use prometheus_client::registry::Registry;
 use tokio::runtime::Runtime;
@@ -129,9 +129,9 @@ fn a_goodbye_waits_for_those_who_take_over() {
     nodes.iter().for_each(|node| node.sees(&[1, 2, 3]));
     let leaver = nodes.pop().unwrap();
     let handle = leaver.handle.clone();
-    let leaving = leaver.runtime.spawn(async move { handle.leave().await });
+    let leaving = leaver.runtime.spawn(async move { handle.leave(Absence::Brief).await });
     for node in &mut nodes {
-        node.hears(|event| *event == Event::Leaving(name(3)));
+        node.hears(|event| *event == Event::Leaving { node: name(3), absence: Absence::Brief });
         node.sees(&[1, 2]);
     }
     assert!(!leaving.is_finished(), "nobody has confirmed");

@@ -162,9 +162,30 @@ pub struct Node {
     /// Name and labels.
     #[serde(deserialize_with = "metadata")]
     pub metadata: ObjectMeta,
+    /// What may run there.
+    #[serde(default)]
+    pub spec: NodeSpec,
     /// Conditions.
     #[serde(default)]
     pub status: NodeStatus,
+}
+
+/// What may run on a Node.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct NodeSpec {
+    /// Whether it is cordoned.
+    pub unschedulable: bool,
+    /// What Pods must tolerate.
+    pub taints: Vec<Taint>,
+}
+
+/// Something about a Node that Pods must tolerate.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Taint {
+    /// `NoSchedule`, `PreferNoSchedule` or `NoExecute`.
+    pub effect: String,
 }
 
 /// How a Node is.
@@ -248,6 +269,12 @@ impl Pod {
     /// Whether it is ready and not on its way out.
     pub fn is_ready(&self) -> bool {
         self.metadata.deletion_timestamp.is_none() && is_true(&self.status.conditions, "Ready")
+    }
+
+    /// Whether a `DaemonSet` runs it, which puts another Pod on the node as soon as this one has gone.
+    pub fn is_of_a_daemon_set(&self) -> bool {
+        let owners = self.metadata.owner_references.iter().flatten();
+        owners.filter(|owner| owner.controller == Some(true)).any(|owner| owner.kind == "DaemonSet")
     }
 }
 

@@ -22,7 +22,9 @@ use crate::{LATE, MacAddr, PATIENCE};
 ///   set_orders --------------> probes (asking) ---------------------> schedule (announced)
 ///       |                                                                ^
 ///       +----------------------------------------------------------------+
-///                 Begin::Announce
+///       |         Begin::Announce
+///       +---------------> (answered for, no more)
+///          Begin::Answer
 ///
 ///   handle: a question ---> answered, if the address is announced
 ///           a claim    ---> probes: not announced (Taken), or claims: defended (Claimed)
@@ -30,7 +32,7 @@ use crate::{LATE, MacAddr, PATIENCE};
 #[derive(Debug)]
 pub struct Port<P: Protocol> {
     protocol: P,
-    /// The addresses to announce here. Those that are not in `probes` are announced.
+    /// The addresses to announce here. Those that are not in `probes` are answered for.
     orders: BTreeMap<P::Ip, Order>,
     friends: BTreeSet<MacAddr>,
     probes: Probes<P::Ip>,
@@ -75,6 +77,8 @@ pub enum Begin {
     Probe,
     /// Saying that it is here: somebody of us had it before.
     Announce,
+    /// Saying nothing unasked, now or later: somebody of us has it who does not answer at present.
+    Answer,
 }
 
 /// What is to be done.
@@ -139,7 +143,7 @@ pub enum Report {
         /// Who claims it.
         by: MacAddr,
     },
-    /// The takeover was announced for the first time.
+    /// The takeover was announced for the first time, or need not be.
     Spoken {
         /// The address.
         vip: IpAddr,
@@ -187,6 +191,9 @@ impl<P: Protocol> Port<P> {
             match begin {
                 Begin::Probe => self.probes.begin(vip, now),
                 Begin::Announce => self.schedule.take_over(vip, now),
+                Begin::Answer => {
+                    self.report(Report::Spoken { vip: vip.into(), takeover: order.takeover }, now);
+                }
             }
             if let Some(group) = P::group(vip).filter(|group| known.is_none() && self.groups.add(*group)) {
                 self.memberships.push_back(Effect::Join(group));

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use objects::NodeName;
 
+use crate::Absence;
+
 /// Something that [`Members`](crate::Members) has to say, in the order in which it happened.
 ///
 /// Whoever is named in `Joined` or `Returned` is a member from then on, whoever is named in `Lost`, `Leaving` or
@@ -35,7 +37,14 @@ pub enum Event {
     },
     /// A member says goodbye. It goes on answering for its addresses until every member has called
     /// [`confirm_leave`](crate::Members::confirm_leave), or its patience is over.
-    Leaving(NodeName),
+    Leaving {
+        /// Who.
+        node: NodeName,
+        /// Whether it is expected back: [away](crate::Members::away).
+        absence: Absence,
+    },
+    /// A member that was [away](crate::Members::away) is expected back no longer: it should be here by now.
+    Overdue(NodeName),
     /// Another process has begun on the node of a member, and does not take part yet.
     Replaced(NodeName),
     /// What a member tells of itself is known now, or has changed.

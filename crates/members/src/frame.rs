@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::identity::{Identity, name};
 use crate::session::Cookie;
-use crate::{Profile, Refusal};
+use crate::{Absence, Profile, Refusal};
 
 /// What is in every frame.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,7 +46,7 @@ pub(crate) enum Body {
     /// I found this one dead. To everybody, also to the one it is about, who will object if alive.
     Dead(Identity),
     /// I am about to go.
-    Leave,
+    Leave(Absence),
     /// Your part of the work is in good hands, you may go.
     LeaveConfirmed,
     /// I am gone.
@@ -100,7 +100,7 @@ impl Body {
             Self::Ask(_) => "ask",
             Self::Heard { .. } => "heard",
             Self::Dead(_) => "dead",
-            Self::Leave | Self::LeaveConfirmed | Self::Bye => "leave",
+            Self::Leave(_) | Self::LeaveConfirmed | Self::Bye => "leave",
             Self::Swim(_) => "swim",
         }
     }
@@ -144,7 +144,7 @@ mod tests {
             Body::Ask("a".into()),
             Body::Heard { node: "a".into(), age: NEVER },
             Body::Dead(identity()),
-            Body::Leave,
+            Body::Leave(Absence::Brief),
             Body::LeaveConfirmed,
             Body::Bye,
             Body::Swim(vec![1, 2, 3]),

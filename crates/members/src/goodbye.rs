@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use objects::NodeName;
 
+use crate::Absence;
+
 /// The first pause before the goodbye is repeated; each is twice as long as the one before.
 const FIRST: Duration = Duration::from_millis(50);
 pub(crate) const LONGEST: Duration = Duration::from_millis(200);
@@ -14,6 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// A goodbye under way.
 #[derive(Debug)]
 pub(crate) struct Goodbye {
+    absence: Absence,
     pending: BTreeSet<NodeName>,
     /// Those who are silent.
     given_up: BTreeSet<NodeName>,
@@ -26,17 +29,17 @@ pub(crate) struct Goodbye {
 /// What a [`Goodbye`] wants.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// Tell these.
-    Tell(BTreeSet<NodeName>),
+    /// Tell these for how long.
+    Tell(BTreeSet<NodeName>, Absence),
     /// All have confirmed but these, who had their time or are silent.
     Depart(BTreeSet<NodeName>),
 }
 
 impl Goodbye {
     /// To these.
-    pub(crate) fn new(members: BTreeSet<NodeName>, now: Instant) -> Self {
+    pub(crate) fn new(members: BTreeSet<NodeName>, absence: Absence, now: Instant) -> Self {
         let (pending, given_up) = (members, BTreeSet::new());
-        Self { pending, given_up, since: now, next: now, pause: FIRST, deadline: now + PATIENCE }
+        Self { absence, pending, given_up, since: now, next: now, pause: FIRST, deadline: now + PATIENCE }
     }
 
     /// One more came.
@@ -83,7 +86,7 @@ impl Goodbye {
         }
         self.next = (now + self.pause).min(self.deadline);
         self.pause = (2 * self.pause).min(LONGEST);
-        Some(Step::Tell(self.pending.clone()))
+        Some(Step::Tell(self.pending.clone(), self.absence))
     }
 }
 
@@ -95,18 +98,18 @@ mod tests {
     #[test]
     fn who_is_alone_departs_at_once() {
         let now = Instant::now();
-        assert_eq!(Goodbye::new(names(&[]), now).poll(now), Some(Step::Depart(names(&[]))));
+        assert_eq!(Goodbye::new(names(&[]), Absence::Open, now).poll(now), Some(Step::Depart(names(&[]))));
     }
 
     #[test]
     fn those_who_have_not_confirmed_are_told_again() {
         let now = Instant::now();
-        let mut goodbye = Goodbye::new(names(&["a", "b"]), now);
-        assert_eq!(goodbye.poll(now), Some(Step::Tell(names(&["a", "b"]))));
+        let mut goodbye = Goodbye::new(names(&["a", "b"]), Absence::Open, now);
+        assert_eq!(goodbye.poll(now), Some(Step::Tell(names(&["a", "b"]), Absence::Open)));
         assert_eq!(goodbye.poll(now), None);
         goodbye.remove(&"a".into());
         assert_eq!(goodbye.poll_timeout(), now + ms(50));
-        assert_eq!(goodbye.poll(now + ms(50)), Some(Step::Tell(names(&["b"]))));
+        assert_eq!(goodbye.poll(now + ms(50)), Some(Step::Tell(names(&["b"]), Absence::Open)));
         assert_eq!(goodbye.poll_timeout(), now + ms(150));
         goodbye.remove(&"b".into());
         assert_eq!(goodbye.poll(now + ms(60)), Some(Step::Depart(names(&[]))));
@@ -115,23 +118,23 @@ mod tests {
     #[test]
     fn who_comes_late_is_told_too() {
         let now = Instant::now();
-        let mut goodbye = Goodbye::new(names(&["a"]), now);
+        let mut goodbye = Goodbye::new(names(&["a"]), Absence::Open, now);
         goodbye.poll(now);
         goodbye.add("b".into(), now + ms(10));
-        assert_eq!(goodbye.poll(now + ms(10)), Some(Step::Tell(names(&["a", "b"]))));
+        assert_eq!(goodbye.poll(now + ms(10)), Some(Step::Tell(names(&["a", "b"]), Absence::Open)));
     }
 
     #[test]
     fn who_is_silent_is_not_waited_for_unless_it_comes_back() {
         let now = Instant::now();
-        let mut goodbye = Goodbye::new(names(&["a", "b"]), now);
+        let mut goodbye = Goodbye::new(names(&["a", "b"]), Absence::Open, now);
         let heard = |name: &NodeName| (name.as_str() == "a").then_some(now + ms(300));
         goodbye.give_up(ms(500), now + ms(499), heard);
-        assert_eq!(goodbye.poll(now + ms(499)), Some(Step::Tell(names(&["a", "b"]))));
+        assert_eq!(goodbye.poll(now + ms(499)), Some(Step::Tell(names(&["a", "b"]), Absence::Open)));
         goodbye.give_up(ms(500), now + ms(700), heard);
-        assert_eq!(goodbye.poll(now + ms(700)), Some(Step::Tell(names(&["a"]))));
+        assert_eq!(goodbye.poll(now + ms(700)), Some(Step::Tell(names(&["a"]), Absence::Open)));
         goodbye.add("b".into(), now + ms(701));
-        assert_eq!(goodbye.poll(now + ms(701)), Some(Step::Tell(names(&["a", "b"]))));
+        assert_eq!(goodbye.poll(now + ms(701)), Some(Step::Tell(names(&["a", "b"]), Absence::Open)));
         goodbye.give_up(ms(500), now + ms(800), heard);
         assert_eq!(goodbye.poll(now + ms(800)), Some(Step::Depart(names(&["a", "b"]))));
     }
@@ -139,13 +142,13 @@ mod tests {
     #[test]
     fn patience_ends() {
         let start = Instant::now();
-        let mut goodbye = Goodbye::new(names(&["a"]), start);
+        let mut goodbye = Goodbye::new(names(&["a"]), Absence::Open, start);
         let mut now = start;
         let mut told = 0;
         let unconfirmed = loop {
             now = goodbye.poll_timeout().max(now);
             match goodbye.poll(now) {
-                Some(Step::Tell(_)) => told += 1,
+                Some(Step::Tell(..)) => told += 1,
                 Some(Step::Depart(unconfirmed)) => break unconfirmed,
                 None => {}
             }

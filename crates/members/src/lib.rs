@@ -58,6 +58,10 @@
 //! at once, [`Event::Leaving`], and confirm when they have taken over, while the leaver goes on answering: make before
 //! break.
 //!
+//! One that is about to be replaced says so ([`Absence::Brief`]): it is no member meanwhile either, but [away](Members::away), for
+//! at most ten seconds. Whoever takes over from it knows that its node still serves what reaches it. Should anybody be
+//! lost or leave for good in that time, nobody is expected back any more: it may have been one that stood in.
+//!
 //! # Being believed
 //!
 //! Datagrams are sealed (module `seal`) with a key made of a shared secret, for one receiver. Whether they are new is found by a
@@ -76,6 +80,7 @@
 //! and nobody standing still, none of ten members was held dead in ten minutes, by any preset. A packet of the
 //! steady state has about 75 bytes, and each node receives as many as it sends.
 
+mod away;
 mod config;
 mod contact;
 mod event;
@@ -95,6 +100,7 @@ mod session;
 mod settle;
 mod swim;
 
+pub use away::Absence;
 pub use config::{Config, Preset, Timing};
 pub use event::Event;
 pub use io::{LinkState, Refusal, Transmit};

@@ -13,6 +13,7 @@ use objects::NodeName;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+use crate::away::Away;
 use crate::config::Role;
 use crate::contact::Contacts;
 use crate::frame::Body;
@@ -25,7 +26,7 @@ use crate::seal::{OVERHEAD, Seals};
 use crate::session::Cookies;
 use crate::settle::Settle;
 use crate::swim::Swim;
-use crate::{Config, Counters, Event, Keys, LinkState, Profile, Refusal, Timing, Transmit};
+use crate::{Absence, Config, Counters, Event, Keys, LinkState, Profile, Refusal, Timing, Transmit};
 use send::News;
 
 /// The members as this one sees them.
@@ -47,6 +48,8 @@ pub struct Members {
     roster: BTreeSet<NodeName>,
     /// The members on their places.
     ring: Ring,
+    /// Who has left and is expected back.
+    away: Away,
     /// Who found dead whom, for those who are.
     deaths: BTreeMap<NodeName, Death>,
     /// Who is dead by what others say, but was just heard by us; and until when it may object.
@@ -111,6 +114,7 @@ impl Members {
             peers: BTreeMap::new(),
             roster: BTreeSet::new(),
             ring: Ring::default(),
+            away: Away::default(),
             deaths: BTreeMap::new(),
             disputes: BTreeMap::new(),
             monitor: Monitor::new(timing),
@@ -167,6 +171,9 @@ impl Members {
             });
         }
         self.settle_disputes(now);
+        while let Some(name) = self.away.poll(now) {
+            self.events.push_back(Event::Overdue(name));
+        }
         while let Some(name) = self.contacts.poll(now) {
             self.hello(&name, None, true, now);
         }
@@ -194,7 +201,8 @@ impl Members {
         let dispute = self.disputes.values().min().copied();
         let contact = self.contacts.poll_timeout();
         let settle = self.settle.poll_timeout();
-        [Some(self.beat.0), goodbye, judging, swim, repeat, dispute, contact, settle]
+        let away = self.away.poll_timeout();
+        [Some(self.beat.0), goodbye, judging, swim, repeat, dispute, contact, settle, away]
             .into_iter()
             .flatten()
             .min()
@@ -278,9 +286,9 @@ impl Members {
 
     /// Says goodbye to every member, and repeats it until each has confirmed; [`Event::Departed`] follows, at
     /// the latest after five seconds.
-    pub fn leave(&mut self, now: Instant) {
+    pub fn leave(&mut self, absence: Absence, now: Instant) {
         if matches!(self.phase, Phase::Running) {
-            self.phase = Phase::Leaving(Goodbye::new(self.running(), now));
+            self.phase = Phase::Leaving(Goodbye::new(self.running(), absence, now));
         }
         self.poll(now);
     }
@@ -300,6 +308,12 @@ impl Members {
     /// the end, for it goes on answering, while the others count it no more.
     pub fn members(&self) -> &BTreeSet<NodeName> {
         &self.roster
+    }
+
+    /// Those who are no members at present but said that they would be back in a moment, and that their nodes go
+    /// on serving meanwhile. They are named for ten seconds at most, and only until anybody is lost or leaves for good.
+    pub fn away(&self) -> &BTreeSet<NodeName> {
+        self.away.names()
     }
 
     /// Whether enough of the others has been heard to act on [`members`](Self::members): at first, and after
@@ -381,9 +395,9 @@ impl Members {
         goodbye.give_up(self.timing.verdict() + LONGEST, now, |name| peers.get(name)?.heard);
         match goodbye.poll(now) {
             None => {}
-            Some(Step::Tell(names)) => {
+            Some(Step::Tell(names, absence)) => {
                 for name in names {
-                    self.send(&name, Body::Leave);
+                    self.send(&name, Body::Leave(absence));
                     // Who has not taken over yet does not confirm, but is there.
                     self.send(&name, Body::Ping);
                 }

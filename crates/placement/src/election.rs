@@ -30,6 +30,8 @@ pub struct Assignment {
     pub announcer: NodeName,
     /// On which interfaces of that node: the union over the advertisements that select it.
     pub interfaces: Interfaces,
+    /// Who ranks before the announcer but is away for a moment.
+    pub stands_in_for: Option<NodeName>,
 }
 
 /// Why nobody announces a Service.
@@ -73,10 +75,12 @@ fn hash(node: &NodeName, vip: IpAddr) -> [u8; 32] {
 pub(crate) struct Electorate {
     pub(crate) exclude_label: ExcludeLabel,
     pub(crate) members: BTreeSet<NodeName>,
+    /// The nodes whose speaker is about to be back.
+    pub(crate) away: BTreeSet<NodeName>,
     pub(crate) nodes: BTreeMap<NodeName, Node>,
     pub(crate) pools: BTreeMap<PoolName, Pool>,
     pub(crate) advertisements: BTreeMap<AdvertisementName, Advertisement>,
-    /// Per advertisement, the nodes that may announce by it, with the score it gives them.
+    /// Per advertisement, the nodes that may announce by it, with the score it gives them; also those that are away.
     eligible: BTreeMap<AdvertisementName, BTreeMap<NodeName, u32>>,
 }
 
@@ -85,6 +89,7 @@ impl Electorate {
         Self {
             exclude_label,
             members: BTreeSet::new(),
+            away: BTreeSet::new(),
             nodes: BTreeMap::new(),
             pools: BTreeMap::new(),
             advertisements: BTreeMap::new(),
@@ -107,7 +112,8 @@ impl Electorate {
             ExcludeLabel::Honoured => node.labels.contains_key(EXCLUDE_LABEL),
             ExcludeLabel::Ignored => false,
         };
-        self.members.contains(&node.name) && node.network == Network::Available && !excluded
+        let alive = self.members.contains(&node.name) || self.away.contains(&node.name);
+        alive && node.network == Network::Available && !excluded
     }
 
     /// Who announces `service`. Wants [`Self::refresh`] called since the last change.
@@ -136,14 +142,16 @@ impl Electorate {
                 *total = total.saturating_add(*score);
             }
         }
-        let announcer = rank(*first, candidates).next().ok_or(Unannounced::NoCandidate)?;
+        let mut ranked = rank(*first, candidates).peekable();
+        let absent = ranked.peek().copied().filter(|node| !self.members.contains(*node)).cloned();
+        let announcer = ranked.find(|node| self.members.contains(*node)).ok_or(Unannounced::NoCandidate)?;
         let interfaces = matching
             .iter()
             .filter(|ad| self.eligible[&ad.name].contains_key(announcer))
             .map(|ad| ad.interfaces.clone())
             .reduce(|all, more| all.union(&more))
             .expect("the announcer is eligible by an advertisement");
-        Ok(Assignment { announcer: announcer.clone(), interfaces })
+        Ok(Assignment { announcer: announcer.clone(), interfaces, stands_in_for: absent })
     }
 }
 
@@ -229,6 +237,30 @@ mod tests {
         exclude(&mut it);
         it.exclude_label = ExcludeLabel::Ignored;
         assert_eq!(announcer(&mut it, &web, &["node-a"]), Ok("node-b".into()));
+    }
+
+    #[test]
+    fn a_node_that_is_away_announces_nothing_but_is_stood_in_for_wherever_it_could() {
+        let mut it = electorate();
+        it.members.remove(&"node-b".into());
+        it.away = [NodeName::from("node-b")].into();
+        let local = Service { traffic_policy: TrafficPolicy::Local, ..service("web", "10.0.0.1") };
+        let mut elected = |service: &Service, endpoints: &[&str]| {
+            it.refresh();
+            let Assignment { announcer, stands_in_for, .. } = it.elect(service, &serving(endpoints)).unwrap();
+            (announcer.to_string(), stands_in_for.map(|node| node.to_string()))
+        };
+        let web = service("web", "10.0.0.1");
+        assert_eq!(elected(&web, &["node-a"]), ("node-a".into(), Some("node-b".into())));
+        assert_eq!(elected(&local, &["node-a", "node-b"]), ("node-a".into(), Some("node-b".into())));
+        assert_eq!(elected(&local, &["node-a", "node-c"]), ("node-a".into(), None));
+        it.nodes.get_mut(&"node-b".into()).unwrap().network = Network::Unavailable;
+        it.refresh();
+        assert_eq!(it.elect(&web, &serving(&["node-a"])).unwrap().stands_in_for, None);
+        it.members.clear();
+        it.nodes.get_mut(&"node-b".into()).unwrap().network = Network::Available;
+        it.refresh();
+        assert_eq!(it.elect(&web, &serving(&["node-a"])), Err(Unannounced::NoCandidate));
     }
 
     #[test]

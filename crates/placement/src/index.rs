@@ -20,7 +20,7 @@ pub struct Announcement {
     /// Which takeover this is. A different one means that the address was gone in between, however
     /// briefly, or that others may have spoken for it, and that the LAN must be told again.
     pub takeover: Takeover,
-    /// Whether the LAN should be asked first if somebody else has the address.
+    /// How to begin, and what to say of it.
     pub history: History,
 }
 
@@ -31,6 +31,9 @@ pub enum History {
     New,
     /// Announced before, by this node or another.
     Announced,
+    /// Announced by a member that is away for a moment, and whose node still serves whoever believes it to be there:
+    /// those who ask are to be answered, but nobody is to be told.
+    Lent,
 }
 
 /// The number of a takeover. No two of one [`Placement`] are alike.
@@ -87,8 +90,8 @@ pub struct Placement {
     stale: Stale,
     /// The Services that this node announces.
     mine: BTreeMap<ServiceKey, Mine>,
-    /// Which of them have an address, and where each wants it announced.
-    holders: BTreeMap<IpAddr, BTreeMap<ServiceKey, Interfaces>>,
+    /// Which of them have an address, and how each wants it announced.
+    holders: BTreeMap<IpAddr, BTreeMap<ServiceKey, Share>>,
     announcements: Announcements,
     takeovers: u64,
     novelties: Novelties,
@@ -106,7 +109,15 @@ enum Novelties {
 #[derive(Debug, PartialEq, Eq)]
 struct Mine {
     vips: Vec<IpAddr>,
+    share: Share,
+}
+
+/// What a Service wants for its addresses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Share {
     interfaces: Interfaces,
+    /// Whether we only stand in for a member that is away.
+    lent: bool,
 }
 
 /// What has to be worked out again.
@@ -239,6 +250,16 @@ impl Placement {
         }
     }
 
+    /// Those that are no members at present but will be again in a moment, while their nodes go on. What falls to
+    /// this node instead of one of them is [lent](History::Lent); if they are away no more, and no members either,
+    /// it is taken over.
+    pub fn set_away(&mut self, away: BTreeSet<NodeName>) {
+        if self.electorate.away != away {
+            self.electorate.away = away;
+            self.stale = Stale::Everything;
+        }
+    }
+
     /// Works out what has changed since the last call, and returns the Services that came and went.
     pub fn settle(&mut self) -> Vec<Change> {
         let keys = match std::mem::replace(&mut self.stale, Stale::Some(BTreeSet::new())) {
@@ -290,7 +311,7 @@ impl Placement {
 
     /// The Services that this node announces as of the last [`Self::settle`], and where.
     pub fn announced(&self) -> impl Iterator<Item = (&ServiceKey, &[IpAddr], &Interfaces)> {
-        self.mine.iter().map(|(key, mine)| (key, &mine.vips[..], &mine.interfaces))
+        self.mine.iter().map(|(key, mine)| (key, &mine.vips[..], &mine.share.interfaces))
     }
 
     /// What this node should announce, as of the last [`Self::settle`].
@@ -318,15 +339,16 @@ impl Placement {
                 }
                 (None, Released::MovedTo(announcer))
             }
-            Some(Ok(Assignment { interfaces, .. })) => {
+            Some(Ok(Assignment { interfaces, stands_in_for, announcer: _ })) => {
                 let vips = self.services[&key].vips.clone();
-                (Some(Mine { vips, interfaces }), Released::Readdressed)
+                let share = Share { interfaces, lent: stands_in_for.is_some() };
+                (Some(Mine { vips, share }), Released::Readdressed)
             }
         };
         let before = self.mine.remove(&key);
         if let Some(now) = &now {
             for vip in &now.vips {
-                self.holders.entry(*vip).or_default().insert(key.clone(), now.interfaces.clone());
+                self.holders.entry(*vip).or_default().insert(key.clone(), now.share.clone());
             }
         }
         for vip in before.iter().flat_map(|before| &before.vips) {
@@ -357,18 +379,29 @@ impl Placement {
     /// Brings the announcement of one address in line with the Services that hold it.
     fn announce(&mut self, vip: IpAddr) {
         let holders = self.holders.get(&vip).into_iter().flat_map(BTreeMap::values);
-        let Some(interfaces) = holders.cloned().reduce(|all, more| all.union(&more)) else {
+        let union = |all: Share, more: Share| Share {
+            interfaces: all.interfaces.union(&more.interfaces),
+            lent: all.lent && more.lent,
+        };
+        let Some(Share { interfaces, lent }) = holders.cloned().reduce(union) else {
             self.holders.remove(&vip);
             self.announcements.remove(&vip);
             return;
         };
-        let history = self.novelties.announced(vip);
-        if let Some(announcement) = self.announcements.get_mut(&vip) {
-            announcement.interfaces = interfaces;
-        } else {
-            self.takeovers += 1;
-            let takeover = Takeover(self.takeovers);
-            self.announcements.insert(vip, Announcement { interfaces, takeover, history });
+        let history = match self.novelties.announced(vip) {
+            History::Announced if lent => History::Lent,
+            history => history,
+        };
+        match self.announcements.get_mut(&vip) {
+            // Where it is ours already, others may have learned that.
+            Some(announcement) if lent || announcement.history != History::Lent => {
+                announcement.interfaces = interfaces;
+            }
+            Some(_) | None => {
+                self.takeovers += 1;
+                let takeover = Takeover(self.takeovers);
+                self.announcements.insert(vip, Announcement { interfaces, takeover, history });
+            }
         }
     }
 }

@@ -114,6 +114,54 @@ fn coming_back_is_a_new_takeover() {
 }
 
 #[test]
+fn what_a_member_that_is_away_would_announce_is_lent_until_it_is_back_or_expected_no_longer() {
+    let history = |it: &Placement| it.announcements().get(&ip("10.0.0.1")).map(|own| own.history);
+    for back in [true, false] {
+        let mut it = with_web("node-a");
+        it.settle();
+        it.set_members(members(&["node-a", "node-c"]));
+        it.set_away(members(&["node-b"]));
+        assert_eq!(it.settle(), [assigned("web", "10.0.0.1")]);
+        assert_eq!(history(&it), Some(History::Lent));
+        let lent = it.last_takeover();
+        it.set_endpoints(&slice("web-1"), &key("web"), serving(&["node-c"]));
+        it.settle();
+        assert_eq!((history(&it), it.last_takeover()), (Some(History::Lent), lent));
+
+        it.set_away(members(&[]));
+        if back {
+            it.set_members(members(&["node-a", "node-b", "node-c"]));
+        }
+        it.settle();
+        assert_eq!(history(&it), (!back).then_some(History::Announced));
+        assert_eq!(it.takeovers_since(lent).len(), usize::from(!back), "the LAN is told");
+    }
+}
+
+#[test]
+fn what_is_announced_here_already_is_not_lent_any_more() {
+    let mut it = with_web("node-a");
+    it.set_members(members(&["node-a", "node-c"]));
+    it.settle();
+    let before = it.announcements().clone();
+    it.set_away(members(&["node-b"]));
+    it.settle();
+    assert_eq!(it.announcements(), &before);
+}
+
+#[test]
+fn an_address_that_nobody_has_announced_yet_is_not_lent() {
+    let mut it = placement("node-a");
+    it.set_members(members(&["node-a", "node-c"]));
+    it.set_away(members(&["node-b"]));
+    it.settle();
+    it.set_service(service("web", "10.0.0.1"));
+    it.set_endpoints(&slice("web-1"), &key("web"), serving(&["node-a"]));
+    it.settle();
+    assert_eq!(it.announcements()[&ip("10.0.0.1")].history, History::New);
+}
+
+#[test]
 fn whatever_an_address_depends_on_withdraws_it_when_it_goes() {
     type Removal = fn(&mut Placement);
     let removals: [(Removal, Released); 6] = [

@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use api::{ConfigurationState, IPAddressPool, L2Advertisement, ServiceL2Status};
 use futures::{Stream, StreamExt};
-use gossip::View;
+use gossip::{Absence, View};
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use k8s_openapi::jiff::Timestamp;
@@ -40,6 +40,7 @@ use crate::known::Known;
 use crate::lan::{self, Conflict, Interface, Report};
 use crate::objects::{self, LoadBalancerClass};
 use crate::outcome::{self, Outcomes};
+use crate::prospects::Prospects;
 use crate::status;
 use crate::watches::{Event, LISTS, SPEAKERS};
 use crate::{Config, Metrics};
@@ -58,6 +59,8 @@ pub(crate) struct Outputs {
     pub(crate) state: watch::Sender<Wanted<ConfigurationState>>,
     /// What the gossip is told.
     pub(crate) said: watch::Sender<Said>,
+    /// What our goodbye would be for, if we were asked to stop now.
+    pub(crate) absence: watch::Sender<Absence>,
     /// Events.
     pub(crate) publisher: Publisher,
 }
@@ -77,6 +80,7 @@ pub(crate) struct Cluster {
     pools: Known<PoolName>,
     advertisements: Known<AdvertisementName>,
     speakers: Speakers,
+    prospects: Prospects,
     /// Where we take part in the gossip.
     gossip_address: SocketAddr,
     /// The members as last acted on.
@@ -122,6 +126,7 @@ impl Cluster {
             pools: Known::default(),
             advertisements: Known::default(),
             speakers: Speakers::default(),
+            prospects: Prospects::default(),
             gossip_address,
             view: Arc::default(),
             fellows: BTreeMap::new(),
@@ -212,7 +217,12 @@ impl Cluster {
     fn nodes(&mut self, change: kubekit::Change<slim::Node>) {
         for (name, object) in self.nodes.update(change, |node| node.name_any().into()) {
             match object {
-                Some(node) => self.placement.set_node(objects::read_node(&node)),
+                Some(node) => {
+                    if name == self.node {
+                        self.prospects.node(&node);
+                    }
+                    self.placement.set_node(objects::read_node(&node));
+                }
                 None => {
                     self.placement.remove_node(&name);
                     self.fellows.remove(&name);
@@ -251,17 +261,24 @@ impl Cluster {
 
     fn speakers(&mut self, change: kubekit::Change<slim::Pod>) {
         let ours = |pod: &slim::Pod| self.identity.pod_name.as_ref() == Some(&pod.name_any());
-        let owner = |pod: &slim::Pod| self.identity.clone().in_pod(pod.uid()).owner();
-        let owner = match &change {
-            kubekit::Change::Reset(pods) => Some(pods.iter().find(|pod| ours(pod)).and_then(owner)),
-            kubekit::Change::Apply(pod) => ours(pod).then(|| owner(pod)),
-            kubekit::Change::Delete(pod) => ours(pod).then_some(None),
-        };
-        if let Some(owner) = owner {
-            self.unreported |= self.owner != owner;
-            self.owner = owner;
+        match &change {
+            kubekit::Change::Reset(pods) => self.own_pod(pods.iter().find(|pod| ours(pod))),
+            kubekit::Change::Apply(pod) if ours(pod) => self.own_pod(Some(pod)),
+            kubekit::Change::Delete(pod) if ours(pod) => self.own_pod(None),
+            kubekit::Change::Apply(_) | kubekit::Change::Delete(_) => {}
         }
         self.speakers.update(change);
+    }
+
+    /// Our own Pod is new, different or gone.
+    fn own_pod(&mut self, pod: Option<&slim::Pod>) {
+        let owner = pod.and_then(|pod| self.identity.clone().in_pod(pod.uid()).owner());
+        self.unreported |= self.owner != owner;
+        self.owner = owner;
+        // One that is deleted without delay is not seen to go.
+        if let Some(pod) = pod {
+            self.prospects.pod(pod);
+        }
     }
 
     /// What is not settled is no ground to act on: what was known before stays.
@@ -280,6 +297,7 @@ impl Cluster {
         self.metrics.members(self.view.members.len());
         if !self.stopping {
             self.placement.set_members(self.view.members.clone());
+            self.placement.set_away(self.view.away.clone());
         }
     }
 
@@ -294,8 +312,13 @@ impl Cluster {
             Happened::PresumedDead => {
                 self.placement.reassert();
             }
-            Happened::Leaving(node) => {
-                Arc::make_mut(&mut self.view).members.remove(&node);
+            Happened::Leaving { node, absence } => {
+                let view = Arc::make_mut(&mut self.view);
+                view.members.remove(&node);
+                match absence {
+                    Absence::Brief => _ = view.away.insert(node.clone()),
+                    Absence::Open => view.away.clear(),
+                }
                 let before = self.placement.last_takeover();
                 self.follow_members();
                 self.settle();
@@ -310,6 +333,7 @@ impl Cluster {
             | Happened::Stalled(_)
             | Happened::Profile(_)
             | Happened::Replaced(_)
+            | Happened::Overdue(_)
             | Happened::Departed { .. } => {}
         }
     }
@@ -387,6 +411,7 @@ impl Cluster {
     /// Lets others see what has changed.
     fn publish(&mut self, now: Instant) {
         self.publish_peers();
+        self.outputs.absence.send_replace(self.prospects.absence());
         if !self.missing.is_empty() {
             return;
         }

@@ -15,6 +15,7 @@ struct Fixture {
     statuses: watch::Receiver<Wanted<ServiceL2Status>>,
     state: watch::Receiver<Wanted<ConfigurationState>>,
     said: watch::Receiver<Said>,
+    absence: watch::Receiver<Absence>,
     readiness: Readiness,
     registry: Registry,
 }
@@ -103,10 +104,13 @@ fn fixture() -> Fixture {
     let (statuses, wanted_statuses) = watch::channel(None);
     let (state, wanted_state) = watch::channel(None);
     let (said_sender, said) = watch::channel(Said::default());
-    let outputs = Outputs { wanted: sender, statuses: Some(statuses), state, said: said_sender, publisher };
+    let (absence, our_absence) = watch::channel(Absence::Open);
+    let statuses = Some(statuses);
+    let outputs = Outputs { wanted: sender, statuses, state, said: said_sender, absence, publisher };
     let gossip_address = ([192, 0, 2, 201], 7946).into();
     let cluster = Cluster::new(&config, gossip_address, readiness.clone(), metrics, outputs);
-    Fixture { cluster, wanted, said, statuses: wanted_statuses, state: wanted_state, readiness, registry }
+    let (statuses, state) = (wanted_statuses, wanted_state);
+    Fixture { cluster, wanted, said, absence: our_absence, statuses, state, readiness, registry }
 }
 
 fn complete() -> Fixture {
@@ -189,12 +193,55 @@ async fn that_a_speaker_is_alone_is_said_as_soon_as_it_is_known() {
     assert_eq!(it.said.borrow().peers, Some(BTreeMap::new()));
 }
 
+fn leaving(absence: Absence) -> gossip::Event {
+    gossip::Event::Leaving { node: "n2".into(), absence }
+}
+
+#[tokio::test]
+async fn who_leaves_for_a_moment_is_only_stood_in_for() {
+    let mut it = complete();
+    let lent = |it: &Fixture| {
+        let announcement = it.wanted.borrow().announcements[&"192.0.2.1".parse().unwrap()].clone();
+        (announcement.history == placement::History::Lent, announcement.takeover)
+    };
+    it.after(Event::Gossip(leaving(Absence::Brief)));
+    let (is_lent, takeover) = lent(&it);
+    assert!(is_lent);
+    let view = |away: &[&str]| View {
+        members: ["n1".into()].into(),
+        away: away.iter().map(|name| (*name).into()).collect(),
+        settled: true,
+        ..View::default()
+    };
+    it.after(Event::Members(Arc::new(view(&["n2"]))));
+    assert_eq!(lent(&it), (true, takeover));
+    it.after(Event::Members(Arc::new(view(&[]))));
+    let (is_lent, later) = lent(&it);
+    assert!(!is_lent && later > takeover, "it is announced");
+}
+
+#[tokio::test]
+async fn our_goodbye_is_for_a_moment_only_when_our_own_pod_is_replaced() {
+    let mut it = complete();
+    let pod = |node: &str| {
+        let mut pod = speaker(node);
+        let owner = json!({"apiVersion": "apps/v1", "kind": "DaemonSet", "name": "it", "uid": "7", "controller": true});
+        pod["metadata"]["ownerReferences"] = json!([owner]);
+        pod["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+        object(pod)
+    };
+    it.after(Event::Speakers(ListChange::Apply(pod("n2"))));
+    assert_eq!(*it.absence.borrow(), Absence::Open);
+    it.after(Event::Speakers(ListChange::Apply(pod("n1"))));
+    assert_eq!(*it.absence.borrow(), Absence::Brief);
+}
+
 #[tokio::test]
 async fn who_leaves_is_let_go_once_its_addresses_are_announced_from_here() {
     let mut it = complete();
     let may_go = |it: &Fixture| it.said.borrow().farewells.contains(&"n2".into());
     let both = ["192.0.2.1", "192.0.2.2"];
-    assert_eq!(it.after(Event::Gossip(gossip::Event::Leaving("n2".into()))), both);
+    assert_eq!(it.after(Event::Gossip(leaving(Absence::Open))), both);
     assert!(!may_go(&it));
     let vip = "192.0.2.1".parse().unwrap();
     let takeover = it.wanted.borrow().announcements[&vip].takeover;

@@ -253,6 +253,7 @@ impl Place {
             let begin = match announcement.history {
                 History::New => Begin::Probe,
                 History::Announced => Begin::Announce,
+                History::Lent => Begin::Answer,
             };
             (*vip, Order { takeover: announcement.takeover.0, begin })
         };

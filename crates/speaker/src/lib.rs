@@ -20,6 +20,7 @@ pub mod lan;
 mod metrics;
 mod objects;
 mod outcome;
+mod prospects;
 mod status;
 mod watches;
 
@@ -29,6 +30,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::Context;
+use gossip::Absence;
 use kube::Client;
 use kubekit::Identity;
 use kubekit::events::Publisher;
@@ -97,7 +99,8 @@ enum Parting {
 }
 
 /// Runs a speaker until it is asked to stop by SIGTERM or SIGINT; then it goes on until the others have taken over, which
-/// takes some milliseconds, and some seconds when they do not answer. It also ends when a speaker of MetalLB runs, and then
+/// takes some milliseconds, and some seconds when they do not answer. If a `DaemonSet` is about to replace its Pod, they
+/// only stand in for it, so that nobody's connections move to another node and back. It also ends when a speaker of MetalLB runs, and then
 /// at once.
 ///
 /// Fails only when it cannot start: without a configuration of the cluster, with a key that cannot be used, or
@@ -176,8 +179,9 @@ async fn work(
     let (statuses, wanted_statuses) = watch::channel(None);
     let (state, wanted_state) = watch::channel(None);
     let (said, to_pass_on) = watch::channel(Said::default());
+    let (absence, our_absence) = watch::channel(Absence::Open);
     let (stop, stop_requested) = oneshot::channel();
-    let outputs = Outputs { wanted, statuses: Some(statuses), state, said, publisher };
+    let outputs = Outputs { wanted, statuses: Some(statuses), state, said, absence, publisher };
     let inputs = Inputs { reports, members: gossip.view(), gossip: happened, stop: stop_requested };
 
     tokio::spawn(fellows::pass_on(gossip.clone(), to_pass_on));
@@ -192,7 +196,9 @@ async fn work(
         let parting = parting.await;
         _ = stop.send(());
         if parting != Ok(Parting::Silent) {
-            let unconfirmed = gossip.leave().await;
+            let absence = *our_absence.borrow();
+            info!(?absence, "saying goodbye");
+            let unconfirmed = gossip.leave(absence).await;
             if !unconfirmed.is_empty() {
                 warn!(?unconfirmed, "not every member has confirmed our goodbye");
             }

@@ -123,7 +123,7 @@ impl Outcomes {
         }
         for vip in vips {
             match (announcements.get(vip)?.history, self.answers.get(vip)) {
-                (History::Announced, _) | (History::New, Some(Answer::Free)) => {}
+                (History::Announced | History::Lent, _) | (History::New, Some(Answer::Free)) => {}
                 (History::New, Some(Answer::Taken(conflict))) => {
                     return Some(Outcome::Taken(conflict.clone()));
                 }

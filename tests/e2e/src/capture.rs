@@ -23,6 +23,9 @@ const RECORD_HEADER: usize = 16;
 const WATCHED: Duration = Duration::from_millis(500);
 const ASKED_EVERY: Duration = Duration::from_millis(50);
 
+/// Who asks.
+const STRANGER: (Mac, Ipv4Addr) = (Mac([2, 0, 0, 0, 0, 0x98]), Ipv4Addr::new(172, 16, 211, 98));
+
 /// Two nodes may answer at the same time while an address moves, and no longer.
 const MOVES_WITHIN: Duration = Duration::from_secs(1);
 
@@ -126,9 +129,10 @@ impl Cluster {
         Ok(())
     }
 
-    /// Asks the LAN once who has `address`.
+    /// Asks the LAN once who has `address`, as a host that does not exist: were it the client itself, its kernel would
+    /// learn from the answer where an address is.
     pub fn ask(&self, address: Ipv4Addr) -> Result<()> {
-        self.send([Arp::question(Host::Client, address).write().as_slice()])
+        self.send([Arp { sender: STRANGER, ..Arp::question(Host::Client, address) }.write().as_slice()])
     }
 
     /// Asks for half a second who has `address`. Answers that some question got, however late, all count.

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use gossip::{Config, Metrics, Preset, Profile};
+use gossip::{Absence, Config, Metrics, Preset, Profile};
 use lab::Host;
 use tempfile::NamedTempFile;
 
@@ -44,7 +44,7 @@ impl Cluster {
                 let heard = view.wait_for(|view| view.members.len() == all);
                 drop(tokio::time::timeout(patience, heard).await);
                 let heard = view.borrow().members.len();
-                gossip.leave().await;
+                gossip.leave(Absence::Open).await;
                 Ok(heard)
             })
         })

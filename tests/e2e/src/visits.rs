@@ -71,7 +71,8 @@ impl Visits {
 
 /// As long as a request may be under way on a busy machine.
 const UNDER_WAY_FOR: Duration = Duration::from_secs(1);
-/// Of all requests, in thousandths: what is under way to one address, for each of about ten moves.
+/// Of all requests, in thousandths, if that is more than one for each move: what is under way to one address, for each
+/// of about ten moves.
 const LOST_AT_MOST: usize = 20;
 
 impl fmt::Display for Visits {
@@ -124,7 +125,8 @@ impl Cluster {
             let under_way = failure.at - UNDER_WAY_FOR..failure.at + UNDER_WAY_FOR;
             ensure!(moves.iter().any(|at| under_way.contains(at)), "lost while nothing moved: {failure:?}");
         }
-        ensure!(visits.failed.len() * 1000 <= visits.answered * LOST_AT_MOST, "too many: {visits}");
+        let at_most = moves.len().max(visits.answered * LOST_AT_MOST / 1000);
+        ensure!(visits.failed.len() <= at_most, "too many in {} moves: {visits}", moves.len());
         Ok(())
     }
 

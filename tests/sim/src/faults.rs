@@ -25,6 +25,8 @@ pub enum Fault {
     Kill(usize, Duration),
     /// A speaker is asked to stop, and the next one started this long after it has gone.
     Restart(usize, Duration),
+    /// The same, and it says that it will be back; others only stand in for it meanwhile.
+    Replace(usize, Duration),
     /// A node is drained and switched off as soon as its speaker has gone.
     Drain(usize),
     /// A speaker stands still for this long.
@@ -93,6 +95,7 @@ impl Fault {
             | Self::PowerOn(_)
             | Self::Kill(..)
             | Self::Restart(..)
+            | Self::Replace(..)
             | Self::Drain(_)
             | Self::Unplug(_)
             | Self::Plug(_)
@@ -176,6 +179,7 @@ enum Kind {
     Power,
     Process,
     Orderly,
+    Replaced,
     Drain,
     ShortStall,
     LongStall,
@@ -189,10 +193,11 @@ enum Kind {
     Irrelevant,
 }
 
-const KINDS: [Kind; 14] = [
+const KINDS: [Kind; 15] = [
     Kind::Power,
     Kind::Process,
     Kind::Orderly,
+    Kind::Replaced,
     Kind::Drain,
     Kind::ShortStall,
     Kind::LongStall,
@@ -244,6 +249,8 @@ fn draw(random: &mut StdRng, kind: Kind, size: Size, preset: Preset) -> (Fault, 
         Kind::Power => (Fault::PowerOff(node), Some(Fault::PowerOn(node))),
         Kind::Process => (Fault::Kill(node, pause), None),
         Kind::Orderly => (Fault::Restart(node, pause), None),
+        // Some come too late.
+        Kind::Replaced => (Fault::Replace(node, 4 * pause), None),
         Kind::Drain => (Fault::Drain(node), Some(Fault::PowerOn(node))),
         Kind::ShortStall => (Fault::Stall(node, tolerated.mul_f64(random.random())), None),
         Kind::LongStall => (Fault::Stall(node, tolerated + span(random, 0.01, 5.0)), None),

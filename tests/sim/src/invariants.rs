@@ -38,6 +38,8 @@ pub(crate) struct Sight<'a> {
     /// The node that should announce it, and those that answer for it.
     pub(crate) should: Option<usize>,
     pub(crate) answer: Vec<usize>,
+    /// Whether whoever announces it only stands in for one that is away, and has told nobody.
+    pub(crate) lent: bool,
     /// What clients there know.
     pub(crate) beliefs: Vec<Belief>,
 }
@@ -156,6 +158,7 @@ impl Judge {
             }
             (_, [_, _, ..]) => vec![Wrong::Leaving],
             (None, []) => vec![],
+            (Some(should), [one]) if should == *one && sight.lent => vec![],
             (Some(should), [one]) if should == *one => {
                 let astray = |it: &&Belief| it.at != should && self.must_know(it, should, sight, meetings);
                 sight.beliefs.iter().filter(astray).map(|it| Wrong::Believed { client: it.client }).collect()

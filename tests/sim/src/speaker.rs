@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use layer2::{Arp, Begin, Effect, MacAddr, Ndp, Order, Port, Protocol, Report, Voice};
-use members::{Event, LinkState, Members, Profile};
+use members::{Absence, Event, LinkState, Members, Profile};
 use objects::NodeName;
 use placement::{Announcements, ExcludeLabel, Handovers, History, Placement, Takeover};
 
@@ -31,7 +31,7 @@ pub(crate) enum Input {
     /// The interface.
     Link(LinkState),
     /// Somebody asked it to stop.
-    Stop,
+    Stop(Absence),
     /// Time has passed.
     Timer,
 }
@@ -73,13 +73,13 @@ pub(crate) struct Speaker {
     lan: Option<Lan>,
     /// The members as last acted on.
     view: BTreeSet<NodeName>,
+    away: BTreeSet<NodeName>,
     /// Whether members and cluster have been settled once.
     settled_once: bool,
     listed: bool,
     stopping: bool,
     handovers: Handovers,
     wanted: Announcements,
-    fresh: BTreeSet<IpAddr>,
     friends: BTreeSet<MacAddr>,
     /// Whether something happened among the members since they were last looked at.
     news: bool,
@@ -114,12 +114,12 @@ impl Speaker {
             seed,
             lan: None,
             view: BTreeSet::new(),
+            away: BTreeSet::new(),
             settled_once: false,
             listed: false,
             stopping: false,
             handovers: Handovers::default(),
             wanted: Announcements::new(),
-            fresh: BTreeSet::new(),
             friends: [arp.mac].into(),
             news: false,
             unpublished: false,
@@ -139,7 +139,7 @@ impl Speaker {
             Input::Peers(peers) => self.members.set_peers(peers, now),
             Input::Changes(changes) => self.learn(&changes),
             Input::Link(state) => self.link(state, now),
-            Input::Stop => self.stop(now),
+            Input::Stop(absence) => self.stop(absence, now),
             Input::Timer => {}
         }
         if self.members.poll_timeout().is_some_and(|at| at <= now) {
@@ -158,6 +158,11 @@ impl Speaker {
     /// Whether who asks for `vip` is answered from here.
     pub(crate) fn answers(&self, vip: IpAddr) -> bool {
         self.lan.as_ref().is_some_and(|lan| lan.answered.contains(&vip))
+    }
+
+    /// Whether it only answers for `vip`, since clients are still served by who had it before.
+    pub(crate) fn stands_in(&self, vip: IpAddr) -> bool {
+        self.wanted.get(&vip).is_some_and(|announcement| announcement.history == History::Lent)
     }
 
     /// Whether it has been asked to stop.
@@ -217,12 +222,12 @@ impl Speaker {
                     probed: BTreeSet::new(),
                     answered: BTreeSet::new(),
                 });
-                lan.give_orders(&self.wanted, &self.fresh, &self.friends, now);
+                lan.give_orders(&self.wanted, &self.friends, now);
             }
         }
     }
 
-    fn stop(&mut self, now: Instant) {
+    fn stop(&mut self, absence: Absence, now: Instant) {
         self.stopping = true;
         if let Some(lan) = &mut self.lan {
             lan.arp.set_voice(Voice::Answers);
@@ -230,7 +235,7 @@ impl Speaker {
         }
         self.placement.set_members(BTreeSet::new());
         self.settle();
-        self.members.leave(now);
+        self.members.leave(absence, now);
     }
 
     /// Does what follows, until nothing follows any more.
@@ -266,7 +271,10 @@ impl Speaker {
                 if let Report::Spoken { takeover, .. } = report {
                     self.handovers.spoken(Takeover(takeover));
                 }
-                self.outputs.push(Output::Lan(report));
+                let unheard = matches!(report, Report::Spoken { vip, .. } if self.stands_in(vip));
+                if !unheard {
+                    self.outputs.push(Output::Lan(report));
+                }
             }
             // Done by the interface itself.
             Effect::Join(_) | Effect::Leave(_) => {}
@@ -293,6 +301,7 @@ impl Speaker {
             self.members.take_part(now);
         }
         self.view.clone_from(self.members.members());
+        self.away.clone_from(self.members.away());
         self.follow_members();
         self.settle();
     }
@@ -310,6 +319,7 @@ impl Speaker {
     fn follow_members(&mut self) {
         if !self.stopping {
             self.placement.set_members(self.view.clone());
+            self.placement.set_away(self.away.clone());
         }
     }
 
@@ -319,8 +329,12 @@ impl Speaker {
                 self.placement.reassert();
                 self.unpublished = true;
             }
-            Event::Leaving(node) => {
+            Event::Leaving { node, absence } => {
                 self.view.remove(node);
+                match absence {
+                    Absence::Brief => _ = self.away.insert(node.clone()),
+                    Absence::Open => self.away.clear(),
+                }
                 let before = self.placement.last_takeover();
                 self.follow_members();
                 self.settle();
@@ -331,6 +345,7 @@ impl Speaker {
             | Event::Confirmed { .. }
             | Event::Profile(_)
             | Event::Replaced(_)
+            | Event::Overdue(_)
             | Event::Stalled(_)
             | Event::Departed { .. } => {}
         }
@@ -343,29 +358,20 @@ impl Speaker {
         }
         let announcements = self.placement.announcements();
         if !self.stopping && *announcements != self.wanted {
-            let new = announcements.iter().filter(|(_, it)| it.history == History::New);
-            self.fresh = new.map(|(vip, _)| *vip).collect();
             self.wanted.clone_from(announcements);
         }
         if let Some(lan) = &mut self.lan {
-            lan.give_orders(&self.wanted, &self.fresh, &self.friends, now);
+            lan.give_orders(&self.wanted, &self.friends, now);
         }
     }
 }
 
 impl Lan {
-    fn give_orders(
-        &mut self,
-        wanted: &Announcements,
-        fresh: &BTreeSet<IpAddr>,
-        friends: &BTreeSet<MacAddr>,
-        now: Instant,
-    ) {
+    fn give_orders(&mut self, wanted: &Announcements, friends: &BTreeSet<MacAddr>, now: Instant) {
         let orders: BTreeMap<IpAddr, Order> = wanted
             .iter()
             .map(|(vip, announcement)| {
-                let begin = if fresh.contains(vip) { Begin::Probe } else { Begin::Announce };
-                (*vip, Order { takeover: announcement.takeover.0, begin })
+                (*vip, Order { takeover: announcement.takeover.0, begin: begin(announcement.history) })
             })
             .collect();
         self.probed.retain(|vip| orders.contains_key(vip));
@@ -395,6 +401,14 @@ impl Lan {
             | Effect::Send(_) => {}
         }
         Some(effect)
+    }
+}
+
+fn begin(history: History) -> Begin {
+    match history {
+        History::New => Begin::Probe,
+        History::Announced => Begin::Announce,
+        History::Lent => Begin::Answer,
     }
 }
 

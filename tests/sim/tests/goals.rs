@@ -47,7 +47,7 @@ fn advance(world: &mut World, time: Duration) {
 /// How long it takes until all clients know who announces each address now, which is not `former`.
 fn moved(world: &mut World, former: usize) -> Duration {
     let vips = world.vips();
-    let took = world.run_until(ms(10_000), |world| {
+    let took = world.run_until(ms(15_000), |world| {
         vips.iter().all(|vip| match world.answerers(*vip)[..] {
             [one] => one != former && world.believed(*vip).iter().all(|node| *node == one),
             _ => false,
@@ -118,6 +118,41 @@ fn no_request_is_lost_when_nodes_are_drained_one_after_the_other() {
         );
         assert!(after.served > before.served + 50_000);
     }
+}
+
+/// Its node goes on serving those who know the address to be there.
+#[test]
+fn no_client_moves_and_no_request_is_lost_when_all_speakers_are_replaced_one_after_the_other() {
+    for seed in 0..10 {
+        let mut world = settled(Setup { request_interval: ms(1), ..setup(Preset::Default) }, seed);
+        let (vip, before) = (world.vips()[0], world.requests());
+        let first = world.believed(vip);
+        for node in 0..5 {
+            world.happen(Fault::Replace(node, ms(2000)));
+            for _ in 0..80 {
+                advance(&mut world, ms(100));
+                assert_eq!(world.believed(vip), first, "seed {seed}\n{}", world.trace());
+            }
+            assert!(world.runs(node), "{}", world.trace());
+        }
+        let after = world.requests();
+        assert_eq!((after.lost, after.waited), (before.lost, before.waited), "seed {seed}");
+        assert!(after.served > before.served + 50_000);
+    }
+}
+
+#[test]
+fn an_address_moves_when_a_speaker_is_not_back_in_time_or_its_node_says_that_it_goes() {
+    let mut world = settled(setup(Preset::Default), 1);
+    let announcer = world.answerers(world.vips()[0])[0];
+    world.happen(Fault::Replace(announcer, ms(60_000)));
+    let took = moved(&mut world, announcer);
+    assert!(took > ms(9000) && took < ms(11_000), "{took:?}");
+
+    let mut world = settled(setup(Preset::Default), 2);
+    let announcer = world.answerers(world.vips()[0])[0];
+    world.happen(Fault::Drain(announcer));
+    assert!(moved(&mut world, announcer) < ms(200));
 }
 
 #[test]

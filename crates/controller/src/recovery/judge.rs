@@ -48,12 +48,15 @@ impl Judge {
                     loss.witnesses = confirmed_by;
                 }
             }
-            Event::Joined(node) | Event::Returned(node) | Event::Replaced(node) | Event::Leaving(node) => {
+            Event::Joined(node)
+            | Event::Returned(node)
+            | Event::Replaced(node)
+            | Event::Leaving { node, .. } => {
                 self.lost.remove(&node);
             }
             // What comes now may be from long ago, and we the ones who were lost.
             Event::Stalled(_) | Event::PresumedDead => self.lost.clear(),
-            Event::Profile(_) | Event::Departed { .. } => {}
+            Event::Profile(_) | Event::Overdue(_) | Event::Departed { .. } => {}
         }
     }
 
@@ -87,6 +90,8 @@ impl Judge {
 
 #[cfg(test)]
 mod tests {
+    use gossip::Absence;
+
     use super::*;
 
     fn names(names: &[&str]) -> BTreeSet<NodeName> {
@@ -132,7 +137,11 @@ mod tests {
 
     #[test]
     fn a_member_that_left_or_is_back_is_not_lost() {
-        for back in [Event::Joined("n1".into()), Event::Returned("n1".into()), Event::Leaving("n1".into())] {
+        for back in [
+            Event::Joined("n1".into()),
+            Event::Returned("n1".into()),
+            Event::Leaving { node: "n1".into(), absence: Absence::Brief },
+        ] {
             let now = Instant::now();
             let mut judge = Judge::default();
             judge.observe(lost("n1", &["n2", "n3"]), now);

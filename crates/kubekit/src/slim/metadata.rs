@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 use serde::{Deserialize, Deserializer};
 
 /// Where `kubectl apply` keeps the whole object a second time.
@@ -20,6 +20,7 @@ struct Metadata {
     labels: Option<BTreeMap<String, String>>,
     annotations: Option<BTreeMap<String, String>>,
     finalizers: Option<Vec<String>>,
+    owner_references: Option<Vec<OwnerReference>>,
 }
 
 /// Decodes metadata, and skips what is large and read by nobody: the bookkeeping of server-side apply, often
@@ -35,6 +36,7 @@ pub(super) fn metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Obj
         labels,
         mut annotations,
         finalizers,
+        owner_references,
     } = Metadata::deserialize(deserializer)?;
     if let Some(annotations) = &mut annotations {
         annotations.remove(LAST_APPLIED);
@@ -49,6 +51,7 @@ pub(super) fn metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Obj
         labels,
         annotations,
         finalizers,
+        owner_references,
         ..ObjectMeta::default()
     })
 }
@@ -64,7 +67,8 @@ mod tests {
         let mut meta = json!({
             "name": "web", "namespace": "prod", "uid": "1", "resourceVersion": "2",
             "creationTimestamp": "2024-01-01T00:00:00Z", "deletionTimestamp": "2024-01-02T00:00:00Z",
-            "labels": {"a": "b"}, "annotations": {"c": "d"},
+            "labels": {"a": "b"}, "annotations": {"c": "d"}, "finalizers": ["e"],
+            "ownerReferences": [{"apiVersion": "apps/v1", "kind": "DaemonSet", "name": "f", "uid": "3"}],
         });
         let kept: ObjectMeta = serde_json::from_value(meta.clone()).unwrap();
         meta["annotations"][LAST_APPLIED] = "{}".into();

@@ -247,6 +247,27 @@ fn orders_that_are_known_change_nothing_and_a_new_takeover_begins_again() {
 }
 
 #[test]
+fn an_address_that_is_only_answered_for_is_never_told_of_unasked_until_it_is_taken_over() {
+    let mut bench = Bench { port: Port::new(ARP, Some(ms(30_000)), 7, Instant::now()), ..Bench::new(ARP) };
+    bench.order(&[(V4, 1, Begin::Answer)]);
+    assert_eq!(
+        bench.reports(),
+        [Report::Spoken { vip: V4.into(), takeover: 1 }],
+        "nobody need wait for more"
+    );
+    bench.advance(ms(100_000));
+    assert_eq!(bench.hear(arp_request(V4).emit()), Ok(()));
+    assert_eq!(bench.times(Purpose::Answer), [100_000]);
+    assert!(bench.times(Purpose::Takeover).is_empty() && bench.times(Purpose::Refresh).is_empty());
+
+    bench.order(&[(V4, 2, Begin::Announce)]);
+    assert_eq!(bench.times(Purpose::Takeover), [100_000; 2], "a request and a reply");
+    bench.order(&[(V4, 3, Begin::Answer)]);
+    bench.advance(ms(100_000));
+    assert_eq!(bench.times(Purpose::Takeover), [100_000; 2], "nor does the burst go on");
+}
+
+#[test]
 fn a_withdrawn_address_is_neither_announced_nor_answered_for() {
     let mut bench = Bench::new(ARP);
     bench.order(&[(V4, 1, Begin::Announce), (OTHER_V4, 2, Begin::Probe)]);

@@ -11,7 +11,7 @@ use crate::frame::{Body, Hello, NEVER, Payload};
 use crate::identity::Identity;
 use crate::seal::Opened;
 use crate::session::{Session, Window};
-use crate::{Event, Refusal};
+use crate::{Absence, Event, Refusal};
 
 /// How often somebody is asked, at most, who it is by now.
 const ASK_PAUSE: Duration = Duration::from_millis(100);
@@ -193,14 +193,15 @@ impl Members {
                 self.hear_of_own_death(name, &identity, now);
             }
             Body::Dead(identity) => self.hear_of_death(identity, name.clone(), now),
-            Body::Leave => self.hear_goodbye(name, now),
+            Body::Leave(absence) => self.hear_goodbye(name, absence, now),
             Body::LeaveConfirmed => {
                 if let Phase::Leaving(goodbye) = &mut self.phase {
                     goodbye.remove(name);
                 }
             }
             Body::Bye => {
-                self.hear_goodbye(name, now);
+                // Whoever has not heard the goodbye does not know what it was for.
+                self.hear_goodbye(name, Absence::Open, now);
                 if let Some(identity) = self.peers.get(name).and_then(|peer| peer.identity.clone()) {
                     self.swim.down(identity, now);
                 }
@@ -220,7 +221,7 @@ impl Members {
     }
 
     /// `name` is about to go.
-    fn hear_goodbye(&mut self, name: &NodeName, now: Instant) {
+    fn hear_goodbye(&mut self, name: &NodeName, absence: Absence, now: Instant) {
         let own_role = self.role();
         let Some(peer) = self.peers.get_mut(name) else { return };
         if peer.standing == Standing::Alive {
@@ -231,7 +232,11 @@ impl Members {
             let counted = peer.is_member();
             peer.standing = Standing::Leaving { confirmed };
             if counted {
-                self.events.push_back(Event::Leaving(name.clone()));
+                match absence {
+                    Absence::Brief => self.away.begin(name.clone(), now),
+                    Absence::Open => self.away.end_all(),
+                }
+                self.events.push_back(Event::Leaving { node: name.clone(), absence });
             }
             self.regroup(now);
         }

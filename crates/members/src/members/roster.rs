@@ -102,6 +102,9 @@ impl Members {
         if known.is_none() {
             (peer.we_were_late, peer.it_was_late) = (takes_part, false);
         }
+        if identity.role == Role::Speaker {
+            self.away.end(&name);
+        }
         peer.identity = Some(identity);
         peer.standing = Standing::Alive;
         self.disputes.remove(&name);
@@ -152,6 +155,7 @@ impl Members {
         }
         if before == Standing::Alive && identity.role == Role::Speaker {
             peer.missed = true;
+            self.away.end_all();
             let confirmed_by = self.deaths.get(name).map(|death| death.by.clone()).unwrap_or_default();
             self.events.push_back(Event::Lost { node: name.clone(), confirmed_by });
         }

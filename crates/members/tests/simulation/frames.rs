@@ -1,6 +1,6 @@
 //! Frames that are not what they seem, and keys that change.
 
-use members::{Event, Key, Members, Preset, Refusal};
+use members::{Absence, Event, Key, Preset, Refusal};
 use proptest::prelude::*;
 
 use crate::joined;
@@ -131,7 +131,7 @@ fn unsealed() -> (Network, Vec<Vec<u8>>) {
     network.record = Some(Vec::new());
     (0..3).for_each(|number| network.boot(number));
     network.run(ms(1000));
-    network.with(0, Members::leave);
+    network.with(0, |members, now| members.leave(Absence::Open, now));
     network.run(ms(100));
     let to = network.nodes[1].address;
     let record = network.record.take().unwrap_or_default();

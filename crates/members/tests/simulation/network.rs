@@ -276,7 +276,7 @@ impl Network {
         }
         let mut confirm = Vec::new();
         while let Some(event) = members.poll_event() {
-            if let (Event::Leaving(leaver), Some(after)) = (&event, self.confirm_after) {
+            if let (Event::Leaving { node: leaver, .. }, Some(after)) = (&event, self.confirm_after) {
                 confirm.push((self.now + after, Step::Confirm { by: number, leaver: leaver.clone() }));
             }
             self.events.push((self.now, number, event));

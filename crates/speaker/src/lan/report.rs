@@ -39,7 +39,7 @@ pub enum Report {
     /// A station that is no speaker claims an address that is announced here. Told at most every 10 s for
     /// one address, each time with a defence.
     Claimed(Conflict),
-    /// The first announcement of a takeover went out: the LAN knows.
+    /// The first announcement of a takeover went out, or none is wanted: the LAN knows what it is to know.
     Spoken {
         /// The address.
         vip: IpAddr,

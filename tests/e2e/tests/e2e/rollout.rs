@@ -1,10 +1,7 @@
 //! Upgrades and rollbacks of FerroLB while a client makes requests.
-//!
-//! While the speaker on a node is replaced, another node answers for its addresses, which costs a few requests.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
-use std::time::SystemTime;
 
 use anyhow::{Context, Result, ensure};
 use e2e::{Cluster, Role, SOON, objects};
@@ -26,9 +23,8 @@ fn pods(cluster: &Cluster) -> Result<BTreeSet<String>> {
 }
 
 #[test]
-fn no_connection_is_lost_while_ferrolb_is_upgraded_and_rolled_back_but_in_the_moment_of_a_move() {
+fn no_connection_is_lost_while_ferrolb_is_upgraded_and_rolled_back() {
     with_cluster(|cluster| {
-        let began = SystemTime::now();
         cluster.apply([&objects::pool("rollout", &["172.16.211.220/30"]), &objects::advertisement()])?;
         let local = json!({"type": "LoadBalancer", "externalTrafficPolicy": "Local"});
         cluster.apply([&objects::service("local", &local)])?;
@@ -49,7 +45,7 @@ fn no_connection_is_lost_while_ferrolb_is_upgraded_and_rolled_back_but_in_the_mo
             })?;
             eprintln!("{name}: {visits}");
             ensure!(before.is_disjoint(&pods(cluster)?), "{name} has left Pods alone");
-            cluster.only_moves_may_cost(&visits, &addresses, began)?;
+            visits.must_all_succeed()?;
             ensure!(visits.per_second() >= AT_LEAST_PER_SECOND, "too slow: {visits}");
         }
         Ok(())

@@ -32,11 +32,13 @@ impl World {
                     let at = self.node_with(self.clients[client].known(vip)?)?;
                     Some(Belief { client, station: *station, at })
                 };
+                let should = announcer.and_then(|name| self.nodes.iter().position(|it| it.name == *name));
                 Sight {
                     part,
                     vip,
                     alive: &alive,
-                    should: announcer.and_then(|name| self.nodes.iter().position(|it| it.name == *name)),
+                    should,
+                    lent: awake.iter().any(|(node, it)| Some(*node) == should && it.stands_in(vip)),
                     answer: awake.iter().filter(|(_, it)| it.answers(vip)).map(|(node, _)| *node).collect(),
                     beliefs: clients.iter().filter_map(belief).collect(),
                 }

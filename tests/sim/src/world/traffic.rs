@@ -44,7 +44,12 @@ impl World {
                 }
             }
             Output::Frame(frame) => self.send(number, frame),
-            Output::Gossip(event) => self.note(name, format_args!("{event:?}")),
+            Output::Gossip(event) => {
+                self.note(name, format_args!("{event:?}"));
+                if matches!(event, members::Event::Overdue(_)) {
+                    self.judge.moved(self.now);
+                }
+            }
             Output::Lan(report) => {
                 self.note(&name, format_args!("{report:?}"));
                 match report {

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use members::Absence;
+
 use super::World;
 use super::queue::Event;
 use crate::cluster::{self, Change};
@@ -39,8 +41,13 @@ impl World {
                 self.nodes[number].kill();
                 self.after(pause, Event::Boot(number));
             }
-            Fault::Restart(number, pause) => self.stop(number, AfterDeparture::StartAnother(pause)),
-            Fault::Drain(number) => self.stop(number, AfterDeparture::PowerOff),
+            Fault::Restart(number, pause) => {
+                self.stop(number, Absence::Open, AfterDeparture::StartAnother(pause));
+            }
+            Fault::Replace(number, pause) => {
+                self.stop(number, Absence::Brief, AfterDeparture::StartAnother(pause));
+            }
+            Fault::Drain(number) => self.stop(number, Absence::Open, AfterDeparture::PowerOff),
             Fault::Stall(number, time) => {
                 let node = &mut self.nodes[number];
                 if node.stalled.is_none() && node.speaker.is_some() {
@@ -66,9 +73,9 @@ impl World {
         self.rewired();
     }
 
-    pub(super) fn stop(&mut self, number: usize, after: AfterDeparture) {
+    pub(super) fn stop(&mut self, number: usize, absence: Absence, after: AfterDeparture) {
         self.nodes[number].after_departure = after;
-        self.feed(number, Input::Stop);
+        self.feed(number, Input::Stop(absence));
     }
 
     pub(super) fn cable(&mut self, number: usize, plugged: bool) {
