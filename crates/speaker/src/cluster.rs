@@ -59,8 +59,8 @@ pub(crate) struct Outputs {
     pub(crate) state: watch::Sender<Wanted<ConfigurationState>>,
     /// What the gossip is told.
     pub(crate) said: watch::Sender<Said>,
-    /// What our goodbye would be for, if we were asked to stop now.
-    pub(crate) absence: watch::Sender<Absence>,
+    /// What our goodbye would be for, if we were asked to stop now; `None` where a word of that may be on its way.
+    pub(crate) absence: watch::Sender<Option<Absence>>,
     /// Events.
     pub(crate) publisher: Publisher,
 }

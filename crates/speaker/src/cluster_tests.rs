@@ -15,7 +15,7 @@ struct Fixture {
     statuses: watch::Receiver<Wanted<ServiceL2Status>>,
     state: watch::Receiver<Wanted<ConfigurationState>>,
     said: watch::Receiver<Said>,
-    absence: watch::Receiver<Absence>,
+    absence: watch::Receiver<Option<Absence>>,
     readiness: Readiness,
     registry: Registry,
 }
@@ -104,7 +104,7 @@ fn fixture() -> Fixture {
     let (statuses, wanted_statuses) = watch::channel(None);
     let (state, wanted_state) = watch::channel(None);
     let (said_sender, said) = watch::channel(Said::default());
-    let (absence, our_absence) = watch::channel(Absence::Open);
+    let (absence, our_absence) = watch::channel(None);
     let statuses = Some(statuses);
     let outputs = Outputs { wanted: sender, statuses, state, said: said_sender, absence, publisher };
     let gossip_address = ([192, 0, 2, 201], 7946).into();
@@ -231,9 +231,9 @@ async fn our_goodbye_is_for_a_moment_only_when_our_own_pod_is_replaced() {
         object(pod)
     };
     it.after(Event::Speakers(ListChange::Apply(pod("n2"))));
-    assert_eq!(*it.absence.borrow(), Absence::Open);
+    assert_eq!(*it.absence.borrow(), Some(Absence::Open));
     it.after(Event::Speakers(ListChange::Apply(pod("n1"))));
-    assert_eq!(*it.absence.borrow(), Absence::Brief);
+    assert_eq!(*it.absence.borrow(), Some(Absence::Brief));
 }
 
 #[tokio::test]

@@ -86,6 +86,8 @@ pub struct Config {
 /// The port of the gossip, which is that of MetalLB's.
 pub const GOSSIP_PORT: u16 = 7946;
 
+/// Within this we hear that our Pod is deleted, if kubelet was faster to stop us.
+const NEWS: Duration = Duration::from_millis(250);
 /// How long it may take to delete the last reports before the end.
 const LAST_REPORTS: Duration = Duration::from_secs(1);
 
@@ -179,7 +181,7 @@ async fn work(
     let (statuses, wanted_statuses) = watch::channel(None);
     let (state, wanted_state) = watch::channel(None);
     let (said, to_pass_on) = watch::channel(Said::default());
-    let (absence, our_absence) = watch::channel(Absence::Open);
+    let (absence, mut our_absence) = watch::channel(Some(Absence::Open));
     let (stop, stop_requested) = oneshot::channel();
     let outputs = Outputs { wanted, statuses: Some(statuses), state, said, absence, publisher };
     let inputs = Inputs { reports, members: gossip.view(), gossip: happened, stop: stop_requested };
@@ -196,7 +198,8 @@ async fn work(
         let parting = parting.await;
         _ = stop.send(());
         if parting != Ok(Parting::Silent) {
-            let absence = *our_absence.borrow();
+            let known = tokio::time::timeout(NEWS, our_absence.wait_for(Option::is_some)).await;
+            let absence = known.ok().and_then(|known| *known.ok()?).unwrap_or(Absence::Open);
             info!(?absence, "saying goodbye");
             let unconfirmed = gossip.leave(absence).await;
             if !unconfirmed.is_empty() {

@@ -44,13 +44,31 @@ pub struct Failure {
     /// Whom it was for.
     pub place: SocketAddr,
     /// What came instead of an answer.
-    pub error: io::Error,
+    pub trouble: Trouble,
+}
+
+/// What can happen to a request.
+#[derive(Debug)]
+pub enum Trouble {
+    /// Its first packet was lost, or the answer to that.
+    Unheard,
+    /// Whatever else.
+    Failed(io::Error),
 }
 
 impl Visits {
     /// That there were some, and that none failed.
     pub fn must_all_succeed(&self) -> Result<()> {
         ensure!(self.answered > 0 && self.failed.is_empty(), "{self}: {:?}", self.failed);
+        Ok(())
+    }
+
+    /// The same for so many that a machine which is busy with all of them drops a first packet now and then: one of
+    /// 1000, which is what comes in a few milliseconds. No connection is cut.
+    pub fn none_may_be_cut(&self) -> Result<()> {
+        let unheard = self.failed.iter().filter(|it| matches!(it.trouble, Trouble::Unheard)).count();
+        let few = unheard <= self.answered / 1000;
+        ensure!(few && unheard == self.failed.len() && self.answered > 0, "{self}: {:?}", self.failed);
         Ok(())
     }
 
@@ -198,14 +216,22 @@ fn visit_when_due(turns: &Mutex<Receiver<SocketAddr>>) -> Visits {
                 visits.answered += 1;
                 visits.slowest = visits.slowest.max(began.elapsed());
             }
-            Err(error) => visits.failed.push(Failure { at, place, error }),
+            Err(trouble) => visits.failed.push(Failure { at, place, trouble }),
         }
     }
     visits
 }
 
-fn visit(place: SocketAddr) -> io::Result<()> {
-    let mut connection = TcpStream::connect_timeout(&place, CONNECTED_WITHIN)?;
+fn visit(place: SocketAddr) -> Result<(), Trouble> {
+    let connection =
+        TcpStream::connect_timeout(&place, CONNECTED_WITHIN).map_err(|error| match error.kind() {
+            io::ErrorKind::TimedOut => Trouble::Unheard,
+            _ => Trouble::Failed(error),
+        })?;
+    request(connection).map_err(Trouble::Failed)
+}
+
+fn request(mut connection: TcpStream) -> io::Result<()> {
     connection.set_read_timeout(Some(ANSWERED_WITHIN))?;
     connection.write_all(b"GET / HTTP/1.1\r\nHost: web\r\nConnection: close\r\n\r\n")?;
     let mut answer = String::new();
