@@ -59,6 +59,8 @@ pub enum Voice {
     /// Only answers. For one that leaves: who takes over announces the same addresses, and is not to be
     /// overruled.
     Answers,
+    /// Nothing. For one that was cut off, or stood still, and does not know yet who has taken over what meanwhile.
+    Silent,
 }
 
 /// That an address is to be announced, and how to begin.
@@ -172,7 +174,7 @@ impl<P: Protocol> Port<P> {
         }
     }
 
-    /// How much to say from now on.
+    /// How much to say from now on. What should have been said meanwhile is said then, if it is still to be.
     pub fn set_voice(&mut self, voice: Voice) {
         self.voice = voice;
     }
@@ -278,7 +280,7 @@ impl<P: Protocol> Port<P> {
     fn due(&self) -> Option<Instant> {
         match self.voice {
             Voice::Full => {}
-            Voice::Answers => return None,
+            Voice::Answers | Voice::Silent => return None,
         }
         let timeouts = [self.claims.poll_timeout(), self.probes.poll_timeout(), self.schedule.poll_timeout()];
         timeouts.into_iter().flatten().min().map(|at| at.max(self.held))
@@ -345,6 +347,9 @@ impl<P: Protocol> Port<P> {
                 None => Err(Ignored::Fellow),
                 Some(_) => Err(Ignored::NotAnnounced),
             };
+        }
+        if self.voice == Voice::Silent {
+            return Err(Ignored::Silent);
         }
         if now > received + LATE {
             return Err(Ignored::Stale);

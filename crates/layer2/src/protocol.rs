@@ -72,6 +72,9 @@ pub enum Ignored {
     /// It asks for an address that is announced here, but did so long ago.
     #[error("asked too long ago")]
     Stale,
+    /// It asks for an address that was announced here, and it is not known at present whether it still is.
+    #[error("asks while it is not known who announces the address")]
+    Silent,
     /// It tells where an address is that is none of ours.
     #[error("tells of an address that is not ours")]
     NotOurs,

@@ -318,9 +318,10 @@ impl Members {
 
     /// Whether enough of the others has been heard to act on [`members`](Self::members): at first, and after
     /// having been cut off or [stalled](Event::Stalled), this is false until the others have answered, or
-    /// there is nobody to ask, or nobody answered in time. It changes only within calls that take `now`.
+    /// there is nobody to ask, or nobody answered in time; and as long as there is no link. It changes only within calls
+    /// that take `now`.
     pub fn settled(&self) -> bool {
-        self.settle.is_settled()
+        self.settle.is_settled() && self.cut_since.is_none()
     }
 
     /// What another tells of itself, as far as it is known.

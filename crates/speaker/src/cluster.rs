@@ -85,6 +85,7 @@ pub(crate) struct Cluster {
     gossip_address: SocketAddr,
     /// The members as last acted on.
     view: Arc<View>,
+    voice: Voice,
     /// The Ethernet addresses of fellow speakers. They stay known after they are gone: one that leaves or is cut
     /// off may go on speaking for a while, and is no stranger.
     fellows: BTreeMap<NodeName, BTreeSet<MacAddr>>,
@@ -129,6 +130,7 @@ impl Cluster {
             prospects: Prospects::default(),
             gossip_address,
             view: Arc::default(),
+            voice: Voice::Full,
             fellows: BTreeMap::new(),
             handovers: Handovers::default(),
             stopping: false,
@@ -281,11 +283,13 @@ impl Cluster {
         }
     }
 
-    /// What is not settled is no ground to act on: what was known before stays.
+    /// What is not settled is no ground to act on: what was known before stays, but nothing is said of it, since the
+    /// others may have acted meanwhile.
     fn members(&mut self, view: Arc<View>) {
         for (node, profile) in &view.profiles {
             self.fellows.insert(node.clone(), fellows::macs(profile).collect());
         }
+        self.voice = if view.settled { Voice::Full } else { Voice::Silent };
         if !view.settled || view == self.view {
             return;
         }
@@ -459,9 +463,9 @@ impl Cluster {
             if others {
                 current.announcements = Arc::new(announcements.clone());
             }
-            let strangers = current.fellows != fellows;
-            current.fellows = fellows;
-            others || strangers
+            let different = (&current.fellows, current.voice) != (&fellows, self.voice);
+            (current.fellows, current.voice) = (fellows, self.voice);
+            others || different
         });
         others
     }

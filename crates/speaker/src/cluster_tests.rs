@@ -169,6 +169,17 @@ async fn addresses_move_as_members_come_and_go() {
 }
 
 #[tokio::test]
+async fn who_does_not_know_what_the_others_did_says_nothing() {
+    let mut it = complete();
+    let voice = |it: &Fixture| it.wanted.borrow().voice;
+    assert_eq!(voice(&it), Voice::Full);
+    it.after(Event::Members(Arc::new(View::default())));
+    assert_eq!(voice(&it), Voice::Silent);
+    it.after(members(&["n1", "n2"]));
+    assert_eq!(voice(&it), Voice::Full);
+}
+
+#[tokio::test]
 async fn a_view_that_is_not_settled_is_no_ground_to_act_on() {
     let mut it = complete();
     let alone = View { members: ["n1".into()].into(), settled: false, ..View::default() };

@@ -251,6 +251,7 @@ impl Metrics {
             Ignored::BadSender(_) => "bad_sender",
             Ignored::NotAnnounced => "not_announced",
             Ignored::Stale => "stale",
+            Ignored::Silent => "silent",
             Ignored::NotOurs => "not_ours",
             Ignored::Fellow => "fellow",
         };

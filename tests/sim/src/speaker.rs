@@ -157,7 +157,7 @@ impl Speaker {
 
     /// Whether who asks for `vip` is answered from here.
     pub(crate) fn answers(&self, vip: IpAddr) -> bool {
-        self.lan.as_ref().is_some_and(|lan| lan.answered.contains(&vip))
+        self.voice() != Voice::Silent && self.lan.as_ref().is_some_and(|lan| lan.answered.contains(&vip))
     }
 
     /// Whether it only answers for `vip`, since clients are still served by who had it before.
@@ -229,10 +229,6 @@ impl Speaker {
 
     fn stop(&mut self, absence: Absence, now: Instant) {
         self.stopping = true;
-        if let Some(lan) = &mut self.lan {
-            lan.arp.set_voice(Voice::Answers);
-            lan.ndp.set_voice(Voice::Answers);
-        }
         self.placement.set_members(BTreeSet::new());
         self.settle();
         self.members.leave(absence, now);
@@ -253,6 +249,11 @@ impl Speaker {
             } else {
                 self.view(now);
                 self.publish(now);
+                let voice = self.voice();
+                if let Some(lan) = &mut self.lan {
+                    lan.arp.set_voice(voice);
+                    lan.ndp.set_voice(voice);
+                }
                 let effect = self.lan.as_mut().and_then(|lan| lan.poll(now));
                 if effect.is_none() && !self.confirm(now) {
                     return;
@@ -286,6 +287,14 @@ impl Speaker {
         let names: Vec<NodeName> = self.handovers.complete(now).collect();
         names.iter().for_each(|node| self.members.confirm_leave(node));
         !names.is_empty()
+    }
+
+    fn voice(&self) -> Voice {
+        match (self.stopping, self.members.settled()) {
+            (true, _) => Voice::Answers,
+            (false, true) => Voice::Full,
+            (false, false) => Voice::Silent,
+        }
     }
 
     /// What is not settled is no ground to act on: what was known before stays.
