@@ -277,7 +277,12 @@ impl Members {
             (LinkState::Down, None) => self.cut_since = Some(now),
             (LinkState::Up, Some(since)) => {
                 self.cut_since = None;
-                self.was_deaf(now.saturating_duration_since(since), now);
+                let mut others = self.running();
+                if others.is_empty() {
+                    // Whoever was started without a link has met nobody yet.
+                    others = self.peers.keys().cloned().collect();
+                }
+                self.was_deaf(now.saturating_duration_since(since), others, now);
             }
             (LinkState::Down, Some(_)) | (LinkState::Up, None) => {}
         }
@@ -352,22 +357,21 @@ impl Members {
             if late + self.timing.period > self.timing.verdict() {
                 self.events.push_back(Event::Stalled(late));
             }
-            self.was_deaf(late, now);
+            self.was_deaf(late, self.running(), now);
         }
     }
 
     /// We stood still or had no link for that long. If it was long enough for the others to declare us dead, they
     /// are asked.
-    fn was_deaf(&mut self, time: Duration, now: Instant) {
+    fn was_deaf(&mut self, time: Duration, others: BTreeSet<NodeName>, now: Instant) {
         self.monitor.restart(now);
         self.swim.delay(time);
         self.beat.0 = now;
         if time + self.timing.period > self.timing.verdict() {
-            let running = self.running();
-            for name in &running {
+            for name in &others {
                 self.hello(name, None, true, now);
             }
-            self.settle.ask(running, now);
+            self.settle.ask(others, now);
         }
     }
 

@@ -20,13 +20,10 @@ use std::time::Duration;
 
 use members::Preset;
 
-use crate::meetings::{Meetings, Span};
+use crate::meetings::Meetings;
 
 /// After the last disturbance, everything has found its place within this time.
 const CALM: Duration = Duration::from_secs(6);
-
-/// Who is plugged in is contacted by the others within this time.
-const MEETING: Duration = Duration::from_millis(500);
 
 /// One address in one part of the LAN.
 #[derive(Debug)]
@@ -182,26 +179,7 @@ impl Judge {
                 .apart(at, right)
                 .last()
                 .is_some_and(|it| it.to.saturating_sub(it.from) > self.noticed());
-        // Or the one where it believes it to be came and went too fast to be noticed, and told everybody.
-        let slipped_in = !sight.alive.contains(&at)
-            && matches!(meetings.apart(at, right), [.., before, last] if last.from.saturating_sub(before.to) < MEETING);
-        (heard && !slipped_in) || came_with_it
-    }
-
-    /// Whether one of two nodes was started while they were apart. When they meet, it may announce whatever it
-    /// thinks is its own before they know that they are fellows.
-    pub(crate) fn are_strangers(
-        &self,
-        one: usize,
-        other: usize,
-        started: &[Duration],
-        meetings: &Meetings,
-    ) -> bool {
-        let started_in = |Span { from, to }: &Span| {
-            let apart = from.saturating_sub(self.noticed())..*to;
-            [one, other].iter().any(|node| apart.contains(&started[*node]))
-        };
-        meetings.apart(one, other).iter().any(started_in)
+        heard || came_with_it
     }
 
     /// Who is gone for so long is missed by the others.

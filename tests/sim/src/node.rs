@@ -19,8 +19,6 @@ pub(crate) struct Node {
     pub(crate) speaker: Option<Speaker>,
     /// How many speakers have been started here; tells what concerns a former one.
     pub(crate) boots: u64,
-    /// When the present speaker was started.
-    pub(crate) started: Duration,
     /// What its wall clock is ahead, in milliseconds.
     pub(crate) clock: i64,
     /// What has arrived for a speaker that stands still.
@@ -52,7 +50,6 @@ impl Node {
             cable: true,
             speaker: None,
             boots: 0,
-            started: Duration::ZERO,
             clock: 0,
             stalled: None,
             seen: 0,

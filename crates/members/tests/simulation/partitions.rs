@@ -158,3 +158,41 @@ fn when_all_stall_together_nobody_dies() {
     network.run(ms(8000));
     assert_eq!(deaths(&network), 0, "{:?}", network.events);
 }
+
+#[test]
+fn who_has_no_link_knows_nothing_until_it_has_one_and_has_heard_the_others() {
+    let mut network = joined(4, Preset::Default, Weather::BAD, 1);
+    network.set_link(0, LinkState::Down);
+    assert!(!network.members(0).settled());
+    network.set_link(0, LinkState::Up);
+    assert!(network.members(0).settled(), "nobody can have noticed");
+
+    network.set_link(0, LinkState::Down);
+    network.move_to([0], 1);
+    network.run(ms(5000));
+    assert!(!network.members(0).settled());
+    network.set_link(0, LinkState::Up);
+    network.run(ms(300));
+    assert!(!network.members(0).settled(), "it has heard nobody");
+    network.move_to([0], 0);
+    let took = network.run_until(ms(2000), |network| network.members(0).settled());
+    assert!(took.is_some_and(|took| took < ms(1000)), "{took:?}");
+    network.run(ms(1000));
+    assert!(network.agrees());
+}
+
+#[test]
+fn who_starts_without_a_link_is_settled_only_when_it_has_met_the_others() {
+    let mut network = joined(4, Preset::Default, Weather::FINE, 1);
+    network.kill(0);
+    network.move_to([0], 1);
+    network.boot(0);
+    network.set_link(0, LinkState::Down);
+    network.run(ms(5000));
+    assert_eq!(*network.members(0).members(), [].into(), "it takes no part");
+    network.move_to([0], 0);
+    network.set_link(0, LinkState::Up);
+    assert!(!network.members(0).settled());
+    let took = network.run_until(ms(2000), Network::agrees);
+    assert!(took.is_some_and(|took| took < ms(200)), "{took:?}");
+}

@@ -21,7 +21,7 @@ impl World {
         if !node.power || node.speaker.is_some() {
             return;
         }
-        (node.boots, node.started) = (node.boots + 1, self.now);
+        node.boots += 1;
         node.seen = 0;
         node.link = if node.cable { LinkState::Up } else { LinkState::Down };
         let uptime = u64::try_from(self.now.as_millis()).expect("no world is that old");
