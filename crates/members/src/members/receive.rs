@@ -124,7 +124,7 @@ impl Members {
 
     /// Somebody introduces itself.
     fn meet(&mut self, from: SocketAddr, name: &NodeName, hello: Hello, profile_version: u32, now: Instant) {
-        let Hello { identity, profile, cookie, echo: _, reply, known, late } = hello;
+        let Hello { identity, profile, cookie, echo, reply, known, late } = hello;
         if known.is_some_and(|generation| generation > self.swim.identity().generation) {
             self.swim.outlive(known.unwrap_or_default(), now);
             self.tell(super::News::Myself, now);
@@ -162,7 +162,8 @@ impl Members {
             let first = before != Some(identity.boot);
             self.hello_at(from, name, Some(cookie), first, now);
         }
-        if self.settle.answered(name, now) {
+        // Whom we hear may not hear us yet.
+        if echo.is_some() && self.settle.answered(name, now) {
             // It may know some that are not listed.
             self.swim.announce(identity, now);
         }

@@ -55,6 +55,8 @@ pub(crate) struct Node {
     /// How often one was started here, which also orders the starts.
     boots: u64,
     pub(crate) part: Part,
+    /// Whether nobody hears it, though it hears them.
+    pub(crate) unheard: bool,
     /// What arrived while it stood still.
     inbox: Vec<(SocketAddr, Vec<u8>)>,
     stalled: bool,
@@ -160,6 +162,7 @@ impl Network {
             address,
             boots: 0,
             part,
+            unheard: false,
             inbox: Vec::new(),
             stalled: false,
             polled_at: None,
@@ -312,6 +315,7 @@ impl Network {
         let to = usize::from(u16::from_be_bytes([high, low]));
         if to >= self.nodes.len()
             || self.sides[number] != self.sides[to]
+            || self.nodes[number].unheard
             || self.random.random_range(0.0..100.0) < self.weather.loss_percent
         {
             return;

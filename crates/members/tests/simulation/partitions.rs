@@ -196,3 +196,22 @@ fn who_starts_without_a_link_is_settled_only_when_it_has_met_the_others() {
     let took = network.run_until(ms(2000), Network::agrees);
     assert!(took.is_some_and(|took| took < ms(200)), "{took:?}");
 }
+
+/// So it is with a kernel that has not found out yet where the others are.
+#[test]
+fn who_hears_the_others_but_is_not_heard_after_a_cut_is_not_settled() {
+    let mut network = joined(4, Preset::Default, Weather::FINE, 1);
+    network.set_link(0, LinkState::Down);
+    network.move_to([0], 1);
+    network.run(ms(3000));
+    network.nodes[0].unheard = true;
+    network.move_to([0], 0);
+    network.set_link(0, LinkState::Up);
+    network.run(ms(800));
+    assert!(!network.members(0).settled());
+    network.nodes[0].unheard = false;
+    let took = network.run_until(ms(2000), |network| network.members(0).settled());
+    assert!(took.is_some_and(|took| took < ms(500)), "{took:?}");
+    network.run(ms(50));
+    assert!(network.agrees(), "nor does it take long then");
+}
