@@ -15,7 +15,7 @@ use crate::Error;
 /// What the programs are built for: Linux with the C library linked in.
 pub const TARGET: &str = "x86_64-unknown-linux-musl";
 
-/// Builds programs of a package of this workspace in the release profile and returns where each is.
+/// Builds programs of a package of this workspace in the profile `image` and returns where each is.
 /// Cargo's own progress goes to standard error.
 ///
 /// The bytes depend on the sources, `Cargo.lock` and the toolchain, not on where the checkout or the
@@ -26,7 +26,7 @@ pub fn build<const N: usize>(package: &str, names: [&str; N]) -> Result<[PathBuf
     let flags = remapped(&workspace);
     let mut cargo = cargo();
     cargo
-        .args(["build", "--locked", "--release", "--target", TARGET, "--package", package])
+        .args(["build", "--locked", "--profile", "image", "--target", TARGET, "--package", package])
         .arg("--message-format=json-render-diagnostics")
         .args(names.iter().flat_map(|name| ["--bin", name]))
         .current_dir(&workspace)

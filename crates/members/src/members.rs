@@ -29,6 +29,9 @@ use crate::swim::Swim;
 use crate::{Absence, Config, Counters, Event, Keys, LinkState, Profile, Refusal, Timing, Transmit};
 use send::News;
 
+/// What came before a link was lost is read within that time.
+const STRAYS: Duration = Duration::from_secs(1);
+
 /// The members as this one sees them.
 ///
 /// After each call of anything that takes `now`, send what [`poll_transmit`](Self::poll_transmit) gives and
@@ -143,6 +146,10 @@ impl Members {
         }
         self.wake(now);
         let result = self.receive(from, frame, now);
+        if let Some(since) = self.cut_since.filter(|since| result.is_ok() && now > *since + STRAYS) {
+            // There is another way than by the link that is watched.
+            self.linked_again(since, now);
+        }
         self.heed_swim(now);
         self.step_goodbye(now);
         self.due = self.poll_timeout();
@@ -270,20 +277,13 @@ impl Members {
         self.seals.set_keys(keys);
     }
 
-    /// Whether there is a link to the others; taken to be up at first.
+    /// Whether there is a link to the others; taken to be up at first. Without one nothing is sent: it would be lost,
+    /// and the kernel would go on looking for its receivers, once a second, when the link is back.
     pub fn set_link(&mut self, state: LinkState, now: Instant) {
         self.wake(now);
         match (state, self.cut_since) {
             (LinkState::Down, None) => self.cut_since = Some(now),
-            (LinkState::Up, Some(since)) => {
-                self.cut_since = None;
-                let mut others = self.running();
-                if others.is_empty() {
-                    // Whoever was started without a link has met nobody yet.
-                    others = self.peers.keys().cloned().collect();
-                }
-                self.was_deaf(now.saturating_duration_since(since), others, now);
-            }
+            (LinkState::Up, Some(since)) => self.linked_again(since, now),
             (LinkState::Down, Some(_)) | (LinkState::Up, None) => {}
         }
         self.due = self.poll_timeout();
@@ -323,10 +323,10 @@ impl Members {
 
     /// Whether enough of the others has been heard to act on [`members`](Self::members): at first, and after
     /// having been cut off or [stalled](Event::Stalled), this is false until the others have answered, or
-    /// there is nobody to ask, or nobody answered in time; and as long as there is no link. It changes only within calls
-    /// that take `now`.
+    /// there is nobody to ask, or nobody answered in time; and as long as there is no link to those who are there. It
+    /// changes only within calls that take `now`.
     pub fn settled(&self) -> bool {
-        self.settle.is_settled() && self.cut_since.is_none()
+        self.settle.is_settled() && (self.cut_since.is_none() || self.peers.is_empty())
     }
 
     /// What another tells of itself, as far as it is known.
@@ -359,6 +359,16 @@ impl Members {
             }
             self.was_deaf(late, self.running(), now);
         }
+    }
+
+    fn linked_again(&mut self, since: Instant, now: Instant) {
+        self.cut_since = None;
+        let mut others = self.running();
+        if others.is_empty() {
+            // Whoever was started without a link has met nobody yet.
+            others = self.peers.keys().cloned().collect();
+        }
+        self.was_deaf(now.saturating_duration_since(since), others, now);
     }
 
     /// We stood still or had no link for that long. If it was long enough for the others to declare us dead, they

@@ -34,7 +34,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Builds `ferrolb` for musl in the release profile and writes it, as an image named
+/// Builds `ferrolb` for musl in the profile `image` and writes it, as an image named
 /// `docker.io/ferrolb/ferrolb:v<version>`, to `target/image/ferrolb.tar` of the workspace.
 ///
 /// The same sources and toolchain give the same digest wherever the checkout lies.

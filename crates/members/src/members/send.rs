@@ -115,6 +115,9 @@ impl Members {
     }
 
     pub(super) fn send_at(&mut self, to: SocketAddr, name: &NodeName, body: Body) {
+        if self.cut_since.is_some() {
+            return;
+        }
         let kind = body.kind();
         let Identity { name: from, generation, .. } = self.swim.identity();
         let payload =

@@ -215,3 +215,26 @@ fn who_hears_the_others_but_is_not_heard_after_a_cut_is_not_settled() {
     network.run(ms(50));
     assert!(network.agrees(), "nor does it take long then");
 }
+
+#[test]
+fn who_has_no_fellows_needs_no_link() {
+    let mut network = Network::empty(1, Preset::Default, Weather::FINE, 1);
+    network.boot(0);
+    network.set_link(0, LinkState::Down);
+    network.run(ms(2000));
+    assert!(network.members(0).settled() && network.agrees());
+}
+
+#[test]
+fn nothing_is_sent_without_a_link_but_whoever_is_heard_all_the_same_has_one() {
+    let mut network = joined(3, Preset::Default, Weather::FINE, 1);
+    network.set_link(0, LinkState::Down);
+    network.move_to([0], 1);
+    network.run(ms(1000));
+    let before = network.nodes[0].sent;
+    network.run(ms(5000));
+    assert_eq!(network.nodes[0].sent, before);
+    network.move_to([0], 0);
+    let took = network.run_until(ms(2000), Network::agrees);
+    assert!(took.is_some_and(|took| took < ms(1000)), "{took:?}");
+}

@@ -197,8 +197,11 @@ fn an_address_moves_from_an_unplugged_node_and_one_alone_answers_soon_after_the_
             others.map(|(at, _)| at.duration_since(back).unwrap_or_default()).max().unwrap_or_default();
         eprintln!("{address} was answered for by another until {healed:?} after the cable was back");
         ensure!(healed <= HEALED_WITHIN, "another node answered until {healed:?} after");
-        let burst = cluster.gratuitous_since(address, back)?;
-        ensure!(burst.iter().any(|(_, arp)| arp.source == mac(first)), "there is no new burst");
+        let told = cluster.gratuitous_since(address, back)?.into_iter();
+        let burst = told.filter(|(_, arp)| arp.source == mac(first)).map(|(at, _)| at).min();
+        let returned = burst.context("there is no new burst")?.duration_since(back).unwrap_or_default();
+        eprintln!("{address} was announced afresh after {returned:?}");
+        ensure!(returned <= HEALED_WITHIN, "it was announced afresh only {returned:?} after");
         wait_until("all is well", NODE_BACK_WITHIN, || cluster.wait_until_well())
     });
 }
