@@ -1,5 +1,6 @@
 //! The members, as one of them sees them: everything put together.
 
+mod deafness;
 mod receive;
 mod roster;
 mod send;
@@ -7,7 +8,7 @@ mod send;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use objects::NodeName;
 use rand::rngs::StdRng;
@@ -28,9 +29,6 @@ use crate::settle::Settle;
 use crate::swim::Swim;
 use crate::{Absence, Config, Counters, Event, Keys, LinkState, Profile, Refusal, Timing, Transmit};
 use send::News;
-
-/// What came before a link was lost is read within that time.
-const STRAYS: Duration = Duration::from_secs(1);
 
 /// The members as this one sees them.
 ///
@@ -146,9 +144,8 @@ impl Members {
         }
         self.wake(now);
         let result = self.receive(from, frame, now);
-        if let Some(since) = self.cut_since.filter(|since| result.is_ok() && now > *since + STRAYS) {
-            // There is another way than by the link that is watched.
-            self.linked_again(since, now);
+        if result.is_ok() {
+            self.heard_without_link(now);
         }
         self.heed_swim(now);
         self.step_goodbye(now);
@@ -346,43 +343,6 @@ impl Members {
     /// Whether we judge others at all at present.
     fn judges(&self) -> bool {
         self.role() == Role::Speaker && self.cut_since.is_none() && matches!(self.phase, Phase::Running)
-    }
-
-    /// Finds out whether we stood still. In that time we could hear nobody.
-    fn wake(&mut self, now: Instant) {
-        let late = self.due.map_or(Duration::ZERO, |due| now.saturating_duration_since(due));
-        // Counted once, however many calls follow.
-        self.due = self.due.map(|due| due.max(now));
-        if late > self.timing.period && self.cut_since.is_none() {
-            if late + self.timing.period > self.timing.verdict() {
-                self.events.push_back(Event::Stalled(late));
-            }
-            self.was_deaf(late, self.running(), now);
-        }
-    }
-
-    fn linked_again(&mut self, since: Instant, now: Instant) {
-        self.cut_since = None;
-        let mut others = self.running();
-        if others.is_empty() {
-            // Whoever was started without a link has met nobody yet.
-            others = self.peers.keys().cloned().collect();
-        }
-        self.was_deaf(now.saturating_duration_since(since), others, now);
-    }
-
-    /// We stood still or had no link for that long. If it was long enough for the others to declare us dead, they
-    /// are asked.
-    fn was_deaf(&mut self, time: Duration, others: BTreeSet<NodeName>, now: Instant) {
-        self.monitor.restart(now);
-        self.swim.delay(time);
-        self.beat.0 = now;
-        if time + self.timing.period > self.timing.verdict() {
-            for name in &others {
-                self.hello(name, None, true, now);
-            }
-            self.settle.ask(others, now);
-        }
     }
 
     /// Sends a heartbeat if one is due: to each monitor in turn, so that one of them hears us every third of the

@@ -24,6 +24,8 @@ const NODE_BACK_WITHIN: Duration = Duration::from_mins(2);
 const HEALED_WITHIN: Duration = Duration::from_millis(1500);
 /// How often an address is visited where nothing may be lost.
 const MANY_PER_SECOND: u32 = 500;
+/// How long a speaker whose Pod is replaced is expected back.
+const EXPECTED_FOR: Duration = Duration::from_secs(10);
 /// So many visits in a row tell that no endpoint is dead.
 const VISITS: usize = 20;
 
@@ -127,6 +129,52 @@ fn an_address_is_answered_for_elsewhere_but_moves_no_connection_while_its_speake
         eprintln!("{visits}");
         visits.none_may_be_cut()
     });
+}
+
+#[test]
+fn an_address_moves_in_the_end_when_a_speaker_that_should_be_replaced_is_not() {
+    with_cluster(|cluster| {
+        let address = serve(cluster, "overdue", &["172.16.211.211/32"])?;
+        let first = cluster.announcer(address)?;
+        let pod = cluster.speaker_on(first)?;
+        let _unwelcome = Unwelcome::make(cluster, first)?;
+        let since = SystemTime::now();
+        cluster.kubectl(["delete", "pod", "-n", chart::NAMESPACE, &pod, "--wait=false"])?;
+        let told = wait_until("another node takes over", SOON, || {
+            let frames = cluster.gratuitous_since(address, since)?;
+            let takeover = frames.into_iter().find(|(_, arp)| arp.source != mac(first));
+            takeover.map(|(at, _)| at).context("no gratuitous packet of another node")
+        })?;
+        let after = told.duration_since(since)?;
+        eprintln!("{address} moved after {after:?}");
+        ensure!(EXPECTED_FOR <= after && after <= EXPECTED_FOR * 3 / 2, "it moved after {after:?}");
+        cluster.wait_for_answer(address, SOON).map(drop)
+    });
+}
+
+/// A node that gets no new Pods, until this is dropped.
+struct Unwelcome<'a> {
+    cluster: &'a Cluster,
+    node: String,
+}
+
+impl<'a> Unwelcome<'a> {
+    const TAINT: &'static str = "e2e=unwelcome:NoSchedule";
+
+    fn make(cluster: &'a Cluster, node: NodeId) -> Result<Self> {
+        let node = node.to_string();
+        cluster.kubectl(["taint", "node", &node, Self::TAINT])?;
+        Ok(Self { cluster, node })
+    }
+}
+
+impl Drop for Unwelcome<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = self.cluster.kubectl(["taint", "node", &self.node, &format!("{}-", Self::TAINT)])
+        {
+            eprintln!("{error:#}");
+        }
+    }
 }
 
 /// Nobody knows whether a speaker that is stopped and whose Pod stays will be back.
