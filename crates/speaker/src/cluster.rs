@@ -16,7 +16,7 @@ use std::time::Instant;
 
 use api::{ConfigurationState, IPAddressPool, L2Advertisement, ServiceL2Status};
 use futures::{Stream, StreamExt};
-use gossip::{Absence, View};
+use gossip::{Absence, LinkState, View};
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource, ResourceExt};
@@ -28,8 +28,8 @@ use kubekit::slim;
 use kubekit::speakers::Speakers;
 use layer2::{MacAddr, Voice};
 use placement::{
-    Advertisement, AdvertisementName, Change, Handovers, NodeName, Placement, Pool, PoolName, ServiceKey,
-    SliceKey,
+    Advertisement, AdvertisementName, Change, Handovers, InterfaceName, Interfaces, NodeName, Placement,
+    Pool, PoolName, ServiceKey, SliceKey,
 };
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -85,7 +85,11 @@ pub(crate) struct Cluster {
     gossip_address: SocketAddr,
     /// The members as last acted on.
     view: Arc<View>,
-    voice: Voice,
+    /// Which interface went down with the gossip that goes through it. Others may have taken over since then there,
+    /// and are yet to be heard.
+    cut: Option<InterfaceName>,
+    /// Where nothing is to be said at present.
+    silent: Option<Interfaces>,
     /// The Ethernet addresses of fellow speakers. They stay known after they are gone: one that leaves or is cut
     /// off may go on speaking for a while, and is no stranger.
     fellows: BTreeMap<NodeName, BTreeSet<MacAddr>>,
@@ -130,7 +134,8 @@ impl Cluster {
             prospects: Prospects::default(),
             gossip_address,
             view: Arc::default(),
-            voice: Voice::Full,
+            cut: None,
+            silent: None,
             fellows: BTreeMap::new(),
             handovers: Handovers::default(),
             stopping: false,
@@ -284,12 +289,20 @@ impl Cluster {
     }
 
     /// What is not settled is no ground to act on: what was known before stays, but nothing is said of it, since the
-    /// others may have acted meanwhile.
+    /// others may have acted meanwhile. Interfaces that were there all along go on while another one is cut off: the
+    /// same switch may have failed for all nodes.
     fn members(&mut self, view: Arc<View>) {
         for (node, profile) in &view.profiles {
             self.fellows.insert(node.clone(), fellows::macs(profile).collect());
         }
-        self.voice = if view.settled { Voice::Full } else { Voice::Silent };
+        if view.settled && self.outputs.said.borrow().link == LinkState::Up {
+            self.cut = None;
+        }
+        self.silent = match &self.cut {
+            _ if view.settled => None,
+            Some(interface) => Some(Interfaces::Only([interface.clone()].into())),
+            None => Some(Interfaces::All),
+        };
         if !view.settled || view == self.view {
             return;
         }
@@ -346,16 +359,18 @@ impl Cluster {
     /// already.
     fn stop(&mut self) {
         self.stopping = true;
-        self.outputs.wanted.send_modify(|wanted| wanted.voice = Voice::Answers);
+        self.outputs.wanted.send_modify(|wanted| (wanted.voice, wanted.silent) = (Voice::Answers, None));
         self.placement.set_members(BTreeSet::new());
     }
 
     fn lan(&mut self, report: Report) {
         match report {
             Report::Interfaces(interfaces) => {
+                let cut = fellows::cut(self.gossip_address.ip(), &interfaces);
+                let link = if cut.is_some() { LinkState::Down } else { LinkState::Up };
+                self.cut = cut.or(self.cut.take());
                 self.outputs.said.send_if_modified(|said| {
                     let macs = interfaces.values().filter_map(Interface::announces_with).collect();
-                    let link = fellows::link(self.gossip_address.ip(), &interfaces);
                     let different = said.macs != macs || said.link != link;
                     (said.macs, said.link) = (macs, link);
                     different

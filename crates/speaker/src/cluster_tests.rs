@@ -171,12 +171,39 @@ async fn addresses_move_as_members_come_and_go() {
 #[tokio::test]
 async fn who_does_not_know_what_the_others_did_says_nothing() {
     let mut it = complete();
-    let voice = |it: &Fixture| it.wanted.borrow().voice;
-    assert_eq!(voice(&it), Voice::Full);
+    let silent = |it: &Fixture| it.wanted.borrow().silent.clone();
+    assert_eq!(silent(&it), None);
     it.after(Event::Members(Arc::new(View::default())));
-    assert_eq!(voice(&it), Voice::Silent);
+    assert_eq!(silent(&it), Some(Interfaces::All));
     it.after(members(&["n1", "n2"]));
-    assert_eq!(voice(&it), Voice::Full);
+    assert_eq!(silent(&it), None);
+}
+
+#[tokio::test]
+async fn who_is_cut_off_is_silent_only_where_it_was_until_it_has_heard_the_others() {
+    let mut it = complete();
+    it.cluster.gossip_address = ([127, 0, 0, 1], 7946).into();
+    let report = |arp| {
+        let loopback = Interface { mac: None, arp, ndp: Err(lan::Unfit::Down) };
+        Event::Lan(Report::Interfaces([("lo".into(), loopback)].into()))
+    };
+    let (link, silent) = (
+        |it: &Fixture| it.said.borrow().link,
+        |it: &Fixture| {
+            it.wanted.borrow().silent.clone().map(|silent| silent == Interfaces::Only(["lo".into()].into()))
+        },
+    );
+    it.after(report(Err(lan::Unfit::Down)));
+    assert_eq!((link(&it), silent(&it)), (LinkState::Down, None), "the gossip does not know yet");
+    it.after(Event::Members(Arc::new(View::default())));
+    assert_eq!(silent(&it), Some(true));
+    it.after(report(Ok(())));
+    it.after(Event::Members(Arc::new(View::default())));
+    assert_eq!((link(&it), silent(&it)), (LinkState::Up, Some(true)), "nobody was heard yet");
+    it.after(members(&["n1", "n2"]));
+    assert_eq!(silent(&it), None);
+    it.after(Event::Members(Arc::new(View::default())));
+    assert_eq!(silent(&it), Some(false), "now we stood still, everywhere");
 }
 
 #[tokio::test]

@@ -63,14 +63,11 @@ pub(crate) async fn pass_on(gossip: Handle, mut said: watch::Receiver<Said>) {
     }
 }
 
-/// Whether the interface with the address `ours` can carry anything. Where that is not to be found out, it
-/// can.
-pub(crate) fn link(ours: IpAddr, interfaces: &BTreeMap<InterfaceName, Interface>) -> LinkState {
-    let name = interface_with(ours);
-    match name.and_then(|name| interfaces.get(&name)) {
-        Some(Interface { arp: Err(Unfit::Down | Unfit::NoCarrier), .. }) => LinkState::Down,
-        Some(_) | None => LinkState::Up,
-    }
+/// The interface with the address `ours`, if it can carry nothing. Where that is not to be found out, it can.
+pub(crate) fn cut(ours: IpAddr, interfaces: &BTreeMap<InterfaceName, Interface>) -> Option<InterfaceName> {
+    let name = interface_with(ours)?;
+    let down = matches!(interfaces.get(&name)?.arp, Err(Unfit::Down | Unfit::NoCarrier));
+    down.then_some(name)
 }
 
 fn interface_with(ours: IpAddr) -> Option<InterfaceName> {

@@ -31,7 +31,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use layer2::{Arp, Begin, MacAddr, Ndp, Order, Protocol};
+use layer2::{Arp, Begin, MacAddr, Ndp, Order, Protocol, Voice};
 use placement::{Announcement, History, InterfaceName};
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
@@ -196,9 +196,10 @@ impl Lan {
         let friends: Arc<BTreeSet<MacAddr>> = Arc::new(own.chain(wanted.fellows.iter().copied()).collect());
         let vips: Vec<_> = self.running.keys().map(|place| place.orders(&wanted)).collect();
         let in_all = vips.iter().map(BTreeMap::len).sum();
-        for (running, vips) in self.running.values().zip(vips) {
+        for ((place, running), vips) in self.running.iter().zip(vips) {
             let refresh_gap = layer2::refresh_gap(vips.len(), in_all);
-            let voice = wanted.voice;
+            let silent = wanted.silent.as_ref().is_some_and(|silent| silent.contains(&place.name));
+            let voice = if silent { Voice::Silent } else { wanted.voice };
             let orders = Orders { vips, friends: Arc::clone(&friends), refresh_gap, voice };
             running.orders.send_if_modified(|current| {
                 let different = *current != orders;

@@ -63,8 +63,8 @@ impl Cluster {
             if others {
                 current.announcements = Arc::new(announcements.clone());
             }
-            let different = (&current.fellows, current.voice) != (&fellows, self.voice);
-            (current.fellows, current.voice) = (fellows, self.voice);
+            let different = (&current.fellows, &current.silent) != (&fellows, &self.silent);
+            (current.fellows, current.silent) = (fellows, self.silent.clone());
             others || different
         });
         others

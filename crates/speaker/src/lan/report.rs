@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use layer2::{MacAddr, Voice};
-use placement::{Announcements, InterfaceName, Takeover};
+use placement::{Announcements, InterfaceName, Interfaces, Takeover};
 
 use super::Unfit;
 
@@ -19,6 +19,8 @@ pub struct Wanted {
     pub fellows: BTreeSet<MacAddr>,
     /// How much to say of them.
     pub voice: Voice,
+    /// Where nothing is to be said at present, if anywhere.
+    pub silent: Option<Interfaces>,
 }
 
 /// What the LAN side has to tell.
