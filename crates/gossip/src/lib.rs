@@ -117,7 +117,8 @@ impl Handle {
         self.send(Command::ConfirmLeave(node)).await;
     }
 
-    /// Says goodbye and waits until every live member has confirmed, or five seconds are over; returns who has not.
+    /// Says goodbye, and whether we shall be back; waits until every live member has confirmed, or five seconds are over;
+    /// returns who has not.
     pub async fn leave(&self, absence: Absence) -> BTreeSet<NodeName> {
         let (done, departed) = oneshot::channel();
         self.send(Command::Leave(absence, done)).await;

@@ -176,7 +176,7 @@ impl Task {
         let view = View {
             members: members.clone(),
             settled: self.members.settled(),
-            away: self.members.away().clone(),
+            away: self.members.away(),
             profiles: members.iter().filter_map(profile).collect(),
         };
         self.metrics.view(view.members.len(), view.settled);

@@ -20,43 +20,37 @@ pub enum Absence {
     Open,
 }
 
-/// Those who are expected back.
+/// Those who are expected back, and until when.
 #[derive(Debug, Default)]
-pub(crate) struct Away {
-    until: BTreeMap<NodeName, Instant>,
-    /// Their names, for those who ask.
-    names: BTreeSet<NodeName>,
-}
+pub(crate) struct Away(BTreeMap<NodeName, Instant>);
 
 impl Away {
     /// `node` is away from now on.
     pub(crate) fn begin(&mut self, node: NodeName, now: Instant) {
-        self.names.insert(node.clone());
-        self.until.insert(node, now + PATIENCE);
+        self.0.insert(node, now + PATIENCE);
     }
 
     /// `node` is back.
     pub(crate) fn end(&mut self, node: &NodeName) {
-        self.names.remove(node);
-        self.until.remove(node);
+        self.0.remove(node);
     }
 
     /// Nobody is expected back any more.
     pub(crate) fn end_all(&mut self) {
-        *self = Self::default();
+        self.0.clear();
     }
 
-    pub(crate) fn names(&self) -> &BTreeSet<NodeName> {
-        &self.names
+    pub(crate) fn names(&self) -> BTreeSet<NodeName> {
+        self.0.keys().cloned().collect()
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.until.values().min().copied()
+        self.0.values().min().copied()
     }
 
     /// One that should be back by now, and is expected no longer.
     pub(crate) fn poll(&mut self, now: Instant) -> Option<NodeName> {
-        let (node, _) = self.until.iter().find(|(_, until)| **until <= now)?;
+        let (node, _) = self.0.iter().find(|(_, until)| **until <= now)?;
         let node = node.clone();
         self.end(&node);
         Some(node)
@@ -77,11 +71,11 @@ mod tests {
         away.begin("b".into(), later);
         away.begin("c".into(), later);
         away.end(&"c".into());
-        assert_eq!(*away.names(), names(&["a", "b"]));
+        assert_eq!(away.names(), names(&["a", "b"]));
         assert_eq!((away.poll_timeout(), away.poll(later)), (Some(start + PATIENCE), None));
         assert_eq!(away.poll(start + PATIENCE), Some("a".into()));
         assert_eq!(away.poll(start + PATIENCE), None);
         assert_eq!((away.poll(later + PATIENCE), away.poll_timeout()), (Some("b".into()), None));
-        assert_eq!(*away.names(), names(&[]));
+        assert_eq!(away.names(), names(&[]));
     }
 }

@@ -286,7 +286,7 @@ impl Members {
         self.due = self.poll_timeout();
     }
 
-    /// Says goodbye to every member, and repeats it until each has confirmed; [`Event::Departed`] follows, at
+    /// Says goodbye to every member, and whether we shall be back; repeats it until each has confirmed; [`Event::Departed`] follows, at
     /// the latest after five seconds.
     pub fn leave(&mut self, absence: Absence, now: Instant) {
         if matches!(self.phase, Phase::Running) {
@@ -314,7 +314,7 @@ impl Members {
 
     /// Those who are no members at present but said that they would be back in a moment, and that their nodes go
     /// on serving meanwhile. They are named for ten seconds at most, and only until anybody is lost or leaves for good.
-    pub fn away(&self) -> &BTreeSet<NodeName> {
+    pub fn away(&self) -> BTreeSet<NodeName> {
         self.away.names()
     }
 

@@ -310,7 +310,7 @@ impl Speaker {
             self.members.take_part(now);
         }
         self.view.clone_from(self.members.members());
-        self.away.clone_from(self.members.away());
+        self.away = self.members.away();
         self.follow_members();
         self.settle();
     }

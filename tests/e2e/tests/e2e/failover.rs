@@ -47,6 +47,23 @@ pub(crate) fn wait_for_return(
     })
 }
 
+/// Waits until a node other than `first` tells the LAN that it has the address; how long after `since` that was, and which.
+fn takeover(
+    cluster: &Cluster,
+    address: Ipv4Addr,
+    first: NodeId,
+    since: SystemTime,
+) -> Result<(Duration, Mac)> {
+    let (at, second) = wait_until("another node takes over", SOON, || {
+        let frames = cluster.gratuitous_since(address, since)?;
+        let takeover = frames.into_iter().find(|(_, arp)| arp.source != mac(first));
+        takeover.map(|(at, arp)| (at, arp.source)).context("no gratuitous packet of another node")
+    })?;
+    let after = at.duration_since(since).unwrap_or_default();
+    eprintln!("{address} moved after {after:?}");
+    Ok((after, second))
+}
+
 /// That a node other than `first` takes over soon after `silent`. Returns it.
 pub(crate) fn moves_in_time(
     cluster: &Cluster,
@@ -54,13 +71,7 @@ pub(crate) fn moves_in_time(
     first: NodeId,
     silent: SystemTime,
 ) -> Result<Mac> {
-    let (takeover, second) = wait_until("another node takes over", SOON, || {
-        let frames = cluster.gratuitous_since(address, silent)?;
-        let takeover = frames.into_iter().find(|(_, arp)| arp.source != mac(first));
-        takeover.map(|(at, arp)| (at, arp.source)).context("no gratuitous packet of another node")
-    })?;
-    let late = takeover.duration_since(silent).unwrap_or_default();
-    eprintln!("{address} moved after {late:?}");
+    let (late, second) = takeover(cluster, address, first, silent)?;
     ensure!(late <= MOVED_WITHIN, "another node took over after {late:?}");
     Ok(second)
 }
@@ -140,13 +151,7 @@ fn an_address_moves_in_the_end_when_a_speaker_that_should_be_replaced_is_not() {
         let _unwelcome = Unwelcome::make(cluster, first)?;
         let since = SystemTime::now();
         cluster.kubectl(["delete", "pod", "-n", chart::NAMESPACE, &pod, "--wait=false"])?;
-        let told = wait_until("another node takes over", SOON, || {
-            let frames = cluster.gratuitous_since(address, since)?;
-            let takeover = frames.into_iter().find(|(_, arp)| arp.source != mac(first));
-            takeover.map(|(at, _)| at).context("no gratuitous packet of another node")
-        })?;
-        let after = told.duration_since(since)?;
-        eprintln!("{address} moved after {after:?}");
+        let (after, _) = takeover(cluster, address, first, since)?;
         ensure!(EXPECTED_FOR <= after && after <= EXPECTED_FOR * 3 / 2, "it moved after {after:?}");
         cluster.wait_for_answer(address, SOON).map(drop)
     });
