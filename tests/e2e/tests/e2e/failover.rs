@@ -47,7 +47,8 @@ pub(crate) fn wait_for_return(
     })
 }
 
-/// Waits until a node other than `first` tells the LAN that it has the address; how long after `since` that was, and which.
+/// Waits until a node other than `first` tells the LAN that it has the address; how long after `since` that was, and
+/// which.
 fn takeover(
     cluster: &Cluster,
     address: Ipv4Addr,
