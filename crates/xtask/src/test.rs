@@ -26,7 +26,7 @@ pub(crate) fn run(arguments: &TestArgs) -> Result<()> {
     lab::debian::ensure_installed()?;
     lab::preflight::check(3)?;
     // Before the tests, which would otherwise each wait for the same builds and show no progress.
-    Tools::ensure(&[&Program::ALL[..], &Program::METALLB].concat())?;
+    Tools::ensure(&[&Program::ALL[..], &Program::FOR_TESTS].concat())?;
     if arguments.e2e.is_none() {
         cargo(&program, &["test", "--workspace", "--exclude", "e2e"])?;
     }
