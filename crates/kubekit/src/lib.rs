@@ -39,6 +39,8 @@ pub async fn client() -> anyhow::Result<kube::Client> {
         .await
         .context("no cluster to talk to: set KUBECONFIG, or run in a Pod with a service account")?;
     config.connect_timeout = Some(Duration::from_secs(5));
+    // Longer than any watch is silent.
+    config.read_timeout = Some(watch::SILENCE + Duration::from_secs(15));
     kube::Client::try_from(config).context("building a client from the cluster's configuration")
 }
 

@@ -70,6 +70,11 @@ fn pauses() -> impl Backoff {
     ResetTimerBackoff::new(watcher::ExponentialBackoff::from(growing), Duration::from_secs(10))
 }
 
+/// How long a watch may go on, after which it is taken up where it ended. A connection that is dead without having been
+/// closed, as where a firewall forgot it, looks like one on which nothing happens; so this is how late a change may be
+/// seen, at worst.
+pub(crate) const SILENCE: Duration = Duration::from_secs(40);
+
 /// Lists and then watches `source`, for ever. While the API server cannot be reached the stream is silent;
 /// it says so once in the log, and once when it is back.
 pub fn watch<K>(source: impl Into<Source<K>>) -> impl Stream<Item = Change<K>>
@@ -90,8 +95,12 @@ where
     T: Send + 'static,
 {
     let Source { api, labels, fields } = source.into();
-    let config =
-        watcher::Config { label_selector: labels, field_selector: fields, ..watcher::Config::default() };
+    let config = watcher::Config {
+        label_selector: labels,
+        field_selector: fields,
+        timeout: u32::try_from(SILENCE.as_secs()).ok(),
+        ..watcher::Config::default()
+    };
     let events = watcher(api, config).backoff(pauses()).boxed();
     let reader = Reader { convert, listed: Vec::new(), reachable: true };
     futures::stream::unfold((events, reader), |(mut events, mut reader)| async move {

@@ -29,7 +29,7 @@ pub struct Request {
 }
 
 /// A request that a role allows.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Grant {
     /// The service account, as `NAMESPACE:NAME`.
     pub account: String,
@@ -71,6 +71,29 @@ fn request(event: &Value) -> Option<Request> {
         namespace: field("namespace"),
         name: field("name"),
     })
+}
+
+/// What the end-to-end tests record in the file that [`RECORD_VARIABLE`] names.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Record {
+    /// All that FerroLB asked.
+    pub requests: BTreeSet<Request>,
+    /// All that its roles allowed it, in any of the ways in which tests have installed the chart.
+    pub grants: BTreeSet<Grant>,
+}
+
+impl Record {
+    /// What no request needed. One that several grants allow needs the narrowest of them: wider ones are there for
+    /// others.
+    pub fn unused(&self) -> Vec<&Grant> {
+        let mut needed = BTreeSet::new();
+        for request in self.requests.iter().filter(|request| request.allowed) {
+            let covering = || self.grants.iter().filter(|grant| grant.covers(request));
+            let narrowest = covering().map(Grant::width).min();
+            needed.extend(covering().filter(|grant| Some(grant.width()) == narrowest));
+        }
+        self.grants.iter().filter(|grant| !needed.contains(grant)).collect()
+    }
 }
 
 /// What roles allow the service accounts that they are bound to. `objects` are roles and bindings of both scopes.
@@ -148,6 +171,11 @@ impl Grant {
             && *resource == request.resource
             && namespace.as_ref().is_none_or(|namespace| *namespace == request.namespace)
             && name.as_ref().is_none_or(|name| *name == request.name)
+    }
+
+    /// Orders grants that allow the same request.
+    fn width(&self) -> (bool, bool) {
+        (self.namespace.is_none(), self.name.is_none())
     }
 }
 
@@ -230,13 +258,34 @@ mod tests {
         let requests = requests(&log.join("\n"));
         assert_eq!(requests.len(), 4, "{requests:?}");
         assert!(requests.iter().any(|request| request.resource == "/readyz"));
-        let allowed: Vec<&Request> = requests.iter().filter(|request| request.allowed).collect();
-        let grants = grants(&roles());
-        let unused: Vec<String> = grants
-            .iter()
-            .filter(|grant| !allowed.iter().any(|request| grant.covers(request)))
-            .map(ToString::to_string)
-            .collect();
+        let record = Record { requests, grants: grants(&roles()) };
+        let unused: Vec<String> = record.unused().iter().map(ToString::to_string).collect();
         assert_eq!(unused, ["lb:speaker may list services/status everywhere"]);
+    }
+
+    #[test]
+    fn a_wide_grant_is_not_used_by_requests_that_a_narrow_one_allows() {
+        let pods = |namespace: Option<&str>| Grant {
+            account: "lb:speaker".into(),
+            verb: "list".into(),
+            group: String::new(),
+            resource: "pods".into(),
+            namespace: namespace.map(str::to_owned),
+            name: None,
+        };
+        let (narrow, wide) = (pods(Some("lb")), pods(None));
+        let unused_by = |namespaces: &[&str]| {
+            let user = "system:serviceaccount:lb:speaker";
+            let request = |namespace: &&str| {
+                event(user, "allow", "list", json!({"resource": "pods", "namespace": namespace}))
+            };
+            let log: Vec<String> = namespaces.iter().map(request).collect();
+            let grants = BTreeSet::from([narrow.clone(), wide.clone()]);
+            let record = Record { requests: requests(&log.join("\n")), grants };
+            record.unused().into_iter().cloned().collect::<Vec<_>>()
+        };
+        assert_eq!(unused_by(&["lb"]), std::slice::from_ref(&wide));
+        assert_eq!(unused_by(&[""]), std::slice::from_ref(&narrow));
+        assert_eq!(unused_by(&["lb", ""]), []);
     }
 }

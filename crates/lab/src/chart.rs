@@ -43,10 +43,20 @@ pub fn install(lab: &Lab, image: &Path) -> Result<()> {
 
 /// Changes values of the installed chart, each as `name=value`, and waits until all of FerroLB is ready.
 pub fn set<'a>(lab: &Lab, values: impl IntoIterator<Item = &'a str>) -> Result<()> {
+    let set = values.into_iter().flat_map(|value| ["--set", value]);
+    let values: Vec<&str> = ["--reuse-values"].into_iter().chain(set).collect();
+    upgrade(lab, &values)
+}
+
+/// Gives all values of the installed chart their defaults, and waits until all of FerroLB is ready.
+pub fn reset(lab: &Lab) -> Result<()> {
+    upgrade(lab, &["--reset-values"])
+}
+
+fn upgrade(lab: &Lab, values: &[&str]) -> Result<()> {
     let chart = folder();
-    let upgrade = ["upgrade", "ferrolb", &chart, "--reuse-values", "--namespace", NAMESPACE, "--wait"];
-    let values = values.into_iter().flat_map(|value| ["--set", value]);
-    lab.helm(upgrade.into_iter().chain(["--timeout=120s"]).chain(values)).map(drop)
+    let upgrade = ["upgrade", "ferrolb", &chart, "--namespace", NAMESPACE, "--wait", "--timeout=120s"];
+    lab.helm([&upgrade[..], values].concat()).map(drop)
 }
 
 fn folder() -> String {

@@ -37,6 +37,10 @@ pub const FOR_BUILDING: &[Package] = &[
     Package { name: "musl-tools", file: "musl-gcc" },
 ];
 
+/// What NetworkPolicies are enforced with, for the tests that want it.
+pub const FOR_POLICIES: &[Package] =
+    &[Package { name: "ipset", file: "ipset" }, Package { name: "conntrack", file: "conntrack" }];
+
 /// The names of those that are missing.
 pub fn missing(packages: &[Package]) -> Vec<&'static str> {
     packages.iter().filter(|package| !exists(package.file)).map(|package| package.name).collect()
@@ -44,7 +48,7 @@ pub fn missing(packages: &[Package]) -> Vec<&'static str> {
 
 /// Installs what is missing, saying what.
 pub fn ensure_installed() -> Result<()> {
-    let missing = [missing(FOR_LABS), missing(FOR_BUILDING)].concat();
+    let missing = [missing(FOR_LABS), missing(FOR_BUILDING), missing(FOR_POLICIES)].concat();
     if missing.is_empty() {
         return Ok(());
     }

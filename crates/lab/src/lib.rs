@@ -16,6 +16,7 @@ pub mod metallb;
 mod network;
 mod pki;
 pub mod plan;
+pub mod policies;
 pub mod preflight;
 pub mod process;
 pub mod roles;

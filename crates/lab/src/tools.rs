@@ -45,6 +45,7 @@ pub enum Program {
     Coredns,
     MetallbController,
     MetallbSpeaker,
+    KubeRouter,
 }
 
 /// A Go module that programs are built from: a folder of `tests/tools`.
@@ -58,6 +59,7 @@ enum Module {
     Helm,
     Coredns,
     Metallb,
+    KubeRouter,
 }
 
 /// Where the programs are.
@@ -89,6 +91,9 @@ impl Program {
 
     /// Those of MetalLB. No lab needs them that is not to be compared with it.
     pub const METALLB: [Self; 2] = [Self::MetallbController, Self::MetallbSpeaker];
+
+    /// Those that only some tests need.
+    pub const FOR_TESTS: [Self; 3] = [Self::MetallbController, Self::MetallbSpeaker, Self::KubeRouter];
 
     /// The name of its file.
     pub fn name(self) -> &'static str {
@@ -134,6 +139,9 @@ impl Program {
             Self::Coredns => (Module::Coredns, "github.com/coredns/coredns", 114),
             Self::MetallbController => (Module::Metallb, "go.universe.tf/metallb/controller", 60),
             Self::MetallbSpeaker => (Module::Metallb, "go.universe.tf/metallb/speaker", 30),
+            Self::KubeRouter => {
+                (Module::KubeRouter, "github.com/cloudnativelabs/kube-router/cmd/kube-router", 120)
+            }
         }
     }
 
@@ -162,6 +170,7 @@ impl Module {
             Self::Helm => "helm",
             Self::Coredns => "coredns",
             Self::Metallb => "metallb",
+            Self::KubeRouter => "kube-router",
         }
     }
 
@@ -176,6 +185,7 @@ impl Module {
             Self::Helm => "helm.sh/helm/v4",
             Self::Coredns => "github.com/coredns/coredns",
             Self::Metallb => "go.universe.tf/metallb",
+            Self::KubeRouter => "github.com/cloudnativelabs/kube-router",
         }
     }
 
@@ -199,7 +209,7 @@ impl Module {
             ),
             Self::Runc => ("seccomp", format!(" -X main.version={number}")),
             Self::Helm => ("", format!(" -X helm.sh/helm/v4/internal/version.version={version}")),
-            Self::Etcd | Self::Cni | Self::Coredns | Self::Metallb => ("", String::new()),
+            Self::Etcd | Self::Cni | Self::Coredns | Self::Metallb | Self::KubeRouter => ("", String::new()),
         };
         ["-trimpath", "-tags", tags, "-ldflags"]
             .map(str::to_owned)
@@ -215,7 +225,9 @@ impl Module {
             Self::Kubernetes => found.major == 1 && found.minor >= 33,
             Self::Etcd => found.major == 3 && found.minor >= 5,
             Self::Helm => found.major == 4 || (found.major == 3 && found.minor >= 14),
-            Self::Containerd | Self::Runc | Self::Cni | Self::Coredns | Self::Metallb => false,
+            Self::Containerd | Self::Runc | Self::Cni | Self::Coredns | Self::Metallb | Self::KubeRouter => {
+                false
+            }
         }
     }
 }
@@ -474,7 +486,7 @@ mod tests {
             dir: "/cache".into(),
             modules: Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/tools"),
         };
-        for program in Program::ALL.into_iter().chain(Program::METALLB) {
+        for program in Program::ALL.into_iter().chain(Program::FOR_TESTS) {
             let (module, package, _) = program.source();
             assert!(cache.read(module, "go.mod").unwrap().contains(package), "{package}");
             let place = cache.place(program).unwrap();

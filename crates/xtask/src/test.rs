@@ -6,10 +6,8 @@ use std::{env, fs};
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use lab::audit::{self, Grant, Request};
+use lab::audit::{self, Record};
 use lab::tools::{Program, Tools};
-use serde::Deserialize;
-use serde_json::Value;
 
 use crate::image;
 
@@ -28,7 +26,7 @@ pub(crate) fn run(arguments: &TestArgs) -> Result<()> {
     lab::debian::ensure_installed()?;
     lab::preflight::check(3)?;
     // Before the tests, which would otherwise each wait for the same builds and show no progress.
-    Tools::ensure(&[&Program::ALL[..], &Program::METALLB].concat())?;
+    Tools::ensure(&[&Program::ALL[..], &Program::FOR_TESTS].concat())?;
     if arguments.e2e.is_none() {
         cargo(&program, &["test", "--workspace", "--exclude", "e2e"])?;
     }
@@ -46,23 +44,14 @@ pub(crate) fn run(arguments: &TestArgs) -> Result<()> {
 /// A right that nothing needed in all the end-to-end tests is one too many, or lacks a test.
 fn every_right_was_used(record: &Path) -> Result<()> {
     let text = fs::read_to_string(record).with_context(|| format!("reading {}", record.display()))?;
-    let Record { requests, roles } =
-        serde_json::from_str(&text).context("reading what FerroLB may and did ask")?;
-    let used = |grant: &Grant| requests.iter().any(|request| grant.covers(request));
-    let unused: Vec<String> =
-        audit::grants(&roles).iter().filter(|grant| !used(grant)).map(ToString::to_string).collect();
+    let record: Record = serde_json::from_str(&text).context("reading what FerroLB may and did ask")?;
+    let unused: Vec<String> = record.unused().iter().map(ToString::to_string).collect();
     ensure!(
         unused.is_empty(),
         "these rights were not used in any end-to-end test:\n  {}",
         unused.join("\n  ")
     );
     Ok(())
-}
-
-#[derive(Deserialize)]
-struct Record {
-    requests: Vec<Request>,
-    roles: Vec<Value>,
 }
 
 fn cargo(program: &Path, arguments: &[&str]) -> Result<()> {

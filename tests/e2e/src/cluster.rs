@@ -1,5 +1,6 @@
 //! The lab that all tests use, one after the other.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
@@ -7,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail, ensure};
+use lab::audit::Grant;
 use lab::tools::Program;
 use lab::{Host, Lab, Options, Power, chart, metallb, wait_until};
 use serde_json::Value;
@@ -38,6 +40,8 @@ pub struct Cluster {
     /// How much of the audit log was looked at; who holds it has the turn.
     audited: Mutex<usize>,
     installed: Mutex<Installed>,
+    /// What FerroLB's roles have ever allowed it.
+    pub(crate) granted: Mutex<BTreeSet<Grant>>,
 }
 
 /// What is meant to serve Services.
@@ -65,7 +69,9 @@ impl Cluster {
             image,
             audited: Mutex::default(),
             installed: Mutex::default(),
+            granted: Mutex::default(),
         };
+        cluster.note_grants()?;
         cluster.wait_until_well()?;
         Ok(cluster)
     }

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use anyhow::{Context, Result, ensure};
-use lab::{Host, NodeId, chart};
+use lab::{Host, NodeId, chart, wait_until};
 use serde_json::Value;
 
-use crate::Cluster;
+use crate::{Cluster, SOON};
 
 /// Where FerroLB's programs are probed (the chart's `prometheus.metricsPort`).
 const PROBED_PORT: u16 = 7472;
@@ -73,6 +73,19 @@ impl Cluster {
         let answer = self.lab.run(any, ["curl", "-sS", "-m", "5", "-w", "\n%{http_code}", &url])?;
         let (text, status) = answer.rsplit_once('\n').context("curl writes the status")?;
         Ok((status.parse()?, text.to_owned()))
+    }
+
+    /// Waits until each controller has heard from all speakers, as those do that recover endpoints.
+    pub fn wait_until_controllers_hear(&self) -> Result<()> {
+        let all = format!("ferrolb_gossip_members {}", self.lab.nodes().count());
+        wait_until("the controllers hear all speakers", SOON, || {
+            for pod in self.pods(Role::Controller)? {
+                let (_, text) = self.ask_program(&pod, "/metrics")?;
+                let members = text.lines().find(|line| line.starts_with("ferrolb_gossip_members "));
+                ensure!(members == Some(&all), "{}: {members:?}", pod["metadata"]["name"]);
+            }
+            Ok(())
+        })
     }
 
     /// The name of the speaker's Pod on a node.

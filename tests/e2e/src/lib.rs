@@ -19,4 +19,5 @@ pub use capture::Capture;
 pub use cluster::{Cluster, NAMESPACE, SOON, wait_until_well};
 pub use desk::Desk;
 pub use faults::{Role, Unprobed};
+pub use rights::Values;
 pub use visits::{Failure, Trouble, Visits};

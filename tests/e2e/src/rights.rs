@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::env;
 use std::fs;
 use std::path::Path;
+use std::sync::PoisonError;
 
 use anyhow::{Context, Result, ensure};
-use lab::audit::{self, Request};
+use lab::audit::{self, Record, Request};
 use lab::chart;
-use serde_json::json;
 
 use crate::Cluster;
 
@@ -34,14 +34,45 @@ impl Cluster {
         Ok(())
     }
 
-    /// Records all that was asked so far and what may be asked. `cargo xtask test` compares the two in the end.
-    pub(crate) fn record_rights(&self) -> Result<()> {
-        let Some(path) = env::var_os(audit::RECORD_VARIABLE) else { return Ok(()) };
+    /// Changes values of the chart, each as `name=value`. All have their defaults again when this is dropped.
+    pub fn with_values<'a>(&self, values: impl IntoIterator<Item = &'a str>) -> Result<Values<'_>> {
+        // First, for the installation may fail half way.
+        let changed = Values(self);
+        chart::set(&self.lab, values)?;
+        self.note_grants()?;
+        Ok(changed)
+    }
+
+    /// Remembers what FerroLB's roles allow it now.
+    pub(crate) fn note_grants(&self) -> Result<()> {
         let kinds = "roles,clusterroles,rolebindings,clusterrolebindings";
         let roles = ["get", kinds, "--all-namespaces", "-l", "app.kubernetes.io/name=ferrolb"];
-        let record = json!({"requests": ours(&self.lab.audit_log()?), "roles": self.lab.kubectl_json(roles)?["items"]});
+        let roles = self.lab.kubectl_json(roles)?;
+        let roles = roles["items"].as_array().context("there is a list")?;
+        self.granted.lock().unwrap_or_else(PoisonError::into_inner).extend(audit::grants(roles));
+        Ok(())
+    }
+
+    /// Records all that was asked so far and what was ever allowed. `cargo xtask test` compares the two in the end.
+    pub(crate) fn record_rights(&self) -> Result<()> {
+        let Some(path) = env::var_os(audit::RECORD_VARIABLE) else { return Ok(()) };
+        let grants = self.granted.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let record = Record { requests: ours(&self.lab.audit_log()?), grants };
         let path = Path::new(&path);
-        fs::write(path, record.to_string()).with_context(|| format!("writing {}", path.display()))
+        let text = serde_json::to_string(&record)?;
+        fs::write(path, text).with_context(|| format!("writing {}", path.display()))
+    }
+}
+
+/// The chart with other values than its defaults.
+#[derive(Debug)]
+pub struct Values<'a>(&'a Cluster);
+
+impl Drop for Values<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = chart::reset(&self.0.lab) {
+            eprintln!("{error:#}");
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the NetworkPolicies let through. Most clusters of tests enforce none, so they are evaluated here.
+//! What the NetworkPolicies let through, with all values that change them. The end-to-end tests let some be enforced.
 
 use chart::{Helm, documents};
 use serde_json::{Value, json};

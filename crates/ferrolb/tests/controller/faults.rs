@@ -177,6 +177,28 @@ fn a_leader_that_is_cut_off_gives_way_and_does_no_harm_when_it_is_back() {
 }
 
 #[test]
+fn what_happens_while_the_watches_are_dead_without_a_word_is_seen_within_a_minute() {
+    run(async {
+        let cluster = Cluster::start().await;
+        cluster.pool("lan", &["192.0.2.0/24"]).await;
+        let proxy = Proxy::start(&cluster).await;
+        let _controller = controller(&proxy.kubeconfig(&cluster), "c", &[]);
+        let names = create(&cluster, "s", 2).await;
+        all_served(&cluster, &names).await;
+        proxy.set(Mischief::Mute);
+        cluster.service("next", json!({})).await;
+        let served = async {
+            while cluster.addresses("next").await.is_empty() {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_mins(1), served).await.expect("it is served in time");
+        assert_eq!(holder(&cluster).await, "c");
+        assert_eq!(proxy.status_writes(), 3);
+    });
+}
+
+#[test]
 fn who_changes_or_goes_while_nobody_looks_costs_one_write_more_or_none() {
     run(async {
         let cluster = Cluster::start().await;

@@ -36,6 +36,8 @@ pub(crate) enum Mischief {
     Blind,
     /// Answers no watch and refuses writes.
     BlindAndThrottle,
+    /// Passes requests on, but nothing more of the watches that are under way, as if their connections were dead.
+    Mute,
 }
 
 /// A running proxy. It ends with the runtime.
@@ -124,7 +126,8 @@ async fn pass(State(mut shared): State<Shared>, request: Request) -> Response {
         | Mischief::Throttle
         | Mischief::Expire
         | Mischief::Blind
-        | Mischief::BlindAndThrottle => {}
+        | Mischief::BlindAndThrottle
+        | Mischief::Mute => {}
     }
     if writes && request.uri().path().ends_with("/status") && request.uri().path().contains("/services/") {
         shared.statuses.fetch_add(1, Ordering::SeqCst);
@@ -143,9 +146,17 @@ async fn pass(State(mut shared): State<Shared>, request: Request) -> Response {
     }
 }
 
-/// A watch that ends when something else is to be done.
+/// A watch that ends when something else is to be done; if that is [`Mischief::Mute`], it only says nothing any more.
 fn until_changed(body: kube::client::Body, mut mischief: watch::Receiver<Mischief>) -> Body {
-    use futures::StreamExt;
-    let end = async move { _ = mischief.changed().await };
-    Body::from_stream(Body::new(body).into_data_stream().take_until(Box::pin(end)))
+    use futures::{FutureExt, StreamExt};
+    let ends = mischief.clone();
+    let change = async move { _ = mischief.changed().await };
+    let silence = async move {
+        if *ends.borrow() == Mischief::Mute {
+            std::future::pending::<()>().await;
+        }
+    };
+    let silence = silence.into_stream().filter_map(async |()| None);
+    let spoken = Body::new(body).into_data_stream().take_until(Box::pin(change));
+    Body::from_stream(spoken.chain(Box::pin(silence)))
 }

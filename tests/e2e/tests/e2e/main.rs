@@ -9,6 +9,7 @@ mod input;
 mod ipv6;
 mod migration;
 mod moves;
+mod policies;
 mod quickstart;
 mod recovery;
 mod rollout;

@@ -19,36 +19,8 @@ const OBSERVED_FOR: Duration = Duration::from_secs(12);
 const CONTRADICTED_WITHIN: Duration = Duration::from_secs(90);
 const NODE_BACK_WITHIN: Duration = Duration::from_mins(2);
 
-/// The chart with `controller.recoverEndpoints`, until this is dropped.
-struct Recovering<'a>(&'a Cluster);
-
-impl<'a> Recovering<'a> {
-    fn enable(cluster: &'a Cluster) -> Result<Self> {
-        let recovering = Self(cluster);
-        recovering.set(true)?;
-        let known = format!("ferrolb_gossip_members {}", cluster.lab.nodes().count());
-        wait_until("the controllers hear all speakers", e2e::SOON, || {
-            for pod in cluster.pods(Role::Controller)? {
-                let (_, metrics) = cluster.ask_program(&pod, "/metrics")?;
-                ensure!(metrics.lines().any(|line| line == known), "one does not");
-            }
-            Ok(())
-        })?;
-        Ok(recovering)
-    }
-
-    fn set(&self, enabled: bool) -> Result<()> {
-        chart::set(&self.0.lab, [format!("controller.recoverEndpoints={enabled}").as_str()])
-    }
-}
-
-impl Drop for Recovering<'_> {
-    fn drop(&mut self) {
-        if let Err(error) = self.set(false) {
-            eprintln!("{error:#}");
-        }
-    }
-}
+/// The value that turns it on.
+const RECOVER: &str = "controller.recoverEndpoints=true";
 
 /// The condition `Ready` of the Pod that serves on a node.
 fn readiness(cluster: &Cluster, node: NodeId) -> Result<Value> {
@@ -90,7 +62,8 @@ fn wait_until_lost(cluster: &Cluster, node: NodeId) -> Result<()> {
 fn requests_succeed_again_soon_after_a_node_is_lost_with_its_endpoints_and_the_leading_controller() {
     with_cluster(|cluster| {
         let address = serve(cluster, "recovered", &["172.16.211.213/32"])?;
-        let _recovering = Recovering::enable(cluster)?;
+        let _values = cluster.with_values([RECOVER])?;
+        cluster.wait_until_controllers_hear()?;
         let node = node_of_the_leader(cluster)?;
         let silent = SystemTime::now();
         let ((), visits) = cluster.while_visiting(address, || {
@@ -114,7 +87,8 @@ fn requests_succeed_again_soon_after_a_node_is_lost_with_its_endpoints_and_the_l
 fn a_kubelet_that_is_alive_after_all_puts_its_endpoints_back() {
     with_cluster(|cluster| {
         let address = serve(cluster, "contradicted", &["172.16.211.212/32"])?;
-        let _recovering = Recovering::enable(cluster)?;
+        let _values = cluster.with_values([RECOVER])?;
+        cluster.wait_until_controllers_hear()?;
         let node = cluster.announcer(address)?;
         cluster.signal(Role::Speaker, node, "STOP")?;
         let marked = wait_until_lost(cluster, node);
