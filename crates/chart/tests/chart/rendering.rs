@@ -40,8 +40,11 @@ fn what_is_made_from_the_chart_is_in_step() {
 fn helm_3_makes_the_same_of_the_templates() {
     let (helm, helm_3) = (Helm::find().unwrap(), Helm::find_3().unwrap());
     for example in examples().unwrap() {
-        let values = ["--values".as_ref(), example.as_os_str()];
-        assert_eq!(helm_3.template(values).unwrap(), helm.template(values).unwrap(), "{}", example.display());
+        // Helm 4 puts an empty line after each document, which means nothing.
+        let objects = |helm: &Helm| {
+            documents(&helm.template(["--values".as_ref(), example.as_os_str()]).unwrap()).unwrap()
+        };
+        assert_eq!(objects(&helm_3), objects(&helm), "{}", example.display());
     }
 }
 
