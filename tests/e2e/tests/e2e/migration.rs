@@ -147,28 +147,24 @@ fn ferrolb_waits(cluster: &Cluster) -> Result<()> {
     })
 }
 
-/// Of MetalLB nothing is left but its CRDs and what they hold, which are FerroLB's now.
+/// Of MetalLB nothing is left but its CRDs, with what they hold.
 fn nothing_of_metallb_is_left(cluster: &Cluster) -> Result<()> {
-    let ours = |object: &Value| {
+    let kinds = cluster.lab.kubectl(["api-resources", "--verbs=list", "-o", "name"])?;
+    let stays = |kind: &&str| {
+        let of_crds = ["customresourcedefinitions.", "apiservices."].iter().any(|it| kind.starts_with(it));
+        of_crds || kind.contains("metallb.io") || kind.starts_with("events")
+    };
+    let kinds: Vec<&str> = kinds.lines().filter(|kind| !stays(kind)).collect();
+    let theirs = |object: &&Value| {
         let metadata = &object["metadata"];
         let name = metadata["name"].as_str().unwrap_or_default();
-        let ours = name.contains("ferrolb") || metadata["labels"]["app.kubernetes.io/name"] == "ferrolb";
-        let kubernetes = name == "default" || name == "kube-root-ca.crt";
-        ours || kubernetes || object["kind"] == "CustomResourceDefinition"
+        let others = ["default", "kube-root-ca.crt", chart::NAMESPACE].contains(&name);
+        (metadata["namespace"] == chart::NAMESPACE || name.contains("metallb"))
+            && !(others || name.contains("ferrolb"))
     };
-    let kinds = cluster.lab.kubectl(["api-resources", "--verbs=list", "-o", "name"])?;
-    let kinds: Vec<&str> =
-        kinds.lines().filter(|kind| !kind.contains("metallb.io") && !kind.starts_with("events")).collect();
     wait_until("nothing of MetalLB is left", SOON, || {
         let list = cluster.lab.kubectl_json(["get", &kinds.join(","), "--all-namespaces"])?;
-        let all = list["items"].as_array().context("there is a list")?;
-        let theirs = |object: &&Value| {
-            let metadata = &object["metadata"];
-            let name = metadata["name"].as_str().unwrap_or_default();
-            (metadata["namespace"] == chart::NAMESPACE || name.contains("metallb") || name.contains("frr"))
-                && object["kind"] != "Namespace"
-        };
-        let left = all.iter().filter(theirs).filter(|object| !ours(object));
+        let left = list["items"].as_array().context("there is a list")?.iter().filter(theirs);
         let left: Vec<String> =
             left.map(|object| format!("{} {}", object["kind"], object["metadata"]["name"])).collect();
         ensure!(left.is_empty(), "{left:?}");
