@@ -58,15 +58,16 @@
 //! at once, [`Event::Leaving`], and confirm when they have taken over, while the leaver goes on answering: make before
 //! break.
 //!
-//! One that is about to be replaced says so ([`Absence::Brief`]): it is no member meanwhile either, but [away](Members::away), for
-//! at most ten seconds. Whoever takes over from it knows that its node still serves what reaches it. Should anybody be
-//! lost or leave for good in that time, nobody is expected back any more: it may have been one that stood in.
+//! One that is about to be replaced says so ([`Absence::Brief`]): it is no member meanwhile either, but
+//! [away](Members::away), for at most ten seconds. Whoever takes over from it knows that its node still serves what
+//! reaches it. Should anybody be lost or leave for good in that time, nobody is expected back any more: it may have
+//! been one that stood in.
 //!
 //! # Being believed
 //!
-//! Datagrams are sealed (module `seal`) with a key made of a shared secret, for one receiver. Whether they are new is found by a
-//! challenge and a window (module `session`): a recording of yesterday is worth nothing today. Payloads are described in
-//! module `frame`. Whatever is refused is counted by reason, see [`Refusal`].
+//! Datagrams are sealed (module `seal`) with a key made of a shared secret, for one receiver. Whether they are new is
+//! found by a challenge and a window (module `session`): a recording of yesterday is worth nothing today. Payloads
+//! are described in module `frame`. Whatever is refused is counted by reason, see [`Refusal`].
 //!
 //! # Presets
 //!

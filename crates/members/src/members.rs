@@ -286,8 +286,8 @@ impl Members {
         self.due = self.poll_timeout();
     }
 
-    /// Says goodbye to every member, and whether we shall be back; repeats it until each has confirmed; [`Event::Departed`] follows, at
-    /// the latest after five seconds.
+    /// Says goodbye to every member, and whether we shall be back; repeats it until each has confirmed;
+    /// [`Event::Departed`] follows, at the latest after five seconds.
     pub fn leave(&mut self, absence: Absence, now: Instant) {
         if matches!(self.phase, Phase::Running) {
             self.phase = Phase::Leaving(Goodbye::new(self.running(), absence, now));
@@ -306,8 +306,8 @@ impl Members {
         }
     }
 
-    /// The names of all live members, this one included once it [takes part](Self::take_part). One that leaves counts itself to
-    /// the end, for it goes on answering, while the others count it no more.
+    /// The names of all live members, this one included once it [takes part](Self::take_part). One that leaves counts
+    /// itself to the end, for it goes on answering, while the others count it no more.
     pub fn members(&self) -> &BTreeSet<NodeName> {
         &self.roster
     }

@@ -20,8 +20,8 @@ pub(crate) struct Peer {
     pub(crate) session: Option<Session>,
     /// When its last frame came.
     pub(crate) heard: Option<Instant>,
-    /// Whether it was a member and was declared dead since it last joined: nobody here knows what it announced meanwhile,
-    /// or what the process before it did.
+    /// Whether it was a member and was declared dead since it last joined: nobody here knows what it announced
+    /// meanwhile, or what the process before it did.
     pub(crate) missed: bool,
     /// Whether we took part before we knew it.
     pub(crate) we_were_late: bool,

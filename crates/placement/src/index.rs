@@ -116,8 +116,16 @@ struct Mine {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Share {
     interfaces: Interfaces,
-    /// Whether we only stand in for a member that is away.
-    lent: bool,
+    tenure: Tenure,
+}
+
+/// Why a Service is announced from here. With several Services at one address, the stronger reason counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Tenure {
+    /// This node stands in for a member that is away.
+    Lent,
+    /// This node ranks first.
+    Own,
 }
 
 /// What has to be worked out again.
@@ -341,7 +349,8 @@ impl Placement {
             }
             Some(Ok(Assignment { interfaces, stands_in_for, announcer: _ })) => {
                 let vips = self.services[&key].vips.clone();
-                let share = Share { interfaces, lent: stands_in_for.is_some() };
+                let tenure = if stands_in_for.is_some() { Tenure::Lent } else { Tenure::Own };
+                let share = Share { interfaces, tenure };
                 (Some(Mine { vips, share }), Released::Readdressed)
             }
         };
@@ -381,20 +390,20 @@ impl Placement {
         let holders = self.holders.get(&vip).into_iter().flat_map(BTreeMap::values);
         let union = |all: Share, more: Share| Share {
             interfaces: all.interfaces.union(&more.interfaces),
-            lent: all.lent && more.lent,
+            tenure: all.tenure.max(more.tenure),
         };
-        let Some(Share { interfaces, lent }) = holders.cloned().reduce(union) else {
+        let Some(Share { interfaces, tenure }) = holders.cloned().reduce(union) else {
             self.holders.remove(&vip);
             self.announcements.remove(&vip);
             return;
         };
         let history = match self.novelties.announced(vip) {
-            History::Announced if lent => History::Lent,
+            History::Announced if tenure == Tenure::Lent => History::Lent,
             history => history,
         };
         match self.announcements.get_mut(&vip) {
             // Where it is ours already, others may have learned that.
-            Some(announcement) if lent || announcement.history != History::Lent => {
+            Some(announcement) if tenure == Tenure::Lent || announcement.history != History::Lent => {
                 announcement.interfaces = interfaces;
             }
             Some(_) | None => {

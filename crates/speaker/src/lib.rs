@@ -100,10 +100,10 @@ enum Parting {
     Silent,
 }
 
-/// Runs a speaker until it is asked to stop by SIGTERM or SIGINT; then it goes on until the others have taken over, which
-/// takes some milliseconds, and some seconds when they do not answer. If a `DaemonSet` is about to replace its Pod, they
-/// only stand in for it, so that nobody's connections move to another node and back. It also ends when a speaker of MetalLB runs, and then
-/// at once.
+/// Runs a speaker until it is asked to stop by SIGTERM or SIGINT; then it goes on until the others have taken over,
+/// which takes some milliseconds, and some seconds when they do not answer. If a `DaemonSet` is about to replace its
+/// Pod, they only stand in for it, so that nobody's connections move to another node and back. It also ends when a
+/// speaker of MetalLB runs, and then at once.
 ///
 /// Fails only when it cannot start: without a configuration of the cluster, with a key that cannot be used, or
 /// when `http_bind` is taken. [`lan::claim_packet_sockets`] comes first. An API server that cannot be reached is

@@ -38,6 +38,9 @@ pub(crate) struct Round {
     pub(crate) unreachable_again: Duration,
     /// How long two nodes answered after the repair, if the victim had been silent before it.
     pub(crate) doubled: Option<Duration>,
+    /// The longest time from the fault to the end in which the client began no connection: beyond their pace, that is
+    /// how long it stood still itself, and what the other times may owe to it.
+    pub(crate) client_still: Duration,
     /// Connections from the fault to the end.
     pub(crate) connections: usize,
     /// Those of them that failed: how long after the fault they were begun, and why.
@@ -48,13 +51,15 @@ pub(crate) struct Round {
 
 impl fmt::Display for Round {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { unanswered, unreachable, unreachable_again, doubled, connections, lost, rate } = self;
+        let Self { unanswered, unreachable, unreachable_again, doubled, .. } = self;
+        let Self { client_still, connections, lost, rate, .. } = self;
         write!(f, "no answer for {unanswered:.3?}, no new connection for {unreachable:.3?}; ")?;
         write!(f, "undone: no new connection for {unreachable_again:.3?}")?;
         if let Some(doubled) = doubled {
             write!(f, ", two answer for {doubled:.3?}")?;
         }
         write!(f, "; {} of {connections} connections lost, {rate:.0} a second", lost.len())?;
+        write!(f, ", none begun for {client_still:.3?}")?;
         let mut kinds: BTreeMap<ErrorKind, Vec<Duration>> = BTreeMap::new();
         for (after, why) in lost {
             kinds.entry(*why).or_default().push(*after);
@@ -149,6 +154,7 @@ fn judge(answers: &[Answer], visits: &[Visit], victim: Mac, times: Times) -> Rou
         unreachable: longest_gap(reached(), fault, repair),
         unreachable_again: longest_gap(reached(), repair, SystemTime::now()),
         doubled,
+        client_still: longest_gap(began(), fault, SystemTime::now()),
         connections: later.len(),
         lost: later.iter().filter_map(|visit| Some((after(visit.began), visit.outcome.err()?))).collect(),
         #[expect(clippy::cast_precision_loss, reason = "a rate for people to read")]
@@ -252,6 +258,7 @@ mod tests {
         assert_eq!(round.unreachable, millis(822));
         assert_eq!(round.unreachable_again, millis(800));
         assert_eq!(round.doubled, Some(millis(300)));
+        assert_eq!(round.client_still, millis(1190));
         assert_eq!((round.connections, round.lost), (4, vec![(millis(99), ErrorKind::TimedOut)]));
         assert!((round.rate - 4.0 / 1.9).abs() < 0.01, "{}", round.rate);
     }

@@ -68,6 +68,7 @@ fn fault_lines(failover: Failover, fault: Fault) -> Vec<Line> {
             seconds(round.doubled.unwrap_or_default())
         }));
     }
+    lines.push(each("the client began none for", Unit::Seconds, "", |round| seconds(round.client_still)));
     if fault.is_orderly() {
         lines.push(each("connections a second", Unit::Count, "1000", |round| round.rate));
         lines.push(total("connections, in all", "", |round| round.connections));

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, ensure};
 use e2e::arp::Mac;
@@ -26,6 +26,12 @@ const HEALED_WITHIN: Duration = Duration::from_millis(1500);
 const MANY_PER_SECOND: u32 = 500;
 /// How long a speaker whose Pod is replaced is expected back.
 const EXPECTED_FOR: Duration = Duration::from_secs(10);
+/// How long the API server is away while a node loses power.
+const BLIND_FOR: Duration = Duration::from_secs(30);
+/// A burst takes five seconds. What the LAN is told after this time is no part of it,
+const BURST_OVER: Duration = Duration::from_secs(10);
+/// but what it is told every half a minute, give or take.
+const REFRESHED_WITHIN: Duration = Duration::from_secs(45);
 /// So many visits in a row tell that no endpoint is dead.
 const VISITS: usize = 20;
 
@@ -47,7 +53,8 @@ pub(crate) fn wait_for_return(
     })
 }
 
-/// Waits until a node other than `first` tells the LAN that it has the address; how long after `since` that was, and which.
+/// Waits until a node other than `first` tells the LAN that it has the address; how long after `since` that was, and
+/// which.
 fn takeover(
     cluster: &Cluster,
     address: Ipv4Addr,
@@ -101,14 +108,23 @@ fn an_address_moves_at_once_from_a_node_that_loses_power_and_there_is_no_fight_w
 }
 
 #[test]
-fn an_address_moves_as_fast_while_the_api_server_is_down() {
+fn an_address_moves_as_fast_while_the_api_server_is_down_and_is_announced_again_and_again() {
     with_cluster(|cluster| {
         let address = serve(cluster, "blind", &["172.16.211.218/32"])?;
         let first = cluster.announcer(address)?;
+        let down = Instant::now();
         cluster.lab.crash(Host::Cp, Program::KubeApiserver)?;
         let silent = SystemTime::now();
         cluster.lab.poweroff(first)?;
-        moves_in_time(cluster, address, first, silent)?;
+        let second = moves_in_time(cluster, address, first, silent)?;
+        let moved = SystemTime::now();
+        wait_until("the LAN is told again, long after the takeover", REFRESHED_WITHIN, || {
+            let told = cluster.gratuitous_since(address, moved + BURST_OVER)?;
+            ensure!(!told.is_empty(), "it was not");
+            Ok(())
+        })?;
+        thread::sleep(BLIND_FOR.saturating_sub(down.elapsed()));
+        assert_eq!(cluster.owners_since(address, moved)?, [second]);
 
         cluster.start_api_server()?;
         cluster.lab.poweron(first)?;
@@ -148,7 +164,7 @@ fn an_address_moves_in_the_end_when_a_speaker_that_should_be_replaced_is_not() {
         let address = serve(cluster, "overdue", &["172.16.211.211/32"])?;
         let first = cluster.announcer(address)?;
         let pod = cluster.speaker_on(first)?;
-        let _unwelcome = Unwelcome::make(cluster, first)?;
+        let _unwelcome = Tainted::with(cluster, first, "NoSchedule")?;
         let since = SystemTime::now();
         cluster.kubectl(["delete", "pod", "-n", chart::NAMESPACE, &pod, "--wait=false"])?;
         let (after, _) = takeover(cluster, address, first, since)?;
@@ -157,26 +173,46 @@ fn an_address_moves_in_the_end_when_a_speaker_that_should_be_replaced_is_not() {
     });
 }
 
-/// A node that gets no new Pods, until this is dropped.
-struct Unwelcome<'a> {
-    cluster: &'a Cluster,
-    node: String,
+#[test]
+fn an_address_is_always_answered_for_while_its_node_is_drained_of_all_pods_and_in_use_again() {
+    with_cluster(|cluster| {
+        let address = serve(cluster, "drained", &["172.16.211.209/32"])?;
+        let since = SystemTime::now();
+        let first = cluster.announcer(address)?;
+        let drained = Tainted::with(cluster, first, "NoExecute")?;
+        let second = wait_until("another node has the address to itself", SOON, || {
+            let answerers = cluster.answerers(address)?;
+            assert!(!answerers.is_empty(), "nobody answers");
+            answerers.into_iter().find(|it| *it != mac(first)).context("it has not moved")
+        })?;
+        let told = cluster.gratuitous_since(address, since)?;
+        ensure!(told.iter().any(|(_, arp)| arp.source == second), "the LAN was not told: {told:?}");
+        drop(drained);
+        wait_for_return(cluster, address, first, NODE_BACK_WITHIN)?;
+        assert_eq!(cluster.owners_since(address, since)?, [mac(first), second, mac(first)]);
+        Ok(())
+    });
 }
 
-impl<'a> Unwelcome<'a> {
-    const TAINT: &'static str = "e2e=unwelcome:NoSchedule";
+/// A node with a taint that no Pod of FerroLB tolerates, until this is dropped.
+struct Tainted<'a> {
+    cluster: &'a Cluster,
+    node: String,
+    taint: String,
+}
 
-    fn make(cluster: &'a Cluster, node: NodeId) -> Result<Self> {
-        let node = node.to_string();
-        cluster.kubectl(["taint", "node", &node, Self::TAINT])?;
-        Ok(Self { cluster, node })
+impl<'a> Tainted<'a> {
+    fn with(cluster: &'a Cluster, node: NodeId, effect: &str) -> Result<Self> {
+        let (node, taint) = (node.to_string(), format!("e2e=unwelcome:{effect}"));
+        cluster.kubectl(["taint", "node", &node, &taint])?;
+        Ok(Self { cluster, node, taint })
     }
 }
 
-impl Drop for Unwelcome<'_> {
+impl Drop for Tainted<'_> {
     fn drop(&mut self) {
-        if let Err(error) = self.cluster.kubectl(["taint", "node", &self.node, &format!("{}-", Self::TAINT)])
-        {
+        let Self { cluster, node, taint } = self;
+        if let Err(error) = cluster.kubectl(["taint", "node", node, &format!("{taint}-")]) {
             eprintln!("{error:#}");
         }
     }
