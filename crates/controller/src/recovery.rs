@@ -6,7 +6,9 @@
 //! what the lifecycle controller would say much later: that they are not ready. The EndpointSlice controller
 //! and kube-proxy do the rest. A kubelet that is alive after all says otherwise within seconds.
 //!
-//! Every replica listens, so that a new leader knows what was lost while there was none.
+//! Every replica listens and judges. The leader may be lost with the node, and until another one leads, seconds pass. So
+//! the others act as well, a moment later, on what is left to do then: nothing, unless the leader is gone. Two that say
+//! the same of a Pod do no harm.
 
 mod judge;
 
@@ -48,6 +50,8 @@ pub struct Recovery {
 const REASON: &str = "FerroLBNodeLost";
 /// Pods that are written at once: the API server should not be busy with more on behalf of one node.
 const AT_ONCE: usize = 8;
+/// Those who do not lead act so much later, which is ample for the leader to have acted.
+const DEFERENCE: Duration = Duration::from_millis(300);
 /// Until then an attempt is repeated; much later the lifecycle controller has seen it itself.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Between two looks for a key.
@@ -85,17 +89,17 @@ pub(crate) fn start(
     });
 }
 
-/// Listens, and while this replica leads, acts on what is lost.
+/// Listens, and acts on what is lost.
 async fn run(
     client: Client,
     namespace: &str,
     port: u16,
-    mut leads: Leads,
+    leads: Leads,
     gossip: gossip::Handle,
     mut happened: mpsc::Receiver<gossip::Event>,
     publisher: Publisher,
 ) {
-    let view = gossip.view();
+    let mut view = gossip.view();
     let mut judge = Judge::default();
     let mut known = Speakers::default();
     let mut changes = pin!(kubekit::watch(speakers::source(&client, namespace)));
@@ -112,28 +116,31 @@ async fn run(
                     judge.observe(event, Instant::now());
                 }
             }
-            () = leads.changed() => {}
+            Ok(()) = view.changed() => {}
         }
-        let now = Instant::now();
-        if leads.leads(now) {
-            let view = view.borrow().clone();
-            for verdict in judge.verdicts(&view, now) {
-                tokio::spawn(act(client.clone(), verdict, publisher.clone()));
-            }
+        let members = view.borrow_and_update().clone();
+        for verdict in judge.verdicts(&members, Instant::now()) {
+            tokio::spawn(act(client.clone(), leads.clone(), verdict, publisher.clone()));
         }
     }
 }
 
-async fn act(client: Client, verdict: Verdict, publisher: Publisher) {
+async fn act(client: Client, leads: Leads, verdict: Verdict, publisher: Publisher) {
+    if !leads.leads(Instant::now()) {
+        tokio::time::sleep(DEFERENCE).await;
+    }
     let (node, notice) = match verdict {
         Verdict::Withdraw(node) => {
-            let Some(count) = withdraw(&client, &node).await else { return };
+            let Some(count @ 1..) = withdraw(&client, &node).await else { return };
             info!(%node, pods = count, "node is lost, its Pods behind load balancers are marked not ready");
             let message = format!("node is lost, {count} Pods behind LoadBalancer Services marked not ready");
             (node, Notice::warning(REASON, message))
         }
         Verdict::TooMany(node) => {
             warn!(%node, "node is lost, but too many are at once to withdraw its endpoints");
+            if !leads.leads(Instant::now()) {
+                return;
+            }
             let message = "node is lost, but its Pods are left alone: more than a third of the nodes are lost \
                            within a minute, which looks like a broken network";
             (node, Notice::warning(REASON, message))

@@ -70,7 +70,7 @@ impl Cluster {
         let port = &pod["spec"]["containers"][0]["ports"][0]["containerPort"];
         let any = Host::Node(self.lab.nodes().next().context("there is a node")?);
         let url = format!("http://{address}:{port}{path}");
-        let answer = self.lab.run(any, ["curl", "-sS", "-w", "\n%{http_code}", &url])?;
+        let answer = self.lab.run(any, ["curl", "-sS", "-m", "5", "-w", "\n%{http_code}", &url])?;
         let (text, status) = answer.rsplit_once('\n').context("curl writes the status")?;
         Ok((status.parse()?, text.to_owned()))
     }

@@ -60,7 +60,7 @@ impl Judge {
         }
     }
 
-    /// What to do now, each thing once. Only a leader asks; what was lost while nobody led is judged then,
+    /// What to do now, each thing once. What was lost while that could not be judged is judged as soon as it can be,
     /// unless that was long ago.
     pub(super) fn verdicts(&mut self, view: &View, now: Instant) -> Vec<Verdict> {
         self.lost.retain(|_, loss| now.duration_since(loss.since) < WINDOW);
@@ -177,12 +177,14 @@ mod tests {
     }
 
     #[test]
-    fn a_new_leader_acts_on_what_was_lost_just_before_but_not_long_ago() {
+    fn what_could_not_be_judged_is_judged_when_it_can_be_but_not_long_after() {
         let start = Instant::now();
         let rest = view(&["n2", "n3"]);
+        let unsettled = View { settled: false, ..view(&["n2", "n3"]) };
         for (after, expected) in [(5, vec![withdraw("n1")]), (60, vec![])] {
             let mut judge = Judge::default();
             judge.observe(lost("n1", &["n2", "n3"]), start);
+            assert_eq!(judge.verdicts(&unsettled, start), []);
             assert_eq!(judge.verdicts(&rest, start + Duration::from_secs(after)), expected);
         }
     }
