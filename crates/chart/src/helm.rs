@@ -1,7 +1,7 @@
 //! Helm, without a cluster.
 
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
@@ -14,17 +14,26 @@ pub const RELEASE: &str = "ferrolb";
 
 /// Helm, and the chart.
 #[derive(Debug)]
-pub struct Helm(Tools);
+pub struct Helm(PathBuf);
 
 impl Helm {
     /// Finds Helm, or builds it.
     pub fn find() -> Result<Self> {
-        Tools::ensure(&[Program::Helm]).map(Self)
+        Self::called(Program::Helm)
+    }
+
+    /// The same for Helm 3, which many go on using.
+    pub fn find_3() -> Result<Self> {
+        Self::called(Program::Helm3)
+    }
+
+    fn called(program: Program) -> Result<Self> {
+        Ok(Self(Tools::ensure(&[program])?.path(program).to_owned()))
     }
 
     /// Runs it and returns what it wrote. What it says of errors is the error.
     pub fn run<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Result<String> {
-        let mut command = Command::new(self.0.path(Program::Helm));
+        let mut command = Command::new(&self.0);
         // No cluster, even if the environment names one.
         let output =
             command.args(arguments).env("KUBECONFIG", "/dev/null").output().context("starting helm")?;

@@ -1,7 +1,8 @@
-//! MetalLB, as its own manifests install it: what FerroLB is compared with, and what people come from.
+//! MetalLB, as its own manifests or its own chart install it: what FerroLB is compared with, and what people come from.
 //!
 //! Nothing of it is built before somebody asks for it.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -19,6 +20,11 @@ const ROLLED_OUT_WITHIN: &str = "--timeout=120s";
 pub fn manifests() -> Result<String> {
     let path = Sources::of(Program::MetallbSpeaker)?.dir.join("config/manifests/metallb-native.yaml");
     Ok(path.display().to_string())
+}
+
+/// The folder of MetalLB's chart.
+pub fn chart() -> Result<PathBuf> {
+    Ok(Sources::of(Program::MetallbSpeaker)?.dir.join("charts/metallb"))
 }
 
 /// Builds MetalLB and puts its images into the lab's registry, under the names that [`manifests`] have.
@@ -54,7 +60,11 @@ pub fn wait_until_ready(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// Removes what the manifests have installed, the CRDs and the namespace with all that they hold among it.
+/// Removes what the manifests or the chart have installed, the CRDs and the namespace with all that they hold among it,
+/// also when Helm has forgotten the release.
 pub fn remove(lab: &Lab) -> Result<()> {
-    lab.kubectl(["delete", "-f", &manifests()?, "--ignore-not-found"]).map(drop)
+    lab.helm(["uninstall", "metallb", "--ignore-not-found", "--namespace", NAMESPACE])?;
+    lab.kubectl(["delete", "-f", &manifests()?, "--ignore-not-found"])?;
+    let kinds = "clusterroles,clusterrolebindings,validatingwebhookconfigurations";
+    lab.kubectl(["delete", kinds, "-l", "app.kubernetes.io/instance=metallb"]).map(drop)
 }

@@ -42,6 +42,7 @@ pub enum Program {
     HostLocal,
     Portmap,
     Helm,
+    Helm3,
     Coredns,
     MetallbController,
     MetallbSpeaker,
@@ -57,10 +58,14 @@ enum Module {
     Runc,
     Cni,
     Helm,
+    Helm3,
     Coredns,
     Metallb,
     KubeRouter,
 }
+
+/// Of the Kubernetes that Helm 3 in `tests/tools` is made for, as its libraries from there say.
+const HELM_3_KUBERNETES_MINOR: u32 = 37;
 
 /// Where the programs are.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,7 +98,8 @@ impl Program {
     pub const METALLB: [Self; 2] = [Self::MetallbController, Self::MetallbSpeaker];
 
     /// Those that only some tests need.
-    pub const FOR_TESTS: [Self; 3] = [Self::MetallbController, Self::MetallbSpeaker, Self::KubeRouter];
+    pub const FOR_TESTS: [Self; 4] =
+        [Self::Helm3, Self::MetallbController, Self::MetallbSpeaker, Self::KubeRouter];
 
     /// The name of its file.
     pub fn name(self) -> &'static str {
@@ -136,6 +142,7 @@ impl Program {
             }
             Self::Portmap => (Module::Cni, "github.com/containernetworking/plugins/plugins/meta/portmap", 2),
             Self::Helm => (Module::Helm, "helm.sh/helm/v4/cmd/helm", 160),
+            Self::Helm3 => (Module::Helm3, "helm.sh/helm/v3/cmd/helm", 160),
             Self::Coredns => (Module::Coredns, "github.com/coredns/coredns", 114),
             Self::MetallbController => (Module::Metallb, "go.universe.tf/metallb/controller", 60),
             Self::MetallbSpeaker => (Module::Metallb, "go.universe.tf/metallb/speaker", 30),
@@ -153,7 +160,7 @@ impl Program {
     fn version_arguments(self) -> &'static [&'static str] {
         match self {
             Self::Kubectl => &["version", "--client"],
-            Self::Helm => &["version", "--short"],
+            Self::Helm | Self::Helm3 => &["version", "--short"],
             _ => &["--version"],
         }
     }
@@ -168,6 +175,7 @@ impl Module {
             Self::Runc => "runc",
             Self::Cni => "cni",
             Self::Helm => "helm",
+            Self::Helm3 => "helm3",
             Self::Coredns => "coredns",
             Self::Metallb => "metallb",
             Self::KubeRouter => "kube-router",
@@ -183,6 +191,7 @@ impl Module {
             Self::Runc => "github.com/opencontainers/runc",
             Self::Cni => "github.com/containernetworking/plugins",
             Self::Helm => "helm.sh/helm/v4",
+            Self::Helm3 => "helm.sh/helm/v3",
             Self::Coredns => "github.com/coredns/coredns",
             Self::Metallb => "go.universe.tf/metallb",
             Self::KubeRouter => "github.com/cloudnativelabs/kube-router",
@@ -209,6 +218,16 @@ impl Module {
             ),
             Self::Runc => ("seccomp", format!(" -X main.version={number}")),
             Self::Helm => ("", format!(" -X helm.sh/helm/v4/internal/version.version={version}")),
+            // Without a cluster it would believe in Kubernetes 1.20.
+            Self::Helm3 => {
+                let base = "helm.sh/helm/v3";
+                let minor = format!("k8sVersionMinor={HELM_3_KUBERNETES_MINOR}");
+                let stamps = format!(
+                    " -X {base}/internal/version.version={version} \
+                     -X {base}/pkg/chartutil.{minor} -X {base}/pkg/lint/rules.{minor}"
+                );
+                ("", stamps)
+            }
             Self::Etcd | Self::Cni | Self::Coredns | Self::Metallb | Self::KubeRouter => ("", String::new()),
         };
         ["-trimpath", "-tags", tags, "-ldflags"]
@@ -225,6 +244,8 @@ impl Module {
             Self::Kubernetes => found.major == 1 && found.minor >= 33,
             Self::Etcd => found.major == 3 && found.minor >= 5,
             Self::Helm => found.major == 4 || (found.major == 3 && found.minor >= 14),
+            // The first that can take over what is there.
+            Self::Helm3 => found.major == 3 && found.minor >= 17,
             Self::Containerd | Self::Runc | Self::Cni | Self::Coredns | Self::Metallb | Self::KubeRouter => {
                 false
             }
@@ -327,7 +348,8 @@ fn version_of(program: Program, path: &Path) -> Option<Version> {
     command.args(program.version_arguments());
     let output =
         process::output(command, Place::default(), b"").ok().filter(|output| output.status.success())?;
-    let build = if program == Program::Helm { Build::Ignored } else { Build::Refused };
+    let helm = matches!(program, Program::Helm | Program::Helm3);
+    let build = if helm { Build::Ignored } else { Build::Refused };
     Version::first_in(&String::from_utf8_lossy(&output.stdout), build)
 }
 
@@ -492,6 +514,13 @@ mod tests {
             let place = cache.place(program).unwrap();
             assert!(place.ends_with(program.name()), "{}", place.display());
         }
+    }
+
+    #[test]
+    fn helm_3_knows_which_kubernetes_it_is_made_for() {
+        let text = include_str!("../../../tests/tools/helm3/go.mod");
+        let version = required_version(text, "k8s.io/client-go").unwrap();
+        assert!(version.starts_with(&format!("v0.{HELM_3_KUBERNETES_MINOR}.")), "{version}");
     }
 
     #[test]

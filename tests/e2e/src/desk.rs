@@ -15,7 +15,7 @@ const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 const VARIABLES: &str = ".variables";
 const ALIASES: &str = ".aliases";
 
-/// A shell in a folder with the repository and MetalLB's manifests at hand.
+/// A shell in a folder with the repository, MetalLB's manifests and its chart at hand.
 #[derive(Debug)]
 pub struct Desk<'a> {
     cluster: &'a Cluster,
@@ -28,6 +28,10 @@ impl<'a> Desk<'a> {
         let folder = tempfile::tempdir()?;
         symlink(Path::new(REPOSITORY).join("charts"), folder.path().join("charts"))?;
         symlink(metallb::manifests()?, folder.path().join("metallb-native.yaml"))?;
+        // As if the folder were the repository of that name.
+        let repository = folder.path().join("metallb");
+        fs::create_dir(&repository)?;
+        symlink(metallb::chart()?, repository.join("metallb"))?;
         for file in [VARIABLES, ALIASES] {
             fs::write(folder.path().join(file), "")?;
         }

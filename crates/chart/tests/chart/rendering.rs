@@ -13,16 +13,18 @@ pub(crate) fn objects(helm: &Helm, values: &[&str], kind: &str) -> Vec<Value> {
 
 #[test]
 fn helm_finds_no_fault() {
-    let (helm, chart) = (Helm::find().unwrap(), folder());
-    for example in examples().unwrap() {
-        let arguments = [
-            "lint".as_ref(),
-            "--strict".as_ref(),
-            chart.as_os_str(),
-            "--values".as_ref(),
-            example.as_os_str(),
-        ];
-        helm.run(arguments).unwrap();
+    let chart = folder();
+    for helm in [Helm::find().unwrap(), Helm::find_3().unwrap()] {
+        for example in examples().unwrap() {
+            let arguments = [
+                "lint".as_ref(),
+                "--strict".as_ref(),
+                chart.as_os_str(),
+                "--values".as_ref(),
+                example.as_os_str(),
+            ];
+            helm.run(arguments).unwrap();
+        }
     }
 }
 
@@ -31,6 +33,18 @@ fn what_is_made_from_the_chart_is_in_step() {
     for (path, expected) in generated(&Helm::find().unwrap()).unwrap() {
         let committed = fs::read_to_string(&path).unwrap_or_default();
         assert_eq!(committed, expected, "{} is out of date: run `cargo xtask manifests`", path.display());
+    }
+}
+
+#[test]
+fn helm_3_makes_the_same_of_the_templates() {
+    let (helm, helm_3) = (Helm::find().unwrap(), Helm::find_3().unwrap());
+    for example in examples().unwrap() {
+        // Helm 4 puts an empty line after each document, which means nothing.
+        let objects = |helm: &Helm| {
+            documents(&helm.template(["--values".as_ref(), example.as_os_str()]).unwrap()).unwrap()
+        };
+        assert_eq!(objects(&helm_3), objects(&helm), "{}", example.display());
     }
 }
 
@@ -96,4 +110,38 @@ fn the_gossip_listens_where_it_is_told_to() {
     assert_eq!(bind(&[port], "Deployment"), None, "the controller takes no part");
     let observer = ["--set=controller.recoverEndpoints=true", &address("10.0.0.1")];
     assert_eq!(bind(&observer, "Deployment").as_deref(), Some("$(FERROLB_POD_IP):7946"));
+}
+
+#[test]
+fn the_readme_removes_all_that_metallbs_chart_installs_but_the_crds() {
+    let chart = lab::metallb::chart().unwrap();
+    let rendered = Helm::find()
+        .unwrap()
+        .run([
+            "template".as_ref(),
+            "metallb".as_ref(),
+            chart.as_os_str(),
+            "--namespace=metallb-system".as_ref(),
+            "--set=networkpolicies.enabled=true,networkpolicies.defaultDeny=true".as_ref(),
+            "--set=prometheus.podMonitor.enabled=true,prometheus.prometheusRule.enabled=true".as_ref(),
+            "--set=prometheus.serviceAccount=it,prometheus.namespace=monitoring".as_ref(),
+        ])
+        .unwrap();
+    let readme = fs::read_to_string(folder().join("../../README.md")).unwrap();
+    let removals = readme.lines().filter(|line| line.contains("kubectl delete"));
+    let by_label: Vec<&str> = removals
+        .filter(|line| {
+            ["instance", "name"]
+                .iter()
+                .any(|key| line.contains(&format!("-l app.kubernetes.io/{key}=metallb")))
+        })
+        .collect();
+    for object in documents(&rendered).unwrap() {
+        let (kind, metadata) = (object["kind"].as_str().unwrap().to_lowercase(), &object["metadata"]);
+        let name = metadata["name"].as_str().unwrap();
+        let labelled = metadata["labels"]["app.kubernetes.io/instance"] == "metallb"
+            && by_label.iter().any(|line| line.split([' ', ',']).any(|word| word == kind));
+        let named = readme.contains(&format!("{kind}/{name}")) || readme.contains(&format!("{kind} {name}"));
+        assert!(kind == "customresourcedefinition" || labelled || named, "{kind} {name}");
+    }
 }

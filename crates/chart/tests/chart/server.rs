@@ -18,9 +18,8 @@ struct Cluster {
 
 impl Cluster {
     fn start() -> Self {
-        let (server, tools) =
-            (ApiServer::launch().unwrap(), Tools::ensure(&[Program::Kubectl, Program::Helm]).unwrap());
-        Self { server, tools }
+        let tools = Tools::ensure(&[Program::Kubectl, Program::Helm, Program::Helm3]).unwrap();
+        Self { server: ApiServer::launch().unwrap(), tools }
     }
 
     fn run(&self, program: Program, arguments: &[&str]) -> Output {
@@ -33,8 +32,9 @@ impl Cluster {
         succeed(arguments, self.run(Program::Kubectl, arguments))
     }
 
-    fn helm(&self, arguments: &[&str]) -> String {
-        succeed(arguments, self.run(Program::Helm, arguments))
+    /// The same for Helm or Helm 3.
+    fn helm(&self, helm: Program, arguments: &[&str]) -> String {
+        succeed(arguments, self.run(helm, arguments))
     }
 }
 
@@ -134,21 +134,20 @@ fn took_over(cluster: &Cluster) {
 fn kubectl_and_helm_take_metallbs_crds_over_with_what_is_in_them() {
     let chart = chart::folder();
     let file = manifests_folder().join("ferrolb.yaml");
-    let install = [
-        "install",
-        "ferrolb",
-        chart.to_str().unwrap(),
-        "--namespace=metallb-system",
-        "--take-ownership",
-        "--server-side=false",
-    ];
-    for apply in [&["apply"][..], &["apply", "--server-side", "--field-manager=helm"]] {
+    let install =
+        ["install", "ferrolb", chart.to_str().unwrap(), "--namespace=metallb-system", "--take-ownership"];
+    let as_helm_does = ["apply", "--server-side", "--field-manager=helm"];
+    // Helm 3 has no other way than the client's.
+    let clients = (Program::Helm, &["--server-side=false"][..]);
+    for (apply, (helm, how)) in
+        [(&["apply"][..], clients), (&as_helm_does, clients), (&["apply"], (Program::Helm3, &[]))]
+    {
         let (cluster, folder) = (Cluster::start(), tempfile::tempdir().unwrap());
         install_metallb(&cluster, folder.path(), apply);
-        cluster.helm(&install);
+        cluster.helm(helm, &[&install, how].concat());
         took_over(&cluster);
         // Without Helm, by somebody who changes over again.
-        cluster.helm(&["uninstall", "ferrolb", "--namespace=metallb-system"]);
+        cluster.helm(helm, &["uninstall", "ferrolb", "--namespace=metallb-system"]);
         cluster.kubectl(&["apply", "-f", file.to_str().unwrap()]);
         took_over(&cluster);
     }
@@ -160,15 +159,27 @@ fn kubectl_and_helm_take_metallbs_crds_over_with_what_is_in_them() {
 
 #[test]
 fn what_helm_installs_it_upgrades_with_the_key_kept_and_removes_all_but_the_crds() {
+    let ways = ["--server-side=auto", "--server-side=false", "--server-side=true"];
+    installed_upgraded_and_removed(Program::Helm, &ways.map(|way| vec![way]));
+}
+
+#[test]
+fn so_it_is_with_helm_3() {
+    installed_upgraded_and_removed(Program::Helm3, &[vec![]]);
+}
+
+/// Upgrades once in each of these ways.
+fn installed_upgraded_and_removed(helm: Program, upgrades: &[Vec<&str>]) {
     let cluster = Cluster::start();
     let chart = chart::folder();
     let chart = chart.to_str().unwrap();
     let namespace = "--namespace=metallb-system";
-    cluster.helm(&["install", "ferrolb", chart, namespace, "--create-namespace"]);
+    cluster.helm(helm, &["install", "ferrolb", chart, namespace, "--create-namespace"]);
     let key = r#"{"stringData": {"secretkey": "as the controller writes it"}}"#;
     cluster.kubectl(&["patch", "secret", "ferrolb-gossip", namespace, "--patch", key]);
-    for how in ["--server-side=auto", "--server-side=false", "--server-side=true"] {
-        cluster.helm(&["upgrade", "ferrolb", chart, namespace, how, "--set=speaker.logLevel=debug"]);
+    let upgrade = ["upgrade", "ferrolb", chart, namespace, "--set=speaker.logLevel=debug"];
+    for how in upgrades {
+        cluster.helm(helm, &[&upgrade, &how[..]].concat());
         let kept = cluster.kubectl(&[
             "get",
             "secret",
@@ -177,10 +188,10 @@ fn what_helm_installs_it_upgrades_with_the_key_kept_and_removes_all_but_the_crds
             "-o",
             "jsonpath={.data.secretkey}",
         ]);
-        assert!(!kept.is_empty(), "{how}");
+        assert!(!kept.is_empty(), "{how:?}");
     }
-    cluster.helm(&["rollback", "ferrolb", "1", namespace]);
-    cluster.helm(&["uninstall", "ferrolb", namespace]);
+    cluster.helm(helm, &["rollback", "ferrolb", "1", namespace]);
+    cluster.helm(helm, &["uninstall", "ferrolb", namespace]);
     let ours = ["-l", "app.kubernetes.io/name=ferrolb", "-o", "name"];
     let kinds = "deployments,daemonsets,secrets,serviceaccounts,roles,rolebindings,clusterroles,clusterrolebindings,services,configmaps,poddisruptionbudgets,leases";
     assert_eq!(cluster.kubectl(&[&["get", kinds, "--all-namespaces"], &ours[..]].concat()), "");

@@ -2,10 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
-use e2e::{Cluster, Desk, Role, SOON, Visits, objects, readme};
+use anyhow::{Context, Result, ensure};
+use e2e::{Cluster, Desk, Role, SOON, objects, readme};
 use lab::{Host, NodeId, chart, wait_until};
 use serde_json::{Value, json};
 
@@ -15,26 +15,48 @@ const REQUESTS_PER_SECOND: u32 = 200;
 /// What the machine does besides may cost some of them their turn.
 const AT_LEAST_PER_SECOND: f64 = 120.0;
 
-/// The README's steps for a MetalLB that came from manifests.
-struct Steps {
-    prepare: Vec<String>,
-    install_ferrolb: String,
-    remove_metallb: String,
-    install_metallb: String,
-    remove_ferrolb: String,
+/// How somebody has installed MetalLB, as the README's commands name it.
+#[derive(Clone, Copy, Debug)]
+enum Metallb {
+    ByHelm,
+    FromManifests,
 }
 
-impl Steps {
-    fn read() -> Result<Self> {
-        let mut steps = readme::commands("## Come from MetalLB", "## When it does not work")?;
-        steps.retain(|step| !step.starts_with("# MetalLB by Helm"));
-        match <[String; 7]>::try_from(steps) {
-            Ok([save, unhook, scale, install_ferrolb, remove_metallb, install_metallb, remove_ferrolb]) => {
-                let prepare = vec![save, unhook, scale];
-                Ok(Self { prepare, install_ferrolb, remove_metallb, install_metallb, remove_ferrolb })
-            }
-            Err(other) => bail!("the README has other steps than this test: {other:?}"),
+impl Metallb {
+    /// Who has it so skips the commands that begin with this.
+    fn not_for_it(self) -> &'static str {
+        match self {
+            Self::ByHelm => "# MetalLB from manifests",
+            Self::FromManifests => "# MetalLB by Helm",
         }
+    }
+}
+
+/// The README's steps one way: those until both are there, and those after.
+struct Steps {
+    install: Vec<String>,
+    remove: Vec<String>,
+}
+
+const BACK: &str = "**The way back**";
+
+impl Steps {
+    fn from(metallb: Metallb) -> Result<Self> {
+        let last = |step: &String| step.starts_with("helm install ferrolb");
+        Self::read(metallb, ("## Come from MetalLB", BACK), last)
+    }
+
+    fn back_to(metallb: Metallb) -> Result<Self> {
+        let last = |step: &String| step.ends_with("kubectl create -f l2advertisements.yaml");
+        Self::read(metallb, (BACK, "## When it does not work"), last)
+    }
+
+    fn read(metallb: Metallb, (from, to): (&str, &str), last: impl Fn(&String) -> bool) -> Result<Self> {
+        let mut install = readme::commands(from, to)?;
+        install.retain(|step| !step.starts_with(metallb.not_for_it()));
+        let last = install.iter().position(last).context("the README has other steps than this test")?;
+        let remove = install.split_off(last + 1);
+        Ok(Self { install, remove })
     }
 }
 
@@ -125,61 +147,102 @@ fn ferrolb_waits(cluster: &Cluster) -> Result<()> {
     })
 }
 
-fn went_on(visits: &Visits, what: &str) -> Result<()> {
-    eprintln!("{what}: {visits}");
-    ensure!(visits.per_second() >= AT_LEAST_PER_SECOND, "too few: {visits}");
-    Ok(())
+/// Of MetalLB nothing is left but its CRDs, with what they hold.
+fn nothing_of_metallb_is_left(cluster: &Cluster) -> Result<()> {
+    let kinds = cluster.lab.kubectl(["api-resources", "--verbs=list", "-o", "name"])?;
+    let stays = |kind: &&str| {
+        let of_crds = ["customresourcedefinitions.", "apiservices."].iter().any(|it| kind.starts_with(it));
+        of_crds || kind.contains("metallb.io") || kind.starts_with("events")
+    };
+    let kinds: Vec<&str> = kinds.lines().filter(|kind| !stays(kind)).collect();
+    let theirs = |object: &&Value| {
+        let metadata = &object["metadata"];
+        let name = metadata["name"].as_str().unwrap_or_default();
+        let others = ["default", "kube-root-ca.crt", chart::NAMESPACE].contains(&name);
+        (metadata["namespace"] == chart::NAMESPACE || name.contains("metallb"))
+            && !(others || name.contains("ferrolb"))
+    };
+    wait_until("nothing of MetalLB is left", SOON, || {
+        let list = cluster.lab.kubectl_json(["get", &kinds.join(","), "--all-namespaces"])?;
+        let left = list["items"].as_array().context("there is a list")?.iter().filter(theirs);
+        let left: Vec<String> =
+            left.map(|object| format!("{} {}", object["kind"], object["metadata"]["name"])).collect();
+        ensure!(left.is_empty(), "{left:?}");
+        Ok(())
+    })
 }
 
-#[test]
-fn addresses_stay_on_the_way_from_metallb_and_back_and_only_moves_cost_requests() {
-    let steps = Steps::read().unwrap_or_else(|error| panic!("{error:#}"));
-    with_cluster(|cluster| {
-        let began = SystemTime::now();
+/// Somebody's values, for MetalLB's chart.
+const VALUES: &str = "\
+speaker:
+  tolerateMaster: true
+  ignoreExcludeLB: true
+  frr: {enabled: false}
+frrk8s: {enabled: false}
+controller:
+  resources: {limits: {memory: 200Mi}}
+";
+
+/// Who is served, and whence.
+struct Scene<'a> {
+    cluster: &'a Cluster,
+    desk: Desk<'a>,
+    addresses: Addresses,
+    places: Vec<SocketAddr>,
+    announcers: Vec<NodeId>,
+}
+
+impl<'a> Scene<'a> {
+    /// With MetalLB from its manifests.
+    fn set(cluster: &'a Cluster) -> Result<Self> {
         cluster.replace_by_metallb()?;
         let desk = Desk::new(cluster)?;
-        desk.put("your-metallb-values.yaml", "speaker: {frr: {enabled: false}}\n")?;
+        desk.put("your-metallb-values.yaml", VALUES)?;
         let mut pinned = objects::pool("pinned", &["172.16.211.232/31"]);
         pinned["spec"]["serviceAllocation"] =
             json!({"priority": 50, "serviceSelectors": [{"matchLabels": {"tier": "front"}}]});
         let lan = ["172.16.211.220-172.16.211.229", "fd00:172:16:211::e0-fd00:172:16:211::ef"];
         cluster.apply([&objects::pool("lan", &lan), &pinned, &objects::advertisement()])?;
         cluster.apply(&services())?;
-        let before = addresses(cluster)?;
-        let places = places(&before);
+        let addresses = addresses(cluster)?;
+        let places = places(&addresses);
         a_stranger_reaches(cluster, &places)?;
-        let announcers_before = announcers(cluster, &before)?;
+        let announcers = announcers(cluster, &addresses)?;
+        Ok(Self { cluster, desk, addresses, places, announcers })
+    }
 
-        let ((), visits) = cluster.while_visiting_all(&places, REQUESTS_PER_SECOND, || {
-            for step in &steps.prepare {
+    /// Takes the steps while a client makes requests, of which none is lost, and looks whether all is where it was.
+    fn go(&self, steps: &Steps, what: &str) -> Result<()> {
+        let Self { cluster, desk, addresses: before, places, announcers: announcers_before } = self;
+        let ((), visits) = cluster.while_visiting_all(places, REQUESTS_PER_SECOND, || {
+            for step in &steps.install {
                 desk.type_in(step)?;
             }
-            desk.type_in(&steps.install_ferrolb)?;
             ferrolb_waits(cluster)?;
-            desk.type_in(&steps.remove_metallb)?;
+            for step in &steps.remove {
+                desk.type_in(step)?;
+            }
             cluster.wait_until_well()?;
-            assert_eq!(announcers(cluster, &before)?, announcers_before, "both rank alike");
+            assert_eq!(&announcers(cluster, before)?, announcers_before, "both rank alike");
             Ok(())
         })?;
-        went_on(&visits, "from MetalLB to FerroLB")?;
-        // Each speaker of MetalLB that ends hands its addresses to another that is about to end.
-        let vips: Vec<_> = ipv4(&before).collect();
-        cluster.only_moves_may_cost(&visits, &vips, began)?;
-        assert_eq!(addresses(cluster)?, before);
-        a_stranger_reaches(cluster, &places)?;
+        eprintln!("{what}: {visits}");
+        ensure!(visits.per_second() >= AT_LEAST_PER_SECOND, "too few: {visits}");
+        visits.none_may_be_cut().with_context(|| what.to_owned())?;
+        assert_eq!(&addresses(cluster)?, before);
+        a_stranger_reaches(cluster, places)
+    }
+}
 
-        let ((), visits) = cluster.while_visiting_all(&places, REQUESTS_PER_SECOND, || {
-            desk.type_in(&steps.install_metallb)?;
-            ferrolb_waits(cluster)?;
-            desk.type_in(&steps.remove_ferrolb)?;
-            cluster.wait_until_well()?;
-            assert_eq!(announcers(cluster, &before)?, announcers_before, "both rank alike");
-            Ok(())
-        })?;
-        went_on(&visits, "back to MetalLB")?;
-        // Until its speakers have found each other, the first one of them announces everything.
-        cluster.only_moves_may_cost(&visits, &vips, began)?;
-        assert_eq!(addresses(cluster)?, before);
-        a_stranger_reaches(cluster, &places)
+#[test]
+fn no_request_is_lost_and_addresses_stay_on_the_way_from_metallb_and_back() {
+    with_cluster(|cluster| {
+        let scene = Scene::set(cluster)?;
+        scene.go(&Steps::from(Metallb::FromManifests)?, "from MetalLB's manifests to FerroLB")?;
+        nothing_of_metallb_is_left(cluster)?;
+        scene.go(&Steps::back_to(Metallb::ByHelm)?, "back to MetalLB, by Helm")?;
+        scene.go(&Steps::from(Metallb::ByHelm)?, "from MetalLB's chart to FerroLB")?;
+        nothing_of_metallb_is_left(cluster)?;
+        scene.go(&Steps::back_to(Metallb::FromManifests)?, "back to MetalLB's manifests")
     });
 }
