@@ -5,16 +5,20 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use crate::chart::NAMESPACE;
 use crate::images::{Account, of_program};
 use crate::tools::{Program, Sources, Tools};
-use crate::{Lab, ui};
+use crate::{Host, Lab, ui, wait_until};
 
 /// How long `kubectl rollout status` waits. MetalLB's Pods are probed for the first time after ten seconds, and its
 /// controller starts when it has made itself a certificate.
 const ROLLED_OUT_WITHIN: &str = "--timeout=120s";
+const WEBHOOK_WITHIN: Duration = Duration::from_secs(30);
+/// Shown to the webhook, and never made.
+const A_POOL: &str = "{apiVersion: metallb.io/v1beta1, kind: IPAddressPool, \
+    metadata: {name: probe, namespace: metallb-system}, spec: {addresses: [192.0.2.1/32]}}";
 
 /// The manifests of MetalLB without FRR: one file, as its documentation has it applied.
 pub fn manifests() -> Result<String> {
@@ -52,12 +56,17 @@ pub fn install(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// Waits until MetalLB's Pods are ready, and so is its webhook.
-pub fn wait_until_ready(lab: &Lab) -> Result<()> {
+/// Waits until MetalLB's Pods are ready, and its webhook lets pools pass: it listens a moment after the Pod is ready.
+fn wait_until_ready(lab: &Lab) -> Result<()> {
     for part in ["deployment/controller", "daemonset/speaker"] {
         lab.kubectl(["rollout", "status", part, "-n", NAMESPACE, ROLLED_OUT_WITHIN])?;
     }
-    Ok(())
+    let create = ["kubectl", "create", "--dry-run=server", "-f", "-"];
+    wait_until("MetalLB's webhook answers", WEBHOOK_WITHIN, || {
+        let output = lab.exec_with_input(Host::Cp, create, A_POOL.as_bytes())?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Ok(())
+    })
 }
 
 /// Removes what the manifests or the chart have installed, the CRDs and the namespace with all that they hold among it,

@@ -12,6 +12,7 @@ mod fault;
 mod idle;
 mod outage;
 mod product;
+mod recovery;
 mod report;
 mod scenario;
 mod site;

@@ -70,6 +70,14 @@ impl Product {
         }
     }
 
+    /// Turns on what it has against endpoints that have died with their node.
+    pub(crate) fn recover_endpoints(&self, lab: &Lab) -> Result<()> {
+        match self {
+            Self::FerroLb { .. } => chart::set(lab, ["controller.recoverEndpoints=true"]),
+            Self::MetalLb => Ok(()),
+        }
+    }
+
     /// The labels of its speakers' Pods.
     pub(crate) fn speakers(&self) -> &'static str {
         match self {

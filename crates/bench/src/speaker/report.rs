@@ -94,8 +94,15 @@ fn answering_lines() -> Vec<Line> {
         goal: "1.5 s",
         figures: Box::new(|figures, _| figures.moves.iter().copied().map(seconds).collect()),
     };
+    let recoveries = Line {
+        what: "power-off with an endpoint: requests fail for".to_owned(),
+        unit: Unit::Seconds,
+        goal: "p99 2 s",
+        figures: Box::new(|figures, _| figures.recoveries.iter().copied().map(seconds).collect()),
+    };
     vec![
         moves,
+        recoveries,
         line("a question answered by the speaker after", Unit::Microseconds, "", |it| it.speaker.clone()),
         line("the same by the kernel after", Unit::Microseconds, "", |it| it.kernel.clone()),
         line("the speaker's median, in the kernel's", Unit::Times, "2 x", |it| {

@@ -10,6 +10,7 @@ use crate::fault::Fault;
 use crate::idle::{self, Answering, Idle};
 use crate::outage::{self, Round};
 use crate::product::{Failover, Product};
+use crate::recovery;
 use crate::site::Site;
 
 /// What to measure.
@@ -59,6 +60,8 @@ pub(crate) struct Figures {
     pub(crate) rounds: BTreeMap<(Failover, Fault), Vec<Round>>,
     /// How long [`MANY`] addresses took to move.
     pub(crate) moves: Vec<Duration>,
+    /// How long requests failed after a node was lost that had an endpoint.
+    pub(crate) recoveries: Vec<Duration>,
     pub(crate) answering: Option<Answering>,
     pub(crate) idle: Vec<Idle>,
 }
@@ -86,6 +89,17 @@ pub(crate) fn run(product: Product, plan: &Plan, figures: &mut Figures) -> Resul
             progress(&site, "answering questions");
             figures.answering = Some(idle::answering(&site)?);
             faults(&site, plan, figures)?;
+            if plan.faults.contains(&Fault::PowerOff) {
+                site.product.recover_endpoints(&site.lab)?;
+                for round in 1..=plan.rounds {
+                    let last = recovery::last_failure(&site)?;
+                    progress(
+                        &site,
+                        &format!("power-off with an endpoint, {round}: requests fail for {last:?}"),
+                    );
+                    figures.recoveries.push(last);
+                }
+            }
         }
         if size == MANY {
             for round in 1..=plan.rounds {

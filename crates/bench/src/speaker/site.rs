@@ -18,6 +18,8 @@ use crate::watch::{Done, Watch};
 /// The range that is set aside for benchmarks (RFC 2544).
 const POOL: &str = "198.18.0.0/15";
 const FIRST: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
+/// No more addresses than that are announced at a time.
+const MOST: usize = 3000;
 /// How often a question is asked while waiting for many answers: all of the LAN hears each.
 pub(crate) const ASKED_EVERY: Duration = Duration::from_micros(500);
 /// Until thousands of Services have addresses, endpoints and an announcer.
@@ -73,6 +75,17 @@ impl Site {
         ensure!(created.status.success(), "creating Services: {}", String::from_utf8_lossy(&created.stderr));
         self.addresses = all;
         self.wait_until_announced()
+    }
+
+    /// Creates, if need be, a Service with endpoints on all nodes, the victim among them, and an address that the victim
+    /// is to announce. It is none of [`Site::addresses`].
+    pub(crate) fn serve_everywhere(&self) -> Result<Ipv4Addr> {
+        let nodes: Vec<NodeName> = self.lab.nodes().map(|node| node.to_string().into()).collect();
+        let address = ranked_first(&nodes[0], &nodes).nth(MOST).context("the pool is large")?;
+        let mut service = service(address);
+        service["spec"]["selector"] = json!({"app": "everywhere"});
+        self.lab.apply(&service.to_string())?;
+        Ok(address)
     }
 
     /// Waits until every address is answered for by the node that is to announce it, and by nobody else.
@@ -164,8 +177,8 @@ mod tests {
     #[test]
     fn there_are_thousands_of_addresses_for_which_one_of_three_nodes_ranks_first() {
         let nodes = ["n1", "n2", "n3"].map(NodeName::from);
-        let addresses: Vec<_> = ranked_first(&nodes[0], &nodes).take(3000).collect();
-        assert_eq!(addresses.len(), 3000);
-        assert!(ranked_first(&nodes[1], &nodes).take(3000).all(|address| !addresses.contains(&address)));
+        let addresses: Vec<_> = ranked_first(&nodes[0], &nodes).take(MOST + 1).collect();
+        assert_eq!(addresses.len(), MOST + 1);
+        assert!(ranked_first(&nodes[1], &nodes).take(MOST).all(|address| !addresses.contains(&address)));
     }
 }
