@@ -17,6 +17,7 @@ pub(crate) use programs::environment;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, stdin, stdout};
+use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{self, Command, Output, Stdio};
 use std::sync::Mutex;
@@ -24,6 +25,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 
 use crate::cgroup::Cgroups;
@@ -79,11 +82,30 @@ pub(crate) fn run() -> Result<()> {
     let listener = UnixListener::bind(keeper.state.socket()).context("listening for requests")?;
     tell(&Event::Ready);
     loop {
+        if !comes_within(&listener, RESTART_PAUSE)? {
+            keeper.start_what_ended();
+            continue;
+        }
         let (stream, _) = listener.accept().context("waiting for requests")?;
         // Whoever asks may vanish before the answer.
         if let Err(error) = keeper.serve(&stream) {
             eprintln!("a request: {error:#}");
         }
+    }
+}
+
+/// How often programs of nodes that ended by themselves are started again, as an operating system does: kubelet gives up
+/// when containerd takes long to answer at first.
+const RESTART_PAUSE: Duration = Duration::from_secs(1);
+
+/// Whether there is a request now or `within` this time.
+fn comes_within(listener: &UnixListener, within: Duration) -> Result<bool> {
+    let mut wanted = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
+    let timeout = PollTimeout::try_from(within).context("a short time")?;
+    match poll(&mut wanted, timeout) {
+        Ok(count) => Ok(count > 0),
+        Err(Errno::EINTR) => Ok(false),
+        Err(error) => Err(error).context("waiting for requests"),
     }
 }
 
@@ -187,6 +209,19 @@ impl Keeper {
             Request::Down => end(&self.state, Logs::Remove),
         }
         Ok(Response::Done)
+    }
+
+    /// Starts again what has ended on nodes that are on. What was killed on request is not among it.
+    fn start_what_ended(&mut self) {
+        let ended = |(&place, child): (&(Host, Program), &Running)| {
+            (matches!(place.0, Host::Node(_)) && child.exit_status().is_some()).then_some(place)
+        };
+        let ended: Vec<_> = self.programs.iter().filter_map(ended).collect();
+        for (host, program) in ended {
+            if let Err(error) = self.start_again(host, program) {
+                eprintln!("starting {} on {host} again: {error:#}", program.name());
+            }
+        }
     }
 
     fn status(&self) -> Result<Vec<HostStatus>> {

@@ -3,10 +3,16 @@
 use std::fmt::Write;
 use std::time::SystemTime;
 
-use lab::chart;
+use lab::process::tail;
+use lab::tools::Program;
+use lab::{Host, chart};
 
 use crate::Cluster;
 
+/// Whether a node is ready, in kubectl's words.
+const READY: &str = "jsonpath={.status.conditions[?(@.type==\"Ready\")].status}";
+/// The last lines that are shown of a log.
+const LINES: usize = 15;
 /// The most frames that are shown, the latest ones.
 const FRAMES: usize = 60;
 
@@ -28,6 +34,17 @@ impl Cluster {
         for question in questions {
             let answer = self.lab.kubectl(question).unwrap_or_else(|error| format!("{error:#}\n"));
             let _ = writeln!(text, "\n--- kubectl {}\n{answer}", question.join(" "));
+        }
+        for node in self.lab.nodes() {
+            let name = node.to_string();
+            let ready = self.lab.kubectl(["get", "node", &name, "-o", READY]);
+            if ready.is_ok_and(|ready| ready.trim() == "True") {
+                continue;
+            }
+            for program in [Program::Kubelet, Program::Containerd] {
+                let log = tail(&self.lab.log(Host::Node(node), program), LINES);
+                let _ = writeln!(text, "--- {node} is not ready; {} says last:\n{log}", program.name());
+            }
         }
         let frames = self.arp_since(since).unwrap_or_default();
         let _ =

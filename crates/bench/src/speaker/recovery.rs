@@ -12,7 +12,11 @@ use crate::visitor::Visit;
 use crate::watch::{Done, Watch};
 
 const ASKED_EVERY: Duration = Duration::from_millis(50);
-const VISITED_EVERY: Duration = Duration::from_millis(5);
+/// Not too often: a client that soon uses a port again meets what the node remembers of the connection that failed, and
+/// is sent to the dead endpoint once more, for two minutes. That is conntrack's doing.
+const VISITED_EVERY: Duration = Duration::from_millis(20);
+/// FerroLB leaves endpoints alone when more than a third of the nodes are lost within a minute.
+const APART: Duration = Duration::from_mins(1);
 /// When no request failed that was begun within this time, none will: longer than a request may take.
 const QUIET: Duration = Duration::from_secs(6);
 /// Kubernetes alone takes 20 s and more in the lab, and 40 elsewhere.
@@ -45,6 +49,7 @@ pub(crate) fn last_failure(site: &Site) -> Result<Duration> {
     })?;
     Fault::PowerOff.heal(site)?;
     e2e::wait_until_well(&site.lab)?;
+    std::thread::sleep(APART.saturating_sub(fault.elapsed().unwrap_or_default()));
     Ok(last_failed_after(&seen.visits(), fault))
 }
 
