@@ -53,8 +53,9 @@ pub(crate) fn last_failure(site: &Site) -> Result<Duration> {
     Ok(last_failed_after(&seen.visits(), fault))
 }
 
-/// That of late requests have succeeded, and none has failed.
+/// That requests have been made for a while, and of late they have succeeded and none has failed.
 fn is_quiet(visits: &[Visit], now: SystemTime) -> Result<()> {
+    ensure!(visits.iter().any(|visit| visit.began <= now - QUIET), "the first has only just been made");
     let late = || visits.iter().filter(|visit| visit.began > now - QUIET);
     ensure!(late().any(|visit| visit.outcome.is_ok()), "none succeeds");
     let failed = late().filter(|visit| visit.outcome.is_err()).count();
