@@ -12,8 +12,10 @@
 
 use std::fs::File;
 use std::net::{Ipv4Addr, TcpListener};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -170,14 +172,20 @@ fn start(program: &Path, arguments: &[String], log: &Path) -> Result<Running> {
     process::spawn(command, Place::default()).with_context(|| format!("starting {}", program.display()))
 }
 
-/// Ports nobody listens on. They are held open together, so they differ.
+/// Ports that are looked at. Linux gives outgoing connections others, of which one could be taken between the look and
+/// the start of the program that is to listen there.
+const PORTS: Range<u16> = 20_000..30_000;
+
+/// Ports nobody listens on, each given out once by this process. Other processes begin to look elsewhere.
 fn free_ports() -> Result<[u16; 3]> {
-    let mut ports = [0; 3];
-    let mut held = Vec::new();
-    for port in &mut ports {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("looking for a free port")?;
-        *port = listener.local_addr()?.port();
-        held.push(listener);
-    }
-    Ok(ports)
+    static LOOKED_AT: AtomicU32 = AtomicU32::new(0);
+    let count = u32::from(PORTS.end - PORTS.start);
+    let first = std::process::id().wrapping_mul(97) % count;
+    let next = || {
+        let at = (first + LOOKED_AT.fetch_add(1, Ordering::Relaxed)) % count;
+        let port = PORTS.start + u16::try_from(at).expect("there are fewer");
+        TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok().then_some(port)
+    };
+    let free = || (0..count).find_map(|_| next()).context("no port is free");
+    Ok([free()?, free()?, free()?])
 }
