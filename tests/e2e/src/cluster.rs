@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use lab::audit::Grant;
 use lab::tools::Program;
 use lab::{Host, Lab, Options, Power, chart, metallb, wait_until};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::capture::Capture;
 use crate::objects;
@@ -205,10 +205,22 @@ impl Cluster {
         wait_until_well(&self.lab)
     }
 
-    /// Starts the API server after a crash, and waits until it is ready.
+    /// Starts the API server after a crash, and waits until it is ready and followed: the longer it was away, the
+    /// longer kube-proxy waits until it looks again, up to half a minute.
     pub fn start_api_server(&self) -> Result<()> {
         self.lab.restart(Host::Cp, Program::KubeApiserver)?;
-        self.wait_for_api_server(API_SERVER_READY_WITHIN)
+        self.wait_for_api_server(API_SERVER_READY_WITHIN)?;
+        self.apply([&objects::service("followed", &json!({}))])?;
+        let service = self.kubectl_json(["get", "service", "followed"])?;
+        let url = format!("http://{}/", service["spec"]["clusterIP"].as_str().context("it has an address")?);
+        for status in self.lab.status()? {
+            if let (Host::Node(node), Power::On) = (status.host, status.power) {
+                wait_until(&format!("kube-proxy of {node} follows"), WELL_WITHIN, || {
+                    self.lab.run(status.host, ["curl", "-sS", "--fail", "--max-time", "2", &url])
+                })?;
+            }
+        }
+        self.kubectl(["delete", "service", "followed"]).map(drop)
     }
 
     fn wait_for_api_server(&self, patience: Duration) -> Result<()> {
