@@ -118,8 +118,8 @@ async fn run(
             }
             Ok(()) = view.changed() => {}
         }
-        let members = view.borrow_and_update().clone();
-        for verdict in judge.verdicts(&members, Instant::now()) {
+        let latest = view.borrow_and_update().clone();
+        for verdict in judge.verdicts(&latest, Instant::now()) {
             tokio::spawn(act(client.clone(), leads.clone(), verdict, publisher.clone()));
         }
     }

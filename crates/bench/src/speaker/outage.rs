@@ -25,7 +25,7 @@ const EFFECT: Duration = Duration::from_millis(50);
 /// MetalLB takes seven seconds and more.
 const MOVED_WITHIN: Duration = Duration::from_mins(1);
 /// A node that is switched on gets Ready, and then its speaker.
-const BACK_WITHIN: Duration = Duration::from_mins(2);
+pub(crate) const BACK_WITHIN: Duration = Duration::from_mins(2);
 
 /// What a fault and its repair have cost.
 #[derive(Debug, Clone)]

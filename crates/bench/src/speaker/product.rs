@@ -78,6 +78,14 @@ impl Product {
         }
     }
 
+    /// Takes back all that was turned on.
+    pub(crate) fn reset(&self, lab: &Lab) -> Result<()> {
+        match self {
+            Self::FerroLb { .. } => chart::reset(lab),
+            Self::MetalLb => Ok(()),
+        }
+    }
+
     /// The labels of its speakers' Pods.
     pub(crate) fn speakers(&self) -> &'static str {
         match self {

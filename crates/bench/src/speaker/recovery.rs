@@ -7,6 +7,7 @@ use anyhow::{Result, ensure};
 use lab::wait_until;
 
 use crate::fault::Fault;
+use crate::outage::BACK_WITHIN;
 use crate::site::Site;
 use crate::visitor::Visit;
 use crate::watch::{Done, Watch};
@@ -21,7 +22,6 @@ const APART: Duration = Duration::from_mins(1);
 const QUIET: Duration = Duration::from_secs(6);
 /// Kubernetes alone takes 20 s and more in the lab, and 40 elsewhere.
 const QUIET_WITHIN: Duration = Duration::from_mins(3);
-const BACK_WITHIN: Duration = Duration::from_mins(2);
 
 /// Switches the victim off, which announces an address and has one of three endpoints behind it, and on again. Returns
 /// how long after the fault the last request was begun that failed.

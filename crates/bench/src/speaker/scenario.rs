@@ -11,7 +11,7 @@ use crate::idle::{self, Answering, Idle};
 use crate::outage::{self, Round};
 use crate::product::{Failover, Product};
 use crate::recovery;
-use crate::site::Site;
+use crate::site::{MOST, Site};
 
 /// What to measure.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ impl Plan {
         Self {
             rounds,
             faults: Fault::value_variants().to_vec(),
-            sizes: vec![FEW, MANY, 3000],
+            sizes: vec![FEW, MANY, MOST],
             idle: Some(Duration::from_mins(1)),
         }
     }
@@ -99,6 +99,7 @@ pub(crate) fn run(product: Product, plan: &Plan, figures: &mut Figures) -> Resul
                     );
                     figures.recoveries.push(last);
                 }
+                site.product.reset(&site.lab)?;
             }
         }
         if size == MANY {

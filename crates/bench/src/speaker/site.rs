@@ -19,7 +19,7 @@ use crate::watch::{Done, Watch};
 const POOL: &str = "198.18.0.0/15";
 const FIRST: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
 /// No more addresses than that are announced at a time.
-const MOST: usize = 3000;
+pub(crate) const MOST: usize = 3000;
 /// How often a question is asked while waiting for many answers: all of the LAN hears each.
 pub(crate) const ASKED_EVERY: Duration = Duration::from_micros(500);
 /// Until thousands of Services have addresses, endpoints and an announcer.
@@ -64,9 +64,14 @@ impl Site {
         Mac::of(Host::Node(self.victim()))
     }
 
+    /// All nodes, of which the victim is the first.
+    fn nodes(&self) -> Vec<NodeName> {
+        self.lab.nodes().map(|node| node.to_string().into()).collect()
+    }
+
     /// Creates Services until there are `count` addresses, and waits until all of them are announced.
     pub(crate) fn serve(&mut self, count: usize) -> Result<()> {
-        let nodes: Vec<NodeName> = self.lab.nodes().map(|node| node.to_string().into()).collect();
+        let nodes = self.nodes();
         let all = ranked_first(&nodes[0], &nodes).take(count).collect::<Vec<_>>();
         let new: Vec<Value> = all[self.addresses.len()..].iter().map(|address| service(*address)).collect();
         let list = json!({"apiVersion": "v1", "kind": "List", "items": new}).to_string();
@@ -80,7 +85,7 @@ impl Site {
     /// Creates, if need be, a Service with endpoints on all nodes, the victim among them, and an address that the victim
     /// is to announce. It is none of [`Site::addresses`].
     pub(crate) fn serve_everywhere(&self) -> Result<Ipv4Addr> {
-        let nodes: Vec<NodeName> = self.lab.nodes().map(|node| node.to_string().into()).collect();
+        let nodes = self.nodes();
         let address = ranked_first(&nodes[0], &nodes).nth(MOST).context("the pool is large")?;
         let mut service = service(address);
         service["spec"]["selector"] = json!({"app": "everywhere"});

@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use serde_json::json;
 
 use crate::{
-    fixture::{Cluster, controller, run, wait},
+    fixture::{Cluster, controller, run, wait, wait_within},
     proxy::{Mischief, Proxy},
 };
 
@@ -187,12 +187,10 @@ fn what_happens_while_the_watches_are_dead_without_a_word_is_seen_within_a_minut
         all_served(&cluster, &names).await;
         proxy.set(Mischief::Mute);
         cluster.service("next", json!({})).await;
-        let served = async {
-            while cluster.addresses("next").await.is_empty() {
-                tokio::time::sleep(Duration::from_millis(200)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_mins(1), served).await.expect("it is served in time");
+        wait_within(Duration::from_mins(1), "an address", async || {
+            (!cluster.addresses("next").await.is_empty()).then_some(())
+        })
+        .await;
         assert_eq!(holder(&cluster).await, "c");
         assert_eq!(proxy.status_writes(), 3);
     });

@@ -213,13 +213,22 @@ pub(crate) fn merge(into: &mut Value, overlay: Value) {
 }
 
 /// Asks again and again until there is an answer.
-pub(crate) async fn wait<T>(what: &str, mut attempt: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn wait<T>(what: &str, attempt: impl AsyncFnMut() -> Option<T>) -> T {
+    wait_within(DEADLINE, what, attempt).await
+}
+
+/// The same, with more or less patience.
+pub(crate) async fn wait_within<T>(
+    patience: Duration,
+    what: &str,
+    mut attempt: impl AsyncFnMut() -> Option<T>,
+) -> T {
     let start = Instant::now();
     loop {
         if let Some(answer) = attempt().await {
             return answer;
         }
-        assert!(start.elapsed() < DEADLINE, "waited {DEADLINE:?} for {what}");
+        assert!(start.elapsed() < patience, "waited {patience:?} for {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
