@@ -8,7 +8,7 @@ use layer2::{Arp, MacAddr, Ndp};
 use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use placement::InterfaceName;
-use regex::RegexSet;
+use regex_lite::Regex;
 
 use super::Interface;
 
@@ -77,7 +77,7 @@ impl Link {
         let enslaved = attributes().any(|attribute| matches!(attribute, LinkAttribute::Controller(_)));
         let has = |flag| message.header.flags.contains(flag);
         let unfit = [
-            (exclude.0.is_match(name), Unfit::Excluded),
+            (exclude.contains(name), Unfit::Excluded),
             (!has(LinkFlags::Up), Unfit::Down),
             (enslaved, Unfit::Enslaved),
             (has(LinkFlags::Noarp), Unfit::NoArp),
@@ -122,7 +122,7 @@ pub(super) fn link_locals(messages: impl IntoIterator<Item = AddressMessage>) ->
 
 /// Interfaces that are never announced on: those whose name matches one of some regular expressions.
 #[derive(Debug, Clone)]
-pub struct ExcludeInterfaces(RegexSet);
+pub struct ExcludeInterfaces(Vec<Regex>);
 
 /// What container runtimes and network plugins commonly make.
 const DEFAULT_EXCLUDES: &str = "^docker.*,^cbr.*,^dummy.*,^virbr.*,^lxcbr.*,^veth.*,^lo$,^cali.*,^tunl.*,\
@@ -134,12 +134,19 @@ impl Default for ExcludeInterfaces {
     }
 }
 
+impl ExcludeInterfaces {
+    fn contains(&self, name: &str) -> bool {
+        self.0.iter().any(|entry| entry.is_match(name))
+    }
+}
+
 /// Reads a comma-separated list of regular expressions. The empty list excludes nothing.
 impl FromStr for ExcludeInterfaces {
-    type Err = regex::Error;
+    type Err = regex_lite::Error;
 
-    fn from_str(list: &str) -> Result<Self, regex::Error> {
-        RegexSet::new(list.split(',').map(str::trim).filter(|entry| !entry.is_empty())).map(Self)
+    fn from_str(list: &str) -> Result<Self, regex_lite::Error> {
+        let entries = list.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+        entries.map(Regex::new).collect::<Result<_, _>>().map(Self)
     }
 }
 
