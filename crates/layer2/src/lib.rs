@@ -29,7 +29,7 @@ pub use arp::{ArpFrame, ArpFrameError, ArpOperation, Host};
 pub use groups::Shards;
 pub use mac::MacAddr;
 pub use ndp::{ALL_NODES, Cause, Known, NdpFrame, NdpFrameError, NdpMessage, solicited_node};
-pub use port::{Begin, Effect, Order, Port, Purpose, Report, Transmission, Voice};
+pub use port::{Begin, Effect, Friends, Order, Port, Purpose, Report, Transmission, Voice};
 pub use protocol::{Arp, Heard, Ignored, Ndp, Protocol, Question};
 pub use schedule::refresh_gap;
 

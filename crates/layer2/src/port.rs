@@ -34,7 +34,7 @@ pub struct Port<P: Protocol> {
     protocol: P,
     /// The addresses to announce here. Those that are not in `probes` are answered for.
     orders: BTreeMap<P::Ip, Order>,
-    friends: BTreeSet<MacAddr>,
+    friends: Friends,
     probes: Probes<P::Ip>,
     claims: Claims<P::Ip>,
     schedule: Schedule<P::Ip>,
@@ -61,6 +61,16 @@ pub enum Voice {
     Answers,
     /// Nothing. For one that was cut off, or stood still, and does not know yet who has taken over what meanwhile.
     Silent,
+}
+
+/// The stations that are no strangers.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Friends {
+    /// All interfaces of this node, and those of the fellow speakers.
+    pub known: BTreeSet<MacAddr>,
+    /// How many fellow speakers there are of which nothing is known but that they are there. While there are any, who
+    /// claims an address that is announced may be one of them, and is let be until it claims it again.
+    pub unknown: usize,
 }
 
 /// That an address is to be announced, and how to begin.
@@ -161,7 +171,7 @@ impl<P: Protocol> Port<P> {
         Self {
             protocol,
             orders: BTreeMap::new(),
-            friends: BTreeSet::new(),
+            friends: Friends::default(),
             probes: Probes::new(),
             claims: Claims::new(),
             schedule: Schedule::new(refresh_interval, seed),
@@ -219,8 +229,8 @@ impl<P: Protocol> Port<P> {
         });
     }
 
-    /// The stations that are no strangers: all interfaces of this node, and those of the fellow speakers.
-    pub fn set_friends(&mut self, friends: BTreeSet<MacAddr>) {
+    /// The stations that are no strangers from now on.
+    pub fn set_friends(&mut self, friends: Friends) {
         self.friends = friends;
     }
 
@@ -289,7 +299,9 @@ impl<P: Protocol> Port<P> {
     /// Does one thing that is due.
     fn act(&mut self, now: Instant) {
         let (protocol, friends) = (&self.protocol, &self.friends);
-        if let Some((vip, by)) = self.claims.poll(now, |mac| is_stranger(mac, protocol, friends)) {
+        if let Some((vip, by)) =
+            self.claims.poll(now, |mac| friends.unknown == 0 && is_stranger(mac, protocol, friends))
+        {
             self.announce(vip, Purpose::Defence, now);
             self.report(Report::Claimed { vip: vip.into(), by }, now);
         }
@@ -399,8 +411,8 @@ impl<P: Protocol> Port<P> {
     }
 }
 
-fn is_stranger(mac: MacAddr, protocol: &impl Protocol, friends: &BTreeSet<MacAddr>) -> bool {
-    mac != protocol.mac() && !friends.contains(&mac)
+fn is_stranger(mac: MacAddr, protocol: &impl Protocol, friends: &Friends) -> bool {
+    mac != protocol.mac() && !friends.known.contains(&mac)
 }
 
 #[cfg(test)]

@@ -326,9 +326,9 @@ impl Members {
         self.settle.is_settled() && (self.cut_since.is_none() || self.peers.is_empty())
     }
 
-    /// What another tells of itself, as far as it is known.
+    /// What another tells of itself. `None` also for a member that others told of, until it has itself been heard.
     pub fn profile(&self, node: &NodeName) -> Option<&Profile> {
-        self.peers.get(node).filter(|peer| peer.runs()).map(|peer| &peer.profile)
+        self.peers.get(node).filter(|peer| peer.runs())?.profile.as_ref()
     }
 
     /// How often this member has judged.

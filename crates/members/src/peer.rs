@@ -27,8 +27,8 @@ pub(crate) struct Peer {
     pub(crate) we_were_late: bool,
     /// Whether it took part before it knew us.
     pub(crate) it_was_late: bool,
-    /// What it tells of itself, and how often that had changed by then.
-    pub(crate) profile: Profile,
+    /// What it tells of itself, once it has, and how often that had changed by then.
+    pub(crate) profile: Option<Profile>,
     pub(crate) profile_version: u32,
     /// When it was last asked for a `Hello` since it said something surprising.
     pub(crate) asked: Option<Instant>,

@@ -8,6 +8,9 @@
 //!      v                            |                                                      |
 //!  (contacted) ---------------------+-------------------- time is up ----------------------+
 //! ```
+//!
+//! Who was cut off, or stood still, before it was settled begins again where it was: it has not heard yet what it
+//! waits for, and its time was no time to hear it.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -33,8 +36,23 @@ pub(crate) enum Settle {
 }
 
 impl Settle {
-    /// These have been asked, and nobody else.
-    pub(crate) fn ask(&mut self, whom: BTreeSet<NodeName>, now: Instant) {
+    /// We could hear nobody for a while, and these are asked what happened meanwhile.
+    pub(crate) fn ask_again(&mut self, mut whom: BTreeSet<NodeName>, now: Instant) {
+        match self {
+            Self::Unaware => {}
+            Self::Contacted { until, by } => {
+                *until = now + PATIENCE;
+                by.clear();
+            }
+            Self::Asking { missing, .. } => {
+                whom.append(missing);
+                self.ask(whom, now);
+            }
+            Self::Settled => self.ask(whom, now),
+        }
+    }
+
+    fn ask(&mut self, whom: BTreeSet<NodeName>, now: Instant) {
         *self = if whom.is_empty() {
             Self::Settled
         } else {
@@ -71,7 +89,8 @@ impl Settle {
                 *self = Self::Contacted { until: now + AFTER_FIRST, by: [name.clone()].into() };
                 true
             }
-            Self::Contacted { by, .. } => {
+            Self::Contacted { until, by } => {
+                *until = (*until).min(now + AFTER_FIRST);
                 by.insert(name.clone());
                 false
             }
@@ -180,6 +199,44 @@ mod tests {
         settle.peers(names(&["a", "b"]), now + ms(9));
         assert!(!settle.is_settled());
         settle.answered(&"b".into(), now + ms(20));
+        assert!(settle.is_settled());
+    }
+
+    #[test]
+    fn who_could_not_hear_for_a_while_asks_and_still_waits_for_whom_it_waited() {
+        let now = Instant::now();
+        let mut unaware = Settle::Unaware;
+        unaware.ask_again(names(&[]), now);
+        assert!(!unaware.is_settled(), "whom to ask is still to become known");
+
+        let mut asking = Settle::Unaware;
+        asking.peers(names(&["a"]), now);
+        asking.ask_again(names(&["b"]), now + ms(1400));
+        asking.poll(now + ms(1500));
+        asking.answered(&"b".into(), now + ms(1500));
+        assert!(!asking.is_settled());
+        asking.answered(&"a".into(), now + ms(1501));
+        assert!(asking.is_settled());
+        asking.ask_again(names(&["b"]), now + ms(3000));
+        assert!(!asking.is_settled());
+        asking.ask_again(names(&[]), now + ms(3000));
+        assert!(!asking.is_settled());
+        asking.answered(&"b".into(), now + ms(3001));
+        assert!(asking.is_settled());
+    }
+
+    #[test]
+    fn who_was_heard_before_a_stall_and_before_any_was_listed_must_be_heard_again() {
+        let now = Instant::now();
+        let mut settle = Settle::Unaware;
+        settle.answered(&"a".into(), now);
+        settle.ask_again(names(&["a"]), now + ms(300));
+        settle.poll(now + ms(400));
+        assert!(!settle.is_settled());
+        settle.answered(&"b".into(), now + ms(500));
+        settle.peers(names(&["a", "b"]), now + ms(501));
+        assert!(!settle.is_settled());
+        settle.answered(&"a".into(), now + ms(502));
         assert!(settle.is_settled());
     }
 }

@@ -93,6 +93,8 @@ pub(crate) struct Cluster {
     /// The Ethernet addresses of fellow speakers. They stay known after they are gone: one that leaves or is cut
     /// off may go on speaking for a while, and is no stranger.
     fellows: BTreeMap<NodeName, BTreeSet<MacAddr>>,
+    /// How many members have not told theirs yet.
+    unknown: usize,
     handovers: Handovers,
     stopping: bool,
     /// Our own Pod, owner of what is reported: when it goes for good, so do the reports.
@@ -137,6 +139,7 @@ impl Cluster {
             cut: None,
             silent: None,
             fellows: BTreeMap::new(),
+            unknown: 0,
             handovers: Handovers::default(),
             stopping: false,
             owner: None,
@@ -295,6 +298,8 @@ impl Cluster {
         for (node, profile) in &view.profiles {
             self.fellows.insert(node.clone(), fellows::macs(profile).collect());
         }
+        let others = view.members.iter().filter(|node| **node != self.node);
+        self.unknown = others.filter(|node| !view.profiles.contains_key(*node)).count();
         if view.settled && self.outputs.said.borrow().link == LinkState::Up {
             self.cut = None;
         }

@@ -2,6 +2,7 @@
 
 use kube::Client;
 use kubekit::Change as ListChange;
+use layer2::Friends;
 use prometheus_client::registry::Registry;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -341,18 +342,21 @@ async fn the_ethernet_addresses_of_speakers_are_made_known() {
     it.after(Event::Lan(Report::Interfaces([("eth0".into(), eth0)].into())));
     assert_eq!(it.said.borrow().macs, [ours].into());
     let mut view = View { members: ["n1", "n2"].map(Into::into).into(), settled: true, ..View::default() };
+    it.after(Event::Members(Arc::new(view.clone())));
+    assert_eq!(it.wanted.borrow().fellows, Friends { known: [].into(), unknown: 1 });
     view.profiles.insert("n2".into(), gossip::Profile::new(theirs.0).unwrap());
     it.after(Event::Members(Arc::new(view)));
-    assert_eq!(it.wanted.borrow().fellows, [theirs].into());
+    let known = Friends { known: [theirs].into(), unknown: 0 };
+    assert_eq!(it.wanted.borrow().fellows, known);
     it.after(members(&["n1"]));
-    assert_eq!(it.wanted.borrow().fellows, [theirs].into(), "it may be cut off, and speak all the same");
+    assert_eq!(it.wanted.borrow().fellows, known, "it may be cut off, and speak all the same");
     it.after(Event::Nodes(list([json!({"metadata": {"name": "n1"}})])));
     it.after(Event::Members(Arc::new(View {
         members: ["n1".into()].into(),
         settled: true,
         ..View::default()
     })));
-    assert!(it.wanted.borrow().fellows.is_empty(), "its node is gone");
+    assert_eq!(it.wanted.borrow().fellows, Friends::default(), "its node is gone");
 }
 
 #[tokio::test]

@@ -192,8 +192,9 @@ impl Lan {
     /// Tells each place what to do there, unless it knows.
     fn give_orders(&mut self) {
         let wanted = self.wanted.borrow_and_update();
-        let own = self.links.values().filter_map(|link| link.mac);
-        let friends: Arc<BTreeSet<MacAddr>> = Arc::new(own.chain(wanted.fellows.iter().copied()).collect());
+        let mut friends = wanted.fellows.clone();
+        friends.known.extend(self.links.values().filter_map(|link| link.mac));
+        let friends = Arc::new(friends);
         let vips: Vec<_> = self.running.keys().map(|place| place.orders(&wanted)).collect();
         let in_all = vips.iter().map(BTreeMap::len).sum();
         for ((place, running), vips) in self.running.iter().zip(vips) {

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use layer2::{Arp, Begin, Effect, MacAddr, Ndp, Order, Port, Protocol, Report, Voice};
+use layer2::{Arp, Begin, Effect, Friends, MacAddr, Ndp, Order, Port, Protocol, Report, Voice};
 use members::{Absence, Event, LinkState, Members, Profile};
 use objects::NodeName;
 use placement::{Announcements, ExcludeLabel, Handovers, History, Placement, Takeover};
@@ -64,6 +64,7 @@ pub(crate) struct Start {
     reason = "each is a fact of its own about one that may be in any state"
 )]
 pub(crate) struct Speaker {
+    name: NodeName,
     members: Members,
     placement: Placement,
     arp: Arp,
@@ -80,7 +81,7 @@ pub(crate) struct Speaker {
     stopping: bool,
     handovers: Handovers,
     wanted: Announcements,
-    friends: BTreeSet<MacAddr>,
+    friends: Friends,
     /// Whether something happened among the members since they were last looked at.
     news: bool,
     /// Whether there may be something new to do on the LAN.
@@ -107,6 +108,7 @@ impl Speaker {
         wide[..8].copy_from_slice(&seed.to_be_bytes());
         let placement = Placement::new(members.name.clone(), ExcludeLabel::Honoured);
         let mut speaker = Self {
+            name: members.name.clone(),
             members: Members::new(members, wide, now),
             placement,
             arp,
@@ -120,7 +122,7 @@ impl Speaker {
             stopping: false,
             handovers: Handovers::default(),
             wanted: Announcements::new(),
-            friends: [arp.mac].into(),
+            friends: Friends { known: [arp.mac].into(), unknown: 0 },
             news: false,
             unpublished: false,
             outputs: Vec::new(),
@@ -318,11 +320,17 @@ impl Speaker {
     /// Whoever was a fellow once is no stranger: who was lost, or is leaving, may speak before it is known that it is
     /// back, or after it has gone.
     fn meet(&mut self) {
-        let profiles = self.members.members().iter().filter_map(|member| self.members.profile(member));
-        let fellows = profiles.filter_map(|profile| Some(MacAddr(profile.as_bytes().try_into().ok()?)));
-        let before = self.friends.len();
-        self.friends.extend(fellows);
-        self.unpublished |= self.friends.len() > before;
+        let before = self.friends.clone();
+        self.friends.unknown = 0;
+        for member in self.members.members().iter().filter(|member| **member != self.name) {
+            match self.members.profile(member) {
+                Some(profile) => {
+                    self.friends.known.extend(profile.as_bytes().try_into().map(MacAddr));
+                }
+                None => self.friends.unknown += 1,
+            }
+        }
+        self.unpublished |= self.friends != before;
     }
 
     fn follow_members(&mut self) {
@@ -376,7 +384,7 @@ impl Speaker {
 }
 
 impl Lan {
-    fn give_orders(&mut self, wanted: &Announcements, friends: &BTreeSet<MacAddr>, now: Instant) {
+    fn give_orders(&mut self, wanted: &Announcements, friends: &Friends, now: Instant) {
         let orders: BTreeMap<IpAddr, Order> = wanted
             .iter()
             .map(|(vip, announcement)| {
@@ -424,7 +432,7 @@ fn begin(history: History) -> Begin {
 fn tell<P: Protocol>(
     port: &mut Port<P>,
     orders: &BTreeMap<IpAddr, Order>,
-    friends: &BTreeSet<MacAddr>,
+    friends: &Friends,
     in_all: usize,
     now: Instant,
 ) {

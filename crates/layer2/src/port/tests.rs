@@ -19,6 +19,10 @@ const LINK_LOCAL: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
 const ARP: Arp = Arp { mac: OURS };
 const NDP: Ndp = Ndp { mac: OURS, link_local: LINK_LOCAL };
 
+fn known(mac: MacAddr) -> Friends {
+    Friends { known: [mac].into(), unknown: 0 }
+}
+
 fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
@@ -35,7 +39,7 @@ impl<P: Protocol> Bench<P> {
     fn new(protocol: P) -> Self {
         let start = Instant::now();
         let mut port = Port::new(protocol, None, 7, start);
-        port.set_friends([FELLOW].into());
+        port.set_friends(known(FELLOW));
         Self { port, start, now: start, done: Vec::new() }
     }
 
@@ -449,7 +453,7 @@ fn a_stranger_that_claims_an_address_is_reported_and_met_once_in_ten_seconds() {
 fn a_handover_to_a_node_not_known_yet_is_no_conflict() {
     for late_news in [
         |bench: &mut Bench<Arp>| bench.order(&[]),
-        |bench: &mut Bench<Arp>| bench.port.set_friends([THEIRS].into()),
+        |bench: &mut Bench<Arp>| bench.port.set_friends(known(THEIRS)),
     ] {
         let mut bench = Bench::announcing(ARP, V4);
         assert_eq!(bench.hear(ArpFrame::gratuitous_request(THEIRS, V4).emit()), Ok(()));
@@ -458,6 +462,27 @@ fn a_handover_to_a_node_not_known_yet_is_no_conflict() {
         bench.advance(ms(20_000));
         assert_eq!(bench.done, []);
     }
+}
+
+#[test]
+fn while_a_fellow_is_not_known_by_its_address_who_claims_one_of_ours_may_be_that_fellow() {
+    let mut bench = Bench::announcing(ARP, V4);
+    let claim = ArpFrame::gratuitous_request(THEIRS, V4).emit();
+    bench.port.set_friends(Friends { unknown: 1, ..known(FELLOW) });
+    assert_eq!(bench.hear(claim), Ok(()));
+    bench.advance(ms(400));
+    bench.port.set_friends(known(FELLOW));
+    bench.advance(ms(20_000));
+    assert_eq!(bench.done, []);
+    assert_eq!(bench.hear(claim), Ok(()));
+    bench.advance(ms(300));
+    assert_eq!(bench.reports(), [Report::Claimed { vip: V4.into(), by: THEIRS }]);
+
+    // Asked about beforehand, nobody of us should have it.
+    let mut bench = Bench::probing(ARP, V4);
+    bench.port.set_friends(Friends { unknown: 1, ..known(FELLOW) });
+    assert_eq!(bench.hear(claim), Ok(()));
+    assert_eq!(bench.reports(), [Report::Taken { vip: V4.into(), by: THEIRS }]);
 }
 
 #[test]

@@ -46,7 +46,7 @@ impl Members {
             for name in &others {
                 self.hello(name, None, true, now);
             }
-            self.settle.ask(others, now);
+            self.settle.ask_again(others, now);
         }
     }
 

@@ -147,8 +147,8 @@ impl Members {
                 self.events.push_back(Event::Returned(name.clone()));
             }
             peer.profile_version = profile_version;
-            if peer.profile != profile {
-                peer.profile = profile;
+            if peer.profile.as_ref() != Some(&profile) {
+                peer.profile = Some(profile);
                 if identity.role == Role::Speaker {
                     self.events.push_back(Event::Profile(name.clone()));
                 }

@@ -1,10 +1,10 @@
 //! What others are told of what was decided: the LAN side, the gossip, and through the API server everybody.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
 use k8s_openapi::jiff::Timestamp;
+use layer2::Friends;
 use tracing::debug;
 
 use super::Cluster;
@@ -56,7 +56,8 @@ impl Cluster {
     /// Whether the announcements are others than before.
     fn publish_wanted(&self) -> bool {
         let announcements = self.placement.announcements();
-        let fellows: BTreeSet<_> = self.fellows.values().flatten().copied().collect();
+        let known = self.fellows.values().flatten().copied().collect();
+        let fellows = Friends { known, unknown: self.unknown };
         let mut others = false;
         self.outputs.wanted.send_if_modified(|current| {
             others = *current.announcements != *announcements;

@@ -1,12 +1,12 @@
 //! One interface by one protocol: brings frames and the time to a [`Port`], and does what it decides.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use layer2::{Effect, MacAddr, Order, Port, Protocol, Purpose, Transmission, Voice};
+use layer2::{Effect, Friends, Order, Port, Protocol, Purpose, Transmission, Voice};
 use placement::{InterfaceName, Takeover};
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, trace, warn};
@@ -25,7 +25,7 @@ const FRAME: usize = 2048;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Orders {
     pub(super) vips: BTreeMap<IpAddr, Order>,
-    pub(super) friends: Arc<BTreeSet<MacAddr>>,
+    pub(super) friends: Arc<Friends>,
     pub(super) refresh_gap: Duration,
     pub(super) voice: Voice,
 }
@@ -78,7 +78,7 @@ impl<P: Protocol + Copy> Interface<P> {
                         return Ok(());
                     }
                     let orders = self.orders.borrow_and_update();
-                    port.set_friends(BTreeSet::clone(&orders.friends));
+                    port.set_friends(Friends::clone(&orders.friends));
                     port.set_refresh_gap(orders.refresh_gap);
                     port.set_voice(orders.voice);
                     let own = |(vip, order): (&IpAddr, &Order)| Some((P::own(*vip)?, *order));

@@ -1,10 +1,10 @@
 //! What the LAN side is told, and what it tells.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use layer2::{MacAddr, Voice};
+use layer2::{Friends, MacAddr, Voice};
 use placement::{Announcements, InterfaceName, Interfaces, Takeover};
 
 use super::Unfit;
@@ -15,8 +15,8 @@ pub struct Wanted {
     /// The addresses that this node announces. Before a new one is announced, the LAN is asked whether somebody
     /// else has it. That it is new counts at the moment when an interface takes it over.
     pub announcements: Arc<Announcements>,
-    /// The Ethernet addresses of the other nodes that announce: no strangers, whatever they say.
-    pub fellows: BTreeSet<MacAddr>,
+    /// The other nodes that announce: no strangers, whatever they say.
+    pub fellows: Friends,
     /// How much to say of them.
     pub voice: Voice,
     /// Where nothing is to be said at present, if anywhere.

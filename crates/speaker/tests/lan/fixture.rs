@@ -182,7 +182,7 @@ impl Speaker {
     }
 
     pub(crate) fn set_fellow(&self, mac: MacAddr) {
-        self.wanted.send_modify(|wanted| wanted.fellows = [mac].into());
+        self.wanted.send_modify(|wanted| wanted.fellows.known = [mac].into());
     }
 
     /// Lets the speaker stand still for `span` from now on.
