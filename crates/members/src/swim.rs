@@ -92,6 +92,10 @@ impl Swim {
         let identity = Identity { role, generation: after.saturating_add(1), ..self.identity().clone() };
         let result = self.foca.change_identity(identity, &mut self.runtime);
         self.expect(result, now);
+        // foca 2.0 stops its timers then, and says and asks nothing more until it hears somebody. Two who both do this
+        // while they cannot hear each other would never find each other again. No updates at all wake it.
+        let result = self.foca.apply_many(std::iter::empty(), true, &mut self.runtime);
+        self.expect(result, now);
     }
 
     /// Whether `identity` is among the dead.

@@ -3,7 +3,7 @@
 use members::{Event, LinkState, Preset};
 
 use crate::joined;
-use crate::network::{Network, Weather, ms, name};
+use crate::network::{Network, Part, Weather, ms, name};
 
 fn count(network: &Network, wanted: impl Fn(usize, &Event) -> bool) -> usize {
     network.events.iter().filter(|(_, number, event)| wanted(*number, event)).count()
@@ -34,6 +34,27 @@ fn a_partition_heals_within_a_second() {
             let returned = count(&network, |_, event| matches!(event, Event::Returned(_)));
             assert_eq!(returned, 2 * half * (number - half));
         }
+    }
+}
+
+#[test]
+fn two_who_take_part_while_they_cannot_hear_each_other_find_each_other_afterwards() {
+    for apart in [100, 1000, 5000, 20_000] {
+        let mut network = Network::empty(2, Preset::Default, Weather::FINE, 1);
+        for number in [0, 1] {
+            network.nodes[number].part = Part::Beginner;
+            network.boot(number);
+        }
+        network.run(ms(1000));
+        network.move_to([0], 1);
+        for number in [0, 1] {
+            network.nodes[number].part = Part::Speaker;
+        }
+        network.run(ms(apart));
+        assert_eq!([0, 1].map(|number| network.members(number).members().len()), [1, 1]);
+        network.move_to([0], 0);
+        let took = network.run_until(ms(3000), Network::agrees);
+        assert!(took.is_some_and(|took| took < ms(1000)), "after {apart} ms: {took:?}");
     }
 }
 
