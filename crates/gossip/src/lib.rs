@@ -59,7 +59,7 @@ pub struct View {
     pub settled: bool,
     /// Those who are none at present but expected back in a moment, see [`members::Members::away`].
     pub away: BTreeSet<NodeName>,
-    /// What the other live ones tell of themselves, as far as it is known.
+    /// What the others tell of themselves, see [`members::Members::profiles`].
     pub profiles: BTreeMap<NodeName, Profile>,
 }
 

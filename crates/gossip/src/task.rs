@@ -172,12 +172,12 @@ impl Task {
 
     fn publish(&mut self) {
         let members = self.members.members();
-        let profile = |name: &NodeName| Some((name.clone(), self.members.profile(name)?.clone()));
+        let profiles = self.members.profiles();
         let view = View {
             members: members.clone(),
             settled: self.members.settled(),
             away: self.members.away(),
-            profiles: members.iter().filter_map(profile).collect(),
+            profiles: profiles.map(|(name, profile)| (name.clone(), profile.clone())).collect(),
         };
         self.metrics.view(view.members.len(), view.settled);
         self.metrics.judged(self.members.counters());

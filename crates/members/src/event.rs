@@ -47,7 +47,7 @@ pub enum Event {
     Overdue(NodeName),
     /// Another process has begun on the node of a member, and does not take part yet.
     Replaced(NodeName),
-    /// What a member tells of itself is known now, or has changed.
+    /// What another tells of itself is known now, or has changed.
     Profile(NodeName),
     /// The others held us dead and have been told otherwise just now. Whoever took over our addresses gives
     /// them back, so they are to be announced afresh.

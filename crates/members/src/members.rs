@@ -326,9 +326,11 @@ impl Members {
         self.settle.is_settled() && (self.cut_since.is_none() || self.peers.is_empty())
     }
 
-    /// What another tells of itself. `None` also for a member that others told of, until it has itself been heard.
-    pub fn profile(&self, node: &NodeName) -> Option<&Profile> {
-        self.peers.get(node).filter(|peer| peer.runs())?.profile.as_ref()
+    /// What the others tell of themselves, those too that only observe, as yet or for good. A member is missing here
+    /// if others told of it, and it has not been heard itself.
+    pub fn profiles(&self) -> impl Iterator<Item = (&NodeName, &Profile)> {
+        let running = self.peers.iter().filter(|(_, peer)| peer.runs());
+        running.filter_map(|(name, peer)| Some((name, peer.profile.as_ref()?)))
     }
 
     /// How often this member has judged.

@@ -296,7 +296,10 @@ impl Cluster {
     /// same switch may have failed for all nodes.
     fn members(&mut self, view: Arc<View>) {
         for (node, profile) in &view.profiles {
-            self.fellows.insert(node.clone(), fellows::macs(profile).collect());
+            // A controller has none, and its name is no node's.
+            if fellows::macs(profile).next().is_some() {
+                self.fellows.insert(node.clone(), fellows::macs(profile).collect());
+            }
         }
         let others = view.members.iter().filter(|node| **node != self.node);
         self.unknown = others.filter(|node| !view.profiles.contains_key(*node)).count();

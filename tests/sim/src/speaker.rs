@@ -321,15 +321,13 @@ impl Speaker {
     /// back, or after it has gone.
     fn meet(&mut self) {
         let before = self.friends.clone();
-        self.friends.unknown = 0;
-        for member in self.members.members().iter().filter(|member| **member != self.name) {
-            match self.members.profile(member) {
-                Some(profile) => {
-                    self.friends.known.extend(profile.as_bytes().try_into().map(MacAddr));
-                }
-                None => self.friends.unknown += 1,
-            }
+        let mut unknown = self.members.members().clone();
+        unknown.remove(&self.name);
+        for (node, profile) in self.members.profiles() {
+            self.friends.known.extend(profile.as_bytes().try_into().map(MacAddr));
+            unknown.remove(node);
         }
+        self.friends.unknown = unknown.len();
         self.unpublished |= self.friends != before;
     }
 

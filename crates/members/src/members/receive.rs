@@ -149,9 +149,7 @@ impl Members {
             peer.profile_version = profile_version;
             if peer.profile.as_ref() != Some(&profile) {
                 peer.profile = Some(profile);
-                if identity.role == Role::Speaker {
-                    self.events.push_back(Event::Profile(name.clone()));
-                }
+                self.events.push_back(Event::Profile(name.clone()));
             }
             if !peer.wants_contact() {
                 self.contacts.remove(name);

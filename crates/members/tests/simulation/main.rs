@@ -7,7 +7,7 @@ mod network;
 mod orderly;
 mod partitions;
 
-use members::Preset;
+use members::{Event, Preset};
 use network::{Network, Part, Weather, ms};
 
 /// A network whose members all know each other.
@@ -45,13 +45,29 @@ fn everybody_learns_the_profiles_of_all() {
     let profile = members::Profile::new(*b"news").unwrap();
     network.with(3, |members, now| members.set_profile(profile.clone(), now));
     let everybody_knows = |network: &Network| {
-        let known = |number| network.members(number).profile(&network::name(3)) == Some(&profile);
+        let known = |number| profile_of(network, 3, number) == Some(&profile);
         network.running().into_iter().filter(|number| *number != 3).all(known)
     };
     let took = network.run_until(ms(3000), everybody_knows);
     assert!(took.is_some_and(|took| took < ms(200)), "{took:?}");
-    let other = network.members(5).profile(&network::name(4)).map(members::Profile::as_bytes);
+    let other = profile_of(&network, 4, 5).map(members::Profile::as_bytes);
     assert_eq!(other, Some(&b"profile of 4"[..]));
+}
+
+#[test]
+fn the_profile_of_one_that_is_about_to_take_part_is_known_before() {
+    let mut network = joined(2, Preset::Default, Weather::FINE, 1);
+    let beginner = network.add(Part::Beginner);
+    network.boot(beginner);
+    network.run(ms(100));
+    assert_eq!(network.members(0).members().len(), 2);
+    assert_eq!(profile_of(&network, beginner, 0).map(members::Profile::as_bytes), Some(&b"profile of 2"[..]));
+}
+
+/// What the member at the node `by` knows of the one at the node `of`.
+fn profile_of(network: &Network, of: usize, by: usize) -> Option<&members::Profile> {
+    let name = network::name(of);
+    network.members(by).profiles().find(|(node, _)| **node == name).map(|(_, profile)| profile)
 }
 
 #[test]
@@ -78,6 +94,7 @@ fn an_observer_sees_all_and_is_counted_by_nobody() {
     network.boot(observer);
     assert!(network.run_until(ms(3000), is_settled).is_some());
     network.run(ms(1000));
-    assert_eq!(network.events.iter().filter(|(_, number, _)| *number != observer).count(), 0);
+    let others = network.events.iter().filter(|(_, number, _)| *number != observer);
+    assert_eq!(others.filter(|(.., event)| !matches!(event, Event::Profile(_))).count(), 0);
     assert_eq!(network.members(observer).members().len(), 5);
 }

@@ -56,8 +56,9 @@ impl World {
                     Report::Free { .. } => {}
                     Report::Taken { by, .. } | Report::Claimed { by, .. } => {
                         let by = self.node_with(by).expect("only nodes have addresses");
-                        // What one that is dead has said may be read late, by one that stood still and never met it.
-                        if self.nodes[by].speaker.is_some() {
+                        // What one has said that is dead, or out of reach again, may be read late, by one that stood
+                        // still and never met it.
+                        if self.nodes[by].speaker.is_some() && self.lan.connected(number, by) {
                             self.judge.violate(format!("{name} took a fellow for a stranger: {report:?}"));
                         }
                     }
