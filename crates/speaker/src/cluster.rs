@@ -296,9 +296,10 @@ impl Cluster {
     /// same switch may have failed for all nodes.
     fn members(&mut self, view: Arc<View>) {
         for (node, profile) in &view.profiles {
+            let macs: BTreeSet<_> = fellows::macs(profile).collect();
             // A controller has none, and its name is no node's.
-            if fellows::macs(profile).next().is_some() {
-                self.fellows.insert(node.clone(), fellows::macs(profile).collect());
+            if !macs.is_empty() {
+                self.fellows.insert(node.clone(), macs);
             }
         }
         let others = view.members.iter().filter(|node| **node != self.node);
