@@ -1,18 +1,14 @@
 //! `BGPAdvertisement`: which addresses are announced to BGP peers, and with which attributes.
 
-use k8s_openapi::{
-    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
-    apimachinery::pkg::apis::meta::v1::ObjectMeta,
-};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{CustomResource, CustomResourceExt, KubeSchema, Resource};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    LabelSelector,
-    definition::with_optional_spec,
-    rules::{are_communities, no_duplicates},
-};
+use crate::LabelSelector;
+use crate::definition::with_optional_spec;
+use crate::rules::{are_communities, no_duplicates};
 
 /// Announces the addresses of the selected pools to BGP peers.
 #[derive(Resource, Debug, Clone, Default, PartialEq, Deserialize)]

@@ -10,15 +10,14 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceConversion, CustomResourceDefinition, CustomResourceDefinitionVersion, JSONSchemaProps,
     JSONSchemaPropsOrArray,
 };
-use kube::{CustomResource, CustomResourceExt, KubeSchema, core::Rule};
+use kube::core::Rule;
+use kube::{CustomResource, CustomResourceExt, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    LabelSelector,
-    definition::schema,
-    rules::{if_duration, immutable, is_duration, is_ip, rule},
-};
+use crate::LabelSelector;
+use crate::definition::schema;
+use crate::rules::{if_duration, immutable, is_duration, is_ip, rule};
 
 /// A router to announce addresses to, and the session with it.
 #[derive(CustomResource, KubeSchema, Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,17 +1,14 @@
 //! `Community`: names for BGP communities.
 
-use k8s_openapi::{
-    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
-    apimachinery::pkg::apis::meta::v1::ObjectMeta,
-};
-use kube::{CustomResource, CustomResourceExt, KubeSchema, Resource, core::Rule};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::core::Rule;
+use kube::{CustomResource, CustomResourceExt, KubeSchema, Resource};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    definition::with_optional_spec,
-    rules::{is_community, rule},
-};
+use crate::definition::with_optional_spec;
+use crate::rules::{is_community, rule};
 
 /// Names for BGP communities, to write in a `BGPAdvertisement`.
 #[derive(Resource, Debug, Clone, Default, PartialEq, Deserialize)]

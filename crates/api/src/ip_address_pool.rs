@@ -7,7 +7,8 @@ use objects::{Selector, SelectorError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{AddressEntry, LabelSelector, conditions, rules::no_duplicates};
+use crate::rules::no_duplicates;
+use crate::{AddressEntry, LabelSelector, conditions};
 
 /// Addresses that Services of type `LoadBalancer` may get, and who may get them.
 #[derive(CustomResource, KubeSchema, Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

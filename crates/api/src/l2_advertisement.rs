@@ -1,14 +1,14 @@
 //! `L2Advertisement`: which addresses are announced by ARP and NDP, from which nodes and interfaces.
 
-use k8s_openapi::{
-    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
-    apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta},
-};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use kube::{CustomResource, CustomResourceExt, KubeSchema, Resource};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{LabelSelector, conditions, definition::with_optional_spec, rules::no_duplicates};
+use crate::definition::with_optional_spec;
+use crate::rules::no_duplicates;
+use crate::{LabelSelector, conditions};
 
 /// Announces the addresses of the selected pools on the LAN.
 #[derive(Resource, Debug, Clone, Default, PartialEq, Deserialize)]

@@ -1,6 +1,7 @@
 //! Label selectors as they stand in a resource.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use objects::{Requirement, Selector, SelectorError};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};

@@ -6,7 +6,8 @@ use kube::{CustomResource, CustomResourceExt, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{definition::with_empty_spec, rules::immutable};
+use crate::definition::with_empty_spec;
+use crate::rules::immutable;
 
 /// Nothing: the object only reports what is.
 #[derive(CustomResource, Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -1,19 +1,16 @@
 //! The controllers to compare, and what the kernel knows of their processes.
 
-use std::{
-    fmt,
-    fs::{self, File},
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-    time::{Duration, Instant},
-};
+use std::fmt;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use lab::{
-    apiserver::ApiServer,
-    process::{self, Place, Running},
-};
-use nix::{sys::signal::Signal, time::clock_getcpuclockid};
+use lab::apiserver::ApiServer;
+use lab::process::{self, Place, Running};
+use nix::sys::signal::Signal;
+use nix::time::clock_getcpuclockid;
 use tempfile::TempDir;
 use tokio::time::sleep;
 

@@ -12,9 +12,8 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use serde_json::Value;
-
 pub use helm::{Helm, RELEASE};
+use serde_json::Value;
 
 /// The chart's folder.
 pub fn folder() -> PathBuf {

@@ -1,6 +1,8 @@
 //! What a Service wants of FerroLB, read from the object once and for all.
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
 
 use api::names::{ADDRESS_POOL, ALLOW_SHARED_IP, LOAD_BALANCER_IPS};
 use ipam::{Families, Family, PoolName, Port, Protocol, Request, Tenancy, Wish};

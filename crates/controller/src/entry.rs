@@ -1,18 +1,18 @@
 //! One Service as the Index knows it: what it wants, what its status says, and what it should say.
 
-use std::{net::IpAddr, time::Instant};
+use std::net::IpAddr;
+use std::time::Instant;
 
 use api::names::ALLOCATED_FROM_POOL;
 use ipam::{Assignment, ServiceKey};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::ResourceExt;
-use kubekit::{Version, slim::Service};
+use kubekit::Version;
+use kubekit::slim::Service;
 
-use crate::{
-    claim::Claim,
-    remark::{self, Remark},
-};
+use crate::claim::Claim;
+use crate::remark::{self, Remark};
 
 /// A Service as the API server showed it: what the controller reads of it, and no more.
 #[derive(Debug, Clone)]

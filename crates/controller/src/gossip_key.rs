@@ -5,14 +5,14 @@
 //! leaves alone what it has not written, keeps it. Every replica does this, since each write carries the version that
 //! it replaces, and so the first one wins.
 
-use std::{future::pending, pin::pin, time::Duration};
+use std::future::pending;
+use std::pin::pin;
+use std::time::Duration;
 
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Secret;
-use kube::{
-    Api, Client, ResourceExt,
-    api::{Patch, PatchParams},
-};
+use kube::api::{Patch, PatchParams};
+use kube::{Api, Client, ResourceExt};
 use kubekit::{Change, REQUEST_TIMEOUT, Source, watch};
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};

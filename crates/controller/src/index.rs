@@ -9,26 +9,24 @@
 //! on a change touches the Service that it is about, and those that wait for an address when one has
 //! become free.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    net::IpAddr,
-    time::{Duration, Instant},
-};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
 use api::{IPAddressPool, IPAddressPoolStatus, L2Advertisement, L2AdvertisementStatus};
 use ipam::{Allocator, Assignment, Family, Pool, PoolName, ServiceKey, Usage};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{Resource, ResourceExt};
-use kubekit::{Change, Version, events::Notice, slim::Namespace};
+use kubekit::events::Notice;
+use kubekit::slim::Namespace;
+use kubekit::{Change, Version};
 use objects::Labels;
 
-use crate::{
-    advertisements::Advertisements,
-    catalog::{Catalog, Judged},
-    entry::{Entry, Goal, Observed, Seen, Writing},
-    unsupported::Unsupported,
-};
+use crate::advertisements::Advertisements;
+use crate::catalog::{Catalog, Judged};
+use crate::entry::{Entry, Goal, Observed, Seen, Writing};
+use crate::unsupported::Unsupported;
 
 /// All state of the controller.
 #[derive(Debug)]
@@ -475,3 +473,6 @@ fn allocated(write: &Write) -> Option<Notice> {
     };
     Some(Notice::normal("IPAllocated", message))
 }
+
+#[cfg(test)]
+mod tests;

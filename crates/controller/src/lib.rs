@@ -17,8 +17,6 @@ mod claim;
 mod entry;
 mod gossip_key;
 mod index;
-#[cfg(test)]
-mod index_tests;
 mod metrics;
 mod recovery;
 mod remark;
@@ -28,46 +26,38 @@ mod unsupported;
 mod verdict;
 mod write;
 
-use std::{
-    fmt::Debug,
-    net::SocketAddr,
-    pin::pin,
-    time::{Duration, Instant},
-};
+use std::fmt::Debug;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use api::{IPAddressPool, L2Advertisement};
-use futures::{
-    FutureExt, StreamExt,
-    future::BoxFuture,
-    stream::{BoxStream, FuturesUnordered, SelectAll},
-};
+use futures::future::BoxFuture;
+use futures::stream::{BoxStream, FuturesUnordered, SelectAll};
+use futures::{FutureExt, StreamExt};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{Api, Client, Resource};
-use kubekit::{
-    Change, Identity, due,
-    events::{Notice, Publisher, Severity},
-    http::{self, Readiness},
-    keep::keep,
-    lease::{Election, Leadership, Leads, Timing},
-    rivals::{Of, Rivals, WAITING_FOR},
-    slim::{Namespace, Service},
-    watch, watch_as,
-};
+use kubekit::events::{Notice, Publisher, Severity};
+use kubekit::http::{self, Readiness};
+use kubekit::keep::keep;
+use kubekit::lease::{Election, Leadership, Leads, Timing};
+pub use kubekit::rivals::BesideMetalLb;
+use kubekit::rivals::{Of, Rivals, WAITING_FOR};
+use kubekit::slim::{Namespace, Service};
+use kubekit::{Change, Identity, due, watch, watch_as};
 use prometheus_client::registry::Registry;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use crate::{
-    entry::Seen,
-    index::{Index, Role},
-    unsupported::{BgpAdvertisement, BgpPeer},
-    write::{Ended, NotWritten},
-};
-pub use crate::{metrics::Metrics, recovery::Recovery};
-pub use kubekit::rivals::BesideMetalLb;
+use crate::entry::Seen;
+use crate::index::{Index, Role};
+pub use crate::metrics::Metrics;
+pub use crate::recovery::Recovery;
+use crate::unsupported::{BgpAdvertisement, BgpPeer};
+use crate::write::{Ended, NotWritten};
 
 /// What an operator sets.
 #[derive(Debug, Clone)]

@@ -19,23 +19,18 @@ use std::time::{Duration, Instant};
 
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
+use judge::{Judge, Verdict};
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::{
-    Api, Client, ResourceExt,
-    api::{ListParams, Patch, PatchParams},
-};
-use kubekit::{
-    events::{Notice, Publisher},
-    lease::Leads,
-    slim::{Pod, Service, is_true},
-    speakers::{self, Speakers},
-};
+use kube::api::{ListParams, Patch, PatchParams};
+use kube::{Api, Client, ResourceExt};
+use kubekit::events::{Notice, Publisher};
+use kubekit::lease::Leads;
+use kubekit::slim::{Pod, Service, is_true};
+use kubekit::speakers::{self, Speakers};
 use objects::NodeName;
 use serde_json::json;
 use tokio::sync::mpsc;
 use tracing::{info, warn};
-
-use judge::{Judge, Verdict};
 
 /// How an operator has it take part in the gossip.
 #[derive(Debug, Clone)]

@@ -1,7 +1,8 @@
 //! What its owner should know of a Service, though it is served all the same.
 
 use api::names;
-use kubekit::{events::Notice, slim::Service};
+use kubekit::events::Notice;
+use kubekit::slim::Service;
 
 /// Something about a Service that is better otherwise.
 #[derive(Debug, Clone, PartialEq, Eq)]

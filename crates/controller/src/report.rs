@@ -6,7 +6,8 @@ use api::{ConfigurationState, ConfigurationStateSpec, ConfigurationStateStatus, 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Api, Client};
-use kubekit::{Source, keep::Wanted};
+use kubekit::Source;
+use kubekit::keep::Wanted;
 
 use crate::index::Index;
 

@@ -6,11 +6,9 @@ use ipam::{Decision, Family, Refusal, Request, ServiceKey, Wish};
 use kubekit::events::Notice;
 use objects::Labels;
 
-use crate::{
-    claim::{Claim, Unservable},
-    entry::{Entry, Goal},
-    index::{Index, Turn},
-};
+use crate::claim::{Claim, Unservable};
+use crate::entry::{Entry, Goal};
+use crate::index::{Index, Turn};
 
 static NO_LABELS: Labels = Labels::new();
 

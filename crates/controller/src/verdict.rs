@@ -1,10 +1,8 @@
 //! What is told to the author of a configuration object: its condition `Accepted`.
 
 use jiff::Timestamp;
-use k8s_openapi::{
-    api::core::v1::ObjectReference,
-    apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time},
-};
+use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
 use kube::{Resource, ResourceExt};
 
 const ACCEPTED: &str = "Accepted";

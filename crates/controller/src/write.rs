@@ -1,19 +1,17 @@
 //! Status writes: one PATCH each, which replaces the version that was decided on and no other.
 
-use std::{
-    fmt::Debug,
-    time::{Duration, Instant},
-};
+use std::fmt::Debug;
+use std::time::{Duration, Instant};
 
 use api::names::ALLOCATED_FROM_POOL;
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::{
-    Api, Client, Resource,
-    api::{Patch, PatchParams},
-    core::NamespaceResourceScope,
-};
-use kubekit::{REQUEST_TIMEOUT, Version, slim::Service};
-use serde::{Serialize, de::DeserializeOwned};
+use kube::api::{Patch, PatchParams};
+use kube::core::NamespaceResourceScope;
+use kube::{Api, Client, Resource};
+use kubekit::slim::Service;
+use kubekit::{REQUEST_TIMEOUT, Version};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tracing::{debug, info, warn};
 

@@ -7,11 +7,9 @@ use bench::contender::Contender;
 use futures::try_join;
 use tokio::time::sleep;
 
-use crate::{
-    generate::Scenario,
-    outcome::{About, Difference, Ingress, Outcome, Served},
-    side::Side,
-};
+use crate::generate::Scenario;
+use crate::outcome::{About, Difference, Ingress, Outcome, Served};
+use crate::side::Side;
 
 /// Both controllers, each with an API server.
 pub(crate) struct Arena {

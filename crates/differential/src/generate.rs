@@ -6,14 +6,14 @@
 use std::collections::BTreeMap;
 
 use bench::stage::SYSTEM;
-use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 
-use crate::{
-    service::{Service, Spelling, Stack, Wish},
-    side::{CLASS, NAMESPACES, ingress},
-    step::{Id, Kind, Object, Step},
-};
+use crate::service::{Service, Spelling, Stack, Wish};
+use crate::side::{CLASS, NAMESPACES, ingress};
+use crate::step::{Id, Kind, Object, Step};
 
 /// A story to be told to both controllers.
 #[derive(Debug, Clone)]

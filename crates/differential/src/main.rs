@@ -12,19 +12,19 @@ mod side;
 mod step;
 mod wanted;
 
-use std::{env, path::PathBuf, process::ExitCode};
+use std::env;
+use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use bench::contender::Contender;
 use clap::Parser;
 use lab::tools::{Program, Tools};
 
-use crate::{
-    compare::{Arena, Patience, Verdict},
-    generate::{Scenario, scenario},
-    outcome::Difference,
-    wanted::WANTED,
-};
+use crate::compare::{Arena, Patience, Verdict};
+use crate::generate::{Scenario, scenario};
+use crate::outcome::Difference;
+use crate::wanted::WANTED;
 
 /// Compare the outcomes of FerroLB's controller with those of MetalLB's, for random manifests and changes.
 #[derive(Debug, Parser)]

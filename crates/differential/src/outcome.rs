@@ -1,10 +1,8 @@
 //! What a controller has made of a cluster, as far as users see it.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-    net::IpAddr,
-};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::IpAddr;
 
 use kube::core::DynamicObject;
 use serde_json::Value;

@@ -3,22 +3,16 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use bench::{
-    contender::{Contender, Controller},
-    stage::{SYSTEM, Stage},
-};
-use kube::{
-    Api, ResourceExt,
-    api::{DeleteParams, ListParams, Patch, PatchParams},
-    core::{ApiResource, DynamicObject, GroupVersionKind},
-};
+use bench::contender::{Contender, Controller};
+use bench::stage::{SYSTEM, Stage};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
+use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use crate::{
-    outcome::Outcome,
-    step::{Id, Kind, Object, Step},
-};
+use crate::outcome::Outcome;
+use crate::step::{Id, Kind, Object, Step};
 
 /// The namespaces of Services.
 pub(crate) const NAMESPACES: [&str; 3] = ["a", "b", "c"];

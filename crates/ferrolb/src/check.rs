@@ -1,19 +1,15 @@
 //! `ferrolb check`: asks for an address and reaches it. `helm test` runs it in a Pod that a Service of type
 //! LoadBalancer selects, so the Pod that asks is the one that answers.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail, ensure};
 use k8s_openapi::api::core::v1::Service;
 use kube::Api;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
-    time::{Instant, sleep, timeout},
-};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, sleep, timeout};
 
 /// How long to wait before asking again, and for an answer.
 const PAUSE: Duration = Duration::from_millis(500);

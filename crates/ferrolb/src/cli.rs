@@ -1,9 +1,13 @@
 //! The command line. Every option can be given in the environment as well.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
-use kubekit::{Identity, rivals::BesideMetalLb, telemetry, telemetry::LogLevel};
+use kubekit::rivals::BesideMetalLb;
+use kubekit::telemetry::LogLevel;
+use kubekit::{Identity, telemetry};
 use speaker::{ExcludeInterfaces, ExcludeLabel};
 
 use crate::check;

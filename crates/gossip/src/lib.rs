@@ -22,9 +22,8 @@ use std::sync::Arc;
 pub use members::{Absence, Event, LinkState, Preset, Profile, ProfileError};
 pub use metrics::Metrics;
 use objects::NodeName;
-use tokio::sync::{mpsc, oneshot, watch};
-
 use task::{Command, Task};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// Commands come one at a time and are done at once; who sends more waits.
 const COMMANDS: usize = 16;

@@ -1,13 +1,12 @@
 //! Files from Debian packages, which are fetched and unpacked but never installed.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
-use crate::{Error, Tree, programs::run};
+use crate::programs::run;
+use crate::{Error, Tree};
 
 /// Unpacked packages.
 #[derive(Debug)]

@@ -3,14 +3,12 @@
 //! Sources: the OCI image specification 1.1 (image-layout.md, manifest.md, config.md), and containerd's
 //! annotation `io.containerd.image.name`, from which an import takes the name of an image.
 
-use std::{
-    collections::BTreeMap,
-    fmt::Write as _,
-    fs::{File, Permissions},
-    io::{BufReader, Read},
-    os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
-};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs::{File, Permissions};
+use std::io::{BufReader, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -255,7 +253,8 @@ fn as_keys<S: serde::Serializer>(items: &[String], serializer: S) -> Result<S::O
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, os::unix::fs::FileExt};
+    use std::fs;
+    use std::os::unix::fs::FileExt;
 
     use serde_json::{Value, json};
 

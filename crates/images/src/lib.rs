@@ -16,7 +16,8 @@ pub mod registry;
 mod tree;
 pub mod tutorial;
 
-use std::{io, path::PathBuf};
+use std::io;
+use std::path::PathBuf;
 
 pub use layout::{Archive, Config, ImageSpec, write_image};
 pub use reference::{BadReference, Reference};

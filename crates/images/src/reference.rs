@@ -1,6 +1,7 @@
 //! Names of images, in full and in the short forms that people write.
 
-use std::{fmt, str::FromStr};
+use std::fmt;
+use std::str::FromStr;
 
 /// The full name of an image: registry, repository and tag.
 ///

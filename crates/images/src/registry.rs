@@ -8,32 +8,24 @@
 //! Archives may be added, replaced and removed at any time, best by renaming: every request
 //! compares the directory with what is known and reads again what changed.
 
-use std::{
-    collections::BTreeMap,
-    fs, io,
-    os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
-    time::SystemTime,
-};
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+use std::{fs, io};
 
-use axum::{
-    Json, Router,
-    body::Body,
-    extract::{Path as UrlPath, State},
-    http::{
-        StatusCode,
-        header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName},
-    },
-    response::{IntoResponse, Response},
-    routing::get,
-};
+use axum::body::Body;
+use axum::extract::{Path as UrlPath, State};
+use axum::http::StatusCode;
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::json;
-use tokio::{
-    io::{AsyncReadExt, AsyncSeekExt},
-    net::TcpListener,
-};
+use tokio::io::{AsyncReadExt, AsyncSeekExt};
+use tokio::net::TcpListener;
 use tokio_util::io::ReaderStream;
 
 use crate::layout::{Archive, Blob, INDEX, MANIFEST, MAX_JSON, read_blobs};

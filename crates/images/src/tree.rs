@@ -1,11 +1,9 @@
 //! The files of an image.
 
-use std::{
-    borrow::Cow,
-    collections::BTreeMap,
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use tar::{Builder, EntryType, Header};
 

@@ -3,15 +3,13 @@
 //! They behave like the well-known ones where manifests can tell: paths, arguments, users and signals.
 //! Debian's packages give the programs, and one version stands in for every tag.
 
-use std::{fs, path::Path};
+use std::fs;
+use std::path::Path;
 
-use crate::{
-    Archive, Config, Error, ImageSpec, Owner, Reference, Tree,
-    debian::Packages,
-    layout::digest,
-    programs::{self, run},
-    write_image,
-};
+use crate::debian::Packages;
+use crate::layout::digest;
+use crate::programs::{self, run};
+use crate::{Archive, Config, Error, ImageSpec, Owner, Reference, Tree, write_image};
 
 const NGINX: &[&str] = &[
     "nginx",

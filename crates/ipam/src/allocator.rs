@@ -1,15 +1,14 @@
 //! All pools, all services, and the order in which an address is looked for.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    net::IpAddr,
-};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
 
 use objects::Labels;
 
+use crate::ledger::Ledger;
 use crate::{
     Assignment, Families, Family, NotAdmitted, Pool, PoolName, Port, Reason, Refusal, Request, ServiceKey,
-    Tenancy, Unsuitable, Usage, Wish, ledger::Ledger,
+    Tenancy, Unsuitable, Usage, Wish,
 };
 
 /// Which service holds which address, and which is next.

@@ -1,15 +1,11 @@
 //! The addresses of a pool that nobody holds, found in the order in which the pool lists them.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
-use crate::{
-    Family, Pool, Range,
-    pool::is_buggy,
-    range::{predecessor, successor},
-};
+use crate::pool::is_buggy;
+use crate::range::{predecessor, successor};
+use crate::{Family, Pool, Range};
 
 /// Where an address stands in its pool. The smaller one is handed out first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,14 +1,10 @@
 //! Who holds what in one pool.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
-use crate::{
-    Conflict, Family, Pool, Port, ServiceKey, Tenancy,
-    free::{FreeList, Slot},
-};
+use crate::free::{FreeList, Slot};
+use crate::{Conflict, Family, Pool, Port, ServiceKey, Tenancy};
 
 /// How many addresses of one family a pool has.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! A pool: ordered ranges of addresses and who may use them.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use objects::{Labels, PoolName, Selector, any_matches};
 

@@ -1,6 +1,8 @@
 //! Ranges of addresses: what a pool is made of.
 
-use std::{fmt, net::IpAddr, str::FromStr};
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
 
 use ipnet::IpNet;
 

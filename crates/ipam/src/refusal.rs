@@ -1,6 +1,7 @@
 //! Why a service cannot have an address, in words for the person who asked for it.
 
-use std::{fmt, net::IpAddr};
+use std::fmt;
+use std::net::IpAddr;
 
 use crate::{Families, Family, Pool, PoolName, Port, ServiceKey};
 

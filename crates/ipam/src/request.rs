@@ -1,6 +1,9 @@
 //! What a service asks for, and what it gets.
 
-use std::{collections::BTreeSet, fmt, net::IpAddr, sync::Arc};
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
 
 use objects::{Labels, PoolName};
 

@@ -1,7 +1,8 @@
 //! The rules of allocation, one sentence each.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use ipam::{
     Allocation, Allocator, Conflict, Families, Family, NotAdmitted, Pool, PoolName, Port, Protocol, Refusal,

@@ -1,10 +1,8 @@
 //! Random operations on the allocator and on a model so simple that it is plainly right, side by side.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use ipam::{Allocator, Families, Family, Pool, PoolName, Port, Protocol, Request, ServiceKey, Tenancy, Wish};
 use objects::Labels;

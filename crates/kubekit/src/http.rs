@@ -1,16 +1,17 @@
 //! The small web server that probes and Prometheus ask: `/healthz`, `/readyz` and `/metrics`.
 
-use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
 
 use anyhow::Context;
-use axum::{
-    Router,
-    http::{StatusCode, header},
-    response::{IntoResponse, Response},
-    routing::get,
-};
+use axum::Router;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
 use prometheus_client::registry::Registry;
-use tokio::{net::TcpListener, sync::watch};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 /// What a program still waits for before it is ready. Cheap to clone.
 #[derive(Debug, Clone)]

@@ -14,19 +14,14 @@ pub mod telemetry;
 mod version;
 mod watch;
 
+use std::future::pending;
+use std::time::{Duration, Instant};
+
 pub use identity::Identity;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::sleep_until;
 pub use version::Version;
 pub use watch::{Change, Source, watch, watch_as};
-
-use std::{
-    future::pending,
-    time::{Duration, Instant},
-};
-
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    time::sleep_until,
-};
 
 /// How long a single request to the API server may take, retries included. Without a bound of our own, the
 /// client goes on for minutes when the server says that it is overloaded.

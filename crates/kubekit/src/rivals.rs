@@ -2,21 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use futures::{
-    StreamExt,
-    stream::{self, BoxStream},
-};
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{Api, Client, Resource, ResourceExt};
 use tracing::{info, warn};
 
-use crate::{
-    Change, Source,
-    events::{Notice, Publisher},
-    http::Readiness,
-    slim::Pod,
-    watch,
-};
+use crate::events::{Notice, Publisher};
+use crate::http::Readiness;
+use crate::slim::Pod;
+use crate::{Change, Source, watch};
 
 /// What `/readyz` says while we wait.
 pub const WAITING_FOR: &str = "MetalLB to be gone";

@@ -6,14 +6,12 @@ mod metadata;
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::{
-    api::{core::v1, discovery::v1 as discovery},
-    apimachinery::pkg::apis::meta::v1::ObjectMeta,
-};
+use k8s_openapi::api::core::v1;
+use k8s_openapi::api::discovery::v1 as discovery;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
-use serde::{Deserialize, Deserializer, Serialize};
-
 use metadata::metadata;
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// A Service.
 #[derive(Resource, Debug, Clone, Default, Deserialize)]

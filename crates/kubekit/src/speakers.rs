@@ -1,14 +1,13 @@
 //! The speakers of an installation, as the API server lists their Pods.
 
-use std::{
-    collections::BTreeMap,
-    net::{IpAddr, SocketAddr},
-};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 
 use kube::{Api, Client, ResourceExt};
 use objects::NodeName;
 
-use crate::{Change, Source, slim::Pod};
+use crate::slim::Pod;
+use crate::{Change, Source};
 
 /// The labels of a speaker's Pod.
 const LABELS: &str = "app.kubernetes.io/name=ferrolb,app.kubernetes.io/component=speaker";

@@ -1,9 +1,12 @@
 //! Logs: a JSON object a line for machines, plain text on a terminal.
 
-use std::{io::IsTerminal, str::FromStr};
+use std::io::IsTerminal;
+use std::str::FromStr;
 
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// How much is logged. Upstream's `all` and `none` are understood as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

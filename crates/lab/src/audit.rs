@@ -205,8 +205,9 @@ impl fmt::Display for Request {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use serde_json::json;
+
+    use super::*;
 
     fn event(user: &str, decision: &str, verb: &str, object: Value) -> String {
         json!({

@@ -1,13 +1,12 @@
 //! A handle to a running lab.
 
 use std::ffi::{OsStr, OsString};
-use std::fs;
 use std::io::{BufReader, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Output, Stdio};
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{fs, thread};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde_json::Value;

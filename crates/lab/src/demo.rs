@@ -5,10 +5,9 @@
 mod announcer;
 mod traffic;
 
-use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{process, thread};
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::{SigSet, Signal};

@@ -12,8 +12,6 @@ mod host;
 mod programs;
 mod start;
 
-pub(crate) use programs::environment;
-
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, stdin, stdout};
@@ -28,6 +26,7 @@ use anyhow::{Context, Result, bail, ensure};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
+pub(crate) use programs::environment;
 
 use crate::cgroup::Cgroups;
 use crate::control::{DETACH, Event, HostStatus, Power, Request, Response, read_line, write_line};

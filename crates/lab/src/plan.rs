@@ -230,8 +230,9 @@ as_text!(LabName, NodeId, Host);
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::collections::BTreeSet;
+
+    use super::*;
 
     #[test]
     fn addresses_follow_the_plan() {

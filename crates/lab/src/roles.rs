@@ -2,10 +2,9 @@
 //!
 //! A program that starts labs calls [`run_if_asked`] first thing in its `main`.
 
-use std::env;
 use std::path::PathBuf;
-use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::{env, process};
 
 use anyhow::{Context, Result, bail, ensure};
 

@@ -16,10 +16,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use version::{Build, Version};
 
 use crate::process::{self, Place};
 use crate::ui;
-use version::{Build, Version};
 
 /// A program that the lab runs, or that a bench compares with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -499,8 +499,9 @@ fn required_version<'a>(go_mod: &'a str, path: &str) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
 
     #[test]
     fn every_program_has_a_module_that_names_it_and_pins_a_version() {

@@ -13,6 +13,7 @@ use std::time::Instant;
 use objects::NodeName;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use send::News;
 
 use crate::away::Away;
 use crate::config::Role;
@@ -28,7 +29,6 @@ use crate::session::Cookies;
 use crate::settle::Settle;
 use crate::swim::Swim;
 use crate::{Absence, Config, Counters, Event, Keys, LinkState, Profile, Refusal, Timing, Transmit};
-use send::News;
 
 /// The members as this one sees them.
 ///

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::num::{NonZeroU8, NonZeroUsize};
 use std::time::{Duration, Instant};
 
+pub(crate) use foca::OwnedNotification as Note;
 use foca::{
     AccumulatingRuntime, Config, Foca, Member, NoCustomBroadcast, PeriodicParams, PostcardCodec, State,
 };
@@ -20,8 +21,6 @@ use rand::rngs::StdRng;
 use crate::Refusal;
 use crate::config::Role;
 use crate::identity::Identity;
-
-pub(crate) use foca::OwnedNotification as Note;
 
 /// How often one random member is probed, a backstop for the monitors.
 const PROBE_PERIOD: Duration = Duration::from_secs(1);

@@ -20,12 +20,11 @@ use gossip::{Absence, LinkState, View};
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource, ResourceExt};
-use kubekit::Identity;
 use kubekit::events::{Notice, Publisher};
 use kubekit::http::Readiness;
 use kubekit::keep::Wanted;
-use kubekit::slim;
 use kubekit::speakers::Speakers;
+use kubekit::{Identity, slim};
 use layer2::{MacAddr, Voice};
 use placement::{
     Advertisement, AdvertisementName, Change, Handovers, InterfaceName, Interfaces, NodeName, Placement,
@@ -439,4 +438,7 @@ impl Cluster {
 
 #[cfg(test)]
 #[path = "cluster_tests.rs"]
+mod tests;
+
+#[cfg(test)]
 mod tests;

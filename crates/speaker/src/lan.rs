@@ -31,20 +31,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use follower::Follower;
+use interface::Orders;
 use layer2::{Arp, Begin, MacAddr, Ndp, Order, Protocol, Voice};
+pub use links::{ExcludeInterfaces, Unfit};
+use links::{Link, Links};
 use placement::{Announcement, History, InterfaceName};
+pub use report::{Conflict, Interface, Report, Wanted};
+use socket::Listen;
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use tracing::{debug, error, info};
 
 use crate::Metrics;
-use follower::Follower;
-use interface::Orders;
-use links::{Link, Links};
-use socket::Listen;
-
-pub use links::{ExcludeInterfaces, Unfit};
-pub use report::{Conflict, Interface, Report, Wanted};
 
 /// Between attempts to talk to netlink.
 const RETRY: Duration = Duration::from_secs(1);

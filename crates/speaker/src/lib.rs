@@ -30,7 +30,10 @@ use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::Context;
+use cluster::{Cluster, Outputs};
+use fellows::Said;
 use gossip::Absence;
+pub use gossip::Preset as Failover;
 use kube::Client;
 use kubekit::Identity;
 use kubekit::events::Publisher;
@@ -38,17 +41,13 @@ use kubekit::http::Readiness;
 use kubekit::keep::keep;
 pub use kubekit::rivals::BesideMetalLb;
 use kubekit::rivals::{Of, Rivals, WAITING_FOR};
+pub use lan::ExcludeInterfaces;
+pub use metrics::Metrics;
+pub use placement::ExcludeLabel;
 use placement::NodeName;
 use prometheus_client::registry::Registry;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{info, warn};
-
-use cluster::{Cluster, Outputs};
-use fellows::Said;
-pub use gossip::Preset as Failover;
-pub use lan::ExcludeInterfaces;
-pub use metrics::Metrics;
-pub use placement::ExcludeLabel;
 use watches::Inputs;
 
 /// The name of what this speaker does, as events and metrics call it.

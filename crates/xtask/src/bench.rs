@@ -1,6 +1,8 @@
 //! `cargo xtask bench`: how fast it is, and how much it takes.
 
-use std::{env, ffi::OsString, process::Command};
+use std::env;
+use std::ffi::OsString;
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use clap::Subcommand;

@@ -127,8 +127,9 @@ pub(crate) fn bill_of_materials() -> Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use toml_edit::{Document, Item};
+
+    use super::*;
 
     /// The same file that `cargo deny` reads.
     fn policy() -> Document<String> {

@@ -1,6 +1,7 @@
 //! `cargo xtask differential`: whether FerroLB's controller does what MetalLB's does.
 
-use std::{ffi::OsString, process::Command};
+use std::ffi::OsString;
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;

@@ -1,11 +1,9 @@
 //! `cargo xtask image`: FerroLB's own container image, one static program on an empty file system.
 
-use std::{
-    fs,
-    path::Path,
-    process::{Command, Stdio},
-    time::Instant,
-};
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use anyhow::{Context as _, ensure};
 use images::{Archive, ImageSpec, file_capability, programs, write_image};

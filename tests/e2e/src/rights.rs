@@ -1,10 +1,9 @@
 //! What FerroLB asked of the API server, and what it may ask.
 
 use std::collections::BTreeSet;
-use std::env;
-use std::fs;
 use std::path::Path;
 use std::sync::PoisonError;
+use std::{env, fs};
 
 use anyhow::{Context, Result, ensure};
 use lab::audit::{self, Record, Request};

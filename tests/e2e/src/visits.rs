@@ -1,13 +1,12 @@
 //! Requests to addresses, as users' browsers would make them.
 
 use std::convert::Infallible;
-use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant, SystemTime};
+use std::{fmt, thread};
 
 use anyhow::{Result, anyhow, ensure};
 use lab::{Host, wait_until};

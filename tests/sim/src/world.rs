@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use members::Preset;
 use objects::NodeName;
+use queue::{Event, Queue};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -23,7 +24,6 @@ use crate::meetings::Meetings;
 use crate::node::Node;
 use crate::speaker::Input;
 use crate::trace::Trace;
-use queue::{Event, Queue};
 
 /// How a world begins.
 #[derive(Debug, Clone)]

@@ -5,10 +5,9 @@
 mod fixture;
 mod refused;
 
+use fixture::Cluster;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-
-use fixture::Cluster;
 
 #[tokio::test]
 async fn manifests_written_for_metallb_are_accepted() {

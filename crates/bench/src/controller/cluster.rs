@@ -1,16 +1,16 @@
 //! An API server with Services in it, and what the bench does to them.
 
-use std::{net::Ipv4Addr, time::SystemTime};
+use std::net::Ipv4Addr;
+use std::time::SystemTime;
 
 use anyhow::{Context, Result, ensure};
 use bench::stage::{SYSTEM, Stage, object};
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::coordination::v1::Lease;
-use kube::{
-    Api, Client,
-    api::{DeleteParams, Patch, PatchParams, PostParams},
-};
-use kubekit::{Version, slim::Service};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::{Api, Client};
+use kubekit::Version;
+use kubekit::slim::Service;
 use lab::apiserver::ApiServer;
 use serde_json::{Value, json};
 

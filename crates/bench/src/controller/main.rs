@@ -16,7 +16,6 @@ use anyhow::{Context, Result, bail};
 use bench::contender::Contender;
 use clap::Parser;
 use lab::tools::{Program, Tools};
-
 use scenario::{Plan, Scenario};
 
 /// The allocator of musl's libc is slow under load.

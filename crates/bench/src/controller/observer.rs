@@ -1,14 +1,14 @@
 //! Sees by a watch, as any user could, which Services have an address.
 
-use std::{
-    collections::HashSet,
-    time::{Duration, Instant},
-};
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use futures::{StreamExt, stream::BoxStream};
+use futures::StreamExt;
+use futures::stream::BoxStream;
 use kube::{Api, Client, ResourceExt};
-use kubekit::{Change, slim::Service, watch};
+use kubekit::slim::Service;
+use kubekit::{Change, watch};
 use tokio::time::timeout;
 
 /// The slowest contender takes a fraction of this.

@@ -2,15 +2,11 @@
 
 use std::time::Duration;
 
-use bench::{
-    contender::Memory,
-    table::{self, Row, Unit},
-};
+use bench::contender::Memory;
+use bench::table::{self, Row, Unit};
 
-use crate::{
-    requests::Requests,
-    scenario::{Figures, Fill},
-};
+use crate::requests::Requests;
+use crate::scenario::{Figures, Fill};
 
 /// One line for each figure.
 pub(crate) fn table(ferrolb: &Figures, metallb: Option<&Figures>) -> String {

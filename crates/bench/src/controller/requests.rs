@@ -1,6 +1,7 @@
 //! Requests as the API server itself counts them.
 
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
+use std::fmt;
 
 /// How many requests there were, by kind.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -6,11 +6,9 @@ use anyhow::{Context, Result};
 use bench::contender::{Contender, Controller, Memory};
 use tokio::time::sleep;
 
-use crate::{
-    cluster::{Cluster, Status},
-    observer::Observer,
-    requests::Requests,
-};
+use crate::cluster::{Cluster, Status};
+use crate::observer::Observer;
+use crate::requests::Requests;
 
 /// What to measure.
 #[derive(Debug)]

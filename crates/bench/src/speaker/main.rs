@@ -23,7 +23,6 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-
 use fault::Fault;
 use product::Product;
 use scenario::{Figures, Plan};

@@ -1,10 +1,9 @@
 //! How long an address is gone, seen from the client: one fault, made and undone, at a time.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::io::ErrorKind;
-use std::thread;
 use std::time::{Duration, SystemTime};
+use std::{fmt, thread};
 
 use anyhow::{Context, Result, ensure};
 use e2e::arp::Mac;

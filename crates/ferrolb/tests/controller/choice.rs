@@ -1,16 +1,12 @@
 //! Which pool is used, and what becomes of Services when pools, namespaces and Services change.
 
 use k8s_openapi::api::core::v1::Namespace;
-use kube::{
-    Api,
-    api::{Patch, PatchParams},
-};
+use kube::Api;
+use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
-use crate::{
-    fixture::{Cluster, run, wait},
-    space::{Space, in_space},
-};
+use crate::fixture::{Cluster, run, wait};
+use crate::space::{Space, in_space};
 
 async fn label_namespace(space: &Space<'_>, labels: Value) {
     let api: Api<Namespace> = Api::all(space.cluster.client.clone());

@@ -1,17 +1,13 @@
 //! What goes wrong in clusters, and what must not come of it.
 
-use std::{
-    collections::BTreeSet,
-    time::{Duration, Instant},
-};
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use serde_json::json;
 
-use crate::{
-    fixture::{Cluster, controller, run, wait, wait_within},
-    proxy::{Mischief, Proxy},
-};
+use crate::fixture::{Cluster, controller, run, wait, wait_within};
+use crate::proxy::{Mischief, Proxy};
 
 /// Every Service has one address, and no two have the same.
 async fn all_served(cluster: &Cluster, names: &[String]) {
@@ -224,10 +220,8 @@ fn who_changes_or_goes_while_nobody_looks_costs_one_write_more_or_none() {
 
 #[test]
 fn the_clock_of_another_replica_has_no_say_in_who_leads() {
-    use k8s_openapi::{
-        api::coordination::v1::Lease,
-        jiff::{SignedDuration, Timestamp},
-    };
+    use k8s_openapi::api::coordination::v1::Lease;
+    use k8s_openapi::jiff::{SignedDuration, Timestamp};
     run(async {
         let cluster = Cluster::start().await;
         cluster.pool("lan", &["192.0.2.0/24"]).await;

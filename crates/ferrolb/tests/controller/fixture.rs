@@ -1,29 +1,21 @@
 //! A real API server, real controllers, and what the tests want to know of them.
 
-use std::{
-    fs::File,
-    future::Future,
-    path::Path,
-    process::{Command, Stdio},
-    sync::{
-        LazyLock,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::{Duration, Instant},
-};
+use std::fs::File;
+use std::future::Future;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use api::ConfigurationState;
 use k8s_openapi::api::core::v1::{Event, Namespace, Service};
-use kube::{
-    Api, Client, Config, ResourceExt,
-    api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
-    config::{KubeConfigOptions, Kubeconfig},
-    core::{ApiResource, GroupVersionKind},
-};
-use lab::{
-    apiserver::ApiServer,
-    process::{self, Place, Running},
-};
+use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::core::{ApiResource, GroupVersionKind};
+use kube::{Api, Client, Config, ResourceExt};
+use lab::apiserver::ApiServer;
+use lab::process::{self, Place, Running};
 use serde_json::{Value, json};
 
 use crate::space::Space;

@@ -1,10 +1,8 @@
 //! The key of the speakers' gossip, which the controllers write into an empty Secret.
 
 use k8s_openapi::api::core::v1::Secret;
-use kube::{
-    Api,
-    api::{Patch, PatchParams, PostParams},
-};
+use kube::Api;
+use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
 use crate::fixture::{Cluster, run, wait};

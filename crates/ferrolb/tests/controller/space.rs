@@ -1,16 +1,12 @@
 //! A corner of an API server that a test has for itself, so that many tests can share one server and one
 //! controller: a namespace, and pools that only its Services may use.
 
-use std::sync::{
-    Arc, Weak,
-    atomic::{AtomicU8, Ordering},
-};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Weak};
 
 use k8s_openapi::api::core::v1::{Namespace, Service};
-use kube::{
-    Api,
-    api::{DeleteParams, Patch, PatchParams, PostParams},
-};
+use kube::Api;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use lab::process::Running;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;

@@ -1,20 +1,14 @@
 //! What operators and users are told: events, metrics, reports.
 
-use kube::{
-    Api,
-    api::PostParams,
-    core::{ApiResource, DynamicObject, GroupVersionKind},
-};
+use kube::Api;
+use kube::api::PostParams;
+use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
-};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
-use crate::{
-    fixture::{Cluster, run, wait},
-    space::in_space,
-};
+use crate::fixture::{Cluster, run, wait};
+use crate::space::in_space;
 
 #[test]
 fn a_service_in_vain_hears_the_reason_of_every_pool_in_one_sentence_and_only_once() {

@@ -1,29 +1,23 @@
 //! An HTTP server that answers everything with one text. It stands in for `hashicorp/http-echo` and
 //! takes that program's flags and environment, with one dash or two.
 
-use std::{
-    borrow::Cow,
-    env,
-    ffi::OsString,
-    io::{self, Write},
-    net::SocketAddr,
-    sync::Arc,
-};
+use std::borrow::Cow;
+use std::env;
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::sync::Arc;
 
 use anyhow::Context as _;
-use axum::{
-    Router,
-    body::Body,
-    extract::{ConnectInfo, Request, State},
-    http::{HeaderName, StatusCode, header},
-    response::{IntoResponse, Response},
-    routing::get,
-};
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{HeaderName, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
 use clap::Parser;
-use tokio::{
-    net::TcpListener,
-    signal::unix::{SignalKind, signal},
-};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Answers every HTTP request with one text.
 #[derive(Parser)]

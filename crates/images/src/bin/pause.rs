@@ -1,12 +1,8 @@
 //! Process 1 of a Pod: holds its namespaces, reaps what is orphaned, ends when told to.
 
-use nix::{
-    errno::Errno,
-    sys::{
-        signal::{SigSet, Signal},
-        wait::{WaitPidFlag, WaitStatus, waitpid},
-    },
-};
+use nix::errno::Errno;
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 
 fn main() -> nix::Result<()> {
     // Blocked signals are kept for `wait`, and those that are ignored by default are no exception.

@@ -1,8 +1,7 @@
 //! Which node answers for the address: seen in gratuitous packets, and by what happens when it loses power.
 
-use std::fs;
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{fs, thread};
 
 use anyhow::{Context, Result, ensure};
 use tempfile::NamedTempFile;

@@ -6,11 +6,9 @@
 //!                       └─ each node: init, containerd ───────────────────┘
 //! ```
 
-use std::fs;
-use std::io;
 use std::path::Path;
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{fs, io, thread};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use nix::sched::{CloneFlags, unshare};

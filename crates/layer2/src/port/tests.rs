@@ -1,8 +1,9 @@
+use std::net::Ipv4Addr;
+
 use proptest::prelude::*;
 
 use super::*;
 use crate::{Arp, ArpFrame, ArpOperation, Host, Ndp, NdpFrame, NdpFrameError, NdpMessage, solicited_node};
-use std::net::Ipv4Addr;
 
 const OURS: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
 const THEIRS: MacAddr = MacAddr([2, 0, 0, 0, 0, 2]);

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use objects::NodeName;
 
+use super::send::News;
 use super::{Death, Members, Phase, Standing};
 use crate::Event;
 use crate::config::Role;
@@ -12,8 +13,6 @@ use crate::frame::Body;
 use crate::identity::Identity;
 use crate::ring::Ring;
 use crate::swim::Note;
-
-use super::send::News;
 
 impl Members {
     /// We have found `name` dead.

@@ -7,22 +7,18 @@ mod campaign;
 
 use std::time::{Duration, Instant};
 
-use futures::StreamExt;
-use k8s_openapi::{
-    api::coordination::v1::{Lease, LeaseSpec},
-    apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta, OwnerReference},
-    jiff::Timestamp,
-};
-use kube::{Api, Client, api::PostParams};
-use tokio::{
-    sync::{oneshot, watch},
-    task::JoinHandle,
-    time::{sleep_until, timeout},
-};
-use tracing::{debug, info};
-
 pub use campaign::Timing;
 use campaign::{Campaign, Claim, Record, Step};
+use futures::StreamExt;
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta, OwnerReference};
+use k8s_openapi::jiff::Timestamp;
+use kube::api::PostParams;
+use kube::{Api, Client};
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{sleep_until, timeout};
+use tracing::{debug, info};
 
 use crate::{Change, Source, Version};
 

@@ -4,16 +4,12 @@ use std::time::{Duration, Instant};
 
 use api::{AddressEntry, IPAddressPool, IPAddressPoolSpec};
 use jiff::Timestamp;
-use kubekit::{
-    Change, Version,
-    slim::{Namespace, Service},
-};
+use kubekit::slim::{Namespace, Service};
+use kubekit::{Change, Version};
 use serde_json::{Value, json};
 
-use crate::{
-    entry::Seen,
-    index::{Index, Role, Write, Written},
-};
+use crate::entry::Seen;
+use crate::index::{Index, Role, Write, Written};
 
 /// An Index, and an API server as far as it is needed: versions, and the echo of each write.
 struct Cluster {
