@@ -441,8 +441,4 @@ fn replace<K: Ord, V: PartialEq>(map: &mut BTreeMap<K, V>, key: K, value: V) -> 
 }
 
 #[cfg(test)]
-#[path = "index_tests.rs"]
-mod tests;
-
-#[cfg(test)]
 mod tests;

@@ -437,8 +437,4 @@ impl Cluster {
 }
 
 #[cfg(test)]
-#[path = "cluster_tests.rs"]
-mod tests;
-
-#[cfg(test)]
 mod tests;
