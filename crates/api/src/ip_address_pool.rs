@@ -1,13 +1,13 @@
 //! `IPAddressPool`: addresses and who may use them.
 
-use ipam::{Pool, PoolName, Range};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema, ResourceExt};
-use objects::{Selector, SelectorError};
+use pools::{Allocation, Entry, PoolName, PoolSpec, Unreadable};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::rules::no_duplicates;
+use crate::selector::read_selectors;
 use crate::{AddressEntry, LabelSelector, conditions};
 
 /// Addresses that Services of type `LoadBalancer` may get, and who may get them.
@@ -98,131 +98,83 @@ fn yes() -> bool {
     true
 }
 
-/// Why an [`IPAddressPool`] cannot be used. The message names the field and the entry.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ParsePoolError {
-    /// There is no address in it.
-    #[error(
-        "spec.addresses is empty: write a range like 192.168.1.10-192.168.1.20 or a CIDR like 192.168.1.0/28"
-    )]
-    NoAddresses,
-    /// An entry is neither a CIDR nor a range.
-    #[error("spec.addresses[{index}] {entry:?}: {source}")]
-    Address {
-        /// Which entry, from 0.
-        index: usize,
-        /// As it was written.
-        entry: String,
-        /// What is wrong with it.
-        source: ipam::ParseRangeError,
-    },
-    /// Two entries have addresses in common.
-    #[error("spec.addresses: {first} overlaps {second}: remove or shorten one of them")]
-    Overlap {
-        /// The entry that comes first in the list.
-        first: Range,
-        /// The one that overlaps it.
-        second: Range,
-    },
-    /// The priority is below zero.
-    #[error(
-        "spec.serviceAllocation.priority {0} is below zero: write 1 for the pool to try first, 0 for last"
-    )]
-    Priority(i64),
-    /// A selector cannot be understood.
-    #[error("spec.serviceAllocation.{field}[{index}]: {source}")]
-    Selector {
-        /// `namespaceSelectors` or `serviceSelectors`.
-        field: &'static str,
-        /// Which entry, from 0.
-        index: usize,
-        /// What is wrong with it.
-        source: SelectorError,
-    },
-}
-
-impl TryFrom<&IPAddressPool> for Pool {
-    type Error = ParsePoolError;
-
-    fn try_from(resource: &IPAddressPool) -> Result<Self, ParsePoolError> {
+impl From<&IPAddressPool> for PoolSpec {
+    /// Reads what can be read; the rest is named in the result.
+    fn from(resource: &IPAddressPool) -> Self {
         let spec = &resource.spec;
-        let allocation = spec.service_allocation.as_ref().map(parse_allocation).transpose()?;
-        Ok(Self {
+        let mut unreadable = Vec::new();
+        let allocation = spec.service_allocation.as_ref().map(|it| read_allocation(it, &mut unreadable));
+        Self {
             name: PoolName::new(resource.name_any()),
-            ranges: parse_addresses(&spec.addresses)?,
+            created: resource.creation_timestamp().map(|time| time.0.as_second()),
+            labels: resource.labels().clone(),
+            entries: spec.addresses.iter().map(|entry| Entry::from(entry.0.as_str())).collect(),
             auto_assign: spec.auto_assign,
             avoid_buggy_ips: spec.avoid_buggy_ips,
             allocation,
-        })
+            unreadable,
+        }
     }
 }
 
-fn parse_addresses(entries: &[AddressEntry]) -> Result<Vec<Range>, ParsePoolError> {
-    if entries.is_empty() {
-        return Err(ParsePoolError::NoAddresses);
-    }
-    let parse = |(index, entry): (usize, &AddressEntry)| {
-        entry.0.parse::<Range>().map_err(|source| ParsePoolError::Address {
-            index,
-            entry: entry.0.clone(),
-            source,
-        })
-    };
-    let ranges = entries.iter().enumerate().map(parse).collect::<Result<Vec<_>, _>>()?;
-    match ipam::first_overlap(&ranges) {
-        Some((first, second)) => Err(ParsePoolError::Overlap { first, second }),
-        None => Ok(ranges),
-    }
-}
-
-fn parse_allocation(allocation: &ServiceAllocation) -> Result<ipam::Allocation, ParsePoolError> {
+fn read_allocation(allocation: &ServiceAllocation, unreadable: &mut Vec<Unreadable>) -> Allocation {
     let ServiceAllocation { priority, namespaces, namespace_selectors, service_selectors } = allocation;
-    let priority = priority.unwrap_or(0);
-    Ok(ipam::Allocation {
-        priority: u64::try_from(priority).map_err(|_| ParsePoolError::Priority(priority))?,
+    let mut read = |field, list| read_selectors(&format!("spec.serviceAllocation.{field}"), list, unreadable);
+    let namespace_selectors = read("namespaceSelectors", namespace_selectors);
+    let service_selectors = read("serviceSelectors", service_selectors);
+    Allocation {
+        priority: priority.unwrap_or(0),
         namespaces: namespaces.iter().cloned().collect(),
-        namespace_selectors: parse_selectors("namespaceSelectors", namespace_selectors)?,
-        service_selectors: parse_selectors("serviceSelectors", service_selectors)?,
-    })
-}
-
-fn parse_selectors(field: &'static str, list: &[LabelSelector]) -> Result<Vec<Selector>, ParsePoolError> {
-    list.iter()
-        .enumerate()
-        .map(|(index, selector)| {
-            Selector::try_from(selector).map_err(|source| ParsePoolError::Selector { field, index, source })
-        })
-        .collect()
+        namespace_selectors,
+        service_selectors,
+        uncertain: !unreadable.is_empty(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use objects::Labels;
+    use pools::{Family, Pools};
+    use serde_json::{Value, json};
+
     use super::*;
 
-    fn pool(addresses: &[&str]) -> IPAddressPool {
-        let addresses = addresses.iter().map(|a| AddressEntry((*a).to_owned())).collect();
-        IPAddressPool::new("p", IPAddressPoolSpec { addresses, auto_assign: true, ..Default::default() })
+    fn pool(spec: Value) -> PoolSpec {
+        let object = json!({
+            "apiVersion": "metallb.io/v1beta1", "kind": "IPAddressPool",
+            "metadata": {"name": "p", "labels": {"zone": "a"}, "creationTimestamp": "2026-01-01T00:00:07Z"},
+            "spec": spec,
+        });
+        PoolSpec::from(&serde_json::from_value::<IPAddressPool>(object).unwrap())
     }
 
     #[test]
-    fn entries_become_ranges_in_listed_order() {
-        let parsed = Pool::try_from(&pool(&["10.0.0.8/30", "10.0.0.1 - 10.0.0.3", "fd00::/126"])).unwrap();
-        let shown: Vec<String> = parsed.ranges.iter().map(ToString::to_string).collect();
-        assert_eq!(shown, ["10.0.0.8-10.0.0.11", "10.0.0.1-10.0.0.3", "fd00::-fd00::3"]);
+    fn each_field_finds_its_place() {
+        let spec = pool(json!({
+            "addresses": ["10.0.0.8/30", "10.0.0.1 - 10.0.0.3", "10.0.1.1"],
+            "autoAssign": false, "avoidBuggyIPs": true,
+            "serviceAllocation": {"priority": -1, "namespaces": ["prod"]},
+        }));
+        assert_eq!(spec.created, Some(1_767_225_607));
+        assert_eq!(spec.labels["zone"], "a");
+        assert!(!spec.auto_assign && spec.avoid_buggy_ips);
+        let allocation = spec.allocation.as_ref().unwrap();
+        assert_eq!((allocation.priority, allocation.uncertain), (-1, false));
+        assert!(allocation.admits_namespace("prod", &Labels::new()));
+        let pools = Pools::new([spec]);
+        assert_eq!(pools.get(&"p".into()).unwrap().capacity(Family::V4), 7);
     }
 
     #[test]
-    fn what_is_wrong_is_named_with_its_place() {
-        let message = |addresses: &[&str]| Pool::try_from(&pool(addresses)).unwrap_err().to_string();
-        assert!(message(&[]).contains("spec.addresses is empty"));
-        assert!(message(&["10.0.0.0/24", "10.0.1.1"]).starts_with("spec.addresses[1] \"10.0.1.1\": "));
-        assert_eq!(
-            message(&["10.0.0.0/24", "10.0.0.9-10.0.1.1"]),
-            "spec.addresses: 10.0.0.0-10.0.0.255 overlaps 10.0.0.9-10.0.1.1: remove or shorten one of them"
-        );
-        let mut negative = pool(&["10.0.0.0/24"]);
-        negative.spec.service_allocation =
-            Some(ServiceAllocation { priority: Some(-1), ..Default::default() });
-        assert_eq!(Pool::try_from(&negative), Err(ParsePoolError::Priority(-1)));
+    fn a_selector_that_cannot_be_read_selects_nothing_and_is_named() {
+        let bad = json!({"matchExpressions": [{"key": "a", "operator": "Is"}]});
+        let gold = json!({"matchLabels": {"tier": "gold"}});
+        let allocation = json!({"serviceSelectors": [gold, bad]});
+        let spec = pool(json!({"addresses": ["10.0.0.0/30"], "serviceAllocation": allocation}));
+        assert_eq!(spec.unreadable[0].field, "spec.serviceAllocation.serviceSelectors[1]");
+        assert!(spec.unreadable[0].why.contains("operator \"Is\" is unknown"));
+        let allocation = spec.allocation.unwrap();
+        assert!(allocation.uncertain && !allocation.admits_service(&Labels::new()));
+        assert!(allocation.admits_service(&Labels::from([("tier".to_owned(), "gold".to_owned())])));
     }
 }

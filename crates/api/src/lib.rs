@@ -2,9 +2,8 @@
 //!
 //! Two things happen here. The Rust types are the source of the CRDs in `crds/` and in the chart ([`crds`]),
 //! with rules in CEL that let `kubectl apply` refuse what a single object can show to be wrong. And objects
-//! become the types of the pure crates ([`ipam::Pool`], [`placement::Advertisement`]), which cannot be
-//! wrong: what the rules could not see is found by that conversion, and nothing behind it handles a
-//! resource again.
+//! become the types of the pure crates ([`pools::PoolSpec`], [`placement::Advertisement`]): what cannot be
+//! read is named by that conversion, and nothing behind it handles a resource again.
 //!
 //! The types read whatever the schema lets through. A list from the API server is decoded as a whole, so
 //! one field that is too strict would let a single bad object hide all the others.
@@ -30,7 +29,6 @@ mod selector;
 mod service_status;
 
 pub use address_entry::AddressEntry;
-pub use announcing::ParseAdvertisementError;
 pub use bfd_profile::{BFDProfile, BFDProfileSpec, BFDProfileStatus};
 pub use bgp_advertisement::{BGPAdvertisement, BGPAdvertisementSpec, BGPAdvertisementStatus};
 pub use bgp_peer::{BGPPeer, BGPPeerSpec, BGPPeerStatus, DynamicAsn, SecretReference};
@@ -38,9 +36,7 @@ pub use community::{Community, CommunityAlias, CommunitySpec, CommunityStatus};
 pub use configuration_state::{
     ConfigurationResult, ConfigurationState, ConfigurationStateSpec, ConfigurationStateStatus,
 };
-pub use ip_address_pool::{
-    IPAddressPool, IPAddressPoolSpec, IPAddressPoolStatus, ParsePoolError, ServiceAllocation,
-};
+pub use ip_address_pool::{IPAddressPool, IPAddressPoolSpec, IPAddressPoolStatus, ServiceAllocation};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
 pub use l2_advertisement::{

@@ -14,6 +14,10 @@ pub const ALLOW_SHARED_IP: Annotation = Annotation::new("allow-shared-ip");
 /// Written by the controller: the pool that the addresses of a Service come from.
 pub const ALLOCATED_FROM_POOL: &str = "metallb.io/ip-allocated-from-pool";
 
+/// Written by the controller on a Service that has lost an address through no wish of its own: the addresses to give
+/// back when they are to be had again.
+pub const PREVIOUS_IPS: &str = "ferrolb.io/previous-ips";
+
 /// Label of a `ServiceL2Status` or `ServiceBGPStatus`: the node that announces.
 pub const ANNOUNCING_NODE: &str = "metallb.io/node";
 /// Label of a `ServiceL2Status` or `ServiceBGPStatus`: the name of the Service.

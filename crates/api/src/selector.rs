@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use objects::{Requirement, Selector, SelectorError};
+use pools::Unreadable;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +41,28 @@ impl TryFrom<&LabelSelector> for Selector {
             selector.match_expressions.iter().map(|e| Requirement::parse(&e.key, &e.operator, &e.values));
         labels.chain(expressions).collect()
     }
+}
+
+/// The selectors of a list, each of which stands for nothing when it cannot be read and is named then.
+pub(crate) fn read_selectors(
+    field: &str,
+    list: &[LabelSelector],
+    unreadable: &mut Vec<Unreadable>,
+) -> Vec<Selector> {
+    let entries = list.iter().enumerate();
+    entries.map(|(index, entry)| read_selector(format!("{field}[{index}]"), entry, unreadable)).collect()
+}
+
+/// A selector, which stands for nothing when it cannot be read and is named then.
+pub(crate) fn read_selector(
+    field: String,
+    selector: &LabelSelector,
+    unreadable: &mut Vec<Unreadable>,
+) -> Selector {
+    Selector::try_from(selector).unwrap_or_else(|why| {
+        unreadable.push(Unreadable { field, why: why.to_string() });
+        Selector::nothing()
+    })
 }
 
 /// Written by hand for two things that a derive cannot say: the API server is to refuse an operator that

@@ -7,72 +7,60 @@ use api::{L2Advertisement, L2AdvertisementStatus};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::ResourceExt;
-use kubekit::Change;
+use kubekit::events::Notice;
+use kubekit::{Change, Mirror};
 
-use crate::verdict::{Complaint, Subject};
+use crate::acceptance::{Acceptance, Assessment};
 
 /// All `L2Advertisement` objects, by name.
 #[derive(Debug, Default)]
 pub(crate) struct Advertisements {
-    objects: BTreeMap<String, Entry>,
-}
-
-#[derive(Debug)]
-struct Entry {
-    subject: Subject,
-    complaint: Option<Complaint>,
+    mirror: Mirror<String>,
+    objects: BTreeMap<String, (Acceptance, Assessment)>,
 }
 
 impl Advertisements {
     /// Takes in a change.
     pub(crate) fn change(&mut self, change: Change<L2Advertisement>) {
-        match change {
-            Change::Apply(object) => self.put(&object),
-            Change::Delete(object) => {
-                self.objects.remove(&object.name_any());
-            }
-            Change::Reset(objects) => {
-                self.objects.retain(|name, _| objects.iter().any(|object| object.name_any() == *name));
-                objects.iter().for_each(|object| self.put(object));
+        for (name, object) in self.mirror.update(change, ResourceExt::name_any) {
+            match object {
+                Some(object) => self.put(name, &object),
+                None => _ = self.objects.remove(&name),
             }
         }
     }
 
-    /// Problems that nobody has been told of yet, and the objects that they are about.
-    pub(crate) fn take_untold(&mut self) -> Vec<(ObjectReference, String)> {
-        let untold = |entry: &mut Entry| {
-            let message = entry.complaint.as_ref()?.message.clone();
-            entry.subject.tell().then(|| (entry.subject.reference.clone(), message))
+    /// Events that are due, and the objects that they are about.
+    pub(crate) fn emit(&mut self) -> Vec<(ObjectReference, Notice)> {
+        let emit = |(acceptance, assessment): &mut (Acceptance, Assessment)| {
+            Some((acceptance.reference.clone(), acceptance.emit(assessment)?))
         };
-        self.objects.values_mut().filter_map(untold).collect()
+        self.objects.values_mut().filter_map(emit).collect()
     }
 
     /// Objects whose status does not say what it should, and what that is.
     pub(crate) fn outdated(&self, now: Timestamp) -> Vec<(ObjectReference, L2AdvertisementStatus)> {
-        let outdated = |Entry { subject, complaint }: &Entry| {
-            let (condition, outdated) = subject.condition(complaint.as_ref(), now);
+        let outdated = |(acceptance, assessment): &(Acceptance, Assessment)| {
+            let (condition, outdated) = acceptance.condition(assessment, now);
             let status = L2AdvertisementStatus { conditions: vec![condition] };
-            outdated.then(|| (subject.reference.clone(), status))
+            outdated.then(|| (acceptance.reference.clone(), status))
         };
         self.objects.values().filter_map(outdated).collect()
     }
 
-    fn put(&mut self, object: &L2Advertisement) {
-        let subject = Subject::new(object, &object.status.conditions);
-        let complaint = placement::Advertisement::try_from(object)
-            .err()
-            .map(|error| Complaint { reason: "Invalid", message: error.to_string() });
-        match self.objects.get_mut(&object.name_any()) {
-            Some(entry) => {
-                entry.subject.update(subject);
-                if entry.complaint != complaint {
-                    entry.complaint = complaint;
-                    entry.subject.reset();
-                }
+    fn put(&mut self, name: String, object: &L2Advertisement) {
+        let acceptance = Acceptance::new(object, &object.status.conditions);
+        let (_, unreadable) = object.read();
+        let faults: Vec<String> =
+            unreadable.into_iter().map(|it| format!("{}: {}", it.field, it.why)).collect();
+        let reason = (!faults.is_empty()).then_some("Invalid");
+        let assessment = Assessment::new(reason, faults, object.warnings());
+        match self.objects.get_mut(&name) {
+            Some((known, current)) => {
+                known.update(acceptance);
+                *current = assessment;
             }
-            None => {
-                self.objects.insert(object.name_any(), Entry { subject, complaint });
-            }
+            None => _ = self.objects.insert(name, (acceptance, assessment)),
         }
     }
 }
@@ -93,10 +81,10 @@ mod tests {
             || object(json!({"nodeSelectors": [{"matchExpressions": [{"key": "a", "operator": "Is"}]}]}));
         let mut all = Advertisements::default();
         all.change(Change::Reset(vec![bad()]));
-        let untold = all.take_untold();
-        assert!(untold[0].1.contains("operator \"Is\" is unknown"), "{untold:?}");
+        let emitted = all.emit();
+        assert!(emitted[0].1.message.contains("operator \"Is\" is unknown"), "{emitted:?}");
         all.change(Change::Apply(bad()));
-        assert!(all.take_untold().is_empty());
+        assert!(all.emit().is_empty());
         let outdated = all.outdated(Timestamp::UNIX_EPOCH);
         assert_eq!(outdated[0].1.conditions[0].status, "False");
         all.change(Change::Apply(object(json!({}))));

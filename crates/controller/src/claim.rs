@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use api::names::{ADDRESS_POOL, ALLOW_SHARED_IP, LOAD_BALANCER_IPS};
-use ipam::{Families, Family, PoolName, Port, Protocol, Request, Tenancy, Wish};
+use api::names::{ADDRESS_POOL, ALLOW_SHARED_IP, Annotation, LOAD_BALANCER_IPS};
+use ipam::{AddressRequest, Families, Family, PoolName, Port, Protocol, Request, Sharing};
 use kubekit::slim::{Service, ServicePort};
 
 /// Whether a Service is FerroLB's to serve.
@@ -54,9 +54,9 @@ impl Claim {
         Self::Ours(Box::new(Request {
             labels: service.metadata.labels.clone().unwrap_or_default(),
             families,
-            wish: wish(annotations, spec.load_balancer_ip.as_deref()),
-            tenancy: Tenancy {
-                sharing_key: ALLOW_SHARED_IP.value(annotations).filter(|key| !key.is_empty()).map(Into::into),
+            addresses: addresses(annotations, spec.load_balancer_ip.as_deref()),
+            sharing: Sharing {
+                key: text(ALLOW_SHARED_IP, annotations).map(Into::into),
                 backend: backend(service),
             },
             ports: spec.ports.iter().filter_map(port).collect(),
@@ -87,13 +87,13 @@ fn families(service: &Service) -> Result<Families, Unservable> {
     }
 }
 
-/// What is asked for. One that cannot be read is an answer too: it must not be taken for no wish at all.
-fn wish(annotations: &BTreeMap<String, String>, field: Option<&str>) -> Wish {
-    let pool = ADDRESS_POOL.value(annotations).filter(|pool| !pool.is_empty()).map(PoolName::new);
-    let annotation = LOAD_BALANCER_IPS.value(annotations).filter(|ips| !ips.is_empty());
+/// What is asked for. One that cannot be read is an answer too: it must not be taken for no request at all.
+fn addresses(annotations: &BTreeMap<String, String>, field: Option<&str>) -> AddressRequest {
+    let pool = text(ADDRESS_POOL, annotations).map(PoolName::new);
+    let annotation = text(LOAD_BALANCER_IPS, annotations);
     let field = field.filter(|ip| !ip.is_empty());
     let ips = match (annotation, field) {
-        (None, None) => return pool.map_or(Wish::Anything, Wish::From),
+        (None, None) => return pool.map_or(AddressRequest::Anything, AddressRequest::From),
         (Some(_), Some(_)) => Err(format!(
             "annotation {} and spec.loadBalancerIP are both set: remove one of them",
             LOAD_BALANCER_IPS.name()
@@ -107,9 +107,14 @@ fn wish(annotations: &BTreeMap<String, String>, field: Option<&str>) -> Wish {
             .map_err(|_| format!("spec.loadBalancerIP {ip:?} is not an address")),
     };
     match ips {
-        Ok(ips) => Wish::Exactly { ips, pool },
-        Err(why) => Wish::Unreadable { why, pool },
+        Ok(ips) => AddressRequest::Exactly { ips, pool },
+        Err(why) => AddressRequest::Unreadable { why, pool },
     }
+}
+
+/// The value of an annotation, without the line end that a block of YAML brings along.
+fn text(annotation: Annotation, annotations: &BTreeMap<String, String>) -> Option<&str> {
+    annotation.value(annotations).map(str::trim).filter(|text| !text.is_empty())
 }
 
 fn requested_ips(list: &str) -> Result<Vec<IpAddr>, &'static str> {
@@ -200,14 +205,16 @@ mod tests {
     }
 
     #[test]
-    fn wishes_are_read_from_annotations_and_the_field() {
-        let exactly = |ips: &[&str], pool: Option<&str>| Wish::Exactly {
+    fn requests_are_read_from_annotations_and_the_field() {
+        let exactly = |ips: &[&str], pool: Option<&str>| AddressRequest::Exactly {
             ips: ips.iter().map(|ip| ip.parse().unwrap()).collect(),
             pool: pool.map(PoolName::new),
         };
-        for (annotations, spec, wish) in [
-            (json!({}), json!({}), Wish::Anything),
-            (json!({"metallb.io/address-pool": "p"}), json!({}), Wish::From(PoolName::new("p"))),
+        for (annotations, spec, expected) in [
+            (json!({}), json!({}), AddressRequest::Anything),
+            (json!({"metallb.io/address-pool": "p"}), json!({}), AddressRequest::From(PoolName::new("p"))),
+            (json!({"metallb.io/address-pool": " p\n"}), json!({}), AddressRequest::From(PoolName::new("p"))),
+            (json!({"metallb.io/loadBalancerIPs": " \n"}), json!({}), AddressRequest::Anything),
             (
                 json!({"metallb.io/loadBalancerIPs": "fd00::5, 10.0.0.5"}),
                 json!({}),
@@ -221,10 +228,10 @@ mod tests {
             (
                 json!({"metallb.io/loadBalancerIPs": "", "metallb.universe.tf/loadBalancerIPs": "10.0.0.1"}),
                 json!({}),
-                Wish::Anything,
+                AddressRequest::Anything,
             ),
         ] {
-            assert_eq!(ours(annotations.clone(), spec).wish, wish, "{annotations}");
+            assert_eq!(ours(annotations.clone(), spec).addresses, expected, "{annotations}");
         }
         for (annotations, spec, why) in [
             (json!({"metallb.io/loadBalancerIPs": "ten"}), json!({}), "is not an address"),
@@ -238,8 +245,11 @@ mod tests {
             (json!({}), json!({"loadBalancerIP": "10.0.0.1,fd00::1"}), "is not an address"),
             (json!({}), json!({"loadBalancerIP": " 10.0.0.1"}), "is not an address"),
         ] {
-            let wish = ours(annotations, spec).wish;
-            assert!(matches!(&wish, Wish::Unreadable { why: text, .. } if text.contains(why)), "{wish:?}");
+            let request = ours(annotations, spec).addresses;
+            assert!(
+                matches!(&request, AddressRequest::Unreadable { why: text, .. } if text.contains(why)),
+                "{request:?}"
+            );
         }
     }
 
@@ -247,7 +257,7 @@ mod tests {
     fn policy_local_ties_sharing_to_the_selector() {
         let spec = json!({"externalTrafficPolicy": "Local", "selector": {"b": "2", "a": "1"}});
         let request = ours(json!({"metallb.io/allow-shared-ip": "k"}), spec);
-        assert_eq!(request.tenancy, Tenancy { sharing_key: Some("k".into()), backend: "a=1,b=2".into() });
-        assert_eq!(ours(json!({}), json!({"selector": {"a": "1"}})).tenancy, Tenancy::default());
+        assert_eq!(request.sharing, Sharing { key: Some("k".into()), backend: "a=1,b=2".into() });
+        assert_eq!(ours(json!({}), json!({"selector": {"a": "1"}})).sharing, Sharing::default());
     }
 }

@@ -1,10 +1,10 @@
 //! One Service as the Index knows it: what it wants, what its status says, and what it should say.
 
 use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use api::names::ALLOCATED_FROM_POOL;
-use ipam::{Assignment, ServiceKey};
+use api::names::{ALLOCATED_FROM_POOL, PREVIOUS_IPS};
+use ipam::{Assignment, PoolName, Record, ServiceKey};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::ResourceExt;
@@ -12,7 +12,7 @@ use kubekit::Version;
 use kubekit::slim::Service;
 
 use crate::claim::Claim;
-use crate::remark::{self, Remark};
+use crate::warning::{self, Warning};
 
 /// A Service as the API server showed it: what the controller reads of it, and no more.
 #[derive(Debug, Clone)]
@@ -23,7 +23,9 @@ pub(crate) struct Seen {
     pub(crate) version: Version,
     pub(crate) claim: Claim,
     pub(crate) observed: Observed,
-    pub(crate) remarks: Vec<Remark>,
+    /// Whether it is being deleted, and waits for its finalizers only.
+    pub(crate) deleting: bool,
+    pub(crate) warnings: Vec<Warning>,
 }
 
 impl Seen {
@@ -36,9 +38,20 @@ impl Seen {
             version: Version::of(service),
             claim: Claim::read(service, class),
             observed: Observed::read(service),
-            remarks: remark::read(service),
+            deleting: service.metadata.deletion_timestamp.is_some(),
+            warnings: warning::read(service),
         }
     }
+}
+
+/// How a version of a Service became known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// In a full list, which tells what is, also when that is older than what was known: somebody may have brought the
+    /// cluster back from a backup.
+    List,
+    /// In a watch.
+    Watch,
 }
 
 /// One Service.
@@ -60,11 +73,17 @@ pub(crate) struct Entry {
     pub(crate) off_since: Option<Instant>,
     /// How many writes failed in a row.
     pub(crate) failures: u32,
-    /// The last complaint that was made about it, to make none twice.
-    pub(crate) complaint: Option<String>,
-    /// What there is to remark on it, and what of that has been told.
-    pub(crate) remarks: Vec<Remark>,
-    pub(crate) told: Vec<Remark>,
+    /// Whether it is being deleted.
+    pub(crate) deleting: bool,
+    /// What it had and has lost through no wish of its own, at most one address of a family.
+    pub(crate) previous: Vec<IpAddr>,
+    /// How often somebody else has written over its status.
+    pub(crate) overwrites: Overwrites,
+    /// The last refusal that was told, to tell none twice.
+    pub(crate) refusal: Option<String>,
+    /// The warnings that it calls for, and those that have been told.
+    pub(crate) warnings: Vec<Warning>,
+    pub(crate) emitted: Vec<Warning>,
 }
 
 /// The part of a Service's status and annotations that the controller writes.
@@ -76,6 +95,8 @@ pub(crate) struct Observed {
     pub(crate) foreign: bool,
     /// The annotation that names the pool.
     pub(crate) pool: Option<String>,
+    /// The annotation that keeps what it had before.
+    pub(crate) previous: Vec<IpAddr>,
 }
 
 impl Observed {
@@ -87,17 +108,81 @@ impl Observed {
             || ingress
                 .iter()
                 .any(|e| e.hostname.is_some() || e.ip_mode.as_deref().is_some_and(|m| m != "VIP"));
-        let annotations = service.metadata.annotations.as_ref();
-        Self { ips, foreign, pool: annotations.and_then(|a| a.get(ALLOCATED_FROM_POOL)).cloned() }
+        let annotation = |name| service.metadata.annotations.as_ref().and_then(|all| all.get(name));
+        let previous = annotation(PREVIOUS_IPS).into_iter().flat_map(|list| list.split(','));
+        Self {
+            ips,
+            foreign,
+            pool: annotation(ALLOCATED_FROM_POOL).cloned(),
+            // Somebody may have written what is no address.
+            previous: previous.filter_map(|ip| ip.trim().parse().ok()).collect(),
+        }
     }
 
     /// What it will be once this assignment is written, or once everything is cleared.
-    pub(crate) fn of(assignment: Option<&Assignment>) -> Self {
-        assignment.map_or_else(Self::default, |a| Self {
-            ips: a.ips.clone(),
+    pub(crate) fn of(assignment: Option<&Assignment>, previous: &[IpAddr]) -> Self {
+        Self {
+            ips: assignment.map(|a| a.ips.clone()).unwrap_or_default(),
             foreign: false,
-            pool: Some(a.pool.to_string()),
-        })
+            pool: assignment.map(|a| a.pool.to_string()),
+            previous: previous.to_vec(),
+        }
+    }
+
+    /// What the object says that the Service has.
+    pub(crate) fn record(&self) -> Record {
+        Record { ips: self.ips.clone(), pool: self.pool.as_deref().map(PoolName::new) }
+    }
+}
+
+/// How often somebody else has written over a status, so that two who do not know of each other do not fill the API
+/// server with their quarrel.
+#[derive(Debug, Default)]
+pub(crate) struct Overwrites {
+    count: u32,
+    last: Option<Instant>,
+    total: u64,
+}
+
+/// After so long without one, the count begins anew.
+const QUIET: Duration = Duration::from_secs(300);
+/// As many are put right at once: people edit things by hand.
+const FORGIVEN: u32 = 3;
+/// The pause after the first that is not, which doubles each time up to the longest.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+impl Overwrites {
+    /// There is another one.
+    pub(crate) fn count(&mut self, now: Instant) {
+        if self.last.is_some_and(|last| now.saturating_duration_since(last) > QUIET) {
+            self.count = 0;
+        }
+        self.count = self.count.saturating_add(1);
+        self.total += 1;
+        self.last = Some(now);
+    }
+
+    /// How many there were in all.
+    pub(crate) fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// Whether there are more than people make.
+    pub(crate) fn persist(&self) -> bool {
+        self.count > FORGIVEN
+    }
+
+    /// Whether this is the first that nobody is forgiven.
+    pub(crate) fn have_begun_to_persist(&self) -> bool {
+        self.count == FORGIVEN + 1
+    }
+
+    /// Not to be put right before this time.
+    pub(crate) fn pause(&self) -> Option<Instant> {
+        let beyond = self.count.checked_sub(FORGIVEN + 1)?;
+        let pause = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(beyond)).min(LONGEST_PAUSE);
+        Some(self.last? + pause)
     }
 }
 
@@ -114,11 +199,18 @@ pub(crate) enum Goal {
 }
 
 impl Goal {
-    fn met_by(&self, observed: &Observed) -> bool {
+    /// What is to be given; nothing to clear all, and nothing at all when whatever is there may stay.
+    pub(crate) fn assignment(&self) -> Option<&Assignment> {
+        match self {
+            Self::Have(assignment) => Some(assignment),
+            Self::Nothing | Self::Whatever => None,
+        }
+    }
+
+    fn met_by(&self, observed: &Observed, previous: &[IpAddr]) -> bool {
         match self {
             Self::Whatever => true,
-            Self::Nothing => *observed == Observed::of(None),
-            Self::Have(assignment) => *observed == Observed::of(Some(assignment)),
+            Self::Nothing | Self::Have(_) => *observed == Observed::of(self.assignment(), previous),
         }
     }
 }
@@ -140,60 +232,80 @@ pub(crate) enum Writing {
 impl Entry {
     /// A Service that was not known before.
     pub(crate) fn new(seen: Seen) -> Self {
-        let Seen { key: _, created, uid, version, claim, observed, remarks } = seen;
+        let Seen { key: _, created, uid, version, claim, observed, deleting, warnings } = seen;
         Self {
             created,
             uid,
             version,
             claim,
-            observed,
             goal: Goal::Whatever,
             settled: true,
             writing: Writing::Idle,
             off_since: None,
             failures: 0,
-            complaint: None,
-            remarks,
-            told: Vec::new(),
+            deleting,
+            previous: observed.previous.clone(),
+            overwrites: Overwrites::default(),
+            refusal: None,
+            warnings,
+            emitted: Vec::new(),
+            observed,
         }
     }
 
     /// Takes in a newer version of the Service. Whether there is anything new to decide.
-    pub(crate) fn update(&mut self, seen: Seen) -> bool {
-        // The echo of an older write may come after the answer to a newer one.
-        if seen.version.is_older_than(&self.version) {
+    pub(crate) fn update(&mut self, seen: Seen, source: Source, now: Instant) -> bool {
+        // The echo of an older write may come after the answer to a newer one. A full list is never an echo.
+        if source == Source::Watch && seen.version.is_older_than(&self.version) {
             return false;
         }
         if seen.observed != self.observed {
+            let was_right = self.goal != Goal::Whatever && self.settled && !self.is_off();
+            if was_right && !self.goal.met_by(&seen.observed, &self.previous) {
+                self.overwrites.count(now);
+            }
             self.settled = true;
         }
-        let rewritten = seen.claim != self.claim || seen.remarks != self.remarks;
+        let rewritten =
+            seen.claim != self.claim || seen.warnings != self.warnings || seen.deleting != self.deleting;
         self.version = seen.version;
         self.observed = seen.observed;
         self.claim = seen.claim;
-        self.remarks = seen.remarks;
+        self.deleting = seen.deleting;
+        self.warnings = seen.warnings;
         rewritten || self.is_off()
     }
 
-    /// The addresses that it comes with when it is decided anew: those of its status, unless better ones
-    /// are on their way there.
-    pub(crate) fn current(&self) -> &[IpAddr] {
+    /// What it comes with when it is decided anew: what its object says, unless something better is on its way there.
+    pub(crate) fn record(&self) -> Record {
         match &self.goal {
-            Goal::Have(assignment) if !self.settled => &assignment.ips,
-            Goal::Nothing if !self.settled => &[],
-            Goal::Have(_) | Goal::Nothing | Goal::Whatever => &self.observed.ips,
+            Goal::Have(assignment) if !self.settled => {
+                Record { ips: assignment.ips.clone(), pool: Some(assignment.pool.clone()) }
+            }
+            Goal::Nothing if !self.settled => Record::default(),
+            Goal::Have(_) | Goal::Nothing | Goal::Whatever => self.observed.record(),
         }
     }
 
     /// Sets what the status should say.
     pub(crate) fn aim(&mut self, goal: Goal) {
-        self.settled = goal.met_by(&self.observed);
+        self.settled = goal.met_by(&self.observed, &self.previous);
         self.goal = goal;
     }
 
     /// Whether the status has to be written.
     pub(crate) fn is_off(&self) -> bool {
-        !self.goal.met_by(&self.observed)
+        !self.goal.met_by(&self.observed, &self.previous)
+    }
+
+    /// From now on somebody else decides. A write that is under way goes on.
+    pub(crate) fn forget_decision(&mut self) {
+        self.goal = Goal::Whatever;
+        self.settled = true;
+        self.previous.clone_from(&self.observed.previous);
+        if self.writing != Writing::InFlight {
+            self.writing = Writing::Idle;
+        }
     }
 
     /// The object, for events about it.
@@ -207,5 +319,25 @@ impl Entry {
             resource_version: Some(self.version.as_str().to_owned()),
             field_path: None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_who_write_over_a_status_for_ever_are_answered_ever_more_slowly() {
+        let (start, mut overwrites) = (Instant::now(), Overwrites::default());
+        let mut pauses = Vec::new();
+        for _ in 0..12 {
+            overwrites.count(start);
+            pauses.push(overwrites.pause().map(|until| (until - start).as_secs()));
+        }
+        let expected = [None, None, None, Some(1), Some(2), Some(4), Some(8), Some(16), Some(32)];
+        assert_eq!(pauses[..9], expected);
+        assert_eq!(pauses[9..], [Some(60); 3]);
+        overwrites.count(start + QUIET + Duration::from_secs(1));
+        assert_eq!(overwrites.pause(), None, "it was quiet for long");
     }
 }

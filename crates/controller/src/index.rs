@@ -1,31 +1,33 @@
-//! The one owner of all state: Services, pools, namespaces, and who holds which address.
+//! The one owner of all state: Services, pools, namespaces, nodes, and who holds which address.
 //!
-//! Changes go in ([`Index::services`], [`Index::pools`], [`Index::namespaces`]); writes and notices come
-//! out ([`Index::next_write`], [`Index::next_notice`]), and the results of the writes go in again
-//! ([`Index::written`]). It does nothing by itself: no task, no socket, and the time is an argument.
+//! Changes go in ([`Index::services`], [`Index::pools`] and the like), and make Services due to be decided anew;
+//! [`Index::decide`] decides for some of those that are due; writes and notices come out ([`Index::next_write`],
+//! [`Index::next_notice`]), and the results of the writes go in again ([`Index::written`]). It does nothing by itself:
+//! no task, no socket, and the time is an argument.
 //!
-//! Until it leads, it only remembers. When it leads and every list is complete, those who hold an address
-//! are heard first, the older before the younger; then everybody's turn comes in the same order. From then
-//! on a change touches the Service that it is about, and those that wait for an address when one has
-//! become free.
+//! Until it leads, it only follows. When it leads and every list is complete, those who hold an address are heard
+//! first, the older before the younger; then everybody is decided in the same order. From then on a change touches the
+//! Services that it is about, and those that wait for an address when one has become free.
+
+mod decide;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use api::{IPAddressPool, IPAddressPoolStatus, L2Advertisement, L2AdvertisementStatus};
-use ipam::{Allocator, Assignment, Family, Pool, PoolName, ServiceKey, Usage};
+use ipam::{Allocator, Assignment, Family, PoolName, ServiceKey, Usage};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{Resource, ResourceExt};
 use kubekit::events::Notice;
-use kubekit::slim::Namespace;
-use kubekit::{Change, Version};
-use objects::Labels;
+use kubekit::slim::{Namespace, Node};
+use kubekit::{Change, Mirror, Version};
+use objects::{Labels, NodeName};
 
 use crate::advertisements::Advertisements;
-use crate::catalog::{Catalog, Judged};
-use crate::entry::{Entry, Goal, Observed, Seen, Writing};
+use crate::entry::{Entry, Observed, Seen, Source, Writing};
+use crate::pool_objects::PoolObjects;
 use crate::unsupported::Unsupported;
 
 /// All state of the controller.
@@ -33,26 +35,48 @@ use crate::unsupported::Unsupported;
 pub(crate) struct Index {
     role: Role,
     lists: Lists,
-    catalog: Catalog,
+    pools: PoolObjects,
     advertisements: Advertisements,
     unsupported: Unsupported,
-    pub(crate) namespaces: BTreeMap<String, Labels>,
-    pub(crate) services: BTreeMap<ServiceKey, Entry>,
+    namespaces: Mirror<String>,
+    namespace_labels: BTreeMap<String, Labels>,
+    nodes: Mirror<NodeName>,
+    node_ips: BTreeMap<NodeName, Vec<IpAddr>>,
+    service_keys: Mirror<ServiceKey>,
+    services: BTreeMap<ServiceKey, Entry>,
     /// Empty as long as nothing is decided.
-    pub(crate) allocator: Allocator,
+    allocator: Allocator,
+    /// Services to be decided anew, in the order of their turns.
+    due: BTreeSet<Due>,
     /// Services of ours that are without an address.
-    pub(crate) waiting: BTreeSet<Turn>,
+    waiting: BTreeSet<Turn>,
     /// Whether something has become free since those who wait were asked.
-    pub(crate) freed: bool,
+    freed: bool,
     /// The time of the latest call that came with one.
     now: Instant,
     queue: VecDeque<ServiceKey>,
     retries: BTreeSet<(Instant, ServiceKey)>,
-    pub(crate) notices: VecDeque<(ObjectReference, Notice)>,
+    notices: VecDeque<(ObjectReference, Notice)>,
+    /// How often somebody else wrote over a status.
+    overwrites: u64,
 }
 
 /// The order in which Services are served: the older one first.
 pub(crate) type Turn = (Option<Timestamp>, ServiceKey);
+
+/// A Service to be decided anew.
+type Due = (Rank, Turn);
+
+/// Who comes before whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    /// It has an address.
+    Holder,
+    /// It has lost one that may be free.
+    Former,
+    /// All others.
+    Newcomer,
+}
 
 /// Whether this replica decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +93,7 @@ pub(crate) struct Lists {
     pub(crate) services: bool,
     pub(crate) pools: bool,
     pub(crate) namespaces: bool,
+    pub(crate) nodes: bool,
 }
 
 /// A status to be written.
@@ -81,6 +106,8 @@ pub(crate) struct Write {
     pub(crate) before: Vec<IpAddr>,
     /// What the Service is to hold; nothing to clear it.
     pub(crate) assignment: Option<Assignment>,
+    /// What it has lost and may have again.
+    pub(crate) previous: Vec<IpAddr>,
 }
 
 /// What became of a write.
@@ -102,18 +129,24 @@ impl Index {
         Self {
             role: Role::Follower,
             lists: Lists::default(),
-            catalog: Catalog::default(),
+            pools: PoolObjects::default(),
             advertisements: Advertisements::default(),
             unsupported: Unsupported::default(),
-            namespaces: BTreeMap::new(),
+            namespaces: Mirror::default(),
+            namespace_labels: BTreeMap::new(),
+            nodes: Mirror::default(),
+            node_ips: BTreeMap::new(),
+            service_keys: Mirror::default(),
             services: BTreeMap::new(),
             allocator: Allocator::default(),
+            due: BTreeSet::new(),
             waiting: BTreeSet::new(),
             freed: false,
             now,
             queue: VecDeque::new(),
             retries: BTreeSet::new(),
             notices: VecDeque::new(),
+            overwrites: 0,
         }
     }
 
@@ -135,18 +168,14 @@ impl Index {
     pub(crate) fn services(&mut self, change: Change<Seen>, now: Instant) {
         self.now = now;
         let deciding = self.decides();
-        match change {
-            Change::Apply(service) => self.put(service),
-            Change::Delete(service) => self.remove(&service.key),
-            Change::Reset(list) => {
-                let listed: BTreeSet<&ServiceKey> = list.iter().map(|service| &service.key).collect();
-                let gone: Vec<_> =
-                    self.services.keys().filter(|key| !listed.contains(key)).cloned().collect();
-                gone.iter().for_each(|key| self.remove(key));
-                list.into_iter().for_each(|service| self.put(service));
-                self.lists.services = true;
+        let source = source(&change);
+        for (key, service) in self.service_keys.update(change, |service| service.key.clone()) {
+            match service {
+                Some(service) => self.put(service, source),
+                None => self.remove(&key),
             }
         }
+        self.lists.services |= source == Source::List;
         self.proceed(deciding);
     }
 
@@ -154,11 +183,9 @@ impl Index {
     pub(crate) fn pools(&mut self, change: Change<IPAddressPool>, now: Instant) {
         self.now = now;
         let deciding = self.decides();
-        self.lists.pools |= matches!(change, Change::Reset(_));
-        self.catalog.change(change);
-        if deciding && !self.in_force().values().copied().eq(self.allocator.pools()) {
-            self.allocator.set_pools(self.catalog.pools().cloned());
-            self.settle_all();
+        self.lists.pools |= source(&change) == Source::List;
+        if self.pools.change(change) && deciding {
+            self.pools_changed();
         }
         self.proceed(deciding);
     }
@@ -183,19 +210,34 @@ impl Index {
     pub(crate) fn namespaces(&mut self, change: Change<Namespace>, now: Instant) {
         self.now = now;
         let deciding = self.decides();
-        let labels = |namespace: Namespace| namespace.metadata.labels.unwrap_or_default();
-        match change {
-            Change::Apply(namespace) => self.set_labels(namespace.name_any(), labels(namespace)),
-            Change::Delete(namespace) => self.set_labels(namespace.name_any(), Labels::new()),
-            Change::Reset(list) => {
-                let listed: BTreeMap<_, _> = list.into_iter().map(|n| (n.name_any(), labels(n))).collect();
-                let known: Vec<String> = self.namespaces.keys().cloned().collect();
-                let gone =
-                    known.into_iter().filter(|name| !listed.contains_key(name)).map(|n| (n, Labels::new()));
-                for (name, labels) in gone.collect::<Vec<_>>().into_iter().chain(listed) {
-                    self.set_labels(name, labels);
+        let source = source(&change);
+        for (name, namespace) in self.namespaces.update(change, ResourceExt::name_any) {
+            let labels = namespace.and_then(|namespace| namespace.metadata.labels).unwrap_or_default();
+            self.set_labels(name, labels);
+        }
+        self.lists.namespaces |= source == Source::List;
+        self.proceed(deciding);
+    }
+
+    /// Takes in a change of nodes, whose addresses are never given out.
+    pub(crate) fn nodes(&mut self, change: Change<Node>, now: Instant) {
+        self.now = now;
+        let deciding = self.decides();
+        self.lists.nodes |= source(&change) == Source::List;
+        let mut changed = false;
+        for (name, node) in self.nodes.update(change, |node| node.name_any().into()) {
+            changed |= match node {
+                Some(node) => {
+                    let ips: Vec<IpAddr> = node.status.ips().collect();
+                    self.node_ips.insert(name, ips.clone()) != Some(ips)
                 }
-                self.lists.namespaces = true;
+                None => self.node_ips.remove(&name).is_some(),
+            };
+        }
+        if changed {
+            self.pools.set_reserved(self.reserved());
+            if deciding {
+                self.reserved_changed();
             }
         }
         self.proceed(deciding);
@@ -214,12 +256,13 @@ impl Index {
                 continue;
             }
             entry.writing = Writing::InFlight;
-            let assignment = match &entry.goal {
-                Goal::Have(assignment) => Some(assignment.clone()),
-                Goal::Nothing | Goal::Whatever => None,
-            };
-            let (version, before) = (entry.version.clone(), entry.observed.ips.clone());
-            return Some(Write { key, version, before, assignment });
+            return Some(Write {
+                key,
+                version: entry.version.clone(),
+                before: entry.observed.ips.clone(),
+                assignment: entry.goal.assignment().cloned(),
+                previous: entry.previous.clone(),
+            });
         }
         None
     }
@@ -232,10 +275,12 @@ impl Index {
         let failures = std::mem::take(&mut entry.failures);
         match result {
             Written::Done(version) => {
-                self.notices.extend(allocated(write).map(|notice| (entry.reference(&write.key), notice)));
+                if !entry.overwrites.persist() {
+                    self.notices.extend(allocated(write).map(|notice| (entry.reference(&write.key), notice)));
+                }
                 if !version.is_older_than(&entry.version) {
                     entry.version = version;
-                    entry.observed = Observed::of(write.assignment.as_ref());
+                    entry.observed = Observed::of(write.assignment.as_ref(), &write.previous);
                     entry.settled |= !entry.is_off();
                 }
             }
@@ -261,6 +306,7 @@ impl Index {
 
     /// Tries again what failed and has waited long enough.
     pub(crate) fn retry(&mut self, now: Instant) {
+        self.now = now;
         while self.next_retry().is_some_and(|at| at <= now) {
             let Some((_, key)) = self.retries.pop_first() else { return };
             if let Some(entry) = self.services.get_mut(&key).filter(|e| e.writing == Writing::Delayed) {
@@ -288,7 +334,7 @@ impl Index {
 
     /// How full each pool is.
     pub(crate) fn usage(&self) -> impl Iterator<Item = (&PoolName, [Usage; 2])> {
-        self.allocator.pools().map(|pool| {
+        self.allocator.pools().iter().map(|pool| {
             (&pool.name, [Family::V4, Family::V6].map(|family| self.allocator.usage(&pool.name, family)))
         })
     }
@@ -301,11 +347,9 @@ impl Index {
         if !self.decides() {
             return Vec::new();
         }
-        let outdated = |Judged { subject, in_force, complaint, known }: Judged<'_>| {
-            let usage =
-                |family| in_force.map(|pool| self.allocator.usage(&pool.name, family)).unwrap_or_default();
-            let (v4, v6) = (usage(Family::V4), usage(Family::V6));
-            let (condition, _) = subject.condition(complaint.as_ref(), now);
+        let outdated = self.pools.iter().filter_map(|(name, object)| {
+            let [v4, v6] = [Family::V4, Family::V6].map(|family| self.allocator.usage(name, family));
+            let (condition, _) = object.acceptance.condition(&object.assessment, now);
             let status = IPAddressPoolStatus {
                 assigned_ipv4: count(v4.in_use),
                 assigned_ipv6: count(v6.in_use),
@@ -313,9 +357,9 @@ impl Index {
                 available_ipv6: available(v6),
                 conditions: vec![condition],
             };
-            (known != Some(&status)).then(|| (subject.reference.clone(), status))
-        };
-        self.catalog.judged().filter_map(outdated).collect()
+            (object.status.as_ref() != Some(&status)).then(|| (object.acceptance.reference.clone(), status))
+        });
+        outdated.collect()
     }
 
     /// Advertisements whose status does not say what it should, and what that is.
@@ -328,12 +372,12 @@ impl Index {
 
     /// What is wrong with the pools, object by object.
     pub(crate) fn problems(&self) -> impl Iterator<Item = String> {
-        self.catalog.problems()
+        self.pools.problems()
     }
 
     /// Whether some pool is not in force as it stands.
     pub(crate) fn is_stale(&self) -> bool {
-        self.catalog.is_stale()
+        self.pools.is_stale()
     }
 
     /// Which lists are complete.
@@ -343,25 +387,30 @@ impl Index {
 
     /// Whether this replica decides, and can.
     pub(crate) fn decides(&self) -> bool {
-        let Lists { services, pools, namespaces } = self.lists;
-        self.role == Role::Leader && services && pools && namespaces
+        let Lists { services, pools, namespaces, nodes } = self.lists;
+        self.role == Role::Leader && services && pools && namespaces && nodes
     }
 
-    /// Puts a Service in the queue for its status to be written, if that is off.
-    pub(crate) fn enqueue(&mut self, key: &ServiceKey) {
-        let Some(entry) = self.services.get_mut(key) else { return };
-        if entry.is_off() && entry.writing == Writing::Idle {
-            entry.off_since.get_or_insert(self.now);
-            entry.writing = Writing::Queued;
-            self.queue.push_back(key.clone());
-        }
+    /// How many Services want an address and have none.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.len()
     }
 
-    fn put(&mut self, service: Seen) {
+    /// How often somebody else wrote over the status of a Service.
+    pub(crate) fn overwrites(&self) -> u64 {
+        self.overwrites
+    }
+
+    fn put(&mut self, service: Seen, source: Source) {
         let key = service.key.clone();
         let known = self.services.get_mut(&key).filter(|entry| entry.uid == service.uid);
         let changed = match known {
-            Some(entry) => entry.update(service),
+            Some(entry) => {
+                let overwrites = entry.overwrites.total();
+                let changed = entry.update(service, source, self.now);
+                self.overwrites += entry.overwrites.total() - overwrites;
+                changed
+            }
             None => {
                 // One of the same name was deleted and made again, and the watch missed the gap.
                 self.remove(&key);
@@ -370,9 +419,9 @@ impl Index {
             }
         };
         if changed && self.decides() {
-            self.settle(&key);
-            // At the start only what is written anyway is remarked on: a restart is no change.
-            self.remark(&key);
+            self.make_due(&key);
+            // At the start there are warnings only about what is written anyway: a restart is no change.
+            self.warn(&key);
         }
     }
 
@@ -383,61 +432,49 @@ impl Index {
     }
 
     fn set_labels(&mut self, namespace: String, labels: Labels) {
-        if self.namespaces.get(&namespace) == Some(&labels) {
+        if self.namespace_labels.get(&namespace) == Some(&labels) {
             return;
         }
         let first = ServiceKey::new(namespace.as_str(), "");
         let inside = self.services.range(first..).map(|(key, _)| key);
         let inside: Vec<_> = inside.take_while(|key| *key.namespace == *namespace).cloned().collect();
-        self.namespaces.insert(namespace, labels);
+        if labels.is_empty() {
+            self.namespace_labels.remove(&namespace);
+        } else {
+            self.namespace_labels.insert(namespace, labels);
+        }
         if self.decides() {
-            inside.iter().for_each(|key| self.settle(key));
+            inside.iter().for_each(|key| self.make_due(key));
         }
     }
 
-    /// After each change: begins to decide when it has become possible, and lets those who wait have what
-    /// has become free.
+    /// After each change: begins to decide when that has become possible, and emits what is new.
     fn proceed(&mut self, was_deciding: bool) {
         if !self.decides() {
             return;
         }
-        let pools =
-            self.catalog.take_untold().into_iter().map(|(about, problem)| (about, problem.to_string()));
-        for (about, problem) in pools.chain(self.advertisements.take_untold()) {
-            self.notices.push_back((about, Notice::warning("ConfigurationError", problem)));
-        }
-        for (about, message) in self.unsupported.take_untold() {
-            self.notices.push_back((about, Notice::warning("NotSupported", message)));
-        }
+        let configuration = self.pools.emit().into_iter().chain(self.advertisements.emit());
+        self.notices.extend(configuration.chain(self.unsupported.emit()));
         if !was_deciding {
-            self.allocator.set_pools(self.catalog.pools().cloned());
-            self.adopt_all();
-            self.settle_all();
-        }
-        if std::mem::take(&mut self.freed) {
-            let mut waiting: Vec<Turn> = self.waiting.iter().cloned().collect();
-            // Those who lack a second address come first, as upstream has it, and as after a restart.
-            waiting.sort_by_key(|(_, key)| self.allocator.assignment(key).is_none());
-            waiting.iter().for_each(|(_, key)| self.settle(key));
+            self.begin();
         }
     }
 
     fn forget_decisions(&mut self) {
         self.allocator = Allocator::default();
+        self.due.clear();
         self.waiting.clear();
         self.queue.clear();
         self.retries.clear();
-        for entry in self.services.values_mut() {
-            entry.goal = Goal::Whatever;
-            entry.settled = true;
-            if entry.writing != Writing::InFlight {
-                entry.writing = Writing::Idle;
-            }
-        }
+        self.services.values_mut().for_each(Entry::forget_decision);
     }
+}
 
-    fn in_force(&self) -> BTreeMap<&PoolName, &Pool> {
-        self.catalog.pools().map(|pool| (&pool.name, pool)).collect()
+/// Where a change comes from.
+fn source<K>(change: &Change<K>) -> Source {
+    match change {
+        Change::Reset(_) => Source::List,
+        Change::Apply(_) | Change::Delete(_) => Source::Watch,
     }
 }
 

@@ -26,6 +26,7 @@ pub struct Metrics {
     status_latency: Histogram,
     queued: Gauge,
     waiting: Gauge,
+    overwrites: Counter,
     leader: Gauge,
 }
 
@@ -65,6 +66,7 @@ impl Metrics {
             status_latency: Histogram::new(SECONDS),
             queued: Gauge::default(),
             waiting: Gauge::default(),
+            overwrites: Counter::default(),
             leader: Gauge::default(),
         };
         metrics.register(registry);
@@ -111,6 +113,11 @@ impl Metrics {
         );
         own.register("queue_depth", "Services whose status is to be written", self.queued.clone());
         own.register("services_waiting", "Services that want an address and have none", self.waiting.clone());
+        own.register(
+            "status_overwrites",
+            "Times that somebody else wrote over the status of a Service",
+            self.overwrites.clone(),
+        );
         own.register("leader", "1 while this replica decides", self.leader.clone());
     }
 
@@ -139,7 +146,8 @@ impl Metrics {
         self.config_loaded.set(i64::from(index.lists().pools));
         self.config_stale.set(i64::from(index.is_stale()));
         self.queued.set(i64::try_from(index.queued()).unwrap_or(i64::MAX));
-        self.waiting.set(i64::try_from(index.waiting.len()).unwrap_or(i64::MAX));
+        self.waiting.set(i64::try_from(index.waiting()).unwrap_or(i64::MAX));
+        self.overwrites.inc_by(index.overwrites().saturating_sub(self.overwrites.get()));
         self.leader.set(i64::from(index.decides()));
         self.addresses.show(index);
     }

@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
-use api::names::ALLOCATED_FROM_POOL;
+use api::names::{ALLOCATED_FROM_POOL, PREVIOUS_IPS};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::api::{Patch, PatchParams};
 use kube::core::NamespaceResourceScope;
@@ -59,10 +59,12 @@ fn patch(write: &Write) -> Value {
     let ingress =
         write.assignment.as_ref().map(|a| a.ips.iter().map(|ip| json!({"ip": ip})).collect::<Vec<_>>());
     let pool = write.assignment.as_ref().map(|a| a.pool.as_str());
+    let previous: Vec<String> = write.previous.iter().map(ToString::to_string).collect();
+    let previous = (!previous.is_empty()).then(|| previous.join(","));
     json!({
         "metadata": {
             "resourceVersion": write.version.as_str(),
-            "annotations": {ALLOCATED_FROM_POOL: pool},
+            "annotations": {ALLOCATED_FROM_POOL: pool, PREVIOUS_IPS: previous},
         },
         "status": {"loadBalancer": {"ingress": ingress}},
     })
@@ -103,23 +105,28 @@ mod tests {
     #[test]
     fn a_patch_names_the_version_and_replaces_the_whole_list() {
         let assignment = Assignment { ips: vec!["192.0.2.1".parse().unwrap()], pool: PoolName::new("p") };
-        let write = |assignment| Write {
+        let write = |assignment, previous: &[&str]| Write {
             key: ServiceKey::new("ns", "a"),
             version: "7".into(),
             before: Vec::new(),
             assignment,
+            previous: previous.iter().map(|ip| ip.parse().unwrap()).collect(),
         };
         assert_eq!(
-            patch(&write(Some(assignment))),
+            patch(&write(Some(assignment), &[])),
             json!({
-                "metadata": {"resourceVersion": "7", "annotations": {"metallb.io/ip-allocated-from-pool": "p"}},
+                "metadata": {"resourceVersion": "7", "annotations": {
+                    "metallb.io/ip-allocated-from-pool": "p", "ferrolb.io/previous-ips": null,
+                }},
                 "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}},
             })
         );
         assert_eq!(
-            patch(&write(None)),
+            patch(&write(None, &["192.0.2.1", "fd00::1"])),
             json!({
-                "metadata": {"resourceVersion": "7", "annotations": {"metallb.io/ip-allocated-from-pool": null}},
+                "metadata": {"resourceVersion": "7", "annotations": {
+                    "metallb.io/ip-allocated-from-pool": null, "ferrolb.io/previous-ips": "192.0.2.1,fd00::1",
+                }},
                 "status": {"loadBalancer": {"ingress": null}},
             })
         );

@@ -3,8 +3,11 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use ipam::{Allocator, Families, Family, Pool, PoolName, Port, Protocol, Request, ServiceKey, Tenancy, Wish};
+use ipam::{
+    AddressRequest, Allocator, Families, Family, Port, Protocol, Record, Request, ServiceKey, Sharing,
+};
 use objects::Labels;
+use pools::{PoolSpec, Pools};
 
 const NOTHING: Labels = Labels::new();
 
@@ -12,8 +15,8 @@ fn request() -> Request {
     Request {
         labels: Labels::new(),
         families: Families::Single(Family::V4),
-        wish: Wish::Anything,
-        tenancy: Tenancy::default(),
+        addresses: AddressRequest::Anything,
+        sharing: Sharing::default(),
         ports: [Port { protocol: Protocol::Tcp, number: 80 }].into(),
     }
 }
@@ -24,17 +27,23 @@ fn key(number: u32) -> ServiceKey {
 
 /// A pool of 16 million addresses, so many of which are in use.
 fn filled(in_use: u32) -> Allocator {
-    let pool = Pool {
-        name: PoolName::new("pool"),
-        ranges: vec!["10.0.0.0/8".parse().expect("it is a range")],
+    let pool = PoolSpec {
+        name: "pool".into(),
+        created: None,
+        labels: Labels::new(),
+        entries: vec!["10.0.0.0/8".into()],
         auto_assign: true,
         avoid_buggy_ips: false,
         allocation: None,
+        unreadable: vec![],
     };
     let mut allocator = Allocator::default();
-    allocator.set_pools([pool]);
+    allocator.set_pools(Pools::new([pool]));
     for number in 0..in_use {
-        allocator.assign(&key(number), &NOTHING, &request(), &[]).outcome.expect("the pool is large enough");
+        allocator
+            .assign(&key(number), &NOTHING, &request(), &Record::default(), &[])
+            .outcome
+            .expect("the pool is large enough");
     }
     allocator
 }
@@ -46,7 +55,7 @@ fn at_the_end(c: &mut Criterion) {
         let (mut allocator, request, newcomer) = (filled(in_use), request(), key(in_use));
         group.bench_function(BenchmarkId::new("the next address", in_use), |bencher| {
             bencher.iter(|| {
-                black_box(allocator.assign(&newcomer, &NOTHING, &request, &[]));
+                black_box(allocator.assign(&newcomer, &NOTHING, &request, &Record::default(), &[]));
                 black_box(allocator.release(&newcomer));
             });
         });
@@ -65,7 +74,7 @@ fn in_the_middle(c: &mut Criterion) {
             bencher.iter(|| {
                 let key = keys.next().expect("it is a cycle");
                 black_box(allocator.release(key));
-                black_box(allocator.assign(key, &NOTHING, &request, &[]));
+                black_box(allocator.assign(key, &NOTHING, &request, &Record::default(), &[]));
             });
         });
     }

@@ -3,37 +3,42 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
-use objects::Labels;
+use objects::{Labels, NodeName};
+use pools::{Pool, Pools};
 
-use crate::ledger::Ledger;
+use crate::applicant::{Applicant, Standing, families_of};
+use crate::ledger::{Ledger, Origin, Vips};
+use crate::vip::Vip;
 use crate::{
-    Assignment, Families, Family, NotAdmitted, Pool, PoolName, Port, Reason, Refusal, Request, ServiceKey,
-    Tenancy, Unsuitable, Usage, Wish,
+    AddressRequest, Assignment, Families, Family, PoolName, Port, Reason, Record, Refusal, Request,
+    ServiceKey, Sharing, Unsuitable, Usage,
 };
 
 /// Which service holds which address, and which is next.
 ///
-/// One service at a time is decided anew with [`Allocator::assign`]; it looks only at pools and at the
-/// service's own entry, never at other services.
+/// One service at a time is decided anew with [`Allocator::assign`]; it looks only at pools and at the service's own
+/// entry, never at other services.
 #[derive(Debug, Default)]
 pub struct Allocator {
-    pools: BTreeMap<PoolName, Ledger>,
-    /// The first address of every range, to find the pool of an address.
-    by_first: BTreeMap<IpAddr, PoolName>,
+    pools: Pools,
+    ledgers: BTreeMap<PoolName, Ledger>,
+    vips: Vips,
     services: HashMap<ServiceKey, Holding>,
+    /// Addresses of nodes, which are never given out.
+    reserved: BTreeMap<IpAddr, NodeName>,
 }
 
 /// What a service holds, with all that is needed to put it on the same addresses again.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Holding {
     assignment: Assignment,
-    tenancy: Tenancy,
+    sharing: Sharing,
     ports: BTreeSet<Port>,
 }
 
 impl Holding {
     fn new(assignment: Assignment, request: &Request) -> Self {
-        Self { assignment, tenancy: request.tenancy.clone(), ports: request.ports.clone() }
+        Self { assignment, sharing: request.sharing.clone(), ports: request.ports.clone() }
     }
 }
 
@@ -42,8 +47,8 @@ impl Holding {
 pub struct Decision {
     /// The addresses that it holds from now on, or why it has none.
     pub outcome: Result<Assignment, Refusal>,
-    /// Why it could not keep what it came with, when the reason lies with the pools or with its neighbours
-    /// on the address, and not in a request of its own.
+    /// Why it could not keep all that it came with, when the reason lies with the pools or with its neighbours on the
+    /// address, and not in a request of its own.
     pub lost: Option<Refusal>,
     /// Why a second address, which the service would like but does not need, is not to be had.
     pub incomplete: Option<Refusal>,
@@ -64,19 +69,18 @@ impl Decision {
 }
 
 impl Allocator {
-    /// Replaces all pools. No two of them may overlap. Services keep their addresses where some pool still
-    /// has them all; the others hold nothing any more and are returned, in order.
-    pub fn set_pools(&mut self, pools: impl IntoIterator<Item = Pool>) -> Vec<ServiceKey> {
-        self.pools = pools.into_iter().map(|pool| (pool.name.clone(), Ledger::new(pool))).collect();
-        let ranges = |ledger: &Ledger| ledger.pool.ranges.clone();
-        self.by_first = self
-            .pools
-            .iter()
-            .flat_map(|(name, ledger)| ranges(ledger).into_iter().map(|range| (range.first(), name.clone())))
-            .collect();
+    /// Replaces all pools. Services keep their addresses where [`Pools::pool_of`] says so; the others hold nothing any
+    /// more and are returned, in order. Nobody is asked whether a pool is still for them: decide them anew.
+    pub fn set_pools(&mut self, pools: Pools) -> Vec<ServiceKey> {
+        self.ledgers = pools.iter().map(|pool| (pool.name.clone(), Ledger::new(pool))).collect();
+        self.pools = pools;
+        self.vips.clear();
         let mut displaced = Vec::new();
-        for (key, mut holding) in std::mem::take(&mut self.services) {
-            match self.pool_of(&holding.assignment.ips).cloned() {
+        // In order, so that the same pool is found for those that share an address, whoever comes first.
+        let services: BTreeMap<_, _> = std::mem::take(&mut self.services).into_iter().collect();
+        for (key, mut holding) in services {
+            let ips = &holding.assignment.ips;
+            match self.pool_of(ips, Some(&holding.assignment.pool)).map(|pool| pool.name.clone()) {
                 Some(pool) => {
                     holding.assignment.pool = pool;
                     self.hold(key, holding);
@@ -84,13 +88,42 @@ impl Allocator {
                 None => displaced.push(key),
             }
         }
-        displaced.sort();
+        let reserved = std::mem::take(&mut self.reserved);
+        self.reserve(reserved);
         displaced
     }
 
-    /// The pools, by name.
-    pub fn pools(&self) -> impl Iterator<Item = &Pool> {
-        self.pools.values().map(|ledger| &ledger.pool)
+    /// Replaces the addresses of nodes, which are never given out. Returns the services that hold one, in order: decide
+    /// them anew.
+    pub fn set_reserved(&mut self, reserved: BTreeMap<IpAddr, NodeName>) -> Vec<ServiceKey> {
+        for ip in std::mem::take(&mut self.reserved).into_keys() {
+            if !self.vips.contains_key(&ip)
+                && let Some(ledger) = ledger_of(&self.pools, &mut self.ledgers, ip)
+            {
+                ledger.unreserve(ip);
+            }
+        }
+        self.reserve(reserved);
+        let holds_one =
+            |holding: &Holding| holding.assignment.ips.iter().any(|ip| self.reserved.contains_key(ip));
+        let holders = self.services.iter().filter(|(_, holding)| holds_one(holding));
+        let mut holders: Vec<ServiceKey> = holders.map(|(key, _)| key.clone()).collect();
+        holders.sort();
+        holders
+    }
+
+    fn reserve(&mut self, reserved: BTreeMap<IpAddr, NodeName>) {
+        for &ip in reserved.keys().filter(|ip| !self.vips.contains_key(ip)) {
+            if let Some(ledger) = ledger_of(&self.pools, &mut self.ledgers, ip) {
+                ledger.reserve(ip);
+            }
+        }
+        self.reserved = reserved;
+    }
+
+    /// The pools.
+    pub fn pools(&self) -> &Pools {
+        &self.pools
     }
 
     /// What a service holds.
@@ -98,19 +131,14 @@ impl Allocator {
         self.services.get(key).map(|holding| &holding.assignment)
     }
 
-    /// How full a pool is.
-    pub fn usage(&self, pool: &PoolName, family: Family) -> Usage {
-        self.pools.get(pool).map(|ledger| ledger.usage(family)).unwrap_or_default()
+    /// The services that hold something, in no order.
+    pub fn holders(&self) -> impl Iterator<Item = (&ServiceKey, &Assignment)> {
+        self.services.iter().map(|(key, holding)| (key, &holding.assignment))
     }
 
-    /// The pool that has all of these addresses.
-    pub fn pool_of(&self, ips: &[IpAddr]) -> Option<&PoolName> {
-        let holder_of = |ip: &IpAddr| {
-            let (_, name) = self.by_first.range(..=*ip).next_back()?;
-            self.pools[name].pool.contains(*ip).then_some(name)
-        };
-        let first = holder_of(ips.first()?)?;
-        ips[1..].iter().all(|ip| holder_of(ip) == Some(first)).then_some(first)
+    /// How full a pool is.
+    pub fn usage(&self, pool: &PoolName, family: Family) -> Usage {
+        self.ledgers.get(pool).map(|ledger| ledger.usage(family)).unwrap_or_default()
     }
 
     /// The service holds nothing from now on. Returns what it held.
@@ -118,143 +146,208 @@ impl Allocator {
         self.take_off(key).map(|holding| holding.assignment)
     }
 
-    fn take_off(&mut self, key: &ServiceKey) -> Option<Holding> {
-        let holding = self.services.remove(key)?;
-        if let Some(ledger) = self.pools.get_mut(&holding.assignment.pool) {
-            for &ip in &holding.assignment.ips {
-                ledger.release(ip, key);
-            }
-        }
-        Some(holding)
-    }
-
-    /// Decides anew what a service gets, in upstream's order: what it has, if that still fits; the addresses
-    /// it asks for; the pool it asks for; pools pinned to it, by priority; pools for everybody, by name.
+    /// Decides anew what a service gets, in upstream's order: what it has, if that still fits, family by family; the
+    /// addresses it asks for; the pool it asks for; pools pinned to it, by priority; pools for everybody, by name.
+    /// Where it has the choice, it gets what it had before.
     ///
-    /// `current` is what it came with, from its status or from an earlier decision. `namespace_labels` are
-    /// those of its namespace.
+    /// `record` is what it came with, from its object or from an earlier decision, and `former` what it had before
+    /// that. `namespace_labels` are those of its namespace.
     pub fn assign(
         &mut self,
         key: &ServiceKey,
         namespace_labels: &Labels,
         request: &Request,
-        current: &[IpAddr],
+        record: &Record,
+        former: &[IpAddr],
     ) -> Decision {
         let before = self.take_off(key);
-        let applicant = Applicant { key, namespace_labels, request };
-        let mut decision =
-            Decision { outcome: Err(Refusal::NoPools), lost: None, incomplete: None, freed: false };
-        let found = match self.keep(&applicant, current) {
-            Keep::Yes(assignment) => Ok(assignment),
-            Keep::No(lost) => {
-                decision.lost = lost;
-                self.find(&applicant)
-            }
+        let held = before.iter().flat_map(|holding| &holding.assignment.ips);
+        let former: Vec<IpAddr> = held.chain(former).copied().collect();
+        let applicant = Applicant { key, namespace_labels, request, record, former: &former };
+        let Kept { assignment: kept, lost } = self.keep(&applicant);
+        let mut incomplete = None;
+        let outcome = match kept {
+            Some(kept) => self.complete(&applicant, kept, &mut incomplete),
+            None => self.find(&applicant).and_then(|found| self.complete(&applicant, found, &mut incomplete)),
         };
-        decision.outcome =
-            found.map(|assignment| self.complete(&applicant, assignment, &mut decision.incomplete));
-        if let Ok(assignment) = &decision.outcome {
+        if let Ok(assignment) = &outcome {
             self.hold(key.clone(), Holding::new(assignment.clone(), request));
         }
-        decision.freed = before.is_some() && before.as_ref() != self.services.get(key);
-        decision
+        let freed = before.is_some() && before.as_ref() != self.services.get(key);
+        Decision { outcome, lost, incomplete, freed }
     }
 
-    /// Puts a service on the addresses it came with, if it may have them, and looks no further. This is how
-    /// a restart begins: everybody who holds something is heard before anything is given away.
+    /// Puts a service on what it came with, as far as it may have that, and looks no further. This is how a restart
+    /// begins, so that everybody who holds something is heard before anything is given away, and all that happens to a
+    /// service that is being deleted. Whether something that it held before is there for others now.
     pub fn adopt(
         &mut self,
         key: &ServiceKey,
         namespace_labels: &Labels,
         request: &Request,
-        current: &[IpAddr],
-    ) {
-        self.release(key);
-        if let Keep::Yes(assignment) = self.keep(&Applicant { key, namespace_labels, request }, current) {
+        record: &Record,
+    ) -> bool {
+        let before = self.take_off(key);
+        let kept = self.keep(&Applicant { key, namespace_labels, request, record, former: &[] });
+        if let Some(assignment) = kept.assignment {
             self.hold(key.clone(), Holding::new(assignment, request));
         }
+        before.is_some() && before.as_ref() != self.services.get(key)
+    }
+
+    fn take_off(&mut self, key: &ServiceKey) -> Option<Holding> {
+        let holding = self.services.remove(key)?;
+        for &ip in &holding.assignment.ips {
+            let Some(vip) = self.vips.get_mut(&ip) else { continue };
+            let owner = self.pools.owner(ip).map(|owner| &owner.name);
+            let origin = if owner == Some(&vip.pool) { Origin::Listed } else { Origin::Extra };
+            let ledger = self.ledgers.get_mut(&vip.pool).expect("an address is held from a pool");
+            if !vip.remove(key) {
+                ledger.vacate(ip, &holding.sharing, &holding.ports);
+                continue;
+            }
+            ledger.release(ip, origin, &holding.sharing);
+            if let (Origin::Extra, Some(owner)) = (origin, owner)
+                && let Some(ledger) = self.ledgers.get_mut(owner)
+            {
+                ledger.return_lent(ip);
+            }
+            self.vips.remove(&ip);
+            if self.reserved.contains_key(&ip)
+                && let Some(ledger) = ledger_of(&self.pools, &mut self.ledgers, ip)
+            {
+                ledger.reserve(ip);
+            }
+        }
+        Some(holding)
     }
 
     fn hold(&mut self, key: ServiceKey, holding: Holding) {
-        let ledger = self.pools.get_mut(&holding.assignment.pool).expect("it was just found there");
-        for &ip in &holding.assignment.ips {
-            ledger.hold(ip, &key, &holding.tenancy, &holding.ports);
+        let Holding { assignment: Assignment { ips, pool }, sharing, ports } = &holding;
+        for &ip in ips {
+            if let Some(vip) = self.vips.get_mut(&ip) {
+                vip.insert(&key, ports);
+                continue;
+            }
+            let owner = self.pools.owner(ip).map(|owner| &owner.name);
+            let origin = if owner == Some(pool) { Origin::Listed } else { Origin::Extra };
+            let ledger = self.ledgers.get_mut(pool).expect("the pool was just found");
+            ledger.hold(ip, origin, sharing);
+            if let (Origin::Extra, Some(owner)) = (origin, owner)
+                && let Some(ledger) = self.ledgers.get_mut(owner)
+            {
+                ledger.lend(ip);
+            }
+            self.vips.insert(ip, Vip::new(pool.clone(), sharing.clone(), &key, ports));
         }
         self.services.insert(key, holding);
     }
 
-    /// Whether the service may stay where it is.
-    fn keep(&self, applicant: &Applicant<'_>, current: &[IpAddr]) -> Keep {
-        let Request { families, wish, .. } = applicant.request;
-        let mut ips = current.to_vec();
-        ips.sort();
-        if ips.is_empty() || !families.accept(&families_of(&ips)) {
-            return Keep::No(None);
-        }
-        let pool = match self.grant(applicant, &ips) {
-            Ok(pool) => pool,
-            Err(refusal) => return Keep::No(Some(refusal)),
-        };
-        let as_wished = match wish {
-            Wish::Anything => true,
-            Wish::From(wanted) => *wanted == pool,
-            Wish::Unreadable { why: _, pool: from } => from.as_ref().is_none_or(|from| *from == pool),
-            Wish::Exactly { ips: wanted, pool: from } => {
-                *wanted == ips && from.as_ref().is_none_or(|from| *from == pool)
-            }
-        };
-        if as_wished { Keep::Yes(Assignment { ips, pool }) } else { Keep::No(None) }
+    /// The pool that a service with this record has these addresses from: that of those who have one of them already,
+    /// for an address is never of two pools.
+    fn pool_of(&self, ips: &[IpAddr], recorded: Option<&PoolName>) -> Option<&Pool> {
+        let held = ips.iter().find_map(|ip| Some(&self.vips.get(ip)?.pool));
+        self.pools.pool_of(ips, held.or(recorded))
     }
 
-    /// Looks for the second address of a service that prefers two and has one. Only its own pool will do.
+    /// What of its record the service may keep: all that is useful to it, else the address of one family.
+    fn keep(&self, applicant: &Applicant<'_>) -> Kept {
+        let useful = applicant.useful();
+        if useful.is_empty() {
+            return Kept::default();
+        }
+        let refusal = match self.kept(applicant, &useful) {
+            Ok(assignment) => return Kept { assignment, lost: None },
+            Err(refusal) => refusal,
+        };
+        let mut alone: Vec<IpAddr> = useful.iter().copied().filter(|_| useful.len() > 1).collect();
+        alone.sort_by_key(|ip| Family::of(*ip) != applicant.request.families.primary());
+        let kept = alone.iter().find_map(|ip| self.kept(applicant, &[*ip]).ok().flatten());
+        Kept { assignment: kept, lost: Some(refusal) }
+    }
+
+    /// These addresses, if the service may keep them; nothing if it asks for something else now.
+    fn kept(&self, applicant: &Applicant<'_>, ips: &[IpAddr]) -> Result<Option<Assignment>, Refusal> {
+        let pool = self.grant(applicant, ips, Standing::Holder)?;
+        let from = |wanted: &Option<PoolName>| wanted.as_ref().is_none_or(|wanted| *wanted == pool.name);
+        let as_requested = match &applicant.request.addresses {
+            AddressRequest::Anything => true,
+            AddressRequest::From(wanted) => *wanted == pool.name,
+            AddressRequest::Unreadable { why: _, pool } => from(pool),
+            AddressRequest::Exactly { ips: wanted, pool } => wanted == ips && from(pool),
+        };
+        Ok(as_requested.then(|| Assignment { ips: ips.to_vec(), pool: pool.name.clone() }))
+    }
+
+    /// The pool that has these addresses, if the service may have them.
+    fn grant(&self, applicant: &Applicant<'_>, ips: &[IpAddr], standing: Standing) -> Result<&Pool, Refusal> {
+        let recorded = applicant.record.pool.as_ref();
+        let pool = self.pool_of(ips, recorded).ok_or_else(|| Refusal::NotInAnyPool(ips.to_vec()))?;
+        applicant.admitted_to(pool, standing).map_err(|why| Refusal::NotAdmitted(pool.name.clone(), why))?;
+        for &ip in ips {
+            self.is_free_for(applicant.request, ip)?;
+        }
+        Ok(pool)
+    }
+
+    fn is_free_for(&self, request: &Request, ip: IpAddr) -> Result<(), Refusal> {
+        if let Some(node) = self.reserved.get(&ip) {
+            return Err(Refusal::NodeAddress { ip, node: node.clone() });
+        }
+        match self.vips.get(&ip) {
+            Some(vip) => Ok(vip.admits(ip, &request.sharing, &request.ports)?),
+            None => Ok(()),
+        }
+    }
+
+    /// Looks for the second address of a service that has one and needs or prefers two. Only the same pool will do; for
+    /// one that needs two, any pool that has both when the same has not.
     fn complete(
         &mut self,
         applicant: &Applicant<'_>,
         mut assignment: Assignment,
         incomplete: &mut Option<Refusal>,
-    ) -> Assignment {
-        let Request { families, wish, tenancy, ports, .. } = applicant.request;
-        let (Families::PreferDual { .. }, [ip], Wish::Anything | Wish::From(_)) =
-            (families, assignment.ips.as_slice(), wish)
-        else {
-            return assignment;
-        };
-        let missing = Family::of(*ip).other();
-        let ledger = self.pools.get_mut(&assignment.pool).expect("the service holds an address of it");
-        if let Some(second) = ledger.candidate(missing, tenancy, ports) {
-            assignment.ips.push(second);
-            assignment.ips.sort();
-        } else {
-            let reason = Reason::nothing_in(&ledger.pool, missing, ledger.in_use(missing));
-            let pool = assignment.pool.clone();
-            *incomplete = Some(Refusal::NothingLeft(vec![Unsuitable { pool, reason }]));
+    ) -> Result<Assignment, Refusal> {
+        let Request { families, addresses, .. } = applicant.request;
+        let [ip] = assignment.ips[..] else { return Ok(assignment) };
+        match (families, addresses) {
+            (Families::Single(_), _)
+            | (_, AddressRequest::Unreadable { .. } | AddressRequest::Exactly { .. }) => {
+                return Ok(assignment);
+            }
+            (
+                Families::RequireDual | Families::PreferDual { .. },
+                AddressRequest::Anything | AddressRequest::From(_),
+            ) => {}
         }
-        assignment
-    }
-
-    /// The pool that has these addresses, if the service may have them.
-    fn grant(&self, applicant: &Applicant<'_>, ips: &[IpAddr]) -> Result<PoolName, Refusal> {
-        let name = self.pool_of(ips).ok_or_else(|| Refusal::NotInAnyPool(ips.to_vec()))?;
-        let ledger = &self.pools[name];
-        applicant.admitted_to(&ledger.pool).map_err(|why| Refusal::NotAdmitted(name.clone(), why))?;
-        for &ip in ips {
-            ledger.admits(ip, &applicant.request.tenancy, &applicant.request.ports)?;
+        let missing = Family::of(ip).other();
+        match (self.candidate(applicant, &assignment.pool, missing), families) {
+            (Ok(second), _) => {
+                assignment.ips.push(second);
+                assignment.ips.sort_unstable();
+                Ok(assignment)
+            }
+            (Err(_), Families::RequireDual) => self.find(applicant),
+            (Err(reason), Families::PreferDual { .. } | Families::Single(_)) => {
+                let pool = assignment.pool.clone();
+                *incomplete = Some(Refusal::NothingLeft(vec![Unsuitable { pool, reason }]));
+                Ok(assignment)
+            }
         }
-        Ok(name.clone())
     }
 
     fn find(&mut self, applicant: &Applicant<'_>) -> Result<Assignment, Refusal> {
         if self.pools.is_empty() {
             return Err(Refusal::NoPools);
         }
-        let Request { families, wish, .. } = applicant.request;
-        match wish {
-            Wish::Unreadable { why, pool: _ } => Err(Refusal::Unreadable(why.clone())),
-            Wish::Exactly { ips, pool: requested } => {
+        let families = applicant.request.families;
+        match &applicant.request.addresses {
+            AddressRequest::Unreadable { why, pool: _ } => Err(Refusal::Unreadable(why.clone())),
+            AddressRequest::Exactly { ips, pool: requested } => {
                 if !families.accept_request(&families_of(ips)) {
-                    return Err(Refusal::WrongFamilies { ips: ips.clone(), needed: *families });
+                    return Err(Refusal::WrongFamilies { ips: ips.clone(), needed: families });
                 }
-                let actual = self.grant(applicant, ips)?;
+                let actual = self.grant(applicant, ips, Standing::Newcomer)?.name.clone();
                 match requested {
                     Some(requested) if *requested != actual => {
                         Err(Refusal::OtherPool { ips: ips.clone(), requested: requested.clone(), actual })
@@ -262,32 +355,38 @@ impl Allocator {
                     _ => Ok(Assignment { ips: ips.clone(), pool: actual }),
                 }
             }
-            Wish::From(name) => {
-                let ledger =
+            AddressRequest::From(name) => {
+                let pool =
                     self.pools.get(name).ok_or_else(|| Refusal::UnknownPool(name.as_str().to_owned()))?;
-                applicant.admitted_to(&ledger.pool).map_err(|why| Refusal::NotAdmitted(name.clone(), why))?;
+                applicant
+                    .admitted_to(pool, Standing::Newcomer)
+                    .map_err(|why| Refusal::NotAdmitted(name.clone(), why))?;
                 self.first_fit(applicant, vec![name.clone()]).map_err(Refusal::NothingLeft)
             }
-            Wish::Anything => self.search(applicant),
+            AddressRequest::Anything => self.search(applicant),
         }
     }
 
-    /// Pinned pools first, then those for everybody.
+    /// What it had before, if it can have that again; else pinned pools first, then those for everybody.
     fn search(&mut self, applicant: &Applicant<'_>) -> Result<Assignment, Refusal> {
+        if let Some(assignment) = self.regain(applicant) {
+            return Ok(assignment);
+        }
         let (mut pinned, mut open, mut unsuitable) = (Vec::new(), Vec::new(), Vec::new());
-        for (name, Ledger { pool, .. }) in &self.pools {
+        for pool in self.pools.iter() {
+            let name = pool.name.clone();
             let reason = if !pool.auto_assign {
                 Reason::NotAutomatic
-            } else if let Err(why) = applicant.admitted_to(pool) {
+            } else if let Err(why) = applicant.admitted_to(pool, Standing::Newcomer) {
                 Reason::NotAdmitted(why)
             } else {
                 match &pool.allocation {
-                    Some(allocation) => pinned.push((allocation.rank(), name.clone())),
-                    None => open.push(name.clone()),
+                    Some(allocation) => pinned.push((allocation.rank(), name)),
+                    None => open.push(name),
                 }
                 continue;
             };
-            unsuitable.push(Unsuitable { pool: name.clone(), reason });
+            unsuitable.push(Unsuitable { pool: name, reason });
         }
         pinned.sort();
         for tier in [pinned.into_iter().map(|(_, name)| name).collect(), open] {
@@ -300,6 +399,14 @@ impl Allocator {
         Err(Refusal::NothingLeft(unsuitable))
     }
 
+    /// The addresses that the service had before, of every family that it needs.
+    fn regain(&self, applicant: &Applicant<'_>) -> Option<Assignment> {
+        let families = [Family::V4, Family::V6].into_iter().filter(|f| applicant.request.families.need(*f));
+        let ips = families.map(|family| applicant.former_of(family).next()).collect::<Option<Vec<_>>>()?;
+        let pool = self.grant(applicant, &ips, Standing::Newcomer).ok()?;
+        pool.auto_assign.then(|| Assignment { ips, pool: pool.name.clone() })
+    }
+
     /// The first pool that has all that is needed; for a service that prefers two families, else the first
     /// that has its primary one, else the first that has the other.
     fn first_fit(
@@ -307,16 +414,11 @@ impl Allocator {
         applicant: &Applicant<'_>,
         pools: Vec<PoolName>,
     ) -> Result<Assignment, Vec<Unsuitable>> {
-        let Request { families, tenancy, ports, .. } = applicant.request;
         let mut second_best: BTreeMap<SecondBest, Assignment> = BTreeMap::new();
         let mut unsuitable = Vec::new();
         for pool in pools {
-            let ledger = self.pools.get_mut(&pool).expect("the list was made from the pools");
-            let mut candidate = |family| {
-                let found = ledger.candidate(family, tenancy, ports);
-                found.ok_or_else(|| Reason::nothing_in(&ledger.pool, family, ledger.in_use(family)))
-            };
-            let found = match *families {
+            let mut candidate = |family| self.candidate(applicant, &pool, family);
+            let found = match applicant.request.families {
                 Families::Single(family) => candidate(family).map(|ip| vec![ip]),
                 Families::RequireDual => {
                     candidate(Family::V4).and_then(|v4| Ok(vec![v4, candidate(Family::V6)?]))
@@ -339,6 +441,39 @@ impl Allocator {
         }
         second_best.into_values().next().ok_or(unsuitable)
     }
+
+    /// The address of a family that the service would be given in a pool: one that it had before, else the next.
+    fn candidate(
+        &mut self,
+        applicant: &Applicant<'_>,
+        pool: &PoolName,
+        family: Family,
+    ) -> Result<IpAddr, Reason> {
+        let Request { sharing, ports, .. } = applicant.request;
+        let again = |ip: &IpAddr| {
+            self.pool_of(&[*ip], None).is_some_and(|its| its.name == *pool)
+                && self.is_free_for(applicant.request, *ip).is_ok()
+        };
+        if let Some(ip) = applicant.former_of(family).find(again) {
+            return Ok(ip);
+        }
+        let ledger = self.ledgers.get_mut(pool).expect("each pool has a ledger");
+        ledger.candidate(family, sharing, ports, &self.vips).ok_or_else(|| {
+            let in_use = ledger.usage(family).in_use;
+            self.pools
+                .get(pool)
+                .map_or(Reason::NoAddresses(family), |pool| Reason::nothing_in(pool, family, in_use))
+        })
+    }
+}
+
+/// The ledger of the pool that gives out an address.
+fn ledger_of<'a>(
+    pools: &Pools,
+    ledgers: &'a mut BTreeMap<PoolName, Ledger>,
+    ip: IpAddr,
+) -> Option<&'a mut Ledger> {
+    ledgers.get_mut(&pools.owner(ip)?.name)
 }
 
 /// What a service that prefers two families makes do with, best first.
@@ -348,32 +483,9 @@ enum SecondBest {
     Other,
 }
 
-enum Keep {
-    Yes(Assignment),
-    No(Option<Refusal>),
-}
-
-/// A service whose turn it is.
-struct Applicant<'a> {
-    key: &'a ServiceKey,
-    namespace_labels: &'a Labels,
-    request: &'a Request,
-}
-
-impl Applicant<'_> {
-    fn admitted_to(&self, pool: &Pool) -> Result<(), NotAdmitted> {
-        let Some(allocation) = &pool.allocation else { return Ok(()) };
-        let namespace = &self.key.namespace;
-        if !allocation.admits_namespace(namespace, self.namespace_labels) {
-            return Err(NotAdmitted::Namespace(namespace.to_string()));
-        }
-        if !allocation.admits_service(&self.request.labels) {
-            return Err(NotAdmitted::Labels);
-        }
-        Ok(())
-    }
-}
-
-fn families_of(sorted: &[IpAddr]) -> Vec<Family> {
-    sorted.iter().map(|&ip| Family::of(ip)).collect()
+/// What of its record a service may keep, and why not all, when that is nothing that it asked for.
+#[derive(Debug, Default)]
+struct Kept {
+    assignment: Option<Assignment>,
+    lost: Option<Refusal>,
 }

@@ -3,14 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use crate::pool::is_buggy;
-use crate::range::{predecessor, successor};
-use crate::{Family, Pool, Range};
+use pools::{Family, Pool, Range, is_buggy, predecessor, successor};
 
 /// Where an address stands in its pool. The smaller one is handed out first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Slot {
-    entry: usize,
+    pub(crate) entry: usize,
     pub(crate) ip: IpAddr,
 }
 
@@ -71,7 +69,7 @@ impl FreeList {
 
     /// The address is held from now on. No change when it is already.
     pub(crate) fn take(&mut self, Slot { entry, ip }: Slot) {
-        let Entry { range, runs } = &mut self.entries[entry];
+        let Some(Entry { range, runs }) = self.entries.get_mut(entry) else { return };
         let Some((&first, &last)) = runs.range(..=ip).next_back().filter(|&(_, &last)| ip <= last) else {
             return;
         };
@@ -89,7 +87,7 @@ impl FreeList {
 
     /// The address is free again. No change when it is already.
     pub(crate) fn give_back(&mut self, Slot { entry, ip }: Slot) {
-        let Entry { range, runs } = &mut self.entries[entry];
+        let Some(Entry { range, runs }) = self.entries.get_mut(entry) else { return };
         let before = runs.range(..=ip).next_back().map(|(&first, &last)| (first, last));
         if before.is_some_and(|(_, last)| ip <= last) {
             return;
@@ -106,18 +104,23 @@ impl FreeList {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::PoolName;
+    use objects::Labels;
+    use pools::{PoolSpec, Pools};
 
-    fn list(ranges: &[&str], avoid_buggy_ips: bool) -> FreeList {
-        let ranges = ranges.iter().map(|r| r.parse().unwrap()).collect();
-        FreeList::new(&Pool {
-            name: PoolName::new("p"),
-            ranges,
+    use super::*;
+
+    fn list(entries: &[&str], avoid_buggy_ips: bool) -> FreeList {
+        let spec = PoolSpec {
+            name: "p".into(),
+            created: None,
+            labels: Labels::new(),
+            entries: entries.iter().map(|text| (*text).into()).collect(),
             auto_assign: true,
             avoid_buggy_ips,
             allocation: None,
-        })
+            unreadable: vec![],
+        };
+        FreeList::new(Pools::new([spec]).get(&"p".into()).unwrap())
     }
 
     fn take_lowest(list: &mut FreeList, family: Family) -> Option<String> {

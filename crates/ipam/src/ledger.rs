@@ -1,10 +1,13 @@
-//! Who holds what in one pool.
+//! What of one pool is in use.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
+use pools::{Family, Pool};
+
 use crate::free::{FreeList, Slot};
-use crate::{Conflict, Family, Pool, Port, ServiceKey, Tenancy};
+use crate::vip::Vip;
+use crate::{Port, Sharing};
 
 /// How many addresses of one family a pool has.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -15,132 +18,177 @@ pub struct Usage {
     pub available: u128,
 }
 
-/// One pool, its free addresses, and the services on the others.
+/// All addresses that are held, of all pools.
+pub(crate) type Vips = HashMap<IpAddr, Vip>;
+
+/// The addresses of one pool: which are free, which can be shared, and how many are neither.
 #[derive(Debug)]
 pub(crate) struct Ledger {
-    pub(crate) pool: Pool,
     free: FreeList,
-    held: BTreeMap<IpAddr, Vip>,
-    in_use: BTreeMap<Family, u128>,
+    counts: BTreeMap<Family, Counts>,
     /// Addresses that more services could join, by what they must agree on.
-    joinable: BTreeMap<Tenancy, BTreeSet<Slot>>,
+    joinable: BTreeMap<Sharing, BTreeMap<Family, Joinable>>,
 }
 
-/// An address that is held. All of its services have the same tenancy; one without a sharing key is alone.
-#[derive(Debug)]
-struct Vip {
-    tenancy: Tenancy,
-    /// Sorted by key. Nearly always there is one only, for which a map would take ten times the memory.
-    services: Vec<(ServiceKey, BTreeSet<Port>)>,
+#[derive(Debug, Clone, Copy, Default)]
+struct Counts {
+    capacity: u128,
+    in_use: u128,
+    /// How many in use are not among those that the pool gives out: an older pool lists them too, or none does now.
+    extra: u128,
+    /// How many that the pool would give out are in use from another pool.
+    lent: u128,
+    /// How many are never given out, since a node has them.
+    reserved: u128,
 }
 
-impl Vip {
-    fn insert(&mut self, key: &ServiceKey, ports: &BTreeSet<Port>) {
-        match self.position(key) {
-            Ok(at) => self.services[at].1.clone_from(ports),
-            Err(at) => {
-                self.services.reserve_exact(1);
-                self.services.insert(at, (key.clone(), ports.clone()));
-            }
-        }
-    }
+/// Addresses that services with one sharing key have.
+#[derive(Debug, Default)]
+struct Joinable {
+    slots: BTreeSet<Slot>,
+    /// For a port, a place before which every address has it in use: with thousands of services on one port, nobody
+    /// looks at all of their addresses again for each.
+    full_before: BTreeMap<Port, Slot>,
+}
 
-    fn remove(&mut self, key: &ServiceKey) {
-        if let Ok(at) = self.position(key) {
-            self.services.remove(at);
-        }
-    }
-
-    fn position(&self, key: &ServiceKey) -> Result<usize, usize> {
-        self.services.binary_search_by(|(known, _)| known.cmp(key))
-    }
+/// Whose addresses those are that come and go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// The pool gives it out.
+    Listed,
+    /// The pool does not give it out, but a service has it from there.
+    Extra,
 }
 
 impl Ledger {
-    pub(crate) fn new(pool: Pool) -> Self {
-        let free = FreeList::new(&pool);
-        Self { pool, free, held: BTreeMap::new(), in_use: BTreeMap::new(), joinable: BTreeMap::new() }
+    pub(crate) fn new(pool: &Pool) -> Self {
+        let counts = [Family::V4, Family::V6]
+            .map(|family| (family, Counts { capacity: pool.capacity(family), ..Counts::default() }));
+        Self { free: FreeList::new(pool), counts: counts.into(), joinable: BTreeMap::new() }
     }
 
     pub(crate) fn usage(&self, family: Family) -> Usage {
-        let in_use = self.in_use(family);
-        Usage { in_use, available: self.pool.capacity(family).saturating_sub(in_use) }
+        let Counts { capacity, in_use, extra, lent, reserved } =
+            self.counts.get(&family).copied().unwrap_or_default();
+        let taken = (in_use - extra).saturating_add(lent).saturating_add(reserved);
+        Usage { in_use, available: capacity.saturating_sub(taken) }
     }
 
-    pub(crate) fn in_use(&self, family: Family) -> u128 {
-        self.in_use.get(&family).copied().unwrap_or(0)
-    }
-
-    /// Whether a newcomer can have the address, or share it with those who do.
-    pub(crate) fn admits(
-        &self,
-        ip: IpAddr,
-        tenancy: &Tenancy,
-        ports: &BTreeSet<Port>,
-    ) -> Result<(), Conflict> {
-        let Some(vip) = self.held.get(&ip) else { return Ok(()) };
-        let holder = || vip.services.first().expect("a held address has a service").0.clone();
-        if tenancy.sharing_key.is_none() || tenancy.sharing_key != vip.tenancy.sharing_key {
-            return Err(Conflict::SharingKey { ip, holder: holder() });
-        }
-        if tenancy.backend != vip.tenancy.backend {
-            return Err(Conflict::Backend { ip, holder: holder() });
-        }
-        for (holder, theirs) in &vip.services {
-            if let Some(&port) = theirs.intersection(ports).next() {
-                return Err(Conflict::Port { ip, port, holder: holder.clone() });
-            }
-        }
-        Ok(())
-    }
-
-    /// The address that a newcomer would be given: the first in the order of the pool that is free or can
-    /// be shared. A free one that comes earlier is preferred to sharing.
+    /// The address that a newcomer would be given: the first in the order of the pool that is free or can be shared.
+    /// A free one that comes earlier is preferred to sharing.
     pub(crate) fn candidate(
         &mut self,
         family: Family,
-        tenancy: &Tenancy,
+        sharing: &Sharing,
         ports: &BTreeSet<Port>,
+        vips: &Vips,
     ) -> Option<IpAddr> {
         let free = self.free.lowest(family);
-        let shared =
-            self.joinable.get(tenancy).into_iter().flatten().filter(|slot| Family::of(slot.ip) == family);
-        let joined = shared
-            .take_while(|&&slot| free.is_none_or(|free| slot < free))
-            .find(|slot| self.admits(slot.ip, tenancy, ports).is_ok());
-        joined.copied().or(free).map(|slot| slot.ip)
+        let joinable = self.joinable.get_mut(sharing).and_then(|families| families.get_mut(&family));
+        let joined = joinable.and_then(|joinable| joinable.first(free, ports, vips));
+        joined.or(free).map(|slot| slot.ip)
     }
 
-    /// Puts a service on an address that [`Self::admits`] it.
-    pub(crate) fn hold(&mut self, ip: IpAddr, key: &ServiceKey, tenancy: &Tenancy, ports: &BTreeSet<Port>) {
-        let slot = self.free.slot(ip).expect("only addresses of the pool are held");
-        let vip = self.held.entry(ip).or_insert_with(|| {
-            self.free.take(slot);
-            *self.in_use.entry(Family::of(ip)).or_default() += 1;
-            if tenancy.sharing_key.is_some() {
-                self.joinable.entry(tenancy.clone()).or_default().insert(slot);
-            }
-            Vip { tenancy: tenancy.clone(), services: Vec::new() }
-        });
-        vip.insert(key, ports);
-    }
-
-    /// Takes a service off an address. The address is free when it was the last one.
-    pub(crate) fn release(&mut self, ip: IpAddr, key: &ServiceKey) {
-        let Some(vip) = self.held.get_mut(&ip) else { return };
-        vip.remove(key);
-        if !vip.services.is_empty() {
-            return;
+    /// An address has its first service.
+    pub(crate) fn hold(&mut self, ip: IpAddr, origin: Origin, sharing: &Sharing) {
+        let slot = self.slot(ip);
+        let counts = self.counts.entry(Family::of(ip)).or_default();
+        counts.in_use += 1;
+        match origin {
+            Origin::Listed => self.free.take(slot),
+            Origin::Extra => counts.extra += 1,
         }
-        let Vip { tenancy, .. } = self.held.remove(&ip).expect("it was found above");
-        let slot = self.free.slot(ip).expect("only addresses of the pool are held");
-        self.free.give_back(slot);
-        *self.in_use.entry(Family::of(ip)).or_default() -= 1;
-        if let Some(slots) = self.joinable.get_mut(&tenancy) {
-            slots.remove(&slot);
-            if slots.is_empty() {
-                self.joinable.remove(&tenancy);
+        if sharing.key.is_some() {
+            let families = self.joinable.entry(sharing.clone()).or_default();
+            families.entry(Family::of(ip)).or_default().insert(slot);
+        }
+    }
+
+    /// These ports of a shared address are not in use any more.
+    pub(crate) fn vacate(&mut self, ip: IpAddr, sharing: &Sharing, ports: &BTreeSet<Port>) {
+        let slot = self.slot(ip);
+        let families = self.joinable.get_mut(sharing);
+        if let Some(joinable) = families.and_then(|families| families.get_mut(&Family::of(ip))) {
+            ports.iter().for_each(|port| joinable.vacate(slot, *port));
+        }
+    }
+
+    /// An address has no service any more.
+    pub(crate) fn release(&mut self, ip: IpAddr, origin: Origin, sharing: &Sharing) {
+        let slot = self.slot(ip);
+        let counts = self.counts.entry(Family::of(ip)).or_default();
+        counts.in_use -= 1;
+        match origin {
+            Origin::Listed => self.free.give_back(slot),
+            Origin::Extra => counts.extra -= 1,
+        }
+        if let Some(families) = self.joinable.get_mut(sharing) {
+            if let Some(joinable) = families.get_mut(&Family::of(ip)) {
+                joinable.slots.remove(&slot);
             }
+            families.retain(|_, joinable| !joinable.slots.is_empty());
+            if families.is_empty() {
+                self.joinable.remove(sharing);
+            }
+        }
+    }
+
+    /// An address that the pool would give out is in use from another pool.
+    pub(crate) fn lend(&mut self, ip: IpAddr) {
+        self.free.take(self.slot(ip));
+        self.counts.entry(Family::of(ip)).or_default().lent += 1;
+    }
+
+    /// It is not any more.
+    pub(crate) fn return_lent(&mut self, ip: IpAddr) {
+        self.free.give_back(self.slot(ip));
+        self.counts.entry(Family::of(ip)).or_default().lent -= 1;
+    }
+
+    /// An address that is free is not to be given out.
+    pub(crate) fn reserve(&mut self, ip: IpAddr) {
+        self.free.take(self.slot(ip));
+        self.counts.entry(Family::of(ip)).or_default().reserved += 1;
+    }
+
+    /// A reserved address can be given out again.
+    pub(crate) fn unreserve(&mut self, ip: IpAddr) {
+        self.free.give_back(self.slot(ip));
+        self.counts.entry(Family::of(ip)).or_default().reserved -= 1;
+    }
+
+    /// Where an address stands; after all others when it is not one that the pool gives out.
+    fn slot(&self, ip: IpAddr) -> Slot {
+        self.free.slot(ip).unwrap_or(Slot { entry: usize::MAX, ip })
+    }
+}
+
+impl Joinable {
+    /// The first address before `free` that has all of `ports` to spare.
+    fn first(&mut self, free: Option<Slot>, ports: &BTreeSet<Port>, vips: &Vips) -> Option<Slot> {
+        let has =
+            |slot: &Slot, port: Port| vips.get(&slot.ip).is_some_and(|vip| vip.holder_of(port).is_some());
+        let mut start = *self.slots.first()?;
+        for &port in ports {
+            let known = self.full_before.get(&port).copied().unwrap_or(start);
+            let spare = self.slots.range(known..).find(|slot| !has(slot, port)).copied();
+            let full_before = spare.or_else(|| self.slots.last().copied()).unwrap_or(known);
+            self.full_before.insert(port, full_before);
+            start = start.max(spare?);
+        }
+        let mut before_free =
+            self.slots.range(start..).take_while(|slot| free.is_none_or(|free| **slot < free));
+        before_free.find(|slot| ports.iter().all(|port| !has(slot, *port))).copied()
+    }
+
+    fn insert(&mut self, slot: Slot) {
+        self.slots.insert(slot);
+        self.full_before.values_mut().for_each(|full_before| *full_before = slot.min(*full_before));
+    }
+
+    fn vacate(&mut self, slot: Slot, port: Port) {
+        if let Some(full_before) = self.full_before.get_mut(&port) {
+            *full_before = slot.min(*full_before);
         }
     }
 }

@@ -1,7 +1,6 @@
 //! Which service gets which address: pools, allocation and sharing, without a clock, a socket or a cluster.
 //!
-//! A [`Pool`] is an ordered list of [`Range`]s and says who may use it. The [`Allocator`] knows which
-//! service holds which address, and [`Allocator::assign`] decides anew for one service: it keeps what it
+//! The pools and their ranges are those of crate [`pools`]. The [`Allocator`] knows which service holds which address, and [`Allocator::assign`] decides anew for one service: it keeps what it
 //! has or is found an address, or the [`Refusal`] says why there is none. The rules are those that users
 //! know from MetalLB, made deterministic where that leaves the choice to chance.
 //!
@@ -9,17 +8,16 @@
 //! what others hold makes the search longer: a /8 and an IPv6 /64 are as quick as a /30.
 
 mod allocator;
+mod applicant;
 mod free;
 mod ledger;
-mod pool;
-mod range;
 mod refusal;
 mod request;
+mod vip;
 
 pub use allocator::{Allocator, Decision};
 pub use ledger::Usage;
 pub use objects::{PoolName, ServiceKey};
-pub use pool::{Allocation, Pool};
-pub use range::{Family, ParseRangeError, Range, first_overlap};
+pub use pools::Family;
 pub use refusal::{Conflict, NotAdmitted, Reason, Refusal, Unsuitable};
-pub use request::{Assignment, Families, Port, Protocol, Request, Tenancy, Wish};
+pub use request::{AddressRequest, Assignment, Families, Port, Protocol, Record, Request, Sharing};

@@ -3,7 +3,10 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use crate::{Families, Family, Pool, PoolName, Port, ServiceKey};
+use objects::NodeName;
+use pools::{Fault, Pool};
+
+use crate::{Families, Family, PoolName, Port, ServiceKey};
 
 /// Why there is no address to be had.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -12,7 +15,7 @@ pub enum Refusal {
     #[error("there is no IPAddressPool: create one with the addresses that services may get")]
     NoPools,
     /// The pool that is asked for does not exist.
-    #[error("unknown pool {0:?}: there is no IPAddressPool by this name, or it has an error")]
+    #[error("unknown pool {0:?}: there is no IPAddressPool by this name")]
     UnknownPool(String),
     /// None of the pools has these addresses, or no pool has all of them.
     #[error("{} {} in no IPAddressPool", list(.0), if .0.len() == 1 { "is" } else { "are not together" })]
@@ -41,6 +44,14 @@ pub enum Refusal {
     /// Somebody else has the address.
     #[error("{0}")]
     Taken(#[from] Conflict),
+    /// It is an address of a node, which would not be reachable any more.
+    #[error("{ip} is an address of node {node}, so it is never given to a service: take it out of the pool")]
+    NodeAddress {
+        /// The address.
+        ip: IpAddr,
+        /// Whose it is.
+        node: NodeName,
+    },
     /// What is asked for cannot be read.
     #[error("{0}")]
     Unreadable(String),
@@ -131,12 +142,17 @@ pub enum Reason {
     },
     /// It has no addresses of a family that is needed.
     NoAddresses(Family),
+    /// It lists addresses, but none of this family is in force.
+    NotInForce(Family),
 }
 
 impl Reason {
     /// Why a pool has nothing free in a family.
     pub(crate) fn nothing_in(pool: &Pool, family: Family, in_use: u128) -> Self {
+        let out_of_force =
+            |fault: &Fault| matches!(fault, Fault::Entry { .. } | Fault::Overlap { .. } | Fault::NoAddresses);
         match pool.capacity(family) {
+            0 if pool.faults.iter().any(out_of_force) => Self::NotInForce(family),
             0 => Self::NoAddresses(family),
             capacity => {
                 let family = (pool.capacity(family.other()) > 0).then_some(family);
@@ -162,6 +178,9 @@ impl fmt::Display for Unsuitable {
                 write!(f, "{family} exhausted ({in_use} of {capacity})")
             }
             Reason::NoAddresses(family) => write!(f, "has no {family} addresses"),
+            Reason::NotInForce(family) => {
+                write!(f, "has no {family} addresses in force, see its condition Accepted")
+            }
         }
     }
 }

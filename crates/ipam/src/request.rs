@@ -6,8 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use objects::{Labels, PoolName};
-
-use crate::Family;
+use pools::Family;
 
 /// Everything about a service that has a say in which address it gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,9 +16,9 @@ pub struct Request {
     /// Which families it needs.
     pub families: Families,
     /// Whether it asks for something in particular.
-    pub wish: Wish,
+    pub addresses: AddressRequest,
     /// With whom it may share an address.
-    pub tenancy: Tenancy,
+    pub sharing: Sharing,
     /// What it listens on.
     pub ports: BTreeSet<Port>,
 }
@@ -39,21 +38,28 @@ pub enum Families {
 }
 
 impl Families {
-    /// Whether addresses of these families, in ascending order, are what the service needs.
-    pub(crate) fn accept(self, families: &[Family]) -> bool {
+    /// Whether the service can do anything with an address of this family.
+    pub fn need(self, family: Family) -> bool {
         match self {
-            Self::Single(family) => families == [family],
-            Self::RequireDual => families == [Family::V4, Family::V6],
-            Self::PreferDual { .. } => matches!(families, [_] | [Family::V4, Family::V6]),
+            Self::Single(only) => family == only,
+            Self::RequireDual | Self::PreferDual { .. } => true,
         }
     }
 
-    /// Whether a request for addresses of these families can be granted. Who asks for addresses is not
-    /// preferring anything any more: a service with two families has to name both.
+    /// The family to hold on to, when one address only can be had.
+    pub(crate) fn primary(self) -> Family {
+        match self {
+            Self::Single(family) | Self::PreferDual { primary: family } => family,
+            Self::RequireDual => Family::V4,
+        }
+    }
+
+    /// Whether a request for addresses of these families, in ascending order, can be granted. Who asks for addresses
+    /// is not preferring anything any more: a service with two families has to name both.
     pub(crate) fn accept_request(self, families: &[Family]) -> bool {
         match self {
-            Self::Single(_) | Self::RequireDual => self.accept(families),
-            Self::PreferDual { .. } => families == [Family::V4, Family::V6],
+            Self::Single(family) => families == [family],
+            Self::RequireDual | Self::PreferDual { .. } => families == [Family::V4, Family::V6],
         }
     }
 }
@@ -67,9 +73,9 @@ impl fmt::Display for Families {
     }
 }
 
-/// What a service asks for.
+/// Which addresses a service asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Wish {
+pub enum AddressRequest {
     /// Whatever there is.
     Anything,
     /// An address from this pool.
@@ -93,9 +99,9 @@ pub enum Wish {
 
 /// With whom a service may share an address: those with an equal key and an equal backend.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Tenancy {
-    /// Chosen by the user. Without one, the address is for this service alone.
-    pub sharing_key: Option<Arc<str>>,
+pub struct Sharing {
+    /// The sharing key, chosen by the user. Without one, the address is for this service alone.
+    pub key: Option<Arc<str>>,
     /// Where traffic must arrive: empty when any node will do, else the same for services whose endpoints
     /// are on the same nodes.
     pub backend: Arc<str>,
@@ -139,4 +145,13 @@ pub struct Assignment {
     pub ips: Vec<IpAddr>,
     /// The pool.
     pub pool: PoolName,
+}
+
+/// What the object of a service says it has: the addresses of its status, and the pool that its annotation names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Record {
+    /// The addresses, in any order. Somebody else may have written them.
+    pub ips: Vec<IpAddr>,
+    /// The pool.
+    pub pool: Option<PoolName>,
 }

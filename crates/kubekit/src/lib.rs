@@ -7,6 +7,7 @@ pub mod http;
 mod identity;
 pub mod keep;
 pub mod lease;
+mod mirror;
 pub mod rivals;
 pub mod slim;
 pub mod speakers;
@@ -18,6 +19,7 @@ use std::future::pending;
 use std::time::{Duration, Instant};
 
 pub use identity::Identity;
+pub use mirror::Mirror;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep_until;
 pub use version::Version;

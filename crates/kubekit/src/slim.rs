@@ -5,6 +5,7 @@
 mod metadata;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1;
 use k8s_openapi::api::discovery::v1 as discovery;
@@ -203,6 +204,13 @@ impl NodeStatus {
             .iter()
             .find(|address| address.type_ == "InternalIP")
             .map(|address| &address.address[..])
+    }
+
+    /// All addresses that the cluster knows the node by, of whatever type; names are left out.
+    pub fn ips(&self) -> impl Iterator<Item = IpAddr> {
+        self.addresses
+            .iter()
+            .filter_map(|address| Some(address.address.parse::<IpAddr>().ok()?.to_canonical()))
     }
 }
 

@@ -38,6 +38,11 @@ impl Requirement {
 pub struct Selector(Vec<Requirement>);
 
 impl Selector {
+    /// Selects nothing: what stands for a selector that cannot be read.
+    pub fn nothing() -> Self {
+        Self(vec![Requirement::In(String::new(), BTreeSet::new())])
+    }
+
     /// Whether `labels` meet every requirement.
     pub fn matches(&self, labels: &Labels) -> bool {
         self.0.iter().all(|requirement| requirement.matches(labels))
@@ -51,8 +56,8 @@ impl FromIterator<Requirement> for Selector {
 }
 
 /// Whether one of the selectors matches. No selector, no match.
-pub fn any_matches(selectors: &[Selector], labels: &Labels) -> bool {
-    selectors.iter().any(|selector| selector.matches(labels))
+pub fn any_matches<'a>(selectors: impl IntoIterator<Item = &'a Selector>, labels: &Labels) -> bool {
+    selectors.into_iter().any(|selector| selector.matches(labels))
 }
 
 /// Why a selector cannot be understood.
@@ -143,6 +148,7 @@ mod tests {
         assert!(any_matches(&[both.clone(), other], &labels(&[("c", "3")])));
         assert!(!any_matches(&[], &labels(&[("c", "3")])));
         assert!(Selector::default().matches(&labels(&[])));
+        assert!(!Selector::nothing().matches(&labels(&[("", "")])));
     }
 
     #[test]

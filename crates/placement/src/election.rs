@@ -4,11 +4,12 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use pools::Pools;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    Advertisement, AdvertisementName, Endpoints, Interfaces, Network, Node, NodeName, Pool, PoolName,
-    Service, Sharing, TrafficPolicy,
+    Advertisement, AdvertisementName, Endpoints, Interfaces, Network, Node, NodeName, Service, Sharing,
+    TrafficPolicy,
 };
 
 /// A node with this label, whatever its value, announces nothing (the label is Kubernetes' own).
@@ -78,7 +79,7 @@ pub(crate) struct Electorate {
     /// The nodes whose speaker is about to be back.
     pub(crate) away: BTreeSet<NodeName>,
     pub(crate) nodes: BTreeMap<NodeName, Node>,
-    pub(crate) pools: BTreeMap<PoolName, Pool>,
+    pub(crate) pools: Pools,
     pub(crate) advertisements: BTreeMap<AdvertisementName, Advertisement>,
     /// Per advertisement, the nodes that may announce by it, with the score it gives them; also those that are away.
     eligible: BTreeMap<AdvertisementName, BTreeMap<NodeName, u32>>,
@@ -91,7 +92,7 @@ impl Electorate {
             members: BTreeSet::new(),
             away: BTreeSet::new(),
             nodes: BTreeMap::new(),
-            pools: BTreeMap::new(),
+            pools: Pools::default(),
             advertisements: BTreeMap::new(),
             eligible: BTreeMap::new(),
         }
@@ -119,7 +120,8 @@ impl Electorate {
     /// Who announces `service`. Wants [`Self::refresh`] called since the last change.
     pub(crate) fn elect(&self, service: &Service, endpoints: &Endpoints) -> Result<Assignment, Unannounced> {
         let first = service.vips.first().ok_or(Unannounced::NoPool)?;
-        let pool = self.pools.values().find(|p| p.contains_all(&service.vips)).ok_or(Unannounced::NoPool)?;
+        let recorded = service.recorded_pool.as_ref();
+        let pool = self.pools.pool_of(&service.vips, recorded).ok_or(Unannounced::NoPool)?;
         if !endpoints.anywhere() {
             return Err(Unannounced::NoEndpoint);
         }
@@ -163,6 +165,7 @@ fn score(advertisement: &Advertisement, node: &Node) -> u32 {
 #[cfg(test)]
 mod tests {
     use objects::{Requirement, Selector};
+    use pools::PoolSpec;
 
     use super::*;
     use crate::Preference;
@@ -179,7 +182,7 @@ mod tests {
             it.members.insert(name.into());
             it.nodes.insert(name.into(), node(name));
         }
-        it.pools.insert("pool".into(), pool("pool", "10.0.0.0", "10.0.0.255"));
+        it.pools = pools([pool("pool", "10.0.0.0/24")]);
         it.advertisements.insert("ad".into(), advertisement("ad"));
         it
     }
@@ -202,7 +205,9 @@ mod tests {
     #[test]
     fn the_first_address_ranks_for_all_of_them() {
         let mut it = electorate();
-        it.pools.get_mut(&"pool".into()).unwrap().ranges.push(ip("fd00::")..=ip("fd00::ff"));
+        let mut both = pool("pool", "10.0.0.0/24");
+        both.entries.push("fd00::/120".into());
+        it.pools = pools([both]);
         for addresses in [["10.0.0.1", "fd00::1"], ["10.0.0.1", "fd00::2"], ["10.0.0.1", "10.0.0.9"]] {
             let dual = Service { vips: addresses.map(ip).to_vec(), ..service("dual", "10.0.0.1") };
             assert_eq!(announcer(&mut it, &dual, &["node-a"]), Ok("node-b".into()));
@@ -286,6 +291,10 @@ mod tests {
         assert_eq!(announcer(&mut it, &outside, &["node-a"]), Err(Unannounced::NoPool));
         let half = Service { vips: vec![ip("10.0.0.1"), ip("10.0.1.1")], ..outside.clone() };
         assert_eq!(announcer(&mut it, &half, &["node-a"]), Err(Unannounced::NoPool));
+        it.pools = pools([pool("old", "10.0.0.0/24"), pool("pool", "10.0.0.0/24")]);
+        let recorded = Service { recorded_pool: Some("pool".into()), ..service("web", "10.0.0.1") };
+        it.advertisements.get_mut(&"ad".into()).unwrap().pools = ["pool".into()].into();
+        assert_eq!(announcer(&mut it, &recorded, &["node-a"]), Ok("node-b".into()), "its record counts");
         let none = Service { vips: vec![], ..outside };
         assert_eq!(announcer(&mut it, &none, &["node-a"]), Err(Unannounced::NoPool));
     }
@@ -295,7 +304,8 @@ mod tests {
         let web = service("web", "10.0.0.1");
         let with = |change: &dyn Fn(&mut Advertisement)| {
             let mut it = electorate();
-            it.pools.get_mut(&"pool".into()).unwrap().labels = labels(&[("zone", "east")]);
+            it.pools =
+                pools([PoolSpec { labels: labels(&[("zone", "east")]), ..pool("pool", "10.0.0.0/24") }]);
             change(it.advertisements.get_mut(&"ad".into()).unwrap());
             announcer(&mut it, &web, &["node-a"])
         };

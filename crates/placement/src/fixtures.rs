@@ -3,9 +3,10 @@
 use std::net::IpAddr;
 
 use objects::Labels;
+use pools::PoolSpec;
 
 use crate::{
-    Advertisement, Endpoints, Interfaces, Network, Node, Pool, Service, ServiceKey, Sharing, TrafficPolicy,
+    Advertisement, Endpoints, Interfaces, Network, Node, Pools, Service, ServiceKey, Sharing, TrafficPolicy,
 };
 
 pub(crate) fn ip(text: &str) -> IpAddr {
@@ -20,8 +21,21 @@ pub(crate) fn node(name: &str) -> Node {
     Node { name: name.into(), labels: Labels::new(), network: Network::Available }
 }
 
-pub(crate) fn pool(name: &str, first: &str, last: &str) -> Pool {
-    Pool { name: name.into(), labels: Labels::new(), ranges: vec![ip(first)..=ip(last)] }
+pub(crate) fn pool(name: &str, entry: &str) -> PoolSpec {
+    PoolSpec {
+        name: name.into(),
+        created: None,
+        labels: Labels::new(),
+        entries: vec![entry.into()],
+        auto_assign: true,
+        avoid_buggy_ips: false,
+        allocation: None,
+        unreadable: vec![],
+    }
+}
+
+pub(crate) fn pools(specs: impl IntoIterator<Item = PoolSpec>) -> Pools {
+    Pools::new(specs)
 }
 
 pub(crate) fn advertisement(name: &str) -> Advertisement {
@@ -41,6 +55,7 @@ pub(crate) fn service(name: &str, vip: &str) -> Service {
         key: ServiceKey::new("default", name),
         labels: Labels::new(),
         vips: vec![ip(vip)],
+        recorded_pool: None,
         traffic_policy: TrafficPolicy::Cluster,
         sharing: Sharing::Sole,
     }

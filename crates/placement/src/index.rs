@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use crate::election::Electorate;
 use crate::{
-    Advertisement, AdvertisementName, Assignment, Endpoints, ExcludeLabel, Interfaces, Node, NodeName, Pool,
-    PoolName, Service, ServiceKey, SliceKey, Unannounced,
+    Advertisement, AdvertisementName, Assignment, Endpoints, ExcludeLabel, Interfaces, Node, NodeName, Pools,
+    Service, ServiceKey, SliceKey, Unannounced,
 };
 
 /// What this node should announce: the answer, ready to be read at any time.
@@ -222,16 +222,10 @@ impl Placement {
         }
     }
 
-    /// A pool is new or different.
-    pub fn set_pool(&mut self, pool: Pool) {
-        if replace(&mut self.electorate.pools, pool.name.clone(), pool) {
-            self.stale = Stale::Everything;
-        }
-    }
-
-    /// A pool is gone.
-    pub fn remove_pool(&mut self, name: &PoolName) {
-        if self.electorate.pools.remove(name).is_some() {
+    /// The pools are these.
+    pub fn set_pools(&mut self, pools: Pools) {
+        if self.electorate.pools != pools {
+            self.electorate.pools = pools;
             self.stale = Stale::Everything;
         }
     }

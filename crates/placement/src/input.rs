@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::ops::RangeInclusive;
 
 use objects::{Labels, Selector, any_matches};
+use pools::Pool;
 
 use crate::{AdvertisementName, InterfaceName, NodeName, PoolName, ServiceKey};
 
@@ -17,6 +17,8 @@ pub struct Service {
     pub labels: Labels,
     /// Its addresses in the order of its status. All of them live on one node, ranked by the first.
     pub vips: Vec<IpAddr>,
+    /// The pool that its annotation names, which is the controller's word.
+    pub recorded_pool: Option<PoolName>,
     /// Whether only nodes with an endpoint of their own may announce it.
     pub traffic_policy: TrafficPolicy,
     /// Whether it lets other Services use its addresses.
@@ -86,24 +88,6 @@ pub enum Network {
     Available,
     /// The condition is true.
     Unavailable,
-}
-
-/// A pool, as far as announcing is concerned.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pool {
-    /// Its name.
-    pub name: PoolName,
-    /// Its labels, which advertisements may select by.
-    pub labels: Labels,
-    /// Its addresses, as ranges within one family each.
-    pub ranges: Vec<RangeInclusive<IpAddr>>,
-}
-
-impl Pool {
-    /// Whether all of `vips` are addresses of this pool.
-    pub fn contains_all(&self, vips: &[IpAddr]) -> bool {
-        vips.iter().all(|vip| self.ranges.iter().any(|range| range.contains(vip)))
-    }
 }
 
 /// Which pools' addresses to announce, for which Services, from which nodes and interfaces.

@@ -7,8 +7,9 @@ use std::net::IpAddr;
 use objects::{Labels, Requirement, Selector};
 use placement::{
     Advertisement, Change, EXCLUDE_LABEL, Endpoints, ExcludeLabel, Interfaces, Network, Node, NodeName,
-    Placement, Pool, Service, ServiceKey, Sharing, SliceKey, TrafficPolicy,
+    Placement, Pools, Service, ServiceKey, Sharing, SliceKey, TrafficPolicy,
 };
+use pools::PoolSpec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -21,7 +22,10 @@ enum Step {
     Slice(u8, Option<(u8, Endpoints)>),
     Node(&'static str, Option<(Network, Labels)>),
     Members(BTreeSet<NodeName>),
-    Pool(u8, Option<(u8, u8)>),
+    /// The nodes whose speaker is about to be back.
+    Away(BTreeSet<NodeName>),
+    /// The pools, each with its one range, or with none that can be read.
+    Pools(Vec<Option<(u8, u8)>>),
     Advertisement(u8, Option<(Option<u8>, Option<&'static str>, Option<&'static str>)>),
     Settle,
 }
@@ -31,7 +35,7 @@ fn beginning() -> Vec<Step> {
     let everywhere: Endpoints = NODES.map(|node| Some(node.into())).into_iter().collect();
     let mut steps = vec![
         Step::Members(NODES.map(NodeName::from).into()),
-        Step::Pool(0, Some((0, 3))),
+        Step::Pools(vec![Some((0, 3))]),
         Step::Advertisement(0, Some((None, None, None))),
     ];
     steps.extend(NODES.map(|node| Step::Node(node, Some((Network::Available, Labels::new())))));
@@ -59,7 +63,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         }),
         1 => (select(NODES.to_vec()), of((network, labels))).prop_map(|(name, it)| Step::Node(name, it)),
         1 => nodes().prop_map(|nodes| Step::Members(nodes.into_iter().map(NodeName::from).collect())),
-        1 => (0..2u8, of((0..4u8, 0..4u8))).prop_map(|(name, it)| Step::Pool(name, it)),
+        1 => nodes().prop_map(|nodes| Step::Away(nodes.into_iter().map(NodeName::from).collect())),
+        1 => proptest::collection::vec(of((0..4u8, 0..4u8)), 0..3).prop_map(Step::Pools),
         1 => (0..2u8, of((of(0..2u8), of(Just("x")), of(interface))))
             .prop_map(|(name, it)| Step::Advertisement(name, it)),
         6 => Just(Step::Settle),
@@ -69,6 +74,20 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 fn vip(number: u8) -> IpAddr {
     [192, 0, 2, number].into()
+}
+
+fn pool((number, range): (usize, Option<(u8, u8)>)) -> PoolSpec {
+    let entry = range.map_or_else(String::new, |(a, b)| format!("{}-{}", vip(a.min(b)), vip(a.max(b))));
+    PoolSpec {
+        name: format!("pool-{number}").into(),
+        created: None,
+        labels: Labels::new(),
+        entries: vec![entry.as_str().into()],
+        auto_assign: true,
+        avoid_buggy_ips: false,
+        allocation: None,
+        unreadable: vec![],
+    }
 }
 
 fn service(name: u8) -> ServiceKey {
@@ -81,6 +100,7 @@ fn tell(placement: &mut Placement, step: Step) {
             key: service(name),
             labels: Labels::new(),
             vips: vec![vip(address)],
+            recorded_pool: None,
             traffic_policy,
             sharing,
         }),
@@ -97,16 +117,8 @@ fn tell(placement: &mut Placement, step: Step) {
         }
         Step::Node(name, None) => placement.remove_node(&name.into()),
         Step::Members(members) => placement.set_members(members),
-        Step::Pool(name, it) => {
-            let name = format!("pool-{name}").into();
-            match it {
-                Some((a, b)) => {
-                    let ranges = vec![vip(a.min(b))..=vip(a.max(b))];
-                    placement.set_pool(Pool { name, labels: Labels::new(), ranges });
-                }
-                None => placement.remove_pool(&name),
-            }
-        }
+        Step::Away(nodes) => placement.set_away(nodes),
+        Step::Pools(ranges) => placement.set_pools(Pools::new(ranges.into_iter().enumerate().map(pool))),
         Step::Advertisement(name, it) => {
             let name = format!("ad-{name}").into();
             match it {

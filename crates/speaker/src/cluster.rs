@@ -20,6 +20,7 @@ use gossip::{Absence, LinkState, View};
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource, ResourceExt};
+use kubekit::Mirror;
 use kubekit::events::{Notice, Publisher};
 use kubekit::http::Readiness;
 use kubekit::keep::Wanted;
@@ -27,16 +28,16 @@ use kubekit::speakers::Speakers;
 use kubekit::{Identity, slim};
 use layer2::{MacAddr, Voice};
 use placement::{
-    Advertisement, AdvertisementName, Change, Handovers, InterfaceName, Interfaces, NodeName, Placement,
-    Pool, PoolName, ServiceKey, SliceKey,
+    AdvertisementName, Change, Handovers, InterfaceName, Interfaces, NodeName, Placement, PoolName, Pools,
+    ServiceKey, SliceKey,
 };
+use pools::PoolSpec;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::configuration::Configuration;
 use crate::fellows::{self, Said};
 use crate::ipvs::{Answers, Ipvs};
-use crate::known::Known;
 use crate::lan::{self, Conflict, Interface, Report};
 use crate::objects::{self, LoadBalancerClass};
 use crate::outcome::{self, Outcomes};
@@ -73,11 +74,12 @@ pub(crate) struct Cluster {
     outcomes: Outcomes,
     ipvs: Ipvs,
     configuration: Configuration,
-    services: Known<ServiceKey>,
-    slices: Known<SliceKey>,
-    nodes: Known<NodeName>,
-    pools: Known<PoolName>,
-    advertisements: Known<AdvertisementName>,
+    services: Mirror<ServiceKey>,
+    slices: Mirror<SliceKey>,
+    nodes: Mirror<NodeName>,
+    pools: Mirror<PoolName>,
+    pool_specs: BTreeMap<PoolName, PoolSpec>,
+    advertisements: Mirror<AdvertisementName>,
     speakers: Speakers,
     prospects: Prospects,
     /// Where we take part in the gossip.
@@ -126,11 +128,12 @@ impl Cluster {
             outcomes: Outcomes::new(config.node_name.clone()),
             ipvs: Ipvs::default(),
             configuration: Configuration::new(metrics.clone()),
-            services: Known::default(),
-            slices: Known::default(),
-            nodes: Known::default(),
-            pools: Known::default(),
-            advertisements: Known::default(),
+            services: Mirror::default(),
+            slices: Mirror::default(),
+            nodes: Mirror::default(),
+            pools: Mirror::default(),
+            pool_specs: BTreeMap::new(),
+            advertisements: Mirror::default(),
             speakers: Speakers::default(),
             prospects: Prospects::default(),
             gossip_address,
@@ -241,30 +244,37 @@ impl Cluster {
     }
 
     fn pools(&mut self, change: kubekit::Change<IPAddressPool>) {
+        let mut changed = false;
         for (name, object) in self.pools.update(change, |pool| pool.name_any().into()) {
-            match object.map(|object| Pool::try_from(&object)) {
-                None => self.placement.remove_pool(&name),
-                Some(Ok(pool)) => self.placement.set_pool(pool),
-                Some(Err(error)) => {
-                    self.configuration.invalid("IPAddressPool", name.as_str(), &error);
-                    continue;
+            changed |= match object.map(|object| PoolSpec::from(&object)) {
+                Some(spec) => self.pool_specs.insert(name, spec.clone()) != Some(spec),
+                None => {
+                    self.configuration.valid("IPAddressPool", name.as_str());
+                    self.pool_specs.remove(&name).is_some()
                 }
-            }
-            self.configuration.valid("IPAddressPool", name.as_str());
+            };
         }
+        if !changed {
+            return;
+        }
+        let pools = Pools::new(self.pool_specs.values().cloned());
+        for pool in pools.iter() {
+            self.configuration.assess("IPAddressPool", pool.name.as_str(), &pool.faults);
+        }
+        self.placement.set_pools(pools);
     }
 
     fn advertisements(&mut self, change: kubekit::Change<L2Advertisement>) {
         for (name, object) in self.advertisements.update(change, |ad| ad.name_any().into()) {
-            match object.map(|object| Advertisement::try_from(&object)) {
-                None => self.placement.remove_advertisement(&name),
-                Some(Ok(advertisement)) => self.placement.set_advertisement(advertisement),
-                Some(Err(error)) => {
-                    self.configuration.invalid("L2Advertisement", name.as_str(), &error);
-                    continue;
-                }
-            }
-            self.configuration.valid("L2Advertisement", name.as_str());
+            let Some((advertisement, unreadable)) = object.map(|object| object.read()) else {
+                self.placement.remove_advertisement(&name);
+                self.configuration.valid("L2Advertisement", name.as_str());
+                continue;
+            };
+            let faults: Vec<_> =
+                unreadable.into_iter().map(|it| format!("{}: {}", it.field, it.why)).collect();
+            self.configuration.assess("L2Advertisement", name.as_str(), &faults);
+            self.placement.set_advertisement(advertisement);
         }
     }
 

@@ -1,4 +1,4 @@
-//! Which objects of the configuration cannot be used, told in the log, in metrics and in the
+//! Which objects of the configuration are not in force as they stand, told in the log, in metrics and in the
 //! `ConfigurationState` of this speaker.
 
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ const COMPONENT: &str = "speaker";
 /// The condition of the part that reads the configuration, as upstream names it.
 const CONDITION: &str = "configReconcilerValid";
 
-/// The objects that cannot be used as they are now, and why.
+/// The objects that are not in force as they stand, and why.
 #[derive(Debug)]
 pub(crate) struct Configuration {
     invalid: BTreeMap<(&'static str, String), String>,
@@ -31,18 +31,22 @@ impl Configuration {
         Self { invalid: BTreeMap::new(), metrics }
     }
 
-    /// An object cannot be used: its last good version stays in force, and no other object suffers.
-    pub(crate) fn invalid(&mut self, kind: &'static str, name: &str, error: &dyn Display) {
-        let (object, error) = ((kind, name.to_owned()), error.to_string());
+    /// What of an object is not in force. Everything else in it is, and no other object suffers.
+    pub(crate) fn assess<F: Display>(&mut self, kind: &'static str, name: &str, faults: &[F]) {
+        if faults.is_empty() {
+            return self.valid(kind, name);
+        }
+        let error = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        let object = (kind, name.to_owned());
         if self.invalid.get(&object) != Some(&error) {
-            warn!(kind, name, error, "invalid, its last good version, if any, stays in force");
+            warn!(kind, name, error, "not all of it is in force");
         }
         self.invalid.insert(object, error);
         self.metrics.update_error();
         self.metrics.config_stale(true);
     }
 
-    /// An object can be used, or is gone.
+    /// All of an object is in force, or it is gone.
     pub(crate) fn valid(&mut self, kind: &'static str, name: &str) {
         if self.invalid.remove(&(kind, name.to_owned())).is_some() {
             info!(kind, name, "valid again");
@@ -50,7 +54,7 @@ impl Configuration {
         }
     }
 
-    /// One sentence per object that cannot be used.
+    /// One line for each object that is not in force as it stands.
     pub(crate) fn problems(&self) -> Vec<String> {
         self.invalid.iter().map(|((kind, name), error)| format!("{kind} {name}: {error}")).collect()
     }
@@ -85,13 +89,13 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named_until_it_is_right_or_gone() {
         let mut configuration = Configuration::new(Metrics::default());
-        configuration.invalid("IPAddressPool", "a", &"out of order");
-        configuration.invalid("L2Advertisement", "a", &"no such operator");
+        configuration.assess("IPAddressPool", "a", &["out of order", "too small"]);
+        configuration.assess("L2Advertisement", "a", &["no such operator"]);
         assert_eq!(
             configuration.problems(),
-            ["IPAddressPool a: out of order", "L2Advertisement a: no such operator"]
+            ["IPAddressPool a: out of order; too small", "L2Advertisement a: no such operator"]
         );
-        configuration.valid("IPAddressPool", "a");
+        configuration.assess::<&str>("IPAddressPool", "a", &[]);
         assert_eq!(configuration.problems(), ["L2Advertisement a: no such operator"]);
         configuration.valid("L2Advertisement", "a");
         assert!(configuration.problems().is_empty());

@@ -15,7 +15,6 @@ mod cluster;
 mod configuration;
 mod fellows;
 mod ipvs;
-mod known;
 pub mod lan;
 mod metrics;
 mod objects;

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::pin::pin;
 use std::time::Duration;
 
-use api::names::ALLOW_SHARED_IP;
+use api::names::{ALLOCATED_FROM_POOL, ALLOW_SHARED_IP};
 use futures::StreamExt;
 use kube::{Api, Client, ResourceExt};
 use kubekit::{Change, Source, slim};
@@ -34,6 +34,7 @@ impl LoadBalancerClass {
             key: service_key(service),
             labels: service.labels().clone(),
             vips,
+            recorded_pool: service.annotations().get(ALLOCATED_FROM_POOL).map(|pool| pool.as_str().into()),
             traffic_policy: if local { TrafficPolicy::Local } else { TrafficPolicy::Cluster },
             sharing: if shared { Sharing::Shared } else { Sharing::Sole },
         })
@@ -111,7 +112,8 @@ mod tests {
 
     fn read(class: Option<&str>, change: impl FnOnce(&mut Value)) -> Option<Service> {
         let mut service = json!({
-            "metadata": {"name": "web", "namespace": "prod", "labels": {"app": "web"}},
+            "metadata": {"name": "web", "namespace": "prod", "labels": {"app": "web"},
+                "annotations": {"metallb.io/ip-allocated-from-pool": "p"}},
             "spec": {"type": "LoadBalancer"},
             "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}, {"ip": "2001:db8::1"}]}},
         });
@@ -126,6 +128,7 @@ mod tests {
             key: ServiceKey::new("prod", "web"),
             labels: [("app".to_owned(), "web".to_owned())].into(),
             vips: vec!["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()],
+            recorded_pool: Some("p".into()),
             traffic_policy: TrafficPolicy::Cluster,
             sharing: Sharing::Sole,
         };
@@ -135,6 +138,7 @@ mod tests {
         for prefix in ["metallb.io", "metallb.universe.tf"] {
             let annotations = json!({format!("{prefix}/allow-shared-ip"): "key"});
             let shared = read(None, |s| s["metadata"]["annotations"] = annotations).unwrap();
+            assert_eq!(shared.recorded_pool, None);
             assert_eq!(shared.sharing, Sharing::Shared);
         }
     }

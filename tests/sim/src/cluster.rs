@@ -5,9 +5,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use objects::{Labels, NodeName, ServiceKey, SliceKey};
 use placement::{
-    Advertisement, Endpoints, ExcludeLabel, Interfaces, Network, Node, Placement, Pool, Service, Sharing,
+    Advertisement, Endpoints, ExcludeLabel, Interfaces, Network, Node, Placement, Pools, Service, Sharing,
     TrafficPolicy,
 };
+use pools::PoolSpec;
 
 /// Something new that the API server tells everybody who watches.
 #[derive(Debug, Clone)]
@@ -16,7 +17,7 @@ pub(crate) enum Change {
     ServiceGone(ServiceKey),
     Endpoints(ServiceKey, BTreeSet<NodeName>),
     Node(Node),
-    Pool(Pool),
+    Pool(PoolSpec),
     Advertisement(Advertisement),
 }
 
@@ -31,7 +32,7 @@ impl Change {
                 placement.set_endpoints(&slice, &service, endpoints);
             }
             Self::Node(node) => placement.set_node(node),
-            Self::Pool(pool) => placement.set_pool(pool),
+            Self::Pool(pool) => placement.set_pools(Pools::new([pool])),
             Self::Advertisement(advertisement) => placement.set_advertisement(advertisement),
         }
     }
@@ -62,8 +63,16 @@ impl Cluster {
             oracle: Placement::new("oracle".into(), ExcludeLabel::Honoured),
             said: BTreeMap::new(),
         };
-        let ranges = vec![v4(0)..=v4(u16::MAX), v6(0)..=v6(u16::MAX)];
-        cluster.change(Change::Pool(Pool { name: "pool".into(), labels: Labels::new(), ranges }));
+        cluster.change(Change::Pool(PoolSpec {
+            name: "pool".into(),
+            created: None,
+            labels: Labels::new(),
+            entries: vec!["198.18.0.0/16".into(), "2001:db8::/112".into()],
+            auto_assign: true,
+            avoid_buggy_ips: false,
+            allocation: None,
+            unreadable: vec![],
+        }));
         cluster.change(Change::Advertisement(Advertisement {
             name: "everything".into(),
             pools: [].into(),
@@ -141,6 +150,7 @@ pub(crate) fn service(number: u16) -> Service {
         key: key(number),
         labels: Labels::new(),
         vips,
+        recorded_pool: None,
         traffic_policy: TrafficPolicy::Cluster,
         sharing: Sharing::Sole,
     }

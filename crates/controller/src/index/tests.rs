@@ -1,5 +1,7 @@
 //! The Index driven by hand: objects in, writes and notices out.
 
+mod stability;
+
 use std::time::{Duration, Instant};
 
 use api::{AddressEntry, IPAddressPool, IPAddressPoolSpec};
@@ -25,6 +27,7 @@ impl Cluster {
         cluster.index.set_role(Role::Leader, Instant::now());
         cluster.index.pools(Change::Reset(pools.to_vec()), Instant::now());
         cluster.index.namespaces(Change::Reset(vec![Namespace::default()]), Instant::now());
+        cluster.index.nodes(Change::Reset(Vec::new()), Instant::now());
         let list = services.iter().map(|(name, overlay)| cluster.store(name, overlay.clone())).collect();
         cluster.index.services(Change::Reset(list), Instant::now());
         cluster
@@ -53,9 +56,14 @@ impl Cluster {
         self.index.services(Change::Delete(seen(object)), Instant::now());
     }
 
+    fn next_write(&mut self) -> Option<Write> {
+        self.index.decide(usize::MAX);
+        self.index.next_write()
+    }
+
     /// Lets every write succeed, and returns who got what.
     fn write_all(&mut self) -> Vec<String> {
-        std::iter::from_fn(|| self.index.next_write())
+        std::iter::from_fn(|| self.next_write())
             .collect::<Vec<_>>()
             .into_iter()
             .map(|write| {
@@ -75,12 +83,18 @@ impl Cluster {
             let pool = write.assignment.as_ref().map(|a| a.pool.as_str());
             object["status"] = json!({"loadBalancer": {"ingress": ips.collect::<Vec<_>>()}});
             merge(object, json!({"metadata": {"resourceVersion": version}}));
-            match pool {
-                Some(pool) => merge(
-                    object,
-                    json!({"metadata": {"annotations": {"metallb.io/ip-allocated-from-pool": pool}}}),
-                ),
-                None => object["metadata"]["annotations"] = json!({}),
+            let previous: Vec<String> = write.previous.iter().map(ToString::to_string).collect();
+            let written = [
+                ("metallb.io/ip-allocated-from-pool", pool.map(str::to_owned)),
+                ("ferrolb.io/previous-ips", (!previous.is_empty()).then(|| previous.join(","))),
+            ];
+            for (annotation, value) in written {
+                if let Some(all) = object["metadata"]["annotations"].as_object_mut() {
+                    all.remove(annotation);
+                }
+                if let Some(value) = value {
+                    merge(object, json!({"metadata": {"annotations": {annotation: value}}}));
+                }
             }
             let echo = seen(object.clone());
             self.index.written(write, Written::Done(Version::from(&*version)), Instant::now());
@@ -89,6 +103,7 @@ impl Cluster {
     }
 
     fn notices(&mut self) -> Vec<String> {
+        self.index.decide(usize::MAX);
         self.index.notices.drain(..).map(|(_, n)| format!("{}: {}", n.reason, n.message)).collect()
     }
 }
@@ -144,9 +159,12 @@ fn nothing_is_decided_before_every_list_is_complete() {
     index.services(Change::Reset(vec![service]), Instant::now());
     assert_eq!(index.next_write(), None);
     index.pools(Change::Reset(vec![pool("p", "10.0.0.0/24")]), Instant::now());
+    index.namespaces(Change::Reset(Vec::new()), Instant::now());
+    index.decide(usize::MAX);
     assert_eq!(index.next_write(), None);
     assert!(index.next_notice().is_none());
-    index.namespaces(Change::Reset(Vec::new()), Instant::now());
+    index.nodes(Change::Reset(Vec::new()), Instant::now());
+    index.decide(usize::MAX);
     assert!(index.next_write().is_some());
 }
 
@@ -254,9 +272,9 @@ fn a_service_of_another_class_is_never_touched() {
 #[test]
 fn a_conflict_waits_for_the_newer_version_and_then_writes_again() {
     let mut cluster = Cluster::start(&[pool("p", "10.0.0.0/24")], &[("a", json!({}))]);
-    let write = cluster.index.next_write().unwrap();
+    let write = cluster.next_write().unwrap();
     cluster.index.written(&write, Written::Conflict, Instant::now());
-    assert_eq!(cluster.index.next_write(), None);
+    assert_eq!(cluster.next_write(), None);
     cluster.apply("a", json!({"metadata": {"labels": {"new": "label"}}}));
     assert_eq!(cluster.write_all(), ["a 10.0.0.0"]);
 }
@@ -264,9 +282,9 @@ fn a_conflict_waits_for_the_newer_version_and_then_writes_again() {
 #[test]
 fn a_conflict_with_a_version_that_is_already_here_writes_again_at_once() {
     let mut cluster = Cluster::start(&[pool("p", "10.0.0.0/24")], &[("a", json!({}))]);
-    let write = cluster.index.next_write().unwrap();
+    let write = cluster.next_write().unwrap();
     cluster.apply("a", json!({"metadata": {"labels": {"new": "label"}}}));
-    assert_eq!(cluster.index.next_write(), None, "one write in flight");
+    assert_eq!(cluster.next_write(), None, "one write in flight");
     cluster.index.written(&write, Written::Conflict, Instant::now());
     assert_eq!(cluster.write_all(), ["a 10.0.0.0"]);
 }
@@ -275,6 +293,7 @@ fn a_conflict_with_a_version_that_is_already_here_writes_again_at_once() {
 fn nobody_is_told_anything_while_addresses_wait_to_be_written() {
     let impossible = json!({"spec": {"loadBalancerIP": "192.0.2.1"}});
     let mut cluster = Cluster::start(&[pool("p", "10.0.0.0/24")], &[("a", impossible), ("b", json!({}))]);
+    cluster.index.decide(usize::MAX);
     assert!(!cluster.index.has_notice() && cluster.index.next_notice().is_none());
     cluster.write_all();
     let (_, notice) = cluster.index.next_notice().unwrap();
@@ -284,9 +303,9 @@ fn nobody_is_told_anything_while_addresses_wait_to_be_written() {
 #[test]
 fn a_service_that_is_gone_is_not_written_to_again_while_the_watch_is_behind() {
     let mut cluster = Cluster::start(&[pool("p", "10.0.0.0/24")], &[("a", json!({}))]);
-    let write = cluster.index.next_write().unwrap();
+    let write = cluster.next_write().unwrap();
     cluster.index.written(&write, Written::Gone, Instant::now());
-    assert_eq!(cluster.index.next_write(), None);
+    assert_eq!(cluster.next_write(), None);
     cluster.delete("a");
     cluster.apply("b", json!({}));
     assert_eq!(cluster.write_all(), ["b 10.0.0.0"]);
@@ -297,11 +316,11 @@ fn a_failed_write_is_tried_again_after_growing_pauses() {
     let mut cluster = Cluster::start(&[pool("p", "10.0.0.0/24")], &[("a", json!({}))]);
     let mut now = Instant::now();
     for pause in [100, 200, 400] {
-        let write = cluster.index.next_write().unwrap();
+        let write = cluster.next_write().unwrap();
         cluster.index.written(&write, Written::Failed, now);
         assert_eq!(cluster.index.next_retry(), Some(now + Duration::from_millis(pause)));
         cluster.index.retry(now);
-        assert_eq!(cluster.index.next_write(), None);
+        assert_eq!(cluster.next_write(), None);
         now += Duration::from_millis(pause);
         cluster.index.retry(now);
     }
@@ -326,7 +345,7 @@ fn a_status_edited_by_hand_is_adopted_or_put_right() {
     cluster.apply("a", holding("10.0.0.9"));
     assert!(cluster.write_all().is_empty(), "a free address of a pool is fine");
     cluster.apply("a", holding("192.0.2.1"));
-    assert_eq!(cluster.write_all(), ["a 10.0.0.0"]);
+    assert_eq!(cluster.write_all(), ["a 10.0.0.9"], "what it had");
     cluster.apply("b", json!({"status": {"loadBalancer": {"ingress": [{"hostname": "example.com"}]}}}));
     assert_eq!(cluster.write_all(), ["b 10.0.0.1"]);
     cluster.notices();

@@ -11,7 +11,7 @@ fn placement(me: &str) -> Placement {
         it.set_node(node(name));
     }
     it.set_members(members(&["node-a", "node-b", "node-c"]));
-    it.set_pool(pool("pool", "10.0.0.0", "10.0.0.255"));
+    it.set_pools(pools([pool("pool", "10.0.0.0/24")]));
     it.set_advertisement(advertisement("ad"));
     assert_eq!(it.settle(), []);
     it
@@ -82,7 +82,7 @@ fn being_told_the_same_again_changes_nothing() {
     it.set_endpoints(&slice("web-1"), &key("web"), serving(&["node-a"]));
     it.set_node(node("node-a"));
     it.set_members(members(&["node-a", "node-b", "node-c"]));
-    it.set_pool(pool("pool", "10.0.0.0", "10.0.0.255"));
+    it.set_pools(pools([pool("pool", "10.0.0.0/24")]));
     it.set_advertisement(advertisement("ad"));
     assert!(matches!(&it.stale, Stale::Some(keys) if keys.is_empty()));
     assert_eq!(it.settle(), []);
@@ -96,7 +96,7 @@ fn an_unrelated_change_leaves_the_takeover_as_it_is() {
     let before = it.announcements().clone();
     it.set_node(Node { network: Network::Unavailable, ..node("node-c") });
     it.set_endpoints(&slice("web-2"), &key("web"), serving(&["node-c"]));
-    it.set_pool(pool("other", "10.0.9.0", "10.0.9.255"));
+    it.set_pools(pools([pool("pool", "10.0.0.0/24"), pool("other", "10.0.9.0/24")]));
     assert_eq!(it.settle(), []);
     assert_eq!(it.announcements(), &before);
 }
@@ -167,7 +167,7 @@ fn whatever_an_address_depends_on_withdraws_it_when_it_goes() {
     let removals: [(Removal, Released); 6] = [
         (|it| it.remove_service(&key("web")), Released::Gone),
         (|it| it.remove_endpoints(&slice("web-1")), Released::Unannounced(Unannounced::NoEndpoint)),
-        (|it| it.remove_pool(&"pool".into()), Released::Unannounced(Unannounced::NoPool)),
+        (|it| it.set_pools(Pools::default()), Released::Unannounced(Unannounced::NoPool)),
         (|it| it.remove_advertisement(&"ad".into()), Released::Unannounced(Unannounced::NoAdvertisement)),
         (|it| it.remove_node(&"node-b".into()), Released::MovedTo("node-a".into())),
         (|it| it.set_members([].into()), Released::Unannounced(Unannounced::NoCandidate)),
@@ -266,7 +266,7 @@ fn a_restart_takes_nothing_for_new() {
     let mut it = Placement::new("node-b".into(), ExcludeLabel::Honoured);
     it.set_node(node("node-b"));
     it.set_members(members(&["node-b"]));
-    it.set_pool(pool("pool", "10.0.0.0", "10.0.0.255"));
+    it.set_pools(pools([pool("pool", "10.0.0.0/24")]));
     it.set_advertisement(advertisement("ad"));
     it.set_service(service("web", "10.0.0.1"));
     it.set_endpoints(&slice("web-1"), &key("web"), serving(&["node-a"]));

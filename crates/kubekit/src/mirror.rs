@@ -1,22 +1,22 @@
-//! Which objects of a kind are known, so that a new list tells which of them are gone.
+//! Which objects of a kind there are, so that a new list tells which of them are gone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kubekit::Change;
+use crate::Change;
 
-/// The keys of all objects of one kind.
+/// The keys of all objects of one kind, as the changes so far tell.
 #[derive(Debug)]
-pub(crate) struct Known<K>(BTreeSet<K>);
+pub struct Mirror<K>(BTreeSet<K>);
 
-impl<K> Default for Known<K> {
+impl<K> Default for Mirror<K> {
     fn default() -> Self {
         Self(BTreeSet::new())
     }
 }
 
-impl<K: Ord + Clone> Known<K> {
+impl<K: Ord + Clone> Mirror<K> {
     /// What a change means for single objects: each is now as given, or gone.
-    pub(crate) fn update<T>(&mut self, change: Change<T>, key: impl Fn(&T) -> K) -> Vec<(K, Option<T>)> {
+    pub fn update<T>(&mut self, change: Change<T>, key: impl Fn(&T) -> K) -> Vec<(K, Option<T>)> {
         match change {
             Change::Apply(object) => {
                 self.0.insert(key(&object));
@@ -43,8 +43,8 @@ mod tests {
 
     #[test]
     fn a_list_brings_what_is_there_and_tells_what_is_gone() {
-        let mut known = Known::default();
-        let mut update = |change| known.update(change, |object: &&str| object[..1].to_owned());
+        let mut mirror = Mirror::default();
+        let mut update = |change| mirror.update(change, |object: &&str| object[..1].to_owned());
         let there = |object: &'static str| (object[..1].to_owned(), Some(object));
         let gone = |key: &str| (key.to_owned(), None);
         assert_eq!(update(Change::Reset(vec!["b1", "a1"])), [there("a1"), there("b1")]);

@@ -1,74 +1,13 @@
 //! The rules of allocation, one sentence each.
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
-
-use std::collections::BTreeSet;
-use std::net::IpAddr;
 
 use ipam::{
-    Allocation, Allocator, Conflict, Families, Family, NotAdmitted, Pool, PoolName, Port, Protocol, Refusal,
-    Request, ServiceKey, Tenancy, Usage, Wish,
+    AddressRequest, Allocator, Conflict, Families, Family, NotAdmitted, PoolName, Refusal, Request, Sharing,
+    Usage,
 };
 use objects::{Labels, Requirement, Selector};
+use pools::{PoolSpec, Pools};
 
-fn key(name: &str) -> ServiceKey {
-    ServiceKey::new("prod", name)
-}
-
-fn ips(texts: &[&str]) -> Vec<IpAddr> {
-    texts.iter().map(|t| t.parse().unwrap()).collect()
-}
-
-fn pool(name: &str, ranges: &[&str]) -> Pool {
-    let ranges = ranges.iter().map(|r| r.parse().unwrap()).collect();
-    Pool { name: PoolName::new(name), ranges, auto_assign: true, avoid_buggy_ips: false, allocation: None }
-}
-
-fn pinned(name: &str, ranges: &[&str], priority: u64) -> Pool {
-    Pool { allocation: Some(Allocation { priority, ..Allocation::default() }), ..pool(name, ranges) }
-}
-
-fn allocator(pools: impl IntoIterator<Item = Pool>) -> Allocator {
-    let mut allocator = Allocator::default();
-    assert!(allocator.set_pools(pools).is_empty());
-    allocator
-}
-
-fn request() -> Request {
-    Request {
-        labels: Labels::new(),
-        families: Families::Single(Family::V4),
-        wish: Wish::Anything,
-        tenancy: Tenancy::default(),
-        ports: tcp(&[80]),
-    }
-}
-
-fn tcp(numbers: &[u16]) -> BTreeSet<Port> {
-    numbers.iter().map(|&number| Port { protocol: Protocol::Tcp, number }).collect()
-}
-
-fn sharing(sharing_key: &str, ports: &[u16]) -> Request {
-    let tenancy = Tenancy { sharing_key: Some(sharing_key.into()), backend: "".into() };
-    Request { tenancy, ports: tcp(ports), ..request() }
-}
-
-fn exactly(wanted: &[&str]) -> Wish {
-    Wish::Exactly { ips: ips(wanted), pool: None }
-}
-
-/// Decides for a service that comes with nothing.
-fn assign(allocator: &mut Allocator, name: &str, request: &Request) -> Result<Vec<IpAddr>, Refusal> {
-    assign_from(allocator, name, request, &[])
-}
-
-fn assign_from(
-    allocator: &mut Allocator,
-    name: &str,
-    request: &Request,
-    current: &[&str],
-) -> Result<Vec<IpAddr>, Refusal> {
-    allocator.assign(&key(name), &Labels::new(), request, &ips(current)).outcome.map(|a| a.ips)
-}
+use crate::fixtures::*;
 
 #[test]
 fn a_freed_address_is_the_next_to_be_given() {
@@ -93,7 +32,7 @@ fn what_it_may_not_have_it_loses_and_is_told_why() {
     let mut allocator = allocator([pool("p", &["10.0.0.0/24"])]);
     assign(&mut allocator, "a", &request()).unwrap();
     let lost = |allocator: &mut Allocator, current: &str| {
-        allocator.assign(&key("b"), &Labels::new(), &request(), &ips(&[current])).lost
+        allocator.assign(&key("b"), &Labels::new(), &request(), &record(&[current]), &[]).lost
     };
     assert_eq!(lost(&mut allocator, "192.0.2.1"), Some(Refusal::NotInAnyPool(ips(&["192.0.2.1"]))));
     assert!(matches!(
@@ -106,7 +45,7 @@ fn what_it_may_not_have_it_loses_and_is_told_why() {
 #[test]
 fn a_requested_address_is_given_or_nothing_is() {
     let mut allocator = allocator([pool("p", &["10.0.0.0/24"])]);
-    let wanting = |ip: &str| Request { wish: exactly(&[ip]), ..request() };
+    let wanting = |ip: &str| Request { addresses: exactly(&[ip]), ..request() };
     assert_eq!(assign(&mut allocator, "a", &wanting("10.0.0.9")), Ok(ips(&["10.0.0.9"])));
     assert!(matches!(assign(&mut allocator, "b", &wanting("10.0.0.9")), Err(Refusal::Taken(_))));
     assert!(matches!(assign(&mut allocator, "b", &wanting("10.9.0.9")), Err(Refusal::NotInAnyPool(_))));
@@ -121,11 +60,14 @@ fn a_requested_address_is_given_or_nothing_is() {
 #[test]
 fn a_request_that_cannot_be_read_takes_nothing_away_and_gives_nothing() {
     let mut allocator = allocator([pool("p", &["10.0.0.0/24"])]);
-    let unreadable = Request { wish: Wish::Unreadable { why: "no address".into(), pool: None }, ..request() };
+    let unreadable = Request {
+        addresses: AddressRequest::Unreadable { why: "no address".into(), pool: None },
+        ..request()
+    };
     assert_eq!(assign_from(&mut allocator, "a", &unreadable, &["10.0.0.4"]), Ok(ips(&["10.0.0.4"])));
     assert_eq!(assign(&mut allocator, "b", &unreadable), Err(Refusal::Unreadable("no address".into())));
-    let elsewhere = Wish::Unreadable { why: "no address".into(), pool: Some(PoolName::new("q")) };
-    let moving = Request { wish: elsewhere, ..request() };
+    let elsewhere = AddressRequest::Unreadable { why: "no address".into(), pool: Some(PoolName::new("q")) };
+    let moving = Request { addresses: elsewhere, ..request() };
     assert!(
         assign_from(&mut allocator, "a", &moving, &["10.0.0.4"]).is_err(),
         "another pool is asked for, and that can be read"
@@ -134,9 +76,9 @@ fn a_request_that_cannot_be_read_takes_nothing_away_and_gives_nothing() {
 
 #[test]
 fn a_named_pool_is_used_also_without_auto_assign() {
-    let manual = Pool { auto_assign: false, ..pool("manual", &["10.1.0.0/30"]) };
+    let manual = PoolSpec { auto_assign: false, ..pool("manual", &["10.1.0.0/30"]) };
     let mut allocator = allocator([pool("auto", &["10.0.0.0/32"]), manual]);
-    let naming = |name: &str| Request { wish: Wish::From(PoolName::new(name)), ..request() };
+    let naming = |name: &str| Request { addresses: AddressRequest::From(PoolName::new(name)), ..request() };
     assert_eq!(assign(&mut allocator, "a", &naming("manual")), Ok(ips(&["10.1.0.0"])));
     assert_eq!(assign(&mut allocator, "b", &request()), Ok(ips(&["10.0.0.0"])));
     assert_eq!(
@@ -165,7 +107,7 @@ fn pinned_pools_come_first_by_priority_and_only_for_their_own() {
     assert_eq!(assign(&mut allocator, "a", &web), Ok(ips(&["10.2.0.0"])));
     assert_eq!(assign(&mut allocator, "b", &web), Ok(ips(&["10.1.0.0"])));
     assert_eq!(assign(&mut allocator, "c", &web), Ok(ips(&["10.0.0.0"])));
-    let into_gold = Request { wish: exactly(&["10.2.0.0"]), ..request() };
+    let into_gold = Request { addresses: exactly(&["10.2.0.0"]), ..request() };
     assert_eq!(
         assign(&mut allocator, "d", &into_gold),
         Err(Refusal::NotAdmitted(PoolName::new("gold"), NotAdmitted::Labels)),
@@ -178,7 +120,7 @@ fn an_address_is_shared_by_equal_keys_on_different_ports() {
     let mut allocator = allocator([pool("p", &["10.0.0.0/30"])]);
     assert_eq!(assign(&mut allocator, "a", &sharing("k", &[80])), Ok(ips(&["10.0.0.0"])));
     assert_eq!(assign(&mut allocator, "b", &sharing("k", &[80])), Ok(ips(&["10.0.0.1"])));
-    let join = |key: &str, port| Request { wish: exactly(&["10.0.0.0"]), ..sharing(key, &[port]) };
+    let join = |key: &str, port| Request { addresses: exactly(&["10.0.0.0"]), ..sharing(key, &[port]) };
     assert_eq!(assign(&mut allocator, "c", &join("k", 443)), Ok(ips(&["10.0.0.0"])));
     let refusal = |allocator: &mut Allocator, request: &Request| match assign(allocator, "d", request) {
         Err(Refusal::Taken(conflict)) => conflict,
@@ -186,9 +128,9 @@ fn an_address_is_shared_by_equal_keys_on_different_ports() {
     };
     assert!(matches!(refusal(&mut allocator, &join("k", 443)), Conflict::Port { .. }));
     assert!(matches!(refusal(&mut allocator, &join("other", 9)), Conflict::SharingKey { .. }));
-    let local = Tenancy { sharing_key: Some("k".into()), backend: "app=web".into() };
+    let local = Sharing { key: Some("k".into()), backend: "app=web".into() };
     assert!(matches!(
-        refusal(&mut allocator, &Request { tenancy: local, ..join("k", 9) }),
+        refusal(&mut allocator, &Request { sharing: local, ..join("k", 9) }),
         Conflict::Backend { .. }
     ));
     assert_eq!(allocator.usage(&PoolName::new("p"), Family::V4).in_use, 2);
@@ -197,7 +139,7 @@ fn an_address_is_shared_by_equal_keys_on_different_ports() {
 #[test]
 fn a_free_address_is_preferred_to_sharing_one_that_comes_later() {
     let mut allocator = allocator([pool("p", &["10.0.0.0/30"])]);
-    let second = Request { wish: exactly(&["10.0.0.1"]), ..sharing("k", &[80]) };
+    let second = Request { addresses: exactly(&["10.0.0.1"]), ..sharing("k", &[80]) };
     assert_eq!(assign(&mut allocator, "a", &second), Ok(ips(&["10.0.0.1"])));
     assert_eq!(assign(&mut allocator, "b", &sharing("k", &[443])), Ok(ips(&["10.0.0.0"])));
     assert_eq!(
@@ -224,7 +166,7 @@ fn the_only_service_on_an_address_may_change_its_key_in_place() {
         assign_from(&mut allocator, "a", &sharing("new", &[80]), &["10.0.0.0"]),
         Ok(ips(&["10.0.0.0"]))
     );
-    let join = Request { wish: exactly(&["10.0.0.0"]), ..sharing("new", &[81]) };
+    let join = Request { addresses: exactly(&["10.0.0.0"]), ..sharing("new", &[81]) };
     assign(&mut allocator, "b", &join).unwrap();
     assert_eq!(
         assign_from(&mut allocator, "a", &sharing("third", &[80]), &["10.0.0.0"]),
@@ -253,10 +195,11 @@ fn who_prefers_two_families_gets_the_second_when_its_own_pool_has_it() {
     let prefer = Request { families: Families::PreferDual { primary: Family::V4 }, ..request() };
     assert_eq!(assign(&mut allocator, "a", &prefer), Ok(ips(&["10.0.0.0"])));
     for current in [&[][..], &["10.0.0.0"]] {
-        let decision = allocator.assign(&key("a"), &Labels::new(), &prefer, &ips(current));
+        let decision = allocator.assign(&key("a"), &Labels::new(), &prefer, &record(current), &[]);
         assert!(decision.incomplete.is_some(), "told when it comes with {current:?}");
     }
-    allocator.set_pools([pool("other", &["fd00::/64"]), pool("p", &["10.0.0.0/30", "fd01::/64"])]);
+    allocator
+        .set_pools(Pools::new([pool("other", &["fd00::/64"]), pool("p", &["10.0.0.0/30", "fd01::/64"])]));
     assert_eq!(assign_from(&mut allocator, "a", &prefer, &["10.0.0.0"]), Ok(ips(&["10.0.0.0", "fd01::"])));
 }
 
@@ -264,8 +207,8 @@ fn who_prefers_two_families_gets_the_second_when_its_own_pool_has_it() {
 fn who_asks_for_addresses_has_to_name_one_of_each_family_that_it_has() {
     let mut allocator = allocator([pool("p", &["10.0.0.0/30", "fd00::/64"])]);
     let dual = Families::PreferDual { primary: Family::V4 };
-    let both = Request { families: dual, wish: exactly(&["10.0.0.1", "fd00::7"]), ..request() };
-    let one = Request { families: dual, wish: exactly(&["10.0.0.1"]), ..request() };
+    let both = Request { families: dual, addresses: exactly(&["10.0.0.1", "fd00::7"]), ..request() };
+    let one = Request { families: dual, addresses: exactly(&["10.0.0.1"]), ..request() };
     assert!(matches!(assign(&mut allocator, "a", &one), Err(Refusal::WrongFamilies { .. })));
     assert_eq!(assign(&mut allocator, "a", &both), Ok(ips(&["10.0.0.1", "fd00::7"])));
 }
@@ -276,17 +219,18 @@ fn services_follow_their_addresses_when_pools_change() {
     for name in ["a", "b"] {
         assign(&mut allocator, name, &request()).unwrap();
     }
-    assert_eq!(allocator.set_pools([pool("new", &["10.0.0.0/32", "10.9.0.0/24"])]), [key("b")]);
+    assert_eq!(allocator.set_pools(Pools::new([pool("new", &["10.0.0.0/32", "10.9.0.0/24"])])), [key("b")]);
     assert_eq!(allocator.assignment(&key("a")).unwrap().pool, PoolName::new("new"));
     assert_eq!(allocator.assignment(&key("b")), None);
     assert_eq!(allocator.usage(&PoolName::new("new"), Family::V4).in_use, 1);
-    assert_eq!(allocator.set_pools([]), [key("a")]);
+    assert_eq!(allocator.set_pools(Pools::new([])), [key("a")]);
     assert_eq!(assign(&mut allocator, "a", &request()), Err(Refusal::NoPools));
 }
 
 #[test]
 fn a_pool_of_any_size_is_ready_at_once() {
-    let mut allocator = allocator([Pool { avoid_buggy_ips: true, ..pool("huge", &["10.0.0.0/8", "::/0"]) }]);
+    let mut allocator =
+        allocator([PoolSpec { avoid_buggy_ips: true, ..pool("huge", &["10.0.0.0/8", "::/0"]) }]);
     let dual = Request { families: Families::RequireDual, ..request() };
     assert_eq!(assign(&mut allocator, "a", &dual), Ok(ips(&["10.0.0.1", "::"])));
     let usage = allocator.usage(&PoolName::new("huge"), Family::V6);

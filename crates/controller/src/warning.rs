@@ -1,12 +1,12 @@
-//! What its owner should know of a Service, though it is served all the same.
+//! Warnings about a Service that is served all the same.
 
 use api::names;
 use kubekit::events::Notice;
 use kubekit::slim::Service;
 
-/// Something about a Service that is better otherwise.
+/// Something about a Service that its owner should change.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Remark {
+pub(crate) enum Warning {
     /// An annotation with the deprecated prefix.
     Deprecated(String),
     /// A finalizer of another load balancer, which writes the same status.
@@ -18,16 +18,16 @@ pub(crate) enum Remark {
 const FINALIZERS: [&str; 2] =
     ["service.kubernetes.io/load-balancer-cleanup", "svccontroller.k3s.cattle.io/daemonset"];
 
-/// What there is to remark on a Service.
-pub(crate) fn read(service: &Service) -> Vec<Remark> {
+/// The warnings that a Service calls for.
+pub(crate) fn read(service: &Service) -> Vec<Warning> {
     let annotations = service.metadata.annotations.iter().flat_map(names::deprecated);
     let finalizers = service.metadata.finalizers.iter().flatten();
     let finalizers = finalizers.filter(|finalizer| FINALIZERS.contains(&finalizer.as_str()));
-    let deprecated = annotations.map(|name| Remark::Deprecated(name.to_owned()));
-    deprecated.chain(finalizers.cloned().map(Remark::AnotherLoadBalancer)).collect()
+    let deprecated = annotations.map(|name| Warning::Deprecated(name.to_owned()));
+    deprecated.chain(finalizers.cloned().map(Warning::AnotherLoadBalancer)).collect()
 }
 
-impl Remark {
+impl Warning {
     pub(crate) fn notice(&self) -> Notice {
         match self {
             Self::Deprecated(annotation) => Notice::warning(

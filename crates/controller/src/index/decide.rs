@@ -1,0 +1,296 @@
+//! Whose turn it is gets an answer: the part of the [`Index`] that decides.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use ipam::{AddressRequest, Decision, Family, PoolName, Refusal, Request, ServiceKey};
+use kubekit::events::Notice;
+use objects::{Labels, NodeName};
+use pools::Pools;
+
+use crate::claim::{Claim, Unservable};
+use crate::entry::{Entry, Goal, Writing};
+use crate::index::{Index, Rank, Turn};
+
+static NO_LABELS: Labels = Labels::new();
+
+impl Index {
+    /// Whether some Service is to be decided anew.
+    pub(crate) fn has_due(&self) -> bool {
+        !self.due.is_empty() || self.freed
+    }
+
+    /// Decides anew for those that are due, as many as `most` of them: between calls there is time for other things.
+    pub(crate) fn decide(&mut self, most: usize) {
+        for _ in 0..most {
+            // Those who wait are asked when all holders are heard, and before anybody who is new.
+            let holders_are_heard = self.due.first().is_none_or(|(rank, _)| *rank != Rank::Holder);
+            if holders_are_heard && std::mem::take(&mut self.freed) {
+                let waiting: Vec<ServiceKey> = self.waiting.iter().map(|(_, key)| key.clone()).collect();
+                waiting.iter().for_each(|key| self.make_due(key));
+            }
+            let Some((_, (_, key))) = self.due.pop_first() else { return };
+            self.decide_one(&key);
+        }
+    }
+
+    /// The Service is to be decided anew when its turn comes.
+    pub(super) fn make_due(&mut self, key: &ServiceKey) {
+        let Some(entry) = self.services.get(key) else { return };
+        let rank = if self.allocator.assignment(key).is_some() || !entry.observed.ips.is_empty() {
+            Rank::Holder
+        } else if entry.previous.is_empty() {
+            Rank::Newcomer
+        } else {
+            Rank::Former
+        };
+        self.due.insert((rank, (entry.created, key.clone())));
+    }
+
+    /// Begins to decide: hears everybody who holds an address, the older first, so that of two that hold the same one
+    /// the younger will have to look for another. Then all are due.
+    pub(super) fn begin(&mut self) {
+        self.allocator.set_pools(self.pools.in_force().clone());
+        self.allocator.set_reserved(self.reserved());
+        let mut turns: Vec<Turn> = self.services.iter().map(|(key, e)| (e.created, key.clone())).collect();
+        turns.sort();
+        for (_, key) in &turns {
+            self.adopt(key);
+        }
+        for (_, key) in &turns {
+            self.make_due(key);
+        }
+    }
+
+    /// Which pools are in force has changed. Due are those whose pool or address that concerns, and those that wait.
+    pub(super) fn pools_changed(&mut self) {
+        let pools = self.pools.in_force();
+        let changed = changed(self.allocator.pools(), pools);
+        let held: Vec<(ServiceKey, PoolName)> =
+            self.allocator.holders().map(|(key, it)| (key.clone(), it.pool.clone())).collect();
+        self.allocator.set_pools(pools.clone());
+        for (key, pool) in held {
+            if changed.contains(&pool) || self.allocator.assignment(&key).map(|it| &it.pool) != Some(&pool) {
+                self.make_due(&key);
+            }
+        }
+        // What is being deleted keeps what it has, and has it again when its pool is back.
+        let deleting = self.services.iter().filter(|(_, entry)| entry.deleting).map(|(key, _)| key.clone());
+        deleting.collect::<Vec<_>>().iter().for_each(|key| self.make_due(key));
+        self.freed = true;
+    }
+
+    /// The addresses of nodes have changed. Due are those that hold one, and those that wait.
+    pub(super) fn reserved_changed(&mut self) {
+        let holders = self.allocator.set_reserved(self.reserved());
+        holders.iter().for_each(|key| self.make_due(key));
+        self.freed = true;
+    }
+
+    /// The addresses of nodes, each with the first node that has it.
+    pub(super) fn reserved(&self) -> BTreeMap<IpAddr, NodeName> {
+        let pairs =
+            self.node_ips.iter().rev().flat_map(|(node, ips)| ips.iter().map(|ip| (*ip, node.clone())));
+        pairs.collect()
+    }
+
+    fn adopt(&mut self, key: &ServiceKey) -> bool {
+        let Some(entry) = self.services.get(key) else { return false };
+        let Claim::Ours(request) = &entry.claim else { return false };
+        let labels = self.namespace_labels.get(&*key.namespace).unwrap_or(&NO_LABELS);
+        self.allocator.adopt(key, labels, request, &entry.record())
+    }
+
+    fn decide_one(&mut self, key: &ServiceKey) {
+        let Some(entry) = self.services.get(key) else { return };
+        let turn = (entry.created, key.clone());
+        self.waiting.remove(&turn);
+        let notice = match &entry.claim {
+            Claim::Ours(_) | Claim::Unservable(_) if entry.deleting => {
+                self.freed |= self.adopt(key);
+                self.aim(key, Goal::Whatever);
+                None
+            }
+            Claim::Ours(request) => {
+                let request = request.clone();
+                self.assign(&turn, &request)
+            }
+            Claim::Unservable(why) => {
+                let notice = unservable_notice(why);
+                self.freed |= self.allocator.release(key).is_some();
+                self.aim(key, Goal::Nothing);
+                Some(notice)
+            }
+            Claim::OtherType | Claim::OtherClass => {
+                let left_behind = left_behind(entry);
+                let held = self.allocator.release(key).is_some();
+                self.freed |= held;
+                if let Some(entry) = self.services.get_mut(key) {
+                    entry.previous.clear();
+                }
+                self.aim(key, if held || left_behind { Goal::Nothing } else { Goal::Whatever });
+                None
+            }
+        };
+        let Some(entry) = self.services.get_mut(key) else { return };
+        if entry.refusal.as_ref() != notice.as_ref().map(|notice| &notice.message) {
+            entry.refusal = notice.as_ref().map(|notice| notice.message.clone());
+            self.notices.extend(notice.map(|notice| (entry.reference(key), notice)));
+        }
+        if entry.is_off() {
+            self.warn(key);
+        }
+        self.enqueue(key);
+    }
+
+    /// Decides for a Service of ours. Returns why it has not all that it wants, if so.
+    fn assign(&mut self, turn: &Turn, request: &Request) -> Option<Notice> {
+        let (_, key) = turn;
+        let entry = self.services.get_mut(key)?;
+        let record = entry.record();
+        let quietly = entry.overwrites.persist();
+        if is_invalid(&record.ips) && !quietly {
+            self.notices.push_back((entry.reference(key), invalid_status_notice(&record.ips)));
+        }
+        let labels = self.namespace_labels.get(&*key.namespace).unwrap_or(&NO_LABELS);
+        let held = self.allocator.assignment(key).map(|held| held.ips.clone()).unwrap_or_default();
+        let decision = self.allocator.assign(key, labels, request, &record, &entry.previous);
+        self.freed |= decision.freed;
+        if let Some(lost) = decision.lost.as_ref().filter(|_| !quietly) {
+            self.notices.push_back((entry.reference(key), lost_notice(key, lost)));
+        }
+        let recorded = if record.pool.is_some() { &record.ips[..] } else { &[] };
+        let had = held.iter().chain(recorded).chain(&entry.previous).copied();
+        entry.previous = missing(request, decision.outcome.as_ref().map_or(&[][..], |it| &it.ips), had);
+        if decision.waits() {
+            self.waiting.insert(turn.clone());
+        }
+        let notice = refusal_notice(key, request, &decision);
+        self.aim(key, decision.outcome.map_or(Goal::Nothing, Goal::Have));
+        notice
+    }
+
+    fn aim(&mut self, key: &ServiceKey, goal: Goal) {
+        if let Some(entry) = self.services.get_mut(key) {
+            entry.aim(goal);
+        }
+    }
+
+    /// Puts a Service in the queue for its status to be written, if that is off.
+    pub(super) fn enqueue(&mut self, key: &ServiceKey) {
+        let Some(entry) = self.services.get_mut(key) else { return };
+        if !entry.is_off() || entry.writing != Writing::Idle {
+            return;
+        }
+        entry.off_since.get_or_insert(self.now);
+        match entry.overwrites.pause().filter(|until| *until > self.now) {
+            Some(until) => {
+                entry.writing = Writing::Delayed;
+                self.retries.insert((until, key.clone()));
+                if entry.overwrites.have_begun_to_persist() {
+                    self.notices.push_back((entry.reference(key), overwritten_notice()));
+                }
+            }
+            None => {
+                entry.writing = Writing::Queued;
+                self.queue.push_back(key.clone());
+            }
+        }
+    }
+
+    /// Emits the warnings about a Service of ours that have not been emitted.
+    pub(super) fn warn(&mut self, key: &ServiceKey) {
+        let Some(entry) = self.services.get_mut(key) else { return };
+        if matches!(entry.claim, Claim::Ours(_) | Claim::Unservable(_)) {
+            let about = entry.reference(key);
+            let new = entry.warnings.iter().filter(|warning| !entry.emitted.contains(warning));
+            self.notices.extend(new.map(|warning| (about.clone(), warning.notice())));
+            entry.emitted.clone_from(&entry.warnings);
+        }
+    }
+}
+
+/// The pools that are not in both as they are.
+fn changed(before: &Pools, after: &Pools) -> BTreeSet<PoolName> {
+    let of = |one: &Pools, other: &Pools| -> Vec<PoolName> {
+        one.iter().filter(|pool| other.get(&pool.name) != Some(pool)).map(|pool| pool.name.clone()).collect()
+    };
+    of(before, after).into_iter().chain(of(after, before)).collect()
+}
+
+/// What a Service had of the families that it needs and does not have now, one address of each, the latest first.
+fn missing(request: &Request, has: &[IpAddr], had: impl Iterator<Item = IpAddr>) -> Vec<IpAddr> {
+    let mut missing: Vec<IpAddr> = Vec::new();
+    for ip in had {
+        let family = Family::of(ip);
+        let there = |ips: &[IpAddr]| ips.iter().any(|ip| Family::of(*ip) == family);
+        if request.families.need(family) && !there(has) && !there(&missing) {
+            missing.push(ip);
+        }
+    }
+    missing
+}
+
+/// Whether a Service that is not ours still bears what we gave it. Of another type, the annotations tell;
+/// of another class, it may be that of a fellow load balancer, so only a clearing that has begun is ended.
+fn left_behind(entry: &Entry) -> bool {
+    match entry.claim {
+        Claim::OtherType => entry.observed.pool.is_some() || !entry.observed.previous.is_empty(),
+        Claim::OtherClass => entry.goal == Goal::Nothing && !entry.settled,
+        Claim::Ours(_) | Claim::Unservable(_) => false,
+    }
+}
+
+fn lost_notice(key: &ServiceKey, lost: &Refusal) -> Notice {
+    let message =
+        format!("current IP for \"{key}\" not allowed by config, will attempt for new IP assignment: {lost}");
+    Notice::normal("ClearAssignment", message)
+}
+
+/// Whether no Service can have these addresses: more than two, or two of one family.
+fn is_invalid(ips: &[IpAddr]) -> bool {
+    match ips {
+        [] | [_] => false,
+        [a, b] => Family::of(*a) == Family::of(*b),
+        _ => true,
+    }
+}
+
+fn invalid_status_notice(ips: &[IpAddr]) -> Notice {
+    let message =
+        format!("the status has more than one address of a family, which somebody else wrote: {ips:?}");
+    Notice::warning("nolbIPsIPFamily", message)
+}
+
+fn overwritten_notice() -> Notice {
+    let message = "somebody else keeps writing the status of this Service, so it is put right ever more slowly: find \
+                   out who does (kubectl get service -o yaml --show-managed-fields), and turn that off or give the \
+                   Service a spec.loadBalancerClass that only one of the two serves";
+    Notice::warning("StatusOverwritten", message)
+}
+
+fn unservable_notice(why: &Unservable) -> Notice {
+    let reason = match why {
+        Unservable::OneFamily(_) => "not enough clusterips",
+        Unservable::NoFamily | Unservable::BadAddress(_) => "AllocationFailed",
+    };
+    Notice::warning(reason, why.to_string())
+}
+
+/// Why a Service has not all that it wants, if so.
+fn refusal_notice(key: &ServiceKey, request: &Request, decision: &Decision) -> Option<Notice> {
+    let Decision { outcome, lost: _, incomplete, freed: _ } = decision;
+    match (outcome, &request.addresses, incomplete) {
+        (Err(why), _, _) => {
+            Some(Notice::warning("AllocationFailed", format!("Failed to allocate IP for \"{key}\": {why}")))
+        }
+        (Ok(_), AddressRequest::Unreadable { why, .. }, _) => {
+            Some(Notice::warning("LoadBalancerFailed", format!("invalid requested loadbalancer IPs: {why}")))
+        }
+        (Ok(_), _, Some(why)) => Some(Notice::normal(
+            "AdditionalAssignFailed",
+            format!("cannot assign additional IP in PreferDualStack: {why}"),
+        )),
+        (Ok(_), _, None) => None,
+    }
+}

@@ -1,0 +1,192 @@
+//! `IPAddressPool` objects, what of them is in force, and what is to be said about each.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use api::{IPAddressPool, IPAddressPoolStatus};
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::ResourceExt;
+use kubekit::events::Notice;
+use kubekit::{Change, Mirror};
+use objects::{NodeName, PoolName};
+use pools::{PoolSpec, Pools};
+
+use crate::acceptance::{Acceptance, Assessment};
+
+/// All `IPAddressPool` objects.
+#[derive(Debug, Default)]
+pub(crate) struct PoolObjects {
+    mirror: Mirror<PoolName>,
+    objects: BTreeMap<PoolName, PoolObject>,
+    in_force: Pools,
+    /// Addresses of nodes, which are told to the authors of the pools that list them.
+    reserved: BTreeMap<IpAddr, NodeName>,
+}
+
+/// One object, for its status.
+#[derive(Debug)]
+pub(crate) struct PoolObject {
+    pub(crate) acceptance: Acceptance,
+    pub(crate) assessment: Assessment,
+    /// What its status says now.
+    pub(crate) status: Option<IPAddressPoolStatus>,
+    spec: PoolSpec,
+    /// What its author may not mean, by the object alone.
+    doubts: Vec<String>,
+}
+
+impl PoolObjects {
+    /// Takes in a change. Whether that changes what is in force: not if it is but the echo of a status.
+    pub(crate) fn change(&mut self, change: Change<IPAddressPool>) -> bool {
+        let mut changed = false;
+        for (name, object) in self.mirror.update(change, |object| PoolName::new(object.name_any())) {
+            changed |= match object {
+                Some(object) => self.put(name, &object),
+                None => self.objects.remove(&name).is_some(),
+            };
+        }
+        if changed {
+            self.in_force = Pools::new(self.objects.values().map(|object| object.spec.clone()));
+            self.assess();
+        }
+        changed
+    }
+
+    /// Takes in the addresses of nodes.
+    pub(crate) fn set_reserved(&mut self, reserved: BTreeMap<IpAddr, NodeName>) {
+        self.reserved = reserved;
+        self.assess();
+    }
+
+    /// What is in force.
+    pub(crate) fn in_force(&self) -> &Pools {
+        &self.in_force
+    }
+
+    /// All objects, by name.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&PoolName, &PoolObject)> {
+        self.objects.iter()
+    }
+
+    /// Events that are due, and the objects that they are about.
+    pub(crate) fn emit(&mut self) -> Vec<(ObjectReference, Notice)> {
+        let emit = |object: &mut PoolObject| {
+            let notice = object.acceptance.emit(&object.assessment)?;
+            Some((object.acceptance.reference.clone(), notice))
+        };
+        self.objects.values_mut().filter_map(emit).collect()
+    }
+
+    /// What is not in force, object by object.
+    pub(crate) fn problems(&self) -> impl Iterator<Item = String> {
+        let rejected = self.objects.iter().filter(|(_, object)| object.assessment.is_rejected());
+        rejected.map(|(name, object)| format!("IPAddressPool {name}: {}", object.assessment.message()))
+    }
+
+    /// Whether some object is not in force as it stands.
+    pub(crate) fn is_stale(&self) -> bool {
+        self.objects.values().any(|object| object.assessment.is_rejected())
+    }
+
+    fn put(&mut self, name: PoolName, object: &IPAddressPool) -> bool {
+        let conditions = object.status.as_ref().map_or(&[][..], |status| &status.conditions);
+        let acceptance = Acceptance::new(object, conditions);
+        let (spec, status) = (PoolSpec::from(object), object.status.clone());
+        match self.objects.get_mut(&name) {
+            Some(known) => {
+                known.acceptance.update(acceptance);
+                known.status = status;
+                let changed = known.spec != spec;
+                if changed {
+                    (known.spec, known.doubts) = (spec, object.warnings());
+                }
+                changed
+            }
+            None => {
+                let (assessment, doubts) = (Assessment::Accepted, object.warnings());
+                self.objects.insert(name, PoolObject { acceptance, assessment, status, spec, doubts });
+                true
+            }
+        }
+    }
+
+    fn assess(&mut self) {
+        let mut of_nodes: BTreeMap<&PoolName, Vec<String>> = BTreeMap::new();
+        for (ip, node) in &self.reserved {
+            if let Some(pool) = self.in_force.owner(*ip) {
+                let doubt =
+                    format!("spec.addresses contains {ip}, an address of node {node}, which is never given");
+                of_nodes.entry(&pool.name).or_default().push(doubt);
+            }
+        }
+        for (name, object) in &mut self.objects {
+            let faults = self.in_force.get(name).map_or(&[][..], |pool| &pool.faults);
+            let reason = faults.first().map(pools::Fault::reason);
+            let of_nodes = of_nodes.remove(name).unwrap_or_default();
+            let faults = faults.iter().map(ToString::to_string).collect();
+            object.assessment = Assessment::new(reason, faults, [&object.doubts[..], &of_nodes[..]].concat());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn object(name: &str, created: u8, addresses: &[&str]) -> IPAddressPool {
+        let created = format!("2026-01-01T00:00:{created:02}Z");
+        serde_json::from_value(json!({
+            "apiVersion": "metallb.io/v1beta1", "kind": "IPAddressPool",
+            "metadata": {"name": name, "creationTimestamp": created}, "spec": {"addresses": addresses},
+        }))
+        .unwrap()
+    }
+
+    fn emitted(objects: &mut PoolObjects) -> Vec<String> {
+        objects
+            .emit()
+            .into_iter()
+            .map(|(about, it)| format!("{}: {}", about.name.unwrap(), it.message))
+            .collect()
+    }
+
+    #[test]
+    fn a_bad_entry_is_told_once_and_the_rest_is_in_force() {
+        let mut objects = PoolObjects::default();
+        assert!(objects.change(Change::Reset(vec![object("bad", 1, &["10.0.0.1", "10.0.1.0/30"])])));
+        let [told] = &emitted(&mut objects)[..] else { panic!("one event") };
+        assert!(told.starts_with("bad: spec.addresses[0]") && told.contains("write 10.0.0.1/32"), "{told}");
+        assert!(objects.is_stale());
+        assert!(!objects.change(Change::Apply(object("bad", 1, &["10.0.0.1", "10.0.1.0/30"]))), "an echo");
+        assert!(emitted(&mut objects).is_empty());
+        assert!(objects.change(Change::Delete(object("bad", 1, &[]))));
+        assert!(!objects.is_stale());
+    }
+
+    #[test]
+    fn the_younger_of_two_that_overlap_is_told_until_the_other_makes_room() {
+        let mut objects = PoolObjects::default();
+        objects.change(Change::Apply(object("b", 1, &["10.0.0.0/24"])));
+        objects.change(Change::Apply(object("a", 2, &["10.0.0.0/25"])));
+        let [told] = &emitted(&mut objects)[..] else { panic!("one event") };
+        assert!(told.starts_with("a: ") && told.contains("overlaps IPAddressPool b"), "{told}");
+        assert_eq!(objects.problems().count(), 1);
+        objects.change(Change::Delete(object("b", 1, &[])));
+        assert!(!objects.is_stale());
+    }
+
+    #[test]
+    fn an_address_of_a_node_is_pointed_out_on_the_pool_that_has_it() {
+        let mut objects = PoolObjects::default();
+        objects
+            .change(Change::Reset(vec![object("a", 1, &["10.0.0.0/24"]), object("b", 2, &["10.0.1.0/24"])]));
+        objects.set_reserved(BTreeMap::from([("10.0.1.7".parse().unwrap(), NodeName::from("n1"))]));
+        assert_eq!(
+            emitted(&mut objects),
+            ["b: spec.addresses contains 10.0.1.7, an address of node n1, which is never given"]
+        );
+        assert!(!objects.is_stale());
+    }
+}

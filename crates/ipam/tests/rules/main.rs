@@ -1,0 +1,7 @@
+//! The rules of allocation.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod allocation;
+mod fixtures;
+mod model;
+mod stability;

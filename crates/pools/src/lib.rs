@@ -1,0 +1,29 @@
+//! Address pools: what their objects say, and which address belongs to which pool.
+//!
+//! Controller and speakers derive what is in force from the same objects by [`Pools::new`], and the pool of a Service
+//! from what the Service records by [`Pools::pool_of`]. Neither remembers anything, so all programs agree, and a
+//! restart changes nothing.
+//!
+//! What is in force is decided entry by entry and address by address:
+//!
+//! - An entry that cannot be read disables itself only.
+//! - An address that several pools list belongs to the one that was created first.
+//! - A Service keeps an address that its recorded pool lists, whoever else lists it.
+//! - A Service keeps an address that no pool lists any more while the object of its recorded pool is in dispute.
+//!
+//! Everything that is not in force is a [`Fault`] of its pool.
+
+mod fault;
+#[cfg(test)]
+mod fixtures;
+mod pool;
+mod pools;
+mod range;
+mod range_set;
+
+pub use fault::{Fault, Others};
+pub use objects::PoolName;
+pub use pool::{Allocation, Entry, Pool, PoolSpec, Unreadable};
+pub use pools::Pools;
+pub use range::{Family, ParseRangeError, Range, is_buggy, predecessor, successor};
+pub use range_set::RangeSet;

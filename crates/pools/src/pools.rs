@@ -1,0 +1,186 @@
+//! All pools beside each other: which address belongs to which.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use objects::PoolName;
+
+use crate::fault::{Fault, Others};
+use crate::pool::{Pool, PoolSpec};
+use crate::{Range, RangeSet};
+
+/// The pools, each with what of it is in force. Equal objects always make equal pools: nothing is remembered.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pools {
+    pools: BTreeMap<PoolName, Pool>,
+    owners: Owners,
+}
+
+/// The pool of every address that is listed, by the first address of a range: the oldest that lists it.
+type Owners = BTreeMap<IpAddr, Owned>;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Owned {
+    last: IpAddr,
+    pool: PoolName,
+    /// Which entry of the pool lists it.
+    entry: usize,
+}
+
+impl Pools {
+    /// Works out what is in force. Costs about as much as sorting all entries.
+    pub fn new(specs: impl IntoIterator<Item = PoolSpec>) -> Self {
+        let mut specs: Vec<PoolSpec> = specs.into_iter().collect();
+        specs.sort_by(|a, b| (a.created, &a.name).cmp(&(b.created, &b.name)));
+        let mut pools = Self::default();
+        let mut taken = RangeSet::default();
+        for spec in specs {
+            let pool = pools.take_in(spec, &mut taken);
+            pools.pools.insert(pool.name.clone(), pool);
+        }
+        let contested = pools.iter().flat_map(|pool| pool.contested.iter()).collect::<RangeSet>();
+        for pool in pools.pools.values_mut() {
+            pool.disputed |= pool.ranges.iter().any(|range| contested.overlaps(*range));
+        }
+        pools
+    }
+
+    /// The pools, by name.
+    pub fn iter(&self) -> impl Iterator<Item = &Pool> {
+        self.pools.values()
+    }
+
+    /// The pool of this name.
+    pub fn get(&self, name: &PoolName) -> Option<&Pool> {
+        self.pools.get(name)
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.pools.is_empty()
+    }
+
+    /// The pool that gives out this address: the oldest of those that list it.
+    pub fn owner(&self, ip: IpAddr) -> Option<&Pool> {
+        let owner = &self.pools[&self.owned(ip)?.pool];
+        (!owner.leaves_out(ip)).then_some(owner)
+    }
+
+    /// The pool that a Service has these addresses from, when it records `recorded` as such. None when it may not go
+    /// on having them.
+    ///
+    /// Addresses that several pools list belong to the pool that is recorded, so that an edit of one pool takes
+    /// nothing from the Services of another. Addresses that no pool lists any more stay with the recorded pool for as
+    /// long as its object is in dispute: what its author means will be known when that is resolved.
+    pub fn pool_of(&self, ips: &[IpAddr], recorded: Option<&PoolName>) -> Option<&Pool> {
+        let (&first, others) = ips.split_first()?;
+        if let Some(pool) = recorded.and_then(|name| self.get(name))
+            && ips.iter().all(|ip| self.may_keep(pool, *ip))
+        {
+            return Some(pool);
+        }
+        let owner = self.owner(first)?;
+        others.iter().all(|ip| self.owner(*ip).is_some_and(|other| other.name == owner.name)).then_some(owner)
+    }
+
+    fn may_keep(&self, pool: &Pool, ip: IpAddr) -> bool {
+        if pool.leaves_out(ip) {
+            return false;
+        }
+        match self.owned(ip) {
+            Some(owned) => owned.pool == pool.name || pool.contested.contains(ip),
+            None => pool.disputed,
+        }
+    }
+
+    fn owned(&self, ip: IpAddr) -> Option<&Owned> {
+        self.owners.range(..=ip).next_back().map(|(_, owned)| owned).filter(|owned| ip <= owned.last)
+    }
+
+    /// Puts in force what of a pool can be, all older ones being there.
+    fn take_in(&mut self, spec: PoolSpec, taken: &mut RangeSet) -> Pool {
+        let PoolSpec {
+            name,
+            labels,
+            auto_assign,
+            avoid_buggy_ips,
+            allocation,
+            entries,
+            unreadable,
+            created: _,
+        } = spec;
+        let mut faults: Vec<Fault> = unreadable.into_iter().map(Fault::Field).collect();
+        let (mut ranges, mut contested) = (Vec::new(), RangeSet::default());
+        if entries.is_empty() {
+            faults.push(Fault::NoAddresses);
+        }
+        for (index, entry) in entries.into_iter().enumerate() {
+            let range = match entry.range {
+                Ok(range) => range,
+                Err(why) => {
+                    faults.push(Fault::Entry { index, text: entry.text, why });
+                    continue;
+                }
+            };
+            let overlapping = taken.within(range);
+            if !overlapping.is_empty() {
+                let overlap = self.overlap(&name, &overlapping);
+                if let Some((earlier, range)) = overlap.own {
+                    faults.push(Fault::Repeated { index, text: entry.text.clone(), earlier, range });
+                }
+                if !overlap.others.overlaps.is_empty() {
+                    faults.push(Fault::Overlap { index, text: entry.text, others: overlap.others });
+                }
+                overlapping.into_iter().for_each(|part| _ = contested.insert(part));
+            }
+            for part in taken.insert(range) {
+                let owned = Owned { last: part.last(), pool: name.clone(), entry: index };
+                self.owners.insert(part.first(), owned);
+                ranges.push(part);
+            }
+        }
+        let disputed = !faults.is_empty();
+        Pool { name, labels, auto_assign, avoid_buggy_ips, allocation, ranges, faults, contested, disputed }
+    }
+
+    /// Whose addresses these are, which some pools have already.
+    fn overlap(&self, pool: &PoolName, parts: &[Range]) -> Overlap {
+        let mut overlap = Overlap::default();
+        let mut looked_at = 0;
+        for part in parts {
+            let before = self.owners.range(..part.first()).next_back();
+            let owners = before.into_iter().chain(self.owners.range(part.first()..=part.last()));
+            for (&first, owned) in owners {
+                let range = Range::new(first, owned.last).expect("a range of an owner is one");
+                let Some(range) = range.intersection(*part) else { continue };
+                if owned.pool == *pool {
+                    overlap.own.get_or_insert((owned.entry, range));
+                } else if overlap.others.overlaps.len() < Others::MOST {
+                    overlap.others.overlaps.push((owned.pool.clone(), range));
+                } else {
+                    overlap.others.more = true;
+                }
+                looked_at += 1;
+                // What is not named is not looked at either, for there may be thousands.
+                if overlap.others.more || looked_at == LOOKED_AT {
+                    return overlap;
+                }
+            }
+        }
+        overlap
+    }
+}
+
+/// As many owners of what an entry overlaps are looked at, to name some of them.
+const LOOKED_AT: usize = 1024;
+
+/// What an entry has in common with those before it.
+#[derive(Debug, Default)]
+struct Overlap {
+    /// The first entry of the same pool, and where.
+    own: Option<(usize, Range)>,
+    others: Others,
+}
+
+#[cfg(test)]
+mod tests;
