@@ -30,6 +30,9 @@ pub fn shorten(text: &str, most: usize) -> String {
 /// The lines, one below the other, in at most `most` bytes. Where not all of them fit, the last line says how many
 /// there are besides; a first line that does not fit by itself is cut.
 pub fn summary<S: AsRef<str>>(lines: &[S], most: usize) -> String {
+    if let [line] = lines {
+        return shorten(line.as_ref(), most);
+    }
     let whole: usize = lines.iter().map(|line| line.as_ref().len() + 1).sum();
     if whole <= most + 1 {
         return lines.iter().map(AsRef::as_ref).collect::<Vec<_>>().join("\n");
@@ -138,7 +141,7 @@ mod tests {
 
     #[test]
     fn a_line_that_is_too_long_by_itself_is_cut() {
-        assert_eq!(summary(&["abcdefghij"], 8), "abc...");
+        assert_eq!(summary(&["abcdefghij"], 8), "abcde...");
         let two = summary(&["ä".repeat(100), "b".to_owned()], 40);
         assert!(two.len() <= 40 && two.starts_with('ä') && two.ends_with("...\n... and 1 more"), "{two}");
     }
