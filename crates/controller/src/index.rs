@@ -20,6 +20,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{Resource, ResourceExt};
 use kubekit::events::Notice;
 use kubekit::slim::Namespace;
+use kubekit::write::{Class, pause};
 use kubekit::{Change, Version};
 use objects::Labels;
 
@@ -94,6 +95,8 @@ pub(crate) enum Written {
     Gone,
     /// Something went wrong that may go well another time.
     Failed,
+    /// It is refused, and will be again until somebody changes the Service, a right or the API server.
+    Refused,
 }
 
 impl Index {
@@ -242,10 +245,11 @@ impl Index {
             // What was in the way is about to come by the watch, and brings the next attempt with it, if any.
             Written::Conflict | Written::Gone if entry.version == write.version => return None,
             Written::Conflict | Written::Gone => {}
-            Written::Failed => {
-                entry.failures = failures + 1;
+            Written::Failed | Written::Refused => {
+                let class = if result == Written::Refused { Class::Refused } else { Class::Unavailable };
+                entry.failures = failures.saturating_add(1);
                 entry.writing = Writing::Delayed;
-                self.retries.insert((now + pause(failures), write.key.clone()));
+                self.retries.insert((now + pause(class, failures, 0.0), write.key.clone()));
                 return None;
             }
         }
@@ -450,13 +454,6 @@ fn count(n: u128) -> i64 {
 /// a large one too, and both counters together always make the whole.
 fn available(usage: Usage) -> i64 {
     count(usage.in_use.saturating_add(usage.available)) - count(usage.in_use)
-}
-
-/// How long to wait after so many failures in a row.
-fn pause(failures: u32) -> Duration {
-    const FIRST: Duration = Duration::from_millis(100);
-    const LONGEST: Duration = Duration::from_secs(10);
-    FIRST.saturating_mul(2_u32.saturating_pow(failures)).min(LONGEST)
 }
 
 /// What to tell about a write that gave out an address.

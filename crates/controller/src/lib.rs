@@ -22,6 +22,7 @@ mod recovery;
 mod remark;
 mod report;
 mod settle;
+mod statuses;
 mod unsupported;
 mod verdict;
 mod write;
@@ -46,9 +47,11 @@ use kubekit::lease::{Election, Leadership, Leads, Timing};
 pub use kubekit::rivals::BesideMetalLb;
 use kubekit::rivals::{Of, Rivals, WAITING_FOR};
 use kubekit::slim::{Namespace, Service};
+use kubekit::write::{Answer, Object, Writes};
 use kubekit::{Change, Identity, due, watch, watch_as};
 use prometheus_client::registry::Registry;
 use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
@@ -56,8 +59,9 @@ use crate::entry::Seen;
 use crate::index::{Index, Role};
 pub use crate::metrics::Metrics;
 pub use crate::recovery::Recovery;
+use crate::statuses::{Statuses, Turn};
 use crate::unsupported::{BgpAdvertisement, BgpPeer};
-use crate::write::{Ended, NotWritten};
+use crate::write::{Ended, StatusEnded};
 
 /// What an operator sets.
 #[derive(Debug, Clone)]
@@ -83,9 +87,8 @@ pub struct Config {
 const MOST_WRITES: usize = 32;
 
 /// How long changes are collected before counters are brought up to date, those in the status of pools
-/// among them, and how long to wait after a failure.
+/// among them.
 const COUNTERS_DELAY: Duration = Duration::from_millis(200);
-const COUNTERS_RETRY: Duration = Duration::from_secs(1);
 
 /// The lists that have to be complete before anything is decided, as `/readyz` names them.
 const LISTS: [&str; 3] = ["list of Services", "list of IPAddressPools", "list of Namespaces"];
@@ -102,12 +105,16 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let readiness = Readiness::waiting_for(LISTS.into_iter().chain([WAITING_FOR]));
     info!(namespace = config.identity.namespace, class = config.lb_class, "controller starting");
     let (me, namespace) = (config.identity.instance(), config.identity.namespace.as_str());
-    let events = Publisher::start(client.clone(), "metallb-controller", me.clone());
+    let writes = Writes::default();
+    writes.register(&mut registry);
+    let events = Publisher::start(client.clone(), "metallb-controller", me.clone(), writes.clone());
+    events.register(&mut registry);
     let mut rivals =
         Rivals::watch(Of::MetalLb, &client, namespace, config.lb_class.clone(), config.beside_metallb);
     let mut serving = pin!(http::serve(config.http_bind, readiness.clone(), registry));
     // The speakers cannot start without it, not even to wait.
-    let mut keeping_key = pin!(gossip_key::keep(client.clone(), namespace, config.gossip_secret.as_deref()));
+    let mut keeping_key =
+        pin!(gossip_key::keep(client.clone(), namespace, config.gossip_secret.as_deref(), writes.clone()));
     tokio::select! {
         result = &mut serving => return result,
         () = &mut keeping_key => anyhow::bail!("the watch of the gossip's Secret has ended"),
@@ -118,17 +125,18 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         let owner = config.identity.owner();
         let election =
             Election { namespace: namespace.to_owned(), name, me, owner, timing: Timing::default() };
-        election.start(client.clone())
+        election.start(client.clone(), writes.clone(), readiness.clone())
     });
     let leads = leadership.as_ref().map_or_else(Leads::always, Leadership::leads);
     if let Some(recovery) = &config.recovery {
         let namespace = namespace.to_owned();
-        recovery::start(recovery, gossip_metrics, client.clone(), namespace, leads.clone(), events.clone());
+        let (client, leads, events) = (client.clone(), leads.clone(), events.clone());
+        recovery::start(recovery, gossip_metrics, client, namespace, leads, events, writes.clone());
     }
     tokio::select! {
         result = serving => result?,
         () = keeping_key => anyhow::bail!("the watch of the gossip's Secret has ended"),
-        () = control(client.clone(), &config, leads, events, &metrics, &readiness) => {
+        () = control(client.clone(), &config, leads, events, writes, &metrics, &readiness) => {
             anyhow::bail!("all watches have ended")
         }
         () = rivals.wait_for_one() => info!("MetalLB serves the same Services: what is started next waits"),
@@ -156,6 +164,7 @@ async fn control(
     config: &Config,
     mut leads: Leads,
     events: Publisher,
+    writes_to: Writes,
     metrics: &Metrics,
     readiness: &Readiness,
 ) {
@@ -164,15 +173,17 @@ async fn control(
     let mut writes = FuturesUnordered::new();
     let mut reports = FuturesUnordered::new();
     let (report, reported) = watch::channel(None);
-    let mut reporting = pin!(keep(report::source(&client, &config.identity.namespace), reported));
+    let mut reporting =
+        pin!(keep(report::source(&client, &config.identity.namespace), reported, writes_to.clone()));
     let mut counters_due: Option<Instant> = None;
+    let mut statuses = Statuses::default();
     loop {
         index.set_role(role(&leads), Instant::now());
         while writes.len() < MOST_WRITES
             && role(&leads) == Role::Leader
             && let Some(write) = index.next_write()
         {
-            writes.push(write::service_status(client.clone(), write));
+            writes.push(write::service_status(client.clone(), writes_to.clone(), write));
         }
         while events.has_room()
             && let Some((about, notice)) = index.next_notice()
@@ -200,31 +211,63 @@ async fn control(
             () = due(retry) => index.retry(Instant::now()),
             () = events.room(), if index.has_notice() => {}
             () = &mut reporting => return,
-            Some(result) = reports.next() => {
-                if let Err(NotWritten) = result {
-                    counters_due.get_or_insert(Instant::now() + COUNTERS_RETRY);
+            Some(StatusEnded { object, status, answer }) = reports.next() => {
+                match answer {
+                    Answer::Done(version) => statuses.written(object, version, status),
+                    Answer::Conflict => statuses.conflict(object, Instant::now()),
+                    Answer::Gone => statuses.gone(&object),
+                    Answer::Refused(failure) | Answer::Unavailable(failure) => {
+                        statuses.failed(object, &failure, Instant::now());
+                    }
                 }
             }
-            () = due(counters_due), if reports.is_empty() => {
+            () = due(counters_due.into_iter().chain(statuses.next()).min()), if reports.is_empty() => {
                 counters_due = None;
                 metrics.show(&index);
-                reports.extend(outdated_statuses(&client, &index));
+                statuses.wake(Instant::now());
+                reports.extend(outdated_statuses(&client, &writes_to, &index, &mut statuses));
                 report.send_replace(report::wanted(&index, config.identity.owner(), Timestamp::now()));
             }
         }
     }
 }
 
-/// Writes of the statuses that do not say what they should.
-fn outdated_statuses(client: &Client, index: &Index) -> Vec<BoxFuture<'static, Result<(), NotWritten>>> {
-    let now = Timestamp::now();
-    let pools = index.outdated_pool_statuses(now).into_iter();
-    let pools =
-        pools.map(|(about, status)| write::status::<IPAddressPool>(client.clone(), about, status).boxed());
-    let advertisements = index.outdated_advertisement_statuses(now).into_iter();
-    let advertisements = advertisements
-        .map(|(about, status)| write::status::<L2Advertisement>(client.clone(), about, status).boxed());
-    pools.chain(advertisements).collect()
+/// Writes of the statuses that do not say what they should, but for those that are left alone for a while.
+fn outdated_statuses(
+    client: &Client,
+    writes: &Writes,
+    index: &Index,
+    statuses: &mut Statuses,
+) -> Vec<BoxFuture<'static, StatusEnded>> {
+    let mut turn = |about: &ObjectReference, status: &Value| {
+        let (object, version) = (Object::from(about), about.resource_version.as_deref().unwrap_or_default());
+        let random = rand::random_range(0.0..1.0);
+        match statuses.turn(&object, &version.into(), status, Instant::now(), random) {
+            Turn::Now => true,
+            Turn::Later => false,
+            Turn::Undone(undone) => {
+                writes.undone(&object, undone);
+                undone.pause.is_zero()
+            }
+        }
+    };
+    let (now, mut outdated) = (Timestamp::now(), Vec::new());
+    for (about, status) in index.outdated_pool_statuses(now) {
+        let status = json!(status);
+        if turn(&about, &status) {
+            outdated
+                .push(write::status::<IPAddressPool>(client.clone(), writes.clone(), about, status).boxed());
+        }
+    }
+    for (about, status) in index.outdated_advertisement_statuses(now) {
+        let status = json!(status);
+        if turn(&about, &status) {
+            outdated.push(
+                write::status::<L2Advertisement>(client.clone(), writes.clone(), about, status).boxed(),
+            );
+        }
+    }
+    outdated
 }
 
 /// What this replica may do at this moment.

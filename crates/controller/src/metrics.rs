@@ -120,7 +120,7 @@ impl Metrics {
             Written::Done(_) => "done",
             Written::Conflict => "conflict",
             Written::Gone => "gone",
-            Written::Failed => {
+            Written::Failed | Written::Refused => {
                 self.update_errors.inc();
                 "failed"
             }

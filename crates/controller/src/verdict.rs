@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
 use kube::{Resource, ResourceExt};
+use objects::text::{self, CONDITION_MESSAGE};
 
 const ACCEPTED: &str = "Accepted";
 
@@ -67,7 +68,7 @@ impl Subject {
             type_: ACCEPTED.to_owned(),
             status: status.to_owned(),
             reason: reason.to_owned(),
-            message: message.to_owned(),
+            message: text::shorten(message, CONDITION_MESSAGE),
             observed_generation: self.generation,
             last_transition_time: since.map_or(Time(now), |known| known.last_transition_time.clone()),
         };
