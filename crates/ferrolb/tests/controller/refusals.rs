@@ -94,7 +94,9 @@ fn whoever_keeps_rewriting_the_status_of_a_pool_is_corrected_ever_more_rarely() 
         let mut rewritten = 0;
         while std::time::Instant::now() < end {
             if cluster.pool_status("lan").await["availableIPv4"] != json!(7) {
-                let patch = Patch::Merge(json!({"status": {"availableIPv4": 7}}));
+                let status =
+                    json!({"assignedIPv4": 0, "assignedIPv6": 0, "availableIPv4": 7, "availableIPv6": 0});
+                let patch = Patch::Merge(json!({"status": status}));
                 pools.patch_status("lan", &parameters, &patch).await.unwrap();
                 rewritten += 1;
             }
