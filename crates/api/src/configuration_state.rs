@@ -3,6 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 use kube::CustomResource;
+use objects::text::{self, CONDITION_MESSAGE};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -45,13 +46,13 @@ pub struct ConfigurationStateStatus {
 
 impl ConfigurationStateStatus {
     /// What a part of a program, which the type of the condition names, makes of the configuration at `now`.
-    /// Without problems it is valid.
+    /// Without problems it is valid. Where they are more than a condition takes, it says how many are not named.
     pub fn new(condition: &str, problems: &[String], now: Timestamp) -> Self {
         let (result, valid, reason) = match problems {
             [] => (ConfigurationResult::Valid, "True", "Reconciled"),
             _ => (ConfigurationResult::Invalid, "False", "ConfigurationError"),
         };
-        let error_summary = problems.join("\n");
+        let error_summary = text::summary(problems, CONDITION_MESSAGE);
         Self {
             result: Some(result),
             error_summary: error_summary.clone(),
@@ -93,5 +94,16 @@ mod tests {
         assert_eq!(invalid.result, Some(ConfigurationResult::Invalid));
         assert_eq!(invalid.error_summary, "IPAddressPool p: wrong");
         assert_eq!(invalid.conditions[0].status, "False");
+    }
+
+    #[test]
+    fn more_problems_than_a_condition_takes_are_counted() {
+        let problems: Vec<String> = (0..300).map(|i| format!("{i:0500}")).collect();
+        let status = ConfigurationStateStatus::new("x", &problems, Timestamp::UNIX_EPOCH);
+        for text in [&status.error_summary, &status.conditions[0].message] {
+            assert!(text.len() <= 32_768 && text.starts_with(&problems[0]), "{} bytes", text.len());
+            let told = text.lines().count() - 1;
+            assert!(told > 60 && text.ends_with(&format!("... and {} more", 300 - told)), "{told} told");
+        }
     }
 }

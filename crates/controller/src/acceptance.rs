@@ -5,6 +5,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
 use kube::{Resource, ResourceExt};
 use kubekit::events::Notice;
+use objects::text::{self, CONDITION_MESSAGE};
 
 const ACCEPTED: &str = "Accepted";
 
@@ -120,7 +121,7 @@ impl Acceptance {
             type_: ACCEPTED.to_owned(),
             status: status.to_owned(),
             reason: reason.to_owned(),
-            message: assessment.message(),
+            message: text::shorten(&assessment.message(), CONDITION_MESSAGE),
             observed_generation: self.generation,
             last_transition_time: since.map_or(Time(now), |known| known.last_transition_time.clone()),
         };

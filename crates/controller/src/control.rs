@@ -16,15 +16,18 @@ use kubekit::http::Readiness;
 use kubekit::keep::keep;
 use kubekit::lease::Leads;
 use kubekit::slim::{Namespace, Node, Service};
+use kubekit::write::{Answer, Object, Writes};
 use kubekit::{Change, due, watch, watch_as};
 use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 use tokio::sync::watch;
 use tracing::warn;
 
 use crate::entry::Seen;
 use crate::index::{Index, Role};
+use crate::statuses::{Statuses, Turn};
 use crate::unsupported::{BgpAdvertisement, BgpPeer};
-use crate::write::{Ended, NotWritten};
+use crate::write::{Ended, StatusEnded};
 use crate::{Config, Metrics, configuration_state, write};
 
 /// Status writes that may be on their way at once: enough to keep an API server busy, and few enough to
@@ -35,9 +38,8 @@ const MOST_WRITES: usize = 32;
 const DECISIONS: usize = 256;
 
 /// How long changes are collected before counters are brought up to date, those in the status of pools
-/// among them, and how long to wait after a failure.
+/// among them.
 const COUNTERS_DELAY: Duration = Duration::from_millis(200);
-const COUNTERS_RETRY: Duration = Duration::from_secs(1);
 
 /// The lists that have to be complete before anything is decided, as `/readyz` names them.
 pub(crate) const LISTS: [&str; 4] =
@@ -60,6 +62,7 @@ pub(crate) async fn run(
     config: &Config,
     mut leads: Leads,
     events: Publisher,
+    writes_to: Writes,
     metrics: &Metrics,
     readiness: &Readiness,
 ) {
@@ -68,9 +71,13 @@ pub(crate) async fn run(
     let mut writes = FuturesUnordered::new();
     let mut reports = FuturesUnordered::new();
     let (report, reported) = watch::channel(None);
-    let mut reporting =
-        pin!(keep(configuration_state::source(&client, &config.identity.namespace), reported));
+    let mut reporting = pin!(keep(
+        configuration_state::source(&client, &config.identity.namespace),
+        reported,
+        writes_to.clone()
+    ));
     let mut counters_due: Option<Instant> = None;
+    let mut statuses = Statuses::default();
     loop {
         index.set_role(role(&leads), Instant::now());
         index.decide(DECISIONS);
@@ -78,7 +85,7 @@ pub(crate) async fn run(
             && role(&leads) == Role::Leader
             && let Some(write) = index.next_write()
         {
-            writes.push(write::service_status(client.clone(), write));
+            writes.push(write::service_status(client.clone(), writes_to.clone(), write));
         }
         while events.has_room()
             && let Some((about, notice)) = index.next_notice()
@@ -107,31 +114,63 @@ pub(crate) async fn run(
             () = std::future::ready(()), if index.has_due() => {}
             () = events.room(), if index.has_notice() => {}
             () = &mut reporting => return,
-            Some(result) = reports.next() => {
-                if let Err(NotWritten) = result {
-                    counters_due.get_or_insert(Instant::now() + COUNTERS_RETRY);
+            Some(StatusEnded { object, status, answer }) = reports.next() => {
+                match answer {
+                    Answer::Done(version) => statuses.written(object, version, status),
+                    Answer::Conflict => statuses.conflict(object, Instant::now()),
+                    Answer::Gone => statuses.gone(&object),
+                    Answer::Refused(failure) | Answer::Unavailable(failure) => {
+                        statuses.failed(object, &failure, Instant::now());
+                    }
                 }
             }
-            () = due(counters_due), if reports.is_empty() => {
+            () = due(counters_due.into_iter().chain(statuses.next()).min()), if reports.is_empty() => {
                 counters_due = None;
                 metrics.show(&index);
-                reports.extend(outdated_statuses(&client, &index));
+                statuses.wake(Instant::now());
+                reports.extend(outdated_statuses(&client, &writes_to, &index, &mut statuses));
                 report.send_replace(configuration_state::wanted(&index, config.identity.owner(), Timestamp::now()));
             }
         }
     }
 }
 
-/// Writes of the statuses that do not say what they should.
-fn outdated_statuses(client: &Client, index: &Index) -> Vec<BoxFuture<'static, Result<(), NotWritten>>> {
-    let now = Timestamp::now();
-    let pools = index.outdated_pool_statuses(now).into_iter();
-    let pools =
-        pools.map(|(about, status)| write::status::<IPAddressPool>(client.clone(), about, status).boxed());
-    let advertisements = index.outdated_advertisement_statuses(now).into_iter();
-    let advertisements = advertisements
-        .map(|(about, status)| write::status::<L2Advertisement>(client.clone(), about, status).boxed());
-    pools.chain(advertisements).collect()
+/// Writes of the statuses that do not say what they should, but for those that are left alone for a while.
+fn outdated_statuses(
+    client: &Client,
+    writes: &Writes,
+    index: &Index,
+    statuses: &mut Statuses,
+) -> Vec<BoxFuture<'static, StatusEnded>> {
+    let mut turn = |about: &ObjectReference, status: &Value| {
+        let (object, version) = (Object::from(about), about.resource_version.as_deref().unwrap_or_default());
+        let random = rand::random_range(0.0..1.0);
+        match statuses.turn(&object, &version.into(), status, Instant::now(), random) {
+            Turn::Now => true,
+            Turn::Later => false,
+            Turn::Undone(undone) => {
+                writes.undone(&object, undone);
+                undone.pause.is_zero()
+            }
+        }
+    };
+    let (now, mut outdated) = (Timestamp::now(), Vec::new());
+    for (about, status) in index.outdated_pool_statuses(now) {
+        let status = json!(status);
+        if turn(&about, &status) {
+            outdated
+                .push(write::status::<IPAddressPool>(client.clone(), writes.clone(), about, status).boxed());
+        }
+    }
+    for (about, status) in index.outdated_advertisement_statuses(now) {
+        let status = json!(status);
+        if turn(&about, &status) {
+            outdated.push(
+                write::status::<L2Advertisement>(client.clone(), writes.clone(), about, status).boxed(),
+            );
+        }
+    }
+    outdated
 }
 
 /// What this replica may do at this moment.

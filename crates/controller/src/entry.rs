@@ -1,7 +1,7 @@
 //! One Service as the Index knows it: what it wants, what its status says, and what it should say.
 
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use api::names::{ALLOCATED_FROM_POOL, PREVIOUS_IPS};
 use ipam::{Assignment, PoolName, Record, ServiceKey};
@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::ResourceExt;
 use kubekit::Version;
 use kubekit::slim::Service;
+use kubekit::write::{Contest, Undone};
 
 use crate::claim::Claim;
 use crate::warning::{self, Warning};
@@ -54,6 +55,15 @@ pub(crate) enum Source {
     Watch,
 }
 
+/// What a newer version of a Service brings.
+#[derive(Debug)]
+pub(crate) struct Updated {
+    /// Whether there is anything to decide.
+    pub(crate) changed: bool,
+    /// Whether somebody else wrote over the status, and what to do about that.
+    pub(crate) undone: Option<Undone>,
+}
+
 /// One Service.
 #[derive(Debug)]
 pub(crate) struct Entry {
@@ -77,8 +87,10 @@ pub(crate) struct Entry {
     pub(crate) deleting: bool,
     /// What it had and has lost through no wish of its own, at most one address of a family.
     pub(crate) previous: Vec<IpAddr>,
-    /// How often somebody else has written over its status.
-    pub(crate) overwrites: Overwrites,
+    /// Somebody else who writes its status.
+    pub(crate) contest: Contest,
+    /// Not to be written before this time, because of somebody who goes on writing it.
+    pub(crate) paused: Option<Instant>,
     /// The last refusal that was told, to tell none twice.
     pub(crate) refusal: Option<String>,
     /// The warnings that it calls for, and those that have been told.
@@ -132,57 +144,6 @@ impl Observed {
     /// What the object says that the Service has.
     pub(crate) fn record(&self) -> Record {
         Record { ips: self.ips.clone(), pool: self.pool.as_deref().map(PoolName::new) }
-    }
-}
-
-/// How often somebody else has written over a status, so that two who do not know of each other do not fill the API
-/// server with their quarrel.
-#[derive(Debug, Default)]
-pub(crate) struct Overwrites {
-    count: u32,
-    last: Option<Instant>,
-    total: u64,
-}
-
-/// After so long without one, the count begins anew.
-const QUIET: Duration = Duration::from_secs(300);
-/// As many are put right at once: people edit things by hand.
-const FORGIVEN: u32 = 3;
-/// The pause after the first that is not, which doubles each time up to the longest.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-
-impl Overwrites {
-    /// There is another one.
-    pub(crate) fn count(&mut self, now: Instant) {
-        if self.last.is_some_and(|last| now.saturating_duration_since(last) > QUIET) {
-            self.count = 0;
-        }
-        self.count = self.count.saturating_add(1);
-        self.total += 1;
-        self.last = Some(now);
-    }
-
-    /// How many there were in all.
-    pub(crate) fn total(&self) -> u64 {
-        self.total
-    }
-
-    /// Whether there are more than people make.
-    pub(crate) fn persist(&self) -> bool {
-        self.count > FORGIVEN
-    }
-
-    /// Whether this is the first that nobody is forgiven.
-    pub(crate) fn have_begun_to_persist(&self) -> bool {
-        self.count == FORGIVEN + 1
-    }
-
-    /// Not to be put right before this time.
-    pub(crate) fn pause(&self) -> Option<Instant> {
-        let beyond = self.count.checked_sub(FORGIVEN + 1)?;
-        let pause = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(beyond)).min(LONGEST_PAUSE);
-        Some(self.last? + pause)
     }
 }
 
@@ -245,7 +206,8 @@ impl Entry {
             failures: 0,
             deleting,
             previous: observed.previous.clone(),
-            overwrites: Overwrites::default(),
+            contest: Contest::default(),
+            paused: None,
             refusal: None,
             warnings,
             emitted: Vec::new(),
@@ -253,27 +215,35 @@ impl Entry {
         }
     }
 
-    /// Takes in a newer version of the Service. Whether there is anything new to decide.
-    pub(crate) fn update(&mut self, seen: Seen, source: Source, now: Instant) -> bool {
+    /// Takes in a newer version of the Service.
+    pub(crate) fn update(&mut self, seen: Seen, source: Source, now: Instant) -> Updated {
         // The echo of an older write may come after the answer to a newer one. A full list is never an echo.
         if source == Source::Watch && seen.version.is_older_than(&self.version) {
-            return false;
+            return Updated { changed: false, undone: None };
         }
+        let mut undone = None;
         if seen.observed != self.observed {
             let was_right = self.goal != Goal::Whatever && self.settled && !self.is_off();
             if was_right && !self.goal.met_by(&seen.observed, &self.previous) {
-                self.overwrites.count(now);
+                // Services take turns anyway, so their pauses need not be spread.
+                let this = self.contest.undone(now, 0.0);
+                self.paused = (!this.pause.is_zero()).then(|| now + this.pause);
+                undone = Some(this);
             }
             self.settled = true;
         }
         let rewritten =
             seen.claim != self.claim || seen.warnings != self.warnings || seen.deleting != self.deleting;
+        if rewritten && self.failures > 0 && self.writing == Writing::Delayed {
+            // What the API server has refused may be right now.
+            self.writing = Writing::Idle;
+        }
         self.version = seen.version;
         self.observed = seen.observed;
         self.claim = seen.claim;
         self.deleting = seen.deleting;
         self.warnings = seen.warnings;
-        rewritten || self.is_off()
+        Updated { changed: rewritten || self.is_off(), undone }
     }
 
     /// What it comes with when it is decided anew: what its object says, unless something better is on its way there.
@@ -319,25 +289,5 @@ impl Entry {
             resource_version: Some(self.version.as_str().to_owned()),
             field_path: None,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn those_who_write_over_a_status_for_ever_are_answered_ever_more_slowly() {
-        let (start, mut overwrites) = (Instant::now(), Overwrites::default());
-        let mut pauses = Vec::new();
-        for _ in 0..12 {
-            overwrites.count(start);
-            pauses.push(overwrites.pause().map(|until| (until - start).as_secs()));
-        }
-        let expected = [None, None, None, Some(1), Some(2), Some(4), Some(8), Some(16), Some(32)];
-        assert_eq!(pauses[..9], expected);
-        assert_eq!(pauses[9..], [Some(60); 3]);
-        overwrites.count(start + QUIET + Duration::from_secs(1));
-        assert_eq!(overwrites.pause(), None, "it was quiet for long");
     }
 }

@@ -7,41 +7,49 @@
 
 use std::future::pending;
 use std::pin::pin;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
+use kubekit::write::{Answer, Intent, Object, Writes};
 use kubekit::{Change, REQUEST_TIMEOUT, Source, watch};
 use serde_json::{Value, json};
-use tokio::time::{sleep, timeout};
-use tracing::{debug, info};
+use tokio::time::sleep_until;
+use tracing::info;
 
 /// Where the speakers look for it: the name of a file, and of a field of MetalLB's Secret as well.
 const FIELD: &str = "secretkey";
 /// As many bytes as the cipher takes.
 const LENGTH: usize = 32;
-/// How long to wait after a write that failed.
+/// How long to wait after a conflict, and at most after a refusal.
 const RETRY: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// Sees to it, for ever, that the Secret `name` holds a key. Does nothing without a name, and while there is no such
 /// Secret. A key that is there stays, whatever it is.
-pub(crate) async fn keep(client: Client, namespace: &str, name: Option<&str>) {
+pub(crate) async fn keep(client: Client, namespace: &str, name: Option<&str>, writes: Writes) {
     let Some(name) = name else { return pending().await };
     let api: Api<Secret> = Api::namespaced(client, namespace);
     let mut changes = pin!(watch(Source::named(api.clone(), name)));
+    let object = Object::new("Secret", namespace, name);
     let mut missing_from: Option<Secret> = None;
+    let mut retry = Instant::now();
     loop {
         if let Some(secret) = missing_from.take() {
-            match timeout(REQUEST_TIMEOUT, write(&api, &secret)).await {
-                Ok(Ok(())) => info!(secret = name, "made a key for the speakers"),
+            match writes.perform(&object, Intent::Change, REQUEST_TIMEOUT, write(&api, &secret)).await {
+                Answer::Done(()) => info!(secret = name, "made a key for the speakers"),
                 // Most often another replica was faster, and then the next change has its key.
-                Ok(Err(error)) => {
-                    debug!(secret = name, %error, "key not written, trying again");
+                Answer::Conflict | Answer::Gone => {
+                    retry = Instant::now() + RETRY;
                     missing_from = Some(secret);
                 }
-                Err(_) => missing_from = Some(secret),
+                Answer::Refused(failure) | Answer::Unavailable(failure) => {
+                    // No speaker starts without a key, so a right that was granted should be found out soon.
+                    retry = failure.again.min(Instant::now() + LONGEST_PAUSE);
+                    missing_from = Some(secret);
+                }
             }
         }
         tokio::select! {
@@ -51,7 +59,7 @@ pub(crate) async fn keep(client: Client, namespace: &str, name: Option<&str>) {
                 Some(Change::Delete(_)) => missing_from = None,
                 None => return,
             },
-            () = sleep(RETRY), if missing_from.is_some() => {}
+            () = sleep_until(retry.into()), if missing_from.is_some() => {}
         }
     }
 }

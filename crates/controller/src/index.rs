@@ -22,11 +22,13 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{Resource, ResourceExt};
 use kubekit::events::Notice;
 use kubekit::slim::{Namespace, Node};
+use kubekit::write::{Class, pause};
 use kubekit::{Change, Mirror, Version};
 use objects::{Labels, NodeName};
 
 use crate::advertisements::Advertisements;
-use crate::entry::{Entry, Observed, Seen, Source, Writing};
+use crate::entry::{Entry, Observed, Seen, Source, Updated, Writing};
+use crate::index::decide::overwritten_notice;
 use crate::pool_objects::PoolObjects;
 use crate::unsupported::Unsupported;
 
@@ -121,6 +123,8 @@ pub(crate) enum Written {
     Gone,
     /// Something went wrong that may go well another time.
     Failed,
+    /// It is refused, and will be again until somebody changes the Service, a right or the API server.
+    Refused,
 }
 
 impl Index {
@@ -275,7 +279,7 @@ impl Index {
         let failures = std::mem::take(&mut entry.failures);
         match result {
             Written::Done(version) => {
-                if !entry.overwrites.persist() {
+                if entry.paused.is_none() {
                     self.notices.extend(allocated(write).map(|notice| (entry.reference(&write.key), notice)));
                 }
                 if !version.is_older_than(&entry.version) {
@@ -287,10 +291,11 @@ impl Index {
             // What was in the way is about to come by the watch, and brings the next attempt with it, if any.
             Written::Conflict | Written::Gone if entry.version == write.version => return None,
             Written::Conflict | Written::Gone => {}
-            Written::Failed => {
-                entry.failures = failures + 1;
+            Written::Failed | Written::Refused => {
+                let class = if result == Written::Refused { Class::Refused } else { Class::Unavailable };
+                entry.failures = failures.saturating_add(1);
                 entry.writing = Writing::Delayed;
-                self.retries.insert((now + pause(failures), write.key.clone()));
+                self.retries.insert((now + pause(class, failures, 0.0), write.key.clone()));
                 return None;
             }
         }
@@ -406,9 +411,12 @@ impl Index {
         let known = self.services.get_mut(&key).filter(|entry| entry.uid == service.uid);
         let changed = match known {
             Some(entry) => {
-                let overwrites = entry.overwrites.total();
-                let changed = entry.update(service, source, self.now);
-                self.overwrites += entry.overwrites.total() - overwrites;
+                let Updated { changed, undone } = entry.update(service, source, self.now);
+                if let Some(undone) = undone {
+                    self.overwrites += 1;
+                    let notice = undone.warn.then(|| (entry.reference(&key), overwritten_notice()));
+                    self.notices.extend(notice);
+                }
                 changed
             }
             None => {
@@ -487,13 +495,6 @@ fn count(n: u128) -> i64 {
 /// a large one too, and both counters together always make the whole.
 fn available(usage: Usage) -> i64 {
     count(usage.in_use.saturating_add(usage.available)) - count(usage.in_use)
-}
-
-/// How long to wait after so many failures in a row.
-fn pause(failures: u32) -> Duration {
-    const FIRST: Duration = Duration::from_millis(100);
-    const LONGEST: Duration = Duration::from_secs(10);
-    FIRST.saturating_mul(2_u32.saturating_pow(failures)).min(LONGEST)
 }
 
 /// What to tell about a write that gave out an address.

@@ -22,6 +22,7 @@ mod index;
 mod metrics;
 mod pool_objects;
 mod recovery;
+mod statuses;
 mod unsupported;
 mod warning;
 mod write;
@@ -36,6 +37,7 @@ use kubekit::http::{self, Readiness};
 use kubekit::lease::{Election, Leadership, Leads, Timing};
 pub use kubekit::rivals::BesideMetalLb;
 use kubekit::rivals::{Of, Rivals, WAITING_FOR};
+use kubekit::write::Writes;
 use prometheus_client::registry::Registry;
 use tracing::info;
 
@@ -73,12 +75,16 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let readiness = Readiness::waiting_for(control::LISTS.into_iter().chain([WAITING_FOR]));
     info!(namespace = config.identity.namespace, class = config.lb_class, "controller starting");
     let (me, namespace) = (config.identity.instance(), config.identity.namespace.as_str());
-    let events = Publisher::start(client.clone(), "metallb-controller", me.clone());
+    let writes = Writes::default();
+    writes.register(&mut registry);
+    let events = Publisher::start(client.clone(), "metallb-controller", me.clone(), writes.clone());
+    events.register(&mut registry);
     let mut rivals =
         Rivals::watch(Of::MetalLb, &client, namespace, config.lb_class.clone(), config.beside_metallb);
     let mut serving = pin!(http::serve(config.http_bind, readiness.clone(), registry));
     // The speakers cannot start without it, not even to wait.
-    let mut keeping_key = pin!(gossip_key::keep(client.clone(), namespace, config.gossip_secret.as_deref()));
+    let mut keeping_key =
+        pin!(gossip_key::keep(client.clone(), namespace, config.gossip_secret.as_deref(), writes.clone()));
     tokio::select! {
         result = &mut serving => return result,
         () = &mut keeping_key => anyhow::bail!("the watch of the gossip's Secret has ended"),
@@ -89,17 +95,18 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         let owner = config.identity.owner();
         let election =
             Election { namespace: namespace.to_owned(), name, me, owner, timing: Timing::default() };
-        election.start(client.clone())
+        election.start(client.clone(), writes.clone(), readiness.clone())
     });
     let leads = leadership.as_ref().map_or_else(Leads::always, Leadership::leads);
     if let Some(recovery) = &config.recovery {
         let namespace = namespace.to_owned();
-        recovery::start(recovery, gossip_metrics, client.clone(), namespace, leads.clone(), events.clone());
+        let (client, leads, events) = (client.clone(), leads.clone(), events.clone());
+        recovery::start(recovery, gossip_metrics, client, namespace, leads, events, writes.clone());
     }
     tokio::select! {
         result = serving => result?,
         () = keeping_key => anyhow::bail!("the watch of the gossip's Secret has ended"),
-        () = control::run(client.clone(), &config, leads, events, &metrics, &readiness) => {
+        () = control::run(client.clone(), &config, leads, events, writes, &metrics, &readiness) => {
             anyhow::bail!("all watches have ended")
         }
         () = rivals.wait_for_one() => info!("MetalLB serves the same Services: what is started next waits"),

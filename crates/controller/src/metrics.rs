@@ -127,7 +127,7 @@ impl Metrics {
             Written::Done(_) => "done",
             Written::Conflict => "conflict",
             Written::Gone => "gone",
-            Written::Failed => {
+            Written::Failed | Written::Refused => {
                 self.update_errors.inc();
                 "failed"
             }

@@ -17,18 +17,20 @@ use std::path::PathBuf;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use futures::{FutureExt, StreamExt, TryStreamExt, stream};
+use futures::{FutureExt, StreamExt, stream};
 use jiff::Timestamp;
 use judge::{Judge, Verdict};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
+use kubekit::REQUEST_TIMEOUT;
 use kubekit::events::{Notice, Publisher};
 use kubekit::lease::Leads;
 use kubekit::slim::{Pod, Service, is_true};
 use kubekit::speakers::{self, Speakers};
+use kubekit::write::{Answer, Intent, Object, Writes};
 use objects::NodeName;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
@@ -62,6 +64,7 @@ pub(crate) fn start(
     namespace: String,
     leads: Leads,
     publisher: Publisher,
+    writes: Writes,
 ) {
     let bind = recovery.gossip_bind;
     let config = gossip::Config {
@@ -80,24 +83,32 @@ pub(crate) fn start(
             }
             tokio::time::sleep(KEY_RETRY).await;
         };
-        run(client, &namespace, bind.port(), leads, gossip, happened, publisher).await;
+        let cluster = Cluster { client, writes, publisher };
+        run(cluster, &namespace, bind.port(), leads, gossip, happened).await;
     });
+}
+
+/// Where what is done about lost nodes goes.
+#[derive(Clone)]
+struct Cluster {
+    client: Client,
+    writes: Writes,
+    publisher: Publisher,
 }
 
 /// Listens, and acts on what is lost.
 async fn run(
-    client: Client,
+    cluster: Cluster,
     namespace: &str,
     port: u16,
     leads: Leads,
     gossip: gossip::Handle,
     mut happened: mpsc::Receiver<gossip::Event>,
-    publisher: Publisher,
 ) {
     let mut view = gossip.view();
     let mut judge = Judge::default();
     let mut known = Speakers::default();
-    let mut changes = pin!(kubekit::watch(speakers::source(&client, namespace)));
+    let mut changes = pin!(kubekit::watch(speakers::source(&cluster.client, namespace)));
     loop {
         tokio::select! {
             Some(change) = changes.next() => {
@@ -115,18 +126,18 @@ async fn run(
         }
         let latest = view.borrow_and_update().clone();
         for verdict in judge.verdicts(&latest, Instant::now()) {
-            tokio::spawn(act(client.clone(), leads.clone(), verdict, publisher.clone()));
+            tokio::spawn(act(cluster.clone(), leads.clone(), verdict));
         }
     }
 }
 
-async fn act(client: Client, leads: Leads, verdict: Verdict, publisher: Publisher) {
+async fn act(cluster: Cluster, leads: Leads, verdict: Verdict) {
     if !leads.leads(Instant::now()) {
         tokio::time::sleep(DEFERENCE).await;
     }
     let (node, notice) = match verdict {
         Verdict::Withdraw(node) => {
-            let Some(count @ 1..) = withdraw(&client, &node).await else { return };
+            let Some(count @ 1..) = withdraw(&cluster, &node).await else { return };
             info!(%node, pods = count, "node is lost, its Pods behind load balancers are marked not ready");
             let message = format!("node is lost, {count} Pods behind LoadBalancer Services marked not ready");
             (node, Notice::warning(REASON, message))
@@ -149,29 +160,46 @@ async fn act(client: Client, leads: Leads, verdict: Verdict, publisher: Publishe
         uid: Some(node.to_string()),
         ..ObjectReference::default()
     };
-    publisher.publish(about, notice);
+    cluster.publisher.publish(about, notice);
 }
 
-/// Marks the Pods of `node` that back LoadBalancer Services as not ready; how many there were.
-async fn withdraw(client: &Client, node: &NodeName) -> Option<usize> {
+/// Marks the Pods of `node` that back LoadBalancer Services as not ready; how many there were, nothing if not even
+/// that is known.
+async fn withdraw(cluster: &Cluster, node: &NodeName) -> Option<usize> {
     let until = Instant::now() + PATIENCE;
-    loop {
-        let attempt = tokio::time::timeout_at(until.into(), mark_pods(client, node));
-        match attempt.await {
-            Ok(Ok(count)) => return Some(count),
-            Ok(Err(error)) if Instant::now() + RETRY < until => {
-                warn!(%node, %error, "cannot mark the Pods of a lost node, trying again");
-                tokio::time::sleep(RETRY).await;
+    let mut marked = None;
+    while Instant::now() < until {
+        match tokio::time::timeout_at(until.into(), mark_pods(cluster, node)).await {
+            Ok(Ok(marks)) => {
+                *marked.get_or_insert(0) += marks.iter().filter(|mark| **mark == Mark::Set).count();
+                if !marks.contains(&Mark::Again) {
+                    return marked;
+                }
             }
-            Ok(Err(_)) | Err(_) => {
-                warn!(%node, "cannot mark the Pods of a lost node, giving up");
-                return None;
-            }
+            Ok(Err(error)) => warn!(%node, %error, "cannot read the Pods of a lost node, trying again"),
+            Err(_) => break,
         }
+        tokio::time::sleep(RETRY).await;
     }
+    warn!(%node, "cannot mark all Pods of a lost node, giving up");
+    marked
 }
 
-async fn mark_pods(client: &Client, node: &NodeName) -> kube::Result<usize> {
+/// What became of a Pod that was to be marked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mark {
+    /// It is not ready now.
+    Set,
+    /// There is no need: it is gone.
+    Needless,
+    /// Not yet, or it is another Pod by now: look again.
+    Again,
+    /// The API server refuses it, and the log says why.
+    Refused,
+}
+
+async fn mark_pods(cluster: &Cluster, node: &NodeName) -> kube::Result<Vec<Mark>> {
+    let client = &cluster.client;
     let (pods, services) = (Api::<Pod>::all(client.clone()), Api::<Service>::all(client.clone()));
     // What the API server's cache has is good enough, and there at once.
     let on_node = ListParams::default().fields(&format!("spec.nodeName={node}")).match_any();
@@ -181,10 +209,10 @@ async fn mark_pods(client: &Client, node: &NodeName) -> kube::Result<usize> {
     for pod in pods {
         let serves = is_true(&pod.status.conditions, "Ready");
         if serves && services.iter().any(|service| backs(&pod, service)) {
-            marks.push(mark(client.clone(), pod));
+            marks.push(mark(cluster.clone(), pod));
         }
     }
-    stream::iter(marks).buffer_unordered(AT_ONCE).try_fold(0, async |count, ()| Ok(count + 1)).await
+    Ok(stream::iter(marks).buffer_unordered(AT_ONCE).collect().await)
 }
 
 /// Whether `service` sends traffic to `pod`. One without a selector has its endpoints from somewhere else.
@@ -195,18 +223,28 @@ fn backs(pod: &Pod, service: &Service) -> bool {
         && selector.iter().all(|(key, value)| pod.labels().get(key) == Some(value))
 }
 
-/// Says of a Pod what the node lifecycle controller would say. One that is gone meanwhile needs it no more.
-async fn mark(client: Client, pod: Pod) -> kube::Result<()> {
-    let api: Api<Pod> = Api::namespaced(client, &pod.namespace().unwrap_or_default());
+/// Says of a Pod what the node lifecycle controller would say.
+async fn mark(cluster: Cluster, pod: Pod) -> Mark {
+    let object = Object::new("Pod", pod.namespace().unwrap_or_default(), pod.name_any());
+    let api: Api<Pod> = Api::namespaced(cluster.client, &object.namespace);
+    let (parameters, patch) = (PatchParams::default(), Patch::Strategic(not_ready(&pod, Timestamp::now())));
+    let request = api.patch_status(&object.name, &parameters, &patch);
+    match cluster.writes.perform(&object, Intent::Change, REQUEST_TIMEOUT, request).await {
+        Answer::Done(_) => Mark::Set,
+        Answer::Gone => Mark::Needless,
+        Answer::Conflict | Answer::Unavailable(_) => Mark::Again,
+        Answer::Refused(_) => Mark::Refused,
+    }
+}
+
+/// The patch carries the uid: one of a StatefulSet may have been made again under the same name meanwhile, elsewhere,
+/// and that one is ready.
+fn not_ready(pod: &Pod, now: Timestamp) -> Value {
     let condition = json!({
         "type": "Ready", "status": "False", "reason": REASON,
-        "message": "the node of this Pod is lost", "lastTransitionTime": Timestamp::now(),
+        "message": "the node of this Pod is lost", "lastTransitionTime": now,
     });
-    let patch = Patch::Strategic(json!({"status": {"conditions": [condition]}}));
-    match api.patch_status(&pod.name_any(), &PatchParams::default(), &patch).await {
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-        result => result.map(drop),
-    }
+    json!({"metadata": {"uid": pod.metadata.uid}, "status": {"conditions": [condition]}})
 }
 
 #[cfg(test)]
@@ -214,12 +252,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_mark_is_for_one_pod_and_not_for_the_next_of_its_name() {
+        let pod: Pod = serde_json::from_value(json!({"metadata": {"name": "db-0", "uid": "7"}})).unwrap();
+        let patch = not_ready(&pod, Timestamp::UNIX_EPOCH);
+        assert_eq!(patch["metadata"], json!({"uid": "7"}));
+        assert_eq!(patch["status"]["conditions"][0]["status"], "False");
+    }
+
+    #[test]
     fn a_pod_backs_a_service_whose_selector_it_matches() {
         let pod: Pod = serde_json::from_value(json!({
             "metadata": {"name": "web-1", "namespace": "prod", "labels": {"app": "web", "tier": "front"}},
         }))
         .unwrap();
-        let service = |namespace: &str, selector: serde_json::Value| -> Service {
+        let service = |namespace: &str, selector: Value| -> Service {
             let service = json!({
                 "metadata": {"name": "web", "namespace": namespace}, "spec": {"selector": selector},
             });

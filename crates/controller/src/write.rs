@@ -9,11 +9,11 @@ use kube::api::{Patch, PatchParams};
 use kube::core::NamespaceResourceScope;
 use kube::{Api, Client, Resource};
 use kubekit::slim::Service;
+use kubekit::write::{Answer, Intent, Object, Writes};
 use kubekit::{REQUEST_TIMEOUT, Version};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tracing::{debug, info, warn};
+use tracing::info;
 
 use crate::index::{Write, Written};
 
@@ -25,31 +25,25 @@ pub(crate) struct Ended {
 }
 
 /// Writes the status of a Service, and the annotation that goes with it.
-pub(crate) async fn service_status(client: Client, write: Write) -> Ended {
+pub(crate) async fn service_status(client: Client, writes: Writes, write: Write) -> Ended {
     let started = Instant::now();
     let api: Api<Service> = Api::namespaced(client, &write.key.namespace);
     let (name, patch) = (write.key.name.to_string(), Patch::Merge(patch(&write)));
-    let params = PatchParams::default();
-    let answer = tokio::time::timeout(REQUEST_TIMEOUT, api.patch_status(&name, &params, &patch)).await;
-    let service = &write.key;
-    let result = match answer {
-        Ok(Ok(written)) => {
+    let (params, service) = (PatchParams::default(), &write.key);
+    let object = Object::new("Service", &*service.namespace, &*service.name);
+    let request = api.patch_status(&name, &params, &patch);
+    let result = match writes.perform(&object, Intent::Change, REQUEST_TIMEOUT, request).await {
+        Answer::Done(written) => {
             match &write.assignment {
                 Some(a) => info!(%service, ips = ?a.ips, pool = %a.pool, "address assigned"),
                 None => info!(%service, "address withdrawn"),
             }
             Written::Done(Version::of(&written))
         }
-        Ok(Err(kube::Error::Api(status))) if status.code == 409 => Written::Conflict,
-        Ok(Err(kube::Error::Api(status))) if status.code == 404 => Written::Gone,
-        Ok(Err(error)) => {
-            warn!(%service, %error, "status not written, trying again");
-            Written::Failed
-        }
-        Err(_) => {
-            warn!(%service, "status not written: no answer in time, trying again");
-            Written::Failed
-        }
+        Answer::Conflict => Written::Conflict,
+        Answer::Gone => Written::Gone,
+        Answer::Refused(_) => Written::Refused,
+        Answer::Unavailable(_) => Written::Failed,
     };
     Ended { write, result, took: started.elapsed() }
 }
@@ -70,30 +64,34 @@ fn patch(write: &Write) -> Value {
     })
 }
 
-/// A write did not succeed, and the log says why.
-pub(crate) struct NotWritten;
+/// A write of the status of a configuration object that has ended.
+pub(crate) struct StatusEnded {
+    pub(crate) object: Object,
+    /// What was to be written.
+    pub(crate) status: Value,
+    /// What became of it: the version that the object is of now, where it went well.
+    pub(crate) answer: Answer<Version>,
+}
 
 /// Writes the status of a configuration object.
 pub(crate) async fn status<K>(
     client: Client,
+    writes: Writes,
     about: ObjectReference,
-    status: impl Serialize,
-) -> Result<(), NotWritten>
+    status: Value,
+) -> StatusEnded
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
 {
-    let api: Api<K> = Api::namespaced(client, about.namespace.as_deref().unwrap_or_default());
-    let (kind, name) = (about.kind, about.name.unwrap_or_default());
+    let object = Object::from(&about);
+    let api: Api<K> = Api::namespaced(client, &object.namespace);
     let patch =
         Patch::Merge(json!({"metadata": {"resourceVersion": about.resource_version}, "status": status}));
     let params = PatchParams::default();
-    let answer = tokio::time::timeout(REQUEST_TIMEOUT, api.patch_status(&name, &params, &patch)).await;
-    match answer {
-        Ok(Ok(_)) => return Ok(()),
-        Ok(Err(error)) => debug!(kind, name, %error, "status not written"),
-        Err(_) => debug!(kind, name, "status not written: no answer in time"),
-    }
-    Err(NotWritten)
+    let request =
+        async { api.patch_status(&object.name, &params, &patch).await.map(|written| Version::of(&written)) };
+    let answer = writes.perform(&object, Intent::Change, REQUEST_TIMEOUT, request).await;
+    StatusEnded { object, status, answer }
 }
 
 #[cfg(test)]

@@ -1,19 +1,27 @@
 //! Events, which `kubectl describe` shows below the object that they are about.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+mod budget;
 
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use budget::{Budget, Grant};
 use futures::{StreamExt, stream};
 use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::PostParams;
 use kube::{Api, Client};
+use objects::text::{self, EVENT_MESSAGE, EVENT_REASON, object_name};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::Registry;
 use tokio::sync::mpsc;
-use tracing::{debug, warn};
+use tracing::warn;
 
 use crate::REQUEST_TIMEOUT;
+use crate::write::{Answer, Intent, Object, Writes};
 
 /// Whether an event tells of something that is in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,29 +67,61 @@ const CONCURRENCY: usize = 4;
 #[derive(Debug, Clone)]
 pub struct Publisher {
     queue: mpsc::Sender<(ObjectReference, Notice)>,
-    dropped: Arc<AtomicU64>,
+    budget: Arc<Mutex<Budget>>,
+    dropped: Dropped,
 }
 
 impl Publisher {
     /// Starts the task. `component` is the reporting program as upstream names it, such as
     /// `metallb-controller`; `instance` tells its replicas apart.
-    pub fn start(client: Client, component: &'static str, instance: String) -> Self {
+    pub fn start(client: Client, component: &'static str, instance: String, writes: Writes) -> Self {
         let (queue, mut waiting) = mpsc::channel::<(ObjectReference, Notice)>(QUEUE);
+        let dropped = Dropped::default();
+        let this = Self { queue, budget: Arc::default(), dropped: dropped.clone() };
         tokio::spawn(async move {
             let waiting = stream::poll_fn(move |context| waiting.poll_recv(context));
-            let post = |(object, notice)| post(&client, event(component, &instance, object, notice));
+            let post = |(object, notice)| {
+                post(&client, &writes, &dropped, component, event(component, &instance, object, notice))
+            };
             waiting.for_each_concurrent(CONCURRENCY, post).await;
         });
-        Self { queue, dropped: Arc::default() }
+        this
     }
 
-    /// Sends an event about an object. Never waits.
+    /// Makes the counter of events that were not sent visible.
+    pub fn register(&self, registry: &mut Registry) {
+        let own = registry.sub_registry_with_prefix("ferrolb");
+        own.register("events_dropped", "Events that were not sent, and why", self.dropped.0.clone());
+    }
+
+    /// Sends an event about an object, unless that had too many lately. Never waits.
     pub fn publish(&self, about: ObjectReference, notice: Notice) {
+        let key = [&about.kind, &about.namespace, &about.name, &about.uid]
+            .map(|text| text.clone().unwrap_or_default());
+        let grant = self.budget.lock().unwrap_or_else(PoisonError::into_inner).take(
+            key,
+            notice.severity,
+            Instant::now(),
+        );
+        let (kind, namespace, name) = (&about.kind, &about.namespace, &about.name);
+        if grant == Grant::FirstDropped {
+            warn!(
+                kind,
+                namespace,
+                name,
+                reason = notice.reason,
+                "too many events about one object, some are not sent"
+            );
+        }
+        if grant != Grant::Sent {
+            self.dropped.count("budget");
+            return;
+        }
         if self.queue.try_send((about, notice)).is_err() {
-            let dropped = self.dropped.fetch_add(1, Ordering::Relaxed) + 1;
+            let dropped = self.dropped.count("queue");
             // Told at 1, 2, 4, 8 and so on: the log must not drown where the events already did.
             if dropped.is_power_of_two() {
-                warn!(dropped, "too many events, some are not sent");
+                warn!(dropped, "too many events wait for the API server, some are not sent");
             }
         }
     }
@@ -98,23 +138,35 @@ impl Publisher {
             std::future::pending::<()>().await;
         }
     }
+}
 
-    /// How many events were dropped because too many waited.
-    pub fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
+/// Counts events that were not sent.
+#[derive(Debug, Clone, Default)]
+struct Dropped(Family<DroppedLabels, Counter>);
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DroppedLabels {
+    /// `budget` of the object, `queue` full, or what the API server did: `refused`, `unavailable`.
+    reason: &'static str,
+}
+
+impl Dropped {
+    fn count(&self, reason: &'static str) -> u64 {
+        self.0.get_or_create(&DroppedLabels { reason }).inc() + 1
     }
 }
 
-async fn post(client: &Client, event: Event) {
+async fn post(client: &Client, writes: &Writes, dropped: &Dropped, component: &str, event: Event) {
     let namespace = event.metadata.namespace.as_deref().unwrap_or("default");
+    // What stops one event of a namespace stops all of them, so one warning does for all.
+    let object = Object::new("Event", namespace, component);
     let api: Api<Event> = Api::namespaced(client.clone(), namespace);
     let parameters = PostParams::default();
-    match tokio::time::timeout(REQUEST_TIMEOUT, api.create(&parameters, &event)).await {
-        Ok(Ok(_)) => {}
+    match writes.perform(&object, Intent::Create, REQUEST_TIMEOUT, api.create(&parameters, &event)).await {
         // The name holds the time in nanoseconds; where it is taken, an equal event came first.
-        Ok(Err(kube::Error::Api(status))) if status.code == 409 => {}
-        Ok(Err(error)) => debug!(%error, "event not sent"),
-        Err(_) => debug!("event not sent: no answer in time"),
+        Answer::Done(_) | Answer::Conflict | Answer::Gone => {}
+        Answer::Refused(_) => _ = dropped.count("refused"),
+        Answer::Unavailable(_) => _ = dropped.count("unavailable"),
     }
 }
 
@@ -122,7 +174,7 @@ async fn post(client: &Client, event: Event) {
 /// first, newer ones at the second.
 fn event(component: &str, instance: &str, about: ObjectReference, notice: Notice) -> Event {
     let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos());
-    let name = format!("{}.{nanos:x}", about.name.as_deref().unwrap_or("unknown"));
+    let name = object_name(about.name.as_deref().unwrap_or("unknown"), &format!(".{nanos:x}"));
     let now = Some(Time(Timestamp::now()));
     Event {
         metadata: ObjectMeta {
@@ -139,8 +191,8 @@ fn event(component: &str, instance: &str, about: ObjectReference, notice: Notice
             }
             .to_owned(),
         ),
-        reason: Some(notice.reason.to_owned()),
-        message: Some(shorten(notice.message)),
+        reason: Some(text::shorten(notice.reason, EVENT_REASON)),
+        message: Some(text::shorten(&notice.message, EVENT_MESSAGE)),
         source: Some(EventSource { component: Some(component.to_owned()), host: None }),
         reporting_component: Some(component.to_owned()),
         reporting_instance: Some(instance.to_owned()),
@@ -151,20 +203,10 @@ fn event(component: &str, instance: &str, about: ObjectReference, notice: Notice
     }
 }
 
-/// The API server refuses a message of more than 1024 bytes.
-fn shorten(mut message: String) -> String {
-    const MOST: usize = 1024;
-    if message.len() > MOST {
-        let end = (0..=MOST - 3).rev().find(|&i| message.is_char_boundary(i)).unwrap_or(0);
-        message.truncate(end);
-        message.push_str("...");
-    }
-    message
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fake;
 
     #[test]
     fn an_event_says_who_what_and_about_what() {
@@ -189,9 +231,34 @@ mod tests {
     }
 
     #[test]
-    fn a_long_message_is_cut_between_characters() {
-        let cut = shorten("ä".repeat(600));
-        assert!(cut.len() <= 1024 && cut.ends_with("ä..."), "{} bytes", cut.len());
-        assert_eq!(shorten("short".into()), "short");
+    fn an_event_about_an_object_with_a_long_name_has_a_name_and_a_message_that_are_taken() {
+        let about = ObjectReference { name: Some("n".repeat(253)), ..ObjectReference::default() };
+        let event =
+            event("metallb-speaker", "pod-1", about, Notice::normal("nodeAssigned", "ä".repeat(1000)));
+        let (name, message) = (event.metadata.name.unwrap(), event.message.unwrap());
+        assert!(name.starts_with("nnn") && name.len() <= 253, "{name}");
+        assert!(message.len() <= 1024 && message.ends_with("ä..."), "{} bytes", message.len());
+    }
+
+    #[tokio::test]
+    async fn a_hundred_thousand_events_about_one_object_are_counted_and_few_are_sent() {
+        let (client, log) = fake::api(|_| (201, serde_json::json!({"metadata": {}, "involvedObject": {}})));
+        let (publisher, mut registry) =
+            (Publisher::start(client, "test", "test".to_owned(), Writes::default()), Registry::default());
+        publisher.register(&mut registry);
+        let about =
+            |name: &str| ObjectReference { name: Some(name.to_owned()), ..ObjectReference::default() };
+        for _ in 0..100_000 {
+            publisher.publish(about("spam"), Notice::warning("AllocationFailed", "again"));
+        }
+        publisher.publish(about("other"), Notice::normal("IPAllocated", "once"));
+        while log.all().len() < 26 {
+            tokio::task::yield_now().await;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        assert_eq!(log.all().len(), 26);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        assert!(text.contains(r#"ferrolb_events_dropped_total{reason="budget"} 99975"#), "{text}");
     }
 }

@@ -1,26 +1,42 @@
 //! One of several replicas leads: an election on a Lease.
 //!
 //! The Lease is watched, so that followers cost the API server nothing. Every write is a PUT that carries
-//! the version it replaces: of two that reach for the Lease at the same time, one gets a conflict.
+//! the version it replaces: of two that reach for the Lease at the same time, one gets a conflict. Whoever gets one
+//! reads the Lease afresh and believes what it reads, also where versions are older than before, as in a cluster that
+//! was restored from a backup.
 
 mod campaign;
 
 use std::time::{Duration, Instant};
 
 pub use campaign::Timing;
-use campaign::{Campaign, Claim, Record, Step};
+use campaign::{Campaign, Claim, From, Heard, Record, Step};
 use futures::StreamExt;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta, OwnerReference};
 use k8s_openapi::jiff::Timestamp;
-use kube::api::PostParams;
+use kube::api::{ListParams, PostParams};
 use kube::{Api, Client};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep_until, timeout};
 use tracing::{debug, info};
 
+use crate::http::Readiness;
+use crate::write::{Answer, Failure, Intent, Object, Writes};
 use crate::{Change, Source, Version};
+
+/// What `/readyz` says while the API server refuses this participant the Lease: it can never lead.
+const FORBIDDEN: &str = "permission on leases (see the log)";
+/// What it says while the Lease is refused for another reason.
+const REFUSED: &str = "the API server to take the Lease (see the log)";
+/// The longest pause after a refusal. A new Service waits while nobody leads, so a right that was granted should be
+/// found out soon.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// When the Lease has not been listed within this, a request of our own tells why.
+const UNINFORMED: Duration = Duration::from_secs(2);
+/// How long a look at the Lease may take.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// An election to take part in.
 #[derive(Debug, Clone)]
@@ -91,15 +107,20 @@ impl Leadership {
 }
 
 impl Election {
-    /// Takes part, in a task of its own.
-    pub fn start(self, client: Client) -> Leadership {
+    /// Takes part, in a task of its own. `readiness` is lost while the API server refuses the Lease, so that this
+    /// participant can't lead.
+    pub fn start(self, client: Client, writes: Writes, readiness: Readiness) -> Leadership {
         let (publish, until) = watch::channel(None);
         let (resign, resigned) = oneshot::channel();
         let candidate = Candidate {
             api: Api::namespaced(client, &self.namespace),
             campaign: Campaign::new(self.me.clone(), self.timing),
+            object: Object::new("Lease", &*self.namespace, &*self.name),
+            list: Object::new("LeaseList", &*self.namespace, &*self.name),
             election: self,
             publish,
+            writes,
+            readiness,
         };
         Leadership {
             leads: Leads { until: Some(until) },
@@ -111,25 +132,36 @@ impl Election {
 
 struct Candidate {
     api: Api<Lease>,
+    object: Object,
+    /// The list that it is looked up in, which may be refused by itself.
+    list: Object,
     election: Election,
     campaign: Campaign,
     publish: watch::Sender<Option<Instant>>,
+    writes: Writes,
+    readiness: Readiness,
 }
 
 impl Candidate {
     async fn run(mut self, mut resigned: oneshot::Receiver<()>) {
         let mut changes = crate::watch(Source::named(self.api.clone(), &self.election.name)).boxed();
+        let mut look_at = Instant::now() + UNINFORMED;
         loop {
             let now = Instant::now();
             self.show(now);
+            if !self.campaign.is_informed() && now >= look_at {
+                look_at = self.look().await.map_or(now + UNINFORMED, |failure| soon(&failure));
+                continue;
+            }
             match self.campaign.step(now) {
                 Step::Create => self.write(None, now).await,
                 Step::Write(claim) => self.write(Some(claim), now).await,
                 Step::Wait(until) => {
                     let ends = self.campaign.leads_until().filter(|ends| *ends > now);
-                    let wake = ends.map_or(until, |ends| ends.min(until));
+                    let looks = Some(look_at).filter(|_| !self.campaign.is_informed());
+                    let wake = ends.into_iter().chain(looks).fold(until, Instant::min);
                     tokio::select! {
-                        Some(change) = changes.next() => self.observe(change),
+                        Some(change) = changes.next() => self.observe(change).await,
                         () = sleep_until(wake.into()) => {}
                         // An end without a word is the end of the program.
                         _ = &mut resigned => return self.resign().await,
@@ -139,18 +171,44 @@ impl Candidate {
         }
     }
 
-    fn observe(&mut self, change: Change<Lease>) {
-        let lease = match change {
-            Change::Reset(mut list) => list.pop(),
-            Change::Apply(lease) => Some(lease),
-            Change::Delete(_) => None,
+    async fn observe(&mut self, change: Change<Lease>) {
+        let (lease, from) = match change {
+            Change::Reset(mut list) => (list.pop(), From::List),
+            Change::Apply(lease) => (Some(lease), From::Watch),
+            Change::Delete(_) => (None, From::Watch),
         };
-        self.campaign.observe(lease.as_ref().map(read), Instant::now());
+        match self.campaign.observe(lease.as_ref().map(read), from, Instant::now()) {
+            // Another replica may write the Lease, and all have the same rights.
+            Heard::News if self.campaign.is_anothers() => self.accepted(),
+            Heard::News | Heard::Known => {}
+            Heard::Doubtful => _ = self.look().await,
+        }
+    }
+
+    /// Reads the Lease afresh and believes what it says. Returns why that failed.
+    async fn look(&mut self) -> Option<Failure> {
+        // A list, which needs no right that the watch does not.
+        let named = ListParams::default().fields(&format!("metadata.name={}", self.election.name));
+        let request = self.api.list(&named);
+        match self.writes.perform(&self.list, Intent::Read, LOOK_TIMEOUT, request).await {
+            Answer::Done(mut list) => {
+                self.campaign.believe(list.items.pop().as_ref().map(read), Instant::now());
+                None
+            }
+            // Neither is an answer to a list.
+            Answer::Conflict | Answer::Gone => None,
+            Answer::Refused(failure) => {
+                self.refused(&failure);
+                Some(failure)
+            }
+            Answer::Unavailable(failure) => Some(failure),
+        }
     }
 
     async fn write(&mut self, claim: Option<Claim>, sent: Instant) {
         let lease = self.lease(claim.as_ref());
         let parameters = PostParams::default();
+        let intent = if claim.is_some() { Intent::Change } else { Intent::Create };
         let request = async {
             match claim {
                 None => self.api.create(&parameters, &lease).await,
@@ -158,16 +216,37 @@ impl Candidate {
             }
         };
         let Timing { renew, give_up, .. } = self.election.timing;
-        match timeout(give_up.saturating_sub(renew), request).await {
-            Ok(Ok(lease)) => return self.campaign.written(read(&lease), sent, Instant::now()),
-            // Somebody else was quicker, which the watch is about to tell.
-            Ok(Err(kube::Error::Api(status))) if status.code == 409 => debug!("lease not written: conflict"),
-            Ok(Err(error)) => debug!(%error, "lease not written"),
-            Err(_) => debug!("lease not written: no answer in time"),
-        }
+        let answer = self.writes.perform(&self.object, intent, give_up.saturating_sub(renew), request).await;
         // At random, so that two who failed together do not go on doing so.
         let pause = renew.mul_f64(rand::random_range(0.2..0.6));
-        self.campaign.failed(Instant::now() + pause);
+        match answer {
+            Answer::Done(lease) => {
+                self.accepted();
+                self.campaign.written(read(&lease), sent, Instant::now());
+            }
+            // Somebody else was quicker, or the Lease is not what it was thought to be at all.
+            Answer::Conflict | Answer::Gone => {
+                debug!(lease = self.election.name, "lease not written, it has changed");
+                self.campaign.failed(Instant::now() + pause);
+                _ = self.look().await;
+            }
+            Answer::Refused(failure) => {
+                self.refused(&failure);
+                self.campaign.failed(soon(&failure));
+            }
+            Answer::Unavailable(_) => self.campaign.failed(Instant::now() + pause),
+        }
+    }
+
+    fn accepted(&self) {
+        self.readiness.reached(FORBIDDEN);
+        self.readiness.reached(REFUSED);
+    }
+
+    fn refused(&self, failure: &Failure) {
+        let (lost, other) = if failure.is_forbidden() { (FORBIDDEN, REFUSED) } else { (REFUSED, FORBIDDEN) };
+        self.readiness.lost(lost);
+        self.readiness.reached(other);
     }
 
     /// The Lease in our name.
@@ -222,6 +301,11 @@ impl Candidate {
     }
 }
 
+/// When to try again what was refused.
+fn soon(failure: &Failure) -> Instant {
+    failure.again.min(Instant::now() + LONGEST_PAUSE)
+}
+
 fn read(lease: &Lease) -> Record {
     let spec = lease.spec.clone().unwrap_or_default();
     let seconds = spec.lease_duration_seconds.and_then(|s| u64::try_from(s).ok());
@@ -233,3 +317,6 @@ fn read(lease: &Lease) -> Record {
         version: Version::of(lease),
     }
 }
+
+#[cfg(test)]
+mod tests;

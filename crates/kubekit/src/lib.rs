@@ -1,8 +1,10 @@
 //! What the controller and the speaker share in dealing with a cluster: objects without the fields that
 //! nobody reads ([`slim`]), lists and watches as one stream of changes ([`watch()`]), events
-//! ([`events::Publisher`]), the election of a leader ([`lease`]), and what an operator looks at ([`http`], [`telemetry`]).
+//! ([`events::Publisher`]), writes ([`write::Writes`]), the election of a leader ([`lease`]), and what an operator looks at ([`http`], [`telemetry`]).
 
 pub mod events;
+#[cfg(test)]
+mod fake;
 pub mod http;
 mod identity;
 pub mod keep;
@@ -14,6 +16,7 @@ pub mod speakers;
 pub mod telemetry;
 mod version;
 mod watch;
+pub mod write;
 
 use std::future::pending;
 use std::time::{Duration, Instant};

@@ -10,7 +10,7 @@
 //! # anyhow::Ok(())
 //! ```
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpListener};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -36,9 +36,11 @@ pub(crate) const READY_WITHIN: Duration = Duration::from_secs(90);
 pub struct ApiServer {
     // Dropped in this order: the programs end before their files go.
     server: Option<Running>,
-    _etcd: Running,
+    etcd: Option<Running>,
     program: PathBuf,
     arguments: Vec<String>,
+    etcd_program: PathBuf,
+    etcd_arguments: Vec<String>,
     url: String,
     etcd_url: String,
     dir: TempDir,
@@ -60,7 +62,6 @@ impl ApiServer {
         let values = [("data", data.as_str()), ("client_port", &etcd_port), ("peer_port", &peer_port)];
         let etcd_url = format!("http://127.0.0.1:{etcd_port}");
         let etcd_arguments = template::arguments(include_str!("../templates/etcd.args"), &values);
-        let etcd = start(tools.path(Program::Etcd), &etcd_arguments, &dir.path().join("etcd.log"))?;
 
         let pki = pki.display().to_string();
         let values = [
@@ -74,7 +75,19 @@ impl ApiServer {
         ];
         let arguments = template::arguments(include_str!("../templates/kube-apiserver.args"), &values);
         let program = tools.path(Program::KubeApiserver).to_owned();
-        let mut this = Self { server: None, _etcd: etcd, program, arguments, url, etcd_url, dir };
+        let etcd_program = tools.path(Program::Etcd).to_owned();
+        let mut this = Self {
+            server: None,
+            etcd: None,
+            program,
+            arguments,
+            etcd_program,
+            etcd_arguments,
+            url,
+            etcd_url,
+            dir,
+        };
+        this.start_etcd()?;
         this.start()?;
         Ok(this)
     }
@@ -123,6 +136,38 @@ impl ApiServer {
         Ok(())
     }
 
+    /// Keeps a copy of what etcd has, in place of an earlier one. Both programs are stopped and started for that.
+    pub fn back_up(&mut self) -> Result<()> {
+        self.while_stopped(|data, backup| {
+            if backup.exists() {
+                fs::remove_dir_all(backup).context("removing the earlier backup")?;
+            }
+            copy(data, backup).context("copying what etcd has")
+        })
+    }
+
+    /// Makes etcd have again what it had at the last backup, as an operator does after a disaster: versions go
+    /// backwards.
+    pub fn restore(&mut self) -> Result<()> {
+        self.while_stopped(|data, backup| {
+            fs::remove_dir_all(data).context("removing what etcd has")?;
+            copy(backup, data).context("putting the backup in its place")
+        })
+    }
+
+    fn while_stopped(&mut self, act: impl FnOnce(&Path, &Path) -> Result<()>) -> Result<()> {
+        self.stop();
+        self.etcd = None;
+        act(&self.dir.path().join("etcd"), &self.dir.path().join("etcd-backup"))?;
+        self.start_etcd()?;
+        self.start()
+    }
+
+    fn start_etcd(&mut self) -> Result<()> {
+        self.etcd = Some(start(&self.etcd_program, &self.etcd_arguments, &self.dir.path().join("etcd.log"))?);
+        Ok(())
+    }
+
     /// Makes etcd forget all that was before: whoever watches from an earlier version is told that it has expired.
     /// The API server itself remembers some of it until it is started again.
     pub fn compact(&self) -> Result<()> {
@@ -131,6 +176,17 @@ impl ApiServer {
         let question = format!(r#"{{"revision": "{revision}", "physical": true}}"#);
         ask_etcd(&format!("{}/v3/kv/compaction", self.etcd_url), &question).map(drop)
     }
+}
+
+/// Copies a folder with all that is in it.
+fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    fs::create_dir(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        if entry.file_type()?.is_dir() { copy(&from, &to)? } else { fs::copy(&from, &to).map(drop)? }
+    }
+    Ok(())
 }
 
 /// Asks etcd something by its JSON gateway.

@@ -2,6 +2,7 @@
 
 mod labels;
 mod names;
+pub mod text;
 
 pub use labels::{Labels, Requirement, Selector, SelectorError, any_matches};
 pub use names::{AdvertisementName, InterfaceName, NodeName, PoolName, ServiceKey, SliceKey};

@@ -9,6 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use k8s_openapi::jiff::Timestamp;
 use kube::{Api, Client};
 use kubekit::Source;
+use objects::text::{label_value, object_name};
 use placement::NodeName;
 use tracing::{info, warn};
 
@@ -67,10 +68,10 @@ pub(crate) fn state(
     problems: &[String],
     now: Timestamp,
 ) -> BTreeMap<String, ConfigurationState> {
-    let name = format!("{COMPONENT}-{node}");
+    let name = object_name(&format!("{COMPONENT}-{node}"), "");
     let mut state = ConfigurationState::new(&name, ConfigurationStateSpec::default());
     let labels = [(names::COMPONENT_TYPE, COMPONENT), (names::NODE_NAME, node.as_str())];
-    state.metadata.labels = Some(labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into());
+    state.metadata.labels = Some(labels.map(|(key, value)| (key.to_owned(), label_value(value))).into());
     state.metadata.owner_references = owner.map(|owner| vec![owner.clone()]);
     state.status = Some(ConfigurationStateStatus::new(CONDITION, problems, now));
     BTreeMap::from([(name, state)])
@@ -79,7 +80,8 @@ pub(crate) fn state(
 /// The `ConfigurationState`s of this speaker.
 pub(crate) fn source(client: &Client, namespace: &str, node: &NodeName) -> Source<ConfigurationState> {
     let api = Api::namespaced(client.clone(), namespace);
-    Source::labelled(api, format!("{}={COMPONENT},{}={node}", names::COMPONENT_TYPE, names::NODE_NAME))
+    let value = label_value(node.as_str());
+    Source::labelled(api, format!("{}={COMPONENT},{}={value}", names::COMPONENT_TYPE, names::NODE_NAME))
 }
 
 #[cfg(test)]
@@ -108,5 +110,15 @@ mod tests {
         let metadata = &states["speaker-n1"].metadata;
         assert_eq!(metadata.labels.as_ref().unwrap()[names::NODE_NAME], "n1");
         assert_eq!(metadata.owner_references.as_deref(), Some(&[owner][..]));
+    }
+
+    #[test]
+    fn a_node_with_a_long_name_has_a_state_that_the_api_server_takes() {
+        let node = NodeName::new(format!("{}.example.org", "n".repeat(241)));
+        let states = state(&node, None, &[], Timestamp::UNIX_EPOCH);
+        let (name, state) = states.first_key_value().unwrap();
+        let labels = state.metadata.labels.as_ref().unwrap();
+        assert!(name.starts_with("speaker-nnn") && name.len() <= 253, "{name}");
+        assert!(labels.values().all(|value| value.len() <= 63), "{labels:?}");
     }
 }

@@ -40,6 +40,7 @@ use kubekit::http::Readiness;
 use kubekit::keep::keep;
 pub use kubekit::rivals::BesideMetalLb;
 use kubekit::rivals::{Of, Rivals, WAITING_FOR};
+use kubekit::write::Writes;
 pub use lan::ExcludeInterfaces;
 pub use metrics::Metrics;
 pub use placement::ExcludeLabel;
@@ -114,7 +115,11 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     gossip_metrics.register(&mut registry);
     let readiness = Readiness::waiting_for(watches::LISTS.into_iter().chain([WAITING_FOR]));
     let (stop, stopped) = oneshot::channel();
-    let publisher = Publisher::start(client.clone(), "metallb-speaker", config.identity.instance());
+    let writes = Writes::default();
+    writes.register(&mut registry);
+    let instance = config.identity.instance();
+    let publisher = Publisher::start(client.clone(), "metallb-speaker", instance, writes.clone());
+    publisher.register(&mut registry);
     let mut rivals = Rivals::watch(
         Of::Speakers,
         &client,
@@ -130,7 +135,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         served = &mut serving => return served,
         asked = kubekit::stop_requested() => return asked.context("waiting for signals"),
     }
-    let mut work = pin!(work(config, client, publisher, readiness, metrics, gossip_metrics, stopped));
+    let mut work = pin!(work(config, client, publisher, writes, readiness, metrics, gossip_metrics, stopped));
     tokio::select! {
         done = &mut work => return done,
         served = &mut serving => return served,
@@ -155,6 +160,7 @@ async fn work(
     config: Config,
     client: Client,
     publisher: Publisher,
+    writes: Writes,
     readiness: Readiness,
     metrics: Metrics,
     gossip_metrics: gossip::Metrics,
@@ -185,8 +191,8 @@ async fn work(
     let inputs = Inputs { reports, members: gossip.view(), gossip: happened, stop: stop_requested };
 
     tokio::spawn(fellows::pass_on(gossip.clone(), to_pass_on));
-    tokio::spawn(keep(configuration::source(&client, namespace, node), wanted_state));
-    let mut statuses = tokio::spawn(keep(status::source(&client, namespace, node), wanted_statuses));
+    tokio::spawn(keep(configuration::source(&client, namespace, node), wanted_state, writes.clone()));
+    let mut statuses = tokio::spawn(keep(status::source(&client, namespace, node), wanted_statuses, writes));
     let cluster = Cluster::new(&config, bind, readiness, metrics.clone(), outputs);
     let options = lan::Options {
         exclude: config.exclude_interfaces.clone(),

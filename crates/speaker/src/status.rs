@@ -6,6 +6,7 @@ use api::{InterfaceInfo, ServiceL2Status, ServiceL2StatusSpec, ServiceL2StatusSt
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Api, Client};
 use kubekit::Source;
+use objects::text::label_value;
 use placement::{Interfaces, NodeName, ServiceKey};
 use sha2::{Digest, Sha256};
 
@@ -13,7 +14,7 @@ use sha2::{Digest, Sha256};
 /// do not see each other would fight over them.
 pub(crate) fn source(client: &Client, namespace: &str, node: &NodeName) -> Source<ServiceL2Status> {
     let api = Api::namespaced(client.clone(), namespace);
-    Source::labelled(api, format!("{}={node}", names::ANNOUNCING_NODE))
+    Source::labelled(api, format!("{}={}", names::ANNOUNCING_NODE, label_value(node.as_str())))
 }
 
 /// The status of one Service, by its name. Without a list of interfaces it means all of them.
@@ -30,7 +31,7 @@ pub(crate) fn status(
         (names::SERVICE_NAME, &service.name),
         (names::SERVICE_NAMESPACE, &service.namespace),
     ];
-    status.metadata.labels = Some(labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into());
+    status.metadata.labels = Some(labels.map(|(key, value)| (key.to_owned(), label_value(value))).into());
     status.metadata.owner_references = owner.map(|owner| vec![owner.clone()]);
     let interfaces = match interfaces {
         Interfaces::All => vec![],
@@ -73,5 +74,14 @@ mod tests {
         assert_eq!(again, name);
         assert!(all.status.unwrap().interfaces.is_empty());
         assert_ne!(status(&"n2".into(), None, &service, &only).0, name);
+    }
+
+    #[test]
+    fn a_node_with_a_long_name_has_a_status_that_the_api_server_takes() {
+        let node = NodeName::new("n".repeat(253));
+        let (_, status) = status(&node, None, &ServiceKey::new("prod", "web"), &Interfaces::All);
+        let labels = status.metadata.labels.unwrap();
+        assert!(labels.values().all(|value| value.len() <= 63), "{labels:?}");
+        assert_eq!(status.status.unwrap().node, node.as_str());
     }
 }

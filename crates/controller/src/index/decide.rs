@@ -148,7 +148,7 @@ impl Index {
         let (_, key) = turn;
         let entry = self.services.get_mut(key)?;
         let record = entry.record();
-        let quietly = entry.overwrites.persist();
+        let quietly = entry.paused.is_some();
         if is_invalid(&record.ips) && !quietly {
             self.notices.push_back((entry.reference(key), invalid_status_notice(&record.ips)));
         }
@@ -183,13 +183,10 @@ impl Index {
             return;
         }
         entry.off_since.get_or_insert(self.now);
-        match entry.overwrites.pause().filter(|until| *until > self.now) {
+        match entry.paused.filter(|until| *until > self.now) {
             Some(until) => {
                 entry.writing = Writing::Delayed;
                 self.retries.insert((until, key.clone()));
-                if entry.overwrites.have_begun_to_persist() {
-                    self.notices.push_back((entry.reference(key), overwritten_notice()));
-                }
             }
             None => {
                 entry.writing = Writing::Queued;
@@ -262,7 +259,7 @@ fn invalid_status_notice(ips: &[IpAddr]) -> Notice {
     Notice::warning("nolbIPsIPFamily", message)
 }
 
-fn overwritten_notice() -> Notice {
+pub(super) fn overwritten_notice() -> Notice {
     let message = "somebody else keeps writing the status of this Service, so it is put right ever more slowly: find \
                    out who does (kubectl get service -o yaml --show-managed-fields), and turn that off or give the \
                    Service a spec.loadBalancerClass that only one of the two serves";

@@ -163,8 +163,8 @@ pub(crate) fn controller(kubeconfig: &Path, pod: &str, options: &[&str]) -> Runn
     start(kubeconfig, pod, &[&["--http-bind=127.0.0.1:0"], options].concat())
 }
 
-/// Its log stays in the folder for temporary files of the tests.
-fn start(kubeconfig: &Path, pod: &str, options: &[&str]) -> Running {
+/// Starts it with these options only. Its log stays in the folder for temporary files of the tests.
+pub(crate) fn start(kubeconfig: &Path, pod: &str, options: &[&str]) -> Running {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
     let log = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("controller-{number}-{pod}.log"));

@@ -27,12 +27,14 @@ pub(crate) enum Mischief {
     Expire,
     /// Takes them and never answers.
     Hang,
-    /// Answers no watch.
+    /// Answers no watch and no list.
     Blind,
-    /// Answers no watch and refuses writes.
+    /// Answers no watch and refuses writes, but answers lists.
     BlindAndThrottle,
     /// Passes requests on, but nothing more of the watches that are under way, as if their connections were dead.
     Mute,
+    /// Refuses every request whose path has this in it, as where a right is missing.
+    Forbid(&'static str),
 }
 
 /// A running proxy. It ends with the runtime.
@@ -112,9 +114,16 @@ async fn pass(State(mut shared): State<Shared>, request: Request) -> Response {
             let expired = r#"{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","status":"Failure","message":"too old","reason":"Expired","code":410}}"#;
             return format!("{expired}\n").into_response();
         }
-        Mischief::Blind | Mischief::BlindAndThrottle if is_watch => {
+        Mischief::Blind | Mischief::BlindAndThrottle
+            if is_watch || (mischief == Mischief::Blind && request.method() == Method::GET) =>
+        {
             _ = shared.mischief.changed().await;
             return StatusCode::BAD_GATEWAY.into_response();
+        }
+        Mischief::Forbid(path) if request.uri().path().contains(path) => {
+            shared.refused.fetch_add(1, Ordering::SeqCst);
+            let refusal = r#"{"kind":"Status","apiVersion":"v1","status":"Failure","message":"no right","reason":"Forbidden","code":403}"#;
+            return (StatusCode::FORBIDDEN, refusal).into_response();
         }
         Mischief::Hang => std::future::pending().await,
         Mischief::None
@@ -122,7 +131,8 @@ async fn pass(State(mut shared): State<Shared>, request: Request) -> Response {
         | Mischief::Expire
         | Mischief::Blind
         | Mischief::BlindAndThrottle
-        | Mischief::Mute => {}
+        | Mischief::Mute
+        | Mischief::Forbid(_) => {}
     }
     if writes && request.uri().path().ends_with("/status") && request.uri().path().contains("/services/") {
         shared.statuses.fetch_add(1, Ordering::SeqCst);

@@ -128,12 +128,12 @@ async fn wait_for_line(bind: &str, line: &str) {
     .await;
 }
 
-async fn free_address() -> String {
+pub(crate) async fn free_address() -> String {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string()
 }
 
 /// The body of an answer; nothing while nobody listens.
-async fn get(bind: &str, path: &str) -> Option<String> {
+pub(crate) async fn get(bind: &str, path: &str) -> Option<String> {
     let mut stream = TcpStream::connect(bind).await.ok()?;
     let request = format!("GET {path} HTTP/1.1\r\nHost: {bind}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.ok()?;

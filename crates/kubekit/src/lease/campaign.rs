@@ -52,6 +52,26 @@ pub(super) struct Record {
     pub(super) version: Version,
 }
 
+/// Where something about a Lease was heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum From {
+    /// In a change of it, or its end.
+    Watch,
+    /// In a list.
+    List,
+}
+
+/// What became of that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// It is believed, and new.
+    News,
+    /// Nothing new.
+    Known,
+    /// It contradicts what is known: look afresh.
+    Doubtful,
+}
+
 /// What to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Step {
@@ -96,20 +116,43 @@ impl Campaign {
         Self { me, timing, seen: None, renewed: None, pause: None }
     }
 
-    /// The Lease was read; nothing when there is none.
-    pub(super) fn observe(&mut self, lease: Option<Record>, now: Instant) {
+    /// A watch or a list says that the Lease is this; nothing when there is none. One that is older than what is known
+    /// may be an echo from before our last write. It may also be that all is older, since the cluster was restored from
+    /// a backup: after a whole list, only a fresh look can tell.
+    pub(super) fn observe(&mut self, lease: Option<Record>, from: From, now: Instant) -> Heard {
         let known = self.seen.as_ref().and_then(|seen| seen.lease.as_ref());
         if let (Some(lease), Some(known)) = (&lease, known)
             && lease.version.is_older_than(&known.version)
         {
-            return;
+            return match from {
+                From::Watch => Heard::Known,
+                From::List => Heard::Doubtful,
+            };
         }
+        let is_news = self.seen.as_ref().is_none_or(|seen| seen.lease != lease);
+        self.believe(lease, now);
+        if is_news { Heard::News } else { Heard::Known }
+    }
+
+    /// The Lease was read after everything that is known of it, so it is this, whatever its version.
+    pub(super) fn believe(&mut self, lease: Option<Record>, now: Instant) {
         if !lease.as_ref().is_some_and(|lease| self.is_ours(lease)) {
             self.renewed = None;
         }
         if self.seen.as_ref().is_none_or(|seen| seen.lease != lease) {
             self.seen = Some(Seen { lease, since: now });
         }
+    }
+
+    /// Whether the Lease has been read yet.
+    pub(super) fn is_informed(&self) -> bool {
+        self.seen.is_some()
+    }
+
+    /// Whether another participant has the Lease.
+    pub(super) fn is_anothers(&self) -> bool {
+        let lease = self.seen.as_ref().and_then(|seen| seen.lease.as_ref());
+        lease.is_some_and(|lease| lease.holder.is_some() && !self.is_ours(lease))
     }
 
     /// A write that was sent at `sent` succeeded; the Lease is now this.
@@ -208,9 +251,9 @@ mod tests {
     #[test]
     fn a_missing_lease_is_created_and_a_released_one_taken() {
         let (mut campaign, now) = campaign();
-        campaign.observe(None, now);
+        campaign.observe(None, From::Watch, now);
         assert_eq!(campaign.step(now), Step::Create);
-        campaign.observe(Some(lease("", "7")), now);
+        campaign.observe(Some(lease("", "7")), From::Watch, now);
         let claim = Claim { version: "7".into(), transitions: 4, acquired: None };
         assert_eq!(campaign.step(now), Step::Write(claim));
     }
@@ -218,9 +261,9 @@ mod tests {
     #[test]
     fn anothers_lease_is_left_alone_until_it_has_not_changed_for_its_duration() {
         let (mut campaign, start) = campaign();
-        campaign.observe(Some(lease("other", "1")), start);
-        campaign.observe(Some(lease("other", "2")), start + 1000 * MS);
-        campaign.observe(Some(lease("other", "2")), start + 2000 * MS);
+        campaign.observe(Some(lease("other", "1")), From::Watch, start);
+        campaign.observe(Some(lease("other", "2")), From::Watch, start + 1000 * MS);
+        campaign.observe(Some(lease("other", "2")), From::Watch, start + 2000 * MS);
         assert_eq!(campaign.step(start + 2999 * MS), Step::Wait(start + 3000 * MS));
         assert!(is_write(&campaign.step(start + 3000 * MS)));
     }
@@ -242,7 +285,7 @@ mod tests {
         campaign.failed(start + 600 * MS);
         assert_eq!(campaign.step(start + 550 * MS), Step::Wait(start + 600 * MS));
         let mut other = Campaign::new("other".to_owned(), Timing::default());
-        other.observe(Some(lease("me", "5")), start);
+        other.observe(Some(lease("me", "5")), From::Watch, start);
         let begins = (0..10_000).map(|ms| start + ms * MS).find(|now| is_write(&other.step(*now))).unwrap();
         assert!(campaign.leads_until().unwrap() + 400 * MS <= begins);
     }
@@ -251,7 +294,7 @@ mod tests {
     fn who_is_overthrown_ceases_to_lead_at_once() {
         let (mut campaign, start) = campaign();
         campaign.written(lease("me", "5"), start, start);
-        campaign.observe(Some(lease("other", "6")), start + 100 * MS);
+        campaign.observe(Some(lease("other", "6")), From::Watch, start + 100 * MS);
         assert_eq!(campaign.leads_until(), None);
         assert!(matches!(campaign.step(start + 100 * MS), Step::Wait(_)));
     }
@@ -260,17 +303,64 @@ mod tests {
     fn the_echo_of_an_older_renewal_changes_nothing() {
         let (mut campaign, start) = campaign();
         campaign.written(lease("me", "10"), start, start);
-        campaign.observe(Some(lease("me", "9")), start + 10 * MS);
+        campaign.observe(Some(lease("me", "9")), From::Watch, start + 10 * MS);
         assert!(
             matches!(campaign.step(start + 600 * MS), Step::Write(claim) if claim.version == "10".into())
         );
     }
 
     #[test]
+    fn an_older_lease_is_doubted_in_a_list_and_believed_when_it_was_read_afresh() {
+        for holder in ["other", "me", ""] {
+            let (mut campaign, start) = campaign();
+            campaign.written(lease("me", "1000"), start, start);
+            let now = start + 100 * MS;
+            let old = || Some(lease(holder, "7"));
+            assert_eq!(campaign.observe(old(), From::Watch, now), Heard::Known);
+            assert_eq!(campaign.observe(old(), From::List, now), Heard::Doubtful);
+            assert!(campaign.leads_until().is_some());
+            campaign.believe(old(), now);
+            assert_eq!(campaign.leads_until().is_some(), holder == "me");
+            // Whoever held it back then is long gone, or renews it within its duration.
+            let due = if holder == "me" {
+                start + 500 * MS
+            } else if holder.is_empty() {
+                now
+            } else {
+                now + 2000 * MS
+            };
+            assert!(
+                matches!(campaign.step(due), Step::Write(claim) if claim.version == "7".into()),
+                "{holder}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_lease_that_is_missing_after_a_restore_is_created() {
+        let (mut campaign, start) = campaign();
+        campaign.written(lease("me", "1000"), start, start);
+        assert_eq!(campaign.observe(None, From::List, start + 100 * MS), Heard::News);
+        assert_eq!(campaign.leads_until(), None);
+        assert_eq!(campaign.step(start + 100 * MS), Step::Create);
+    }
+
+    #[test]
+    fn it_is_told_whether_another_leads() {
+        let (mut campaign, start) = campaign();
+        assert!(!campaign.is_informed() && !campaign.is_anothers());
+        for (holder, anothers) in [("other", true), ("me", false), ("", false)] {
+            campaign.believe(Some(lease(holder, "1")), start);
+            assert!(campaign.is_informed());
+            assert_eq!(campaign.is_anothers(), anothers);
+        }
+    }
+
+    #[test]
     fn only_a_lease_of_our_own_is_released() {
         let (mut campaign, start) = campaign();
         assert_eq!(campaign.release(), None);
-        campaign.observe(Some(lease("other", "1")), start);
+        campaign.observe(Some(lease("other", "1")), From::Watch, start);
         assert_eq!(campaign.release(), None);
         campaign.written(lease("me", "2"), start, start);
         assert_eq!(campaign.release().map(|claim| claim.version), Some("2".into()));
@@ -279,7 +369,7 @@ mod tests {
     #[test]
     fn a_write_whose_answer_was_lost_is_recognised_by_its_name() {
         let (mut campaign, start) = campaign();
-        campaign.observe(Some(lease("me", "6")), start);
+        campaign.observe(Some(lease("me", "6")), From::Watch, start);
         assert_eq!(campaign.leads_until(), None, "not yet: when it was sent is not known");
         assert!(is_write(&campaign.step(start)));
     }

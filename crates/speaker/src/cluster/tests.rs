@@ -2,6 +2,7 @@
 
 use kube::Client;
 use kubekit::Change as ListChange;
+use kubekit::write::Writes;
 use layer2::Friends;
 use prometheus_client::registry::Registry;
 use serde::de::DeserializeOwned;
@@ -100,7 +101,8 @@ fn fixture() -> Fixture {
         exclude_label: placement::ExcludeLabel::Honoured,
     };
     let nobody = kube::Config::new("http://127.0.0.1:9".parse().unwrap());
-    let publisher = Publisher::start(Client::try_from(nobody).unwrap(), "test", "test".to_owned());
+    let publisher =
+        Publisher::start(Client::try_from(nobody).unwrap(), "test", "test".to_owned(), Writes::default());
     let (sender, wanted) = watch::channel(lan::Wanted::default());
     let readiness = Readiness::waiting_for(LISTS);
     let (metrics, mut registry) = (Metrics::default(), Registry::default());

@@ -1,0 +1,172 @@
+use std::collections::VecDeque;
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::fake::{self, Asked, Log};
+use crate::slim::Namespace;
+
+fn namespace(name: &str, version: u64) -> Value {
+    json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "resourceVersion": version.to_string()}})
+}
+
+fn list(version: u64, items: &[Value]) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "NamespaceList",
+        "metadata": {"resourceVersion": version.to_string()}, "items": items,
+    })
+}
+
+fn event(kind: &str, object: Value) -> Value {
+    json!({"type": kind, "object": object})
+}
+
+type Name = fn(Namespace) -> String;
+
+/// An API server that gives these answers to lists and these to watches, one after the other, and the last for ever.
+/// A watch ends after what it says.
+fn server(lists: Vec<(u16, Value)>, watches: Vec<(u16, Vec<Value>)>) -> (Follower<Namespace, Name>, Log) {
+    fn next<T: Clone>(answers: &mut VecDeque<T>) -> T {
+        if answers.len() > 1 { answers.pop_front().unwrap() } else { answers[0].clone() }
+    }
+    let (mut lists, mut watches) = (VecDeque::from(lists), VecDeque::from(watches));
+    let (client, log) = fake::api_of_text(move |asked| {
+        if asked.is_watch() {
+            let (code, lines) = next(&mut watches);
+            (code, lines.iter().map(|line| format!("{line}\n")).collect())
+        } else {
+            let (code, list) = next(&mut lists);
+            (code, list.to_string())
+        }
+    });
+    let name: Name = |namespace| namespace.name_any();
+    (Follower::new(Api::<Namespace>::all(client).into(), name), log)
+}
+
+fn said(change: Change<String>) -> String {
+    match change {
+        Change::Reset(names) => format!("= {}", names.join(" ")),
+        Change::Apply(name) => format!("+ {name}"),
+        Change::Delete(name) => format!("- {name}"),
+    }
+}
+
+fn lists(asked: &Asked) -> bool {
+    !asked.is_watch()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_is_followed_by_what_happens_after_it() {
+    let gone = namespace("a", 12);
+    let watch = vec![
+        event("ADDED", namespace("b", 11)),
+        event("DELETED", gone),
+        event("MODIFIED", namespace("b", 13)),
+    ];
+    let (mut follower, log) = server(vec![(200, list(10, &[namespace("a", 3)]))], vec![(200, watch)]);
+    let mut changes = Vec::new();
+    for _ in 0..4 {
+        changes.push(said(follower.next().await));
+    }
+    assert_eq!(changes, ["= a", "+ b", "- a", "+ b"]);
+    assert!(log.all()[1].query.contains("resourceVersion=10"), "{:?}", log.all());
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_watch_was_broken_off_a_short_list_is_believed_though_its_version_is_older() {
+    let restored = list(7, &[namespace("a", 3)]);
+    let (mut follower, log) = server(
+        vec![(200, list(10, &[namespace("a", 3), namespace("b", 9)])), (200, restored)],
+        vec![(200, vec![]), (200, vec![event("ADDED", namespace("c", 8))])],
+    );
+    let changes = [said(follower.next().await), said(follower.next().await), said(follower.next().await)];
+    assert_eq!(changes, ["= a b", "= a", "+ c"]);
+    let watched: Vec<bool> =
+        log.all().iter().map(|asked| asked.query.contains("resourceVersion=7")).collect();
+    assert_eq!(watched.last(), Some(&true), "{:?}", log.all());
+    assert!(
+        log.all().iter().filter(|asked| lists(asked)).all(|asked| !asked.query.contains("resourceVersion="))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_that_the_api_server_does_not_have_yet_leads_to_a_list() {
+    for code in [400, 410, 504] {
+        let (_, refused) = fake::refusal(code, "Timeout", "Too large resource version: 10, current: 7");
+        let (mut follower, _) = server(
+            vec![(200, list(10, &[namespace("a", 9)])), (200, list(7, &[]))],
+            vec![(code, vec![refused]), (200, vec![event("ADDED", namespace("c", 8))])],
+        );
+        let changes = [said(follower.next().await), said(follower.next().await), said(follower.next().await)];
+        assert_eq!(changes, ["= a", "= ", "+ c"], "{code}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_within_a_watch_leads_to_a_list() {
+    for code in [410, 500] {
+        let (_, status) = fake::refusal(code, "Expired", "too old resource version");
+        let watch = vec![event("ADDED", namespace("b", 11)), event("ERROR", status)];
+        let (mut follower, _) = server(
+            vec![(200, list(10, &[])), (200, list(12, &[namespace("c", 12)]))],
+            vec![(200, watch), (200, vec![event("ADDED", namespace("d", 13))])],
+        );
+        let mut changes = Vec::new();
+        for _ in 0..4 {
+            changes.push(said(follower.next().await));
+        }
+        assert_eq!(changes, ["= ", "+ b", "= c", "+ d"], "{code}");
+    }
+}
+
+/// A list of two pages, of which the second is this.
+fn long(version: u64, items: &[Value]) -> [(u16, Value); 2] {
+    let mut first = list(version, &[]);
+    first["metadata"]["continue"] = "more".into();
+    [(200, first), (200, list(version, items))]
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_list_is_taken_again_at_once_only_if_its_version_is_older() {
+    let look = (200, list(7, &[]));
+    let answers = [&long(10, &[namespace("a", 9)])[..], &[look], &long(7, &[namespace("b", 6)])].concat();
+    let (mut follower, log) =
+        server(answers, vec![(200, vec![]), (200, vec![event("ADDED", namespace("c", 8))])]);
+    let start = tokio::time::Instant::now();
+    let changes = [said(follower.next().await), said(follower.next().await), said(follower.next().await)];
+    assert_eq!(changes, ["= a", "= b", "+ c"]);
+    assert!(start.elapsed() < Duration::from_secs(5));
+    assert_eq!(log.count(|asked| asked.query.contains("limit=1&") || asked.query.ends_with("limit=1")), 1);
+}
+
+#[tokio::test]
+async fn a_watch_of_a_long_list_goes_on_where_it_was_broken_off() {
+    let look = (200, list(10, &[]));
+    let answers = [&long(10, &[namespace("a", 9)])[..], &[look]].concat();
+    let (mut follower, log) =
+        server(answers, vec![(200, vec![]), (200, vec![event("ADDED", namespace("c", 11))])]);
+    assert_eq!([said(follower.next().await), said(follower.next().await)], ["= a", "+ c"]);
+    assert!(follower.relist.is_some(), "versions may have caught up, so it is listed again later");
+    assert_eq!(log.count(lists), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_api_server_that_ends_every_watch_at_once_is_not_flooded() {
+    let (mut follower, log) = server(vec![(200, list(10, &[]))], vec![(200, vec![])]);
+    let minute = timeout(Duration::from_mins(1), async {
+        loop {
+            follower.next().await;
+        }
+    });
+    assert!(minute.await.is_err());
+    assert!((10..60).contains(&log.count(lists)), "{} lists", log.count(lists));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_fails_is_tried_again_and_comes_whole() {
+    let page = long(10, &[namespace("b", 9)]);
+    let answers = [&page[..1], &[fake::refusal(500, "InternalError", "oops")], &page[..]].concat();
+    let (mut follower, _) = server(answers, vec![(200, vec![])]);
+    assert_eq!(said(follower.next().await), "= b");
+    assert!(follower.reachable);
+}

@@ -1,0 +1,177 @@
+//! Texts that fit into the fields that they are written to. The API server refuses an object for good when one of its
+//! texts is too long, so whatever is composed of names or problems goes through here first.
+
+use std::fmt::Write;
+
+/// The most that the message of a condition takes, in characters; a text of so many bytes has no more of them.
+pub const CONDITION_MESSAGE: usize = 32_768;
+/// The most that the message of an event takes.
+pub const EVENT_MESSAGE: usize = 1024;
+/// The most that the reason of an event takes.
+pub const EVENT_REASON: usize = 128;
+/// The most that the value of a label takes.
+const LABEL_VALUE: usize = 63;
+/// The most that the name of an object takes.
+const OBJECT_NAME: usize = 253;
+
+/// A text of at most `most` bytes: the whole of `text`, or its beginning, cut between two characters, with `...`
+/// after it.
+pub fn shorten(text: &str, most: usize) -> String {
+    const CUT: &str = "...";
+    if text.len() <= most {
+        return text.to_owned();
+    }
+    if most <= CUT.len() {
+        return beginning(text, most).to_owned();
+    }
+    format!("{}{CUT}", beginning(text, most - CUT.len()))
+}
+
+/// The lines, one below the other, in at most `most` bytes. Where not all of them fit, the last line says how many
+/// there are besides; a first line that does not fit by itself is cut.
+pub fn summary<S: AsRef<str>>(lines: &[S], most: usize) -> String {
+    if let [line] = lines {
+        return shorten(line.as_ref(), most);
+    }
+    let whole: usize = lines.iter().map(|line| line.as_ref().len() + 1).sum();
+    if whole <= most + 1 {
+        return lines.iter().map(AsRef::as_ref).collect::<Vec<_>>().join("\n");
+    }
+    let room = most.saturating_sub(rest(lines.len()).len());
+    let mut text = String::new();
+    let mut told = 0;
+    for line in lines.iter().map(AsRef::as_ref) {
+        let length = line.len() + usize::from(told > 0);
+        if text.len() + length > room {
+            break;
+        }
+        if told > 0 {
+            text.push('\n');
+        }
+        text.push_str(line);
+        told += 1;
+    }
+    if told == 0 {
+        told = lines.len().min(1);
+        text = lines.first().map_or_else(String::new, |line| shorten(line.as_ref(), room));
+    }
+    if told < lines.len() {
+        text.push_str(&rest(lines.len() - told));
+    }
+    shorten(&text, most)
+}
+
+/// How the rest is told.
+fn rest(count: usize) -> String {
+    format!("\n... and {count} more")
+}
+
+/// A label value for a name: the name itself if a label takes it, else its beginning and a hash of all of it. Equal
+/// names have equal values, so the value can be selected by.
+pub fn label_value(name: &str) -> String {
+    fit(name, LABEL_VALUE, |byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+}
+
+/// The name of an object that consists of a name and of what tells several objects of that name apart: `name` with
+/// `suffix` after it. A name that is too long loses its end, for which a hash stands.
+pub fn object_name(name: &str, suffix: &str) -> String {
+    let takes = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte);
+    let most = OBJECT_NAME.saturating_sub(suffix.len());
+    if name.len() > most { format!("{}{suffix}", fit(name, most, takes)) } else { format!("{name}{suffix}") }
+}
+
+/// The text itself if it is short enough and has only bytes that are taken, with letters or digits at its ends; else
+/// what remains of it and a hash of the whole.
+fn fit(text: &str, most: usize, takes: impl Fn(u8) -> bool) -> String {
+    let ends = |text: &str| {
+        let bytes = text.as_bytes();
+        let sound = |byte: Option<&u8>| byte.is_none_or(u8::is_ascii_alphanumeric);
+        sound(bytes.first()) && sound(bytes.last())
+    };
+    if text.len() <= most && text.bytes().all(&takes) && ends(text) {
+        return text.to_owned();
+    }
+    let mut hash = String::new();
+    write!(hash, "{:08x}", fnv1a(text) & 0xffff_ffff).expect("a string takes all");
+    let room = most.saturating_sub(hash.len() + 1);
+    let kept: String = text.bytes().filter(|byte| takes(*byte)).take(room).map(char::from).collect();
+    let kept = kept.trim_matches(|c: char| !c.is_ascii_alphanumeric());
+    if kept.is_empty() { hash } else { format!("{kept}-{hash}") }
+}
+
+/// The hash FNV-1a: the same on every machine and in every version, and nobody has a reason to seek collisions.
+fn fnv1a(text: &str) -> u64 {
+    let start = 0xcbf2_9ce4_8422_2325_u64;
+    text.bytes().fold(start, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// As much of the beginning as fits, in whole characters.
+fn beginning(text: &str, most: usize) -> &str {
+    let end = (0..=most.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+    &text[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_text_is_cut_between_characters() {
+        assert_eq!(shorten("short", 5), "short");
+        let cut = shorten(&"ä".repeat(600), EVENT_MESSAGE);
+        assert!(cut.len() <= EVENT_MESSAGE && cut.ends_with("ä..."), "{} bytes", cut.len());
+        assert_eq!(shorten("äää", 3), "ä");
+        assert_eq!(shorten("äää", 0), "");
+    }
+
+    #[test]
+    fn a_summary_says_how_many_lines_are_missing() {
+        let lines: Vec<String> = (0..300).map(|i| format!("{i:03} {}", "x".repeat(496))).collect();
+        for most in [600, 2000, 32_768] {
+            let text = summary(&lines, most);
+            assert!(text.len() <= most, "{} of {most}", text.len());
+            let (told, rest) = text.rsplit_once('\n').unwrap();
+            let told = told.lines().count();
+            assert_eq!(told, (most - 18) / 501);
+            assert_eq!(rest, format!("... and {} more", 300 - told));
+        }
+        assert_eq!(summary(&lines[..2], 1001), format!("{}\n{}", lines[0], lines[1]), "all of them fit");
+        assert_eq!(summary::<&str>(&[], 10), "");
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_by_itself_is_cut() {
+        assert_eq!(summary(&["abcdefghij"], 8), "abcde...");
+        let two = summary(&["ä".repeat(100), "b".to_owned()], 40);
+        assert!(two.len() <= 40 && two.starts_with('ä') && two.ends_with("...\n... and 1 more"), "{two}");
+    }
+
+    #[test]
+    fn every_name_makes_a_label_value_and_different_names_different_ones() {
+        let long = format!("node-{}.example.org", "x".repeat(230));
+        let other = format!("node-{}.example.com", "x".repeat(230));
+        assert_eq!(label_value("node-1.example.org"), "node-1.example.org");
+        assert_eq!(label_value(""), "");
+        for name in [&*long, &*other, "-n", "n.", "a b", "ü", &"-".repeat(70)] {
+            let value = label_value(name);
+            assert!(!value.is_empty() && value.len() <= 63, "{name}: {value}");
+            assert!(
+                value.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)),
+                "{name}: {value}"
+            );
+            let ends = [value.bytes().next(), value.bytes().last()];
+            assert!(ends.iter().flatten().all(u8::is_ascii_alphanumeric), "{name}: {value}");
+        }
+        assert_ne!(label_value(&long), label_value(&other));
+        assert_eq!(label_value(&long), label_value(&long));
+    }
+
+    #[test]
+    fn a_name_with_a_suffix_is_no_longer_than_names_may_be() {
+        assert_eq!(object_name("web", ".1f"), "web.1f");
+        let name = object_name(&"a".repeat(253), ".1f");
+        assert!(name.len() == 253 && name.starts_with("aaa") && name[name.len() - 3..] == *".1f", "{name}");
+        let dotted = object_name(&format!("{}.{}", "a".repeat(233), "b".repeat(19)), ".0123456789");
+        assert!(dotted.len() <= 253 && !dotted.contains("..") && !dotted.contains(".-"), "{dotted}");
+    }
+}
