@@ -7,13 +7,39 @@ pub(crate) fn rule(condition: impl Into<String>, message: impl Into<String>) -> 
     Rule::new(condition).message(Message::Expression(message.into()))
 }
 
+/// The most entries that are compared with each other. Beyond, the API server would give up for the cost,
+/// which it takes for a refusal: the controller's warnings tell it then.
+const COMPARED: u32 = 64;
+
+/// The list at `list`, of strings, or the first part of it when it is long. What is cut off so has a length
+/// that the API server can tell beforehand, which lets the list itself be long.
+fn few(list: &str) -> String {
+    format!("{list}.join('\\n').split('\\n', {COMPARED})")
+}
+
 /// A rule for a list of strings, in which no value may come twice.
 pub(crate) fn no_duplicates(what: &str) -> Rule {
+    no_duplicates_where(what, "self", "", "y == x")
+}
+
+/// A rule for a list of communities and names of communities, in which no community may come twice. Upstream
+/// takes names that do.
+pub(crate) fn no_duplicate_communities() -> Rule {
+    no_duplicates_where("community", "self", "x.contains(':') && ", "y == x")
+}
+
+/// A rule for a list of objects, of which no two may have the same name.
+pub(crate) fn no_duplicate_names(what: &str) -> Rule {
+    no_duplicates_where(what, "self.map(y, y.?name.orValue(''))", "", "y.?name.orValue('') == x")
+}
+
+/// Each `x` of the strings at `strings` that matters must be that of one `y` of the list alone.
+fn no_duplicates_where(what: &str, strings: &str, matters: &str, same: &str) -> Rule {
+    let twice = format!("{matters}self.filter(y, {same}).size() > 1");
+    let few = few(strings);
     rule(
-        "self.all(x, self.exists_one(y, x == y))",
-        format!(
-            "'{what} ' + self.filter(x, !self.exists_one(y, x == y))[0] + ' is listed more than once: keep one'"
-        ),
+        format!("self.size() > {COMPARED} || !{few}.exists(x, {twice})"),
+        format!("'{what} ' + {few}.filter(x, {twice})[0] + ' is listed more than once: keep one'"),
     )
 }
 
@@ -50,11 +76,12 @@ fn matches_duration(text: &str) -> String {
 }
 
 /// CEL: whether `text` is a community, standard (RFC 1997) or large (RFC 8092). The bound on the digits
-/// keeps `int` from overflowing.
+/// keeps `int` from overflowing, that on the parts keeps the cost in bounds.
 pub(crate) fn is_community(text: &str) -> String {
-    let within = |most: u32| format!("{text}.split(':').all(n, n == 'large' || int(n) <= {most})");
-    let standard = format!("{text}.matches('^[0-9]{{1,18}}:[0-9]{{1,18}}$') && {}", within(u16::MAX.into()));
-    let large = format!("{text}.matches('^large(:[0-9]{{1,18}}){{3}}$') && {}", within(u32::MAX));
+    let within = |most: u32| format!("{text}.split(':', 4).all(n, n == 'large' || int(n) <= {most})");
+    let standard =
+        format!("{text}.matches('^0*[0-9]{{1,18}}:0*[0-9]{{1,18}}$') && {}", within(u16::MAX.into()));
+    let large = format!("{text}.matches('^large(:0*[0-9]{{1,18}}){{3}}$') && {}", within(u32::MAX));
     format!("({standard}) || ({large})")
 }
 
