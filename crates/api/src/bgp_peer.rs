@@ -267,7 +267,11 @@ fn v1beta1(mut version: CustomResourceDefinitionVersion) -> CustomResourceDefini
     }
     // The port that stands for the default; the present version reads it all the same.
     property(spec, "peerPort").minimum = Some(0.0);
-    let expressions = property(item(property(spec, "nodeSelectors")), "matchExpressions");
+    let selector = item(property(spec, "nodeSelectors"));
+    selector.x_kubernetes_map_type = None;
+    let expressions = property(selector, "matchExpressions");
+    expressions.x_kubernetes_list_type = None;
+    property(item(expressions), "values").x_kubernetes_list_type = None;
     item(expressions).required = Some(["key", "operator", "values"].map(str::to_owned).into());
     property(item(expressions), "values").min_items = Some(1);
     version

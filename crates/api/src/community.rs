@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::definition::with_optional_spec;
 use crate::lenient;
-use crate::rules::{is_community, no_duplicate_names, rule};
+use crate::rules::{is_community, rule};
 
 /// Names for BGP communities, to write in a `BGPAdvertisement`.
 #[derive(Resource, Debug, Clone, Default, PartialEq, Deserialize)]
@@ -45,7 +45,6 @@ pub struct CommunitySpec {
     /// The names. Each may be given once in the whole cluster.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 4096))]
-    #[x_kube(validation = no_duplicate_names("community"))]
     pub communities: Vec<CommunityAlias>,
 }
 

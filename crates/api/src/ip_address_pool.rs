@@ -60,7 +60,7 @@ pub struct IPAddressPoolSpec {
     /// The addresses: CIDR prefixes (192.168.1.0/28) and ranges (192.168.1.10-192.168.1.20) of either
     /// family. They are handed out in this order, the lowest of each entry first.
     #[serde(default)]
-    #[schemars(!default, length(max = 8192))]
+    #[schemars(!default, length(max = 4096))]
     #[x_kube(
         validation = Rule::new("self.size() > 0")
             .message("a pool needs at least one entry: write a range like 192.168.1.10-192.168.1.20 or a CIDR like 192.168.1.0/28")

@@ -9,34 +9,26 @@ pub(crate) fn rule(condition: impl Into<String>, message: impl Into<String>) -> 
 
 /// The most entries that are compared with each other. Beyond, the API server would give up for the cost,
 /// which it takes for a refusal: the controller's warnings tell it then.
-const COMPARED: u32 = 64;
-
-/// The list at `list`, of strings, or the first part of it when it is long. What is cut off so has a length
-/// that the API server can tell beforehand, which lets the list itself be long.
-fn few(list: &str) -> String {
-    format!("{list}.join('\\n').split('\\n', {COMPARED})")
-}
+const COMPARED: u32 = 16;
 
 /// A rule for a list of strings, in which no value may come twice.
 pub(crate) fn no_duplicates(what: &str) -> Rule {
-    no_duplicates_where(what, "self", "", "y == x")
+    no_duplicates_where(what, TWICE)
 }
 
 /// A rule for a list of communities and names of communities, in which no community may come twice. Upstream
 /// takes names that do.
 pub(crate) fn no_duplicate_communities() -> Rule {
-    no_duplicates_where("community", "self", "x.contains(':') && ", "y == x")
+    no_duplicates_where("community", &format!("x.contains(':') && {TWICE}"))
 }
 
-/// A rule for a list of objects, of which no two may have the same name.
-pub(crate) fn no_duplicate_names(what: &str) -> Rule {
-    no_duplicates_where(what, "self.map(y, y.?name.orValue(''))", "", "y.?name.orValue('') == x")
-}
+/// CEL: whether `x` comes twice in a list of strings.
+const TWICE: &str = "!self.exists_one(y, x == y)";
 
-/// Each `x` of the strings at `strings` that matters must be that of one `y` of the list alone.
-fn no_duplicates_where(what: &str, strings: &str, matters: &str, same: &str) -> Rule {
-    let twice = format!("{matters}self.filter(y, {same}).size() > 1");
-    let few = few(strings);
+/// Of no `x` may `twice` hold. To split what has been joined gives the first part of the list, of a length
+/// that the API server can tell beforehand, which lets the list itself be long.
+fn no_duplicates_where(what: &str, twice: &str) -> Rule {
+    let few = format!("self.join('\\n').split('\\n', {COMPARED})");
     rule(
         format!("self.size() > {COMPARED} || !{few}.exists(x, {twice})"),
         format!("'{what} ' + {few}.filter(x, {twice})[0] + ' is listed more than once: keep one'"),

@@ -78,8 +78,7 @@ fn a_pool_s_allocation_is_checked() {
     let allocation =
         |allocation: Value| pool(&json!({"addresses": ["10.0.0.0/24"], "serviceAllocation": allocation}));
     let only = |allocation: Value, expected: &str| {
-        let warnings =
-            self::only(pool(&json!({"addresses": ["10.0.0.0/24"], "serviceAllocation": allocation})));
+        let warnings = only(pool(&json!({"addresses": ["10.0.0.0/24"], "serviceAllocation": allocation})));
         assert!(warnings.starts_with(&format!("spec.serviceAllocation.{expected}")), "{warnings}");
     };
     only(json!({"priority": -1}), "priority -1 is below zero: write 1");
@@ -106,7 +105,7 @@ fn only(mut warnings: Vec<String>) -> String {
 #[test]
 fn names_that_nothing_can_have_are_pointed_out() {
     let only = |spec: Value, expected: &str| {
-        let warning = self::only(advertisement(&spec));
+        let warning = only(advertisement(&spec));
         assert!(warning.starts_with(expected), "{warning}");
     };
     only(json!({"ipAddressPools": ["gold", ""]}), "spec.ipAddressPools[1] \"\" is empty: write a name");
