@@ -30,7 +30,7 @@ const TWICE: &str = "!self.exists_one(y, x == y)";
 fn no_duplicates_where(what: &str, twice: &str) -> Rule {
     let few = format!("self.join('\\n').split('\\n', {COMPARED})");
     rule(
-        format!("self.size() > {COMPARED} || !{few}.exists(x, {twice})"),
+        format!("self.size() < 2 || self.size() > {COMPARED} || !{few}.exists(x, {twice})"),
         format!("'{what} ' + {few}.filter(x, {twice})[0] + ' is listed more than once: keep one'"),
     )
 }

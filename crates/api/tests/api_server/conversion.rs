@@ -19,7 +19,7 @@ impl Peers {
 
     async fn patch(&self, parameters: PatchParams, patch: &Value) -> Result<Value, String> {
         let parameters = parameters.validation_strict();
-        let written = if parameters.field_manager.as_deref() == Some("cert-controller") {
+        let written = if parameters.field_manager.as_deref() == Some("certifier") {
             self.0.patch(NAME, &parameters, &Patch::Merge(patch)).await
         } else {
             self.0.patch(NAME, &parameters, &Patch::Apply(patch)).await
@@ -88,10 +88,10 @@ async fn it_takes_the_place_of_metallbs_once_the_webhook_is_out() {
     let (_server, client) = empty().await;
     let peers = Peers::new(client);
     peers.apply("kubectl", &metallbs()).await.unwrap();
-    // MetalLB writes its certificate there by itself.
-    let certificate = json!({"spec": {"conversion": {"webhook": {"clientConfig": {"caBundle": "Cg=="}}}}});
-    let manager = PatchParams { field_manager: Some("cert-controller".to_owned()), ..PatchParams::default() };
-    peers.patch(manager.clone(), &certificate).await.unwrap();
+    // Somebody else writes there too, as MetalLB does with its certificate.
+    let port = json!({"spec": {"conversion": {"webhook": {"clientConfig": {"service": {"port": 9443}}}}}});
+    let manager = PatchParams { field_manager: Some("certifier".to_owned()), ..PatchParams::default() };
+    peers.patch(manager.clone(), &port).await.unwrap();
 
     // With the webhook still there, it is refused, whoever applies it, rather than left half done.
     for manager in ["kubectl", "helm"] {
