@@ -24,11 +24,14 @@ impl JsonSchema for AddressEntry {
     }
 
     /// Each rule speaks for one mistake and is silent about the others, so that `kubectl apply` shows one
-    /// sentence. CEL's `cidr` knows no IPv4-mapped prefix, which upstream reads as IPv4: hence the detour.
+    /// sentence. What upstream reads and CEL does not is left to the controller: IPv4-mapped addresses, and
+    /// a prefix length with zeros before it.
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         let is_range = "self.contains('-')";
-        let mapped = "self.startsWith('::ffff:') && self.contains('.')";
-        let mapped_is_cidr = "self.matches('^::ffff:[0-9.]+/(9[6-9]|1[01][0-9]|12[0-8])$') && isIP(self.substring(7).split('/')[0])";
+        let mapped = "self.matches('(?i)(^|- *)[0:]*:ffff:')";
+        let is_cidr = format!(
+            "{mapped} ? self.contains('/') : isCIDR(self) || (self.matches('/0[0-9]+$') && isIP(self.split('/')[0]))"
+        );
         let both_are_ips = format!("self.split('-').size() == 2 && isIP({FIRST}) && isIP({LAST})");
         let same_family = format!("ip({FIRST}).family() == ip({LAST}).family()");
         json_schema!({
@@ -42,12 +45,12 @@ impl JsonSchema for AddressEntry {
                     "message": "a single address needs its prefix length: /32 for IPv4, /128 for IPv6",
                 },
                 {
-                    "rule": format!("isIP(self) || {is_range} || ({mapped} ? {mapped_is_cidr} : isCIDR(self))"),
+                    "rule": format!("isIP(self) || {is_range} || ({is_cidr})"),
                     "messageExpression": "self + ' is not a CIDR: write an address and a prefix length, like 192.168.1.0/28 or fd00::/120'",
                     "message": "not a CIDR: write an address and a prefix length, like 192.168.1.0/28 or fd00::/120",
                 },
                 {
-                    "rule": format!("!{is_range} || ({both_are_ips})"),
+                    "rule": format!("!{is_range} || {mapped} || ({both_are_ips})"),
                     "messageExpression": "self + ' is not a range: write its first and its last address, like 192.168.1.10-192.168.1.20'",
                     "message": "not a range: write its first and its last address, like 192.168.1.10-192.168.1.20",
                 },
@@ -66,14 +69,13 @@ impl JsonSchema for AddressEntry {
     }
 }
 
-/// CEL has no order on addresses, so the octets are compared one after the other. IPv6 is left to the
-/// controller, which says the same in an event.
+/// CEL has no order on addresses, so the octets are compared one after the other. They are split once, for
+/// the cost: a list of one stands for a variable. IPv6 is left to the controller, which says the same in an
+/// event.
 fn v4_in_order() -> String {
-    let octet = |end: &str, i: usize| format!("int({end}.split('.')[{i}])");
-    let mut rule = format!("{} <= {}", octet(FIRST, 3), octet(LAST, 3));
+    let mut rule = "int(a[3]) <= int(b[3])".to_owned();
     for i in (0..3).rev() {
-        let (a, b) = (octet(FIRST, i), octet(LAST, i));
-        rule = format!("({a} < {b} || ({a} == {b} && {rule}))");
+        rule = format!("(int(a[{i}]) < int(b[{i}]) || (int(a[{i}]) == int(b[{i}]) && {rule}))");
     }
-    rule
+    format!("[{FIRST}.split('.', 4)].all(a, [{LAST}.split('.', 4)].all(b, {rule}))")
 }

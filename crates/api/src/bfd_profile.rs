@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::definition::with_optional_spec;
+use crate::lenient;
 
 /// Settings of BFD sessions (RFC 5880) that a `BGPPeer` refers to by name.
 #[derive(Resource, Debug, Clone, Default, PartialEq, Deserialize)]
@@ -15,7 +16,7 @@ pub struct BFDProfile {
     /// Name, labels and the like.
     pub metadata: ObjectMeta,
     /// The settings. May be missing: each of them may.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::spec")]
     pub spec: BFDProfileSpec,
 }
 

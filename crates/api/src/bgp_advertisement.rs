@@ -6,9 +6,9 @@ use kube::{CustomResource, CustomResourceExt, KubeSchema, Resource};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::LabelSelector;
 use crate::definition::with_optional_spec;
-use crate::rules::{are_communities, no_duplicates};
+use crate::rules::{are_communities, no_duplicate_communities, no_duplicates};
+use crate::{LabelSelector, lenient};
 
 /// Announces the addresses of the selected pools to BGP peers.
 #[derive(Resource, Debug, Clone, Default, PartialEq, Deserialize)]
@@ -17,7 +17,7 @@ pub struct BGPAdvertisement {
     /// Name, labels and the like.
     pub metadata: ObjectMeta,
     /// What to announce, and how. People leave it out to announce everything, so it may be missing.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::spec")]
     pub spec: BGPAdvertisementSpec,
 }
 
@@ -72,13 +72,13 @@ pub struct BGPAdvertisementSpec {
     /// BGP communities to attach: standard ones (64512:100), large ones (large:64512:1:2), and names that a
     /// Community object defines.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 256), inner(length(max = 253)))]
+    #[schemars(length(max = 4096), inner(length(max = 253)))]
     #[x_kube(validation = are_communities())]
-    #[x_kube(validation = no_duplicates("community"))]
+    #[x_kube(validation = no_duplicate_communities())]
     pub communities: Vec<String>,
     /// Pools to announce, by name. With neither names nor selectors, every pool.
     #[serde(rename = "ipAddressPools", default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 256), inner(length(max = 253)))]
+    #[schemars(length(max = 4096), inner(length(max = 253)))]
     #[x_kube(validation = no_duplicates("pool"))]
     pub ip_address_pools: Vec<String>,
     /// Pools to announce, by their labels.
@@ -89,7 +89,7 @@ pub struct BGPAdvertisementSpec {
     pub node_selectors: Vec<LabelSelector>,
     /// BGPPeers to announce to, by name. When empty, every peer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 256), inner(length(max = 253)))]
+    #[schemars(length(max = 4096), inner(length(max = 253)))]
     #[x_kube(validation = no_duplicates("peer"))]
     pub peers: Vec<String>,
     /// Services to announce. When empty, every Service with an address from the pools. Only without

@@ -10,14 +10,26 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceConversion, CustomResourceDefinition, CustomResourceDefinitionVersion, JSONSchemaProps,
     JSONSchemaPropsOrArray,
 };
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::Rule;
-use kube::{CustomResource, CustomResourceExt, KubeSchema};
+use kube::{CustomResource, CustomResourceExt, KubeSchema, Resource};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::LabelSelector;
-use crate::definition::schema;
+use crate::definition::{schema, untitled};
 use crate::rules::{if_duration, immutable, is_duration, is_ip, rule};
+use crate::{LabelSelector, lenient};
+
+/// A router to announce addresses to, and the session with it.
+#[derive(Resource, Debug, Clone, Default, PartialEq, Deserialize)]
+#[resource(inherit = "BGPPeerSchema")]
+pub struct BGPPeer {
+    /// Name, labels and the like.
+    pub metadata: ObjectMeta,
+    /// The router and the session.
+    #[serde(default, deserialize_with = "lenient::spec")]
+    pub spec: BGPPeerSpec,
+}
 
 /// A router to announce addresses to, and the session with it.
 #[derive(CustomResource, KubeSchema, Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,11 +37,10 @@ use crate::rules::{if_duration, immutable, is_duration, is_ip, rule};
     group = "metallb.io",
     version = "v1beta2",
     kind = "BGPPeer",
+    root = "BGPPeerSchema",
     plural = "bgppeers",
     doc = "BGPPeer is a router that addresses are announced to by BGP.",
     namespaced,
-    derive = "Default",
-    derive = "PartialEq",
     status = "BGPPeerStatus",
     printcolumn = r#"{"name":"Address","type":"string","jsonPath":".spec.peerAddress"}"#,
     printcolumn = r#"{"name":"ASN","type":"string","jsonPath":".spec.peerASN"}"#,
@@ -49,10 +60,6 @@ use crate::rules::{if_duration, immutable, is_duration, is_ip, rule};
         "the way to the peer is missing: write peerAddress, or interface for a peer without a fixed address",
     ),
     validation = (
-        "self.?password.orValue('') == '' || self.?passwordSecret.?name.orValue('') == ''",
-        "password and passwordSecret exclude each other: keep one",
-    ),
-    validation = (
         "!self.?ebgpMultiHop.orValue(false) || self.?peerASN.orValue(0) != self.myASN",
         "ebgpMultiHop is for a peer in another AS, but peerASN is the same as myASN: remove ebgpMultiHop or correct a number",
     ),
@@ -61,8 +68,8 @@ use crate::rules::{if_duration, immutable, is_duration, is_ip, rule};
 )]
 pub struct BGPPeerSpec {
     /// The AS number of this end.
-    #[serde(rename = "myASN")]
-    #[schemars(range(min = 0, max = 4_294_967_295_i64))]
+    #[serde(rename = "myASN", default)]
+    #[schemars(!default, range(min = 0, max = 4_294_967_295_i64))]
     #[x_kube(validation = ("self != 0", "0 is not an AS number: write the one of this end, like 64512"))]
     pub my_asn: i64,
     /// The AS number of the peer. 0 counts as missing. Excludes dynamicASN.
@@ -121,11 +128,11 @@ pub struct BGPPeerSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub node_selectors: Vec<LabelSelector>,
     /// The password that protects the session (RFC 2385), for everybody to read who may read this object.
-    /// Excludes passwordSecret.
+    /// Not beside passwordSecret.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password: Option<String>,
     /// The Secret that holds the password: of type kubernetes.io/basic-auth, in the namespace of the
-    /// installation, with the key password. Excludes password.
+    /// installation, with the key password. Not beside password.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[x_kube(merge_strategy = MapMerge::Atomic)]
     pub password_secret: Option<SecretReference>,
@@ -160,6 +167,10 @@ pub enum DynamicAsn {
     Internal,
     /// Every other one.
     External,
+    /// One that this version does not know.
+    #[serde(other)]
+    #[schemars(skip)]
+    Unknown,
 }
 
 /// Names a Secret.
@@ -232,7 +243,7 @@ fn whole_seconds() -> Rule {
 
 /// The definition to install, with both versions.
 pub(crate) fn crd() -> CustomResourceDefinition {
-    let mut crd = BGPPeer::crd();
+    let mut crd = untitled(BGPPeerSchema::crd());
     let old = v1beta1(crd.spec.versions[0].clone());
     crd.spec.versions.insert(0, old);
     // Said in full, to take the place of the webhook in a definition that MetalLB has installed.
@@ -256,7 +267,11 @@ fn v1beta1(mut version: CustomResourceDefinitionVersion) -> CustomResourceDefini
     }
     // The port that stands for the default; the present version reads it all the same.
     property(spec, "peerPort").minimum = Some(0.0);
-    let expressions = property(item(property(spec, "nodeSelectors")), "matchExpressions");
+    let selector = item(property(spec, "nodeSelectors"));
+    selector.x_kubernetes_map_type = None;
+    let expressions = property(selector, "matchExpressions");
+    expressions.x_kubernetes_list_type = None;
+    property(item(expressions), "values").x_kubernetes_list_type = None;
     item(expressions).required = Some(["key", "operator", "values"].map(str::to_owned).into());
     property(item(expressions), "values").min_items = Some(1);
     version

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::definition::with_optional_spec;
+use crate::lenient;
 use crate::rules::{is_community, rule};
 
 /// Names for BGP communities, to write in a `BGPAdvertisement`.
@@ -17,7 +18,7 @@ pub struct Community {
     /// Name, labels and the like.
     pub metadata: ObjectMeta,
     /// The names. May be missing.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::spec")]
     pub spec: CommunitySpec,
 }
 
@@ -43,8 +44,7 @@ impl Community {
 pub struct CommunitySpec {
     /// The names. Each may be given once in the whole cluster.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 256))]
-    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".to_owned()]))]
+    #[schemars(length(max = 4096))]
     pub communities: Vec<CommunityAlias>,
 }
 
@@ -53,7 +53,7 @@ pub struct CommunitySpec {
 #[x_kube(validation = ("has(self.value)", "the value is missing: write two numbers like 64512:100"))]
 pub struct CommunityAlias {
     /// The name to use instead of the value.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 253))]
     pub name: String,
     /// The value: a standard community (64512:100, RFC 1997) or a large one (large:64512:1:2, RFC 8092).

@@ -11,13 +11,20 @@ pub(crate) fn schema(version: &mut CustomResourceDefinitionVersion) -> &mut JSON
     schema.expect("the derive writes a schema")
 }
 
-/// Lets objects come without a `spec`. The derive always asks for one, but people leave out a spec in which
-/// every field is optional. The title, which would name the type that only carries the schema, goes too.
-pub(crate) fn with_optional_spec(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
+/// Takes the title away, which would name the type that only carries the schema.
+pub(crate) fn untitled(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
     for version in &mut crd.spec.versions {
-        let schema = schema(version);
-        schema.required = None;
-        schema.title = None;
+        schema(version).title = None;
+    }
+    crd
+}
+
+/// Lets objects come without a `spec`. The derive always asks for one, but people leave out a spec in which
+/// every field is optional.
+pub(crate) fn with_optional_spec(crd: CustomResourceDefinition) -> CustomResourceDefinition {
+    let mut crd = untitled(crd);
+    for version in &mut crd.spec.versions {
+        schema(version).required = None;
     }
     crd
 }
@@ -32,6 +39,13 @@ pub(crate) fn with_empty_spec(mut crd: CustomResourceDefinition) -> CustomResour
     for version in &mut crd.spec.versions {
         schema(version).properties.get_or_insert_default().insert("spec".to_owned(), spec.clone());
     }
+    crd
+}
+
+/// Names the kind of lists, as upstream's definitions do. The API server would add it, which tools that
+/// compare take for a difference.
+pub(crate) fn with_list_kind(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
+    crd.spec.names.list_kind = Some(format!("{}List", crd.spec.names.kind));
     crd
 }
 

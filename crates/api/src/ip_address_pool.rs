@@ -1,14 +1,44 @@
 //! `IPAddressPool`: addresses and who may use them.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::{CustomResource, KubeSchema, ResourceExt};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
+use kube::{CustomResource, CustomResourceExt, KubeSchema, Resource, ResourceExt};
 use pools::{Allocation, Entry, PoolName, PoolSpec, Unreadable};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+use crate::definition::untitled;
 use crate::rules::no_duplicates;
 use crate::selector::read_selectors;
-use crate::{AddressEntry, LabelSelector, conditions};
+use crate::{AddressEntry, LabelSelector, conditions, lenient};
+
+/// Addresses that Services of type `LoadBalancer` may get, and who may get them.
+#[derive(Resource, Debug, Clone, Default, PartialEq, Deserialize)]
+#[resource(inherit = "IPAddressPoolSchema")]
+pub struct IPAddressPool {
+    /// Name, labels and the like.
+    pub metadata: ObjectMeta,
+    /// The addresses and who may get them. The schema asks for it; what was stored without it is read all
+    /// the same.
+    #[serde(default, deserialize_with = "lenient::spec")]
+    pub spec: IPAddressPoolSpec,
+    /// What has become of it.
+    #[serde(default, deserialize_with = "lenient::status")]
+    pub status: Option<IPAddressPoolStatus>,
+}
+
+impl IPAddressPool {
+    /// A pool by this name.
+    pub fn new(name: &str, spec: IPAddressPoolSpec) -> Self {
+        let metadata = ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
+        Self { metadata, spec, status: None }
+    }
+
+    /// The definition to install.
+    pub fn crd() -> CustomResourceDefinition {
+        untitled(IPAddressPoolSchema::crd())
+    }
+}
 
 /// Addresses that Services of type `LoadBalancer` may get, and who may get them.
 #[derive(CustomResource, KubeSchema, Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,11 +46,10 @@ use crate::{AddressEntry, LabelSelector, conditions};
     group = "metallb.io",
     version = "v1beta1",
     kind = "IPAddressPool",
+    root = "IPAddressPoolSchema",
     plural = "ipaddresspools",
     doc = "IPAddressPool holds addresses that Services of type LoadBalancer may get.",
     namespaced,
-    derive = "Default",
-    derive = "PartialEq",
     status = "IPAddressPoolStatus",
     printcolumn = r#"{"name":"Auto Assign","type":"boolean","jsonPath":".spec.autoAssign"}"#,
     printcolumn = r#"{"name":"Avoid Buggy IPs","type":"boolean","jsonPath":".spec.avoidBuggyIPs"}"#,
@@ -30,12 +59,13 @@ use crate::{AddressEntry, LabelSelector, conditions};
 pub struct IPAddressPoolSpec {
     /// The addresses: CIDR prefixes (192.168.1.0/28) and ranges (192.168.1.10-192.168.1.20) of either
     /// family. They are handed out in this order, the lowest of each entry first.
-    #[schemars(length(max = 1024))]
+    #[serde(default)]
+    #[schemars(!default, length(max = 4096))]
     #[x_kube(
         validation = Rule::new("self.size() > 0")
             .message("a pool needs at least one entry: write a range like 192.168.1.10-192.168.1.20 or a CIDR like 192.168.1.0/28")
     )]
-    #[x_kube(merge_strategy = ListMerge::Set)]
+    #[x_kube(validation = no_duplicates("entry"))]
     pub addresses: Vec<AddressEntry>,
     /// Whether Services get addresses of this pool without asking for it by name.
     #[serde(default = "yes")]
@@ -54,15 +84,12 @@ pub struct IPAddressPoolSpec {
 #[serde(rename_all = "camelCase")]
 pub struct ServiceAllocation {
     /// Order among the pools that a Service may use: 1 is tried first, then 2 and so on; 0 or no value last.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(
-        validation = Rule::new("self >= 0")
-            .message("below zero: write 1 for the pool to try first, higher numbers for later ones, 0 for last")
-    )]
+    #[serde(default, deserialize_with = "lenient::integer", skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "any_integer")]
     pub priority: Option<i64>,
     /// Namespaces whose Services may use the pool, by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 256), inner(length(max = 253)))]
+    #[schemars(length(max = 4096), inner(length(max = 253)))]
     #[x_kube(validation = no_duplicates("namespace"))]
     pub namespaces: Vec<String>,
     /// Namespaces whose Services may use the pool, by their labels.
@@ -96,6 +123,11 @@ pub struct IPAddressPoolStatus {
 
 fn yes() -> bool {
     true
+}
+
+/// Without a format, and so without its limits: upstream's has none.
+fn any_integer(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "integer"})
 }
 
 impl From<&IPAddressPool> for PoolSpec {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::definition::with_optional_spec;
 use crate::rules::no_duplicates;
-use crate::{LabelSelector, conditions};
+use crate::{LabelSelector, conditions, lenient};
 
 /// Announces the addresses of the selected pools on the LAN.
 #[derive(Resource, Debug, Clone, Default, PartialEq, Deserialize)]
@@ -17,10 +17,10 @@ pub struct L2Advertisement {
     /// Name, labels and the like.
     pub metadata: ObjectMeta,
     /// What to announce. People leave it out to announce everything, so it may be missing.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::spec")]
     pub spec: L2AdvertisementSpec,
     /// What has become of it.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::status")]
     pub status: L2AdvertisementStatus,
 }
 
@@ -52,7 +52,7 @@ impl L2Advertisement {
 pub struct L2AdvertisementSpec {
     /// Pools to announce, by name. With neither names nor selectors, every pool.
     #[serde(rename = "ipAddressPools", default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 256), inner(length(max = 253)))]
+    #[schemars(length(max = 4096), inner(length(max = 253)))]
     #[x_kube(validation = no_duplicates("pool"))]
     pub ip_address_pools: Vec<String>,
     /// Pools to announce, by their labels.
@@ -63,8 +63,6 @@ pub struct L2AdvertisementSpec {
     pub node_selectors: Vec<LabelSelector>,
     /// Interfaces to announce on. When empty, every interface of the node.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 256), inner(length(max = 253)))]
-    #[x_kube(validation = no_duplicates("interface"))]
     pub interfaces: Vec<String>,
     /// Services to announce. When empty, every Service with an address from the pools.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -79,9 +77,12 @@ pub struct L2AdvertisementSpec {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PreferredNodeSelector {
     /// How much the preference counts, 1 to 100.
-    #[schemars(range(min = 1, max = 100))]
+    #[serde(default)]
+    #[schemars(!default, range(min = 1, max = 100))]
     pub weight: i32,
     /// The nodes that it is for.
+    #[serde(default)]
+    #[schemars(!default)]
     pub preference: LabelSelector,
 }
 

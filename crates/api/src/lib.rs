@@ -23,10 +23,12 @@ mod configuration_state;
 mod definition;
 mod ip_address_pool;
 mod l2_advertisement;
+mod lenient;
 pub mod names;
 mod rules;
 mod selector;
 mod service_status;
+mod warnings;
 
 pub use address_entry::AddressEntry;
 pub use bfd_profile::{BFDProfile, BFDProfileSpec, BFDProfileStatus};
@@ -47,6 +49,7 @@ pub use service_status::{
     InterfaceInfo, ServiceBGPStatus, ServiceBGPStatusSpec, ServiceBGPStatusStatus, ServiceL2Status,
     ServiceL2StatusSpec, ServiceL2StatusStatus,
 };
+pub use warnings::{aliases_defined_twice, undefined_aliases};
 
 /// The API group of every custom resource.
 pub const GROUP: &str = "metallb.io";
@@ -65,5 +68,5 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
         service_bgp_status,
         service_l2_status,
     ];
-    crds.map(definition::without_nulls).into()
+    crds.map(definition::without_nulls).map(definition::with_list_kind).into()
 }

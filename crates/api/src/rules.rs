@@ -7,13 +7,31 @@ pub(crate) fn rule(condition: impl Into<String>, message: impl Into<String>) -> 
     Rule::new(condition).message(Message::Expression(message.into()))
 }
 
+/// The most entries that are compared with each other. Beyond, the API server would give up for the cost,
+/// which it takes for a refusal: the controller's warnings tell it then.
+const COMPARED: u32 = 16;
+
 /// A rule for a list of strings, in which no value may come twice.
 pub(crate) fn no_duplicates(what: &str) -> Rule {
+    no_duplicates_where(what, TWICE)
+}
+
+/// A rule for a list of communities and names of communities, in which no community may come twice. Upstream
+/// takes names that do.
+pub(crate) fn no_duplicate_communities() -> Rule {
+    no_duplicates_where("community", &format!("x.contains(':') && {TWICE}"))
+}
+
+/// CEL: whether `x` comes twice in a list of strings.
+const TWICE: &str = "!self.exists_one(y, x == y)";
+
+/// Of no `x` may `twice` hold. To split what has been joined gives the first part of the list, of a length
+/// that the API server can tell beforehand, which lets the list itself be long.
+fn no_duplicates_where(what: &str, twice: &str) -> Rule {
+    let few = format!("self.join('\\n').split('\\n', {COMPARED})");
     rule(
-        "self.all(x, self.exists_one(y, x == y))",
-        format!(
-            "'{what} ' + self.filter(x, !self.exists_one(y, x == y))[0] + ' is listed more than once: keep one'"
-        ),
+        format!("self.size() < 2 || self.size() > {COMPARED} || !{few}.exists(x, {twice})"),
+        format!("'{what} ' + {few}.filter(x, {twice})[0] + ' is listed more than once: keep one'"),
     )
 }
 
@@ -50,11 +68,12 @@ fn matches_duration(text: &str) -> String {
 }
 
 /// CEL: whether `text` is a community, standard (RFC 1997) or large (RFC 8092). The bound on the digits
-/// keeps `int` from overflowing.
+/// keeps `int` from overflowing, that on the parts keeps the cost in bounds.
 pub(crate) fn is_community(text: &str) -> String {
-    let within = |most: u32| format!("{text}.split(':').all(n, n == 'large' || int(n) <= {most})");
-    let standard = format!("{text}.matches('^[0-9]{{1,18}}:[0-9]{{1,18}}$') && {}", within(u16::MAX.into()));
-    let large = format!("{text}.matches('^large(:[0-9]{{1,18}}){{3}}$') && {}", within(u32::MAX));
+    let within = |most: u32| format!("{text}.split(':', 4).all(n, n == 'large' || int(n) <= {most})");
+    let standard =
+        format!("{text}.matches('^0*[0-9]{{1,18}}:0*[0-9]{{1,18}}$') && {}", within(u16::MAX.into()));
+    let large = format!("{text}.matches('^large(:0*[0-9]{{1,18}}){{3}}$') && {}", within(u32::MAX));
     format!("({standard}) || ({large})")
 }
 

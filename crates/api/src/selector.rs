@@ -20,12 +20,21 @@ pub struct LabelSelector {
     pub match_expressions: Vec<LabelSelectorRequirement>,
 }
 
+impl LabelSelector {
+    /// Whether it asks for nothing, and so matches every object.
+    pub fn is_empty(&self) -> bool {
+        self.match_labels.is_empty() && self.match_expressions.is_empty()
+    }
+}
+
 /// One requirement of a [`LabelSelector`].
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LabelSelectorRequirement {
     /// The label that the requirement is about.
+    #[serde(default)]
     pub key: String,
     /// `In`, `NotIn`, `Exists` or `DoesNotExist`.
+    #[serde(default)]
     pub operator: String,
     /// For `In` and `NotIn`, the values to compare with; else empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use serde_json::Value;
 
 /// Writes every CRD to `crds/` and into the chart.
 pub(crate) fn run() -> anyhow::Result<()> {
@@ -39,13 +38,7 @@ fn kept(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
 }
 
 fn yaml(crd: &CustomResourceDefinition) -> anyhow::Result<String> {
-    let mut crd = serde_json::to_value(crd).context("a CRD can be written as JSON")?;
-    if let Some(conversion) = crd.pointer_mut("/spec/conversion") {
-        // Applied over MetalLB's CRD, this takes its webhook out, which the API server would else refuse
-        // to see beside another strategy.
-        conversion["webhook"] = Value::Null;
-    }
-    let text = serde_saphyr::to_string(&crd).context("a CRD can be written as YAML")?;
+    let text = serde_saphyr::to_string(crd).context("a CRD can be written as YAML")?;
     Ok(format!("# Generated from crates/api by `cargo xtask crds`.\n---\n{}\n", text.trim_end()))
 }
 

@@ -56,6 +56,11 @@ impl Cluster {
         self.patch(manifest, PatchParams::apply("test")).await
     }
 
+    /// Applies a manifest as a field manager of one's own, who takes over what others own if need be.
+    pub(crate) async fn apply_as(&self, manager: &str, manifest: Value) -> Result<(), String> {
+        self.patch(manifest, PatchParams::apply(manager).force()).await
+    }
+
     async fn patch(&self, manifest: Value, parameters: PatchParams) -> Result<(), String> {
         let (api, object) = self.parse(manifest);
         let patch = Patch::Apply(&object);
@@ -68,6 +73,13 @@ impl Cluster {
         let types = object.types.as_ref().unwrap();
         let (_, version) = types.api_version.split_once('/').unwrap();
         (self.api(version, &types.kind), object)
+    }
+
+    /// Gives an object a label, which leaves its spec as it is.
+    pub(crate) async fn label(&self, version: &str, kind: &str, name: &str) -> Result<(), String> {
+        let patch = Patch::Merge(json!({"metadata": {"labels": {"touched": "yes"}}}));
+        let written = self.api(version, kind).patch(name, &PatchParams::default(), &patch).await;
+        written.map(drop).map_err(message)
     }
 
     /// Changes fields of an object's spec, through a version.
@@ -96,6 +108,13 @@ impl Cluster {
     }
 }
 
+/// A client of an API server that has nothing yet.
+pub(crate) async fn empty() -> (ApiServer, Client) {
+    let server = ApiServer::launch().unwrap();
+    let client = connect(&server).await;
+    (server, client)
+}
+
 async fn connect(server: &ApiServer) -> Client {
     let kubeconfig = Kubeconfig::read_from(server.kubeconfig()).unwrap();
     let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
@@ -116,7 +135,7 @@ async fn install(client: &Client) {
     }
 }
 
-fn message(error: Error) -> String {
+pub(crate) fn message(error: Error) -> String {
     match error {
         Error::Api(status) => status.message,
         other => panic!("the API server gave no answer: {other}"),

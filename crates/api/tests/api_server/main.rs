@@ -2,7 +2,10 @@
 //! it says to those that it refuses.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod conversion;
 mod fixture;
+mod limits;
+mod merging;
 mod refused;
 
 use fixture::Cluster;
@@ -16,6 +19,21 @@ async fn manifests_written_for_metallb_are_accepted() {
         if let Err(refusal) = cluster.try_apply(manifest.clone()).await {
             panic!("{refusal}, for {manifest:#}");
         }
+    }
+}
+
+/// Where a rule is stricter than upstream's, whoever changes something else has to correct an old object first.
+#[tokio::test]
+async fn a_label_can_be_given_to_whatever_upstream_takes() {
+    let cluster = Cluster::join().await;
+    for mut manifest in accepted() {
+        let [kind, name] = ["/kind", "/metadata/name"]
+            .map(|path| manifest.pointer(path).unwrap().as_str().unwrap().to_owned());
+        let name = format!("labelled-{name}");
+        manifest["metadata"]["name"] = json!(name);
+        let version = manifest["apiVersion"].as_str().unwrap().trim_start_matches("metallb.io/").to_owned();
+        cluster.apply(manifest).await.unwrap();
+        cluster.label(&version, &kind, &name).await.unwrap();
     }
 }
 
@@ -136,8 +154,12 @@ async fn what_a_status_is_about_is_immutable() {
 }
 
 fn accepted() -> Vec<Value> {
-    let documents = include_str!("accepted.yaml").split("\n---\n");
-    documents.map(|document| serde_saphyr::from_str(document).unwrap()).collect()
+    let documents = [include_str!("accepted.yaml"), include_str!("odd.yaml")];
+    documents
+        .into_iter()
+        .flat_map(|text| text.split("\n---\n"))
+        .map(|document| serde_saphyr::from_str(document).unwrap())
+        .collect()
 }
 
 fn peer(version: &str, name: &str, spec: &Value) -> Value {
