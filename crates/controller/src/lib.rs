@@ -33,6 +33,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use api::{IPAddressPool, L2Advertisement};
+pub use coexistence::BesideMetalLb;
+use coexistence::{Conflicts, Of, WAITING_FOR};
 use futures::future::BoxFuture;
 use futures::stream::{BoxStream, FuturesUnordered, SelectAll};
 use futures::{FutureExt, StreamExt};
@@ -43,8 +45,6 @@ use kubekit::events::{Notice, Publisher, Severity};
 use kubekit::http::{self, Readiness};
 use kubekit::keep::keep;
 use kubekit::lease::{Election, Leadership, Leads, Timing};
-pub use kubekit::rivals::BesideMetalLb;
-use kubekit::rivals::{Of, Rivals, WAITING_FOR};
 use kubekit::slim::{Namespace, Service};
 use kubekit::{Change, Identity, due, watch, watch_as};
 use prometheus_client::registry::Registry;
@@ -103,15 +103,20 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     info!(namespace = config.identity.namespace, class = config.lb_class, "controller starting");
     let (me, namespace) = (config.identity.instance(), config.identity.namespace.as_str());
     let events = Publisher::start(client.clone(), "metallb-controller", me.clone());
-    let mut rivals =
-        Rivals::watch(Of::MetalLb, &client, namespace, config.lb_class.clone(), config.beside_metallb);
+    let mut conflicts = Conflicts::watch(
+        Of::MetalLb,
+        &client,
+        &config.identity,
+        config.lb_class.clone(),
+        config.beside_metallb,
+    );
     let mut serving = pin!(http::serve(config.http_bind, readiness.clone(), registry));
     // The speakers cannot start without it, not even to wait.
     let mut keeping_key = pin!(gossip_key::keep(client.clone(), namespace, config.gossip_secret.as_deref()));
     tokio::select! {
         result = &mut serving => return result,
         () = &mut keeping_key => anyhow::bail!("the watch of the gossip's Secret has ended"),
-        () = rivals.wait_until_gone(&readiness, &events) => {}
+        () = conflicts.wait_until_gone(&readiness, &events) => {}
         result = kubekit::stop_requested() => return result.context("waiting for signals"),
     }
     let leadership = config.lease.clone().map(|name| {
@@ -131,7 +136,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         () = control(client.clone(), &config, leads, events, &metrics, &readiness) => {
             anyhow::bail!("all watches have ended")
         }
-        () = rivals.wait_for_one() => info!("MetalLB serves the same Services: what is started next waits"),
+        () = conflicts.wait_for_one() => info!("MetalLB serves the same Services: what is started next waits"),
         result = kubekit::stop_requested() => result.context("waiting for signals")?,
     }
     info!("controller stopping");

@@ -7,7 +7,6 @@ pub mod http;
 mod identity;
 pub mod keep;
 pub mod lease;
-pub mod rivals;
 pub mod slim;
 pub mod speakers;
 pub mod telemetry;
