@@ -93,17 +93,15 @@ impl Keeper {
             Change::Delete(_) => None,
         };
         let waiting = self.due.take();
-        self.lacking = secret.filter(|secret| match held(secret) {
-            held if held.contains_key(KEY) => {
-                self.known = Some(held);
-                false
-            }
-            _ => true,
-        });
-        if self.lacking.is_some() {
-            let patience = if self.known.is_some() { Duration::ZERO } else { DEFERENCE };
-            self.due = Some(waiting.unwrap_or(now + patience));
+        self.lacking = None;
+        let Some(secret) = secret else { return };
+        let held = held(&secret);
+        if held.contains_key(KEY) {
+            self.known = Some(held);
+            return;
         }
+        self.lacking = Some(secret);
+        self.due = Some(if self.known.is_some() { now } else { waiting.unwrap_or(now + DEFERENCE) });
     }
 
     /// What to write: what is known, else `new` as text, so that people can copy it. `None` if no key is lacking.
