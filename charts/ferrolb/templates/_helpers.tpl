@@ -136,8 +136,9 @@ helm.sh/chart: {{ printf "%s-%s" (index . 0).Chart.Name (index . 0).Chart.Versio
 {{- $own = omit $own "repository" "tag" -}}
 {{- end -}}
 {{- $image := $own.repository | default $root.Values.image.repository -}}
-{{- /* A registry takes no `+`; Helm itself puts a `_` in its place. */}}
-{{- $version := $root.Chart.AppVersion | default $root.Chart.Version | toString | replace "+" "_" -}}
+{{- /* A tag holds no `+`; Helm itself puts a `_` in its place. */}}
+{{- $version := $root.Chart.AppVersion | default $root.Chart.Version | toString -}}
+{{- $version = regexReplaceAll "[^A-Za-z0-9_.-]" $version "_" | trunc 128 -}}
 {{- $tag := $own.tag | default $root.Values.image.tag | default $version -}}
 {{- /* Either may bring a digest, and the repository a tag. */}}
 {{- if regexMatch "^[a-z0-9]+:" $tag | and (not (contains "@" $image)) -}}
