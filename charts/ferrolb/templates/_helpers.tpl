@@ -1,13 +1,86 @@
-{{/* The prefix of the names of objects: "ferrolb" for a release of that name. */}}
-{{- define "ferrolb.fullname" -}}
-{{- $name := default .Chart.Name .Values.nameOverride -}}
-{{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" -}}
-{{- else if contains $name .Release.Name -}}
-{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
-{{- else -}}
-{{- printf "%s-%s" .Release.Name $name | trunc 50 | trimSuffix "-" -}}
+{{/* Makes the values what they mean: null is the default, at every level. Each template begins with it, so that the others
+     need no defaults of their own. */}}
+{{- define "ferrolb.init" -}}
+{{- $values := deepCopy .Values -}}
+{{- include "ferrolb.withoutNulls" $values -}}
+{{- include "ferrolb.complete" (list $values (.Files.Get "files/defaults.yaml" | fromYaml)) -}}
+{{- $_ := set . "Values" $values -}}
 {{- end -}}
+
+{{/* Takes all nulls out of a map. */}}
+{{- define "ferrolb.withoutNulls" -}}
+{{- $map := . -}}
+{{- range $key, $value := $map -}}
+{{- if kindIs "invalid" $value -}}
+{{- $_ := unset $map $key -}}
+{{- else if kindIs "map" $value -}}
+{{- include "ferrolb.withoutNulls" $value -}}
+{{- else if kindIs "slice" $value -}}
+{{- $_ := set $map $key (without $value nil) -}}
+{{- range $item := $value -}}
+{{- if kindIs "map" $item -}}{{- include "ferrolb.withoutNulls" $item -}}{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Puts into a map what it lacks of another, at every level. Call with (list map other). */}}
+{{- define "ferrolb.complete" -}}
+{{- $map := index . 0 -}}
+{{- range $key, $default := index . 1 -}}
+{{- if not (hasKey $map $key) -}}
+{{- $_ := set $map $key $default -}}
+{{- else if and (kindIs "map" $default) (kindIs "map" (get $map $key)) -}}
+{{- include "ferrolb.complete" (list (get $map $key) $default) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* A scalar as text. YAML reads a whole number as a floating one, which would be written with an exponent. */}}
+{{- define "ferrolb.text" -}}
+{{- if not (kindIs "float64" .) -}}{{- . -}}
+{{- else if eq (floor .) . -}}{{- int64 . -}}
+{{- else -}}{{- . -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Labels or annotations: some maps as one, in which each key is once. Of several values the first counts.
+     Call with a list of maps. */}}
+{{- define "ferrolb.texts" -}}
+{{- $texts := dict -}}
+{{- range $map := reverse . -}}
+{{- range $key, $value := $map -}}
+{{- $_ := set $texts $key (include "ferrolb.text" $value) -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $texts -}}
+{{- end -}}
+
+{{/* Any text as the value of a label: up to 63 letters, digits, `-`, `_` and `.`, the first and the last a letter or
+     digit. */}}
+{{- define "ferrolb.labelValue" -}}
+{{- regexReplaceAll "[^A-Za-z0-9._-]" . "_" | trunc 63 | trimAll "-_." -}}
+{{- end -}}
+
+{{/* The prefix of the names of objects: "ferrolb" for a release of that name. It is good for every kind of object, those of
+     Services being the strictest, and it has "ferrolb" in it, so that with the values of MetalLB's chart, and beside
+     MetalLB, nothing gets the name of an object of MetalLB's. */}}
+{{- define "ferrolb.fullname" -}}
+{{- $chart := .Values.nameOverride | default .Chart.Name -}}
+{{- $name := printf "%s-%s" .Release.Name $chart -}}
+{{- if .Values.fullnameOverride -}}
+{{- $name = .Values.fullnameOverride -}}
+{{- else if contains $chart .Release.Name -}}
+{{- $name = .Release.Name -}}
+{{- end -}}
+{{- $name = regexReplaceAll "[^a-z0-9-]" (lower $name) "-" | trunc 50 | trimAll "-" -}}
+{{- if not (contains "ferrolb" $name) -}}
+{{- $name = printf "%s-ferrolb" ($name | trunc 42 | trimAll "-") | trimAll "-" -}}
+{{- end -}}
+{{- if not (regexMatch "^[a-z]" $name) -}}
+{{- $name = printf "r%s" $name | trunc 50 | trimAll "-" -}}
+{{- end -}}
+{{- $name -}}
 {{- end -}}
 
 {{/* What selects the Pods of a part. Speakers find each other by the first two, so no value changes them.
@@ -15,15 +88,22 @@
 {{- define "ferrolb.selectorLabels" -}}
 app.kubernetes.io/name: ferrolb
 app.kubernetes.io/component: {{ index . 1 }}
-app.kubernetes.io/instance: {{ (index . 0).Release.Name }}
+app.kubernetes.io/instance: {{ (index . 0).Release.Name | quote }}
 {{- end -}}
 
 {{/* Labels of everything that belongs to a part. Call with (list $ "speaker"). */}}
 {{- define "ferrolb.labels" -}}
 {{ include "ferrolb.selectorLabels" . }}
-app.kubernetes.io/version: {{ (index . 0).Chart.AppVersion }}
+{{- with include "ferrolb.labelValue" (toString (index . 0).Chart.AppVersion) }}
+app.kubernetes.io/version: {{ . | quote }}
+{{- end }}
 app.kubernetes.io/managed-by: {{ (index . 0).Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" (index . 0).Chart.Name (index . 0).Chart.Version }}
+helm.sh/chart: {{ printf "%s-%s" (index . 0).Chart.Name (index . 0).Chart.Version | include "ferrolb.labelValue" | quote }}
+{{- end -}}
+
+{{/* The same, and further ones of the user's. Call with (list $ "speaker" labels). */}}
+{{- define "ferrolb.labelsAnd" -}}
+{{- include "ferrolb.texts" (list (include "ferrolb.labels" . | fromYaml) (index . 2)) -}}
 {{- end -}}
 
 {{/* The service account of a part. Call with (list $ "speaker"). */}}
@@ -37,23 +117,36 @@ helm.sh/chart: {{ printf "%s-%s" (index . 0).Chart.Name (index . 0).Chart.Versio
 {{- end -}}
 {{- end -}}
 
-{{/* Whether the image of a part is named after MetalLB's, as in a values file that was written for its chart: "true" or
-     nothing. Call with (list $ "speaker"). */}}
+{{/* Whether the image of a part is one of MetalLB's, as in a values file that was written for its chart: "true" or nothing.
+     Mirrors have names of their own (rancher/mirrored-metallb-controller, REGISTRY/x/metallb_speaker), so its own name
+     may be anywhere in theirs, or only the part's. Call with (list $ "speaker"). */}}
 {{- define "ferrolb.imageIsMetallbs" -}}
-{{- $image := (index (index . 0).Values (index . 1)).image | default dict -}}
-{{- if regexMatch "(^|/)metallb[/-](controller|speaker)$" ($image.repository | default "") -}}true{{- end -}}
+{{- $repository := (index (index . 0).Values (index . 1)).image.repository | default "" | lower -}}
+{{- $name := $repository | splitList "@" | first | splitList "/" | last | splitList ":" | first -}}
+{{- if not (contains "ferrolb" $repository) -}}
+{{- if or (contains "metallb" $name) (has $name (list "controller" "speaker")) -}}true{{- end -}}
+{{- end -}}
 {{- end -}}
 
 {{/* The image of a part, with its pull policy. Call with (list $ "speaker"). */}}
 {{- define "ferrolb.image" -}}
 {{- $root := index . 0 -}}
-{{- $own := (index $root.Values (index . 1)).image | default dict -}}
+{{- $own := (index $root.Values (index . 1)).image -}}
 {{- if include "ferrolb.imageIsMetallbs" . -}}
 {{- $own = omit $own "repository" "tag" -}}
 {{- end -}}
-{{- $repository := $own.repository | default $root.Values.image.repository -}}
-{{- $tag := $own.tag | default $root.Values.image.tag | default $root.Chart.AppVersion -}}
-image: {{ printf "%s:%s" $repository $tag }}
+{{- $image := $own.repository | default $root.Values.image.repository -}}
+{{- /* A tag holds no `+`; Helm itself puts a `_` in its place. */}}
+{{- $version := $root.Chart.AppVersion | default $root.Chart.Version | toString -}}
+{{- $version = regexReplaceAll "[^A-Za-z0-9_.-]" $version "_" | trunc 128 -}}
+{{- $tag := $own.tag | default $root.Values.image.tag | default $version -}}
+{{- /* Either may bring a digest, and the repository a tag. */}}
+{{- if regexMatch "^[a-z0-9]+:" $tag | and (not (contains "@" $image)) -}}
+{{- $image = printf "%s@%s" $image $tag -}}
+{{- else if not (regexMatch "[:@][^/]*$" $image) -}}
+{{- $image = printf "%s:%s" $image $tag -}}
+{{- end -}}
+image: {{ $image | quote }}
 imagePullPolicy: {{ $own.pullPolicy | default $root.Values.image.pullPolicy | default "IfNotPresent" }}
 {{- end -}}
 
@@ -79,28 +172,31 @@ imagePullPolicy: {{ $own.pullPolicy | default $root.Values.image.pullPolicy | de
 {{- define "ferrolb.podMetadata" -}}
 {{- $root := index . 0 -}}
 {{- $part := index $root.Values (index . 1) -}}
+{{- $scraped := dict "prometheus.io/scrape" "true" "prometheus.io/port" $root.Values.prometheus.metricsPort -}}
+{{- $annotations := list $part.podAnnotations (ternary $scraped dict $root.Values.prometheus.scrapeAnnotations) -}}
 labels:
-  {{- include "ferrolb.selectorLabels" . | nindent 2 }}
-  {{- with $part.labels }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
-{{- if or $part.podAnnotations $root.Values.prometheus.scrapeAnnotations }}
+  {{- include "ferrolb.texts" (list (include "ferrolb.selectorLabels" . | fromYaml) $part.labels) | nindent 2 }}
+{{- if without $annotations dict }}
 annotations:
-  {{- if $root.Values.prometheus.scrapeAnnotations }}
-  prometheus.io/scrape: "true"
-  prometheus.io/port: {{ $root.Values.prometheus.metricsPort | quote }}
-  {{- end }}
-  {{- with $part.podAnnotations }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
+  {{- include "ferrolb.texts" $annotations | nindent 2 }}
 {{- end }}
+{{- end -}}
+
+{{/* The security context of a Pod: what is an empty text there is left out, so that a default can be taken away.
+     Call with (list $ "speaker"). */}}
+{{- define "ferrolb.securityContext" -}}
+{{- $context := dict -}}
+{{- range $key, $value := (index (index . 0).Values (index . 1)).securityContext -}}
+{{- if not (and (kindIs "string" $value) (eq (toString $value) "")) -}}{{- $_ := set $context $key $value -}}{{- end -}}
+{{- end -}}
+{{- if $context -}}{{- toYaml $context -}}{{- end -}}
 {{- end -}}
 
 {{/* What is equal in the specs of both Pods. Call with (list $ "speaker"). */}}
 {{- define "ferrolb.podSpec" -}}
 {{- $root := index . 0 -}}
 {{- $part := index $root.Values (index . 1) -}}
-serviceAccountName: {{ include "ferrolb.serviceAccountName" . }}
+serviceAccountName: {{ include "ferrolb.serviceAccountName" . | quote }}
 automountServiceAccountToken: true
 enableServiceLinks: false
 terminationGracePeriodSeconds: 10
@@ -108,19 +204,19 @@ terminationGracePeriodSeconds: 10
 imagePullSecrets:
   {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with $part.securityContext }}
+{{- with include "ferrolb.securityContext" . }}
 securityContext:
-  {{- toYaml . | nindent 2 }}
+  {{- . | nindent 2 }}
 {{- end }}
 {{- with $part.nodeSelector }}
 nodeSelector:
-  {{- toYaml . | nindent 2 }}
+  {{- include "ferrolb.texts" (list .) | nindent 2 }}
 {{- end }}
 {{- with $part.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- with $part.runtimeClassName }}
-runtimeClassName: {{ . }}
+runtimeClassName: {{ . | quote }}
 {{- end }}
 {{- with $part.affinity }}
 affinity:
@@ -132,10 +228,10 @@ affinity:
 {{- define "ferrolb.arguments" -}}
 {{- $root := index . 0 -}}
 - {{ index . 1 }}
-- --log-level={{ (index $root.Values (index . 1)).logLevel | default "info" }}
-- --http-bind=0.0.0.0:{{ $root.Values.prometheus.metricsPort }}
+- --log-level={{ (index $root.Values (index . 1)).logLevel }}
+- --http-bind=0.0.0.0:{{ int $root.Values.prometheus.metricsPort }}
 {{- with $root.Values.loadBalancerClass }}
-- --lb-class={{ . }}
+- {{ printf "--lb-class=%s" . | quote }}
 {{- end }}
 {{- end -}}
 
@@ -155,7 +251,7 @@ affinity:
 {{- if or (eq (index . 1) "speaker") (index . 0).Values.controller.recoverEndpoints }}
 # The first seals, all open. A file that is missing counts as none.
 - name: FERROLB_GOSSIP_KEY_FILE
-  value: {{ printf "%s/secretkey,%s/previous" $memberlist.mlSecretKeyPath $memberlist.mlSecretKeyPath }}
+  value: {{ printf "%s/secretkey,%s/previous" $memberlist.mlSecretKeyPath $memberlist.mlSecretKeyPath | quote }}
 {{- with include "ferrolb.gossipBind" . }}
 - name: FERROLB_POD_IP
   valueFrom: {fieldRef: {fieldPath: status.podIP}}
@@ -173,10 +269,10 @@ affinity:
 {{- $gossips := index . 2 -}}
 ports:
   - name: monitoring
-    containerPort: {{ $root.Values.prometheus.metricsPort }}
+    containerPort: {{ int $root.Values.prometheus.metricsPort }}
   {{- if $gossips }}
   - name: gossip
-    containerPort: {{ $root.Values.speaker.memberlist.mlBindPort }}
+    containerPort: {{ int $root.Values.speaker.memberlist.mlBindPort }}
     protocol: UDP
   {{- end }}
 {{- range $probe, $path := dict "livenessProbe" "/healthz" "readinessProbe" "/readyz" }}
@@ -196,7 +292,7 @@ resources:
 {{- if $gossips }}
 volumeMounts:
   - name: gossip-key
-    mountPath: {{ $root.Values.speaker.memberlist.mlSecretKeyPath }}
+    mountPath: {{ $root.Values.speaker.memberlist.mlSecretKeyPath | quote }}
     readOnly: true
 {{- end }}
 {{- end -}}
@@ -211,12 +307,12 @@ volumes:
       defaultMode: 0444
       sources:
         - secret:
-            name: {{ $secret }}
+            name: {{ $secret | quote }}
             items: [{key: secretkey, path: secretkey}]
             optional: {{ eq (index . 1) "controller" }}
         # There while keys are rotated.
         - secret:
-            name: {{ $secret }}
+            name: {{ $secret | quote }}
             items: [{key: previous, path: previous}]
             optional: true
 {{- end -}}
@@ -248,7 +344,7 @@ port: monitoring
 path: /metrics
 honorLabels: true
 {{- with .interval }}
-interval: {{ . }}
+interval: {{ . | quote }}
 {{- end }}
 {{- with .metricRelabelings }}
 metricRelabelings:
@@ -264,6 +360,6 @@ relabelings:
 {{- define "ferrolb.alertLabels" -}}
 {{- with .labels }}
           labels:
-            {{- toYaml . | nindent 12 }}
+            {{- include "ferrolb.texts" (list .) | nindent 12 }}
 {{- end }}
 {{- end -}}

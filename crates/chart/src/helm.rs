@@ -69,10 +69,30 @@ impl Helm {
         ))
     }
 
+    /// The manifests of a release of this name, of the chart in this folder, with these arguments.
+    pub fn template_of<S: AsRef<OsStr>>(
+        &self,
+        release: &str,
+        chart: &Path,
+        arguments: impl IntoIterator<Item = S>,
+    ) -> Result<String> {
+        self.with("template", release, chart, arguments)
+    }
+
     fn with_chart<S: AsRef<OsStr>>(&self, verb: &str, values: impl IntoIterator<Item = S>) -> Result<String> {
-        let chart = folder().into_os_string();
         let namespace = format!("--namespace={}", lab::chart::NAMESPACE);
-        let arguments = [verb.into(), RELEASE.into(), chart, namespace.into()];
-        self.run(arguments.into_iter().chain(values.into_iter().map(|value| value.as_ref().to_owned())))
+        let values = values.into_iter().map(|value| value.as_ref().to_owned());
+        self.with(verb, RELEASE, &folder(), [namespace.into()].into_iter().chain(values))
+    }
+
+    fn with<S: AsRef<OsStr>>(
+        &self,
+        verb: &str,
+        release: &str,
+        chart: &Path,
+        arguments: impl IntoIterator<Item = S>,
+    ) -> Result<String> {
+        let arguments = arguments.into_iter().map(|argument| argument.as_ref().to_owned());
+        self.run([verb.into(), release.into(), chart.into()].into_iter().chain(arguments))
     }
 }

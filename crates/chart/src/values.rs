@@ -23,6 +23,14 @@ pub fn documented() -> Result<Vec<Entry>> {
     parse(&read(&folder().join("values.yaml"))?)
 }
 
+/// The values alone, as the templates read them: Helm shows them the values only with what users set put over them.
+pub(crate) fn defaults() -> Result<String> {
+    let values = read(&folder().join("values.yaml"))?;
+    let alone = values.lines().filter(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#'));
+    let lines = alone.map(|line| format!("{line}\n"));
+    Ok(format!("# Generated from values.yaml by `cargo xtask manifests`.\n{}", lines.collect::<String>()))
+}
+
 /// Reads the little of YAML that the file uses: nested keys, values in one line, and lists in block style.
 fn parse(text: &str) -> Result<Vec<Entry>> {
     let mut entries: Vec<Entry> = Vec::new();

@@ -31,12 +31,12 @@ use std::net::SocketAddr;
 use std::pin::pin;
 
 use anyhow::Context;
+pub use coexistence::BesideMetalLb;
+use coexistence::{Conflicts, Of, WAITING_FOR};
 use kubekit::Identity;
 use kubekit::events::Publisher;
 use kubekit::http::{self, Readiness};
 use kubekit::lease::{Election, Leadership, Leads, Timing};
-pub use kubekit::rivals::BesideMetalLb;
-use kubekit::rivals::{Of, Rivals, WAITING_FOR};
 use kubekit::write::Writes;
 use prometheus_client::registry::Registry;
 use tracing::info;
@@ -79,8 +79,13 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     writes.register(&mut registry);
     let events = Publisher::start(client.clone(), "metallb-controller", me.clone(), writes.clone());
     events.register(&mut registry);
-    let mut rivals =
-        Rivals::watch(Of::MetalLb, &client, namespace, config.lb_class.clone(), config.beside_metallb);
+    let mut conflicts = Conflicts::watch(
+        Of::MetalLb,
+        &client,
+        &config.identity,
+        config.lb_class.clone(),
+        config.beside_metallb,
+    );
     let mut serving = pin!(http::serve(config.http_bind, readiness.clone(), registry));
     // The speakers cannot start without it, not even to wait.
     let mut keeping_key =
@@ -88,7 +93,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     tokio::select! {
         result = &mut serving => return result,
         () = &mut keeping_key => anyhow::bail!("the watch of the gossip's Secret has ended"),
-        () = rivals.wait_until_gone(&readiness, &events) => {}
+        () = conflicts.wait_until_gone(&readiness, &events) => {}
         result = kubekit::stop_requested() => return result.context("waiting for signals"),
     }
     let leadership = config.lease.clone().map(|name| {
@@ -109,7 +114,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         () = control::run(client.clone(), &config, leads, events, writes, &metrics, &readiness) => {
             anyhow::bail!("all watches have ended")
         }
-        () = rivals.wait_for_one() => info!("MetalLB serves the same Services: what is started next waits"),
+        () = conflicts.wait_for_one() => info!("MetalLB serves the same Services: what is started next waits"),
         result = kubekit::stop_requested() => result.context("waiting for signals")?,
     }
     info!("controller stopping");

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
-use kubekit::rivals::BesideMetalLb;
+use coexistence::BesideMetalLb;
 use kubekit::telemetry::LogLevel;
 use kubekit::{Identity, telemetry};
 use speaker::{ExcludeInterfaces, ExcludeLabel};
@@ -93,9 +93,10 @@ struct Speaker {
     #[arg(long, env = "FERROLB_NODE_NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     node_name: String,
     /// Never announce on interfaces whose name matches one of these regular expressions, separated by
-    /// commas [default: what container runtimes and network plugins commonly make]
-    #[arg(long, env = "FERROLB_EXCLUDE_INTERFACES")]
-    exclude_interfaces: Option<ExcludeInterfaces>,
+    /// commas; a comma within {}, [] or () separates nothing. May be given several times; empty, it excludes
+    /// none [default: what container runtimes and network plugins commonly make]
+    #[arg(long, env = "FERROLB_EXCLUDE_INTERFACES", value_name = "REGEX,...", action = ArgAction::Append)]
+    exclude_interfaces: Option<Vec<ExcludeInterfaces>>,
     /// Announce each address again as often as that, in seconds, while nothing changes, lest switches
     /// forget it; 0 for never
     #[arg(long, env = "FERROLB_REFRESH_INTERVAL", default_value_t = 30)]
@@ -213,7 +214,9 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
                 identity: Identity::new(common.namespace, common.pod_name).in_pod(common.pod_uid),
                 lb_class: common.lb_class,
                 http_bind: common.http_bind,
-                exclude_interfaces: exclude_interfaces.unwrap_or_default(),
+                exclude_interfaces: exclude_interfaces
+                    .map(|lists| lists.into_iter().collect())
+                    .unwrap_or_default(),
                 refresh_interval: (refresh_interval > 0)
                     .then(|| Duration::from_secs(refresh_interval.into())),
                 gossip_bind,
@@ -244,6 +247,24 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn interfaces_to_exclude_are_given_in_one_list_or_in_several_and_a_wrong_one_is_named() {
+        let speaker = ["ferrolb", "speaker", "--node-name=n1"];
+        let read = |options: &[&str]| Cli::try_parse_from(speaker.iter().chain(options));
+        for options in [
+            &["--exclude-interfaces=^eth1$,^wg"][..],
+            &["--exclude-interfaces", "^veth[0-9a-f]{4,8}$,^docker.*"],
+            &["--exclude-interfaces=^veth[0-9a-f]{4,8}$", "--exclude-interfaces=^docker.*"],
+            &["--exclude-interfaces="],
+        ] {
+            let Role::Speaker(speaker) = read(options).unwrap().role else { panic!("{options:?}") };
+            let given = speaker.exclude_interfaces.unwrap().len();
+            assert_eq!(given, options.iter().filter(|option| option.starts_with("--")).count());
+        }
+        let error = read(&["--exclude-interfaces=^eth1$,^a{2"]).unwrap_err().to_string();
+        assert!(error.contains("`^a{2` is no regular expression"), "{error}");
     }
 
     #[test]

@@ -10,7 +10,6 @@ mod identity;
 pub mod keep;
 pub mod lease;
 mod mirror;
-pub mod rivals;
 pub mod slim;
 pub mod speakers;
 pub mod telemetry;

@@ -246,16 +246,6 @@ pub struct Pod {
 pub struct PodSpec {
     /// Its node, once scheduled.
     pub node_name: Option<String>,
-    /// What it runs.
-    pub containers: Vec<Container>,
-}
-
-/// A program in a Pod.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-pub struct Container {
-    /// The arguments that it is started with.
-    pub args: Vec<String>,
 }
 
 /// How a Pod is.

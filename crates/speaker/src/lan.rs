@@ -34,7 +34,7 @@ use anyhow::Context;
 use follower::Follower;
 use interface::Orders;
 use layer2::{Arp, Begin, MacAddr, Ndp, Order, Protocol, Voice};
-pub use links::{ExcludeInterfaces, Unfit};
+pub use links::{BadPattern, ExcludeInterfaces, Unfit};
 use links::{Link, Links};
 use placement::{Announcement, History, InterfaceName};
 pub use report::{Conflict, Interface, Report, Wanted};

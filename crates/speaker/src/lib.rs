@@ -30,6 +30,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use cluster::{Cluster, Outputs};
+pub use coexistence::BesideMetalLb;
+use coexistence::{Conflicts, Of, WAITING_FOR};
 use fellows::Said;
 use gossip::Absence;
 pub use gossip::Preset as Failover;
@@ -38,8 +40,6 @@ use kubekit::Identity;
 use kubekit::events::Publisher;
 use kubekit::http::Readiness;
 use kubekit::keep::keep;
-pub use kubekit::rivals::BesideMetalLb;
-use kubekit::rivals::{Of, Rivals, WAITING_FOR};
 use kubekit::write::Writes;
 pub use lan::ExcludeInterfaces;
 pub use metrics::Metrics;
@@ -120,10 +120,10 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let instance = config.identity.instance();
     let publisher = Publisher::start(client.clone(), "metallb-speaker", instance, writes.clone());
     publisher.register(&mut registry);
-    let mut rivals = Rivals::watch(
+    let mut conflicts = Conflicts::watch(
         Of::Speakers,
         &client,
-        &config.identity.namespace,
+        &config.identity,
         config.lb_class.clone(),
         config.beside_metallb,
     );
@@ -131,7 +131,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     info!(node = %config.node_name, namespace = %config.identity.namespace, "speaker starts");
     let mut serving = pin!(kubekit::http::serve(config.http_bind, readiness.clone(), registry));
     tokio::select! {
-        () = rivals.wait_until_gone(&readiness, &publisher) => {}
+        () = conflicts.wait_until_gone(&readiness, &publisher) => {}
         served = &mut serving => return served,
         asked = kubekit::stop_requested() => return asked.context("waiting for signals"),
     }
@@ -139,7 +139,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     tokio::select! {
         done = &mut work => return done,
         served = &mut serving => return served,
-        () = rivals.wait_for_one() => {
+        () = conflicts.wait_for_one() => {
             info!("MetalLB serves the same Services: what is started next waits");
             _ = stop.send(Parting::Silent);
         }

@@ -1,8 +1,12 @@
 //! The chart, as Helm, an API server and Prometheus see it.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod labels;
+mod names;
 mod network;
+mod nulls;
 mod operations;
+mod releases;
 mod rendering;
 mod server;
 mod values;

@@ -2,12 +2,12 @@
 
 use std::fs;
 
-use chart::{Helm, documents, examples, folder, generated};
+use chart::{Helm, documents, examples, folder, generated, manifests_folder};
 use serde_json::Value;
 
 /// The objects of one kind that come of these values.
 pub(crate) fn objects(helm: &Helm, values: &[&str], kind: &str) -> Vec<Value> {
-    let all = documents(&helm.template(values).unwrap()).unwrap();
+    let all = chart::objects(&helm.template(values).unwrap()).unwrap();
     all.into_iter().filter(|object| object["kind"] == kind).collect()
 }
 
@@ -34,6 +34,16 @@ fn what_is_made_from_the_chart_is_in_step() {
         let committed = fs::read_to_string(&path).unwrap_or_default();
         assert_eq!(committed, expected, "{} is out of date: run `cargo xtask manifests`", path.display());
     }
+}
+
+#[test]
+fn no_manifest_holds_a_key_twice_or_a_null() {
+    for (path, text) in generated(&Helm::find().unwrap()).unwrap() {
+        if path.starts_with(folder().join("ci")) || path.starts_with(manifests_folder()) {
+            chart::objects(&text).unwrap_or_else(|error| panic!("{}: {error:#}", path.display()));
+        }
+    }
+    assert_eq!(objects(&Helm::find().unwrap(), &[], "CustomResourceDefinition").len(), 9);
 }
 
 #[test]

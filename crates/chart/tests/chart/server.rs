@@ -11,29 +11,29 @@ use serde_json::{Value, json};
 
 use crate::rendering::objects;
 
-struct Cluster {
+pub(crate) struct Cluster {
     server: ApiServer,
     tools: Tools,
 }
 
 impl Cluster {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let tools = Tools::ensure(&[Program::Kubectl, Program::Helm, Program::Helm3]).unwrap();
         Self { server: ApiServer::launch().unwrap(), tools }
     }
 
-    fn run(&self, program: Program, arguments: &[&str]) -> Output {
+    pub(crate) fn run(&self, program: Program, arguments: &[&str]) -> Output {
         let mut command = Command::new(self.tools.path(program));
         command.args(arguments).env("KUBECONFIG", self.server.kubeconfig()).output().unwrap()
     }
 
     /// Runs kubectl, which must succeed, and returns what it says, warnings included.
-    fn kubectl(&self, arguments: &[&str]) -> String {
+    pub(crate) fn kubectl(&self, arguments: &[&str]) -> String {
         succeed(arguments, self.run(Program::Kubectl, arguments))
     }
 
     /// The same for Helm or Helm 3.
-    fn helm(&self, helm: Program, arguments: &[&str]) -> String {
+    pub(crate) fn helm(&self, helm: Program, arguments: &[&str]) -> String {
         succeed(arguments, self.run(helm, arguments))
     }
 }
@@ -44,7 +44,7 @@ fn succeed(arguments: &[&str], output: Output) -> String {
     said
 }
 
-fn write(folder: &Path, name: &str, object: &Value) -> String {
+pub(crate) fn write(folder: &Path, name: &str, object: &Value) -> String {
     let path = folder.join(name);
     fs::write(&path, object.to_string()).unwrap();
     path.display().to_string()
@@ -60,10 +60,7 @@ fn the_plain_manifests_can_be_applied_and_applied_again_with_kustomize() {
     let said = cluster.kubectl(&["apply", "-k", folder.to_str().unwrap()]);
     let changed: Vec<&str> = said.lines().filter(|line| !line.ends_with(" unchanged")).collect();
     // kubectl always sends the selector of a budget and the strategy of a Deployment anew.
-    let sent_anew = [
-        "poddisruptionbudget.policy/ferrolb-controller",
-        "deployment.apps/ferrolb-controller",
-    ];
+    let sent_anew = ["poddisruptionbudget.policy/ferrolb-controller", "deployment.apps/ferrolb-controller"];
     let sent_anew =
         |line: &&str| sent_anew.iter().any(|known| line.ends_with(&format!("{known} configured")));
     assert!(changed.iter().all(sent_anew), "{changed:?}");
@@ -123,6 +120,16 @@ fn install_metallb(cluster: &Cluster, folder: &Path, apply: &[&str]) {
     .unwrap();
 }
 
+/// What the README has done before FerroLB's manifests are applied. Helm needs it not, where the chart sees the cluster.
+fn remove_conversion(cluster: &Cluster) {
+    let readme = fs::read_to_string(chart::folder().join("../../README.md")).unwrap();
+    let line = readme.lines().map(str::trim).find(|line| line.starts_with("kubectl patch crd ")).unwrap();
+    let words: Vec<&str> = line.split(' ').skip(1).map(|word| word.trim_matches('\'')).collect();
+    let patch = words.iter().find_map(|word| word.strip_prefix("--patch='")).unwrap();
+    let patch = format!("--patch={patch}");
+    cluster.kubectl(&[&words[..words.len() - 1], &[&patch]].concat());
+}
+
 fn took_over(cluster: &Cluster) {
     let conversion = ["get", "crd", "bgppeers.metallb.io", "-o", "jsonpath={.spec.conversion}"];
     assert_eq!(cluster.kubectl(&conversion), r#"{"strategy":"None"}"#);
@@ -150,10 +157,13 @@ fn kubectl_and_helm_take_metallbs_crds_over_with_what_is_in_them() {
         cluster.kubectl(&["apply", "-f", file.to_str().unwrap()]);
         took_over(&cluster);
     }
-    let (cluster, folder) = (Cluster::start(), tempfile::tempdir().unwrap());
-    install_metallb(&cluster, folder.path(), &["apply"]);
-    cluster.kubectl(&["apply", "-f", file.to_str().unwrap()]);
-    took_over(&cluster);
+    for apply in [&["apply"][..], &as_helm_does] {
+        let (cluster, folder) = (Cluster::start(), tempfile::tempdir().unwrap());
+        install_metallb(&cluster, folder.path(), apply);
+        remove_conversion(&cluster);
+        cluster.kubectl(&["apply", "-f", file.to_str().unwrap()]);
+        took_over(&cluster);
+    }
 }
 
 #[test]

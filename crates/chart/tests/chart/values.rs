@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use chart::{Helm, documents, folder, values};
-use serde_json::Value;
+use serde_json::{Value, json};
+
+use crate::rendering::objects;
 
 /// Values of MetalLB's chart that are accepted and mean nothing.
 fn without_meaning() -> Vec<String> {
@@ -113,13 +115,77 @@ fn each_value_of_metallb_without_meaning_is_accepted_with_a_warning_of_its_own()
 #[test]
 fn images_of_metallb_are_not_mistaken_for_ours_and_mirrors_of_ours_are_used() {
     let helm = Helm::find().unwrap();
-    for (repository, used) in [
-        ("quay.io/metallb/controller", "docker.io/ferrolb/ferrolb:v0.1.0"),
-        ("registry.example.com/mirror/metallb-controller", "docker.io/ferrolb/ferrolb:v0.1.0"),
-        ("registry.example.com/metallb/ferrolb", "registry.example.com/metallb/ferrolb:v9"),
-    ] {
-        let repository = format!("--set=controller.image.repository={repository}");
-        let text = helm.template([&repository, "--set=controller.image.tag=v9"]).unwrap();
-        assert!(text.contains(&format!("image: {used}")), "{repository}");
+    let image = |part: &str, repository: &str, tag: &str| {
+        let set = ["repository", "tag"].map(|key| format!("--set-string={part}.image.{key}="));
+        let values = [set[0].clone() + repository, set[1].clone() + tag];
+        let kind = if part == "controller" { "Deployment" } else { "DaemonSet" };
+        let values: Vec<&str> = values.iter().map(String::as_str).collect();
+        let mut object = objects(&helm, &values, kind).remove(0);
+        let image = object["spec"]["template"]["spec"]["containers"][0]["image"].take();
+        (image.as_str().unwrap().to_owned(), helm.notes(&values).unwrap())
+    };
+    let ours = "docker.io/ferrolb/ferrolb:v0.1.0";
+    for part in ["controller", "speaker"] {
+        for repository in [
+            format!("quay.io/metallb/{part}"),
+            format!("docker.io/metallb/{part}"),
+            format!("metallb/{part}"),
+            format!("quay.io/metallb/{part}@sha256:00"),
+            format!("registry.example.com:5000/{part}:v0.15.2"),
+            format!("registry.example.com/mirror/metallb-{part}"),
+            format!("docker.io/bitnami/metallb-{part}"),
+            format!("rancher/mirrored-metallb-{part}"),
+            format!("rancher/hardened-metallb-{part}"),
+            format!("registry.example.com:5000/x/metallb_{part}"),
+        ] {
+            let tags = ["v0.15.2", "", "v0.15.2@sha256:00", "sha256:00"];
+            // A tag is dropped with its repository, whichever that is.
+            for tag in &tags[..if repository.starts_with("quay.io") { tags.len() } else { 1 }] {
+                let (used, notes) = image(part, &repository, tag);
+                assert_eq!(used, ours, "{repository} {tag}");
+                assert!(
+                    notes.contains(&format!("- {part}.image: this is an image of MetalLB; used is {ours}")),
+                    "{notes}"
+                );
+            }
+        }
+        for (repository, tag, expected) in [
+            ("registry.example.com/ferrolb", "", "registry.example.com/ferrolb:v0.1.0"),
+            ("registry.example.com/metallb/ferrolb", "v9", "registry.example.com/metallb/ferrolb:v9"),
+            ("localhost:5000/lb", "v9", "localhost:5000/lb:v9"),
+            ("localhost:5000/lb", "sha256:00", "localhost:5000/lb@sha256:00"),
+            ("registry.example.com/lb", "v9@sha256:00", "registry.example.com/lb:v9@sha256:00"),
+            ("registry.example.com/lb@sha256:00", "v9", "registry.example.com/lb@sha256:00"),
+            ("registry.example.com/lb@sha256:00", "", "registry.example.com/lb@sha256:00"),
+        ] {
+            let (used, notes) = image(part, repository, tag);
+            assert_eq!(used, expected, "{repository} {tag}");
+            assert!(!notes.contains("image of MetalLB"), "{notes}");
+        }
+    }
+}
+
+#[test]
+fn expressions_for_interfaces_reach_the_program_as_they_are() {
+    let helm = Helm::find().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("values.yaml");
+    let patterns = ["^veth[0-9a-f]{4,8}$", r"^a\.b$", "a: b #c", "\"'"];
+    fs::write(&file, json!({"speaker": {"excludeInterfaces": {"patterns": patterns}}}).to_string()).unwrap();
+    let speaker = objects(&helm, &[&format!("--values={}", file.display())], "DaemonSet").remove(0);
+    let args = speaker["spec"]["template"]["spec"]["containers"][0]["args"].as_array().unwrap();
+    let given: Vec<&str> =
+        args.iter().filter_map(|argument| argument.as_str()?.strip_prefix("--exclude-interfaces=")).collect();
+    assert_eq!(given, patterns);
+}
+
+#[test]
+fn metallbs_own_values_file_installs_with_our_image() {
+    let file = lab::metallb::chart().unwrap().join("values.yaml");
+    let values = format!("--values={}", file.display());
+    for (kind, helm) in [("Deployment", Helm::find().unwrap()), ("DaemonSet", Helm::find_3().unwrap())] {
+        let object = objects(&helm, &[&values], kind).remove(0);
+        let image = &object["spec"]["template"]["spec"]["containers"][0]["image"];
+        assert_eq!(image, "docker.io/ferrolb/ferrolb:v0.1.0");
     }
 }

@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
 use crate::fixture::{Cluster, run, wait};
@@ -38,10 +38,47 @@ fn it_is_made_once_by_whichever_replica_is_first_and_survives_an_upgrade() {
         secrets.patch("ferrolb-gossip", &PatchParams::default(), &rotated).await.unwrap();
 
         assert_eq!(key(&secrets).await.as_deref(), Some(&b"a key of the operator's"[..]));
+    });
+}
 
-        // They have seen all that, and would have changed it by the time that they make another.
-        let gone = Patch::Merge(json!({"data": {"secretkey": null}}));
-        secrets.patch("ferrolb-gossip", &PatchParams::default(), &gone).await.unwrap();
+#[test]
+fn keys_that_a_replacement_of_the_secret_drops_are_put_back_by_whoever_knows_them() {
+    run(async {
+        let cluster = Cluster::start().await;
+        let secrets: Api<Secret> = Api::namespaced(cluster.client.clone(), "metallb-system");
+        let knows = cluster.controller("knows", &OPTIONS);
+        secrets.create(&PostParams::default(), &empty()).await.unwrap();
+        let first = wait("a key", async || key(&secrets).await).await;
+        let previous = json!({"stringData": {"previous": "another that is accepted"}});
+        secrets.patch("ferrolb-gossip", &PatchParams::default(), &Patch::Merge(previous)).await.unwrap();
+        let is_back = async || key(&secrets).await.filter(|key| *key == first);
+
+        // As Helm and GitOps tools replace, or somebody empties it.
+        for emptied in [
+            Patch::Merge(json!({"data": null})),
+            Patch::Merge(json!({"data": {"secretkey": null}})),
+            Patch::Merge(json!({"data": {"secretkey": "", "previous": ""}})),
+        ] {
+            secrets.patch("ferrolb-gossip", &PatchParams::default(), &emptied).await.unwrap();
+            wait("the key to be back", is_back).await;
+        }
+        secrets.replace("ferrolb-gossip", &PostParams::default(), &empty()).await.unwrap();
+        wait("the key to be back", is_back).await;
+        let data = secrets.get("ferrolb-gossip").await.unwrap().data.unwrap();
+        assert_eq!(data["previous"].0, b"another that is accepted");
+
+        // As `kubectl replace --force` does, beside a replica that knows nothing yet.
+        let is_new = cluster.controller("new", &OPTIONS);
+        for _ in 0..3 {
+            secrets.delete("ferrolb-gossip", &DeleteParams::default()).await.unwrap();
+            secrets.create(&PostParams::default(), &empty()).await.unwrap();
+            wait("the key to be back", is_back).await;
+        }
+
+        // Nobody knows it any more.
+        drop((knows, is_new));
+        secrets.replace("ferrolb-gossip", &PostParams::default(), &empty()).await.unwrap();
+        let _restarted = cluster.controller("restarted", &OPTIONS);
         let second = wait("another key", async || key(&secrets).await).await;
         assert_eq!(second.len(), 64);
         assert_ne!(second, first);

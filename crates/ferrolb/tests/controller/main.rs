@@ -3,6 +3,7 @@
 
 mod allocation;
 mod choice;
+mod coexistence;
 mod families;
 mod faults;
 mod fixture;
