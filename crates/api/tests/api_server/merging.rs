@@ -86,15 +86,19 @@ async fn a_null_leaves_the_default_and_is_refused_where_there_is_none() {
     }
     let stored = json!({"addresses": ["192.0.2.0/24"], "autoAssign": true, "avoidBuggyIPs": false});
     assert_eq!(cluster.get("v1beta1", "IPAddressPool", "null-applied", "spec").await, stored);
-    for (field, value) in [
-        ("addresses", json!(null)),
-        ("serviceAllocation", json!(null)),
-        ("serviceAllocation", json!({"priority": null})),
-        ("serviceAllocation", json!({"serviceSelectors": [{"matchLabels": null}]})),
+    for (field, value, why) in [
+        ("addresses", json!(null), "Required value"),
+        ("serviceAllocation", json!(null), "in body must be of type"),
+        ("serviceAllocation", json!({"priority": null}), "in body must be of type"),
+        (
+            "serviceAllocation",
+            json!({"serviceSelectors": [{"matchLabels": null}]}),
+            "in body must be of type",
+        ),
     ] {
         let mut spec = stored.clone();
         spec[field] = value;
         let refusal = cluster.try_create(pool(&spec)).await.unwrap_err();
-        assert!(refusal.contains("in body must be of type"), "{field}: {refusal}");
+        assert!(refusal.contains(why), "{field}: {refusal}");
     }
 }
