@@ -133,7 +133,7 @@ affinity:
 {{- $root := index . 0 -}}
 - {{ index . 1 }}
 - --log-level={{ (index $root.Values (index . 1)).logLevel | default "info" }}
-- --http-bind=0.0.0.0:{{ $root.Values.prometheus.metricsPort }}
+- --http-bind=[::]:{{ $root.Values.prometheus.metricsPort }}
 {{- with $root.Values.loadBalancerClass }}
 - --lb-class={{ . }}
 {{- end }}
