@@ -238,7 +238,7 @@ mod tests {
         runtime.block_on(async {
             let serving = serve(place, Readiness::waiting_for([]), Registry::default());
             let answered = async {
-                while let Err(_) = tokio::net::TcpStream::connect(place).await {
+                while tokio::net::TcpStream::connect(place).await.is_err() {
                     sleep(RETRY).await;
                 }
             };

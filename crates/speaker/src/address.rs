@@ -75,3 +75,59 @@ where
     };
     tokio::time::timeout(ADDRESSED_WITHIN, later).await.ok().flatten()
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::extract::RawQuery;
+    use axum::routing::get;
+    use axum::{Json, Router};
+    use serde_json::{Value, json};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// What a speaker in the Pod `ours`, if it is in one, listens to where the API server has these objects.
+    async fn address(ours: Option<&str>, pod: Value, internal_ips: &[&str]) -> String {
+        let addresses = internal_ips.iter().map(|ip| json!({"type": "InternalIP", "address": ip}));
+        let host = json!({"type": "Hostname", "address": "n1"});
+        let addresses: Vec<Value> = [host].into_iter().chain(addresses).collect();
+        let node = json!({"metadata": {"name": "n1"}, "status": {"addresses": addresses}});
+        let list = |item: Value| {
+            get(async move |RawQuery(query): RawQuery| {
+                if query.is_some_and(|query| query.contains("watch=")) {
+                    return std::future::pending().await;
+                }
+                Json(json!({"metadata": {"resourceVersion": "1"}, "items": [item]}))
+            })
+        };
+        let pod = json!({"metadata": {"name": "speaker", "namespace": "lb"}, "status": pod});
+        let router =
+            Router::new().route("/api/v1/namespaces/lb/pods", list(pod)).route("/api/v1/nodes", list(node));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async { axum::serve(listener, router).await });
+        let client = Client::try_from(kube::Config::new(url.parse().unwrap())).unwrap();
+        let identity = Identity::new(Some("lb".into()), ours.map(str::to_owned));
+        of_gossip(&client, &identity, &"n1".into()).await.to_string()
+    }
+
+    #[tokio::test]
+    async fn it_is_that_of_the_pod_which_the_others_look_for() {
+        let pod = json!({"podIP": "127.0.0.1"});
+        assert_eq!(address(Some("speaker"), pod, &["2001:db8::1", "192.0.2.1"]).await, "127.0.0.1");
+    }
+
+    #[tokio::test]
+    async fn it_is_the_first_of_the_node_without_a_pod_or_when_the_pods_has_gone_from_this_host() {
+        let gone = json!({"podIP": "192.0.2.9"});
+        for ours in [Some("speaker"), None] {
+            assert_eq!(address(ours, gone.clone(), &["2001:db8::1", "192.0.2.1"]).await, "2001:db8::1");
+        }
+        assert_eq!(address(None, gone, &["192.0.2.1", "2001:db8::1"]).await, "192.0.2.1");
+    }
+
+    #[tokio::test]
+    async fn all_addresses_stand_in_for_one_that_nobody_knows() {
+        assert_eq!(address(None, json!({}), &[]).await, "::");
+    }
+}
