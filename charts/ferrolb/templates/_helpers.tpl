@@ -229,7 +229,7 @@ affinity:
 {{- $root := index . 0 -}}
 - {{ index . 1 }}
 - --log-level={{ (index $root.Values (index . 1)).logLevel }}
-- --http-bind=0.0.0.0:{{ int $root.Values.prometheus.metricsPort }}
+- --http-bind=[::]:{{ int $root.Values.prometheus.metricsPort }}
 {{- with $root.Values.loadBalancerClass }}
 - {{ printf "--lb-class=%s" . | quote }}
 {{- end }}

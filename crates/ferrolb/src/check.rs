@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, bail, ensure};
 use k8s_openapi::api::core::v1::Service;
 use kube::Api;
+use kubekit::http::listen;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep, timeout};
@@ -27,8 +28,7 @@ pub(crate) struct Check {
 /// Succeeds when the Service has an address and all its addresses lead here.
 pub(crate) async fn run(check: Check) -> anyhow::Result<()> {
     let services: Api<Service> = Api::namespaced(kubekit::client().await?, &check.namespace);
-    let listener =
-        TcpListener::bind(check.listen).await.with_context(|| format!("listening on {}", check.listen))?;
+    let listener = listen(check.listen).with_context(|| format!("listening on {}", check.listen))?;
     let word = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos().to_string();
     tokio::select! {
         result = answer(&listener, &word) => result,

@@ -53,8 +53,9 @@ struct Common {
     /// How much to log: all, debug, info, warn, error or none
     #[arg(long, env = "FERROLB_LOG_LEVEL", default_value = "info")]
     log_level: LogLevel,
-    /// Where /metrics, /healthz and /readyz are served
-    #[arg(long, env = "FERROLB_HTTP_BIND", default_value = "0.0.0.0:7472")]
+    /// Where /metrics, /healthz and /readyz are served; [::] stands for all addresses of both families, or of IPv4
+    /// alone where there is no IPv6
+    #[arg(long, env = "FERROLB_HTTP_BIND", default_value = "[::]:7472")]
     http_bind: SocketAddr,
 }
 
@@ -101,8 +102,8 @@ struct Speaker {
     /// forget it; 0 for never
     #[arg(long, env = "FERROLB_REFRESH_INTERVAL", default_value_t = 30)]
     refresh_interval: u32,
-    /// Where fellow speakers gossip, ADDRESS:PORT; the same port on all nodes [default: the node's InternalIP
-    /// and 7946]
+    /// Where fellow speakers gossip, ADDRESS:PORT; the same port on all nodes [default: the Pod's address,
+    /// or without a Pod the node's InternalIP, and 7946]
     #[arg(long, env = "FERROLB_GOSSIP_BIND", value_parser = gossip_address)]
     gossip_bind: Option<SocketAddr>,
     /// Files with the secrets that the gossip is sealed with, separated by commas: the first one seals, each

@@ -207,7 +207,7 @@ fn is_ready(pki: &Path, url: &str) -> Result<bool> {
 /// `curl` as programs call it: it takes so many seconds at most, and fails when the answer is an error.
 fn curl(seconds: u32) -> Command {
     let mut curl = Command::new("curl");
-    curl.args(["--silent", "--fail", "--noproxy", "*", "--max-time", &seconds.to_string()]);
+    curl.args(["--silent", "--fail", "--globoff", "--noproxy", "*", "--max-time", &seconds.to_string()]);
     curl
 }
 

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
 
 use crate::control::Power;
-use crate::plan::{Host, LabName, NodeId, ProxyMode};
+use crate::plan::{Host, IpFamilies, LabName, NodeId, ProxyMode};
 use crate::tools::Program;
 use crate::{Lab, Options, chart, cluster, debian, demo, metallb, roles, ui};
 
@@ -38,6 +38,9 @@ struct Shape {
     /// How kube-proxy writes its rules.
     #[arg(long, value_enum, default_value_t)]
     proxy_mode: ProxyMode,
+    /// Which addresses it has; nodes, Pods and Services are known by those of the first family.
+    #[arg(long, value_enum, default_value_t)]
+    ip_family: IpFamilies,
 }
 
 #[derive(Debug, Subcommand)]
@@ -149,7 +152,7 @@ fn act(arguments: LabArgs) -> Result<ExitCode> {
 
 impl Shape {
     fn options(self, name: LabName) -> Options {
-        Options { name, nodes: self.nodes, proxy_mode: self.proxy_mode }
+        Options { name, nodes: self.nodes, proxy_mode: self.proxy_mode, families: self.ip_family }
     }
 }
 

@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::cgroup::Cgroups;
 use crate::control::{DETACH, Event, HostStatus, Request, Response, ask, read_line, write_line};
 use crate::keeper::environment;
-use crate::plan::{Host, LabName, NodeId, ProxyMode};
+use crate::plan::{Host, IpFamilies, LabName, NodeId, ProxyMode};
 use crate::process::{Running, output, spawn};
 use crate::state::{INSIDE, Logs, Namespaces, Spec, Spot, StateDir};
 use crate::tools::{Program, Tools};
@@ -32,6 +32,8 @@ pub struct Options {
     pub nodes: u8,
     /// How kube-proxy writes its rules.
     pub proxy_mode: ProxyMode,
+    /// The families of its addresses.
+    pub families: IpFamilies,
 }
 
 /// A running lab. One that this process has started ends with it, or when the handle is dropped, unless
@@ -53,7 +55,12 @@ struct Keeper {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { name: LabName::default(), nodes: 3, proxy_mode: ProxyMode::default() }
+        Self {
+            name: LabName::default(),
+            nodes: 3,
+            proxy_mode: ProxyMode::default(),
+            families: IpFamilies::default(),
+        }
     }
 }
 
@@ -64,9 +71,9 @@ impl Lab {
         preflight::check(options.nodes)?;
         let tools = Tools::ensure(&Program::ALL)?;
         let images = images::ensure(&tools)?;
-        let Options { name, nodes, proxy_mode } = options;
+        let Options { name, nodes, proxy_mode, families } = options;
         let state = StateDir::of(&name)?;
-        let spec = Spec { name, nodes, proxy_mode, tools, images };
+        let spec = Spec { name, nodes, proxy_mode, families, tools, images };
 
         let log = fs::File::create(state.keeper_log()).context("creating the lab's log")?;
         let mut command = Command::new(roles::program()?);
@@ -136,6 +143,11 @@ impl Lab {
     /// Its name.
     pub fn name(&self) -> &LabName {
         &self.spec.name
+    }
+
+    /// The families of its addresses.
+    pub fn families(&self) -> IpFamilies {
+        self.spec.families
     }
 
     /// Its nodes.

@@ -5,22 +5,24 @@
 mod announcer;
 mod traffic;
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use std::{process, thread};
+use std::{fs, process, thread};
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::{SigSet, Signal};
 use serde_json::Value;
 
-use crate::plan::LabName;
+use crate::plan::{IpFamily, LabName};
 use crate::ui::{self, human};
 use crate::{Lab, Options, chart, cluster, debian, wait_until};
 
 /// What people paste, as the quickstart has it.
 const QUICKSTART: &str = "examples/quickstart";
-/// The first address of the quickstart's pool.
-const EXPECTED: &str = "172.16.211.200";
+/// Its pool, and the one in its place where IPv6 comes first.
+const POOL: &str = "172.16.211.200-172.16.211.210";
+const POOL_OF_IPV6: &str = "fd00:172:16:211::200-fd00:172:16:211::210";
 /// Everything but the power cut takes seconds; this is for machines that do other things besides.
 const SOON: Duration = Duration::from_mins(1);
 /// The speakers find a dead one in about half a second; this is for machines that do other things besides.
@@ -34,7 +36,7 @@ pub(crate) fn run(options: Options, once: bool) -> Result<()> {
     debian::ensure_installed()?;
     remove_on_interrupt(options.name.clone())?;
     let image = chart::build_image()?;
-    let name = options.name.clone();
+    let (name, family) = (options.name.clone(), options.families.first());
     let began = Instant::now();
     let lab = Lab::start(options)?;
     if let Err(error) = show(&lab, &image, began) {
@@ -48,7 +50,7 @@ pub(crate) fn run(options: Options, once: bool) -> Result<()> {
         return Ok(());
     }
     SHOWN.store(true, Ordering::Relaxed);
-    print!("{}", next_steps(&name));
+    print!("{}", next_steps(&name, family)?);
     loop {
         // The thread that waits for signals ends the process.
         thread::park();
@@ -64,12 +66,12 @@ fn show(lab: &Lab, image: &std::path::Path, began: Instant) -> Result<()> {
     let capture = announcer::Capture::start(lab)?;
     let service = apply_quickstart(lab)?;
     let address = service.wait_for_address(lab)?;
-    traffic::curl(lab, &address)?;
+    traffic::curl(lab, address)?;
     ui::note(format_args!("the address answers {} after the start", human(began.elapsed())));
-    capture.show(&address)?;
+    capture.show(address)?;
     service.wait_for_pods(lab)?;
-    traffic::hey(lab, &service, &address)?;
-    announcer::power_off(lab, &address)?;
+    traffic::hey(lab, &service, address)?;
+    announcer::power_off(lab, address)?;
     ui::note(format_args!("everything was shown {} after the start", human(began.elapsed())));
     Ok(())
 }
@@ -83,9 +85,18 @@ struct Service {
 
 fn apply_quickstart(lab: &Lab) -> Result<Service> {
     let folder = chart::workspace().join(QUICKSTART).display().to_string();
-    let task = ui::task(format_args!("kubectl apply -f {QUICKSTART}"), Duration::ZERO);
-    lab.kubectl(["apply", "-f", &folder])?;
-    task.done();
+    match lab.families().first() {
+        IpFamily::V4 => {
+            let task = ui::task(format_args!("kubectl apply -f {QUICKSTART}"), Duration::ZERO);
+            lab.kubectl(["apply", "-f", &folder])?;
+            task.done();
+        }
+        IpFamily::V6 => {
+            let task = ui::task(format_args!("{QUICKSTART} with the pool {POOL_OF_IPV6}"), Duration::ZERO);
+            lab.apply(&quickstart_of_ipv6()?)?;
+            task.done();
+        }
+    }
     let applied = lab.kubectl_json(["get", "-f", &folder])?;
     let items = applied["items"].as_array().context("the quickstart has several objects")?;
     let is_balanced = |item: &&Value| item["kind"] == "Service" && item["spec"]["type"] == "LoadBalancer";
@@ -97,19 +108,49 @@ fn apply_quickstart(lab: &Lab) -> Result<Service> {
     Ok(Service { name, selector: labels.collect::<Vec<_>>().join(",") })
 }
 
+/// The quickstart's manifests with addresses of IPv6 in its pool.
+fn quickstart_of_ipv6() -> Result<String> {
+    let mut manifests = Vec::new();
+    for entry in fs::read_dir(chart::workspace().join(QUICKSTART)).context("reading the quickstart")? {
+        manifests.push(fs::read_to_string(entry?.path()).context("reading the quickstart")?);
+    }
+    let manifests = manifests.join("\n---\n");
+    ensure!(manifests.contains(POOL), "the quickstart has no pool {POOL}");
+    Ok(manifests.replace(POOL, POOL_OF_IPV6))
+}
+
+/// The first address of the pool.
+fn expected(family: IpFamily) -> Result<IpAddr> {
+    let pool = match family {
+        IpFamily::V4 => POOL,
+        IpFamily::V6 => POOL_OF_IPV6,
+    };
+    let (first, _) = pool.split_once('-').context("a pool is a range")?;
+    Ok(first.parse()?)
+}
+
+/// Where a browser would go.
+fn url(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => format!("http://{address}/"),
+        IpAddr::V6(address) => format!("http://[{address}]/"),
+    }
+}
+
 impl Service {
-    fn wait_for_address(&self, lab: &Lab) -> Result<String> {
+    fn wait_for_address(&self, lab: &Lab) -> Result<IpAddr> {
         let task = ui::task("the Service has an EXTERNAL-IP", Duration::ZERO);
         let address = wait_until("the Service has an address", SOON, || {
             let service = lab.kubectl_json(["get", "service", &self.name])?;
             let address = service["status"]["loadBalancer"]["ingress"][0]["ip"].as_str().map(str::to_owned);
-            address.context("its status names none")
+            Ok(address.context("its status names none")?.parse()?)
         })?;
+        let expected = expected(lab.families().first())?;
         ensure!(
-            address == EXPECTED,
-            "the Service got {address}, not the first address of the pool, {EXPECTED}"
+            address == expected,
+            "the Service got {address}, not the first address of the pool, {expected}"
         );
-        task.done_with(&address);
+        task.done_with(address);
         print_indented(&lab.kubectl(["get", "service", &self.name])?);
         Ok(address)
     }
@@ -158,15 +199,13 @@ pub(crate) fn explain_failure(lab: &Lab) {
     }
 }
 
-fn next_steps(name: &LabName) -> String {
+fn next_steps(name: &LabName, family: IpFamily) -> Result<String> {
     let lab = match name.as_str() {
         "lab" => "cargo xtask lab".to_owned(),
         name => format!("cargo xtask lab --name {name}"),
     };
-    crate::template::render(
-        include_str!("../templates/next-steps.txt"),
-        &[("lab", &lab), ("address", EXPECTED)],
-    )
+    let values = [("lab", &lab[..]), ("url", &url(expected(family)?)), ("filter", announcer::filter(family))];
+    Ok(crate::template::render(include_str!("../templates/next-steps.txt"), &values))
 }
 
 fn print_indented(text: &str) {
@@ -175,4 +214,30 @@ fn print_indented(text: &str) {
         println!("         {}", line.trim_end());
     }
     println!();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_quickstart_has_a_pool_of_either_family_and_the_rest_stays() {
+        let of_ipv6 = quickstart_of_ipv6().unwrap();
+        assert!(of_ipv6.contains("    - fd00:172:16:211::200-fd00:172:16:211::210\n"), "{of_ipv6}");
+        assert!(
+            of_ipv6.contains("kind: Service\n") && of_ipv6.contains("kind: L2Advertisement\n"),
+            "{of_ipv6}"
+        );
+        let first = [IpFamily::V4, IpFamily::V6].map(|family| url(expected(family).unwrap()));
+        assert_eq!(first, ["http://172.16.211.200/", "http://[fd00:172:16:211::200]/"]);
+    }
+
+    #[test]
+    fn what_to_try_next_is_said_for_the_family() {
+        let said = next_steps(&LabName::default(), IpFamily::V6).unwrap();
+        assert!(
+            said.contains("curl http://[fd00:172:16:211::200]/\n") && said.contains("-e icmp6\n"),
+            "{said}"
+        );
+    }
 }

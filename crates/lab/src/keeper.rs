@@ -266,7 +266,7 @@ impl Keeper {
         let open = || File::options().create(true).append(true).open(&log);
         let file = open().with_context(|| format!("opening {}", log.display()))?;
         let mut command = Command::new(programs::path_of(program));
-        command.args(programs::arguments(host, program)?).env_clear().envs(environment());
+        command.args(programs::arguments(host, program, self.spec.families)?).env_clear().envs(environment());
         command.current_dir("/").stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
         let place = self.state.place(Spot::Host(host), &self.cgroups)?;
         spawn(command, place).with_context(|| format!("starting {} on {host}", program.name()))

@@ -27,4 +27,4 @@ mod ui;
 
 pub use cluster::{Lab, Options, down, wait_until};
 pub use control::{HostStatus, Power};
-pub use plan::{Host, LabName, NodeId, ProxyMode};
+pub use plan::{Host, IpFamilies, IpFamily, LabName, NodeId, ProxyMode};

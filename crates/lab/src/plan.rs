@@ -7,25 +7,20 @@
 //! | `n1`, `n2`, ... | 172.16.211.11, .12, ... | fd00:172:16:211::11, ::12, ... |
 //! | `client` | 172.16.211.100 | fd00:172:16:211::100 |
 //!
-//! 172.16.211.200 to .210 stays free for address pools. Each lab has a LAN of its own, so labs may share the plan.
+//! 172.16.211.200 to .210 and fd00:172:16:211::200 to ::210 stay free for address pools. A lab has the addresses of its
+//! [`IpFamilies`]. Each has a LAN of its own, so labs may share the plan.
 
 use std::fmt;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
 use anyhow::{Error, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
-/// The API server, as every host of the lab reaches it.
-pub const API_SERVER: &str = "https://172.16.211.2:6443";
+/// The port of the API server.
+const API_PORT: u16 = 6443;
 /// The mirror of all container registries.
-pub const REGISTRY_PORT: u16 = 5000;
-/// The ranges of Service addresses.
-pub const SERVICE_CIDRS: &str = "10.96.0.0/16,fd00:10:96::/112";
-/// The ranges of all pods.
-pub const POD_CIDRS: &str = "10.244.0.0/16,fd00:10:244::/48";
-/// Where pods ask for names.
-pub const DNS: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 10);
+const REGISTRY_PORT: u16 = 5000;
 /// The most nodes a lab can have.
 pub const MAX_NODES: u8 = 40;
 
@@ -51,6 +46,30 @@ pub enum Host {
     Client,
     /// A node of the cluster.
     Node(NodeId),
+}
+
+/// A family of addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IpFamily {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+/// The families of addresses that a lab has, the first one first: nodes, Pods and Services are known by that.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum IpFamilies {
+    /// Both, IPv4 first.
+    #[default]
+    Dual4,
+    /// Both, IPv6 first.
+    Dual6,
+    /// IPv4 alone. IPv6 is switched off on every host.
+    Ipv4,
+    /// IPv6 alone.
+    Ipv6,
 }
 
 /// How kube-proxy writes its rules.
@@ -88,14 +107,87 @@ impl NodeId {
         self.0
     }
 
-    /// The addresses of this node's pods, IPv4.
-    pub fn pods4(self) -> String {
-        format!("10.244.{}.0/24", self.0)
+    /// The addresses of this node's pods.
+    pub fn pods(self, family: IpFamily) -> String {
+        match family {
+            IpFamily::V4 => format!("10.244.{}.0/24", self.0),
+            IpFamily::V6 => format!("fd00:10:244:{}::/64", self.0),
+        }
+    }
+}
+
+impl IpFamily {
+    /// Where one listens to all addresses of this family.
+    pub fn unspecified(self) -> IpAddr {
+        match self {
+            Self::V4 => Ipv4Addr::UNSPECIFIED.into(),
+            Self::V6 => Ipv6Addr::UNSPECIFIED.into(),
+        }
     }
 
-    /// The addresses of this node's pods, IPv6.
-    pub fn pods6(self) -> String {
-        format!("fd00:10:244:{}::/64", self.0)
+    /// The addresses of Services.
+    pub fn services(self) -> &'static str {
+        match self {
+            Self::V4 => "10.96.0.0/16",
+            Self::V6 => "fd00:10:96::/112",
+        }
+    }
+
+    /// The addresses of all pods.
+    pub fn pods(self) -> &'static str {
+        match self {
+            Self::V4 => "10.244.0.0/16",
+            Self::V6 => "fd00:10:244::/48",
+        }
+    }
+
+    /// Where pods find the API server: the first address of Services.
+    pub fn kubernetes(self) -> IpAddr {
+        match self {
+            Self::V4 => Ipv4Addr::new(10, 96, 0, 1).into(),
+            Self::V6 => Ipv6Addr::new(0xfd00, 0x10, 0x96, 0, 0, 0, 0, 1).into(),
+        }
+    }
+
+    /// Where pods ask for names.
+    pub fn dns(self) -> IpAddr {
+        match self {
+            Self::V4 => Ipv4Addr::new(10, 96, 0, 10).into(),
+            Self::V6 => Ipv6Addr::new(0xfd00, 0x10, 0x96, 0, 0, 0, 0, 0xa).into(),
+        }
+    }
+}
+
+impl IpFamilies {
+    /// The families in their order.
+    pub fn all(self) -> &'static [IpFamily] {
+        match self {
+            Self::Dual4 => &[IpFamily::V4, IpFamily::V6],
+            Self::Dual6 => &[IpFamily::V6, IpFamily::V4],
+            Self::Ipv4 => &[IpFamily::V4],
+            Self::Ipv6 => &[IpFamily::V6],
+        }
+    }
+
+    /// The first one.
+    pub fn first(self) -> IpFamily {
+        self.all()[0]
+    }
+
+    /// The API server, as every host of the lab reaches it.
+    pub fn api_server(self) -> String {
+        format!("https://{}", SocketAddr::new(Host::Cp.address(self.first()), API_PORT))
+    }
+
+    /// Where the mirror of all container registries listens.
+    pub fn registry(self) -> SocketAddr {
+        SocketAddr::new(Host::Cp.address(self.first()), REGISTRY_PORT)
+    }
+
+    /// What `of` gives for each family, with commas between.
+    pub fn list<T: fmt::Display>(self, of: impl Fn(IpFamily) -> T) -> String {
+        let texts: Vec<String> = self.all().iter().map(|&family| of(family).to_string()).collect();
+        texts.join(",")
     }
 }
 
@@ -124,6 +216,14 @@ impl Host {
         let suffix = u16::from(self.suffix());
         let hexadecimal = suffix / 100 * 0x100 + suffix / 10 % 10 * 0x10 + suffix % 10;
         Ipv6Addr::new(a, b, c, d, 0, 0, 0, hexadecimal)
+    }
+
+    /// Its address of a family on the LAN.
+    pub fn address(self, family: IpFamily) -> IpAddr {
+        match family {
+            IpFamily::V4 => self.ipv4().into(),
+            IpFamily::V6 => self.ipv6().into(),
+        }
     }
 
     /// The hardware address of its network card. A node that comes back has the same card.
@@ -240,6 +340,23 @@ mod tests {
         assert_eq!(n1.ipv4().to_string(), "172.16.211.11");
         assert_eq!(n1.ipv6().to_string(), "fd00:172:16:211::11");
         assert_eq!(Host::Client.ipv6().to_string(), "fd00:172:16:211::100");
+    }
+
+    #[test]
+    fn the_first_family_is_the_one_that_programs_are_reached_by() {
+        let of = |families: IpFamilies| {
+            (families.api_server(), families.registry().to_string(), families.list(IpFamily::services))
+        };
+        let v4 = ("https://172.16.211.2:6443".to_owned(), "172.16.211.2:5000".to_owned());
+        let v6 = ("https://[fd00:172:16:211::2]:6443".to_owned(), "[fd00:172:16:211::2]:5000".to_owned());
+        for (families, (api_server, registry), services) in [
+            (IpFamilies::Dual4, &v4, "10.96.0.0/16,fd00:10:96::/112"),
+            (IpFamilies::Dual6, &v6, "fd00:10:96::/112,10.96.0.0/16"),
+            (IpFamilies::Ipv4, &v4, "10.96.0.0/16"),
+            (IpFamilies::Ipv6, &v6, "fd00:10:96::/112"),
+        ] {
+            assert_eq!(of(families), (api_server.clone(), registry.clone(), services.to_owned()));
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use crate::plan::{Host, SERVICE_CIDRS};
+use crate::plan::{Host, IpFamily};
 use crate::process::{Running, tail};
 use crate::tools::{Program, Tools};
 use crate::{Lab, wait_until};
@@ -58,7 +58,7 @@ pub fn forget_udp(lab: &Lab, port: u16) -> Result<()> {
 }
 
 fn command(program: &Path, host: Host) -> [String; 8] {
-    let services = SERVICE_CIDRS.split(',').next().unwrap_or_default();
+    let services = IpFamily::V4.services();
     [
         program.display().to_string(),
         "--run-firewall=true".into(),

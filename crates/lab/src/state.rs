@@ -20,7 +20,7 @@ use nix::sched::CloneFlags;
 use serde::{Deserialize, Serialize};
 
 use crate::cgroup::Cgroups;
-use crate::plan::{Host, LabName, NodeId, ProxyMode};
+use crate::plan::{Host, IpFamilies, LabName, NodeId, ProxyMode};
 use crate::process::Place;
 use crate::tools::{Program, Tools};
 
@@ -39,6 +39,7 @@ pub(crate) struct Spec {
     pub name: LabName,
     pub nodes: u8,
     pub proxy_mode: ProxyMode,
+    pub families: IpFamilies,
     pub tools: Tools,
     /// Archives for the lab's registry.
     pub images: Vec<PathBuf>,

@@ -71,14 +71,15 @@ pub(crate) fn cut(ours: IpAddr, interfaces: &BTreeMap<InterfaceName, Interface>)
 }
 
 fn interface_with(ours: IpAddr) -> Option<InterfaceName> {
-    let has_ours = |interface: &InterfaceAddress| {
-        let address = interface.address.as_ref();
-        let v4 = address.and_then(|a| a.as_sockaddr_in()).map(|a| IpAddr::V4(a.ip()));
-        let v6 = address.and_then(|a| a.as_sockaddr_in6()).map(|a| IpAddr::V6(a.ip()));
-        v4.or(v6) == Some(ours)
-    };
-    let interface = getifaddrs().ok()?.find(has_ours)?;
+    let interface = getifaddrs().ok()?.find(|interface| address(interface) == Some(ours))?;
     Some(interface.interface_name.as_str().into())
+}
+
+/// The IP address, if it is one.
+pub(crate) fn address(interface: &InterfaceAddress) -> Option<IpAddr> {
+    let address = interface.address.as_ref()?;
+    let v4 = address.as_sockaddr_in().map(|a| IpAddr::V4(a.ip()));
+    v4.or_else(|| address.as_sockaddr_in6().map(|a| IpAddr::V6(a.ip())))
 }
 
 const MAC_LEN: usize = 6;

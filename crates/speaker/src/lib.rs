@@ -11,6 +11,7 @@
 //! Decisions are made in the pure crates [`placement`], `members` and [`layer2`]; here are the watches, the sockets and
 //! the tasks that connect them. When the API server is away, what was last known stays in force.
 
+mod address;
 mod cluster;
 mod configuration;
 mod fellows;
@@ -70,8 +71,8 @@ pub struct Config {
     pub refresh_interval: Option<Duration>,
     /// Whether nodes can be excluded by a label.
     pub exclude_label: ExcludeLabel,
-    /// Where the gossip among the speakers is spoken; `None` for the node's `InternalIP` (all addresses if it has
-    /// none) and [`GOSSIP_PORT`].
+    /// Where the gossip among the speakers is spoken; `None` for the Pod's address, or without a Pod the node's
+    /// `InternalIP` (all addresses if it has none), and [`GOSSIP_PORT`].
     /// All speakers use the same port.
     pub gossip_bind: Option<SocketAddr>,
     /// What the gossip is sealed with, see [`gossip::Config::key_files`].
@@ -169,7 +170,7 @@ async fn work(
     let (node, namespace) = (&config.node_name, &config.identity.namespace);
     let bind = match config.gossip_bind {
         Some(address) => address,
-        None => SocketAddr::new(objects::internal_ip(&client, node).await, GOSSIP_PORT),
+        None => SocketAddr::new(address::of_gossip(&client, &config.identity, node).await, GOSSIP_PORT),
     };
     let gossip_config = gossip::Config {
         name: node.clone(),

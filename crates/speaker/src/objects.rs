@@ -1,15 +1,11 @@
 //! From Kubernetes objects to what placement understands.
 
-use std::net::{IpAddr, Ipv4Addr};
-use std::pin::pin;
-use std::time::Duration;
+use std::net::IpAddr;
 
 use api::names::{ALLOCATED_FROM_POOL, ALLOW_SHARED_IP};
-use futures::StreamExt;
-use kube::{Api, Client, ResourceExt};
-use kubekit::{Change, Source, slim};
+use kube::ResourceExt;
+use kubekit::slim;
 use placement::{Endpoints, Network, Node, NodeName, Service, ServiceKey, Sharing, SliceKey, TrafficPolicy};
-use tracing::warn;
 
 /// The Services that are ours: of type LoadBalancer and of this class, where `None` is the class of those
 /// that name none.
@@ -68,40 +64,6 @@ pub(crate) fn read_node(node: &slim::Node) -> Node {
         labels: node.labels().clone(),
         network: if unavailable { Network::Unavailable } else { Network::Available },
     }
-}
-
-/// The address that the cluster knows a node by. A node that has none for a while, once the API server answers, is
-/// taken to have none: then it is the unspecified one, which means all of them.
-pub(crate) async fn internal_ip(client: &Client, node: &NodeName) -> IpAddr {
-    let mut changes = pin!(kubekit::watch(Source::named(Api::all(client.clone()), node)));
-    let first = changes.next().await;
-    if let Some(ip) = first.and_then(address_in) {
-        return ip;
-    }
-    let later = async {
-        while let Some(change) = changes.next().await {
-            if let Some(ip) = address_in(change) {
-                return ip;
-            }
-        }
-        std::future::pending().await
-    };
-    tokio::time::timeout(ADDRESSED_WITHIN, later).await.unwrap_or_else(|_| {
-        warn!(%node, "the node has no InternalIP, so the gossip listens on all addresses (see --gossip-bind)");
-        Ipv4Addr::UNSPECIFIED.into()
-    })
-}
-
-/// How long a node may take to tell its address.
-const ADDRESSED_WITHIN: Duration = Duration::from_secs(3);
-
-fn address_in(change: Change<slim::Node>) -> Option<IpAddr> {
-    let node = match change {
-        Change::Reset(nodes) => nodes.into_iter().next(),
-        Change::Apply(node) => Some(node),
-        Change::Delete(_) => None,
-    };
-    node?.status.internal_ip()?.parse().ok()
 }
 
 #[cfg(test)]

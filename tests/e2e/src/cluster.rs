@@ -56,8 +56,12 @@ enum Installed {
 impl Cluster {
     /// Builds FerroLB's image, starts the lab and installs the chart. `send_frames` is the program of that name.
     pub fn start(send_frames: &Path) -> Result<Self> {
+        Self::start_in(Options { name: NAMESPACE.parse()?, ..Options::default() }, send_frames)
+    }
+
+    /// The same in a lab with these options.
+    pub fn start_in(options: Options, send_frames: &Path) -> Result<Self> {
         let image = chart::build_image()?;
-        let options = Options { name: NAMESPACE.parse()?, ..Options::default() };
         let lab = Lab::start(options)?;
         chart::install(&lab, &image)?;
         lab.apply(include_str!("backend.yaml"))?;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context, Result, ensure};
 use lab::{Host, NodeId, chart, wait_until};
@@ -66,11 +67,17 @@ impl Cluster {
     /// Asks the program in a Pod of FerroLB where it is asked for metrics and health. Returns the status and what it
     /// says.
     pub fn ask_program(&self, pod: &Value, path: &str) -> Result<(u16, String)> {
-        let address = pod["status"]["podIP"].as_str().context("every Pod has an address")?;
-        let port = &pod["spec"]["containers"][0]["ports"][0]["containerPort"];
+        let address = pod["status"]["podIP"].as_str().context("every Pod has an address")?.parse()?;
+        self.ask_program_at(address, pod, path)
+    }
+
+    /// The same at another address of the Pod.
+    pub fn ask_program_at(&self, address: IpAddr, pod: &Value, path: &str) -> Result<(u16, String)> {
+        let port = pod["spec"]["containers"][0]["ports"][0]["containerPort"].as_u64();
+        let place = SocketAddr::new(address, port.context("every Pod of FerroLB names a port")?.try_into()?);
         let any = Host::Node(self.lab.nodes().next().context("there is a node")?);
-        let url = format!("http://{address}:{port}{path}");
-        let answer = self.lab.run(any, ["curl", "-sS", "-m", "5", "-w", "\n%{http_code}", &url])?;
+        let url = format!("http://{place}{path}");
+        let answer = self.lab.run(any, ["curl", "-gsS", "-m", "5", "-w", "\n%{http_code}", &url])?;
         let (text, status) = answer.rsplit_once('\n').context("curl writes the status")?;
         Ok((status.parse()?, text.to_owned()))
     }

@@ -1,22 +1,26 @@
 //! Requests to the Service's address, from a machine that is no part of the cluster.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{SOON, Service, print_indented};
+use super::{SOON, Service, print_indented, url};
 use crate::plan::Host;
 use crate::{Lab, ui, wait_until};
 
 const REQUESTS: usize = 1000;
 
 /// Waits until the address answers, and shows the answer.
-pub(super) fn curl(lab: &Lab, address: &str) -> Result<()> {
-    let url = format!("http://{address}/");
+pub(super) fn curl(lab: &Lab, address: IpAddr) -> Result<()> {
+    let url = url(address);
     let task = ui::task(format_args!("the client gets {url}"), Duration::ZERO);
     let answer = wait_until("the address answers", SOON, || {
-        lab.run(Host::Client, ["curl", "-sSi", "--fail", "--connect-timeout", "0.5", "--max-time", "2", &url])
+        lab.run(
+            Host::Client,
+            ["curl", "-gsSi", "--fail", "--connect-timeout", "0.5", "--max-time", "2", &url],
+        )
     })?;
     task.done();
     let head = answer.lines().take_while(|line| !line.trim().is_empty());
@@ -25,8 +29,8 @@ pub(super) fn curl(lab: &Lab, address: &str) -> Result<()> {
 }
 
 /// Sends many requests at once, and shows which pods served them.
-pub(super) fn hey(lab: &Lab, service: &Service, address: &str) -> Result<()> {
-    let (requests, url) = (REQUESTS.to_string(), format!("http://{address}/"));
+pub(super) fn hey(lab: &Lab, service: &Service, address: IpAddr) -> Result<()> {
+    let (requests, url) = (REQUESTS.to_string(), url(address));
     let pods = lab.kubectl_json(["get", "pods", "-l", &service.selector])?;
     let names = pods["items"].as_array().context("there are pods")?;
     let names: BTreeSet<&str> = names.iter().filter_map(|pod| pod["metadata"]["name"].as_str()).collect();
@@ -57,7 +61,7 @@ pub(super) fn hey(lab: &Lab, service: &Service, address: &str) -> Result<()> {
 fn wait_for_all(lab: &Lab, names: &BTreeSet<&str>, url: &str) -> Result<()> {
     let mut served = BTreeSet::new();
     wait_until("every pod serves the client", SOON, || {
-        let answer = lab.run(Host::Client, ["curl", "-sSi", "--fail", "--max-time", "2", url])?;
+        let answer = lab.run(Host::Client, ["curl", "-gsSi", "--fail", "--max-time", "2", url])?;
         served.extend(answer.lines().filter_map(|line| Some(line.strip_prefix("X-Pod:")?.trim().to_owned())));
         ensure!(names.iter().all(|name| served.contains(*name)), "only {served:?} have");
         Ok(())

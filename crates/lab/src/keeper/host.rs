@@ -69,15 +69,14 @@ impl Keeper {
         self.must(Spot::Switch, "ip", &["-batch", "-"], &network::cable(host))?;
         let forward = if host == Host::Client { "0" } else { "1" };
         Namespaces::network(&self.state, host)?.run(|| {
-            let settings = network::FORWARDING.map(|name| (name, forward)).into_iter();
-            let no_delay = [("net/ipv6/conf/all/accept_dad", "0"), ("net/ipv6/conf/eth0/accept_dad", "0")];
-            for (name, value) in settings.chain(no_delay) {
+            let forwarding = network::FORWARDING.map(|name| (name, forward));
+            for (name, value) in forwarding.into_iter().chain(network::settings(self.spec.families)) {
                 let path = Path::new("/proc/sys").join(name);
                 fs::write(&path, value).with_context(|| format!("writing {}", path.display()))?;
             }
             Ok(())
         })?;
-        let batch = network::addresses(host, self.spec.nodes);
+        let batch = network::addresses(host, self.spec.nodes, self.spec.families);
         self.must(Spot::Switch, "ip", &["-n", &host.to_string(), "-batch", "-"], &batch)
     }
 
@@ -127,7 +126,7 @@ impl Keeper {
     /// Writes a node's configuration.
     pub(super) fn configure(&self, node: NodeId) -> Result<()> {
         let folder = self.state.host(node).join("etc");
-        for (file, text) in programs::files(node, self.spec.proxy_mode) {
+        for (file, text) in programs::files(node, self.spec.proxy_mode, self.spec.families) {
             let path = folder.join(file);
             fs::create_dir_all(path.parent().expect("a file is in a folder"))?;
             fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 
 use crate::images::{COREDNS, PAUSE};
 use crate::network;
-use crate::plan::{DNS, Host, NodeId, POD_CIDRS, ProxyMode, REGISTRY_PORT, SERVICE_CIDRS};
+use crate::plan::{Host, IpFamilies, IpFamily, NodeId, ProxyMode};
 use crate::state::{AUDIT_LOG, AUDIT_POLICY, INSIDE, PROGRAMS};
 use crate::template::{arguments as fill, render};
 use crate::tools::Program;
@@ -33,18 +33,19 @@ pub(super) fn path_of(program: Program) -> PathBuf {
 }
 
 /// The arguments of a program that the lab runs on a host.
-pub(super) fn arguments(host: Host, program: Program) -> Result<Vec<String>> {
+pub(super) fn arguments(host: Host, program: Program, families: IpFamilies) -> Result<Vec<String>> {
     match host {
-        Host::Cp => of_control_plane(program),
-        Host::Node(node) => of_node(node, program),
+        Host::Cp => of_control_plane(program, families),
+        Host::Node(node) => of_node(node, program, families),
         Host::Client => bail!("the lab runs nothing on the client"),
     }
 }
 
-fn of_control_plane(program: Program) -> Result<Vec<String>> {
+fn of_control_plane(program: Program, families: IpFamilies) -> Result<Vec<String>> {
     let pki = ("pki", PKI);
     let data = format!("{INSIDE}/etcd");
-    let address = Host::Cp.ipv4().to_string();
+    let address = Host::Cp.address(families.first()).to_string();
+    let services = families.list(IpFamily::services);
     Ok(match program {
         Program::Etcd => {
             let values = [("data", data.as_str()), ("client_port", "2379"), ("peer_port", "2380")];
@@ -56,7 +57,7 @@ fn of_control_plane(program: Program) -> Result<Vec<String>> {
                 ("address", &address),
                 ("port", "6443"),
                 ("reconciler", "lease"),
-                ("service_cidrs", SERVICE_CIDRS),
+                ("service_cidrs", &services),
                 pki,
             ];
             let mut arguments = fill(include_str!("../../templates/kube-apiserver.args"), &values);
@@ -72,15 +73,14 @@ fn of_control_plane(program: Program) -> Result<Vec<String>> {
     })
 }
 
-fn of_node(node: NodeId, program: Program) -> Result<Vec<String>> {
-    let (name, etc, host) = (node.to_string(), etc(node), Host::Node(node));
-    let (ipv4, ipv6) = (host.ipv4().to_string(), host.ipv6().to_string());
+fn of_node(node: NodeId, program: Program, families: IpFamilies) -> Result<Vec<String>> {
+    let (name, etc) = (node.to_string(), etc(node));
+    let addresses = families.list(|family| Host::Node(node).address(family));
     Ok(match program {
         Program::Containerd => vec![format!("--config={etc}/containerd.toml")],
         Program::KubeProxy => vec![format!("--config={etc}/kube-proxy.yaml")],
         Program::Kubelet => {
-            let values =
-                [("etc", etc.as_str()), ("node", &name), ("ipv4", &ipv4), ("ipv6", &ipv6), ("pki", PKI)];
+            let values = [("etc", etc.as_str()), ("node", &name), ("addresses", &addresses), ("pki", PKI)];
             fill(include_str!("../../templates/kubelet.args"), &values)
         }
         other => bail!("{} is no program of a node", other.name()),
@@ -88,19 +88,27 @@ fn of_node(node: NodeId, program: Program) -> Result<Vec<String>> {
 }
 
 /// A node's configuration files, as paths below its `etc`, with their text.
-pub(super) fn files(node: NodeId, proxy_mode: ProxyMode) -> [(&'static str, String); 6] {
-    let (name, etc, dns, mode) = (node.to_string(), etc(node), DNS.to_string(), proxy_mode.to_string());
-    let registry = format!("http://{}:{REGISTRY_PORT}", Host::Cp.ipv4());
+pub(super) fn files(
+    node: NodeId,
+    proxy_mode: ProxyMode,
+    families: IpFamilies,
+) -> [(&'static str, String); 6] {
+    let (name, etc, mode) = (node.to_string(), etc(node), proxy_mode.to_string());
+    let first = families.first();
+    let (dns, address) = (first.dns().to_string(), first.unspecified().to_string());
+    let (registry, pods) = (format!("http://{}", families.registry()), families.list(IpFamily::pods));
     let containerd = [("etc", etc.as_str()), ("pause", PAUSE)];
-    let kubelet = [("etc", etc.as_str()), ("node", &name), ("pki", PKI), ("dns", &dns)];
-    let proxy = [("mode", mode.as_str()), ("node", &name), ("pki", PKI), ("pod_cidrs", POD_CIDRS)];
+    let kubelet =
+        [("etc", etc.as_str()), ("node", &name), ("pki", PKI), ("dns", &dns), ("address", &address)];
+    let proxy =
+        [("mode", mode.as_str()), ("node", &name), ("pki", PKI), ("pod_cidrs", &pods), ("address", &address)];
     [
         ("containerd.toml", render(include_str!("../../templates/containerd.toml"), &containerd)),
         (
             "registries/_default/hosts.toml",
             render(include_str!("../../templates/hosts.toml"), &[("registry", &registry)]),
         ),
-        ("cni/10-lab.conflist", network::cni(node)),
+        ("cni/10-lab.conflist", network::cni(node, families)),
         ("kubelet.yaml", render(include_str!("../../templates/kubelet.yaml"), &kubelet)),
         ("kube-proxy.yaml", render(include_str!("../../templates/kube-proxy.yaml"), &proxy)),
         ("resolv.conf", String::new()),
@@ -108,13 +116,14 @@ pub(super) fn files(node: NodeId, proxy_mode: ProxyMode) -> [(&'static str, Stri
 }
 
 /// Manifests of the Node objects, each with its pods' addresses, and of CoreDNS.
-pub(super) fn objects(nodes: u8) -> String {
+pub(super) fn objects(nodes: u8, families: IpFamilies) -> String {
     let node = |node: NodeId| {
-        let (name, pods4, pods6) = (node.to_string(), node.pods4(), node.pods6());
-        let values = [("node", name.as_str()), ("pods4", &pods4), ("pods6", &pods6)];
+        let (name, first) = (node.to_string(), node.pods(families.first()));
+        let all = families.list(|family| format!("{:?}", node.pods(family)));
+        let values = [("node", name.as_str()), ("first", &first), ("all", &all)];
         render(include_str!("../../templates/node.yaml"), &values)
     };
-    let dns = DNS.to_string();
+    let dns = families.first().dns().to_string();
     let coredns = render(include_str!("../../templates/coredns.yaml"), &[("image", COREDNS), ("dns", &dns)]);
     NodeId::all(nodes).map(node).chain([coredns]).collect()
 }
@@ -143,10 +152,10 @@ mod tests {
 
     #[test]
     fn every_template_is_filled_completely() {
-        for (file, text) in files(n2(), ProxyMode::Iptables) {
+        for (file, text) in files(n2(), ProxyMode::Iptables, IpFamilies::Dual6) {
             assert_eq!(holes(&text), [""; 0], "{file}");
         }
-        assert_eq!(holes(&objects(3)), [""; 0]);
+        assert_eq!(holes(&objects(3, IpFamilies::Dual6)), [""; 0]);
         for (host, program) in [
             (Host::Cp, Program::Etcd),
             (Host::Cp, Program::KubeApiserver),
@@ -156,16 +165,22 @@ mod tests {
             (Host::Node(n2()), Program::Kubelet),
             (Host::Node(n2()), Program::KubeProxy),
         ] {
-            let arguments = arguments(host, program).unwrap().join(" ");
+            let arguments = arguments(host, program, IpFamilies::Dual6).unwrap().join(" ");
             assert!(arguments.starts_with("--") && holes(&arguments).is_empty(), "{arguments}");
         }
     }
 
     #[test]
-    fn kubelet_has_both_addresses_and_kube_proxy_its_mode() {
-        let kubelet = arguments(Host::Node(n2()), Program::Kubelet).unwrap();
-        assert!(kubelet.contains(&"--node-ip=172.16.211.12,fd00:172:16:211::12".to_owned()));
-        let files = files(n2(), ProxyMode::Iptables);
+    fn kubelet_has_the_addresses_in_their_order_and_kube_proxy_its_mode() {
+        for (families, expected) in [
+            (IpFamilies::Dual4, "--node-ip=172.16.211.12,fd00:172:16:211::12"),
+            (IpFamilies::Dual6, "--node-ip=fd00:172:16:211::12,172.16.211.12"),
+            (IpFamilies::Ipv6, "--node-ip=fd00:172:16:211::12"),
+        ] {
+            let kubelet = arguments(Host::Node(n2()), Program::Kubelet, families).unwrap();
+            assert!(kubelet.contains(&expected.to_owned()), "{kubelet:?}");
+        }
+        let files = files(n2(), ProxyMode::Iptables, IpFamilies::Dual4);
         assert!(
             files.iter().any(|(file, text)| *file == "kube-proxy.yaml" && text.contains("mode: iptables\n"))
         );
@@ -173,8 +188,12 @@ mod tests {
 
     #[test]
     fn a_program_runs_only_where_it_belongs() {
-        assert!(arguments(Host::Cp, Program::Kubelet).is_err());
-        assert!(arguments(Host::Node(n2()), Program::Etcd).is_err());
-        assert!(arguments(Host::Client, Program::Kubelet).is_err());
+        for (host, program) in [
+            (Host::Cp, Program::Kubelet),
+            (Host::Node(n2()), Program::Etcd),
+            (Host::Client, Program::Kubelet),
+        ] {
+            assert!(arguments(host, program, IpFamilies::Dual4).is_err());
+        }
     }
 }

@@ -21,7 +21,7 @@ use crate::control::Event;
 use crate::init;
 use crate::network::{self, Link};
 use crate::pki::{Authority, Subject};
-use crate::plan::{API_SERVER, Host, NodeId, REGISTRY_PORT};
+use crate::plan::{Host, NodeId};
 use crate::process::{output, tail};
 use crate::state::{AUDIT_POLICY, Namespaces, Spot};
 use crate::tools::Program;
@@ -96,20 +96,25 @@ impl Keeper {
             "kubernetes.default.svc",
             "kubernetes.default.svc.cluster.local",
         ];
-        let addresses = [Host::Cp.ipv4().to_string(), "10.96.0.1".into(), "127.0.0.1".into()];
+        let families = self.spec.families;
+        let places =
+            families.all().iter().flat_map(|&family| [Host::Cp.address(family), family.kubernetes()]);
+        let addresses = places.map(|address| address.to_string()).chain(["127.0.0.1".into()]);
         let names: Vec<String> = names.map(str::to_owned).into_iter().chain(addresses).collect();
-        authority.api_server(&names, API_SERVER, seen_as)?;
+        let server = &families.api_server();
+        authority.api_server(&names, server, seen_as)?;
         for name in ["kube-controller-manager", "kube-scheduler", "kube-proxy"] {
             let user = format!("system:{name}");
             authority.issue(name, Subject { user: &user, group: None }, &[])?;
-            authority.kubeconfig(name, API_SERVER, seen_as)?;
+            authority.kubeconfig(name, server, seen_as)?;
         }
         for &node in nodes {
             let (name, host) = (node.to_string(), Host::Node(node));
             let user = format!("system:node:{name}");
-            let names = [name.clone(), host.ipv4().to_string(), host.ipv6().to_string()];
+            let addresses = families.all().iter().map(|&family| host.address(family).to_string());
+            let names: Vec<String> = [name.clone()].into_iter().chain(addresses).collect();
             authority.issue(&name, Subject { user: &user, group: Some("system:nodes") }, &names)?;
-            authority.kubeconfig(&name, API_SERVER, seen_as)?;
+            authority.kubeconfig(&name, server, seen_as)?;
         }
         Ok(())
     }
@@ -122,7 +127,7 @@ impl Keeper {
         };
         let init = self.launch_init(Spot::Switch, None, Box::new(enter))?;
         self.inits.insert(None, init);
-        self.must(Spot::Switch, "ip", &["-batch", "-"], &network::bridge())?;
+        self.must(Spot::Switch, "ip", &["-batch", "-"], &network::bridge(self.spec.families))?;
         for host in Host::all(self.spec.nodes) {
             self.connect(host).with_context(|| format!("connecting {host} to the LAN"))?;
         }
@@ -133,7 +138,7 @@ impl Keeper {
     /// Serves the lab's images on the control plane's host, for as long as the keeper lives.
     fn serve_images(&self) -> Result<()> {
         let listener = Namespaces::network(&self.state, Host::Cp)?
-            .run(|| Ok(std::net::TcpListener::bind((Host::Cp.ipv4(), REGISTRY_PORT))?))
+            .run(|| Ok(std::net::TcpListener::bind(self.spec.families.registry())?))
             .context("listening for the image registry")?;
         listener.set_nonblocking(true)?;
         let images = self.state.images();
@@ -186,14 +191,14 @@ impl Keeper {
 
     fn api_server_is_ready(&self) -> Result<bool> {
         let place = self.state.place(Spot::Host(Host::Cp), &self.cgroups)?;
-        let answer =
-            output(ready_question(Path::new(PKI), API_SERVER), place, b"").context("starting curl")?;
+        let answer = output(ready_question(Path::new(PKI), &self.spec.families.api_server()), place, b"")
+            .context("starting curl")?;
         Ok(answer.status.success())
     }
 
     /// Creates the Node objects, each with its pods' addresses, before the kubelets would, and CoreDNS.
     fn create_objects(&self) -> Result<()> {
-        let objects = programs::objects(self.spec.nodes);
+        let objects = programs::objects(self.spec.nodes, self.spec.families);
         let arguments = ["apply", "--server-side", "--force-conflicts", "--validate=false", "-f", "-"];
         let deadline = Instant::now() + ACCEPTED_WITHIN;
         // The API server says that it is ready a moment before the kube-system namespace exists.

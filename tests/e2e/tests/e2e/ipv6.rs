@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::failover::MOVED_WITHIN;
 use crate::with_cluster;
 
-fn visit(cluster: &Cluster, address: Ipv6Addr) -> Result<String> {
+pub(crate) fn visit(cluster: &Cluster, address: Ipv6Addr) -> Result<String> {
     let url = format!("http://[{address}]/");
     let curl = ["curl", "-gsSi", "--fail", "--connect-timeout", "1", "--max-time", "2", &url];
     cluster.lab.run(Host::Client, curl)
@@ -59,20 +59,26 @@ fn an_address_of_ipv6_is_found_by_who_asks_and_moves_at_once_from_a_node_that_lo
         let first = neighbour(cluster, address)?;
         assert_eq!(members_of_group(cluster, address)?, [first], "who answers listens, and nobody else");
 
-        let silent = Instant::now();
-        cluster.lab.poweroff(first)?;
-        // Nobody asks meanwhile: the client believes what it is told.
-        let second = wait_until("the client is told of another node", SOON, || {
-            let now = neighbour(cluster, address)?;
-            ensure!(now != first, "it is still {now}");
-            Ok(now)
-        })?;
-        let late = silent.elapsed();
-        eprintln!("{address} moved after {late:?}");
-        // And as long as it took to look.
-        ensure!(late <= MOVED_WITHIN + Duration::from_millis(200), "the client was told after {late:?}");
-        wait_until("visits succeed, if not those to the dead endpoint", SOON, || visit(cluster, address))?;
-        assert_eq!(neighbour(cluster, address)?, second);
-        Ok(())
+        moves_at_once_without_power(cluster, address)
     });
+}
+
+/// That an address which the client has visited moves in time when its node loses power.
+pub(crate) fn moves_at_once_without_power(cluster: &Cluster, address: Ipv6Addr) -> Result<()> {
+    let first = neighbour(cluster, address)?;
+    let silent = Instant::now();
+    cluster.lab.poweroff(first)?;
+    // Nobody asks meanwhile: the client believes what it is told.
+    let second = wait_until("the client is told of another node", SOON, || {
+        let now = neighbour(cluster, address)?;
+        ensure!(now != first, "it is still {now}");
+        Ok(now)
+    })?;
+    let late = silent.elapsed();
+    eprintln!("{address} moved after {late:?}");
+    // And as long as it took to look.
+    ensure!(late <= MOVED_WITHIN + Duration::from_millis(200), "the client was told after {late:?}");
+    wait_until("visits succeed, if not those to the dead endpoint", SOON, || visit(cluster, address))?;
+    assert_eq!(neighbour(cluster, address)?, second);
+    Ok(())
 }

@@ -7,6 +7,7 @@ mod failover;
 mod faults;
 mod input;
 mod ipv6;
+mod ipv6_first;
 mod migration;
 mod moves;
 mod policies;
