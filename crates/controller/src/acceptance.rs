@@ -49,11 +49,10 @@ impl Assessment {
             Self::Accepted => &[][..],
             Self::Doubtful(sentences) | Self::Rejected { faults: sentences, .. } => sentences,
         };
-        let mut message = sentences.iter().take(MOST_SENTENCES).cloned().collect::<Vec<_>>().join("; ");
-        if let more @ 1.. = sentences.len().saturating_sub(MOST_SENTENCES) {
-            message += &format!("; and {more} more");
-        }
-        message
+        let more = sentences.len().saturating_sub(MOST_SENTENCES);
+        let more = (more > 0).then(|| format!("and {more} more"));
+        let shown: Vec<String> = sentences.iter().take(MOST_SENTENCES).cloned().chain(more).collect();
+        shown.join("; ")
     }
 
     fn condition(&self) -> (&'static str, &'static str) {

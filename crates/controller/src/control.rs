@@ -24,7 +24,7 @@ use tokio::sync::watch;
 use tracing::warn;
 
 use crate::entry::Seen;
-use crate::index::{Index, Role};
+use crate::index::{Index, List, Role};
 use crate::statuses::{Statuses, Turn};
 use crate::unsupported::{BgpAdvertisement, BgpPeer};
 use crate::write::{Ended, StatusEnded};
@@ -40,10 +40,6 @@ const DECISIONS: usize = 256;
 /// How long changes are collected before counters are brought up to date, those in the status of pools
 /// among them.
 const COUNTERS_DELAY: Duration = Duration::from_millis(200);
-
-/// The lists that have to be complete before anything is decided, as `/readyz` names them.
-pub(crate) const LISTS: [&str; 4] =
-    ["list of Services", "list of IPAddressPools", "list of Namespaces", "list of Nodes"];
 
 /// A change of some kind.
 enum Incoming {
@@ -212,13 +208,8 @@ fn take_in(index: &mut Index, change: Incoming) {
 }
 
 fn show_progress(index: &Index, readiness: &Readiness) {
-    let lists = index.lists();
-    for (name, complete) in
-        LISTS.into_iter().zip([lists.services, lists.pools, lists.namespaces, lists.nodes])
-    {
-        if complete {
-            readiness.reached(name);
-        }
+    for list in List::ALL.into_iter().filter(|list| index.has(*list)) {
+        readiness.reached(list.name());
     }
 }
 

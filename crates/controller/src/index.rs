@@ -36,7 +36,8 @@ use crate::unsupported::Unsupported;
 #[derive(Debug)]
 pub(crate) struct Index {
     role: Role,
-    lists: Lists,
+    /// Lists that are complete.
+    lists: BTreeSet<List>,
     pools: PoolObjects,
     advertisements: Advertisements,
     unsupported: Unsupported,
@@ -89,13 +90,31 @@ pub(crate) enum Role {
     Leader,
 }
 
-/// Which lists are complete.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Lists {
-    pub(crate) services: bool,
-    pub(crate) pools: bool,
-    pub(crate) namespaces: bool,
-    pub(crate) nodes: bool,
+/// A list that has to be complete before anything is decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum List {
+    /// Who wants an address, and who has one.
+    Services,
+    /// The addresses.
+    Pools,
+    /// Whose labels pools can select.
+    Namespaces,
+    /// Whose addresses are never given.
+    Nodes,
+}
+
+impl List {
+    pub(crate) const ALL: [Self; 4] = [Self::Services, Self::Pools, Self::Namespaces, Self::Nodes];
+
+    /// As `/readyz` names it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Services => "list of Services",
+            Self::Pools => "list of IPAddressPools",
+            Self::Namespaces => "list of Namespaces",
+            Self::Nodes => "list of Nodes",
+        }
+    }
 }
 
 /// A status to be written.
@@ -132,7 +151,7 @@ impl Index {
     pub(crate) fn new(now: Instant) -> Self {
         Self {
             role: Role::Follower,
-            lists: Lists::default(),
+            lists: BTreeSet::new(),
             pools: PoolObjects::default(),
             advertisements: Advertisements::default(),
             unsupported: Unsupported::default(),
@@ -179,7 +198,7 @@ impl Index {
                 None => self.remove(&key),
             }
         }
-        self.lists.services |= source == Source::List;
+        self.seen(List::Services, source);
         self.proceed(deciding);
     }
 
@@ -187,7 +206,7 @@ impl Index {
     pub(crate) fn pools(&mut self, change: Change<IPAddressPool>, now: Instant) {
         self.now = now;
         let deciding = self.decides();
-        self.lists.pools |= source(&change) == Source::List;
+        self.seen(List::Pools, source(&change));
         if self.pools.change(change) && deciding {
             self.pools_changed();
         }
@@ -219,7 +238,7 @@ impl Index {
             let labels = namespace.and_then(|namespace| namespace.metadata.labels).unwrap_or_default();
             self.set_labels(name, labels);
         }
-        self.lists.namespaces |= source == Source::List;
+        self.seen(List::Namespaces, source);
         self.proceed(deciding);
     }
 
@@ -227,7 +246,7 @@ impl Index {
     pub(crate) fn nodes(&mut self, change: Change<Node>, now: Instant) {
         self.now = now;
         let deciding = self.decides();
-        self.lists.nodes |= source(&change) == Source::List;
+        self.seen(List::Nodes, source(&change));
         let mut changed = false;
         for (name, node) in self.nodes.update(change, |node| node.name_any().into()) {
             changed |= match node {
@@ -385,15 +404,14 @@ impl Index {
         self.pools.is_stale()
     }
 
-    /// Which lists are complete.
-    pub(crate) fn lists(&self) -> Lists {
-        self.lists
+    /// Whether a list is complete.
+    pub(crate) fn has(&self, list: List) -> bool {
+        self.lists.contains(&list)
     }
 
     /// Whether this replica decides, and can.
     pub(crate) fn decides(&self) -> bool {
-        let Lists { services, pools, namespaces, nodes } = self.lists;
-        self.role == Role::Leader && services && pools && namespaces && nodes
+        self.role == Role::Leader && self.lists.len() == List::ALL.len()
     }
 
     /// How many Services want an address and have none.
@@ -404,6 +422,13 @@ impl Index {
     /// How often somebody else wrote over the status of a Service.
     pub(crate) fn overwrites(&self) -> u64 {
         self.overwrites
+    }
+
+    fn seen(&mut self, list: List, source: Source) {
+        match source {
+            Source::List => _ = self.lists.insert(list),
+            Source::Watch => {}
+        }
     }
 
     fn put(&mut self, service: Seen, source: Source) {

@@ -41,6 +41,7 @@ use kubekit::write::Writes;
 use prometheus_client::registry::Registry;
 use tracing::info;
 
+use crate::index::List;
 pub use crate::metrics::Metrics;
 pub use crate::recovery::Recovery;
 
@@ -72,7 +73,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     if config.recovery.is_some() {
         gossip_metrics.register(&mut registry);
     }
-    let readiness = Readiness::waiting_for(control::LISTS.into_iter().chain([WAITING_FOR]));
+    let readiness = Readiness::waiting_for(List::ALL.map(List::name).into_iter().chain([WAITING_FOR]));
     info!(namespace = config.identity.namespace, class = config.lb_class, "controller starting");
     let (me, namespace) = (config.identity.instance(), config.identity.namespace.as_str());
     let writes = Writes::default();

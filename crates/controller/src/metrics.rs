@@ -10,7 +10,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use crate::index::{Index, Written};
+use crate::index::{Index, List, Written};
 
 /// All metrics of the controller. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -143,7 +143,7 @@ impl Metrics {
 
     /// Brings what is a state, and not a count, up to date.
     pub(crate) fn show(&self, index: &Index) {
-        self.config_loaded.set(i64::from(index.lists().pools));
+        self.config_loaded.set(i64::from(index.has(List::Pools)));
         self.config_stale.set(i64::from(index.is_stale()));
         self.queued.set(i64::try_from(index.queued()).unwrap_or(i64::MAX));
         self.waiting.set(i64::try_from(index.waiting()).unwrap_or(i64::MAX));

@@ -136,7 +136,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         served = &mut serving => return served,
         asked = kubekit::stop_requested() => return asked.context("waiting for signals"),
     }
-    let mut work = pin!(work(config, client, publisher, writes, readiness, metrics, gossip_metrics, stopped));
+    let api = Api { client, publisher, writes };
+    let mut work = pin!(work(config, api, readiness, (metrics, gossip_metrics), stopped));
     tokio::select! {
         done = &mut work => return done,
         served = &mut serving => return served,
@@ -156,15 +157,19 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     }
 }
 
-/// Connects the parts and runs them until it is asked to stop.
-async fn work(
-    config: Config,
+/// What a speaker talks to the API server with.
+struct Api {
     client: Client,
     publisher: Publisher,
     writes: Writes,
+}
+
+/// Connects the parts and runs them until it is asked to stop.
+async fn work(
+    config: Config,
+    Api { client, publisher, writes }: Api,
     readiness: Readiness,
-    metrics: Metrics,
-    gossip_metrics: gossip::Metrics,
+    (metrics, gossip_metrics): (Metrics, gossip::Metrics),
     parting: oneshot::Receiver<Parting>,
 ) -> anyhow::Result<()> {
     let (node, namespace) = (&config.node_name, &config.identity.namespace);

@@ -82,7 +82,7 @@ fn a_new_pool_that_lists_an_address_in_use_takes_nothing() {
         aged(pool("abad", "10.0.0.0/24"), 1),
         aged(pool("z", "10.0.0.32/32"), 9),
     ] {
-        let mut cluster = Cluster::start(&[good.clone()], &[("a", holding("10.0.0.32"))]);
+        let mut cluster = Cluster::start(std::slice::from_ref(&good), &[("a", holding("10.0.0.32"))]);
         cluster.index.pools(Change::Apply(bad.clone()), Instant::now());
         assert!(cluster.write_all().is_empty());
         restart(&mut cluster, &[bad, good.clone()]);
