@@ -222,9 +222,12 @@ impl Entry {
             return Updated { changed: false, undone: None };
         }
         let mut undone = None;
+        let rewritten =
+            seen.claim != self.claim || seen.warnings != self.warnings || seen.deleting != self.deleting;
         if seen.observed != self.observed {
             let was_right = self.goal != Goal::Whatever && self.settled && !self.is_off();
-            if was_right && !self.goal.met_by(&seen.observed, &self.previous) {
+            // The API server itself clears the status of a Service whose type changes.
+            if was_right && !rewritten && !self.goal.met_by(&seen.observed, &self.previous) {
                 // Services take turns anyway, so their pauses need not be spread.
                 let this = self.contest.undone(now, 0.0);
                 self.paused = (!this.pause.is_zero()).then(|| now + this.pause);
@@ -232,11 +235,10 @@ impl Entry {
             }
             self.settled = true;
         }
-        let rewritten =
-            seen.claim != self.claim || seen.warnings != self.warnings || seen.deleting != self.deleting;
-        if rewritten && self.failures > 0 && self.writing == Writing::Delayed {
-            // What the API server has refused may be right now.
+        if rewritten && self.writing == Writing::Delayed {
+            // Whoever changes a Service need not wait for what was in the way before.
             self.writing = Writing::Idle;
+            self.paused = None;
         }
         self.version = seen.version;
         self.observed = seen.observed;

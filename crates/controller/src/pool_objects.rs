@@ -171,7 +171,10 @@ mod tests {
         objects.change(Change::Apply(object("b", 1, &["10.0.0.0/24"])));
         objects.change(Change::Apply(object("a", 2, &["10.0.0.0/25"])));
         let [told] = &emitted(&mut objects)[..] else { panic!("one event") };
-        assert!(told.starts_with("a: ") && told.contains("overlaps IPAddressPool b"), "{told}");
+        assert!(
+            told.starts_with("a: ") && told.contains("overlaps 10.0.0.0-10.0.0.127 of IPAddressPool b"),
+            "{told}"
+        );
         assert_eq!(objects.problems().count(), 1);
         objects.change(Change::Delete(object("b", 1, &[])));
         assert!(!objects.is_stale());

@@ -84,7 +84,7 @@ impl fmt::Display for Others {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, (pool, range)) in self.overlaps.iter().enumerate() {
             let separator = if index == 0 { "" } else { ", " };
-            write!(f, "{separator}IPAddressPool {pool} at {range}")?;
+            write!(f, "{separator}{range} of IPAddressPool {pool}")?;
         }
         if self.more { f.write_str(" and others") } else { Ok(()) }
     }

@@ -64,7 +64,7 @@ fn who_uses_a_kind_about_bgp_is_told_once_that_it_has_no_effect() {
             .unwrap();
             api.create(&PostParams::default(), &object).await.unwrap();
             let told = format!(
-                "NotSupported: FerroLB announces addresses by ARP; this version does not act on {kind}"
+                "NotSupported: FerroLB announces addresses by ARP and NDP; this version does not act on {kind}"
             );
             space.cluster.wait_for_event(&name, &told).await;
             assert_eq!(space.cluster.events(&name).await.len(), 1);

@@ -47,7 +47,7 @@ fn what_two_pools_list_belongs_to_the_older_and_the_rest_is_in_force() {
     let [fault] = &faults(&pools, "a")[..] else { panic!("one entry overlaps") };
     assert!(
         fault.starts_with(
-            "spec.addresses[0] \"10.0.0.8-10.0.0.20\" overlaps IPAddressPool b at 10.0.0.8-10.0.0.15: remove"
+            "spec.addresses[0] \"10.0.0.8-10.0.0.20\" overlaps 10.0.0.8-10.0.0.15 of IPAddressPool b: remove"
         ),
         "{fault}"
     );
