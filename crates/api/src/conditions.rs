@@ -1,6 +1,15 @@
 //! Conditions in the status of an object.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use schemars::{Schema, SchemaGenerator, json_schema};
+
+/// The type of the condition that says whether a configuration object is in force as it stands.
+pub const ACCEPTED: &str = "Accepted";
+
+/// Whether a condition says that an object is in force as it stands.
+pub(crate) fn is_accepted(condition: &Condition) -> bool {
+    condition.type_ == ACCEPTED && condition.status == "True"
+}
 
 /// The conditions of an object, at most one of each type, as the Kubernetes API conventions want them.
 pub(crate) fn schema(_: &mut SchemaGenerator) -> Schema {

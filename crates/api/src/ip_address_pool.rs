@@ -139,6 +139,11 @@ impl From<&IPAddressPool> for PoolSpec {
         Self {
             name: PoolName::new(resource.name_any()),
             created: resource.creation_timestamp().map(|time| time.0.as_second()),
+            accepted: resource
+                .status
+                .iter()
+                .flat_map(|status| &status.conditions)
+                .any(conditions::is_accepted),
             labels: resource.labels().clone(),
             entries: spec.addresses.iter().map(|entry| Entry::from(entry.0.as_str())).collect(),
             auto_assign: spec.auto_assign,

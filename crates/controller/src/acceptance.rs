@@ -1,13 +1,12 @@
 //! The condition `Accepted` of a configuration object: what its author is told about it.
 
+use api::ACCEPTED;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
 use kube::{Resource, ResourceExt};
 use kubekit::events::Notice;
 use objects::text::{self, CONDITION_MESSAGE};
-
-const ACCEPTED: &str = "Accepted";
 
 /// As many sentences as a person would read; the rest is counted.
 const MOST_SENTENCES: usize = 20;

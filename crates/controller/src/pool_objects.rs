@@ -96,10 +96,17 @@ impl PoolObjects {
             Some(known) => {
                 known.acceptance.update(acceptance);
                 known.status = status;
-                let changed = known.spec != spec;
+                // Who was first matters only where two want the same.
+                let same = |spec: PoolSpec| PoolSpec { accepted: known.spec.accepted, ..spec };
+                let changed = if self.in_force.are_disputed() {
+                    known.spec != spec
+                } else {
+                    known.spec != same(spec.clone())
+                };
                 if changed {
-                    (known.spec, known.doubts) = (spec, object.warnings());
+                    known.doubts = object.warnings();
                 }
+                known.spec = spec;
                 changed
             }
             None => {

@@ -30,6 +30,7 @@ fn filled(in_use: u32) -> Allocator {
     let pool = PoolSpec {
         name: "pool".into(),
         created: None,
+        accepted: false,
         labels: Labels::new(),
         entries: vec!["10.0.0.0/8".into()],
         auto_assign: true,

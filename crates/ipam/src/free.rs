@@ -113,6 +113,7 @@ mod tests {
         let spec = PoolSpec {
             name: "p".into(),
             created: None,
+            accepted: false,
             labels: Labels::new(),
             entries: entries.iter().map(|text| (*text).into()).collect(),
             auto_assign: true,

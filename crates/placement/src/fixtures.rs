@@ -25,6 +25,7 @@ pub(crate) fn pool(name: &str, entry: &str) -> PoolSpec {
     PoolSpec {
         name: name.into(),
         created: None,
+        accepted: false,
         labels: Labels::new(),
         entries: vec![entry.into()],
         auto_assign: true,

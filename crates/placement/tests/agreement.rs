@@ -81,6 +81,7 @@ fn pool((number, range): (usize, Option<(u8, u8)>)) -> PoolSpec {
     PoolSpec {
         name: format!("pool-{number}").into(),
         created: None,
+        accepted: false,
         labels: Labels::new(),
         entries: vec![entry.as_str().into()],
         auto_assign: true,

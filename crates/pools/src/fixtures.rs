@@ -8,6 +8,7 @@ pub(crate) fn spec(name: &str, entries: &[&str]) -> PoolSpec {
     PoolSpec {
         name: name.into(),
         created: None,
+        accepted: false,
         labels: Labels::new(),
         entries: entries.iter().map(|text| Entry::from(*text)).collect(),
         auto_assign: true,

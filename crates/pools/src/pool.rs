@@ -15,6 +15,9 @@ pub struct PoolSpec {
     pub name: PoolName,
     /// When the object was created, in seconds of the API server's clock: who was first keeps what two pools list.
     pub created: Option<i64>,
+    /// Whether its status says that all of it was in force. Of two that were created within the same second, which is
+    /// as exact as the API server is, such a one was first.
+    pub accepted: bool,
     /// The labels of the object, which advertisements may select by.
     pub labels: Labels,
     /// The entries of `spec.addresses`, in the order in which they are used up.

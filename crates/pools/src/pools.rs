@@ -31,7 +31,7 @@ impl Pools {
     /// Works out what is in force. Costs about as much as sorting all entries.
     pub fn new(specs: impl IntoIterator<Item = PoolSpec>) -> Self {
         let mut specs: Vec<PoolSpec> = specs.into_iter().collect();
-        specs.sort_by(|a, b| (a.created, &a.name).cmp(&(b.created, &b.name)));
+        specs.sort_by(|a, b| (a.created, !a.accepted, &a.name).cmp(&(b.created, !b.accepted, &b.name)));
         let mut pools = Self::default();
         let mut taken = RangeSet::default();
         for spec in specs {
@@ -53,6 +53,11 @@ impl Pools {
     /// The pool of this name.
     pub fn get(&self, name: &PoolName) -> Option<&Pool> {
         self.pools.get(name)
+    }
+
+    /// Whether some pool is in dispute.
+    pub fn are_disputed(&self) -> bool {
+        self.pools.values().any(|pool| pool.disputed)
     }
 
     /// Whether there is none.
@@ -108,6 +113,7 @@ impl Pools {
             entries,
             unreadable,
             created: _,
+            accepted: _,
         } = spec;
         let mut faults: Vec<Fault> = unreadable.into_iter().map(Fault::Field).collect();
         let (mut ranges, mut contested) = (Vec::new(), RangeSet::default());

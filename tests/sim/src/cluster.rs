@@ -66,6 +66,7 @@ impl Cluster {
         cluster.change(Change::Pool(PoolSpec {
             name: "pool".into(),
             created: None,
+            accepted: false,
             labels: Labels::new(),
             entries: vec!["198.18.0.0/16".into(), "2001:db8::/112".into()],
             auto_assign: true,

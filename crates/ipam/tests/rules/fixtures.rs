@@ -22,6 +22,7 @@ pub(crate) fn pool(name: &str, entries: &[&str]) -> PoolSpec {
     PoolSpec {
         name: PoolName::new(name),
         created: None,
+        accepted: false,
         labels: Labels::new(),
         entries: entries.iter().map(|text| Entry::from(*text)).collect(),
         auto_assign: true,

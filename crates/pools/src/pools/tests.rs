@@ -54,6 +54,14 @@ fn what_two_pools_list_belongs_to_the_older_and_the_rest_is_in_force() {
 }
 
 #[test]
+fn of_two_pools_of_one_second_the_one_that_was_accepted_was_first() {
+    let accepted = PoolSpec { accepted: true, ..spec("tiny", &["10.0.0.1/32"]) };
+    let pools = Pools::new([spec("overlapping", &["10.0.0.0/24"]), accepted]);
+    assert!(faults(&pools, "tiny").is_empty());
+    assert_eq!(faults(&pools, "overlapping").len(), 1);
+}
+
+#[test]
 fn a_service_keeps_what_its_recorded_pool_lists_whoever_else_does() {
     let pools = Pools::new([spec("abad", &["10.0.0.32/32"]), created(9, spec("good", &["10.0.0.32/32"]))]);
     assert_eq!(pools.owner(ip("10.0.0.32")).unwrap().name.as_str(), "abad");
