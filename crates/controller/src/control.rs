@@ -23,10 +23,10 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tracing::warn;
 
+use crate::bgp_objects::BgpChange;
 use crate::entry::Seen;
 use crate::index::{Index, List, Role};
 use crate::statuses::{Statuses, Turn};
-use crate::unsupported::{BgpAdvertisement, BgpPeer};
 use crate::write::{Ended, StatusEnded};
 use crate::{Config, Metrics, configuration_state, write};
 
@@ -48,8 +48,7 @@ enum Incoming {
     Advertisements(Change<L2Advertisement>),
     Namespaces(Change<Namespace>),
     Nodes(Change<Node>),
-    BgpPeers(Change<BgpPeer>),
-    BgpAdvertisements(Change<BgpAdvertisement>),
+    Bgp(BgpChange),
 }
 
 /// Follows the cluster and serves it for as long as there are changes.
@@ -190,8 +189,9 @@ fn watches(client: &Client, config: &Config) -> SelectAll<BoxStream<'static, Inc
         of(Api::namespaced(client(), namespace), Incoming::Advertisements),
         of(Api::all(client()), Incoming::Namespaces),
         of(Api::all(client()), Incoming::Nodes),
-        of(Api::namespaced(client(), namespace), Incoming::BgpPeers),
-        of(Api::namespaced(client(), namespace), Incoming::BgpAdvertisements),
+        of(Api::namespaced(client(), namespace), |change| Incoming::Bgp(BgpChange::Peers(change))),
+        of(Api::namespaced(client(), namespace), |change| Incoming::Bgp(BgpChange::Advertisements(change))),
+        of(Api::namespaced(client(), namespace), |change| Incoming::Bgp(BgpChange::Communities(change))),
     ])
 }
 
@@ -202,8 +202,7 @@ fn take_in(index: &mut Index, change: Incoming) {
         Incoming::Advertisements(change) => index.advertisements(change, Instant::now()),
         Incoming::Namespaces(change) => index.namespaces(change, Instant::now()),
         Incoming::Nodes(change) => index.nodes(change, Instant::now()),
-        Incoming::BgpPeers(change) => index.unsupported(change, Instant::now()),
-        Incoming::BgpAdvertisements(change) => index.unsupported(change, Instant::now()),
+        Incoming::Bgp(change) => index.bgp(change, Instant::now()),
     }
 }
 

@@ -19,7 +19,7 @@ use api::{IPAddressPool, IPAddressPoolStatus, L2Advertisement, L2AdvertisementSt
 use ipam::{Allocator, Assignment, Family, PoolName, ServiceKey, Usage};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::{Resource, ResourceExt};
+use kube::ResourceExt;
 use kubekit::events::Notice;
 use kubekit::slim::{Namespace, Node};
 use kubekit::write::{Class, pause};
@@ -27,10 +27,10 @@ use kubekit::{Change, Mirror, Version};
 use objects::{Labels, NodeName};
 
 use crate::advertisements::Advertisements;
+use crate::bgp_objects::{BgpChange, BgpObjects};
 use crate::entry::{Entry, Observed, Seen, Source, Updated, Writing};
 use crate::index::decide::overwritten_notice;
 use crate::pool_objects::PoolObjects;
-use crate::unsupported::Unsupported;
 
 /// All state of the controller.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ pub(crate) struct Index {
     lists: BTreeSet<List>,
     pools: PoolObjects,
     advertisements: Advertisements,
-    unsupported: Unsupported,
+    bgp: BgpObjects,
     namespaces: Mirror<String>,
     namespace_labels: BTreeMap<String, Labels>,
     nodes: Mirror<NodeName>,
@@ -154,7 +154,7 @@ impl Index {
             lists: BTreeSet::new(),
             pools: PoolObjects::default(),
             advertisements: Advertisements::default(),
-            unsupported: Unsupported::default(),
+            bgp: BgpObjects::default(),
             namespaces: Mirror::default(),
             namespace_labels: BTreeMap::new(),
             nodes: Mirror::default(),
@@ -221,11 +221,14 @@ impl Index {
         self.proceed(deciding);
     }
 
-    /// Takes in a change of a kind that is not acted on.
-    pub(crate) fn unsupported<K: Resource<DynamicType = ()>>(&mut self, change: Change<K>, now: Instant) {
+    /// Takes in a change of objects about BGP, which are not acted on.
+    pub(crate) fn bgp(&mut self, change: BgpChange, now: Instant) {
         self.now = now;
         let deciding = self.decides();
-        self.unsupported.change(change);
+        self.bgp.change(change);
+        if deciding {
+            self.notices.extend(self.bgp.emit());
+        }
         self.proceed(deciding);
     }
 
@@ -487,8 +490,9 @@ impl Index {
             return;
         }
         let configuration = self.pools.emit().into_iter().chain(self.advertisements.emit());
-        self.notices.extend(configuration.chain(self.unsupported.emit()));
+        self.notices.extend(configuration);
         if !was_deciding {
+            self.notices.extend(self.bgp.emit());
             self.begin();
         }
     }

@@ -13,6 +13,7 @@
 
 mod acceptance;
 mod advertisements;
+mod bgp_objects;
 mod claim;
 mod configuration_state;
 mod control;
@@ -23,7 +24,6 @@ mod metrics;
 mod pool_objects;
 mod recovery;
 mod statuses;
-mod unsupported;
 mod warning;
 mod write;
 
