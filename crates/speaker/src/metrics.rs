@@ -106,7 +106,7 @@ impl Metrics {
         );
         metallb.register(
             "k8s_client_config_stale_bool",
-            "1 while some object of the configuration is invalid and its last good version is in force",
+            "1 while some object of the configuration is not in force as it stands",
             self.config_stale.clone(),
         );
 
