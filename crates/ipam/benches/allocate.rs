@@ -27,17 +27,7 @@ fn key(number: u32) -> ServiceKey {
 
 /// A pool of 16 million addresses, so many of which are in use.
 fn filled(in_use: u32) -> Allocator {
-    let pool = PoolSpec {
-        name: "pool".into(),
-        created: None,
-        accepted: false,
-        labels: Labels::new(),
-        entries: vec!["10.0.0.0/8".into()],
-        auto_assign: true,
-        avoid_buggy_ips: false,
-        allocation: None,
-        unreadable: vec![],
-    };
+    let pool = PoolSpec::new("pool", &["10.0.0.0/8"]);
     let mut allocator = Allocator::default();
     allocator.set_pools(Pools::new([pool]));
     for number in 0..in_use {

@@ -104,23 +104,12 @@ impl FreeList {
 
 #[cfg(test)]
 mod tests {
-    use objects::Labels;
     use pools::{PoolSpec, Pools};
 
     use super::*;
 
     fn list(entries: &[&str], avoid_buggy_ips: bool) -> FreeList {
-        let spec = PoolSpec {
-            name: "p".into(),
-            created: None,
-            accepted: false,
-            labels: Labels::new(),
-            entries: entries.iter().map(|text| (*text).into()).collect(),
-            auto_assign: true,
-            avoid_buggy_ips,
-            allocation: None,
-            unreadable: vec![],
-        };
+        let spec = PoolSpec { avoid_buggy_ips, ..PoolSpec::new("p", entries) };
         FreeList::new(Pools::new([spec]).get(&"p".into()).unwrap())
     }
 

@@ -22,17 +22,7 @@ pub(crate) fn node(name: &str) -> Node {
 }
 
 pub(crate) fn pool(name: &str, entry: &str) -> PoolSpec {
-    PoolSpec {
-        name: name.into(),
-        created: None,
-        accepted: false,
-        labels: Labels::new(),
-        entries: vec![entry.into()],
-        auto_assign: true,
-        avoid_buggy_ips: false,
-        allocation: None,
-        unreadable: vec![],
-    }
+    PoolSpec::new(name, &[entry])
 }
 
 pub(crate) fn pools(specs: impl IntoIterator<Item = PoolSpec>) -> Pools {

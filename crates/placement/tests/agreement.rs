@@ -78,17 +78,7 @@ fn vip(number: u8) -> IpAddr {
 
 fn pool((number, range): (usize, Option<(u8, u8)>)) -> PoolSpec {
     let entry = range.map_or_else(String::new, |(a, b)| format!("{}-{}", vip(a.min(b)), vip(a.max(b))));
-    PoolSpec {
-        name: format!("pool-{number}").into(),
-        created: None,
-        accepted: false,
-        labels: Labels::new(),
-        entries: vec![entry.as_str().into()],
-        auto_assign: true,
-        avoid_buggy_ips: false,
-        allocation: None,
-        unreadable: vec![],
-    }
+    PoolSpec::new(format!("pool-{number}"), &[&entry])
 }
 
 fn service(name: u8) -> ServiceKey {

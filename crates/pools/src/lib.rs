@@ -14,8 +14,6 @@
 //! Everything that is not in force is a [`Fault`] of its pool.
 
 mod fault;
-#[cfg(test)]
-mod fixtures;
 mod pool;
 mod pools;
 mod range;

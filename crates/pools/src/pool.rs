@@ -32,6 +32,23 @@ pub struct PoolSpec {
     pub unreadable: Vec<Unreadable>,
 }
 
+impl PoolSpec {
+    /// A pool with these entries, and otherwise as if nothing were said: created when nobody knows, and for everybody.
+    pub fn new(name: impl Into<PoolName>, entries: &[&str]) -> Self {
+        Self {
+            name: name.into(),
+            created: None,
+            accepted: false,
+            labels: Labels::new(),
+            entries: entries.iter().map(|text| Entry::from(*text)).collect(),
+            auto_assign: true,
+            avoid_buggy_ips: false,
+            allocation: None,
+            unreadable: vec![],
+        }
+    }
+}
+
 /// One entry of `spec.addresses`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
@@ -135,7 +152,7 @@ mod tests {
     use objects::Requirement;
 
     use super::*;
-    use crate::fixtures::{pools, spec};
+    use crate::Pools;
 
     #[test]
     fn capacity_counts_what_can_be_given_out() {
@@ -149,7 +166,7 @@ mod tests {
             ("10.0.0.0/8", 1 << 24, (1 << 24) - (1 << 17)),
         ] {
             let capacity = |avoid_buggy_ips| {
-                let pools = pools([PoolSpec { avoid_buggy_ips, ..spec("p", &[range]) }]);
+                let pools = Pools::new([PoolSpec { avoid_buggy_ips, ..PoolSpec::new("p", &[range]) }]);
                 pools.get(&"p".into()).unwrap().capacity(Family::V4)
             };
             assert_eq!((capacity(false), capacity(true)), (plain, careful), "{range}");
@@ -159,7 +176,7 @@ mod tests {
     #[test]
     fn a_huge_range_does_not_overflow_the_count() {
         for entries in [&["::/0", "10.0.0.0/30"][..], &["::/1", "8000::/1", "10.0.0.0/30"]] {
-            let pools = pools([PoolSpec { avoid_buggy_ips: true, ..spec("p", entries) }]);
+            let pools = Pools::new([PoolSpec { avoid_buggy_ips: true, ..PoolSpec::new("p", entries) }]);
             let pool = pools.get(&"p".into()).unwrap();
             assert_eq!((pool.capacity(Family::V6), pool.capacity(Family::V4)), (u128::MAX, 3));
         }

@@ -63,17 +63,7 @@ impl Cluster {
             oracle: Placement::new("oracle".into(), ExcludeLabel::Honoured),
             said: BTreeMap::new(),
         };
-        cluster.change(Change::Pool(PoolSpec {
-            name: "pool".into(),
-            created: None,
-            accepted: false,
-            labels: Labels::new(),
-            entries: vec!["198.18.0.0/16".into(), "2001:db8::/112".into()],
-            auto_assign: true,
-            avoid_buggy_ips: false,
-            allocation: None,
-            unreadable: vec![],
-        }));
+        cluster.change(Change::Pool(PoolSpec::new("pool", &["198.18.0.0/16", "2001:db8::/112"])));
         cluster.change(Change::Advertisement(Advertisement {
             name: "everything".into(),
             pools: [].into(),

@@ -8,7 +8,7 @@ use ipam::{
     ServiceKey, Sharing,
 };
 use objects::Labels;
-use pools::{Allocation, Entry, PoolSpec, Pools};
+use pools::{Allocation, PoolSpec, Pools};
 
 pub(crate) fn key(name: &str) -> ServiceKey {
     ServiceKey::new("prod", name)
@@ -19,17 +19,7 @@ pub(crate) fn ips(texts: &[&str]) -> Vec<IpAddr> {
 }
 
 pub(crate) fn pool(name: &str, entries: &[&str]) -> PoolSpec {
-    PoolSpec {
-        name: PoolName::new(name),
-        created: None,
-        accepted: false,
-        labels: Labels::new(),
-        entries: entries.iter().map(|text| Entry::from(*text)).collect(),
-        auto_assign: true,
-        avoid_buggy_ips: false,
-        allocation: None,
-        unreadable: vec![],
-    }
+    PoolSpec::new(name, entries)
 }
 
 pub(crate) fn pinned(name: &str, entries: &[&str], priority: i64) -> PoolSpec {

@@ -3,7 +3,6 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::fixtures::spec;
 
 fn created(at: i64, spec: PoolSpec) -> PoolSpec {
     PoolSpec { created: Some(at), ..spec }
@@ -29,7 +28,7 @@ fn pool_of(pools: &Pools, ips: &[&str], recorded: &str) -> Option<String> {
 
 #[test]
 fn an_entry_that_cannot_be_read_disables_only_itself() {
-    let pools = Pools::new([spec("p", &["10.0.0.0/30", "10.0.1.1", "fd00::/126"])]);
+    let pools = Pools::new([PoolSpec::new("p", &["10.0.0.0/30", "10.0.1.1", "fd00::/126"])]);
     assert_eq!(ranges(&pools, "p"), ["10.0.0.0-10.0.0.3", "fd00::-fd00::3"]);
     assert_eq!(
         faults(&pools, "p"),
@@ -39,8 +38,8 @@ fn an_entry_that_cannot_be_read_disables_only_itself() {
 
 #[test]
 fn what_two_pools_list_belongs_to_the_older_and_the_rest_is_in_force() {
-    let new = created(2, spec("a", &["10.0.0.8-10.0.0.20", "10.0.9.0/30"]));
-    let pools = Pools::new([new, created(1, spec("b", &["10.0.0.0/28"]))]);
+    let new = created(2, PoolSpec::new("a", &["10.0.0.8-10.0.0.20", "10.0.9.0/30"]));
+    let pools = Pools::new([new, created(1, PoolSpec::new("b", &["10.0.0.0/28"]))]);
     assert_eq!(ranges(&pools, "a"), ["10.0.0.16-10.0.0.20", "10.0.9.0-10.0.9.3"]);
     assert_eq!(ranges(&pools, "b"), ["10.0.0.0-10.0.0.15"]);
     assert!(faults(&pools, "b").is_empty());
@@ -55,15 +54,18 @@ fn what_two_pools_list_belongs_to_the_older_and_the_rest_is_in_force() {
 
 #[test]
 fn of_two_pools_of_one_second_the_one_that_was_accepted_was_first() {
-    let accepted = PoolSpec { accepted: true, ..spec("tiny", &["10.0.0.1/32"]) };
-    let pools = Pools::new([spec("overlapping", &["10.0.0.0/24"]), accepted]);
+    let accepted = PoolSpec { accepted: true, ..PoolSpec::new("tiny", &["10.0.0.1/32"]) };
+    let pools = Pools::new([PoolSpec::new("overlapping", &["10.0.0.0/24"]), accepted]);
     assert!(faults(&pools, "tiny").is_empty());
     assert_eq!(faults(&pools, "overlapping").len(), 1);
 }
 
 #[test]
 fn a_service_keeps_what_its_recorded_pool_lists_whoever_else_does() {
-    let pools = Pools::new([spec("abad", &["10.0.0.32/32"]), created(9, spec("good", &["10.0.0.32/32"]))]);
+    let pools = Pools::new([
+        PoolSpec::new("abad", &["10.0.0.32/32"]),
+        created(9, PoolSpec::new("good", &["10.0.0.32/32"])),
+    ]);
     assert_eq!(pools.owner(ip("10.0.0.32")).unwrap().name.as_str(), "abad");
     assert_eq!(pool_of(&pools, &["10.0.0.32"], "good"), Some("good".into()));
     assert_eq!(pool_of(&pools, &["10.0.0.32"], ""), Some("abad".into()));
@@ -74,14 +76,16 @@ fn a_service_keeps_what_its_recorded_pool_lists_whoever_else_does() {
 fn ranges_can_be_swapped_by_two_edits_and_no_service_loses_its_address() {
     for (first, second) in [(1, 2), (2, 1)] {
         let (low, high) = (&["10.0.0.0/28"][..], &["10.0.0.16/28"][..]);
-        let edited_once = Pools::new([created(first, spec("a", high)), created(second, spec("b", high))]);
+        let edited_once =
+            Pools::new([created(first, PoolSpec::new("a", high)), created(second, PoolSpec::new("b", high))]);
         assert_eq!(
             pool_of(&edited_once, &["10.0.0.1"], "a"),
             Some("a".into()),
             "no pool lists it for a while"
         );
         assert_eq!(pool_of(&edited_once, &["10.0.0.17"], "b"), Some("b".into()));
-        let swapped = Pools::new([created(first, spec("a", high)), created(second, spec("b", low))]);
+        let swapped =
+            Pools::new([created(first, PoolSpec::new("a", high)), created(second, PoolSpec::new("b", low))]);
         assert_eq!(pool_of(&swapped, &["10.0.0.1"], "a"), Some("b".into()));
         assert_eq!(pool_of(&swapped, &["10.0.0.17"], "b"), Some("a".into()));
         assert!(swapped.iter().all(|pool| pool.faults.is_empty()));
@@ -90,7 +94,7 @@ fn ranges_can_be_swapped_by_two_edits_and_no_service_loses_its_address() {
 
 #[test]
 fn an_address_that_no_pool_lists_stays_while_the_recorded_pool_is_in_dispute() {
-    let held = |entries: &[&str]| pool_of(&Pools::new([spec("p", entries)]), &["10.0.0.1"], "p");
+    let held = |entries: &[&str]| pool_of(&Pools::new([PoolSpec::new("p", entries)]), &["10.0.0.1"], "p");
     assert_eq!(held(&["10.0.0.9-10.0.0.0"]), Some("p".into()), "the entry is a slip of the pen");
     assert_eq!(held(&[]), Some("p".into()));
     assert_eq!(held(&["10.0.9.0/24"]), None, "it was taken out on purpose");
@@ -99,7 +103,7 @@ fn an_address_that_no_pool_lists_stays_while_the_recorded_pool_is_in_dispute() {
 
 #[test]
 fn entries_of_one_pool_that_overlap_count_once() {
-    let pools = Pools::new([spec("p", &["10.0.0.4/30", "10.0.0.0/28", "10.0.0.4/31"])]);
+    let pools = Pools::new([PoolSpec::new("p", &["10.0.0.4/30", "10.0.0.0/28", "10.0.0.4/31"])]);
     assert_eq!(ranges(&pools, "p"), ["10.0.0.4-10.0.0.7", "10.0.0.0-10.0.0.3", "10.0.0.8-10.0.0.15"]);
     assert_eq!(faults(&pools, "p").len(), 2);
     assert!(faults(&pools, "p")[0].contains("overlaps spec.addresses[0] at 10.0.0.4-10.0.0.7"));
@@ -108,8 +112,12 @@ fn entries_of_one_pool_that_overlap_count_once() {
 
 #[test]
 fn two_addresses_need_one_pool_and_left_out_ones_have_none() {
-    let careful = PoolSpec { avoid_buggy_ips: true, ..spec("c", &["10.0.2.0/24"]) };
-    let pools = Pools::new([spec("a", &["10.0.0.0/24"]), spec("b", &["fd00::/120", "10.0.1.0/24"]), careful]);
+    let careful = PoolSpec { avoid_buggy_ips: true, ..PoolSpec::new("c", &["10.0.2.0/24"]) };
+    let pools = Pools::new([
+        PoolSpec::new("a", &["10.0.0.0/24"]),
+        PoolSpec::new("b", &["fd00::/120", "10.0.1.0/24"]),
+        careful,
+    ]);
     assert_eq!(pool_of(&pools, &["10.0.0.1", "fd00::1"], "a"), None);
     assert_eq!(pool_of(&pools, &["10.0.1.1", "fd00::1"], ""), Some("b".into()));
     assert_eq!(pool_of(&pools, &["10.0.2.255"], "c"), None);
@@ -118,8 +126,9 @@ fn two_addresses_need_one_pool_and_left_out_ones_have_none() {
 
 #[test]
 fn many_pools_that_list_the_same_are_described_in_few_words() {
-    let specs = (0..300).map(|n| spec(&format!("p{n:03}"), &["10.0.0.0/8", "10.1.0.0/16"]));
-    let singles = (0..300).map(|n| spec(&format!("a{n:03}"), &[&format!("10.{}.{}.1/32", n / 200, n % 200)]));
+    let specs = (0..300).map(|n| PoolSpec::new(format!("p{n:03}"), &["10.0.0.0/8", "10.1.0.0/16"]));
+    let singles =
+        (0..300).map(|n| PoolSpec::new(format!("a{n:03}"), &[&format!("10.{}.{}.1/32", n / 200, n % 200)]));
     let pools = Pools::new(specs.chain(singles));
     for pool in pools.iter() {
         assert!(pool.faults.iter().all(|fault| fault.to_string().len() < 600), "{:?}", pool.faults);
@@ -135,7 +144,7 @@ fn specs() -> impl Strategy<Value = Vec<PoolSpec>> {
     proptest::collection::vec(pool, 0..6).prop_map(|pools| {
         let spec_of = |(n, (entries, at)): (usize, (Vec<String>, i64))| {
             let entries: Vec<&str> = entries.iter().map(String::as_str).collect();
-            created(at, spec(&format!("p{n}"), &entries))
+            created(at, PoolSpec::new(format!("p{n}"), &entries))
         };
         pools.into_iter().enumerate().map(spec_of).collect()
     })
