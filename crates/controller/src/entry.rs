@@ -249,9 +249,11 @@ impl Entry {
     }
 
     /// What it comes with when it is decided anew: what its object says, unless something better is on its way there.
+    /// Addresses that somebody writes by hand are meant; the annotation that names their pool is ours alone, and who
+    /// applies a manifest without it means nothing by that.
     pub(crate) fn record(&self) -> Record {
         match &self.goal {
-            Goal::Have(assignment) if !self.settled => {
+            Goal::Have(assignment) if !self.settled || same(&assignment.ips, &self.observed.ips) => {
                 Record { ips: assignment.ips.clone(), pool: Some(assignment.pool.clone()) }
             }
             Goal::Nothing if !self.settled => Record::default(),
@@ -292,4 +294,9 @@ impl Entry {
             field_path: None,
         }
     }
+}
+
+/// Whether these are the same addresses, in whatever order.
+fn same(some: &[IpAddr], others: &[IpAddr]) -> bool {
+    some.len() == others.len() && some.iter().all(|ip| others.contains(ip))
 }

@@ -165,6 +165,7 @@ impl Allocator {
         let former: Vec<IpAddr> = held.chain(former).copied().collect();
         let applicant = Applicant { key, namespace_labels, request, record, former: &former };
         let Kept { assignment: kept, lost } = self.keep(&applicant);
+        let kept = kept.or_else(|| self.keep_held(&applicant, before.as_ref()));
         let mut incomplete = None;
         let outcome = match kept {
             Some(kept) => self.complete(&applicant, kept, &mut incomplete),
@@ -264,6 +265,13 @@ impl Allocator {
         alone.sort_by_key(|ip| Family::of(*ip) != applicant.request.families.primary());
         let kept = alone.iter().find_map(|ip| self.kept(applicant, &[*ip]).ok().flatten());
         Kept { assignment: kept, lost: Some(refusal) }
+    }
+
+    /// What the service held until now, as far as it may keep that: whoever spoils its record takes nothing from it.
+    fn keep_held(&self, applicant: &Applicant<'_>, held: Option<&Holding>) -> Option<Assignment> {
+        let Assignment { ips, pool } = &held?.assignment;
+        let record = Record { ips: ips.clone(), pool: Some(pool.clone()) };
+        self.keep(&Applicant { record: &record, ..*applicant }).assignment
     }
 
     /// These addresses, if the service may keep them; nothing if it asks for something else now.
@@ -399,12 +407,13 @@ impl Allocator {
         Err(Refusal::NothingLeft(unsuitable))
     }
 
-    /// The addresses that the service had before, of every family that it needs.
+    /// The addresses that the service had before, of every family that it needs. As to one that goes on having them,
+    /// it does not matter whether their pool gives any to those who do not name it.
     fn regain(&self, applicant: &Applicant<'_>) -> Option<Assignment> {
         let families = [Family::V4, Family::V6].into_iter().filter(|f| applicant.request.families.need(*f));
         let ips = families.map(|family| applicant.former_of(family).next()).collect::<Option<Vec<_>>>()?;
         let pool = self.grant(applicant, &ips, Standing::Newcomer).ok()?;
-        pool.auto_assign.then(|| Assignment { ips, pool: pool.name.clone() })
+        Some(Assignment { ips, pool: pool.name.clone() })
     }
 
     /// The first pool that has all that is needed; for a service that prefers two families, else the first

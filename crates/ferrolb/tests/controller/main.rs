@@ -14,4 +14,5 @@ mod requests;
 mod restore;
 mod sharing;
 mod space;
+mod stability;
 mod told;

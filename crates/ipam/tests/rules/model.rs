@@ -65,9 +65,10 @@ impl Model {
         former: &[IpAddr],
     ) -> Option<Held> {
         let before = self.held.remove(key);
-        let former: Vec<IpAddr> =
-            before.into_iter().flat_map(|held| held.ips).chain(former.iter().copied()).collect();
-        let (ips, pool) = match self.keep(request, record) {
+        let held =
+            before.map_or_else(Record::default, |held| Record { ips: held.ips, pool: Some(held.pool) });
+        let former: Vec<IpAddr> = held.ips.iter().chain(former).copied().collect();
+        let (ips, pool) = match self.keep(request, record).or_else(|| self.keep(request, &held)) {
             Some((ips, pool)) => self.complete(request, record, ips, &pool, &former),
             None => {
                 let (ips, pool) = self.find(request, record, &former)?;
@@ -192,7 +193,7 @@ impl Model {
         };
         let pool = self.pool_of(&ips, record.pool.as_ref())?;
         let granted = Self::admits(pool, request) && ips.iter().all(|ip| self.may_have(*ip, request));
-        (granted && pool.auto_assign).then(|| (ips, pool.name.clone()))
+        granted.then(|| (ips, pool.name.clone()))
     }
 
     fn first_fit(

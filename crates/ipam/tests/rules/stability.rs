@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use ipam::{Families, Family, PoolName, Refusal, Request, Usage};
+use ipam::{AddressRequest, Families, Family, PoolName, Refusal, Request, Usage};
 use objects::{Labels, NodeName};
 use pools::{Allocation, PoolSpec, Pools};
 
@@ -81,6 +81,24 @@ fn a_status_that_somebody_spoils_is_put_right_with_the_same_address() {
 }
 
 #[test]
+fn a_spoilt_status_is_put_right_also_where_the_service_would_be_given_nothing_new() {
+    let closed = PoolSpec { auto_assign: false, ..pool("p", &["10.0.0.0/24"]) };
+    let unreadable = AddressRequest::Unreadable { why: "it is no address".to_owned(), pool: None };
+    let misspelt = Request { addresses: unreadable, ..request() };
+    for (spec, request) in [(closed, request()), (pool("p", &["10.0.0.0/24"]), misspelt)] {
+        let mut allocator = allocator([spec]);
+        assert!(assign(&mut allocator, "new", &request).is_err());
+        for status in [&["10.0.0.9"][..], &["192.0.2.1"], &["10.0.0.1", "10.0.0.2"], &[]] {
+            assert_eq!(
+                assign_from(&mut allocator, "a", &request, status),
+                Ok(ips(&["10.0.0.9"])),
+                "{status:?}"
+            );
+        }
+    }
+}
+
+#[test]
 fn a_service_stays_with_its_recorded_pool_when_an_older_one_claims_its_address() {
     let old = PoolSpec { auto_assign: false, ..pool("abad", &["10.0.0.32/31"]) };
     let good = PoolSpec { created: Some(2), ..pool("good", &["10.0.0.32/31"]) };
@@ -92,7 +110,7 @@ fn a_service_stays_with_its_recorded_pool_when_an_older_one_claims_its_address()
     assert_eq!(allocator.assignment(&key("a")).unwrap().pool, PoolName::new("good"));
     assert_eq!(usage(&allocator, "good"), Usage { in_use: 1, available: 0 });
     assert_eq!(usage(&allocator, "abad"), Usage { in_use: 0, available: 1 });
-    let naming = Request { addresses: ipam::AddressRequest::From(PoolName::new("abad")), ..request() };
+    let naming = Request { addresses: AddressRequest::From(PoolName::new("abad")), ..request() };
     assert_eq!(assign(&mut allocator, "b", &naming), Ok(ips(&["10.0.0.33"])));
     assert!(assign(&mut allocator, "c", &naming).is_err());
     allocator.release(&key("a"));
