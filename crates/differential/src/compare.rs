@@ -1,6 +1,5 @@
 //! Tells the same story to both controllers and compares what they make of it.
 
-use std::collections::BTreeSet;
 use std::ops::AddAssign;
 use std::time::{Duration, Instant};
 
@@ -10,7 +9,7 @@ use futures::try_join;
 use tokio::time::sleep;
 
 use crate::generate::Scenario;
-use crate::outcome::{About, Difference, Ingress, Outcome, Served};
+use crate::outcome::{About, Difference, Excused, Ingress, Outcome, Served};
 use crate::parting::Parting;
 use crate::side::Side;
 use crate::step::{Id, Kind, Step};
@@ -93,7 +92,7 @@ impl Arena {
     pub(crate) async fn play(&mut self, scenario: &Scenario, patience: Patience) -> Result<(Verdict, Tally)> {
         try_join!(self.ferrolb.reset(scenario.class), self.metallb.reset(scenario.class))?;
         let mut tally = Tally::default();
-        let mut excused = BTreeSet::new();
+        let mut excused = Excused::default();
         let mut before = Outcome::default();
         for (at, step) in scenario.steps.iter().enumerate() {
             try_join!(self.ferrolb.take(step), self.metallb.take(step))?;
@@ -101,9 +100,13 @@ impl Arena {
             let now = self.ferrolb.outcome().await?;
             for name in step.deleted().into_iter().map(Id::key) {
                 if now.services.get(&name).is_none_or(|service| !service.deleting) {
-                    excused.remove(&name);
+                    excused.forget(&name);
                     before.services.remove(&name);
                 }
+            }
+            excused.rewritten.extend(step.rewritten().into_iter().map(Id::key));
+            if step.is_fleeting() {
+                excused.parted.extend(before.services.keys().cloned());
             }
             if let Some(verdict) = self.compare(at, &before, &mut excused, patience, &mut tally).await? {
                 return Ok((verdict, tally));
@@ -119,7 +122,7 @@ impl Arena {
         &mut self,
         at: usize,
         before: &Outcome,
-        excused: &mut BTreeSet<String>,
+        excused: &mut Excused,
         patience: Patience,
         tally: &mut Tally,
     ) -> Result<Option<Verdict>> {
@@ -146,7 +149,7 @@ impl Arena {
             } else if parting.is_wanted() {
                 tally.given_back += parting.given_back.len();
                 tally.deleting += parting.deleting.len();
-                excused.extend(parting.services());
+                excused.parted.extend(parting.services());
                 self.join(&parting).await?;
             } else if by_chance(&ferrolb, &metallb, &differences) {
                 return Ok(Some(Verdict::Chance { at, why: "equals were served in another order" }));
@@ -169,7 +172,7 @@ impl Arena {
         self.metallb.settle_on(&parting.held()).await
     }
 
-    async fn rest(&self, patience: Patience, excused: &BTreeSet<String>) -> Result<Rest> {
+    async fn rest(&self, patience: Patience, excused: &Excused) -> Result<Rest> {
         let start = Instant::now();
         let mut before = (Outcome::default(), Outcome::default());
         let (mut ours_since, mut theirs_since) = (start, start);

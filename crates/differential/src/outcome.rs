@@ -51,6 +51,23 @@ pub(crate) struct Difference {
     pub(crate) metallb: String,
 }
 
+/// Services of which not all events are compared.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Excused {
+    /// They went different ways for a while, of which their events tell.
+    pub(crate) parted: BTreeSet<String>,
+    /// Somebody wrote their status: FerroLB may say that it takes an address away, where MetalLB does so silently.
+    pub(crate) rewritten: BTreeSet<String>,
+}
+
+impl Excused {
+    /// The Service is gone; one of the same name is another.
+    pub(crate) fn forget(&mut self, name: &str) {
+        self.parted.remove(name);
+        self.rewritten.remove(name);
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum About {
     Service(String),
@@ -86,18 +103,22 @@ impl Outcome {
         Self { services: services.iter().map(served).collect(), pools: pools.iter().map(counters).collect() }
     }
 
-    /// Makes `self`, FerroLB's, and MetalLB's outcome alike in what is known not to be. `excused` are Services that
-    /// went different ways before, of which the events tell.
-    pub(crate) fn level(&mut self, metallb: &mut Self, excused: &BTreeSet<String>) {
+    /// Makes `self`, FerroLB's, and MetalLB's outcome alike in what is known not to be. `excused` says of which
+    /// Services some events are not compared.
+    pub(crate) fn level(&mut self, metallb: &mut Self, excused: &Excused) {
         const MENTIONED: &str = "deprecatedAnnotation";
         const FAILED: &str = "AllocationFailed";
+        const CLEARED: &str = "ClearAssignment";
         const UNREADABLE: &str = "LoadBalancerFailed";
         for (name, ours) in &mut self.services {
             let Some(theirs) = metallb.services.get_mut(name) else { continue };
             theirs.previous.clone_from(&ours.previous);
-            if excused.contains(name) {
+            if excused.parted.contains(name) {
                 ours.reasons.clear();
                 theirs.reasons.clear();
+            }
+            if excused.rewritten.contains(name) && !theirs.reasons.contains(CLEARED) {
+                ours.reasons.remove(CLEARED);
             }
             let waits = ours.ingress.is_empty() && theirs.ingress.is_empty();
             if waits || !theirs.reasons.contains(MENTIONED) {
