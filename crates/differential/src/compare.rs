@@ -1,15 +1,18 @@
 //! Tells the same story to both controllers and compares what they make of it.
 
+use std::ops::AddAssign;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use bench::contender::Contender;
 use futures::try_join;
 use tokio::time::sleep;
 
 use crate::generate::Scenario;
-use crate::outcome::{About, Difference, Ingress, Outcome, Served};
+use crate::outcome::{About, Difference, Excused, Ingress, Outcome, Served};
+use crate::parting::Parting;
 use crate::side::Side;
+use crate::step::{Id, Kind, Step};
 
 /// Both controllers, each with an API server.
 pub(crate) struct Arena {
@@ -26,6 +29,25 @@ pub(crate) enum Verdict {
     Chance { at: usize, why: &'static str },
     /// Different outcomes after this step.
     Different { at: usize, differences: Vec<Difference> },
+}
+
+/// How often what is wanted was seen.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Tally {
+    /// MetalLB had to be woken.
+    pub(crate) woken: usize,
+    /// FerroLB gave back what a Service had.
+    pub(crate) given_back: usize,
+    /// FerroLB left a Service that is being deleted as it was.
+    pub(crate) deleting: usize,
+}
+
+impl AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.woken += other.woken;
+        self.given_back += other.given_back;
+        self.deleting += other.deleting;
+    }
 }
 
 /// How long nothing may have changed before it counts as the outcome.
@@ -66,51 +88,97 @@ impl Arena {
         Ok(Self { ferrolb, metallb })
     }
 
-    /// Compares after every step. Also says how often MetalLB had to be woken.
-    pub(crate) async fn play(&mut self, scenario: &Scenario, patience: Patience) -> Result<(Verdict, usize)> {
+    /// Compares after every step.
+    pub(crate) async fn play(&mut self, scenario: &Scenario, patience: Patience) -> Result<(Verdict, Tally)> {
         try_join!(self.ferrolb.reset(scenario.class), self.metallb.reset(scenario.class))?;
-        let mut woken = 0;
+        let mut tally = Tally::default();
+        let mut excused = Excused::default();
+        let mut before = Outcome::default();
         for (at, step) in scenario.steps.iter().enumerate() {
             try_join!(self.ferrolb.take(step), self.metallb.take(step))?;
-            loop {
-                let (ferrolb, metallb) = match self.rest(patience).await? {
-                    Rest::Same => break,
-                    Rest::Never => {
-                        return Ok((Verdict::Chance { at, why: "MetalLB does not come to rest" }, woken));
-                    }
-                    Rest::Different { ferrolb, metallb } => (ferrolb, metallb),
-                };
-                let differences = ferrolb.differences(&metallb);
-                let asleep = asleep(&ferrolb, &metallb, &differences);
-                if asleep.is_empty() {
-                    let verdict = if by_chance(&ferrolb, &metallb, &differences) {
-                        Verdict::Chance { at, why: "equals were served in another order" }
-                    } else {
-                        Verdict::Different { at, differences }
-                    };
-                    return Ok((verdict, woken));
+            // Those that are there under the names of these are others.
+            let now = self.ferrolb.outcome().await?;
+            for name in step.deleted().into_iter().map(Id::key) {
+                if now.services.get(&name).is_none_or(|service| !service.deleting) {
+                    excused.forget(&name);
+                    before.services.remove(&name);
                 }
-                woken += 1;
+            }
+            excused.rewritten.extend(step.rewritten().into_iter().map(Id::key));
+            if step.is_fleeting() {
+                excused.parted.extend(before.services.keys().cloned());
+            }
+            if let Some(verdict) = self.compare(at, &before, &mut excused, patience, &mut tally).await? {
+                return Ok((verdict, tally));
+            }
+            before = self.ferrolb.outcome().await?;
+        }
+        Ok((Verdict::Same, tally))
+    }
+
+    /// Compares until both have the same, or there is a verdict. `before` is what FerroLB had made of it before the
+    /// step.
+    async fn compare(
+        &mut self,
+        at: usize,
+        before: &Outcome,
+        excused: &mut Excused,
+        patience: Patience,
+        tally: &mut Tally,
+    ) -> Result<Option<Verdict>> {
+        let mut last = Vec::new();
+        loop {
+            let (ferrolb, metallb) = match self.rest(patience, excused).await? {
+                Rest::Same => return Ok(None),
+                Rest::Never => {
+                    return Ok(Some(Verdict::Chance { at, why: "MetalLB does not come to rest" }));
+                }
+                Rest::Different { ferrolb, metallb } => (ferrolb, metallb),
+            };
+            let differences = ferrolb.differences(&metallb);
+            if differences == last {
+                return Ok(Some(Verdict::Different { at, differences }));
+            }
+            let asleep = asleep(&ferrolb, &metallb, &differences);
+            let parting = Parting::new(before, &ferrolb, &metallb, services(&differences));
+            if !asleep.is_empty() {
+                tally.woken += 1;
                 for service in asleep {
                     try_join!(self.ferrolb.touch(&service), self.metallb.touch(&service))?;
                 }
-                let Rest::Different { ferrolb, metallb } = self.rest(patience).await? else { break };
-                let left = ferrolb.differences(&metallb);
-                if left == differences {
-                    return Ok((Verdict::Different { at, differences }, woken));
-                }
+            } else if parting.is_wanted() {
+                tally.given_back += parting.given_back.len();
+                tally.deleting += parting.deleting.len();
+                excused.parted.extend(parting.services());
+                self.join(&parting).await?;
+            } else if by_chance(&ferrolb, &metallb, &differences) {
+                return Ok(Some(Verdict::Chance { at, why: "equals were served in another order" }));
+            } else {
+                return Ok(Some(Verdict::Different { at, differences }));
             }
+            last = differences;
         }
-        Ok((Verdict::Same, woken))
     }
 
-    async fn rest(&self, patience: Patience) -> Result<Rest> {
+    /// Goes on from what FerroLB has made of it: what it has given back MetalLB gets as a fact, what is being deleted
+    /// goes, and everything else follows from that.
+    async fn join(&mut self, parting: &Parting) -> Result<()> {
+        for name in &parting.deleting {
+            let (namespace, name) = name.split_once('/').context("a Service is in a namespace")?;
+            let id = Id { kind: Kind::Service, namespace: namespace.to_owned(), name: name.to_owned() };
+            let release = Step::Release(id);
+            try_join!(self.ferrolb.take(&release), self.metallb.take(&release))?;
+        }
+        self.metallb.settle_on(&parting.held()).await
+    }
+
+    async fn rest(&self, patience: Patience, excused: &Excused) -> Result<Rest> {
         let start = Instant::now();
         let mut before = (Outcome::default(), Outcome::default());
         let (mut ours_since, mut theirs_since) = (start, start);
         loop {
             let (mut ferrolb, mut metallb) = try_join!(self.ferrolb.outcome(), self.metallb.outcome())?;
-            ferrolb.level(&mut metallb);
+            ferrolb.level(&mut metallb, excused);
             let now = Instant::now();
             if ferrolb != before.0 {
                 ours_since = now;

@@ -6,6 +6,7 @@
 mod compare;
 mod generate;
 mod outcome;
+mod parting;
 mod service;
 mod shrink;
 mod side;
@@ -21,7 +22,7 @@ use bench::contender::Contender;
 use clap::Parser;
 use lab::tools::{Program, Tools};
 
-use crate::compare::{Arena, Patience, Verdict};
+use crate::compare::{Arena, Patience, Tally, Verdict};
 use crate::generate::{Scenario, scenario};
 use crate::outcome::Difference;
 use crate::wanted::WANTED;
@@ -45,9 +46,19 @@ struct Cli {
     /// Print a difference as it was found, without looking for a shorter way to it
     #[arg(long)]
     no_shrink: bool,
+    /// Print the stories, and do nothing else
+    #[arg(long)]
+    print: bool,
     /// Print the differences that are known and wanted, and do nothing else
     #[arg(long)]
     wanted: bool,
+}
+
+impl Cli {
+    fn stories(&self) -> impl Iterator<Item = (u64, Scenario)> + use<> {
+        let steps = self.steps;
+        (self.seed..self.seed + self.seeds).map(move |seed| (seed, scenario(seed, steps)))
+    }
 }
 
 #[tokio::main]
@@ -55,6 +66,10 @@ async fn main() -> Result<ExitCode> {
     let cli = Cli::parse();
     if cli.wanted {
         WANTED.iter().for_each(|wanted| println!("{:?}: {}; {}", wanted.how, wanted.what, wanted.why));
+        return Ok(ExitCode::SUCCESS);
+    }
+    if cli.print {
+        cli.stories().for_each(|(seed, story)| print(&format!("seed {seed}"), &story));
         return Ok(ExitCode::SUCCESS);
     }
     tokio::select! {
@@ -71,13 +86,12 @@ async fn compare(cli: Cli) -> Result<ExitCode> {
     let tools = Tools::ensure(&[Program::MetallbController])?;
     let metallb = Contender::MetalLb(tools.path(Program::MetallbController).to_owned());
     let beside = || env::current_exe().map(|this| this.with_file_name("ferrolb"));
-    let ferrolb = cli.ferrolb.map_or_else(beside, Ok).context("finding the program `ferrolb`")?;
+    let ferrolb = cli.ferrolb.clone().map_or_else(beside, Ok).context("finding the program `ferrolb`")?;
     let mut arena = Arena::start(Contender::FerroLb(ferrolb), metallb).await?;
-    let (mut different, mut cut_short, mut woken) = (Vec::new(), 0, 0);
-    for seed in cli.seed..cli.seed + cli.seeds {
-        let scenario = scenario(seed, cli.steps);
-        let (verdict, wakes) = arena.play(&scenario, Patience::NORMAL).await?;
-        woken += wakes;
+    let (mut different, mut cut_short, mut tally) = (Vec::new(), 0, Tally::default());
+    for (seed, scenario) in cli.stories() {
+        let (verdict, this) = arena.play(&scenario, Patience::NORMAL).await?;
+        tally += this;
         match verdict {
             Verdict::Same => println!("seed {seed}: the same"),
             Verdict::Chance { at, why } => {
@@ -95,9 +109,13 @@ async fn compare(cli: Cli) -> Result<ExitCode> {
         }
     }
     println!(
-        "{} stories: {} different {different:?}, {cut_short} cut short by chance; MetalLB had to be woken {woken} times",
+        "{} stories: {} different {different:?}, {cut_short} cut short by chance; MetalLB had to be woken {} times, \
+         FerroLB gave back {} addresses and left {} Services alone that were being deleted",
         cli.seeds,
         different.len(),
+        tally.woken,
+        tally.given_back,
+        tally.deleting,
     );
     Ok(if different.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -118,15 +136,15 @@ async fn minimise(arena: &mut Arena, scenario: &Scenario, at: usize) -> Result<(
         println!("it did not come again: what was seen depends on the moment");
         return Ok(());
     }
-    println!(
-        "--- {} steps are enough{}",
-        steps.len(),
-        class.map_or_else(String::new, |c| format!(", class {c}"))
-    );
-    steps.iter().for_each(|step| println!("{step}"));
+    print(&format!("{} steps are enough", steps.len()), &Scenario { class, steps });
     show(&last);
     println!("---");
     Ok(())
+}
+
+fn print(title: &str, Scenario { class, steps }: &Scenario) {
+    println!("--- {title}{}", class.map_or_else(String::new, |class| format!(", class {class}")));
+    steps.iter().for_each(|step| println!("{step}"));
 }
 
 fn show(differences: &[Difference]) {

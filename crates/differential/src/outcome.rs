@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 
+use api::names::PREVIOUS_IPS;
 use kube::core::DynamicObject;
 use serde_json::Value;
 
@@ -25,6 +26,10 @@ pub(crate) struct Served {
     pub(crate) pool: Option<String>,
     /// The reasons of all events about it.
     pub(crate) reasons: BTreeSet<String>,
+    /// Whether it is being deleted.
+    pub(crate) deleting: bool,
+    /// The annotation that keeps what it has lost.
+    pub(crate) previous: Vec<IpAddr>,
 }
 
 /// An entry of the list of addresses.
@@ -44,6 +49,23 @@ pub(crate) struct Difference {
     pub(crate) about: About,
     pub(crate) ferrolb: String,
     pub(crate) metallb: String,
+}
+
+/// Services of which not all events are compared.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Excused {
+    /// They went different ways for a while, of which their events tell.
+    pub(crate) parted: BTreeSet<String>,
+    /// Somebody wrote their status: FerroLB may say that it takes an address away, where MetalLB does so silently.
+    pub(crate) rewritten: BTreeSet<String>,
+}
+
+impl Excused {
+    /// The Service is gone; one of the same name is another.
+    pub(crate) fn forget(&mut self, name: &str) {
+        self.parted.remove(name);
+        self.rewritten.remove(name);
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,13 +103,23 @@ impl Outcome {
         Self { services: services.iter().map(served).collect(), pools: pools.iter().map(counters).collect() }
     }
 
-    /// Makes `self`, FerroLB's, and MetalLB's outcome alike in what is known not to be.
-    pub(crate) fn level(&mut self, metallb: &mut Self) {
+    /// Makes `self`, FerroLB's, and MetalLB's outcome alike in what is known not to be. `excused` says of which
+    /// Services some events are not compared.
+    pub(crate) fn level(&mut self, metallb: &mut Self, excused: &Excused) {
         const MENTIONED: &str = "deprecatedAnnotation";
         const FAILED: &str = "AllocationFailed";
+        const CLEARED: &str = "ClearAssignment";
         const UNREADABLE: &str = "LoadBalancerFailed";
         for (name, ours) in &mut self.services {
             let Some(theirs) = metallb.services.get_mut(name) else { continue };
+            theirs.previous.clone_from(&ours.previous);
+            if excused.parted.contains(name) {
+                ours.reasons.clear();
+                theirs.reasons.clear();
+            }
+            if excused.rewritten.contains(name) && !theirs.reasons.contains(CLEARED) {
+                ours.reasons.remove(CLEARED);
+            }
             let waits = ours.ingress.is_empty() && theirs.ingress.is_empty();
             if waits || !theirs.reasons.contains(MENTIONED) {
                 ours.reasons.remove(MENTIONED);
@@ -109,6 +141,19 @@ impl Outcome {
 }
 
 impl Served {
+    /// Its addresses.
+    pub(crate) fn ips(&self) -> impl Iterator<Item = IpAddr> {
+        self.ingress.iter().filter_map(|entry| match entry {
+            Ingress::Ip(ip) => Some(*ip),
+            Ingress::Other(_) => None,
+        })
+    }
+
+    /// Whether it has this address, or has lost it.
+    pub(crate) fn had(&self, ip: IpAddr) -> bool {
+        self.ips().any(|own| own == ip) || self.previous.contains(&ip)
+    }
+
     fn read(service: &DynamicObject, reasons: BTreeSet<String>) -> Self {
         let list = service.data["status"]["loadBalancer"]["ingress"].as_array();
         let entry = |entry: &Value| {
@@ -118,8 +163,12 @@ impl Served {
         let mut ingress: Vec<Ingress> = list.into_iter().flatten().map(entry).collect();
         ingress.sort();
         let annotations = service.metadata.annotations.as_ref();
-        let pool = annotations.and_then(|all| all.get("metallb.io/ip-allocated-from-pool")).cloned();
-        Self { ingress, pool, reasons }
+        let annotation = |name| annotations.and_then(|all| all.get(name));
+        let pool = annotation("metallb.io/ip-allocated-from-pool").cloned();
+        let previous = annotation(PREVIOUS_IPS).into_iter().flat_map(|list| list.split(','));
+        let previous = previous.filter_map(|ip| ip.parse().ok()).collect();
+        let deleting = service.metadata.deletion_timestamp.is_some();
+        Self { ingress, pool, reasons, deleting, previous }
     }
 }
 
@@ -145,7 +194,8 @@ impl fmt::Display for Served {
         let ingress: Vec<String> = self.ingress.iter().map(ToString::to_string).collect();
         let reasons: Vec<&str> = self.reasons.iter().map(String::as_str).collect();
         let pool = self.pool.as_deref().unwrap_or("-");
-        write!(f, "[{}] from {pool}, events {}", ingress.join(", "), reasons.join(", "))
+        write!(f, "[{}] from {pool}, events {}", ingress.join(", "), reasons.join(", "))?;
+        if self.deleting { f.write_str(", is being deleted") } else { Ok(()) }
     }
 }
 

@@ -15,6 +15,8 @@ pub(crate) struct Service {
     pub(crate) wish: Wish,
     pub(crate) spelling: Spelling,
     pub(crate) class: Option<&'static str>,
+    /// Whether somebody has to let it go before it can be gone.
+    pub(crate) finalizer: bool,
 }
 
 /// Families, the primary one first, and the policy.
@@ -104,7 +106,11 @@ impl Service {
         if self.type_ != "ClusterIP" {
             spec["externalTrafficPolicy"] = if self.local { "Local" } else { "Cluster" }.into();
         }
-        json!({"metadata": {"labels": {"app": self.app}, "annotations": annotations}, "spec": spec})
+        let mut metadata = json!({"labels": {"app": self.app}, "annotations": annotations});
+        if self.finalizer {
+            metadata["finalizers"] = json!(["example.com/hold"]);
+        }
+        json!({"metadata": metadata, "spec": spec})
     }
 }
 

@@ -1,5 +1,7 @@
 //! One API server with one of the two controllers.
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -69,6 +71,13 @@ impl Side {
         match step {
             Step::Apply(object) => self.apply(object).await,
             Step::Delete(name) => self.delete(name).await,
+            Step::Release(name) => self.release(name).await,
+            Step::AtOnce(steps) => {
+                for step in steps {
+                    Box::pin(self.take(step)).await?;
+                }
+                Ok(())
+            }
             Step::Replace { old, new } => {
                 self.apply(new).await?;
                 sleep(Duration::from_millis(200)).await;
@@ -101,6 +110,18 @@ impl Side {
         tolerate(api.patch(name, &PatchParams::default(), &patch).await)
     }
 
+    /// Starts the controller afresh where Services hold what `held` says, by namespace and name.
+    pub(crate) async fn settle_on(&mut self, held: &BTreeMap<String, Vec<IpAddr>>) -> Result<()> {
+        self.running = None;
+        for (service, ips) in held {
+            let (namespace, name) = service.split_once('/').context("a Service is in a namespace")?;
+            let id = Id { kind: Kind::Service, namespace: namespace.to_owned(), name: name.to_owned() };
+            let ips: Vec<String> = ips.iter().map(ToString::to_string).collect();
+            self.take(&Step::Status { service: id, ingress: ingress(&ips) }).await?;
+        }
+        self.take(&Step::Restart { meanwhile: Vec::new() }).await
+    }
+
     /// What it is like at this moment.
     pub(crate) async fn outcome(&self) -> Result<Outcome> {
         let (services, pools) = (Kind::Service.resource(), Kind::Pool.resource());
@@ -131,10 +152,25 @@ impl Side {
         }
     }
 
-    async fn apply(&self, Object { id, manifest }: &Object) -> Result<()> {
+    async fn apply(&self, Object { id, manager, manifest }: &Object) -> Result<()> {
         let api = self.api(id.kind.resource(), &id.namespace);
-        let parameters = PatchParams::apply("differential").force();
-        tolerate(api.patch(&id.name, &parameters, &Patch::Apply(manifest)).await)
+        let parameters = PatchParams::apply(manager.name()).force();
+        let applied = match api.patch(&id.name, &parameters, &Patch::Apply(manifest)).await {
+            Ok(applied) => applied,
+            refused => return tolerate(refused),
+        };
+        if id.kind == Kind::Pool {
+            // A list that is merged with that of another manager is nobody's.
+            let [applied, wanted] = [&applied.data, manifest].map(|object| &object["spec"]["addresses"]);
+            ensure!(applied == wanted, "{id} has the addresses {applied} after {wanted} was applied");
+        }
+        Ok(())
+    }
+
+    async fn release(&self, id: &Id) -> Result<()> {
+        let api = self.api(id.kind.resource(), &id.namespace);
+        let patch = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+        tolerate(api.patch(&id.name, &PatchParams::default(), &patch).await)
     }
 
     async fn delete(&self, id: &Id) -> Result<()> {
@@ -145,6 +181,10 @@ impl Side {
     async fn delete_all(&self, resource: &ApiResource, namespace: &str) -> Result<()> {
         let api = self.api(resource.clone(), namespace);
         for object in self.list(resource, namespace).await? {
+            if object.metadata.finalizers.is_some() {
+                let patch = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+                tolerate(api.patch(&object.name_any(), &PatchParams::default(), &patch).await)?;
+            }
             tolerate(api.delete(&object.name_any(), &DeleteParams::default()).await)?;
         }
         Ok(())

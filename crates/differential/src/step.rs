@@ -10,8 +10,12 @@ use serde_json::Value;
 pub(crate) enum Step {
     /// Creates an object, or changes it into this.
     Apply(Object),
-    /// Deletes an object.
+    /// Deletes an object. One with a finalizer stays until it is released.
     Delete(Id),
+    /// Takes all finalizers of an object away.
+    Release(Id),
+    /// All of this, with no time between.
+    AtOnce(Vec<Step>),
     /// Creates an object, and deletes another that is in its way.
     Replace { old: Id, new: Object },
     /// Somebody writes this into the addresses of a Service's status.
@@ -24,7 +28,25 @@ pub(crate) enum Step {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Object {
     pub(crate) id: Id,
+    /// Who applies it, whoever has before.
+    pub(crate) manager: Manager,
     pub(crate) manifest: Value,
+}
+
+/// A field manager of server-side apply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Manager {
+    Usual,
+    Other,
+}
+
+impl Manager {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Usual => "differential",
+            Self::Other => "somebody-else",
+        }
+    }
 }
 
 /// Which object.
@@ -65,7 +87,43 @@ impl Object {
         if !id.namespace.is_empty() {
             manifest["metadata"]["namespace"] = id.namespace.as_str().into();
         }
-        Self { id, manifest }
+        Self { id, manager: Manager::Usual, manifest }
+    }
+}
+
+impl Step {
+    /// Whose status somebody writes in it.
+    pub(crate) fn rewritten(&self) -> Vec<&Id> {
+        match self {
+            Self::Status { service, ingress: _ } => vec![service],
+            Self::Apply(_) | Self::Delete(_) | Self::Release(_) | Self::Replace { .. } => Vec::new(),
+            Self::AtOnce(steps) | Self::Restart { meanwhile: steps } => {
+                steps.iter().flat_map(Self::rewritten).collect()
+            }
+        }
+    }
+
+    /// Whether a running controller sees, or misses, something that is there for a moment only.
+    pub(crate) fn is_fleeting(&self) -> bool {
+        matches!(self, Self::AtOnce(_))
+    }
+
+    /// Which objects may end in it.
+    pub(crate) fn deleted(&self) -> Vec<&Id> {
+        match self {
+            Self::Apply(_) | Self::Status { .. } => Vec::new(),
+            Self::Delete(id) | Self::Release(id) | Self::Replace { old: id, new: _ } => vec![id],
+            Self::AtOnce(steps) | Self::Restart { meanwhile: steps } => {
+                steps.iter().flat_map(Self::deleted).collect()
+            }
+        }
+    }
+}
+
+impl Id {
+    /// Namespace and name, as in an [`Outcome`](crate::outcome::Outcome).
+    pub(crate) fn key(&self) -> String {
+        format!("{}/{}", self.namespace, self.name)
     }
 }
 
@@ -82,7 +140,12 @@ impl fmt::Display for Id {
 impl fmt::Display for Object {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = serde_saphyr::to_string(&self.manifest).map_err(|_| fmt::Error)?;
-        write!(f, "kubectl apply -f - <<.\n{}\n.", text.trim_end())
+        let manager = self.manager.name();
+        write!(
+            f,
+            "kubectl apply --server-side --force-conflicts --field-manager {manager} -f - <<.\n{}\n.",
+            text.trim_end()
+        )
     }
 }
 
@@ -91,7 +154,17 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Apply(object) => object.fmt(f),
-            Self::Delete(name) => write!(f, "kubectl delete {name}"),
+            Self::Delete(name) => write!(f, "kubectl delete --wait=false {name}"),
+            Self::Release(name) => {
+                write!(
+                    f,
+                    "kubectl patch {name} --type merge --patch '{{\"metadata\":{{\"finalizers\":null}}}}'"
+                )
+            }
+            Self::AtOnce(steps) => {
+                write!(f, "# at once:")?;
+                steps.iter().try_for_each(|step| write!(f, "\n{step}"))
+            }
             Self::Replace { old, new } => write!(f, "{new}\nkubectl delete {old}"),
             Self::Status { service, ingress } => write!(
                 f,

@@ -37,6 +37,51 @@ pub(crate) const WANTED: &[Wanted] = &[
         how: How::Recognised,
     },
     Wanted {
+        what: "a Service that has lost an address through no wish of its own gets the same one again",
+        why: "whoever points at it need not be told of another when a pool is made again or families change; MetalLB gives the lowest that is free",
+        how: How::Recognised,
+    },
+    Wanted {
+        what: "the address of a family that is not concerned stays when the other one comes or goes",
+        why: "MetalLB looks for both anew and may give a lower one",
+        how: How::Recognised,
+    },
+    Wanted {
+        what: "a Service that is being deleted gets no address, and keeps what it has until it is gone",
+        why: "MetalLB gives it what the living wait for",
+        how: How::Recognised,
+    },
+    Wanted {
+        what: "the annotation ferrolb.io/previous-ips is there on a Service that has lost an address",
+        why: "a controller that is restarted has to know what to give back; MetalLB keeps no such record",
+        how: How::Levelled,
+    },
+    Wanted {
+        what: "a wrong address that somebody writes into a status is said to be taken away, whatever the number of addresses",
+        why: "MetalLB drops a list with one address too few or too many silently",
+        how: How::Levelled,
+    },
+    Wanted {
+        what: "of a pool that is made again at once, events of Services may tell",
+        why: "whether either controller sees that it was away depends on the moment",
+        how: How::Levelled,
+    },
+    Wanted {
+        what: "pools have a condition that says what of them is in force",
+        why: "MetalLB's have none",
+        how: How::Levelled,
+    },
+    Wanted {
+        what: "priorities below zero come first, in their order",
+        why: "MetalLB's order of them depends on the order in which it meets the pools, which is random",
+        how: How::Avoided,
+    },
+    Wanted {
+        what: "of a pool that overlaps another, what nobody else lists is in force",
+        why: "MetalLB refuses the whole configuration, and goes on with the last one",
+        how: How::Avoided,
+    },
+    Wanted {
         what: "IPv4 comes before IPv6 in the status",
         why: "MetalLB's order changes from one pass to the next",
         how: How::Levelled,
