@@ -28,6 +28,23 @@ fn pool_of(pools: &Pools, ips: &[&str], recorded: &str) -> Option<String> {
 }
 
 #[test]
+fn changed_are_those_that_are_new_or_gone_or_have_other_addresses() {
+    let before = Pools::new([
+        created(1, spec("a", &["10.0.0.0/24"])),
+        created(2, spec("b", &["10.0.1.0/24"])),
+        created(3, spec("c", &["10.0.2.0/24", "10.0.3.0/24"])),
+    ]);
+    let after = Pools::new([
+        created(1, spec("a", &["10.0.0.0/24"])),
+        // c loses to it what it had.
+        created(2, spec("d", &["10.0.3.0/24"])),
+        created(3, spec("c", &["10.0.2.0/24", "10.0.3.0/24"])),
+    ]);
+    assert_eq!(after.changed_since(&before), ["b", "c", "d"].map(PoolName::new).into());
+    assert!(after.changed_since(&after.clone()).is_empty());
+}
+
+#[test]
 fn an_entry_that_cannot_be_read_disables_only_itself() {
     let pools = Pools::new([spec("p", &["10.0.0.0/30", "10.0.1.1", "fd00::/126"])]);
     assert_eq!(ranges(&pools, "p"), ["10.0.0.0-10.0.0.3", "fd00::-fd00::3"]);
