@@ -481,7 +481,7 @@ impl Allocator {
             return Ok(ip);
         }
         let ledger = self.ledgers.get_mut(pool).expect("each pool has a ledger");
-        ledger.candidate(family, sharing, ports, &self.vips).ok_or_else(|| {
+        ledger.candidate(family, sharing, ports, &self.vips, &self.reserved).ok_or_else(|| {
             let in_use = ledger.usage(family).in_use;
             self.pools
                 .get(pool)

@@ -63,7 +63,13 @@ impl Index {
         self.allocator.set_reserved(self.reserved());
         let mut turns: Vec<Turn> = self.services.iter().map(|(key, e)| (e.created, key.clone())).collect();
         turns.sort();
-        self.unheard = turns.into_iter().map(|(_, key)| key).collect();
+        let holds = |key: &ServiceKey| self.services.get(key).is_some_and(|it| !it.observed.ips.is_empty());
+        let (holders, others): (Vec<_>, Vec<_>) =
+            turns.into_iter().map(|(_, key)| key).partition(|key| holds(key));
+        self.unheard = holders.into();
+        for key in &others {
+            self.make_due(key);
+        }
     }
 
     /// Which pools are in force has changed. Due are those whose pool or address that concerns, and those that wait.
