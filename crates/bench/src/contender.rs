@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fs::{self, File};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -12,6 +13,8 @@ use lab::process::{self, Place, Running};
 use nix::sys::signal::Signal;
 use nix::time::clock_getcpuclockid;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::time::sleep;
 
 use crate::stage::{POD, SYSTEM};
@@ -109,6 +112,20 @@ impl Controller {
         Memory::read(&fs::read_to_string(&path).with_context(|| format!("reading {path}"))?)
     }
 
+    /// The longest that its loop has gone on without a pause since it was started; none if it does not count that.
+    pub async fn longest_turn(&self) -> Result<Option<Duration>> {
+        self.ensure_alive()?;
+        let log = fs::read_to_string(log(&self.logs)).context("reading its log")?;
+        let Some(address) = served_at(&log) else { return Ok(None) };
+        let mut connection = TcpStream::connect(address).await.context("connecting to its metrics")?;
+        let request = format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        connection.write_all(request.as_bytes()).await.context("asking for its metrics")?;
+        let mut metrics = String::new();
+        connection.read_to_string(&mut metrics).await.context("reading its metrics")?;
+        let seconds = metrics.lines().find_map(|line| line.strip_prefix(LONGEST_TURN)?.trim().parse().ok());
+        Ok(seconds.map(Duration::from_secs_f64))
+    }
+
     /// Waits until it has nothing to do any more. Returns the time on a processor that it had spent before.
     pub async fn quiet(&self) -> Result<Duration> {
         let deadline = Instant::now() + QUIET_WITHIN;
@@ -139,6 +156,16 @@ impl Controller {
     }
 }
 
+const LONGEST_TURN: &str = "ferrolb_controller_longest_turn_seconds ";
+
+/// Where FerroLB serves its metrics, as its log tells.
+fn served_at(log: &str) -> Option<SocketAddr> {
+    let line = log.lines().find(|line| line.contains("metrics and probes are served"))?;
+    let (_, address) = line.split_once("127.0.0.1:")?;
+    let port = address.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()?;
+    Some((Ipv4Addr::LOCALHOST, port).into())
+}
+
 fn log(logs: &TempDir) -> PathBuf {
     Path::new(logs.path()).join("log")
 }
@@ -159,5 +186,12 @@ mod tests {
         assert_eq!(field_of(status, "VmRSS"), Some(8192));
         assert_eq!(field_of(status, "VmHWM"), Some(12288));
         assert_eq!(field_of(status, "Vm"), None);
+    }
+
+    #[test]
+    fn the_log_tells_where_metrics_are_served() {
+        let log = "INFO starting\nINFO metrics and probes are served address=127.0.0.1:4711\n";
+        assert_eq!(served_at(log), Some((Ipv4Addr::LOCALHOST, 4711).into()));
+        assert_eq!(served_at("INFO starting address=127.0.0.1:4711"), None);
     }
 }

@@ -1,5 +1,6 @@
 //! The loop of the controller: what happens goes into the Index, what follows goes out.
 
+use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::pin::pin;
 use std::time::{Duration, Instant};
@@ -27,6 +28,7 @@ use crate::bgp_objects::BgpChange;
 use crate::entry::Seen;
 use crate::index::{Index, List, Role};
 use crate::statuses::{Statuses, Turn};
+use crate::turns::Pace;
 use crate::write::{Ended, StatusEnded};
 use crate::{Config, Metrics, configuration_state, write};
 
@@ -40,6 +42,9 @@ const DECISIONS: usize = 256;
 /// How long changes are collected before counters are brought up to date, those in the status of pools
 /// among them.
 const COUNTERS_DELAY: Duration = Duration::from_millis(200);
+
+/// How long after what follows from a change of pools the next one has to wait, with all that come meanwhile.
+const POOLS_DELAY: Duration = Duration::from_millis(200);
 
 /// A change of some kind.
 enum Incoming {
@@ -73,8 +78,18 @@ pub(crate) async fn run(
     ));
     let mut counters_due: Option<Instant> = None;
     let mut statuses = Statuses::default();
+    let mut to_report = VecDeque::new();
+    let mut pools_settled: Option<Instant> = None;
+    let mut pace = Pace::start();
     loop {
+        pace.pause().await;
         index.set_role(role(&leads), Instant::now());
+        let next_settling = pools_settled.map_or_else(Instant::now, |at| at + POOLS_DELAY);
+        if index.has_pools_to_settle() && next_settling <= Instant::now() {
+            index.settle_pools(Instant::now());
+            pools_settled = Some(Instant::now());
+        }
+        let settling = index.has_pools_to_settle().then_some(next_settling);
         index.decide(DECISIONS);
         while writes.len() < MOST_WRITES
             && role(&leads) == Role::Leader
@@ -86,6 +101,14 @@ pub(crate) async fn run(
             && let Some((about, notice)) = index.next_notice()
         {
             tell(&events, about, notice);
+        }
+        if role(&leads) != Role::Leader {
+            to_report.clear();
+        }
+        while reports.len() < MOST_WRITES
+            && let Some(report) = to_report.pop_front()
+        {
+            reports.push(report);
         }
         let retry = index.next_retry();
         tokio::select! {
@@ -107,6 +130,7 @@ pub(crate) async fn run(
             }
             () = due(retry) => index.retry(Instant::now()),
             () = std::future::ready(()), if index.has_due() => {}
+            () = due(settling) => {}
             () = events.room(), if index.has_notice() => {}
             () = &mut reporting => return,
             Some(StatusEnded { object, status, answer }) = reports.next() => {
@@ -119,11 +143,18 @@ pub(crate) async fn run(
                     }
                 }
             }
-            () = due(counters_due.into_iter().chain(statuses.next()).min()), if reports.is_empty() => {
+            () = due(counters_due.into_iter().chain(statuses.next()).min()), if reports.is_empty() && !index.is_hearing() => {
                 counters_due = None;
+                if index.has_pools_to_settle() {
+                    index.settle_pools(Instant::now());
+                    pools_settled = Some(Instant::now());
+                    pace.pause().await;
+                }
                 metrics.show(&index);
+                pace.pause().await;
                 statuses.wake(Instant::now());
-                reports.extend(outdated_statuses(&client, &writes_to, &index, &mut statuses));
+                to_report.extend(outdated_statuses(&client, &writes_to, &index, &mut statuses));
+                pace.pause().await;
                 report.send_replace(configuration_state::wanted(&index, config.identity.owner(), Timestamp::now()));
             }
         }

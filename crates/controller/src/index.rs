@@ -49,6 +49,8 @@ pub(crate) struct Index {
     services: BTreeMap<ServiceKey, Entry>,
     /// Empty as long as nothing is decided.
     allocator: Allocator,
+    /// Services that are yet to be heard, before anything is decided, the older first.
+    unheard: VecDeque<ServiceKey>,
     /// Services to be decided anew, in the order of their turns.
     due: BTreeSet<Due>,
     /// Services of ours that are without an address.
@@ -162,6 +164,7 @@ impl Index {
             service_keys: Mirror::default(),
             services: BTreeMap::new(),
             allocator: Allocator::default(),
+            unheard: VecDeque::new(),
             due: BTreeSet::new(),
             waiting: BTreeSet::new(),
             freed: false,
@@ -202,15 +205,28 @@ impl Index {
         self.proceed(deciding);
     }
 
-    /// Takes in a change of pools.
+    /// Takes in a change of pools. What follows for Services, follows with [`Self::settle_pools`].
     pub(crate) fn pools(&mut self, change: Change<IPAddressPool>, now: Instant) {
         self.now = now;
         let deciding = self.decides();
         self.seen(List::Pools, source(&change));
-        if self.pools.change(change) && deciding {
+        self.pools.change(change);
+        self.proceed(deciding);
+    }
+
+    /// Whether there are changes of pools that nothing has followed from yet.
+    pub(crate) fn has_pools_to_settle(&self) -> bool {
+        self.pools.have_changed()
+    }
+
+    /// Works out what follows from all changes of pools that have come. That costs more than one of them, so it is not
+    /// done for each of many.
+    pub(crate) fn settle_pools(&mut self, now: Instant) {
+        self.now = now;
+        if self.pools.work_out() && self.decides() {
             self.pools_changed();
         }
-        self.proceed(deciding);
+        self.proceed(self.decides());
     }
 
     /// Takes in a change of advertisements.
@@ -489,7 +505,12 @@ impl Index {
         if !self.decides() {
             return;
         }
-        let configuration = self.pools.emit().into_iter().chain(self.advertisements.emit());
+        if !was_deciding {
+            self.pools.work_out();
+        }
+        // What is wrong with them is not known before they are worked out.
+        let pools = if self.pools.have_changed() { Vec::new() } else { self.pools.emit() };
+        let configuration = pools.into_iter().chain(self.advertisements.emit());
         self.notices.extend(configuration);
         if !was_deciding {
             self.notices.extend(self.bgp.emit());
@@ -499,6 +520,7 @@ impl Index {
 
     fn forget_decisions(&mut self) {
         self.allocator = Allocator::default();
+        self.unheard.clear();
         self.due.clear();
         self.waiting.clear();
         self.queue.clear();

@@ -24,6 +24,7 @@ mod metrics;
 mod pool_objects;
 mod recovery;
 mod statuses;
+mod turns;
 mod warning;
 mod write;
 
@@ -109,10 +110,11 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         let (client, leads, events) = (client.clone(), leads.clone(), events.clone());
         recovery::start(recovery, gossip_metrics, client, namespace, leads, events, writes.clone());
     }
+    let control = control::run(client.clone(), &config, leads, events, writes, &metrics, &readiness);
     tokio::select! {
         result = serving => result?,
         () = keeping_key => anyhow::bail!("the watch of the gossip's Secret has ended"),
-        () = control::run(client.clone(), &config, leads, events, writes, &metrics, &readiness) => {
+        () = metrics.turns.count(control) => {
             anyhow::bail!("all watches have ended")
         }
         () = conflicts.wait_for_one() => info!("MetalLB serves the same Services: what is started next waits"),

@@ -11,6 +11,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use crate::index::{Index, List, Written};
+use crate::turns::Turns;
 
 /// All metrics of the controller. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -28,6 +29,8 @@ pub struct Metrics {
     waiting: Gauge,
     overwrites: Counter,
     leader: Gauge,
+    /// How long the loop's turns take.
+    pub(crate) turns: Turns,
 }
 
 type ByPool = Family<PoolLabels, Gauge>;
@@ -68,6 +71,7 @@ impl Metrics {
             waiting: Gauge::default(),
             overwrites: Counter::default(),
             leader: Gauge::default(),
+            turns: Turns::default(),
         };
         metrics.register(registry);
         metrics
@@ -119,6 +123,7 @@ impl Metrics {
             self.overwrites.clone(),
         );
         own.register("leader", "1 while this replica decides", self.leader.clone());
+        self.turns.register(own);
     }
 
     /// Counts a write of a Service's status.

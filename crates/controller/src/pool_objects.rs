@@ -18,6 +18,8 @@ use crate::acceptance::{Acceptance, Assessment};
 pub(crate) struct PoolObjects {
     mirror: Mirror<PoolName>,
     objects: BTreeMap<PoolName, PoolObject>,
+    /// Whether `in_force` is yet to be worked out.
+    changed: bool,
     in_force: Pools,
     /// Addresses of nodes, which are told to the authors of the pools that list them.
     reserved: BTreeMap<IpAddr, NodeName>,
@@ -36,15 +38,24 @@ pub(crate) struct PoolObject {
 }
 
 impl PoolObjects {
-    /// Takes in a change. Whether that changes what is in force: not if it is but the echo of a status.
-    pub(crate) fn change(&mut self, change: Change<IPAddressPool>) -> bool {
-        let mut changed = false;
+    /// Takes in a change. What is in force is worked out by [`Self::work_out`], for pools come in great numbers.
+    pub(crate) fn change(&mut self, change: Change<IPAddressPool>) {
         for (name, object) in self.mirror.update(change, |object| PoolName::new(object.name_any())) {
-            changed |= match object {
+            self.changed |= match object {
                 Some(object) => self.put(name, &object),
                 None => self.objects.remove(&name).is_some(),
             };
         }
+    }
+
+    /// Whether something has come that may change what is in force: the echo of a status is no such thing.
+    pub(crate) fn have_changed(&self) -> bool {
+        self.changed
+    }
+
+    /// Works out what is in force now. Whether something had changed.
+    pub(crate) fn work_out(&mut self) -> bool {
+        let changed = std::mem::take(&mut self.changed);
         if changed {
             self.in_force = Pools::new(self.objects.values().map(|object| object.spec.clone()));
             self.assess();
@@ -151,6 +162,11 @@ mod tests {
         .unwrap()
     }
 
+    fn change(objects: &mut PoolObjects, change: Change<IPAddressPool>) -> bool {
+        objects.change(change);
+        objects.work_out()
+    }
+
     fn emitted(objects: &mut PoolObjects) -> Vec<String> {
         objects
             .emit()
@@ -162,36 +178,41 @@ mod tests {
     #[test]
     fn a_bad_entry_is_told_once_and_the_rest_is_in_force() {
         let mut objects = PoolObjects::default();
-        assert!(objects.change(Change::Reset(vec![object("bad", 1, &["10.0.0.1", "10.0.1.0/30"])])));
+        assert!(change(&mut objects, Change::Reset(vec![object("bad", 1, &["10.0.0.1", "10.0.1.0/30"])])));
         let [told] = &emitted(&mut objects)[..] else { panic!("one event") };
         assert!(told.starts_with("bad: spec.addresses[0]") && told.contains("write 10.0.0.1/32"), "{told}");
         assert!(objects.is_stale());
-        assert!(!objects.change(Change::Apply(object("bad", 1, &["10.0.0.1", "10.0.1.0/30"]))), "an echo");
+        assert!(
+            !change(&mut objects, Change::Apply(object("bad", 1, &["10.0.0.1", "10.0.1.0/30"]))),
+            "an echo"
+        );
         assert!(emitted(&mut objects).is_empty());
-        assert!(objects.change(Change::Delete(object("bad", 1, &[]))));
+        assert!(change(&mut objects, Change::Delete(object("bad", 1, &[]))));
         assert!(!objects.is_stale());
     }
 
     #[test]
     fn the_younger_of_two_that_overlap_is_told_until_the_other_makes_room() {
         let mut objects = PoolObjects::default();
-        objects.change(Change::Apply(object("b", 1, &["10.0.0.0/24"])));
-        objects.change(Change::Apply(object("a", 2, &["10.0.0.0/25"])));
+        change(&mut objects, Change::Apply(object("b", 1, &["10.0.0.0/24"])));
+        change(&mut objects, Change::Apply(object("a", 2, &["10.0.0.0/25"])));
         let [told] = &emitted(&mut objects)[..] else { panic!("one event") };
         assert!(
             told.starts_with("a: ") && told.contains("overlaps 10.0.0.0-10.0.0.127 of IPAddressPool b"),
             "{told}"
         );
         assert_eq!(objects.problems().count(), 1);
-        objects.change(Change::Delete(object("b", 1, &[])));
+        change(&mut objects, Change::Delete(object("b", 1, &[])));
         assert!(!objects.is_stale());
     }
 
     #[test]
     fn an_address_of_a_node_is_pointed_out_on_the_pool_that_has_it() {
         let mut objects = PoolObjects::default();
-        objects
-            .change(Change::Reset(vec![object("a", 1, &["10.0.0.0/24"]), object("b", 2, &["10.0.1.0/24"])]));
+        change(
+            &mut objects,
+            Change::Reset(vec![object("a", 1, &["10.0.0.0/24"]), object("b", 2, &["10.0.1.0/24"])]),
+        );
         objects.set_reserved(BTreeMap::from([("10.0.1.7".parse().unwrap(), NodeName::from("n1"))]));
         assert_eq!(
             emitted(&mut objects),

@@ -9,12 +9,14 @@ use serde_json::Value;
 
 /// What is known of the writes of each object. Pure: the time is an argument.
 #[derive(Debug, Default)]
-pub(crate) struct Statuses(BTreeMap<Object, Known>);
+pub(crate) struct Statuses {
+    known: BTreeMap<Object, Known>,
+    /// Those that are left alone, mostly none, and until when.
+    paused: BTreeMap<Object, Instant>,
+}
 
 #[derive(Debug, Default)]
 struct Known {
-    /// Not before then.
-    paused: Option<Instant>,
     /// What was written last, and the version that came of it.
     written: Option<(Version, Value)>,
     contest: Contest,
@@ -44,16 +46,16 @@ impl Statuses {
         now: Instant,
         random: f64,
     ) -> Turn {
-        let known = self.0.entry(object.clone()).or_default();
-        if known.paused.is_some_and(|paused| now < paused) {
+        if self.paused.get(object).is_some_and(|paused| now < *paused) {
             return Turn::Later;
         }
-        known.paused = None;
+        self.paused.remove(object);
+        let known = self.known.entry(object.clone()).or_default();
         let Some((written_as, written)) = &known.written else { return Turn::Now };
         if version.is_older_than(written_as) {
             // The watch is yet to bring what we wrote, unless versions have gone back, when this must not last.
             known.written = None;
-            known.paused = Some(now + CONFLICT_PAUSE);
+            self.paused.insert(object.clone(), now + CONFLICT_PAUSE);
             return Turn::Later;
         }
         if version == written_as || *written != essence(status) {
@@ -61,40 +63,41 @@ impl Statuses {
         }
         known.written = None;
         let undone = known.contest.undone(now, random);
-        known.paused = (!undone.pause.is_zero()).then(|| now + undone.pause);
+        if !undone.pause.is_zero() {
+            self.paused.insert(object.clone(), now + undone.pause);
+        }
         Turn::Undone(undone)
     }
 
     /// An object was written and is of this version now.
     pub(crate) fn written(&mut self, object: Object, version: Version, status: Value) {
-        self.0.entry(object).or_default().written = Some((version, essence(&status)));
+        self.known.entry(object).or_default().written = Some((version, essence(&status)));
     }
 
     /// The object has changed meanwhile.
     pub(crate) fn conflict(&mut self, object: Object, now: Instant) {
-        self.0.entry(object).or_default().paused = Some(now + CONFLICT_PAUSE);
+        self.paused.insert(object, now + CONFLICT_PAUSE);
     }
 
     /// The object is gone.
     pub(crate) fn gone(&mut self, object: &Object) {
-        self.0.remove(object);
+        self.known.remove(object);
+        self.paused.remove(object);
     }
 
     /// A write failed.
     pub(crate) fn failed(&mut self, object: Object, failure: &Failure, now: Instant) {
-        self.0.entry(object).or_default().paused = Some(failure.again.min(now + LONGEST_PAUSE));
+        self.paused.insert(object, failure.again.min(now + LONGEST_PAUSE));
     }
 
     /// When an object comes up again that is left alone.
     pub(crate) fn next(&self) -> Option<Instant> {
-        self.0.values().filter_map(|known| known.paused).min()
+        self.paused.values().min().copied()
     }
 
     /// It is `now`: whoever was left alone until then is so no longer.
     pub(crate) fn wake(&mut self, now: Instant) {
-        for known in self.0.values_mut() {
-            known.paused = known.paused.filter(|paused| now < *paused);
-        }
+        self.paused.retain(|_, paused| now < *paused);
     }
 }
 

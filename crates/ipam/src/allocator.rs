@@ -71,13 +71,33 @@ impl Decision {
 impl Allocator {
     /// Replaces all pools. Services keep their addresses where [`Pools::pool_of`] says so; the others hold nothing any
     /// more and are returned, in order. Nobody is asked whether a pool is still for them: decide them anew.
+    ///
+    /// Costs as much as what has changed: a pool that is as it was keeps its ledger, and its services stay.
     pub fn set_pools(&mut self, pools: Pools) -> Vec<ServiceKey> {
-        self.ledgers = pools.iter().map(|pool| (pool.name.clone(), Ledger::new(pool))).collect();
-        self.pools = pools;
-        self.vips.clear();
-        let mut displaced = Vec::new();
+        let changed = pools.changed_since(&self.pools);
+        if changed.is_empty() {
+            return Vec::new();
+        }
+        let reserved = self.unreserve();
+        let of_changed =
+            |pools: &Pools, ip: &IpAddr| pools.listed_by(*ip).is_some_and(|name| changed.contains(name));
+        let concerned = |Assignment { ips, pool }: &Assignment| {
+            changed.contains(pool)
+                || ips.iter().any(|ip| of_changed(&self.pools, ip) || of_changed(&pools, ip))
+        };
+        let keys = self.services.iter().filter(|(_, holding)| concerned(&holding.assignment));
         // In order, so that the same pool is found for those that share an address, whoever comes first.
-        let services: BTreeMap<_, _> = std::mem::take(&mut self.services).into_iter().collect();
+        let keys: BTreeSet<ServiceKey> = keys.map(|(key, _)| key.clone()).collect();
+        let services: Vec<_> =
+            keys.into_iter().filter_map(|key| self.take_off(&key).map(|holding| (key, holding))).collect();
+        self.pools = pools;
+        for name in changed {
+            match self.pools.get(&name) {
+                Some(pool) => _ = self.ledgers.insert(name, Ledger::new(pool)),
+                None => _ = self.ledgers.remove(&name),
+            }
+        }
+        let mut displaced = Vec::new();
         for (key, mut holding) in services {
             let ips = &holding.assignment.ips;
             match self.pool_of(ips, Some(&holding.assignment.pool)).map(|pool| pool.name.clone()) {
@@ -88,7 +108,6 @@ impl Allocator {
                 None => displaced.push(key),
             }
         }
-        let reserved = std::mem::take(&mut self.reserved);
         self.reserve(reserved);
         displaced
     }
@@ -96,13 +115,7 @@ impl Allocator {
     /// Replaces the addresses of nodes, which are never given out. Returns the services that hold one, in order: decide
     /// them anew.
     pub fn set_reserved(&mut self, reserved: BTreeMap<IpAddr, NodeName>) -> Vec<ServiceKey> {
-        for ip in std::mem::take(&mut self.reserved).into_keys() {
-            if !self.vips.contains_key(&ip)
-                && let Some(ledger) = ledger_of(&self.pools, &mut self.ledgers, ip)
-            {
-                ledger.unreserve(ip);
-            }
-        }
+        self.unreserve();
         self.reserve(reserved);
         let holds_one =
             |holding: &Holding| holding.assignment.ips.iter().any(|ip| self.reserved.contains_key(ip));
@@ -110,6 +123,16 @@ impl Allocator {
         let mut holders: Vec<ServiceKey> = holders.map(|(key, _)| key.clone()).collect();
         holders.sort();
         holders
+    }
+
+    fn unreserve(&mut self) -> BTreeMap<IpAddr, NodeName> {
+        let reserved = std::mem::take(&mut self.reserved);
+        for &ip in reserved.keys().filter(|ip| !self.vips.contains_key(ip)) {
+            if let Some(ledger) = ledger_of(&self.pools, &mut self.ledgers, ip) {
+                ledger.unreserve(ip);
+            }
+        }
+        reserved
     }
 
     fn reserve(&mut self, reserved: BTreeMap<IpAddr, NodeName>) {
@@ -467,7 +490,7 @@ impl Allocator {
             return Ok(ip);
         }
         let ledger = self.ledgers.get_mut(pool).expect("each pool has a ledger");
-        ledger.candidate(family, sharing, ports, &self.vips).ok_or_else(|| {
+        ledger.candidate(family, sharing, ports, &self.vips, &self.reserved).ok_or_else(|| {
             let in_use = ledger.usage(family).in_use;
             self.pools
                 .get(pool)

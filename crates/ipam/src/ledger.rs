@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
+use objects::NodeName;
 use pools::{Family, Pool};
 
 use crate::free::{FreeList, Slot};
@@ -74,18 +75,19 @@ impl Ledger {
         Usage { in_use, available: capacity.saturating_sub(taken) }
     }
 
-    /// The address that a newcomer would be given: the first in the order of the pool that is free or can be shared.
-    /// A free one that comes earlier is preferred to sharing.
+    /// The address that a newcomer would be given: the first in the order of the pool that is free or can be shared,
+    /// and is not `reserved`. A free one that comes earlier is preferred to sharing.
     pub(crate) fn candidate(
         &mut self,
         family: Family,
         sharing: &Sharing,
         ports: &BTreeSet<Port>,
         vips: &Vips,
+        reserved: &BTreeMap<IpAddr, NodeName>,
     ) -> Option<IpAddr> {
         let free = self.free.lowest(family);
         let joinable = self.joinable.get_mut(sharing).and_then(|families| families.get_mut(&family));
-        let joined = joinable.and_then(|joinable| joinable.first(free, ports, vips));
+        let joined = joinable.and_then(|joinable| joinable.first(free, ports, vips, reserved));
         joined.or(free).map(|slot| slot.ip)
     }
 
@@ -164,8 +166,15 @@ impl Ledger {
 }
 
 impl Joinable {
-    /// The first address before `free` that has all of `ports` to spare.
-    fn first(&mut self, free: Option<Slot>, ports: &BTreeSet<Port>, vips: &Vips) -> Option<Slot> {
+    /// The first address before `free` that has all of `ports` to spare. One that is held and has been reserved since
+    /// is nobody's to join.
+    fn first(
+        &mut self,
+        free: Option<Slot>,
+        ports: &BTreeSet<Port>,
+        vips: &Vips,
+        reserved: &BTreeMap<IpAddr, NodeName>,
+    ) -> Option<Slot> {
         let has =
             |slot: &Slot, port: Port| vips.get(&slot.ip).is_some_and(|vip| vip.holder_of(port).is_some());
         let mut start = *self.slots.first()?;
@@ -178,7 +187,9 @@ impl Joinable {
         }
         let mut before_free =
             self.slots.range(start..).take_while(|slot| free.is_none_or(|free| **slot < free));
-        before_free.find(|slot| ports.iter().all(|port| !has(slot, *port))).copied()
+        before_free
+            .find(|slot| !reserved.contains_key(&slot.ip) && ports.iter().all(|port| !has(slot, *port)))
+            .copied()
     }
 
     fn insert(&mut self, slot: Slot) {

@@ -1,7 +1,8 @@
 //! All pools beside each other: which address belongs to which.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use objects::PoolName;
 
@@ -12,8 +13,11 @@ use crate::{Range, RangeSet};
 /// The pools, each with what of it is in force. Equal objects always make equal pools: nothing is remembered.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Pools {
-    pools: BTreeMap<PoolName, Pool>,
-    owners: Owners,
+    // Shared, for they are handed on as a whole with each change of one.
+    by_name: BTreeMap<PoolName, Arc<Pool>>,
+    owners: Arc<Owners>,
+    /// Whether two pools list the same address: somebody may be about to move ranges among them, edit by edit.
+    overlapping: bool,
 }
 
 /// The pool of every address that is listed, by the first address of a range: the oldest that lists it.
@@ -32,43 +36,55 @@ impl Pools {
     pub fn new(specs: impl IntoIterator<Item = PoolSpec>) -> Self {
         let mut specs: Vec<PoolSpec> = specs.into_iter().collect();
         specs.sort_by(|a, b| (a.created, !a.accepted, &a.name).cmp(&(b.created, !b.accepted, &b.name)));
-        let mut pools = Self::default();
-        let mut taken = RangeSet::default();
+        let (mut taken, mut owners) = (RangeSet::default(), Owners::new());
+        let mut all: Vec<Pool> = Vec::with_capacity(specs.len());
         for spec in specs {
-            let pool = pools.take_in(spec, &mut taken);
-            pools.pools.insert(pool.name.clone(), pool);
+            all.push(take_in(spec, &mut taken, &mut owners));
         }
-        let contested = pools.iter().flat_map(|pool| pool.contested.iter()).collect::<RangeSet>();
-        for pool in pools.pools.values_mut() {
-            pool.disputed |= pool.ranges.iter().any(|range| contested.overlaps(*range));
-        }
-        pools
+        let overlaps = |pool: &Pool| pool.faults.iter().any(|fault| matches!(fault, Fault::Overlap { .. }));
+        let overlapping = all.iter().any(overlaps);
+        let by_name = all.into_iter().map(|pool| (pool.name.clone(), Arc::new(pool))).collect();
+        Self { by_name, owners: Arc::new(owners), overlapping }
     }
 
     /// The pools, by name.
     pub fn iter(&self) -> impl Iterator<Item = &Pool> {
-        self.pools.values()
+        self.by_name.values().map(Arc::as_ref)
     }
 
     /// The pool of this name.
     pub fn get(&self, name: &PoolName) -> Option<&Pool> {
-        self.pools.get(name)
+        self.by_name.get(name).map(Arc::as_ref)
+    }
+
+    /// The pools that are not in both as they are. Costs little where both share most of them.
+    pub fn changed_since(&self, before: &Self) -> BTreeSet<PoolName> {
+        let differ = |one: &Self, other: &Self| -> Vec<PoolName> {
+            let differs = |(name, pool): &(&PoolName, &Arc<Pool>)| other.by_name.get(*name) != Some(*pool);
+            one.by_name.iter().filter(differs).map(|(name, _)| name.clone()).collect()
+        };
+        differ(before, self).into_iter().chain(differ(self, before)).collect()
     }
 
     /// Whether some pool is in dispute.
     pub fn are_disputed(&self) -> bool {
-        self.pools.values().any(|pool| pool.disputed)
+        self.overlapping || self.by_name.values().any(|pool| pool.disputed)
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.pools.is_empty()
+        self.by_name.is_empty()
     }
 
     /// The pool that gives out this address: the oldest of those that list it.
     pub fn owner(&self, ip: IpAddr) -> Option<&Pool> {
-        let owner = &self.pools[&self.owned(ip)?.pool];
+        let owner = &self.by_name[&self.owned(ip)?.pool];
         (!owner.leaves_out(ip)).then_some(owner)
+    }
+
+    /// The oldest pool that lists this address, also where it leaves it out.
+    pub fn listed_by(&self, ip: IpAddr) -> Option<&PoolName> {
+        self.owned(ip).map(|owned| &owned.pool)
     }
 
     /// The pool that a Service has these addresses from, when it records `recorded` as such. None when it may not go
@@ -76,7 +92,8 @@ impl Pools {
     ///
     /// Addresses that several pools list belong to the pool that is recorded, so that an edit of one pool takes
     /// nothing from the Services of another. Addresses that no pool lists any more stay with the recorded pool for as
-    /// long as its object is in dispute: what its author means will be known when that is resolved.
+    /// long as not all of its object is in force, or any two pools overlap: ranges may be on their way from one pool to
+    /// another, edit by edit, and what is meant will be known when that is resolved.
     pub fn pool_of(&self, ips: &[IpAddr], recorded: Option<&PoolName>) -> Option<&Pool> {
         let (&first, others) = ips.split_first()?;
         if let Some(pool) = recorded.and_then(|name| self.get(name))
@@ -94,87 +111,87 @@ impl Pools {
         }
         match self.owned(ip) {
             Some(owned) => owned.pool == pool.name || pool.contested.contains(ip),
-            None => pool.disputed,
+            None => pool.disputed || self.overlapping,
         }
     }
 
     fn owned(&self, ip: IpAddr) -> Option<&Owned> {
         self.owners.range(..=ip).next_back().map(|(_, owned)| owned).filter(|owned| ip <= owned.last)
     }
+}
 
-    /// Puts in force what of a pool can be, all older ones being there.
-    fn take_in(&mut self, spec: PoolSpec, taken: &mut RangeSet) -> Pool {
-        let PoolSpec {
-            name,
-            labels,
-            auto_assign,
-            avoid_buggy_ips,
-            allocation,
-            entries,
-            unreadable,
-            created: _,
-            accepted: _,
-        } = spec;
-        let mut faults: Vec<Fault> = unreadable.into_iter().map(Fault::Field).collect();
-        let (mut ranges, mut contested) = (Vec::new(), RangeSet::default());
-        if entries.is_empty() {
-            faults.push(Fault::NoAddresses);
-        }
-        for (index, entry) in entries.into_iter().enumerate() {
-            let range = match entry.range {
-                Ok(range) => range,
-                Err(why) => {
-                    faults.push(Fault::Entry { index, text: entry.text, why });
-                    continue;
-                }
-            };
-            let overlapping = taken.within(range);
-            if !overlapping.is_empty() {
-                let overlap = self.overlap(&name, &overlapping);
-                if let Some((earlier, range)) = overlap.own {
-                    faults.push(Fault::Repeated { index, text: entry.text.clone(), earlier, range });
-                }
-                if !overlap.others.overlaps.is_empty() {
-                    faults.push(Fault::Overlap { index, text: entry.text, others: overlap.others });
-                }
-                overlapping.into_iter().for_each(|part| _ = contested.insert(part));
-            }
-            for part in taken.insert(range) {
-                let owned = Owned { last: part.last(), pool: name.clone(), entry: index };
-                self.owners.insert(part.first(), owned);
-                ranges.push(part);
-            }
-        }
-        let disputed = !faults.is_empty();
-        Pool { name, labels, auto_assign, avoid_buggy_ips, allocation, ranges, faults, contested, disputed }
+/// Puts in force what of a pool can be, all older ones being there.
+fn take_in(spec: PoolSpec, taken: &mut RangeSet, owners: &mut Owners) -> Pool {
+    let PoolSpec {
+        name,
+        labels,
+        auto_assign,
+        avoid_buggy_ips,
+        allocation,
+        entries,
+        unreadable,
+        created: _,
+        accepted: _,
+    } = spec;
+    let mut faults: Vec<Fault> = unreadable.into_iter().map(Fault::Field).collect();
+    let (mut ranges, mut contested) = (Vec::new(), RangeSet::default());
+    if entries.is_empty() {
+        faults.push(Fault::NoAddresses);
     }
+    for (index, entry) in entries.into_iter().enumerate() {
+        let range = match entry.range {
+            Ok(range) => range,
+            Err(why) => {
+                faults.push(Fault::Entry { index, text: entry.text, why });
+                continue;
+            }
+        };
+        let overlapping = taken.within(range);
+        if !overlapping.is_empty() {
+            let overlap = overlap(owners, &name, &overlapping);
+            if let Some((earlier, range)) = overlap.own {
+                faults.push(Fault::Repeated { index, text: entry.text.clone(), earlier, range });
+            }
+            if !overlap.others.overlaps.is_empty() {
+                faults.push(Fault::Overlap { index, text: entry.text, others: overlap.others });
+            }
+            overlapping.into_iter().for_each(|part| _ = contested.insert(part));
+        }
+        for part in taken.insert(range) {
+            let owned = Owned { last: part.last(), pool: name.clone(), entry: index };
+            owners.insert(part.first(), owned);
+            ranges.push(part);
+        }
+    }
+    let disputed = !faults.is_empty();
+    Pool { name, labels, auto_assign, avoid_buggy_ips, allocation, ranges, faults, contested, disputed }
+}
 
-    /// Whose addresses these are, which some pools have already.
-    fn overlap(&self, pool: &PoolName, parts: &[Range]) -> Overlap {
-        let mut overlap = Overlap::default();
-        let mut looked_at = 0;
-        for part in parts {
-            let before = self.owners.range(..part.first()).next_back();
-            let owners = before.into_iter().chain(self.owners.range(part.first()..=part.last()));
-            for (&first, owned) in owners {
-                let range = Range::new(first, owned.last).expect("a range of an owner is one");
-                let Some(range) = range.intersection(*part) else { continue };
-                if owned.pool == *pool {
-                    overlap.own.get_or_insert((owned.entry, range));
-                } else if overlap.others.overlaps.len() < Others::MOST {
-                    overlap.others.overlaps.push((owned.pool.clone(), range));
-                } else {
-                    overlap.others.more = true;
-                }
-                looked_at += 1;
-                // What is not named is not looked at either, for there may be thousands.
-                if overlap.others.more || looked_at == LOOKED_AT {
-                    return overlap;
-                }
+/// Whose addresses these are, which some pools have already.
+fn overlap(owners: &Owners, pool: &PoolName, parts: &[Range]) -> Overlap {
+    let mut overlap = Overlap::default();
+    let mut looked_at = 0;
+    for part in parts {
+        let before = owners.range(..part.first()).next_back();
+        let common = before.into_iter().chain(owners.range(part.first()..=part.last()));
+        for (&first, owned) in common {
+            let range = Range::new(first, owned.last).expect("a range of an owner is one");
+            let Some(range) = range.intersection(*part) else { continue };
+            if owned.pool == *pool {
+                overlap.own.get_or_insert((owned.entry, range));
+            } else if overlap.others.overlaps.len() < Others::MOST {
+                overlap.others.overlaps.push((owned.pool.clone(), range));
+            } else {
+                overlap.others.more = true;
+            }
+            looked_at += 1;
+            // What is not named is not looked at either, for there may be thousands.
+            if overlap.others.more || looked_at == LOOKED_AT {
+                return overlap;
             }
         }
-        overlap
     }
+    overlap
 }
 
 /// As many owners of what an entry overlaps are looked at, to name some of them.

@@ -51,6 +51,13 @@ impl RangeSet {
 
     /// Adds a range. Returns the parts of it that were not in the set before, in ascending order.
     pub fn insert(&mut self, range: Range) -> Vec<Range> {
+        if !self.overlaps(range)
+            && predecessor(range.first()).is_none_or(|ip| !self.contains(ip))
+            && successor(range.last()).is_none_or(|ip| !self.contains(ip))
+        {
+            self.runs.insert(range.first(), range.last());
+            return vec![range];
+        }
         let known = self.within(range);
         let added = gaps(range, &known);
         let before = predecessor(range.first()).and_then(|ip| self.run_of(ip));

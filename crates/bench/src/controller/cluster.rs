@@ -23,6 +23,7 @@ const NAMESPACE: &str = "bench";
 const POOL: &str = "pool";
 /// The range that is set aside for benchmarks (RFC 2544).
 const ADDRESSES: &str = "198.18.0.0/15";
+const FIRST: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 0);
 
 /// An API server of one measurement.
 pub(crate) struct Cluster {
@@ -48,14 +49,44 @@ pub(crate) enum Status {
     Waiting,
 }
 
+/// What Services ask for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Shape {
+    /// An address for each.
+    Alone,
+    /// A port of an address that all of them share.
+    Sharing,
+}
+
+impl Shape {
+    fn annotations(self) -> Value {
+        match self {
+            Self::Alone => json!({}),
+            Self::Sharing => json!({api::names::ALLOW_SHARED_IP.name(): "bench"}),
+        }
+    }
+
+    fn port(self, number: usize) -> usize {
+        match self {
+            Self::Alone => 80,
+            Self::Sharing => 1 + number,
+        }
+    }
+}
+
 impl Cluster {
     /// An API server with the CRDs, one pool, and no Service that wants an address.
     pub(crate) async fn start() -> Result<Self> {
-        let stage = Stage::start().await?;
-        stage.create_namespace(NAMESPACE).await?;
-        let cluster = Self { stage, services: Vec::new(), created: 0 };
+        let cluster = Self::without_pools().await?;
         cluster.apply_pool(json!({})).await?;
         Ok(cluster)
+    }
+
+    /// An API server with the CRDs, and neither a pool nor a Service that wants an address.
+    pub(crate) async fn without_pools() -> Result<Self> {
+        let stage = Stage::start().await?;
+        stage.create_namespace(NAMESPACE).await?;
+        Ok(Self { stage, services: Vec::new(), created: 0 })
     }
 
     /// The API server.
@@ -69,17 +100,21 @@ impl Cluster {
     }
 
     /// Creates Services that want an address until there are `count`.
-    pub(crate) async fn create_services(&mut self, count: usize) -> Result<()> {
+    pub(crate) async fn create_services(&mut self, count: usize, shape: Shape) -> Result<()> {
         let api = self.api();
         let create = |number: usize| {
             let api = api.clone();
             async move {
                 let service: k8s_openapi::api::core::v1::Service = object(json!({
-                    "metadata": {"name": format!("service-{number:05}"), "labels": {"app": "web"}},
+                    "metadata": {
+                        "name": format!("service-{number:05}"),
+                        "labels": {"app": "web"},
+                        "annotations": shape.annotations(),
+                    },
                     "spec": {
                         "type": "LoadBalancer",
                         "allocateLoadBalancerNodePorts": false, // there are fewer node ports than Services
-                        "ports": [{"port": 80}],
+                        "ports": [{"port": shape.port(number)}],
                         "selector": {"app": "web"},
                     },
                 }))?;
@@ -109,7 +144,7 @@ impl Cluster {
             async move {
                 let (ingress, pool) = match status {
                     Status::Served => {
-                        let ip = Ipv4Addr::from_bits(Ipv4Addr::new(198, 18, 0, 0).to_bits() + number);
+                        let ip = Ipv4Addr::from_bits(FIRST.to_bits() + number);
                         (json!([{"ip": ip}]), json!(POOL))
                     }
                     Status::Waiting => (Value::Null, Value::Null),
@@ -151,6 +186,27 @@ impl Cluster {
         self.apply_pool(json!({"bench": "touched"})).await
     }
 
+    /// Creates pools of single addresses, of which no two are beside each other.
+    pub(crate) async fn create_pools(&self, count: u32, entries: u32) -> Result<()> {
+        let create = |number: u32| async move {
+            let address = |entry: u32| {
+                let offset = 2 * (number * entries + entry);
+                format!("{}/32", Ipv4Addr::from_bits(FIRST.to_bits() + offset))
+            };
+            let addresses: Vec<String> = (0..entries).map(address).collect();
+            self.apply(&format!("pool-{number:04}"), &json!({}), &addresses).await
+        };
+        let created = stream::iter(0..count).map(create).buffer_unordered(CONCURRENCY);
+        created.try_collect::<()>().await.context("creating pools")
+    }
+
+    /// Deletes the pool.
+    pub(crate) async fn delete_pool(&self) -> Result<()> {
+        let pools: Api<api::IPAddressPool> = Api::namespaced(self.client(), SYSTEM);
+        pools.delete(POOL, &DeleteParams::default()).await.context("deleting the pool")?;
+        Ok(())
+    }
+
     /// When the leader got the Lease, if the controller has one.
     pub(crate) async fn leading_since(&self) -> Result<Option<SystemTime>> {
         let leases: Api<Lease> = Api::namespaced(self.client(), SYSTEM);
@@ -173,14 +229,18 @@ impl Cluster {
     }
 
     async fn apply_pool(&self, annotations: Value) -> Result<()> {
+        self.apply(POOL, &annotations, &[ADDRESSES.to_owned()]).await
+    }
+
+    async fn apply(&self, name: &str, annotations: &Value, addresses: &[String]) -> Result<()> {
         let pools: Api<api::IPAddressPool> = Api::namespaced(self.client(), SYSTEM);
         let pool = json!({
             "apiVersion": "metallb.io/v1beta1", "kind": "IPAddressPool",
-            "metadata": {"name": POOL, "annotations": annotations},
-            "spec": {"addresses": [ADDRESSES]},
+            "metadata": {"name": name, "annotations": annotations},
+            "spec": {"addresses": addresses},
         });
         let parameters = PatchParams::apply("bench").force();
-        pools.patch(POOL, &parameters, &Patch::Apply(pool)).await.context("writing the pool")?;
+        pools.patch(name, &parameters, &Patch::Apply(pool)).await.context("writing a pool")?;
         Ok(())
     }
 }

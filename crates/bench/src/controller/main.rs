@@ -9,14 +9,16 @@ mod observer;
 mod report;
 mod requests;
 mod scenario;
+mod strain;
 
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use bench::contender::Contender;
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use lab::tools::{Program, Tools};
 use scenario::{Plan, Scenario};
+use strain::Strain;
 
 /// The allocator of musl's libc is slow under load.
 #[cfg(target_env = "musl")]
@@ -40,6 +42,36 @@ struct Cli {
     /// Leave MetalLB out
     #[arg(long)]
     alone: bool,
+    /// Measure only this; several are several times this option
+    #[arg(long, value_name = "NAME")]
+    only: Vec<Part>,
+}
+
+/// What there is to measure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// What a usual cluster asks of a controller
+    Usual,
+    /// 40 pools of 500 entries are created, then a Service
+    Entries,
+    /// 1000 pools are created, then a Service
+    Pools,
+    /// 10 000 Services with one sharing key wait when the controller starts
+    Sharing,
+    /// The pool is deleted that 1000 Services have their addresses from
+    Deletion,
+}
+
+impl Part {
+    fn strain(self) -> Option<Strain> {
+        match self {
+            Self::Usual => None,
+            Self::Entries => Some(Strain::Entries),
+            Self::Pools => Some(Strain::Pools),
+            Self::Sharing => Some(Strain::Sharing),
+            Self::Deletion => Some(Strain::Deletion),
+        }
+    }
 }
 
 const QUICK: u32 = 300;
@@ -58,7 +90,17 @@ async fn main() -> Result<()> {
 }
 
 async fn compare(cli: Cli) -> Result<()> {
-    let plan = Plan { services: if cli.quick { vec![QUICK] } else { cli.services }, idle: !cli.quick };
+    let parts = match (cli.only.is_empty(), cli.quick) {
+        (false, _) => cli.only,
+        (true, true) => vec![Part::Usual],
+        (true, false) => Part::value_variants().to_vec(),
+    };
+    let plan = Plan {
+        services: if cli.quick { vec![QUICK] } else { cli.services },
+        idle: !cli.quick,
+        usual: parts.contains(&Part::Usual),
+        strains: parts.into_iter().filter_map(Part::strain).collect(),
+    };
     let ferrolb = Scenario::new(Contender::FerroLb(cli.ferrolb), &plan).run().await?;
     if cli.alone {
         println!("{}", report::table(&ferrolb, None));

@@ -6,9 +6,10 @@ use anyhow::{Context, Result};
 use bench::contender::{Contender, Controller, Memory};
 use tokio::time::sleep;
 
-use crate::cluster::{Cluster, Status};
+use crate::cluster::{Cluster, Shape, Status};
 use crate::observer::Observer;
 use crate::requests::Requests;
+use crate::strain::{Cost, Strain};
 
 /// What to measure.
 #[derive(Debug)]
@@ -17,11 +18,22 @@ pub(crate) struct Plan {
     pub(crate) services: Vec<u32>,
     /// Whether to count what is asked of the API server in a minute in which nothing happens.
     pub(crate) idle: bool,
+    /// Whether to measure what a usual cluster asks of a controller.
+    pub(crate) usual: bool,
+    /// What else to put it to.
+    pub(crate) strains: Vec<Strain>,
 }
 
 /// All figures of one contender.
 #[derive(Debug)]
 pub(crate) struct Figures {
+    pub(crate) usual: Option<Usual>,
+    pub(crate) strains: Vec<(Strain, Cost)>,
+}
+
+/// What a usual cluster asks of a controller.
+#[derive(Debug)]
+pub(crate) struct Usual {
     /// With no Service at all.
     pub(crate) empty: Memory,
     /// Once for each number of the plan.
@@ -46,6 +58,8 @@ pub(crate) struct Fill {
     pub(crate) all: Duration,
     /// Until there was nothing to do any more.
     pub(crate) cpu: Duration,
+    /// The longest that the loop went on without a pause; for FerroLB only.
+    pub(crate) longest_turn: Option<Duration>,
     pub(crate) memory: Memory,
 }
 
@@ -84,6 +98,16 @@ impl<'a> Scenario<'a> {
     }
 
     async fn measure(&self) -> Result<Figures> {
+        let usual = if self.plan.usual { Some(self.usual().await?) } else { None };
+        let mut strains = Vec::new();
+        for &strain in &self.plan.strains {
+            self.progress(strain.what());
+            strains.push((strain, strain.measure(&self.contender).await?));
+        }
+        Ok(Figures { usual, strains })
+    }
+
+    async fn usual(&self) -> Result<Usual> {
         let empty = self.empty().await?;
         let mut fills = Vec::new();
         let mut last = None;
@@ -100,7 +124,7 @@ impl<'a> Scenario<'a> {
             Contender::FerroLb(_) => Some(self.double(&mut cluster, &controller, services).await?),
             Contender::MetalLb(_) => None,
         };
-        Ok(Figures { empty, fills, full, doubled })
+        Ok(Usual { empty, fills, full, doubled })
     }
 
     fn progress(&self, what: &str) {
@@ -119,7 +143,7 @@ impl<'a> Scenario<'a> {
         let count = usize::try_from(services)?;
         self.progress(&format!("{services} Services: raw rate"));
         let mut cluster = Cluster::start().await?;
-        cluster.create_services(count).await?;
+        cluster.create_services(count, Shape::Alone).await?;
         let mut observer = Observer::start(cluster.client()).await?;
         let start = Instant::now();
         let (written, seen) = tokio::join!(cluster.write_statuses(Status::Served), observer.wait_for(count));
@@ -136,9 +160,9 @@ impl<'a> Scenario<'a> {
         drop(observer);
         let leading = cluster.leading_since().await?.and_then(|since| since.duration_since(clock).ok());
         let cpu = controller.quiet().await?;
-        let memory = controller.memory()?;
+        let (memory, longest_turn) = (controller.memory()?, controller.longest_turn().await?);
         let (first, all) = (seen.first - start, seen.last - start);
-        Ok((Fill { services, raw, leading, first, all, cpu, memory }, cluster, controller))
+        Ok((Fill { services, raw, leading, first, all, cpu, longest_turn, memory }, cluster, controller))
     }
 
     async fn full(&self, cluster: &mut Cluster, controller: Controller) -> Result<(Full, Controller)> {
@@ -188,7 +212,8 @@ impl<'a> Scenario<'a> {
         self.progress(&format!("{count} Services"));
         // One was deleted.
         let mut observer = Observer::start(cluster.client()).await?;
-        let (created, seen) = tokio::join!(cluster.create_services(count), observer.wait_for(count));
+        let (created, seen) =
+            tokio::join!(cluster.create_services(count, Shape::Alone), observer.wait_for(count));
         created?;
         seen?;
         controller.quiet().await?;

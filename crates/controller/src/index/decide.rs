@@ -1,12 +1,11 @@
 //! Whose turn it is gets an answer: the part of the [`Index`] that decides.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ipam::{AddressRequest, Decision, Family, PoolName, Refusal, Request, ServiceKey};
 use kubekit::events::Notice;
 use objects::{Labels, NodeName};
-use pools::Pools;
 
 use crate::claim::{Claim, Unservable};
 use crate::entry::{Entry, Goal, Writing};
@@ -17,12 +16,22 @@ static NO_LABELS: Labels = Labels::new();
 impl Index {
     /// Whether some Service is to be decided anew.
     pub(crate) fn has_due(&self) -> bool {
-        !self.due.is_empty() || self.freed
+        self.is_hearing() || !self.due.is_empty() || self.freed
+    }
+
+    /// Whether those who hold an address are not all heard yet, so that nobody knows what is in use.
+    pub(crate) fn is_hearing(&self) -> bool {
+        !self.unheard.is_empty()
     }
 
     /// Decides anew for those that are due, as many as `most` of them: between calls there is time for other things.
     pub(crate) fn decide(&mut self, most: usize) {
         for _ in 0..most {
+            if let Some(key) = self.unheard.pop_front() {
+                self.adopt(&key);
+                self.make_due(&key);
+                continue;
+            }
             // Those who wait are asked when all holders are heard, and before anybody who is new.
             let holders_are_heard = self.due.first().is_none_or(|(rank, _)| *rank != Rank::Holder);
             if holders_are_heard && std::mem::take(&mut self.freed) {
@@ -47,17 +56,22 @@ impl Index {
         self.due.insert((rank, (entry.created, key.clone())));
     }
 
-    /// Begins to decide: hears everybody who holds an address, the older first, so that of two that hold the same one
-    /// the younger will have to look for another. Then all are due.
+    /// Begins to decide: first everybody is heard who holds an address, the older first, so that of two that hold the
+    /// same one the younger will have to look for another. Who is heard is due; nobody is decided before all are heard.
     pub(super) fn begin(&mut self) {
         self.allocator.set_pools(self.pools.in_force().clone());
         self.allocator.set_reserved(self.reserved());
+        for entry in self.services.values_mut() {
+            // Another replica may have written it since.
+            entry.previous.clone_from(&entry.observed.previous);
+        }
         let mut turns: Vec<Turn> = self.services.iter().map(|(key, e)| (e.created, key.clone())).collect();
         turns.sort();
-        for (_, key) in &turns {
-            self.adopt(key);
-        }
-        for (_, key) in &turns {
+        let holds = |key: &ServiceKey| self.services.get(key).is_some_and(|it| !it.observed.ips.is_empty());
+        let (holders, others): (Vec<_>, Vec<_>) =
+            turns.into_iter().map(|(_, key)| key).partition(|key| holds(key));
+        self.unheard = holders.into();
+        for key in &others {
             self.make_due(key);
         }
     }
@@ -65,7 +79,7 @@ impl Index {
     /// Which pools are in force has changed. Due are those whose pool or address that concerns, and those that wait.
     pub(super) fn pools_changed(&mut self) {
         let pools = self.pools.in_force();
-        let changed = changed(self.allocator.pools(), pools);
+        let changed = pools.changed_since(self.allocator.pools());
         let held: Vec<(ServiceKey, PoolName)> =
             self.allocator.holders().map(|(key, it)| (key.clone(), it.pool.clone())).collect();
         self.allocator.set_pools(pools.clone());
@@ -205,14 +219,6 @@ impl Index {
             entry.emitted.clone_from(&entry.warnings);
         }
     }
-}
-
-/// The pools that are not in both as they are.
-fn changed(before: &Pools, after: &Pools) -> BTreeSet<PoolName> {
-    let of = |one: &Pools, other: &Pools| -> Vec<PoolName> {
-        one.iter().filter(|pool| other.get(&pool.name) != Some(pool)).map(|pool| pool.name.clone()).collect()
-    };
-    of(before, after).into_iter().chain(of(after, before)).collect()
 }
 
 /// What a Service had of the families that it needs and does not have now, one address of each, the latest first.

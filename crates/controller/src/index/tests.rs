@@ -57,6 +57,7 @@ impl Cluster {
     }
 
     fn next_write(&mut self) -> Option<Write> {
+        self.index.settle_pools(Instant::now());
         self.index.decide(usize::MAX);
         self.index.next_write()
     }
@@ -103,6 +104,7 @@ impl Cluster {
     }
 
     fn notices(&mut self) -> Vec<String> {
+        self.index.settle_pools(Instant::now());
         self.index.decide(usize::MAX);
         self.index.notices.drain(..).map(|(_, n)| format!("{}: {}", n.reason, n.message)).collect()
     }
@@ -433,6 +435,51 @@ fn a_restart_mentions_no_annotation_again() {
     let mut cluster = Cluster::start(&[pool("p", "10.0.0.0/24")], &[("a", and(holding("10.0.0.9"), old))]);
     assert!(cluster.write_all().is_empty());
     assert!(cluster.notices().is_empty());
+}
+
+#[test]
+fn many_changes_of_pools_are_settled_at_once_and_the_echo_of_a_status_is_none() {
+    let mut cluster = Cluster::start(
+        &[],
+        &[("a", json!({"metadata": {"annotations": {"metallb.io/address-pool": "p99"}}}))],
+    );
+    cluster.write_all();
+    for n in 0..100 {
+        let one = pool(&format!("p{n}"), &format!("10.0.{n}.0/24"));
+        cluster.index.pools(Change::Apply(one), Instant::now());
+    }
+    assert!(cluster.index.has_pools_to_settle());
+    assert_eq!(cluster.index.usage().count(), 0);
+    cluster.index.settle_pools(Instant::now());
+    assert_eq!(cluster.index.usage().count(), 100);
+    assert_eq!(cluster.write_all(), ["a 10.0.99.0"]);
+    let statuses = cluster.index.outdated_pool_statuses(Timestamp::UNIX_EPOCH);
+    for (about, status) in statuses {
+        let name = about.name.unwrap();
+        let mut echoed = pool(&name, &format!("10.0.{}.0/24", &name[1..]));
+        echoed.status = Some(status);
+        cluster.index.pools(Change::Apply(echoed), Instant::now());
+    }
+    assert!(!cluster.index.has_pools_to_settle());
+    assert!(cluster.index.outdated_pool_statuses(Timestamp::UNIX_EPOCH).is_empty());
+}
+
+#[test]
+fn holders_are_heard_a_few_at_a_time_and_nobody_is_decided_before_all_are() {
+    let services = [
+        ("new", created(1)),
+        ("younger", and(created(9), holding("10.0.0.0"))),
+        ("older", and(created(2), holding("10.0.0.0"))),
+    ];
+    let mut cluster = Cluster::start(&[pool("p", "10.0.0.0/30")], &services);
+    for _holder in ["older", "younger"] {
+        assert!(cluster.index.is_hearing());
+        assert_eq!(cluster.index.next_write(), None);
+        cluster.index.decide(1);
+    }
+    assert!(!cluster.index.is_hearing());
+    assert_eq!(cluster.index.next_write(), None);
+    assert_eq!(cluster.write_all(), ["younger 10.0.0.1", "new 10.0.0.2"]);
 }
 
 #[test]

@@ -167,6 +167,15 @@ fn an_address_of_a_node_is_never_given() {
 }
 
 #[test]
+fn nobody_joins_an_address_that_has_become_one_of_a_node() {
+    let mut allocator = allocator([pool("p", &["10.0.0.0/30"])]);
+    assert_eq!(assign(&mut allocator, "a", &sharing("k", &[80])), Ok(ips(&["10.0.0.0"])));
+    assign(&mut allocator, "b", &sharing("k", &[80])).unwrap();
+    allocator.set_reserved(nodes(&["10.0.0.0"]));
+    assert_eq!(assign(&mut allocator, "c", &sharing("k", &[443])), Ok(ips(&["10.0.0.1"])));
+}
+
+#[test]
 fn reserved_addresses_stay_reserved_when_the_pools_change() {
     let mut allocator = allocator([pool("p", &["10.0.0.0/31"])]);
     allocator.set_reserved(nodes(&["10.0.0.0"]));

@@ -27,6 +27,23 @@ fn pool_of(pools: &Pools, ips: &[&str], recorded: &str) -> Option<String> {
 }
 
 #[test]
+fn changed_are_those_that_are_new_or_gone_or_have_other_addresses() {
+    let before = Pools::new([
+        created(1, PoolSpec::new("a", &["10.0.0.0/24"])),
+        created(2, PoolSpec::new("b", &["10.0.1.0/24"])),
+        created(3, PoolSpec::new("c", &["10.0.2.0/24", "10.0.3.0/24"])),
+    ]);
+    let after = Pools::new([
+        created(1, PoolSpec::new("a", &["10.0.0.0/24"])),
+        // c loses to it what it had.
+        created(2, PoolSpec::new("d", &["10.0.3.0/24"])),
+        created(3, PoolSpec::new("c", &["10.0.2.0/24", "10.0.3.0/24"])),
+    ]);
+    assert_eq!(after.changed_since(&before), ["b", "c", "d"].map(PoolName::new).into());
+    assert!(after.changed_since(&after.clone()).is_empty());
+}
+
+#[test]
 fn an_entry_that_cannot_be_read_disables_only_itself() {
     let pools = Pools::new([PoolSpec::new("p", &["10.0.0.0/30", "10.0.1.1", "fd00::/126"])]);
     assert_eq!(ranges(&pools, "p"), ["10.0.0.0-10.0.0.3", "fd00::-fd00::3"]);
@@ -89,6 +106,22 @@ fn ranges_can_be_swapped_by_two_edits_and_no_service_loses_its_address() {
         assert_eq!(pool_of(&swapped, &["10.0.0.1"], "a"), Some("b".into()));
         assert_eq!(pool_of(&swapped, &["10.0.0.17"], "b"), Some("a".into()));
         assert!(swapped.iter().all(|pool| pool.faults.is_empty()));
+    }
+}
+
+#[test]
+fn ranges_go_round_three_pools_by_three_edits_and_no_service_loses_its_address() {
+    let range = |n: usize| format!("10.0.{}.0/30", n % 3);
+    for edited in 0..=3 {
+        let pool = |n: usize| PoolSpec::new(format!("p{n}"), &[&range(if n < edited { n + 1 } else { n })]);
+        let pools = Pools::new((0..3).map(pool));
+        for n in 0..3 {
+            let kept = pool_of(&pools, &[&format!("10.0.{n}.1")], &format!("p{n}"));
+            assert!(kept.is_some(), "{edited} edits");
+            if edited == 3 {
+                assert_eq!(kept, Some(format!("p{}", (n + 2) % 3)));
+            }
+        }
     }
 }
 

@@ -124,6 +124,17 @@ fn a_pool_that_is_made_again_gives_back_what_services_had() {
 }
 
 #[test]
+fn a_follower_that_takes_over_gives_back_what_another_has_recorded() {
+    let mut cluster = Cluster::start(&[], &[]);
+    cluster.index.set_role(Role::Follower, Instant::now());
+    cluster.apply("a", holding("10.0.0.7"));
+    cluster.apply("a", json!({"metadata": {"annotations": {"ferrolb.io/previous-ips": "10.0.0.7"}}}));
+    cluster.index.pools(Change::Apply(pool("p", "10.0.0.0/24")), Instant::now());
+    cluster.index.set_role(Role::Leader, Instant::now());
+    assert_eq!(cluster.write_all(), ["a 10.0.0.7"]);
+}
+
+#[test]
 fn the_family_that_is_not_concerned_keeps_its_address() {
     let both = "10.0.0.0/24,fd00::/120";
     let mut cluster =
