@@ -9,8 +9,8 @@
 //! - An entry that cannot be read disables itself only.
 //! - An address that several pools list belongs to the one that was created first.
 //! - A Service keeps an address that its recorded pool lists, whoever else lists it.
-//! - A Service keeps an address that no pool lists any more while not all of its recorded pool is in force, or any two
-//!   pools overlap.
+//! - A Service keeps an address that no pool lists any more while not all of its recorded pool is in force, or another
+//!   pool overlaps it.
 //!
 //! Everything that is not in force is a [`Fault`] of its pool.
 

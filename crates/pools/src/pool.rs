@@ -128,7 +128,7 @@ pub struct Pool {
     pub faults: Vec<Fault>,
     /// What its object lists and an older pool has.
     pub(crate) contested: RangeSet,
-    /// Whether what its object says is not all in force.
+    /// Whether what its object says is not all in force, or keeps others from being so.
     pub(crate) disputed: bool,
 }
 

@@ -16,8 +16,6 @@ pub struct Pools {
     // Shared, for they are handed on as a whole with each change of one.
     by_name: BTreeMap<PoolName, Arc<Pool>>,
     owners: Arc<Owners>,
-    /// Whether two pools list the same address: somebody may be about to move ranges among them, edit by edit.
-    overlapping: bool,
 }
 
 /// The pool of every address that is listed, by the first address of a range: the oldest that lists it.
@@ -41,10 +39,14 @@ impl Pools {
         for spec in specs {
             all.push(take_in(spec, &mut taken, &mut owners));
         }
-        let overlaps = |pool: &Pool| pool.faults.iter().any(|fault| matches!(fault, Fault::Overlap { .. }));
-        let overlapping = all.iter().any(overlaps);
+        let contested = all.iter().flat_map(|pool| pool.contested.iter()).collect::<RangeSet>();
+        for pool in &mut all {
+            // Mostly there is none, and many ranges to ask about.
+            pool.disputed |=
+                !contested.is_empty() && pool.ranges.iter().any(|range| contested.overlaps(*range));
+        }
         let by_name = all.into_iter().map(|pool| (pool.name.clone(), Arc::new(pool))).collect();
-        Self { by_name, owners: Arc::new(owners), overlapping }
+        Self { by_name, owners: Arc::new(owners) }
     }
 
     /// The pools, by name.
@@ -68,7 +70,7 @@ impl Pools {
 
     /// Whether some pool is in dispute.
     pub fn are_disputed(&self) -> bool {
-        self.overlapping || self.by_name.values().any(|pool| pool.disputed)
+        self.by_name.values().any(|pool| pool.disputed)
     }
 
     /// Whether there is none.
@@ -92,8 +94,8 @@ impl Pools {
     ///
     /// Addresses that several pools list belong to the pool that is recorded, so that an edit of one pool takes
     /// nothing from the Services of another. Addresses that no pool lists any more stay with the recorded pool for as
-    /// long as not all of its object is in force, or any two pools overlap: ranges may be on their way from one pool to
-    /// another, edit by edit, and what is meant will be known when that is resolved.
+    /// long as not all of its object is in force, or another pool overlaps it: the two may be about to swap ranges by two
+    /// edits, and what is meant will be known when that is resolved.
     pub fn pool_of(&self, ips: &[IpAddr], recorded: Option<&PoolName>) -> Option<&Pool> {
         let (&first, others) = ips.split_first()?;
         if let Some(pool) = recorded.and_then(|name| self.get(name))
@@ -111,7 +113,7 @@ impl Pools {
         }
         match self.owned(ip) {
             Some(owned) => owned.pool == pool.name || pool.contested.contains(ip),
-            None => pool.disputed || self.overlapping,
+            None => pool.disputed,
         }
     }
 

@@ -158,45 +158,6 @@ pub(crate) fn stories() -> Vec<(&'static str, Vec<Phase>)> {
         ("preferred", families("PreferDualStack", &["10.N.0.1"])),
         ("required", families("RequireDualStack", &[])),
         (
-            "rotation",
-            vec![
-                vec![
-                    Pool("a", listing(&["10.N.0.0/30"])),
-                    Service("one", json!({})),
-                    Has("one", &["10.N.0.0"]),
-                ],
-                vec![
-                    Pool("a", listing(&["10.N.0.0/30"])),
-                    Pool("b", listing(&["10.N.1.0/30"])),
-                    Pool("c", listing(&["10.N.2.0/30"])),
-                ],
-                vec![
-                    Service("two", annotated("metallb.io/loadBalancerIPs", &json!("10.N.1.1"))),
-                    Service("three", annotated("metallb.io/loadBalancerIPs", &json!("10.N.2.1"))),
-                    Has("two", &["10.N.1.1"]),
-                    Has("three", &["10.N.2.1"]),
-                ],
-                vec![
-                    Pool("a", listing(&["10.N.1.0/30"])),
-                    Has("one", &["10.N.0.0"]),
-                    Has("two", &["10.N.1.1"]),
-                    Has("three", &["10.N.2.1"]),
-                ],
-                vec![
-                    Pool("b", listing(&["10.N.2.0/30"])),
-                    Has("one", &["10.N.0.0"]),
-                    Has("two", &["10.N.1.1"]),
-                    Has("three", &["10.N.2.1"]),
-                ],
-                vec![
-                    Pool("c", listing(&["10.N.0.0/30"])),
-                    Has("one", &["10.N.0.0"]),
-                    Has("two", &["10.N.1.1"]),
-                    Has("three", &["10.N.2.1"]),
-                ],
-            ],
-        ),
-        (
             "replaced while closed",
             vec![
                 vec![
