@@ -359,7 +359,7 @@ relabelings:
 {{/* The labels of an alert. */}}
 {{- define "ferrolb.alertLabels" -}}
 {{- with .labels }}
-          labels:
-            {{- include "ferrolb.texts" (list .) | nindent 12 }}
+  labels:
+    {{- include "ferrolb.texts" (list .) | nindent 4 }}
 {{- end }}
 {{- end -}}
