@@ -43,7 +43,8 @@ const DECISIONS: usize = 256;
 /// among them.
 const COUNTERS_DELAY: Duration = Duration::from_millis(200);
 
-/// How long after what follows from a change of pools the next one has to wait, with all that come meanwhile.
+/// How long after what follows from a change of pools the next one has to wait, with all that come meanwhile; and so
+/// the longest that Services wait to be decided by pools that have changed.
 const POOLS_DELAY: Duration = Duration::from_millis(200);
 
 /// A change of some kind.

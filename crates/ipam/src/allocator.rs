@@ -313,12 +313,20 @@ impl Allocator {
     /// The pool that has these addresses, if the service may have them.
     fn grant(&self, applicant: &Applicant<'_>, ips: &[IpAddr], standing: Standing) -> Result<&Pool, Refusal> {
         let recorded = applicant.record.pool.as_ref();
-        let pool = self.pool_of(ips, recorded).ok_or_else(|| Refusal::NotInAnyPool(ips.to_vec()))?;
+        let pool = self.pool_of(ips, recorded).ok_or_else(|| self.in_no_pool(ips))?;
         applicant.admitted_to(pool, standing).map_err(|why| Refusal::NotAdmitted(pool.name.clone(), why))?;
         for &ip in ips {
             self.is_free_for(applicant.request, ip)?;
         }
         Ok(pool)
+    }
+
+    fn in_no_pool(&self, ips: &[IpAddr]) -> Refusal {
+        let not_in_force = ips.iter().filter(|ip| self.pools.owner(**ip).is_none()).find_map(|ip| {
+            let pool = self.pools.overlapping(*ip)?.name.clone();
+            Some(Refusal::NotInForce { ip: *ip, pool })
+        });
+        not_in_force.unwrap_or_else(|| Refusal::NotInAnyPool(ips.to_vec()))
     }
 
     fn is_free_for(&self, request: &Request, ip: IpAddr) -> Result<(), Refusal> {

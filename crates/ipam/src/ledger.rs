@@ -177,9 +177,10 @@ impl Joinable {
     ) -> Option<Slot> {
         let has =
             |slot: &Slot, port: Port| vips.get(&slot.ip).is_some_and(|vip| vip.holder_of(port).is_some());
-        let mut start = *self.slots.first()?;
+        let first = *self.slots.first()?;
+        let mut start = first;
         for &port in ports {
-            let known = self.full_before.get(&port).copied().unwrap_or(start);
+            let known = self.full_before.get(&port).copied().unwrap_or(first);
             let spare = self.slots.range(known..).find(|slot| !has(slot, port)).copied();
             let full_before = spare.or_else(|| self.slots.last().copied()).unwrap_or(known);
             self.full_before.insert(port, full_before);

@@ -20,6 +20,16 @@ pub enum Refusal {
     /// None of the pools has these addresses, or no pool has all of them.
     #[error("{} {} in no IPAddressPool", list(.0), if .0.len() == 1 { "is" } else { "are not together" })]
     NotInAnyPool(Vec<IpAddr>),
+    /// The only entry with the address is not in force.
+    #[error(
+        "{ip} is in an entry of pool {pool} that is not in force, since it overlaps another pool: see that pool's condition"
+    )]
+    NotInForce {
+        /// As asked for.
+        ip: IpAddr,
+        /// Whose entry it is.
+        pool: PoolName,
+    },
     /// The addresses are in another pool than the one that is asked for.
     #[error("{} {} in pool {actual}, not in the requested pool {requested}", list(.ips), if .ips.len() == 1 { "is" } else { "are" })]
     OtherPool {

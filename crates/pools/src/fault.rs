@@ -42,9 +42,9 @@ pub enum Fault {
         /// The first of the addresses that both list.
         range: Range,
     },
-    /// Addresses of an entry are listed by an older pool, which has them.
+    /// Addresses of an entry are listed by an older pool, so nothing is given out from it.
     #[error(
-        "spec.addresses[{index}] {text:?} overlaps {others}: remove them from one of the pools; until then they stay with the older pool, but for those that Services hold from this one"
+        "spec.addresses[{index}] {text:?} overlaps {others}: remove it from one of the pools; until then nothing is given out from this entry, and Services keep what they have from it"
     )]
     Overlap {
         /// Which entry, from 0.

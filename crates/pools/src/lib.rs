@@ -4,10 +4,10 @@
 //! from what the Service records by [`Pools::pool_of`]. Neither remembers anything, so all programs agree, and a
 //! restart changes nothing.
 //!
-//! What is in force is decided entry by entry and address by address:
+//! What is in force is decided entry by entry:
 //!
 //! - An entry that cannot be read disables itself only.
-//! - An address that several pools list belongs to the one that was created first.
+//! - So does one that overlaps an entry in force of a pool that was created earlier.
 //! - A Service keeps an address that its recorded pool lists, whoever else lists it.
 //! - A Service keeps an address that no pool lists any more while not all of its recorded pool is in force, or another
 //!   pool overlaps it.

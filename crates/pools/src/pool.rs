@@ -126,7 +126,7 @@ pub struct Pool {
     pub ranges: Vec<Range>,
     /// What is not in force, and why.
     pub faults: Vec<Fault>,
-    /// What its object lists and an older pool has.
+    /// The entries that are not in force because they overlap an older pool.
     pub(crate) contested: RangeSet,
     /// Whether what its object says is not all in force, or keeps others from being so.
     pub(crate) disputed: bool,

@@ -18,7 +18,7 @@ pub struct Pools {
     owners: Arc<Owners>,
 }
 
-/// The pool of every address that is listed, by the first address of a range: the oldest that lists it.
+/// The pool of every address that is in force, by the first address of a range.
 type Owners = BTreeMap<IpAddr, Owned>;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,15 +78,20 @@ impl Pools {
         self.by_name.is_empty()
     }
 
-    /// The pool that gives out this address: the oldest of those that list it.
+    /// The pool that gives out this address.
     pub fn owner(&self, ip: IpAddr) -> Option<&Pool> {
         let owner = &self.by_name[&self.owned(ip)?.pool];
         (!owner.leaves_out(ip)).then_some(owner)
     }
 
-    /// The oldest pool that lists this address, also where it leaves it out.
+    /// The pool in which this address is in force, also where it leaves it out.
     pub fn listed_by(&self, ip: IpAddr) -> Option<&PoolName> {
         self.owned(ip).map(|owned| &owned.pool)
+    }
+
+    /// A pool with an entry that lists this address, but is not in force because it overlaps an older pool.
+    pub fn overlapping(&self, ip: IpAddr) -> Option<&Pool> {
+        self.iter().find(|pool| pool.contested.contains(ip))
     }
 
     /// The pool that a Service has these addresses from, when it records `recorded` as such. None when it may not go
@@ -151,13 +156,14 @@ fn take_in(spec: PoolSpec, taken: &mut RangeSet, owners: &mut Owners) -> Pool {
         let overlapping = taken.within(range);
         if !overlapping.is_empty() {
             let overlap = overlap(owners, &name, &overlapping);
-            if let Some((earlier, range)) = overlap.own {
-                faults.push(Fault::Repeated { index, text: entry.text.clone(), earlier, range });
-            }
             if !overlap.others.overlaps.is_empty() {
                 faults.push(Fault::Overlap { index, text: entry.text, others: overlap.others });
+                contested.insert(range);
+                continue;
             }
-            overlapping.into_iter().for_each(|part| _ = contested.insert(part));
+            if let Some((earlier, range)) = overlap.own {
+                faults.push(Fault::Repeated { index, text: entry.text, earlier, range });
+            }
         }
         for part in taken.insert(range) {
             let owned = Owned { last: part.last(), pool: name.clone(), entry: index };

@@ -14,9 +14,9 @@ use crate::index::{Index, Rank, Turn};
 static NO_LABELS: Labels = Labels::new();
 
 impl Index {
-    /// Whether some Service is to be decided anew.
+    /// Whether some Service is to be decided anew, and can be: not by pools that are known to be outdated.
     pub(crate) fn has_due(&self) -> bool {
-        self.is_hearing() || !self.due.is_empty() || self.freed
+        !self.has_pools_to_settle() && (self.is_hearing() || !self.due.is_empty() || self.freed)
     }
 
     /// Whether those who hold an address are not all heard yet, so that nobody knows what is in use.
@@ -27,6 +27,9 @@ impl Index {
     /// Decides anew for those that are due, as many as `most` of them: between calls there is time for other things.
     pub(crate) fn decide(&mut self, most: usize) {
         for _ in 0..most {
+            if self.has_pools_to_settle() {
+                return;
+            }
             if let Some(key) = self.unheard.pop_front() {
                 self.adopt(&key);
                 self.make_due(&key);

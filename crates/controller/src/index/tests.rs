@@ -153,6 +153,17 @@ fn and(mut a: Value, b: Value) -> Value {
 }
 
 #[test]
+fn nobody_is_decided_by_pools_that_have_changed_since_they_were_settled() {
+    let mut cluster = Cluster::start(&[pool("p", "10.0.0.0/30")], &[]);
+    assert_eq!(cluster.next_write(), None);
+    cluster.index.pools(Change::Apply(pool("p", "10.0.9.0/30")), Instant::now());
+    cluster.apply("web", json!({}));
+    cluster.index.decide(usize::MAX);
+    assert!(cluster.index.next_write().is_none() && !cluster.index.has_due());
+    assert_eq!(cluster.write_all(), ["web 10.0.9.0"]);
+}
+
+#[test]
 fn nothing_is_decided_before_every_list_is_complete() {
     let mut index = Index::new(Instant::now());
     index.set_role(Role::Leader, Instant::now());

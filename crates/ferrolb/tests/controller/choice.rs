@@ -87,7 +87,8 @@ fn when_a_pool_goes_shrinks_or_is_replaced_services_follow() {
             (annotations["metallb.io/ip-allocated-from-pool"] == space.fill("NS-q")).then_some(())
         })
         .await;
-        space.pool("q", json!({"addresses": ["10.N.9.0/24"], "autoAssign": false})).await;
+        space.pool("q", json!({"addresses": ["10.N.9.0/25"], "autoAssign": false})).await;
+        space.counts("q", [3, 0, 125, 0]).await;
         space.service("late", json!({})).await;
         space.hears("late", "pool NS-q: autoAssign is off").await;
         space.has("a", &["10.N.9.0"]).await;

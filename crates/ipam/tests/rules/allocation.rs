@@ -58,6 +58,23 @@ fn a_requested_address_is_given_or_nothing_is() {
 }
 
 #[test]
+fn nothing_is_given_out_from_an_entry_that_overlaps_an_older_pool_and_that_is_said() {
+    let older = PoolSpec { created: Some(1), ..pool("older", &["10.0.0.0/30"]) };
+    let newer = PoolSpec { created: Some(2), ..pool("newer", &["10.0.0.0/29", "10.0.9.0/32"]) };
+    let mut allocator = allocator([older, newer]);
+    let wants = |addresses| Request { addresses, ..request() };
+    let from_newer = || wants(AddressRequest::From(PoolName::new("newer")));
+    assert_eq!(assign(&mut allocator, "a", &from_newer()), Ok(ips(&["10.0.9.0"])));
+    assert!(assign(&mut allocator, "b", &from_newer()).is_err());
+    let refusal = assign(&mut allocator, "c", &wants(exactly(&["10.0.0.5"]))).unwrap_err();
+    assert_eq!(
+        refusal.to_string(),
+        "10.0.0.5 is in an entry of pool newer that is not in force, since it overlaps another pool: see that pool's condition"
+    );
+    assert_eq!(assign(&mut allocator, "d", &wants(exactly(&["10.0.0.1"]))), Ok(ips(&["10.0.0.1"])));
+}
+
+#[test]
 fn a_request_that_cannot_be_read_takes_nothing_away_and_gives_nothing() {
     let mut allocator = allocator([pool("p", &["10.0.0.0/24"])]);
     let unreadable = Request {
@@ -134,6 +151,16 @@ fn an_address_is_shared_by_equal_keys_on_different_ports() {
         Conflict::Backend { .. }
     ));
     assert_eq!(allocator.usage(&PoolName::new("p"), Family::V4).in_use, 2);
+}
+
+#[test]
+fn an_address_that_had_no_room_for_one_request_is_found_by_the_next() {
+    let mut allocator = allocator([pool("p", &["10.0.0.0/31"])]);
+    assert_eq!(assign(&mut allocator, "a", &sharing("k", &[80])), Ok(ips(&["10.0.0.0"])));
+    let second = Request { addresses: exactly(&["10.0.0.1"]), ..sharing("k", &[90]) };
+    assert_eq!(assign(&mut allocator, "b", &second), Ok(ips(&["10.0.0.1"])));
+    assert_eq!(assign(&mut allocator, "c", &sharing("k", &[80, 443])), Ok(ips(&["10.0.0.1"])));
+    assert_eq!(assign(&mut allocator, "d", &sharing("k", &[443])), Ok(ips(&["10.0.0.0"])));
 }
 
 #[test]

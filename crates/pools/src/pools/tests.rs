@@ -54,13 +54,18 @@ fn an_entry_that_cannot_be_read_disables_only_itself() {
 }
 
 #[test]
-fn what_two_pools_list_belongs_to_the_older_and_the_rest_is_in_force() {
+fn an_entry_that_overlaps_an_older_pool_disables_only_itself() {
     let new = created(2, PoolSpec::new("a", &["10.0.0.8-10.0.0.20", "10.0.9.0/30"]));
     let pools = Pools::new([new, created(1, PoolSpec::new("b", &["10.0.0.0/28"]))]);
-    assert_eq!(ranges(&pools, "a"), ["10.0.0.16-10.0.0.20", "10.0.9.0-10.0.9.3"]);
+    assert_eq!(ranges(&pools, "a"), ["10.0.9.0-10.0.9.3"]);
     assert_eq!(ranges(&pools, "b"), ["10.0.0.0-10.0.0.15"]);
     assert!(faults(&pools, "b").is_empty());
     let [fault] = &faults(&pools, "a")[..] else { panic!("one entry overlaps") };
+    assert_eq!(pools.owner(ip("10.0.0.16")), None, "of its entry nothing is in force");
+    assert_eq!(pools.overlapping(ip("10.0.0.16")).unwrap().name.as_str(), "a");
+    assert_eq!(pools.overlapping(ip("10.0.9.0")), None);
+    assert_eq!(pool_of(&pools, &["10.0.0.16"], "a"), Some("a".into()), "what was given out stays");
+    assert_eq!(pool_of(&pools, &["10.0.0.9"], "a"), Some("a".into()));
     assert!(
         fault.starts_with(
             "spec.addresses[0] \"10.0.0.8-10.0.0.20\" overlaps 10.0.0.8-10.0.0.15 of IPAddressPool b: remove"
@@ -167,21 +172,41 @@ fn specs() -> impl Strategy<Value = Vec<PoolSpec>> {
     })
 }
 
+/// Which addresses of each pool are in force, by the rule alone.
+fn in_force(specs: &[PoolSpec]) -> BTreeMap<PoolName, BTreeSet<u8>> {
+    let mut specs: Vec<&PoolSpec> = specs.iter().collect();
+    specs.sort_by_key(|spec| (spec.created, &spec.name));
+    let mut all: BTreeMap<PoolName, BTreeSet<u8>> = BTreeMap::new();
+    for spec in specs {
+        let mut own = BTreeSet::new();
+        for range in spec.entries.iter().filter_map(|entry| entry.range.as_ref().ok()) {
+            let addresses: BTreeSet<u8> =
+                (0..=60).filter(|n| range.contains(IpAddr::from([10, 0, 0, *n]))).collect();
+            if all.values().all(|other| other.is_disjoint(&addresses)) {
+                own.extend(addresses);
+            }
+        }
+        all.insert(spec.name.clone(), own);
+    }
+    all
+}
+
 proptest! {
     #[test]
-    fn each_address_belongs_to_the_oldest_pool_that_lists_it(specs in specs()) {
+    fn an_entry_is_in_force_where_it_overlaps_none_of_an_older_pool(specs in specs()) {
         let pools = Pools::new(specs.clone());
         let mut shuffled = specs.clone();
         shuffled.reverse();
         prop_assert_eq!(&Pools::new(shuffled), &pools, "the order of a list means nothing");
+        let in_force = in_force(&specs);
         for n in 0..=60 {
             let ip = IpAddr::from([10, 0, 0, n]);
-            let lists = |spec: &&PoolSpec| spec.entries.iter().any(|e| e.range.as_ref().is_ok_and(|r| r.contains(ip)));
-            let oldest = specs.iter().filter(lists).min_by_key(|spec| (spec.created, spec.name.clone()));
-            prop_assert_eq!(pools.owner(ip).map(|pool| &pool.name), oldest.map(|spec| &spec.name));
+            let owner = in_force.iter().find(|(_, ips)| ips.contains(&n)).map(|(name, _)| name);
+            prop_assert_eq!(pools.owner(ip).map(|pool| &pool.name), owner);
             let givers = pools.iter().filter(|pool| pool.ranges.iter().any(|range| range.contains(ip)));
             prop_assert_eq!(givers.map(|pool| &pool.name).collect::<Vec<_>>(),
-                oldest.map(|spec| &spec.name).into_iter().collect::<Vec<_>>());
+                owner.into_iter().collect::<Vec<_>>());
+            let lists = |spec: &&PoolSpec| spec.entries.iter().any(|e| e.range.as_ref().is_ok_and(|r| r.contains(ip)));
             for spec in specs.iter().filter(lists) {
                 let kept = pools.pool_of(&[ip], Some(&spec.name));
                 prop_assert_eq!(kept.map(|pool| &pool.name), Some(&spec.name));
