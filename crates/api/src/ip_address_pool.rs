@@ -3,7 +3,7 @@
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use kube::{CustomResource, CustomResourceExt, KubeSchema, Resource, ResourceExt};
-use pools::{Allocation, Entry, PoolName, PoolSpec, Unreadable};
+use pools::{Allocation, Entry, PoolName, PoolSpec, Presence, Unreadable};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
@@ -150,6 +150,7 @@ impl From<&IPAddressPool> for PoolSpec {
             avoid_buggy_ips: spec.avoid_buggy_ips,
             allocation,
             unreadable,
+            presence: Presence::Present,
         }
     }
 }

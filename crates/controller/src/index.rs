@@ -210,7 +210,7 @@ impl Index {
         self.now = now;
         let deciding = self.decides();
         self.seen(List::Pools, source(&change));
-        self.pools.change(change);
+        self.pools.change(change, now);
         self.proceed(deciding);
     }
 
@@ -344,13 +344,14 @@ impl Index {
 
     /// When [`Self::retry`] should be called next.
     pub(crate) fn next_retry(&self) -> Option<Instant> {
-        self.retries.first().map(|(at, _)| *at)
+        self.retries.first().map(|(at, _)| *at).into_iter().chain(self.pools.next_expiry()).min()
     }
 
-    /// Tries again what failed and has waited long enough.
+    /// Tries again what failed and has waited long enough, and lets go of pools that were deleted and have not come back.
     pub(crate) fn retry(&mut self, now: Instant) {
         self.now = now;
-        while self.next_retry().is_some_and(|at| at <= now) {
+        self.pools.expire(now);
+        while self.retries.first().is_some_and(|(at, _)| *at <= now) {
             let Some((_, key)) = self.retries.pop_first() else { return };
             if let Some(entry) = self.services.get_mut(&key).filter(|e| e.writing == Writing::Delayed) {
                 entry.writing = Writing::Idle;

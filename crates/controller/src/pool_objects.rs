@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
 use api::{IPAddressPool, IPAddressPoolStatus};
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -9,15 +10,22 @@ use kube::ResourceExt;
 use kubekit::events::Notice;
 use kubekit::{Change, Mirror};
 use objects::{NodeName, PoolName};
-use pools::{PoolSpec, Pools};
+use pools::{PoolSpec, Pools, Presence};
 
 use crate::acceptance::{Acceptance, Assessment};
+
+/// For so long after its object was deleted does a pool count as being replaced (`kubectl replace --force`, GitOps
+/// tools): nobody gets another address in the meantime. Longer than such tools take, and no longer than somebody waits
+/// who wants the addresses to go.
+const MADE_AGAIN_WITHIN: Duration = Duration::from_secs(2);
 
 /// All `IPAddressPool` objects.
 #[derive(Debug, Default)]
 pub(crate) struct PoolObjects {
     mirror: Mirror<PoolName>,
     objects: BTreeMap<PoolName, PoolObject>,
+    /// Pools whose objects were deleted a moment ago, and until when they count.
+    deleted: BTreeMap<PoolName, (Instant, PoolSpec)>,
     /// Whether `in_force` is yet to be worked out.
     changed: bool,
     in_force: Pools,
@@ -39,13 +47,25 @@ pub(crate) struct PoolObject {
 
 impl PoolObjects {
     /// Takes in a change. What is in force is worked out by [`Self::work_out`], for pools come in great numbers.
-    pub(crate) fn change(&mut self, change: Change<IPAddressPool>) {
+    pub(crate) fn change(&mut self, change: Change<IPAddressPool>, now: Instant) {
         for (name, object) in self.mirror.update(change, |object| PoolName::new(object.name_any())) {
             self.changed |= match object {
                 Some(object) => self.put(name, &object),
-                None => self.objects.remove(&name).is_some(),
+                None => self.remove(name, now),
             };
         }
+    }
+
+    /// When [`Self::expire`] should be called next.
+    pub(crate) fn next_expiry(&self) -> Option<Instant> {
+        self.deleted.values().map(|(until, _)| *until).min()
+    }
+
+    /// Lets go of pools that have not been made again in time.
+    pub(crate) fn expire(&mut self, now: Instant) {
+        let before = self.deleted.len();
+        self.deleted.retain(|_, (until, _)| *until > now);
+        self.changed |= self.deleted.len() < before;
     }
 
     /// Whether something has come that may change what is in force: the echo of a status is no such thing.
@@ -57,7 +77,9 @@ impl PoolObjects {
     pub(crate) fn work_out(&mut self) -> bool {
         let changed = std::mem::take(&mut self.changed);
         if changed {
-            self.in_force = Pools::new(self.objects.values().map(|object| object.spec.clone()));
+            let present = self.objects.values().map(|object| &object.spec);
+            let deleted = self.deleted.values().map(|(_, spec)| spec);
+            self.in_force = Pools::new(present.chain(deleted).cloned());
             self.assess();
         }
         changed
@@ -99,7 +121,15 @@ impl PoolObjects {
         self.objects.values().any(|object| object.assessment.is_rejected())
     }
 
+    fn remove(&mut self, name: PoolName, now: Instant) -> bool {
+        let Some(object) = self.objects.remove(&name) else { return false };
+        let spec = PoolSpec { presence: Presence::Deleted, ..object.spec };
+        self.deleted.insert(name, (now + MADE_AGAIN_WITHIN, spec));
+        true
+    }
+
     fn put(&mut self, name: PoolName, object: &IPAddressPool) -> bool {
+        self.deleted.remove(&name);
         let conditions = object.status.as_ref().map_or(&[][..], |status| &status.conditions);
         let acceptance = Acceptance::new(object, conditions);
         let (spec, status) = (PoolSpec::from(object), object.status.clone());
@@ -140,9 +170,17 @@ impl PoolObjects {
         for (name, object) in &mut self.objects {
             let faults = self.in_force.get(name).map_or(&[][..], |pool| &pool.faults);
             let reason = faults.first().map(pools::Fault::reason);
-            let of_nodes = of_nodes.remove(name).unwrap_or_default();
+            let overlapped = self.in_force.get(name).and_then(|pool| pool.overlapped_by.as_ref());
+            let overlapped = overlapped.map(|other| {
+                format!(
+                    "an entry of IPAddressPool {other} overlaps this pool, and is not in force: until that is \
+                     resolved, Services keep addresses that this pool does not list any more"
+                )
+            });
+            let of_others = of_nodes.remove(name).into_iter().flatten().chain(overlapped);
+            let doubts = object.doubts.iter().cloned().chain(of_others).collect();
             let faults = faults.iter().map(ToString::to_string).collect();
-            object.assessment = Assessment::new(reason, faults, [&object.doubts[..], &of_nodes[..]].concat());
+            object.assessment = Assessment::new(reason, faults, doubts);
         }
     }
 }
@@ -163,7 +201,7 @@ mod tests {
     }
 
     fn change(objects: &mut PoolObjects, change: Change<IPAddressPool>) -> bool {
-        objects.change(change);
+        objects.change(change, Instant::now());
         objects.work_out()
     }
 
@@ -196,7 +234,8 @@ mod tests {
         let mut objects = PoolObjects::default();
         change(&mut objects, Change::Apply(object("b", 1, &["10.0.0.0/24"])));
         change(&mut objects, Change::Apply(object("a", 2, &["10.0.0.0/25"])));
-        let [told] = &emitted(&mut objects)[..] else { panic!("one event") };
+        let [told, other] = &emitted(&mut objects)[..] else { panic!("one event for each") };
+        assert!(other.starts_with("b: an entry of IPAddressPool a overlaps this pool"), "{other}");
         assert!(
             told.starts_with("a: ") && told.contains("overlaps 10.0.0.0-10.0.0.127 of IPAddressPool b"),
             "{told}"

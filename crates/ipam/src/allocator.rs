@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use objects::{Labels, NodeName};
-use pools::{Pool, Pools};
+use pools::{Pool, Pools, Presence};
 
 use crate::applicant::{Applicant, Standing, families_of};
 use crate::ledger::{Ledger, Origin, Vips};
 use crate::vip::Vip;
 use crate::{
-    AddressRequest, Assignment, Families, Family, PoolName, Port, Reason, Record, Refusal, Request,
-    ServiceKey, Sharing, Unsuitable, Usage,
+    AddressRequest, Assignment, Families, Family, NotAdmitted, PoolName, Port, Reason, Record, Refusal,
+    Request, ServiceKey, Sharing, Unsuitable, Usage,
 };
 
 /// Which service holds which address, and which is next.
@@ -489,6 +489,9 @@ impl Allocator {
         pool: &PoolName,
         family: Family,
     ) -> Result<IpAddr, Reason> {
+        if self.pools.get(pool).is_none_or(|pool| pool.presence == Presence::Deleted) {
+            return Err(Reason::NotAdmitted(NotAdmitted::Deleted));
+        }
         let Request { sharing, ports, .. } = applicant.request;
         let again = |ip: &IpAddr| {
             self.pool_of(&[*ip], None).is_some_and(|its| its.name == *pool)

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use objects::Labels;
-use pools::{Family, Pool};
+use pools::{Family, Pool, Presence};
 
 use crate::{NotAdmitted, Record, Request, ServiceKey};
 
@@ -31,9 +31,13 @@ pub(crate) enum Standing {
 impl Applicant<'_> {
     /// Whether the pool is for this service.
     pub(crate) fn admitted_to(&self, pool: &Pool, standing: Standing) -> Result<(), NotAdmitted> {
-        let Some(allocation) = &pool.allocation else { return Ok(()) };
         let recorded = self.record.pool.as_ref() == Some(&pool.name);
-        if standing == Standing::Holder && recorded && allocation.uncertain {
+        let holder = standing == Standing::Holder && recorded;
+        if pool.presence == Presence::Deleted {
+            return if holder { Ok(()) } else { Err(NotAdmitted::Deleted) };
+        }
+        let Some(allocation) = &pool.allocation else { return Ok(()) };
+        if holder && allocation.uncertain {
             return Ok(());
         }
         let namespace = &self.key.namespace;

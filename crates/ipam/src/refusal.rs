@@ -18,7 +18,7 @@ pub enum Refusal {
     #[error("unknown pool {0:?}: there is no IPAddressPool by this name")]
     UnknownPool(String),
     /// None of the pools has these addresses, or no pool has all of them.
-    #[error("{} {} in no IPAddressPool", list(.0), if .0.len() == 1 { "is" } else { "are not together" })]
+    #[error("{} {} IPAddressPool", list(.0), if .0.len() == 1 { "is in no" } else { "are not together in any" })]
     NotInAnyPool(Vec<IpAddr>),
     /// The only entry with the address is not in force.
     #[error(
@@ -81,6 +81,8 @@ pub enum NotAdmitted {
     Namespace(String),
     /// Its labels.
     Labels,
+    /// The pool is being deleted.
+    Deleted,
 }
 
 impl fmt::Display for NotAdmitted {
@@ -88,6 +90,7 @@ impl fmt::Display for NotAdmitted {
         match self {
             Self::Namespace(namespace) => write!(f, "does not select namespace {namespace}"),
             Self::Labels => f.write_str("does not select the labels of this service"),
+            Self::Deleted => f.write_str("has been deleted"),
         }
     }
 }
@@ -181,6 +184,7 @@ impl fmt::Display for Unsuitable {
                 write!(f, "namespace {namespace} is not selected")
             }
             Reason::NotAdmitted(NotAdmitted::Labels) => f.write_str("the labels are not selected"),
+            Reason::NotAdmitted(NotAdmitted::Deleted) => f.write_str("has been deleted"),
             Reason::Exhausted { family: None, in_use, capacity } => {
                 write!(f, "exhausted ({in_use} of {capacity})")
             }

@@ -12,6 +12,9 @@
 //! - A Service keeps an address that no pool lists any more while not all of its recorded pool is in force, or another
 //!   pool overlaps it.
 //!
+//! - A Service keeps for a moment what it has from a pool that has been deleted, if the caller says so
+//!   ([`Presence::Deleted`]): the pool may be made again at once.
+//!
 //! Everything that is not in force is a [`Fault`] of its pool.
 
 mod fault;
@@ -22,7 +25,7 @@ mod range_set;
 
 pub use fault::{Fault, Others};
 pub use objects::PoolName;
-pub use pool::{Allocation, Entry, Pool, PoolSpec, Unreadable};
+pub use pool::{Allocation, Entry, Pool, PoolSpec, Presence, Unreadable};
 pub use pools::Pools;
 pub use range::{Family, ParseRangeError, Range, is_buggy, predecessor, successor};
 pub use range_set::RangeSet;

@@ -30,6 +30,18 @@ pub struct PoolSpec {
     pub allocation: Option<Allocation>,
     /// What else of the object cannot be read.
     pub unreadable: Vec<Unreadable>,
+    /// Whether there is such an object.
+    pub presence: Presence,
+}
+
+/// Whether a pool's object is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Presence {
+    /// It is.
+    Present,
+    /// It was deleted a moment ago, and may be about to be made again, as when it is replaced: services keep what they
+    /// have from it, where no other pool lists that, and nothing is given out.
+    Deleted,
 }
 
 impl PoolSpec {
@@ -45,6 +57,7 @@ impl PoolSpec {
             avoid_buggy_ips: false,
             allocation: None,
             unreadable: vec![],
+            presence: Presence::Present,
         }
     }
 }
@@ -126,6 +139,10 @@ pub struct Pool {
     pub ranges: Vec<Range>,
     /// What is not in force, and why.
     pub faults: Vec<Fault>,
+    /// Whether there is such an object.
+    pub presence: Presence,
+    /// A pool with an entry that is not in force because it overlaps this one.
+    pub overlapped_by: Option<PoolName>,
     /// The entries that are not in force because they overlap an older pool.
     pub(crate) contested: RangeSet,
     /// Whether what its object says is not all in force, or keeps others from being so.
@@ -139,6 +156,14 @@ impl Pool {
             if self.avoid_buggy_ips { range.size() - range.buggy() } else { range.size() }
         };
         self.ranges.iter().filter(|range| range.family() == family).map(usable).fold(0, u128::saturating_add)
+    }
+
+    /// The older pools that its entries overlap, and where: the first few.
+    pub(crate) fn overlapped(&self) -> impl Iterator<Item = &(PoolName, Range)> {
+        self.faults.iter().flat_map(|fault| match fault {
+            Fault::Overlap { others, .. } => &others.overlaps[..],
+            Fault::NoAddresses | Fault::Entry { .. } | Fault::Field(_) | Fault::Repeated { .. } => &[],
+        })
     }
 
     /// Whether it leaves out this address, wherever that is.

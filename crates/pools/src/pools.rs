@@ -7,7 +7,7 @@ use std::sync::Arc;
 use objects::PoolName;
 
 use crate::fault::{Fault, Others};
-use crate::pool::{Pool, PoolSpec};
+use crate::pool::{Pool, PoolSpec, Presence};
 use crate::{Range, RangeSet};
 
 /// The pools, each with what of it is in force. Equal objects always make equal pools: nothing is remembered.
@@ -33,7 +33,8 @@ impl Pools {
     /// Works out what is in force. Costs about as much as sorting all entries.
     pub fn new(specs: impl IntoIterator<Item = PoolSpec>) -> Self {
         let mut specs: Vec<PoolSpec> = specs.into_iter().collect();
-        specs.sort_by(|a, b| (a.created, !a.accepted, &a.name).cmp(&(b.created, !b.accepted, &b.name)));
+        let order = |spec: &PoolSpec| (spec.presence, spec.created, !spec.accepted);
+        specs.sort_by(|a, b| order(a).cmp(&order(b)).then_with(|| a.name.cmp(&b.name)));
         let (mut taken, mut owners) = (RangeSet::default(), Owners::new());
         let mut all: Vec<Pool> = Vec::with_capacity(specs.len());
         for spec in specs {
@@ -44,6 +45,13 @@ impl Pools {
             // Mostly there is none, and many ranges to ask about.
             pool.disputed |=
                 !contested.is_empty() && pool.ranges.iter().any(|range| contested.overlaps(*range));
+        }
+        let mut overlapping: BTreeMap<PoolName, PoolName> = BTreeMap::new();
+        for (pool, (other, _)) in all.iter().flat_map(|pool| pool.overlapped().map(move |it| (pool, it))) {
+            overlapping.entry(other.clone()).or_insert_with(|| pool.name.clone());
+        }
+        for pool in &mut all {
+            pool.overlapped_by = overlapping.remove(&pool.name);
         }
         let by_name = all.into_iter().map(|pool| (pool.name.clone(), Arc::new(pool))).collect();
         Self { by_name, owners: Arc::new(owners) }
@@ -137,6 +145,7 @@ fn take_in(spec: PoolSpec, taken: &mut RangeSet, owners: &mut Owners) -> Pool {
         allocation,
         entries,
         unreadable,
+        presence,
         created: _,
         accepted: _,
     } = spec;
@@ -154,6 +163,9 @@ fn take_in(spec: PoolSpec, taken: &mut RangeSet, owners: &mut Owners) -> Pool {
             }
         };
         let overlapping = taken.within(range);
+        if presence == Presence::Deleted && !overlapping.is_empty() {
+            continue;
+        }
         if !overlapping.is_empty() {
             let overlap = overlap(owners, &name, &overlapping);
             if !overlap.others.overlaps.is_empty() {
@@ -172,7 +184,19 @@ fn take_in(spec: PoolSpec, taken: &mut RangeSet, owners: &mut Owners) -> Pool {
         }
     }
     let disputed = !faults.is_empty();
-    Pool { name, labels, auto_assign, avoid_buggy_ips, allocation, ranges, faults, contested, disputed }
+    Pool {
+        name,
+        labels,
+        auto_assign,
+        avoid_buggy_ips,
+        allocation,
+        ranges,
+        faults,
+        presence,
+        overlapped_by: None,
+        contested,
+        disputed,
+    }
 }
 
 /// Whose addresses these are, which some pools have already.

@@ -56,6 +56,14 @@ impl Cluster {
         self.index.services(Change::Delete(seen(object)), Instant::now());
     }
 
+    /// Deletes a pool for good: it is not made again in time.
+    fn delete_pool(&mut self, pool: IPAddressPool) {
+        self.index.pools(Change::Delete(pool), Instant::now());
+        assert!(self.write_all().is_empty(), "it may be made again at once");
+        let until = self.index.next_retry().unwrap();
+        self.index.retry(until);
+    }
+
     fn next_write(&mut self) -> Option<Write> {
         self.index.settle_pools(Instant::now());
         self.index.decide(usize::MAX);
@@ -372,7 +380,7 @@ fn a_status_edited_by_hand_is_adopted_or_put_right() {
 fn when_its_pool_goes_a_service_moves_and_is_told() {
     let pools = [pool("p", "10.0.0.0/24"), pool("q", "10.1.0.0/24")];
     let mut cluster = Cluster::start(&pools, &[("a", holding("10.0.0.0"))]);
-    cluster.index.pools(Change::Delete(pools[0].clone()), Instant::now());
+    cluster.delete_pool(pools[0].clone());
     assert_eq!(cluster.write_all(), ["a 10.1.0.0"]);
     let notices = cluster.notices();
     assert!(notices[0].starts_with("ClearAssignment: current IP for \"default/a\""), "{notices:?}");

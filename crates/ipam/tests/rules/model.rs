@@ -8,7 +8,7 @@ use ipam::{
     Sharing,
 };
 use objects::{Labels, NodeName, Requirement, Selector};
-use pools::{Allocation, Pool, PoolSpec, Pools};
+use pools::{Allocation, Pool, PoolSpec, Pools, Presence};
 use proptest::prelude::*;
 
 use crate::fixtures::pool;
@@ -45,10 +45,21 @@ impl Model {
     }
 
     fn admits(pool: &Pool, request: &Request) -> bool {
-        pool.allocation.as_ref().is_none_or(|allocation| allocation.admits_service(&request.labels))
+        pool.presence == Presence::Present
+            && pool.allocation.as_ref().is_none_or(|allocation| allocation.admits_service(&request.labels))
+    }
+
+    fn keeps(pool: &Pool, request: &Request, record: &Record) -> bool {
+        match pool.presence {
+            Presence::Present => Self::admits(pool, request),
+            Presence::Deleted => record.pool.as_ref() == Some(&pool.name),
+        }
     }
 
     fn candidate(&self, pool: &Pool, family: Family, request: &Request, former: &[IpAddr]) -> Option<IpAddr> {
+        if pool.presence == Presence::Deleted {
+            return None;
+        }
         let of_pool = |ip: &IpAddr| self.pool_of(&[*ip], None).is_some_and(|its| its.name == pool.name);
         let usable = |ip: &IpAddr| Family::of(*ip) == family && of_pool(ip) && self.may_have(*ip, request);
         let kept =
@@ -101,7 +112,7 @@ impl Model {
         }
         for (index, ips) in alternatives.into_iter().enumerate().filter(|(_, ips)| !ips.is_empty()) {
             let Some(pool) = self.pool_of(&ips, record.pool.as_ref()) else { continue };
-            if !Self::admits(pool, request) || !ips.iter().all(|ip| self.may_have(*ip, request)) {
+            if !Self::keeps(pool, request, record) || !ips.iter().all(|ip| self.may_have(*ip, request)) {
                 continue;
             }
             let requested = match &request.addresses {
@@ -310,13 +321,14 @@ fn pools() -> impl Strategy<Value = Vec<PoolSpec>> {
     ];
     let flags =
         (prop_oneof![4 => Just(true), 1 => Just(false)], prop_oneof![3 => Just(false), 1 => Just(true)]);
-    let parts = (proptest::collection::vec(entry, 0..4), flags, allocation, 0i64..3);
+    let presence = prop_oneof![6 => Just(Presence::Present), 1 => Just(Presence::Deleted)];
+    let parts = (proptest::collection::vec(entry, 0..4), flags, allocation, 0i64..3, presence);
     proptest::collection::vec(parts, 0..4).prop_map(|pools| {
-        let spec = |(n, (entries, (auto_assign, avoid_buggy_ips), allocation, at))| {
+        let spec = |(n, (entries, (auto_assign, avoid_buggy_ips), allocation, at, presence))| {
             let entries: &Vec<String> = &entries;
             let entries: Vec<&str> = entries.iter().map(String::as_str).collect();
             let plain: PoolSpec = pool(&format!("p{n}"), &entries);
-            PoolSpec { auto_assign, avoid_buggy_ips, allocation, created: Some(at), ..plain }
+            PoolSpec { auto_assign, avoid_buggy_ips, allocation, created: Some(at), presence, ..plain }
         };
         pools.into_iter().enumerate().map(spec).collect()
     })

@@ -109,7 +109,7 @@ fn a_pool_that_is_made_again_gives_back_what_services_had() {
     for restarted in [false, true] {
         let services = [("a", holding("10.0.0.7")), ("b", holding("10.0.0.3"))];
         let mut cluster = Cluster::start(&[pool("p", "10.0.0.0/24")], &services);
-        cluster.index.pools(Change::Delete(pool("p", "10.0.0.0/24")), Instant::now());
+        cluster.delete_pool(pool("p", "10.0.0.0/24"));
         assert_eq!(cluster.write_all(), ["a", "b"]);
         if restarted {
             restart(&mut cluster, &[]);
@@ -121,6 +121,37 @@ fn a_pool_that_is_made_again_gives_back_what_services_had() {
         let (_, object) = cluster.services.iter().find(|(name, _)| name == "a").unwrap();
         assert!(object["metadata"]["annotations"].get("ferrolb.io/previous-ips").is_none());
     }
+}
+
+#[test]
+fn a_pool_that_is_replaced_moves_nobody_to_another_one_and_gives_nothing_meanwhile() {
+    for takes_over in [false, true] {
+        let pools = [pool("p", "10.0.0.0/24"), pool("q", "10.1.0.0/24")];
+        let mut cluster = Cluster::start(&pools, &[("a", holding("10.0.0.7"))]);
+        if takes_over {
+            cluster.index.set_role(Role::Follower, Instant::now());
+        }
+        cluster.index.pools(Change::Delete(pools[0].clone()), Instant::now());
+        cluster.index.set_role(Role::Leader, Instant::now());
+        cluster.apply("b", json!({}));
+        cluster.apply("c", json!({"spec": {"loadBalancerIP": "10.0.0.9"}}));
+        cluster.apply("a", holding("10.0.0.7"));
+        assert_eq!(cluster.write_all(), ["b 10.1.0.0"]);
+        cluster.index.pools(Change::Apply(pools[0].clone()), Instant::now());
+        assert_eq!(cluster.write_all(), ["c 10.0.0.9"]);
+        assert_eq!(cluster.index.next_retry(), None);
+    }
+}
+
+#[test]
+fn a_pool_that_is_made_again_under_another_name_takes_over_at_once() {
+    let mut cluster = Cluster::start(&[pool("p", "10.0.0.0/24")], &[("a", holding("10.0.0.7"))]);
+    cluster.index.pools(Change::Delete(pool("p", "10.0.0.0/24")), Instant::now());
+    cluster.index.pools(Change::Apply(pool("q", "10.0.0.0/25")), Instant::now());
+    assert_eq!(cluster.write_all(), ["a 10.0.0.7"], "with the name of its new pool");
+    assert!(cluster.notices().is_empty());
+    let (_, object) = cluster.services.iter().find(|(name, _)| name == "a").unwrap();
+    assert_eq!(object["metadata"]["annotations"]["metallb.io/ip-allocated-from-pool"], "q");
 }
 
 #[test]
