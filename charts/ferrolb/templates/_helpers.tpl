@@ -239,11 +239,11 @@ affinity:
 {{- define "ferrolb.environment" -}}
 {{- $memberlist := (index . 0).Values.speaker.memberlist -}}
 - name: FERROLB_NAMESPACE
-  valueFrom: {fieldRef: {fieldPath: metadata.namespace}}
+  valueFrom: {fieldRef: {apiVersion: v1, fieldPath: metadata.namespace}}
 - name: FERROLB_POD_NAME
-  valueFrom: {fieldRef: {fieldPath: metadata.name}}
+  valueFrom: {fieldRef: {apiVersion: v1, fieldPath: metadata.name}}
 - name: FERROLB_POD_UID
-  valueFrom: {fieldRef: {fieldPath: metadata.uid}}
+  valueFrom: {fieldRef: {apiVersion: v1, fieldPath: metadata.uid}}
 {{- if (index . 0).Values.ignoreMetallb }}
 - name: FERROLB_IGNORE_METALLB
   value: "true"
@@ -254,7 +254,7 @@ affinity:
   value: {{ printf "%s/secretkey,%s/previous" $memberlist.mlSecretKeyPath $memberlist.mlSecretKeyPath | quote }}
 {{- with include "ferrolb.gossipBind" . }}
 - name: FERROLB_POD_IP
-  valueFrom: {fieldRef: {fieldPath: status.podIP}}
+  valueFrom: {fieldRef: {apiVersion: v1, fieldPath: status.podIP}}
 - name: FERROLB_GOSSIP_BIND
   value: {{ . | quote }}
 {{- end }}

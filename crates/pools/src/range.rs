@@ -189,6 +189,9 @@ fn parse_cidr(text: &str) -> Result<Range, ParseRangeError> {
 
 impl fmt::Display for Range {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.first == self.last {
+            return write!(f, "{}", self.first);
+        }
         write!(f, "{}-{}", self.first, self.last)
     }
 }
@@ -206,7 +209,7 @@ mod tests {
         for (text, shown) in [
             ("192.168.1.0/30", "192.168.1.0-192.168.1.3"),
             ("192.168.1.77/24", "192.168.1.0-192.168.1.255"),
-            ("10.0.0.1-10.0.0.1", "10.0.0.1-10.0.0.1"),
+            ("10.0.0.1-10.0.0.1", "10.0.0.1"),
             ("10.0.0.1 - 10.0.0.9", "10.0.0.1-10.0.0.9"),
             ("fd00::/126", "fd00::-fd00::3"),
             ("::ffff:10.0.0.0/124", "10.0.0.0-10.0.0.15"),

@@ -135,10 +135,7 @@ mod tests {
         set.insert(range("255.255.255.255/32"));
         set.insert(range("::/128"));
         assert_eq!(set.runs.len(), 3);
-        assert_eq!(
-            shown(&set.within(range("10.0.0.9-255.255.255.255"))),
-            ["10.0.0.9-10.0.0.9", "255.255.255.255-255.255.255.255"]
-        );
+        assert_eq!(shown(&set.within(range("10.0.0.9-255.255.255.255"))), ["10.0.0.9", "255.255.255.255"]);
     }
 
     #[test]

@@ -51,7 +51,7 @@ pub(crate) fn write(folder: &Path, name: &str, object: &Value) -> String {
 }
 
 #[test]
-fn the_plain_manifests_can_be_applied_and_applied_again_with_kustomize() {
+fn the_plain_manifests_can_be_applied_again_by_other_tools_and_managers() {
     let cluster = Cluster::start();
     let folder = manifests_folder();
     let file = folder.join("ferrolb.yaml");
@@ -64,7 +64,15 @@ fn the_plain_manifests_can_be_applied_and_applied_again_with_kustomize() {
     let sent_anew =
         |line: &&str| sent_anew.iter().any(|known| line.ends_with(&format!("{known} configured")));
     assert!(changed.iter().all(sent_anew), "{changed:?}");
-    cluster.kubectl(&["apply", "--server-side", "--force-conflicts", "-f", file.to_str().unwrap()]);
+    // Whoever else applies the same text finds no conflict: nothing in it is completed by the API server.
+    for manager in ["argocd-controller", "flux"] {
+        let manager = format!("--field-manager={manager}");
+        cluster.kubectl(&["apply", "--server-side", &manager, "-f", file.to_str().unwrap()]);
+    }
+    let chart = chart::folder();
+    let install =
+        ["install", "ferrolb", chart.to_str().unwrap(), "--namespace=metallb-system", "--take-ownership"];
+    cluster.helm(Program::Helm, &install);
 }
 
 #[test]

@@ -86,7 +86,7 @@ fn a_pool_that_overlaps_another_has_no_effect_and_says_so_while_all_others_go_on
         cluster.apply([&objects::pool("good", &["172.16.211.230-172.16.211.231"])])?;
         let first = cluster.balance("first")?;
         cluster.apply([&objects::pool("clash", &["172.16.211.231-172.16.211.235"])])?;
-        let why = "overlaps 172.16.211.231-172.16.211.231 of IPAddressPool good: remove";
+        let why = "overlaps 172.16.211.231 of IPAddressPool good: remove";
         cluster.wait_for_warning(chart::NAMESPACE, "IPAddressPool", "clash", why)?;
         // What only the controller can see to be wrong: CEL has no order on IPv6 addresses.
         cluster.apply([&objects::pool("reversed", &["fd00::9-fd00::1"])])?;
