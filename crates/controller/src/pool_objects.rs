@@ -10,7 +10,7 @@ use kube::ResourceExt;
 use kubekit::events::Notice;
 use kubekit::{Change, Mirror};
 use objects::{NodeName, PoolName};
-use pools::{PoolSpec, Pools, Presence};
+use pools::{Entry, PoolSpec, Pools, Presence};
 
 use crate::acceptance::{Acceptance, Assessment};
 
@@ -53,6 +53,20 @@ impl PoolObjects {
                 Some(object) => self.put(name, &object),
                 None => self.remove(name, now),
             };
+        }
+    }
+
+    /// Takes in which pools Services record at the start, each with the addresses that they have from it. Those that are
+    /// not there may have been deleted a moment ago.
+    pub(crate) fn recorded(&mut self, recorded: BTreeMap<PoolName, Vec<IpAddr>>, now: Instant) {
+        for (name, ips) in recorded {
+            if self.objects.contains_key(&name) || self.deleted.contains_key(&name) {
+                continue;
+            }
+            let entries = ips.into_iter().map(Entry::from).collect();
+            let spec = PoolSpec { entries, presence: Presence::Deleted, ..PoolSpec::new(name.clone(), &[]) };
+            self.deleted.insert(name, (now + MADE_AGAIN_WITHIN, spec));
+            self.changed = true;
         }
     }
 

@@ -77,6 +77,17 @@ impl From<&str> for Entry {
     }
 }
 
+impl From<IpAddr> for Entry {
+    /// The entry for one address.
+    fn from(ip: IpAddr) -> Self {
+        let length = match Family::of(ip) {
+            Family::V4 => 32,
+            Family::V6 => 128,
+        };
+        Self::from(format!("{ip}/{length}").as_str())
+    }
+}
+
 /// A field that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unreadable {

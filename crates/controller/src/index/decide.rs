@@ -62,6 +62,14 @@ impl Index {
     /// Begins to decide: first everybody is heard who holds an address, the older first, so that of two that hold the
     /// same one the younger will have to look for another. Who is heard is due; nobody is decided before all are heard.
     pub(super) fn begin(&mut self) {
+        let mut recorded: BTreeMap<PoolName, Vec<IpAddr>> = BTreeMap::new();
+        for entry in self.services.values().filter(|entry| matches!(entry.claim, Claim::Ours(_))) {
+            if let Some(pool) = &entry.observed.pool {
+                recorded.entry(PoolName::new(pool.as_str())).or_default().extend(&entry.observed.ips);
+            }
+        }
+        self.pools.recorded(recorded, self.now);
+        self.pools.work_out();
         self.allocator.set_pools(self.pools.in_force().clone());
         self.allocator.set_reserved(self.reserved());
         for entry in self.services.values_mut() {

@@ -144,6 +144,26 @@ fn a_pool_that_is_replaced_moves_nobody_to_another_one_and_gives_nothing_meanwhi
 }
 
 #[test]
+fn a_controller_that_starts_while_a_pool_is_replaced_moves_nobody() {
+    let pools = [pool("p", "10.0.0.0/24"), pool("q", "10.1.0.0/24")];
+    for made_again in [true, false] {
+        let mut cluster = Cluster::start(&pools, &[("a", holding("10.0.0.7"))]);
+        cluster.index.pools(Change::Delete(pools[0].clone()), Instant::now());
+        restart(&mut cluster, &pools[1..]);
+        assert!(cluster.write_all().is_empty());
+        if made_again {
+            cluster.index.pools(Change::Apply(pools[0].clone()), Instant::now());
+            assert_eq!(cluster.index.next_retry(), None);
+            assert!(cluster.write_all().is_empty());
+        } else {
+            let until = cluster.index.next_retry().unwrap();
+            cluster.index.retry(until);
+            assert_eq!(cluster.write_all(), ["a 10.1.0.0"]);
+        }
+    }
+}
+
+#[test]
 fn a_pool_that_is_made_again_under_another_name_takes_over_at_once() {
     let mut cluster = Cluster::start(&[pool("p", "10.0.0.0/24")], &[("a", holding("10.0.0.7"))]);
     cluster.index.pools(Change::Delete(pool("p", "10.0.0.0/24")), Instant::now());
