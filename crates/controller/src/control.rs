@@ -1,6 +1,7 @@
 //! The loop of the controller: what happens goes into the Index, what follows goes out.
 
 use std::collections::VecDeque;
+use std::convert::identity;
 use std::fmt::Debug;
 use std::pin::pin;
 use std::time::{Duration, Instant};
@@ -18,7 +19,7 @@ use kubekit::keep::keep;
 use kubekit::lease::Leads;
 use kubekit::slim::{Namespace, Node, Service};
 use kubekit::write::{Answer, Object, Writes};
-use kubekit::{Change, due, watch, watch_as};
+use kubekit::{Change, News, due, watch, watch_history};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -49,6 +50,7 @@ const POOLS_DELAY: Duration = Duration::from_millis(200);
 
 /// A change of some kind.
 enum Incoming {
+    Restored,
     Services(Change<Seen>),
     Pools(Change<IPAddressPool>),
     Advertisements(Change<L2Advertisement>),
@@ -212,15 +214,31 @@ fn watches(client: &Client, config: &Config) -> SelectAll<BoxStream<'static, Inc
     {
         watch(api).map(incoming).boxed()
     }
+    /// What nothing is decided without.
+    fn needed<K, T>(
+        api: Api<K>,
+        read: impl Fn(K) -> T + Send + 'static,
+        incoming: fn(Change<T>) -> Incoming,
+    ) -> BoxStream<'static, Incoming>
+    where
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+        T: Send + 'static,
+    {
+        let incoming = move |news| match news {
+            News::Change(change) => incoming(change),
+            News::Restored => Incoming::Restored,
+        };
+        watch_history(api, read).map(incoming).boxed()
+    }
     let client = || client.clone();
     let (namespace, class) = (config.identity.namespace.as_str(), config.lb_class.clone());
     let read = move |service: Service| Seen::read(&service, class.as_deref());
     futures::stream::select_all([
-        watch_as(Api::all(client()), read).map(Incoming::Services).boxed(),
-        of(Api::namespaced(client(), namespace), Incoming::Pools),
+        needed(Api::all(client()), read, Incoming::Services),
+        needed(Api::namespaced(client(), namespace), identity, Incoming::Pools),
         of(Api::namespaced(client(), namespace), Incoming::Advertisements),
-        of(Api::all(client()), Incoming::Namespaces),
-        of(Api::all(client()), Incoming::Nodes),
+        needed(Api::all(client()), identity, Incoming::Namespaces),
+        needed(Api::all(client()), identity, Incoming::Nodes),
         of(Api::namespaced(client(), namespace), |change| Incoming::Bgp(BgpChange::Peers(change))),
         of(Api::namespaced(client(), namespace), |change| Incoming::Bgp(BgpChange::Advertisements(change))),
         of(Api::namespaced(client(), namespace), |change| Incoming::Bgp(BgpChange::Communities(change))),
@@ -229,6 +247,7 @@ fn watches(client: &Client, config: &Config) -> SelectAll<BoxStream<'static, Inc
 
 fn take_in(index: &mut Index, change: Incoming) {
     match change {
+        Incoming::Restored => index.restored(Instant::now()),
         Incoming::Services(change) => index.services(change, Instant::now()),
         Incoming::Pools(change) => index.pools(change, Instant::now()),
         Incoming::Advertisements(change) => index.advertisements(change, Instant::now()),

@@ -10,25 +10,26 @@
 //! Services that it is about, and those that wait for an address when one has become free.
 
 mod decide;
+mod report;
+mod writes;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use api::{IPAddressPool, IPAddressPoolStatus, L2Advertisement, L2AdvertisementStatus};
-use ipam::{Allocator, Assignment, Family, PoolName, ServiceKey, Usage};
+use api::{IPAddressPool, L2Advertisement};
+use ipam::{Allocator, Assignment, ServiceKey};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::ResourceExt;
 use kubekit::events::Notice;
 use kubekit::slim::{Namespace, Node};
-use kubekit::write::{Class, pause};
 use kubekit::{Change, Mirror, Version};
 use objects::{Labels, NodeName};
 
 use crate::advertisements::Advertisements;
 use crate::bgp_objects::{BgpChange, BgpObjects};
-use crate::entry::{Entry, Observed, Seen, Source, Updated, Writing};
+use crate::entry::{Entry, Seen, Source, Updated};
 use crate::index::decide::overwritten_notice;
 use crate::pool_objects::PoolObjects;
 
@@ -38,6 +39,8 @@ pub(crate) struct Index {
     role: Role,
     /// Lists that are complete.
     lists: BTreeSet<List>,
+    /// While lists are taken again after a restore: until when they are waited for.
+    restoring: Option<Instant>,
     pools: PoolObjects,
     advertisements: Advertisements,
     bgp: BgpObjects,
@@ -91,6 +94,11 @@ pub(crate) enum Role {
     /// It decides, once every list is complete.
     Leader,
 }
+
+/// For so long are lists waited for after the first has shown that the API server was restored. Each is taken again as
+/// soon as its watch notices, after a pause of at most five seconds; one that has not seen anything newer than what was
+/// restored need not notice.
+const RESTORED_WITHIN: Duration = Duration::from_secs(15);
 
 /// A list that has to be complete before anything is decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -154,6 +162,7 @@ impl Index {
         Self {
             role: Role::Follower,
             lists: BTreeSet::new(),
+            restoring: None,
             pools: PoolObjects::default(),
             advertisements: Advertisements::default(),
             bgp: BgpObjects::default(),
@@ -188,6 +197,19 @@ impl Index {
             self.forget_decisions();
         }
         self.proceed(deciding);
+    }
+
+    /// The API server has an older state than before. Nothing is decided until every list is of that state, and then as
+    /// at a start: what Services record counts, and no decision of before.
+    pub(crate) fn restored(&mut self, now: Instant) {
+        self.now = now;
+        // One list after the other finds out.
+        if self.restoring.is_some() {
+            return;
+        }
+        self.restoring = Some(now + RESTORED_WITHIN);
+        self.lists.clear();
+        self.forget_decisions();
     }
 
     /// Takes in a change of Services.
@@ -285,86 +307,6 @@ impl Index {
         self.proceed(deciding);
     }
 
-    /// The next status to write. Tell how it went with [`Self::written`]: until then, no other write of
-    /// the same Service comes out.
-    pub(crate) fn next_write(&mut self) -> Option<Write> {
-        while let Some(key) = self.queue.pop_front() {
-            let Some(entry) = self.services.get_mut(&key) else { continue };
-            if entry.writing != Writing::Queued {
-                continue;
-            }
-            if !entry.is_off() {
-                entry.writing = Writing::Idle;
-                continue;
-            }
-            entry.writing = Writing::InFlight;
-            return Some(Write {
-                key,
-                version: entry.version.clone(),
-                before: entry.observed.ips.clone(),
-                assignment: entry.goal.assignment().cloned(),
-                previous: entry.previous.clone(),
-            });
-        }
-        None
-    }
-
-    /// Takes in the result of a write. Returns how long the status has been off, if it is right now.
-    pub(crate) fn written(&mut self, write: &Write, result: Written, now: Instant) -> Option<Duration> {
-        self.now = now;
-        let entry = self.services.get_mut(&write.key)?;
-        entry.writing = Writing::Idle;
-        let failures = std::mem::take(&mut entry.failures);
-        match result {
-            Written::Done(version) => {
-                if entry.paused.is_none() {
-                    self.notices.extend(allocated(write).map(|notice| (entry.reference(&write.key), notice)));
-                }
-                if !version.is_older_than(&entry.version) {
-                    entry.version = version;
-                    entry.observed = Observed::of(write.assignment.as_ref(), &write.previous);
-                    entry.settled |= !entry.is_off();
-                }
-            }
-            // What was in the way is about to come by the watch, and brings the next attempt with it, if any.
-            Written::Conflict | Written::Gone if entry.version == write.version => return None,
-            Written::Conflict | Written::Gone => {}
-            Written::Failed | Written::Refused => {
-                let class = if result == Written::Refused { Class::Refused } else { Class::Unavailable };
-                entry.failures = failures.saturating_add(1);
-                entry.writing = Writing::Delayed;
-                self.retries.insert((now + pause(class, failures, 0.0), write.key.clone()));
-                return None;
-            }
-        }
-        let off_since = if entry.is_off() { None } else { entry.off_since.take() };
-        self.enqueue(&write.key);
-        off_since.map(|since| now.saturating_duration_since(since))
-    }
-
-    /// When [`Self::retry`] should be called next.
-    pub(crate) fn next_retry(&self) -> Option<Instant> {
-        self.retries.first().map(|(at, _)| *at).into_iter().chain(self.pools.next_expiry()).min()
-    }
-
-    /// Tries again what failed and has waited long enough, and lets go of pools that were deleted and have not come back.
-    pub(crate) fn retry(&mut self, now: Instant) {
-        self.now = now;
-        self.pools.expire(now);
-        while self.retries.first().is_some_and(|(at, _)| *at <= now) {
-            let Some((_, key)) = self.retries.pop_first() else { return };
-            if let Some(entry) = self.services.get_mut(&key).filter(|e| e.writing == Writing::Delayed) {
-                entry.writing = Writing::Idle;
-                self.enqueue(&key);
-            }
-        }
-    }
-
-    /// How many Services wait for their status to be written.
-    pub(crate) fn queued(&self) -> usize {
-        self.queue.len()
-    }
-
     /// The next thing to tell people. They come in order, and not while statuses wait for their turn to be
     /// written, which matters more.
     pub(crate) fn next_notice(&mut self) -> Option<(ObjectReference, Notice)> {
@@ -374,54 +316,6 @@ impl Index {
     /// Whether there is something to tell.
     pub(crate) fn has_notice(&self) -> bool {
         self.queue.is_empty() && !self.notices.is_empty()
-    }
-
-    /// How full each pool is.
-    pub(crate) fn usage(&self) -> impl Iterator<Item = (&PoolName, [Usage; 2])> {
-        self.allocator.pools().iter().map(|pool| {
-            (&pool.name, [Family::V4, Family::V6].map(|family| self.allocator.usage(&pool.name, family)))
-        })
-    }
-
-    /// Pools whose status does not say what it should, and what that is.
-    pub(crate) fn outdated_pool_statuses(
-        &self,
-        now: Timestamp,
-    ) -> Vec<(ObjectReference, IPAddressPoolStatus)> {
-        if !self.decides() {
-            return Vec::new();
-        }
-        let outdated = self.pools.iter().filter_map(|(name, object)| {
-            let [v4, v6] = [Family::V4, Family::V6].map(|family| self.allocator.usage(name, family));
-            let (condition, _) = object.acceptance.condition(&object.assessment, now);
-            let status = IPAddressPoolStatus {
-                assigned_ipv4: count(v4.in_use),
-                assigned_ipv6: count(v6.in_use),
-                available_ipv4: available(v4),
-                available_ipv6: available(v6),
-                conditions: vec![condition],
-            };
-            (object.status.as_ref() != Some(&status)).then(|| (object.acceptance.reference.clone(), status))
-        });
-        outdated.collect()
-    }
-
-    /// Advertisements whose status does not say what it should, and what that is.
-    pub(crate) fn outdated_advertisement_statuses(
-        &self,
-        now: Timestamp,
-    ) -> Vec<(ObjectReference, L2AdvertisementStatus)> {
-        if self.decides() { self.advertisements.outdated(now) } else { Vec::new() }
-    }
-
-    /// What is wrong with the pools, object by object.
-    pub(crate) fn problems(&self) -> impl Iterator<Item = String> {
-        self.pools.problems()
-    }
-
-    /// Whether some pool is not in force as it stands.
-    pub(crate) fn is_stale(&self) -> bool {
-        self.pools.is_stale()
     }
 
     /// Whether a list is complete.
@@ -434,20 +328,13 @@ impl Index {
         self.role == Role::Leader && self.lists.len() == List::ALL.len()
     }
 
-    /// How many Services want an address and have none.
-    pub(crate) fn waiting(&self) -> usize {
-        self.waiting.len()
-    }
-
-    /// How often somebody else wrote over the status of a Service.
-    pub(crate) fn overwrites(&self) -> u64 {
-        self.overwrites
-    }
-
     fn seen(&mut self, list: List, source: Source) {
         match source {
             Source::List => _ = self.lists.insert(list),
             Source::Watch => {}
+        }
+        if self.lists.len() == List::ALL.len() {
+            self.restoring = None;
         }
     }
 
@@ -536,32 +423,6 @@ fn source<K>(change: &Change<K>) -> Source {
         Change::Reset(_) => Source::List,
         Change::Apply(_) | Change::Delete(_) => Source::Watch,
     }
-}
-
-/// As the API has numbers.
-fn count(n: u128) -> i64 {
-    i64::try_from(n).unwrap_or(i64::MAX)
-}
-
-/// How many addresses are left, in a pool that has no more of them than there are numbers: upstream says so of
-/// a large one too, and both counters together always make the whole.
-fn available(usage: Usage) -> i64 {
-    count(usage.in_use.saturating_add(usage.available)) - count(usage.in_use)
-}
-
-/// What to tell about a write that gave out an address.
-fn allocated(write: &Write) -> Option<Notice> {
-    let ips = &write.assignment.as_ref()?.ips;
-    let added: Vec<&IpAddr> = ips.iter().filter(|ip| !write.before.contains(ip)).collect();
-    let message = match added.len() {
-        0 => return None,
-        1 if ips.len() == 2 => format!("Assigned additional IP \"{}\"", added[0]),
-        _ => {
-            let quoted: Vec<String> = ips.iter().map(|ip| format!("\"{ip}\"")).collect();
-            format!("Assigned IP [{}]", quoted.join(" "))
-        }
-    };
-    Some(Notice::normal("IPAllocated", message))
 }
 
 #[cfg(test)]

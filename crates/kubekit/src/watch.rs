@@ -6,7 +6,7 @@ use std::fmt::{Debug, Display};
 
 use follow::Follower;
 pub(crate) use follow::SILENCE;
-use futures::Stream;
+use futures::{Stream, StreamExt};
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 
@@ -21,6 +21,16 @@ pub enum Change<K> {
     Apply(K),
     /// An object was deleted; this is its last state.
     Delete(K),
+}
+
+/// What a list and watch have to tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum News<T> {
+    /// What happened to the objects.
+    Change(T),
+    /// The API server has an older state than before, as after a restore of etcd from a backup. The list of that state
+    /// comes next. Lists of other kinds may still be those of before for some seconds.
+    Restored,
 }
 
 /// What to list and watch.
@@ -67,6 +77,24 @@ pub fn watch_as<K, T>(
     source: impl Into<Source<K>>,
     convert: impl Fn(K) -> T + Send + 'static,
 ) -> impl Stream<Item = Change<T>>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+    T: Send + 'static,
+{
+    watch_history(source, convert).filter_map(|news| {
+        std::future::ready(match news {
+            News::Change(change) => Some(change),
+            News::Restored => None,
+        })
+    })
+}
+
+/// Like [`watch_as`], for whoever puts several lists together: it is told when the state that they are of is not a later
+/// one of the same history.
+pub fn watch_history<K, T>(
+    source: impl Into<Source<K>>,
+    convert: impl Fn(K) -> T + Send + 'static,
+) -> impl Stream<Item = News<Change<T>>>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
     T: Send + 'static,

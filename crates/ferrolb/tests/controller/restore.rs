@@ -43,7 +43,16 @@ async fn restored(then: Then) {
     let controller = cluster.controller("c", &[]);
     wait("the first address", async || (!cluster.addresses("kept").await.is_empty()).then_some(())).await;
     if then == Then::Ours {
+        for (name, ip) in [("low", "192.0.2.1"), ("high", "192.0.2.2")] {
+            cluster.service(name, json!({})).await;
+            cluster.wait_for_addresses(name, &[ip]).await;
+        }
+        cluster.services().delete("low", &DeleteParams::default()).await.unwrap();
         cluster.server.back_up().unwrap();
+        // The lists of the restored state come one after the other: nobody is decided by a pool of now.
+        cluster.pool("lan", &["192.0.2.9/32", "198.51.100.0/28"]).await;
+        wait("another address", async || (cluster.addresses("high").await != ["192.0.2.2"]).then_some(()))
+            .await;
     }
     for number in 0..WRITES {
         cluster
@@ -63,6 +72,9 @@ async fn restored(then: Then) {
         (spec.holder_identity? == "c" && spec.renew_time != before).then_some(())
     })
     .await;
+    if then == Then::Ours {
+        cluster.wait_for_addresses("high", &["192.0.2.2"]).await;
+    }
     // A Service whose version is lower than the one that the controller knows is served as it says now.
     wait_within(within, "the address that is asked for", async || {
         let annotation = json!({"metadata": {"annotations": {"metallb.io/loadBalancerIPs": "192.0.2.9"}}});
@@ -80,6 +92,12 @@ async fn restored(then: Then) {
         (cluster.addresses("next").await == ["192.0.2.1"]).then_some(())
     })
     .await;
+    if then == Then::Ours {
+        assert_eq!(cluster.addresses("high").await, ["192.0.2.2"]);
+        let events = cluster.events("high").await;
+        let given = events.iter().filter(|event| event.contains("IPAllocated"));
+        assert!(given.count() <= 1, "since the backup was put back nobody has moved: {events:?}");
+    }
     wait_within(within, "the report", async || cluster.report().await).await;
     assert_eq!(controller.exit_status(), None);
 }

@@ -28,7 +28,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
-use super::{Change, Source};
+use super::{Change, News, Source};
 use crate::{Version, due};
 
 /// How long a watch may go on, after which it is taken up where it ended. A connection that is dead without having been
@@ -58,12 +58,16 @@ fn pauses() -> impl Backoff {
 }
 
 /// Keeps one list up to date.
-pub(super) struct Follower<K, F> {
+pub(super) struct Follower<K, T, F> {
     api: Api<K>,
     labels: Option<String>,
     fields: Option<String>,
     convert: F,
     state: State<K>,
+    /// The latest version that was seen.
+    latest: Option<Version>,
+    /// A list that is yet to be told.
+    untold: Option<Vec<T>>,
     pauses: Box<dyn Backoff>,
     /// Whether the last list was short.
     is_short: bool,
@@ -108,7 +112,7 @@ enum Trouble {
     BrokenOff,
 }
 
-impl<K, T, F> Follower<K, F>
+impl<K, T, F> Follower<K, T, F>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
     F: Fn(K) -> T,
@@ -121,6 +125,8 @@ where
             fields,
             convert,
             state: State::Unlisted,
+            latest: None,
+            untold: None,
             pauses: Box::new(pauses()),
             is_short: true,
             relist: None,
@@ -128,11 +134,14 @@ where
         }
     }
 
-    /// The next change, however long that takes.
-    pub(super) async fn next(&mut self) -> Change<T> {
+    /// What comes next, however long that takes.
+    pub(super) async fn next(&mut self) -> News<Change<T>> {
+        if let Some(list) = self.untold.take() {
+            return News::Change(Change::Reset(list));
+        }
         loop {
             match self.step().await {
-                Ok(Some(change)) => return change,
+                Ok(Some(news)) => return news,
                 Ok(None) => {}
                 Err(trouble) => {
                     match trouble {
@@ -152,15 +161,20 @@ where
         }
     }
 
-    async fn step(&mut self) -> Result<Option<Change<T>>, Trouble> {
+    async fn step(&mut self) -> Result<Option<News<Change<T>>>, Trouble> {
         // What fails has changed nothing, so that it is tried again; so the state goes back where it was.
         match std::mem::replace(&mut self.state, State::Unlisted) {
             State::Unlisted => {
                 let (objects, version) = self.list().await?;
                 self.reached();
                 self.relist = None;
-                self.state = State::Listed { version, trust: Trust::Sure };
-                Ok(Some(Change::Reset(objects)))
+                let latest = self.latest.replace(version.clone());
+                self.state = State::Listed { version: version.clone(), trust: Trust::Sure };
+                if latest.is_some_and(|latest| version.is_older_than(&latest)) {
+                    self.untold = Some(objects);
+                    return Ok(Some(News::Restored));
+                }
+                Ok(Some(News::Change(Change::Reset(objects))))
             }
             State::Listed { version, trust: Trust::BrokenOff } if self.is_short => {
                 debug!(kind = %K::kind(&()), version = version.as_str(), "watch broken off, listing again");
@@ -243,7 +257,7 @@ where
         events: Events<K>,
         version: Version,
         since: Instant,
-    ) -> Result<Option<Change<T>>, Trouble> {
+    ) -> Result<Option<News<Change<T>>>, Trouble> {
         let (version, change) = match event {
             WatchEvent::Added(object) | WatchEvent::Modified(object) => {
                 (Version::of(&object), Some(Change::Apply((self.convert)(strip(object)))))
@@ -259,8 +273,9 @@ where
             }
         };
         self.reached();
+        self.latest = Some(version.clone());
         self.state = State::Watching { events, version, since };
-        Ok(change)
+        Ok(change.map(News::Change))
     }
 
     /// The whole list, as it is now: without a version to ask for.

@@ -164,6 +164,32 @@ fn a_controller_that_starts_while_a_pool_is_replaced_moves_nobody() {
 }
 
 #[test]
+fn after_a_restore_nobody_is_decided_before_all_lists_are_of_the_restored_state() {
+    for all_notice in [true, false] {
+        let mut cluster = Cluster::start(&[pool("p", "10.0.9.0/24")], &[("a", holding("10.0.9.0"))]);
+        assert!(cluster.write_all().is_empty());
+        let now = Instant::now();
+        cluster.index.restored(now);
+        let restored = cluster.store("a", holding("10.0.0.7"));
+        cluster.index.services(Change::Reset(vec![restored]), now);
+        assert!(cluster.write_all().is_empty(), "the pool is that of before");
+        cluster.index.restored(now);
+        cluster.index.pools(Change::Reset(vec![pool("p", "10.0.0.0/24")]), now);
+        cluster.index.namespaces(Change::Reset(vec![]), now);
+        cluster.apply("b", json!({}));
+        assert!(cluster.write_all().is_empty());
+        if all_notice {
+            cluster.index.nodes(Change::Reset(vec![]), now);
+        } else {
+            let until = cluster.index.next_retry().unwrap();
+            cluster.index.retry(until);
+        }
+        assert_eq!(cluster.write_all(), ["b 10.0.0.0"]);
+        assert_eq!(cluster.index.next_retry(), None);
+    }
+}
+
+#[test]
 fn a_pool_that_is_made_again_under_another_name_takes_over_at_once() {
     let mut cluster = Cluster::start(&[pool("p", "10.0.0.0/24")], &[("a", holding("10.0.0.7"))]);
     cluster.index.pools(Change::Delete(pool("p", "10.0.0.0/24")), Instant::now());

@@ -25,7 +25,10 @@ type Name = fn(Namespace) -> String;
 
 /// An API server that gives these answers to lists and these to watches, one after the other, and the last for ever.
 /// A watch ends after what it says.
-fn server(lists: Vec<(u16, Value)>, watches: Vec<(u16, Vec<Value>)>) -> (Follower<Namespace, Name>, Log) {
+fn server(
+    lists: Vec<(u16, Value)>,
+    watches: Vec<(u16, Vec<Value>)>,
+) -> (Follower<Namespace, String, Name>, Log) {
     fn next<T: Clone>(answers: &mut VecDeque<T>) -> T {
         if answers.len() > 1 { answers.pop_front().unwrap() } else { answers[0].clone() }
     }
@@ -43,12 +46,21 @@ fn server(lists: Vec<(u16, Value)>, watches: Vec<(u16, Vec<Value>)>) -> (Followe
     (Follower::new(Api::<Namespace>::all(client).into(), name), log)
 }
 
-fn said(change: Change<String>) -> String {
-    match change {
-        Change::Reset(names) => format!("= {}", names.join(" ")),
-        Change::Apply(name) => format!("+ {name}"),
-        Change::Delete(name) => format!("- {name}"),
+fn said(news: News<Change<String>>) -> String {
+    match news {
+        News::Change(Change::Reset(names)) => format!("= {}", names.join(" ")),
+        News::Change(Change::Apply(name)) => format!("+ {name}"),
+        News::Change(Change::Delete(name)) => format!("- {name}"),
+        News::Restored => "restored".to_owned(),
     }
+}
+
+async fn said_next(follower: &mut Follower<Namespace, String, Name>, count: usize) -> Vec<String> {
+    let mut all = Vec::new();
+    for _ in 0..count {
+        all.push(said(follower.next().await));
+    }
+    all
 }
 
 fn lists(asked: &Asked) -> bool {
@@ -64,10 +76,7 @@ async fn a_list_is_followed_by_what_happens_after_it() {
         event("MODIFIED", namespace("b", 13)),
     ];
     let (mut follower, log) = server(vec![(200, list(10, &[namespace("a", 3)]))], vec![(200, watch)]);
-    let mut changes = Vec::new();
-    for _ in 0..4 {
-        changes.push(said(follower.next().await));
-    }
+    let changes = said_next(&mut follower, 4).await;
     assert_eq!(changes, ["= a", "+ b", "- a", "+ b"]);
     assert!(log.all()[1].query.contains("resourceVersion=10"), "{:?}", log.all());
 }
@@ -79,8 +88,8 @@ async fn after_a_watch_was_broken_off_a_short_list_is_believed_though_its_versio
         vec![(200, list(10, &[namespace("a", 3), namespace("b", 9)])), (200, restored)],
         vec![(200, vec![]), (200, vec![event("ADDED", namespace("c", 8))])],
     );
-    let changes = [said(follower.next().await), said(follower.next().await), said(follower.next().await)];
-    assert_eq!(changes, ["= a b", "= a", "+ c"]);
+    let changes = said_next(&mut follower, 4).await;
+    assert_eq!(changes, ["= a b", "restored", "= a", "+ c"]);
     let watched: Vec<bool> =
         log.all().iter().map(|asked| asked.query.contains("resourceVersion=7")).collect();
     assert_eq!(watched.last(), Some(&true), "{:?}", log.all());
@@ -97,8 +106,8 @@ async fn a_version_that_the_api_server_does_not_have_yet_leads_to_a_list() {
             vec![(200, list(10, &[namespace("a", 9)])), (200, list(7, &[]))],
             vec![(code, vec![refused]), (200, vec![event("ADDED", namespace("c", 8))])],
         );
-        let changes = [said(follower.next().await), said(follower.next().await), said(follower.next().await)];
-        assert_eq!(changes, ["= a", "= ", "+ c"], "{code}");
+        let changes = said_next(&mut follower, 4).await;
+        assert_eq!(changes, ["= a", "restored", "= ", "+ c"], "{code}");
     }
 }
 
@@ -111,10 +120,7 @@ async fn an_error_within_a_watch_leads_to_a_list() {
             vec![(200, list(10, &[])), (200, list(12, &[namespace("c", 12)]))],
             vec![(200, watch), (200, vec![event("ADDED", namespace("d", 13))])],
         );
-        let mut changes = Vec::new();
-        for _ in 0..4 {
-            changes.push(said(follower.next().await));
-        }
+        let changes = said_next(&mut follower, 4).await;
         assert_eq!(changes, ["= ", "+ b", "= c", "+ d"], "{code}");
     }
 }
@@ -133,8 +139,8 @@ async fn a_long_list_is_taken_again_at_once_only_if_its_version_is_older() {
     let (mut follower, log) =
         server(answers, vec![(200, vec![]), (200, vec![event("ADDED", namespace("c", 8))])]);
     let start = tokio::time::Instant::now();
-    let changes = [said(follower.next().await), said(follower.next().await), said(follower.next().await)];
-    assert_eq!(changes, ["= a", "= b", "+ c"]);
+    let changes = said_next(&mut follower, 4).await;
+    assert_eq!(changes, ["= a", "restored", "= b", "+ c"]);
     assert!(start.elapsed() < Duration::from_secs(5));
     assert_eq!(log.count(|asked| asked.query.contains("limit=1&") || asked.query.ends_with("limit=1")), 1);
 }

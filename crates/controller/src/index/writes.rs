@@ -1,0 +1,115 @@
+//! Statuses of Services that are to be written, and what becomes of that: the part of the [`Index`] that writes come out
+//! of.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use kubekit::events::Notice;
+use kubekit::write::{Class, pause};
+
+use crate::entry::{Observed, Writing};
+use crate::index::{Index, List, Write, Written};
+
+impl Index {
+    /// The next status to write. Tell how it went with [`Self::written`]: until then, no other write of
+    /// the same Service comes out.
+    pub(crate) fn next_write(&mut self) -> Option<Write> {
+        while let Some(key) = self.queue.pop_front() {
+            let Some(entry) = self.services.get_mut(&key) else { continue };
+            if entry.writing != Writing::Queued {
+                continue;
+            }
+            if !entry.is_off() {
+                entry.writing = Writing::Idle;
+                continue;
+            }
+            entry.writing = Writing::InFlight;
+            return Some(Write {
+                key,
+                version: entry.version.clone(),
+                before: entry.observed.ips.clone(),
+                assignment: entry.goal.assignment().cloned(),
+                previous: entry.previous.clone(),
+            });
+        }
+        None
+    }
+
+    /// Takes in the result of a write. Returns how long the status has been off, if it is right now.
+    pub(crate) fn written(&mut self, write: &Write, result: Written, now: Instant) -> Option<Duration> {
+        self.now = now;
+        let entry = self.services.get_mut(&write.key)?;
+        entry.writing = Writing::Idle;
+        let failures = std::mem::take(&mut entry.failures);
+        match result {
+            Written::Done(version) => {
+                if entry.paused.is_none() {
+                    self.notices.extend(allocated(write).map(|notice| (entry.reference(&write.key), notice)));
+                }
+                if !version.is_older_than(&entry.version) {
+                    entry.version = version;
+                    entry.observed = Observed::of(write.assignment.as_ref(), &write.previous);
+                    entry.settled |= !entry.is_off();
+                }
+            }
+            // What was in the way is about to come by the watch, and brings the next attempt with it, if any.
+            Written::Conflict | Written::Gone if entry.version == write.version => return None,
+            Written::Conflict | Written::Gone => {}
+            Written::Failed | Written::Refused => {
+                let class = if result == Written::Refused { Class::Refused } else { Class::Unavailable };
+                entry.failures = failures.saturating_add(1);
+                entry.writing = Writing::Delayed;
+                self.retries.insert((now + pause(class, failures, 0.0), write.key.clone()));
+                return None;
+            }
+        }
+        let off_since = if entry.is_off() { None } else { entry.off_since.take() };
+        self.enqueue(&write.key);
+        off_since.map(|since| now.saturating_duration_since(since))
+    }
+
+    /// When [`Self::retry`] should be called next.
+    pub(crate) fn next_retry(&self) -> Option<Instant> {
+        let retry = self.retries.first().map(|(at, _)| *at);
+        [retry, self.pools.next_expiry(), self.restoring].into_iter().flatten().min()
+    }
+
+    /// Tries again what failed and has waited long enough, and lets go of pools that were deleted and have not come back.
+    pub(crate) fn retry(&mut self, now: Instant) {
+        self.now = now;
+        self.pools.expire(now);
+        if self.restoring.is_some_and(|until| until <= now) {
+            let deciding = self.decides();
+            self.restoring = None;
+            self.lists.extend(List::ALL);
+            self.proceed(deciding);
+        }
+        while self.retries.first().is_some_and(|(at, _)| *at <= now) {
+            let Some((_, key)) = self.retries.pop_first() else { return };
+            if let Some(entry) = self.services.get_mut(&key).filter(|e| e.writing == Writing::Delayed) {
+                entry.writing = Writing::Idle;
+                self.enqueue(&key);
+            }
+        }
+    }
+
+    /// How many Services wait for their status to be written.
+    pub(crate) fn queued(&self) -> usize {
+        self.queue.len()
+    }
+}
+
+/// What to tell about a write that gave out an address.
+fn allocated(write: &Write) -> Option<Notice> {
+    let ips = &write.assignment.as_ref()?.ips;
+    let added: Vec<&IpAddr> = ips.iter().filter(|ip| !write.before.contains(ip)).collect();
+    let message = match added.len() {
+        0 => return None,
+        1 if ips.len() == 2 => format!("Assigned additional IP \"{}\"", added[0]),
+        _ => {
+            let quoted: Vec<String> = ips.iter().map(|ip| format!("\"{ip}\"")).collect();
+            format!("Assigned IP [{}]", quoted.join(" "))
+        }
+    };
+    Some(Notice::normal("IPAllocated", message))
+}
