@@ -103,7 +103,7 @@ async fn run(
     port: u16,
     leads: Leads,
     gossip: gossip::Handle,
-    mut happened: mpsc::Receiver<gossip::Event>,
+    mut happened: mpsc::Receiver<gossip::News>,
 ) {
     let mut view = gossip.view();
     let mut judge = Judge::default();
@@ -115,11 +115,11 @@ async fn run(
                 known.update(change);
                 gossip.set_peers(known.listening_on(port)).await;
             }
-            Some(event) = happened.recv() => {
-                judge.observe(event, Instant::now());
+            Some(news) = happened.recv() => {
+                news.events.into_iter().for_each(|event| judge.observe(event, Instant::now()));
                 // Those who are lost together are judged together.
-                while let Some(Some(event)) = happened.recv().now_or_never() {
-                    judge.observe(event, Instant::now());
+                while let Some(Some(news)) = happened.recv().now_or_never() {
+                    news.events.into_iter().for_each(|event| judge.observe(event, Instant::now()));
                 }
             }
             Ok(()) = view.changed() => {}

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!   UDP <------> +------+ <-- commands -- Handle (set_peers, take_part, set_link, confirm_leave, leave)
-//!   key files -> | task | --- view ----> watch: who is a member now
-//!   clock -----> +------+ --- events --> mpsc: who came and went, and why
+//!   key files -> | task | --- news ----> mpsc: who came and went, why, and who is a member after that
+//!   clock -----> +------+ --- view ----> watch: who is a member now, for those who need not know why
 //! ```
 //!
 //! Everything is decided in [`members`]. The task owns it and does what it says; see its documentation for what the
@@ -19,7 +19,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-pub use members::{Absence, Event, LinkState, Preset, Profile, ProfileError};
+pub use members::{Absence, Event, LinkState, News, Preset, Profile, ProfileError, View};
 pub use metrics::Metrics;
 use objects::NodeName;
 use task::{Command, Task};
@@ -27,9 +27,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 /// Commands come one at a time and are done at once; who sends more waits.
 const COMMANDS: usize = 16;
-/// Events that wait to be read. More are kept within the task until there is room, so it never waits for a
+/// News that wait to be read. More are kept within the task until there is room, so it never waits for a
 /// reader; there are no more than members come and go.
-const EVENTS: usize = 64;
+const NEWS: usize = 64;
 
 /// What the task must be told.
 #[derive(Debug, Clone)]
@@ -49,19 +49,6 @@ pub struct Config {
     pub profile: Profile,
 }
 
-/// The members at one moment.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct View {
-    /// The live ones, this one included once it takes part.
-    pub members: BTreeSet<NodeName>,
-    /// Whether enough of the others has been heard to act on this, see [`members::Members::settled`].
-    pub settled: bool,
-    /// Those who are none at present but expected back in a moment, see [`members::Members::away`].
-    pub away: BTreeSet<NodeName>,
-    /// What the others tell of themselves, see [`members::Members::profiles`].
-    pub profiles: BTreeMap<NodeName, Profile>,
-}
-
 /// Speaks with the task, which ends when all clones of this are dropped. Nothing here fails: a task that is no
 /// more takes no commands, and the view does not change any more.
 #[derive(Debug, Clone)]
@@ -73,16 +60,16 @@ pub struct Handle {
 /// Starts the task, within a tokio runtime. Fails when a key file cannot be read, its secret is too short, or there
 /// is none of them.
 ///
-/// The events come in order, none is left out, and nobody waits for their reader. Drop the receiver if you do not
-/// read it.
-pub fn start(config: Config, metrics: Metrics) -> anyhow::Result<(Handle, mpsc::Receiver<Event>)> {
+/// The news come in order, none is left out, and nobody waits for their reader. Each brings what happened together with
+/// the view after it. Drop the receiver if you do not read it.
+pub fn start(config: Config, metrics: Metrics) -> anyhow::Result<(Handle, mpsc::Receiver<News>)> {
     let keys = keys::watch(&config.key_files)?;
     let (commands, orders) = mpsc::channel(COMMANDS);
-    let (reports, events) = mpsc::channel(EVENTS);
+    let (reports, news) = mpsc::channel(NEWS);
     let (publish, view) = watch::channel(Arc::default());
     let task = Task::new(config, keys, metrics, publish, reports);
     tokio::spawn(task.run(orders));
-    Ok((Handle { view, commands }, events))
+    Ok((Handle { view, commands }, news))
 }
 
 impl Handle {

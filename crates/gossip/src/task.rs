@@ -5,15 +5,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use members::{Absence, BootId, Config as MembersConfig, Event, Keys, LinkState, Members, Profile};
+use members::{
+    Absence, BootId, Config as MembersConfig, Event, Keys, LinkState, Members, News, Profile, Reporter, View,
+};
 use objects::NodeName;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep_until;
 use tracing::{info, trace, warn};
 
+use crate::Config;
 use crate::metrics::Metrics;
 use crate::socket::Socket;
-use crate::{Config, View};
 
 /// Frames that are taken in before timers get their turn.
 const BATCH: usize = 256;
@@ -36,9 +38,10 @@ pub(crate) struct Task {
     keys: watch::Receiver<Keys>,
     metrics: Metrics,
     view: watch::Sender<Arc<View>>,
-    reports: mpsc::Sender<Event>,
-    /// Events for which there was no room yet.
-    backlog: VecDeque<Event>,
+    reporter: Reporter,
+    reports: mpsc::Sender<News>,
+    /// News for which there was no room yet.
+    backlog: VecDeque<News>,
     /// Who waits for our departure; and how that went, once it has happened.
     leavers: Vec<oneshot::Sender<BTreeSet<NodeName>>>,
     departed: Option<BTreeSet<NodeName>>,
@@ -50,7 +53,7 @@ impl Task {
         mut keys: watch::Receiver<Keys>,
         metrics: Metrics,
         view: watch::Sender<Arc<View>>,
-        reports: mpsc::Sender<Event>,
+        reports: mpsc::Sender<News>,
     ) -> Self {
         let Config { name, bind, preset, key_files: _, profile } = config;
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -69,6 +72,7 @@ impl Task {
             keys,
             metrics,
             view,
+            reporter: Reporter::default(),
             reports,
             backlog: VecDeque::new(),
             leavers: Vec::new(),
@@ -79,7 +83,7 @@ impl Task {
     /// Runs until nobody can command any more.
     pub(crate) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         let reports = self.reports.clone();
-        self.publish();
+        self.reporter.look_again();
         loop {
             self.flush();
             let due = self.members.poll_timeout();
@@ -87,7 +91,7 @@ impl Task {
                 () = self.socket.ready() => self.receive(),
                 () = sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() => self.receive(),
                 Ok(()) = self.keys.changed() => self.members.set_keys(self.keys.borrow_and_update().clone()),
-                // There is room for an event again, or there is no reader any more.
+                // There is room for news again, or there is no reader any more.
                 _ = reports.reserve(), if !self.backlog.is_empty() => {}
                 command = commands.recv() => match command {
                     Some(command) => self.obey(command),
@@ -120,7 +124,7 @@ impl Task {
             Command::SetProfile(profile) => self.members.set_profile(profile, now),
             Command::TakePart => {
                 self.members.take_part(now);
-                self.publish();
+                self.reporter.look_again();
             }
             Command::SetLink(state) => self.members.set_link(state, now),
             Command::ConfirmLeave(node) => self.members.confirm_leave(&node),
@@ -142,21 +146,12 @@ impl Task {
                 }
             }
         }
-        let mut changed = self.members.settled() != self.view.borrow().settled;
-        while let Some(event) = self.members.poll_event() {
-            changed = true;
-            self.log(&event);
-            if let Event::Departed { unconfirmed } = &event {
-                self.departed = Some(unconfirmed.clone());
-            }
-            // Nobody may want to read them.
-            if !self.reports.is_closed() {
-                self.backlog.push_back(event);
-            }
+        if let Some(news) = self.reporter.poll(&mut self.members) {
+            self.publish(news);
         }
-        while let Some(event) = self.backlog.pop_front() {
-            if let Err(mpsc::error::TrySendError::Full(event)) = self.reports.try_send(event) {
-                self.backlog.push_front(event);
+        while let Some(news) = self.backlog.pop_front() {
+            if let Err(mpsc::error::TrySendError::Full(news)) = self.reports.try_send(news) {
+                self.backlog.push_front(news);
                 break;
             }
         }
@@ -165,29 +160,28 @@ impl Task {
                 let _nobody_waits = done.send(unconfirmed.clone());
             }
         }
-        if changed {
-            self.publish();
-        }
     }
 
-    fn publish(&mut self) {
-        let members = self.members.members();
-        let profiles = self.members.profiles();
-        let view = View {
-            members: members.clone(),
-            settled: self.members.settled(),
-            away: self.members.away(),
-            profiles: profiles.map(|(name, profile)| (name.clone(), profile.clone())).collect(),
-        };
-        self.metrics.view(view.members.len(), view.settled);
+    fn publish(&mut self, news: News) {
+        for event in &news.events {
+            self.log(event);
+            if let Event::Departed { unconfirmed } = event {
+                self.departed = Some(unconfirmed.clone());
+            }
+        }
+        self.metrics.view(news.view.members.len(), news.view.settled);
         self.metrics.judged(self.members.counters());
         self.view.send_if_modified(|current| {
-            let changed = **current != view;
+            let changed = *current != news.view;
             if changed {
-                *current = Arc::new(view);
+                *current = Arc::clone(&news.view);
             }
             changed
         });
+        // Nobody may want to read them.
+        if !self.reports.is_closed() {
+            self.backlog.push_back(news);
+        }
     }
 
     fn log(&self, event: &Event) {

@@ -2,12 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use gossip::{Absence, Config, Event, Handle, Metrics, Preset, Profile};
+use gossip::{Absence, Config, Event, Handle, Metrics, News, Preset, Profile};
 use objects::NodeName;
 use prometheus_client::registry::Registry;
 use tokio::runtime::Runtime;
@@ -19,7 +19,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// One process: its own runtime, so that it can be killed.
 struct Node {
     handle: Handle,
-    events: mpsc::Receiver<Event>,
+    news: mpsc::Receiver<News>,
+    /// What was read of the news and not looked at yet.
+    events: VecDeque<Event>,
     registry: Registry,
     runtime: Runtime,
 }
@@ -50,9 +52,9 @@ fn start(network: u8, number: u8, count: u8, key_files: Vec<PathBuf>) -> Node {
     };
     let metrics = Metrics::default();
     metrics.register(&mut registry);
-    let (handle, events) = runtime.block_on(async { gossip::start(config, metrics) }).unwrap();
+    let (handle, news) = runtime.block_on(async { gossip::start(config, metrics) }).unwrap();
     runtime.block_on(handle.set_peers(peers(network, count)));
-    Node { handle, events, registry, runtime }
+    Node { handle, news, events: VecDeque::new(), registry, runtime }
 }
 
 fn start_member(network: u8, number: u8, count: u8, key_files: Vec<PathBuf>) -> Node {
@@ -80,13 +82,13 @@ impl Node {
 
     /// Waits for an event.
     fn hears(&mut self, wanted: impl Fn(&Event) -> bool) -> Event {
-        let events = &mut self.events;
+        let (news, events) = (&mut self.news, &mut self.events);
         let waiting = async {
             loop {
-                match events.recv().await {
+                match events.pop_front() {
                     Some(event) if wanted(&event) => return event,
                     Some(_) => {}
-                    None => panic!("the task has ended"),
+                    None => events.extend(news.recv().await.expect("the task goes on").events),
                 }
             }
         };

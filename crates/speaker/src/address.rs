@@ -8,12 +8,10 @@ use std::time::Duration;
 use futures::StreamExt;
 use kube::{Api, Client, Resource};
 use kubekit::{Change, Identity, Source, slim};
-use nix::ifaddrs::getifaddrs;
-use placement::NodeName;
+use nix::ifaddrs::{InterfaceAddress, getifaddrs};
+use placement::{InterfaceName, NodeName};
 use serde::de::DeserializeOwned;
 use tracing::warn;
-
-use crate::fellows;
 
 /// How long a Pod or a node may take to tell its address, once the API server answers.
 const ADDRESSED_WITHIN: Duration = Duration::from_secs(3);
@@ -46,8 +44,19 @@ fn parse(text: Option<&str>) -> Option<IpAddr> {
 }
 
 fn is_ours(ip: IpAddr) -> bool {
-    getifaddrs()
-        .is_ok_and(|mut interfaces| interfaces.any(|interface| fellows::address(&interface) == Some(ip)))
+    interface_with(ip).is_some()
+}
+
+/// The interface that has an address. `None` also where that is not to be found out.
+pub(crate) fn interface_with(ip: IpAddr) -> Option<InterfaceName> {
+    let interface = getifaddrs().ok()?.find(|interface| address(interface) == Some(ip))?;
+    Some(interface.interface_name.as_str().into())
+}
+
+fn address(interface: &InterfaceAddress) -> Option<IpAddr> {
+    let address = interface.address.as_ref()?;
+    let v4 = address.as_sockaddr_in().map(|a| IpAddr::V4(a.ip()));
+    v4.or_else(|| address.as_sockaddr_in6().map(|a| IpAddr::V6(a.ip())))
 }
 
 /// The address that the one object of `source` has, as soon as it has one.

@@ -1,112 +1,86 @@
-//! The cluster side: the one task that owns what is known of the cluster and decides what to announce.
+//! The cluster side: brings what happens into the [`Core`], and what it decides to those who do it. Nothing is decided here.
 //!
 //! ```text
-//! watches -----> Cluster (Placement inside) --> what the LAN side is to do, what the gossip is told
+//! watches -----> Cluster (mirrors, and the Core) --> what the ports are to do, what the gossip is told
 //! members ----->        |
 //! LAN reports ->        |
 //!                       +--> ServiceL2Status, ConfigurationState, events, metrics, log
 //! ```
 
-mod publish;
+mod carry_out;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Instant;
 
 use api::{ConfigurationState, IPAddressPool, L2Advertisement, ServiceL2Status};
 use futures::{Stream, StreamExt};
-use gossip::{Absence, LinkState, View};
+use gossip::Absence;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource, ResourceExt};
 use kubekit::Mirror;
-use kubekit::events::{Notice, Publisher};
+use kubekit::events::Publisher;
 use kubekit::http::Readiness;
 use kubekit::keep::Wanted;
 use kubekit::speakers::Speakers;
 use kubekit::{Identity, slim};
-use layer2::{MacAddr, Voice};
-use placement::{
-    AdvertisementName, Change, Handovers, InterfaceName, Interfaces, NodeName, Placement, PoolName, Pools,
-    ServiceKey, SliceKey,
-};
+use placement::{AdvertisementName, NodeName, PoolName, ServiceKey, SliceKey};
 use pools::PoolSpec;
+use speaker_core::announce::layer2::Ports;
+use speaker_core::{Changes, Core, Input, Status};
 use tokio::sync::watch;
-use tracing::{info, warn};
+use tracing::warn;
 
-use crate::configuration::Configuration;
-use crate::fellows::{self, Said};
 use crate::ipvs::{Answers, Ipvs};
-use crate::lan::{self, Conflict, Interface, Report};
+use crate::lan::Report;
 use crate::objects::{self, LoadBalancerClass};
-use crate::outcome::{self, Outcomes};
-use crate::prospects::Prospects;
-use crate::watches::{Event, LISTS};
-use crate::{Config, Metrics};
+use crate::watches::Event;
+use crate::{Config, Metrics, address};
 
-/// As many changes that wait are worked off before the announcements are published once: a list of
-/// thousands need not be published thousands of times, nor should an address wait for all of them.
+/// As many changes that wait are worked off before what follows is published once: a list of thousands need not be
+/// published thousands of times, nor should an address wait for all of them.
 const BATCH: usize = 256;
 
 /// Where what follows from the cluster goes.
 pub(crate) struct Outputs {
-    /// What to announce, for the LAN side.
-    pub(crate) wanted: watch::Sender<lan::Wanted>,
+    /// What each port is to do, for the LAN side.
+    pub(crate) ports: watch::Sender<Ports>,
     /// What to report of each Service that is announced here, until this speaker stops.
     pub(crate) statuses: Option<watch::Sender<Wanted<ServiceL2Status>>>,
     /// What to report of the configuration.
     pub(crate) state: watch::Sender<Wanted<ConfigurationState>>,
-    /// What the gossip is told.
-    pub(crate) said: watch::Sender<Said>,
+    /// What the gossip is told; none may be left out.
+    pub(crate) gossip: tokio::sync::mpsc::UnboundedSender<speaker_core::Gossip>,
     /// What our goodbye would be for, if we were asked to stop now; `None` where a word of that may be on its way.
     pub(crate) absence: watch::Sender<Option<Absence>>,
     /// Events.
     pub(crate) publisher: Publisher,
 }
 
-/// What is known of the cluster, and what follows from it.
+/// The core, and what is between it and Kubernetes.
 pub(crate) struct Cluster {
+    core: Core,
     node: NodeName,
     identity: Identity,
     class: LoadBalancerClass,
-    placement: Placement,
-    outcomes: Outcomes,
     ipvs: Ipvs,
-    configuration: Configuration,
     services: Mirror<ServiceKey>,
     slices: Mirror<SliceKey>,
     nodes: Mirror<NodeName>,
     pools: Mirror<PoolName>,
-    pool_specs: BTreeMap<PoolName, PoolSpec>,
     advertisements: Mirror<AdvertisementName>,
     speakers: Speakers,
-    prospects: Prospects,
+    speakers_listed: bool,
     /// Where we take part in the gossip.
     gossip_address: SocketAddr,
-    /// The members as last acted on.
-    view: Arc<View>,
-    /// Which interface went down with the gossip that goes through it. Others may have taken over since then there,
-    /// and are yet to be heard.
-    cut: Option<InterfaceName>,
-    /// Where nothing is to be said at present.
-    silent: Option<Interfaces>,
-    /// The Ethernet addresses of fellow speakers. They stay known after they are gone: one that leaves or is cut
-    /// off may go on speaking for a while, and is no stranger.
-    fellows: BTreeMap<NodeName, BTreeSet<MacAddr>>,
-    /// How many members have not told theirs yet.
-    unknown: usize,
-    handovers: Handovers,
-    stopping: bool,
     /// Our own Pod, owner of what is reported: when it goes for good, so do the reports.
     owner: Option<OwnerReference>,
-    /// Of the Services that placement knows.
+    /// Of the Services that the core knows.
     references: BTreeMap<ServiceKey, ObjectReference>,
-    /// Whether there is anything new to say of the Services announced here.
-    unreported: bool,
-    /// For which owner and with which problems the state of the configuration was last reported.
-    reported: Option<(Option<OwnerReference>, Vec<String>)>,
-    missing: Vec<&'static str>,
+    /// What is reported, once anything is.
+    reported: Option<Vec<Status>>,
+    problems: Option<Vec<String>>,
     readiness: Readiness,
     metrics: Metrics,
     outputs: Outputs,
@@ -120,35 +94,26 @@ impl Cluster {
         metrics: Metrics,
         outputs: Outputs,
     ) -> Self {
+        let core =
+            speaker_core::Config { node: config.node_name.clone(), exclude_label: config.exclude_label };
         Self {
+            core: Core::new(core, Instant::now()),
             node: config.node_name.clone(),
             identity: config.identity.clone(),
             class: LoadBalancerClass(config.lb_class.clone()),
-            placement: Placement::new(config.node_name.clone(), config.exclude_label),
-            outcomes: Outcomes::new(config.node_name.clone()),
             ipvs: Ipvs::default(),
-            configuration: Configuration::new(metrics.clone()),
             services: Mirror::default(),
             slices: Mirror::default(),
             nodes: Mirror::default(),
             pools: Mirror::default(),
-            pool_specs: BTreeMap::new(),
             advertisements: Mirror::default(),
             speakers: Speakers::default(),
-            prospects: Prospects::default(),
+            speakers_listed: false,
             gossip_address,
-            view: Arc::default(),
-            cut: None,
-            silent: None,
-            fellows: BTreeMap::new(),
-            unknown: 0,
-            handovers: Handovers::default(),
-            stopping: false,
             owner: None,
             references: BTreeMap::new(),
-            unreported: true,
             reported: None,
-            missing: LISTS.to_vec(),
+            problems: None,
             readiness,
             metrics,
             outputs,
@@ -166,284 +131,132 @@ impl Cluster {
                         self.handle(event, Instant::now());
                     }
                 }
-                () = kubekit::due(self.handovers.deadline()) => {}
+                () = kubekit::due(self.core.poll_timeout()) => self.core.handle(Input::Time, Instant::now()),
             }
-            self.publish(Instant::now());
+            self.carry_out_all();
         }
     }
 
-    /// Takes an event in and settles what follows, so that coming and going is never seen as staying.
+    /// Tells the core of an event, in its own words.
     fn handle(&mut self, event: Event, now: Instant) {
-        if let Some(list) = event.completes() {
-            self.missing.retain(|missing| *missing != list);
-            self.readiness.reached(list);
-        }
         if event.is_of_an_object() {
             self.metrics.update();
         }
         match event {
-            Event::Services(change) => self.services(change),
-            Event::Endpoints(change) => self.endpoints(change),
-            Event::Nodes(change) => self.nodes(change),
-            Event::Pools(change) => self.pools(change),
-            Event::Advertisements(change) => self.advertisements(change),
-            Event::Speakers(change) => self.speakers(change),
-            Event::Lan(report) => self.lan(report),
-            Event::Members(view) => self.members(view),
-            Event::Gossip(event) => self.gossip(event, now),
-            Event::Stop => self.stop(),
-        }
-        self.settle();
-    }
-
-    fn settle(&mut self) {
-        if self.missing.is_empty() {
-            self.metrics.config_loaded();
-            for change in self.placement.settle() {
-                self.moved(change);
+            Event::Services(change) => self.services(change, now),
+            Event::Endpoints(change) => {
+                let complete = is_list(&change);
+                let read = |slice: slim::EndpointSlice| objects::read_slice(&slice);
+                let each = self.slices.update(change, objects::slice_key).into_iter();
+                let each = each.map(|(key, slice)| (key, slice.and_then(read))).collect();
+                self.core.handle(Input::Endpoints(Changes { each, complete }), now);
             }
-        }
-    }
-
-    fn services(&mut self, change: kubekit::Change<slim::Service>) {
-        for (key, object) in self.services.update(change, objects::service_key) {
-            let Some((service, object)) = object.and_then(|o| Some((self.class.read(&o)?, o))) else {
-                self.references.remove(&key);
-                self.placement.remove_service(&key);
-                continue;
-            };
-            self.references.insert(key, object.object_ref(&()));
-            self.placement.set_service(service);
-        }
-    }
-
-    fn endpoints(&mut self, change: kubekit::Change<slim::EndpointSlice>) {
-        for (key, object) in self.slices.update(change, objects::slice_key) {
-            match object.as_ref().and_then(objects::read_slice) {
-                Some((service, endpoints)) => self.placement.set_endpoints(&key, &service, endpoints),
-                None => self.placement.remove_endpoints(&key),
+            Event::Nodes(change) => self.nodes(change, now),
+            Event::Pools(change) => self.pools(change, now),
+            Event::Advertisements(change) => self.advertisements(change, now),
+            Event::Speakers(change) => self.speakers(change, now),
+            Event::Lan(Report::Interfaces(links)) => {
+                if let Some((node, notice)) = self.ipvs.look(&self.node, &links, Answers::of_the_kernel) {
+                    self.outputs.publisher.publish(node, notice);
+                }
+                let gossip = address::interface_with(self.gossip_address.ip());
+                self.core.handle(Input::Interfaces { links, gossip }, now);
             }
-        }
-    }
-
-    fn nodes(&mut self, change: kubekit::Change<slim::Node>) {
-        for (name, object) in self.nodes.update(change, |node| node.name_any().into()) {
-            match object {
-                Some(node) => {
-                    if name == self.node {
-                        self.prospects.node(&node);
+            Event::Lan(Report::Port(interface, report)) => {
+                match report {
+                    layer2::Report::Taken { vip, by } => {
+                        warn!(%vip, %interface, %by, "not announcing, somebody else has the address");
                     }
-                    self.placement.set_node(objects::read_node(&node));
+                    layer2::Report::Claimed { vip, by } => {
+                        warn!(%vip, %interface, %by, "somebody else claims an address that is announced");
+                    }
+                    layer2::Report::Free { .. } | layer2::Report::Spoken { .. } => {}
                 }
-                None => {
-                    self.placement.remove_node(&name);
-                    self.fellows.remove(&name);
-                }
+                self.core.handle(Input::Port(interface, report), now);
             }
+            Event::Gossip(news) => self.core.handle(Input::Members(news), now),
+            Event::Stop => self.core.handle(Input::Stop, now),
         }
     }
 
-    fn pools(&mut self, change: kubekit::Change<IPAddressPool>) {
-        let mut changed = false;
-        for (name, object) in self.pools.update(change, |pool| pool.name_any().into()) {
-            changed |= match object.map(|object| PoolSpec::from(&object)) {
-                Some(spec) => self.pool_specs.insert(name, spec.clone()) != Some(spec),
-                None => {
-                    self.configuration.valid("IPAddressPool", name.as_str());
-                    self.pool_specs.remove(&name).is_some()
-                }
-            };
+    fn services(&mut self, change: kubekit::Change<slim::Service>, now: Instant) {
+        let complete = is_list(&change);
+        let mut each = Vec::new();
+        for (key, object) in self.services.update(change, objects::service_key) {
+            let service = object.and_then(|object| Some((self.class.read(&object)?, object)));
+            match &service {
+                Some((_, object)) => _ = self.references.insert(key.clone(), object.object_ref(&())),
+                None => _ = self.references.remove(&key),
+            }
+            each.push((key, service.map(|(service, _)| service)));
         }
-        if !changed {
-            return;
-        }
-        let pools = Pools::new(self.pool_specs.values().cloned());
-        for pool in pools.iter() {
-            self.configuration.assess("IPAddressPool", pool.name.as_str(), &pool.faults);
-        }
-        self.placement.set_pools(pools);
+        self.core.handle(Input::Services(Changes { each, complete }), now);
     }
 
-    fn advertisements(&mut self, change: kubekit::Change<L2Advertisement>) {
-        for (name, object) in self.advertisements.update(change, |ad| ad.name_any().into()) {
-            let Some((advertisement, unreadable)) = object.map(|object| object.read()) else {
-                self.placement.remove_advertisement(&name);
-                self.configuration.valid("L2Advertisement", name.as_str());
-                continue;
-            };
-            let faults: Vec<_> =
-                unreadable.into_iter().map(|it| format!("{}: {}", it.field, it.why)).collect();
-            self.configuration.assess("L2Advertisement", name.as_str(), &faults);
-            self.placement.set_advertisement(advertisement);
+    fn nodes(&mut self, change: kubekit::Change<slim::Node>, now: Instant) {
+        let complete = is_list(&change);
+        let each = self.nodes.update(change, |node| node.name_any().into());
+        if let Some((_, Some(node))) = each.iter().find(|(name, _)| *name == self.node) {
+            self.core.handle(Input::OwnNode(objects::node_state(node)), now);
         }
+        let each =
+            each.into_iter().map(|(name, node)| (name, node.as_ref().map(objects::read_node))).collect();
+        self.core.handle(Input::Nodes(Changes { each, complete }), now);
     }
 
-    fn speakers(&mut self, change: kubekit::Change<slim::Pod>) {
+    fn pools(&mut self, change: kubekit::Change<IPAddressPool>, now: Instant) {
+        let complete = is_list(&change);
+        let each = self.pools.update(change, |pool| pool.name_any().into()).into_iter();
+        let each = each.map(|(name, pool)| (name, pool.map(|pool| PoolSpec::from(&pool)))).collect();
+        self.core.handle(Input::Pools(Changes { each, complete }), now);
+    }
+
+    fn advertisements(&mut self, change: kubekit::Change<L2Advertisement>, now: Instant) {
+        let complete = is_list(&change);
+        let read = |object: L2Advertisement| {
+            let (advertisement, unreadable) = object.read();
+            let faults = unreadable.into_iter().map(|it| format!("{}: {}", it.field, it.why)).collect();
+            (advertisement, faults)
+        };
+        let each = self.advertisements.update(change, |ad| ad.name_any().into()).into_iter();
+        let each = each.map(|(name, object)| (name, object.map(read))).collect();
+        self.core.handle(Input::Advertisements(Changes { each, complete }), now);
+    }
+
+    fn speakers(&mut self, change: kubekit::Change<slim::Pod>, now: Instant) {
+        self.speakers_listed |= is_list(&change);
         let ours = |pod: &slim::Pod| self.identity.pod_name.as_ref() == Some(&pod.name_any());
         match &change {
-            kubekit::Change::Reset(pods) => self.own_pod(pods.iter().find(|pod| ours(pod))),
-            kubekit::Change::Apply(pod) if ours(pod) => self.own_pod(Some(pod)),
-            kubekit::Change::Delete(pod) if ours(pod) => self.own_pod(None),
+            kubekit::Change::Reset(pods) => self.own_pod(pods.iter().find(|pod| ours(pod)), now),
+            kubekit::Change::Apply(pod) if ours(pod) => self.own_pod(Some(pod), now),
+            kubekit::Change::Delete(pod) if ours(pod) => self.own_pod(None, now),
             kubekit::Change::Apply(_) | kubekit::Change::Delete(_) => {}
         }
         self.speakers.update(change);
+        if self.speakers_listed {
+            let peers = self.speakers.listening_on(self.gossip_address.port());
+            self.core.handle(Input::Peers(peers), now);
+        }
     }
 
     /// Our own Pod is new, different or gone.
-    fn own_pod(&mut self, pod: Option<&slim::Pod>) {
+    fn own_pod(&mut self, pod: Option<&slim::Pod>, now: Instant) {
         let owner = pod.and_then(|pod| self.identity.clone().in_pod(pod.uid()).owner());
-        self.unreported |= self.owner != owner;
-        self.owner = owner;
+        if self.owner != owner {
+            self.owner = owner;
+            self.publish_statuses();
+            self.publish_state();
+        }
         // One that is deleted without delay is not seen to go.
         if let Some(pod) = pod {
-            self.prospects.pod(pod);
+            self.core.handle(Input::OwnPod(objects::pod_state(pod)), now);
         }
     }
+}
 
-    /// What is not settled is no ground to act on: what was known before stays, but nothing is said of it, since the
-    /// others may have acted meanwhile. Interfaces that were there all along go on while another one is cut off: the
-    /// same switch may have failed for all nodes.
-    fn members(&mut self, view: Arc<View>) {
-        for (node, profile) in &view.profiles {
-            let macs: BTreeSet<_> = fellows::macs(profile).collect();
-            // A controller has none, and its name is no node's.
-            if !macs.is_empty() {
-                self.fellows.insert(node.clone(), macs);
-            }
-        }
-        let others = view.members.iter().filter(|node| **node != self.node);
-        self.unknown = others.filter(|node| !view.profiles.contains_key(*node)).count();
-        if view.settled && self.outputs.said.borrow().link == LinkState::Up {
-            self.cut = None;
-        }
-        self.silent = match &self.cut {
-            _ if view.settled => None,
-            Some(interface) => Some(Interfaces::Only([interface.clone()].into())),
-            None => Some(Interfaces::All),
-        };
-        if !view.settled || view == self.view {
-            return;
-        }
-        self.view = view;
-        self.follow_members();
-    }
-
-    fn follow_members(&mut self) {
-        self.metrics.members(self.view.members.len());
-        if !self.stopping {
-            self.placement.set_members(self.view.members.clone());
-            self.placement.set_away(self.view.away.clone());
-        }
-    }
-
-    /// Each of these goes along with a view, which may come a moment later.
-    fn gossip(&mut self, event: gossip::Event, now: Instant) {
-        use gossip::Event as Happened;
-        match event {
-            Happened::Returned(node) => {
-                self.outputs.said.send_if_modified(|said| said.farewells.remove(&node));
-                self.placement.reassert();
-            }
-            Happened::PresumedDead => {
-                self.placement.reassert();
-            }
-            Happened::Leaving { node, absence } => {
-                let view = Arc::make_mut(&mut self.view);
-                view.members.remove(&node);
-                match absence {
-                    Absence::Brief => _ = view.away.insert(node.clone()),
-                    Absence::Open => view.away.clear(),
-                }
-                let before = self.placement.last_takeover();
-                self.follow_members();
-                self.settle();
-                self.handovers.begin(node, self.placement.takeovers_since(before), now);
-            }
-            Happened::Joined(node) => {
-                self.outputs.said.send_if_modified(|said| said.farewells.remove(&node));
-            }
-            // What follows from these is in the view.
-            Happened::Lost { .. }
-            | Happened::Confirmed { .. }
-            | Happened::Stalled(_)
-            | Happened::Profile(_)
-            | Happened::Replaced(_)
-            | Happened::Overdue(_)
-            | Happened::Departed { .. } => {}
-        }
-    }
-
-    /// From now on the LAN side goes on answering, until the others have taken over; in the reports we have gone
-    /// already.
-    fn stop(&mut self) {
-        self.stopping = true;
-        self.outputs.wanted.send_modify(|wanted| (wanted.voice, wanted.silent) = (Voice::Answers, None));
-        self.placement.set_members(BTreeSet::new());
-    }
-
-    fn lan(&mut self, report: Report) {
-        match report {
-            Report::Interfaces(interfaces) => {
-                let cut = fellows::cut(self.gossip_address.ip(), &interfaces);
-                let link = if cut.is_some() { LinkState::Down } else { LinkState::Up };
-                self.cut = cut.or(self.cut.take());
-                self.outputs.said.send_if_modified(|said| {
-                    let macs = interfaces.values().filter_map(Interface::announces_with).collect();
-                    let different = said.macs != macs || said.link != link;
-                    (said.macs, said.link) = (macs, link);
-                    different
-                });
-                let notice = self.ipvs.look(&self.node, &interfaces, Answers::of_the_kernel);
-                if let Some((node, notice)) = notice {
-                    self.outputs.publisher.publish(node, notice);
-                }
-                self.outcomes.interfaces(interfaces);
-            }
-            Report::Free { vip, .. } => {
-                self.outcomes.free(vip);
-                self.placement.was_announced(vip);
-            }
-            Report::Taken(conflict) => {
-                let Conflict { vip, interface, by } = &conflict;
-                warn!(%vip, %interface, %by, "not announcing, somebody else has the address");
-                self.outcomes.taken(conflict);
-            }
-            Report::Claimed(conflict) => {
-                let Conflict { vip, interface, by } = &conflict;
-                warn!(%vip, %interface, %by, "somebody else claims an address that is announced");
-                if self.outcomes.claimed(&conflict) {
-                    let holders = self.placement.announced().filter(|(_, vips, _)| vips.contains(vip));
-                    for (service, ..) in holders {
-                        self.tell(service, outcome::claimed(&conflict));
-                    }
-                }
-                return;
-            }
-            Report::Spoken { takeover, .. } => return self.handovers.spoken(takeover),
-        }
-        self.unreported = true;
-    }
-
-    fn moved(&mut self, change: Change) {
-        match change {
-            Change::Assigned { service, vips } => {
-                info!(%service, ?vips, "announcing");
-                self.metrics.assigned(&self.node, &service, &vips);
-            }
-            Change::Released { service, vips, why } => {
-                info!(%service, ?vips, ?why, "no longer announcing");
-                self.metrics.released(&self.node, &service, &vips, &why);
-                self.outcomes.forget(&service);
-            }
-        }
-        self.unreported = true;
-    }
-
-    fn tell(&self, service: &ServiceKey, notice: Notice) {
-        if let Some(reference) = self.references.get(service) {
-            self.outputs.publisher.publish(reference.clone(), notice);
-        }
-    }
+/// Whether all objects of the kind are known after this.
+fn is_list<K>(change: &kubekit::Change<K>) -> bool {
+    matches!(change, kubekit::Change::Reset(_))
 }
 
 #[cfg(test)]

@@ -2,15 +2,13 @@
 //! own, and Linux answers ARP for any address of any interface unless it is told not to. Then all nodes answer
 //! for what one of them announces.
 
-use std::collections::BTreeMap;
 use std::fs;
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kubekit::events::Notice;
-use placement::{InterfaceName, NodeName};
+use placement::NodeName;
+use speaker_core::Links;
 use tracing::warn;
-
-use crate::lan::Interface;
 
 /// Where kube-proxy puts the addresses.
 const INTERFACE: &str = "kube-ipvs0";
@@ -48,10 +46,10 @@ impl Ipvs {
     pub(crate) fn look(
         &mut self,
         node: &NodeName,
-        interfaces: &BTreeMap<InterfaceName, Interface>,
+        links: &Links,
         answers: impl FnOnce() -> Answers,
     ) -> Option<(ObjectReference, Notice)> {
-        let wrong = interfaces.contains_key(&INTERFACE.into()) && answers() == Answers::All;
+        let wrong = links.values().any(|link| link.name.as_str() == INTERFACE) && answers() == Answers::All;
         let told = std::mem::replace(&mut self.told, wrong);
         (wrong && !told).then(|| {
             warn!(interface = INTERFACE, "kube-proxy uses IPVS without strictARP: this node answers for all addresses");
@@ -75,12 +73,15 @@ fn reference(node: &NodeName) -> ObjectReference {
 
 #[cfg(test)]
 mod tests {
+    use speaker_core::{Link, Unfit};
+
     use super::*;
 
     fn told(ipvs: &mut Ipvs, names: &[&str], answers: Answers) -> bool {
-        let interface = Interface { mac: None, arp: Ok(()), ndp: Ok(()) };
-        let interfaces = names.iter().map(|name| ((*name).into(), interface)).collect();
-        ipvs.look(&"n1".into(), &interfaces, || answers).is_some()
+        let (arp, ndp) = (Err(Unfit::Down), Err(Unfit::Down));
+        let link = |name: &&str| Link { name: (*name).into(), mac: None, arp, ndp };
+        let links = (1..).zip(names.iter().map(link)).collect();
+        ipvs.look(&"n1".into(), &links, || answers).is_some()
     }
 
     #[test]

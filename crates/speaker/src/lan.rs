@@ -1,7 +1,7 @@
 //! The LAN side: makes the announcements of this node true on its interfaces.
 //!
 //! ```text
-//!               Wanted             Orders
+//!               Ports              Orders
 //!   cluster --------------> Lan ------------> Interface, one for each protocol on each interface,
 //!      ^                    |  ^                 |  ^    with a layer2::Port inside
 //!      |                    |  |                 |  |
@@ -13,32 +13,28 @@
 //! What goes down is state, each time as a whole (`watch`: whoever reads late skips what was overtaken);
 //! what goes up are changes, of which none may be lost (a bounded queue).
 //!
-//! An interface that goes down, is deleted, enslaved, renamed or changes its address ends its tasks; one that
-//! comes (back) gets new ones, which announce everything afresh: the LAN may have learned other things in the
-//! meantime. What happens to one protocol, such as a new link-local address, does not touch the other.
+//! The core decides which places there are and what to do there: an interface that goes down, is deleted, enslaved,
+//! renamed or changes its address is a place no longer, and one that comes (back) another, where everything is announced
+//! afresh. What happens to one protocol, such as a new link-local address, does not touch the other.
 
 mod follower;
 mod interface;
 mod links;
 mod memberships;
-mod report;
 mod socket;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use follower::Follower;
-use interface::Orders;
-use layer2::{Arp, Begin, MacAddr, Ndp, Order, Protocol, Voice};
-pub use links::{BadPattern, ExcludeInterfaces, Unfit};
-use links::{Link, Links};
-use placement::{Announcement, History, InterfaceName};
-pub use report::{Conflict, Interface, Report, Wanted};
+pub use links::{BadPattern, ExcludeInterfaces};
+use placement::InterfaceName;
 use socket::Listen;
+use speaker_core::announce::layer2::{Orders, Place, Ports, Station};
+use speaker_core::{Link, Links};
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use tracing::{debug, error, info};
@@ -76,14 +72,23 @@ pub struct Options {
 /// so none may be lost. Whoever reads them never waits for the LAN side, so nobody waits for ever.
 pub const REPORTS: usize = 1024;
 
-/// Does on the LAN what `wanted` says, for ever, and reports on it.
+/// What the LAN side has to tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Report {
+    /// The interfaces of this node as they are now: the first report, and again when something changed.
+    Interfaces(Links),
+    /// What a port on an interface says.
+    Port(InterfaceName, layer2::Report),
+}
+
+/// Does on the LAN what `ports` says, for ever, and reports on it.
 pub async fn run(
     options: Options,
-    wanted: watch::Receiver<Wanted>,
+    ports: watch::Receiver<Ports>,
     reports: mpsc::Sender<Report>,
     metrics: Metrics,
 ) {
-    let mut lan = Lan { options, wanted, reports, metrics, links: Links::new(), running: BTreeMap::new() };
+    let mut lan = Lan { options, ports, reports, metrics, links: None, running: BTreeMap::new() };
     loop {
         match lan.follow().await {
             Ok(()) => return,
@@ -97,32 +102,17 @@ pub async fn run(
 
 struct Lan {
     options: Options,
-    wanted: watch::Receiver<Wanted>,
+    ports: watch::Receiver<Ports>,
     reports: mpsc::Sender<Report>,
     metrics: Metrics,
     /// What was seen last.
-    links: Links,
+    links: Option<Links>,
     running: BTreeMap<Place, Running>,
-}
-
-/// Where an address can be announced, and how. When any of that changes, it is another place.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Place {
-    index: u32,
-    name: InterfaceName,
-    station: Station,
-}
-
-/// Who speaks there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Station {
-    Arp(Arp),
-    Ndp(Ndp),
 }
 
 /// The task of a place, for as long as this lives.
 struct Running {
-    orders: watch::Sender<Orders>,
+    orders: watch::Sender<Arc<Orders>>,
     task: AbortHandle,
 }
 
@@ -141,76 +131,64 @@ impl Lan {
             let links = loop {
                 tokio::select! {
                     links = &mut next => break links?,
-                    changed = self.wanted.changed() => match changed {
+                    changed = self.ports.changed() => match changed {
                         Ok(()) => self.give_orders(),
                         Err(_) => return Ok(()),
                     },
                 }
             };
-            self.update(links).await;
+            self.report(links).await;
         }
     }
 
-    /// Starts and stops what the interfaces make possible.
-    async fn update(&mut self, links: Links) {
-        if self.links == links {
+    async fn report(&mut self, links: Links) {
+        let before = self.links.as_ref();
+        if before == Some(&links) {
             return;
         }
-        let places: BTreeSet<Place> = links.iter().flat_map(|(index, link)| places(*index, link)).collect();
+        for (index, link) in &links {
+            if before.and_then(|before| before.get(index)) != Some(link) {
+                let Link { name, mac: _, arp, ndp } = link;
+                debug!(interface = %name, ?arp, ?ndp, "interface seen");
+            }
+        }
+        self.links = Some(links.clone());
+        // Nobody wants to know when this fails.
+        _ = self.reports.send(Report::Interfaces(links)).await;
+    }
+
+    /// Starts and stops ports, and tells each what to do, unless it knows.
+    fn give_orders(&mut self) {
+        let ports = self.ports.borrow_and_update().clone();
         self.running.retain(|place, _| {
-            let stays = places.contains(place);
+            let stays = ports.contains_key(place);
             if !stays {
                 info!(interface = %place.name, protocol = place.station.name(), "no longer announced on");
             }
             stays
         });
-        for place in places {
-            if !self.running.contains_key(&place) {
+        for (place, orders) in ports {
+            if let Some(running) = self.running.get(&place) {
+                running.orders.send_if_modified(|current| {
+                    let different = *current != orders;
+                    *current = orders;
+                    different
+                });
+            } else {
                 let (protocol, mac) = (place.station.name(), place.station.mac());
                 info!(interface = %place.name, protocol, %mac, "announced on");
-                let running = self.start(place.clone());
+                let running = self.start(place.clone(), orders);
                 self.running.insert(place, running);
             }
         }
-        for (index, link) in &links {
-            if self.links.get(index) != Some(link) {
-                let Link { name, mac: _, arp, ndp } = link;
-                debug!(interface = %name, ?arp, ?ndp, "interface seen");
-            }
-        }
-        for protocol in [ARP, NDP] {
+        for protocol in ["arp", "ndp"] {
             let count = self.running.keys().filter(|place| place.station.name() == protocol).count();
             self.metrics.interfaces(protocol, count);
         }
-        self.links = links;
-        self.give_orders();
-        // Nobody wants to know when this fails.
-        _ = self.reports.send(Report::Interfaces(self.links.values().map(Link::report).collect())).await;
     }
 
-    /// Tells each place what to do there, unless it knows.
-    fn give_orders(&mut self) {
-        let wanted = self.wanted.borrow_and_update();
-        let mut friends = wanted.fellows.clone();
-        friends.known.extend(self.links.values().filter_map(|link| link.mac));
-        let friends = Arc::new(friends);
-        let vips: Vec<_> = self.running.keys().map(|place| place.orders(&wanted)).collect();
-        let in_all = vips.iter().map(BTreeMap::len).sum();
-        for ((place, running), vips) in self.running.iter().zip(vips) {
-            let refresh_gap = layer2::refresh_gap(vips.len(), in_all);
-            let silent = wanted.silent.as_ref().is_some_and(|silent| silent.contains(&place.name));
-            let voice = if silent { Voice::Silent } else { wanted.voice };
-            let orders = Orders { vips, friends: Arc::clone(&friends), refresh_gap, voice };
-            running.orders.send_if_modified(|current| {
-                let different = *current != orders;
-                *current = orders;
-                different
-            });
-        }
-    }
-
-    fn start(&self, place: Place) -> Running {
-        let (sender, orders) = watch::channel(Orders::default());
+    fn start(&self, place: Place, orders: Arc<Orders>) -> Running {
+        let (sender, orders) = watch::channel(orders);
         let task = match place.station {
             Station::Arp(arp) => tokio::spawn(self.interface(place, arp, Listen::Arp, orders).run()),
             Station::Ndp(ndp) => tokio::spawn(self.interface(place, ndp, Listen::Ndp, orders).run()),
@@ -223,7 +201,7 @@ impl Lan {
         place: Place,
         protocol: P,
         listen: Listen,
-        orders: watch::Receiver<Orders>,
+        orders: watch::Receiver<Arc<Orders>>,
     ) -> interface::Interface<P> {
         interface::Interface {
             index: place.index,
@@ -234,56 +212,6 @@ impl Lan {
             orders,
             reports: self.reports.clone(),
             metrics: self.metrics.clone(),
-        }
-    }
-}
-
-fn places(index: u32, link: &Link) -> impl Iterator<Item = Place> {
-    let stations = [link.arp.ok().map(Station::Arp), link.ndp.ok().map(Station::Ndp)];
-    let name = link.name.clone();
-    stations.into_iter().flatten().map(move |station| Place { index, name: name.clone(), station })
-}
-
-impl Place {
-    /// What of `wanted` is to be done here.
-    fn orders(&self, wanted: &Wanted) -> BTreeMap<IpAddr, Order> {
-        let here = wanted.announcements.iter().filter(|(vip, announcement)| {
-            self.station.speaks_for(**vip) && announcement.interfaces.contains(&self.name)
-        });
-        let order = |(vip, announcement): (&IpAddr, &Announcement)| {
-            let begin = match announcement.history {
-                History::New => Begin::Probe,
-                History::Announced => Begin::Announce,
-                History::Lent => Begin::Answer,
-            };
-            (*vip, Order { takeover: announcement.takeover.0, begin })
-        };
-        here.map(order).collect()
-    }
-}
-
-const ARP: &str = "arp";
-const NDP: &str = "ndp";
-
-impl Station {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Arp(_) => ARP,
-            Self::Ndp(_) => NDP,
-        }
-    }
-
-    fn mac(self) -> MacAddr {
-        match self {
-            Self::Arp(arp) => arp.mac,
-            Self::Ndp(ndp) => ndp.mac,
-        }
-    }
-
-    fn speaks_for(self, vip: IpAddr) -> bool {
-        match self {
-            Self::Arp(_) => Arp::own(vip).is_some(),
-            Self::Ndp(_) => Ndp::own(vip).is_some(),
         }
     }
 }

@@ -1,26 +1,23 @@
 //! The speaker: makes the addresses of Services reachable on the LAN, one of these on every node.
 //!
 //! ```text
-//! API server --> cluster: what is known, and with placement what to announce <-- gossip: who is alive
-//!                   |
-//!                   | the announcements of this node
-//!                   v
-//! netlink -----> lan: one task per interface, with layer2 and a packet socket
+//! API server --> cluster: translates, and asks the core what to do <-- gossip: who is alive
+//!                   |  ^
+//!                   |  | interfaces, and what ports report
+//!                   v  |
+//! netlink -----> lan: one task for each port, with layer2 and a packet socket
 //! ```
 //!
-//! Decisions are made in the pure crates [`placement`], `members` and [`layer2`]; here are the watches, the sockets and
-//! the tasks that connect them. When the API server is away, what was last known stays in force.
+//! Decisions are made in the pure crate [`speaker_core`], with `members` and [`layer2`]; here are the watches, the sockets
+//! and the tasks that connect them. When the API server is away, what was last known stays in force.
 
 mod address;
 mod cluster;
 mod configuration;
-mod fellows;
 mod ipvs;
 pub mod lan;
 mod metrics;
 mod objects;
-mod outcome;
-mod prospects;
 mod status;
 mod watches;
 
@@ -33,7 +30,6 @@ use anyhow::Context;
 use cluster::{Cluster, Outputs};
 pub use coexistence::BesideMetalLb;
 use coexistence::{Conflicts, Of, WAITING_FOR};
-use fellows::Said;
 use gossip::Absence;
 pub use gossip::Preset as Failover;
 use kube::Client;
@@ -47,12 +43,11 @@ pub use metrics::Metrics;
 pub use placement::ExcludeLabel;
 use placement::NodeName;
 use prometheus_client::registry::Registry;
+use speaker_core::announce::layer2::Ports;
+use speaker_core::{Gossip, List};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{info, warn};
 use watches::Inputs;
-
-/// The name of what this speaker does, as events and metrics call it.
-const PROTOCOL: &str = "layer2";
 
 /// What a speaker must be told.
 #[derive(Debug, Clone)]
@@ -77,7 +72,7 @@ pub struct Config {
     pub gossip_bind: Option<SocketAddr>,
     /// What the gossip is sealed with, see [`gossip::Config::key_files`].
     pub gossip_key_files: Vec<PathBuf>,
-    /// How fast a dead fellow is found.
+    /// How fast a dead peer is found.
     pub failover: Failover,
     /// What to do while MetalLB serves the same Services.
     pub beside_metallb: BesideMetalLb,
@@ -114,7 +109,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let mut registry = Registry::default();
     metrics.register(&mut registry);
     gossip_metrics.register(&mut registry);
-    let readiness = Readiness::waiting_for(watches::LISTS.into_iter().chain([WAITING_FOR]));
+    let readiness = Readiness::waiting_for(List::ALL.map(List::name).into_iter().chain([WAITING_FOR]));
     let (stop, stopped) = oneshot::channel();
     let writes = Writes::default();
     writes.register(&mut registry);
@@ -184,19 +179,20 @@ async fn work(
         key_files: config.gossip_key_files.clone(),
         profile: gossip::Profile::default(),
     };
-    let (gossip, happened) = gossip::start(gossip_config, gossip_metrics)?;
+    let (gossip, news) = gossip::start(gossip_config, gossip_metrics)?;
 
-    let (wanted, on_lan) = watch::channel(lan::Wanted::default());
+    let (ports, on_lan) = watch::channel(Ports::default());
     let (reporter, reports) = mpsc::channel(lan::REPORTS);
     let (statuses, wanted_statuses) = watch::channel(None);
     let (state, wanted_state) = watch::channel(None);
-    let (said, to_pass_on) = watch::channel(Said::default());
+    let (instructions, to_pass_on) = mpsc::unbounded_channel();
     let (absence, mut our_absence) = watch::channel(Some(Absence::Open));
     let (stop, stop_requested) = oneshot::channel();
-    let outputs = Outputs { wanted, statuses: Some(statuses), state, said, absence, publisher };
-    let inputs = Inputs { reports, members: gossip.view(), gossip: happened, stop: stop_requested };
+    let outputs =
+        Outputs { ports, statuses: Some(statuses), state, gossip: instructions, absence, publisher };
+    let inputs = Inputs { reports, gossip: news, stop: stop_requested };
 
-    tokio::spawn(fellows::pass_on(gossip.clone(), to_pass_on));
+    tokio::spawn(pass_on(gossip.clone(), to_pass_on));
     tokio::spawn(keep(configuration::source(&client, namespace, node), wanted_state, writes.clone()));
     let mut statuses = tokio::spawn(keep(status::source(&client, namespace, node), wanted_statuses, writes));
     let cluster = Cluster::new(&config, bind, readiness, metrics.clone(), outputs);
@@ -224,5 +220,18 @@ async fn work(
         () = cluster.run(watches::events(&client, namespace, inputs)) => anyhow::bail!("the watches ended"),
         () = lan::run(options, on_lan, reporter, metrics) => anyhow::bail!("nothing to announce"),
         () = goodbye => Ok(()),
+    }
+}
+
+/// Passes on to the gossip what it is told, until nobody says anything any more.
+async fn pass_on(gossip: gossip::Handle, mut instructions: mpsc::UnboundedReceiver<Gossip>) {
+    while let Some(instruction) = instructions.recv().await {
+        match instruction {
+            Gossip::SetPeers(peers) => gossip.set_peers(peers).await,
+            Gossip::SetProfile(profile) => gossip.set_profile(profile).await,
+            Gossip::TakePart => gossip.take_part().await,
+            Gossip::SetLink(state) => gossip.set_link(state).await,
+            Gossip::ConfirmLeave(node) => gossip.confirm_leave(node).await,
+        }
     }
 }

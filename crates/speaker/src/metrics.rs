@@ -269,7 +269,7 @@ impl Metrics {
 
 fn announced(node: &NodeName, service: &ServiceKey, vip: IpAddr) -> AnnouncedLabels {
     let (service, node, ip) = (service.to_string(), node.to_string(), vip.to_string());
-    AnnouncedLabels { service, protocol: crate::PROTOCOL, node, ip }
+    AnnouncedLabels { service, protocol: speaker_core::announce::layer2::PROTOCOL, node, ip }
 }
 
 fn ip(vip: IpAddr) -> IpLabels {

@@ -9,6 +9,7 @@ use placement::{
     TrafficPolicy,
 };
 use pools::PoolSpec;
+use speaker_core::{Changes, Input};
 
 /// Something new that the API server tells everybody who watches.
 #[derive(Debug, Clone)]
@@ -22,7 +23,26 @@ pub(crate) enum Change {
 }
 
 impl Change {
-    pub(crate) fn tell(&self, placement: &mut Placement) {
+    /// What a speaker learns by it.
+    pub(crate) fn input(&self) -> Input {
+        fn one<K, V>(key: K, value: Option<V>) -> Changes<K, V> {
+            Changes { each: vec![(key, value)], complete: false }
+        }
+        match self.clone() {
+            Self::Service(service) => Input::Services(one(service.key.clone(), Some(service))),
+            Self::ServiceGone(key) => Input::Services(one(key, None)),
+            Self::Endpoints(service, nodes) => {
+                let slice = SliceKey::new("default", format!("{service}-1"));
+                let endpoints: Endpoints = nodes.into_iter().map(Some).collect();
+                Input::Endpoints(one(slice, Some((service, endpoints))))
+            }
+            Self::Node(node) => Input::Nodes(one(node.name.clone(), Some(node))),
+            Self::Pool(pool) => Input::Pools(one(pool.name.clone(), Some(pool))),
+            Self::Advertisement(ad) => Input::Advertisements(one(ad.name.clone(), Some((ad, vec![])))),
+        }
+    }
+
+    fn tell(&self, placement: &mut Placement) {
         match self.clone() {
             Self::Service(service) => placement.set_service(service),
             Self::ServiceGone(key) => placement.remove_service(&key),
@@ -36,6 +56,20 @@ impl Change {
             Self::Advertisement(advertisement) => placement.set_advertisement(advertisement),
         }
     }
+}
+
+/// What a speaker learns when all lists are complete.
+pub(crate) fn complete() -> [Input; 5] {
+    fn none<K, V>() -> Changes<K, V> {
+        Changes { each: vec![], complete: true }
+    }
+    [
+        Input::Services(none()),
+        Input::Endpoints(none()),
+        Input::Nodes(none()),
+        Input::Pools(none()),
+        Input::Advertisements(none()),
+    ]
 }
 
 /// The truth, and its history.

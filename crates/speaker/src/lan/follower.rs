@@ -10,9 +10,10 @@ use rtnetlink::packet_core::NetlinkMessage;
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::sys::SocketAddr;
 use rtnetlink::{Handle, MulticastGroup};
+use speaker_core::Links;
 use tokio::task::JoinHandle;
 
-use super::links::{ExcludeInterfaces, Link, LinkLocals, Links, link_locals};
+use super::links::{self, ExcludeInterfaces, LinkLocals, link_locals};
 
 /// Notifications that come together are answered by one look at the interfaces: a node that starts many
 /// Pods makes many.
@@ -61,7 +62,7 @@ impl Follower {
         let link_locals = self.link_locals().await.context("listing the addresses")?;
         let messages = self.handle.link().get().execute();
         let links = messages.try_filter_map(async |message| {
-            Ok(Link::read(&message, &link_locals, &self.exclude).map(|link| (message.header.index, link)))
+            Ok(links::read(&message, &link_locals, &self.exclude).map(|link| (message.header.index, link)))
         });
         links.try_collect().await.context("listing the interfaces")
     }

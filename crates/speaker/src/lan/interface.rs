@@ -1,34 +1,25 @@
 //! One interface by one protocol: brings frames and the time to a [`Port`], and does what it decides.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use layer2::{Effect, Friends, Order, Port, Protocol, Purpose, Transmission, Voice};
-use placement::{InterfaceName, Takeover};
+use layer2::{Effect, Friends, Order, Port, Protocol, Purpose, Transmission};
+use placement::InterfaceName;
+use speaker_core::announce::layer2::Orders;
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, trace, warn};
 
+use super::Report;
 use super::memberships::Memberships;
 use super::socket::{Listen, PacketSocket, Received};
-use super::{Conflict, Report};
 use crate::Metrics;
 
 /// Between attempts to open a socket.
 const RETRY: Duration = Duration::from_secs(1);
 /// Longer than any frame that matters: ARP has 42 bytes, neighbour discovery hardly more than 100.
 const FRAME: usize = 2048;
-
-/// What an interface is to do.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Orders {
-    pub(super) vips: BTreeMap<IpAddr, Order>,
-    pub(super) friends: Arc<Friends>,
-    pub(super) refresh_gap: Duration,
-    pub(super) voice: Voice,
-}
 
 /// An interface, and whom it talks to.
 pub(super) struct Interface<P> {
@@ -37,7 +28,7 @@ pub(super) struct Interface<P> {
     pub(super) protocol: P,
     pub(super) listen: Listen,
     pub(super) refresh_interval: Option<Duration>,
-    pub(super) orders: watch::Receiver<Orders>,
+    pub(super) orders: watch::Receiver<Arc<Orders>>,
     pub(super) reports: mpsc::Sender<Report>,
     pub(super) metrics: Metrics,
 }
@@ -77,7 +68,7 @@ impl<P: Protocol + Copy> Interface<P> {
                     if changed.is_err() {
                         return Ok(());
                     }
-                    let orders = self.orders.borrow_and_update();
+                    let orders = Arc::clone(&self.orders.borrow_and_update());
                     port.set_friends(Friends::clone(&orders.friends));
                     port.set_refresh_gap(orders.refresh_gap);
                     port.set_voice(orders.voice);
@@ -128,22 +119,12 @@ impl<P: Protocol + Copy> Interface<P> {
     }
 
     async fn report(&self, report: layer2::Report) {
-        let interface = self.name.clone();
-        let report = match report {
-            layer2::Report::Taken { vip, by } => {
-                self.metrics.taken(vip);
-                Report::Taken(Conflict { vip, interface, by })
-            }
-            layer2::Report::Claimed { vip, by } => {
-                self.metrics.claimed(vip);
-                Report::Claimed(Conflict { vip, interface, by })
-            }
-            layer2::Report::Free { vip } => Report::Free { vip, interface },
-            layer2::Report::Spoken { vip, takeover } => {
-                Report::Spoken { vip, interface, takeover: Takeover(takeover) }
-            }
-        };
+        match report {
+            layer2::Report::Taken { vip, .. } => self.metrics.taken(vip),
+            layer2::Report::Claimed { vip, .. } => self.metrics.claimed(vip),
+            layer2::Report::Free { .. } | layer2::Report::Spoken { .. } => {}
+        }
         // Nobody wants to know when this fails.
-        _ = self.reports.send(report).await;
+        _ = self.reports.send(Report::Port(self.name.clone(), report)).await;
     }
 }

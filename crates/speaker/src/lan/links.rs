@@ -9,97 +9,46 @@ use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, Addres
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use placement::InterfaceName;
 use regex_lite::Regex;
-
-use super::Interface;
-
-/// An interface, and how it can be announced on by either protocol.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Link {
-    pub(super) name: InterfaceName,
-    /// Its Ethernet address, if it has one.
-    pub(super) mac: Option<MacAddr>,
-    pub(super) arp: Result<Arp, Unfit>,
-    pub(super) ndp: Result<Ndp, Unfit>,
-}
-
-/// All interfaces of the node by their number. One that is deleted and made anew has another number.
-pub(super) type Links = BTreeMap<u32, Link>;
+use speaker_core::{Link, Unfit};
 
 /// The settled link-local address of each interface that has one, by the number of the interface.
 pub(super) type LinkLocals = BTreeMap<u32, Ipv6Addr>;
 
-/// Why an interface is not announced on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Unfit {
-    /// Its name matches one of the expressions to exclude.
-    #[error("its name is excluded")]
-    Excluded,
-    /// It is switched off.
-    #[error("it is down")]
-    Down,
-    /// Nothing answers at the other end of its cable.
-    #[error("it has no carrier")]
-    NoCarrier,
-    /// A bridge or bond speaks for it.
-    #[error("it is part of another interface")]
-    Enslaved,
-    /// It is set to do no address resolution.
-    #[error("it does no ARP")]
-    NoArp,
-    /// It cannot reach all stations at once.
-    #[error("it cannot broadcast")]
-    NoBroadcast,
-    /// It has no address of six bytes that could be one station's.
-    #[error("it has no Ethernet address")]
-    NoEthernet,
-    /// It has no link-local IPv6 address, or one that is not settled yet.
-    #[error("it has no link-local IPv6 address")]
-    NoLinkLocal,
-}
-
-impl Link {
-    /// Reads an interface; `None` for what has no name.
-    pub(super) fn read(
-        message: &LinkMessage,
-        link_locals: &LinkLocals,
-        exclude: &ExcludeInterfaces,
-    ) -> Option<Self> {
-        let attributes = || message.attributes.iter();
-        let name = attributes().find_map(|attribute| match attribute {
-            LinkAttribute::IfName(name) => Some(name),
-            _ => None,
-        })?;
-        let mac = attributes().find_map(|attribute| match attribute {
-            LinkAttribute::Address(bytes) => <[u8; 6]>::try_from(&bytes[..]).ok().map(MacAddr),
-            _ => None,
-        });
-        let mac = mac.filter(|mac| mac.is_station());
-        let enslaved = attributes().any(|attribute| matches!(attribute, LinkAttribute::Controller(_)));
-        let has = |flag| message.header.flags.contains(flag);
-        let unfit = [
-            (exclude.contains(name), Unfit::Excluded),
-            (!has(LinkFlags::Up), Unfit::Down),
-            (enslaved, Unfit::Enslaved),
-            (has(LinkFlags::Noarp), Unfit::NoArp),
-            (!has(LinkFlags::LowerUp), Unfit::NoCarrier),
-        ];
-        let fit = match unfit.into_iter().find(|(applies, _)| *applies) {
-            Some((_, reason)) => Err(reason),
-            None => mac.ok_or(Unfit::NoEthernet),
-        };
-        let arp =
-            fit.and_then(|mac| has(LinkFlags::Broadcast).then_some(Arp { mac }).ok_or(Unfit::NoBroadcast));
-        let ndp = fit.and_then(|mac| {
-            let link_local = *link_locals.get(&message.header.index).ok_or(Unfit::NoLinkLocal)?;
-            Ok(Ndp { mac, link_local })
-        });
-        Some(Self { name: InterfaceName::from(name.as_str()), mac, arp, ndp })
-    }
-
-    pub(super) fn report(&self) -> (InterfaceName, Interface) {
-        let Self { name, mac, arp, ndp } = self;
-        (name.clone(), Interface { mac: *mac, arp: arp.map(drop), ndp: ndp.map(drop) })
-    }
+/// Reads an interface; `None` for what has no name.
+pub(super) fn read(
+    message: &LinkMessage,
+    link_locals: &LinkLocals,
+    exclude: &ExcludeInterfaces,
+) -> Option<Link> {
+    let attributes = || message.attributes.iter();
+    let name = attributes().find_map(|attribute| match attribute {
+        LinkAttribute::IfName(name) => Some(name),
+        _ => None,
+    })?;
+    let mac = attributes().find_map(|attribute| match attribute {
+        LinkAttribute::Address(bytes) => <[u8; 6]>::try_from(&bytes[..]).ok().map(MacAddr),
+        _ => None,
+    });
+    let mac = mac.filter(|mac| mac.is_station());
+    let enslaved = attributes().any(|attribute| matches!(attribute, LinkAttribute::Controller(_)));
+    let has = |flag| message.header.flags.contains(flag);
+    let unfit = [
+        (exclude.contains(name), Unfit::Excluded),
+        (!has(LinkFlags::Up), Unfit::Down),
+        (enslaved, Unfit::Enslaved),
+        (has(LinkFlags::Noarp), Unfit::NoArp),
+        (!has(LinkFlags::LowerUp), Unfit::NoCarrier),
+    ];
+    let fit = match unfit.into_iter().find(|(applies, _)| *applies) {
+        Some((_, reason)) => Err(reason),
+        None => mac.ok_or(Unfit::NoEthernet),
+    };
+    let arp = fit.and_then(|mac| has(LinkFlags::Broadcast).then_some(Arp { mac }).ok_or(Unfit::NoBroadcast));
+    let ndp = fit.and_then(|mac| {
+        let link_local = *link_locals.get(&message.header.index).ok_or(Unfit::NoLinkLocal)?;
+        Ok(Ndp { mac, link_local })
+    });
+    Some(Link { name: InterfaceName::from(name.as_str()), mac, arp, ndp })
 }
 
 /// The link-local addresses that are settled: one that another host has, or may have, cannot be spoken from.
@@ -228,9 +177,9 @@ mod tests {
         message
     }
 
-    fn read(name: &str, change: impl FnOnce(&mut LinkMessage)) -> Link {
+    fn link(name: &str, change: impl FnOnce(&mut LinkMessage)) -> Link {
         let link_locals = [(7, LINK_LOCAL)].into();
-        Link::read(&message(name, change), &link_locals, &ExcludeInterfaces::default()).unwrap()
+        read(&message(name, change), &link_locals, &ExcludeInterfaces::default()).unwrap()
     }
 
     #[test]
@@ -242,7 +191,7 @@ mod tests {
             arp: Ok(Arp { mac }),
             ndp: Ok(Ndp { mac, link_local: LINK_LOCAL }),
         };
-        assert_eq!(read("eth0", |_| ()), expected);
+        assert_eq!(link("eth0", |_| ()), expected);
     }
 
     #[test]
@@ -259,17 +208,17 @@ mod tests {
             (|m| m.attributes[1] = LinkAttribute::Address(vec![0; 6]), Unfit::NoEthernet),
         ];
         for (change, reason) in cases {
-            let link = read("eth0", change);
+            let link = link("eth0", change);
             assert_eq!((link.arp, link.ndp), (Err(reason), Err(reason)));
         }
     }
 
     #[test]
     fn an_interface_may_do_one_protocol_and_not_the_other() {
-        let no_broadcast = read("eth0", |m| m.header.flags.remove(LinkFlags::Broadcast));
+        let no_broadcast = link("eth0", |m| m.header.flags.remove(LinkFlags::Broadcast));
         assert_eq!(no_broadcast.arp, Err(Unfit::NoBroadcast));
         assert!(no_broadcast.ndp.is_ok());
-        let no_link_local = read("eth0", |m| m.header.index = 8);
+        let no_link_local = link("eth0", |m| m.header.index = 8);
         assert_eq!(no_link_local.ndp, Err(Unfit::NoLinkLocal));
         assert!(no_link_local.arp.is_ok());
     }
@@ -327,7 +276,7 @@ mod tests {
 
     #[test]
     fn the_interfaces_of_container_runtimes_are_excluded_unless_the_list_says_otherwise() {
-        let excluded = |name| read(name, |_| ()).arp == Err(Unfit::Excluded);
+        let excluded = |name| link(name, |_| ()).arp == Err(Unfit::Excluded);
         for name in ["docker0", "cbr0", "dummy0", "virbr0", "lxcbr0", "veth12", "lo", "cali7", "tunl0"] {
             assert!(excluded(name), "{name}");
         }
@@ -339,7 +288,7 @@ mod tests {
         }
         let own_list: ExcludeInterfaces = "^eth1$, ^wg".parse().unwrap();
         let refused =
-            |name| Link::read(&message(name, |_| ()), &LinkLocals::new(), &own_list).unwrap().arp.is_err();
+            |name| read(&message(name, |_| ()), &LinkLocals::new(), &own_list).unwrap().arp.is_err();
         assert_eq!(["eth0", "eth1", "wg0", "veth0"].map(refused), [false, true, true, false]);
     }
 }

@@ -3,9 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use layer2::{ArpFrame, ArpOperation, Host, MacAddr, NdpFrame};
-use placement::Takeover;
-use speaker::lan::{Conflict, Report};
+use layer2::{ArpFrame, ArpOperation, Host, MacAddr, NdpFrame, Report};
+use speaker::lan;
 
 use crate::fixture::{
     CLIENT_V4, CLIENT_V6, Client, LINK_LOCAL, SPEAKER, STRANGER, Speaker, V4, V6, ip, on_a_cable, request,
@@ -13,31 +12,44 @@ use crate::fixture::{
 
 const FELLOW: MacAddr = MacAddr([2, 0, 0, 0, 0, 7]);
 
-fn conflict(vip: impl Into<IpAddr>) -> Conflict {
-    Conflict { vip: vip.into(), interface: "lan0".into(), by: STRANGER }
+/// Which address a foreign host has.
+fn conflict(vip: impl Into<IpAddr>) -> (IpAddr, MacAddr) {
+    (vip.into(), STRANGER)
 }
 
-fn taken(speaker: &Speaker) -> Conflict {
-    speaker.expect_report("a conflict", |report| match report {
-        Report::Taken(conflict) => Some(conflict),
-        Report::Free { .. } | Report::Spoken { .. } => panic!("{report:?}"),
-        Report::Interfaces(_) | Report::Claimed(_) => None,
+/// What is said of the port on the cable.
+fn said(report: lan::Report) -> Option<Report> {
+    match report {
+        lan::Report::Interfaces(_) => None,
+        lan::Report::Port(_, report) => Some(report),
+    }
+}
+
+fn taken(speaker: &Speaker) -> (IpAddr, MacAddr) {
+    speaker.expect_report("a conflict", |report| match said(report)? {
+        Report::Taken { vip, by } => Some((vip, by)),
+        report @ (Report::Free { .. } | Report::Spoken { .. }) => panic!("{report:?}"),
+        Report::Claimed { .. } => None,
     })
 }
 
 fn free(speaker: &Speaker) -> IpAddr {
-    speaker.expect_report("silence", |report| match report {
-        Report::Free { vip, .. } => Some(vip),
-        Report::Taken(_) | Report::Claimed(_) => panic!("{report:?}"),
-        Report::Interfaces(_) | Report::Spoken { .. } => None,
+    speaker.expect_report("silence", |report| match said(report)? {
+        Report::Free { vip } => Some(vip),
+        report @ (Report::Taken { .. } | Report::Claimed { .. }) => panic!("{report:?}"),
+        Report::Spoken { .. } => None,
     })
 }
 
-fn claimed(speaker: &Speaker) -> Conflict {
-    speaker.expect_report("a claim", |report| match report {
-        Report::Claimed(conflict) => Some(conflict),
+fn claimed(speaker: &Speaker) -> (IpAddr, MacAddr) {
+    speaker.expect_report("a claim", |report| match said(report)? {
+        Report::Claimed { vip, by } => Some((vip, by)),
         _ => None,
     })
+}
+
+fn is_claim(report: &lan::Report) -> bool {
+    matches!(report, lan::Report::Port(_, Report::Claimed { .. }))
 }
 
 #[test]
@@ -50,11 +62,11 @@ fn a_fresh_address_that_nobody_has_is_asked_for_and_then_announced() {
         }
         client.expect_burst(SPEAKER, V4);
         assert_eq!(free(speaker), IpAddr::from(V4));
-        let spoken = speaker.expect_report("the end of the takeover", |report| match report {
-            Report::Spoken { vip, takeover, .. } => Some((vip, takeover)),
+        let spoken = speaker.expect_report("the end of the takeover", |report| match said(report)? {
+            Report::Spoken { vip, takeover } => Some((vip, takeover)),
             _ => None,
         });
-        assert_eq!(spoken, (V4.into(), Takeover(3)));
+        assert_eq!(spoken, (V4.into(), 3));
         speaker.expect_metric("ferrolb_layer2_probes_total{ip=\"192.0.2.10\"}", "3");
 
         speaker.expect_ndp();
@@ -161,7 +173,7 @@ fn a_fellow_speaker_is_no_stranger() {
         client.send(ArpFrame::gratuitous_reply(FELLOW, V4).emit());
         speaker.expect_metric("ferrolb_layer2_frames_ignored_total{reason=\"fellow\"}", "3");
         std::thread::sleep(Duration::from_millis(500));
-        assert!(!speaker.reports().iter().any(|report| matches!(report, Report::Claimed(_))));
+        assert!(!speaker.reports().iter().any(is_claim));
     });
 }
 
@@ -186,6 +198,6 @@ fn a_second_interface_of_this_node_on_the_same_lan_is_no_stranger() {
         std::thread::sleep(Duration::from_millis(500));
         let ignored = speaker.metric("ferrolb_layer2_frames_ignored_total{reason=\"fellow\"}");
         assert!(ignored.parse::<u32>().unwrap() >= 10, "{ignored}");
-        assert!(!speaker.reports().iter().any(|report| matches!(report, Report::Claimed(_))));
+        assert!(!speaker.reports().iter().any(is_claim));
     });
 }

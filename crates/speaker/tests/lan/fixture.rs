@@ -5,7 +5,6 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsRawFd;
 use std::process::Command;
-use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -16,7 +15,8 @@ use placement::{Announcement, Announcements, History, Interfaces, Takeover};
 use prometheus_client::registry::Registry;
 use socket2::{Domain, Protocol, Socket, Type};
 use speaker::Metrics;
-use speaker::lan::{self, Options, Report, Wanted};
+use speaker::lan::{self, Options, Report};
+use speaker_core::announce::layer2::{Plan, Ports, Wanted};
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub(crate) const SPEAKER: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
@@ -127,8 +127,10 @@ pub(crate) struct Speaker {
 
 impl Speaker {
     fn start(refresh_interval: Option<Duration>) -> Self {
-        let (wanted, on_lan) = watch::channel(Wanted::default());
-        let (reporter, reports) = mpsc::channel(lan::REPORTS);
+        let (wanted, to_plan) = watch::channel(Wanted::default());
+        let (ports, on_lan) = watch::channel(Ports::default());
+        let (reporter, to_forward) = mpsc::channel(lan::REPORTS);
+        let (forward, reports) = mpsc::channel(lan::REPORTS);
         let options = Options { exclude: "^peer.*,^sw$,^lo$".parse().unwrap(), refresh_interval };
         let metrics = Metrics::default();
         let mut registry = Registry::default();
@@ -143,6 +145,7 @@ impl Speaker {
                         std::thread::sleep(span);
                     }
                 });
+                tokio::spawn(plan(to_plan, to_forward, ports, forward));
                 tokio::select! {
                     () = lan::run(options, on_lan, reporter, metrics) => {}
                     _ = stopped => {}
@@ -173,7 +176,7 @@ impl Speaker {
     }
 
     pub(crate) fn publish(&self, announcements: Announcements) {
-        self.wanted.send_modify(|wanted| wanted.announcements = Arc::new(announcements));
+        self.wanted.send_modify(|wanted| wanted.announcements = announcements);
     }
 
     /// Nobody had this address before: it is new whenever it is announced from now on.
@@ -182,7 +185,7 @@ impl Speaker {
     }
 
     pub(crate) fn set_fellow(&self, mac: MacAddr) {
-        self.wanted.send_modify(|wanted| wanted.fellows.known = [mac].into());
+        self.wanted.send_modify(|wanted| wanted.friends.known = [mac].into());
     }
 
     /// Lets the speaker stand still for `span` from now on.
@@ -228,6 +231,30 @@ impl Speaker {
     /// Waits until NDP works: unlike ARP, it needs an address that comes a moment after the link.
     pub(crate) fn expect_ndp(&self) {
         self.expect_metric("ferrolb_layer2_interfaces{protocol=\"ndp\"}", "1");
+    }
+}
+
+/// Turns what is wanted into what each port is to do, as the core does.
+async fn plan(
+    mut wanted: watch::Receiver<Wanted>,
+    mut reports: mpsc::Receiver<Report>,
+    ports: watch::Sender<Ports>,
+    forward: mpsc::Sender<Report>,
+) {
+    let mut plan = Plan::default();
+    loop {
+        tokio::select! {
+            report = reports.recv() => {
+                let Some(report) = report else { return };
+                if let Report::Interfaces(links) = &report {
+                    plan.set_links(links.clone());
+                }
+                forward.send(report).await.unwrap();
+            }
+            changed = wanted.changed() => if changed.is_err() { return },
+        }
+        plan.follow(&wanted.borrow_and_update());
+        ports.send_replace(plan.ports().clone());
     }
 }
 

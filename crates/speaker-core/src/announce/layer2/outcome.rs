@@ -15,19 +15,30 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use kubekit::events::Notice;
 use layer2::MacAddr;
 use placement::{Announcements, History, InterfaceName, Interfaces, NodeName, ServiceKey};
 
-use crate::PROTOCOL;
-use crate::lan::{Conflict, Interface};
+use super::PROTOCOL;
+use crate::interfaces::{Link, Links};
+use crate::output::Notice;
+
+/// Somebody else has an address of ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conflict {
+    /// The address.
+    pub vip: IpAddr,
+    /// Where that was heard.
+    pub interface: InterfaceName,
+    /// Who has it.
+    pub by: MacAddr,
+}
 
 /// What has come of the Services that this node announces.
 #[derive(Debug)]
 pub(crate) struct Outcomes {
     node: NodeName,
     /// Once the LAN side has looked.
-    interfaces: Option<BTreeMap<InterfaceName, Interface>>,
+    interfaces: Option<BTreeMap<InterfaceName, Link>>,
     /// What the LAN said of addresses that are new to it.
     answers: BTreeMap<IpAddr, Answer>,
     by_service: BTreeMap<ServiceKey, Outcome>,
@@ -61,8 +72,8 @@ impl Outcomes {
     }
 
     /// The interfaces of this node are these now.
-    pub(crate) fn interfaces(&mut self, interfaces: BTreeMap<InterfaceName, Interface>) {
-        self.interfaces = Some(interfaces);
+    pub(crate) fn interfaces(&mut self, links: &Links) {
+        self.interfaces = Some(links.values().map(|link| (link.name.clone(), link.clone())).collect());
     }
 
     /// The LAN was asked for a new address, and nobody has it.
@@ -163,16 +174,12 @@ pub(crate) fn claimed(Conflict { vip, interface, by }: &Conflict) -> Notice {
 }
 
 /// Why `vip` cannot be announced on any of `interfaces`; `None` if it can.
-fn obstacle(
-    vip: IpAddr,
-    interfaces: &Interfaces,
-    there: &BTreeMap<InterfaceName, Interface>,
-) -> Option<String> {
+fn obstacle(vip: IpAddr, interfaces: &Interfaces, there: &BTreeMap<InterfaceName, Link>) -> Option<String> {
     let refusal = |name: &InterfaceName| match there.get(name) {
         None => Some(format!("{name}: no such interface")),
         Some(interface) => {
-            let fitness = if vip.is_ipv4() { interface.arp } else { interface.ndp };
-            fitness.err().map(|unfit| format!("{name}: {unfit}"))
+            let unfit = if vip.is_ipv4() { interface.arp.err() } else { interface.ndp.err() };
+            unfit.map(|unfit| format!("{name}: {unfit}"))
         }
     };
     let refusals: Option<Vec<String>> = match interfaces {
@@ -189,21 +196,25 @@ mod tests {
     use placement::{Announcement, Takeover};
 
     use super::*;
-    use crate::lan::Unfit;
+    use crate::interfaces::Unfit;
 
     const VIP: &str = "192.0.2.1";
 
     fn vip() -> IpAddr {
-        VIP.parse().unwrap()
+        VIP.parse().expect("an address")
     }
 
-    fn interface(arp: Result<(), Unfit>) -> Interface {
-        Interface { mac: None, arp, ndp: Err(Unfit::Down) }
+    fn links(interfaces: &[(&str, Result<(), Unfit>)]) -> Links {
+        let link = |(name, arp): &(&str, Result<(), Unfit>)| {
+            let arp = arp.map(|()| layer2::Arp { mac: MacAddr([2, 0, 0, 0, 0, 1]) });
+            Link { name: (*name).into(), mac: None, arp, ndp: Err(Unfit::Down) }
+        };
+        (1..).zip(interfaces.iter().map(link)).collect()
     }
 
     fn outcomes(interfaces: &[(&str, Result<(), Unfit>)]) -> Outcomes {
         let mut it = Outcomes::new("n1".into());
-        it.interfaces(interfaces.iter().map(|(name, arp)| ((*name).into(), interface(*arp))).collect());
+        it.interfaces(&links(interfaces));
         it
     }
 
@@ -250,7 +261,7 @@ mod tests {
         assert_eq!(told[0].0, "announceFailed");
         let expected = "no interface will do for 192.0.2.1 (eth0: it is down; eth7: no such interface)";
         assert!(told[0].1.ends_with(expected), "{told:?}");
-        it.interfaces([("eth7".into(), interface(Ok(())))].into());
+        it.interfaces(&links(&[("eth7", Ok(()))]));
         assert_eq!(judge(&mut it, History::Announced, &only)[0].0, "nodeAssigned");
     }
 

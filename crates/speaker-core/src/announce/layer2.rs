@@ -1,0 +1,11 @@
+//! Announcing by ARP and NDP.
+
+mod outcome;
+mod plan;
+
+pub use outcome::Conflict;
+pub(crate) use outcome::{Outcomes, claimed};
+pub use plan::{Orders, Place, Plan, Ports, Station, Wanted};
+
+/// The name of the protocol, as events and metrics call it.
+pub const PROTOCOL: &str = "layer2";

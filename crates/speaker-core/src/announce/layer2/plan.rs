@@ -1,0 +1,230 @@
+//! What is to be done where: which address on which interface, by ARP or NDP, and how.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use layer2::{Arp, Begin, Friends, MacAddr, Ndp, Order, Protocol, Voice};
+use placement::{Announcement, Announcements, History, InterfaceName, Interfaces};
+
+use crate::interfaces::Links;
+
+/// What each port is to do. One that is not named any more ends.
+pub type Ports = BTreeMap<Place, Arc<Orders>>;
+
+/// Where an address can be announced, and how. When any of that changes, it is another place.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The number of the interface.
+    pub index: u32,
+    /// Its name.
+    pub name: InterfaceName,
+    /// Who speaks there.
+    pub station: Station,
+    /// How many places came before: one that goes and comes back begins anew, for the LAN may have learned other things
+    /// meanwhile.
+    pub opened: u64,
+}
+
+/// Who speaks on an interface, and by which protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Station {
+    /// For IPv4 addresses.
+    Arp(Arp),
+    /// For IPv6 addresses.
+    Ndp(Ndp),
+}
+
+/// What a port is to do.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Orders {
+    /// The addresses that it announces.
+    pub vips: BTreeMap<IpAddr, Order>,
+    /// The stations that are no foreign hosts.
+    pub friends: Arc<Friends>,
+    /// The least time between two refreshes.
+    pub refresh_gap: Duration,
+    /// How much to say.
+    pub voice: Voice,
+}
+
+/// What is to be announced from this node, wherever its interfaces allow it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// The addresses that this node announces.
+    pub announcements: Announcements,
+    /// The other nodes that announce: no foreign hosts, whatever they say.
+    pub friends: Friends,
+    /// How much to say.
+    pub voice: Voice,
+    /// Where nothing is to be said at present, if anywhere.
+    pub silent: Option<Interfaces>,
+}
+
+/// The places, and what is to be done at each.
+#[derive(Debug, Default)]
+pub struct Plan {
+    links: Links,
+    ports: Ports,
+    opened: u64,
+}
+
+impl Plan {
+    /// The interfaces are these now.
+    pub fn set_links(&mut self, links: Links) {
+        let mut before = std::mem::take(&mut self.ports);
+        for (index, link) in &links {
+            let stations = [link.arp.ok().map(Station::Arp), link.ndp.ok().map(Station::Ndp)];
+            for station in stations.into_iter().flatten() {
+                let same = |place: &&Place| {
+                    (place.index, &place.name, place.station) == (*index, &link.name, station)
+                };
+                let (place, orders) = match before.keys().find(same).cloned() {
+                    Some(place) => before.remove_entry(&place).expect("it was found there"),
+                    None => {
+                        self.opened += 1;
+                        let name = link.name.clone();
+                        (Place { index: *index, name, station, opened: self.opened }, Arc::default())
+                    }
+                };
+                self.ports.insert(place, orders);
+            }
+        }
+        self.links = links;
+    }
+
+    /// Brings what each port is to do in line with what is wanted.
+    pub fn follow(&mut self, wanted: &Wanted) {
+        let mut friends = wanted.friends.clone();
+        friends.known.extend(self.links.values().filter_map(|link| link.mac));
+        let friends = Arc::new(friends);
+        let vips: Vec<_> = self.ports.keys().map(|place| place.vips(wanted)).collect();
+        let in_all = vips.iter().map(BTreeMap::len).sum();
+        for ((place, current), vips) in self.ports.iter_mut().zip(vips) {
+            let refresh_gap = layer2::refresh_gap(vips.len(), in_all);
+            let silent = wanted.silent.as_ref().is_some_and(|silent| silent.contains(&place.name));
+            let voice = if silent { Voice::Silent } else { wanted.voice };
+            let orders = Orders { vips, friends: Arc::clone(&friends), refresh_gap, voice };
+            if **current != orders {
+                *current = Arc::new(orders);
+            }
+        }
+    }
+
+    /// What each port is to do.
+    pub fn ports(&self) -> &Ports {
+        &self.ports
+    }
+}
+
+impl Place {
+    fn vips(&self, wanted: &Wanted) -> BTreeMap<IpAddr, Order> {
+        let here = wanted.announcements.iter().filter(|(vip, announcement)| {
+            self.station.speaks_for(**vip) && announcement.interfaces.contains(&self.name)
+        });
+        here.map(|(vip, announcement)| (*vip, order(announcement))).collect()
+    }
+}
+
+fn order(announcement: &Announcement) -> Order {
+    let begin = match announcement.history {
+        History::New => Begin::Probe,
+        History::Announced => Begin::Announce,
+        History::Lent => Begin::Answer,
+    };
+    Order { takeover: announcement.takeover.0, begin }
+}
+
+impl Station {
+    /// What metrics and logs call the protocol.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Arp(_) => "arp",
+            Self::Ndp(_) => "ndp",
+        }
+    }
+
+    /// The Ethernet address that it speaks with.
+    pub fn mac(self) -> MacAddr {
+        match self {
+            Self::Arp(arp) => arp.mac,
+            Self::Ndp(ndp) => ndp.mac,
+        }
+    }
+
+    fn speaks_for(self, vip: IpAddr) -> bool {
+        match self {
+            Self::Arp(_) => Arp::own(vip).is_some(),
+            Self::Ndp(_) => Ndp::own(vip).is_some(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use placement::Takeover;
+
+    use super::*;
+    use crate::interfaces::{Link, Unfit};
+
+    fn link(name: &str, number: u8) -> Link {
+        let mac = MacAddr([2, 0, 0, 0, 0, number]);
+        Link { name: name.into(), mac: Some(mac), arp: Ok(Arp { mac }), ndp: Err(Unfit::NoLinkLocal) }
+    }
+
+    fn wanted(vip: &str, interfaces: Interfaces) -> Wanted {
+        let announcement = Announcement { interfaces, takeover: Takeover(7), history: History::Announced };
+        let announcements = [(vip.parse().expect("an address"), announcement)].into();
+        Wanted { announcements, ..Wanted::default() }
+    }
+
+    fn vips(plan: &Plan) -> Vec<(String, usize)> {
+        plan.ports().iter().map(|(place, orders)| (place.name.to_string(), orders.vips.len())).collect()
+    }
+
+    #[test]
+    fn an_address_is_announced_where_its_protocol_works_and_its_interfaces_say() {
+        let mut plan = Plan::default();
+        plan.set_links([(1, link("eth0", 1)), (2, link("eth1", 2))].into());
+        let pairs = |one, two| vec![("eth0".to_owned(), one), ("eth1".to_owned(), two)];
+        plan.follow(&wanted("192.0.2.1", Interfaces::All));
+        assert_eq!(vips(&plan), pairs(1, 1));
+        plan.follow(&wanted("192.0.2.1", Interfaces::Only(["eth1".into()].into())));
+        assert_eq!(vips(&plan), pairs(0, 1));
+        plan.follow(&wanted("2001:db8::1", Interfaces::All));
+        assert_eq!(vips(&plan), pairs(0, 0), "neither does NDP");
+    }
+
+    #[test]
+    fn only_the_named_interfaces_are_muted() {
+        let mut plan = Plan::default();
+        plan.set_links([(1, link("eth0", 1)), (2, link("eth1", 2))].into());
+        let silent = Some(Interfaces::Only(["eth0".into()].into()));
+        plan.follow(&Wanted { silent, ..wanted("192.0.2.1", Interfaces::All) });
+        let voices: Vec<Voice> = plan.ports().values().map(|orders| orders.voice).collect();
+        assert_eq!(voices, [Voice::Silent, Voice::Full]);
+    }
+
+    #[test]
+    fn an_interface_that_comes_back_is_another_place_and_one_that_stays_the_same() {
+        let mut plan = Plan::default();
+        plan.set_links([(1, link("eth0", 1)), (2, link("eth1", 2))].into());
+        let first: Vec<Place> = plan.ports().keys().cloned().collect();
+        plan.set_links([(2, link("eth1", 2))].into());
+        plan.set_links([(1, link("eth0", 1)), (2, link("eth1", 2))].into());
+        let second: Vec<Place> = plan.ports().keys().cloned().collect();
+        assert_ne!(second[0], first[0]);
+        assert_eq!(second[1], first[1]);
+    }
+
+    #[test]
+    fn all_interfaces_of_this_node_are_known_stations() {
+        let mut plan = Plan::default();
+        let down = Link { arp: Err(Unfit::Down), ..link("eth1", 2) };
+        plan.set_links([(1, link("eth0", 1)), (2, down)].into());
+        plan.follow(&Wanted::default());
+        let friends = &plan.ports().values().next().expect("eth0").friends;
+        assert_eq!(friends.known, [1, 2].map(|number| MacAddr([2, 0, 0, 0, 0, number])).into());
+    }
+}

@@ -1,0 +1,90 @@
+//! What others are told of what was decided: the ports, the gossip, and through the API server everybody.
+
+use super::Core;
+use crate::output::{Gossip, Output, Status};
+
+impl Core {
+    /// Something to do.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        if self.outputs.is_empty() && std::mem::take(&mut self.stale.any) {
+            self.publish();
+        }
+        self.outputs.pop_front()
+    }
+
+    /// Lets others see what has changed.
+    fn publish(&mut self) {
+        let absence = self.departure.absence();
+        if std::mem::replace(&mut self.told.absence, absence) != absence {
+            self.outputs.push_back(Output::Absence(absence));
+        }
+        let members = self.view.members.len();
+        if self.told.members.replace(members) != Some(members) {
+            self.outputs.push_back(Output::Members(members));
+        }
+        self.publish_ports();
+        if !self.missing.is_empty() {
+            if self.stopping {
+                self.last_statuses();
+            }
+            return;
+        }
+        if !std::mem::replace(&mut self.told.loaded, true) {
+            self.outputs.push_back(Output::Loaded);
+            self.gossip(Gossip::TakePart);
+        }
+        self.publish_outcomes();
+        if std::mem::take(&mut self.stale.problems) {
+            self.outputs.push_back(Output::Problems(self.configuration.problems()));
+        }
+        let done: Vec<_> = self.handovers.complete(self.now).collect();
+        done.into_iter().for_each(|node| self.gossip(Gossip::ConfirmLeave(node)));
+    }
+
+    fn publish_ports(&mut self) {
+        if std::mem::take(&mut self.stale.friends) {
+            let friends = self.peers.friends();
+            self.stale.ports |= self.wanted.friends != friends;
+            self.wanted.friends = friends;
+        }
+        let announcements = self.placement.announcements();
+        let complete = self.missing.is_empty() && !self.stopping;
+        if complete
+            && std::mem::take(&mut self.stale.announcements)
+            && *announcements != self.wanted.announcements
+        {
+            self.wanted.announcements.clone_from(announcements);
+            (self.stale.ports, self.stale.outcomes) = (true, true);
+        }
+        if std::mem::take(&mut self.stale.ports) {
+            self.plan.follow(&self.wanted);
+            self.outputs.push_back(Output::Ports(self.plan.ports().clone()));
+        }
+    }
+
+    fn publish_outcomes(&mut self) {
+        if !std::mem::take(&mut self.stale.outcomes) || self.told.last_statuses {
+            return;
+        }
+        let services = self.placement.announced();
+        for (service, notice) in self.outcomes.judge(self.placement.announcements(), services) {
+            self.outputs.push_back(Output::Notice(service, notice));
+        }
+        let announced =
+            self.placement.announced().filter(|(service, ..)| self.outcomes.is_announced(service));
+        let status = |(service, _, interfaces): (&placement::ServiceKey, _, &placement::Interfaces)| Status {
+            service: service.clone(),
+            interfaces: interfaces.clone(),
+        };
+        self.outputs.push_back(Output::Statuses(announced.map(status).collect()));
+        if self.stopping {
+            self.last_statuses();
+        }
+    }
+
+    fn last_statuses(&mut self) {
+        if !std::mem::replace(&mut self.told.last_statuses, true) {
+            self.outputs.push_back(Output::LastStatuses);
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! What a speaker learns.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use members::News;
+use placement::{
+    Advertisement, AdvertisementName, Endpoints, InterfaceName, Node, NodeName, PoolName, Service,
+    ServiceKey, SliceKey,
+};
+use pools::PoolSpec;
+
+use crate::departure::{NodeState, PodState};
+use crate::interfaces::Links;
+
+/// Something that a speaker learns.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// Services that have addresses to announce. `None` also for those that have none any more.
+    Services(Changes<ServiceKey, Service>),
+    /// Slices of serving endpoints, each with its Service.
+    Endpoints(Changes<SliceKey, (ServiceKey, Endpoints)>),
+    /// Nodes.
+    Nodes(Changes<NodeName, Node>),
+    /// Pools.
+    Pools(Changes<PoolName, PoolSpec>),
+    /// Advertisements, each with what of it cannot be read.
+    Advertisements(Changes<AdvertisementName, (Advertisement, Vec<String>)>),
+    /// Where the other speakers listen, as the API server lists them.
+    Peers(BTreeMap<NodeName, SocketAddr>),
+    /// Our own Pod is new or different.
+    OwnPod(PodState),
+    /// Our own node is new or different.
+    OwnNode(NodeState),
+    /// What happened among the members, and who they are now.
+    Members(News),
+    /// The interfaces of this node.
+    Interfaces {
+        /// All of them.
+        links: Links,
+        /// The one that the gossip goes through, if that is known.
+        gossip: Option<InterfaceName>,
+    },
+    /// What one of the [ports](crate::Output::Ports) on an interface has to say.
+    Port(InterfaceName, layer2::Report),
+    /// Somebody asked this speaker to stop.
+    Stop,
+    /// Time has passed.
+    Time,
+}
+
+/// What is new of the objects of one kind.
+#[derive(Debug, Clone)]
+pub struct Changes<K, V> {
+    /// The objects that are new, different, or (`None`) gone.
+    pub each: Vec<(K, Option<V>)>,
+    /// Whether all objects of the kind are known after this.
+    pub complete: bool,
+}
+
+/// Lists that must be complete before anything is decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum List {
+    /// Services.
+    Services,
+    /// Slices of endpoints.
+    EndpointSlices,
+    /// Nodes.
+    Nodes,
+    /// Pools.
+    Pools,
+    /// Advertisements.
+    Advertisements,
+    /// The Pods of the speakers.
+    Speakers,
+    /// The members.
+    Members,
+}
+
+impl List {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Services,
+        Self::EndpointSlices,
+        Self::Nodes,
+        Self::Pools,
+        Self::Advertisements,
+        Self::Speakers,
+        Self::Members,
+    ];
+
+    /// What `/readyz` calls it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Services => "services",
+            Self::EndpointSlices => "endpointslices",
+            Self::Nodes => "nodes",
+            Self::Pools => "ipaddresspools",
+            Self::Advertisements => "l2advertisements",
+            Self::Speakers => "speaker pods",
+            Self::Members => "members",
+        }
+    }
+}
+
+impl Input {
+    /// The list that is complete with this, if one is.
+    pub(crate) fn completes(&self) -> Option<List> {
+        match self {
+            Self::Services(changes) => changes.complete.then_some(List::Services),
+            Self::Endpoints(changes) => changes.complete.then_some(List::EndpointSlices),
+            Self::Nodes(changes) => changes.complete.then_some(List::Nodes),
+            Self::Pools(changes) => changes.complete.then_some(List::Pools),
+            Self::Advertisements(changes) => changes.complete.then_some(List::Advertisements),
+            Self::Peers(_) => Some(List::Speakers),
+            Self::Members(news) => news.view.settled.then_some(List::Members),
+            Self::OwnPod(_)
+            | Self::OwnNode(_)
+            | Self::Interfaces { .. }
+            | Self::Port(..)
+            | Self::Stop
+            | Self::Time => None,
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! Every decision of a speaker. The shell brings events in and carries decisions out; the simulation drives the very
+//! same core.
+//!
+//! ```text
+//!  Services, endpoints, nodes, pools,                                        what each interface is to do
+//!  advertisements, peers' addresses ---+                                 +-> with which address: Ports
+//!                                      |   Core                          |
+//!  News: events and view of the -------+-> placement: who announces  ----+-> Gossip: peers, profile, link, goodbyes
+//!  members, in one ordered stream      |   announce/layer2: where, how   |
+//!                                      |   peers, departure, ...         +-> Statuses, Notices (events),
+//!  interfaces; what ports report ------+                                 +-> Reached (readiness), metrics, log
+//! ```
+//!
+//! [`Core::handle`] takes an [`Input`] and the time, [`Core::poll_output`] gives what follows, [`Core::poll_timeout`] says
+//! when to call again. Inputs that are there already are best handled together, before the outputs are asked for: what
+//! is published is published once for all of them.
+//!
+//! What belongs to one protocol of announcing is in [`announce`], with its own plan and its own outcome of each Service.
+//! Nothing here knows a Kubernetes type, a socket or a clock.
+
+pub mod announce;
+mod configuration;
+mod core;
+mod departure;
+mod input;
+mod interfaces;
+mod output;
+mod peers;
+
+pub use self::core::{Config, Core};
+pub use configuration::ConfigurationNews;
+pub use departure::{NodeState, PodState};
+pub use input::{Changes, Input, List};
+pub use interfaces::{Link, Links, Unfit};
+pub use output::{Gossip, Notice, Output, Severity, Status};

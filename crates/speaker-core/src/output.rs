@@ -1,0 +1,95 @@
+//! What follows from what a speaker learns.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use members::{Absence, LinkState, Profile};
+use placement::{Change, Interfaces, NodeName, ServiceKey};
+
+use crate::announce::layer2::Ports;
+use crate::configuration::ConfigurationNews;
+use crate::input::List;
+
+/// Something that is to be done, in the order in which it comes.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Output {
+    /// What there is to do on which interface by which protocol. Replaces what was said before.
+    Ports(Ports),
+    /// Something for the gossip.
+    Gossip(Gossip),
+    /// This node begins to announce a Service, or ceases to.
+    Moved(Change),
+    /// An event about a Service, for its owner to read.
+    Notice(ServiceKey, Notice),
+    /// The Services that are announced from here, of which each has a status. Replaces what was said before.
+    Statuses(Vec<Status>),
+    /// Nothing is reported any more: this speaker stops.
+    LastStatuses,
+    /// What our goodbye would be for, if we were asked to stop now; `None` where a word of that may be on its way. At
+    /// first it is [`Absence::Open`].
+    Absence(Option<Absence>),
+    /// How many members there are.
+    Members(usize),
+    /// A list is complete.
+    Reached(List),
+    /// Every list is.
+    Loaded,
+    /// Something about an object of the configuration.
+    Configuration(ConfigurationNews),
+    /// One line for each object of the configuration that is not in force as it stands. Replaces what was said before.
+    Problems(Vec<String>),
+}
+
+/// What the gossip is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Gossip {
+    /// Where the others listen, as the API server lists them.
+    SetPeers(BTreeMap<NodeName, SocketAddr>),
+    /// What to tell everybody of ourselves.
+    SetProfile(Profile),
+    /// All is known that it takes to take over anything.
+    TakePart,
+    /// Whether the interface that the gossip goes through can carry anything.
+    SetLink(LinkState),
+    /// This member leaves, and need not wait for us any longer.
+    ConfirmLeave(NodeName),
+}
+
+/// A Service that is announced from here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// Which.
+    pub service: ServiceKey,
+    /// Where.
+    pub interfaces: Interfaces,
+}
+
+/// An event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// Whether all is well.
+    pub severity: Severity,
+    /// One word in camel case.
+    pub reason: &'static str,
+    /// A sentence.
+    pub message: String,
+}
+
+/// Whether all is well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// As it should be.
+    Normal,
+    /// Somebody should look.
+    Warning,
+}
+
+impl Notice {
+    pub(crate) fn normal(reason: &'static str, message: String) -> Self {
+        Self { severity: Severity::Normal, reason, message }
+    }
+
+    pub(crate) fn warning(reason: &'static str, message: String) -> Self {
+        Self { severity: Severity::Warning, reason, message }
+    }
+}
