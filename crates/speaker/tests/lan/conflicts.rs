@@ -193,11 +193,9 @@ fn a_second_interface_of_this_node_on_the_same_lan_is_no_stranger() {
         speaker.set_new(V4);
         speaker.announce(&[(V4, 1)]);
         assert_eq!(free(speaker), IpAddr::from(V4), "one of the two asks and announces");
-        // Both hear each other's probes and announcements.
+        // The other hears the probes and announcements.
         client.expect_burst(SPEAKER, V4);
         std::thread::sleep(Duration::from_millis(500));
-        let ignored = speaker.metric("ferrolb_layer2_frames_ignored_total{reason=\"fellow\"}");
-        assert!(ignored.parse::<u32>().unwrap() >= 10, "{ignored}");
         assert!(!speaker.reports().iter().any(is_claim));
     });
 }
