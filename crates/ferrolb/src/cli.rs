@@ -116,6 +116,10 @@ struct Speaker {
     /// Announce from nodes with the label node.kubernetes.io/exclude-from-external-load-balancers too
     #[arg(long, env = "FERROLB_IGNORE_EXCLUDE_LB")]
     ignore_exclude_lb: bool,
+    /// Announce addresses also where other hosts answer for them, as a router does that answers for all addresses (proxy
+    /// ARP).
+    #[arg(long)]
+    ignore_address_conflicts: bool,
 }
 
 /// `--failover`.
@@ -207,6 +211,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
             gossip_key_file,
             failover,
             ignore_exclude_lb,
+            ignore_address_conflicts,
         }) => {
             telemetry::start(common.log_level);
             speaker::lan::claim_packet_sockets()?;
@@ -224,6 +229,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
                 gossip_key_files: gossip_key_file,
                 failover: failover.into(),
                 beside_metallb: beside_metallb(common.ignore_metallb),
+                ignore_conflicts: ignore_address_conflicts,
                 exclude_label: if ignore_exclude_lb { ExcludeLabel::Ignored } else { ExcludeLabel::Honoured },
             }))
         }

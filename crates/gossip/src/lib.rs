@@ -49,11 +49,21 @@ pub struct Config {
     pub profile: Profile,
 }
 
+/// Why the gossip does not work, as far as can be seen from here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// The socket cannot be had: another program has the port, or the address is not of this host.
+    Unbound,
+    /// All that is received is sealed with other keys.
+    OtherKey,
+}
+
 /// Speaks with the task, which ends when all clones of this are dropped. Nothing here fails: a task that is no
 /// more takes no commands, and the view does not change any more.
 #[derive(Debug, Clone)]
 pub struct Handle {
     view: watch::Receiver<Arc<View>>,
+    trouble: watch::Receiver<Option<Trouble>>,
     commands: mpsc::Sender<Command>,
 }
 
@@ -67,15 +77,21 @@ pub fn start(config: Config, metrics: Metrics) -> anyhow::Result<(Handle, mpsc::
     let (commands, orders) = mpsc::channel(COMMANDS);
     let (reports, news) = mpsc::channel(NEWS);
     let (publish, view) = watch::channel(Arc::default());
-    let task = Task::new(config, keys, metrics, publish, reports);
+    let (complain, trouble) = watch::channel(None);
+    let task = Task::new(config, keys, metrics, (publish, complain), reports);
     tokio::spawn(task.run(orders));
-    Ok((Handle { view, commands }, news))
+    Ok((Handle { view, trouble, commands }, news))
 }
 
 impl Handle {
     /// The members, now and whenever something changes.
     pub fn view(&self) -> watch::Receiver<Arc<View>> {
         self.view.clone()
+    }
+
+    /// Why the gossip does not work, or that it does.
+    pub fn trouble(&self) -> watch::Receiver<Option<Trouble>> {
+        self.trouble.clone()
     }
 
     /// Whom the cluster lists, see [`members::Members::set_peers`].

@@ -61,6 +61,11 @@ impl Socket {
         }
     }
 
+    /// Whether it cannot be had at present.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.complained
+    }
+
     /// What has arrived, if anything.
     pub(crate) fn receive<'a>(&mut self, buffer: &'a mut [u8]) -> Option<(SocketAddr, &'a [u8])> {
         let State::Bound(socket, _) = &self.state else { return None };

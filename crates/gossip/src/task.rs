@@ -6,19 +6,24 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use members::{
-    Absence, BootId, Config as MembersConfig, Event, Keys, LinkState, Members, News, Profile, Reporter, View,
+    Absence, BootId, Config as MembersConfig, Event, Keys, LinkState, Members, News, Profile, Refusal,
+    Reporter, View,
 };
 use objects::NodeName;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep_until;
 use tracing::{info, trace, warn};
 
-use crate::Config;
 use crate::metrics::Metrics;
 use crate::socket::Socket;
+use crate::{Config, Trouble};
 
 /// Frames that are taken in before timers get their turn.
 const BATCH: usize = 256;
+
+/// Keys come to the nodes within some seconds of each other; until then, one that hears nothing but another key is only
+/// suspicious.
+const KEY_PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// What the task is asked to do.
 #[derive(Debug)]
@@ -38,6 +43,9 @@ pub(crate) struct Task {
     keys: watch::Receiver<Keys>,
     metrics: Metrics,
     view: watch::Sender<Arc<View>>,
+    trouble: watch::Sender<Option<Trouble>>,
+    /// Since when nothing is received but what is sealed with other keys.
+    foreign_since: Option<Instant>,
     reporter: Reporter,
     reports: mpsc::Sender<News>,
     /// News for which there was no room yet.
@@ -52,7 +60,7 @@ impl Task {
         config: Config,
         mut keys: watch::Receiver<Keys>,
         metrics: Metrics,
-        view: watch::Sender<Arc<View>>,
+        (view, trouble): (watch::Sender<Arc<View>>, watch::Sender<Option<Trouble>>),
         reports: mpsc::Sender<News>,
     ) -> Self {
         let Config { name, bind, preset, key_files: _, profile } = config;
@@ -72,6 +80,8 @@ impl Task {
             keys,
             metrics,
             view,
+            trouble,
+            foreign_since: None,
             reporter: Reporter::default(),
             reports,
             backlog: VecDeque::new(),
@@ -86,6 +96,7 @@ impl Task {
         self.reporter.look_again();
         loop {
             self.flush();
+            self.complain();
             let due = self.members.poll_timeout();
             tokio::select! {
                 () = self.socket.ready() => self.receive(),
@@ -109,6 +120,11 @@ impl Task {
             let Some((from, frame)) = self.socket.receive(&mut buffer) else { break };
             let result = self.members.handle(from, frame, Instant::now());
             trace!(%from, ?result, "frame");
+            match result {
+                Ok(_) => self.foreign_since = None,
+                Err(Refusal::UnknownKey) => _ = self.foreign_since.get_or_insert_with(Instant::now),
+                Err(_) => {}
+            }
             self.metrics.received(result);
         }
         let now = Instant::now();
@@ -160,6 +176,15 @@ impl Task {
                 let _nobody_waits = done.send(unconfirmed.clone());
             }
         }
+    }
+
+    fn complain(&self) {
+        let trouble = if self.socket.is_refused() {
+            Some(Trouble::Unbound)
+        } else {
+            self.foreign_since.filter(|since| since.elapsed() >= KEY_PATIENCE).map(|_| Trouble::OtherKey)
+        };
+        self.trouble.send_if_modified(|current| std::mem::replace(current, trouble) != trouble);
     }
 
     fn publish(&mut self, news: News) {

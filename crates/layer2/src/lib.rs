@@ -29,9 +29,9 @@ pub use arp::{ArpFrame, ArpFrameError, ArpOperation, Host};
 pub use groups::Shards;
 pub use mac::MacAddr;
 pub use ndp::{ALL_NODES, Cause, Known, NdpFrame, NdpFrameError, NdpMessage, solicited_node};
-pub use port::{Begin, Effect, Friends, Order, Port, Purpose, Report, Transmission, Voice};
+pub use port::{Begin, Contact, Effect, Friends, Order, Port, Purpose, Report, Stance, Transmission, Voice};
 pub use protocol::{Arp, Heard, Ignored, Ndp, Protocol, Question};
-pub use schedule::refresh_gap;
+pub use schedule::{frame_gap, refresh_gap};
 
 /// Who acts so much later than it meant to, stood still, and what it knows may have been overtaken.
 const LATE: Duration = Duration::from_millis(500);

@@ -150,11 +150,11 @@ impl NdpFrame {
         asker: Option<Ipv6Addr>,
         asker_mac: MacAddr,
     ) -> Self {
-        let (to, destination, cause) = match asker {
-            Some(asker) => (asker, asker_mac, Cause::Solicited),
-            None => (ALL_NODES, MacAddr::of_group(ALL_NODES), Cause::Unsolicited),
+        let (to, destination, cause, known) = match asker {
+            Some(asker) => (asker, asker_mac, Cause::Solicited, Known::Stays),
+            None => (ALL_NODES, MacAddr::of_group(ALL_NODES), Cause::Unsolicited, Known::Overridden),
         };
-        let message = NdpMessage::Advertisement { target: Some(mac), cause, known: Known::Stays };
+        let message = NdpMessage::Advertisement { target: Some(mac), cause, known };
         Self { destination, source: mac, to, from, target: vip, message }
     }
 

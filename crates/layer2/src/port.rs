@@ -6,10 +6,13 @@ use std::time::{Duration, Instant};
 
 use crate::claims::Claims;
 use crate::groups::Groups;
-use crate::probes::{Found, Probes, Step};
+use crate::probes::{Care, Found, Probes, Step};
 use crate::protocol::{Ignored, Protocol, Question};
 use crate::schedule::{Due, Schedule};
 use crate::{LATE, MacAddr, PATIENCE};
+
+/// A rival is not told of again within that time.
+const RIVAL_AGAIN: Duration = Duration::from_secs(1);
 
 /// An interface as ARP or NDP sees it: answers for addresses there, announces them, and notices who else
 /// has them.
@@ -18,8 +21,8 @@ use crate::{LATE, MacAddr, PATIENCE};
 /// [`Port::poll`] until it returns `None`, and do what it returns. `now` never goes back.
 ///
 /// ```text
-///                 Begin::Probe                  nobody has it: Free
-///   set_orders --------------> probes (asking) ---------------------> schedule (announced)
+///              Begin::Probe, Begin::Ask           nobody has it: Free
+///   set_orders ---------------------> probes (asking) ---------------> schedule (announced)
 ///       |                                                                ^
 ///       +----------------------------------------------------------------+
 ///       |         Begin::Announce
@@ -27,7 +30,8 @@ use crate::{LATE, MacAddr, PATIENCE};
 ///          Begin::Answer
 ///
 ///   handle: a question ---> answered, if the address is announced
-///           a claim    ---> probes: not announced (Taken), or claims: defended (Claimed)
+///           a claim    ---> of a foreign host: probes (Taken), or defended if it is announced (Claimed)
+///                           of a peer whose gossip is not heard: probes (Held), or reported if it is announced (Rival)
 /// ```
 #[derive(Debug)]
 pub struct Port<P: Protocol> {
@@ -40,6 +44,17 @@ pub struct Port<P: Protocol> {
     schedule: Schedule<P::Ip>,
     groups: Groups,
     effects: VecDeque<Effect>,
+    /// What is left of announcements of which a first frame was sent.
+    rest: VecDeque<Transmission>,
+    /// The least time between two frames that nobody asked for, and when the next may go out.
+    frame_gap: Duration,
+    next_frame: Instant,
+    /// Rivals that were told of, until when not again.
+    rivals: BTreeMap<P::Ip, Instant>,
+    /// Interfaces of this node that are heard here.
+    same_lan: BTreeSet<MacAddr>,
+    /// Whether foreign hosts that answer count for nothing.
+    overrules: bool,
     /// Memberships to begin and to end when there is nothing else to do: each takes its time, and those who
     /// know an address already wait for the news that it has moved.
     memberships: VecDeque<Effect>,
@@ -63,14 +78,28 @@ pub enum Voice {
     Silent,
 }
 
-/// The stations that are no strangers.
+/// The stations that are no foreign hosts.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Friends {
-    /// All interfaces of this node, and those of the fellow speakers.
-    pub known: BTreeSet<MacAddr>,
-    /// How many fellow speakers there are of which nothing is known but that they are there. While there are any, who
+    /// All interfaces of this node, and those of the peers.
+    pub known: BTreeMap<MacAddr, Contact>,
+    /// How many peers there are of which nothing is known but that they are there. While there are any, who
     /// claims an address that is announced may be one of them, and is let be until it claims it again.
     pub unknown: usize,
+    /// How many peers the cluster lists that were never heard, so that their stations are not known. While there are any,
+    /// who answers for an address that a node is about to take over may be one of them.
+    pub unseen: usize,
+}
+
+/// How it stands with a known station.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Contact {
+    /// It is an interface of this node.
+    Own,
+    /// A peer that takes part in the gossip as we hear it: what it does is known.
+    Heard,
+    /// A peer that we do not hear. If it answers for an address, it lives.
+    Unheard,
 }
 
 /// That an address is to be announced, and how to begin.
@@ -80,14 +109,30 @@ pub struct Order {
     pub takeover: u64,
     /// How to begin.
     pub begin: Begin,
+    /// How it stands with a [rival](Report::Rival), if there is one.
+    pub stance: Stance,
+}
+
+/// What to do about a peer that answers for the same address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Stance {
+    /// There is none.
+    #[default]
+    Alone,
+    /// The address is left to it for as long as it answers.
+    Yields,
+    /// It is overruled. With another number, once more.
+    Insists(u64),
 }
 
 /// What comes first when an address is taken over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Begin {
-    /// Asking whether somebody else has it.
+    /// Asking with care whether somebody else has it: nobody of us had it before.
     Probe,
-    /// Saying that it is here: somebody of us had it before.
+    /// Asking whether somebody has it: one of us had it who is gone. Where it is answered for already, it is announced.
+    Ask,
+    /// Saying that it is here: a peer hands it over.
     Announce,
     /// Saying nothing unasked, now or later: somebody of us has it who does not answer at present.
     Answer,
@@ -155,6 +200,27 @@ pub enum Report {
         /// Who claims it.
         by: MacAddr,
     },
+    /// A peer whose gossip is not heard answers for the address. It is not answered for here; the LAN is asked again in a
+    /// few seconds.
+    Held {
+        /// The address.
+        vip: IpAddr,
+        /// Which of its stations.
+        by: MacAddr,
+    },
+    /// A peer whose gossip is not heard claims an address that is announced here: one of the two must
+    /// yield, or go on and say so: see [`Stance`].
+    Rival {
+        /// The address.
+        vip: IpAddr,
+        /// Which of its stations.
+        by: MacAddr,
+    },
+    /// Another interface of this node is heard here: both are on one LAN. Told once.
+    SameLan {
+        /// Its address.
+        by: MacAddr,
+    },
     /// The takeover was announced for the first time, or need not be.
     Spoken {
         /// The address.
@@ -177,6 +243,12 @@ impl<P: Protocol> Port<P> {
             schedule: Schedule::new(refresh_interval, seed),
             groups: Groups::default(),
             effects: VecDeque::new(),
+            rest: VecDeque::new(),
+            frame_gap: Duration::ZERO,
+            next_frame: now,
+            rivals: BTreeMap::new(),
+            same_lan: BTreeSet::new(),
+            overrules: false,
             memberships: VecDeque::new(),
             since: now,
             held: now,
@@ -195,15 +267,39 @@ impl<P: Protocol> Port<P> {
         for (vip, order) in self.orders.clone() {
             let known = before.get(&vip);
             if known.is_some_and(|known| known.takeover == order.takeover) {
+                if known.is_some_and(|known| known.stance != order.stance) && !self.probes.contains(vip) {
+                    match order.stance {
+                        Stance::Alone => {}
+                        Stance::Yields => {
+                            self.silence(vip);
+                            self.probes.wait(vip, now);
+                        }
+                        Stance::Insists(_) => self.schedule.take_over(vip, now),
+                    }
+                }
                 continue;
             }
-            // What was not found free does not become so by another takeover.
-            let begin = if self.probes.contains(vip) { Begin::Probe } else { order.begin };
-            self.silence(vip);
+            let asks = self.probes.contains(vip);
+            let answers = known.is_some() && !asks;
+            let begin = match order.begin {
+                Begin::Ask if answers => Begin::Announce,
+                // What was not found free does not become so by another takeover.
+                Begin::Announce | Begin::Answer if asks => Begin::Ask,
+                begin => begin,
+            };
             match begin {
-                Begin::Probe => self.probes.begin(vip, now),
-                Begin::Announce => self.schedule.take_over(vip, now),
+                Begin::Probe | Begin::Ask => {
+                    let care = if begin == Begin::Probe { Care::New } else { Care::Takeover };
+                    self.claims.withdraw(vip);
+                    self.schedule.withdraw(vip);
+                    self.probes.begin(vip, care, now);
+                }
+                Begin::Announce => {
+                    self.silence(vip);
+                    self.schedule.take_over(vip, now);
+                }
                 Begin::Answer => {
+                    self.silence(vip);
                     self.report(Report::Spoken { vip: vip.into(), takeover: order.takeover }, now);
                 }
             }
@@ -223,15 +319,41 @@ impl<P: Protocol> Port<P> {
         self.since = now;
         // What was about to be said of those that left is not said.
         let orders = &self.orders;
+        let stays = |sent: &Transmission| P::own(sent.vip).is_some_and(|vip| orders.contains_key(&vip));
+        self.rest.retain(stays);
+        self.rivals.retain(|vip, _| orders.contains_key(vip));
         self.effects.retain(|effect| match effect {
-            Effect::Send(sent) => P::own(sent.vip).is_some_and(|vip| orders.contains_key(&vip)),
+            Effect::Send(sent) => stays(sent),
             Effect::Report(_) | Effect::Join(_) | Effect::Leave(_) => true,
         });
     }
 
-    /// The stations that are no strangers from now on.
-    pub fn set_friends(&mut self, friends: Friends) {
+    /// The stations that are no foreign hosts from now on.
+    pub fn set_friends(&mut self, friends: Friends, now: Instant) {
+        let unheard = |friends: &Friends, mac| friends.known.get(mac) == Some(&Contact::Unheard);
+        let heard =
+            self.friends.known.keys().any(|mac| unheard(&self.friends, mac) && !unheard(&friends, mac));
+        let known = self.friends.unknown + self.friends.unseen > friends.unknown + friends.unseen;
         self.friends = friends;
+        if heard || known {
+            self.rivals.clear();
+            self.probes.look_again(now);
+        }
+    }
+
+    /// Whether foreign hosts that answer for an address count for nothing, as where a router answers for all of them.
+    pub fn set_overrules(&mut self, overrules: bool) {
+        self.overrules = overrules;
+    }
+
+    /// The least time between two frames that nobody asked for.
+    pub fn set_frame_gap(&mut self, gap: Duration) {
+        self.frame_gap = gap;
+    }
+
+    /// This process stood still. Until the news of what happened meanwhile have been read, nothing is said.
+    pub fn stood_still(&mut self, now: Instant) {
+        self.hold(now);
     }
 
     /// The least time between two refreshes, of whichever addresses. It makes no burst wait.
@@ -251,6 +373,12 @@ impl<P: Protocol> Port<P> {
         let heard = self.protocol.hear(frame)?;
         if !heard.by.is_station() {
             return Err(Ignored::BadSender(heard.by));
+        }
+        if heard.by != self.protocol.mac()
+            && self.friends.known.get(&heard.by) == Some(&Contact::Own)
+            && self.same_lan.insert(heard.by)
+        {
+            self.report(Report::SameLan { by: heard.by }, now);
         }
         let ours = heard.claims.filter(|vip| self.orders.contains_key(vip));
         let claim = ours.map(|vip| self.hear_claim(heard.by, vip, now));
@@ -292,48 +420,74 @@ impl<P: Protocol> Port<P> {
             Voice::Full => {}
             Voice::Answers | Voice::Silent => return None,
         }
-        let timeouts = [self.claims.poll_timeout(), self.probes.poll_timeout(), self.schedule.poll_timeout()];
-        timeouts.into_iter().flatten().min().map(|at| at.max(self.held))
+        let rest = self.rest.front().map(|_| self.since);
+        let timeouts =
+            [self.claims.poll_timeout(), self.probes.poll_timeout(), self.schedule.poll_timeout(), rest];
+        timeouts.into_iter().flatten().min().map(|at| at.max(self.held).max(self.next_frame))
     }
 
-    /// Does one thing that is due.
+    /// Does one thing that is due: sends one frame at most. First come first frames of each address.
     fn act(&mut self, now: Instant) {
         let (protocol, friends) = (&self.protocol, &self.friends);
-        if let Some((vip, by)) =
-            self.claims.poll(now, |mac| friends.unknown == 0 && is_stranger(mac, protocol, friends))
-        {
+        let foreign = |mac| friends.unknown == 0 && is_foreign(mac, protocol, friends);
+        if let Some((vip, by)) = self.claims.poll(now, foreign) {
             self.announce(vip, Purpose::Defence, now);
-            self.report(Report::Claimed { vip: vip.into(), by }, now);
+            return self.report(Report::Claimed { vip: vip.into(), by }, now);
         }
-        match self.probes.poll(now) {
-            Some(Step::Ask(vip)) => self.send(vip, Purpose::Probe, self.protocol.probe(vip), now),
-            Some(Step::Free(vip)) => {
-                self.schedule.take_over(vip, now);
-                self.report(Report::Free { vip: vip.into() }, now);
-            }
-            None => {}
+        if let Some(step) = self.probes.poll(now) {
+            return match step {
+                Step::Ask(vip) => self.send(vip, Purpose::Probe, self.protocol.probe(vip), now),
+                Step::Free(vip) => {
+                    self.schedule.take_over(vip, now);
+                    self.report(Report::Free { vip: vip.into() }, now);
+                }
+            };
         }
-        match self.schedule.poll(now) {
-            Some(Due::First(vip)) => {
-                self.announce(vip, Purpose::Takeover, now);
-                let takeover = self.orders[&vip].takeover;
-                self.report(Report::Spoken { vip: vip.into(), takeover }, now);
+        if self.schedule.waits_first(now) || self.rest.is_empty() {
+            match self.schedule.poll(now) {
+                Some(Due::First(vip)) => {
+                    self.announce(vip, Purpose::Takeover, now);
+                    let takeover = self.orders[&vip].takeover;
+                    self.report(Report::Spoken { vip: vip.into(), takeover }, now);
+                }
+                Some(Due::Repeat(vip)) => self.announce(vip, Purpose::Takeover, now),
+                Some(Due::Refresh(vip)) => self.send(vip, Purpose::Refresh, self.protocol.refresh(vip), now),
+                None => {}
             }
-            Some(Due::Repeat(vip)) => self.announce(vip, Purpose::Takeover, now),
-            Some(Due::Refresh(vip)) => self.send(vip, Purpose::Refresh, self.protocol.refresh(vip), now),
-            None => {}
+        } else if let Some(sent) = self.rest.pop_front() {
+            self.next_frame = now + self.frame_gap;
+            self.push(Effect::Send(sent), now);
         }
     }
 
     /// `by` says that it has `vip`, one of ours.
     fn hear_claim(&mut self, by: MacAddr, vip: P::Ip, now: Instant) -> Result<(), Ignored> {
-        if !is_stranger(by, &self.protocol, &self.friends) {
-            return Err(Ignored::Fellow);
-        }
-        if self.probes.contains(vip) {
-            self.conflict(vip, by, now);
-        } else {
-            self.claims.heard(vip, by, now);
+        match self.friends.known.get(&by) {
+            _ if by == self.protocol.mac() => return Err(Ignored::Fellow),
+            Some(Contact::Own | Contact::Heard) => return Err(Ignored::Fellow),
+            Some(Contact::Unheard) if self.probes.contains(vip) => {
+                if self.probes.held(vip, by, now) == Found::News {
+                    self.report(Report::Held { vip: vip.into(), by }, now);
+                }
+            }
+            Some(Contact::Unheard) => {
+                if self.rivals.get(&vip).is_none_or(|until| *until <= now) {
+                    self.rivals.insert(vip, now + RIVAL_AGAIN);
+                    self.report(Report::Rival { vip: vip.into(), by }, now);
+                }
+            }
+            None if !self.probes.contains(vip) => self.claims.heard(vip, by, now),
+            None if self.overrules => return Err(Ignored::Overruled),
+            None if self.friends.unknown + self.friends.unseen > 0 && self.probes.is_takeover(vip) => {
+                if self.probes.held(vip, by, now) == Found::News {
+                    self.report(Report::Held { vip: vip.into(), by }, now);
+                }
+            }
+            None => {
+                if self.probes.taken(vip, by, now) == Found::News {
+                    self.report(Report::Taken { vip: vip.into(), by }, now);
+                }
+            }
         }
         Ok(())
     }
@@ -345,26 +499,22 @@ impl<P: Protocol> Port<P> {
         received: Instant,
         now: Instant,
     ) -> Result<(), Ignored> {
-        let Question { target: vip, asker } = question;
+        let Question { target: vip, asker: _ } = question;
         if !self.orders.contains_key(&vip) {
             return Err(Ignored::NotAnnounced);
         }
         if self.probes.contains(vip) {
-            // Somebody is about to take it as we are: neither may.
-            return match asker {
-                None if is_stranger(by, &self.protocol, &self.friends) => {
-                    self.conflict(vip, by, now);
-                    Ok(())
-                }
-                None => Err(Ignored::Fellow),
-                Some(_) => Err(Ignored::NotAnnounced),
-            };
+            // Who asks claims nothing, be it to find out whether it may take the address.
+            return Err(Ignored::NotAnnounced);
         }
         if self.voice == Voice::Silent {
             return Err(Ignored::Silent);
         }
         if now > received + LATE {
             return Err(Ignored::Stale);
+        }
+        if now < self.held {
+            return Err(Ignored::Silent);
         }
         let frame = self.protocol.answer(by, question);
         self.since = now;
@@ -377,27 +527,24 @@ impl<P: Protocol> Port<P> {
         Ok(())
     }
 
-    fn conflict(&mut self, vip: P::Ip, by: MacAddr, now: Instant) {
-        match self.probes.conflict(vip, by, now) {
-            Found::News => self.report(Report::Taken { vip: vip.into(), by }, now),
-            Found::Nothing => {}
-        }
-    }
-
     /// Nothing that was begun for `vip` goes on.
     fn silence(&mut self, vip: P::Ip) {
         self.probes.withdraw(vip);
         self.claims.withdraw(vip);
         self.schedule.withdraw(vip);
+        self.rest.retain(|sent| sent.vip != vip.into());
     }
 
     fn announce(&mut self, vip: P::Ip, purpose: Purpose, now: Instant) {
-        for frame in self.protocol.announcements(vip) {
-            self.send(vip, purpose, frame, now);
+        let mut frames = self.protocol.announcements(vip).into_iter();
+        if let Some(first) = frames.next() {
+            self.send(vip, purpose, first, now);
         }
+        self.rest.extend(frames.map(|frame| Transmission { vip: vip.into(), purpose, frame }));
     }
 
     fn send(&mut self, vip: P::Ip, purpose: Purpose, frame: Vec<u8>, now: Instant) {
+        self.next_frame = now + self.frame_gap;
         self.push(Effect::Send(Transmission { vip: vip.into(), purpose, frame }), now);
     }
 
@@ -411,8 +558,8 @@ impl<P: Protocol> Port<P> {
     }
 }
 
-fn is_stranger(mac: MacAddr, protocol: &impl Protocol, friends: &Friends) -> bool {
-    mac != protocol.mac() && !friends.known.contains(&mac)
+fn is_foreign(mac: MacAddr, protocol: &impl Protocol, friends: &Friends) -> bool {
+    mac != protocol.mac() && !friends.known.contains_key(&mac)
 }
 
 #[cfg(test)]

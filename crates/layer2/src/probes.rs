@@ -1,12 +1,12 @@
-//! Whether somebody has an address already, before it is announced for the first time: duplicate address
-//! detection in a short form of RFC 5227 section 2.1 and RFC 4862 section 5.4.
+//! Whether somebody has an address already, before this node begins to answer for it: duplicate address detection in a
+//! short form of RFC 5227 section 2.1 and RFC 4862 section 5.4 for a new address, and a shorter one for a takeover.
 //!
 //! ```text
-//!           begin             after PROBES questions, and a last STEP of silence
+//!           begin             after all questions, and a last pause of silence
 //!   (none) -------> asking ------------------------------------------------------> (free)
-//!                    ^  | conflict
-//!            AGAIN   |  v
-//!           later    taken
+//!                    ^  |
+//!             later  |  +--> taken: a foreign host has it, ask again after AGAIN
+//!                    +--+--> held: a peer whose gossip is not heard has it, ask again after LOOK
 //! ```
 //!
 //! The RFCs ask for seconds of silence, which is too long for somebody who waits for a Service. What is
@@ -18,14 +18,38 @@ use std::time::{Duration, Instant};
 use crate::MacAddr;
 use crate::timers::Timers;
 
-/// How often the LAN is asked (RFC 5227: PROBE_NUM).
-const PROBES: u8 = 3;
-/// Between two questions, and after the last.
-const STEP: Duration = Duration::from_millis(100);
-/// An address that is taken may be given up by then.
+/// A foreign host may have given an address up by then.
 const AGAIN: Duration = Duration::from_secs(30);
+/// A peer may have gone by then.
+const LOOK: Duration = Duration::from_secs(3);
 
-/// The addresses that are not announced yet, and what the LAN says of them.
+/// How often the LAN is asked, and how long it has to answer each time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Care {
+    /// Nobody announced the address before.
+    New,
+    /// A node that is gone did.
+    Takeover,
+}
+
+impl Care {
+    fn questions(self) -> u8 {
+        match self {
+            Self::New => 3,
+            Self::Takeover => 2,
+        }
+    }
+
+    /// Between two questions, and after the last.
+    fn pause(self) -> Duration {
+        match self {
+            Self::New => Duration::from_millis(100),
+            Self::Takeover => Duration::from_millis(40),
+        }
+    }
+}
+
+/// The addresses that are not answered for yet, and what the LAN says of them.
 #[derive(Debug)]
 pub(crate) struct Probes<A> {
     probes: BTreeMap<A, Probe>,
@@ -34,16 +58,18 @@ pub(crate) struct Probes<A> {
 
 #[derive(Debug)]
 struct Probe {
+    care: Care,
     state: State,
     /// Who was found to have it last.
-    taken_by: Option<MacAddr>,
+    had_by: Option<MacAddr>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     /// So many questions are left.
     Asking(u8),
     Taken,
+    Held,
 }
 
 /// What is to be done for an address.
@@ -55,7 +81,7 @@ pub(crate) enum Step<A> {
     Free(A),
 }
 
-/// What is new about a conflict.
+/// What is new about an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Found {
     /// Somebody has the address.
@@ -69,10 +95,20 @@ impl<A: Copy + Ord> Probes<A> {
         Self { probes: BTreeMap::new(), timers: Timers::new() }
     }
 
-    /// Asks for `address` from now on.
-    pub(crate) fn begin(&mut self, address: A, now: Instant) {
-        self.probes.insert(address, Probe { state: State::Asking(PROBES), taken_by: None });
+    /// Asks for `address` from now on. What was asked with more care still is.
+    pub(crate) fn begin(&mut self, address: A, care: Care, now: Instant) {
+        let care = match self.probes.get(&address) {
+            Some(Probe { care: Care::New, .. }) => Care::New,
+            Some(_) | None => care,
+        };
+        self.probes.insert(address, Probe { care, state: State::Asking(care.questions()), had_by: None });
         self.timers.set(address, now);
+    }
+
+    /// A peer has `address`, and it is to be asked for only when that one may have gone.
+    pub(crate) fn wait(&mut self, address: A, now: Instant) {
+        self.probes.insert(address, Probe { care: Care::Takeover, state: State::Held, had_by: None });
+        self.timers.set(address, now + LOOK);
     }
 
     /// Asks for `address` no more.
@@ -86,15 +122,36 @@ impl<A: Copy + Ord> Probes<A> {
         self.probes.contains_key(&address)
     }
 
-    /// `by` has `address`, or wants it as we do.
-    pub(crate) fn conflict(&mut self, address: A, by: MacAddr, now: Instant) -> Found {
+    /// Whether `address` is to be taken over from a node that is gone.
+    pub(crate) fn is_takeover(&self, address: A) -> bool {
+        self.probes.get(&address).is_some_and(|probe| probe.care == Care::Takeover)
+    }
+
+    /// The foreign host `by` has `address`.
+    pub(crate) fn taken(&mut self, address: A, by: MacAddr, now: Instant) -> Found {
+        self.found(address, by, (State::Taken, AGAIN), now)
+    }
+
+    /// The peer `by` has `address`, whose gossip is not heard.
+    pub(crate) fn held(&mut self, address: A, by: MacAddr, now: Instant) -> Found {
+        self.found(address, by, (State::Held, LOOK), now)
+    }
+
+    fn found(&mut self, address: A, by: MacAddr, (state, pause): (State, Duration), now: Instant) -> Found {
         let Some(probe) = self.probes.get_mut(&address) else { return Found::Nothing };
-        match probe.state {
-            State::Taken => Found::Nothing,
-            State::Asking(_) => {
-                probe.state = State::Taken;
-                self.timers.set(address, now + AGAIN);
-                if probe.taken_by.replace(by) == Some(by) { Found::Nothing } else { Found::News }
+        if !matches!(probe.state, State::Asking(_)) {
+            return Found::Nothing;
+        }
+        probe.state = state;
+        self.timers.set(address, now + pause);
+        if probe.had_by.replace(by) == Some(by) { Found::Nothing } else { Found::News }
+    }
+
+    /// Asks again at once for what peers hold: some of them are heard again.
+    pub(crate) fn look_again(&mut self, now: Instant) {
+        for (address, probe) in &self.probes {
+            if probe.state == State::Held {
+                self.timers.set(*address, now);
             }
         }
     }
@@ -108,14 +165,14 @@ impl<A: Copy + Ord> Probes<A> {
         let probe = self.probes.get_mut(&address).expect("what has a timer is probed");
         let left = match probe.state {
             State::Asking(left) => left,
-            State::Taken => PROBES,
+            State::Taken | State::Held => probe.care.questions(),
         };
         if left == 0 {
             self.probes.remove(&address);
             return Some(Step::Free(address));
         }
         probe.state = State::Asking(left - 1);
-        self.timers.set(address, now + STEP);
+        self.timers.set(address, now + probe.care.pause());
         Some(Step::Ask(address))
     }
 }
@@ -143,7 +200,7 @@ mod tests {
     fn silence_after_three_questions_means_that_the_address_is_free() {
         let start = Instant::now();
         let mut probes = Probes::new();
-        probes.begin(1, start);
+        probes.begin(1, Care::New, start);
         assert!(probes.contains(1));
         let expected = [(0, Step::Ask(1)), (100, Step::Ask(1)), (200, Step::Ask(1)), (300, Step::Free(1))];
         assert_eq!(follow(&mut probes, start), expected);
@@ -155,13 +212,13 @@ mod tests {
         for asked in 1..=3 {
             let start = Instant::now();
             let mut probes = Probes::new();
-            probes.begin(1, start);
+            probes.begin(1, Care::New, start);
             for _ in 0..asked {
                 assert_eq!(probes.poll(probes.poll_timeout().unwrap()), Some(Step::Ask(1)));
             }
             let heard = start + ms(299);
-            assert_eq!(probes.conflict(1, A, heard), Found::News);
-            assert_eq!(probes.conflict(1, B, heard), Found::Nothing);
+            assert_eq!(probes.taken(1, A, heard), Found::News);
+            assert_eq!(probes.taken(1, B, heard), Found::Nothing);
             assert!(probes.contains(1));
             assert_eq!(probes.poll_timeout(), Some(heard + AGAIN));
         }
@@ -171,11 +228,11 @@ mod tests {
     fn a_taken_address_is_asked_for_again_and_told_of_again_only_when_another_has_it() {
         let start = Instant::now();
         let mut probes = Probes::new();
-        probes.begin(1, start);
+        probes.begin(1, Care::New, start);
         let mut now = start;
         for (by, found) in [(A, Found::News), (A, Found::Nothing), (B, Found::News), (B, Found::Nothing)] {
             assert_eq!(probes.poll(now), Some(Step::Ask(1)));
-            assert_eq!(probes.conflict(1, by, now), found);
+            assert_eq!(probes.taken(1, by, now), found);
             now += AGAIN;
         }
         let steps = follow(&mut probes, now);
@@ -187,10 +244,37 @@ mod tests {
     fn a_withdrawn_address_and_one_never_probed_cause_nothing() {
         let start = Instant::now();
         let mut probes = Probes::new();
-        probes.begin(1, start);
+        probes.begin(1, Care::New, start);
         probes.withdraw(1);
-        assert_eq!(probes.conflict(1, A, start), Found::Nothing);
-        assert_eq!(probes.conflict(2, A, start), Found::Nothing);
+        assert_eq!(probes.taken(1, A, start), Found::Nothing);
+        assert_eq!(probes.taken(2, A, start), Found::Nothing);
         assert_eq!(probes.poll_timeout(), None);
+    }
+
+    #[test]
+    fn a_takeover_asks_twice_and_is_free_after_80_ms() {
+        let start = Instant::now();
+        let mut probes = Probes::new();
+        probes.begin(1, Care::Takeover, start);
+        let expected = [(0, Step::Ask(1)), (40, Step::Ask(1)), (80, Step::Free(1))];
+        assert_eq!(follow(&mut probes, start), expected);
+    }
+
+    #[test]
+    fn what_a_peer_holds_is_asked_for_again_soon_and_at_once_when_a_peer_is_heard_again() {
+        let start = Instant::now();
+        let mut probes = Probes::new();
+        probes.begin(1, Care::Takeover, start);
+        probes.poll(start);
+        assert_eq!([probes.held(1, A, start), probes.held(1, A, start)], [Found::News, Found::Nothing]);
+        assert_eq!(probes.poll_timeout(), Some(start + LOOK));
+        probes.look_again(start + ms(7));
+        assert_eq!(probes.poll(start + ms(7)), Some(Step::Ask(1)));
+        probes.wait(2, start);
+        probes.withdraw(1);
+        assert_eq!(probes.poll_timeout(), Some(start + LOOK));
+        probes.begin(2, Care::New, start);
+        probes.begin(2, Care::Takeover, start);
+        assert_eq!(follow(&mut probes, start).len(), 4, "more care stays");
     }
 }

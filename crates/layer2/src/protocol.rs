@@ -78,9 +78,12 @@ pub enum Ignored {
     /// It tells where an address is that is none of ours.
     #[error("tells of an address that is not ours")]
     NotOurs,
-    /// It claims an address of ours, but comes from this node or a fellow.
-    #[error("said by a fellow")]
+    /// It claims an address of ours, but comes from this node or a peer.
+    #[error("said by a peer")]
     Fellow,
+    /// It claims an address of ours, and claims of foreign hosts count for nothing.
+    #[error("said by a foreign host, which is overruled")]
+    Overruled,
 }
 
 /// ARP, as the station with this address speaks it.

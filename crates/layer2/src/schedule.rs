@@ -29,6 +29,12 @@ const JITTER: f64 = 0.1;
 /// How many refreshes one node may send in a second, however many addresses it announces.
 const REFRESHES: u32 = 100;
 
+/// The least time between two frames that one port sends unasked, of `ports` that send to the same LAN: together they keep
+/// below 60 frames in a tenth of a second, which shapers and old switches bear.
+pub fn frame_gap(ports: usize) -> Duration {
+    Duration::from_millis(2) * u32::try_from(ports.max(1)).unwrap_or(u32::MAX)
+}
+
 /// The least time between two refreshes at one port, such that all ports of a node together keep below 100
 /// frames in a second. What they may send is divided by the number of addresses: `here` of `in_all`.
 pub fn refresh_gap(here: usize, in_all: usize) -> Duration {
@@ -45,7 +51,9 @@ pub(crate) struct Schedule<A> {
     refresh_interval: Option<Duration>,
     refresh_gap: Duration,
     random: SmallRng,
-    /// The addresses in a burst.
+    /// The addresses that are still to be announced for the first time,
+    firsts: Timers<A>,
+    /// and those that are in the rest of a burst.
     bursts: Timers<A>,
     /// How many announcements each of them still has.
     rounds: BTreeMap<A, u8>,
@@ -72,6 +80,7 @@ impl<A: Copy + Ord> Schedule<A> {
             refresh_interval,
             refresh_gap: Duration::ZERO,
             random: SmallRng::seed_from_u64(seed),
+            firsts: Timers::new(),
             bursts: Timers::new(),
             rounds: BTreeMap::new(),
             refreshes: Timers::new(),
@@ -88,13 +97,15 @@ impl<A: Copy + Ord> Schedule<A> {
     /// `address` is ours since `now`: it is announced at once and for some seconds.
     pub(crate) fn take_over(&mut self, address: A, now: Instant) {
         self.refreshes.cancel(address);
+        self.bursts.cancel(address);
         self.rounds.insert(address, ROUNDS);
-        self.bursts.set(address, now);
+        self.firsts.set(address, now);
     }
 
     /// `address` is ours no longer: nothing more is said of it.
     pub(crate) fn withdraw(&mut self, address: A) {
         self.rounds.remove(&address);
+        self.firsts.cancel(address);
         self.bursts.cancel(address);
         self.refreshes.cancel(address);
     }
@@ -102,12 +113,17 @@ impl<A: Copy + Ord> Schedule<A> {
     /// When to call [`Self::poll`] next, if ever.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let refresh = self.refreshes.first().map(|at| self.pause.map_or(at, |pause| pause.max(at)));
-        self.bursts.first().into_iter().chain(refresh).min()
+        self.firsts.first().into_iter().chain(self.bursts.first()).chain(refresh).min()
     }
 
-    /// What to announce now: what is in a burst, then what is to be refreshed, the longest due first.
+    /// Whether an address is to be announced for the first time now.
+    pub(crate) fn waits_first(&self, now: Instant) -> bool {
+        self.firsts.first().is_some_and(|at| at <= now)
+    }
+
+    /// What to announce now: what was not announced yet, what is in a burst, then what is to be refreshed, the longest due first.
     pub(crate) fn poll(&mut self, now: Instant) -> Option<Due<A>> {
-        if let Some(address) = self.bursts.pop(now) {
+        if let Some(address) = self.firsts.pop(now).or_else(|| self.bursts.pop(now)) {
             let left = self.rounds.remove(&address).expect("what is due is in a burst");
             // Counted from now, so that a late announcement is not followed by the next too soon.
             if left > 1 {

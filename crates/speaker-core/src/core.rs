@@ -3,11 +3,11 @@
 mod publish;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
-use layer2::{MacAddr, Report, Voice};
+use layer2::{MacAddr, Report, Stance, Voice};
 use members::{Absence, Event, LinkState, News, View};
 use placement::{
     Advertisement, AdvertisementName, Change, ExcludeLabel, Handovers, InterfaceName, Interfaces, Node,
@@ -18,10 +18,10 @@ use pools::PoolSpec;
 use crate::announce::layer2::{Conflict, Outcomes, Plan, Wanted, claimed};
 use crate::configuration::{Configuration, ConfigurationNews};
 use crate::departure::Departure;
-use crate::input::{Changes, Input, List};
+use crate::input::{Changes, Input, List, Trouble};
 use crate::interfaces::{Link, Links};
 use crate::output::{Gossip, Notice, Output};
-use crate::peers::{self, Peers};
+use crate::peers::{Peers, Told as Profile};
 
 /// Who a speaker is.
 #[derive(Debug, Clone)]
@@ -30,6 +30,8 @@ pub struct Config {
     pub node: NodeName,
     /// Whether nodes can be excluded by a label.
     pub exclude_label: ExcludeLabel,
+    /// Whether foreign hosts that answer for an address count for nothing.
+    pub ignore_conflicts: bool,
 }
 
 /// All that a speaker knows, and all that it decides.
@@ -54,7 +56,15 @@ pub struct Core {
     /// Which interface went down with the gossip that goes through it. Others may have taken over since then there,
     /// and are yet to be heard.
     cut: Option<InterfaceName>,
-    macs: BTreeSet<MacAddr>,
+    /// What we tell of ourselves.
+    profile: Profile,
+    /// The members as last seen.
+    latest: Arc<View>,
+    /// Why the gossip does not work, where that can be seen.
+    trouble: Option<Trouble>,
+    /// The peers that answer for addresses of ours, and are overruled or not.
+    rivals: BTreeMap<IpAddr, MacAddr>,
+    insisted: u64,
     handovers: Handovers,
     stopping: bool,
     /// What there is to announce by layer 2, where, and what has come of it.
@@ -86,13 +96,14 @@ struct Told {
     absence: Option<Absence>,
     peers: Option<BTreeMap<NodeName, SocketAddr>>,
     members: Option<usize>,
+    profile: Profile,
     last_statuses: bool,
 }
 
 impl Core {
     /// Knows nothing yet.
     pub fn new(config: Config, now: Instant) -> Self {
-        let Config { node, exclude_label } = config;
+        let Config { node, exclude_label, ignore_conflicts } = config;
         Self {
             now,
             missing: List::ALL.into(),
@@ -104,10 +115,14 @@ impl Core {
             peers: Peers::default(),
             link: LinkState::Up,
             cut: None,
-            macs: BTreeSet::new(),
+            profile: Profile::default(),
+            latest: Arc::default(),
+            trouble: None,
+            rivals: BTreeMap::new(),
+            insisted: 0,
             handovers: Handovers::default(),
             stopping: false,
-            wanted: Wanted::default(),
+            wanted: Wanted { overrules: ignore_conflicts, ..Wanted::default() },
             plan: Plan::default(),
             outcomes: Outcomes::new(node.clone()),
             outputs: VecDeque::new(),
@@ -129,7 +144,7 @@ impl Core {
         self.now = now;
         self.stale.any = true;
         self.stale.announcements |= !matches!(input, Input::Port(..) | Input::Time);
-        if let Some(list) = input.completes()
+        if let Some(list) = input.completes().filter(|list| *list != List::Members || self.trouble.is_none())
             && self.missing.remove(&list)
         {
             self.outputs.push_back(Output::Reached(list));
@@ -163,14 +178,16 @@ impl Core {
             Input::Interfaces { links, gossip } => self.interfaces(links, gossip),
             Input::Port(interface, report) => self.port(interface, report),
             Input::Stop => self.stop(),
+            Input::Trouble(trouble) => self.trouble(trouble),
             Input::Time => {}
         }
+        self.stale.friends |= self.peers.poll(now);
         self.settle();
     }
 
     /// When to call [`Self::handle`] with [`Input::Time`], if nothing happens before.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.handovers.deadline()
+        self.handovers.deadline().into_iter().chain(self.peers.deadline()).min()
     }
 
     fn settle(&mut self) {
@@ -243,6 +260,7 @@ impl Core {
 
     fn listed(&mut self, mut peers: BTreeMap<NodeName, SocketAddr>) {
         peers.remove(&self.node);
+        self.stale.friends |= self.peers.set_listed(peers.keys().cloned().collect());
         if self.told.peers.as_ref() != Some(&peers) {
             self.gossip(Gossip::SetPeers(peers.clone()));
             self.told.peers = Some(peers);
@@ -254,6 +272,7 @@ impl Core {
     /// same switch may have failed for all nodes.
     fn members(&mut self, news: News) {
         let News { events, view } = news;
+        self.latest = Arc::clone(&view);
         for event in events {
             self.happened(event, &view);
         }
@@ -270,9 +289,24 @@ impl Core {
             self.wanted.silent = silent;
             self.stale.ports = true;
         }
-        if view.settled && view != self.view {
+        // Who cannot gossip knows nothing of the others, so nothing falls to it.
+        if view.settled && view != self.view && self.trouble.is_none() {
             self.view = view;
             self.follow_members();
+        }
+    }
+
+    fn trouble(&mut self, trouble: Option<Trouble>) {
+        if self.trouble != trouble {
+            self.trouble = trouble;
+            self.outputs.push_back(Output::Trouble(trouble));
+            if trouble.is_none() {
+                let view = Arc::clone(&self.latest);
+                if view.settled && self.missing.remove(&List::Members) {
+                    self.outputs.push_back(Output::Reached(List::Members));
+                }
+                self.members(News { events: vec![], view });
+            }
         }
     }
 
@@ -297,10 +331,14 @@ impl Core {
                     Absence::Brief => _ = view.away.insert(node.clone()),
                     Absence::Open => view.away.clear(),
                 }
+                self.peers.leaves(node.clone(), self.now);
+                self.stale.friends = true;
                 let before = self.placement.last_takeover();
                 self.follow_members();
                 self.settle();
-                self.handovers.begin(node, self.placement.takeovers_since(before), self.now);
+                let takeovers = self.placement.takeovers_since(before);
+                self.hand_over(&takeovers);
+                self.handovers.begin(node, takeovers, self.now);
             }
             // It is back already, and what it did in between is not known.
             Event::Lost { node, .. } | Event::Replaced(node)
@@ -322,6 +360,17 @@ impl Core {
         }
     }
 
+    /// These takeovers follow from a goodbye: who leaves answers until they are done, so the LAN need not be asked, but for
+    /// what no peer answers for because a foreign host does.
+    fn hand_over(&mut self, takeovers: &BTreeSet<placement::Takeover>) {
+        let opened = self.plan.opened();
+        for (vip, announcement) in self.placement.announcements() {
+            if takeovers.contains(&announcement.takeover) && !self.peers.is_contested(*vip) {
+                self.wanted.handed_over.insert(announcement.takeover, opened);
+            }
+        }
+    }
+
     /// From now on the ports only answer, until the others have taken over; in the reports we have gone already.
     fn stop(&mut self) {
         self.stopping = true;
@@ -335,11 +384,7 @@ impl Core {
         let cut = gossip.filter(|name| links.values().any(|link| link.name == *name && link.is_cut()));
         let link = if cut.is_some() { LinkState::Down } else { LinkState::Up };
         self.cut = cut.or(self.cut.take());
-        let macs = links.values().filter_map(Link::announces_with).collect();
-        if self.macs != macs {
-            self.gossip(Gossip::SetProfile(peers::profile(&macs)));
-            self.macs = macs;
-        }
+        self.profile.macs = links.values().filter_map(Link::announces_with).collect();
         if self.link != link {
             self.gossip(Gossip::SetLink(link));
             self.link = link;
@@ -353,14 +398,23 @@ impl Core {
     fn port(&mut self, interface: InterfaceName, report: Report) {
         match report {
             Report::Free { vip } => {
-                self.outcomes.free(vip);
+                self.outcomes.free(vip, interface);
                 self.placement.was_announced(vip);
+                // Whoever answered for it does so no more.
+                self.stale.ports |= self.wanted.stances.remove(&vip).is_some();
+                self.rivals.remove(&vip);
                 (self.stale.announcements, self.stale.outcomes) = (true, true);
             }
             Report::Taken { vip, by } => {
                 self.outcomes.taken(Conflict { vip, interface, by });
                 self.stale.outcomes = true;
             }
+            Report::Held { vip, by } => {
+                self.outcomes.held(Conflict { vip, interface, by });
+                self.stale.outcomes = true;
+            }
+            Report::Rival { vip, by } => self.rival(Conflict { vip, interface, by }),
+            Report::SameLan { by } => self.stale.ports |= self.plan.heard_own(&interface, by),
             Report::Claimed { vip, by } => {
                 let conflict = Conflict { vip, interface, by };
                 if self.outcomes.claimed(&conflict) {
@@ -371,6 +425,25 @@ impl Core {
             }
             Report::Spoken { vip: _, takeover } => self.handovers.spoken(placement::Takeover(takeover)),
         }
+    }
+
+    /// A peer whose gossip is not heard answers for an address too: the better-ranked of the two goes on. The other finds
+    /// the same.
+    fn rival(&mut self, conflict: Conflict) {
+        let Conflict { vip, by, .. } = conflict;
+        let Some(peer) = self.peers.owner(by).cloned() else { return };
+        let first = placement::rank(vip, [(&self.node, 0), (&peer, 0)]).next() == Some(&self.node);
+        self.rivals.insert(vip, by);
+        let stance = if first {
+            self.insisted += 1;
+            Stance::Insists(self.insisted)
+        } else {
+            self.outcomes.held(conflict);
+            self.stale.outcomes = true;
+            Stance::Yields
+        };
+        self.wanted.stances.insert(vip, stance);
+        self.stale.ports = true;
     }
 
     fn notice(&mut self, service: ServiceKey, notice: Notice) {

@@ -43,10 +43,31 @@ pub enum Input {
     },
     /// What one of the [ports](crate::Output::Ports) on an interface has to say.
     Port(InterfaceName, layer2::Report),
+    /// Why the gossip does not work, or that it does.
+    Trouble(Option<Trouble>),
     /// Somebody asked this speaker to stop.
     Stop,
     /// Time has passed.
     Time,
+}
+
+/// Why the gossip does not work, as far as a speaker can see by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// Its socket cannot be had: another program has the port, or the address is gone.
+    Unbound,
+    /// All that is received is sealed with other keys.
+    OtherKey,
+}
+
+impl Trouble {
+    /// What `/readyz` says.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unbound => "gossip, whose address or port cannot be had",
+            Self::OtherKey => "gossip, for the other speakers use another key",
+        }
+    }
 }
 
 /// What is new of the objects of one kind.
@@ -118,6 +139,7 @@ impl Input {
             | Self::OwnNode(_)
             | Self::Interfaces { .. }
             | Self::Port(..)
+            | Self::Trouble(_)
             | Self::Stop
             | Self::Time => None,
         }

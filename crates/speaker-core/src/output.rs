@@ -8,7 +8,7 @@ use placement::{Change, Interfaces, NodeName, ServiceKey};
 
 use crate::announce::layer2::Ports;
 use crate::configuration::ConfigurationNews;
-use crate::input::List;
+use crate::input::{List, Trouble};
 
 /// Something that is to be done, in the order in which it comes.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,6 +34,8 @@ pub enum Output {
     Reached(List),
     /// Every list is.
     Loaded,
+    /// Why this speaker is not ready: it takes over nothing until its gossip works.
+    Trouble(Option<Trouble>),
     /// Something about an object of the configuration.
     Configuration(ConfigurationNews),
     /// One line for each object of the configuration that is not in force as it stands. Replaces what was said before.

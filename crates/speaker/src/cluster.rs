@@ -28,7 +28,7 @@ use kubekit::{Identity, slim};
 use placement::{AdvertisementName, NodeName, PoolName, ServiceKey, SliceKey};
 use pools::PoolSpec;
 use speaker_core::announce::layer2::Ports;
-use speaker_core::{Changes, Core, Input, Status};
+use speaker_core::{Changes, Core, Input, Status, Trouble};
 use tokio::sync::watch;
 use tracing::warn;
 
@@ -94,8 +94,11 @@ impl Cluster {
         metrics: Metrics,
         outputs: Outputs,
     ) -> Self {
-        let core =
-            speaker_core::Config { node: config.node_name.clone(), exclude_label: config.exclude_label };
+        let core = speaker_core::Config {
+            node: config.node_name.clone(),
+            exclude_label: config.exclude_label,
+            ignore_conflicts: config.ignore_conflicts,
+        };
         Self {
             core: Core::new(core, Instant::now()),
             node: config.node_name.clone(),
@@ -170,11 +173,27 @@ impl Cluster {
                     layer2::Report::Claimed { vip, by } => {
                         warn!(%vip, %interface, %by, "somebody else claims an address that is announced");
                     }
+                    layer2::Report::Held { vip, by } => {
+                        warn!(%vip, %interface, %by, "not announcing, a speaker whose gossip is not heard has the address");
+                    }
+                    layer2::Report::Rival { vip, by } => {
+                        warn!(%vip, %interface, %by, "a speaker whose gossip is not heard answers for the same address");
+                    }
+                    layer2::Report::SameLan { by } => {
+                        tracing::info!(%interface, other = %by, "two interfaces are on one LAN: one of them answers");
+                    }
                     layer2::Report::Free { .. } | layer2::Report::Spoken { .. } => {}
                 }
                 self.core.handle(Input::Port(interface, report), now);
             }
             Event::Gossip(news) => self.core.handle(Input::Members(news), now),
+            Event::Trouble(trouble) => {
+                let trouble = trouble.map(|trouble| match trouble {
+                    gossip::Trouble::Unbound => Trouble::Unbound,
+                    gossip::Trouble::OtherKey => Trouble::OtherKey,
+                });
+                self.core.handle(Input::Trouble(trouble), now);
+            }
             Event::Stop => self.core.handle(Input::Stop, now),
         }
     }

@@ -21,17 +21,19 @@ mod follower;
 mod interface;
 mod links;
 mod memberships;
+mod pulse;
 mod socket;
 
 use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use follower::Follower;
 pub use links::{BadPattern, ExcludeInterfaces};
 use placement::InterfaceName;
+use pulse::Pulse;
 use socket::Listen;
 use speaker_core::announce::layer2::{Orders, Place, Ports, Station};
 use speaker_core::{Link, Links};
@@ -88,7 +90,10 @@ pub async fn run(
     reports: mpsc::Sender<Report>,
     metrics: Metrics,
 ) {
-    let mut lan = Lan { options, ports, reports, metrics, links: None, running: BTreeMap::new() };
+    let pulse = Arc::new(Pulse::new(Instant::now()));
+    let beating = Arc::clone(&pulse);
+    let _ends_with_this = Task(tokio::spawn(async move { beating.run().await }).abort_handle());
+    let mut lan = Lan { options, ports, reports, metrics, pulse, links: None, running: BTreeMap::new() };
     loop {
         match lan.follow().await {
             Ok(()) => return,
@@ -105,6 +110,7 @@ struct Lan {
     ports: watch::Receiver<Ports>,
     reports: mpsc::Sender<Report>,
     metrics: Metrics,
+    pulse: Arc<Pulse>,
     /// What was seen last.
     links: Option<Links>,
     running: BTreeMap<Place, Running>,
@@ -113,12 +119,15 @@ struct Lan {
 /// The task of a place, for as long as this lives.
 struct Running {
     orders: watch::Sender<Arc<Orders>>,
-    task: AbortHandle,
+    _task: Task,
 }
 
-impl Drop for Running {
+/// A task that ends with this.
+struct Task(AbortHandle);
+
+impl Drop for Task {
     fn drop(&mut self) {
-        self.task.abort();
+        self.0.abort();
     }
 }
 
@@ -193,7 +202,7 @@ impl Lan {
             Station::Arp(arp) => tokio::spawn(self.interface(place, arp, Listen::Arp, orders).run()),
             Station::Ndp(ndp) => tokio::spawn(self.interface(place, ndp, Listen::Ndp, orders).run()),
         };
-        Running { orders: sender, task: task.abort_handle() }
+        Running { orders: sender, _task: Task(task.abort_handle()) }
     }
 
     fn interface<P>(
@@ -212,6 +221,7 @@ impl Lan {
             orders,
             reports: self.reports.clone(),
             metrics: self.metrics.clone(),
+            pulse: Arc::clone(&self.pulse),
         }
     }
 }

@@ -66,6 +66,9 @@ pub struct Config {
     pub refresh_interval: Option<Duration>,
     /// Whether nodes can be excluded by a label.
     pub exclude_label: ExcludeLabel,
+    /// Whether foreign hosts that answer for an address do not keep it from being announced, as where a router answers for
+    /// all addresses (proxy ARP).
+    pub ignore_conflicts: bool,
     /// Where the gossip among the speakers is spoken; `None` for the Pod's address, or without a Pod the node's
     /// `InternalIP` (all addresses if it has none), and [`GOSSIP_PORT`].
     /// All speakers use the same port.
@@ -190,7 +193,7 @@ async fn work(
     let (stop, stop_requested) = oneshot::channel();
     let outputs =
         Outputs { ports, statuses: Some(statuses), state, gossip: instructions, absence, publisher };
-    let inputs = Inputs { reports, gossip: news, stop: stop_requested };
+    let inputs = Inputs { reports, gossip: news, trouble: gossip.trouble(), stop: stop_requested };
 
     tokio::spawn(pass_on(gossip.clone(), to_pass_on));
     tokio::spawn(keep(configuration::source(&client, namespace, node), wanted_state, writes.clone()));

@@ -254,6 +254,7 @@ impl Metrics {
             Ignored::Silent => "silent",
             Ignored::NotOurs => "not_ours",
             Ignored::Fellow => "fellow",
+            Ignored::Overruled => "overruled",
         };
         self.frames_ignored.get_or_create(&ReasonLabels { reason }).inc();
     }

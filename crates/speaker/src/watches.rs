@@ -9,7 +9,7 @@ use kube::api::Api;
 use kube::{Client, Resource};
 use kubekit::{Source, slim, speakers};
 use serde::de::DeserializeOwned;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::lan::Report;
 
@@ -25,6 +25,8 @@ pub(crate) enum Event {
     Lan(Report),
     /// What happened among the members, and who they are now.
     Gossip(gossip::News),
+    /// Why the gossip does not work, or that it does.
+    Trouble(Option<gossip::Trouble>),
     /// This speaker is asked to stop.
     Stop,
 }
@@ -39,7 +41,7 @@ impl Event {
             | Self::Pools(_)
             | Self::Advertisements(_)
             | Self::Speakers(_) => true,
-            Self::Lan(_) | Self::Gossip(_) | Self::Stop => false,
+            Self::Lan(_) | Self::Gossip(_) | Self::Trouble(_) | Self::Stop => false,
         }
     }
 }
@@ -48,6 +50,7 @@ impl Event {
 pub(crate) struct Inputs {
     pub(crate) reports: mpsc::Receiver<Report>,
     pub(crate) gossip: mpsc::Receiver<gossip::News>,
+    pub(crate) trouble: watch::Receiver<Option<gossip::Trouble>>,
     pub(crate) stop: oneshot::Receiver<()>,
 }
 
@@ -72,6 +75,7 @@ pub(crate) fn events(client: &Client, namespace: &str, inputs: Inputs) -> impl S
         of(Api::namespaced(all(), namespace), Event::Advertisements).boxed(),
         of(speakers, Event::Speakers).boxed(),
         received(inputs.reports).map(Event::Lan).boxed(),
+        changes(inputs.trouble).map(Event::Trouble).boxed(),
         received(inputs.gossip).map(Event::Gossip).boxed(),
         inputs.stop.into_stream().map(|_| Event::Stop).boxed(),
     ])
@@ -79,4 +83,12 @@ pub(crate) fn events(client: &Client, namespace: &str, inputs: Inputs) -> impl S
 
 fn received<T>(mut channel: mpsc::Receiver<T>) -> impl Stream<Item = T> {
     stream::poll_fn(move |context| channel.poll_recv(context))
+}
+
+fn changes<T: Copy>(channel: watch::Receiver<T>) -> impl Stream<Item = T> {
+    stream::unfold(channel, async |mut channel| {
+        channel.changed().await.ok()?;
+        let value = *channel.borrow_and_update();
+        Some((value, channel))
+    })
 }

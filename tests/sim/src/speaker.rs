@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use layer2::{Arp, Begin, Effect, MacAddr, Ndp, Port, Protocol, Report, Voice};
+use layer2::{Arp, Begin, Effect, MacAddr, Ndp, Port, Protocol, Report, Stance, Voice};
 use members::{Absence, Event, LinkState, Members, Reporter};
 use objects::NodeName;
 use placement::ExcludeLabel;
@@ -96,7 +96,11 @@ impl Speaker {
         let Start { members, arp, ndp, link, seed } = start;
         let mut wide = [0; 32];
         wide[..8].copy_from_slice(&seed.to_be_bytes());
-        let config = Config { node: members.name.clone(), exclude_label: ExcludeLabel::Honoured };
+        let config = Config {
+            node: members.name.clone(),
+            exclude_label: ExcludeLabel::Honoured,
+            ignore_conflicts: false,
+        };
         let mut speaker = Self {
             core: Core::new(config, now),
             members: Members::new(members, wide, now),
@@ -233,6 +237,7 @@ impl Speaker {
             | Decision::Members(_)
             | Decision::Reached(_)
             | Decision::Loaded
+            | Decision::Trouble(_)
             | Decision::Configuration(_)
             | Decision::Problems(_) => {}
         }
@@ -280,7 +285,9 @@ impl Running {
         }
         self.probed.retain(|vip| orders.vips.contains_key(vip));
         for (vip, order) in &orders.vips {
-            if order.begin == Begin::Probe && !self.orders.vips.contains_key(vip) {
+            let begins =
+                matches!(order.begin, Begin::Probe | Begin::Ask) && !self.orders.vips.contains_key(vip);
+            if begins || order.stance == Stance::Yields {
                 self.probed.insert(*vip);
             }
         }
@@ -306,8 +313,7 @@ impl Running {
             Effect::Join(group) => _ = self.groups.insert(*group),
             Effect::Leave(group) => _ = self.groups.remove(group),
             Effect::Report(Report::Free { vip }) => _ = self.probed.remove(vip),
-            Effect::Report(Report::Spoken { .. } | Report::Taken { .. } | Report::Claimed { .. })
-            | Effect::Send(_) => {}
+            Effect::Report(_) | Effect::Send(_) => {}
         }
         Some(effect)
     }
@@ -331,7 +337,9 @@ impl Either {
 }
 
 fn tell<P: Protocol>(port: &mut Port<P>, orders: &Orders, now: Instant) {
-    port.set_friends((*orders.friends).clone());
+    port.set_friends((*orders.friends).clone(), now);
+    port.set_frame_gap(orders.frame_gap);
+    port.set_overrules(orders.overrules);
     port.set_refresh_gap(orders.refresh_gap);
     port.set_voice(orders.voice);
     port.set_orders(orders.vips.iter().filter_map(|(vip, it)| Some((P::own(*vip)?, *it))).collect(), now);

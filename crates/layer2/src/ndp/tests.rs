@@ -68,7 +68,11 @@ fn an_answer_goes_to_who_asked_and_to_all_when_nobody_did() {
 
     let to_all = NdpFrame::answer(OURS, LINK_LOCAL, VIP, None, THEIRS);
     assert_eq!((to_all.to, to_all.destination), (ALL_NODES, MacAddr([0x33, 0x33, 0, 0, 0, 1])));
-    assert_eq!(to_all.emit()[58..62], [0, 0, 0, 0], "not solicited");
+    assert_eq!(
+        to_all.emit()[58..62],
+        [0x20, 0, 0, 0],
+        "override, and not solicited (RFC 4861 section 7.2.4)"
+    );
 }
 
 #[test]

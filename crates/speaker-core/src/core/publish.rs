@@ -1,5 +1,7 @@
 //! What others are told of what was decided: the ports, the gossip, and through the API server everybody.
 
+use std::collections::BTreeSet;
+
 use super::Core;
 use crate::output::{Gossip, Output, Status};
 
@@ -24,6 +26,7 @@ impl Core {
         }
         self.publish_ports();
         if !self.missing.is_empty() {
+            self.publish_profile();
             if self.stopping {
                 self.last_statuses();
             }
@@ -37,6 +40,7 @@ impl Core {
         if std::mem::take(&mut self.stale.problems) {
             self.outputs.push_back(Output::Problems(self.configuration.problems()));
         }
+        self.publish_profile();
         let done: Vec<_> = self.handovers.complete(self.now).collect();
         done.into_iter().for_each(|node| self.gossip(Gossip::ConfirmLeave(node)));
     }
@@ -44,6 +48,9 @@ impl Core {
     fn publish_ports(&mut self) {
         if std::mem::take(&mut self.stale.friends) {
             let friends = self.peers.friends();
+            // Who is heard again has nothing that is not known.
+            self.rivals.retain(|_, mac| self.peers.is_unheard(*mac));
+            self.wanted.stances.retain(|vip, _| self.rivals.contains_key(vip));
             self.stale.ports |= self.wanted.friends != friends;
             self.wanted.friends = friends;
         }
@@ -54,6 +61,10 @@ impl Core {
             && *announcements != self.wanted.announcements
         {
             self.wanted.announcements.clone_from(announcements);
+            let takeovers: BTreeSet<_> = announcements.values().map(|it| it.takeover).collect();
+            self.wanted.handed_over.retain(|takeover, _| takeovers.contains(takeover));
+            self.rivals.retain(|vip, _| announcements.contains_key(vip));
+            self.wanted.stances.retain(|vip, _| announcements.contains_key(vip));
             (self.stale.ports, self.stale.outcomes) = (true, true);
         }
         if std::mem::take(&mut self.stale.ports) {
@@ -79,6 +90,14 @@ impl Core {
         self.outputs.push_back(Output::Statuses(announced.map(status).collect()));
         if self.stopping {
             self.last_statuses();
+        }
+    }
+
+    fn publish_profile(&mut self) {
+        self.profile.contested = self.outcomes.contested();
+        if self.told.profile != self.profile {
+            self.told.profile = self.profile.clone();
+            self.gossip(Gossip::SetProfile(self.profile.profile()));
         }
     }
 

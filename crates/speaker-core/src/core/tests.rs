@@ -3,8 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use layer2::{Arp, Begin, Friends, Order};
-use members::Profile;
+use layer2::{Arp, Begin, Contact, Friends, Order};
 use objects::Labels;
 use placement::{Endpoints, Network, Released, Service, Sharing, SliceKey, TrafficPolicy};
 
@@ -102,6 +101,17 @@ fn link(name: &str, mac: MacAddr, arp: Result<(), Unfit>) -> Link {
     Link { name: name.into(), mac: Some(mac), arp: arp.map(|()| Arp { mac }), ndp: Err(Unfit::NoLinkLocal) }
 }
 
+fn told(macs: &[MacAddr], contested: &[&str]) -> members::Profile {
+    let contested = contested.iter().map(|vip| ip(vip)).collect();
+    Profile { macs: macs.iter().copied().collect(), contested }.profile()
+}
+
+/// Our own station and these, where n2 is listed.
+fn known(others: &[(MacAddr, Contact)], unknown: usize) -> Friends {
+    let known = others.iter().copied().chain([(OURS, Contact::Own)]).collect();
+    Friends { known, unknown, unseen: usize::from(others.is_empty()) }
+}
+
 fn interfaces(links: &[Link]) -> Input {
     Input::Interfaces { links: (1..).zip(links.iter().cloned()).collect(), gossip: None }
 }
@@ -120,7 +130,7 @@ fn lists() -> [Input; 7] {
 
 fn fixture() -> Fixture {
     let now = Instant::now();
-    let config = Config { node: "n1".into(), exclude_label: ExcludeLabel::Honoured };
+    let config = Config { node: "n1".into(), exclude_label: ExcludeLabel::Honoured, ignore_conflicts: false };
     let core = Core::new(config, now);
     let mut it = Fixture { core, now, ports: [].into(), statuses: vec![], outputs: vec![] };
     it.after(interfaces(&[link("eth0", OURS, Ok(()))]));
@@ -289,7 +299,7 @@ fn a_standby_answers_and_announces_only_when_the_peer_is_not_back() {
     assert_eq!(order.begin, Begin::Answer);
     it.after(members(&["n1"]));
     let later = it.order("192.0.2.1");
-    assert!(later.begin == Begin::Announce && later.takeover > order.takeover, "{later:?}");
+    assert!(later.begin == Begin::Ask && later.takeover > order.takeover, "{later:?}");
 }
 
 #[test]
@@ -369,19 +379,22 @@ fn nothing_is_announced_before_this_node_is_a_member() {
 #[test]
 fn the_ethernet_addresses_of_speakers_are_made_known() {
     let mut it = complete();
-    assert_eq!(it.friends(), Friends { known: [OURS].into(), unknown: 1 });
+    assert_eq!(it.friends(), known(&[], 1));
     it.after(interfaces(&[link("eth0", OURS, Ok(())), link("eth1", FOREIGN, Ok(()))]));
-    assert!(it.said(&Output::Gossip(Gossip::SetProfile(peers::profile(&[OURS, FOREIGN].into())))));
+    assert!(it.said(&Output::Gossip(Gossip::SetProfile(told(&[OURS, FOREIGN], &[])))));
     it.after(interfaces(&[link("eth0", OURS, Ok(()))]));
     let mut both = view(&["n1", "n2"], true);
-    both.profiles.insert("n2".into(), Profile::new(THEIRS.0).expect("short"));
+    both.profiles.insert("n2".into(), told(&[THEIRS], &[]));
     it.after(seen(both));
-    let known = Friends { known: [OURS, THEIRS].into(), unknown: 0 };
-    assert_eq!(it.friends(), known);
+    assert_eq!(it.friends(), known(&[(THEIRS, Contact::Heard)], 0));
     it.after(members(&["n1"]));
-    assert_eq!(it.friends(), known, "it may be cut off, and speak all the same");
+    assert_eq!(
+        it.friends(),
+        known(&[(THEIRS, Contact::Unheard)], 0),
+        "it may be cut off, and speak all the same"
+    );
     it.after(Input::Nodes(one("n2".into(), None)));
-    assert_eq!(it.friends(), Friends { known: [OURS].into(), unknown: 0 }, "its node is gone");
+    assert_eq!(it.friends(), known(&[], 0), "its node is gone");
 }
 
 #[test]
@@ -451,7 +464,7 @@ fn an_address_that_a_foreign_host_has_is_not_reported_as_announced() {
     it.after(Input::Port("eth0".into(), Report::Free { vip }));
     assert_eq!(it.told(), ["nodeAssigned"]);
     assert_eq!(it.reported(), ["new", "two"]);
-    assert_eq!(it.order("192.0.2.6").begin, Begin::Announce, "an interface that comes later need not ask");
+    assert_eq!(it.order("192.0.2.6").begin, Begin::Ask, "an interface that comes later asks");
 }
 
 #[test]
@@ -463,4 +476,59 @@ fn a_foreign_host_that_claims_an_address_is_told_of_once_on_its_service() {
     it.now += Duration::from_secs(10);
     it.after(claim());
     assert!(it.told().is_empty());
+}
+
+#[test]
+fn what_a_leaving_peer_hands_over_is_not_asked_for_unless_it_was_contested() {
+    for (contested, begin) in [(&[][..], Begin::Announce), (&["192.0.2.1"], Begin::Ask)] {
+        let mut it = complete();
+        let mut both = view(&["n1", "n2"], true);
+        both.profiles.insert("n2".into(), told(&[THEIRS], contested));
+        it.after(seen(both));
+        it.after(leaving(Absence::Open));
+        assert_eq!(it.order("192.0.2.1").begin, begin);
+    }
+    let mut it = complete();
+    it.after(members(&["n1"]));
+    assert_eq!(it.order("192.0.2.1").begin, Begin::Ask, "it was lost");
+}
+
+#[test]
+fn a_conflict_is_told_to_the_peers() {
+    let mut it = complete();
+    it.after(Input::Port("eth0".into(), Report::Taken { vip: ip("192.0.2.2"), by: FOREIGN }));
+    assert!(it.said(&Output::Gossip(Gossip::SetProfile(told(&[OURS], &["192.0.2.2"])))));
+    it.after(Input::Port("eth0".into(), Report::Free { vip: ip("192.0.2.2") }));
+    assert!(it.said(&Output::Gossip(Gossip::SetProfile(told(&[OURS], &[])))));
+}
+
+#[test]
+fn of_two_peers_that_do_not_hear_each_other_the_better_ranked_goes_on() {
+    let mut it = complete();
+    let mut both = view(&["n1", "n2"], true);
+    both.profiles.insert("n2".into(), told(&[THEIRS], &[]));
+    it.after(seen(both.clone()));
+    assert_eq!(it.after(members(&["n1"])), ["192.0.2.1", "192.0.2.2"]);
+    let rival = |vip| Input::Port("eth0".into(), Report::Rival { vip: ip(vip), by: THEIRS });
+    it.all([rival("192.0.2.1"), rival("192.0.2.2")]);
+    assert_eq!(it.order("192.0.2.1").stance, Stance::Yields);
+    assert!(matches!(it.order("192.0.2.2").stance, Stance::Insists(_)));
+    assert_eq!(it.told(), ["peerUnheard"]);
+    it.after(seen(both));
+    assert_eq!(it.order("192.0.2.2").stance, Stance::Alone, "it is heard again");
+}
+
+#[test]
+fn nothing_is_taken_over_while_the_gossip_cannot_work() {
+    let mut it = complete();
+    it.after(Input::Trouble(Some(Trouble::Unbound)));
+    assert!(it.said(&Output::Trouble(Some(Trouble::Unbound))));
+    assert_eq!(it.after(members(&["n1"])), ["192.0.2.2"]);
+    assert_eq!(it.after(Input::Trouble(None)), ["192.0.2.1", "192.0.2.2"]);
+    assert!(it.said(&Output::Trouble(None)));
+
+    let mut it = fixture();
+    it.after(Input::Trouble(Some(Trouble::Unbound)));
+    assert!(it.all(lists()).is_empty() && !it.said(&Output::Loaded), "nor at the start");
+    assert_eq!(it.after(Input::Trouble(None)), ["192.0.2.2"]);
 }

@@ -3,7 +3,7 @@
 use k8s_openapi::jiff::Timestamp;
 use kubekit::events::Notice;
 use placement::Change;
-use speaker_core::{ConfigurationNews, Gossip, Output, Severity};
+use speaker_core::{ConfigurationNews, Gossip, Output, Severity, Trouble};
 use tracing::{debug, info, warn};
 
 use super::Cluster;
@@ -55,6 +55,16 @@ impl Cluster {
             Output::Members(count) => self.metrics.members(count),
             Output::Reached(list) => self.readiness.reached(list.name()),
             Output::Loaded => self.metrics.config_loaded(),
+            Output::Trouble(trouble) => {
+                for one in [Trouble::Unbound, Trouble::OtherKey] {
+                    if trouble == Some(one) {
+                        warn!(waiting_for = one.name(), "not ready, and nothing is taken over");
+                        self.readiness.lost(one.name());
+                    } else {
+                        self.readiness.reached(one.name());
+                    }
+                }
+            }
             Output::Configuration(news) => self.configured(news),
             Output::Problems(problems) => {
                 self.problems = Some(problems);

@@ -102,6 +102,7 @@ fn fixture() -> Fixture {
         failover: gossip::Preset::Default,
         beside_metallb: crate::BesideMetalLb::Wait,
         exclude_label: placement::ExcludeLabel::Honoured,
+        ignore_conflicts: false,
     };
     let nobody = kube::Config::new("http://127.0.0.1:9".parse().unwrap());
     let publisher =

@@ -13,6 +13,7 @@ use tracing::{debug, trace, warn};
 
 use super::Report;
 use super::memberships::Memberships;
+use super::pulse::Pulse;
 use super::socket::{Listen, PacketSocket, Received};
 use crate::Metrics;
 
@@ -31,6 +32,7 @@ pub(super) struct Interface<P> {
     pub(super) orders: watch::Receiver<Arc<Orders>>,
     pub(super) reports: mpsc::Sender<Report>,
     pub(super) metrics: Metrics,
+    pub(super) pulse: Arc<Pulse>,
 }
 
 impl<P: Protocol + Copy> Interface<P> {
@@ -69,7 +71,9 @@ impl<P: Protocol + Copy> Interface<P> {
                         return Ok(());
                     }
                     let orders = Arc::clone(&self.orders.borrow_and_update());
-                    port.set_friends(Friends::clone(&orders.friends));
+                    port.set_friends(Friends::clone(&orders.friends), Instant::now());
+                    port.set_frame_gap(orders.frame_gap);
+                    port.set_overrules(orders.overrules);
                     port.set_refresh_gap(orders.refresh_gap);
                     port.set_voice(orders.voice);
                     let own = |(vip, order): (&IpAddr, &Order)| Some((P::own(*vip)?, *order));
@@ -94,6 +98,9 @@ impl<P: Protocol + Copy> Interface<P> {
 
     fn hear(&self, port: &mut Port<P>, frame: &[u8], age: Duration) {
         let now = Instant::now();
+        if self.pulse.stood_still(now) {
+            port.stood_still(now);
+        }
         if let Err(ignored) = port.handle(frame, now.checked_sub(age).unwrap_or(now), now) {
             trace!(interface = %self.name, reason = %ignored, "frame ignored");
             self.metrics.frame_ignored(ignored);
@@ -122,7 +129,11 @@ impl<P: Protocol + Copy> Interface<P> {
         match report {
             layer2::Report::Taken { vip, .. } => self.metrics.taken(vip),
             layer2::Report::Claimed { vip, .. } => self.metrics.claimed(vip),
-            layer2::Report::Free { .. } | layer2::Report::Spoken { .. } => {}
+            layer2::Report::Free { .. }
+            | layer2::Report::Held { .. }
+            | layer2::Report::Rival { .. }
+            | layer2::Report::SameLan { .. }
+            | layer2::Report::Spoken { .. } => {}
         }
         // Nobody wants to know when this fails.
         _ = self.reports.send(Report::Port(self.name.clone(), report)).await;

@@ -29,7 +29,7 @@ fn taken(speaker: &Speaker) -> (IpAddr, MacAddr) {
     speaker.expect_report("a conflict", |report| match said(report)? {
         Report::Taken { vip, by } => Some((vip, by)),
         report @ (Report::Free { .. } | Report::Spoken { .. }) => panic!("{report:?}"),
-        Report::Claimed { .. } => None,
+        Report::Claimed { .. } | Report::Held { .. } | Report::Rival { .. } | Report::SameLan { .. } => None,
     })
 }
 
@@ -37,7 +37,7 @@ fn free(speaker: &Speaker) -> IpAddr {
     speaker.expect_report("silence", |report| match said(report)? {
         Report::Free { vip } => Some(vip),
         report @ (Report::Taken { .. } | Report::Claimed { .. }) => panic!("{report:?}"),
-        Report::Spoken { .. } => None,
+        Report::Spoken { .. } | Report::Held { .. } | Report::Rival { .. } | Report::SameLan { .. } => None,
     })
 }
 
@@ -110,13 +110,13 @@ fn a_fresh_ipv6_address_of_another_host_is_not_announced() {
 }
 
 #[test]
-fn a_host_that_is_about_to_take_a_fresh_address_too_keeps_it_from_being_announced() {
+fn a_probe_of_another_host_claims_nothing() {
     on_a_cable(|speaker, client| {
         speaker.set_new(V4);
         speaker.announce(&[(V4, 1)]);
         assert_eq!(client.receive_arp(), ArpFrame::probe(SPEAKER, V4).emit());
         client.send(ArpFrame::probe(STRANGER, V4).emit());
-        assert_eq!(taken(speaker), conflict(V4));
+        assert_eq!(free(speaker), IpAddr::from(V4));
     });
 }
 
@@ -171,7 +171,7 @@ fn a_fellow_speaker_is_no_stranger() {
         client.send(ArpFrame::gratuitous_request(FELLOW, V4).emit());
         assert_eq!(free(speaker), IpAddr::from(V4));
         client.send(ArpFrame::gratuitous_reply(FELLOW, V4).emit());
-        speaker.expect_metric("ferrolb_layer2_frames_ignored_total{reason=\"fellow\"}", "3");
+        speaker.expect_metric("ferrolb_layer2_frames_ignored_total{reason=\"fellow\"}", "2");
         std::thread::sleep(Duration::from_millis(500));
         assert!(!speaker.reports().iter().any(is_claim));
     });
@@ -192,12 +192,10 @@ fn a_second_interface_of_this_node_on_the_same_lan_is_no_stranger() {
         let client = Client::on("sw");
         speaker.set_new(V4);
         speaker.announce(&[(V4, 1)]);
-        assert_eq!([free(speaker), free(speaker)], [IpAddr::from(V4); 2]);
-        // Both hear each other's probes and announcements.
+        assert_eq!(free(speaker), IpAddr::from(V4), "one of the two asks and announces");
+        // The other hears the probes and announcements.
         client.expect_burst(SPEAKER, V4);
         std::thread::sleep(Duration::from_millis(500));
-        let ignored = speaker.metric("ferrolb_layer2_frames_ignored_total{reason=\"fellow\"}");
-        assert!(ignored.parse::<u32>().unwrap() >= 10, "{ignored}");
         assert!(!speaker.reports().iter().any(is_claim));
     });
 }

@@ -43,15 +43,14 @@ fn a_takeover_is_told_to_all_nodes_and_replaces_what_they_know() {
 fn solicitations_are_answered_whether_to_the_group_by_unicast_or_probing() {
     on_a_cable(|speaker, client| {
         announced(speaker, client);
-        let advertisement =
-            |cause| NdpMessage::Advertisement { target: Some(SPEAKER), cause, known: Known::Stays };
+        let advertisement = |cause, known| NdpMessage::Advertisement { target: Some(SPEAKER), cause, known };
         let solicited = NdpFrame {
             destination: CLIENT,
             source: SPEAKER,
             to: CLIENT_V6,
             from: LINK_LOCAL,
             target: V6,
-            message: advertisement(Cause::Solicited),
+            message: advertisement(Cause::Solicited, Known::Stays),
         };
         let unicast = NdpFrame { destination: SPEAKER, to: V6, ..solicitation(V6) };
         let unreachability = NdpFrame { message: NdpMessage::Solicitation { source: None }, ..unicast };
@@ -64,7 +63,7 @@ fn solicitations_are_answered_whether_to_the_group_by_unicast_or_probing() {
         let to_all = NdpFrame {
             destination: MacAddr::of_group(ALL_NODES),
             to: ALL_NODES,
-            message: advertisement(Cause::Unsolicited),
+            message: advertisement(Cause::Unsolicited, Known::Overridden),
             ..solicited
         };
         client.expect_ndp(to_all);

@@ -53,7 +53,10 @@ impl World {
                 self.note(&name, format_args!("{report:?}"));
                 match report {
                     Report::Spoken { vip, .. } => self.judge.spoken(number, vip, self.now),
-                    Report::Free { .. } => {}
+                    Report::Free { .. }
+                    | Report::Held { .. }
+                    | Report::Rival { .. }
+                    | Report::SameLan { .. } => {}
                     Report::Taken { by, .. } | Report::Claimed { by, .. } => {
                         let by = self.node_with(by).expect("only nodes have addresses");
                         // What one has said that is dead, or out of reach again, may be read late, by one that stood

@@ -40,16 +40,19 @@ pub(crate) struct Outcomes {
     /// Once the LAN side has looked.
     interfaces: Option<BTreeMap<InterfaceName, Link>>,
     /// What the LAN said of addresses that are new to it.
-    answers: BTreeMap<IpAddr, Answer>,
+    answers: BTreeMap<IpAddr, BTreeMap<InterfaceName, Answer>>,
     by_service: BTreeMap<ServiceKey, Outcome>,
     /// Who was heard to claim what is announced.
     claims: BTreeSet<(IpAddr, MacAddr)>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Answer {
     Free,
-    Taken(Conflict),
+    /// A foreign host has it.
+    Taken(MacAddr),
+    /// A peer has it whose gossip is not heard.
+    Held(MacAddr),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,7 +60,10 @@ enum Outcome {
     Announced,
     /// Why none of the interfaces will do.
     NoInterface(String),
-    Taken(Conflict),
+    /// Foreign hosts have addresses on these interfaces; whether it is announced on others.
+    Taken(Vec<Conflict>, bool),
+    /// Peers whose gossip is not heard have them.
+    Held(Vec<Conflict>),
 }
 
 impl Outcomes {
@@ -76,14 +82,26 @@ impl Outcomes {
         self.interfaces = Some(links.values().map(|link| (link.name.clone(), link.clone())).collect());
     }
 
-    /// The LAN was asked for a new address, and nobody has it.
-    pub(crate) fn free(&mut self, vip: IpAddr) {
-        self.answers.insert(vip, Answer::Free);
+    /// The LAN was asked for an address on an interface, and nobody has it.
+    pub(crate) fn free(&mut self, vip: IpAddr, interface: InterfaceName) {
+        self.answers.entry(vip).or_default().insert(interface, Answer::Free);
     }
 
-    /// The LAN was asked for a new address, and somebody has it.
-    pub(crate) fn taken(&mut self, conflict: Conflict) {
-        self.answers.insert(conflict.vip, Answer::Taken(conflict));
+    /// The LAN was asked for an address, and a foreign host has it.
+    pub(crate) fn taken(&mut self, Conflict { vip, interface, by }: Conflict) {
+        self.answers.entry(vip).or_default().insert(interface, Answer::Taken(by));
+    }
+
+    /// The LAN was asked for an address, and a peer has it whose gossip is not heard.
+    pub(crate) fn held(&mut self, Conflict { vip, interface, by }: Conflict) {
+        self.answers.entry(vip).or_default().insert(interface, Answer::Held(by));
+    }
+
+    /// The addresses that fall to this node and that somebody else answers for.
+    pub(crate) fn contested(&self) -> BTreeSet<IpAddr> {
+        let others =
+            self.answers.iter().filter(|(_, on)| on.values().any(|it| matches!(it, Answer::Taken(_))));
+        others.map(|(vip, _)| *vip).collect()
     }
 
     /// A stranger claims an address that is announced; whether that is news.
@@ -132,16 +150,27 @@ impl Outcomes {
         if let Some(reason) = vips.iter().find_map(|vip| obstacle(*vip, interfaces, there)) {
             return Some(Outcome::NoInterface(reason));
         }
+        let (mut taken, mut held, mut free) = (Vec::new(), Vec::new(), false);
         for vip in vips {
-            match (announcements.get(vip)?.history, self.answers.get(vip)) {
-                (History::Announced | History::Lent, _) | (History::New, Some(Answer::Free)) => {}
-                (History::New, Some(Answer::Taken(conflict))) => {
-                    return Some(Outcome::Taken(conflict.clone()));
+            let answers = self.answers.get(vip);
+            if announcements.get(vip)?.history == History::New && answers.is_none() {
+                return None;
+            }
+            free |= answers.is_none_or(|answers| answers.values().any(|it| *it == Answer::Free));
+            for (interface, answer) in answers.into_iter().flatten() {
+                let conflict = |by| Conflict { vip: *vip, interface: interface.clone(), by };
+                match *answer {
+                    Answer::Free => {}
+                    Answer::Taken(by) => taken.push(conflict(by)),
+                    Answer::Held(by) => held.push(conflict(by)),
                 }
-                (History::New, None) => return None,
             }
         }
-        Some(Outcome::Announced)
+        Some(match (taken.is_empty(), held.is_empty()) {
+            (false, _) => Outcome::Taken(taken, free),
+            (true, false) => Outcome::Held(held),
+            (true, true) => Outcome::Announced,
+        })
     }
 
     fn notice(&self, outcome: &Outcome) -> Notice {
@@ -151,15 +180,33 @@ impl Outcomes {
             Outcome::NoInterface(reason) => {
                 Notice::warning("announceFailed", format!("cannot announce {from}: {reason}"))
             }
-            Outcome::Taken(Conflict { vip, interface, by }) => Notice::warning(
-                "addressConflict",
-                format!(
-                    "not announcing {from}: {by} on {interface} has the address {vip} already. Take it away \
-                     from there, or out of the pool; the LAN is asked again every 30 s"
-                ),
-            ),
+            Outcome::Taken(conflicts, elsewhere) => {
+                let who = named(conflicts, "has the address");
+                let elsewhere = if *elsewhere { "; where nobody has it, it is announced" } else { "" };
+                let message = format!(
+                    "not announcing {from}: {who}{elsewhere}. Take it away from there, or out of the pool; the LAN is asked \
+                     again every 30 s. Where a router answers for all addresses (proxy ARP), start the speakers with \
+                     --ignore-address-conflicts"
+                );
+                Notice::warning("addressConflict", message)
+            }
+            Outcome::Held(conflicts) => {
+                let who = named(conflicts, "answers for the address");
+                let message = format!(
+                    "not announcing {from}: {who}, which is another speaker whose gossip is not heard here. Check that \
+                     the gossip port is open between all nodes, and that they have the same key; the LAN is asked \
+                     again every 3 s"
+                );
+                Notice::warning("peerUnheard", message)
+            }
         }
     }
+}
+
+fn named(conflicts: &[Conflict], does: &str) -> String {
+    let name =
+        |Conflict { vip, interface, by }: &Conflict| format!("{by} on {interface} {does} {vip} already");
+    conflicts.iter().map(name).collect::<Vec<_>>().join(", ")
 }
 
 /// Tells that a stranger claims an address which is announced.
@@ -283,7 +330,30 @@ mod tests {
         assert_eq!(told[0].0, "addressConflict");
         assert!(told[0].1.contains("02:00:00:00:00:09"), "{told:?}");
         assert!(!it.is_announced(&ServiceKey::new("default", "web")));
-        it.free(vip());
+        it.free(vip(), "eth0".into());
         assert_eq!(reasons(&mut it, History::New), ["nodeAssigned"]);
+    }
+
+    #[test]
+    fn all_interfaces_of_a_conflict_are_named() {
+        let mut it = outcomes(&[("eth0", Ok(())), ("eth1", Ok(()))]);
+        it.taken(conflict());
+        it.taken(Conflict { interface: "eth1".into(), ..conflict() });
+        let told = judge(&mut it, History::New, &Interfaces::All);
+        assert!(told[0].1.contains("on eth0") && told[0].1.contains("on eth1"), "{told:?}");
+        it.free(vip(), "eth1".into());
+        let told = judge(&mut it, History::Announced, &Interfaces::All);
+        assert_eq!(told[0].0, "addressConflict", "it is not announced everywhere");
+        assert!(told[0].1.contains("where nobody has it, it is announced"), "{told:?}");
+    }
+
+    #[test]
+    fn an_address_that_an_unheard_peer_answers_for_is_told_as_such() {
+        let mut it = outcomes(&[("eth0", Ok(()))]);
+        it.held(conflict());
+        assert_eq!(reasons(&mut it, History::Announced), ["peerUnheard"]);
+        assert!(it.contested().is_empty(), "no foreign host has it");
+        it.free(vip(), "eth0".into());
+        assert_eq!(reasons(&mut it, History::Announced), ["nodeAssigned"]);
     }
 }

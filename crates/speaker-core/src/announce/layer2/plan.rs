@@ -1,12 +1,12 @@
 //! What is to be done where: which address on which interface, by ARP or NDP, and how.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use layer2::{Arp, Begin, Friends, MacAddr, Ndp, Order, Protocol, Voice};
-use placement::{Announcement, Announcements, History, InterfaceName, Interfaces};
+use layer2::{Arp, Begin, Contact, Friends, MacAddr, Ndp, Order, Protocol, Stance, Voice};
+use placement::{Announcement, Announcements, History, InterfaceName, Interfaces, Takeover};
 
 use crate::interfaces::Links;
 
@@ -45,6 +45,10 @@ pub struct Orders {
     pub friends: Arc<Friends>,
     /// The least time between two refreshes.
     pub refresh_gap: Duration,
+    /// The least time between two frames that nobody asked for.
+    pub frame_gap: Duration,
+    /// Whether foreign hosts that answer count for nothing.
+    pub overrules: bool,
     /// How much to say.
     pub voice: Voice,
 }
@@ -54,6 +58,12 @@ pub struct Orders {
 pub struct Wanted {
     /// The addresses that this node announces.
     pub announcements: Announcements,
+    /// Takeovers of what a peer hands over that lives: the LAN is not asked, at the places that were open by then.
+    pub handed_over: BTreeMap<Takeover, u64>,
+    /// How it stands with peers that answer for the same address.
+    pub stances: BTreeMap<IpAddr, Stance>,
+    /// Whether foreign hosts that answer count for nothing.
+    pub overrules: bool,
     /// The other nodes that announce: no foreign hosts, whatever they say.
     pub friends: Friends,
     /// How much to say.
@@ -68,9 +78,22 @@ pub struct Plan {
     links: Links,
     ports: Ports,
     opened: u64,
+    /// Pairs of Ethernet addresses of this node that are on one LAN, the lesser first.
+    same_lan: BTreeSet<(MacAddr, MacAddr)>,
 }
 
 impl Plan {
+    /// How many places were opened so far.
+    pub fn opened(&self) -> u64 {
+        self.opened
+    }
+
+    /// The interface `name` hears another one of this node. Whether that is news.
+    pub fn heard_own(&mut self, name: &InterfaceName, by: MacAddr) -> bool {
+        let here = self.ports.keys().find(|place| place.name == *name).map(|place| place.station.mac());
+        here.is_some_and(|mac| self.same_lan.insert((mac.min(by), mac.max(by))))
+    }
+
     /// The interfaces are these now.
     pub fn set_links(&mut self, links: Links) {
         let mut before = std::mem::take(&mut self.ports);
@@ -91,21 +114,31 @@ impl Plan {
                 self.ports.insert(place, orders);
             }
         }
+        let macs: BTreeSet<_> = self.ports.keys().map(|place| place.station.mac()).collect();
+        // What comes back may be plugged in elsewhere.
+        let stay = |place: &Place| before.keys().all(|gone| gone.station.mac() != place.station.mac());
+        let stay: BTreeSet<_> = self.ports.keys().filter(|it| stay(it)).map(|it| it.station.mac()).collect();
+        self.same_lan.retain(|(one, other)| {
+            [one, other].into_iter().all(|mac| macs.contains(mac) && stay.contains(mac))
+        });
         self.links = links;
     }
 
     /// Brings what each port is to do in line with what is wanted.
     pub fn follow(&mut self, wanted: &Wanted) {
         let mut friends = wanted.friends.clone();
-        friends.known.extend(self.links.values().filter_map(|link| link.mac));
+        friends.known.extend(self.links.values().filter_map(|link| Some((link.mac?, Contact::Own))));
         let friends = Arc::new(friends);
-        let vips: Vec<_> = self.ports.keys().map(|place| place.vips(wanted)).collect();
+        let vips: Vec<_> = self.ports.keys().map(|place| self.vips(place, wanted)).collect();
         let in_all = vips.iter().map(BTreeMap::len).sum();
+        let busy = vips.iter().filter(|vips| !vips.is_empty()).count();
         for ((place, current), vips) in self.ports.iter_mut().zip(vips) {
             let refresh_gap = layer2::refresh_gap(vips.len(), in_all);
+            let frame_gap = layer2::frame_gap(busy);
             let silent = wanted.silent.as_ref().is_some_and(|silent| silent.contains(&place.name));
             let voice = if silent { Voice::Silent } else { wanted.voice };
-            let orders = Orders { vips, friends: Arc::clone(&friends), refresh_gap, voice };
+            let friends = Arc::clone(&friends);
+            let orders = Orders { vips, friends, refresh_gap, frame_gap, overrules: wanted.overrules, voice };
             if **current != orders {
                 *current = Arc::new(orders);
             }
@@ -118,22 +151,36 @@ impl Plan {
     }
 }
 
-impl Place {
-    fn vips(&self, wanted: &Wanted) -> BTreeMap<IpAddr, Order> {
+impl Plan {
+    /// What is announced at a place. Where several interfaces of this node are on one LAN, the first of them answers, so that
+    /// an address is at one Ethernet address.
+    fn vips(&self, place: &Place, wanted: &Wanted) -> BTreeMap<IpAddr, Order> {
+        let rivals: Vec<_> = self.ports.keys().filter(|other| self.goes_before(other, place)).collect();
         let here = wanted.announcements.iter().filter(|(vip, announcement)| {
-            self.station.speaks_for(**vip) && announcement.interfaces.contains(&self.name)
+            let allowed = |place: &Place| announcement.interfaces.contains(&place.name);
+            place.station.speaks_for(**vip) && allowed(place) && !rivals.iter().any(|other| allowed(other))
         });
-        here.map(|(vip, announcement)| (*vip, order(announcement))).collect()
+        here.map(|(vip, announcement)| (*vip, order(*vip, announcement, place, wanted))).collect()
+    }
+
+    fn goes_before(&self, other: &Place, place: &Place) -> bool {
+        let (one, two) = (other.station.mac(), place.station.mac());
+        other.index < place.index
+            && other.station.name() == place.station.name()
+            && self.same_lan.contains(&(one.min(two), one.max(two)))
     }
 }
 
-fn order(announcement: &Announcement) -> Order {
+fn order(vip: IpAddr, announcement: &Announcement, place: &Place, wanted: &Wanted) -> Order {
+    let handed_over = wanted.handed_over.get(&announcement.takeover);
     let begin = match announcement.history {
         History::New => Begin::Probe,
-        History::Announced => Begin::Announce,
         History::Lent => Begin::Answer,
+        History::Announced if handed_over.is_some_and(|opened| place.opened <= *opened) => Begin::Announce,
+        History::Announced => Begin::Ask,
     };
-    Order { takeover: announcement.takeover.0, begin }
+    let stance = wanted.stances.get(&vip).copied().unwrap_or_default();
+    Order { takeover: announcement.takeover.0, begin, stance }
 }
 
 impl Station {
@@ -225,6 +272,41 @@ mod tests {
         plan.set_links([(1, link("eth0", 1)), (2, down)].into());
         plan.follow(&Wanted::default());
         let friends = &plan.ports().values().next().expect("eth0").friends;
-        assert_eq!(friends.known, [1, 2].map(|number| MacAddr([2, 0, 0, 0, 0, number])).into());
+        assert_eq!(
+            friends.known,
+            [1, 2].map(|number| (MacAddr([2, 0, 0, 0, 0, number]), Contact::Own)).into()
+        );
+    }
+
+    #[test]
+    fn of_several_interfaces_on_one_lan_the_first_announces_and_the_next_when_it_goes() {
+        let mut plan = Plan::default();
+        let both = || Links::from([(1, link("eth0", 1)), (2, link("eth1", 2))]);
+        plan.set_links(both());
+        let mac = |number| MacAddr([2, 0, 0, 0, 0, number]);
+        assert!(plan.heard_own(&"eth1".into(), mac(1)) && !plan.heard_own(&"eth0".into(), mac(2)));
+        let pairs = |one, two| vec![("eth0".to_owned(), one), ("eth1".to_owned(), two)];
+        plan.follow(&wanted("192.0.2.1", Interfaces::All));
+        assert_eq!(vips(&plan), pairs(1, 0));
+        plan.follow(&wanted("192.0.2.1", Interfaces::Only(["eth1".into()].into())));
+        assert_eq!(vips(&plan), pairs(0, 1));
+        plan.set_links([(2, link("eth1", 2))].into());
+        plan.follow(&wanted("192.0.2.1", Interfaces::All));
+        assert_eq!(vips(&plan), [("eth1".to_owned(), 1)]);
+    }
+
+    #[test]
+    fn a_takeover_asks_the_lan_unless_a_peer_handed_it_over_and_the_place_was_there() {
+        let mut plan = Plan::default();
+        plan.set_links([(1, link("eth0", 1))].into());
+        let handed_over = [(Takeover(7), plan.opened())].into();
+        plan.set_links([(1, link("eth0", 1)), (2, link("eth1", 2))].into());
+        let begins = |plan: &Plan| -> Vec<Begin> {
+            plan.ports().values().flat_map(|orders| orders.vips.values().map(|order| order.begin)).collect()
+        };
+        plan.follow(&wanted("192.0.2.1", Interfaces::All));
+        assert_eq!(begins(&plan), [Begin::Ask; 2]);
+        plan.follow(&Wanted { handed_over, ..wanted("192.0.2.1", Interfaces::All) });
+        assert_eq!(begins(&plan), [Begin::Announce, Begin::Ask]);
     }
 }
