@@ -3,54 +3,26 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use crate::election::Electorate;
+use crate::election::{Outcomes, can_announce, elect};
+use crate::eligibility::Eligibility;
+use crate::takeover::{Takeovers, Tenure};
 use crate::{
-    Advertisement, AdvertisementName, Assignment, Endpoints, ExcludeLabel, Interfaces, Node, NodeName, Pools,
-    Service, ServiceKey, SliceKey, Unannounced,
+    Abilities, Advertisement, AdvertisementName, Announcements, Assignment, Endpoints, ExcludeLabel,
+    Interfaces, Node, NodeName, Obstacle, Pools, Service, ServiceKey, SliceKey, Takeover, Unadvertised,
+    Unannounced,
 };
-
-/// What this node should announce: the answer, ready to be read at any time.
-pub type Announcements = BTreeMap<IpAddr, Announcement>;
-
-/// How this node announces one address.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Announcement {
-    /// Where: the union over the Services that have this address.
-    pub interfaces: Interfaces,
-    /// Which takeover this is. A different one means that the address was gone in between, however
-    /// briefly, or that others may have spoken for it, and that the LAN must be told again.
-    pub takeover: Takeover,
-    /// How to begin, and what to say of it.
-    pub history: History,
-}
-
-/// What an address was when this node took it over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum History {
-    /// Newly given to a Service, and announced by nobody yet: a stranger on the LAN may have it.
-    New,
-    /// Announced before, by this node or another.
-    Announced,
-    /// Announced by a member that is away for a moment, and whose node still serves whoever believes it to be there:
-    /// those who ask are to be answered, but nobody is to be told.
-    Lent,
-}
-
-/// The number of a takeover. No two of one [`Placement`] are alike.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Takeover(pub u64);
 
 /// A Service that came to this node or left it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// This node announces the Service from now on, with these addresses.
+    /// This node announces these addresses of the Service from now on. Others of it may be announced elsewhere.
     Assigned {
         /// Which Service.
         service: ServiceKey,
         /// Its addresses.
         vips: Vec<IpAddr>,
     },
-    /// This node announces the Service no longer with these addresses.
+    /// This node announces no longer just these addresses of the Service.
     Released {
         /// Which Service.
         service: ServiceKey,
@@ -66,7 +38,7 @@ pub enum Change {
 pub enum Released {
     /// It is gone, or wants no announcing any more.
     Gone,
-    /// It has other addresses now, and stays here.
+    /// Other addresses of it are announced here now.
     Readdressed,
     /// Another node announces it.
     MovedTo(NodeName),
@@ -77,68 +49,54 @@ pub enum Released {
 /// What this node should announce, kept up to date as the cluster changes.
 ///
 /// Tell it what changed, then call [`Placement::settle`]; [`Placement::announcements`] is the answer as of
-/// then. A change of one Service costs that Service; one of members, nodes, pools or advertisements costs
-/// all of them. Being told again what is known already costs nothing and changes nothing.
+/// then. A change of one Service costs that Service and those that share its addresses, the loss of a member costs
+/// the addresses that it announced; any other change of nodes, members, pools or advertisements costs all of them.
+/// Being told again what is known already costs nothing and changes nothing.
 #[derive(Debug)]
 pub struct Placement {
     me: NodeName,
-    electorate: Electorate,
+    eligibility: Eligibility,
+    /// Of those that have told.
+    abilities: BTreeMap<NodeName, Abilities>,
     services: BTreeMap<ServiceKey, Service>,
+    /// The Services that have an address.
+    users: BTreeMap<IpAddr, BTreeSet<ServiceKey>>,
     /// Per Service its slices; a slice may arrive before its Service.
     endpoints: BTreeMap<ServiceKey, BTreeMap<SliceKey, Endpoints>>,
     slice_of: BTreeMap<SliceKey, ServiceKey>,
+    /// What became of each address as of the last [`Self::settle`].
+    outcomes: BTreeMap<IpAddr, Outcomes>,
     stale: Stale,
-    /// The Services that this node announces.
+    /// What this node announces of which Services.
     mine: BTreeMap<ServiceKey, Mine>,
-    /// Which of them have an address, and how each wants it announced.
-    holders: BTreeMap<IpAddr, BTreeMap<ServiceKey, Share>>,
-    announcements: Announcements,
-    takeovers: u64,
-    novelties: Novelties,
-}
-
-/// The addresses that nobody has announced yet, as far as this node can know.
-#[derive(Debug)]
-enum Novelties {
-    /// Where one starts, every address may have been announced before.
-    Unknowable,
-    /// These.
-    Only(BTreeSet<IpAddr>),
+    takeovers: Takeovers,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 struct Mine {
     vips: Vec<IpAddr>,
-    share: Share,
-}
-
-/// What a Service wants for its addresses.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Share {
     interfaces: Interfaces,
-    tenure: Tenure,
-}
-
-/// Why a Service is announced from here. With several Services at one address, the stronger reason counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Tenure {
-    /// This node stands in for a member that is away.
-    Lent,
-    /// This node ranks first.
-    Own,
 }
 
 /// What has to be worked out again.
 #[derive(Debug)]
 enum Stale {
-    Some(BTreeSet<ServiceKey>),
+    /// These addresses, and of the others those that somebody announces or might who is a member no more.
+    Some {
+        vips: BTreeSet<IpAddr>,
+        lost: BTreeSet<NodeName>,
+    },
     Everything,
 }
 
 impl Stale {
-    fn add(&mut self, service: ServiceKey) {
+    fn nothing() -> Self {
+        Self::Some { vips: BTreeSet::new(), lost: BTreeSet::new() }
+    }
+
+    fn add(&mut self, more: impl IntoIterator<Item = IpAddr>) {
         match self {
-            Self::Some(services) => _ = services.insert(service),
+            Self::Some { vips, .. } => vips.extend(more),
             Self::Everything => {}
         }
     }
@@ -149,39 +107,54 @@ impl Placement {
     pub fn new(me: NodeName, exclude_label: ExcludeLabel) -> Self {
         Self {
             me,
-            electorate: Electorate::new(exclude_label),
+            eligibility: Eligibility::new(exclude_label),
+            abilities: BTreeMap::new(),
             services: BTreeMap::new(),
+            users: BTreeMap::new(),
             endpoints: BTreeMap::new(),
             slice_of: BTreeMap::new(),
-            stale: Stale::Some(BTreeSet::new()),
+            outcomes: BTreeMap::new(),
+            stale: Stale::nothing(),
             mine: BTreeMap::new(),
-            holders: BTreeMap::new(),
-            announcements: BTreeMap::new(),
-            takeovers: 0,
-            novelties: Novelties::Unknowable,
+            takeovers: Takeovers::new(),
         }
     }
 
     /// A Service is new or different.
     pub fn set_service(&mut self, service: Service) {
-        let key = service.key.clone();
-        if let Novelties::Only(novelties) = &mut self.novelties {
-            let known = self.services.get(&key).map_or(&[][..], |known| &known.vips);
-            novelties.extend(service.vips.iter().filter(|vip| !known.contains(vip)));
+        let former = self.services.get(&service.key);
+        if former == Some(&service) {
+            return;
         }
-        if replace(&mut self.services, key.clone(), service) {
-            self.stale.add(key);
+        let former = former.map(|former| former.vips.clone()).unwrap_or_default();
+        for vip in service.vips.iter().filter(|vip| !former.contains(vip)) {
+            let users = self.users.entry(*vip).or_default();
+            if users.is_empty() {
+                self.takeovers.given(*vip);
+            }
+            users.insert(service.key.clone());
         }
+        let dropped = former.iter().filter(|vip| !service.vips.contains(vip));
+        dropped.for_each(|vip| self.unuse(*vip, &service.key));
+        self.stale.add(former.iter().chain(&service.vips).copied());
+        self.services.insert(service.key.clone(), service);
     }
 
     /// A Service is gone, or wants no announcing any more.
     pub fn remove_service(&mut self, key: &ServiceKey) {
         if let Some(service) = self.services.remove(key) {
-            // One that is given again later comes back with its Service.
-            for vip in &service.vips {
-                self.novelties.announced(*vip);
+            service.vips.iter().for_each(|vip| self.unuse(*vip, key));
+            self.stale.add(service.vips);
+        }
+    }
+
+    fn unuse(&mut self, vip: IpAddr, key: &ServiceKey) {
+        if let Some(users) = self.users.get_mut(&vip) {
+            users.remove(key);
+            if users.is_empty() {
+                self.users.remove(&vip);
+                self.takeovers.taken_back(vip);
             }
-            self.stale.add(key.clone());
         }
     }
 
@@ -192,7 +165,7 @@ impl Placement {
         }
         self.slice_of.insert(slice.clone(), service.clone());
         if replace(self.endpoints.entry(service.clone()).or_default(), slice.clone(), endpoints) {
-            self.stale.add(service.clone());
+            self.endpoints_changed(service);
         }
     }
 
@@ -205,78 +178,103 @@ impl Placement {
                 self.endpoints.remove(&service);
             }
         }
-        self.stale.add(service);
+        self.endpoints_changed(&service);
+    }
+
+    fn endpoints_changed(&mut self, service: &ServiceKey) {
+        if let Some(service) = self.services.get(service) {
+            self.stale.add(service.vips.iter().copied());
+        }
     }
 
     /// A node is new or different.
     pub fn set_node(&mut self, node: Node) {
-        if replace(&mut self.electorate.nodes, node.name.clone(), node) {
+        if replace(&mut self.eligibility.nodes, node.name.clone(), node) {
             self.stale = Stale::Everything;
         }
     }
 
     /// A node is gone.
     pub fn remove_node(&mut self, name: &NodeName) {
-        if self.electorate.nodes.remove(name).is_some() {
+        if self.eligibility.nodes.remove(name).is_some() {
             self.stale = Stale::Everything;
         }
     }
 
     /// The pools are these.
     pub fn set_pools(&mut self, pools: Pools) {
-        if self.electorate.pools != pools {
-            self.electorate.pools = pools;
+        if self.eligibility.pools != pools {
+            self.eligibility.pools = pools;
             self.stale = Stale::Everything;
         }
     }
 
     /// An advertisement is new or different.
     pub fn set_advertisement(&mut self, advertisement: Advertisement) {
-        if replace(&mut self.electorate.advertisements, advertisement.name.clone(), advertisement) {
+        if replace(&mut self.eligibility.advertisements, advertisement.name.clone(), advertisement) {
             self.stale = Stale::Everything;
         }
     }
 
     /// An advertisement is gone.
     pub fn remove_advertisement(&mut self, name: &AdvertisementName) {
-        if self.electorate.advertisements.remove(name).is_some() {
+        if self.eligibility.advertisements.remove(name).is_some() {
+            self.stale = Stale::Everything;
+        }
+    }
+
+    /// Where a node can announce, this one included. It is remembered while the node is no member;
+    /// [`Abilities::Unknown`] forgets it.
+    pub fn set_abilities(&mut self, node: NodeName, abilities: Abilities) {
+        let changed = match abilities {
+            Abilities::Unknown => self.abilities.remove(&node).is_some(),
+            Abilities::Known(_) => replace(&mut self.abilities, node, abilities),
+        };
+        if changed {
             self.stale = Stale::Everything;
         }
     }
 
     /// The nodes whose speaker is alive.
     pub fn set_members(&mut self, members: BTreeSet<NodeName>) {
-        if self.electorate.members != members {
-            self.electorate.members = members;
-            self.stale = Stale::Everything;
+        let before = std::mem::replace(&mut self.eligibility.members, members);
+        let members = &self.eligibility.members;
+        match &mut self.stale {
+            Stale::Some { lost, .. } if members.is_subset(&before) => {
+                lost.extend(before.difference(members).cloned());
+            }
+            stale => *stale = Stale::Everything,
         }
     }
 
     /// Those that are no members at present but will be again in a moment, while their nodes go on. What falls to
-    /// this node instead of one of them is [lent](History::Lent); if they are away no more, and no members either,
-    /// it is taken over.
+    /// this node instead of one of them is [lent](crate::History::Lent); if they are away no more, and no members
+    /// either, it is taken over.
     pub fn set_away(&mut self, away: BTreeSet<NodeName>) {
-        if self.electorate.away != away {
-            self.electorate.away = away;
+        if self.eligibility.away != away {
+            self.eligibility.away = away;
             self.stale = Stale::Everything;
         }
     }
 
     /// Works out what has changed since the last call, and returns the Services that came and went.
     pub fn settle(&mut self) -> Vec<Change> {
-        let keys = match std::mem::replace(&mut self.stale, Stale::Some(BTreeSet::new())) {
-            Stale::Some(keys) => keys,
-            Stale::Everything => {
-                self.electorate.refresh();
-                self.services.keys().chain(self.mine.keys()).cloned().collect()
-            }
-        };
-        let mut changes = Vec::new();
-        for key in keys {
-            self.settle_one(key, &mut changes);
+        let mut touched: BTreeSet<ServiceKey> = BTreeSet::new();
+        for vip in self.stale_vips() {
+            let outcomes = self.elect(vip);
+            self.announce(vip, &outcomes);
+            let before = if outcomes.is_empty() {
+                self.outcomes.remove(&vip)
+            } else {
+                touched.extend(outcomes.keys().cloned());
+                self.outcomes.insert(vip, outcomes)
+            };
+            touched.extend(before.into_iter().flat_map(Outcomes::into_keys));
         }
-        if matches!(self.novelties, Novelties::Unknowable) {
-            self.novelties = Novelties::Only(BTreeSet::new());
+        self.takeovers.started();
+        let mut changes = Vec::new();
+        for key in touched {
+            self.follow(key, &mut changes);
         }
         changes
     }
@@ -284,90 +282,140 @@ impl Placement {
     /// Makes every announcement a new takeover: somebody else may have spoken for these addresses in the
     /// meantime, and the LAN may believe it.
     pub fn reassert(&mut self) {
-        for announcement in self.announcements.values_mut() {
-            self.takeovers += 1;
-            *announcement = Announcement {
-                takeover: Takeover(self.takeovers),
-                history: History::Announced,
-                ..announcement.clone()
-            };
-        }
+        self.takeovers.reassert();
     }
 
     /// This node has begun to announce a new address: it is new no more, should it be announced elsewhere as well.
     pub fn was_announced(&mut self, vip: IpAddr) {
-        if let Some(announcement) = self.announcements.get_mut(&vip) {
-            announcement.history = History::Announced;
-        }
+        self.takeovers.was_announced(vip);
     }
 
     /// The newest takeover so far: those to come are greater.
     pub fn last_takeover(&self) -> Takeover {
-        Takeover(self.takeovers)
+        self.takeovers.last()
     }
 
     /// The takeovers newer than that which are still in force.
     pub fn takeovers_since(&self, last: Takeover) -> BTreeSet<Takeover> {
-        self.announcements.values().map(|it| it.takeover).filter(|takeover| *takeover > last).collect()
+        self.takeovers.since(last)
     }
 
-    /// The Services that this node announces as of the last [`Self::settle`], and where.
+    /// The Services that this node announces as of the last [`Self::settle`], with those of their addresses that it
+    /// announces, and where.
     pub fn announced(&self) -> impl Iterator<Item = (&ServiceKey, &[IpAddr], &Interfaces)> {
-        self.mine.iter().map(|(key, mine)| (key, &mine.vips[..], &mine.share.interfaces))
+        self.mine.iter().map(|(key, mine)| (key, &mine.vips[..], &mine.interfaces))
     }
 
     /// What this node should announce, as of the last [`Self::settle`].
     pub fn announcements(&self) -> &Announcements {
-        &self.announcements
+        self.takeovers.announcements()
     }
 
-    /// Who announces a Service and where, or why nobody does; `None` for a Service that is not known.
+    /// Who announces the first address of a Service and where, or why nobody does, as of the last [`Self::settle`];
+    /// `None` for a Service that was not known then.
     pub fn assignment(&self, key: &ServiceKey) -> Option<Result<Assignment, Unannounced>> {
+        let first = self.services.get(key)?.vips.first()?;
+        self.outcomes.get(first)?.get(key).cloned()
+    }
+
+    /// The same for each address of a Service.
+    pub fn assignments(
+        &self,
+        key: &ServiceKey,
+    ) -> impl Iterator<Item = (IpAddr, &Result<Assignment, Unannounced>)> {
+        let vips = self.services.get(key).into_iter().flat_map(|service| &service.vips);
+        vips.filter_map(move |vip| Some((*vip, self.outcomes.get(vip)?.get(key)?)))
+    }
+
+    /// Why nodes are no candidates for `vip` as an address of this Service, by name; candidates are not named. `None`
+    /// for a Service that is not known. Wants [`Self::settle`] called since the last change.
+    pub fn obstacles(
+        &self,
+        key: &ServiceKey,
+        vip: IpAddr,
+    ) -> Option<Result<BTreeMap<NodeName, Obstacle>, Unadvertised>> {
         let service = self.services.get(key)?;
+        let endpoints = self.endpoints_of(key);
+        Some(self.eligibility.eligible(service, &endpoints).and_then(|eligible| {
+            let nodes = self.eligibility.nodes.keys().chain(&self.eligibility.members);
+            let mut obstacles = BTreeMap::new();
+            for node in nodes {
+                if let Some(reason) = self.eligibility.ineligible(service, &endpoints, node)? {
+                    obstacles.insert(node.clone(), Obstacle::Ineligible(reason));
+                } else if let Some(it) = eligible.get(node)
+                    && !can_announce(&self.abilities, node, vip, &it.interfaces)
+                {
+                    obstacles.insert(node.clone(), Obstacle::NoInterface(it.interfaces.clone()));
+                }
+            }
+            Ok(obstacles)
+        }))
+    }
+
+    /// The addresses to work out again; from now on, none.
+    fn stale_vips(&mut self) -> BTreeSet<IpAddr> {
+        match std::mem::replace(&mut self.stale, Stale::nothing()) {
+            Stale::Everything => {
+                self.eligibility.refresh();
+                self.users.keys().chain(self.outcomes.keys()).copied().collect()
+            }
+            Stale::Some { vips, lost } if lost.is_empty() => vips,
+            Stale::Some { mut vips, lost } => {
+                self.eligibility.refresh();
+                let depends = |(_, outcomes): &(&IpAddr, &Outcomes)| depends_on(outcomes, &lost);
+                vips.extend(self.outcomes.iter().filter(depends).map(|(vip, _)| *vip));
+                vips
+            }
+        }
+    }
+
+    fn elect(&self, vip: IpAddr) -> Outcomes {
+        let users = self.users.get(&vip).into_iter().flatten();
+        let mut services: Vec<_> = users.map(|key| (&self.services[key], self.endpoints_of(key))).collect();
+        services.sort_by(|(a, _), (b, _)| a.seniority().cmp(&b.seniority()));
+        elect(vip, &services, &self.eligibility, &self.abilities)
+    }
+
+    fn endpoints_of(&self, key: &ServiceKey) -> Endpoints {
         let mut endpoints = Endpoints::default();
         for slice in self.endpoints.get(key).into_iter().flat_map(BTreeMap::values) {
             endpoints.extend(slice);
         }
-        Some(self.electorate.elect(service, &endpoints))
+        endpoints
     }
 
-    fn settle_one(&mut self, key: ServiceKey, changes: &mut Vec<Change>) {
-        let (now, why) = match self.assignment(&key) {
-            None => (None, Released::Gone),
-            Some(Err(reason)) => (None, Released::Unannounced(reason)),
-            Some(Ok(Assignment { announcer, .. })) if announcer != self.me => {
-                for vip in &self.services[&key].vips {
-                    self.novelties.announced(*vip);
-                }
-                (None, Released::MovedTo(announcer))
-            }
-            Some(Ok(Assignment { interfaces, stands_in_for, announcer: _ })) => {
-                let vips = self.services[&key].vips.clone();
-                let tenure = if stands_in_for.is_some() { Tenure::Lent } else { Tenure::Own };
-                let share = Share { interfaces, tenure };
-                (Some(Mine { vips, share }), Released::Readdressed)
-            }
+    /// Brings the announcement of one address in line with its outcome.
+    fn announce(&mut self, vip: IpAddr, outcomes: &Outcomes) {
+        let mut served = outcomes.values().flatten();
+        let Some(Assignment { announcer, interfaces, stands_in_for }) = served.next() else {
+            return self.takeovers.nowhere(vip);
         };
-        let before = self.mine.remove(&key);
-        if let Some(now) = &now {
-            for vip in &now.vips {
-                self.holders.entry(*vip).or_default().insert(key.clone(), now.share.clone());
-            }
+        if *announcer != self.me {
+            return self.takeovers.elsewhere(vip);
         }
-        for vip in before.iter().flat_map(|before| &before.vips) {
-            if now.as_ref().is_none_or(|now| !now.vips.contains(vip))
-                && let Some(holders) = self.holders.get_mut(vip)
-            {
-                holders.remove(&key);
-            }
-        }
-        for vip in [&before, &now].into_iter().flatten().flat_map(|mine| &mine.vips) {
-            self.announce(*vip);
-        }
+        let interfaces = served.fold(interfaces.clone(), |all, more| all.union(&more.interfaces));
+        let tenure = if stands_in_for.is_some() { Tenure::Lent } else { Tenure::Own };
+        self.takeovers.here(vip, interfaces, tenure);
+    }
 
+    /// Brings what this node announces of one Service in line with the outcomes of its addresses.
+    fn follow(&mut self, key: ServiceKey, changes: &mut Vec<Change>) {
+        let mut now: Option<Mine> = None;
+        for (vip, outcome) in self.assignments(&key) {
+            if let Ok(assignment) = outcome
+                && assignment.announcer == self.me
+            {
+                let fresh = || Mine { vips: vec![], interfaces: assignment.interfaces.clone() };
+                let mine = now.get_or_insert_with(fresh);
+                mine.vips.push(vip);
+                mine.interfaces.extend(&assignment.interfaces);
+            }
+        }
+        let before = self.mine.remove(&key);
         let vips_of = |mine: &Option<Mine>| mine.as_ref().map(|mine| mine.vips.clone());
         if vips_of(&before) != vips_of(&now) {
             if let Some(vips) = vips_of(&before) {
+                let why = if now.is_some() { Released::Readdressed } else { self.released(&key, &vips) };
                 changes.push(Change::Released { service: key.clone(), vips, why });
             }
             if let Some(vips) = vips_of(&now) {
@@ -379,50 +427,29 @@ impl Placement {
         }
     }
 
-    /// Brings the announcement of one address in line with the Services that hold it.
-    fn announce(&mut self, vip: IpAddr) {
-        let holders = self.holders.get(&vip).into_iter().flat_map(BTreeMap::values);
-        let union = |all: Share, more: Share| Share {
-            interfaces: all.interfaces.union(&more.interfaces),
-            tenure: all.tenure.max(more.tenure),
-        };
-        let Some(Share { interfaces, tenure }) = holders.cloned().reduce(union) else {
-            self.holders.remove(&vip);
-            self.announcements.remove(&vip);
-            return;
-        };
-        let history = match self.novelties.announced(vip) {
-            History::Announced if tenure == Tenure::Lent => History::Lent,
-            history => history,
-        };
-        match self.announcements.get_mut(&vip) {
-            // Where it is ours already, others may have learned that.
-            Some(announcement) if tenure == Tenure::Lent || announcement.history != History::Lent => {
-                announcement.interfaces = interfaces;
-            }
-            Some(_) | None => {
-                self.takeovers += 1;
-                let takeover = Takeover(self.takeovers);
-                self.announcements.insert(vip, Announcement { interfaces, takeover, history });
-            }
+    /// What became of a Service of which these addresses were announced here, and none is now.
+    fn released(&self, key: &ServiceKey, vips: &[IpAddr]) -> Released {
+        let former = self.assignments(key).find(|(vip, _)| vips.contains(vip));
+        match former.or_else(|| self.assignments(key).next()) {
+            None => Released::Gone,
+            Some((_, Err(reason))) => Released::Unannounced(reason.clone()),
+            Some((_, Ok(assignment))) => Released::MovedTo(assignment.announcer.clone()),
         }
     }
 }
 
-impl Novelties {
-    /// Somebody announces this address from now on; what it was until then.
-    fn announced(&mut self, vip: IpAddr) -> History {
-        match self {
-            Self::Unknowable => History::Announced,
-            Self::Only(novelties) => {
-                if novelties.remove(&vip) {
-                    History::New
-                } else {
-                    History::Announced
-                }
-            }
+/// Whether the outcome of an address can be another when these are members no more. A candidate that did not win
+/// makes no difference where all Services of the address are served; where one is not, it may be why.
+fn depends_on(outcomes: &Outcomes, lost: &BTreeSet<NodeName>) -> bool {
+    outcomes.values().any(|outcome| match outcome {
+        Ok(Assignment { announcer, stands_in_for, interfaces: _ }) => {
+            lost.contains(announcer) || stands_in_for.as_ref().is_some_and(|absent| lost.contains(absent))
         }
-    }
+        Err(Unannounced::Unadvertised(_)) => false,
+        Err(Unannounced::NoCandidate | Unannounced::NoInterface | Unannounced::SharedElsewhere { .. }) => {
+            true
+        }
+    })
 }
 
 /// Puts `value` in, and says whether that makes a difference.

@@ -15,14 +15,24 @@ pub struct Service {
     pub key: ServiceKey,
     /// Its labels, which advertisements may select by.
     pub labels: Labels,
-    /// Its addresses in the order of its status. All of them live on one node, ranked by the first.
+    /// Its addresses in the order of its status. Nodes are ranked by the first, for all of them.
     pub vips: Vec<IpAddr>,
+    /// When it was created, in seconds of the API server's clock: of Services that share an address, the oldest comes
+    /// first.
+    pub created: Option<i64>,
     /// The pool that its annotation names, which is the controller's word.
     pub recorded_pool: Option<PoolName>,
     /// Whether only nodes with an endpoint of their own may announce it.
     pub traffic_policy: TrafficPolicy,
     /// Whether it lets other Services use its addresses.
     pub sharing: Sharing,
+}
+
+impl Service {
+    /// Orders Services by age: by the time of creation, then by namespace and name.
+    pub(crate) fn seniority(&self) -> impl Ord + '_ {
+        (self.created, &self.key)
+    }
 }
 
 /// `spec.externalTrafficPolicy`.
@@ -156,13 +166,16 @@ impl Interfaces {
 
     /// The interfaces in either.
     #[must_use]
-    pub fn union(self, other: &Self) -> Self {
-        match (self, other) {
-            (Self::All, _) | (_, Self::All) => Self::All,
-            (Self::Only(mut names), Self::Only(others)) => {
-                names.extend(others.iter().cloned());
-                Self::Only(names)
-            }
+    pub fn union(mut self, other: &Self) -> Self {
+        self.extend(other);
+        self
+    }
+
+    pub(crate) fn extend(&mut self, other: &Self) {
+        match (&mut *self, other) {
+            (Self::All, _) => {}
+            (Self::Only(_), Self::All) => *self = Self::All,
+            (Self::Only(names), Self::Only(others)) => names.extend(others.iter().cloned()),
         }
     }
 }
