@@ -58,7 +58,7 @@ impl fmt::Display for Obstacle {
             Self::Ineligible(reason) => reason.fmt(f),
             Self::NoInterface(Interfaces::All) => f.write_str("it can announce the address on no interface"),
             Self::NoInterface(Interfaces::Only(names)) => {
-                let names: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
+                let names: Vec<&str> = names.iter().map(crate::InterfaceName::as_str).collect();
                 write!(f, "it can announce the address on none of {}", names.join(", "))
             }
         }

@@ -29,7 +29,7 @@ fn elect_one(it: &Eligibility, service: &Service, endpoints: &Endpoints) -> Resu
 
 fn announcer(it: &mut Eligibility, service: &Service, endpoints: &[&str]) -> Result<String, Unannounced> {
     it.refresh();
-    elect_one(&it, service, &serving(endpoints)).map(|assignment| assignment.announcer.to_string())
+    elect_one(it, service, &serving(endpoints)).map(|assignment| assignment.announcer.to_string())
 }
 
 fn zone(value: &str) -> Selector {
@@ -205,7 +205,7 @@ fn interfaces_add_up_over_the_advertisements_that_select_the_announcer() {
     let interfaces = |it: &mut Eligibility, ad: Advertisement| {
         it.advertisements.insert(ad.name.clone(), ad);
         it.refresh();
-        elect_one(&it, &web, &serving(&["node-a"])).unwrap().interfaces
+        elect_one(it, &web, &serving(&["node-a"])).unwrap().interfaces
     };
     assert_eq!(interfaces(&mut it, on("1", None, &["eth0"])), only(&["eth0"]));
     assert_eq!(interfaces(&mut it, on("2", Some("b"), &["eth1"])), only(&["eth0", "eth1"]));
