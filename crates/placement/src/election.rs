@@ -1,16 +1,13 @@
 //! Who announces an address: one node for all Services that use it.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use sha2::{Digest, Sha256};
 
-use crate::eligibility::Eligibility;
-use crate::{
-    Abilities, Eligible, Endpoints, Ineligible, Interfaces, NodeName, Service, ServiceKey, Unadvertised,
-};
+use crate::eligibility::{Eligibility, Eligible, Standing};
+use crate::{Abilities, Endpoints, Interfaces, NodeName, Service, ServiceKey, Unadvertised};
 
 /// Who announces an address of a Service, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +17,7 @@ pub struct Assignment {
     /// On which interfaces of that node: the union over the advertisements that select it.
     pub interfaces: Interfaces,
     /// Who ranks before the announcer but is away for a moment.
-    pub stands_in_for: Option<NodeName>,
+    pub stand_in_for: Option<NodeName>,
 }
 
 /// Why nobody announces an address for a Service.
@@ -43,30 +40,58 @@ pub enum Unannounced {
     },
 }
 
-/// Why a node is no candidate for an address of a Service.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Obstacle {
-    /// It may not announce the Service.
-    Ineligible(Ineligible),
-    /// It may, but can announce the address on none of these interfaces.
-    NoInterface(Interfaces),
+/// The election for one address.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    /// What becomes of each of the Services that use the address, the oldest first.
+    pub(crate) services: Vec<(ServiceKey, Result<Assignment, Unannounced>)>,
+    /// What made the announcer win.
+    winner: Option<Winner>,
 }
 
-impl fmt::Display for Obstacle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Ineligible(reason) => reason.fmt(f),
-            Self::NoInterface(Interfaces::All) => f.write_str("it can announce the address on no interface"),
-            Self::NoInterface(Interfaces::Only(names)) => {
-                let names: Vec<&str> = names.iter().map(crate::InterfaceName::as_str).collect();
-                write!(f, "it can announce the address on none of {}", names.join(", "))
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Winner {
+    /// The address that ranked the nodes.
+    ranked_by: IpAddr,
+    rank: Rank,
+}
+
+/// The place of a node among the candidates for an address: the lowest wins.
+type Rank = (Reverse<u32>, [u8; 32]);
+
+impl Outcome {
+    pub(crate) fn of(&self, service: &ServiceKey) -> Option<&Result<Assignment, Unannounced>> {
+        self.services.iter().find(|(key, _)| key == service).map(|(_, outcome)| outcome)
+    }
+
+    /// Who announces the address, for all Services that are served.
+    pub(crate) fn assignments(&self) -> impl Iterator<Item = &Assignment> {
+        self.services.iter().filter_map(|(_, outcome)| outcome.as_ref().ok())
+    }
+
+    /// Whether another election could end differently when `node` alone has changed, and has at most this score from
+    /// now on (or may announce nothing).
+    ///
+    /// Where all Services are served whom an advertisement matches, a node makes no difference that neither announces
+    /// the address, nor would if it were not away, nor ranks before the announcer. Where one is not served, it may be
+    /// why.
+    pub(crate) fn depends_on(&self, node: &NodeName, highest_score: Option<u32>) -> bool {
+        let involves = |outcome: &Result<Assignment, Unannounced>| match outcome {
+            Ok(Assignment { announcer, stand_in_for, interfaces: _ }) => {
+                announcer == node || stand_in_for.as_ref() == Some(node)
             }
+            Err(Unannounced::Unadvertised(_)) => false,
+            Err(
+                Unannounced::NoCandidate | Unannounced::NoInterface | Unannounced::SharedElsewhere { .. },
+            ) => true,
+        };
+        if self.services.iter().any(|(_, outcome)| involves(outcome)) {
+            return true;
         }
+        let (Some(winner), Some(score)) = (&self.winner, highest_score) else { return false };
+        (Reverse(score), hash(node, &suffix(winner.ranked_by))) <= winner.rank
     }
 }
-
-/// What becomes of each of the Services that use one address.
-pub(crate) type Outcomes = BTreeMap<ServiceKey, Result<Assignment, Unannounced>>;
 
 /// The nodes of `candidates`, best first: higher scores before lower ones, then by
 /// `sha256(node + "#" + vip)`.
@@ -74,11 +99,15 @@ pub fn rank<'a>(
     vip: IpAddr,
     candidates: impl IntoIterator<Item = (&'a NodeName, u32)>,
 ) -> impl Iterator<Item = &'a NodeName> {
-    let suffix = format!("#{vip}");
+    let suffix = suffix(vip);
     let place = |(node, score)| (Reverse(score), hash(node, &suffix), node);
     let mut ranked: Vec<_> = candidates.into_iter().map(place).collect();
     ranked.sort_unstable();
     ranked.into_iter().map(|(_, _, node)| node)
+}
+
+fn suffix(vip: IpAddr) -> String {
+    format!("#{vip}")
 }
 
 fn hash(node: &NodeName, suffix: &str) -> [u8; 32] {
@@ -90,77 +119,97 @@ fn hash(node: &NodeName, suffix: &str) -> [u8; 32] {
 ///
 /// A Service that would leave no live candidate to those before it is left out. The oldest decides the ranking: its
 /// first address, and its preferences or, where it can be announced by nobody, those of the next.
-pub(crate) fn elect<'a>(
+pub(crate) fn elect(
     vip: IpAddr,
-    services: &[(&'a Service, Endpoints)],
-    eligibility: &'a Eligibility,
+    services: &[(&Service, Vec<&Endpoints>)],
+    eligibility: &Eligibility,
     abilities: &BTreeMap<NodeName, Abilities>,
-) -> Outcomes {
-    let is_live = |node: &NodeName| eligibility.members.contains(node);
-    let mut outcomes = Outcomes::new();
-    let mut served: Vec<(&Service, BTreeMap<&NodeName, Eligible>)> = Vec::new();
-    let mut common: BTreeSet<&NodeName> = BTreeSet::new();
+) -> Outcome {
+    let mut refused: Vec<(ServiceKey, Unannounced)> = Vec::new();
+    let mut served: Vec<(&Service, Eligible<'_>)> = Vec::new();
+    // Those that can announce it for all that are served, with the score that the first of them gives.
+    let mut common: Vec<(&NodeName, Standing)> = Vec::new();
     for (service, endpoints) in services {
         match candidates(vip, service, endpoints, eligibility, abilities) {
-            Err(reason) => _ = outcomes.insert(service.key.clone(), Err(reason)),
-            Ok(candidates) => {
-                let mut remaining: BTreeSet<&NodeName> = candidates.keys().copied().collect();
+            Err(reason) => refused.push((service.key.clone(), reason)),
+            Ok(eligible) => {
                 if let Some((oldest, _)) = served.first() {
-                    remaining.retain(|node| common.contains(node));
-                    if !remaining.iter().any(|node| is_live(node)) {
+                    let among = |(node, _): &(&NodeName, Standing)| {
+                        eligible.nodes.binary_search_by_key(node, |(other, _)| other).is_ok()
+                    };
+                    let remaining: Vec<_> = common.iter().copied().filter(among).collect();
+                    if !some_live(&remaining) {
                         let reason = Unannounced::SharedElsewhere { with: oldest.key.clone() };
-                        outcomes.insert(service.key.clone(), Err(reason));
+                        refused.push((service.key.clone(), reason));
                         continue;
                     }
+                    common = remaining;
+                } else {
+                    common.clone_from(&eligible.nodes);
                 }
-                common = remaining;
-                served.push((service, candidates));
+                served.push((service, eligible));
             }
         }
     }
-    let (Some((oldest, _)), Some((_, scored))) = (services.first(), served.first()) else { return outcomes };
-    let first = oldest.vips.first().copied().unwrap_or(vip);
-    let mut ranked = rank(first, common.into_iter().map(|node| (node, scored[node].score))).peekable();
-    let absent = ranked.peek().copied().filter(|node| !is_live(node)).cloned();
-    let Some(announcer) = ranked.find(|node| is_live(node)) else { return outcomes };
-    for (service, candidates) in &served {
+    let ranked_by = services.first().and_then(|(oldest, _)| oldest.vips.first()).copied().unwrap_or(vip);
+    let suffix = suffix(ranked_by);
+    let ranked: Vec<_> =
+        common.iter().map(|(node, it)| ((Reverse(it.score), hash(node, &suffix)), *node, it.live)).collect();
+    let elected = ranked.iter().filter(|(_, _, live)| *live).min();
+    let absent = ranked.iter().filter(|(_, _, live)| !live).min();
+    let absent = absent.filter(|absent| elected.is_some_and(|elected| *absent < elected));
+    let mut outcome = |(service, _): &(&Service, Vec<&Endpoints>)| {
+        if let Some(at) = refused.iter().position(|(key, _)| *key == service.key) {
+            return Some(refused.swap_remove(at)).map(|(key, reason)| (key, Err(reason)));
+        }
+        let (_, eligible) = served.iter().find(|(other, _)| other.key == service.key)?;
+        let (_, announcer, _) = *elected?;
         let assignment = Assignment {
             announcer: announcer.clone(),
-            interfaces: candidates[announcer].interfaces.clone(),
-            stands_in_for: absent.clone(),
+            interfaces: eligible.interfaces(announcer),
+            stand_in_for: absent.map(|(_, node, _)| (*node).clone()),
         };
-        outcomes.insert(service.key.clone(), Ok(assignment));
+        Some((service.key.clone(), Ok(assignment)))
+    };
+    Outcome {
+        services: services.iter().filter_map(&mut outcome).collect(),
+        winner: elected.map(|(rank, ..)| Winner { ranked_by, rank: *rank }),
     }
-    outcomes
 }
 
 /// The nodes that may and can announce `vip` for `service`, at least one of them live; also those that are away.
 fn candidates<'a>(
     vip: IpAddr,
     service: &Service,
-    endpoints: &Endpoints,
+    endpoints: &[&Endpoints],
     eligibility: &'a Eligibility,
     abilities: &BTreeMap<NodeName, Abilities>,
-) -> Result<BTreeMap<&'a NodeName, Eligible>, Unannounced> {
-    let mut candidates = eligibility.eligible(service, endpoints)?;
-    let some_live = |candidates: &BTreeMap<&NodeName, Eligible>| {
-        candidates.keys().any(|node| eligibility.members.contains(*node))
-    };
-    if !some_live(&candidates) {
+) -> Result<Eligible<'a>, Unannounced> {
+    let mut eligible = eligibility.eligible(service, endpoints)?;
+    if !some_live(&eligible.nodes) {
         return Err(Unannounced::NoCandidate);
     }
-    candidates.retain(|node, eligible| can_announce(abilities, node, vip, &eligible.interfaces));
-    if some_live(&candidates) { Ok(candidates) } else { Err(Unannounced::NoInterface) }
+    let mut nodes = std::mem::take(&mut eligible.nodes);
+    nodes.retain(|(node, _)| can_announce(abilities, node, vip, &eligible));
+    eligible.nodes = nodes;
+    if some_live(&eligible.nodes) { Ok(eligible) } else { Err(Unannounced::NoInterface) }
 }
 
-/// Whether `node` can announce `vip` on one of `interfaces`, or has not said.
+fn some_live(nodes: &[(&NodeName, Standing)]) -> bool {
+    nodes.iter().any(|(_, standing)| standing.live)
+}
+
+/// Whether `node` can announce `vip` on one of the interfaces that are allowed, or has not said.
 pub(crate) fn can_announce(
     abilities: &BTreeMap<NodeName, Abilities>,
     node: &NodeName,
     vip: IpAddr,
-    interfaces: &Interfaces,
+    eligible: &Eligible<'_>,
 ) -> bool {
-    abilities.get(node).is_none_or(|abilities| abilities.can_announce(vip, interfaces))
+    abilities.get(node).is_none_or(|abilities| {
+        eligible.allowed(node).any(|interfaces| abilities.can_announce(vip, interfaces))
+    })
 }
+
 #[cfg(test)]
 mod tests;

@@ -62,13 +62,25 @@ pub enum Ineligible {
     NoLocalEndpoint,
 }
 
-/// How a node may announce a Service.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Eligible {
+/// The nodes that may announce a Service.
+#[derive(Debug)]
+pub(crate) struct Eligible<'a> {
+    /// In the order of their names, also those that are [away](Eligibility::away).
+    pub(crate) nodes: Vec<(&'a NodeName, Standing)>,
+    /// By which advertisements, with the nodes that each selects.
+    advertisements: Vec<(&'a Advertisement, &'a Selected)>,
+}
+
+/// The nodes that may announce by one advertisement.
+type Selected = BTreeMap<NodeName, Standing>;
+
+/// What is known of an eligible node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Standing {
     /// The sum of its preferences: more is better.
-    pub score: u32,
-    /// Where: the union over the advertisements that select it.
-    pub interfaces: Interfaces,
+    pub(crate) score: u32,
+    /// Whether it is a member, and not away.
+    pub(crate) live: bool,
 }
 
 /// What decides who may announce a Service, besides the Service itself.
@@ -82,7 +94,7 @@ pub(crate) struct Eligibility {
     pub(crate) pools: Pools,
     pub(crate) advertisements: BTreeMap<AdvertisementName, Advertisement>,
     /// Per advertisement, the nodes that may announce by it, with the score it gives them; also those that are away.
-    selected: BTreeMap<AdvertisementName, BTreeMap<NodeName, u32>>,
+    selected: BTreeMap<AdvertisementName, Selected>,
 }
 
 impl Eligibility {
@@ -104,36 +116,66 @@ impl Eligibility {
             self.nodes.values().filter(|node| self.obstacle(&node.name).is_none()).collect();
         let selected = |ad: &Advertisement| {
             let nodes = available.iter().filter(|node| ad.selects_node(&node.labels));
-            nodes.map(|node| (node.name.clone(), score(ad, node))).collect()
+            nodes.map(|node| (node.name.clone(), self.standing(ad, node))).collect()
         };
         self.selected = self.advertisements.iter().map(|(name, ad)| (name.clone(), selected(ad))).collect();
     }
 
-    /// The nodes that may announce `service`; also those that are [away](Self::away). Wants [`Self::refresh`] called
-    /// since the last change.
+    /// The same where nothing but one node has changed since.
+    pub(crate) fn refresh_node(&mut self, name: &NodeName) {
+        let node = self.nodes.get(name).filter(|_| self.obstacle(name).is_none()).cloned();
+        for (advertisement, ad) in &self.advertisements {
+            let standing = node.as_ref().filter(|node| ad.selects_node(&node.labels));
+            let standing = standing.map(|node| self.standing(ad, node));
+            let selected = self.selected.entry(advertisement.clone()).or_default();
+            match standing {
+                Some(standing) => _ = selected.insert(name.clone(), standing),
+                None => _ = selected.remove(name),
+            }
+        }
+    }
+
+    fn standing(&self, ad: &Advertisement, node: &Node) -> Standing {
+        Standing { score: score(ad, node), live: self.members.contains(&node.name) }
+    }
+
+    /// No Service gives `node` a higher score than this; `None` where it may announce none at all.
+    pub(crate) fn highest_score(&self, node: &NodeName) -> Option<u32> {
+        let scores = self.selected.values().filter_map(|selected| Some(selected.get(node)?.score));
+        scores.reduce(u32::saturating_add)
+    }
+
+    /// The nodes that may announce `service`. Wants [`Self::refresh`] called since the last change.
     pub(crate) fn eligible(
         &self,
         service: &Service,
-        endpoints: &Endpoints,
-    ) -> Result<BTreeMap<&NodeName, Eligible>, Unadvertised> {
-        let mut nodes: BTreeMap<&NodeName, Eligible> = BTreeMap::new();
-        for ad in self.advertisements_of(service, endpoints)? {
-            for (node, score) in &self.selected[&ad.name] {
-                if !serves(service, endpoints, node) {
-                    continue;
-                }
-                let more = || Eligible { score: *score, interfaces: ad.interfaces.clone() };
-                nodes.entry(node).and_modify(|it| it.add(*score, &ad.interfaces)).or_insert_with(more);
+        endpoints: &[&Endpoints],
+    ) -> Result<Eligible<'_>, Unadvertised> {
+        let matching = self.advertisements_of(service, endpoints)?;
+        let advertisements: Vec<_> = matching.into_iter().map(|ad| (ad, &self.selected[&ad.name])).collect();
+        let serves = |node: &NodeName| serves(service, endpoints, node);
+        let nodes = match &advertisements[..] {
+            [(_, selected)] => {
+                let nodes = selected.iter().filter(|(node, _)| serves(node));
+                nodes.map(|(node, standing)| (node, *standing)).collect()
             }
-        }
-        Ok(nodes)
+            several => {
+                let mut nodes: BTreeMap<&NodeName, Standing> = BTreeMap::new();
+                for (node, standing) in several.iter().flat_map(|(_, selected)| *selected) {
+                    let more = |it: &mut Standing| it.score = it.score.saturating_add(standing.score);
+                    nodes.entry(node).and_modify(more).or_insert(*standing);
+                }
+                nodes.into_iter().filter(|(node, _)| serves(node)).collect()
+            }
+        };
+        Ok(Eligible { nodes, advertisements })
     }
 
     /// Why `node` may not announce `service`; `None` if it may, or is away for a moment.
     pub(crate) fn ineligible(
         &self,
         service: &Service,
-        endpoints: &Endpoints,
+        endpoints: &[&Endpoints],
         node: &NodeName,
     ) -> Result<Option<Ineligible>, Unadvertised> {
         let matching = self.advertisements_of(service, endpoints)?;
@@ -167,11 +209,11 @@ impl Eligibility {
     fn advertisements_of(
         &self,
         service: &Service,
-        endpoints: &Endpoints,
+        endpoints: &[&Endpoints],
     ) -> Result<Vec<&Advertisement>, Unadvertised> {
         let recorded = service.recorded_pool.as_ref();
         let pool = self.pools.pool_of(&service.vips, recorded).ok_or(Unadvertised::NoPool)?;
-        if !endpoints.anywhere() {
+        if !endpoints.iter().any(|slice| slice.anywhere()) {
             return Err(Unadvertised::NoEndpoint);
         }
         let matches = |ad: &&Advertisement| ad.covers(pool) && ad.selects_service(&service.labels);
@@ -186,17 +228,24 @@ impl Eligibility {
     }
 }
 
-impl Eligible {
-    fn add(&mut self, score: u32, interfaces: &Interfaces) {
-        self.score = self.score.saturating_add(score);
-        self.interfaces.extend(interfaces);
+impl Eligible<'_> {
+    /// Where each advertisement that selects `node` lets it announce.
+    pub(crate) fn allowed(&self, node: &NodeName) -> impl Iterator<Item = &Interfaces> {
+        let selecting = self.advertisements.iter().filter(|(_, selected)| selected.contains_key(node));
+        selecting.map(|(ad, _)| &ad.interfaces)
+    }
+
+    /// Where `node` may announce: the union over the advertisements that select it.
+    pub(crate) fn interfaces(&self, node: &NodeName) -> Interfaces {
+        let none = Interfaces::Only(BTreeSet::new());
+        self.allowed(node).fold(none, Interfaces::union)
     }
 }
 
-fn serves(service: &Service, endpoints: &Endpoints, node: &NodeName) -> bool {
+fn serves(service: &Service, endpoints: &[&Endpoints], node: &NodeName) -> bool {
     match service.traffic_policy {
         TrafficPolicy::Cluster => true,
-        TrafficPolicy::Local => endpoints.on(node),
+        TrafficPolicy::Local => endpoints.iter().any(|slice| slice.on(node)),
     }
 }
 
@@ -204,3 +253,6 @@ fn score(advertisement: &Advertisement, node: &Node) -> u32 {
     let matching = advertisement.preferences.iter().filter(|p| p.selector.matches(&node.labels));
     matching.fold(0, |sum, preference| sum.saturating_add(preference.weight))
 }
+
+#[cfg(test)]
+mod tests;

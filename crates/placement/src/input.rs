@@ -55,7 +55,7 @@ pub enum Sharing {
 
 /// Where the serving endpoints of a Service are: nodes, or `None` for one whose node is not known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Endpoints(BTreeSet<Option<NodeName>>);
+pub struct Endpoints(Vec<Option<NodeName>>);
 
 impl Endpoints {
     /// Whether there is a serving endpoint at all.
@@ -65,17 +65,14 @@ impl Endpoints {
 
     /// Whether there is a serving endpoint on `node`.
     pub fn on(&self, node: &NodeName) -> bool {
-        self.0.contains(&Some(node.clone()))
-    }
-
-    pub(crate) fn extend(&mut self, other: &Self) {
-        self.0.extend(other.0.iter().cloned());
+        self.0.binary_search_by_key(&Some(node), Option::as_ref).is_ok()
     }
 }
 
 /// Collects the places of *serving* endpoints; what does not serve must be left out.
 impl FromIterator<Option<NodeName>> for Endpoints {
     fn from_iter<I: IntoIterator<Item = Option<NodeName>>>(nodes: I) -> Self {
+        let nodes: BTreeSet<_> = nodes.into_iter().collect();
         Self(nodes.into_iter().collect())
     }
 }

@@ -30,6 +30,7 @@
 //! Nothing here knows a Kubernetes type, a socket or a clock.
 
 mod abilities;
+mod change;
 mod election;
 mod eligibility;
 #[cfg(test)]
@@ -37,16 +38,19 @@ mod fixtures;
 mod handover;
 mod index;
 mod input;
+mod obstacle;
 mod takeover;
 
 pub use abilities::{Abilities, Ability};
-pub use election::{Assignment, Obstacle, Unannounced, rank};
-pub use eligibility::{EXCLUDE_LABEL, Eligible, ExcludeLabel, Ineligible, Unadvertised};
+pub use change::{Change, Released};
+pub use election::{Assignment, Unannounced, rank};
+pub use eligibility::{EXCLUDE_LABEL, ExcludeLabel, Ineligible, Unadvertised};
 pub use handover::Handovers;
-pub use index::{Change, Placement, Released};
+pub use index::Placement;
 pub use input::{
     Advertisement, Endpoints, Interfaces, Network, Node, Preference, Service, Sharing, TrafficPolicy,
 };
 pub use objects::{AdvertisementName, InterfaceName, NodeName, PoolName, ServiceKey, SliceKey};
+pub use obstacle::Obstacle;
 pub use pools::Pools;
 pub use takeover::{Announcement, Announcements, History, Takeover};

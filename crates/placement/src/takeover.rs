@@ -38,11 +38,11 @@ pub struct Takeover(pub u64);
 
 /// Why an address is announced from here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Tenure {
+pub(crate) enum Role {
     /// This node stands in for a member that is away.
-    Lent,
+    StandIn,
     /// This node ranks first.
-    Own,
+    Elected,
 }
 
 /// The announcements, their takeovers and what was there before.
@@ -50,12 +50,12 @@ pub(crate) enum Tenure {
 pub(crate) struct Takeovers {
     announcements: Announcements,
     last: u64,
-    novelties: Novelties,
+    unannounced: NeverAnnounced,
 }
 
 /// The addresses that nobody has announced yet, as far as this node can know.
 #[derive(Debug)]
-enum Novelties {
+enum NeverAnnounced {
     /// Where one starts, every address may have been announced before.
     Unknowable,
     /// These.
@@ -64,27 +64,27 @@ enum Novelties {
 
 impl Takeovers {
     pub(crate) fn new() -> Self {
-        Self { announcements: Announcements::new(), last: 0, novelties: Novelties::Unknowable }
+        Self { announcements: Announcements::new(), last: 0, unannounced: NeverAnnounced::Unknowable }
     }
 
     /// An address was given to a Service, and no other had it.
     pub(crate) fn given(&mut self, vip: IpAddr) {
-        if let Novelties::Only(novelties) = &mut self.novelties {
-            novelties.insert(vip);
+        if let NeverAnnounced::Only(vips) = &mut self.unannounced {
+            vips.insert(vip);
         }
     }
 
     /// No Service has the address any more. When one is given it again, it is new again.
     pub(crate) fn taken_back(&mut self, vip: IpAddr) {
-        if let Novelties::Only(novelties) = &mut self.novelties {
-            novelties.remove(&vip);
+        if let NeverAnnounced::Only(vips) = &mut self.unannounced {
+            vips.remove(&vip);
         }
     }
 
     /// Everything that is known at the start was taken in: what is given from now on is new.
     pub(crate) fn started(&mut self) {
-        if matches!(self.novelties, Novelties::Unknowable) {
-            self.novelties = Novelties::Only(BTreeSet::new());
+        if matches!(self.unannounced, NeverAnnounced::Unknowable) {
+            self.unannounced = NeverAnnounced::Only(BTreeSet::new());
         }
     }
 
@@ -100,14 +100,14 @@ impl Takeovers {
     }
 
     /// This node announces the address.
-    pub(crate) fn here(&mut self, vip: IpAddr, interfaces: Interfaces, tenure: Tenure) {
+    pub(crate) fn here(&mut self, vip: IpAddr, interfaces: Interfaces, role: Role) {
         let history = match self.history(vip) {
-            History::Announced if tenure == Tenure::Lent => History::Lent,
+            History::Announced if role == Role::StandIn => History::Lent,
             history => history,
         };
         match self.announcements.get_mut(&vip) {
             // Where it is ours already, others may have learned that.
-            Some(announcement) if tenure == Tenure::Lent || announcement.history != History::Lent => {
+            Some(announcement) if role == Role::StandIn || announcement.history != History::Lent => {
                 announcement.interfaces = interfaces;
             }
             Some(_) | None => {
@@ -120,10 +120,10 @@ impl Takeovers {
 
     /// Somebody announces this address from now on; what it was until then.
     fn history(&mut self, vip: IpAddr) -> History {
-        match &mut self.novelties {
-            Novelties::Unknowable => History::Announced,
-            Novelties::Only(novelties) => {
-                if novelties.remove(&vip) {
+        match &mut self.unannounced {
+            NeverAnnounced::Unknowable => History::Announced,
+            NeverAnnounced::Only(vips) => {
+                if vips.remove(&vip) {
                     History::New
                 } else {
                     History::Announced
@@ -158,5 +158,101 @@ impl Takeovers {
 
     pub(crate) fn announcements(&self) -> &Announcements {
         &self.announcements
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::*;
+
+    fn vip() -> IpAddr {
+        ip("10.0.0.1")
+    }
+
+    fn started() -> Takeovers {
+        let mut it = Takeovers::new();
+        it.started();
+        it
+    }
+
+    fn here(it: &mut Takeovers, role: Role) -> (History, Takeover) {
+        it.here(vip(), Interfaces::All, role);
+        let announcement = &it.announcements()[&vip()];
+        (announcement.history, announcement.takeover)
+    }
+
+    #[test]
+    fn only_what_is_given_after_the_start_is_new() {
+        let mut it = Takeovers::new();
+        it.given(vip());
+        it.started();
+        assert_eq!(here(&mut it, Role::Elected), (History::Announced, Takeover(1)));
+        let mut it = started();
+        it.given(vip());
+        assert_eq!(here(&mut it, Role::Elected), (History::New, Takeover(1)));
+    }
+
+    #[test]
+    fn an_address_that_another_node_announced_is_not_new_until_it_is_given_again() {
+        let mut it = started();
+        it.given(vip());
+        it.elsewhere(vip());
+        assert_eq!(here(&mut it, Role::Elected).0, History::Announced);
+        it.nowhere(vip());
+        it.given(vip());
+        it.taken_back(vip());
+        assert_eq!(here(&mut it, Role::Elected).0, History::Announced, "it was taken back in between");
+        it.nowhere(vip());
+        it.given(vip());
+        assert_eq!(here(&mut it, Role::Elected).0, History::New);
+    }
+
+    #[test]
+    fn standing_in_becomes_a_takeover_but_a_takeover_no_standing_in() {
+        let mut it = started();
+        assert_eq!(here(&mut it, Role::StandIn), (History::Lent, Takeover(1)));
+        assert_eq!(here(&mut it, Role::StandIn), (History::Lent, Takeover(1)));
+        assert_eq!(here(&mut it, Role::Elected), (History::Announced, Takeover(2)));
+        assert_eq!(here(&mut it, Role::StandIn), (History::Announced, Takeover(2)));
+        it.nowhere(vip());
+        it.given(vip());
+        assert_eq!(here(&mut it, Role::StandIn), (History::New, Takeover(3)), "nobody can have announced it");
+    }
+
+    #[test]
+    fn other_interfaces_leave_the_takeover_and_an_interruption_does_not() {
+        let mut it = started();
+        let (_, first) = here(&mut it, Role::Elected);
+        it.here(vip(), only(&["eth1"]), Role::Elected);
+        assert_eq!(it.announcements()[&vip()].takeover, first);
+        assert_eq!(it.announcements()[&vip()].interfaces, only(&["eth1"]));
+        it.elsewhere(vip());
+        assert!(it.announcements().is_empty());
+        assert_ne!(here(&mut it, Role::Elected).1, first);
+    }
+
+    #[test]
+    fn reasserting_makes_new_takeovers_of_all_and_asks_for_none() {
+        let mut it = started();
+        it.given(vip());
+        here(&mut it, Role::Elected);
+        it.here(ip("10.0.0.2"), Interfaces::All, Role::StandIn);
+        let last = it.last();
+        it.reassert();
+        assert_eq!(it.since(last), [Takeover(3), Takeover(4)].into());
+        assert!(it.announcements().values().all(|it| it.history == History::Announced));
+        assert!(it.since(it.last()).is_empty());
+    }
+
+    #[test]
+    fn what_was_announced_is_no_longer_new() {
+        let mut it = started();
+        it.given(vip());
+        let (_, takeover) = here(&mut it, Role::Elected);
+        it.was_announced(vip());
+        it.was_announced(ip("10.0.0.9"));
+        assert_eq!(here(&mut it, Role::Elected), (History::Announced, takeover));
+        assert_eq!(it.announcements().len(), 1);
     }
 }

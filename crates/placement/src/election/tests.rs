@@ -24,7 +24,7 @@ fn electorate() -> Eligibility {
 /// Elects for a Service that shares nothing.
 fn elect_one(it: &Eligibility, service: &Service, endpoints: &Endpoints) -> Result<Assignment, Unannounced> {
     let vip = service.vips.first().copied().unwrap_or(ip("10.0.0.1"));
-    elect(vip, &[(service, endpoints.clone())], it, &BTreeMap::new()).remove(&service.key).unwrap()
+    elect(vip, &[(service, vec![endpoints])], it, &BTreeMap::new()).of(&service.key).unwrap().clone()
 }
 
 fn announcer(it: &mut Eligibility, service: &Service, endpoints: &[&str]) -> Result<String, Unannounced> {
@@ -91,9 +91,9 @@ fn a_node_that_is_away_announces_nothing_but_is_stood_in_for_wherever_it_could()
     let local = Service { traffic_policy: TrafficPolicy::Local, ..service("web", "10.0.0.1") };
     let mut elected = |service: &Service, endpoints: &[&str]| {
         it.refresh();
-        let Assignment { announcer, stands_in_for, .. } =
+        let Assignment { announcer, stand_in_for, .. } =
             elect_one(&it, service, &serving(endpoints)).unwrap();
-        (announcer.to_string(), stands_in_for.map(|node| node.to_string()))
+        (announcer.to_string(), stand_in_for.map(|node| node.to_string()))
     };
     let web = service("web", "10.0.0.1");
     assert_eq!(elected(&web, &["node-a"]), ("node-a".into(), Some("node-b".into())));
@@ -101,7 +101,7 @@ fn a_node_that_is_away_announces_nothing_but_is_stood_in_for_wherever_it_could()
     assert_eq!(elected(&local, &["node-a", "node-c"]), ("node-a".into(), None));
     it.nodes.get_mut(&"node-b".into()).unwrap().network = Network::Unavailable;
     it.refresh();
-    assert_eq!(elect_one(&it, &web, &serving(&["node-a"])).unwrap().stands_in_for, None);
+    assert_eq!(elect_one(&it, &web, &serving(&["node-a"])).unwrap().stand_in_for, None);
     it.members.clear();
     it.nodes.get_mut(&"node-b".into()).unwrap().network = Network::Available;
     it.refresh();
@@ -221,10 +221,11 @@ fn outcomes(
     services: &[(&Service, &[&str])],
 ) -> Vec<Result<String, Unannounced>> {
     it.refresh();
-    let given: Vec<_> = services.iter().map(|(service, nodes)| (*service, serving(nodes))).collect();
-    let mut outcomes = elect(ip(vip), &given, it, abilities);
+    let slices: Vec<_> = services.iter().map(|(_, nodes)| serving(nodes)).collect();
+    let given: Vec<_> = services.iter().zip(&slices).map(|((it, _), slice)| (*it, vec![slice])).collect();
+    let outcomes = elect(ip(vip), &given, it, abilities);
     let outcome = |(service, _): &(&Service, _)| {
-        outcomes.remove(&service.key).unwrap().map(|assignment| assignment.announcer.to_string())
+        outcomes.of(&service.key).unwrap().clone().map(|assignment| assignment.announcer.to_string())
     };
     services.iter().map(outcome).collect()
 }

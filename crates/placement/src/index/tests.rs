@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::fixtures::*;
-use crate::{Announcement, History, Network, TrafficPolicy};
+use crate::{
+    Announcement, Change, History, Network, Obstacle, Released, TrafficPolicy, Unadvertised, Unannounced,
+};
 
 /// A node's view of a cluster of three, where node-b comes first for 10.0.0.1 and 10.0.0.2.
 fn placement(me: &str) -> Placement {
@@ -84,7 +86,7 @@ fn being_told_the_same_again_changes_nothing() {
     it.set_members(members(&["node-a", "node-b", "node-c"]));
     it.set_pools(pools([pool("pool", "10.0.0.0/24")]));
     it.set_advertisement(advertisement("ad"));
-    assert!(matches!(&it.stale, Stale::Some { vips, lost } if vips.is_empty() && lost.is_empty()));
+    assert!(matches!(&it.stale, Stale::Some { vips, nodes } if vips.is_empty() && nodes.is_empty()));
     assert_eq!(it.settle(), []);
     assert_eq!(it.announcements(), &before);
 }
