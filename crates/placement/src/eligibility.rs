@@ -237,8 +237,8 @@ impl Eligible<'_> {
 
     /// Where `node` may announce: the union over the advertisements that select it.
     pub(crate) fn interfaces(&self, node: &NodeName) -> Interfaces {
-        let none = Interfaces::Only(BTreeSet::new());
-        self.allowed(node).fold(none, Interfaces::union)
+        let nowhere = Interfaces::Only(BTreeSet::new());
+        self.allowed(node).fold(nowhere, Interfaces::union)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The index: keeps what it was told, and works out again only what a change can have touched.
 
 mod query;
+mod reason;
 mod settle;
 
 use std::collections::{BTreeMap, BTreeSet};
