@@ -6,7 +6,8 @@ use objects::Labels;
 use pools::PoolSpec;
 
 use crate::{
-    Advertisement, Endpoints, Interfaces, Network, Node, Pools, Service, ServiceKey, Sharing, TrafficPolicy,
+    Abilities, Ability, Advertisement, Endpoints, Interfaces, Network, Node, Pools, Service, ServiceKey,
+    Sharing, TrafficPolicy,
 };
 
 pub(crate) fn ip(text: &str) -> IpAddr {
@@ -46,6 +47,7 @@ pub(crate) fn service(name: &str, vip: &str) -> Service {
         key: ServiceKey::new("default", name),
         labels: Labels::new(),
         vips: vec![ip(vip)],
+        created: None,
         recorded_pool: None,
         traffic_policy: TrafficPolicy::Cluster,
         sharing: Sharing::Sole,
@@ -58,4 +60,13 @@ pub(crate) fn serving(nodes: &[&str]) -> Endpoints {
 
 pub(crate) fn only(names: &[&str]) -> Interfaces {
     Interfaces::Only(names.iter().map(|name| (*name).into()).collect())
+}
+
+pub(crate) fn able(interfaces: &[(&str, bool, bool)]) -> Abilities {
+    Abilities::Known(
+        interfaces
+            .iter()
+            .map(|(name, arp, ndp)| ((*name).into(), Ability { arp: *arp, ndp: *ndp }))
+            .collect(),
+    )
 }

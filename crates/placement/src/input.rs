@@ -15,14 +15,24 @@ pub struct Service {
     pub key: ServiceKey,
     /// Its labels, which advertisements may select by.
     pub labels: Labels,
-    /// Its addresses in the order of its status. All of them live on one node, ranked by the first.
+    /// Its addresses in the order of its status. Nodes are ranked by the first, for all of them.
     pub vips: Vec<IpAddr>,
+    /// When it was created, in seconds of the API server's clock: of Services that share an address, the oldest comes
+    /// first.
+    pub created: Option<i64>,
     /// The pool that its annotation names, which is the controller's word.
     pub recorded_pool: Option<PoolName>,
     /// Whether only nodes with an endpoint of their own may announce it.
     pub traffic_policy: TrafficPolicy,
     /// Whether it lets other Services use its addresses.
     pub sharing: Sharing,
+}
+
+impl Service {
+    /// Orders Services by age: by the time of creation, then by namespace and name.
+    pub(crate) fn seniority(&self) -> impl Ord + '_ {
+        (self.created, &self.key)
+    }
 }
 
 /// `spec.externalTrafficPolicy`.
@@ -45,7 +55,7 @@ pub enum Sharing {
 
 /// Where the serving endpoints of a Service are: nodes, or `None` for one whose node is not known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Endpoints(BTreeSet<Option<NodeName>>);
+pub struct Endpoints(Vec<Option<NodeName>>);
 
 impl Endpoints {
     /// Whether there is a serving endpoint at all.
@@ -55,17 +65,14 @@ impl Endpoints {
 
     /// Whether there is a serving endpoint on `node`.
     pub fn on(&self, node: &NodeName) -> bool {
-        self.0.contains(&Some(node.clone()))
-    }
-
-    pub(crate) fn extend(&mut self, other: &Self) {
-        self.0.extend(other.0.iter().cloned());
+        self.0.binary_search_by_key(&Some(node), Option::as_ref).is_ok()
     }
 }
 
 /// Collects the places of *serving* endpoints; what does not serve must be left out.
 impl FromIterator<Option<NodeName>> for Endpoints {
     fn from_iter<I: IntoIterator<Item = Option<NodeName>>>(nodes: I) -> Self {
+        let nodes: BTreeSet<_> = nodes.into_iter().collect();
         Self(nodes.into_iter().collect())
     }
 }
@@ -156,13 +163,16 @@ impl Interfaces {
 
     /// The interfaces in either.
     #[must_use]
-    pub fn union(self, other: &Self) -> Self {
-        match (self, other) {
-            (Self::All, _) | (_, Self::All) => Self::All,
-            (Self::Only(mut names), Self::Only(others)) => {
-                names.extend(others.iter().cloned());
-                Self::Only(names)
-            }
+    pub fn union(mut self, other: &Self) -> Self {
+        self.extend(other);
+        self
+    }
+
+    pub(crate) fn extend(&mut self, other: &Self) {
+        match (&mut *self, other) {
+            (Self::All, _) => {}
+            (Self::Only(_), Self::All) => *self = Self::All,
+            (Self::Only(names), Self::Only(others)) => names.extend(others.iter().cloned()),
         }
     }
 }

@@ -6,8 +6,8 @@ use std::net::IpAddr;
 
 use objects::{Labels, Requirement, Selector};
 use placement::{
-    Advertisement, Change, EXCLUDE_LABEL, Endpoints, ExcludeLabel, Interfaces, Network, Node, NodeName,
-    Placement, Pools, Service, ServiceKey, Sharing, SliceKey, TrafficPolicy,
+    Abilities, Ability, Advertisement, Change, EXCLUDE_LABEL, Endpoints, ExcludeLabel, Interfaces, Network,
+    Node, NodeName, Placement, Pools, Service, ServiceKey, Sharing, SliceKey, TrafficPolicy,
 };
 use pools::PoolSpec;
 use proptest::prelude::*;
@@ -18,7 +18,7 @@ const NODES: [&str; 3] = ["a", "b", "c"];
 /// One thing that happens; `None` means that the object goes away. Objects are few, so that they meet.
 #[derive(Debug, Clone)]
 enum Step {
-    Service(u8, Option<(u8, TrafficPolicy, Sharing)>),
+    Service(u8, Option<(Vec<u8>, TrafficPolicy, Sharing)>),
     Slice(u8, Option<(u8, Endpoints)>),
     Node(&'static str, Option<(Network, Labels)>),
     Members(BTreeSet<NodeName>),
@@ -27,6 +27,8 @@ enum Step {
     /// The pools, each with its one range, or with none that can be read.
     Pools(Vec<Option<(u8, u8)>>),
     Advertisement(u8, Option<(Option<u8>, Option<&'static str>, Option<&'static str>)>),
+    /// On which of the two interfaces a node can announce, if it has said.
+    Abilities(&'static str, Option<(bool, bool)>),
     Settle,
 }
 
@@ -40,7 +42,7 @@ fn beginning() -> Vec<Step> {
     ];
     steps.extend(NODES.map(|node| Step::Node(node, Some((Network::Available, Labels::new())))));
     for i in 0..3 {
-        steps.push(Step::Service(i, Some((i, TrafficPolicy::Cluster, Sharing::Sole))));
+        steps.push(Step::Service(i, Some((vec![i], TrafficPolicy::Cluster, Sharing::Sole))));
         steps.push(Step::Slice(i, Some((i, everywhere.clone()))));
     }
     steps
@@ -54,9 +56,10 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let labels = select(vec![vec![], vec![("zone", "x")], vec![(EXCLUDE_LABEL, "")]]);
     let labels = labels.prop_map(|all| all.into_iter().map(|(k, v)| (k.into(), v.into())).collect());
     let network = select(vec![Network::Available, Network::Available, Network::Unavailable]);
+    let addresses = proptest::sample::subsequence(vec![0, 1, 2, 3], 1..=2).prop_shuffle();
     let interface = select(vec!["eth0", "eth1"]);
     let step = prop_oneof![
-        4 => (0..3u8, of((0..4u8, policy, sharing))).prop_map(|(name, it)| Step::Service(name, it)),
+        4 => (0..3u8, of((addresses, policy, sharing))).prop_map(|(name, it)| Step::Service(name, it)),
         4 => (0..3u8, of((0..3u8, nodes()))).prop_map(|(name, it)| {
             let places = |nodes: Vec<&str>| nodes.into_iter().map(|node| Some(node.into())).collect();
             Step::Slice(name, it.map(|(service, nodes)| (service, places(nodes))))
@@ -67,6 +70,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => proptest::collection::vec(of((0..4u8, 0..4u8)), 0..3).prop_map(Step::Pools),
         1 => (0..2u8, of((of(0..2u8), of(Just("x")), of(interface))))
             .prop_map(|(name, it)| Step::Advertisement(name, it)),
+        2 => (select(NODES.to_vec()), of(any::<(bool, bool)>())).prop_map(|(name, it)| Step::Abilities(name, it)),
         6 => Just(Step::Settle),
     ];
     proptest::collection::vec(step, 1..40).prop_map(|steps| [beginning(), steps].concat())
@@ -87,10 +91,12 @@ fn service(name: u8) -> ServiceKey {
 
 fn tell(placement: &mut Placement, step: Step) {
     match step {
-        Step::Service(name, Some((address, traffic_policy, sharing))) => placement.set_service(Service {
+        Step::Service(name, Some((addresses, traffic_policy, sharing))) => placement.set_service(Service {
             key: service(name),
             labels: Labels::new(),
-            vips: vec![vip(address)],
+            vips: addresses.into_iter().map(vip).collect(),
+            // Not in the order of their names.
+            created: Some(-i64::from(name)),
             recorded_pool: None,
             traffic_policy,
             sharing,
@@ -127,6 +133,12 @@ fn tell(placement: &mut Placement, step: Step) {
                 }),
                 None => placement.remove_advertisement(&name),
             }
+        }
+        Step::Abilities(name, None) => placement.set_abilities(name.into(), Abilities::Unknown),
+        Step::Abilities(name, Some(able)) => {
+            let on = |name: &str, arp| (name.into(), Ability { arp, ndp: false });
+            let known = Abilities::Known([on("eth0", able.0), on("eth1", able.1)].into());
+            placement.set_abilities(name.into(), known);
         }
         Step::Settle => {}
     }
@@ -173,7 +185,7 @@ proptest! {
     }
 
     #[test]
-    fn every_service_has_one_announcer_and_all_nodes_know_which(steps in steps()) {
+    fn every_address_has_one_announcer_and_all_nodes_know_which(steps in steps()) {
         let nodes = NODES.map(|name| {
             let mut placement = Placement::new(name.into(), ExcludeLabel::Honoured);
             for step in &steps {
@@ -183,12 +195,25 @@ proptest! {
             follow(&mut mine, placement.settle());
             (NodeName::from(name), placement, mine)
         });
+        let mut announcers: BTreeMap<IpAddr, BTreeSet<NodeName>> = BTreeMap::new();
         for key in (0..3).map(service) {
-            let assignments = nodes.each_ref().map(|(_, placement, _)| placement.assignment(&key));
-            prop_assert!(assignments.iter().all(|assignment| *assignment == assignments[0]));
-            let announcing = nodes.iter().filter(|(_, _, mine)| mine.contains_key(&key)).map(|(name, ..)| name);
-            let elected = assignments[0].iter().flatten().map(|assignment| &assignment.announcer);
-            prop_assert_eq!(announcing.collect::<Vec<_>>(), elected.collect::<Vec<_>>());
+            let [first, others @ ..] = nodes.each_ref().map(|(_, it, _)| it.assignments(&key).collect::<Vec<_>>());
+            prop_assert!(others.iter().all(|other| *other == first));
+            for (vip, outcome) in first {
+                let elected = outcome.as_ref().ok().map(|assignment| assignment.announcer.clone());
+                let announces = |mine: &BTreeMap<ServiceKey, Vec<IpAddr>>| {
+                    mine.get(&key).is_some_and(|vips| vips.contains(&vip))
+                };
+                let announcing = nodes.iter().filter(|(.., mine)| announces(mine)).map(|(name, ..)| name.clone());
+                prop_assert_eq!(announcing.collect::<Vec<_>>(), Vec::from_iter(elected.clone()));
+                announcers.entry(vip).or_default().extend(elected);
+            }
+        }
+        for (vip, announcers) in announcers {
+            prop_assert!(announcers.len() <= 1, "one for all Services of {}: {:?}", vip, announcers);
+            let announced = nodes.iter().filter(|(_, it, _)| it.announcements().contains_key(&vip));
+            let announced: BTreeSet<_> = announced.map(|(name, ..)| name.clone()).collect();
+            prop_assert_eq!(announced, announcers);
         }
     }
 }

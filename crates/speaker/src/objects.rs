@@ -31,6 +31,7 @@ impl LoadBalancerClass {
             key: service_key(service),
             labels: service.labels().clone(),
             vips,
+            created: service.creation_timestamp().map(|time| time.0.as_second()),
             recorded_pool: service.annotations().get(ALLOCATED_FROM_POOL).map(|pool| pool.as_str().into()),
             traffic_policy: if local { TrafficPolicy::Local } else { TrafficPolicy::Cluster },
             sharing: if shared { Sharing::Shared } else { Sharing::Sole },
@@ -91,6 +92,7 @@ mod tests {
     fn read(class: Option<&str>, change: impl FnOnce(&mut Value)) -> Option<Service> {
         let mut service = json!({
             "metadata": {"name": "web", "namespace": "prod", "labels": {"app": "web"},
+                "creationTimestamp": "2026-01-01T00:00:07Z",
                 "annotations": {"metallb.io/ip-allocated-from-pool": "p"}},
             "spec": {"type": "LoadBalancer"},
             "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}, {"ip": "2001:db8::1"}]}},
@@ -106,6 +108,7 @@ mod tests {
             key: ServiceKey::new("prod", "web"),
             labels: [("app".to_owned(), "web".to_owned())].into(),
             vips: vec!["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()],
+            created: Some(1_767_225_607),
             recorded_pool: Some("p".into()),
             traffic_policy: TrafficPolicy::Cluster,
             sharing: Sharing::Sole,

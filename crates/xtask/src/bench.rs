@@ -29,6 +29,8 @@ pub(crate) enum Bench {
     },
     /// Measure how long an allocation takes
     Ipam,
+    /// Measure how long it takes to follow a change of a large cluster
+    Placement,
 }
 
 /// Builds what is to be measured, and measures it.
@@ -36,11 +38,15 @@ pub(crate) fn run(bench: Bench) -> Result<()> {
     match bench {
         Bench::Controller { arguments } => controller(arguments),
         Bench::Speaker { arguments } => speaker(arguments),
-        Bench::Ipam => {
-            let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-            succeed(Command::new(cargo).args(["bench", "--package", "ipam"]))
-        }
+        Bench::Ipam => crate_bench("ipam"),
+        Bench::Placement => crate_bench("placement"),
     }
+}
+
+/// The benches that a crate has itself.
+fn crate_bench(package: &str) -> Result<()> {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    succeed(Command::new(cargo).args(["bench", "--package", package]))
 }
 
 /// The program that ships, and the bench in the same profile and for the same target.

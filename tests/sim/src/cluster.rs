@@ -175,6 +175,7 @@ pub(crate) fn service(number: u16) -> Service {
         key: key(number),
         labels: Labels::new(),
         vips,
+        created: None,
         recorded_pool: None,
         traffic_policy: TrafficPolicy::Cluster,
         sharing: Sharing::Sole,

@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::fixtures::*;
-use crate::{Network, TrafficPolicy};
+use crate::{
+    Announcement, Change, History, Network, Obstacle, Released, TrafficPolicy, Unadvertised, Unannounced,
+};
 
 /// A node's view of a cluster of three, where node-b comes first for 10.0.0.1 and 10.0.0.2.
 fn placement(me: &str) -> Placement {
@@ -84,7 +86,7 @@ fn being_told_the_same_again_changes_nothing() {
     it.set_members(members(&["node-a", "node-b", "node-c"]));
     it.set_pools(pools([pool("pool", "10.0.0.0/24")]));
     it.set_advertisement(advertisement("ad"));
-    assert!(matches!(&it.stale, Stale::Some(keys) if keys.is_empty()));
+    assert!(matches!(&it.stale, Stale::Some { vips, nodes } if vips.is_empty() && nodes.is_empty()));
     assert_eq!(it.settle(), []);
     assert_eq!(it.announcements(), &before);
 }
@@ -166,9 +168,12 @@ fn whatever_an_address_depends_on_withdraws_it_when_it_goes() {
     type Removal = fn(&mut Placement);
     let removals: [(Removal, Released); 6] = [
         (|it| it.remove_service(&key("web")), Released::Gone),
-        (|it| it.remove_endpoints(&slice("web-1")), Released::Unannounced(Unannounced::NoEndpoint)),
-        (|it| it.set_pools(Pools::default()), Released::Unannounced(Unannounced::NoPool)),
-        (|it| it.remove_advertisement(&"ad".into()), Released::Unannounced(Unannounced::NoAdvertisement)),
+        (|it| it.remove_endpoints(&slice("web-1")), Released::Unannounced(Unadvertised::NoEndpoint.into())),
+        (|it| it.set_pools(Pools::default()), Released::Unannounced(Unadvertised::NoPool.into())),
+        (
+            |it| it.remove_advertisement(&"ad".into()),
+            Released::Unannounced(Unadvertised::NoAdvertisement.into()),
+        ),
         (|it| it.remove_node(&"node-b".into()), Released::MovedTo("node-a".into())),
         (|it| it.set_members([].into()), Released::Unannounced(Unannounced::NoCandidate)),
     ];
@@ -178,7 +183,7 @@ fn whatever_an_address_depends_on_withdraws_it_when_it_goes() {
         remove(&mut it);
         assert_eq!(it.settle(), [released("web", "10.0.0.1", why)]);
         assert!(it.announcements().is_empty());
-        assert!(it.holders.is_empty());
+        assert!(it.mine.is_empty());
     }
 }
 
@@ -294,4 +299,66 @@ fn other_interfaces_are_no_new_takeover() {
     assert_eq!(it.settle(), []);
     let expected = Announcement { interfaces: only(&["eth1"]), ..before };
     assert_eq!(it.announcements()[&ip("10.0.0.1")], expected);
+}
+
+#[test]
+fn a_service_can_be_announced_by_two_nodes_one_for_each_family() {
+    let mut b = placement("node-b");
+    let mut a = placement("node-a");
+    let key = key("dual");
+    let mut both = pool("pool", "10.0.0.0/24");
+    both.entries.push("fd00::/120".into());
+    let dual = Service { vips: ["10.0.0.1", "fd00::1"].map(ip).to_vec(), ..service("dual", "10.0.0.1") };
+    for it in [&mut a, &mut b] {
+        it.set_pools(pools([both.clone()]));
+        it.set_service(dual.clone());
+        it.set_endpoints(&slice("dual-1"), &key, serving(&["node-a"]));
+        it.settle();
+        it.set_abilities("node-b".into(), able(&[("eth0", true, false)]));
+    }
+    assert_eq!(a.settle(), [assigned("dual", "fd00::1")]);
+    let before =
+        Change::Released { service: key.clone(), vips: dual.vips.clone(), why: Released::Readdressed };
+    assert_eq!(b.settle(), [before, assigned("dual", "10.0.0.1")]);
+    assert_eq!((announced(&a), announced(&b)), (vec!["fd00::1".into()], vec!["10.0.0.1".into()]));
+    let announcers: Vec<String> =
+        a.assignments(&key).map(|(_, it)| it.as_ref().unwrap().announcer.to_string()).collect();
+    assert_eq!(announcers, ["node-b", "node-a"]);
+    let obstacles = a.obstacles(&key, ip("fd00::1")).unwrap().unwrap();
+    assert_eq!(obstacles, [("node-b".into(), Obstacle::NoInterface(Interfaces::All))].into());
+
+    b.set_abilities("node-b".into(), Abilities::Unknown);
+    assert_eq!(b.settle().len(), 2);
+    assert_eq!(announced(&b).len(), 2);
+}
+
+#[test]
+fn every_node_that_is_out_has_its_reason() {
+    let mut it = with_web("node-a");
+    let reason = |it: &mut Placement| {
+        it.settle();
+        let mut obstacles = it.obstacles(&key("web"), ip("10.0.0.1")).unwrap().unwrap();
+        obstacles.remove(&"node-b".into()).map(|obstacle| obstacle.to_string())
+    };
+    assert_eq!(reason(&mut it), None);
+    it.set_abilities("node-b".into(), able(&[]));
+    assert_eq!(reason(&mut it).unwrap(), "it can announce the address on no interface");
+    it.set_advertisement(Advertisement { interfaces: only(&["eth1", "eth2"]), ..advertisement("ad") });
+    assert_eq!(reason(&mut it).unwrap(), "it can announce the address on none of eth1, eth2");
+    it.set_service(Service { traffic_policy: TrafficPolicy::Local, ..service("web", "10.0.0.1") });
+    assert!(reason(&mut it).unwrap().contains("no serving endpoint of its own"));
+    let selector = objects::Selector::from_iter([objects::Requirement::equals("zone", "x")]);
+    it.set_advertisement(Advertisement { node_selectors: vec![selector], ..advertisement("ad") });
+    assert_eq!(reason(&mut it).unwrap(), "no advertisement selects it");
+    it.set_node(Node { labels: labels(&[(crate::EXCLUDE_LABEL, "")]), ..node("node-b") });
+    assert!(reason(&mut it).unwrap().contains(crate::EXCLUDE_LABEL));
+    it.set_node(Node { network: Network::Unavailable, ..node("node-b") });
+    assert_eq!(reason(&mut it).unwrap(), "its network is unavailable");
+    it.set_members(members(&["node-a", "node-c"]));
+    assert_eq!(reason(&mut it).unwrap(), "its speaker is not a member of the gossip");
+    it.remove_node(&"node-b".into());
+    it.set_members(members(&["node-a", "node-b"]));
+    assert_eq!(reason(&mut it).unwrap(), "there is no such node");
+    it.remove_advertisement(&"ad".into());
+    assert_eq!(it.obstacles(&key("web"), ip("10.0.0.1")), Some(Err(Unadvertised::NoAdvertisement)));
 }

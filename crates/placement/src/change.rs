@@ -1,0 +1,39 @@
+//! What comes to this node and leaves it.
+
+use std::net::IpAddr;
+
+use crate::{NodeName, ServiceKey, Unannounced};
+
+/// A Service that came to this node or left it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// This node announces these addresses of the Service from now on. Others of it may be announced elsewhere.
+    Assigned {
+        /// Which Service.
+        service: ServiceKey,
+        /// Its addresses.
+        vips: Vec<IpAddr>,
+    },
+    /// This node announces no longer just these addresses of the Service.
+    Released {
+        /// Which Service.
+        service: ServiceKey,
+        /// The addresses it was announced with.
+        vips: Vec<IpAddr>,
+        /// What became of it.
+        why: Released,
+    },
+}
+
+/// What became of a Service that this node no longer announces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Released {
+    /// It is gone, or wants no announcing any more.
+    Gone,
+    /// Other addresses of it are announced here now.
+    Readdressed,
+    /// Another node announces it.
+    MovedTo(NodeName),
+    /// Nobody does.
+    Unannounced(Unannounced),
+}

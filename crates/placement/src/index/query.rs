@@ -1,0 +1,86 @@
+//! What this node announces, and what is known of others.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use crate::election::can_announce;
+use crate::index::Placement;
+use crate::{
+    Announcements, Assignment, Interfaces, NodeName, Obstacle, ServiceKey, Takeover, Unadvertised,
+    Unannounced,
+};
+
+impl Placement {
+    /// Makes every announcement a new takeover: somebody else may have spoken for these addresses in the
+    /// meantime, and the LAN may believe it.
+    pub fn reassert(&mut self) {
+        self.takeovers.reassert();
+    }
+
+    /// This node has begun to announce a new address: it is new no more, should it be announced elsewhere as well.
+    pub fn was_announced(&mut self, vip: IpAddr) {
+        self.takeovers.was_announced(vip);
+    }
+
+    /// The newest takeover so far: those to come are greater.
+    pub fn last_takeover(&self) -> Takeover {
+        self.takeovers.last()
+    }
+
+    /// The takeovers newer than that which are still in force.
+    pub fn takeovers_since(&self, last: Takeover) -> BTreeSet<Takeover> {
+        self.takeovers.since(last)
+    }
+
+    /// The Services that this node announces as of the last [`Self::settle`], with those of their addresses that it
+    /// announces, and where.
+    pub fn announced(&self) -> impl Iterator<Item = (&ServiceKey, &[IpAddr], &Interfaces)> {
+        self.mine.iter().map(|(key, mine)| (key, &mine.vips[..], &mine.interfaces))
+    }
+
+    /// What this node should announce, as of the last [`Self::settle`].
+    pub fn announcements(&self) -> &Announcements {
+        self.takeovers.announcements()
+    }
+
+    /// Who announces the first address of a Service and where, or why nobody does, as of the last [`Self::settle`];
+    /// `None` for a Service that was not known then.
+    pub fn assignment(&self, key: &ServiceKey) -> Option<Result<Assignment, Unannounced>> {
+        let first = self.services.get(key)?.vips.first()?;
+        self.outcomes.get(first)?.of(key).cloned()
+    }
+
+    /// The same for each address of a Service.
+    pub fn assignments(
+        &self,
+        key: &ServiceKey,
+    ) -> impl Iterator<Item = (IpAddr, &Result<Assignment, Unannounced>)> {
+        let vips = self.services.get(key).into_iter().flat_map(|service| &service.vips);
+        vips.filter_map(move |vip| Some((*vip, self.outcomes.get(vip)?.of(key)?)))
+    }
+
+    /// Why nodes are no candidates for `vip` as an address of this Service, by name; candidates are not named. `None`
+    /// for a Service that is not known. Wants [`Self::settle`] called since the last change.
+    pub fn obstacles(
+        &self,
+        key: &ServiceKey,
+        vip: IpAddr,
+    ) -> Option<Result<BTreeMap<NodeName, Obstacle>, Unadvertised>> {
+        let service = self.services.get(key)?;
+        let endpoints = self.endpoints_of(key);
+        Some(self.eligibility.eligible(service, &endpoints).and_then(|eligible| {
+            let nodes = self.eligibility.nodes.keys().chain(&self.eligibility.members);
+            let mut obstacles = BTreeMap::new();
+            for node in nodes {
+                if let Some(reason) = self.eligibility.ineligible(service, &endpoints, node)? {
+                    obstacles.insert(node.clone(), Obstacle::Ineligible(reason));
+                } else if eligible.nodes.iter().any(|(other, _)| *other == node)
+                    && !can_announce(&self.abilities, node, vip, &eligible)
+                {
+                    obstacles.insert(node.clone(), Obstacle::NoInterface(eligible.interfaces(node)));
+                }
+            }
+            Ok(obstacles)
+        }))
+    }
+}

@@ -1,0 +1,147 @@
+//! What follows from what has changed.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use crate::election::{Outcome, elect};
+use crate::index::{Mine, Placement};
+use crate::takeover::Role;
+use crate::{Assignment, Change, Endpoints, NodeName, Released, Service, ServiceKey};
+
+/// What has to be worked out again.
+#[derive(Debug)]
+pub(super) enum Stale {
+    /// These addresses, and of the others those for which one of these nodes makes a difference.
+    Some { vips: BTreeSet<IpAddr>, nodes: BTreeSet<NodeName> },
+    /// All of them: pools or advertisements are different.
+    Everything,
+}
+
+impl Stale {
+    pub(super) fn nothing() -> Self {
+        Self::Some { vips: BTreeSet::new(), nodes: BTreeSet::new() }
+    }
+
+    pub(super) fn add(&mut self, more: impl IntoIterator<Item = IpAddr>) {
+        match self {
+            Self::Some { vips, .. } => vips.extend(more),
+            Self::Everything => {}
+        }
+    }
+
+    pub(super) fn add_nodes(&mut self, more: impl IntoIterator<Item = NodeName>) {
+        match self {
+            Self::Some { nodes, .. } => nodes.extend(more),
+            Self::Everything => {}
+        }
+    }
+}
+
+impl Placement {
+    /// Works out what has changed since the last call, and returns the Services that came and went.
+    pub fn settle(&mut self) -> Vec<Change> {
+        let mut touched: BTreeSet<ServiceKey> = BTreeSet::new();
+        for vip in self.stale_vips() {
+            let outcome = self.elect(vip);
+            self.announce(vip, &outcome);
+            touched.extend(outcome.services.iter().map(|(key, _)| key.clone()));
+            let before = if outcome.services.is_empty() {
+                self.outcomes.remove(&vip)
+            } else {
+                self.outcomes.insert(vip, outcome)
+            };
+            touched.extend(before.into_iter().flat_map(|before| before.services).map(|(key, _)| key));
+        }
+        self.takeovers.started();
+        let mut changes = Vec::new();
+        for key in touched {
+            self.follow(key, &mut changes);
+        }
+        changes
+    }
+
+    /// The addresses to work out again; from now on, none.
+    fn stale_vips(&mut self) -> BTreeSet<IpAddr> {
+        match std::mem::replace(&mut self.stale, Stale::nothing()) {
+            Stale::Everything => {
+                self.eligibility.refresh();
+                self.users.keys().chain(self.outcomes.keys()).copied().collect()
+            }
+            Stale::Some { mut vips, nodes } => {
+                for node in nodes {
+                    self.eligibility.refresh_node(&node);
+                    let score = self.eligibility.highest_score(&node);
+                    let depends =
+                        self.outcomes.iter().filter(|(_, outcome)| outcome.depends_on(&node, score));
+                    vips.extend(depends.map(|(vip, _)| *vip));
+                }
+                vips
+            }
+        }
+    }
+
+    fn elect(&self, vip: IpAddr) -> Outcome {
+        let users = self.users.get(&vip).into_iter().flatten();
+        let mut services: Vec<(&Service, Vec<&Endpoints>)> =
+            users.map(|key| (&self.services[key], self.endpoints_of(key))).collect();
+        services.sort_by(|(a, _), (b, _)| a.seniority().cmp(&b.seniority()));
+        elect(vip, &services, &self.eligibility, &self.abilities)
+    }
+
+    pub(super) fn endpoints_of(&self, key: &ServiceKey) -> Vec<&Endpoints> {
+        self.endpoints.get(key).into_iter().flatten().map(|(_, endpoints)| endpoints).collect()
+    }
+
+    /// Brings the announcement of one address in line with its outcome.
+    fn announce(&mut self, vip: IpAddr, outcome: &Outcome) {
+        let mut served = outcome.assignments();
+        let Some(Assignment { announcer, interfaces, stand_in_for }) = served.next() else {
+            return self.takeovers.nowhere(vip);
+        };
+        if *announcer != self.me {
+            return self.takeovers.elsewhere(vip);
+        }
+        let interfaces = served.fold(interfaces.clone(), |all, more| all.union(&more.interfaces));
+        let role = if stand_in_for.is_some() { Role::StandIn } else { Role::Elected };
+        self.takeovers.here(vip, interfaces, role);
+    }
+
+    /// Brings what this node announces of one Service in line with the outcomes of its addresses.
+    fn follow(&mut self, key: ServiceKey, changes: &mut Vec<Change>) {
+        let mut now: Option<Mine> = None;
+        for (vip, outcome) in self.assignments(&key) {
+            if let Ok(assignment) = outcome
+                && assignment.announcer == self.me
+            {
+                let fresh = || Mine { vips: vec![], interfaces: assignment.interfaces.clone() };
+                let mine = now.get_or_insert_with(fresh);
+                mine.vips.push(vip);
+                mine.interfaces.extend(&assignment.interfaces);
+            }
+        }
+        let before = self.mine.remove(&key);
+        let vips_of = |mine: &Option<Mine>| mine.as_ref().map(|mine| mine.vips.clone());
+        if vips_of(&before) != vips_of(&now) {
+            if let Some(vips) = vips_of(&before) {
+                let why = if now.is_some() { Released::Readdressed } else { self.released(&key, &vips) };
+                changes.push(Change::Released { service: key.clone(), vips, why });
+            }
+            if let Some(vips) = vips_of(&now) {
+                changes.push(Change::Assigned { service: key.clone(), vips });
+            }
+        }
+        if let Some(now) = now {
+            self.mine.insert(key, now);
+        }
+    }
+
+    /// What became of a Service of which these addresses were announced here, and none is now.
+    fn released(&self, key: &ServiceKey, vips: &[IpAddr]) -> Released {
+        let former = self.assignments(key).find(|(vip, _)| vips.contains(vip));
+        match former.or_else(|| self.assignments(key).next()) {
+            None => Released::Gone,
+            Some((_, Err(reason))) => Released::Unannounced(reason.clone()),
+            Some((_, Ok(assignment))) => Released::MovedTo(assignment.announcer.clone()),
+        }
+    }
+}
