@@ -38,6 +38,7 @@ fn service(name: &str, vip: &str) -> (ServiceKey, Option<Service>) {
         recorded_pool: Some("pool".into()),
         traffic_policy: TrafficPolicy::Cluster,
         sharing: Sharing::Sole,
+        created: None,
     };
     (key, Some(service))
 }
