@@ -25,6 +25,8 @@ impl Core {
             self.outputs.push_back(Output::Members(members));
         }
         self.publish_ports();
+        let done: Vec<_> = self.handovers.complete(self.now).collect();
+        done.into_iter().for_each(|node| self.gossip(Gossip::ConfirmLeave(node)));
         if !self.missing.is_empty() {
             self.publish_profile();
             if self.stopping {
@@ -41,8 +43,6 @@ impl Core {
             self.outputs.push_back(Output::Problems(self.configuration.problems()));
         }
         self.publish_profile();
-        let done: Vec<_> = self.handovers.complete(self.now).collect();
-        done.into_iter().for_each(|node| self.gossip(Gossip::ConfirmLeave(node)));
     }
 
     fn publish_ports(&mut self) {

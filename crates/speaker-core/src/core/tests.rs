@@ -533,3 +533,14 @@ fn nothing_is_taken_over_while_the_gossip_cannot_work() {
     assert!(it.all(lists()).is_empty() && !it.said(&Output::Loaded), "nor at the start");
     assert_eq!(it.after(Input::Trouble(None)), ["192.0.2.2"]);
 }
+
+#[test]
+fn a_peer_that_leaves_before_everything_is_known_here_need_not_wait() {
+    let mut it = fixture();
+    it.after(leaving(Absence::Open));
+    assert!(it.said(&Output::Gossip(Gossip::ConfirmLeave("n2".into()))));
+    let until = it.core.poll_timeout().expect("the goodbye ends");
+    it.now = until;
+    it.after(Input::Time);
+    assert!(it.core.poll_timeout().is_none_or(|at| at > until), "nothing is due that is never done");
+}
