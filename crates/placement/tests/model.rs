@@ -49,7 +49,11 @@ impl Cluster {
 
     fn pool(&self, service: &Service) -> Option<&'static str> {
         let listed = |pool: &&(&str, [&str; 2]), vip: &IpAddr| {
-            let prefix = pool.1[usize::from(vip.is_ipv6())].split('/').next().unwrap().trim_end_matches('0');
+            let prefix = pool.1[usize::from(vip.is_ipv6())]
+                .split('/')
+                .next()
+                .expect("it has a beginning")
+                .trim_end_matches('0');
             vip.to_string().starts_with(prefix)
         };
         let pools = POOLS.iter().filter(|(name, _)| self.pools.contains(name));
@@ -130,13 +134,13 @@ impl Cluster {
         let first = users.first()?.vips[0];
         let by = *served.first()?;
         let place = |node: &&NodeName| {
-            let (score, _) = self.eligible(by, node).unwrap();
+            let (score, _) = self.eligible(by, node).expect("it is a candidate");
             (u32::MAX - score, Sha256::digest(format!("{node}#{first}")).to_vec())
         };
         let best = common.iter().min_by_key(place)?;
         let announcer = common.iter().filter(|node| self.members.contains(*node)).min_by_key(place)?;
         let interfaces = |service: &&Service| {
-            let (_, names) = self.eligible(service, announcer).unwrap();
+            let (_, names) = self.eligible(service, announcer).expect("it is a candidate");
             let all = BTreeSet::from([EVERYWHERE.to_owned()]);
             (service.key.clone(), if names.contains(EVERYWHERE) { all } else { names })
         };
@@ -257,7 +261,7 @@ fn some_service() -> impl Strategy<Value = Service> {
         Service {
             key: key(name),
             labels: labels(zones),
-            vips: vips.into_iter().map(|vip| vip.parse().unwrap()).collect(),
+            vips: vips.into_iter().map(|vip| vip.parse().expect("it is an address")).collect(),
             created: Some(age),
             recorded_pool: None,
             traffic_policy: policy,
@@ -282,9 +286,10 @@ fn some_advertisement() -> impl Strategy<Value = Advertisement> {
                 .map(|(weight, value)| Preference { weight, selector: zone(value) })
                 .into_iter()
                 .collect(),
-            interfaces: match interfaces.is_empty() {
-                true => Interfaces::All,
-                false => Interfaces::Only(interfaces.into_iter().map(Into::into).collect()),
+            interfaces: if interfaces.is_empty() {
+                Interfaces::All
+            } else {
+                Interfaces::Only(interfaces.into_iter().map(Into::into).collect())
             },
         },
     )
@@ -310,7 +315,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => subsequence(NODES.to_vec(), 0..=2).prop_map(|nodes| Step::Away(names(nodes))),
         1 => subsequence(vec!["lan", "dmz"], 0..=2).prop_map(|pools| Step::Pools(pools.into_iter().collect())),
         2 => some_advertisement().prop_map(|it| Step::Advertisement(
-            it.name.as_str()[3..].parse().unwrap(), Some(it))),
+            it.name.as_str()[3..].parse().expect("a number ends it"), Some(it))),
         1 => (0..3u8).prop_map(|name| Step::Advertisement(name, None)),
         3 => (select(NODES.to_vec()), abilities).prop_map(|(name, it)| Step::Abilities(name, it)),
     ]

@@ -270,6 +270,19 @@ fn a_shared_address_is_announced_by_a_node_that_can_serve_all_its_services() {
 }
 
 #[test]
+fn a_shared_address_is_not_left_to_a_node_that_is_away() {
+    let (one, two) = (local("one", &["10.0.0.1"]), local("two", &["10.0.0.1"]));
+    let mut it = electorate();
+    it.members.remove(&"node-b".into());
+    it.away.insert("node-b".into());
+    let services: [(&Service, &[&str]); 2] = [(&one, &["node-a", "node-b"]), (&two, &["node-b", "node-c"])];
+    assert_eq!(
+        outcomes(&mut it, &BTreeMap::new(), "10.0.0.1", &services),
+        [Ok("node-a".into()), Err(Unannounced::SharedElsewhere { with: one.key.clone() })]
+    );
+}
+
+#[test]
 fn the_oldest_service_of_an_address_ranks_its_nodes() {
     let two = Service { vips: vec![ip("10.0.0.1"), ip("10.0.0.3")], ..service("two", "10.0.0.1") };
     let one = service("one", "10.0.0.3");
