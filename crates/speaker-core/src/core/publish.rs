@@ -23,6 +23,8 @@ impl Core {
             self.outputs.push_back(Output::Members(members));
         }
         self.publish_ports();
+        let done: Vec<_> = self.handovers.complete(self.now).collect();
+        done.into_iter().for_each(|node| self.gossip(Gossip::ConfirmLeave(node)));
         if !self.missing.is_empty() {
             if self.stopping {
                 self.last_statuses();
@@ -37,8 +39,6 @@ impl Core {
         if std::mem::take(&mut self.stale.problems) {
             self.outputs.push_back(Output::Problems(self.configuration.problems()));
         }
-        let done: Vec<_> = self.handovers.complete(self.now).collect();
-        done.into_iter().for_each(|node| self.gossip(Gossip::ConfirmLeave(node)));
     }
 
     fn publish_ports(&mut self) {

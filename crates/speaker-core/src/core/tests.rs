@@ -464,3 +464,14 @@ fn a_foreign_host_that_claims_an_address_is_told_of_once_on_its_service() {
     it.after(claim());
     assert!(it.told().is_empty());
 }
+
+#[test]
+fn a_peer_that_leaves_before_everything_is_known_here_need_not_wait() {
+    let mut it = fixture();
+    it.after(leaving(Absence::Open));
+    assert!(it.said(&Output::Gossip(Gossip::ConfirmLeave("n2".into()))));
+    let until = it.core.poll_timeout();
+    it.now = until.unwrap_or(it.now);
+    it.after(Input::Time);
+    assert!(it.core.poll_timeout().is_none_or(|at| Some(at) > until), "nothing is due that is never done");
+}
