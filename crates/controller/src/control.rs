@@ -19,7 +19,7 @@ use kubekit::keep::keep;
 use kubekit::lease::Leads;
 use kubekit::slim::{Namespace, Node, Service};
 use kubekit::write::{Answer, Object, Writes};
-use kubekit::{Change, News, due, watch, watch_history};
+use kubekit::{Change, Watched, due, watch, watch_history};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -113,7 +113,7 @@ pub(crate) async fn run(
         {
             reports.push(report);
         }
-        let retry = index.next_retry();
+        let timeout = index.next_timeout();
         tokio::select! {
             () = leads.changed() => {
                 counters_due.get_or_insert(Instant::now() + COUNTERS_DELAY);
@@ -131,7 +131,7 @@ pub(crate) async fn run(
                     metrics.settled(latency);
                 }
             }
-            () = due(retry) => index.retry(Instant::now()),
+            () = due(timeout) => index.pass_time(Instant::now()),
             () = std::future::ready(()), if index.has_due() => {}
             () = due(settling) => {}
             () = events.room(), if index.has_notice() => {}
@@ -224,9 +224,9 @@ fn watches(client: &Client, config: &Config) -> SelectAll<BoxStream<'static, Inc
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
         T: Send + 'static,
     {
-        let incoming = move |news| match news {
-            News::Change(change) => incoming(change),
-            News::Restored => Incoming::Restored,
+        let incoming = move |watched| match watched {
+            Watched::Change(change) => incoming(change),
+            Watched::Restored => Incoming::Restored,
         };
         watch_history(api, read).map(incoming).boxed()
     }

@@ -212,6 +212,25 @@ impl Index {
         self.forget_decisions();
     }
 
+    /// When [`Self::pass_time`] should be called next.
+    pub(crate) fn next_timeout(&self) -> Option<Instant> {
+        [self.next_retry(), self.pools.next_expiry(), self.restoring].into_iter().flatten().min()
+    }
+
+    /// Does what is due: lets go of pools that were deleted and have not come back, waits no longer for lists after a
+    /// restore, and tries failed writes again.
+    pub(crate) fn pass_time(&mut self, now: Instant) {
+        self.now = now;
+        self.pools.expire(now);
+        if self.restoring.is_some_and(|until| until <= now) {
+            let deciding = self.decides();
+            self.restoring = None;
+            self.lists.extend(List::ALL);
+            self.proceed(deciding);
+        }
+        self.retry(now);
+    }
+
     /// Takes in a change of Services.
     pub(crate) fn services(&mut self, change: Change<Seen>, now: Instant) {
         self.now = now;
@@ -394,6 +413,7 @@ impl Index {
             return;
         }
         if !was_deciding {
+            self.pools.recorded(self.recorded_pools(), self.now);
             self.pools.work_out();
         }
         // What is wrong with them is not known before they are worked out.

@@ -25,7 +25,7 @@ pub use mirror::Mirror;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep_until;
 pub use version::Version;
-pub use watch::{Change, News, Source, watch, watch_as, watch_history};
+pub use watch::{Change, Source, Watched, watch, watch_as, watch_history};
 
 /// How long a single request to the API server may take, retries included. Without a bound of our own, the
 /// client goes on for minutes when the server says that it is overloaded.

@@ -24,10 +24,10 @@ pub enum Change<K> {
 }
 
 /// What a list and watch have to tell.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum News<T> {
+#[derive(Debug, Clone)]
+pub enum Watched<K> {
     /// What happened to the objects.
-    Change(T),
+    Change(Change<K>),
     /// The API server has an older state than before, as after a restore of etcd from a backup. The list of that state
     /// comes next. Lists of other kinds may still be those of before for some seconds.
     Restored,
@@ -81,10 +81,10 @@ where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
     T: Send + 'static,
 {
-    watch_history(source, convert).filter_map(|news| {
-        std::future::ready(match news {
-            News::Change(change) => Some(change),
-            News::Restored => None,
+    watch_history(source, convert).filter_map(|watched| {
+        std::future::ready(match watched {
+            Watched::Change(change) => Some(change),
+            Watched::Restored => None,
         })
     })
 }
@@ -94,7 +94,7 @@ where
 pub fn watch_history<K, T>(
     source: impl Into<Source<K>>,
     convert: impl Fn(K) -> T + Send + 'static,
-) -> impl Stream<Item = News<Change<T>>>
+) -> impl Stream<Item = Watched<T>>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
     T: Send + 'static,

@@ -26,10 +26,10 @@ impl Index {
 
     /// Decides anew for those that are due, as many as `most` of them: between calls there is time for other things.
     pub(crate) fn decide(&mut self, most: usize) {
+        if self.has_pools_to_settle() {
+            return;
+        }
         for _ in 0..most {
-            if self.has_pools_to_settle() {
-                return;
-            }
             if let Some(key) = self.unheard.pop_front() {
                 self.adopt(&key);
                 self.make_due(&key);
@@ -62,14 +62,6 @@ impl Index {
     /// Begins to decide: first everybody is heard who holds an address, the older first, so that of two that hold the
     /// same one the younger will have to look for another. Who is heard is due; nobody is decided before all are heard.
     pub(super) fn begin(&mut self) {
-        let mut recorded: BTreeMap<PoolName, Vec<IpAddr>> = BTreeMap::new();
-        for entry in self.services.values().filter(|entry| matches!(entry.claim, Claim::Ours(_))) {
-            if let Some(pool) = &entry.observed.pool {
-                recorded.entry(PoolName::new(pool.as_str())).or_default().extend(&entry.observed.ips);
-            }
-        }
-        self.pools.recorded(recorded, self.now);
-        self.pools.work_out();
         self.allocator.set_pools(self.pools.in_force().clone());
         self.allocator.set_reserved(self.reserved());
         for entry in self.services.values_mut() {
@@ -85,6 +77,17 @@ impl Index {
         for key in &others {
             self.make_due(key);
         }
+    }
+
+    /// The pools that Services of ours record, with the addresses that they have from each.
+    pub(super) fn recorded_pools(&self) -> BTreeMap<PoolName, Vec<IpAddr>> {
+        let mut recorded: BTreeMap<PoolName, Vec<IpAddr>> = BTreeMap::new();
+        for entry in self.services.values().filter(|entry| matches!(entry.claim, Claim::Ours(_))) {
+            if let Some(pool) = &entry.observed.pool {
+                recorded.entry(PoolName::new(pool.as_str())).or_default().extend(&entry.observed.ips);
+            }
+        }
+        recorded
     }
 
     /// Which pools are in force has changed. Due are those whose pool or address that concerns, and those that wait.

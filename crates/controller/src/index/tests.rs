@@ -60,8 +60,8 @@ impl Cluster {
     fn delete_pool(&mut self, pool: IPAddressPool) {
         self.index.pools(Change::Delete(pool), Instant::now());
         assert!(self.write_all().is_empty(), "it may be made again at once");
-        let until = self.index.next_retry().unwrap();
-        self.index.retry(until);
+        let until = self.index.next_timeout().unwrap();
+        self.index.pass_time(until);
     }
 
     fn next_write(&mut self) -> Option<Write> {
@@ -339,11 +339,11 @@ fn a_failed_write_is_tried_again_after_growing_pauses() {
     for pause in [100, 200, 400] {
         let write = cluster.next_write().unwrap();
         cluster.index.written(&write, Written::Failed, now);
-        assert_eq!(cluster.index.next_retry(), Some(now + Duration::from_millis(pause)));
-        cluster.index.retry(now);
+        assert_eq!(cluster.index.next_timeout(), Some(now + Duration::from_millis(pause)));
+        cluster.index.pass_time(now);
         assert_eq!(cluster.next_write(), None);
         now += Duration::from_millis(pause);
-        cluster.index.retry(now);
+        cluster.index.pass_time(now);
     }
     assert_eq!(cluster.write_all(), ["a 10.0.0.0"]);
 }

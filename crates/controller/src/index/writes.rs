@@ -8,7 +8,7 @@ use kubekit::events::Notice;
 use kubekit::write::{Class, pause};
 
 use crate::entry::{Observed, Writing};
-use crate::index::{Index, List, Write, Written};
+use crate::index::{Index, Write, Written};
 
 impl Index {
     /// The next status to write. Tell how it went with [`Self::written`]: until then, no other write of
@@ -69,22 +69,13 @@ impl Index {
     }
 
     /// When [`Self::retry`] should be called next.
-    pub(crate) fn next_retry(&self) -> Option<Instant> {
-        let retry = self.retries.first().map(|(at, _)| *at);
-        [retry, self.pools.next_expiry(), self.restoring].into_iter().flatten().min()
+    pub(super) fn next_retry(&self) -> Option<Instant> {
+        self.retries.first().map(|(at, _)| *at)
     }
 
-    /// Tries again what failed and has waited long enough, and lets go of pools that were deleted and have not come back.
-    pub(crate) fn retry(&mut self, now: Instant) {
-        self.now = now;
-        self.pools.expire(now);
-        if self.restoring.is_some_and(|until| until <= now) {
-            let deciding = self.decides();
-            self.restoring = None;
-            self.lists.extend(List::ALL);
-            self.proceed(deciding);
-        }
-        while self.retries.first().is_some_and(|(at, _)| *at <= now) {
+    /// Tries again what failed and has waited long enough.
+    pub(super) fn retry(&mut self, now: Instant) {
+        while self.next_retry().is_some_and(|at| at <= now) {
             let Some((_, key)) = self.retries.pop_first() else { return };
             if let Some(entry) = self.services.get_mut(&key).filter(|e| e.writing == Writing::Delayed) {
                 entry.writing = Writing::Idle;

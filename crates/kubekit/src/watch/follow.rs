@@ -28,7 +28,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
-use super::{Change, News, Source};
+use super::{Change, Source, Watched};
 use crate::{Version, due};
 
 /// How long a watch may go on, after which it is taken up where it ended. A connection that is dead without having been
@@ -135,13 +135,13 @@ where
     }
 
     /// What comes next, however long that takes.
-    pub(super) async fn next(&mut self) -> News<Change<T>> {
+    pub(super) async fn next(&mut self) -> Watched<T> {
         if let Some(list) = self.untold.take() {
-            return News::Change(Change::Reset(list));
+            return Watched::Change(Change::Reset(list));
         }
         loop {
             match self.step().await {
-                Ok(Some(news)) => return news,
+                Ok(Some(watched)) => return watched,
                 Ok(None) => {}
                 Err(trouble) => {
                     match trouble {
@@ -161,7 +161,7 @@ where
         }
     }
 
-    async fn step(&mut self) -> Result<Option<News<Change<T>>>, Trouble> {
+    async fn step(&mut self) -> Result<Option<Watched<T>>, Trouble> {
         // What fails has changed nothing, so that it is tried again; so the state goes back where it was.
         match std::mem::replace(&mut self.state, State::Unlisted) {
             State::Unlisted => {
@@ -172,9 +172,9 @@ where
                 self.state = State::Listed { version: version.clone(), trust: Trust::Sure };
                 if latest.is_some_and(|latest| version.is_older_than(&latest)) {
                     self.untold = Some(objects);
-                    return Ok(Some(News::Restored));
+                    return Ok(Some(Watched::Restored));
                 }
-                Ok(Some(News::Change(Change::Reset(objects))))
+                Ok(Some(Watched::Change(Change::Reset(objects))))
             }
             State::Listed { version, trust: Trust::BrokenOff } if self.is_short => {
                 debug!(kind = %K::kind(&()), version = version.as_str(), "watch broken off, listing again");
@@ -257,7 +257,7 @@ where
         events: Events<K>,
         version: Version,
         since: Instant,
-    ) -> Result<Option<News<Change<T>>>, Trouble> {
+    ) -> Result<Option<Watched<T>>, Trouble> {
         let (version, change) = match event {
             WatchEvent::Added(object) | WatchEvent::Modified(object) => {
                 (Version::of(&object), Some(Change::Apply((self.convert)(strip(object)))))
@@ -275,7 +275,7 @@ where
         self.reached();
         self.latest = Some(version.clone());
         self.state = State::Watching { events, version, since };
-        Ok(change.map(News::Change))
+        Ok(change.map(Watched::Change))
     }
 
     /// The whole list, as it is now: without a version to ask for.

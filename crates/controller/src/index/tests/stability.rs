@@ -139,7 +139,7 @@ fn a_pool_that_is_replaced_moves_nobody_to_another_one_and_gives_nothing_meanwhi
         assert_eq!(cluster.write_all(), ["b 10.1.0.0"]);
         cluster.index.pools(Change::Apply(pools[0].clone()), Instant::now());
         assert_eq!(cluster.write_all(), ["c 10.0.0.9"]);
-        assert_eq!(cluster.index.next_retry(), None);
+        assert_eq!(cluster.index.next_timeout(), None);
     }
 }
 
@@ -153,11 +153,11 @@ fn a_controller_that_starts_while_a_pool_is_replaced_moves_nobody() {
         assert!(cluster.write_all().is_empty());
         if made_again {
             cluster.index.pools(Change::Apply(pools[0].clone()), Instant::now());
-            assert_eq!(cluster.index.next_retry(), None);
+            assert_eq!(cluster.index.next_timeout(), None);
             assert!(cluster.write_all().is_empty());
         } else {
-            let until = cluster.index.next_retry().unwrap();
-            cluster.index.retry(until);
+            let until = cluster.index.next_timeout().unwrap();
+            cluster.index.pass_time(until);
             assert_eq!(cluster.write_all(), ["a 10.1.0.0"]);
         }
     }
@@ -181,11 +181,11 @@ fn after_a_restore_nobody_is_decided_before_all_lists_are_of_the_restored_state(
         if all_notice {
             cluster.index.nodes(Change::Reset(vec![]), now);
         } else {
-            let until = cluster.index.next_retry().unwrap();
-            cluster.index.retry(until);
+            let until = cluster.index.next_timeout().unwrap();
+            cluster.index.pass_time(until);
         }
         assert_eq!(cluster.write_all(), ["b 10.0.0.0"]);
-        assert_eq!(cluster.index.next_retry(), None);
+        assert_eq!(cluster.index.next_timeout(), None);
     }
 }
 
@@ -279,8 +279,8 @@ fn who_keeps_writing_over_a_status_is_answered_ever_more_slowly_and_told_once() 
     assert_eq!(written, 3);
     assert_eq!(notices.iter().filter(|notice| notice.starts_with("StatusOverwritten: ")).count(), 1);
     assert!(notices.len() < 10, "{notices:?}");
-    let retry = cluster.index.next_retry().unwrap();
-    cluster.index.retry(retry);
+    let retry = cluster.index.next_timeout().unwrap();
+    cluster.index.pass_time(retry);
     assert_eq!(cluster.write_all(), ["a 10.0.0.0"], "but it is answered");
     assert_eq!(ips(&cluster, "a"), addresses(&["10.0.0.0"]));
 }

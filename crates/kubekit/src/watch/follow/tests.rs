@@ -46,12 +46,12 @@ fn server(
     (Follower::new(Api::<Namespace>::all(client).into(), name), log)
 }
 
-fn said(news: News<Change<String>>) -> String {
-    match news {
-        News::Change(Change::Reset(names)) => format!("= {}", names.join(" ")),
-        News::Change(Change::Apply(name)) => format!("+ {name}"),
-        News::Change(Change::Delete(name)) => format!("- {name}"),
-        News::Restored => "restored".to_owned(),
+fn said(watched: Watched<String>) -> String {
+    match watched {
+        Watched::Change(Change::Reset(names)) => format!("= {}", names.join(" ")),
+        Watched::Change(Change::Apply(name)) => format!("+ {name}"),
+        Watched::Change(Change::Delete(name)) => format!("- {name}"),
+        Watched::Restored => "restored".to_owned(),
     }
 }
 
