@@ -34,15 +34,7 @@ fn abilities(arp: bool) -> Abilities {
 }
 
 fn advertisement(interfaces: Interfaces) -> Advertisement {
-    Advertisement {
-        name: "all".into(),
-        pools: [].into(),
-        pool_selectors: vec![],
-        service_selectors: vec![],
-        node_selectors: vec![],
-        preferences: vec![],
-        interfaces,
-    }
+    Advertisement { interfaces, ..Advertisement::new("all") }
 }
 
 fn service(number: u32) -> Service {

@@ -31,15 +31,7 @@ pub(crate) fn pools(specs: impl IntoIterator<Item = PoolSpec>) -> Pools {
 }
 
 pub(crate) fn advertisement(name: &str) -> Advertisement {
-    Advertisement {
-        name: name.into(),
-        pools: [].into(),
-        pool_selectors: vec![],
-        service_selectors: vec![],
-        node_selectors: vec![],
-        preferences: vec![],
-        interfaces: Interfaces::All,
-    }
+    Advertisement::new(name)
 }
 
 pub(crate) fn service(name: &str, vip: &str) -> Service {

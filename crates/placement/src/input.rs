@@ -128,6 +128,19 @@ pub struct Preference {
 }
 
 impl Advertisement {
+    /// One that restricts nothing: all pools and Services, from all nodes, on all interfaces.
+    pub fn new(name: impl Into<AdvertisementName>) -> Self {
+        Self {
+            name: name.into(),
+            pools: BTreeSet::new(),
+            pool_selectors: vec![],
+            service_selectors: vec![],
+            node_selectors: vec![],
+            preferences: vec![],
+            interfaces: Interfaces::All,
+        }
+    }
+
     pub(crate) fn covers(&self, pool: &Pool) -> bool {
         (self.pools.is_empty() && self.pool_selectors.is_empty())
             || self.pools.contains(&pool.name)

@@ -120,16 +120,13 @@ fn tell(placement: &mut Placement, step: Step) {
             let name = format!("ad-{name}").into();
             match it {
                 Some((pool, zone, interface)) => placement.set_advertisement(Advertisement {
-                    name,
                     pools: pool.map(|pool| format!("pool-{pool}").into()).into_iter().collect(),
-                    pool_selectors: vec![],
-                    service_selectors: vec![],
                     node_selectors: zone
                         .map(|zone| Selector::from_iter([Requirement::equals("zone", zone)]))
                         .into_iter()
                         .collect(),
-                    preferences: vec![],
                     interfaces: interface.map_or(Interfaces::All, |it| Interfaces::Only([it.into()].into())),
+                    ..Advertisement::new(name)
                 }),
                 None => placement.remove_advertisement(&name),
             }

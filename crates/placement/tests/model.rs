@@ -324,15 +324,7 @@ fn step() -> impl Strategy<Value = Step> {
 /// A cluster in which everything works: what happens next is then seldom without effect.
 fn beginning() -> Vec<Step> {
     let everywhere: Vec<_> = NODES.map(|node| Some(node.into())).into();
-    let everything = Advertisement {
-        name: "ad-0".into(),
-        pools: [].into(),
-        pool_selectors: vec![],
-        service_selectors: vec![],
-        node_selectors: vec![],
-        preferences: vec![],
-        interfaces: Interfaces::All,
-    };
+    let everything = Advertisement::new("ad-0");
     let mut steps = vec![
         Step::Members(NODES.map(NodeName::from).into()),
         Step::Pools(["lan", "dmz"].into()),

@@ -3,11 +3,11 @@
 mod publish;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use layer2::{MacAddr, Report, Stance, Voice};
+use layer2::{Report, Stance, Voice};
 use members::{Absence, Event, LinkState, News, View};
 use placement::{
     Advertisement, AdvertisementName, Change, ExcludeLabel, Handovers, InterfaceName, Interfaces, Node,
@@ -15,7 +15,7 @@ use placement::{
 };
 use pools::PoolSpec;
 
-use crate::announce::layer2::{Conflict, Outcomes, Plan, Wanted, claimed};
+use crate::announce::layer2::{Conflict, Outcomes, Plan, Rival, Wanted, claimed};
 use crate::configuration::{Configuration, ConfigurationNews};
 use crate::departure::Departure;
 use crate::input::{Changes, Input, List, Trouble};
@@ -62,8 +62,7 @@ pub struct Core {
     latest: Arc<View>,
     /// Why the gossip does not work, where that can be seen.
     trouble: Option<Trouble>,
-    /// The peers that answer for addresses of ours, and are overruled or not.
-    rivals: BTreeMap<IpAddr, MacAddr>,
+    /// How often rivals were overruled.
     insisted: u64,
     handovers: Handovers,
     stopping: bool,
@@ -118,7 +117,6 @@ impl Core {
             profile: Profile::default(),
             latest: Arc::default(),
             trouble: None,
-            rivals: BTreeMap::new(),
             insisted: 0,
             handovers: Handovers::default(),
             stopping: false,
@@ -145,9 +143,8 @@ impl Core {
         self.stale.any = true;
         self.stale.announcements |= !matches!(input, Input::Port(..) | Input::Time);
         if let Some(list) = input.completes().filter(|list| *list != List::Members || self.trouble.is_none())
-            && self.missing.remove(&list)
         {
-            self.outputs.push_back(Output::Reached(list));
+            self.reached(list);
         }
         match input {
             Input::Services(changes) => {
@@ -188,6 +185,12 @@ impl Core {
     /// When to call [`Self::handle`] with [`Input::Time`], if nothing happens before.
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.handovers.deadline().into_iter().chain(self.peers.deadline()).min()
+    }
+
+    fn reached(&mut self, list: List) {
+        if self.missing.remove(&list) {
+            self.outputs.push_back(Output::Reached(list));
+        }
     }
 
     fn settle(&mut self) {
@@ -302,8 +305,8 @@ impl Core {
             self.outputs.push_back(Output::Trouble(trouble));
             if trouble.is_none() {
                 let view = Arc::clone(&self.latest);
-                if view.settled && self.missing.remove(&List::Members) {
-                    self.outputs.push_back(Output::Reached(List::Members));
+                if view.settled {
+                    self.reached(List::Members);
                 }
                 self.members(News { events: vec![], view });
             }
@@ -401,8 +404,7 @@ impl Core {
                 self.outcomes.free(vip, interface);
                 self.placement.was_announced(vip);
                 // Whoever answered for it does so no more.
-                self.stale.ports |= self.wanted.stances.remove(&vip).is_some();
-                self.rivals.remove(&vip);
+                self.stale.ports |= self.wanted.rivals.remove(&vip).is_some();
                 (self.stale.announcements, self.stale.outcomes) = (true, true);
             }
             Report::Taken { vip, by } => {
@@ -433,7 +435,6 @@ impl Core {
         let Conflict { vip, by, .. } = conflict;
         let Some(peer) = self.peers.owner(by).cloned() else { return };
         let first = placement::rank(vip, [(&self.node, 0), (&peer, 0)]).next() == Some(&self.node);
-        self.rivals.insert(vip, by);
         let stance = if first {
             self.insisted += 1;
             Stance::Insists(self.insisted)
@@ -442,7 +443,7 @@ impl Core {
             self.stale.outcomes = true;
             Stance::Yields
         };
-        self.wanted.stances.insert(vip, stance);
+        self.wanted.rivals.insert(vip, Rival { mac: by, stance });
         self.stale.ports = true;
     }
 

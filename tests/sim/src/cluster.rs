@@ -5,8 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use objects::{Labels, NodeName, ServiceKey, SliceKey};
 use placement::{
-    Advertisement, Endpoints, ExcludeLabel, Interfaces, Network, Node, Placement, Pools, Service, Sharing,
-    TrafficPolicy,
+    Advertisement, Endpoints, ExcludeLabel, Network, Node, Placement, Pools, Service, Sharing, TrafficPolicy,
 };
 use pools::PoolSpec;
 use speaker_core::{Changes, Input};
@@ -32,8 +31,7 @@ impl Change {
             Self::Service(service) => Input::Services(one(service.key.clone(), Some(service))),
             Self::ServiceGone(key) => Input::Services(one(key, None)),
             Self::Endpoints(service, nodes) => {
-                let slice = SliceKey::new("default", format!("{service}-1"));
-                let endpoints: Endpoints = nodes.into_iter().map(Some).collect();
+                let (slice, endpoints) = slice(&service, nodes);
                 Input::Endpoints(one(slice, Some((service, endpoints))))
             }
             Self::Node(node) => Input::Nodes(one(node.name.clone(), Some(node))),
@@ -47,8 +45,7 @@ impl Change {
             Self::Service(service) => placement.set_service(service),
             Self::ServiceGone(key) => placement.remove_service(&key),
             Self::Endpoints(service, nodes) => {
-                let slice = SliceKey::new("default", format!("{service}-1"));
-                let endpoints: Endpoints = nodes.into_iter().map(Some).collect();
+                let (slice, endpoints) = slice(&service, nodes);
                 placement.set_endpoints(&slice, &service, endpoints);
             }
             Self::Node(node) => placement.set_node(node),
@@ -56,6 +53,11 @@ impl Change {
             Self::Advertisement(advertisement) => placement.set_advertisement(advertisement),
         }
     }
+}
+
+/// The only slice of endpoints of a Service.
+fn slice(service: &ServiceKey, nodes: BTreeSet<NodeName>) -> (SliceKey, Endpoints) {
+    (SliceKey::new("default", format!("{service}-1")), nodes.into_iter().map(Some).collect())
 }
 
 /// What a speaker learns when all lists are complete.
@@ -98,15 +100,7 @@ impl Cluster {
             said: BTreeMap::new(),
         };
         cluster.change(Change::Pool(PoolSpec::new("pool", &["198.18.0.0/16", "2001:db8::/112"])));
-        cluster.change(Change::Advertisement(Advertisement {
-            name: "everything".into(),
-            pools: [].into(),
-            pool_selectors: vec![],
-            service_selectors: vec![],
-            node_selectors: vec![],
-            preferences: vec![],
-            interfaces: Interfaces::All,
-        }));
+        cluster.change(Change::Advertisement(Advertisement::new("everything")));
         for name in nodes {
             let node = Node { name: name.clone(), labels: Labels::new(), network: Network::Available };
             cluster.change(Change::Node(node));

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use layer2::{Arp, Begin, Effect, MacAddr, Ndp, Port, Protocol, Report, Stance, Voice};
+use layer2::{Arp, Begin, Effect, MacAddr, Ndp, Port, Report, Stance, Voice};
 use members::{Absence, Event, LinkState, Members, Reporter};
 use objects::NodeName;
 use placement::ExcludeLabel;
@@ -293,8 +293,8 @@ impl Running {
         }
         self.orders = Arc::clone(orders);
         match &mut self.port {
-            Either::Arp(port) => tell(port, orders, now),
-            Either::Ndp(port) => tell(port, orders, now),
+            Either::Arp(port) => orders.give(port, now),
+            Either::Ndp(port) => orders.give(port, now),
         }
     }
 
@@ -334,13 +334,4 @@ impl Either {
             Self::Ndp(port) => port.poll_timeout(),
         }
     }
-}
-
-fn tell<P: Protocol>(port: &mut Port<P>, orders: &Orders, now: Instant) {
-    port.set_friends((*orders.friends).clone(), now);
-    port.set_frame_gap(orders.frame_gap);
-    port.set_overrules(orders.overrules);
-    port.set_refresh_gap(orders.refresh_gap);
-    port.set_voice(orders.voice);
-    port.set_orders(orders.vips.iter().filter_map(|(vip, it)| Some((P::own(*vip)?, *it))).collect(), now);
 }

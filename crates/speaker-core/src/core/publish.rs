@@ -49,8 +49,7 @@ impl Core {
         if std::mem::take(&mut self.stale.friends) {
             let friends = self.peers.friends();
             // Who is heard again has nothing that is not known.
-            self.rivals.retain(|_, mac| self.peers.is_unheard(*mac));
-            self.wanted.stances.retain(|vip, _| self.rivals.contains_key(vip));
+            self.wanted.rivals.retain(|_, rival| self.peers.is_unheard(rival.mac));
             self.stale.ports |= self.wanted.friends != friends;
             self.wanted.friends = friends;
         }
@@ -63,8 +62,7 @@ impl Core {
             self.wanted.announcements.clone_from(announcements);
             let takeovers: BTreeSet<_> = announcements.values().map(|it| it.takeover).collect();
             self.wanted.handed_over.retain(|takeover, _| takeovers.contains(takeover));
-            self.rivals.retain(|vip, _| announcements.contains_key(vip));
-            self.wanted.stances.retain(|vip, _| announcements.contains_key(vip));
+            self.wanted.rivals.retain(|vip, _| announcements.contains_key(vip));
             (self.stale.ports, self.stale.outcomes) = (true, true);
         }
         if std::mem::take(&mut self.stale.ports) {

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use layer2::{Arp, Begin, Contact, Friends, Order};
+use layer2::{Arp, Begin, Contact, Friends, MacAddr, Order};
 use objects::Labels;
 use placement::{Endpoints, Network, Released, Service, Sharing, SliceKey, TrafficPolicy};
 
@@ -57,15 +57,7 @@ fn pool(range: &str) -> (PoolName, Option<PoolSpec>) {
 }
 
 fn advertisement(faults: &[&str]) -> (AdvertisementName, Option<(Advertisement, Vec<String>)>) {
-    let advertisement = Advertisement {
-        name: "ad".into(),
-        pools: BTreeSet::new(),
-        pool_selectors: vec![],
-        service_selectors: vec![],
-        node_selectors: vec![],
-        preferences: vec![],
-        interfaces: Interfaces::All,
-    };
+    let advertisement = Advertisement::new("ad");
     ("ad".into(), Some((advertisement, faults.iter().map(ToString::to_string).collect())))
 }
 

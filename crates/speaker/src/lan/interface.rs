@@ -1,11 +1,10 @@
 //! One interface by one protocol: brings frames and the time to a [`Port`], and does what it decides.
 
 use std::io;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use layer2::{Effect, Friends, Order, Port, Protocol, Purpose, Transmission};
+use layer2::{Effect, Port, Protocol, Purpose, Transmission};
 use placement::InterfaceName;
 use speaker_core::announce::layer2::Orders;
 use tokio::sync::{mpsc, watch};
@@ -71,13 +70,7 @@ impl<P: Protocol + Copy> Interface<P> {
                         return Ok(());
                     }
                     let orders = Arc::clone(&self.orders.borrow_and_update());
-                    port.set_friends(Friends::clone(&orders.friends), Instant::now());
-                    port.set_frame_gap(orders.frame_gap);
-                    port.set_overrules(orders.overrules);
-                    port.set_refresh_gap(orders.refresh_gap);
-                    port.set_voice(orders.voice);
-                    let own = |(vip, order): (&IpAddr, &Order)| Some((P::own(*vip)?, *order));
-                    port.set_orders(orders.vips.iter().filter_map(own).collect(), Instant::now());
+                    orders.give(&mut port, Instant::now());
                 }
                 () = kubekit::due(port.poll_timeout()) => {}
             }

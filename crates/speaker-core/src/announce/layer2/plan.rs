@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use layer2::{Arp, Begin, Contact, Friends, MacAddr, Ndp, Order, Protocol, Stance, Voice};
+use layer2::{Arp, Begin, Contact, Friends, MacAddr, Ndp, Order, Port, Protocol, Stance, Voice};
 use placement::{Announcement, Announcements, History, InterfaceName, Interfaces, Takeover};
 
 use crate::interfaces::Links;
@@ -53,6 +53,18 @@ pub struct Orders {
     pub voice: Voice,
 }
 
+impl Orders {
+    /// Tells the port whose orders these are.
+    pub fn give<P: Protocol>(&self, port: &mut Port<P>, now: Instant) {
+        port.set_friends(Friends::clone(&self.friends), now);
+        port.set_frame_gap(self.frame_gap);
+        port.set_overrules(self.overrules);
+        port.set_refresh_gap(self.refresh_gap);
+        port.set_voice(self.voice);
+        port.set_orders(self.vips.iter().filter_map(|(vip, it)| Some((P::own(*vip)?, *it))).collect(), now);
+    }
+}
+
 /// What is to be announced from this node, wherever its interfaces allow it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Wanted {
@@ -60,8 +72,8 @@ pub struct Wanted {
     pub announcements: Announcements,
     /// Takeovers of what a peer hands over that lives: the LAN is not asked, at the places that were open by then.
     pub handed_over: BTreeMap<Takeover, u64>,
-    /// How it stands with peers that answer for the same address.
-    pub stances: BTreeMap<IpAddr, Stance>,
+    /// The peers that answer for the same address.
+    pub rivals: BTreeMap<IpAddr, Rival>,
     /// Whether foreign hosts that answer count for nothing.
     pub overrules: bool,
     /// The other nodes that announce: no foreign hosts, whatever they say.
@@ -70,6 +82,15 @@ pub struct Wanted {
     pub voice: Voice,
     /// Where nothing is to be said at present, if anywhere.
     pub silent: Option<Interfaces>,
+}
+
+/// A peer that is not heard, and answers for an address of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rival {
+    /// Its Ethernet address.
+    pub mac: MacAddr,
+    /// Whether it is overruled.
+    pub stance: Stance,
 }
 
 /// The places, and what is to be done at each.
@@ -91,7 +112,7 @@ impl Plan {
     /// The interface `name` hears another one of this node. Whether that is news.
     pub fn heard_own(&mut self, name: &InterfaceName, by: MacAddr) -> bool {
         let here = self.ports.keys().find(|place| place.name == *name).map(|place| place.station.mac());
-        here.is_some_and(|mac| self.same_lan.insert((mac.min(by), mac.max(by))))
+        here.is_some_and(|mac| self.same_lan.insert(pair(mac, by)))
     }
 
     /// The interfaces are these now.
@@ -114,13 +135,10 @@ impl Plan {
                 self.ports.insert(place, orders);
             }
         }
-        let macs: BTreeSet<_> = self.ports.keys().map(|place| place.station.mac()).collect();
         // What comes back may be plugged in elsewhere.
         let stay = |place: &Place| before.keys().all(|gone| gone.station.mac() != place.station.mac());
         let stay: BTreeSet<_> = self.ports.keys().filter(|it| stay(it)).map(|it| it.station.mac()).collect();
-        self.same_lan.retain(|(one, other)| {
-            [one, other].into_iter().all(|mac| macs.contains(mac) && stay.contains(mac))
-        });
+        self.same_lan.retain(|(one, other)| stay.contains(one) && stay.contains(other));
         self.links = links;
     }
 
@@ -149,9 +167,7 @@ impl Plan {
     pub fn ports(&self) -> &Ports {
         &self.ports
     }
-}
 
-impl Plan {
     /// What is announced at a place. Where several interfaces of this node are on one LAN, the first of them answers, so that
     /// an address is at one Ethernet address.
     fn vips(&self, place: &Place, wanted: &Wanted) -> BTreeMap<IpAddr, Order> {
@@ -164,11 +180,15 @@ impl Plan {
     }
 
     fn goes_before(&self, other: &Place, place: &Place) -> bool {
-        let (one, two) = (other.station.mac(), place.station.mac());
         other.index < place.index
             && other.station.name() == place.station.name()
-            && self.same_lan.contains(&(one.min(two), one.max(two)))
+            && self.same_lan.contains(&pair(other.station.mac(), place.station.mac()))
     }
+}
+
+/// The lesser comes first, whichever is given first.
+fn pair(one: MacAddr, other: MacAddr) -> (MacAddr, MacAddr) {
+    (one.min(other), one.max(other))
 }
 
 fn order(vip: IpAddr, announcement: &Announcement, place: &Place, wanted: &Wanted) -> Order {
@@ -179,7 +199,7 @@ fn order(vip: IpAddr, announcement: &Announcement, place: &Place, wanted: &Wante
         History::Announced if handed_over.is_some_and(|opened| place.opened <= *opened) => Begin::Announce,
         History::Announced => Begin::Ask,
     };
-    let stance = wanted.stances.get(&vip).copied().unwrap_or_default();
+    let stance = wanted.rivals.get(&vip).map_or(Stance::Alone, |rival| rival.stance);
     Order { takeover: announcement.takeover.0, begin, stance }
 }
 

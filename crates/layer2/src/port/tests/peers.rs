@@ -1,0 +1,122 @@
+//! What the LAN says when an address is taken over, and what is made of peers that answer.
+
+use super::*;
+
+fn asking(contact: Contact) -> Bench<Arp> {
+    let mut bench = Bench::new(ARP);
+    bench.port.set_friends(friends(THEIRS, contact), bench.now);
+    bench.order(&[(V4, 1, Begin::Ask)]);
+    bench
+}
+
+fn here(mac: MacAddr) -> [u8; 42] {
+    ArpFrame::reply(mac, V4, Host { mac: OURS, ip: Ipv4Addr::UNSPECIFIED }).emit()
+}
+
+#[test]
+fn a_takeover_asks_the_lan_twice_and_announces_when_nobody_answers() {
+    let mut bench = asking(Contact::Unheard);
+    bench.advance(ms(79));
+    assert_eq!(bench.times(Purpose::Probe), [0, 40]);
+    assert_eq!(bench.hear(arp_request(V4).emit()), Err(Ignored::NotAnnounced));
+    bench.advance(ms(1));
+    assert_eq!(bench.times(Purpose::Takeover), [80, 80]);
+}
+
+#[test]
+fn an_unheard_peer_that_answers_keeps_the_address_for_as_long_as_it_does() {
+    let (vip, by) = (V4.into(), THEIRS);
+    let mut bench = asking(Contact::Unheard);
+    assert_eq!(bench.hear(here(THEIRS)), Ok(()));
+    bench.advance(ms(2_999));
+    assert_eq!((bench.times(Purpose::Probe), bench.reports()), (vec![0], vec![Report::Held { vip, by }]));
+    bench.advance(ms(1));
+    assert_eq!(bench.hear(here(THEIRS)), Ok(()));
+    bench.advance(ms(3_200));
+    assert_eq!(bench.times(Purpose::Takeover), [6_080, 6_080], "it is gone");
+    assert_eq!(bench.reports().len(), 3, "{:?}", bench.reports());
+}
+
+#[test]
+fn what_a_peer_held_is_asked_for_at_once_when_that_peer_is_heard() {
+    let mut bench = asking(Contact::Unheard);
+    assert_eq!(bench.hear(here(THEIRS)), Ok(()));
+    bench.advance(ms(500));
+    bench.port.set_friends(known(THEIRS), bench.now);
+    bench.work();
+    assert_eq!(bench.hear(here(THEIRS)), Err(Ignored::Fellow));
+    bench.advance(ms(100));
+    assert_eq!(bench.times(Purpose::Takeover), [580, 580]);
+}
+
+#[test]
+fn a_heard_peer_that_answers_is_no_witness() {
+    let mut bench = asking(Contact::Heard);
+    assert_eq!(bench.hear(here(THEIRS)), Err(Ignored::Fellow));
+    bench.advance(ms(100));
+    assert_eq!(bench.times(Purpose::Takeover), [80, 80]);
+}
+
+#[test]
+fn a_foreign_host_is_not_overruled_by_a_takeover_but_may_be_a_peer_that_was_never_heard() {
+    let (vip, by) = (V4.into(), THEIRS);
+    for (unseen, expected) in [(0, Report::Taken { vip, by }), (1, Report::Held { vip, by })] {
+        let mut bench = Bench::new(ARP);
+        bench.port.set_friends(Friends { unseen, ..known(FELLOW) }, bench.now);
+        bench.order(&[(V4, 1, Begin::Ask)]);
+        assert_eq!(bench.hear(here(THEIRS)), Ok(()));
+        bench.advance(ms(2_500));
+        assert_eq!((bench.times(Purpose::Takeover), bench.reports()), (vec![], vec![expected]));
+    }
+}
+
+#[test]
+fn a_router_that_answers_for_everything_can_be_overruled() {
+    let mut bench = Bench::probing(ARP, V4);
+    bench.port.set_overrules(true);
+    assert_eq!(bench.hear(here(THEIRS)), Err(Ignored::Overruled));
+    bench.advance(ms(300));
+    assert_eq!(bench.times(Purpose::Takeover).len(), 2);
+}
+
+#[test]
+fn an_address_that_is_answered_for_already_is_not_asked_for_again() {
+    let mut bench = Bench::announcing(ARP, V4);
+    bench.order(&[(V4, 2, Begin::Ask)]);
+    assert_eq!((bench.times(Purpose::Probe), bench.times(Purpose::Takeover).len()), (vec![], 2));
+}
+
+#[test]
+fn of_two_peers_that_both_answer_one_yields_and_the_other_insists() {
+    let order = |stance| [(V4, Order { takeover: 1, begin: Begin::Announce, stance })].into();
+    let rival = || {
+        let mut bench = Bench::announcing(ARP, V4);
+        bench.port.set_friends(friends(THEIRS, Contact::Unheard), bench.now);
+        assert_eq!(bench.hear(ArpFrame::gratuitous_request(THEIRS, V4).emit()), Ok(()));
+        assert_eq!(bench.reports(), [Report::Rival { vip: V4.into(), by: THEIRS }]);
+        assert!(bench.times(Purpose::Defence).is_empty(), "it may be the other that goes on");
+        bench
+    };
+    let mut loser = rival();
+    loser.port.set_orders(order(Stance::Yields), loser.now);
+    loser.work();
+    assert_eq!(loser.hear(arp_request(V4).emit()), Err(Ignored::NotAnnounced));
+    loser.advance(ms(3_100));
+    assert_eq!(loser.times(Purpose::Takeover), [13_080, 13_080], "nobody answers any more");
+
+    let mut winner = rival();
+    winner.port.set_orders(order(Stance::Insists(1)), winner.now);
+    winner.work();
+    assert_eq!(winner.times(Purpose::Takeover), [10_000, 10_000]);
+    assert_eq!(winner.hear(arp_request(V4).emit()), Ok(()));
+}
+
+#[test]
+fn another_interface_of_this_node_on_the_same_lan_is_told_once() {
+    let mut bench = Bench::announcing(ARP, V4);
+    bench.port.set_friends(friends(FELLOW, Contact::Own), bench.now);
+    for _ in 0..2 {
+        assert_eq!(bench.hear(ArpFrame::gratuitous_request(FELLOW, V4).emit()), Err(Ignored::Fellow));
+    }
+    assert_eq!(bench.reports(), [Report::SameLan { by: FELLOW }]);
+}
