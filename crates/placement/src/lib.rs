@@ -38,6 +38,7 @@ mod handover;
 mod index;
 mod input;
 mod takeover;
+mod told;
 
 pub use abilities::{Abilities, Ability};
 pub use election::{Assignment, Obstacle, Unannounced, rank};
@@ -50,3 +51,4 @@ pub use input::{
 pub use objects::{AdvertisementName, InterfaceName, NodeName, PoolName, ServiceKey, SliceKey};
 pub use pools::Pools;
 pub use takeover::{Announcement, Announcements, History, Takeover};
+pub use told::{Mac, Told};
