@@ -52,7 +52,8 @@
 //! know either what there is to take over, it only observes: nothing falls to it, nobody watches over it. Then it
 //! [takes part](Members::take_part), by another life, and is a member. Two that meet when both take part already
 //! did without each other, and what they announced may contradict: [`Event::Returned`]. `Hello` also carries the
-//! [`Profile`], and follows whenever a frame shows that the receiver knows an outdated one.
+//! [`Profile`] as far as it fits; the whole follows in parts (module `parts`), which are asked for whenever a frame
+//! shows that an outdated one is known.
 //!
 //! A [goodbye](Members::leave) is told to everybody directly, until each has confirmed. The others count the leaver no more
 //! at once, [`Event::Leaving`], and confirm when they have taken over, while the leaver goes on answering: make before
@@ -93,6 +94,7 @@ mod identity;
 mod io;
 mod members;
 mod monitor;
+mod parts;
 mod peer;
 mod profile;
 mod ring;

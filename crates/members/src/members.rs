@@ -1,6 +1,7 @@
 //! The members, as one of them sees them: everything put together.
 
 mod deafness;
+mod profiles;
 mod receive;
 mod roster;
 mod send;
@@ -22,6 +23,7 @@ use crate::frame::Body;
 use crate::goodbye::{Goodbye, LONGEST, Step};
 use crate::identity::Identity;
 use crate::monitor::{Monitor, Verdict};
+use crate::parts::{Incoming, ProfileVersion};
 use crate::peer::{Peer, Standing};
 use crate::ring::{MONITORS, Ring};
 use crate::seal::{OVERHEAD, Seals};
@@ -67,7 +69,9 @@ pub struct Members {
     /// Since when there is no link.
     cut_since: Option<Instant>,
     profile: Profile,
-    profile_version: u32,
+    profile_version: ProfileVersion,
+    /// The profiles of others that are on their way.
+    incoming: Incoming,
 
     /// What is to be told to everybody once more, and when.
     repeats: VecDeque<(Instant, News)>,
@@ -126,7 +130,8 @@ impl Members {
             phase: Phase::Running,
             cut_since: None,
             profile,
-            profile_version: 0,
+            profile_version: ProfileVersion::first(),
+            incoming: Incoming::default(),
             repeats: VecDeque::new(),
             out: VecDeque::new(),
             events: VecDeque::new(),
@@ -181,6 +186,7 @@ impl Members {
         while let Some(name) = self.contacts.poll(now) {
             self.hello(&name, None, true, now);
         }
+        self.ask_for_profiles(now);
         while self.repeats.front().is_some_and(|(at, _)| *at <= now) {
             if let Some((_, news)) = self.repeats.pop_front() {
                 self.repeat(&news, now);
@@ -206,7 +212,8 @@ impl Members {
         let contact = self.contacts.poll_timeout();
         let settle = self.settle.poll_timeout();
         let away = self.away.poll_timeout();
-        [Some(self.beat.0), goodbye, judging, swim, repeat, dispute, contact, settle, away]
+        let profiles = self.incoming.poll_timeout();
+        [Some(self.beat.0), goodbye, judging, swim, repeat, dispute, contact, settle, away, profiles]
             .into_iter()
             .flatten()
             .min()
@@ -249,8 +256,8 @@ impl Members {
         self.wake(now);
         if self.profile != profile {
             self.profile = profile;
-            self.profile_version = self.profile_version.wrapping_add(1);
-            self.tell(News::Myself, now);
+            self.profile_version = self.profile_version.next();
+            self.tell_profile(now);
         }
         self.due = self.poll_timeout();
     }
@@ -327,7 +334,8 @@ impl Members {
     }
 
     /// What the others tell of themselves, those too that only observe, as yet or for good. A member is missing here
-    /// if others told of it, and it has not been heard itself.
+    /// if others told of it, and it has not been heard itself. Of one that was heard only just now, there may be no more
+    /// than what it told [in brief](Profile::with_brief).
     pub fn profiles(&self) -> impl Iterator<Item = (&NodeName, &Profile)> {
         let running = self.peers.iter().filter(|(_, peer)| peer.runs());
         running.filter_map(|(name, peer)| Some((name, peer.profile.as_ref()?)))

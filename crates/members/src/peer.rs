@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use crate::config::Role;
 use crate::identity::Identity;
+use crate::parts::ProfileVersion;
 use crate::session::Session;
 use crate::{BootId, Profile};
 
@@ -27,9 +28,14 @@ pub(crate) struct Peer {
     pub(crate) we_were_late: bool,
     /// Whether it took part before it knew us.
     pub(crate) it_was_late: bool,
-    /// What it tells of itself, once it has, and how often that had changed by then.
+    /// What it tells of itself, as far as it has.
     pub(crate) profile: Option<Profile>,
-    pub(crate) profile_version: u32,
+    /// How often that had changed by then, once all of it is known of the process that runs.
+    pub(crate) profile_version: Option<ProfileVersion>,
+    /// Whether it takes profiles in parts.
+    pub(crate) takes_parts: bool,
+    /// Whether it has answered us, but not told all of itself yet.
+    pub(crate) answers: bool,
     /// When it was last asked for a `Hello` since it said something surprising.
     pub(crate) asked: Option<Instant>,
 }

@@ -96,7 +96,7 @@ impl Members {
         let identity = self.peers.get(name).and_then(|peer| peer.identity.as_ref());
         let hello = Hello {
             identity: self.swim.identity().clone(),
-            profile: self.profile.clone(),
+            profile: self.profile.brief().clone(),
             cookie: self.cookies.make(name, now),
             echo,
             reply,
