@@ -68,7 +68,14 @@
 //!
 //! Datagrams are sealed (module `seal`) with a key made of a shared secret, for one receiver. Whether they are new is
 //! found by a challenge and a window (module `session`): a recording of yesterday is worth nothing today. Payloads
-//! are described in module `frame`. Whatever is refused is counted by reason, see [`Refusal`].
+//! are described in module `frame`. Whatever is refused is counted by reason, see [`Refusal`]. Nobody gets more than a
+//! few answers before it has proved to be alive.
+//!
+//! Generations are about the time by the wall clock. One that is a hundred years ahead is refused: nothing could come
+//! after the greatest number there is, so whoever was declared dead under it could never object.
+//!
+//! Who is not listed, and is known only by what others say, is asked, but is no member before it has answered; and each
+//! may tell of a limited number of such (module `hearsay`).
 //!
 //! # Presets
 //!
@@ -82,6 +89,7 @@
 //! and nobody standing still, none of ten members was held dead in ten minutes, by any preset. A packet of the
 //! steady state has about 75 bytes, and each node receives as many as it sends.
 
+mod answers;
 mod away;
 mod config;
 mod contact;
@@ -90,6 +98,7 @@ mod event;
 mod fixtures;
 mod frame;
 mod goodbye;
+mod hearsay;
 mod identity;
 mod io;
 mod members;
