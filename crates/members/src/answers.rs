@@ -56,7 +56,8 @@ mod tests {
         let start = Instant::now();
         let mut answers = Answers::default();
         let source = |number: u32| IpAddr::from(number.to_be_bytes());
-        let mut allowed = |from: u32, at| (from..from + 2000).filter(|n| answers.allow(source(*n), start + ms(at))).count();
+        let mut allowed =
+            |from: u32, at| (from..from + 2000).filter(|n| answers.allow(source(*n), start + ms(at))).count();
         assert_eq!([allowed(0, 0), allowed(5000, 50), allowed(5000, 100)], [SOURCES, 0, SOURCES]);
         assert_eq!(answers.0.len(), SOURCES);
     }

@@ -98,6 +98,18 @@ impl Payload {
     }
 }
 
+impl Payload {
+    /// All generations that are claimed for anybody, but those in a message of SWIM.
+    pub(crate) fn generations(&self) -> impl Iterator<Item = u64> {
+        let [first, second] = match &self.body {
+            Body::Hello(hello) => [Some(hello.identity.generation), hello.known],
+            Body::Dead(identity) => [Some(identity.generation), None],
+            _ => [None, None],
+        };
+        [Some(self.generation), first, second].into_iter().flatten()
+    }
+}
+
 impl Body {
     /// What frames of this kind are called in metrics.
     pub(crate) fn kind(&self) -> &'static str {

@@ -75,7 +75,7 @@
 //! after the greatest number there is, so whoever was declared dead under it could never object.
 //!
 //! Who is not listed, and is known only by what others say, is asked, but is no member before it has answered; and each
-//! may tell of a limited number of such (module `hearsay`).
+//! may tell of a limited number of such (module `members::hearsay`).
 //!
 //! # Presets
 //!
@@ -98,7 +98,6 @@ mod event;
 mod fixtures;
 mod frame;
 mod goodbye;
-mod hearsay;
 mod identity;
 mod io;
 mod members;

@@ -1,6 +1,7 @@
 //! The members, as one of them sees them: everything put together.
 
 mod deafness;
+mod hearsay;
 mod profiles;
 mod receive;
 mod roster;
@@ -16,12 +17,13 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use send::News;
 
+use crate::answers::Answers;
 use crate::away::Away;
 use crate::config::Role;
 use crate::contact::Contacts;
 use crate::frame::Body;
 use crate::goodbye::{Goodbye, LONGEST, Step};
-use crate::identity::Identity;
+use crate::identity::{Generations, Identity};
 use crate::monitor::{Monitor, Verdict};
 use crate::parts::{Incoming, ProfileVersion};
 use crate::peer::{Peer, Standing};
@@ -44,6 +46,9 @@ pub struct Members {
     timing: Timing,
     seals: Seals,
     cookies: Cookies,
+    generations: Generations,
+    /// What those who have not proved to be alive may still get.
+    answers: Answers,
     swim: Swim,
     peers: BTreeMap<NodeName, Peer>,
 
@@ -108,6 +113,8 @@ impl Members {
     pub fn new(config: Config, seed: [u8; 32], now: Instant) -> Self {
         let Config { name, address, boot, generation, preset, keys, profile } = config;
         let mut random = StdRng::from_seed(seed);
+        let generations = Generations::new(generation, now);
+        let generation = generations.first();
         let identity = Identity { name: name.clone(), address, boot, generation, role: Role::Observer };
         let max_message = NonZeroUsize::new(Self::MAX_FRAME - Self::AROUND_SWIM).expect("a frame holds more");
         let timing = preset.timing();
@@ -115,6 +122,8 @@ impl Members {
             timing,
             seals: Seals::new(name, boot, keys),
             cookies: Cookies::new(&random.random(), now),
+            generations,
+            answers: Answers::default(),
             swim: Swim::new(identity, max_message, random.random()),
             peers: BTreeMap::new(),
             roster: BTreeSet::new(),
@@ -242,6 +251,7 @@ impl Members {
         self.deaths.retain(|name, _| self.peers.contains_key(name));
         for (name, address) in &listed {
             self.peers.entry(name.clone()).or_default().listed = Some(*address);
+            self.vouch(name, now);
         }
         self.contacts = Contacts::default();
         for (name, _) in self.peers.iter().filter(|(_, peer)| peer.wants_contact()) {

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use objects::NodeName;
+
 use crate::config::Role;
 use crate::identity::Identity;
 use crate::parts::ProfileVersion;
@@ -17,6 +19,10 @@ pub(crate) struct Peer {
     /// Its latest life, as far as SWIM told.
     pub(crate) identity: Option<Identity>,
     pub(crate) standing: Standing,
+    /// Whether it is or was listed, or has proved to be alive: only then it counts.
+    pub(crate) vouched: bool,
+    /// Who told of it first, until it is vouched for.
+    pub(crate) told_by: Option<NodeName>,
     /// The start of its process that has proved to be alive.
     pub(crate) session: Option<Session>,
     /// When its last frame came.
@@ -72,7 +78,7 @@ impl Peer {
 
     /// Whether it is counted.
     pub(crate) fn is_member(&self) -> bool {
-        self.standing == Standing::Alive && self.role() == Some(Role::Speaker)
+        self.vouched && self.standing == Standing::Alive && self.role() == Some(Role::Speaker)
     }
 
     pub(crate) fn role(&self) -> Option<Role> {

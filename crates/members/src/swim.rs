@@ -66,7 +66,7 @@ impl Swim {
             for _ in 0..u16::from_be_bytes(*count) {
                 let (member, more) =
                     postcard::take_from_bytes::<Member<Identity>>(rest).map_err(malformed)?;
-                mentioned.push(member.into_identity());
+                mentioned.push(member.id().clone());
                 rest = more;
             }
         }

@@ -30,6 +30,9 @@ impl Members {
         if payload.from == self.swim.identity().name {
             return Err(Refusal::OwnName);
         }
+        if payload.generations().any(|generation| !self.generations.allow(generation, now)) {
+            return Err(Refusal::FarAhead);
+        }
         self.admit(from, &opened, &payload, now)?;
         let Payload { from: name, generation, profile, body } = payload;
         let kind = body.kind();
@@ -105,7 +108,9 @@ impl Members {
             |known: &Identity| hello.is_some_and(|hello| hello.identity.generation > known.generation);
         let known = self.peers.get(name).and_then(|peer| peer.identity.as_ref());
         if !proven || known.is_some_and(|known| known.boot != opened.boot && !later(known)) {
-            self.hello_at(from, name, hello.map(|hello| hello.cookie), true, now);
+            if self.answers.allow(from.ip(), now) {
+                self.hello_at(from, name, hello.map(|hello| hello.cookie), true, now);
+            }
             return Err(Refusal::Unproven);
         }
         if self.peers.len() >= Self::MAX_PEERS && !self.peers.contains_key(name) {
@@ -151,6 +156,7 @@ impl Members {
         let before = self.peers.get(name).and_then(|peer| peer.identity.as_ref()).map(|known| known.boot);
         self.swim.alive(identity.clone(), now);
         self.heed_swim(now);
+        self.vouch(name, now);
         if self.swim.is_down(&identity) {
             // It believes that only of somebody who has proved to be alive.
             if reply {
@@ -222,7 +228,7 @@ impl Members {
                     self.swim.down(identity, now);
                 }
             }
-            Body::Swim(message) => self.swim.handle(&message, now)?,
+            Body::Swim(message) => self.hear_swim(name, &message, now)?,
         }
         Ok(())
     }
