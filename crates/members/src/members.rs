@@ -348,7 +348,7 @@ impl Members {
     /// than what it told [in brief](Profile::with_brief).
     pub fn profiles(&self) -> impl Iterator<Item = (&NodeName, &Profile)> {
         let running = self.peers.iter().filter(|(_, peer)| peer.runs());
-        running.filter_map(|(name, peer)| Some((name, peer.profile.as_ref()?)))
+        running.filter_map(|(name, peer)| Some((name, peer.told.profile.as_ref()?)))
     }
 
     /// How often this member has judged.

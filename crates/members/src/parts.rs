@@ -47,7 +47,7 @@ impl ProfileVersion {
 
     /// The version after this one; after very many they begin again.
     pub(crate) const fn next(self) -> Self {
-        Self(Self::IN_PARTS | (self.0 + 1) % Self::IN_PARTS)
+        Self(Self::IN_PARTS | ((self.0 + 1) % Self::IN_PARTS))
     }
 
     /// Whether its sender sends its profile in parts, and takes those of others.

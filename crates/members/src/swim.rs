@@ -114,7 +114,7 @@ impl Swim {
     fn begin(&mut self, role: Role, after: u64, now: Instant) {
         // None is believed that no other could follow.
         let Some(generation) = after.checked_add(1) else { return };
-        let identity = Identity { role, generation, ..self.identity().clone() };
+        let identity = Identity { generation, role, ..self.identity().clone() };
         let result = self.foca.change_identity(identity, &mut self.runtime);
         self.expect(result, now);
         // foca 2.0 stops its timers then, and says and asks nothing more until it hears somebody. Two who both do this

@@ -8,6 +8,7 @@ use std::time::Instant;
 use objects::NodeName;
 
 use super::{Members, Phase};
+use crate::peer::Source;
 use crate::swim::Swim;
 use crate::{Event, Refusal};
 
@@ -25,8 +26,9 @@ impl Members {
         let own = &self.swim.identity().name;
         let names = mentioned.into_iter().map(|identity| identity.name);
         let unknown: Vec<_> = names.filter(|about| about != own && !self.peers.contains_key(about)).collect();
+        let told_by_it = Source::ToldBy(name.clone());
         if !unknown.is_empty() {
-            let unanswered = self.peers.values().filter(|peer| peer.told_by.as_ref() == Some(name)).count();
+            let unanswered = self.peers.values().filter(|peer| peer.source == told_by_it).count();
             if unanswered + unknown.len() > EACH || self.swim.count() + unknown.len() > Self::MAX_PEERS {
                 return Err(Refusal::TooMany);
             }
@@ -34,8 +36,8 @@ impl Members {
         self.swim.handle(message, now)?;
         self.heed_swim(now);
         for about in unknown {
-            if let Some(peer) = self.peers.get_mut(&about).filter(|peer| !peer.vouched) {
-                peer.told_by = Some(name.clone());
+            if let Some(peer) = self.peers.get_mut(&about).filter(|peer| !peer.is_vouched_for()) {
+                peer.source = told_by_it.clone();
             }
         }
         Ok(())
@@ -44,10 +46,9 @@ impl Members {
     /// `name` is listed, or has proved to be alive. If it was said to be a member, it is one from now on.
     pub(super) fn vouch(&mut self, name: &NodeName, now: Instant) {
         let Some(peer) = self.peers.get_mut(name) else { return };
-        if std::mem::replace(&mut peer.vouched, true) {
+        if std::mem::replace(&mut peer.source, Source::VouchedFor) == Source::VouchedFor {
             return;
         }
-        peer.told_by = None;
         if peer.runs()
             && let Phase::Leaving(goodbye) = &mut self.phase
         {
@@ -91,7 +92,7 @@ mod tests {
 
     /// The member `us`, which `other`, that is listed, and others speak to by hand.
     struct Us {
-        us: Members,
+        members: Members,
         now: Instant,
         sent: Vec<Body>,
     }
@@ -136,16 +137,16 @@ mod tests {
             let mut us = Members::new(config, [1; 32], now);
             us.set_peers([("other".into(), address(2))].into(), now);
             us.take_part(now);
-            let mut us = Self { us, now, sent: Vec::new() };
+            let mut us = Self { members: us, now, sent: Vec::new() };
             let mut other = Voice::of(identity("other", NOW));
             us.meet(&mut other).unwrap();
-            assert_eq!(us.us.members(), &names(&["us", "other"]));
+            assert_eq!(us.members.members(), &names(&["us", "other"]));
             us.sent.clear();
             (us, other)
         }
 
         fn collect(&mut self) {
-            while let Some(transmit) = self.us.poll_transmit() {
+            while let Some(transmit) = self.members.poll_transmit() {
                 // They are not sealed, so it does not matter for whom they are.
                 let opened = Seals::new("any".into(), BootId(9), Vec::new()).open(&transmit.frame).unwrap();
                 self.sent.push(Payload::decode(&opened.payload).unwrap().body);
@@ -157,8 +158,8 @@ mod tests {
             let payload =
                 Payload { from, generation, profile: ProfileVersion::of_an_earlier_member(0), body };
             let frame = voice.seals.seal(&"us".into(), &payload.encode());
-            let result = self.us.handle(voice.identity.address, &frame, self.now);
-            self.us.poll(self.now);
+            let result = self.members.handle(voice.identity.address, &frame, self.now);
+            self.members.poll(self.now);
             self.collect();
             result
         }
@@ -169,7 +170,7 @@ mod tests {
                 identity: voice.identity.clone(),
                 profile: Brief::default(),
                 cookie: Cookie([0; 16]),
-                echo: Some(self.us.cookies.make(&voice.identity.name, self.now)),
+                echo: Some(self.members.cookies.make(&voice.identity.name, self.now)),
                 reply: false,
                 known: None,
                 late: false,
@@ -185,34 +186,34 @@ mod tests {
     #[test]
     fn who_is_known_only_by_what_others_say_is_asked_and_no_member_before_it_answers() {
         let (mut us, mut other) = Us::new();
-        while us.us.poll_event().is_some() {}
-        let body = other.swim(&us.us, vec![identity("new", NOW)]);
+        while us.members.poll_event().is_some() {}
+        let body = other.swim(&us.members, vec![identity("new", NOW)]);
         assert_eq!(us.hear(&mut other, body), Ok("swim"));
-        assert_eq!(us.us.members(), &names(&["us", "other"]));
-        assert_eq!(us.us.poll_event(), None);
+        assert_eq!(us.members.members(), &names(&["us", "other"]));
+        assert_eq!(us.members.poll_event(), None);
         let asked = us.sent.iter().any(|body| matches!(body, Body::Hello(hello) if hello.reply));
         assert!(asked, "{:?}", us.sent);
 
         us.meet(&mut Voice::of(identity("new", NOW))).unwrap();
-        assert_eq!(us.us.members(), &names(&["us", "other", "new"]));
-        let events: Vec<_> = std::iter::from_fn(|| us.us.poll_event()).collect();
+        assert_eq!(us.members.members(), &names(&["us", "other", "new"]));
+        let events: Vec<_> = std::iter::from_fn(|| us.members.poll_event()).collect();
         assert_eq!(events.iter().filter(|event| **event == Event::Joined("new".into())).count(), 1);
     }
 
     #[test]
     fn who_is_listed_is_believed_to_live_by_what_others_say() {
         let (mut us, mut other) = Us::new();
-        let body = other.swim(&us.us, vec![identity("new", NOW)]);
+        let body = other.swim(&us.members, vec![identity("new", NOW)]);
         us.hear(&mut other, body).unwrap();
-        us.us.set_peers([("other".into(), address(2)), ("new".into(), address(3))].into(), us.now);
-        assert_eq!(us.us.members(), &names(&["us", "other", "new"]));
+        us.members.set_peers([("other".into(), address(2)), ("new".into(), address(3))].into(), us.now);
+        assert_eq!(us.members.members(), &names(&["us", "other", "new"]));
 
         let (mut us, mut other) = Us::new();
-        us.us.set_peers([("other".into(), address(2)), ("new".into(), address(3))].into(), us.now);
-        assert_eq!(us.us.members(), &names(&["us", "other"]));
-        let body = other.swim(&us.us, vec![identity("new", NOW)]);
+        us.members.set_peers([("other".into(), address(2)), ("new".into(), address(3))].into(), us.now);
+        assert_eq!(us.members.members(), &names(&["us", "other"]));
+        let body = other.swim(&us.members, vec![identity("new", NOW)]);
         us.hear(&mut other, body).unwrap();
-        assert_eq!(us.us.members(), &names(&["us", "other", "new"]));
+        assert_eq!(us.members.members(), &names(&["us", "other", "new"]));
     }
 
     #[test]
@@ -221,22 +222,28 @@ mod tests {
         let mut refused = 0;
         for round in 0..50 {
             let about = (0..10).map(|number| identity(&format!("made-up-{round}-{number}"), NOW)).collect();
-            let body = other.swim(&us.us, about);
+            let body = other.swim(&us.members, about);
             refused += usize::from(us.hear(&mut other, body) == Err(Refusal::TooMany));
         }
         assert!(refused > 40, "{refused}");
-        assert!(us.us.peers.len() <= EACH + 1 && us.us.swim.count() <= EACH + 2, "{}", us.us.peers.len());
-        assert_eq!(us.us.members(), &names(&["us", "other"]));
+        assert!(
+            us.members.peers.len() <= EACH + 1 && us.members.swim.count() <= EACH + 2,
+            "{}",
+            us.members.peers.len()
+        );
+        assert_eq!(us.members.members(), &names(&["us", "other"]));
 
         // Those who do not answer are found dead and forgotten, and then there is room again.
         for _ in 0..12_000 {
             us.now += ms(50);
-            us.us.poll(us.now);
+            us.members.poll(us.now);
             us.collect();
             us.hear(&mut other, Body::Heartbeat).unwrap();
         }
-        assert_eq!(us.us.peers.len(), 1);
-        assert!(!std::iter::from_fn(|| us.us.poll_event()).any(|event| matches!(event, Event::Lost { .. })));
+        assert_eq!(us.members.peers.len(), 1);
+        assert!(
+            !std::iter::from_fn(|| us.members.poll_event()).any(|event| matches!(event, Event::Lost { .. }))
+        );
     }
 
     #[test]
@@ -245,7 +252,7 @@ mod tests {
         for absurd in [u64::MAX, u64::MAX - 1, u64::MAX / 2, NOW + NOW * 2] {
             let mut victim = Voice::of(identity("victim", absurd));
             assert_eq!(us.meet(&mut victim), Err(Refusal::FarAhead));
-            let body = other.swim(&us.us, vec![identity("victim", absurd)]);
+            let body = other.swim(&us.members, vec![identity("victim", absurd)]);
             assert_eq!(us.hear(&mut other, body), Err(Refusal::FarAhead));
             let dead = Body::Dead(identity("victim", absurd));
             assert_eq!(us.hear(&mut other, dead), Err(Refusal::FarAhead));
@@ -253,9 +260,9 @@ mod tests {
             let hello = Hello { known: Some(absurd), ..us.hello(&other) };
             assert_eq!(us.hear(&mut other, Body::Hello(hello)), Err(Refusal::FarAhead));
         }
-        assert!(us.us.swim.identity().generation < NOW + 10);
+        assert!(us.members.swim.identity().generation < NOW + 10);
         assert!(us.meet(&mut Voice::of(identity("victim", NOW))).is_ok());
-        assert_eq!(us.us.members(), &names(&["us", "other", "victim"]));
+        assert_eq!(us.members.members(), &names(&["us", "other", "victim"]));
     }
 
     #[test]
@@ -266,7 +273,7 @@ mod tests {
         us.now += ms(1);
         let mut victim = Voice::of(Identity { boot: BootId(77), ..identity("victim", greatest + 1) });
         us.meet(&mut victim).unwrap();
-        assert_eq!(us.us.peers[&NodeName::from("victim")].identity, Some(victim.identity));
+        assert_eq!(us.members.peers[&NodeName::from("victim")].identity, Some(victim.identity));
     }
 
     #[test]

@@ -15,7 +15,7 @@ impl Members {
     /// Our profile has changed. Everybody is sent the parts, and then told that there is something new: whoever has
     /// all of them by then need not ask.
     pub(super) fn tell_profile(&mut self, now: Instant) {
-        let takers = self.peers.iter().filter(|(_, peer)| peer.runs() && peer.takes_parts);
+        let takers = self.peers.iter().filter(|(_, peer)| peer.runs() && peer.told.takes_parts);
         for name in takers.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
             self.send_profile(&name, PartNumbers::ALL);
         }
@@ -43,7 +43,7 @@ impl Members {
     pub(super) fn want_profile(&mut self, name: &NodeName, version: ProfileVersion, now: Instant) {
         if let Some(peer) = self.peers.get(name)
             && peer.runs()
-            && version.is_news(peer.profile_version)
+            && version.is_news(peer.told.version)
         {
             self.incoming.want(name, version, now);
         }
@@ -57,13 +57,13 @@ impl Members {
         part: Part,
         now: Instant,
     ) -> Result<(), Refusal> {
-        let known = self.peers.get(name).and_then(|peer| peer.profile_version);
+        let known = self.peers.get(name).and_then(|peer| peer.told.version);
         if version.is_news(known)
             && let Some(profile) = self.incoming.add(name, version, part, now)?
             && let Some(peer) = self.peers.get_mut(name)
         {
-            peer.profile_version = Some(version);
-            let answers = std::mem::take(&mut peer.answers);
+            peer.told.version = Some(version);
+            let answers = std::mem::take(&mut peer.told.answers);
             self.learn(name, profile);
             if answers {
                 self.hear_answer(name, version, now);
@@ -76,18 +76,18 @@ impl Members {
     pub(super) fn learn_brief(&mut self, name: &NodeName, brief: Brief, version: ProfileVersion) {
         let Some(peer) = self.peers.get_mut(name) else { return };
         if !version.is_in_parts() {
-            peer.profile_version = Some(version);
+            peer.told.version = Some(version);
             self.learn(name, brief.into());
-        } else if peer.profile.is_none() && brief != Brief::default() {
+        } else if peer.told.profile.is_none() && brief != Brief::default() {
             self.learn(name, brief.into());
         }
     }
 
     fn learn(&mut self, name: &NodeName, profile: Profile) {
         if let Some(peer) = self.peers.get_mut(name)
-            && peer.profile.as_ref() != Some(&profile)
+            && peer.told.profile.as_ref() != Some(&profile)
         {
-            peer.profile = Some(profile);
+            peer.told.profile = Some(profile);
             self.events.push_back(Event::Profile(name.clone()));
         }
     }
@@ -95,8 +95,8 @@ impl Members {
     /// `name` answers us. It counts once all is known that it tells of itself, for what falls to it depends on that.
     pub(super) fn hear_answer(&mut self, name: &NodeName, version: ProfileVersion, now: Instant) {
         let Some(peer) = self.peers.get_mut(name) else { return };
-        peer.answers = version.is_news(peer.profile_version);
-        if !peer.answers
+        peer.told.answers = version.is_news(peer.told.version);
+        if !peer.told.answers
             && self.settle.answered(name, now)
             && let Some(identity) = peer.identity.clone()
         {

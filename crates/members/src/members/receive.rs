@@ -38,7 +38,7 @@ impl Members {
         let kind = body.kind();
         self.note_life(&name, now);
         let peer = self.peers.entry(name.clone()).or_default();
-        peer.takes_parts = profile.is_in_parts();
+        peer.told.takes_parts = profile.is_in_parts();
         if let Body::Hello(hello) = body {
             self.meet(from, &name, hello, profile, now);
             self.want_profile(&name, profile, now);
@@ -61,7 +61,7 @@ impl Members {
                     return Ok(kind);
                 }
             }
-            Some(_) if peer.profile_version == Some(profile) || profile.is_in_parts() => {}
+            Some(_) if peer.told.version == Some(profile) || profile.is_in_parts() => {}
             _ => {
                 if peer.asked.is_none_or(|asked| now >= asked + ASK_PAUSE) {
                     peer.asked = Some(now);
@@ -119,7 +119,7 @@ impl Members {
         let peer = self.peers.entry(name.clone()).or_default();
         peer.session = Some(Session { boot: opened.boot, window: Window::after(opened.counter) });
         // Another process counts anew.
-        (peer.profile_version, peer.answers) = (None, false);
+        (peer.told.version, peer.told.answers) = (None, false);
         self.incoming.forget(name);
         Ok(())
     }

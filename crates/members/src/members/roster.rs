@@ -93,7 +93,7 @@ impl Members {
             peer.identity.as_ref().filter(|known| known.boot == identity.boot).map(|known| known.role);
         let counted = peer.standing == Standing::Alive && known == Some(Role::Speaker);
         let event = match identity.role {
-            _ if !peer.vouched => None,
+            _ if !peer.is_vouched_for() => None,
             Role::Speaker if counted => None,
             Role::Speaker if std::mem::take(&mut peer.missed) => Some(Event::Returned(name.clone())),
             Role::Speaker => Some(Event::Joined(name.clone())),
@@ -102,13 +102,13 @@ impl Members {
         if known.is_none() {
             (peer.we_were_late, peer.it_was_late) = (takes_part, false);
         }
-        if identity.role == Role::Speaker && peer.vouched {
+        if identity.role == Role::Speaker && peer.is_vouched_for() {
             self.away.end(&name);
         }
         peer.identity = Some(identity);
         peer.standing = Standing::Alive;
         self.disputes.remove(&name);
-        if peer.vouched
+        if peer.is_vouched_for()
             && let Phase::Leaving(goodbye) = &mut self.phase
         {
             goodbye.add(name, now);
@@ -150,7 +150,7 @@ impl Members {
     fn bury(&mut self, identity: &Identity) {
         let name = &identity.name;
         let Some(peer) = self.peers.get_mut(name) else { return };
-        if !peer.vouched {
+        if !peer.is_vouched_for() {
             self.peers.remove(name);
             self.contacts.remove(name);
             return;

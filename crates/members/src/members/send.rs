@@ -67,7 +67,7 @@ impl Members {
         for wanted in [Role::Speaker, Role::Observer] {
             let others = self.peers.iter().filter(|(helper, peer)| {
                 peer.runs()
-                    && peer.vouched
+                    && peer.is_vouched_for()
                     && peer.role() == Some(wanted)
                     && *helper != name
                     && !helpers.contains(helper)
@@ -135,7 +135,7 @@ impl Members {
     pub(super) fn running(&self) -> BTreeSet<NodeName> {
         self.peers
             .iter()
-            .filter(|(_, peer)| peer.runs() && peer.vouched)
+            .filter(|(_, peer)| peer.runs() && peer.is_vouched_for())
             .map(|(name, _)| name.clone())
             .collect()
     }
