@@ -1,5 +1,5 @@
-//! What a node tells the others of itself, as bytes: the Ethernet addresses that it announces with, and where it can
-//! announce.
+//! What a node tells the others of itself, as bytes: the Ethernet addresses that it announces with, where it can
+//! announce, and for which addresses it does not answer although they fell to it.
 //!
 //! ```text
 //! prefix   version   sections, any number in any order
@@ -11,6 +11,7 @@
 //! tag 1: Ethernet addresses, 6 octets each
 //! tag 2: interfaces on which it can announce by at least one protocol, each: flags (1: ARP, 2: NDP), length of the
 //!        name, name
+//! tag 3: contested addresses, each: length, address
 //! ```
 //!
 //! Sections and flags of other tags are for later versions and are passed over. Before there was a version, a node
@@ -18,6 +19,7 @@
 //! group, which no interface has, so the two cannot be mistaken for each other.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use objects::InterfaceName;
 
@@ -27,6 +29,7 @@ const PREFIX: [u8; 4] = [0xff, b'F', b'L', b'B'];
 const VERSION: u8 = 1;
 const MACS: u8 = 1;
 const INTERFACES: u8 = 2;
+const CONTESTED: u8 = 3;
 const ARP: u8 = 1;
 const NDP: u8 = 2;
 const HEAD: usize = PREFIX.len() + 1;
@@ -42,11 +45,13 @@ pub struct Told {
     pub macs: BTreeSet<Mac>,
     /// Where it can announce.
     pub abilities: Abilities,
+    /// Addresses that fell to it and that it does not answer for, because some other host has them.
+    pub contested: BTreeSet<IpAddr>,
 }
 
 impl Told {
-    /// As bytes, at most `max` of them. What does not fit is left out: first where the node can announce, which makes
-    /// it [able everywhere](Abilities::Unknown) for the others, then Ethernet addresses. In 8 KB there is room for some
+    /// As bytes, at most `max` of them. What does not fit is left out: first contested addresses, then where the node can
+    /// announce, which makes it [able everywhere](Abilities::Unknown) for the others, then Ethernet addresses. In 8 KB there is room for some
     /// 350 interfaces, each with an Ethernet address of its own and the longest name.
     pub fn encode(&self, max: usize) -> Vec<u8> {
         let mut bytes = Vec::from(PREFIX);
@@ -61,6 +66,11 @@ impl Told {
                 bytes.truncate(before);
             }
         }
+        let room = max.saturating_sub(bytes.len() + SECTION_HEAD);
+        let contested = contested(&self.contested, room);
+        if !contested.is_empty() {
+            put_section(&mut bytes, CONTESTED, &contested);
+        }
         bytes
     }
 
@@ -74,7 +84,7 @@ impl Told {
         match bytes.strip_prefix(&PREFIX) {
             Some([VERSION, sections @ ..]) => Self::decode_sections(sections),
             Some(_) => Self::default(),
-            None => Self { macs: macs(bytes), abilities: Abilities::Unknown },
+            None => Self { macs: unversioned_macs(bytes), ..Self::default() },
         }
     }
 
@@ -87,6 +97,7 @@ impl Told {
                 INTERFACES => {
                     told.abilities = read_interfaces(content).map_or(Abilities::Unknown, Abilities::Known);
                 }
+                CONTESTED => told.contested.extend(read_contested(content)),
                 _ => {}
             }
             bytes = rest;
@@ -113,6 +124,40 @@ fn take_section(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
 fn macs(bytes: &[u8]) -> BTreeSet<Mac> {
     let (macs, _surplus) = bytes.as_chunks();
     macs.iter().copied().collect()
+}
+
+/// Up to the first that no interface has.
+fn unversioned_macs(bytes: &[u8]) -> BTreeSet<Mac> {
+    let (macs, _surplus): (&[Mac], _) = bytes.as_chunks();
+    macs.iter().copied().take_while(|mac| mac[0] & 1 == 0).collect()
+}
+
+/// As many as there is room for.
+fn contested(addresses: &BTreeSet<IpAddr>, room: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for address in addresses {
+        let (length, octets) = match address {
+            IpAddr::V4(v4) => (4, v4.octets().to_vec()),
+            IpAddr::V6(v6) => (16, v6.octets().to_vec()),
+        };
+        if bytes.len() + 1 + octets.len() <= room.min(u16::MAX.into()) {
+            bytes.push(length);
+            bytes.extend(octets);
+        }
+    }
+    bytes
+}
+
+fn read_contested(mut bytes: &[u8]) -> BTreeSet<IpAddr> {
+    let mut addresses = BTreeSet::new();
+    while let Some((length, rest)) = bytes.split_first()
+        && let Some((address, rest)) = rest.split_at_checked((*length).into())
+    {
+        let v4 = <[u8; 4]>::try_from(address).map(IpAddr::from);
+        addresses.extend(v4.or_else(|_| <[u8; 16]>::try_from(address).map(IpAddr::from)));
+        bytes = rest;
+    }
+    addresses
 }
 
 fn interfaces(by_name: &BTreeMap<InterfaceName, Ability>) -> Vec<u8> {
@@ -147,7 +192,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::fixtures::able;
+    use crate::fixtures::{able, ip};
 
     const MAX: usize = 8192;
 
@@ -160,7 +205,12 @@ mod tests {
     fn node_with(interfaces: u16) -> Told {
         let names: Vec<_> = (0..interfaces).map(|number| format!("interface-{number:05}")).collect();
         let list: Vec<_> = names.iter().map(|name| (name.as_str(), true, true)).collect();
-        Told { macs: (0..interfaces).map(mac).collect(), abilities: able(&list) }
+        let contested = (0..interfaces).map(|number| IpAddr::from([10, 0, mac(number)[4], mac(number)[5]]));
+        Told {
+            macs: (0..interfaces).map(mac).collect(),
+            abilities: able(&list),
+            contested: contested.take(10).collect(),
+        }
     }
 
     #[test]
@@ -168,7 +218,9 @@ mod tests {
         let able = able(&[("eth0", true, true), ("eth1", true, false), ("vlan.7", false, true)]);
         for abilities in [Abilities::Unknown, Abilities::Known(BTreeMap::new()), able] {
             for count in [0, 1, 42, 43, 300] {
-                let told = Told { macs: (0..count).map(mac).collect(), abilities: abilities.clone() };
+                let contested = [ip("192.0.2.1"), ip("2001:db8::1")].into();
+                let told =
+                    Told { macs: (0..count).map(mac).collect(), abilities: abilities.clone(), contested };
                 assert_eq!(Told::decode(&told.encode(MAX)), told);
             }
         }
@@ -176,15 +228,18 @@ mod tests {
 
     #[test]
     fn an_interface_without_any_protocol_is_as_good_as_none() {
-        let told =
-            Told { macs: [mac(1)].into(), abilities: able(&[("eth0", true, false), ("lo", false, false)]) };
+        let told = Told {
+            macs: [mac(1)].into(),
+            abilities: able(&[("eth0", true, false), ("lo", false, false)]),
+            ..Told::default()
+        };
         let read = Told::decode(&told.encode(MAX));
         assert_eq!(read.abilities, able(&[("eth0", true, false)]));
     }
 
     #[test]
     fn hundreds_of_interfaces_fit() {
-        let told = node_with(350);
+        let told = node_with(340);
         assert_eq!(Told::decode(&told.encode(MAX)), told);
     }
 
@@ -201,18 +256,21 @@ mod tests {
 
     #[test]
     fn addresses_without_a_version_are_read_and_told() {
-        let told = Told { macs: (0..50).map(mac).collect(), abilities: Abilities::Unknown };
+        let told = Told { macs: (0..50).map(mac).collect(), ..Told::default() };
         let bytes = told.encode_unversioned(256);
         assert_eq!(bytes.len(), 252);
         let read = Told::decode(&bytes);
-        assert_eq!(read, Told { macs: (0..42).map(mac).collect(), abilities: Abilities::Unknown });
+        assert_eq!(read, Told { macs: (0..42).map(mac).collect(), ..Told::default() });
+        let marked = [&mac(1)[..], &[0xff; 6], &[4, 192, 0, 2, 1, 0]].concat();
+        assert_eq!(Told::decode(&marked), Told { macs: [mac(1)].into(), ..Told::default() });
         assert_eq!(Told::decode(&[]), Told::default());
         assert_eq!(Told::decode(&[1, 2, 3]), Told::default(), "not from a speaker as we know them");
     }
 
     #[test]
     fn another_version_tells_nothing_and_an_unknown_section_is_passed_over() {
-        let told = Told { macs: [mac(1)].into(), abilities: able(&[("eth0", true, false)]) };
+        let told =
+            Told { macs: [mac(1)].into(), abilities: able(&[("eth0", true, false)]), ..Told::default() };
         let bytes = told.encode(MAX);
         let mut later = bytes.clone();
         later[4] = 2;
@@ -225,8 +283,11 @@ mod tests {
 
     #[test]
     fn interfaces_that_are_cut_short_are_not_believed() {
-        let told =
-            Told { macs: [mac(1)].into(), abilities: able(&[("eth0", true, false), ("eth1", true, true)]) };
+        let told = Told {
+            macs: [mac(1)].into(),
+            abilities: able(&[("eth0", true, false), ("eth1", true, true)]),
+            ..Told::default()
+        };
         let bytes = told.encode(MAX);
         for length in 0..bytes.len() {
             assert_eq!(Told::decode(&bytes[..length]).abilities, Abilities::Unknown, "{length}");
