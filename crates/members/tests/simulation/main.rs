@@ -85,6 +85,26 @@ fn a_long_profile_is_known_when_others_are_acted_upon() {
 }
 
 #[test]
+fn the_profile_of_the_next_process_replaces_that_of_the_one_before() {
+    for seed in 0..5 {
+        let mut network = joined(5, Preset::Default, Weather { loss_percent: 20.0, ..Weather::FINE }, seed);
+        for round in 1..4 {
+            // The next one starts while parts of that are still missing, or when all have come.
+            let profile = members::Profile::new([round; members::Profile::MAX]).unwrap();
+            network.with(3, |members, now| members.set_profile(profile, now));
+            network.run(ms(if round == 3 { 2000 } else { 5 }));
+            network.boot(3);
+            let everybody_knows = |network: &Network| {
+                let known = |by| profile_of(network, 3, by).map(members::Profile::as_bytes);
+                [0, 1, 2, 4].into_iter().all(|by| known(by) == Some(&b"profile of 3"[..]))
+            };
+            let took = network.run_until(ms(5000), everybody_knows);
+            assert!(took.is_some(), "seed {seed}, round {round}");
+        }
+    }
+}
+
+#[test]
 fn a_profile_is_sent_once_to_each_and_then_no_more() {
     let mut network = joined(5, Preset::Default, Weather::FINE, 1);
     network.run(ms(5000));
