@@ -92,11 +92,15 @@ fn the_profile_of_the_next_process_replaces_that_of_the_one_before() {
             // The next one starts while parts of that are still missing, or when all have come.
             let profile = members::Profile::new([round; members::Profile::MAX]).unwrap();
             network.with(3, |members, now| members.set_profile(profile, now));
-            network.run(ms(if round == 3 { 2000 } else { 5 }));
+            network.run(ms(if round == 1 { 5 } else { 2000 }));
             network.boot(3);
+            let next = members::Profile::new([10 + round; members::Profile::MAX]).unwrap();
+            if round != 2 {
+                network.with(3, |members, now| members.set_profile(next.clone(), now));
+            }
+            let next = if round == 2 { members::Profile::new(*b"profile of 3").unwrap() } else { next };
             let everybody_knows = |network: &Network| {
-                let known = |by| profile_of(network, 3, by).map(members::Profile::as_bytes);
-                [0, 1, 2, 4].into_iter().all(|by| known(by) == Some(&b"profile of 3"[..]))
+                [0, 1, 2, 4].into_iter().all(|by| profile_of(network, 3, by) == Some(&next))
             };
             let took = network.run_until(ms(5000), everybody_knows);
             assert!(took.is_some(), "seed {seed}, round {round}");
