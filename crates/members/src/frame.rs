@@ -4,8 +4,10 @@ use objects::NodeName;
 use serde::{Deserialize, Serialize};
 
 use crate::identity::{Identity, name};
+use crate::parts::{Part, PartNumbers, ProfileVersion};
+use crate::profile::Brief;
 use crate::session::Cookie;
-use crate::{Absence, Profile, Refusal};
+use crate::{Absence, Refusal};
 
 /// What is in every frame.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,8 +17,9 @@ pub(crate) struct Payload {
     pub(crate) from: NodeName,
     /// The sender's generation; whoever knows another one asks for a [`Hello`].
     pub(crate) generation: u64,
-    /// How often the sender's profile has changed; whoever knows another state of it asks for a [`Hello`].
-    pub(crate) profile: u32,
+    /// How often the sender's profile has changed; whoever knows another state of it asks for its parts, or for a
+    /// [`Hello`] where there are none.
+    pub(crate) profile: ProfileVersion,
     pub(crate) body: Body,
 }
 
@@ -53,6 +56,11 @@ pub(crate) enum Body {
     Bye,
     /// A message of SWIM, encoded by foca.
     Swim(Vec<u8>),
+    /// I do not know these parts of your profile yet. Only to those who have said that they know parts, like all that
+    /// follows.
+    ProfileWanted(PartNumbers),
+    /// A part of my profile, of the version that the frame names.
+    ProfilePart(Part),
 }
 
 /// The age in [`Body::Heard`] of what was never heard.
@@ -62,7 +70,8 @@ pub(crate) const NEVER: u32 = u32::MAX;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Hello {
     pub(crate) identity: Identity,
-    pub(crate) profile: Profile,
+    /// As much of the profile as fits.
+    pub(crate) profile: Brief,
     /// To be echoed by the receiver as proof that it is alive now.
     pub(crate) cookie: Cookie,
     /// The receiver's cookie, if it was asked for.
@@ -89,6 +98,18 @@ impl Payload {
     }
 }
 
+impl Payload {
+    /// All generations that are claimed for anybody, but those in a message of SWIM.
+    pub(crate) fn generations(&self) -> impl Iterator<Item = u64> {
+        let [first, second] = match &self.body {
+            Body::Hello(hello) => [Some(hello.identity.generation), hello.known],
+            Body::Dead(identity) => [Some(identity.generation), None],
+            _ => [None, None],
+        };
+        [Some(self.generation), first, second].into_iter().flatten()
+    }
+}
+
 impl Body {
     /// What frames of this kind are called in metrics.
     pub(crate) fn kind(&self) -> &'static str {
@@ -102,6 +123,7 @@ impl Body {
             Self::Dead(_) => "dead",
             Self::Leave(_) | Self::LeaveConfirmed | Self::Bye => "leave",
             Self::Swim(_) => "swim",
+            Self::ProfileWanted(_) | Self::ProfilePart(_) => "profile",
         }
     }
 }
@@ -111,8 +133,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::BootId;
     use crate::config::Role;
+    use crate::{BootId, Profile};
 
     fn identity() -> Identity {
         Identity {
@@ -127,7 +149,7 @@ mod tests {
     fn bodies() -> Vec<Body> {
         let hello = Hello {
             identity: identity(),
-            profile: Profile::new([7; Profile::MAX]).unwrap(),
+            profile: Profile::new([7; Profile::MAX_BRIEF]).unwrap().brief().clone(),
             cookie: Cookie([1; 16]),
             echo: Some(Cookie([2; 16])),
             reply: true,
@@ -148,11 +170,18 @@ mod tests {
             Body::LeaveConfirmed,
             Body::Bye,
             Body::Swim(vec![1, 2, 3]),
+            Body::ProfileWanted(PartNumbers::ALL),
+            Body::ProfilePart(Part::all_of(&Profile::new([7; Profile::MAX]).unwrap()).remove(0)),
         ]
     }
 
     fn payload(body: Body) -> Payload {
-        Payload { from: "node-1".into(), generation: 1_790_000_000_000, profile: 1, body }
+        Payload {
+            from: "node-1".into(),
+            generation: 1_790_000_000_000,
+            profile: ProfileVersion::first(),
+            body,
+        }
     }
 
     #[test]
@@ -166,7 +195,7 @@ mod tests {
     #[test]
     fn a_heartbeat_is_small() {
         let heartbeat = payload(Body::Heartbeat).encode();
-        assert!(heartbeat.len() <= 16, "{} bytes", heartbeat.len());
+        assert!(heartbeat.len() <= 18, "{} bytes", heartbeat.len());
     }
 
     #[test]
@@ -195,7 +224,7 @@ mod tests {
         }
 
         #[test]
-        fn no_change_panics(which in 0..13usize, at: prop::sample::Index, to: u8) {
+        fn no_change_panics(which in 0..15usize, at: prop::sample::Index, to: u8) {
             let mut bytes = payload(bodies()[which].clone()).encode();
             let at = at.index(bytes.len());
             bytes[at] = to;

@@ -1,6 +1,7 @@
 //! Who somebody is to the others.
 
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use objects::NodeName;
 use serde::{Deserialize, Serialize};
@@ -26,7 +27,7 @@ impl foca::Identity for Identity {
     type Addr = NodeName;
 
     fn renew(&self) -> Option<Self> {
-        Some(Self { generation: self.generation.saturating_add(1), ..self.clone() })
+        Some(Self { generation: self.generation.checked_add(1)?, ..self.clone() })
     }
 
     fn addr(&self) -> NodeName {
@@ -35,6 +36,36 @@ impl foca::Identity for Identity {
 
     fn win_addr_conflict(&self, adversary: &Self) -> bool {
         (self.generation, self.boot) > (adversary.generation, adversary.boot)
+    }
+}
+
+/// Which generations a clock can have given, told by the one that this process began with.
+#[derive(Debug)]
+pub(crate) struct Generations {
+    first: u64,
+    start: Instant,
+}
+
+impl Generations {
+    /// How far others may be ahead, in milliseconds: far more than there is between a clock that has been set and one
+    /// that began in 1970 for want of a battery.
+    const AHEAD: u64 = 100 * 365 * 24 * 60 * 60 * 1000;
+
+    /// For a process that begins with `first` as its generation, or less if that is absurd: many follow it.
+    pub(crate) fn new(first: u64, start: Instant) -> Self {
+        Self { first: first.min(u64::MAX / 2), start }
+    }
+
+    pub(crate) fn first(&self) -> u64 {
+        self.first
+    }
+
+    /// Whether a clock can have given that one by now. What is allowed grows as time passes, so there is always a
+    /// next one to be had.
+    pub(crate) fn allow(&self, generation: u64, now: Instant) -> bool {
+        let passed: Duration = now.saturating_duration_since(self.start);
+        let passed = u64::try_from(passed.as_millis()).unwrap_or(u64::MAX / 4);
+        generation <= self.first + passed.min(u64::MAX / 4) + Self::AHEAD
     }
 }
 

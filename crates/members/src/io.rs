@@ -43,9 +43,12 @@ pub enum Refusal {
     /// Its sender has not proved yet to be alive now; it has been asked to.
     #[error("its sender has not proved to be alive")]
     Unproven,
-    /// There are more senders than there is room for.
-    #[error("too many senders")]
+    /// There are more senders than there is room for, or it tells of too many that nobody else knows.
+    #[error("too many members")]
     TooMany,
+    /// It names a generation that no clock can have given: a hundred years ahead of ours.
+    #[error("a generation that is far ahead of the clock")]
+    FarAhead,
     /// Its sender goes by our name: two processes have been given the same.
     #[error("its sender has our name")]
     OwnName,
@@ -65,6 +68,7 @@ impl Refusal {
             Self::Replay => "replay",
             Self::Unproven => "unproven",
             Self::TooMany => "tooMany",
+            Self::FarAhead => "farAhead",
             Self::OwnName => "ownName",
             Self::Departed => "departed",
         }

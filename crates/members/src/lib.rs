@@ -52,7 +52,8 @@
 //! know either what there is to take over, it only observes: nothing falls to it, nobody watches over it. Then it
 //! [takes part](Members::take_part), by another life, and is a member. Two that meet when both take part already
 //! did without each other, and what they announced may contradict: [`Event::Returned`]. `Hello` also carries the
-//! [`Profile`], and follows whenever a frame shows that the receiver knows an outdated one.
+//! [`Profile`] as far as it fits; the whole follows in parts (module `parts`), which are asked for whenever a frame
+//! shows that an outdated one is known.
 //!
 //! A [goodbye](Members::leave) is told to everybody directly, until each has confirmed. The others count the leaver no more
 //! at once, [`Event::Leaving`], and confirm when they have taken over, while the leaver goes on answering: make before
@@ -67,7 +68,14 @@
 //!
 //! Datagrams are sealed (module `seal`) with a key made of a shared secret, for one receiver. Whether they are new is
 //! found by a challenge and a window (module `session`): a recording of yesterday is worth nothing today. Payloads
-//! are described in module `frame`. Whatever is refused is counted by reason, see [`Refusal`].
+//! are described in module `frame`. Whatever is refused is counted by reason, see [`Refusal`]. Nobody gets more than a
+//! few answers before it has proved to be alive.
+//!
+//! Generations are about the time by the wall clock. One that is a hundred years ahead is refused: nothing could come
+//! after the greatest number there is, so whoever was declared dead under it could never object.
+//!
+//! Who is not listed, and is known only by what others say, is asked, but is no member before it has answered; and each
+//! may tell of a limited number of such (module `members::hearsay`).
 //!
 //! # Presets
 //!
@@ -81,6 +89,7 @@
 //! and nobody standing still, none of ten members was held dead in ten minutes, by any preset. A packet of the
 //! steady state has about 75 bytes, and each node receives as many as it sends.
 
+mod answers;
 mod away;
 mod config;
 mod contact;
@@ -94,6 +103,7 @@ mod io;
 mod members;
 mod monitor;
 mod news;
+mod parts;
 mod peer;
 mod profile;
 mod ring;

@@ -1,6 +1,8 @@
 //! The members, as one of them sees them: everything put together.
 
 mod deafness;
+mod hearsay;
+mod profiles;
 mod receive;
 mod roster;
 mod send;
@@ -15,13 +17,15 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use send::News;
 
+use crate::answers::Answers;
 use crate::away::Away;
 use crate::config::Role;
 use crate::contact::Contacts;
 use crate::frame::Body;
 use crate::goodbye::{Goodbye, LONGEST, Step};
-use crate::identity::Identity;
+use crate::identity::{Generations, Identity};
 use crate::monitor::{Monitor, Verdict};
+use crate::parts::{Incoming, ProfileVersion};
 use crate::peer::{Peer, Standing};
 use crate::ring::{MONITORS, Ring};
 use crate::seal::{OVERHEAD, Seals};
@@ -42,6 +46,9 @@ pub struct Members {
     timing: Timing,
     seals: Seals,
     cookies: Cookies,
+    generations: Generations,
+    /// What those who have not proved to be alive may still get.
+    answers: Answers,
     swim: Swim,
     peers: BTreeMap<NodeName, Peer>,
 
@@ -67,7 +74,9 @@ pub struct Members {
     /// Since when there is no link.
     cut_since: Option<Instant>,
     profile: Profile,
-    profile_version: u32,
+    profile_version: ProfileVersion,
+    /// The profiles of others that are on their way.
+    incoming: Incoming,
 
     /// What is to be told to everybody once more, and when.
     repeats: VecDeque<(Instant, News)>,
@@ -104,6 +113,8 @@ impl Members {
     pub fn new(config: Config, seed: [u8; 32], now: Instant) -> Self {
         let Config { name, address, boot, generation, preset, keys, profile } = config;
         let mut random = StdRng::from_seed(seed);
+        let generations = Generations::new(generation, now);
+        let generation = generations.first();
         let identity = Identity { name: name.clone(), address, boot, generation, role: Role::Observer };
         let max_message = NonZeroUsize::new(Self::MAX_FRAME - Self::AROUND_SWIM).expect("a frame holds more");
         let timing = preset.timing();
@@ -111,6 +122,8 @@ impl Members {
             timing,
             seals: Seals::new(name, boot, keys),
             cookies: Cookies::new(&random.random(), now),
+            generations,
+            answers: Answers::default(),
             swim: Swim::new(identity, max_message, random.random()),
             peers: BTreeMap::new(),
             roster: BTreeSet::new(),
@@ -126,7 +139,8 @@ impl Members {
             phase: Phase::Running,
             cut_since: None,
             profile,
-            profile_version: 0,
+            profile_version: ProfileVersion::first(),
+            incoming: Incoming::default(),
             repeats: VecDeque::new(),
             out: VecDeque::new(),
             events: VecDeque::new(),
@@ -181,6 +195,7 @@ impl Members {
         while let Some(name) = self.contacts.poll(now) {
             self.hello(&name, None, true, now);
         }
+        self.ask_for_profiles(now);
         while self.repeats.front().is_some_and(|(at, _)| *at <= now) {
             if let Some((_, news)) = self.repeats.pop_front() {
                 self.repeat(&news, now);
@@ -206,7 +221,8 @@ impl Members {
         let contact = self.contacts.poll_timeout();
         let settle = self.settle.poll_timeout();
         let away = self.away.poll_timeout();
-        [Some(self.beat.0), goodbye, judging, swim, repeat, dispute, contact, settle, away]
+        let profiles = self.incoming.poll_timeout();
+        [Some(self.beat.0), goodbye, judging, swim, repeat, dispute, contact, settle, away, profiles]
             .into_iter()
             .flatten()
             .min()
@@ -235,6 +251,7 @@ impl Members {
         self.deaths.retain(|name, _| self.peers.contains_key(name));
         for (name, address) in &listed {
             self.peers.entry(name.clone()).or_default().listed = Some(*address);
+            self.vouch(name, now);
         }
         self.contacts = Contacts::default();
         for (name, _) in self.peers.iter().filter(|(_, peer)| peer.wants_contact()) {
@@ -249,8 +266,8 @@ impl Members {
         self.wake(now);
         if self.profile != profile {
             self.profile = profile;
-            self.profile_version = self.profile_version.wrapping_add(1);
-            self.tell(News::Myself, now);
+            self.profile_version = self.profile_version.next();
+            self.tell_profile(now);
         }
         self.due = self.poll_timeout();
     }
@@ -327,10 +344,11 @@ impl Members {
     }
 
     /// What the others tell of themselves, those too that only observe, as yet or for good. A member is missing here
-    /// if others told of it, and it has not been heard itself.
+    /// if others told of it, and it has not been heard itself. Of one that was heard only just now, there may be no more
+    /// than what it told [in brief](Profile::with_brief).
     pub fn profiles(&self) -> impl Iterator<Item = (&NodeName, &Profile)> {
         let running = self.peers.iter().filter(|(_, peer)| peer.runs());
-        running.filter_map(|(name, peer)| Some((name, peer.profile.as_ref()?)))
+        running.filter_map(|(name, peer)| Some((name, peer.told.profile.as_ref()?)))
     }
 
     /// How often this member has judged.

@@ -3,8 +3,11 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use objects::NodeName;
+
 use crate::config::Role;
 use crate::identity::Identity;
+use crate::parts::ProfileVersion;
 use crate::session::Session;
 use crate::{BootId, Profile};
 
@@ -16,6 +19,7 @@ pub(crate) struct Peer {
     /// Its latest life, as far as SWIM told.
     pub(crate) identity: Option<Identity>,
     pub(crate) standing: Standing,
+    pub(crate) source: Source,
     /// The start of its process that has proved to be alive.
     pub(crate) session: Option<Session>,
     /// When its last frame came.
@@ -27,11 +31,34 @@ pub(crate) struct Peer {
     pub(crate) we_were_late: bool,
     /// Whether it took part before it knew us.
     pub(crate) it_was_late: bool,
-    /// What it tells of itself, once it has, and how often that had changed by then.
-    pub(crate) profile: Option<Profile>,
-    pub(crate) profile_version: u32,
+    pub(crate) told: Told,
     /// When it was last asked for a `Hello` since it said something surprising.
     pub(crate) asked: Option<Instant>,
+}
+
+/// What somebody tells of itself.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    /// As far as it has.
+    pub(crate) profile: Option<Profile>,
+    /// How often that had changed by then, once all of it is known of the process that runs.
+    pub(crate) version: Option<ProfileVersion>,
+    /// Whether it takes profiles in parts.
+    pub(crate) takes_parts: bool,
+    /// Whether it has answered us, but not told all of itself yet.
+    pub(crate) answers: bool,
+}
+
+/// By what somebody is known.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) enum Source {
+    /// By its own frames, which have proved nothing yet.
+    #[default]
+    Nobody,
+    /// By what this one says.
+    ToldBy(NodeName),
+    /// It is or was listed, or has proved to be alive: only then it counts.
+    VouchedFor,
 }
 
 /// What somebody is to the group.
@@ -64,9 +91,14 @@ impl Peer {
         matches!(self.standing, Standing::Alive | Standing::Leaving { .. })
     }
 
+    /// Whether it counts at all.
+    pub(crate) fn is_vouched_for(&self) -> bool {
+        self.source == Source::VouchedFor
+    }
+
     /// Whether it is counted.
     pub(crate) fn is_member(&self) -> bool {
-        self.standing == Standing::Alive && self.role() == Some(Role::Speaker)
+        self.is_vouched_for() && self.standing == Standing::Alive && self.role() == Some(Role::Speaker)
     }
 
     pub(crate) fn role(&self) -> Option<Role> {

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 pub(crate) use foca::OwnedNotification as Note;
 use foca::{
-    AccumulatingRuntime, Config, Foca, Member, NoCustomBroadcast, PeriodicParams, PostcardCodec, State,
+    AccumulatingRuntime, Config, Foca, Header, Member, Message, NoCustomBroadcast, PeriodicParams,
+    PostcardCodec, State,
 };
 use objects::NodeName;
 use rand::SeedableRng;
@@ -54,6 +55,29 @@ impl Swim {
         self.foca.identity()
     }
 
+    /// Whom a message tells of: its sender, and those whose state it passes on.
+    pub(crate) fn mentioned(message: &[u8]) -> Result<Vec<Identity>, Refusal> {
+        let malformed = |_| Refusal::Malformed;
+        let (header, rest) = postcard::take_from_bytes::<Header<Identity>>(message).map_err(malformed)?;
+        let mut mentioned = vec![header.src];
+        if header.message != Message::Broadcast
+            && let Some((count, mut rest)) = rest.split_first_chunk()
+        {
+            for _ in 0..u16::from_be_bytes(*count) {
+                let (member, more) =
+                    postcard::take_from_bytes::<Member<Identity>>(rest).map_err(malformed)?;
+                mentioned.push(member.id().clone());
+                rest = more;
+            }
+        }
+        Ok(mentioned)
+    }
+
+    /// How many are remembered, alive or dead.
+    pub(crate) fn count(&self) -> usize {
+        self.foca.iter_membership_state().count()
+    }
+
     /// Takes in a message.
     pub(crate) fn handle(&mut self, message: &[u8], now: Instant) -> Result<(), Refusal> {
         let result = self.foca.handle_data(message, &mut self.runtime);
@@ -88,7 +112,9 @@ impl Swim {
     }
 
     fn begin(&mut self, role: Role, after: u64, now: Instant) {
-        let identity = Identity { role, generation: after.saturating_add(1), ..self.identity().clone() };
+        // None is believed that no other could follow.
+        let Some(generation) = after.checked_add(1) else { return };
+        let identity = Identity { generation, role, ..self.identity().clone() };
         let result = self.foca.change_identity(identity, &mut self.runtime);
         self.expect(result, now);
         // foca 2.0 stops its timers then, and says and asks nothing more until it hears somebody. Two who both do this

@@ -40,6 +40,7 @@ mod index;
 mod input;
 mod obstacle;
 mod takeover;
+mod told;
 
 pub use abilities::{Abilities, Ability};
 pub use change::{Change, Released};
@@ -54,3 +55,4 @@ pub use objects::{AdvertisementName, InterfaceName, NodeName, PoolName, ServiceK
 pub use obstacle::Obstacle;
 pub use pools::Pools;
 pub use takeover::{Announcement, Announcements, History, Takeover};
+pub use told::{Mac, Told};

@@ -11,7 +11,7 @@ use layer2::{Report, Stance, Voice};
 use members::{Absence, Event, LinkState, News, View};
 use placement::{
     Advertisement, AdvertisementName, Change, ExcludeLabel, Handovers, InterfaceName, Interfaces, Node,
-    NodeName, Placement, PoolName, Pools, ServiceKey,
+    NodeName, Placement, PoolName, Pools, ServiceKey, Told as Profile,
 };
 use pools::PoolSpec;
 
@@ -21,7 +21,7 @@ use crate::departure::Departure;
 use crate::input::{Changes, Input, List, Trouble};
 use crate::interfaces::{Link, Links};
 use crate::output::{Gossip, Notice, Output};
-use crate::peers::{Peers, Told as Profile};
+use crate::peers::Peers;
 
 /// Who a speaker is.
 #[derive(Debug, Clone)]
@@ -387,7 +387,7 @@ impl Core {
         let cut = gossip.filter(|name| links.values().any(|link| link.name == *name && link.is_cut()));
         let link = if cut.is_some() { LinkState::Down } else { LinkState::Up };
         self.cut = cut.or(self.cut.take());
-        self.profile.macs = links.values().filter_map(Link::announces_with).collect();
+        self.profile.macs = links.values().filter_map(Link::announces_with).map(|mac| mac.0).collect();
         if self.link != link {
             self.gossip(Gossip::SetLink(link));
             self.link = link;

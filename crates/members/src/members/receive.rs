@@ -9,6 +9,7 @@ use super::{Members, Phase, Standing};
 use crate::config::Role;
 use crate::frame::{Body, Hello, NEVER, Payload};
 use crate::identity::Identity;
+use crate::parts::ProfileVersion;
 use crate::seal::Opened;
 use crate::session::{Session, Window};
 use crate::{Absence, Event, Refusal};
@@ -29,12 +30,18 @@ impl Members {
         if payload.from == self.swim.identity().name {
             return Err(Refusal::OwnName);
         }
+        if payload.generations().any(|generation| !self.generations.allow(generation, now)) {
+            return Err(Refusal::FarAhead);
+        }
         self.admit(from, &opened, &payload, now)?;
         let Payload { from: name, generation, profile, body } = payload;
         let kind = body.kind();
         self.note_life(&name, now);
+        let peer = self.peers.entry(name.clone()).or_default();
+        peer.told.takes_parts = profile.is_in_parts();
         if let Body::Hello(hello) = body {
             self.meet(from, &name, hello, profile, now);
+            self.want_profile(&name, profile, now);
             return Ok(kind);
         }
 
@@ -54,7 +61,7 @@ impl Members {
                     return Ok(kind);
                 }
             }
-            Some(_) if peer.profile_version == profile => {}
+            Some(_) if peer.told.version == Some(profile) || profile.is_in_parts() => {}
             _ => {
                 if peer.asked.is_none_or(|asked| now >= asked + ASK_PAUSE) {
                     peer.asked = Some(now);
@@ -62,7 +69,12 @@ impl Members {
                 }
             }
         }
-        self.obey(&name, body, now)?;
+        if let Body::ProfilePart(part) = body {
+            self.take_profile_part(&name, profile, part, now)?;
+        } else {
+            self.obey(&name, body, now)?;
+        }
+        self.want_profile(&name, profile, now);
         Ok(kind)
     }
 
@@ -96,7 +108,9 @@ impl Members {
             |known: &Identity| hello.is_some_and(|hello| hello.identity.generation > known.generation);
         let known = self.peers.get(name).and_then(|peer| peer.identity.as_ref());
         if !proven || known.is_some_and(|known| known.boot != opened.boot && !later(known)) {
-            self.hello_at(from, name, hello.map(|hello| hello.cookie), true, now);
+            if self.answers.allow(from.ip(), now) {
+                self.hello_at(from, name, hello.map(|hello| hello.cookie), true, now);
+            }
             return Err(Refusal::Unproven);
         }
         if self.peers.len() >= Self::MAX_PEERS && !self.peers.contains_key(name) {
@@ -104,6 +118,9 @@ impl Members {
         }
         let peer = self.peers.entry(name.clone()).or_default();
         peer.session = Some(Session { boot: opened.boot, window: Window::after(opened.counter) });
+        // Another process counts anew.
+        (peer.told.version, peer.told.answers) = (None, false);
+        self.incoming.forget(name);
         Ok(())
     }
 
@@ -123,7 +140,14 @@ impl Members {
     }
 
     /// Somebody introduces itself.
-    fn meet(&mut self, from: SocketAddr, name: &NodeName, hello: Hello, profile_version: u32, now: Instant) {
+    fn meet(
+        &mut self,
+        from: SocketAddr,
+        name: &NodeName,
+        hello: Hello,
+        version: ProfileVersion,
+        now: Instant,
+    ) {
         let Hello { identity, profile, cookie, echo, reply, known, late } = hello;
         if known.is_some_and(|generation| generation > self.swim.identity().generation) {
             self.swim.outlive(known.unwrap_or_default(), now);
@@ -132,6 +156,7 @@ impl Members {
         let before = self.peers.get(name).and_then(|peer| peer.identity.as_ref()).map(|known| known.boot);
         self.swim.alive(identity.clone(), now);
         self.heed_swim(now);
+        self.vouch(name, now);
         if self.swim.is_down(&identity) {
             // It believes that only of somebody who has proved to be alive.
             if reply {
@@ -141,36 +166,34 @@ impl Members {
             return;
         }
         if let Some(peer) = self.peers.get_mut(name) {
-            let it_was_known_to_be = std::mem::replace(&mut peer.it_was_late, late);
+            // An earlier frame, overtaken by this one, does not unsay it.
+            let it_was_known_to_be = peer.it_was_late;
+            peer.it_was_late |= late;
             if peer.we_were_late && late && !it_was_known_to_be {
                 // We both took part already, without each other.
                 self.events.push_back(Event::Returned(name.clone()));
-            }
-            peer.profile_version = profile_version;
-            if peer.profile.as_ref() != Some(&profile) {
-                peer.profile = Some(profile);
-                self.events.push_back(Event::Profile(name.clone()));
             }
             if !peer.wants_contact() {
                 self.contacts.remove(name);
             }
         }
+        self.learn_brief(name, profile, version);
         if reply {
             // Who has just become known to us may not know us, and has more to say when it does.
             let first = before != Some(identity.boot);
             self.hello_at(from, name, Some(cookie), first, now);
         }
         // Whom we hear may not hear us yet.
-        if echo.is_some() && self.settle.answered(name, now) {
-            // It may know some that are not listed.
-            self.swim.announce(identity, now);
+        if echo.is_some() {
+            self.hear_answer(name, version, now);
         }
     }
 
     /// Does what `name`, that is alive, asks for.
     fn obey(&mut self, name: &NodeName, body: Body, now: Instant) -> Result<(), Refusal> {
         match body {
-            Body::Heartbeat | Body::Pong | Body::Hello(_) => {}
+            Body::Heartbeat | Body::Pong | Body::Hello(_) | Body::ProfilePart(_) => {}
+            Body::ProfileWanted(numbers) => self.send_profile(name, numbers),
             Body::Ping => self.send(name, Body::Pong),
             Body::PingFor(asker) => self.send(name, Body::PongFor(asker)),
             Body::PongFor(asker) => self.send(&asker, Body::Heard { node: name.clone(), age: 0 }),
@@ -205,7 +228,7 @@ impl Members {
                     self.swim.down(identity, now);
                 }
             }
-            Body::Swim(message) => self.swim.handle(&message, now)?,
+            Body::Swim(message) => self.hear_swim(name, &message, now)?,
         }
         Ok(())
     }

@@ -93,6 +93,7 @@ impl Members {
             peer.identity.as_ref().filter(|known| known.boot == identity.boot).map(|known| known.role);
         let counted = peer.standing == Standing::Alive && known == Some(Role::Speaker);
         let event = match identity.role {
+            _ if !peer.is_vouched_for() => None,
             Role::Speaker if counted => None,
             Role::Speaker if std::mem::take(&mut peer.missed) => Some(Event::Returned(name.clone())),
             Role::Speaker => Some(Event::Joined(name.clone())),
@@ -101,13 +102,15 @@ impl Members {
         if known.is_none() {
             (peer.we_were_late, peer.it_was_late) = (takes_part, false);
         }
-        if identity.role == Role::Speaker {
+        if identity.role == Role::Speaker && peer.is_vouched_for() {
             self.away.end(&name);
         }
         peer.identity = Some(identity);
         peer.standing = Standing::Alive;
         self.disputes.remove(&name);
-        if let Phase::Leaving(goodbye) = &mut self.phase {
+        if peer.is_vouched_for()
+            && let Phase::Leaving(goodbye) = &mut self.phase
+        {
             goodbye.add(name, now);
         }
         self.events.extend(event);
@@ -147,6 +150,11 @@ impl Members {
     fn bury(&mut self, identity: &Identity) {
         let name = &identity.name;
         let Some(peer) = self.peers.get_mut(name) else { return };
+        if !peer.is_vouched_for() {
+            self.peers.remove(name);
+            self.contacts.remove(name);
+            return;
+        }
         let before = peer.standing;
         peer.standing = if before == Standing::Alive { Standing::Lost } else { Standing::Gone };
         if let Phase::Leaving(goodbye) = &mut self.phase {

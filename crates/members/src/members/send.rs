@@ -66,7 +66,11 @@ impl Members {
         let mut helpers: Vec<_> = self.ring.monitors(name).filter(|helper| *helper != own).cloned().collect();
         for wanted in [Role::Speaker, Role::Observer] {
             let others = self.peers.iter().filter(|(helper, peer)| {
-                peer.runs() && peer.role() == Some(wanted) && *helper != name && !helpers.contains(helper)
+                peer.runs()
+                    && peer.is_vouched_for()
+                    && peer.role() == Some(wanted)
+                    && *helper != name
+                    && !helpers.contains(helper)
             });
             let others: Vec<_> =
                 others.map(|(helper, _)| helper.clone()).take(MONITORS - helpers.len()).collect();
@@ -96,7 +100,7 @@ impl Members {
         let identity = self.peers.get(name).and_then(|peer| peer.identity.as_ref());
         let hello = Hello {
             identity: self.swim.identity().clone(),
-            profile: self.profile.clone(),
+            profile: self.profile.brief().clone(),
             cookie: self.cookies.make(name, now),
             echo,
             reply,
@@ -127,8 +131,12 @@ impl Members {
         self.out.push_back(Transmit { to, frame, kind });
     }
 
-    /// The names of all whose process runs, observers included.
+    /// The names of all whose process runs, observers included, unless that is only said by others.
     pub(super) fn running(&self) -> BTreeSet<NodeName> {
-        self.peers.iter().filter(|(_, peer)| peer.runs()).map(|(name, _)| name.clone()).collect()
+        self.peers
+            .iter()
+            .filter(|(_, peer)| peer.runs() && peer.is_vouched_for())
+            .map(|(name, _)| name.clone())
+            .collect()
     }
 }

@@ -55,6 +55,72 @@ fn everybody_learns_the_profiles_of_all() {
 }
 
 #[test]
+fn long_profiles_come_whole_whatever_is_lost() {
+    let weather = Weather { loss_percent: 30.0, ..Weather::BAD };
+    for seed in 0..5 {
+        let mut network = joined(5, Preset::Default, weather, seed);
+        for round in 1..4 {
+            let profile = members::Profile::new([round; members::Profile::MAX]).unwrap();
+            network.with(3, |members, now| members.set_profile(profile.clone(), now));
+            let everybody_knows = |network: &Network| {
+                [0, 1, 2, 4].iter().all(|by| profile_of(network, 3, *by) == Some(&profile))
+            };
+            let took = network.run_until(ms(10_000), everybody_knows);
+            assert!(took.is_some_and(|took| took < ms(3000)), "{took:?}");
+        }
+    }
+}
+
+#[test]
+fn a_long_profile_is_known_when_others_are_acted_upon() {
+    let mut network = joined(5, Preset::Default, Weather::BAD, 1);
+    let profile = members::Profile::new([7; members::Profile::MAX]).unwrap().with_brief([7]).unwrap();
+    network.with(3, |members, now| members.set_profile(profile.clone(), now));
+    network.run(ms(1000));
+    network.boot(0);
+    assert!(network.run_until(ms(3000), |network| network.members(0).settled()).is_some());
+    let known = profile_of(&network, 3, 0).map(members::Profile::as_bytes);
+    assert_eq!(known, Some(profile.as_bytes()));
+    assert_eq!(profile_of(&network, 0, 3).map(members::Profile::as_bytes), Some(&b"profile of 0"[..]));
+}
+
+#[test]
+fn the_profile_of_the_next_process_replaces_that_of_the_one_before() {
+    for seed in 0..5 {
+        let mut network = joined(5, Preset::Default, Weather { loss_percent: 20.0, ..Weather::FINE }, seed);
+        for round in 1..4 {
+            // The next one starts while parts of that are still missing, or when all have come.
+            let profile = members::Profile::new([round; members::Profile::MAX]).unwrap();
+            network.with(3, |members, now| members.set_profile(profile, now));
+            network.run(ms(if round == 1 { 5 } else { 2000 }));
+            network.boot(3);
+            let next = members::Profile::new([10 + round; members::Profile::MAX]).unwrap();
+            if round != 2 {
+                network.with(3, |members, now| members.set_profile(next.clone(), now));
+            }
+            let next = if round == 2 { members::Profile::new(*b"profile of 3").unwrap() } else { next };
+            let everybody_knows = |network: &Network| {
+                [0, 1, 2, 4].into_iter().all(|by| profile_of(network, 3, by) == Some(&next))
+            };
+            let took = network.run_until(ms(5000), everybody_knows);
+            assert!(took.is_some(), "seed {seed}, round {round}");
+        }
+    }
+}
+
+#[test]
+fn a_profile_is_sent_once_to_each_and_then_no_more() {
+    let mut network = joined(5, Preset::Default, Weather::FINE, 1);
+    network.run(ms(5000));
+    network.record = Some(Vec::new());
+    let profile = members::Profile::new([7; members::Profile::MAX]).unwrap();
+    network.with(3, |members, now| members.set_profile(profile, now));
+    network.run(ms(5000));
+    let long = network.record.take().unwrap().into_iter().filter(|(_, _, frame)| frame.len() > 1024);
+    assert_eq!(long.count(), 4 * 8);
+}
+
+#[test]
 fn the_profile_of_one_that_is_about_to_take_part_is_known_before() {
     let mut network = joined(2, Preset::Default, Weather::FINE, 1);
     let beginner = network.add(Part::Beginner);

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::Core;
 use crate::output::{Gossip, Output, Status};
+use crate::peers::profile;
 
 impl Core {
     /// Something to do.
@@ -95,7 +96,7 @@ impl Core {
         self.profile.contested = self.outcomes.contested();
         if self.told.profile != self.profile {
             self.told.profile = self.profile.clone();
-            self.gossip(Gossip::SetProfile(self.profile.profile()));
+            self.gossip(Gossip::SetProfile(profile(&self.profile)));
         }
     }
 

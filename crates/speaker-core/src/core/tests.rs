@@ -96,7 +96,8 @@ fn link(name: &str, mac: MacAddr, arp: Result<(), Unfit>) -> Link {
 
 fn told(macs: &[MacAddr], contested: &[&str]) -> members::Profile {
     let contested = contested.iter().map(|vip| ip(vip)).collect();
-    Profile { macs: macs.iter().copied().collect(), contested }.profile()
+    let macs = macs.iter().map(|mac| mac.0).collect();
+    crate::peers::profile(&Profile { macs, contested, ..Profile::default() })
 }
 
 /// Our own station and these, where n2 is listed.
