@@ -22,23 +22,25 @@ pub struct Assignment {
 }
 
 /// Why nobody announces an address for a Service.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unannounced {
     /// No node may, whichever it is.
-    #[error(transparent)]
-    Unadvertised(#[from] Unadvertised),
+    Unadvertised(Unadvertised),
     /// Advertisements match, yet no live node may announce it.
-    #[error("no live node may announce it")]
     NoCandidate,
     /// Some live nodes may announce it, but none of them can on the interfaces that are allowed.
-    #[error("no node that may announce it has an interface for it")]
     NoInterface,
     /// It is announced for an older Service, from nodes that may not announce it for this one.
-    #[error("its address is shared with {with}, which is older, and no node may announce it for both")]
     SharedElsewhere {
         /// The oldest Service that it is announced for.
         with: ServiceKey,
     },
+}
+
+impl From<Unadvertised> for Unannounced {
+    fn from(reason: Unadvertised) -> Self {
+        Self::Unadvertised(reason)
+    }
 }
 
 /// The election for one address.

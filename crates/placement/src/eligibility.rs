@@ -23,42 +23,32 @@ pub enum ExcludeLabel {
 }
 
 /// Why no node at all may announce a Service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unadvertised {
     /// No pool has all of its addresses.
-    #[error("its addresses are in no pool")]
     NoPool,
     /// No endpoint serves.
-    #[error("it has no serving endpoint")]
     NoEndpoint,
     /// No advertisement covers its pool and selects it.
-    #[error("no advertisement matches its pool and its labels")]
     NoAdvertisement,
     /// Services with one address would be announced from several nodes at once.
-    #[error("its address can be shared, and an advertisement of it selects by Service labels")]
     SharedYetSelected,
 }
 
 /// Why a node may not announce a Service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ineligible {
     /// The cluster has no such Node.
-    #[error("there is no such node")]
     NoNode,
     /// Its speaker is not alive.
-    #[error("its speaker is not a member of the gossip")]
     NotMember,
     /// Its condition `NetworkUnavailable` is true.
-    #[error("its network is unavailable")]
     NetworkUnavailable,
     /// It carries [`EXCLUDE_LABEL`].
-    #[error("it has the label {EXCLUDE_LABEL}")]
     Excluded,
     /// The node selectors of all advertisements of the Service leave it out.
-    #[error("no advertisement selects it")]
     NotSelected,
     /// It runs no endpoint, which [`TrafficPolicy::Local`] asks for.
-    #[error("it has no serving endpoint of its own, as externalTrafficPolicy Local demands")]
     NoLocalEndpoint,
 }
 

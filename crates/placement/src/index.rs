@@ -41,6 +41,8 @@ pub struct Placement {
     /// What this node announces of which Services.
     mine: BTreeMap<ServiceKey, Mine>,
     takeovers: Takeovers,
+    /// The Services of which something was worked out again since somebody looked.
+    reviewed: BTreeSet<ServiceKey>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -64,6 +66,7 @@ impl Placement {
             stale: Stale::nothing(),
             mine: BTreeMap::new(),
             takeovers: Takeovers::new(),
+            reviewed: BTreeSet::new(),
         }
     }
 

@@ -25,6 +25,7 @@ use crate::input::{Input, List, Trouble};
 use crate::interfaces::Memory;
 use crate::output::{Gossip, Notice, Output};
 use crate::peers::Peers;
+use crate::unannounced::{Unannounced, tells};
 
 /// Who a speaker is.
 #[derive(Debug, Clone)]
@@ -67,6 +68,7 @@ pub struct Core {
     latest: Arc<View>,
     /// Why the gossip does not work, where that can be seen.
     trouble: Option<Trouble>,
+    unannounced: Unannounced,
     /// How often rivals were overruled.
     insisted: u64,
     handovers: Handovers,
@@ -123,6 +125,7 @@ impl Core {
             profile: Profile::default(),
             latest: Arc::default(),
             trouble: None,
+            unannounced: Unannounced::default(),
             insisted: 0,
             handovers: Handovers::default(),
             stopping: false,
@@ -170,11 +173,13 @@ impl Core {
         }
         self.stale.friends |= self.peers.poll(now);
         self.settle();
+        self.tell_unannounced();
     }
 
     /// When to call [`Self::handle`] with [`Input::Time`], if nothing happens before.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.handovers.deadline().into_iter().chain(self.peers.deadline()).min()
+        let deadlines = [self.handovers.deadline(), self.peers.deadline(), self.unannounced.deadline()];
+        deadlines.into_iter().flatten().min()
     }
 
     fn reached(&mut self, list: List) {
@@ -192,6 +197,15 @@ impl Core {
                 self.stale.outcomes = true;
                 self.outputs.push_back(Output::Moved(change));
             }
+            self.unannounced.review(self.placement.take_reviewed(), &self.placement, self.now);
+        }
+    }
+
+    /// Tells the owners of Services that nobody announces, if it is on this speaker to tell.
+    fn tell_unannounced(&mut self) {
+        let due = self.unannounced.poll(&self.placement, self.now);
+        if tells(&self.node, &self.view.members) && !self.stopping {
+            self.outputs.extend(due.into_iter().map(|(service, notice)| Output::Notice(service, notice)));
         }
     }
 

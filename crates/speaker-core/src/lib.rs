@@ -26,6 +26,7 @@ mod input;
 mod interfaces;
 mod output;
 mod peers;
+mod unannounced;
 
 pub use self::core::{Config, Core};
 pub use configuration::ConfigurationNews;

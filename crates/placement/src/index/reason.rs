@@ -75,7 +75,7 @@ impl Placement {
 
     fn nodes_out(&self, key: &ServiceKey, vip: IpAddr) -> String {
         let Some(Ok(obstacles)) = self.obstacles(key, vip) else {
-            return Unannounced::NoCandidate.to_string();
+            return "no node may announce it".to_owned();
         };
         let mut nodes_by_reason: BTreeMap<String, Vec<NodeName>> = BTreeMap::new();
         let mut count = 0;

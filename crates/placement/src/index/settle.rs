@@ -54,10 +54,16 @@ impl Placement {
         }
         self.takeovers.started();
         let mut changes = Vec::new();
+        self.reviewed.extend(touched.iter().cloned());
         for key in touched {
             self.follow(key, &mut changes);
         }
         changes
+    }
+
+    /// The Services of which [`Self::settle`] worked something out again since the last call.
+    pub fn take_reviewed(&mut self) -> BTreeSet<ServiceKey> {
+        std::mem::take(&mut self.reviewed)
     }
 
     /// The addresses to work out again; from now on, none.

@@ -10,7 +10,8 @@
 //!       +-------> a stranger has it: addressConflict
 //! ```
 //!
-//! Each is told once, and again only when it comes anew.
+//! Each is told once, and again only when it comes anew. Each address comes to an end of its own: a Service counts as
+//! announced with the first, and is told of the faults of the others.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -23,7 +24,7 @@ use crate::interfaces::{Link, Links};
 use crate::output::Notice;
 
 /// Somebody else has an address of ours.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Conflict {
     /// The address.
     pub vip: IpAddr,
@@ -55,14 +56,26 @@ enum Answer {
     Held(MacAddr),
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Outcome {
-    Announced,
+/// What comes of a Service.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Outcome {
+    /// Whether any of its addresses is announced, and contested nowhere.
+    announced: bool,
+    faults: BTreeSet<Fault>,
+}
+
+/// Why an address is not announced, or not everywhere.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Fault {
     /// Why none of the interfaces will do.
     NoInterface(String),
-    /// Foreign hosts have addresses on these interfaces; whether it is announced on others.
-    Taken(Vec<Conflict>, bool),
-    /// Peers whose gossip is not heard have them.
+    /// Foreign hosts have it on these interfaces.
+    Taken {
+        by: Vec<Conflict>,
+        /// Whether it is announced on others.
+        elsewhere: bool,
+    },
+    /// Peers have it whose gossip is not heard.
     Held(Vec<Conflict>),
 }
 
@@ -114,9 +127,9 @@ impl Outcomes {
         self.by_service.remove(service);
     }
 
-    /// Whether a Service is announced from here as it should be.
+    /// Whether a Service is announced from here with any of its addresses.
     pub(crate) fn is_announced(&self, service: &ServiceKey) -> bool {
-        self.by_service.get(service) == Some(&Outcome::Announced)
+        self.by_service.get(service).is_some_and(|outcome| outcome.announced)
     }
 
     /// Looks at the Services that this node is to announce; what to tell the owners of those where the
@@ -131,10 +144,10 @@ impl Outcomes {
         let mut notices = Vec::new();
         for (service, vips, interfaces) in services {
             let Some(outcome) = self.outcome(announcements, vips, interfaces) else { continue };
-            if self.by_service.get(service) != Some(&outcome) {
-                notices.push((service.clone(), self.notice(&outcome)));
-                self.by_service.insert(service.clone(), outcome);
-            }
+            let before = self.by_service.get(service).cloned().unwrap_or_default();
+            let told = self.notices(&before, &outcome).into_iter();
+            notices.extend(told.map(|notice| (service.clone(), notice)));
+            self.by_service.insert(service.clone(), outcome);
         }
         notices
     }
@@ -147,41 +160,62 @@ impl Outcomes {
         interfaces: &Interfaces,
     ) -> Option<Outcome> {
         let there = self.interfaces.as_ref()?;
-        if let Some(reason) = vips.iter().find_map(|vip| obstacle(*vip, interfaces, there)) {
-            return Some(Outcome::NoInterface(reason));
-        }
-        let (mut taken, mut held, mut free) = (Vec::new(), Vec::new(), false);
+        let mut outcome = Outcome::default();
         for vip in vips {
-            let answers = self.answers.get(vip);
-            if announcements.get(vip)?.history == History::New && answers.is_none() {
-                return None;
-            }
-            free |= answers.is_none_or(|answers| answers.values().any(|it| *it == Answer::Free));
-            for (interface, answer) in answers.into_iter().flatten() {
-                let conflict = |by| Conflict { vip: *vip, interface: interface.clone(), by };
-                match *answer {
-                    Answer::Free => {}
-                    Answer::Taken(by) => taken.push(conflict(by)),
-                    Answer::Held(by) => held.push(conflict(by)),
+            let fault = match obstacle(*vip, interfaces, there) {
+                Some(reason) => Some(Fault::NoInterface(reason)),
+                None if announcements.get(vip)?.history == History::New
+                    && !self.answers.contains_key(vip) =>
+                {
+                    return None;
                 }
-            }
+                None => self.fault(*vip),
+            };
+            outcome.announced |= fault.is_none();
+            outcome.faults.extend(fault);
         }
-        Some(match (taken.is_empty(), held.is_empty()) {
-            (false, _) => Outcome::Taken(taken, free),
-            (true, false) => Outcome::Held(held),
-            (true, true) => Outcome::Announced,
-        })
+        Some(outcome)
     }
 
-    fn notice(&self, outcome: &Outcome) -> Notice {
+    /// What the LAN has against an address.
+    fn fault(&self, vip: IpAddr) -> Option<Fault> {
+        let (mut taken, mut held, mut free) = (Vec::new(), Vec::new(), false);
+        for (interface, answer) in self.answers.get(&vip).into_iter().flatten() {
+            let conflict = |by| Conflict { vip, interface: interface.clone(), by };
+            match *answer {
+                Answer::Free => free = true,
+                Answer::Taken(by) => taken.push(conflict(by)),
+                Answer::Held(by) => held.push(conflict(by)),
+            }
+        }
+        match (taken.is_empty(), held.is_empty()) {
+            (false, _) => Some(Fault::Taken { by: taken, elsewhere: free }),
+            (true, false) => Some(Fault::Held(held)),
+            (true, true) => None,
+        }
+    }
+
+    /// What is to be told of an outcome after the one before.
+    fn notices(&self, before: &Outcome, outcome: &Outcome) -> Vec<Notice> {
         let from = format!("from node {:?} with protocol {PROTOCOL:?}", self.node.as_str());
-        match outcome {
-            Outcome::Announced => Notice::normal("nodeAssigned", format!("announcing {from}")),
-            Outcome::NoInterface(reason) => {
+        let new = outcome.faults.difference(&before.faults);
+        let mut notices: Vec<_> = new.map(|fault| fault.notice(&from)).collect();
+        let well = |outcome: &Outcome| outcome.announced && outcome.faults.is_empty();
+        if outcome.announced && (!before.announced || (well(outcome) && !well(before))) {
+            notices.push(Notice::normal("nodeAssigned", format!("announcing {from}")));
+        }
+        notices
+    }
+}
+
+impl Fault {
+    fn notice(&self, from: &str) -> Notice {
+        match self {
+            Self::NoInterface(reason) => {
                 Notice::warning("announceFailed", format!("cannot announce {from}: {reason}"))
             }
-            Outcome::Taken(conflicts, elsewhere) => {
-                let who = named(conflicts, "has the address");
+            Self::Taken { by, elsewhere } => {
+                let who = named(by, "has the address");
                 let elsewhere = if *elsewhere { "; where nobody has it, it is announced" } else { "" };
                 let message = format!(
                     "not announcing {from}: {who}{elsewhere}. Take it away from there, or out of the pool; the LAN is asked \
@@ -190,8 +224,8 @@ impl Outcomes {
                 );
                 Notice::warning("addressConflict", message)
             }
-            Outcome::Held(conflicts) => {
-                let who = named(conflicts, "answers for the address");
+            Self::Held(by) => {
+                let who = named(by, "answers for the address");
                 let message = format!(
                     "not announcing {from}: {who}, which is another speaker whose gossip is not heard here. Check that \
                      the gossip port is open between all nodes, and that they have the same key; the LAN is asked \
@@ -239,121 +273,4 @@ fn obstacle(vip: IpAddr, interfaces: &Interfaces, there: &BTreeMap<InterfaceName
 }
 
 #[cfg(test)]
-mod tests {
-    use placement::{Announcement, Takeover};
-
-    use super::*;
-    use crate::interfaces::Unfit;
-
-    const VIP: &str = "192.0.2.1";
-
-    fn vip() -> IpAddr {
-        VIP.parse().expect("an address")
-    }
-
-    fn links(interfaces: &[(&str, Result<(), Unfit>)]) -> Links {
-        let link = |(name, arp): &(&str, Result<(), Unfit>)| {
-            let arp = arp.map(|()| layer2::Arp { mac: MacAddr([2, 0, 0, 0, 0, 1]) });
-            Link { name: (*name).into(), mac: None, arp, ndp: Err(Unfit::Down) }
-        };
-        (1..).zip(interfaces.iter().map(link)).collect()
-    }
-
-    fn outcomes(interfaces: &[(&str, Result<(), Unfit>)]) -> Outcomes {
-        let mut it = Outcomes::new("n1".into());
-        it.interfaces(&links(interfaces));
-        it
-    }
-
-    fn conflict() -> Conflict {
-        Conflict { vip: vip(), interface: "eth0".into(), by: MacAddr([2, 0, 0, 0, 0, 9]) }
-    }
-
-    /// The reasons and messages told when one Service is to be announced.
-    fn judge(it: &mut Outcomes, history: History, interfaces: &Interfaces) -> Vec<(&'static str, String)> {
-        let key = ServiceKey::new("default", "web");
-        let announcement = Announcement { interfaces: interfaces.clone(), takeover: Takeover(1), history };
-        let announcements = Announcements::from([(vip(), announcement)]);
-        let vips = [vip()];
-        let notices = it.judge(&announcements, [(&key, &vips[..], interfaces)].into_iter());
-        notices.into_iter().map(|(_, notice)| (notice.reason, notice.message)).collect()
-    }
-
-    fn reasons(it: &mut Outcomes, history: History) -> Vec<&'static str> {
-        judge(it, history, &Interfaces::All).into_iter().map(|(reason, _)| reason).collect()
-    }
-
-    #[test]
-    fn an_assignment_is_told_once_and_again_when_it_comes_anew() {
-        let mut it = outcomes(&[("eth0", Ok(()))]);
-        let told = judge(&mut it, History::Announced, &Interfaces::All);
-        let expected = "announcing from node \"n1\" with protocol \"layer2\"".to_owned();
-        assert_eq!(told, [("nodeAssigned", expected)]);
-        assert!(reasons(&mut it, History::Announced).is_empty());
-        it.forget(&ServiceKey::new("default", "web"));
-        assert_eq!(reasons(&mut it, History::Announced), ["nodeAssigned"]);
-    }
-
-    #[test]
-    fn nothing_is_told_before_the_interfaces_are_known() {
-        let mut it = Outcomes::new("n1".into());
-        assert!(reasons(&mut it, History::Announced).is_empty());
-    }
-
-    #[test]
-    fn every_interface_that_was_looked_at_is_named_with_its_fault() {
-        let mut it = outcomes(&[("eth0", Err(Unfit::Down)), ("eth1", Ok(()))]);
-        let only = Interfaces::Only(["eth0", "eth7"].map(Into::into).into());
-        let told = judge(&mut it, History::Announced, &only);
-        assert_eq!(told[0].0, "announceFailed");
-        let expected = "no interface will do for 192.0.2.1 (eth0: it is down; eth7: no such interface)";
-        assert!(told[0].1.ends_with(expected), "{told:?}");
-        it.interfaces(&links(&[("eth7", Ok(()))]));
-        assert_eq!(judge(&mut it, History::Announced, &only)[0].0, "nodeAssigned");
-    }
-
-    #[test]
-    fn a_stranger_that_goes_on_claiming_an_address_is_told_of_once() {
-        let mut it = outcomes(&[("eth0", Ok(()))]);
-        judge(&mut it, History::Announced, &Interfaces::All);
-        assert_eq!([it.claimed(&conflict()), it.claimed(&conflict())], [true, false]);
-        it.judge(&Announcements::new(), std::iter::empty());
-        assert!(it.claimed(&conflict()), "it was given up in between");
-    }
-
-    #[test]
-    fn a_new_address_waits_for_the_answer_of_the_lan() {
-        let mut it = outcomes(&[("eth0", Ok(()))]);
-        assert!(reasons(&mut it, History::New).is_empty());
-        it.taken(conflict());
-        let told = judge(&mut it, History::New, &Interfaces::All);
-        assert_eq!(told[0].0, "addressConflict");
-        assert!(told[0].1.contains("02:00:00:00:00:09"), "{told:?}");
-        assert!(!it.is_announced(&ServiceKey::new("default", "web")));
-        it.free(vip(), "eth0".into());
-        assert_eq!(reasons(&mut it, History::New), ["nodeAssigned"]);
-    }
-
-    #[test]
-    fn all_interfaces_of_a_conflict_are_named() {
-        let mut it = outcomes(&[("eth0", Ok(())), ("eth1", Ok(()))]);
-        it.taken(conflict());
-        it.taken(Conflict { interface: "eth1".into(), ..conflict() });
-        let told = judge(&mut it, History::New, &Interfaces::All);
-        assert!(told[0].1.contains("on eth0") && told[0].1.contains("on eth1"), "{told:?}");
-        it.free(vip(), "eth1".into());
-        let told = judge(&mut it, History::Announced, &Interfaces::All);
-        assert_eq!(told[0].0, "addressConflict", "it is not announced everywhere");
-        assert!(told[0].1.contains("where nobody has it, it is announced"), "{told:?}");
-    }
-
-    #[test]
-    fn an_address_that_an_unheard_peer_answers_for_is_told_as_such() {
-        let mut it = outcomes(&[("eth0", Ok(()))]);
-        it.held(conflict());
-        assert_eq!(reasons(&mut it, History::Announced), ["peerUnheard"]);
-        assert!(it.contested().is_empty(), "no foreign host has it");
-        it.free(vip(), "eth0".into());
-        assert_eq!(reasons(&mut it, History::Announced), ["nodeAssigned"]);
-    }
-}
+mod tests;

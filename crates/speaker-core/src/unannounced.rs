@@ -1,0 +1,90 @@
+//! Services that nobody announces: their owners are told why, each by one speaker.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use placement::{NodeName, Placement, ServiceKey};
+
+use crate::output::Notice;
+
+/// So long nobody must have announced it: until endpoints serve and speakers are there, a new Service or a cluster
+/// that starts needs no more.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Which Services nobody announces, and what their owners were told.
+#[derive(Debug, Default)]
+pub(crate) struct Unannounced {
+    /// When it is time to tell, for those where that lies ahead.
+    due: BTreeMap<ServiceKey, Instant>,
+    /// The same in the order of time. What differs from `due` is outdated.
+    queue: VecDeque<(Instant, ServiceKey)>,
+    /// What there was to tell last, by whichever speaker.
+    told: BTreeMap<ServiceKey, String>,
+}
+
+impl Unannounced {
+    /// What becomes of these Services was worked out again.
+    pub(crate) fn review(
+        &mut self,
+        services: impl IntoIterator<Item = ServiceKey>,
+        placement: &Placement,
+        now: Instant,
+    ) {
+        for service in services {
+            if placement.assignments(&service).all(|(_, outcome)| outcome.is_ok()) {
+                self.due.remove(&service);
+                self.told.remove(&service);
+            } else if !self.due.contains_key(&service) {
+                self.due.insert(service.clone(), now + PATIENCE);
+                self.queue.push_back((now + PATIENCE, service));
+            }
+        }
+    }
+
+    /// What is to be told by now that is news. It counts as told: every speaker comes to the same, and one of them speaks.
+    pub(crate) fn poll(&mut self, placement: &Placement, now: Instant) -> Vec<(ServiceKey, Notice)> {
+        let mut notices = Vec::new();
+        while let Some((at, service)) = self.queue.pop_front_if(|(at, _)| *at <= now) {
+            if self.due.get(&service) != Some(&at) {
+                continue;
+            }
+            self.due.remove(&service);
+            let Some(message) = message(placement, &service) else { continue };
+            if self.told.get(&service) != Some(&message) {
+                self.told.insert(service.clone(), message.clone());
+                notices.push((service, Notice::warning("notAnnounced", message)));
+            }
+        }
+        notices
+    }
+
+    /// When the next may be due.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.queue.front().map(|(at, _)| *at)
+    }
+}
+
+/// Whether `node` is the one of these speakers that tells.
+pub(crate) fn tells<'a>(node: &NodeName, speakers: impl IntoIterator<Item = &'a NodeName>) -> bool {
+    speakers.into_iter().min() == Some(node)
+}
+
+/// Which addresses of a Service are not announced, and why; `None` where all are.
+fn message(placement: &Placement, service: &ServiceKey) -> Option<String> {
+    let mut vips_by_reason: BTreeMap<String, Vec<IpAddr>> = BTreeMap::new();
+    for (vip, outcome) in placement.assignments(service) {
+        if outcome.is_err()
+            && let Some(reason) = placement.reason(service, vip)
+        {
+            vips_by_reason.entry(reason).or_default().push(vip);
+        }
+    }
+    let sentence = |(reason, vips): (String, Vec<IpAddr>)| {
+        let are = if vips.len() == 1 { "is" } else { "are" };
+        let vips: Vec<_> = vips.iter().map(ToString::to_string).collect();
+        format!("{} {are} not announced: {reason}", vips.join(" and "))
+    };
+    let sentences: Vec<_> = vips_by_reason.into_iter().map(sentence).collect();
+    (!sentences.is_empty()).then(|| sentences.join("; "))
+}
