@@ -27,7 +27,7 @@ use crate::identity::{Generations, Identity};
 use crate::monitor::{Monitor, Verdict};
 use crate::parts::{Incoming, ProfileVersion};
 use crate::peer::{Peer, Standing};
-use crate::ring::{MONITORS, Ring};
+use crate::ring::Ring;
 use crate::seal::{OVERHEAD, Seals};
 use crate::session::Cookies;
 use crate::settle::Settle;
@@ -365,21 +365,19 @@ impl Members {
         self.role() == Role::Speaker && self.cut_since.is_none() && matches!(self.phase, Phase::Running)
     }
 
-    /// Sends a heartbeat if one is due: to each monitor in turn, so that one of them hears us every third of the
-    /// period. Fewer monitors hear us more often.
+    /// Sends a heartbeat if one is due: to each monitor in turn, so that each hears us once in the period, one after the
+    /// other.
     fn beat(&mut self, now: Instant) {
         let (due, turn) = self.beat;
         if due > now {
             return;
         }
-        let pause = self.timing.period / u32::try_from(MONITORS).expect("a few");
+        let own = &self.swim.identity().name;
+        let monitors: Vec<_> = self.ring.monitors(own).cloned().collect();
+        let pause = self.timing.period / u32::try_from(monitors.len().max(1)).expect("a few");
         self.beat = ((due + pause).max(now), turn.wrapping_add(1));
-        if self.role() == Role::Speaker {
-            let own = &self.swim.identity().name;
-            let monitors: Vec<_> = self.ring.monitors(own).cloned().collect();
-            if !monitors.is_empty() {
-                self.send(&monitors[turn % monitors.len()], Body::Heartbeat);
-            }
+        if self.role() == Role::Speaker && !monitors.is_empty() {
+            self.send(&monitors[turn % monitors.len()], Body::Heartbeat);
         }
     }
 
