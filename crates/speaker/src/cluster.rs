@@ -28,10 +28,11 @@ use kubekit::{Identity, slim};
 use placement::{AdvertisementName, NodeName, PoolName, ServiceKey, SliceKey};
 use pools::PoolSpec;
 use speaker_core::announce::layer2::Ports;
-use speaker_core::{Changes, Core, Input, Status, Trouble};
+use speaker_core::{Changes, Core, Input, Links, Status, Trouble};
 use tokio::sync::watch;
 use tracing::warn;
 
+use crate::address::Listed;
 use crate::ipvs::{Answers, Ipvs};
 use crate::lan::Report;
 use crate::objects::{self, LoadBalancerClass};
@@ -50,8 +51,10 @@ pub(crate) struct Outputs {
     pub(crate) statuses: Option<watch::Sender<Wanted<ServiceL2Status>>>,
     /// What to report of the configuration.
     pub(crate) state: watch::Sender<Wanted<ConfigurationState>>,
-    /// What the gossip is told; none may be left out.
-    pub(crate) gossip: tokio::sync::mpsc::UnboundedSender<speaker_core::Gossip>,
+    /// Tells the gossip something, which does not wait.
+    pub(crate) gossip: Box<dyn Fn(speaker_core::Gossip) + Send>,
+    /// Where the API server lists this speaker.
+    pub(crate) listed: watch::Sender<Listed>,
     /// What our goodbye would be for, if we were asked to stop now; `None` where a word of that may be on its way.
     pub(crate) absence: watch::Sender<Option<Absence>>,
     /// Events.
@@ -72,8 +75,12 @@ pub(crate) struct Cluster {
     advertisements: Mirror<AdvertisementName>,
     speakers: Speakers,
     speakers_listed: bool,
-    /// Where we take part in the gossip.
-    gossip_address: SocketAddr,
+    /// The port of the gossip, the same for all speakers.
+    gossip_port: u16,
+    /// Where we take part in it, if this node has an address for that.
+    gossip_address: Option<SocketAddr>,
+    /// The interfaces as last seen.
+    links: Option<Links>,
     /// Our own Pod, owner of what is reported: when it goes for good, so do the reports.
     owner: Option<OwnerReference>,
     /// Of the Services that the core knows.
@@ -112,7 +119,9 @@ impl Cluster {
             advertisements: Mirror::default(),
             speakers: Speakers::default(),
             speakers_listed: false,
-            gossip_address,
+            gossip_port: gossip_address.port(),
+            gossip_address: Some(gossip_address),
+            links: None,
             owner: None,
             references: BTreeMap::new(),
             reported: None,
@@ -162,8 +171,8 @@ impl Cluster {
                 if let Some((node, notice)) = self.ipvs.look(&self.node, &links, Answers::of_the_kernel) {
                     self.outputs.publisher.publish(node, notice);
                 }
-                let gossip = address::interface_with(self.gossip_address.ip());
-                self.core.handle(Input::Interfaces { links, gossip }, now);
+                self.links = Some(links);
+                self.interfaces(now);
             }
             Event::Lan(Report::Port(interface, report)) => {
                 match report {
@@ -185,6 +194,10 @@ impl Cluster {
                     layer2::Report::Free { .. } | layer2::Report::Spoken { .. } => {}
                 }
                 self.core.handle(Input::Port(interface, report), now);
+            }
+            Event::Address(address) => {
+                self.gossip_address = address;
+                self.interfaces(now);
             }
             Event::Gossip(news) => self.core.handle(Input::Members(news), now),
             Event::Trouble(trouble) => {
@@ -216,6 +229,8 @@ impl Cluster {
         let complete = is_list(&change);
         let each = self.nodes.update(change, |node| node.name_any().into());
         if let Some((_, Some(node))) = each.iter().find(|(name, _)| *name == self.node) {
+            let ip = node.status.internal_ip().and_then(|ip| ip.parse().ok());
+            self.outputs.listed.send_if_modified(|listed| std::mem::replace(&mut listed.node, ip) != ip);
             self.core.handle(Input::OwnNode(objects::node_state(node)), now);
         }
         let each =
@@ -253,9 +268,16 @@ impl Cluster {
         }
         self.speakers.update(change);
         if self.speakers_listed {
-            let peers = self.speakers.listening_on(self.gossip_address.port());
+            let peers = self.speakers.listening_on(self.gossip_port);
             self.core.handle(Input::Peers(peers), now);
         }
+    }
+
+    /// The interfaces are new or different, or that which the gossip goes through is another one.
+    fn interfaces(&mut self, now: Instant) {
+        let Some(links) = self.links.clone() else { return };
+        let gossip = self.gossip_address.and_then(|address| address::interface_with(address.ip()));
+        self.core.handle(Input::Interfaces { links, gossip }, now);
     }
 
     /// Our own Pod is new, different or gone.
@@ -268,6 +290,11 @@ impl Cluster {
         }
         // One that is deleted without delay is not seen to go.
         if let Some(pod) = pod {
+            let (ip, at_start) = (pod.ip(), pod.status.pod_ip.as_deref().and_then(|ip| ip.parse().ok()));
+            self.outputs.listed.send_if_modified(|listed| {
+                let now_listed = Listed { pod: ip, at_start, node: listed.node };
+                std::mem::replace(listed, now_listed.clone()) != now_listed
+            });
             self.core.handle(Input::OwnPod(objects::pod_state(pod)), now);
         }
     }

@@ -30,8 +30,7 @@ impl Cluster {
                 if let Gossip::ConfirmLeave(node) = &instruction {
                     debug!(%node, "member may go");
                 }
-                // Nobody listens any more at the end.
-                _ = self.outputs.gossip.send(instruction);
+                (self.outputs.gossip)(instruction);
             }
             Output::Moved(Change::Assigned { service, vips }) => {
                 info!(%service, ?vips, "announcing");

@@ -1,5 +1,8 @@
 //! How what Kubernetes says reaches the core, and what the core decides reaches others.
 
+use std::net::IpAddr;
+use std::sync::mpsc;
+
 use kube::Client;
 use kubekit::Change as ListChange;
 use kubekit::write::Writes;
@@ -8,7 +11,6 @@ use prometheus_client::registry::Registry;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use speaker_core::{Gossip, Link, List, Unfit};
-use tokio::sync::mpsc;
 
 use super::*;
 
@@ -18,7 +20,8 @@ struct Fixture {
     ports: watch::Receiver<Ports>,
     statuses: watch::Receiver<Wanted<ServiceL2Status>>,
     state: watch::Receiver<Wanted<ConfigurationState>>,
-    gossip: mpsc::UnboundedReceiver<Gossip>,
+    gossip: mpsc::Receiver<Gossip>,
+    listed: watch::Receiver<Listed>,
     absence: watch::Receiver<Option<Absence>>,
     readiness: Readiness,
     registry: Registry,
@@ -113,10 +116,13 @@ fn fixture() -> Fixture {
     let (ports, wanted_ports) = watch::channel(Ports::default());
     let (statuses, wanted_statuses) = watch::channel(None);
     let (state, wanted_state) = watch::channel(None);
-    let (instructions, gossip) = mpsc::unbounded_channel();
+    let (instructions, gossip) = mpsc::channel();
+    let instructions = Box::new(move |instruction| _ = instructions.send(instruction));
+    let (api_lists, listed) = watch::channel(Listed::default());
     let (absence, our_absence) = watch::channel(Some(Absence::Open));
     let statuses = Some(statuses);
-    let outputs = Outputs { ports, statuses, state, gossip: instructions, absence, publisher };
+    let outputs =
+        Outputs { ports, statuses, state, gossip: instructions, listed: api_lists, absence, publisher };
     let gossip_address = ([192, 0, 2, 201], 7946).into();
     let cluster = Cluster::new(&config, gossip_address, readiness.clone(), metrics, outputs);
     Fixture {
@@ -125,6 +131,7 @@ fn fixture() -> Fixture {
         statuses: wanted_statuses,
         state: wanted_state,
         gossip,
+        listed,
         absence: our_absence,
         readiness,
         registry,
@@ -190,6 +197,22 @@ async fn the_gossip_learns_where_the_pods_of_the_other_speakers_are_and_only_fro
     it.after(Event::Speakers(list(["n1", "n2"].map(speaker))));
     let expected = SocketAddr::from(([192, 0, 2, 202], 7946));
     assert_eq!(it.gossip.try_recv().unwrap(), Gossip::SetPeers([("n2".into(), expected)].into()));
+}
+
+#[tokio::test]
+async fn where_the_api_server_lists_us_is_told_whenever_it_changes() {
+    let mut it = complete();
+    let ip = |last: u8| Some(IpAddr::from([192, 0, 2, last]));
+    assert_eq!(*it.listed.borrow_and_update(), Listed { pod: ip(201), at_start: ip(201), node: None });
+    it.hear_everything();
+    assert!(!it.listed.has_changed().unwrap());
+    let mut pod = speaker("n1");
+    (pod["spec"]["hostNetwork"], pod["status"]["hostIP"]) = (true.into(), "192.0.2.7".into());
+    it.after(Event::Speakers(ListChange::Apply(object(pod))));
+    let address = json!({"type": "InternalIP", "address": "192.0.2.8"});
+    let node = json!({"metadata": {"name": "n1"}, "status": {"addresses": [address]}});
+    it.after(Event::Nodes(ListChange::Apply(object(node))));
+    assert_eq!(*it.listed.borrow_and_update(), Listed { pod: ip(7), at_start: ip(201), node: ip(8) });
 }
 
 #[tokio::test]
