@@ -11,11 +11,12 @@ mod carry_out;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use api::{ConfigurationState, IPAddressPool, L2Advertisement, ServiceL2Status};
 use futures::{Stream, StreamExt};
-use gossip::Absence;
+use gossip::{Absence, View};
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource, ResourceExt};
@@ -36,12 +37,16 @@ use crate::address::Listed;
 use crate::ipvs::{Answers, Ipvs};
 use crate::lan::Report;
 use crate::objects::{self, LoadBalancerClass};
+use crate::status::left_over::Known;
 use crate::watches::Event;
 use crate::{Config, Metrics, address};
 
 /// As many changes that wait are worked off before what follows is published once: a list of thousands need not be
 /// published thousands of times, nor should an address wait for all of them.
 const BATCH: usize = 256;
+/// After so long others on this thread get their turn, though there may be more to do: heartbeats and answers to ARP are
+/// among them.
+const TURN: Duration = Duration::from_millis(5);
 
 /// Where what follows from the cluster goes.
 pub(crate) struct Outputs {
@@ -49,6 +54,8 @@ pub(crate) struct Outputs {
     pub(crate) ports: watch::Sender<Ports>,
     /// What to report of each Service that is announced here, until this speaker stops.
     pub(crate) statuses: Option<watch::Sender<Wanted<ServiceL2Status>>>,
+    /// What tells reports of the dead, while that is known.
+    pub(crate) known: watch::Sender<Option<Known>>,
     /// What to report of the configuration.
     pub(crate) state: watch::Sender<Wanted<ConfigurationState>>,
     /// Tells the gossip something, which does not wait.
@@ -75,6 +82,9 @@ pub(crate) struct Cluster {
     advertisements: Mirror<AdvertisementName>,
     speakers: Speakers,
     speakers_listed: bool,
+    /// The members as last heard of, and whether we hear them.
+    view: Arc<View>,
+    hears: bool,
     /// The port of the gossip, the same for all speakers.
     gossip_port: u16,
     /// Where we take part in it, if this node has an address for that.
@@ -119,6 +129,8 @@ impl Cluster {
             advertisements: Mirror::default(),
             speakers: Speakers::default(),
             speakers_listed: false,
+            view: Arc::default(),
+            hears: true,
             gossip_port: gossip_address.port(),
             gossip_address: Some(gossip_address),
             links: None,
@@ -139,13 +151,27 @@ impl Cluster {
             tokio::select! {
                 batch = batches.next() => {
                     let Some(batch) = batch else { return };
-                    for event in batch {
-                        self.handle(event, Instant::now());
-                    }
+                    self.handle_all(batch).await;
                 }
                 () = kubekit::due(self.core.poll_timeout()) => self.core.handle(Input::Time, Instant::now()),
             }
             self.carry_out_all();
+        }
+    }
+
+    /// Works off what waits, with pauses for others.
+    async fn handle_all(&mut self, batch: Vec<Event>) {
+        let mut begin = Instant::now();
+        for event in batch {
+            self.handle(event, Instant::now());
+            if begin.elapsed() >= TURN {
+                if self.core.poll_timeout().is_some_and(|due| due <= Instant::now()) {
+                    self.core.handle(Input::Time, Instant::now());
+                }
+                self.carry_out_all();
+                tokio::task::yield_now().await;
+                begin = Instant::now();
+            }
         }
     }
 
@@ -199,13 +225,19 @@ impl Cluster {
                 self.gossip_address = address;
                 self.interfaces(now);
             }
-            Event::Gossip(news) => self.core.handle(Input::Members(news), now),
+            Event::Gossip(news) => {
+                self.view = Arc::clone(&news.view);
+                self.core.handle(Input::Members(news), now);
+                self.publish_known();
+            }
             Event::Trouble(trouble) => {
                 let trouble = trouble.map(|trouble| match trouble {
                     gossip::Trouble::Unbound => Trouble::Unbound,
                     gossip::Trouble::OtherKey => Trouble::OtherKey,
                 });
+                self.hears = trouble.is_none();
                 self.core.handle(Input::Trouble(trouble), now);
+                self.publish_known();
             }
             Event::Stop => self.core.handle(Input::Stop, now),
         }

@@ -188,6 +188,7 @@ async fn work(
     let (reporter, reports) = mpsc::channel(lan::REPORTS);
     let (statuses, wanted_statuses) = watch::channel(None);
     let (state, wanted_state) = watch::channel(None);
+    let (known, now_known) = watch::channel(None);
     let (listed, now_listed) = watch::channel(address::Listed::default());
     let (listens, now_listening) = watch::channel(Some(bind));
     let (absence, mut our_absence) = watch::channel(Some(Absence::Open));
@@ -195,6 +196,7 @@ async fn work(
     let outputs = Outputs {
         ports,
         statuses: Some(statuses),
+        known,
         state,
         gossip: pass_on(gossip.clone()),
         listed,
@@ -212,7 +214,9 @@ async fn work(
     let choice = address::Choice::new(bind, config.gossip_bind.is_some());
     tokio::spawn(address::follow(choice, now_listed, gossip.clone(), listens));
     tokio::spawn(keep(configuration::source(&client, namespace, node), wanted_state, writes.clone()));
-    let mut statuses = tokio::spawn(keep(status::source(&client, namespace, node), wanted_statuses, writes));
+    let own_statuses = status::source(&client, namespace, node);
+    tokio::spawn(status::left_over::remove(own_statuses.api.clone(), now_known, writes.clone()));
+    let mut statuses = tokio::spawn(keep(own_statuses, wanted_statuses, writes));
     let cluster = Cluster::new(&config, bind, readiness, metrics.clone(), outputs);
     let options = lan::Options {
         exclude: config.exclude_interfaces.clone(),
