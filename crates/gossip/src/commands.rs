@@ -13,10 +13,18 @@ use members::{Absence, LinkState, Profile};
 use objects::NodeName;
 use tokio::sync::{mpsc, oneshot};
 
+/// Where to listen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Listen {
+    At(SocketAddr),
+    /// This host has no address for it.
+    Nowhere,
+}
+
 /// What is to be done, in the order of the fields: where we are comes before what we say.
 #[derive(Debug, Default)]
 pub(crate) struct Commands {
-    pub(crate) listen: Option<Option<SocketAddr>>,
+    pub(crate) listen: Option<Listen>,
     pub(crate) link: Option<LinkState>,
     pub(crate) peers: Option<BTreeMap<NodeName, SocketAddr>>,
     pub(crate) profile: Option<Profile>,
@@ -76,7 +84,7 @@ mod tests {
         for turn in 0..10_000 {
             sender.send(|it| it.link = Some(LinkState::Down));
             sender.send(|it| {
-                it.peers = Some([(format!("n{turn}").into(), ([192, 0, 2, 1], 7946).into())].into())
+                it.peers = Some([(format!("n{turn}").into(), ([192, 0, 2, 1], 7946).into())].into());
             });
             sender.send(|it| _ = it.confirm_leave.insert(format!("n{}", turn % 3).into()));
         }

@@ -20,6 +20,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use commands::Listen;
 pub use members::{Absence, Event, LinkState, News, Preset, Profile, ProfileError, View};
 pub use metrics::Metrics;
 use objects::NodeName;
@@ -119,7 +120,7 @@ impl Handle {
     /// This host has another address: listens there from now on, and tells the others. `None` while it has none: that is
     /// [`Trouble::Unbound`].
     pub fn listen_at(&self, address: Option<SocketAddr>) {
-        self.commands.send(|it| it.listen = Some(address));
+        self.commands.send(|it| it.listen = Some(address.map_or(Listen::Nowhere, Listen::At)));
     }
 
     /// We have taken over what `node`, that is [leaving](Event::Leaving), answered for.

@@ -39,17 +39,16 @@ impl Socket {
         Self { wanted: Some(bind), state: State::Unbound(Instant::now()), complained: false }
     }
 
-    /// From now on listens there, or nowhere. Whether that is a change.
-    pub(crate) fn listen_at(&mut self, address: Option<SocketAddr>) -> bool {
+    /// From now on listens there, or nowhere.
+    pub(crate) fn listen_at(&mut self, address: Option<SocketAddr>) {
         if self.wanted == address {
-            return false;
+            return;
         }
         if address.is_none() {
             warn!("gossip has no address to listen at, and waits for one");
             self.complained = true;
         }
         (self.wanted, self.state) = (address, State::Unbound(Instant::now()));
-        true
     }
 
     /// Waits until there may be something to receive, which takes for ever while the address is not there. Can be

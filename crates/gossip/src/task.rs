@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep_until;
 use tracing::{info, trace, warn};
 
-use crate::commands::{Commands, Receiver};
+use crate::commands::{Commands, Listen, Receiver};
 use crate::metrics::Metrics;
 use crate::socket::Socket;
 use crate::{Config, Trouble};
@@ -132,11 +132,13 @@ impl Task {
         let now = Instant::now();
         let Commands { listen, link, peers, profile, take_part, confirm_leave, leave, mut leavers } =
             commands;
-        if let Some(address) = listen
-            && self.socket.listen_at(address)
-            && let Some(address) = address
-        {
-            self.members.set_address(address, now);
+        match listen {
+            Some(Listen::At(address)) => {
+                self.socket.listen_at(Some(address));
+                self.members.set_address(address, now);
+            }
+            Some(Listen::Nowhere) => self.socket.listen_at(None),
+            None => {}
         }
         self.link = link.unwrap_or(self.link);
         self.follow_link();
