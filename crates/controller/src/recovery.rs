@@ -113,7 +113,7 @@ async fn run(
         tokio::select! {
             Some(change) = changes.next() => {
                 known.update(change);
-                gossip.set_peers(known.listening_on(port)).await;
+                gossip.set_peers(known.listening_on(port));
             }
             Some(news) = happened.recv() => {
                 news.events.into_iter().for_each(|event| judge.observe(event, Instant::now()));

@@ -117,8 +117,8 @@ struct Speaker {
     #[arg(long, env = "FERROLB_IGNORE_EXCLUDE_LB")]
     ignore_exclude_lb: bool,
     /// Announce addresses also where other hosts answer for them, as a router does that answers for all addresses (proxy
-    /// ARP).
-    #[arg(long)]
+    /// ARP)
+    #[arg(long, env = "FERROLB_IGNORE_ADDRESS_CONFLICTS")]
     ignore_address_conflicts: bool,
 }
 

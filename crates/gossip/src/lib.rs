@@ -1,7 +1,7 @@
 //! Takes part in the gossip of the speakers: a task with a UDP socket around [`members`].
 //!
 //! ```text
-//!   UDP <------> +------+ <-- commands -- Handle (set_peers, take_part, set_link, confirm_leave, leave)
+//!   UDP <------> +------+ <-- commands -- Handle (set_peers, take_part, set_link, listen_at, confirm_leave, leave)
 //!   key files -> | task | --- news ----> mpsc: who came and went, why, and who is a member after that
 //!   clock -----> +------+ --- view ----> watch: who is a member now, for those who need not know why
 //! ```
@@ -9,6 +9,7 @@
 //! Everything is decided in [`members`]. The task owns it and does what it says; see its documentation for what the
 //! events mean.
 
+mod commands;
 mod keys;
 mod metrics;
 mod socket;
@@ -19,14 +20,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use commands::Listen;
 pub use members::{Absence, Event, LinkState, News, Preset, Profile, ProfileError, View};
 pub use metrics::Metrics;
 use objects::NodeName;
-use task::{Command, Task};
+use task::Task;
 use tokio::sync::{mpsc, oneshot, watch};
 
-/// Commands come one at a time and are done at once; who sends more waits.
-const COMMANDS: usize = 16;
 /// News that wait to be read. More are kept within the task until there is room, so it never waits for a
 /// reader; there are no more than members come and go.
 const NEWS: usize = 64;
@@ -37,7 +37,7 @@ pub struct Config {
     /// The name of this member: its node for a speaker, anything that no node is called for an observer.
     pub name: NodeName,
     /// Where to listen, and where the others reach us: an address of this host and a port. An address that is
-    /// not there yet is waited for.
+    /// not there yet is waited for. See [`Handle::listen_at`] for one that changes.
     pub bind: SocketAddr,
     /// How fast we judge.
     pub preset: Preset,
@@ -49,22 +49,25 @@ pub struct Config {
     pub profile: Profile,
 }
 
-/// Why the gossip does not work, as far as can be seen from here.
+/// Why the gossip does not work, as far as can be seen from here. While it is [`Unbound`](Self::Unbound) nobody is
+/// judged, and the view stays as it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trouble {
-    /// The socket cannot be had: another program has the port, or the address is not of this host.
+    /// The socket cannot be had: another program has the port, or the address is not of this host; or there is no
+    /// address.
     Unbound,
     /// All that is received is sealed with other keys.
     OtherKey,
 }
 
-/// Speaks with the task, which ends when all clones of this are dropped. Nothing here fails: a task that is no
-/// more takes no commands, and the view does not change any more.
+/// Speaks with the task, which ends when all clones of this are dropped. Nothing here fails or waits (but for
+/// [`leave`](Self::leave)): a task that is no more takes no commands, and the view does not change any more. Of
+/// commands that come faster than the task takes them, the latest of each kind counts, and each confirmation.
 #[derive(Debug, Clone)]
 pub struct Handle {
     view: watch::Receiver<Arc<View>>,
     trouble: watch::Receiver<Option<Trouble>>,
-    commands: mpsc::Sender<Command>,
+    commands: commands::Sender,
 }
 
 /// Starts the task, within a tokio runtime. Fails when a key file cannot be read, its secret is too short, or there
@@ -74,12 +77,12 @@ pub struct Handle {
 /// the view after it. Drop the receiver if you do not read it.
 pub fn start(config: Config, metrics: Metrics) -> anyhow::Result<(Handle, mpsc::Receiver<News>)> {
     let keys = keys::watch(&config.key_files)?;
-    let (commands, orders) = mpsc::channel(COMMANDS);
+    let (commands, to_do) = commands::channel();
     let (reports, news) = mpsc::channel(NEWS);
     let (publish, view) = watch::channel(Arc::default());
     let (complain, trouble) = watch::channel(None);
     let task = Task::new(config, keys, metrics, (publish, complain), reports);
-    tokio::spawn(task.run(orders));
+    tokio::spawn(task.run(to_do));
     Ok((Handle { view, trouble, commands }, news))
 }
 
@@ -95,39 +98,44 @@ impl Handle {
     }
 
     /// Whom the cluster lists, see [`members::Members::set_peers`].
-    pub async fn set_peers(&self, peers: BTreeMap<NodeName, SocketAddr>) {
-        self.send(Command::SetPeers(peers)).await;
+    pub fn set_peers(&self, peers: BTreeMap<NodeName, SocketAddr>) {
+        self.commands.send(|it| it.peers = Some(peers));
     }
 
     /// What we tell everybody of ourselves from now on.
-    pub async fn set_profile(&self, profile: Profile) {
-        self.send(Command::SetProfile(profile)).await;
+    pub fn set_profile(&self, profile: Profile) {
+        self.commands.send(|it| it.profile = Some(profile));
     }
 
     /// From now on we are a member, see [`members::Members::take_part`]; before, we only observe.
-    pub async fn take_part(&self) {
-        self.send(Command::TakePart).await;
+    pub fn take_part(&self) {
+        self.commands.send(|it| it.take_part = true);
     }
 
     /// Whether there is a link to the others; while there is none, nobody is judged.
-    pub async fn set_link(&self, state: LinkState) {
-        self.send(Command::SetLink(state)).await;
+    pub fn set_link(&self, state: LinkState) {
+        self.commands.send(|it| it.link = Some(state));
+    }
+
+    /// This host has another address: listens there from now on, and tells the others. `None` while it has none: that is
+    /// [`Trouble::Unbound`].
+    pub fn listen_at(&self, address: Option<SocketAddr>) {
+        self.commands.send(|it| it.listen = Some(address.map_or(Listen::Nowhere, Listen::At)));
     }
 
     /// We have taken over what `node`, that is [leaving](Event::Leaving), answered for.
-    pub async fn confirm_leave(&self, node: NodeName) {
-        self.send(Command::ConfirmLeave(node)).await;
+    pub fn confirm_leave(&self, node: NodeName) {
+        self.commands.send(|it| _ = it.confirm_leave.insert(node));
     }
 
     /// Says goodbye, and whether we shall be back; waits until every live member has confirmed, or five seconds are over;
-    /// returns who has not.
+    /// returns who has not. The first goodbye counts.
     pub async fn leave(&self, absence: Absence) -> BTreeSet<NodeName> {
         let (done, departed) = oneshot::channel();
-        self.send(Command::Leave(absence, done)).await;
+        self.commands.send(|it| {
+            it.leave.get_or_insert(absence);
+            it.leavers.push(done);
+        });
         departed.await.unwrap_or_default()
-    }
-
-    async fn send(&self, command: Command) {
-        let _no_task = self.commands.send(command).await;
     }
 }

@@ -1,5 +1,6 @@
 //! A UDP socket that is there sooner or later, and survives whatever the network does.
 
+use std::future::pending;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -18,7 +19,8 @@ const RECEIVE_BUFFER: usize = 1 << 20;
 /// The socket, as far as there is one.
 #[derive(Debug)]
 pub(crate) struct Socket {
-    bind: SocketAddr,
+    /// Where to listen; `None` while this host has no address for that.
+    wanted: Option<SocketAddr>,
     state: State,
     complained: bool,
 }
@@ -34,25 +36,39 @@ enum State {
 impl Socket {
     /// Not there yet.
     pub(crate) fn new(bind: SocketAddr) -> Self {
-        Self { bind, state: State::Unbound(Instant::now()), complained: false }
+        Self { wanted: Some(bind), state: State::Unbound(Instant::now()), complained: false }
+    }
+
+    /// From now on listens there, or nowhere.
+    pub(crate) fn listen_at(&mut self, address: Option<SocketAddr>) {
+        if self.wanted == address {
+            return;
+        }
+        if address.is_none() {
+            warn!("gossip has no address to listen at, and waits for one");
+            self.complained = true;
+        }
+        (self.wanted, self.state) = (address, State::Unbound(Instant::now()));
     }
 
     /// Waits until there may be something to receive, which takes for ever while the address is not there. Can be
     /// dropped at any time.
     pub(crate) async fn ready(&mut self) {
         loop {
-            match &self.state {
-                State::Bound(socket, _) => match socket.readable().await {
+            match (&self.state, self.wanted) {
+                (State::Bound(socket, _), _) => match socket.readable().await {
                     Ok(()) => return,
                     Err(error) => self.fail(&error),
                 },
-                State::Unbound(at) => {
+                (State::Unbound(_), None) => pending().await,
+                (State::Unbound(at), Some(wanted)) => {
                     sleep_until(*at).await;
-                    match bind(self.bind) {
+                    match bind(wanted) {
                         Ok((socket, address)) => {
                             info!(%address, "gossip listens");
                             self.state = State::Bound(socket, address);
                             self.complained = false;
+                            return;
                         }
                         Err(error) => self.fail(&error),
                     }
@@ -89,7 +105,8 @@ impl Socket {
 
     fn fail(&mut self, error: &io::Error) {
         if !self.complained {
-            warn!(address = %self.bind, %error, "gossip cannot listen, and tries again");
+            let address = self.wanted.map(|address| address.to_string()).unwrap_or_default();
+            warn!(address, %error, "gossip cannot listen, and tries again");
             self.complained = true;
         }
         self.state = State::Unbound(Instant::now() + RETRY);

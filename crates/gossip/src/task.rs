@@ -1,19 +1,18 @@
 //! The one task that owns the members: reads, calls, flushes.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::SocketAddr;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use members::{
-    Absence, BootId, Config as MembersConfig, Event, Keys, LinkState, Members, News, Profile, Refusal,
-    Reporter, View,
+    BootId, Config as MembersConfig, Event, Keys, LinkState, Members, News, Refusal, Reporter, View,
 };
 use objects::NodeName;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep_until;
 use tracing::{info, trace, warn};
 
+use crate::commands::{Commands, Listen, Receiver};
 use crate::metrics::Metrics;
 use crate::socket::Socket;
 use crate::{Config, Trouble};
@@ -25,21 +24,14 @@ const BATCH: usize = 256;
 /// suspicious.
 const KEY_PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
 
-/// What the task is asked to do.
-#[derive(Debug)]
-pub(crate) enum Command {
-    SetPeers(BTreeMap<NodeName, SocketAddr>),
-    SetProfile(Profile),
-    TakePart,
-    SetLink(LinkState),
-    ConfirmLeave(NodeName),
-    Leave(Absence, oneshot::Sender<BTreeSet<NodeName>>),
-}
-
 /// The state of the task.
 pub(crate) struct Task {
     members: Members,
     socket: Socket,
+    /// Whether there is a link to the others, as far as we were told.
+    link: LinkState,
+    /// What the members know of that.
+    told_link: LinkState,
     keys: watch::Receiver<Keys>,
     metrics: Metrics,
     view: watch::Sender<Arc<View>>,
@@ -77,6 +69,8 @@ impl Task {
         Self {
             members: Members::new(members, rand::random(), Instant::now()),
             socket: Socket::new(bind),
+            link: LinkState::Up,
+            told_link: LinkState::Up,
             keys,
             metrics,
             view,
@@ -91,10 +85,11 @@ impl Task {
     }
 
     /// Runs until nobody can command any more.
-    pub(crate) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+    pub(crate) async fn run(mut self, mut commands: Receiver) {
         let reports = self.reports.clone();
         self.reporter.look_again();
         loop {
+            self.follow_link();
             self.flush();
             self.complain();
             let due = self.members.poll_timeout();
@@ -104,8 +99,8 @@ impl Task {
                 Ok(()) = self.keys.changed() => self.members.set_keys(self.keys.borrow_and_update().clone()),
                 // There is room for news again, or there is no reader any more.
                 _ = reports.reserve(), if !self.backlog.is_empty() => {}
-                command = commands.recv() => match command {
-                    Some(command) => self.obey(command),
+                commands = commands.receive() => match commands {
+                    Some(commands) => self.obey(commands),
                     None => return,
                 },
             }
@@ -133,21 +128,42 @@ impl Task {
         }
     }
 
-    fn obey(&mut self, command: Command) {
+    fn obey(&mut self, commands: Commands) {
         let now = Instant::now();
-        match command {
-            Command::SetPeers(peers) => self.members.set_peers(peers, now),
-            Command::SetProfile(profile) => self.members.set_profile(profile, now),
-            Command::TakePart => {
-                self.members.take_part(now);
-                self.reporter.look_again();
+        let Commands { listen, link, peers, profile, take_part, confirm_leave, leave, mut leavers } =
+            commands;
+        match listen {
+            Some(Listen::At(address)) => {
+                self.socket.listen_at(Some(address));
+                self.members.set_address(address, now);
             }
-            Command::SetLink(state) => self.members.set_link(state, now),
-            Command::ConfirmLeave(node) => self.members.confirm_leave(&node),
-            Command::Leave(absence, done) => {
-                self.leavers.push(done);
-                self.members.leave(absence, now);
-            }
+            Some(Listen::Nowhere) => self.socket.listen_at(None),
+            None => {}
+        }
+        self.link = link.unwrap_or(self.link);
+        self.follow_link();
+        if let Some(peers) = peers {
+            self.members.set_peers(peers, now);
+        }
+        if let Some(profile) = profile {
+            self.members.set_profile(profile, now);
+        }
+        if take_part {
+            self.members.take_part(now);
+            self.reporter.look_again();
+        }
+        confirm_leave.iter().for_each(|node| self.members.confirm_leave(node));
+        self.leavers.append(&mut leavers);
+        if let Some(absence) = leave {
+            self.members.leave(absence, now);
+        }
+    }
+
+    /// Who has no socket is as deaf as one without a cable: it judges nobody, and asks the others when it hears again.
+    fn follow_link(&mut self) {
+        let link = if self.socket.is_refused() { LinkState::Down } else { self.link };
+        if std::mem::replace(&mut self.told_link, link) != link {
+            self.members.set_link(link, Instant::now());
         }
     }
 
@@ -162,7 +178,10 @@ impl Task {
                 }
             }
         }
-        if let Some(news) = self.reporter.poll(&mut self.members) {
+        // Who has no socket learns nothing, and what it knew before stays known; but it may want to go.
+        if (!self.socket.is_refused() || !self.leavers.is_empty())
+            && let Some(news) = self.reporter.poll(&mut self.members)
+        {
             self.publish(news);
         }
         while let Some(news) = self.backlog.pop_front() {

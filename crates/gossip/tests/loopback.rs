@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use gossip::{Absence, Config, Event, Handle, Metrics, News, Preset, Profile};
+use gossip::{Absence, Config, Event, Handle, Metrics, News, Preset, Profile, Trouble};
 use objects::NodeName;
 use prometheus_client::registry::Registry;
 use tokio::runtime::Runtime;
@@ -53,13 +53,13 @@ fn start(network: u8, number: u8, count: u8, key_files: Vec<PathBuf>) -> Node {
     let metrics = Metrics::default();
     metrics.register(&mut registry);
     let (handle, news) = runtime.block_on(async { gossip::start(config, metrics) }).unwrap();
-    runtime.block_on(handle.set_peers(peers(network, count)));
+    handle.set_peers(peers(network, count));
     Node { handle, news, events: VecDeque::new(), registry, runtime }
 }
 
 fn start_member(network: u8, number: u8, count: u8, key_files: Vec<PathBuf>) -> Node {
     let node = start(network, number, count, key_files);
-    node.runtime.block_on(node.handle.take_part());
+    node.handle.take_part();
     node
 }
 
@@ -93,6 +93,14 @@ impl Node {
             }
         };
         self.runtime.block_on(async { tokio::time::timeout(PATIENCE, waiting).await }).unwrap()
+    }
+
+    /// Waits until it says this of its socket.
+    fn says(&self, wanted: Option<Trouble>) {
+        let mut trouble = self.handle.trouble();
+        let said = trouble.wait_for(|trouble| *trouble == wanted);
+        let said = self.runtime.block_on(async { tokio::time::timeout(PATIENCE, said).await.is_ok() });
+        assert!(said, "wanted {wanted:?}");
     }
 
     /// Ends it without a word.
@@ -138,7 +146,7 @@ fn a_goodbye_waits_for_those_who_take_over() {
     }
     assert!(!leaving.is_finished(), "nobody has confirmed");
     for node in &nodes {
-        node.runtime.block_on(node.handle.confirm_leave(name(3)));
+        node.handle.confirm_leave(name(3));
     }
     assert_eq!(leaver.runtime.block_on(leaving).unwrap(), [].into());
 }
@@ -149,7 +157,7 @@ fn profiles_are_told_and_told_again_when_they_change() {
     nodes.iter().for_each(|node| node.sees(&[1, 2]));
     for profile in [vec![2], vec![7; Profile::MAX]] {
         let profile = Profile::new(profile).unwrap();
-        nodes[1].runtime.block_on(nodes[1].handle.set_profile(profile.clone()));
+        nodes[1].handle.set_profile(profile.clone());
         let mut view = nodes[0].handle.view();
         let seen = async {
             let known = view.wait_for(|view| view.profiles.get(&name(2)) == Some(&profile));
@@ -194,6 +202,46 @@ fn an_address_that_is_taken_is_waited_for() {
     nodes[1].sees(&[2]);
     drop(taken);
     nodes.iter().for_each(|node| node.sees(&[1, 2]));
+}
+
+#[test]
+fn a_member_moves_to_another_address_and_is_missed_by_nobody() {
+    let nodes = start_all(8, 2);
+    nodes.iter().for_each(|node| node.sees(&[1, 2]));
+    nodes[0].handle.listen_at(Some(address(8, 99)));
+    // As long as the other one does not know, it judges: who is heard no more at the old address must be heard at the new one.
+    let profile = Profile::new([42]).unwrap();
+    nodes[1].handle.set_profile(profile.clone());
+    let mut view = nodes[0].handle.view();
+    let told = view.wait_for(|view| view.profiles.get(&name(2)) == Some(&profile));
+    nodes[0].runtime.block_on(async {
+        tokio::time::timeout(PATIENCE, told).await.unwrap().unwrap();
+    });
+    let _free_again = std::net::UdpSocket::bind(address(8, 1)).unwrap();
+
+    // The list that this one has is out of date; the others know better.
+    let late = start_member(8, 3, 3, vec![]);
+    nodes[1].handle.set_peers(peers(8, 3));
+    nodes.iter().chain([&late]).for_each(|node| node.sees(&[1, 2, 3]));
+    nodes.iter().for_each(|node| assert_eq!(node.metric("ferrolb_gossip_members_lost_total"), Some(0)));
+}
+
+#[test]
+fn who_has_no_address_judges_nobody_and_is_back_at_the_next_one() {
+    let mut nodes = start_all(9, 2);
+    nodes.iter().for_each(|node| node.sees(&[1, 2]));
+    nodes[0].handle.listen_at(None);
+    nodes[0].says(Some(Trouble::Unbound));
+    nodes[1].sees(&[2]);
+    // The other one needs as long to find that as this one would to find the same of the other.
+    std::thread::sleep(2 * Preset::Relaxed.timing().verdict());
+    nodes[0].sees(&[1, 2]);
+    nodes[0].handle.listen_at(Some(address(9, 99)));
+    nodes[0].says(None);
+    nodes[0].hears(|event| *event == Event::PresumedDead);
+    nodes[1].hears(|event| *event == Event::Returned(name(1)));
+    nodes.iter().for_each(|node| node.sees(&[1, 2]));
+    assert_eq!(nodes[0].metric("ferrolb_gossip_members_lost_total"), Some(0));
 }
 
 #[test]

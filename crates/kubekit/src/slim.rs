@@ -246,15 +246,20 @@ pub struct Pod {
 pub struct PodSpec {
     /// Its node, once scheduled.
     pub node_name: Option<String>,
+    /// Whether it is in the network of its node.
+    pub host_network: bool,
 }
 
 /// How a Pod is.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PodStatus {
-    /// Its address; that of the node when it uses the node's network.
+    /// Its address; when it uses the node's network, the one that the node had when it started.
     #[serde(rename = "podIP")]
     pub pod_ip: Option<String>,
+    /// The address of its node.
+    #[serde(rename = "hostIP")]
+    pub host_ip: Option<String>,
     /// `Pending`, `Running`, `Succeeded`, `Failed` or `Unknown`.
     pub phase: String,
     /// `Ready` and others.
@@ -262,6 +267,14 @@ pub struct PodStatus {
 }
 
 impl Pod {
+    /// Where it can be reached. In the network of its node that is the node's address, which kubelet keeps up to date,
+    /// unlike `podIP`, which it writes once.
+    pub fn ip(&self) -> Option<IpAddr> {
+        let PodStatus { pod_ip, host_ip, .. } = &self.status;
+        let ip = if self.spec.host_network { host_ip.as_ref().or(pod_ip.as_ref()) } else { pod_ip.as_ref() };
+        ip?.parse().ok()
+    }
+
     /// Whether it is ready and not on its way out.
     pub fn is_ready(&self) -> bool {
         self.metadata.deletion_timestamp.is_none() && is_true(&self.status.conditions, "Ready")

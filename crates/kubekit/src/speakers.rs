@@ -42,7 +42,7 @@ impl Speakers {
 
 fn read(pod: &Pod) -> Option<(String, (NodeName, IpAddr))> {
     let node = pod.spec.node_name.as_deref()?;
-    Some((pod.name_any(), (node.into(), pod.status.pod_ip.as_deref()?.parse().ok()?)))
+    Some((pod.name_any(), (node.into(), pod.ip()?)))
 }
 
 #[cfg(test)]
@@ -70,5 +70,28 @@ mod tests {
         assert!(after(Change::Apply(pod("a", Some("n1"), Some("soon")))).is_empty());
         assert_eq!(after(Change::Apply(there.clone())), ["n1 192.0.2.7:7946"]);
         assert!(after(Change::Delete(there)).is_empty());
+    }
+
+    #[test]
+    fn a_speaker_in_the_network_of_its_node_is_where_the_node_is_by_now() {
+        let place = |host_network: bool, host_ip: Option<&str>| {
+            let mut pod = json!({
+                "metadata": {"name": "a"}, "spec": {"nodeName": "n1", "hostNetwork": host_network},
+                "status": {"podIP": "192.0.2.7"},
+            });
+            if let Some(host_ip) = host_ip {
+                pod["status"]["hostIP"] = host_ip.into();
+            }
+            let mut speakers = Speakers::default();
+            speakers.update(Change::Reset(vec![serde_json::from_value(pod).unwrap()]));
+            speakers
+                .listening_on(7946)
+                .into_values()
+                .map(|address| address.ip().to_string())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(place(true, Some("192.0.2.9")), ["192.0.2.9"]);
+        assert_eq!(place(true, None), ["192.0.2.7"]);
+        assert_eq!(place(false, Some("192.0.2.9")), ["192.0.2.7"]);
     }
 }

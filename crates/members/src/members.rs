@@ -286,6 +286,22 @@ impl Members {
         self.due = self.poll_timeout();
     }
 
+    /// From now on we listen at `address`: everybody is told, by another life. If there is no
+    /// [link](Self::set_link) at present they are told when it is back; and if there was none for so long that they may
+    /// have held us dead, [`Event::PresumedDead`] follows, for that life cannot be objected to any more.
+    pub fn set_address(&mut self, address: SocketAddr, now: Instant) {
+        self.wake(now);
+        if self.swim.identity().address != address {
+            self.swim.move_to(address, now);
+            self.heed_swim(now);
+            if self.cut_since.is_some_and(|since| now > since + self.timing.verdict()) {
+                self.events.push_back(Event::PresumedDead);
+            }
+            self.tell(News::Myself, now);
+        }
+        self.due = self.poll_timeout();
+    }
+
     /// The keys from now on.
     pub fn set_keys(&mut self, keys: Keys) {
         self.seals.set_keys(keys);

@@ -7,6 +7,7 @@
 //! [`Swim::delay`].
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
 use std::num::{NonZeroU8, NonZeroUsize};
 use std::time::{Duration, Instant};
 
@@ -103,18 +104,26 @@ impl Swim {
 
     /// Begins another life, after all that are known as `generation` or before.
     pub(crate) fn outlive(&mut self, generation: u64, now: Instant) {
-        self.begin(self.identity().role, generation, now);
+        self.begin(self.identity().clone(), generation, now);
     }
 
     /// Begins another life, in this role.
     pub(crate) fn assume(&mut self, role: Role, now: Instant) {
-        self.begin(role, self.identity().generation, now);
+        let identity = Identity { role, ..self.identity().clone() };
+        self.begin(identity, self.identity().generation, now);
     }
 
-    fn begin(&mut self, role: Role, after: u64, now: Instant) {
+    /// Begins another life, at this address.
+    pub(crate) fn move_to(&mut self, address: SocketAddr, now: Instant) {
+        let identity = Identity { address, ..self.identity().clone() };
+        self.begin(identity, self.identity().generation, now);
+    }
+
+    /// Begins another life as `identity`, after all that are known as the generation `after` or before.
+    fn begin(&mut self, identity: Identity, after: u64, now: Instant) {
         // None is believed that no other could follow.
         let Some(generation) = after.checked_add(1) else { return };
-        let identity = Identity { generation, role, ..self.identity().clone() };
+        let identity = Identity { generation, ..identity };
         let result = self.foca.change_identity(identity, &mut self.runtime);
         self.expect(result, now);
         // foca 2.0 stops its timers then, and says and asks nothing more until it hears somebody. Two who both do this

@@ -1,10 +1,18 @@
-//! Where this speaker listens to the gossip, if nobody says.
+//! Where this speaker listens to the gossip, if nobody says: at the start ([`of_gossip`]), and from then on as the node's
+//! address changes ([`follow`]).
+//!
+//! The others look for it where the API server lists it, see [`kubekit::speakers`], so these addresses come first.
+
+mod choice;
+mod follower;
 
 use std::fmt::Debug;
 use std::net::{IpAddr, Ipv6Addr};
 use std::pin::pin;
 use std::time::Duration;
 
+pub(crate) use choice::{Choice, Listed};
+pub(crate) use follower::follow;
 use futures::StreamExt;
 use kube::{Api, Client, Resource};
 use kubekit::{Change, Identity, Source, slim};
@@ -23,7 +31,7 @@ pub(crate) async fn of_gossip(client: &Client, identity: &Identity, node: &NodeN
     let pod_ip = match &identity.pod_name {
         Some(pod) => {
             let pods = Api::namespaced(client.clone(), &identity.namespace);
-            first(Source::named(pods, pod), |pod: slim::Pod| parse(pod.status.pod_ip.as_deref())).await
+            first(Source::named(pods, pod), |pod: slim::Pod| pod.ip()).await
         }
         None => None,
     };
@@ -32,15 +40,11 @@ pub(crate) async fn of_gossip(client: &Client, identity: &Identity, node: &NodeN
     }
     let nodes = Api::all(client.clone());
     let internal_ip =
-        first(Source::named(nodes, node), |node: slim::Node| parse(node.status.internal_ip())).await;
+        first(Source::named(nodes, node), |node: slim::Node| node.status.internal_ip()?.parse().ok()).await;
     internal_ip.unwrap_or_else(|| {
         warn!(%node, "the node has no InternalIP, so the gossip listens on all addresses (see --gossip-bind)");
         Ipv6Addr::UNSPECIFIED.into()
     })
-}
-
-fn parse(text: Option<&str>) -> Option<IpAddr> {
-    text?.parse().ok()
 }
 
 fn is_ours(ip: IpAddr) -> bool {
@@ -49,8 +53,14 @@ fn is_ours(ip: IpAddr) -> bool {
 
 /// The interface that has an address. `None` also where that is not to be found out.
 pub(crate) fn interface_with(ip: IpAddr) -> Option<InterfaceName> {
-    let interface = getifaddrs().ok()?.find(|interface| address(interface) == Some(ip))?;
-    Some(interface.interface_name.as_str().into())
+    addresses()?.into_iter().find(|(_, address)| *address == ip).map(|(interface, _)| interface)
+}
+
+/// The addresses of this host, each with its interface. `None` where that is not to be found out.
+fn addresses() -> Option<Vec<(InterfaceName, IpAddr)>> {
+    let named =
+        |interface: InterfaceAddress| Some((interface.interface_name.as_str().into(), address(&interface)?));
+    Some(getifaddrs().ok()?.filter_map(named).collect())
 }
 
 fn address(interface: &InterfaceAddress) -> Option<IpAddr> {

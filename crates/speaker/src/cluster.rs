@@ -11,11 +11,12 @@ mod carry_out;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use api::{ConfigurationState, IPAddressPool, L2Advertisement, ServiceL2Status};
 use futures::{Stream, StreamExt};
-use gossip::Absence;
+use gossip::{Absence, View};
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource, ResourceExt};
@@ -28,19 +29,24 @@ use kubekit::{Identity, slim};
 use placement::{AdvertisementName, NodeName, PoolName, ServiceKey, SliceKey};
 use pools::PoolSpec;
 use speaker_core::announce::layer2::Ports;
-use speaker_core::{Changes, Core, Input, Status, Trouble};
+use speaker_core::{Changes, Core, Input, Links, Status, Trouble};
 use tokio::sync::watch;
 use tracing::warn;
 
+use crate::address::Listed;
 use crate::ipvs::{Answers, Ipvs};
 use crate::lan::Report;
 use crate::objects::{self, LoadBalancerClass};
+use crate::status::left_over::Known;
 use crate::watches::Event;
 use crate::{Config, Metrics, address};
 
 /// As many changes that wait are worked off before what follows is published once: a list of thousands need not be
 /// published thousands of times, nor should an address wait for all of them.
 const BATCH: usize = 256;
+/// After so long others on this thread get their turn, though there may be more to do: heartbeats and answers to ARP are
+/// among them.
+const TURN: Duration = Duration::from_millis(5);
 
 /// Where what follows from the cluster goes.
 pub(crate) struct Outputs {
@@ -48,10 +54,14 @@ pub(crate) struct Outputs {
     pub(crate) ports: watch::Sender<Ports>,
     /// What to report of each Service that is announced here, until this speaker stops.
     pub(crate) statuses: Option<watch::Sender<Wanted<ServiceL2Status>>>,
+    /// What tells reports of the dead, while that is known.
+    pub(crate) known: watch::Sender<Option<Known>>,
     /// What to report of the configuration.
     pub(crate) state: watch::Sender<Wanted<ConfigurationState>>,
-    /// What the gossip is told; none may be left out.
-    pub(crate) gossip: tokio::sync::mpsc::UnboundedSender<speaker_core::Gossip>,
+    /// Tells the gossip something, which does not wait.
+    pub(crate) gossip: Box<dyn Fn(speaker_core::Gossip) + Send>,
+    /// Where the API server lists this speaker.
+    pub(crate) listed: watch::Sender<Listed>,
     /// What our goodbye would be for, if we were asked to stop now; `None` where a word of that may be on its way.
     pub(crate) absence: watch::Sender<Option<Absence>>,
     /// Events.
@@ -72,8 +82,15 @@ pub(crate) struct Cluster {
     advertisements: Mirror<AdvertisementName>,
     speakers: Speakers,
     speakers_listed: bool,
-    /// Where we take part in the gossip.
-    gossip_address: SocketAddr,
+    /// The members as last heard of, and whether we hear them.
+    view: Arc<View>,
+    hears: bool,
+    /// The port of the gossip, the same for all speakers.
+    gossip_port: u16,
+    /// Where we take part in it, if this node has an address for that.
+    gossip_address: Option<SocketAddr>,
+    /// The interfaces as last seen.
+    links: Option<Links>,
     /// Our own Pod, owner of what is reported: when it goes for good, so do the reports.
     owner: Option<OwnerReference>,
     /// Of the Services that the core knows.
@@ -112,7 +129,11 @@ impl Cluster {
             advertisements: Mirror::default(),
             speakers: Speakers::default(),
             speakers_listed: false,
-            gossip_address,
+            view: Arc::default(),
+            hears: true,
+            gossip_port: gossip_address.port(),
+            gossip_address: Some(gossip_address),
+            links: None,
             owner: None,
             references: BTreeMap::new(),
             reported: None,
@@ -130,13 +151,27 @@ impl Cluster {
             tokio::select! {
                 batch = batches.next() => {
                     let Some(batch) = batch else { return };
-                    for event in batch {
-                        self.handle(event, Instant::now());
-                    }
+                    self.handle_all(batch).await;
                 }
                 () = kubekit::due(self.core.poll_timeout()) => self.core.handle(Input::Time, Instant::now()),
             }
             self.carry_out_all();
+        }
+    }
+
+    /// Works off what waits, with pauses for others.
+    async fn handle_all(&mut self, batch: Vec<Event>) {
+        let mut begin = Instant::now();
+        for event in batch {
+            self.handle(event, Instant::now());
+            if begin.elapsed() >= TURN {
+                if self.core.poll_timeout().is_some_and(|due| due <= Instant::now()) {
+                    self.core.handle(Input::Time, Instant::now());
+                }
+                self.carry_out_all();
+                tokio::task::yield_now().await;
+                begin = Instant::now();
+            }
         }
     }
 
@@ -162,8 +197,8 @@ impl Cluster {
                 if let Some((node, notice)) = self.ipvs.look(&self.node, &links, Answers::of_the_kernel) {
                     self.outputs.publisher.publish(node, notice);
                 }
-                let gossip = address::interface_with(self.gossip_address.ip());
-                self.core.handle(Input::Interfaces { links, gossip }, now);
+                self.links = Some(links);
+                self.interfaces(now);
             }
             Event::Lan(Report::Port(interface, report)) => {
                 match report {
@@ -186,13 +221,23 @@ impl Cluster {
                 }
                 self.core.handle(Input::Port(interface, report), now);
             }
-            Event::Gossip(news) => self.core.handle(Input::Members(news), now),
+            Event::Address(address) => {
+                self.gossip_address = address;
+                self.interfaces(now);
+            }
+            Event::Gossip(news) => {
+                self.view = Arc::clone(&news.view);
+                self.core.handle(Input::Members(news), now);
+                self.publish_known();
+            }
             Event::Trouble(trouble) => {
                 let trouble = trouble.map(|trouble| match trouble {
                     gossip::Trouble::Unbound => Trouble::Unbound,
                     gossip::Trouble::OtherKey => Trouble::OtherKey,
                 });
+                self.hears = trouble.is_none();
                 self.core.handle(Input::Trouble(trouble), now);
+                self.publish_known();
             }
             Event::Stop => self.core.handle(Input::Stop, now),
         }
@@ -216,6 +261,8 @@ impl Cluster {
         let complete = is_list(&change);
         let each = self.nodes.update(change, |node| node.name_any().into());
         if let Some((_, Some(node))) = each.iter().find(|(name, _)| *name == self.node) {
+            let ip = node.status.internal_ip().and_then(|ip| ip.parse().ok());
+            self.outputs.listed.send_if_modified(|listed| std::mem::replace(&mut listed.node, ip) != ip);
             self.core.handle(Input::OwnNode(objects::node_state(node)), now);
         }
         let each =
@@ -253,9 +300,16 @@ impl Cluster {
         }
         self.speakers.update(change);
         if self.speakers_listed {
-            let peers = self.speakers.listening_on(self.gossip_address.port());
+            let peers = self.speakers.listening_on(self.gossip_port);
             self.core.handle(Input::Peers(peers), now);
         }
+    }
+
+    /// The interfaces are new or different, or that which the gossip goes through is another one.
+    fn interfaces(&mut self, now: Instant) {
+        let Some(links) = self.links.clone() else { return };
+        let gossip = self.gossip_address.and_then(|address| address::interface_with(address.ip()));
+        self.core.handle(Input::Interfaces { links, gossip }, now);
     }
 
     /// Our own Pod is new, different or gone.
@@ -268,6 +322,11 @@ impl Cluster {
         }
         // One that is deleted without delay is not seen to go.
         if let Some(pod) = pod {
+            let (ip, at_start) = (pod.ip(), pod.status.pod_ip.as_deref().and_then(|ip| ip.parse().ok()));
+            self.outputs.listed.send_if_modified(|listed| {
+                let now_listed = Listed { pod: ip, at_start, node: listed.node };
+                std::mem::replace(listed, now_listed.clone()) != now_listed
+            });
             self.core.handle(Input::OwnPod(objects::pod_state(pod)), now);
         }
     }

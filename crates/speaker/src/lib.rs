@@ -188,16 +188,35 @@ async fn work(
     let (reporter, reports) = mpsc::channel(lan::REPORTS);
     let (statuses, wanted_statuses) = watch::channel(None);
     let (state, wanted_state) = watch::channel(None);
-    let (instructions, to_pass_on) = mpsc::unbounded_channel();
+    let (known, now_known) = watch::channel(None);
+    let (listed, now_listed) = watch::channel(address::Listed::default());
+    let (listens, now_listening) = watch::channel(Some(bind));
     let (absence, mut our_absence) = watch::channel(Some(Absence::Open));
     let (stop, stop_requested) = oneshot::channel();
-    let outputs =
-        Outputs { ports, statuses: Some(statuses), state, gossip: instructions, absence, publisher };
-    let inputs = Inputs { reports, gossip: news, trouble: gossip.trouble(), stop: stop_requested };
+    let outputs = Outputs {
+        ports,
+        statuses: Some(statuses),
+        known,
+        state,
+        gossip: pass_on(gossip.clone()),
+        listed,
+        absence,
+        publisher,
+    };
+    let inputs = Inputs {
+        reports,
+        gossip: news,
+        trouble: gossip.trouble(),
+        address: now_listening,
+        stop: stop_requested,
+    };
 
-    tokio::spawn(pass_on(gossip.clone(), to_pass_on));
+    let choice = address::Choice::new(bind, config.gossip_bind.is_some());
+    tokio::spawn(address::follow(choice, now_listed, gossip.clone(), listens));
     tokio::spawn(keep(configuration::source(&client, namespace, node), wanted_state, writes.clone()));
-    let mut statuses = tokio::spawn(keep(status::source(&client, namespace, node), wanted_statuses, writes));
+    let own_statuses = status::source(&client, namespace, node);
+    tokio::spawn(status::left_over::remove(own_statuses.api.clone(), now_known, writes.clone()));
+    let mut statuses = tokio::spawn(keep(own_statuses, wanted_statuses, writes));
     let cluster = Cluster::new(&config, bind, readiness, metrics.clone(), outputs);
     let options = lan::Options {
         exclude: config.exclude_interfaces.clone(),
@@ -226,15 +245,14 @@ async fn work(
     }
 }
 
-/// Passes on to the gossip what it is told, until nobody says anything any more.
-async fn pass_on(gossip: gossip::Handle, mut instructions: mpsc::UnboundedReceiver<Gossip>) {
-    while let Some(instruction) = instructions.recv().await {
-        match instruction {
-            Gossip::SetPeers(peers) => gossip.set_peers(peers).await,
-            Gossip::SetProfile(profile) => gossip.set_profile(profile).await,
-            Gossip::TakePart => gossip.take_part().await,
-            Gossip::SetLink(state) => gossip.set_link(state).await,
-            Gossip::ConfirmLeave(node) => gossip.confirm_leave(node).await,
-        }
-    }
+/// Tells the gossip what it is told. It keeps the latest of each thing until it gets round to it, so neither it nor
+/// whoever tells it ever waits for the other, and nothing piles up.
+fn pass_on(gossip: gossip::Handle) -> Box<dyn Fn(Gossip) + Send> {
+    Box::new(move |instruction| match instruction {
+        Gossip::SetPeers(peers) => gossip.set_peers(peers),
+        Gossip::SetProfile(profile) => gossip.set_profile(profile),
+        Gossip::TakePart => gossip.take_part(),
+        Gossip::SetLink(state) => gossip.set_link(state),
+        Gossip::ConfirmLeave(node) => gossip.confirm_leave(node),
+    })
 }

@@ -1,5 +1,7 @@
 //! `ServiceL2Status`: one object for each Service that this node announces, for people to read.
 
+pub(crate) mod left_over;
+
 use std::fmt::Write;
 
 use api::{InterfaceInfo, ServiceL2Status, ServiceL2StatusSpec, ServiceL2StatusStatus, names};
@@ -10,8 +12,8 @@ use objects::text::label_value;
 use placement::{Interfaces, NodeName, ServiceKey};
 use sha2::{Digest, Sha256};
 
-/// The statuses that this speaker keeps: those of its node. Those of others are theirs to delete, or two that
-/// do not see each other would fight over them.
+/// The statuses that this speaker keeps: those of its node. Those of others are theirs to delete while they live, or two
+/// that do not see each other would fight over them; for those of the dead see [`left_over`].
 pub(crate) fn source(client: &Client, namespace: &str, node: &NodeName) -> Source<ServiceL2Status> {
     let api = Api::namespaced(client.clone(), namespace);
     Source::labelled(api, format!("{}={}", names::ANNOUNCING_NODE, label_value(node.as_str())))

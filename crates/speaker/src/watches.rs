@@ -1,6 +1,7 @@
 //! What of the cluster is watched.
 
 use std::fmt::Debug;
+use std::net::SocketAddr;
 
 use api::{IPAddressPool, L2Advertisement};
 use futures::stream::{self, SelectAll};
@@ -27,6 +28,8 @@ pub(crate) enum Event {
     Gossip(gossip::News),
     /// Why the gossip does not work, or that it does.
     Trouble(Option<gossip::Trouble>),
+    /// Where the gossip listens now, if anywhere.
+    Address(Option<SocketAddr>),
     /// This speaker is asked to stop.
     Stop,
 }
@@ -41,7 +44,7 @@ impl Event {
             | Self::Pools(_)
             | Self::Advertisements(_)
             | Self::Speakers(_) => true,
-            Self::Lan(_) | Self::Gossip(_) | Self::Trouble(_) | Self::Stop => false,
+            Self::Lan(_) | Self::Gossip(_) | Self::Trouble(_) | Self::Address(_) | Self::Stop => false,
         }
     }
 }
@@ -51,6 +54,7 @@ pub(crate) struct Inputs {
     pub(crate) reports: mpsc::Receiver<Report>,
     pub(crate) gossip: mpsc::Receiver<gossip::News>,
     pub(crate) trouble: watch::Receiver<Option<gossip::Trouble>>,
+    pub(crate) address: watch::Receiver<Option<SocketAddr>>,
     pub(crate) stop: oneshot::Receiver<()>,
 }
 
@@ -76,6 +80,7 @@ pub(crate) fn events(client: &Client, namespace: &str, inputs: Inputs) -> impl S
         of(speakers, Event::Speakers).boxed(),
         received(inputs.reports).map(Event::Lan).boxed(),
         changes(inputs.trouble).map(Event::Trouble).boxed(),
+        changes(inputs.address).map(Event::Address).boxed(),
         received(inputs.gossip).map(Event::Gossip).boxed(),
         inputs.stop.into_stream().map(|_| Event::Stop).boxed(),
     ])

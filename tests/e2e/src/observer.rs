@@ -39,7 +39,7 @@ impl Cluster {
             runtime.block_on(async {
                 let (gossip, _) = gossip::start(config, Metrics::default()).context("joining the gossip")?;
                 let all = speakers.len();
-                gossip.set_peers(speakers).await;
+                gossip.set_peers(speakers);
                 let mut view = gossip.view();
                 let heard = view.wait_for(|view| view.members.len() == all);
                 drop(tokio::time::timeout(patience, heard).await);

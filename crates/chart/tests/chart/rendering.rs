@@ -123,6 +123,22 @@ fn the_gossip_listens_where_it_is_told_to() {
 }
 
 #[test]
+fn conflicts_of_addresses_are_heeded_unless_the_values_say_otherwise() {
+    let helm = Helm::find().unwrap();
+    let ignores = |values: &[&str]| {
+        let [object] = &objects(&helm, values, "DaemonSet")[..] else { panic!("there is one DaemonSet") };
+        let arguments = object["spec"]["template"]["spec"]["containers"][0]["args"].as_array().unwrap();
+        arguments.iter().any(|argument| argument == "--ignore-address-conflicts")
+    };
+    for heeding in [None, Some("false"), Some("null")] {
+        let value = heeding.map(|value| format!("--set=speaker.ignoreAddressConflicts={value}"));
+        assert!(!ignores(&value.as_deref().into_iter().collect::<Vec<_>>()), "{heeding:?}");
+    }
+    assert!(ignores(&["--set=speaker.ignoreAddressConflicts=true"]));
+    helm.template(["--set-string=speaker.ignoreAddressConflicts=maybe"]).unwrap_err();
+}
+
+#[test]
 fn the_readme_removes_all_that_metallbs_chart_installs_but_the_crds() {
     let chart = lab::metallb::chart().unwrap();
     let rendered = Helm::find()

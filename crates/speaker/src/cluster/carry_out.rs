@@ -7,6 +7,7 @@ use speaker_core::{ConfigurationNews, Gossip, Output, Severity, Trouble};
 use tracing::{debug, info, warn};
 
 use super::Cluster;
+use crate::status::left_over::Known;
 use crate::{configuration, status};
 
 impl Cluster {
@@ -30,8 +31,7 @@ impl Cluster {
                 if let Gossip::ConfirmLeave(node) = &instruction {
                     debug!(%node, "member may go");
                 }
-                // Nobody listens any more at the end.
-                _ = self.outputs.gossip.send(instruction);
+                (self.outputs.gossip)(instruction);
             }
             Output::Moved(Change::Assigned { service, vips }) => {
                 info!(%service, ?vips, "announcing");
@@ -49,6 +49,7 @@ impl Cluster {
             Output::Statuses(statuses) => {
                 self.reported = Some(statuses);
                 self.publish_statuses();
+                self.publish_known();
             }
             Output::LastStatuses => self.outputs.statuses = None,
             Output::Absence(absence) => _ = self.outputs.absence.send_replace(absence),
@@ -98,6 +99,20 @@ impl Cluster {
         sender.send_if_modified(|current| {
             let different = *current != statuses;
             *current = statuses;
+            different
+        });
+    }
+
+    /// What is not settled says nothing of who is dead.
+    pub(super) fn publish_known(&self) {
+        let known = (self.hears && self.view.settled).then(|| {
+            let announced = self.reported.iter().flatten().map(|it| it.service.clone()).collect();
+            let others = self.view.members.union(&self.view.away).cloned();
+            Known { announced, alive: others.chain([self.node.clone()]).collect() }
+        });
+        self.outputs.known.send_if_modified(|current| {
+            let different = *current != known;
+            *current = known;
             different
         });
     }

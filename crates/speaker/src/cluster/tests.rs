@@ -1,5 +1,9 @@
 //! How what Kubernetes says reaches the core, and what the core decides reaches others.
 
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+
 use kube::Client;
 use kubekit::Change as ListChange;
 use kubekit::write::Writes;
@@ -8,7 +12,6 @@ use prometheus_client::registry::Registry;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use speaker_core::{Gossip, Link, List, Unfit};
-use tokio::sync::mpsc;
 
 use super::*;
 
@@ -17,8 +20,10 @@ struct Fixture {
     cluster: Cluster,
     ports: watch::Receiver<Ports>,
     statuses: watch::Receiver<Wanted<ServiceL2Status>>,
+    known: watch::Receiver<Option<Known>>,
     state: watch::Receiver<Wanted<ConfigurationState>>,
-    gossip: mpsc::UnboundedReceiver<Gossip>,
+    gossip: mpsc::Receiver<Gossip>,
+    listed: watch::Receiver<Listed>,
     absence: watch::Receiver<Option<Absence>>,
     readiness: Readiness,
     registry: Registry,
@@ -71,7 +76,7 @@ fn speaker(node: &str) -> Value {
 
 fn members(names: &[&str]) -> Event {
     let members = names.iter().map(|name| (*name).into()).collect();
-    let view = gossip::View { members, settled: true, ..gossip::View::default() };
+    let view = View { members, settled: true, ..View::default() };
     Event::Gossip(gossip::News { events: vec![], view: view.into() })
 }
 
@@ -112,19 +117,33 @@ fn fixture() -> Fixture {
     metrics.register(&mut registry);
     let (ports, wanted_ports) = watch::channel(Ports::default());
     let (statuses, wanted_statuses) = watch::channel(None);
+    let (known, now_known) = watch::channel(None);
     let (state, wanted_state) = watch::channel(None);
-    let (instructions, gossip) = mpsc::unbounded_channel();
+    let (instructions, gossip) = mpsc::channel();
+    let instructions = Box::new(move |instruction| _ = instructions.send(instruction));
+    let (api_lists, listed) = watch::channel(Listed::default());
     let (absence, our_absence) = watch::channel(Some(Absence::Open));
     let statuses = Some(statuses);
-    let outputs = Outputs { ports, statuses, state, gossip: instructions, absence, publisher };
+    let outputs = Outputs {
+        ports,
+        statuses,
+        known,
+        state,
+        gossip: instructions,
+        listed: api_lists,
+        absence,
+        publisher,
+    };
     let gossip_address = ([192, 0, 2, 201], 7946).into();
     let cluster = Cluster::new(&config, gossip_address, readiness.clone(), metrics, outputs);
     Fixture {
         cluster,
         ports: wanted_ports,
         statuses: wanted_statuses,
+        known: now_known,
         state: wanted_state,
         gossip,
+        listed,
         absence: our_absence,
         readiness,
         registry,
@@ -190,6 +209,22 @@ async fn the_gossip_learns_where_the_pods_of_the_other_speakers_are_and_only_fro
     it.after(Event::Speakers(list(["n1", "n2"].map(speaker))));
     let expected = SocketAddr::from(([192, 0, 2, 202], 7946));
     assert_eq!(it.gossip.try_recv().unwrap(), Gossip::SetPeers([("n2".into(), expected)].into()));
+}
+
+#[tokio::test]
+async fn where_the_api_server_lists_us_is_told_whenever_it_changes() {
+    let mut it = complete();
+    let ip = |last: u8| Some(IpAddr::from([192, 0, 2, last]));
+    assert_eq!(*it.listed.borrow_and_update(), Listed { pod: ip(201), at_start: ip(201), node: None });
+    it.hear_everything();
+    assert!(!it.listed.has_changed().unwrap());
+    let mut pod = speaker("n1");
+    (pod["spec"]["hostNetwork"], pod["status"]["hostIP"]) = (true.into(), "192.0.2.7".into());
+    it.after(Event::Speakers(ListChange::Apply(object(pod))));
+    let address = json!({"type": "InternalIP", "address": "192.0.2.8"});
+    let node = json!({"metadata": {"name": "n1"}, "status": {"addresses": [address]}});
+    it.after(Event::Nodes(ListChange::Apply(object(node))));
+    assert_eq!(*it.listed.borrow_and_update(), Listed { pod: ip(7), at_start: ip(201), node: ip(8) });
 }
 
 #[tokio::test]
@@ -268,6 +303,30 @@ async fn every_service_announced_here_has_a_status_owned_by_our_pod() {
 }
 
 #[tokio::test]
+async fn whose_reports_are_left_over_is_known_only_while_the_others_are_heard() {
+    let mut it = complete();
+    let known = |it: &Fixture| it.known.borrow().clone();
+    let two = ServiceKey::new("default", "two");
+    let expected = Known { announced: [two].into(), alive: ["n1", "n2"].map(NodeName::from).into() };
+    assert_eq!(known(&it), Some(expected.clone()));
+    it.after(Event::Trouble(Some(gossip::Trouble::Unbound)));
+    assert_eq!(known(&it), None);
+    it.after(Event::Trouble(None));
+    assert_eq!(known(&it), Some(expected));
+    it.after(Event::Gossip(gossip::News { events: vec![], view: Arc::default() }));
+    assert_eq!(known(&it), None, "nothing is settled");
+    let view =
+        View { members: ["n1".into()].into(), away: ["n2".into()].into(), settled: true, ..View::default() };
+    it.after(Event::Gossip(gossip::News { events: vec![], view: view.into() }));
+    assert!(
+        known(&it).is_some_and(|known| known.alive.contains(&NodeName::from("n2"))),
+        "it is back in a moment"
+    );
+    it.after(members(&["n1"]));
+    assert!(known(&it).is_some_and(|known| !known.alive.contains(&NodeName::from("n2"))));
+}
+
+#[tokio::test]
 async fn what_is_invalid_is_reported_until_it_is_valid() {
     let mut it = complete();
     let summary = |it: &Fixture| {
@@ -279,4 +338,39 @@ async fn what_is_invalid_is_reported_until_it_is_valid() {
     assert!(summary(&it).starts_with("IPAddressPool pool: "), "{}", summary(&it));
     it.after(Event::Pools(ListChange::Apply(object(pool("192.0.2.0/24")))));
     assert_eq!(summary(&it), "");
+}
+
+#[tokio::test]
+async fn who_stops_before_it_knows_what_there_is_has_no_report_to_delete_and_waits_for_nothing() {
+    let mut it = fixture();
+    let nobody = kube::Config::new("http://127.0.0.1:9".parse().unwrap());
+    let own = crate::status::source(&Client::try_from(nobody).unwrap(), "metallb-system", &"n1".into());
+    let keeping = kubekit::keep::keep(own, it.statuses.clone(), Writes::default());
+    it.after(Event::Lan(Report::Interfaces(Links::new())));
+    it.after(Event::Stop);
+    assert!(tokio::time::timeout(crate::LAST_REPORTS / 2, keeping).await.is_ok());
+}
+
+#[tokio::test]
+async fn many_changes_at_once_do_not_keep_others_waiting() {
+    let it = complete();
+    let services = |round: usize| -> Vec<Value> {
+        (0..100).map(|n| service(&format!("{round}-{n}"), &format!("192.0.2.{n}"))).collect()
+    };
+    let lists = (0..BATCH).map(|round| Event::Services(list(services(round)))).collect::<Vec<_>>();
+    let turns = Arc::new(AtomicUsize::new(0));
+    let others = Arc::clone(&turns);
+    let other = tokio::spawn(async move {
+        loop {
+            others.fetch_add(1, Ordering::Relaxed);
+            tokio::task::yield_now().await;
+        }
+    });
+    let start = Instant::now();
+    it.cluster.run(futures::stream::iter(lists)).await;
+    let taken = start.elapsed();
+    other.abort();
+    let (turns, least) = (turns.load(Ordering::Relaxed), taken.as_millis() / (8 * TURN.as_millis()));
+    assert!(taken > 8 * TURN, "too little to do: {taken:?}");
+    assert!(turns as u128 >= least, "{turns} turns in {taken:?}");
 }
