@@ -19,7 +19,7 @@ use kubekit::keep::keep;
 use kubekit::lease::Leads;
 use kubekit::slim::{Namespace, Node, Service};
 use kubekit::write::{Answer, Object, Writes};
-use kubekit::{Change, Watched, due, watch, watch_history};
+use kubekit::{Change, Watchdog, Watched, due, watch, watch_history};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -68,7 +68,9 @@ pub(crate) async fn run(
     writes_to: Writes,
     metrics: &Metrics,
     readiness: &Readiness,
+    watchdog: &Watchdog,
 ) {
+    let progress = watchdog.task("index");
     let mut index = Index::new(Instant::now());
     let mut changes = watches(&client, config);
     let mut writes = FuturesUnordered::new();
@@ -136,6 +138,7 @@ pub(crate) async fn run(
             () = due(settling) => {}
             () = events.room(), if index.has_notice() => {}
             () = &mut reporting => return,
+            () = progress.beat() => {}
             Some(StatusEnded { object, status, answer }) = reports.next() => {
                 match answer {
                     Answer::Done(version) => statuses.written(object, version, status),

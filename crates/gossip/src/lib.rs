@@ -119,6 +119,15 @@ impl Handle {
         self.send(Command::ConfirmLeave(node)).await;
     }
 
+    /// Waits until the task has answered, which it does at once as long as it runs; for ever, when it is no more.
+    pub async fn answers(&self) {
+        let (done, answered) = oneshot::channel();
+        self.send(Command::Answer(done)).await;
+        if answered.await.is_err() {
+            std::future::pending().await
+        }
+    }
+
     /// Says goodbye, and whether we shall be back; waits until every live member has confirmed, or five seconds are over;
     /// returns who has not.
     pub async fn leave(&self, absence: Absence) -> BTreeSet<NodeName> {

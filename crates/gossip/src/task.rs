@@ -33,6 +33,7 @@ pub(crate) enum Command {
     TakePart,
     SetLink(LinkState),
     ConfirmLeave(NodeName),
+    Answer(oneshot::Sender<()>),
     Leave(Absence, oneshot::Sender<BTreeSet<NodeName>>),
 }
 
@@ -144,6 +145,7 @@ impl Task {
             }
             Command::SetLink(state) => self.members.set_link(state, now),
             Command::ConfirmLeave(node) => self.members.confirm_leave(&node),
+            Command::Answer(done) => _ = done.send(()),
             Command::Leave(absence, done) => {
                 self.leavers.push(done);
                 self.members.leave(absence, now);

@@ -31,6 +31,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use follower::Follower;
+use kubekit::{Progress, Watchdog};
 pub use links::{BadPattern, ExcludeInterfaces};
 use placement::InterfaceName;
 use pulse::Pulse;
@@ -68,6 +69,8 @@ pub struct Options {
     pub exclude: ExcludeInterfaces,
     /// How often each address is announced while nothing changes, lest switches forget it; `None` for never.
     pub refresh_interval: Option<Duration>,
+    /// Watches the tasks.
+    pub watchdog: Watchdog,
 }
 
 /// How many reports may wait to be read. When there are more, the LAN side waits too: each tells a change,
@@ -93,14 +96,16 @@ pub async fn run(
     let pulse = Arc::new(Pulse::new(Instant::now()));
     let beating = Arc::clone(&pulse);
     let _ends_with_this = Task(tokio::spawn(async move { beating.run().await }).abort_handle());
+    let progress = options.watchdog.task("interfaces");
     let mut lan = Lan { options, ports, reports, metrics, pulse, links: None, running: BTreeMap::new() };
     loop {
-        match lan.follow().await {
+        match lan.follow(&progress).await {
             Ok(()) => return,
             Err(error) => {
                 error!(error = format!("{error:#}"), "cannot follow the interfaces, trying again");
             }
         }
+        progress.mark();
         tokio::time::sleep(RETRY).await;
     }
 }
@@ -133,7 +138,7 @@ impl Drop for Task {
 
 impl Lan {
     /// Follows the interfaces and what is wanted, until nobody wants anything any more.
-    async fn follow(&mut self) -> anyhow::Result<()> {
+    async fn follow(&mut self, progress: &Progress) -> anyhow::Result<()> {
         let mut follower = Follower::new(self.options.exclude.clone())?;
         loop {
             let mut next = pin!(follower.next());
@@ -144,6 +149,7 @@ impl Lan {
                         Ok(()) => self.give_orders(),
                         Err(_) => return Ok(()),
                     },
+                    () = progress.beat() => {}
                 }
             };
             self.report(links).await;
@@ -212,6 +218,7 @@ impl Lan {
         listen: Listen,
         orders: watch::Receiver<Arc<Orders>>,
     ) -> interface::Interface<P> {
+        let progress = self.options.watchdog.task(format!("{} on {}", place.station.name(), place.name));
         interface::Interface {
             index: place.index,
             name: place.name,
@@ -222,6 +229,7 @@ impl Lan {
             reports: self.reports.clone(),
             metrics: self.metrics.clone(),
             pulse: Arc::clone(&self.pulse),
+            progress,
         }
     }
 }

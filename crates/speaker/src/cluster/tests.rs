@@ -94,7 +94,7 @@ fn fixture() -> Fixture {
         node_name: "n1".into(),
         identity: Identity::new(Some("metallb-system".into()), Some("speaker-n1".into())),
         lb_class: None,
-        http_bind: ([127, 0, 0, 1], 0).into(),
+        http: kubekit::http::Config { bind: ([127, 0, 0, 1], 0).into(), secure_metrics: None },
         exclude_interfaces: crate::ExcludeInterfaces::default(),
         refresh_interval: None,
         gossip_bind: None,
