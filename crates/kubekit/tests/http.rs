@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 use kubekit::http::{Config, Content, Readiness, serve};
 use kubekit::{Watchdog, open_files};
 use nix::sys::resource::{Resource, getrlimit};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
@@ -39,20 +41,22 @@ fn registry() -> Registry {
 }
 
 fn content(watchdog: &Watchdog) -> Content {
-    Content { readiness: Readiness::waiting_for([]), watchdog: watchdog.clone(), metrics: registry() }
+    let (readiness, watchdog) = (Readiness::waiting_for([]), watchdog.clone());
+    Content { readiness, watchdog, metrics: Registry::default() }
 }
 
-/// A program that has heartbeats to make, and serves if `bind` says where. It ends when `stop` is set, and tells how late
+/// A program that has heartbeats to make, and serves if `serves` says where and what. It ends when `stop` is set, and tells how late
 /// each heartbeat was.
-fn program(bind: Option<SocketAddr>, stop: Arc<AtomicBool>) -> JoinHandle<Vec<Duration>> {
+fn program(serves: Option<(SocketAddr, Registry)>, stop: Arc<AtomicBool>) -> JoinHandle<Vec<Duration>> {
     thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let serving = async {
-                match bind {
-                    Some(bind) => {
+                match serves {
+                    Some((bind, metrics)) => {
                         let config = Config { bind, secure_metrics: None };
-                        serve(config, content(&Watchdog::default())).await.unwrap();
+                        let content = Content { metrics, ..content(&Watchdog::default()) };
+                        serve(config, content).await.unwrap();
                     }
                     None => std::future::pending().await,
                 }
@@ -108,6 +112,8 @@ fn flood(address: SocketAddr, count: usize, first: &'static [u8], stop: Arc<Atom
             let Ok(mut stream) = TcpStream::connect_timeout(&address, PROBE_TIMEOUT) else { continue };
             stream.set_nonblocking(true).unwrap();
             _ = stream.write(first);
+            // Others share the machine.
+            sleep(Duration::from_micros(100));
             if open.len() < count {
                 open.push(stream);
             } else {
@@ -150,7 +156,7 @@ fn attacked(attack: &dyn Fn(SocketAddr, Arc<AtomicBool>) -> JoinHandle<()>, serv
             }
         })
     });
-    let program = program(serves.then_some(address), Arc::clone(&stop));
+    let program = program(serves.then(|| (address, registry())), Arc::clone(&stop));
     if serves {
         wait_until_served(address);
     }
@@ -161,8 +167,7 @@ fn attacked(attack: &dyn Fn(SocketAddr, Arc<AtomicBool>) -> JoinHandle<()>, serv
         if serves {
             let start = Instant::now();
             let answer = ask(address, "/healthz");
-            let answered = answer.as_ref().is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"));
-            if !answered { eprintln!("{answer:?}"); }
+            let answered = answer.is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"));
             unanswered += usize::from(!answered || start.elapsed() > PROBE_TIMEOUT);
         }
     }
@@ -206,6 +211,30 @@ const PIPELINED: [u8; 64 * 30] = {
 fn thousands_of_connections_that_ask_again_and_again_delay_nothing() {
     let count = affordable(1000);
     withstands(&|address, stop| flood(address, count, &PIPELINED, stop));
+}
+
+/// Metrics that take long to render.
+#[derive(Debug)]
+struct Slow;
+
+impl Collector for Slow {
+    fn encode(&self, _: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        sleep(20 * LATE);
+        Ok(())
+    }
+}
+
+#[test]
+fn metrics_that_take_long_to_render_delay_nothing_else() {
+    let (address, stop) = (free(), Arc::new(AtomicBool::new(false)));
+    let mut metrics = Registry::default();
+    metrics.register_collector(Box::new(Slow));
+    let program = program(Some((address, metrics)), Arc::clone(&stop));
+    wait_until_served(address);
+    assert!(ask(address, "/metrics").unwrap().starts_with("HTTP/1.1 200"));
+    stop.store(true, Ordering::Relaxed);
+    let longest = program.join().unwrap().into_iter().max().unwrap();
+    assert!(longest < 15 * LATE, "{longest:?}");
 }
 
 #[test]

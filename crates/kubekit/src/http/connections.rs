@@ -1,6 +1,7 @@
 //! Connections within bounds.
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
 use std::io;
 use std::net::IpAddr;
@@ -126,26 +127,19 @@ where
                     sleep(RETRY).await;
                 }
             },
-            Some(ended) = tasks.join_next_with_id() => open.remove(match ended {
-                Ok((task, ())) => task,
-                Err(error) => error.id(),
-            }),
+            Some(ended) = tasks.join_next_with_id() => {
+                open.remove(ended.map_or_else(|error| error.id(), |(task, ())| task));
+            }
         }
     }
 }
 
-/// The connections that are open.
+/// The connections that are open, by who has made them, the oldest first.
 #[derive(Debug, Default)]
 struct Open {
-    tasks: HashMap<Id, Connection>,
+    sources: HashMap<IpAddr, BTreeMap<u64, AbortHandle>>,
+    tasks: HashMap<Id, (IpAddr, u64)>,
     next: u64,
-}
-
-#[derive(Debug)]
-struct Connection {
-    number: u64,
-    source: IpAddr,
-    task: AbortHandle,
 }
 
 impl Open {
@@ -154,28 +148,30 @@ impl Open {
     }
 
     fn add(&mut self, source: IpAddr, task: AbortHandle) {
-        self.tasks.insert(task.id(), Connection { number: self.next, source, task });
+        self.tasks.insert(task.id(), (source, self.next));
+        self.sources.entry(source).or_default().insert(self.next, task);
         self.next += 1;
     }
 
-    fn remove(&mut self, task: Id) {
-        self.tasks.remove(&task);
+    fn remove(&mut self, task: Id) -> Option<AbortHandle> {
+        let (source, number) = self.tasks.remove(&task)?;
+        let of_source = self.sources.get_mut(&source)?;
+        let task = of_source.remove(&number);
+        if of_source.is_empty() {
+            self.sources.remove(&source);
+        }
+        task
     }
 
     /// Closes the oldest of the source that has most.
     fn evict(&mut self) {
-        let mut count: HashMap<IpAddr, usize> = HashMap::new();
-        for connection in self.tasks.values() {
-            *count.entry(connection.source).or_default() += 1;
-        }
-        let first = self.tasks.iter().max_by_key(|(_, connection)| {
-            let of_source = count.get(&connection.source).copied().unwrap_or_default();
-            (of_source, std::cmp::Reverse(connection.number))
-        });
-        if let Some(id) = first.map(|(id, _)| *id)
-            && let Some(connection) = self.tasks.remove(&id)
-        {
-            connection.task.abort();
+        let oldest = |of_source: &BTreeMap<u64, AbortHandle>| {
+            let (number, task) = of_source.first_key_value()?;
+            Some(((of_source.len(), Reverse(*number)), task.id()))
+        };
+        let first = self.sources.values().filter_map(oldest).max_by_key(|(rank, _)| *rank);
+        if let Some(task) = first.and_then(|(_, id)| self.remove(id)) {
+            task.abort();
         }
     }
 }
