@@ -310,11 +310,12 @@ mod tests {
 
     #[test]
     fn metrics_are_plain_unless_they_have_a_place_of_their_own_and_take_metallbs_options() {
-        let read = |options: &[&str]| match Cli::try_parse_from(["ferrolb", "controller"].iter().chain(options)) {
-            Ok(Cli { role: Role::Controller(controller) }) => Ok(controller.common.http()),
-            Ok(cli) => panic!("{cli:?}"),
-            Err(error) => Err(error.to_string()),
-        };
+        let read =
+            |options: &[&str]| match Cli::try_parse_from(["ferrolb", "controller"].iter().chain(options)) {
+                Ok(Cli { role: Role::Controller(controller) }) => Ok(controller.common.http()),
+                Ok(cli) => panic!("{cli:?}"),
+                Err(error) => Err(error.to_string()),
+            };
         assert!(read(&[]).unwrap().secure_metrics.is_none());
         let options = [
             "--metrics-bind=[::]:9120",
@@ -325,7 +326,11 @@ mod tests {
         ];
         let tls = read(&options).unwrap().secure_metrics.unwrap().tls;
         assert_eq!((tls.oldest, tls.cipher_suites.len(), tls.groups), (Version::Tls12, 2, vec![29, 23]));
-        assert!(read(&["--metrics-bind=[::]:9120", "--tls-min-version=1.2"]).unwrap_err().contains("VersionTLS13"));
+        assert!(
+            read(&["--metrics-bind=[::]:9120", "--tls-min-version=1.2"])
+                .unwrap_err()
+                .contains("VersionTLS13")
+        );
     }
 
     #[test]

@@ -6,8 +6,9 @@ use tracing::warn;
 /// Raises the limit as far as it goes: many systems start programs with a low one, which those that use `select` want and
 /// this one does not.
 pub fn raise_limit() {
-    let raised = getrlimit(Resource::RLIMIT_NOFILE)
-        .and_then(|(soft, hard)| if soft < hard { setrlimit(Resource::RLIMIT_NOFILE, hard, hard) } else { Ok(()) });
+    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| {
+        if soft < hard { setrlimit(Resource::RLIMIT_NOFILE, hard, hard) } else { Ok(()) }
+    });
     if let Err(error) = raised {
         warn!(%error, "the limit of open files stays as it is");
     }

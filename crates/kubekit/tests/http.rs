@@ -3,8 +3,8 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle, sleep};
 use std::time::{Duration, Instant};
 
@@ -144,7 +144,10 @@ fn usual(mut values: Vec<Duration>) -> Duration {
 }
 
 /// Attacks, and looks how late heartbeats are and whether probes are answered.
-fn attacked(attack: &dyn Fn(SocketAddr, Arc<AtomicBool>) -> JoinHandle<()>, serves: bool) -> (Duration, usize) {
+fn attacked(
+    attack: &dyn Fn(SocketAddr, Arc<AtomicBool>) -> JoinHandle<()>,
+    serves: bool,
+) -> (Duration, usize) {
     let address = free();
     let stop = Arc::new(AtomicBool::new(false));
     // Where the program does not serve, somebody else has to take what attackers send.
@@ -283,8 +286,20 @@ fn who_takes_too_long_or_sends_too_much_is_cut_off() {
         ("headers byte by byte", "GET /healthz HTTP/1.1\r\n", "x", slow, idle.clone()),
         ("nothing at all", "", "", slow, idle.clone()),
         ("nothing more after a request", "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", "", slow, idle),
-        ("headers without end", "GET / HTTP/1.1\r\n", &"X-a: b\r\n".repeat(128), Duration::ZERO, Duration::ZERO..Duration::from_secs(2)),
-        ("one header without end", "GET / HTTP/1.1\r\nX-a: ", &"b".repeat(1024), Duration::ZERO, Duration::ZERO..Duration::from_secs(2)),
+        (
+            "headers without end",
+            "GET / HTTP/1.1\r\n",
+            &"X-a: b\r\n".repeat(128),
+            Duration::ZERO,
+            Duration::ZERO..Duration::from_secs(2),
+        ),
+        (
+            "one header without end",
+            "GET / HTTP/1.1\r\nX-a: ",
+            &"b".repeat(1024),
+            Duration::ZERO,
+            Duration::ZERO..Duration::from_secs(2),
+        ),
     ] {
         let closed = closed_after(address, first, more, every);
         assert!(within.contains(&closed), "{what}: {closed:?}");
@@ -345,6 +360,7 @@ fn an_address_that_is_taken_is_an_error_at_once() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let bind = taken.local_addr().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let served = runtime.block_on(serve(Config { bind, secure_metrics: None }, content(&Watchdog::default())));
+    let served =
+        runtime.block_on(serve(Config { bind, secure_metrics: None }, content(&Watchdog::default())));
     assert!(format!("{:#}", served.unwrap_err()).contains(&bind.to_string()));
 }

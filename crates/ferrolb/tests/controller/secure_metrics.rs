@@ -25,7 +25,8 @@ async fn token(cluster: &Cluster, name: &str) -> String {
 
 /// Gives a service account the right that Prometheus is given to scrape metrics.
 async fn allow(cluster: &Cluster, name: &str) {
-    let role = json!({"metadata": {"name": name}, "rules": [{"nonResourceURLs": ["/metrics"], "verbs": ["get"]}]});
+    let role =
+        json!({"metadata": {"name": name}, "rules": [{"nonResourceURLs": ["/metrics"], "verbs": ["get"]}]});
     let roles: Api<ClusterRole> = Api::all(cluster.client.clone());
     roles.create(&PostParams::default(), &serde_json::from_value(role).unwrap()).await.unwrap();
     let binding = json!({

@@ -155,7 +155,10 @@ fn read(directory: &Path) -> std::io::Result<Files> {
 fn self_made() -> anyhow::Result<Files> {
     let names = ["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
     let made = rcgen::generate_simple_self_signed(names).context("making a certificate")?;
-    Ok(Files { certificate: made.cert.pem().into_bytes(), key: made.signing_key.serialize_pem().into_bytes() })
+    Ok(Files {
+        certificate: made.cert.pem().into_bytes(),
+        key: made.signing_key.serialize_pem().into_bytes(),
+    })
 }
 
 fn config(tls: &Tls, provider: &Arc<CryptoProvider>, files: &Files) -> anyhow::Result<ServerConfig> {
@@ -198,7 +201,11 @@ fn provider(tls: &Tls) -> anyhow::Result<CryptoProvider> {
         if !unknown.is_empty() {
             warn!(?unknown, "these cipher suites are not served");
         }
-        ensure!(!wanted.is_empty(), "none of --tls-cipher-suites is served; these are: {}", served.join(", "));
+        ensure!(
+            !wanted.is_empty(),
+            "none of --tls-cipher-suites is served; these are: {}",
+            served.join(", ")
+        );
         // Those of TLS 1.3 are not to be chosen.
         provider.cipher_suites.retain(|suite| suite.tls13().is_some() || wanted.contains(&name(suite)));
     }
