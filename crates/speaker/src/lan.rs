@@ -24,7 +24,7 @@ mod memberships;
 mod pulse;
 mod socket;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -40,10 +40,13 @@ use speaker_core::announce::layer2::{Orders, Place, Ports, Station};
 use speaker_core::{Link, Links};
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
+use tokio::time::{Interval, MissedTickBehavior, interval};
 use tracing::{debug, error, info};
 
 use crate::Metrics;
 
+/// How often the metrics of addresses and interfaces that are gone are dropped.
+const TIDY: Duration = Duration::from_secs(10);
 /// Between attempts to talk to netlink.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -97,7 +100,10 @@ pub async fn run(
     let beating = Arc::clone(&pulse);
     let _ends_with_this = Task(tokio::spawn(async move { beating.run().await }).abort_handle());
     let progress = options.watchdog.task("interfaces");
-    let mut lan = Lan { options, ports, reports, metrics, pulse, links: None, running: BTreeMap::new() };
+    let mut tidy = interval(TIDY);
+    tidy.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (links, running) = (None, BTreeMap::new());
+    let mut lan = Lan { options, ports, reports, metrics, pulse, tidy, links, running };
     loop {
         match lan.follow(&progress).await {
             Ok(()) => return,
@@ -116,6 +122,7 @@ struct Lan {
     reports: mpsc::Sender<Report>,
     metrics: Metrics,
     pulse: Arc<Pulse>,
+    tidy: Interval,
     /// What was seen last.
     links: Option<Links>,
     running: BTreeMap<Place, Running>,
@@ -149,6 +156,7 @@ impl Lan {
                         Ok(()) => self.give_orders(),
                         Err(_) => return Ok(()),
                     },
+                    _ = self.tidy.tick() => self.tidy_metrics(),
                     () = progress.beat() => {}
                 }
             };
@@ -200,6 +208,12 @@ impl Lan {
             let count = self.running.keys().filter(|place| place.station.name() == protocol).count();
             self.metrics.interfaces(protocol, count);
         }
+    }
+
+    fn tidy_metrics(&self) {
+        let vips: BTreeSet<_> =
+            self.ports.borrow().values().flat_map(|orders| orders.vips.keys().copied()).collect();
+        self.metrics.keep(&vips, &self.running.keys().map(|place| place.name.clone()).collect());
     }
 
     fn start(&self, place: Place, orders: Arc<Orders>) -> Running {
