@@ -19,7 +19,7 @@ use kubekit::keep::keep;
 use kubekit::lease::Leads;
 use kubekit::slim::{Namespace, Node, Service};
 use kubekit::write::{Answer, Object, Writes};
-use kubekit::{Change, Watchdog, Watched, due, watch, watch_history};
+use kubekit::{Change, Progress, Watched, due, watch, watch_history};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -67,10 +67,8 @@ pub(crate) async fn run(
     events: Publisher,
     writes_to: Writes,
     metrics: &Metrics,
-    readiness: &Readiness,
-    watchdog: &Watchdog,
+    (readiness, progress): (&Readiness, Progress),
 ) {
-    let progress = watchdog.task("index");
     let mut index = Index::new(Instant::now());
     let mut changes = watches(&client, config);
     let mut writes = FuturesUnordered::new();

@@ -124,7 +124,7 @@ impl Handle {
         let (done, answered) = oneshot::channel();
         self.send(Command::Answer(done)).await;
         if answered.await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 

@@ -144,9 +144,9 @@ async fn serve_here(config: Config, content: Content) -> anyhow::Result<()> {
     let secured = listen::listen_soon(bind, "--metrics-bind").await?;
     let address = secured.local_addr().context("finding out where it listens")?;
     info!(%address, "metrics are served, with TLS, to those whom the API server allows it");
-    let probed = Arc::clone(&page);
+    let content = Arc::clone(&page);
     let probes = connections::serve(listener, Limits::PLAIN, move |stream, limits| {
-        let page = Arc::clone(&probed);
+        let page = Arc::clone(&content);
         limits.talk(stream, move |request| ready(page.probe(&request)))
     });
     let current = Arc::clone(&certificates);
@@ -155,8 +155,8 @@ async fn serve_here(config: Config, content: Content) -> anyhow::Result<()> {
         let acceptor = current.acceptor();
         async move {
             let Some(stream) = limits.shake_hands(acceptor.accept(stream)).await else { return };
-            let reviewed = move |request| review::answer(Arc::clone(&reviewer), Arc::clone(&page), request);
-            limits.talk(stream, reviewed).await;
+            let answer = move |request| review::answer(Arc::clone(&reviewer), Arc::clone(&page), request);
+            limits.talk(stream, answer).await;
         }
     });
     tokio::select! {

@@ -133,8 +133,8 @@ mod tests {
 
     /// Looks every second, from `from` to `to` seconds after the start. Returns what is found last.
     fn look(watchdog: &Watchdog, start: Instant, from: u32, to: u32) -> Vec<String> {
-        let looks = (from..=to).map(|second| watchdog.look(start + second * SECOND));
-        looks.last().unwrap().into_iter().map(|stuck| stuck.to_string()).collect()
+        let last = (from..=to).fold(Vec::new(), |_, second| watchdog.look(start + second * SECOND));
+        last.iter().map(ToString::to_string).collect()
     }
 
     #[test]

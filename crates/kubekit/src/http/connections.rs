@@ -97,7 +97,7 @@ impl Limits {
 }
 
 /// Serves all connections, for ever.
-pub(super) async fn serve<F>(listener: TcpListener, limits: Limits, talk: impl Fn(TcpStream, Limits) -> F)
+pub(super) async fn serve<F>(listener: TcpListener, limits: Limits, serve: impl Fn(TcpStream, Limits) -> F)
 where
     F: Future<Output = ()> + Send + 'static,
 {
@@ -117,8 +117,7 @@ where
                     if open.count() >= limits.connections {
                         open.evict();
                     }
-                    let task = tasks.spawn(talk(stream, limits));
-                    open.add(source(peer.ip()), task);
+                    open.add(source(peer.ip()), tasks.spawn(serve(stream, limits)));
                     // It may have asked already.
                     yield_now().await;
                 }
