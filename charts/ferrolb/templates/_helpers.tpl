@@ -173,6 +173,7 @@ imagePullPolicy: {{ $own.pullPolicy | default $root.Values.image.pullPolicy | de
 {{- $root := index . 0 -}}
 {{- $part := index $root.Values (index . 1) -}}
 {{- $scraped := dict "prometheus.io/scrape" "true" "prometheus.io/port" $root.Values.prometheus.metricsPort -}}
+{{- if $root.Values.prometheus.secure -}}{{- $_ := set $scraped "prometheus.io/scheme" "https" -}}{{- end -}}
 {{- $annotations := list $part.podAnnotations (ternary $scraped dict $root.Values.prometheus.scrapeAnnotations) -}}
 labels:
   {{- include "ferrolb.texts" (list (include "ferrolb.selectorLabels" . | fromYaml) $part.labels) | nindent 2 }}
@@ -224,12 +225,34 @@ affinity:
 {{- end }}
 {{- end -}}
 
+{{/* The Secret with the certificate of a part's metrics, if there is to be one. Call with (list $ "speaker"). */}}
+{{- define "ferrolb.metricsSecret" -}}
+{{- $values := (index . 0).Values -}}
+{{- if $values.prometheus.secure -}}{{- get $values.tls (printf "%sMetricsTLSSecret" (index . 1)) -}}{{- end -}}
+{{- end -}}
+
 {{/* Arguments that both programs take. Call with (list $ "speaker"). */}}
 {{- define "ferrolb.arguments" -}}
 {{- $root := index . 0 -}}
 - {{ index . 1 }}
 - --log-level={{ (index $root.Values (index . 1)).logLevel }}
+{{- if $root.Values.prometheus.secure }}
+{{- if eq (int (index $root.Values (index . 1)).livenessProbe.port) (int $root.Values.prometheus.metricsPort) }}
+{{- fail (printf "%s.livenessProbe.port and prometheus.metricsPort are the same: probes and metrics want a port each" (index . 1)) }}
+{{- end }}
+- --http-bind=[::]:{{ int (index $root.Values (index . 1)).livenessProbe.port }}
+- --metrics-bind=[::]:{{ int $root.Values.prometheus.metricsPort }}
+{{- if include "ferrolb.metricsSecret" . }}
+- --metrics-cert-dir=/etc/metrics
+{{- end }}
+{{- range $option, $value := dict "min-version" "minVersion" "cipher-suites" "cipherSuites" "curve-preferences" "curvePreferences" }}
+{{- with get $root.Values.tls $value }}
+- {{ printf "--tls-%s=%s" $option (include "ferrolb.text" .) | quote }}
+{{- end }}
+{{- end }}
+{{- else }}
 - --http-bind=[::]:{{ int $root.Values.prometheus.metricsPort }}
+{{- end }}
 {{- with $root.Values.loadBalancerClass }}
 - {{ printf "--lb-class=%s" . | quote }}
 {{- end }}
@@ -270,6 +293,10 @@ affinity:
 ports:
   - name: monitoring
     containerPort: {{ int $root.Values.prometheus.metricsPort }}
+  {{- if $root.Values.prometheus.secure }}
+  - name: probes
+    containerPort: {{ int $part.livenessProbe.port }}
+  {{- end }}
   {{- if $gossips }}
   - name: gossip
     containerPort: {{ int $root.Values.speaker.memberlist.mlBindPort }}
@@ -279,7 +306,7 @@ ports:
 {{- $settings := index $part $probe }}
 {{- if $settings.enabled }}
 {{ $probe }}:
-  httpGet: {path: {{ $path }}, port: monitoring}
+  httpGet: {path: {{ $path }}, port: {{ ternary "probes" "monitoring" $root.Values.prometheus.secure }}}
   {{- /* The API server drops a zero, and then GitOps tools would see a difference for ever. */}}
   {{- $zero := ternary "" "initialDelaySeconds" (gt (int $settings.initialDelaySeconds) 0) }}
   {{- omit $settings "enabled" "port" $zero | toYaml | nindent 2 }}
@@ -289,11 +316,38 @@ ports:
 resources:
   {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- if $gossips }}
+{{- $certified := include "ferrolb.metricsSecret" . }}
+{{- if or $gossips $certified }}
 volumeMounts:
+  {{- if $gossips }}
   - name: gossip-key
     mountPath: {{ $root.Values.speaker.memberlist.mlSecretKeyPath | quote }}
     readOnly: true
+  {{- end }}
+  {{- if $certified }}
+  - name: metrics-certificate
+    mountPath: /etc/metrics
+    readOnly: true
+  {{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* The volumes of a Pod that gossips or does not, "true" or nothing. A certificate that is not there is no reason not to
+     start. Call with (list $ "speaker" "true"). */}}
+{{- define "ferrolb.volumes" -}}
+{{- $certificate := include "ferrolb.metricsSecret" . -}}
+{{- if or (index . 2) $certificate }}
+volumes:
+  {{- if index . 2 }}
+  {{- include "ferrolb.gossipVolume" . | nindent 2 }}
+  {{- end }}
+  {{- with $certificate }}
+  - name: metrics-certificate
+    secret:
+      secretName: {{ . | quote }}
+      defaultMode: 0444
+      optional: true
+  {{- end }}
 {{- end }}
 {{- end -}}
 
@@ -301,20 +355,19 @@ volumeMounts:
      for it makes the key. The programs read the keys again when they change. Call with (list $ "speaker"). */}}
 {{- define "ferrolb.gossipVolume" -}}
 {{- $secret := include "ferrolb.gossipSecret" (index . 0) -}}
-volumes:
-  - name: gossip-key
-    projected:
-      defaultMode: 0444
-      sources:
-        - secret:
-            name: {{ $secret | quote }}
-            items: [{key: secretkey, path: secretkey}]
-            optional: {{ eq (index . 1) "controller" }}
-        # There while keys are rotated.
-        - secret:
-            name: {{ $secret | quote }}
-            items: [{key: previous, path: previous}]
-            optional: true
+- name: gossip-key
+  projected:
+    defaultMode: 0444
+    sources:
+      - secret:
+          name: {{ $secret | quote }}
+          items: [{key: secretkey, path: secretkey}]
+          optional: {{ eq (index . 1) "controller" }}
+      # There while keys are rotated.
+      - secret:
+          name: {{ $secret | quote }}
+          items: [{key: previous, path: previous}]
+          optional: true
 {{- end -}}
 
 {{/* Values of MetalLB's chart that are set and mean nothing here, a line for each. */}}
@@ -354,6 +407,28 @@ metricRelabelings:
 relabelings:
   {{- toYaml . | nindent 2 }}
 {{- end }}
+{{- end -}}
+
+{{/* How to scrape what is secured. Call with (list $ "speaker" tlsConfig). */}}
+{{- define "ferrolb.endpointSecurity" -}}
+scheme: https
+{{- with index . 2 }}
+tlsConfig:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/* The right to ask the API server who may have metrics. */}}
+{{- define "ferrolb.reviews" -}}
+{{- if .Values.prometheus.secure -}}
+# Who asks for metrics, and whether they may have them.
+- apiGroups: [authentication.k8s.io]
+  resources: [tokenreviews]
+  verbs: [create]
+- apiGroups: [authorization.k8s.io]
+  resources: [subjectaccessreviews]
+  verbs: [create]
+{{- end -}}
 {{- end -}}
 
 {{/* The labels of an alert. */}}

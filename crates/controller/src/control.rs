@@ -19,7 +19,7 @@ use kubekit::keep::keep;
 use kubekit::lease::Leads;
 use kubekit::slim::{Namespace, Node, Service};
 use kubekit::write::{Answer, Object, Writes};
-use kubekit::{Change, Watched, due, watch, watch_history};
+use kubekit::{Change, Progress, Watched, due, watch, watch_history};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -67,7 +67,7 @@ pub(crate) async fn run(
     events: Publisher,
     writes_to: Writes,
     metrics: &Metrics,
-    readiness: &Readiness,
+    (readiness, progress): (&Readiness, Progress),
 ) {
     let mut index = Index::new(Instant::now());
     let mut changes = watches(&client, config);
@@ -136,6 +136,7 @@ pub(crate) async fn run(
             () = due(settling) => {}
             () = events.room(), if index.has_notice() => {}
             () = &mut reporting => return,
+            () = progress.beat() => {}
             Some(StatusEnded { object, status, answer }) = reports.next() => {
                 match answer {
                     Answer::Done(version) => statuses.written(object, version, status),

@@ -28,17 +28,16 @@ mod turns;
 mod warning;
 mod write;
 
-use std::net::SocketAddr;
 use std::pin::pin;
 
 use anyhow::Context;
 pub use coexistence::BesideMetalLb;
 use coexistence::{Conflicts, Of, WAITING_FOR};
-use kubekit::Identity;
 use kubekit::events::Publisher;
 use kubekit::http::{self, Readiness};
 use kubekit::lease::{Election, Leadership, Leads, Timing};
 use kubekit::write::Writes;
+use kubekit::{Identity, Watchdog};
 use prometheus_client::registry::Registry;
 use tracing::info;
 
@@ -54,7 +53,7 @@ pub struct Config {
     /// Serve only Services of this load balancer class; without it, those of none.
     pub lb_class: Option<String>,
     /// Where metrics and probes are served.
-    pub http_bind: SocketAddr,
+    pub http: http::Config,
     /// The Lease that replicas elect a leader by; without one, this program leads from the start.
     pub lease: Option<String>,
     /// Whether and how to withdraw the endpoints of lost nodes.
@@ -88,7 +87,10 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         config.lb_class.clone(),
         config.beside_metallb,
     );
-    let mut serving = pin!(http::serve(config.http_bind, readiness.clone(), registry));
+    let watchdog = Watchdog::default();
+    let content =
+        http::Content { readiness: readiness.clone(), watchdog: watchdog.clone(), metrics: registry };
+    let mut serving = pin!(http::serve(config.http.clone(), content));
     // The speakers cannot start without it, not even to wait.
     let mut keeping_key =
         pin!(gossip_key::keep(client.clone(), namespace, config.gossip_secret.as_deref(), writes.clone()));
@@ -102,7 +104,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         let owner = config.identity.owner();
         let election =
             Election { namespace: namespace.to_owned(), name, me, owner, timing: Timing::default() };
-        election.start(client.clone(), writes.clone(), readiness.clone())
+        election.start(client.clone(), writes.clone(), readiness.clone(), &watchdog)
     });
     let leads = leadership.as_ref().map_or_else(Leads::always, Leadership::leads);
     if let Some(recovery) = &config.recovery {
@@ -110,7 +112,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         let (client, leads, events) = (client.clone(), leads.clone(), events.clone());
         recovery::start(recovery, gossip_metrics, client, namespace, leads, events, writes.clone());
     }
-    let control = control::run(client.clone(), &config, leads, events, writes, &metrics, &readiness);
+    let told = (&readiness, watchdog.task("index"));
+    let control = control::run(client.clone(), &config, leads, events, writes, &metrics, told);
     tokio::select! {
         result = serving => result?,
         () = keeping_key => anyhow::bail!("the watch of the gossip's Secret has ended"),

@@ -1,5 +1,7 @@
 //! What the controller tells Prometheus: upstream's metrics under upstream's names, and a few more.
 
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ipam::Usage;
@@ -40,9 +42,11 @@ type ByPool = Family<PoolLabels, Gauge>;
 struct AddressMetrics {
     total: [ByPool; 3],
     in_use: [ByPool; 3],
+    /// The pools that there are series of.
+    shown: Arc<Mutex<BTreeSet<PoolLabels>>>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
 struct PoolLabels {
     pool: String,
 }
@@ -159,9 +163,10 @@ impl Metrics {
 }
 
 impl AddressMetrics {
+    /// Brings each series up to date by itself: whoever asks meanwhile, on another thread, is to miss none.
     fn show(&self, index: &Index) {
-        // Emptied first, so that a pool that is gone is not reported for ever.
-        self.total.iter().chain(&self.in_use).for_each(Family::clear);
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::take(&mut *shown);
         for (pool, [v4, v6]) in index.usage() {
             let labels = PoolLabels { pool: pool.to_string() };
             let both = Usage {
@@ -173,6 +178,10 @@ impl AddressMetrics {
                 self.in_use[i].get_or_create(&labels).set(count(usage.in_use));
                 self.total[i].get_or_create(&labels).set(count(usage.in_use.saturating_add(usage.available)));
             }
+            shown.insert(labels);
+        }
+        for gone in before.difference(&shown) {
+            self.total.iter().chain(&self.in_use).for_each(|family| _ = family.remove(gone));
         }
     }
 }

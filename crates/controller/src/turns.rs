@@ -8,7 +8,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-/// After so long a turn ends, though there may be more to do: probes, metrics and the Lease are served by the same
+/// After so long a turn ends, though there may be more to do: the Lease and the watches are served by the same
 /// thread.
 const LONG: Duration = Duration::from_millis(5);
 

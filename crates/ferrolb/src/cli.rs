@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use coexistence::BesideMetalLb;
+use kubekit::http::tls::{Tls, Version};
+use kubekit::http::{self, SecureMetrics};
 use kubekit::telemetry::LogLevel;
-use kubekit::{Identity, telemetry};
+use kubekit::{Identity, open_files, telemetry};
 use speaker::{ExcludeInterfaces, ExcludeLabel};
 
 use crate::check;
@@ -53,10 +55,40 @@ struct Common {
     /// How much to log: all, debug, info, warn, error or none
     #[arg(long, env = "FERROLB_LOG_LEVEL", default_value = "info")]
     log_level: LogLevel,
-    /// Where /metrics, /healthz and /readyz are served; [::] stands for all addresses of both families, or of IPv4
-    /// alone where there is no IPv6
+    /// Where /healthz and /readyz are served, and, in plain text and for everybody, /metrics unless --metrics-bind is given;
+    /// [::] stands for all addresses of both families, or of IPv4 alone where there is no IPv6
     #[arg(long, env = "FERROLB_HTTP_BIND", default_value = "[::]:7472")]
     http_bind: SocketAddr,
+    /// Where /metrics is served by TLS, for those only to whom the API server allows it: it reviews the token of each
+    /// request and whether its owner may get the URL /metrics
+    #[arg(long, env = "FERROLB_METRICS_BIND")]
+    metrics_bind: Option<SocketAddr>,
+    /// Directory with tls.crt and tls.key for --metrics-bind, read again when they change; without them, a certificate is
+    /// made that nobody has signed
+    #[arg(long, env = "FERROLB_METRICS_CERT_DIR", requires = "metrics_bind")]
+    metrics_cert_dir: Option<PathBuf>,
+    /// The oldest version of TLS for --metrics-bind, VersionTLS12 or VersionTLS13 [default: VersionTLS13]
+    #[arg(long, env = "FERROLB_TLS_MIN_VERSION", default_value = "", hide_default_value = true)]
+    tls_min_version: Version,
+    /// Cipher suites for TLS 1.2, by their IANA names, separated by commas [default: all that are served]
+    #[arg(long, env = "FERROLB_TLS_CIPHER_SUITES", value_delimiter = ',')]
+    tls_cipher_suites: Vec<String>,
+    /// Key exchange groups by their numbers, such as 29 for X25519, separated by commas [default: all that are served]
+    #[arg(long, env = "FERROLB_TLS_CURVE_PREFERENCES", value_delimiter = ',')]
+    tls_curve_preferences: Vec<u16>,
+}
+
+impl Common {
+    fn http(&self) -> http::Config {
+        let tls = || Tls {
+            directory: self.metrics_cert_dir.clone(),
+            oldest: self.tls_min_version,
+            cipher_suites: self.tls_cipher_suites.clone(),
+            groups: self.tls_curve_preferences.clone(),
+        };
+        let secure_metrics = self.metrics_bind.map(|bind| SecureMetrics { bind, tls: tls() });
+        http::Config { bind: self.http_bind, secure_metrics }
+    }
 }
 
 /// What a controller takes besides.
@@ -187,10 +219,11 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
                 .filter(|_| recover_endpoints)
                 .map(|gossip_bind| controller::Recovery { gossip_bind, gossip_key_files: gossip_key_file });
             telemetry::start(common.log_level);
+            open_files::raise_limit();
             runtime()?.block_on(controller::run(controller::Config {
+                http: common.http(),
                 identity: Identity::new(common.namespace, common.pod_name).in_pod(common.pod_uid),
                 lb_class: common.lb_class,
-                http_bind: common.http_bind,
                 lease: leader_elect.then_some(lease_name),
                 recovery,
                 beside_metallb: beside_metallb(common.ignore_metallb),
@@ -214,12 +247,13 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
             ignore_address_conflicts,
         }) => {
             telemetry::start(common.log_level);
+            open_files::raise_limit();
             speaker::lan::claim_packet_sockets()?;
             runtime()?.block_on(speaker::run(speaker::Config {
+                http: common.http(),
                 node_name: node_name.into(),
                 identity: Identity::new(common.namespace, common.pod_name).in_pod(common.pod_uid),
                 lb_class: common.lb_class,
-                http_bind: common.http_bind,
                 exclude_interfaces: exclude_interfaces
                     .map(|lists| lists.into_iter().collect())
                     .unwrap_or_default(),
@@ -272,6 +306,31 @@ mod tests {
         }
         let error = read(&["--exclude-interfaces=^eth1$,^a{2"]).unwrap_err().to_string();
         assert!(error.contains("`^a{2` is no regular expression"), "{error}");
+    }
+
+    #[test]
+    fn metrics_are_plain_unless_they_have_a_place_of_their_own_and_take_metallbs_options() {
+        let read =
+            |options: &[&str]| match Cli::try_parse_from(["ferrolb", "controller"].iter().chain(options)) {
+                Ok(Cli { role: Role::Controller(controller) }) => Ok(controller.common.http()),
+                Ok(cli) => panic!("{cli:?}"),
+                Err(error) => Err(error.to_string()),
+            };
+        assert!(read(&[]).unwrap().secure_metrics.is_none());
+        let options = [
+            "--metrics-bind=[::]:9120",
+            "--metrics-cert-dir=/etc/metrics",
+            "--tls-min-version=VersionTLS12",
+            "--tls-cipher-suites=A,B",
+            "--tls-curve-preferences=29,23",
+        ];
+        let tls = read(&options).unwrap().secure_metrics.unwrap().tls;
+        assert_eq!((tls.oldest, tls.cipher_suites.len(), tls.groups), (Version::Tls12, 2, vec![29, 23]));
+        assert!(
+            read(&["--metrics-bind=[::]:9120", "--tls-min-version=1.2"])
+                .unwrap_err()
+                .contains("VersionTLS13")
+        );
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub(crate) struct Commands {
     pub(crate) profile: Option<Profile>,
     pub(crate) take_part: bool,
     pub(crate) confirm_leave: BTreeSet<NodeName>,
+    /// Who waits for a sign of life of the task: one at a time.
+    pub(crate) answer: Vec<oneshot::Sender<()>>,
     /// For what the first goodbye is.
     pub(crate) leave: Option<Absence>,
     /// Who waits for it.

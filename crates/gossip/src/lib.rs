@@ -128,6 +128,15 @@ impl Handle {
         self.commands.send(|it| _ = it.confirm_leave.insert(node));
     }
 
+    /// Waits until the task has answered, which it does at once as long as it runs; for ever, when it is no more.
+    pub async fn answers(&self) {
+        let (done, answered) = oneshot::channel();
+        self.commands.send(|it| it.answer.push(done));
+        if answered.await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// Says goodbye, and whether we shall be back; waits until every live member has confirmed, or five seconds are over;
     /// returns who has not. The first goodbye counts.
     pub async fn leave(&self, absence: Absence) -> BTreeSet<NodeName> {

@@ -130,8 +130,11 @@ impl Task {
 
     fn obey(&mut self, commands: Commands) {
         let now = Instant::now();
-        let Commands { listen, link, peers, profile, take_part, confirm_leave, leave, mut leavers } =
+        let Commands { listen, link, peers, profile, take_part, confirm_leave, answer, leave, mut leavers } =
             commands;
+        for done in answer {
+            let _nobody_waits = done.send(());
+        }
         match listen {
             Some(Listen::At(address)) => {
                 self.socket.listen_at(Some(address));

@@ -1,30 +1,44 @@
 //! The small web server that probes and Prometheus ask: `/healthz`, `/readyz` and `/metrics`.
+//!
+//! It has a thread of its own, for whoever reaches a node's port is a stranger, and nothing that strangers send may keep
+//! gossip, ARP or the Lease waiting. What they can take is bounded:
+//!
+//! - **Connections** ([`connections`]): a fixed number is open at a time. Where one too many comes, the oldest of whoever
+//!   has most goes. So probes need no room of their own, nor the server to know who sends them: a probe asks as soon as it
+//!   is connected and is answered at once, long before it is the oldest, and a flood from one host drives out itself.
+//! - **Time**: each connection has some seconds for its headers, as many between two requests, and half a minute in all.
+//! - **Work**: a connection may ask some dozens of times; metrics are rendered a few times a second, whoever asks, and
+//!   sent at a pace ([`page`]); where TLS and reviews of tokens cost more, connections are taken at a pace too.
+//! - **Memory**: a few kilobytes for the headers and in the kernel's buffers.
+//!
+//! Probes are always plain and for everybody. Metrics are either the same, or have a port of their own, with TLS ([`tls`])
+//! and for those only whom the API server allows it ([`review`]), as MetalLB's have.
+
+mod connections;
+mod listen;
+mod page;
+mod review;
+pub mod tls;
 
 use std::collections::BTreeSet;
-use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::future::ready;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::thread;
+use std::time::Instant;
 
 use anyhow::Context;
-use axum::Router;
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use nix::errno::Errno;
+use connections::Limits;
+pub use listen::listen;
+use page::{Page, answer};
 use prometheus_client::registry::Registry;
-use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::TcpListener;
-use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
-use tracing::info;
+use review::Reviewer;
+use tls::{Certificates, Tls};
+use tokio::sync::{oneshot, watch};
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::{error, info};
 
-/// How long an address may take to become usable: the kernel looks for duplicates of a new one of IPv6 first.
-const SETTLED_WITHIN: Duration = Duration::from_secs(5);
-/// How often to try meanwhile.
-const RETRY: Duration = Duration::from_millis(200);
-/// Connections that wait to be accepted.
-const BACKLOG: i32 = 128;
+use crate::watchdog::{LOOK_EVERY, Watchdog};
 
 /// What a program still waits for before it is ready. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -51,213 +65,139 @@ impl Readiness {
         self.0.borrow().is_empty()
     }
 
-    fn answer(&self) -> Response {
-        let missing: Vec<&str> = self.0.borrow().iter().copied().collect();
-        if missing.is_empty() {
-            "ok\n".into_response()
-        } else {
-            (StatusCode::SERVICE_UNAVAILABLE, format!("waiting for: {}\n", missing.join(", ")))
-                .into_response()
-        }
+    fn missing(&self) -> Vec<&'static str> {
+        self.0.borrow().iter().copied().collect()
     }
 }
 
-/// Serves for ever, where [`listen`] does. Fails at once when the address is taken, and after some seconds when this
-/// host does not have it.
-pub async fn serve(bind: SocketAddr, readiness: Readiness, metrics: Registry) -> anyhow::Result<()> {
-    let deadline = Instant::now() + SETTLED_WITHIN;
-    let listener = loop {
-        match listen(bind) {
-            Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable && Instant::now() < deadline => {
-                sleep(RETRY).await;
-            }
-            listening => {
-                break listening.with_context(|| format!("listening on {bind} (see --http-bind)"))?;
-            }
+/// Where what is served.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where probes are answered; metrics too, in plain text and for everybody, unless they are secured.
+    pub bind: SocketAddr,
+    /// Metrics for those only whom the API server allows `get` on the URL `/metrics`.
+    pub secure_metrics: Option<SecureMetrics>,
+}
+
+/// Metrics with TLS, authentication and authorisation.
+#[derive(Debug, Clone)]
+pub struct SecureMetrics {
+    /// Where they are served.
+    pub bind: SocketAddr,
+    /// With which certificate, and how.
+    pub tls: Tls,
+}
+
+/// What is served.
+#[derive(Debug)]
+pub struct Content {
+    /// For `/readyz`.
+    pub readiness: Readiness,
+    /// For `/healthz`.
+    pub watchdog: Watchdog,
+    /// For `/metrics`.
+    pub metrics: Registry,
+}
+
+/// Serves until this is dropped, on a thread of its own. Fails at once when an address is taken, and after some seconds
+/// when this host does not have it.
+pub async fn serve(config: Config, content: Content) -> anyhow::Result<()> {
+    let (done, served) = oneshot::channel();
+    // Dropped with this future, which ends the thread.
+    let (_stop, stopped) = oneshot::channel::<()>();
+    let serving = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let result = runtime.context("making a runtime").and_then(|runtime| {
+            runtime.block_on(async {
+                tokio::select! {
+                    result = serve_here(config, content) => result,
+                    _ = stopped => Ok(()),
+                }
+            })
+        });
+        _ = done.send(result);
+    };
+    thread::Builder::new().name("http".to_owned()).spawn(serving).context("starting a thread")?;
+    served.await.context("the thread that serves metrics and probes is gone")?
+}
+
+async fn serve_here(config: Config, content: Content) -> anyhow::Result<()> {
+    let Config { bind, secure_metrics } = config;
+    let watchdog = content.watchdog.clone();
+    let page = Arc::new(Page::new(content));
+    let listener = listen::listen_soon(bind, "--http-bind").await?;
+    let address = listener.local_addr().context("finding out where it listens")?;
+    let Some(SecureMetrics { bind, tls }) = secure_metrics else {
+        info!(%address, "metrics and probes are served");
+        let everything = connections::serve(listener, Limits::PLAIN, move |stream, limits| {
+            let page = Arc::clone(&page);
+            limits.talk(stream, move |request| answer(Arc::clone(&page), request))
+        });
+        tokio::select! {
+            () = everything => return Ok(()),
+            () = look(&watchdog) => return Ok(()),
         }
     };
-    if let Ok(address) = listener.local_addr() {
-        info!(%address, "metrics and probes are served");
-    }
-    axum::serve(listener, router(readiness, metrics)).await.context("serving metrics and probes")
-}
-
-/// Listens for TCP connections to an address, within a tokio runtime. `[::]` stands for all addresses of this host:
-/// those of both families, whatever the kernel's default is (`net.ipv6.bindv6only`), and those of IPv4 where there is
-/// no IPv6. Any other address is taken as it is.
-pub fn listen(bind: SocketAddr) -> io::Result<TcpListener> {
-    TcpListener::from_std(first_that_opens(bind, open)?)
-}
-
-fn first_that_opens<T>(bind: SocketAddr, open: impl Fn(SocketAddr) -> io::Result<T>) -> io::Result<T> {
-    match open(bind) {
-        Err(error) if means_all(bind) && tells_of_no_ipv6(&error) => {
-            open((Ipv4Addr::UNSPECIFIED, bind.port()).into())
+    info!(%address, "probes are served");
+    let certificates = Arc::new(Certificates::start(tls)?);
+    let reviewer = Arc::new(Reviewer::new(crate::client().await?));
+    let secured = listen::listen_soon(bind, "--metrics-bind").await?;
+    let address = secured.local_addr().context("finding out where it listens")?;
+    info!(%address, "metrics are served, with TLS, to those whom the API server allows it");
+    let content = Arc::clone(&page);
+    let probes = connections::serve(listener, Limits::PLAIN, move |stream, limits| {
+        let page = Arc::clone(&content);
+        limits.talk(stream, move |request| ready(page.probe(&request)))
+    });
+    let current = Arc::clone(&certificates);
+    let metrics = connections::serve(secured, Limits::SECURE, move |stream, limits| {
+        let (page, reviewer) = (Arc::clone(&page), Arc::clone(&reviewer));
+        let acceptor = current.acceptor();
+        async move {
+            let Some(stream) = limits.shake_hands(acceptor.accept(stream)).await else { return };
+            let answer = move |request| review::answer(Arc::clone(&reviewer), Arc::clone(&page), request);
+            limits.talk(stream, answer).await;
         }
-        opened => opened,
+    });
+    tokio::select! {
+        () = probes => Ok(()),
+        () = metrics => Ok(()),
+        () = certificates.follow() => Ok(()),
+        () = look(&watchdog) => Ok(()),
     }
 }
 
-fn means_all(bind: SocketAddr) -> bool {
-    bind.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED)
-}
-
-/// A kernel without IPv6 makes no such socket; one where it is switched off may make one, and have no address for it.
-fn tells_of_no_ipv6(error: &io::Error) -> bool {
-    let errno = error.raw_os_error().map(Errno::from_raw);
-    matches!(errno, Some(Errno::EAFNOSUPPORT | Errno::EADDRNOTAVAIL))
-}
-
-fn open(bind: SocketAddr) -> io::Result<std::net::TcpListener> {
-    let socket = Socket::new(Domain::for_address(bind), Type::STREAM, Some(Protocol::TCP))?;
-    if means_all(bind) {
-        socket.set_only_v6(false)?;
-    }
-    // Or a program that is started again waits until the connections of its predecessor are forgotten.
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&bind.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
-}
-
-fn router(readiness: Readiness, metrics: Registry) -> Router {
-    let metrics = Arc::new(metrics);
-    Router::new()
-        .route("/healthz", get(async || "ok\n"))
-        .route("/readyz", get(async move || readiness.answer()))
-        .route("/metrics", get(async move || encode(&metrics)))
-}
-
-fn encode(metrics: &Registry) -> Response {
-    // Some of upstream's counters have names that OpenMetrics does not allow. The older format takes all.
-    const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
-    let mut text = String::new();
-    match prometheus_client::encoding::text::encode(&mut text, metrics) {
-        Ok(()) => ([(header::CONTENT_TYPE, PROMETHEUS)], text).into_response(),
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+/// Keeps an eye on the tasks, for ever, and says in the log when one gets stuck or goes on.
+async fn look(watchdog: &Watchdog) {
+    let mut ticks = interval(LOOK_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut before = BTreeSet::new();
+    loop {
+        ticks.tick().await;
+        let stuck: BTreeSet<String> =
+            watchdog.look(Instant::now()).into_iter().map(|stuck| stuck.name).collect();
+        for task in stuck.difference(&before) {
+            error!(task, "a task makes no progress: /healthz fails until it goes on");
+        }
+        for task in before.difference(&stuck) {
+            info!(task, "the task goes on");
+        }
+        before = stuck;
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
-    use std::net::TcpStream;
-    use std::process::Command;
-
-    use nix::sched::{CloneFlags, unshare};
-
     use super::*;
-
-    const ALL: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 7472);
-
-    /// What is opened in turn where opening an address of IPv6 fails so.
-    fn opened_where_ipv6_fails(bind: SocketAddr, errno: Errno) -> (Vec<String>, Result<(), Option<Errno>>) {
-        let tried = RefCell::new(Vec::new());
-        let result = first_that_opens(bind, |address| {
-            tried.borrow_mut().push(address.to_string());
-            if address.is_ipv6() { Err(io::Error::from(errno)) } else { Ok(()) }
-        });
-        let errno = |error: io::Error| error.raw_os_error().map(Errno::from_raw);
-        (tried.into_inner(), result.map_err(errno))
-    }
-
-    #[test]
-    fn all_addresses_are_those_of_ipv4_where_there_is_no_ipv6() {
-        for errno in [Errno::EAFNOSUPPORT, Errno::EADDRNOTAVAIL] {
-            let tried = ["[::]:7472", "0.0.0.0:7472"].map(str::to_owned).to_vec();
-            assert_eq!(opened_where_ipv6_fails(ALL, errno), (tried, Ok(())));
-        }
-    }
-
-    #[test]
-    fn another_trouble_or_another_address_is_an_error() {
-        for errno in [Errno::EADDRINUSE, Errno::EACCES] {
-            assert_eq!(opened_where_ipv6_fails(ALL, errno), (vec![ALL.to_string()], Err(Some(errno))));
-        }
-        for one in ["[::1]:7472", "[2001:db8::1]:7472"] {
-            let (tried, result) = opened_where_ipv6_fails(one.parse().unwrap(), Errno::EADDRNOTAVAIL);
-            assert_eq!((tried, result), (vec![one.to_owned()], Err(Some(Errno::EADDRNOTAVAIL))));
-        }
-    }
-
-    /// Gives this thread a network of its own with these settings; `None` without root.
-    fn with_network(settings: &[(&str, &str)]) -> Option<()> {
-        if let Err(Errno::EPERM) = unshare(CloneFlags::CLONE_NEWNET) {
-            eprintln!("SKIPPED: a network namespace needs root");
-            return None;
-        }
-        for (name, value) in settings {
-            std::fs::write(format!("/proc/sys/net/ipv6/{name}"), value).unwrap();
-        }
-        ip("link set lo up");
-        Some(())
-    }
-
-    fn ip(arguments: &str) {
-        let status = Command::new("ip").args(arguments.split(' ')).status().expect("the program ip");
-        assert!(status.success(), "ip {arguments}: {status}");
-    }
-
-    #[test]
-    fn both_families_are_served_whatever_the_kernels_default_is() {
-        let Some(()) = with_network(&[("bindv6only", "1")]) else { return };
-        let _listener = first_that_opens(ALL, open).unwrap();
-        for place in ["127.0.0.1:7472", "[::1]:7472"] {
-            TcpStream::connect(place).unwrap_or_else(|error| panic!("{place}: {error}"));
-        }
-    }
-
-    #[test]
-    fn ipv4_is_served_where_ipv6_is_switched_off() {
-        let Some(()) = with_network(&[("conf/all/disable_ipv6", "1")]) else { return };
-        let _listener = first_that_opens(ALL, open).unwrap();
-        TcpStream::connect("127.0.0.1:7472").unwrap();
-        let taken = first_that_opens(ALL, open).unwrap_err();
-        assert_eq!(taken.kind(), io::ErrorKind::AddrInUse, "nobody serves half of it in secret");
-    }
-
-    #[test]
-    fn an_address_of_ipv4_serves_no_other_family() {
-        let Some(()) = with_network(&[]) else { return };
-        let _listener = first_that_opens("0.0.0.0:7472".parse().unwrap(), open).unwrap();
-        TcpStream::connect("127.0.0.1:7472").unwrap();
-        assert!(TcpStream::connect("[::1]:7472").is_err());
-    }
-
-    #[test]
-    fn an_address_that_the_kernel_still_tests_for_duplicates_is_waited_for() {
-        let Some(()) = with_network(&[]) else { return };
-        ip("link add lan0 type veth peer name peer0");
-        ip("link set peer0 up");
-        ip("link set lan0 up");
-        ip("address add 2001:db8::1/64 dev lan0");
-        let place: SocketAddr = "[2001:db8::1]:7472".parse().unwrap();
-        assert_eq!(open(place).unwrap_err().kind(), io::ErrorKind::AddrNotAvailable, "it is tentative");
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let serving = serve(place, Readiness::waiting_for([]), Registry::default());
-            let answered = async {
-                while tokio::net::TcpStream::connect(place).await.is_err() {
-                    sleep(RETRY).await;
-                }
-            };
-            tokio::select! {
-                served = serving => panic!("{served:?}"),
-                () = answered => {}
-            }
-        });
-    }
 
     #[test]
     fn readiness_names_what_is_missing() {
         let readiness = Readiness::waiting_for(["services", "pools"]);
-        assert_eq!(readiness.answer().status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(readiness.missing(), ["pools", "services"]);
         readiness.reached("services");
         readiness.reached("pools");
         assert!(readiness.is_ready());
-        assert_eq!(readiness.answer().status(), StatusCode::OK);
         readiness.lost("pools");
-        assert!(!readiness.is_ready());
+        assert_eq!(readiness.missing(), ["pools"]);
     }
 }

@@ -24,7 +24,7 @@ use tracing::{debug, info};
 
 use crate::http::Readiness;
 use crate::write::{Answer, Failure, Intent, Object, Writes};
-use crate::{Change, Source, Version};
+use crate::{Change, Progress, Source, Version, Watchdog};
 
 /// What `/readyz` says while the API server refuses this participant the Lease: it can never lead.
 const FORBIDDEN: &str = "permission on leases (see the log)";
@@ -108,8 +108,14 @@ impl Leadership {
 
 impl Election {
     /// Takes part, in a task of its own. `readiness` is lost while the API server refuses the Lease, so that this
-    /// participant can't lead.
-    pub fn start(self, client: Client, writes: Writes, readiness: Readiness) -> Leadership {
+    /// participant can't lead. The watchdog watches the task.
+    pub fn start(
+        self,
+        client: Client,
+        writes: Writes,
+        readiness: Readiness,
+        watchdog: &Watchdog,
+    ) -> Leadership {
         let (publish, until) = watch::channel(None);
         let (resign, resigned) = oneshot::channel();
         let candidate = Candidate {
@@ -121,6 +127,7 @@ impl Election {
             publish,
             writes,
             readiness,
+            progress: watchdog.task("election"),
         };
         Leadership {
             leads: Leads { until: Some(until) },
@@ -140,6 +147,7 @@ struct Candidate {
     publish: watch::Sender<Option<Instant>>,
     writes: Writes,
     readiness: Readiness,
+    progress: Progress,
 }
 
 impl Candidate {
@@ -147,6 +155,7 @@ impl Candidate {
         let mut changes = crate::watch(Source::named(self.api.clone(), &self.election.name)).boxed();
         let mut look_at = Instant::now() + UNINFORMED;
         loop {
+            let beat = self.progress.beat();
             let now = Instant::now();
             self.show(now);
             if !self.campaign.is_informed() && now >= look_at {
@@ -163,6 +172,7 @@ impl Candidate {
                     tokio::select! {
                         Some(change) = changes.next() => self.observe(change).await,
                         () = sleep_until(wake.into()) => {}
+                        () = beat => {}
                         // An end without a word is the end of the program.
                         _ = &mut resigned => return self.resign().await,
                     }

@@ -10,11 +10,13 @@ mod identity;
 pub mod keep;
 pub mod lease;
 mod mirror;
+pub mod open_files;
 pub mod slim;
 pub mod speakers;
 pub mod telemetry;
 mod version;
 mod watch;
+mod watchdog;
 pub mod write;
 
 use std::future::pending;
@@ -26,6 +28,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep_until;
 pub use version::Version;
 pub use watch::{Change, Source, Watched, watch, watch_as, watch_history};
+pub use watchdog::{Progress, Watchdog};
 
 /// How long a single request to the API server may take, retries included. Without a bound of our own, the
 /// client goes on for minutes when the server says that it is overloaded.

@@ -25,7 +25,7 @@ use kubekit::events::Publisher;
 use kubekit::http::Readiness;
 use kubekit::keep::Wanted;
 use kubekit::speakers::Speakers;
-use kubekit::{Identity, slim};
+use kubekit::{Identity, Progress, slim};
 use placement::{AdvertisementName, NodeName, PoolName, ServiceKey, SliceKey};
 use pools::PoolSpec;
 use speaker_core::announce::layer2::Ports;
@@ -145,7 +145,7 @@ impl Cluster {
     }
 
     /// Follows the cluster for as long as there are events, or until it has stopped.
-    pub(crate) async fn run(mut self, events: impl Stream<Item = Event> + Unpin) {
+    pub(crate) async fn run(mut self, events: impl Stream<Item = Event> + Unpin, progress: Progress) {
         let mut batches = events.ready_chunks(BATCH);
         loop {
             tokio::select! {
@@ -154,6 +154,7 @@ impl Cluster {
                     self.handle_all(batch).await;
                 }
                 () = kubekit::due(self.core.poll_timeout()) => self.core.handle(Input::Time, Instant::now()),
+                () = progress.beat() => continue,
             }
             self.carry_out_all();
         }

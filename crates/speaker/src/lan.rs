@@ -24,13 +24,14 @@ mod memberships;
 mod pulse;
 mod socket;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use follower::Follower;
+use kubekit::{Progress, Watchdog};
 pub use links::{BadPattern, ExcludeInterfaces};
 use placement::InterfaceName;
 use pulse::Pulse;
@@ -39,10 +40,13 @@ use speaker_core::announce::layer2::{Orders, Place, Ports, Station};
 use speaker_core::{Link, Links};
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
+use tokio::time::{Interval, MissedTickBehavior, interval};
 use tracing::{debug, error, info};
 
 use crate::Metrics;
 
+/// How often the metrics of addresses and interfaces that are gone are dropped.
+const TIDY: Duration = Duration::from_secs(10);
 /// Between attempts to talk to netlink.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -68,6 +72,8 @@ pub struct Options {
     pub exclude: ExcludeInterfaces,
     /// How often each address is announced while nothing changes, lest switches forget it; `None` for never.
     pub refresh_interval: Option<Duration>,
+    /// Watches the tasks.
+    pub watchdog: Watchdog,
 }
 
 /// How many reports may wait to be read. When there are more, the LAN side waits too: each tells a change,
@@ -93,14 +99,19 @@ pub async fn run(
     let pulse = Arc::new(Pulse::new(Instant::now()));
     let beating = Arc::clone(&pulse);
     let _ends_with_this = Task(tokio::spawn(async move { beating.run().await }).abort_handle());
-    let mut lan = Lan { options, ports, reports, metrics, pulse, links: None, running: BTreeMap::new() };
+    let progress = options.watchdog.task("interfaces");
+    let mut tidy = interval(TIDY);
+    tidy.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (links, running) = (None, BTreeMap::new());
+    let mut lan = Lan { options, ports, reports, metrics, pulse, tidy, links, running };
     loop {
-        match lan.follow().await {
+        match lan.follow(&progress).await {
             Ok(()) => return,
             Err(error) => {
                 error!(error = format!("{error:#}"), "cannot follow the interfaces, trying again");
             }
         }
+        progress.mark();
         tokio::time::sleep(RETRY).await;
     }
 }
@@ -111,6 +122,7 @@ struct Lan {
     reports: mpsc::Sender<Report>,
     metrics: Metrics,
     pulse: Arc<Pulse>,
+    tidy: Interval,
     /// What was seen last.
     links: Option<Links>,
     running: BTreeMap<Place, Running>,
@@ -133,7 +145,7 @@ impl Drop for Task {
 
 impl Lan {
     /// Follows the interfaces and what is wanted, until nobody wants anything any more.
-    async fn follow(&mut self) -> anyhow::Result<()> {
+    async fn follow(&mut self, progress: &Progress) -> anyhow::Result<()> {
         let mut follower = Follower::new(self.options.exclude.clone())?;
         loop {
             let mut next = pin!(follower.next());
@@ -144,6 +156,8 @@ impl Lan {
                         Ok(()) => self.give_orders(),
                         Err(_) => return Ok(()),
                     },
+                    _ = self.tidy.tick() => self.tidy_metrics(),
+                    () = progress.beat() => {}
                 }
             };
             self.report(links).await;
@@ -196,6 +210,12 @@ impl Lan {
         }
     }
 
+    fn tidy_metrics(&self) {
+        let vips: BTreeSet<_> =
+            self.ports.borrow().values().flat_map(|orders| orders.vips.keys().copied()).collect();
+        self.metrics.keep(&vips, &self.running.keys().map(|place| place.name.clone()).collect());
+    }
+
     fn start(&self, place: Place, orders: Arc<Orders>) -> Running {
         let (sender, orders) = watch::channel(orders);
         let task = match place.station {
@@ -212,6 +232,7 @@ impl Lan {
         listen: Listen,
         orders: watch::Receiver<Arc<Orders>>,
     ) -> interface::Interface<P> {
+        let progress = self.options.watchdog.task(format!("{} on {}", place.station.name(), place.name));
         interface::Interface {
             index: place.index,
             name: place.name,
@@ -222,6 +243,7 @@ impl Lan {
             reports: self.reports.clone(),
             metrics: self.metrics.clone(),
             pulse: Arc::clone(&self.pulse),
+            progress,
         }
     }
 }

@@ -33,11 +33,11 @@ use coexistence::{Conflicts, Of, WAITING_FOR};
 use gossip::Absence;
 pub use gossip::Preset as Failover;
 use kube::Client;
-use kubekit::Identity;
 use kubekit::events::Publisher;
-use kubekit::http::Readiness;
+use kubekit::http::{self, Readiness};
 use kubekit::keep::keep;
 use kubekit::write::Writes;
+use kubekit::{Identity, Progress, Watchdog};
 pub use lan::ExcludeInterfaces;
 pub use metrics::Metrics;
 pub use placement::ExcludeLabel;
@@ -59,7 +59,7 @@ pub struct Config {
     /// The class of the Services to announce; `None` for those that name none.
     pub lb_class: Option<String>,
     /// Where probes and metrics are served.
-    pub http_bind: SocketAddr,
+    pub http: http::Config,
     /// Interfaces that are never announced on.
     pub exclude_interfaces: ExcludeInterfaces,
     /// How often each address is announced while nothing changes; `None` for never.
@@ -128,14 +128,17 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     );
 
     info!(node = %config.node_name, namespace = %config.identity.namespace, "speaker starts");
-    let mut serving = pin!(kubekit::http::serve(config.http_bind, readiness.clone(), registry));
+    let watchdog = Watchdog::default();
+    let content =
+        http::Content { readiness: readiness.clone(), watchdog: watchdog.clone(), metrics: registry };
+    let mut serving = pin!(http::serve(config.http.clone(), content));
     tokio::select! {
         () = conflicts.wait_until_gone(&readiness, &publisher) => {}
         served = &mut serving => return served,
         asked = kubekit::stop_requested() => return asked.context("waiting for signals"),
     }
     let api = Api { client, publisher, writes };
-    let mut work = pin!(work(config, api, readiness, (metrics, gossip_metrics), stopped));
+    let mut work = pin!(work(config, api, (readiness, watchdog), (metrics, gossip_metrics), stopped));
     tokio::select! {
         done = &mut work => return done,
         served = &mut serving => return served,
@@ -166,7 +169,7 @@ struct Api {
 async fn work(
     config: Config,
     Api { client, publisher, writes }: Api,
-    readiness: Readiness,
+    (readiness, watchdog): (Readiness, Watchdog),
     (metrics, gossip_metrics): (Metrics, gossip::Metrics),
     parting: oneshot::Receiver<Parting>,
 ) -> anyhow::Result<()> {
@@ -211,6 +214,8 @@ async fn work(
         stop: stop_requested,
     };
 
+    let progress = watchdog.task("core");
+    tokio::spawn(watch_gossip(gossip.clone(), watchdog.task("gossip")));
     let choice = address::Choice::new(bind, config.gossip_bind.is_some());
     tokio::spawn(address::follow(choice, now_listed, gossip.clone(), listens));
     tokio::spawn(keep(configuration::source(&client, namespace, node), wanted_state, writes.clone()));
@@ -221,6 +226,7 @@ async fn work(
     let options = lan::Options {
         exclude: config.exclude_interfaces.clone(),
         refresh_interval: config.refresh_interval,
+        watchdog,
     };
     let goodbye = async {
         let parting = parting.await;
@@ -239,7 +245,7 @@ async fn work(
         }
     };
     tokio::select! {
-        () = cluster.run(watches::events(&client, namespace, inputs)) => anyhow::bail!("the watches ended"),
+        () = cluster.run(watches::events(&client, namespace, inputs), progress) => anyhow::bail!("the watches ended"),
         () = lan::run(options, on_lan, reporter, metrics) => anyhow::bail!("nothing to announce"),
         () = goodbye => Ok(()),
     }
@@ -255,4 +261,12 @@ fn pass_on(gossip: gossip::Handle) -> Box<dyn Fn(Gossip) + Send> {
         Gossip::SetLink(state) => gossip.set_link(state),
         Gossip::ConfirmLeave(node) => gossip.confirm_leave(node),
     })
+}
+
+/// Tells the watchdog of the gossip's task, as long as that answers.
+async fn watch_gossip(gossip: gossip::Handle, progress: Progress) {
+    loop {
+        gossip.answers().await;
+        progress.beat().await;
+    }
 }

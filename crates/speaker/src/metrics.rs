@@ -1,6 +1,8 @@
 //! What can be counted. Names that MetalLB has are its names, also where convention would now want another.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use layer2::{Ignored, NdpFrameError, Purpose};
 use placement::{InterfaceName, NodeName, Released, ServiceKey};
@@ -32,6 +34,14 @@ pub struct Metrics {
     frames_ignored: Family<ReasonLabels, Counter>,
     frames_not_sent: Family<InterfaceLabels, Counter>,
     groups_not_joined: Family<InterfaceLabels, Counter>,
+    seen: Arc<Mutex<Seen>>,
+}
+
+/// What there are series of that is not there for ever.
+#[derive(Debug, Clone, Default)]
+struct Seen {
+    vips: BTreeSet<IpAddr>,
+    interfaces: BTreeSet<InterfaceName>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -60,9 +70,12 @@ struct ProtocolLabels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ConflictLabels {
     ip: String,
-    /// `taken` before it was announced, or `claimed` later.
+    /// [`TAKEN`] before it was announced, or [`CLAIMED`] later.
     found: &'static str,
 }
+
+const TAKEN: &str = "taken";
+const CLAIMED: &str = "claimed";
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct InterfaceLabels {
@@ -204,10 +217,12 @@ impl Metrics {
     }
 
     pub(crate) fn request_received(&self, vip: IpAddr) {
+        self.see(vip);
         self.requests_received.get_or_create(&ip(vip)).inc();
     }
 
     pub(crate) fn frame_sent(&self, vip: IpAddr, purpose: Purpose) {
+        self.see(vip);
         let gratuitous = || self.gratuitous_sent.get_or_create(&ip(vip)).inc();
         match purpose {
             Purpose::Answer => self.responses_sent.get_or_create(&ip(vip)).inc(),
@@ -221,14 +236,15 @@ impl Metrics {
     }
 
     pub(crate) fn taken(&self, vip: IpAddr) {
-        self.conflict(vip, "taken");
+        self.conflict(vip, TAKEN);
     }
 
     pub(crate) fn claimed(&self, vip: IpAddr) {
-        self.conflict(vip, "claimed");
+        self.conflict(vip, CLAIMED);
     }
 
     fn conflict(&self, vip: IpAddr, found: &'static str) {
+        self.see(vip);
         self.conflicts.get_or_create(&ConflictLabels { ip: vip.to_string(), found }).inc();
     }
 
@@ -260,11 +276,47 @@ impl Metrics {
     }
 
     pub(crate) fn frame_not_sent(&self, interface: &InterfaceName) {
+        self.seen(|seen| _ = seen.interfaces.insert(interface.clone()));
         self.frames_not_sent.get_or_create(&InterfaceLabels { interface: interface.to_string() }).inc();
     }
 
     pub(crate) fn group_not_joined(&self, interface: &InterfaceName) {
+        self.seen(|seen| _ = seen.interfaces.insert(interface.clone()));
         self.groups_not_joined.get_or_create(&InterfaceLabels { interface: interface.to_string() }).inc();
+    }
+
+    /// Drops the series of all other addresses and interfaces. Meanwhile tasks may still count something of those that
+    /// have just gone, so this is to be called from time to time.
+    pub(crate) fn keep(&self, vips: &BTreeSet<IpAddr>, interfaces: &BTreeSet<InterfaceName>) {
+        let (mut gone, mut gone_interfaces) = (Vec::new(), Vec::new());
+        self.seen(|seen| {
+            gone.extend(seen.vips.extract_if(.., |vip| !vips.contains(vip)));
+            gone_interfaces.extend(seen.interfaces.extract_if(.., |name| !interfaces.contains(name)));
+        });
+        for vip in gone {
+            let labels = ip(vip);
+            self.requests_received.remove(&labels);
+            self.responses_sent.remove(&labels);
+            self.gratuitous_sent.remove(&labels);
+            self.refreshes.remove(&labels);
+            self.probes.remove(&labels);
+            for found in [TAKEN, CLAIMED] {
+                self.conflicts.remove(&ConflictLabels { ip: vip.to_string(), found });
+            }
+        }
+        for name in gone_interfaces {
+            let labels = InterfaceLabels { interface: name.to_string() };
+            self.frames_not_sent.remove(&labels);
+            self.groups_not_joined.remove(&labels);
+        }
+    }
+
+    fn see(&self, vip: IpAddr) {
+        self.seen(|seen| _ = seen.vips.insert(vip));
+    }
+
+    fn seen(&self, update: impl FnOnce(&mut Seen)) {
+        update(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }
 
@@ -355,5 +407,40 @@ mod tests {
         metrics.released(&"n1".into(), &service, &[vip], &Released::Gone);
         assert!(!text(&registry).contains("metallb_speaker_announced{"));
         assert!(text(&registry).contains("ferrolb_speaker_releases_total{reason=\"gone\"} 1"));
+    }
+
+    #[test]
+    fn what_is_gone_has_no_series_any_more() {
+        let metrics = Metrics::default();
+        let [stays, goes] = ["2001:db8::1", "2001:db8::2"].map(|vip| vip.parse().unwrap());
+        let [eth0, eth1] = ["eth0", "eth1"].map(InterfaceName::from);
+        let count = || {
+            for vip in [stays, goes] {
+                metrics.request_received(vip);
+                let purposes = [Purpose::Answer, Purpose::Takeover, Purpose::Refresh, Purpose::Probe];
+                purposes.iter().for_each(|purpose| metrics.frame_sent(vip, *purpose));
+                metrics.taken(vip);
+                metrics.claimed(vip);
+            }
+            for interface in [&eth0, &eth1] {
+                metrics.frame_not_sent(interface);
+                metrics.group_not_joined(interface);
+            }
+        };
+        let mut registry = Registry::default();
+        metrics.register(&mut registry);
+        let lines_with = |word: &str| {
+            let mut text = String::new();
+            prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+            text.lines().filter(|line| line.contains(word)).count()
+        };
+        // Also when something is counted after it is gone.
+        for _ in 0..2 {
+            count();
+            assert_eq!((lines_with("2001:db8::2"), lines_with("eth1")), (7, 2));
+            metrics.keep(&[stays].into(), &[eth0.clone()].into());
+            assert_eq!((lines_with("2001:db8::2"), lines_with("eth1")), (0, 0));
+            assert_eq!((lines_with("2001:db8::1"), lines_with("eth0")), (7, 2));
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -42,6 +42,8 @@ pub struct Cluster {
     installed: Mutex<Installed>,
     /// What FerroLB's roles have ever allowed it.
     pub(crate) granted: Mutex<BTreeSet<Grant>>,
+    /// What metrics are asked for with, once they were.
+    pub(crate) scrape_token: OnceLock<String>,
 }
 
 /// What is meant to serve Services.
@@ -74,6 +76,7 @@ impl Cluster {
             audited: Mutex::default(),
             installed: Mutex::default(),
             granted: Mutex::default(),
+            scrape_token: OnceLock::new(),
         };
         cluster.note_grants()?;
         cluster.wait_until_well()?;

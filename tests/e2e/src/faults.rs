@@ -10,8 +10,20 @@ use serde_json::Value;
 
 use crate::{Cluster, SOON};
 
-/// Where FerroLB's programs are probed (the chart's `prometheus.metricsPort`).
-const PROBED_PORT: u16 = 7472;
+/// Where FerroLB's programs are probed (the chart's `livenessProbe.port`).
+pub const PROBED_PORT: u16 = 17472;
+/// Where they serve metrics (the chart's `prometheus.metricsPort`).
+pub const METRICS_PORT: u16 = 9120;
+
+/// Who may get metrics.
+const SCRAPER: &str = r#"{"apiVersion": "v1", "kind": "List", "items": [
+    {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "e2e-scraper", "namespace": "default"}},
+    {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "e2e-scraper"},
+     "rules": [{"nonResourceURLs": ["/metrics"], "verbs": ["get"]}]},
+    {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "e2e-scraper"},
+     "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "e2e-scraper"},
+     "subjects": [{"kind": "ServiceAccount", "name": "e2e-scraper", "namespace": "default"}]}
+]}"#;
 
 /// One of FerroLB's two programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,8 +76,8 @@ impl Cluster {
         Ok(list["items"].as_array().cloned().unwrap_or_default())
     }
 
-    /// Asks the program in a Pod of FerroLB where it is asked for metrics and health. Returns the status and what it
-    /// says.
+    /// Asks the program in a Pod of FerroLB for its health, or for its metrics with a token of somebody who may have
+    /// them. Returns the status and what it says.
     pub fn ask_program(&self, pod: &Value, path: &str) -> Result<(u16, String)> {
         let address = pod["status"]["podIP"].as_str().context("every Pod has an address")?.parse()?;
         self.ask_program_at(address, pod, path)
@@ -73,13 +85,35 @@ impl Cluster {
 
     /// The same at another address of the Pod.
     pub fn ask_program_at(&self, address: IpAddr, pod: &Value, path: &str) -> Result<(u16, String)> {
-        let port = pod["spec"]["containers"][0]["ports"][0]["containerPort"].as_u64();
-        let place = SocketAddr::new(address, port.context("every Pod of FerroLB names a port")?.try_into()?);
+        let ports = pod["spec"]["containers"][0]["ports"].as_array().context("its container has ports")?;
+        let port = |name: &str| {
+            let port = ports.iter().find(|port| port["name"] == name)?["containerPort"].as_u64()?;
+            Some(SocketAddr::new(address, port.try_into().ok()?))
+        };
+        let metrics = port("monitoring").context("every Pod of FerroLB has a port for metrics")?;
+        let mut curl = ["curl", "-gsSk", "-m", "5", "-w", "\n%{http_code}"].map(str::to_owned).to_vec();
+        match port("probes") {
+            Some(_) if path == "/metrics" => {
+                let token = format!("Authorization: Bearer {}", self.scrape_token()?);
+                curl.extend(["-H".to_owned(), token, format!("https://{metrics}{path}")]);
+            }
+            probes => curl.push(format!("http://{}{path}", probes.unwrap_or(metrics))),
+        }
         let any = Host::Node(self.lab.nodes().next().context("there is a node")?);
-        let url = format!("http://{place}{path}");
-        let answer = self.lab.run(any, ["curl", "-gsS", "-m", "5", "-w", "\n%{http_code}", &url])?;
+        let answer = self.lab.run(any, curl.iter().map(String::as_str))?;
         let (text, status) = answer.rsplit_once('\n').context("curl writes the status")?;
         Ok((status.parse()?, text.to_owned()))
+    }
+
+    /// A token of somebody who may have metrics. The API server is asked for the first one only, so that metrics can be
+    /// had while it is away.
+    fn scrape_token(&self) -> Result<&str> {
+        if let Some(token) = self.scrape_token.get() {
+            return Ok(token);
+        }
+        self.lab.apply(SCRAPER)?;
+        let token = self.kubectl(["create", "token", "e2e-scraper", "-n", "default", "--duration=24h"])?;
+        Ok(self.scrape_token.get_or_init(|| token.trim().to_owned()))
     }
 
     /// Waits until each controller has heard from all speakers, as those do that recover endpoints.

@@ -18,6 +18,6 @@ mod visits;
 pub use capture::Capture;
 pub use cluster::{Cluster, NAMESPACE, SOON, wait_until_well};
 pub use desk::Desk;
-pub use faults::{Role, Unprobed};
+pub use faults::{METRICS_PORT, PROBED_PORT, Role, Unprobed};
 pub use rights::Values;
 pub use visits::{Failure, Trouble, Visits};

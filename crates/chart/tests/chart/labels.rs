@@ -164,6 +164,8 @@ fn what_the_chart_sets_too_is_there_once() {
         }
     }
     let defaults = objects(&helm, &["--set=prometheus.scrapeAnnotations=true"], "DaemonSet").remove(0);
-    let expected = json!({"prometheus.io/scrape": "true", "prometheus.io/port": "7472"});
+    let expected = json!({
+        "prometheus.io/scrape": "true", "prometheus.io/port": "9120", "prometheus.io/scheme": "https",
+    });
     assert_eq!(defaults["spec"]["template"]["metadata"]["annotations"], expected);
 }

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod labels;
+mod metrics;
 mod names;
 mod network;
 mod nulls;

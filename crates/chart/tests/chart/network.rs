@@ -11,8 +11,9 @@ struct Connection {
 }
 
 const API_SERVER: Connection = Connection { direction: "Egress", protocol: "TCP", port: 6443 };
-/// Metrics, and the probes of kubelets that are not exempt.
-const SCRAPE: Connection = Connection { direction: "Ingress", protocol: "TCP", port: 7472 };
+const SCRAPE: Connection = Connection { direction: "Ingress", protocol: "TCP", port: 9120 };
+/// Kubelets are not exempt everywhere.
+const PROBE: Connection = Connection { direction: "Ingress", protocol: "TCP", port: 17472 };
 const GOSSIP: [Connection; 2] = [
     Connection { direction: "Ingress", protocol: "UDP", port: 7946 },
     Connection { direction: "Egress", protocol: "UDP", port: 7946 },
@@ -79,7 +80,7 @@ fn policies_allow_what_is_needed_and_nothing_else() {
         for recovers in [false, true] {
             let recover = format!("--set=controller.recoverEndpoints={recovers}");
             let (policies, [controller, speaker, test]) = rendered(&[deny, &recover]);
-            for needed in [&API_SERVER, &SCRAPE] {
+            for needed in [&API_SERVER, &SCRAPE, &PROBE] {
                 assert!(allowed(&policies, &controller, needed), "{} {}", needed.direction, needed.port);
             }
             for gossip in &GOSSIP {
@@ -109,6 +110,7 @@ fn policies_follow_the_ports_in_the_values() {
     let ports = [
         "--set=networkpolicies.apiPort=443",
         "--set=prometheus.metricsPort=9100",
+        "--set=controller.livenessProbe.port=9101",
         "--set=speaker.memberlist.mlBindPort=7999",
         "--set=controller.recoverEndpoints=true",
     ];
@@ -117,7 +119,9 @@ fn policies_follow_the_ports_in_the_values() {
         ("Egress", "TCP", 443, true),
         ("Egress", "TCP", 6443, false),
         ("Ingress", "TCP", 9100, true),
-        ("Ingress", "TCP", 7472, false),
+        ("Ingress", "TCP", 9120, false),
+        ("Ingress", "TCP", 9101, true),
+        ("Ingress", "TCP", 17472, false),
         ("Egress", "UDP", 7999, true),
         ("Ingress", "UDP", 7946, false),
     ] {

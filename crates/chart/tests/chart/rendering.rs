@@ -103,6 +103,26 @@ fn one_replica_has_no_disruption_budget_that_would_block_every_drain() {
 }
 
 #[test]
+fn pods_are_among_the_last_to_suffer_when_a_node_runs_short() {
+    let helm = Helm::find().unwrap();
+    let parts = [
+        ("controller", "Deployment", "system-cluster-critical"),
+        ("speaker", "DaemonSet", "system-node-critical"),
+    ];
+    for (part, kind, class) in parts {
+        let pod = |values: &[&str]| objects(&helm, values, kind).remove(0)["spec"]["template"]["spec"].take();
+        let by_default = pod(&[]);
+        assert_eq!(by_default["priorityClassName"], class);
+        let resources = &by_default["containers"][0]["resources"];
+        for resource in ["cpu", "memory"] {
+            assert!(resources["requests"][resource].is_string(), "{part}: {resources}");
+        }
+        assert!(resources["limits"].is_null(), "{part}: {resources}");
+        assert!(pod(&[&format!("--set={part}.priorityClassName=")])["priorityClassName"].is_null());
+    }
+}
+
+#[test]
 fn the_gossip_listens_where_it_is_told_to() {
     let helm = Helm::find().unwrap();
     let bind = |values: &[&str], kind| {

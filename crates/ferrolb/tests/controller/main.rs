@@ -12,6 +12,7 @@ mod proxy;
 mod refusals;
 mod requests;
 mod restore;
+mod secure_metrics;
 mod sharing;
 mod space;
 mod stability;

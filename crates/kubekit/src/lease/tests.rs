@@ -73,7 +73,12 @@ fn start(world: World) -> (Leadership, Readiness, Arc<Mutex<World>>, Log) {
         timing: Timing::default(),
     };
     let readiness = Readiness::waiting_for([]);
-    (election.start(client, Writes::default(), readiness.clone()), readiness, world, log)
+    (
+        election.start(client, Writes::default(), readiness.clone(), &Watchdog::default()),
+        readiness,
+        world,
+        log,
+    )
 }
 
 async fn until(what: &str, within: u64, condition: impl Fn() -> bool) {

@@ -99,7 +99,7 @@ fn fixture() -> Fixture {
         node_name: "n1".into(),
         identity: Identity::new(Some("metallb-system".into()), Some("speaker-n1".into())),
         lb_class: None,
-        http_bind: ([127, 0, 0, 1], 0).into(),
+        http: kubekit::http::Config { bind: ([127, 0, 0, 1], 0).into(), secure_metrics: None },
         exclude_interfaces: crate::ExcludeInterfaces::default(),
         refresh_interval: None,
         gossip_bind: None,
@@ -367,7 +367,7 @@ async fn many_changes_at_once_do_not_keep_others_waiting() {
         }
     });
     let start = Instant::now();
-    it.cluster.run(futures::stream::iter(lists)).await;
+    it.cluster.run(futures::stream::iter(lists), kubekit::Watchdog::default().task("core")).await;
     let taken = start.elapsed();
     other.abort();
     let (turns, least) = (turns.load(Ordering::Relaxed), taken.as_millis() / (8 * TURN.as_millis()));

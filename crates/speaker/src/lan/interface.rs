@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use kubekit::Progress;
 use layer2::{Effect, Port, Protocol, Purpose, Transmission};
 use placement::InterfaceName;
 use speaker_core::announce::layer2::Orders;
@@ -32,6 +33,7 @@ pub(super) struct Interface<P> {
     pub(super) reports: mpsc::Sender<Report>,
     pub(super) metrics: Metrics,
     pub(super) pulse: Arc<Pulse>,
+    pub(super) progress: Progress,
 }
 
 impl<P: Protocol + Copy> Interface<P> {
@@ -42,6 +44,7 @@ impl<P: Protocol + Copy> Interface<P> {
             if told.replace(error.kind()) != Some(error.kind()) {
                 warn!(interface = %self.name, %error, "cannot use the interface, trying again");
             }
+            self.progress.mark();
             tokio::time::sleep(RETRY).await;
         }
     }
@@ -73,6 +76,7 @@ impl<P: Protocol + Copy> Interface<P> {
                     orders.give(&mut port, Instant::now());
                 }
                 () = kubekit::due(port.poll_timeout()) => {}
+                () = self.progress.beat() => {}
             }
             match port.poll(Instant::now()) {
                 Some(Effect::Send(transmission)) => self.send(&socket, transmission).await,

@@ -29,6 +29,23 @@ fn a_takeover_is_told_by_request_and_reply_at_once_and_again_after_1100_ms() {
 }
 
 #[test]
+fn an_address_that_is_gone_leaves_no_metrics_behind() {
+    on_a_cable(|speaker, client| {
+        speaker.announce(&[(V4, 1), (OTHER_V4, 2)]);
+        client.expect_burst(SPEAKER, V4);
+        let sent = |vip: Ipv4Addr| speaker.metric(&format!("metallb_layer2_gratuitous_sent{{ip=\"{vip}\"}}"));
+        assert_ne!(sent(V4), "");
+        speaker.announce(&[(OTHER_V4, 2)]);
+        let gone = Instant::now();
+        while !sent(V4).is_empty() {
+            assert!(gone.elapsed() < Duration::from_secs(20), "{}", sent(V4));
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        assert_ne!(sent(OTHER_V4), "");
+    });
+}
+
+#[test]
 fn an_unrelated_change_announces_nothing_and_a_new_takeover_does() {
     on_a_cable(|speaker, client| {
         speaker.announce(&[(V4, 1)]);

@@ -131,7 +131,11 @@ impl Speaker {
         let (ports, on_lan) = watch::channel(Ports::default());
         let (reporter, to_forward) = mpsc::channel(lan::REPORTS);
         let (forward, reports) = mpsc::channel(lan::REPORTS);
-        let options = Options { exclude: "^peer.*,^sw$,^lo$".parse().unwrap(), refresh_interval };
+        let options = Options {
+            exclude: "^peer.*,^sw$,^lo$".parse().unwrap(),
+            refresh_interval,
+            watchdog: kubekit::Watchdog::default(),
+        };
         let metrics = Metrics::default();
         let mut registry = Registry::default();
         metrics.register(&mut registry);

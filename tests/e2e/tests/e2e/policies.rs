@@ -1,7 +1,7 @@
 //! The chart's NetworkPolicies, enforced.
 
 use anyhow::{Context, Result, ensure};
-use e2e::{Cluster, NAMESPACE, Role, SOON};
+use e2e::{Cluster, METRICS_PORT, NAMESPACE, PROBED_PORT, Role, SOON};
 use lab::{Host, chart, policies, wait_until};
 use serde_json::{Value, json};
 
@@ -122,7 +122,8 @@ fn paths(cluster: &Cluster) -> Result<(Vec<Path>, Vec<Path>)> {
     for pod in cluster.pods(Role::Controller)? {
         let (name, address) = address(&pod)?;
         let from_controller = |url| Path::new(chart::NAMESPACE, name, url);
-        open.push(from_stranger(format!("http://{address}:7472/metrics")));
+        open.push(from_stranger(format!("https://{address}:{METRICS_PORT}/metrics")));
+        open.push(from_stranger(format!("http://{address}:{PROBED_PORT}/healthz")));
         open.push(from_controller(format!("https://{api_server}:6443/")));
         open.push(from_controller(format!("https://{API_SERVICE}/")));
         closed.push(from_stranger(format!("http://{address}:8080/")));
@@ -130,7 +131,9 @@ fn paths(cluster: &Cluster) -> Result<(Vec<Path>, Vec<Path>)> {
     }
     // It is in the node's network, which no policy governs.
     for pod in cluster.pods(Role::Speaker)? {
-        open.push(from_stranger(format!("http://{}:7472/metrics", address(&pod)?.1)));
+        let (_, address) = address(&pod)?;
+        open.push(from_stranger(format!("https://{address}:{METRICS_PORT}/metrics")));
+        open.push(from_stranger(format!("http://{address}:{PROBED_PORT}/healthz")));
     }
     Ok((open, closed))
 }

@@ -1,0 +1,309 @@
+//! Who may have the metrics: whom the API server knows and allows it.
+//!
+//! As controller-runtime does it, and so MetalLB: the token of a request goes to the API server for review, then whether
+//! its owner has the right to the path. What it says is believed for a while, so scrapes don't depend on each other nor,
+//! within that time, on the API server. Where it cannot be asked, there are no metrics, and nothing else suffers.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use hyper::header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
+use hyper::{Request, StatusCode};
+use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, UserInfo};
+use k8s_openapi::api::authorization::v1::{
+    NonResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
+};
+use kube::api::PostParams;
+use kube::{Api, Client};
+use ring::digest::{SHA256, digest};
+use tokio::time::timeout;
+use tracing::{debug, warn};
+
+use super::connections::Answer;
+use super::page::{Pace, Page, text};
+use crate::REQUEST_TIMEOUT;
+
+/// How long it is believed who has a token, or that nobody has.
+const KNOWN: Duration = Duration::from_mins(1);
+/// How long it is believed that somebody may, or may not.
+const ALLOWED: Duration = Duration::from_mins(5);
+const DENIED: Duration = Duration::from_secs(30);
+/// Between two that have to be asked about: strangers are not to make work for the API server.
+const APART: Duration = Duration::from_millis(50);
+/// What is kept of each: more than come to scrape.
+const MOST: usize = 256;
+
+/// Asks the API server, and remembers.
+pub(super) struct Reviewer {
+    client: Client,
+    pace: Pace,
+    users: Memory<Option<UserInfo>>,
+    rights: Memory<bool>,
+}
+
+/// What comes of a review.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Verdict {
+    Allowed,
+    /// Nobody is known by the token, or there is none.
+    Unknown,
+    /// The user of this name is known and lacks the right.
+    Denied(String),
+    /// It cannot be found out.
+    Unavailable,
+}
+
+/// Answers with metrics whoever may have them.
+pub(super) async fn answer<B>(reviewer: Arc<Reviewer>, page: Arc<Page>, request: Request<B>) -> Answer {
+    let (path, method) = (request.uri().path(), request.method());
+    if path != "/metrics" {
+        return text(StatusCode::NOT_FOUND, "there is /metrics\n");
+    }
+    let verb = method.as_str().to_ascii_lowercase();
+    match reviewer.review(bearer(request.headers().get(AUTHORIZATION)), &verb, path).await {
+        Verdict::Allowed => page.metrics(method).await,
+        Verdict::Unknown => {
+            let mut answer = text(StatusCode::UNAUTHORIZED, "Unauthorized\n");
+            answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            answer
+        }
+        Verdict::Denied(user) => {
+            text(StatusCode::FORBIDDEN, format!("Authorization denied for user {user:?}\n"))
+        }
+        Verdict::Unavailable => {
+            text(StatusCode::INTERNAL_SERVER_ERROR, "the API server cannot be asked who may have metrics\n")
+        }
+    }
+}
+
+/// The token in a header.
+fn bearer(header: Option<&HeaderValue>) -> Option<&str> {
+    let (scheme, token) = header?.to_str().ok()?.trim().split_once(' ')?;
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+}
+
+impl Reviewer {
+    pub(super) fn new(client: Client) -> Self {
+        let (users, rights) = (Memory::default(), Memory::default());
+        Self { client, pace: Pace::new(APART), users, rights }
+    }
+
+    async fn review(&self, token: Option<&str>, verb: &str, path: &str) -> Verdict {
+        let Some(token) = token else { return Verdict::Unknown };
+        match self.try_review(token, verb, path).await {
+            Ok(verdict) => verdict,
+            Err(error) => {
+                let error = format!("{error:#}");
+                warn!(error, "nobody gets metrics: a review of who asks for them failed");
+                Verdict::Unavailable
+            }
+        }
+    }
+
+    async fn try_review(&self, token: &str, verb: &str, path: &str) -> anyhow::Result<Verdict> {
+        let key = Key::of(token.as_bytes());
+        let user = match self.users.get(&key, Instant::now()) {
+            Some(user) => user,
+            None => {
+                self.pace.pass().await;
+                let user = self.who_has(token).await?;
+                let good = user.is_some();
+                self.users.put(key, user.clone(), good, Instant::now() + KNOWN);
+                user
+            }
+        };
+        let Some(user) = user else { return Ok(Verdict::Unknown) };
+        let name = user.username.clone().unwrap_or_default();
+        let spec = SubjectAccessReviewSpec {
+            extra: user.extra,
+            groups: user.groups,
+            non_resource_attributes: Some(NonResourceAttributes {
+                path: Some(path.to_owned()),
+                verb: Some(verb.to_owned()),
+            }),
+            uid: user.uid,
+            user: user.username,
+            ..SubjectAccessReviewSpec::default()
+        };
+        let key = Key::of(&serde_json::to_vec(&spec)?);
+        let may = match self.rights.get(&key, Instant::now()) {
+            Some(may) => may,
+            None => {
+                let may = self.may(spec).await?;
+                let time = if may { ALLOWED } else { DENIED };
+                self.rights.put(key, may, may, Instant::now() + time);
+                may
+            }
+        };
+        Ok(if may { Verdict::Allowed } else { Verdict::Denied(name) })
+    }
+
+    async fn who_has(&self, token: &str) -> anyhow::Result<Option<UserInfo>> {
+        let spec = TokenReviewSpec { token: Some(token.to_owned()), audiences: None };
+        let review = TokenReview { spec, ..TokenReview::default() };
+        let status = self.create(review).await?.status.unwrap_or_default();
+        if let Some(error) = status.error.filter(|error| !error.is_empty()) {
+            debug!(error, "token refused");
+        }
+        Ok(status.user.filter(|_| status.authenticated == Some(true)))
+    }
+
+    async fn may(&self, spec: SubjectAccessReviewSpec) -> anyhow::Result<bool> {
+        let review = SubjectAccessReview { spec, ..SubjectAccessReview::default() };
+        let status = self.create(review).await?.status.unwrap_or_default();
+        Ok(status.allowed && status.denied != Some(true))
+    }
+
+    async fn create<K>(&self, review: K) -> anyhow::Result<K>
+    where
+        K: kube::Resource<DynamicType = (), Scope = k8s_openapi::ClusterResourceScope>
+            + Clone
+            + std::fmt::Debug
+            + serde::de::DeserializeOwned
+            + serde::Serialize,
+    {
+        let api = Api::all(self.client.clone());
+        Ok(timeout(REQUEST_TIMEOUT, api.create(&PostParams::default(), &review)).await??)
+    }
+}
+
+/// What something is remembered by: secrets are not kept.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Key(Vec<u8>);
+
+impl Key {
+    fn of(bytes: &[u8]) -> Self {
+        Self(digest(&SHA256, bytes).as_ref().to_vec())
+    }
+}
+
+/// Some answers for some time.
+#[derive(Debug)]
+struct Memory<V>(Mutex<HashMap<Key, Remembered<V>>>);
+
+#[derive(Debug)]
+struct Remembered<V> {
+    value: V,
+    good: bool,
+    until: Instant,
+}
+
+impl<V> Default for Memory<V> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<V: Clone> Memory<V> {
+    fn get(&self, key: &Key, now: Instant) -> Option<V> {
+        let entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.get(key).filter(|entry| now < entry.until).map(|entry| entry.value.clone())
+    }
+
+    /// Where there is no room, what is no longer true goes, and then whoever was refused: those who may scrape are not
+    /// to be driven out by strangers.
+    fn put(&self, key: Key, value: V, good: bool, until: Instant) {
+        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if entries.len() >= MOST {
+            let now = Instant::now();
+            entries.retain(|_, entry| now < entry.until);
+        }
+        if entries.len() >= MOST {
+            let soonest =
+                entries.iter().min_by_key(|(_, entry)| (entry.good, entry.until)).map(|(key, _)| key.clone());
+            soonest.map(|key| entries.remove(&key));
+        }
+        entries.insert(key, Remembered { value, good, until });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::fake::{self, Asked, Log, refusal};
+
+    /// An API server where every token has an owner, who may do what these functions say of their name.
+    fn reviewer(answer: impl FnMut(&Asked) -> (u16, Value) + Send + 'static) -> (Reviewer, Log) {
+        let (client, log) = fake::api(answer);
+        (Reviewer::new(client), log)
+    }
+
+    fn review(authenticated: bool, allowed: bool) -> impl FnMut(&Asked) -> (u16, Value) + Send {
+        move |asked| match asked.path.rsplit_once('/').unwrap().1 {
+            "tokenreviews" => {
+                let user = json!({"username": "prometheus", "groups": ["system:authenticated"]});
+                (
+                    201,
+                    json!({"spec": {}, "status": {"authenticated": authenticated, "user": user, "error": "why"}}),
+                )
+            }
+            "subjectaccessreviews" => (201, json!({"spec": {}, "status": {"allowed": allowed}})),
+            other => panic!("{other}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_the_api_server_says_counts_and_is_asked_for_once() {
+        for (authenticated, allowed, expected, asked) in [
+            (true, true, Verdict::Allowed, 2),
+            (true, false, Verdict::Denied("prometheus".to_owned()), 2),
+            (false, true, Verdict::Unknown, 1),
+        ] {
+            let (reviewer, log) = reviewer(review(authenticated, allowed));
+            for _ in 0..3 {
+                assert_eq!(reviewer.review(Some("token"), "get", "/metrics").await, expected);
+            }
+            assert_eq!(log.all().len(), asked, "{expected:?}");
+            reviewer.review(Some("another token"), "get", "/metrics").await;
+            assert_eq!(log.all().len(), asked + 1, "another token of the same user");
+        }
+    }
+
+    #[tokio::test]
+    async fn without_a_token_nobody_is_asked() {
+        let (reviewer, log) = reviewer(review(true, true));
+        assert_eq!(reviewer.review(None, "get", "/metrics").await, Verdict::Unknown);
+        assert!(log.all().is_empty());
+    }
+
+    #[tokio::test]
+    async fn where_the_api_server_fails_there_are_no_metrics_and_it_is_asked_again() {
+        let mut fails = true;
+        let mut well = review(true, true);
+        let (reviewer, _) = reviewer(move |asked| {
+            if std::mem::take(&mut fails) { refusal(403, "Forbidden", "no right") } else { well(asked) }
+        });
+        assert_eq!(reviewer.review(Some("token"), "get", "/metrics").await, Verdict::Unavailable);
+        assert_eq!(reviewer.review(Some("token"), "get", "/metrics").await, Verdict::Allowed);
+    }
+
+    #[test]
+    fn a_token_is_read_from_its_header_only() {
+        let of = |text: &str| bearer(Some(&HeaderValue::from_str(text).unwrap())).map(str::to_owned);
+        assert_eq!(of("Bearer abc").as_deref(), Some("abc"));
+        assert_eq!(of("bearer  abc ").as_deref(), Some("abc"));
+        for other in ["", "Bearer", "Bearer ", "Basic abc", "abc"] {
+            assert_eq!(of(other), None, "{other:?}");
+        }
+        assert_eq!(bearer(None), None);
+    }
+
+    #[test]
+    fn strangers_drive_out_nobody_who_may_scrape() {
+        let (memory, now) = (Memory::default(), Instant::now());
+        let key = |number: usize| Key::of(&number.to_le_bytes());
+        memory.put(key(0), true, true, now + KNOWN);
+        for number in 1..4 * MOST {
+            memory.put(key(number), false, false, now + 2 * KNOWN);
+        }
+        assert_eq!(memory.get(&key(0), now), Some(true));
+        assert_eq!(memory.get(&key(4 * MOST - 1), now), Some(false), "the last of them is kept");
+        assert_eq!(memory.get(&key(0), now + KNOWN), None, "nothing is believed for ever");
+        assert!(memory.0.lock().unwrap().len() <= MOST);
+    }
+}
