@@ -8,6 +8,8 @@ use api::names::PREVIOUS_IPS;
 use kube::core::DynamicObject;
 use serde_json::Value;
 
+use crate::excused::Excused;
+
 /// Everything that is compared.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Outcome {
@@ -51,23 +53,6 @@ pub(crate) struct Difference {
     pub(crate) metallb: String,
 }
 
-/// Services of which not all events are compared.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Excused {
-    /// They went different ways for a while, of which their events tell.
-    pub(crate) parted: BTreeSet<String>,
-    /// Somebody wrote their status: FerroLB may say that it takes an address away, where MetalLB does so silently.
-    pub(crate) rewritten: BTreeSet<String>,
-}
-
-impl Excused {
-    /// The Service is gone; one of the same name is another.
-    pub(crate) fn forget(&mut self, name: &str) {
-        self.parted.remove(name);
-        self.rewritten.remove(name);
-    }
-}
-
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum About {
     Service(String),
@@ -103,32 +88,11 @@ impl Outcome {
         Self { services: services.iter().map(served).collect(), pools: pools.iter().map(counters).collect() }
     }
 
-    /// Makes `self`, FerroLB's, and MetalLB's outcome alike in what is known not to be. `excused` says of which
-    /// Services some events are not compared.
+    /// Makes `self`, FerroLB's, and MetalLB's outcome alike in what is known not to be.
     pub(crate) fn level(&mut self, metallb: &mut Self, excused: &Excused) {
-        const MENTIONED: &str = "deprecatedAnnotation";
-        const FAILED: &str = "AllocationFailed";
-        const CLEARED: &str = "ClearAssignment";
-        const UNREADABLE: &str = "LoadBalancerFailed";
         for (name, ours) in &mut self.services {
-            let Some(theirs) = metallb.services.get_mut(name) else { continue };
-            theirs.previous.clone_from(&ours.previous);
-            if excused.parted.contains(name) {
-                ours.reasons.clear();
-                theirs.reasons.clear();
-            }
-            if excused.rewritten.contains(name) && !theirs.reasons.contains(CLEARED) {
-                ours.reasons.remove(CLEARED);
-            }
-            let waits = ours.ingress.is_empty() && theirs.ingress.is_empty();
-            if waits || !theirs.reasons.contains(MENTIONED) {
-                ours.reasons.remove(MENTIONED);
-            }
-            if waits {
-                theirs.reasons.remove(MENTIONED);
-            }
-            if ours.reasons.contains(FAILED) && !ours.reasons.contains(UNREADABLE) {
-                theirs.reasons.remove(UNREADABLE);
+            if let Some(theirs) = metallb.services.get_mut(name) {
+                excused.level(name, ours, theirs);
             }
         }
     }
@@ -152,6 +116,15 @@ impl Served {
     /// Whether it has this address, or has lost it.
     pub(crate) fn had(&self, ip: IpAddr) -> bool {
         self.ips().any(|own| own == ip) || self.previous.contains(&ip)
+    }
+
+    /// Whether the record of what it has lost is one that FerroLB may leave there: at most one address of each family,
+    /// and of none that it has.
+    pub(crate) fn has_sound_record(&self) -> bool {
+        let mut families: Vec<bool> =
+            self.ips().chain(self.previous.iter().copied()).map(|ip| ip.is_ipv4()).collect();
+        families.sort_unstable();
+        self.previous.is_empty() || families.windows(2).all(|pair| pair[0] != pair[1])
     }
 
     fn read(service: &DynamicObject, reasons: BTreeSet<String>) -> Self {
@@ -195,6 +168,9 @@ impl fmt::Display for Served {
         let reasons: Vec<&str> = self.reasons.iter().map(String::as_str).collect();
         let pool = self.pool.as_deref().unwrap_or("-");
         write!(f, "[{}] from {pool}, events {}", ingress.join(", "), reasons.join(", "))?;
+        if !self.previous.is_empty() {
+            write!(f, ", lost {:?}", self.previous)?;
+        }
         if self.deleting { f.write_str(", is being deleted") } else { Ok(()) }
     }
 }

@@ -16,10 +16,20 @@ pub(crate) struct Parting {
     others: BTreeSet<String>,
 }
 
+/// What was before a step.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Since<'a> {
+    /// What FerroLB had made of it.
+    pub(crate) before: &'a Outcome,
+    /// The Service that the step changed, if it did nothing else and left its families alone: that one keeps what it
+    /// has only where MetalLB lets it, and may have nothing but what it had lost earlier.
+    pub(crate) edited: Option<&'a str>,
+}
+
 impl Parting {
-    /// Of these Services, which differ. `before` is what FerroLB had made of it before the step.
+    /// Of these Services, which differ.
     pub(crate) fn new(
-        before: &Outcome,
+        Since { before, edited }: Since<'_>,
         ferrolb: &Outcome,
         metallb: &Outcome,
         services: Vec<&String>,
@@ -29,7 +39,10 @@ impl Parting {
         for name in services {
             let [before, ours, theirs] =
                 [before, ferrolb, metallb].map(|outcome| outcome.services.get(name).unwrap_or(&nothing));
-            let has_back = |ip: IpAddr| before.had(ip) && theirs.ips().all(|other| other != ip);
+            let had = |ip| {
+                if edited == Some(name.as_str()) { before.previous.contains(&ip) } else { before.had(ip) }
+            };
+            let has_back = |ip: IpAddr| had(ip) && theirs.ips().all(|other| other != ip);
             if ours.deleting && ours.ingress == before.ingress && theirs.ingress != ours.ingress {
                 parting.deleting.insert(name.clone());
             } else if !ours.deleting && ours.ips().any(has_back) {
@@ -78,7 +91,22 @@ mod tests {
     }
 
     fn parting(before: Served, ferrolb: Served, metallb: Served) -> Parting {
-        Parting::new(&outcome(before), &outcome(ferrolb), &outcome(metallb), vec![&"a/s".to_owned()])
+        edited(None, before, ferrolb, metallb)
+    }
+
+    fn edited(edited: Option<&str>, before: Served, ferrolb: Served, metallb: Served) -> Parting {
+        let before = &outcome(before);
+        let since = Since { before, edited };
+        Parting::new(since, &outcome(ferrolb), &outcome(metallb), vec![&"a/s".to_owned()])
+    }
+
+    #[test]
+    fn what_is_edited_does_not_stay_where_it_is_against_its_wish() {
+        let had = || served(&["10.0.0.3"]);
+        assert!(!edited(Some("a/s"), had(), had(), served(&["10.0.0.1"])).is_wanted());
+        assert!(edited(Some("a/other"), had(), had(), served(&["10.0.0.1"])).is_wanted());
+        let lost = Served { previous: vec![ip("10.0.0.3")], ..served(&[]) };
+        assert!(edited(Some("a/s"), lost, had(), served(&["10.0.0.1"])).is_wanted());
     }
 
     #[test]

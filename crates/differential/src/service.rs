@@ -15,6 +15,8 @@ pub(crate) struct Service {
     pub(crate) wish: Wish,
     pub(crate) spelling: Spelling,
     pub(crate) class: Option<&'static str>,
+    /// Whether a field manager of its own asks for addresses.
+    pub(crate) annotated: bool,
     /// Whether somebody has to let it go before it can be gone.
     pub(crate) finalizer: bool,
 }

@@ -1,17 +1,16 @@
-//! All pools, all services, and the order in which an address is looked for.
+//! The order in which an address is looked for, and what a service keeps.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use objects::{Labels, NodeName};
 use pools::{Pool, Pools, Presence};
 
 use crate::applicant::{Applicant, Standing, families_of};
-use crate::ledger::{Ledger, Origin, Vips};
-use crate::vip::Vip;
+use crate::holdings::{Holding, Holdings};
 use crate::{
-    AddressRequest, Assignment, Families, Family, NotAdmitted, PoolName, Port, Reason, Record, Refusal,
-    Request, ServiceKey, Sharing, Unsuitable, Usage,
+    AddressRequest, Assignment, Families, Family, NotAdmitted, PoolName, Reason, Record, Refusal, Request,
+    ServiceKey, Unsuitable, Usage,
 };
 
 /// Which service holds which address, and which is next.
@@ -20,26 +19,7 @@ use crate::{
 /// entry, never at other services.
 #[derive(Debug, Default)]
 pub struct Allocator {
-    pools: Pools,
-    ledgers: BTreeMap<PoolName, Ledger>,
-    vips: Vips,
-    services: HashMap<ServiceKey, Holding>,
-    /// Addresses of nodes, which are never given out.
-    reserved: BTreeMap<IpAddr, NodeName>,
-}
-
-/// What a service holds, with all that is needed to put it on the same addresses again.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Holding {
-    assignment: Assignment,
-    sharing: Sharing,
-    ports: BTreeSet<Port>,
-}
-
-impl Holding {
-    fn new(assignment: Assignment, request: &Request) -> Self {
-        Self { assignment, sharing: request.sharing.clone(), ports: request.ports.clone() }
-    }
+    holdings: Holdings,
 }
 
 /// What became of a service.
@@ -74,99 +54,38 @@ impl Allocator {
     ///
     /// Costs as much as what has changed: a pool that is as it was keeps its ledger, and its services stay.
     pub fn set_pools(&mut self, pools: Pools) -> Vec<ServiceKey> {
-        let changed = pools.changed_since(&self.pools);
-        if changed.is_empty() {
-            return Vec::new();
-        }
-        let reserved = self.unreserve();
-        let of_changed =
-            |pools: &Pools, ip: &IpAddr| pools.listed_by(*ip).is_some_and(|name| changed.contains(name));
-        let concerned = |Assignment { ips, pool }: &Assignment| {
-            changed.contains(pool)
-                || ips.iter().any(|ip| of_changed(&self.pools, ip) || of_changed(&pools, ip))
-        };
-        let keys = self.services.iter().filter(|(_, holding)| concerned(&holding.assignment));
-        // In order, so that the same pool is found for those that share an address, whoever comes first.
-        let keys: BTreeSet<ServiceKey> = keys.map(|(key, _)| key.clone()).collect();
-        let services: Vec<_> =
-            keys.into_iter().filter_map(|key| self.take_off(&key).map(|holding| (key, holding))).collect();
-        self.pools = pools;
-        for name in changed {
-            match self.pools.get(&name) {
-                Some(pool) => _ = self.ledgers.insert(name, Ledger::new(pool)),
-                None => _ = self.ledgers.remove(&name),
-            }
-        }
-        let mut displaced = Vec::new();
-        for (key, mut holding) in services {
-            let ips = &holding.assignment.ips;
-            match self.pool_of(ips, Some(&holding.assignment.pool)).map(|pool| pool.name.clone()) {
-                Some(pool) => {
-                    holding.assignment.pool = pool;
-                    self.hold(key, holding);
-                }
-                None => displaced.push(key),
-            }
-        }
-        self.reserve(reserved);
-        displaced
+        self.holdings.set_pools(pools)
     }
 
     /// Replaces the addresses of nodes, which are never given out. Returns the services that hold one, in order: decide
     /// them anew.
     pub fn set_reserved(&mut self, reserved: BTreeMap<IpAddr, NodeName>) -> Vec<ServiceKey> {
-        self.unreserve();
-        self.reserve(reserved);
-        let holds_one =
-            |holding: &Holding| holding.assignment.ips.iter().any(|ip| self.reserved.contains_key(ip));
-        let holders = self.services.iter().filter(|(_, holding)| holds_one(holding));
-        let mut holders: Vec<ServiceKey> = holders.map(|(key, _)| key.clone()).collect();
-        holders.sort();
-        holders
-    }
-
-    fn unreserve(&mut self) -> BTreeMap<IpAddr, NodeName> {
-        let reserved = std::mem::take(&mut self.reserved);
-        for &ip in reserved.keys().filter(|ip| !self.vips.contains_key(ip)) {
-            if let Some(ledger) = ledger_of(&self.pools, &mut self.ledgers, ip) {
-                ledger.unreserve(ip);
-            }
-        }
-        reserved
-    }
-
-    fn reserve(&mut self, reserved: BTreeMap<IpAddr, NodeName>) {
-        for &ip in reserved.keys().filter(|ip| !self.vips.contains_key(ip)) {
-            if let Some(ledger) = ledger_of(&self.pools, &mut self.ledgers, ip) {
-                ledger.reserve(ip);
-            }
-        }
-        self.reserved = reserved;
+        self.holdings.set_reserved(reserved)
     }
 
     /// The pools.
     pub fn pools(&self) -> &Pools {
-        &self.pools
+        self.holdings.pools()
     }
 
     /// What a service holds.
     pub fn assignment(&self, key: &ServiceKey) -> Option<&Assignment> {
-        self.services.get(key).map(|holding| &holding.assignment)
+        self.holdings.get(key).map(|holding| &holding.assignment)
     }
 
     /// The services that hold something, in no order.
     pub fn holders(&self) -> impl Iterator<Item = (&ServiceKey, &Assignment)> {
-        self.services.iter().map(|(key, holding)| (key, &holding.assignment))
+        self.holdings.iter().map(|(key, holding)| (key, &holding.assignment))
     }
 
     /// How full a pool is.
     pub fn usage(&self, pool: &PoolName, family: Family) -> Usage {
-        self.ledgers.get(pool).map(|ledger| ledger.usage(family)).unwrap_or_default()
+        self.holdings.usage(pool, family)
     }
 
     /// The service holds nothing from now on. Returns what it held.
     pub fn release(&mut self, key: &ServiceKey) -> Option<Assignment> {
-        self.take_off(key).map(|holding| holding.assignment)
+        self.holdings.take_off(key).map(|holding| holding.assignment)
     }
 
     /// Decides anew what a service gets, in upstream's order: what it has, if that still fits, family by family; the
@@ -183,7 +102,7 @@ impl Allocator {
         record: &Record,
         former: &[IpAddr],
     ) -> Decision {
-        let before = self.take_off(key);
+        let before = self.holdings.take_off(key);
         let held = before.iter().flat_map(|holding| &holding.assignment.ips);
         let former: Vec<IpAddr> = held.chain(former).copied().collect();
         let applicant = Applicant { key, namespace_labels, request, record, former: &former };
@@ -195,9 +114,9 @@ impl Allocator {
             None => self.find(&applicant).and_then(|found| self.complete(&applicant, found, &mut incomplete)),
         };
         if let Ok(assignment) = &outcome {
-            self.hold(key.clone(), Holding::new(assignment.clone(), request));
+            self.holdings.hold(key.clone(), Holding::new(assignment.clone(), request));
         }
-        let freed = before.is_some() && before.as_ref() != self.services.get(key);
+        let freed = before.is_some() && before.as_ref() != self.holdings.get(key);
         Decision { outcome, lost, incomplete, freed }
     }
 
@@ -211,67 +130,12 @@ impl Allocator {
         request: &Request,
         record: &Record,
     ) -> bool {
-        let before = self.take_off(key);
+        let before = self.holdings.take_off(key);
         let kept = self.keep(&Applicant { key, namespace_labels, request, record, former: &[] });
         if let Some(assignment) = kept.assignment {
-            self.hold(key.clone(), Holding::new(assignment, request));
+            self.holdings.hold(key.clone(), Holding::new(assignment, request));
         }
-        before.is_some() && before.as_ref() != self.services.get(key)
-    }
-
-    fn take_off(&mut self, key: &ServiceKey) -> Option<Holding> {
-        let holding = self.services.remove(key)?;
-        for &ip in &holding.assignment.ips {
-            let Some(vip) = self.vips.get_mut(&ip) else { continue };
-            let owner = self.pools.owner(ip).map(|owner| &owner.name);
-            let origin = if owner == Some(&vip.pool) { Origin::Listed } else { Origin::Extra };
-            let ledger = self.ledgers.get_mut(&vip.pool).expect("an address is held from a pool");
-            if !vip.remove(key) {
-                ledger.vacate(ip, &holding.sharing, &holding.ports);
-                continue;
-            }
-            ledger.release(ip, origin, &holding.sharing);
-            if let (Origin::Extra, Some(owner)) = (origin, owner)
-                && let Some(ledger) = self.ledgers.get_mut(owner)
-            {
-                ledger.return_lent(ip);
-            }
-            self.vips.remove(&ip);
-            if self.reserved.contains_key(&ip)
-                && let Some(ledger) = ledger_of(&self.pools, &mut self.ledgers, ip)
-            {
-                ledger.reserve(ip);
-            }
-        }
-        Some(holding)
-    }
-
-    fn hold(&mut self, key: ServiceKey, holding: Holding) {
-        let Holding { assignment: Assignment { ips, pool }, sharing, ports } = &holding;
-        for &ip in ips {
-            if let Some(vip) = self.vips.get_mut(&ip) {
-                vip.insert(&key, ports);
-                continue;
-            }
-            let owner = self.pools.owner(ip).map(|owner| &owner.name);
-            let origin = if owner == Some(pool) { Origin::Listed } else { Origin::Extra };
-            let ledger = self.ledgers.get_mut(pool).expect("the pool was just found");
-            ledger.hold(ip, origin, sharing);
-            if let (Origin::Extra, Some(owner)) = (origin, owner)
-                && let Some(ledger) = self.ledgers.get_mut(owner)
-            {
-                ledger.lend(ip);
-            }
-            self.vips.insert(ip, Vip::new(pool.clone(), sharing.clone(), &key, ports));
-        }
-        self.services.insert(key, holding);
-    }
-
-    /// The pool that a service with this record has these addresses from: that of those who have one of them already,
-    /// for an address is never of two pools.
-    fn pool_of(&self, ips: &[IpAddr], recorded: Option<&PoolName>) -> Option<&Pool> {
-        let held = ips.iter().find_map(|ip| Some(&self.vips.get(ip)?.pool));
-        self.pools.pool_of(ips, held.or(recorded))
+        before.is_some() && before.as_ref() != self.holdings.get(key)
     }
 
     /// What of its record the service may keep: all that is useful to it, else the address of one family.
@@ -313,30 +177,12 @@ impl Allocator {
     /// The pool that has these addresses, if the service may have them.
     fn grant(&self, applicant: &Applicant<'_>, ips: &[IpAddr], standing: Standing) -> Result<&Pool, Refusal> {
         let recorded = applicant.record.pool.as_ref();
-        let pool = self.pool_of(ips, recorded).ok_or_else(|| self.in_no_pool(ips))?;
+        let pool = self.holdings.pool_of(ips, recorded).ok_or_else(|| self.holdings.in_no_pool(ips))?;
         applicant.admitted_to(pool, standing).map_err(|why| Refusal::NotAdmitted(pool.name.clone(), why))?;
         for &ip in ips {
-            self.is_free_for(applicant.request, ip)?;
+            self.holdings.is_free_for(applicant.request, ip)?;
         }
         Ok(pool)
-    }
-
-    fn in_no_pool(&self, ips: &[IpAddr]) -> Refusal {
-        let not_in_force = ips.iter().filter(|ip| self.pools.owner(**ip).is_none()).find_map(|ip| {
-            let pool = self.pools.overlapping(*ip)?.name.clone();
-            Some(Refusal::NotInForce { ip: *ip, pool })
-        });
-        not_in_force.unwrap_or_else(|| Refusal::NotInAnyPool(ips.to_vec()))
-    }
-
-    fn is_free_for(&self, request: &Request, ip: IpAddr) -> Result<(), Refusal> {
-        if let Some(node) = self.reserved.get(&ip) {
-            return Err(Refusal::NodeAddress { ip, node: node.clone() });
-        }
-        match self.vips.get(&ip) {
-            Some(vip) => Ok(vip.admits(ip, &request.sharing, &request.ports)?),
-            None => Ok(()),
-        }
     }
 
     /// Looks for the second address of a service that has one and needs or prefers two. Only the same pool will do; for
@@ -376,7 +222,7 @@ impl Allocator {
     }
 
     fn find(&mut self, applicant: &Applicant<'_>) -> Result<Assignment, Refusal> {
-        if self.pools.is_empty() {
+        if self.holdings.pools().is_empty() {
             return Err(Refusal::NoPools);
         }
         let families = applicant.request.families;
@@ -395,8 +241,11 @@ impl Allocator {
                 }
             }
             AddressRequest::From(name) => {
-                let pool =
-                    self.pools.get(name).ok_or_else(|| Refusal::UnknownPool(name.as_str().to_owned()))?;
+                let pool = self
+                    .holdings
+                    .pools()
+                    .get(name)
+                    .ok_or_else(|| Refusal::UnknownPool(name.as_str().to_owned()))?;
                 applicant
                     .admitted_to(pool, Standing::Newcomer)
                     .map_err(|why| Refusal::NotAdmitted(name.clone(), why))?;
@@ -412,7 +261,7 @@ impl Allocator {
             return Ok(assignment);
         }
         let (mut pinned, mut open, mut unsuitable) = (Vec::new(), Vec::new(), Vec::new());
-        for pool in self.pools.iter() {
+        for pool in self.holdings.pools().iter() {
             let name = pool.name.clone();
             let reason = if !pool.auto_assign {
                 Reason::NotAutomatic
@@ -489,34 +338,18 @@ impl Allocator {
         pool: &PoolName,
         family: Family,
     ) -> Result<IpAddr, Reason> {
-        if self.pools.get(pool).is_none_or(|pool| pool.presence == Presence::Deleted) {
+        if self.holdings.pools().get(pool).is_none_or(|pool| pool.presence == Presence::Deleted) {
             return Err(Reason::NotAdmitted(NotAdmitted::Deleted));
         }
-        let Request { sharing, ports, .. } = applicant.request;
         let again = |ip: &IpAddr| {
-            self.pool_of(&[*ip], None).is_some_and(|its| its.name == *pool)
-                && self.is_free_for(applicant.request, *ip).is_ok()
+            self.holdings.pool_of(&[*ip], None).is_some_and(|its| its.name == *pool)
+                && self.holdings.is_free_for(applicant.request, *ip).is_ok()
         };
         if let Some(ip) = applicant.former_of(family).find(again) {
             return Ok(ip);
         }
-        let ledger = self.ledgers.get_mut(pool).expect("each pool has a ledger");
-        ledger.candidate(family, sharing, ports, &self.vips, &self.reserved).ok_or_else(|| {
-            let in_use = ledger.usage(family).in_use;
-            self.pools
-                .get(pool)
-                .map_or(Reason::NoAddresses(family), |pool| Reason::nothing_in(pool, family, in_use))
-        })
+        self.holdings.next(pool, family, applicant.request)
     }
-}
-
-/// The ledger of the pool that gives out an address.
-fn ledger_of<'a>(
-    pools: &Pools,
-    ledgers: &'a mut BTreeMap<PoolName, Ledger>,
-    ip: IpAddr,
-) -> Option<&'a mut Ledger> {
-    ledgers.get_mut(&pools.owner(ip)?.name)
 }
 
 /// What a service that prefers two families makes do with, best first.

@@ -10,6 +10,7 @@
 mod allocator;
 mod applicant;
 mod free;
+mod holdings;
 mod ledger;
 mod refusal;
 mod request;
