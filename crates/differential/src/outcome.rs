@@ -136,9 +136,11 @@ impl Served {
         let mut ingress: Vec<Ingress> = list.into_iter().flatten().map(entry).collect();
         ingress.sort();
         let annotations = service.metadata.annotations.as_ref();
+        let uid = service.metadata.uid.as_deref().unwrap_or_default();
         let annotation = |name| annotations.and_then(|all| all.get(name));
         let pool = annotation("metallb.io/ip-allocated-from-pool").cloned();
-        let previous = annotation(PREVIOUS_IPS).into_iter().flat_map(|list| list.split(','));
+        let previous = annotation(PREVIOUS_IPS).and_then(|text| text.strip_prefix(&format!("{uid}/")));
+        let previous = previous.into_iter().flat_map(|list| list.split(','));
         let previous = previous.filter_map(|ip| ip.parse().ok()).collect();
         let deleting = service.metadata.deletion_timestamp.is_some();
         Self { ingress, pool, reasons, deleting, previous }

@@ -108,8 +108,8 @@ pub(crate) const WANTED: &[Wanted] = &[
         how: How::Levelled,
     },
     Wanted {
-        what: "a Service that prefers two addresses and asks for the one that it has keeps it",
-        why: "MetalLB adds a second one, finds that it was not asked for, and takes both away",
+        what: "a Service that has one address, asks for that one and prefers two loses it where its pool has the other family at all",
+        why: "MetalLB takes it away only once it could add a second one, which depends on others",
         how: How::Avoided,
     },
     Wanted {

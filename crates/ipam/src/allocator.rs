@@ -171,7 +171,9 @@ impl Allocator {
             AddressRequest::Anything => true,
             AddressRequest::From(wanted) => *wanted == pool.name,
             AddressRequest::Unreadable { why: _, pool } => from(pool),
-            AddressRequest::Exactly { ips: wanted, pool } => wanted == ips && from(pool),
+            AddressRequest::Exactly { ips: wanted, pool: of } => {
+                wanted == ips && from(of) && applicant.may_name_only(ips, pool)
+            }
         };
         Ok(as_requested.then(|| Assignment { ips: ips.to_vec(), pool: pool.name.clone() }))
     }
@@ -198,8 +200,12 @@ impl Allocator {
         let Request { families, addresses, .. } = applicant.request;
         let [ip] = assignment.ips[..] else { return Ok(assignment) };
         match (families, addresses) {
-            (Families::Single(_), _)
-            | (_, AddressRequest::Unreadable { .. } | AddressRequest::Exactly { .. }) => {
+            (Families::Single(_), _) | (_, AddressRequest::Unreadable { .. }) => return Ok(assignment),
+            (_, AddressRequest::Exactly { .. }) => {
+                // It is the only family that the pool has.
+                let reason = Reason::NoAddresses(Family::of(ip).other());
+                *incomplete =
+                    Some(Refusal::NothingLeft(vec![Unsuitable { pool: assignment.pool.clone(), reason }]));
                 return Ok(assignment);
             }
             (

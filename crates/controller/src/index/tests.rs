@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::entry::Seen;
 use crate::index::{Index, Role, Write, Written};
+use crate::previous;
 
 /// An Index, and an API server as far as it is needed: versions, and the echo of each write.
 struct Cluster {
@@ -92,10 +93,9 @@ impl Cluster {
             let pool = write.assignment.as_ref().map(|a| a.pool.as_str());
             object["status"] = json!({"loadBalancer": {"ingress": ips.collect::<Vec<_>>()}});
             merge(object, json!({"metadata": {"resourceVersion": version}}));
-            let previous: Vec<String> = write.previous.iter().map(ToString::to_string).collect();
             let written = [
                 ("metallb.io/ip-allocated-from-pool", pool.map(str::to_owned)),
-                ("ferrolb.io/previous-ips", (!previous.is_empty()).then(|| previous.join(","))),
+                ("ferrolb.io/previous-ips", previous::write(&write.previous, write.uid.as_deref())),
             ];
             for (annotation, value) in written {
                 if let Some(all) = object["metadata"]["annotations"].as_object_mut() {

@@ -16,6 +16,8 @@ use crate::index::Index;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Write {
     pub(crate) key: ServiceKey,
+    /// Of the Service, which what it has lost is recorded with.
+    pub(crate) uid: Option<String>,
     /// The version that it is to replace, and no other.
     pub(crate) version: Version,
     /// The addresses that it has in that version.
@@ -57,6 +59,7 @@ impl Index {
             entry.writing = Writing::InFlight;
             return Some(Write {
                 key,
+                uid: entry.uid.clone(),
                 version: entry.version.clone(),
                 before: entry.observed.ips.clone(),
                 assignment: entry.goal.assignment().cloned(),

@@ -63,10 +63,10 @@ impl World {
     pub(super) fn annotate_service(&mut self) -> Option<Step> {
         let number = self.existing_service()?;
         let before = self.services.get(&number)?;
-        // Whoever prefers two addresses and has one of them does not ask for that one only.
+        // Where there may be no second address, who prefers two does not ask for one.
         let prefers = matches!(before.stack, Stack::Prefer(_));
         let annotations = match self.rng.random_range(0..4) {
-            0 if !prefers => json!({"metallb.io/loadBalancerIPs": self.ips()}),
+            0 if !(prefers && self.crowded) => json!({"metallb.io/loadBalancerIPs": self.ips()}),
             0 | 1 => json!({"metallb.io/allow-shared-ip": pick(&mut self.rng, &["k1", "k2"])}),
             2 => json!({"metallb.io/address-pool": self.any_pool()}),
             _ => json!({}),
@@ -230,7 +230,7 @@ impl World {
     fn write_service(&mut self, number: u8) -> Step {
         let service = self.services.get_mut(&number).expect("it was just put there");
         let asks = service.annotated || service.wish.is_for_one_address();
-        if let (Stack::Prefer(primary), true) = (service.stack, asks) {
+        if let (Stack::Prefer(primary), true, true) = (service.stack, asks, self.crowded) {
             service.stack = Stack::Single(primary);
         }
         Step::Apply(Object::new(service_name(number), service.manifest()))

@@ -241,6 +241,27 @@ fn who_asks_for_addresses_has_to_name_one_of_each_family_that_it_has() {
 }
 
 #[test]
+fn who_has_an_address_and_asks_for_no_other_keeps_it_by_the_same_rule() {
+    let mut allocator =
+        allocator([pool("dual", &["10.0.0.0/30", "fd00::/64"]), pool("v4", &["10.0.1.0/30"])]);
+    let prefer = Families::PreferDual { primary: Family::V4 };
+    let single = Families::Single(Family::V4);
+    for (name, ip, families, kept) in [
+        ("a", "10.0.0.1", single, true),
+        ("b", "10.0.0.2", prefer, false),
+        ("c", "10.0.0.3", Families::RequireDual, false),
+        ("d", "10.0.1.1", prefer, true),
+        ("e", "10.0.1.2", Families::RequireDual, false),
+    ] {
+        let mut request = Request { families: single, addresses: exactly(&[ip]), ..request() };
+        assert_eq!(assign(&mut allocator, name, &request), Ok(ips(&[ip])));
+        request.families = families;
+        let now = assign_from(&mut allocator, name, &request, &[ip]);
+        assert_eq!(now.ok(), kept.then(|| ips(&[ip])), "{name}");
+    }
+}
+
+#[test]
 fn services_follow_their_addresses_when_pools_change() {
     let mut allocator = allocator([pool("old", &["10.0.0.0/24"])]);
     for name in ["a", "b"] {

@@ -205,10 +205,25 @@ fn a_follower_that_takes_over_gives_back_what_another_has_recorded() {
     let mut cluster = Cluster::start(&[], &[]);
     cluster.index.set_role(Role::Follower, Instant::now());
     cluster.apply("a", holding("10.0.0.7"));
-    cluster.apply("a", json!({"metadata": {"annotations": {"ferrolb.io/previous-ips": "10.0.0.7"}}}));
+    cluster.apply("a", json!({"metadata": {"annotations": {"ferrolb.io/previous-ips": "a/10.0.0.7"}}}));
     cluster.index.pools(Change::Apply(pool("p", "10.0.0.0/24")), Instant::now());
     cluster.index.set_role(Role::Leader, Instant::now());
     assert_eq!(cluster.write_all(), ["a 10.0.0.7"]);
+}
+
+#[test]
+fn a_copy_of_a_service_does_not_get_what_that_one_has_lost() {
+    let mut cluster = Cluster::start(&[pool("p", "10.0.0.0/24")], &[("a", holding("10.0.0.7"))]);
+    cluster.delete_pool(pool("p", "10.0.0.0/24"));
+    assert_eq!(cluster.write_all(), ["a"]);
+    let (_, object) = cluster.services.iter().find(|(name, _)| name == "a").unwrap();
+    let annotations = object["metadata"]["annotations"].clone();
+    assert_eq!(annotations["ferrolb.io/previous-ips"], "a/10.0.0.7");
+    cluster.apply("copy", json!({"metadata": {"annotations": annotations}}));
+    cluster.delete("a");
+    cluster.index.pools(Change::Apply(pool("p", "10.0.0.0/24")), Instant::now());
+    assert_eq!(cluster.write_all(), ["copy 10.0.0.0"]);
+    assert!(cluster.write_all().is_empty(), "the copied record is nothing to write about");
 }
 
 #[test]
