@@ -226,6 +226,8 @@ impl Entry {
         let mut undone = None;
         let rewritten =
             seen.claim != self.claim || seen.warnings != self.warnings || seen.deleting != self.deleting;
+        // Whoever serves it has given it others.
+        let moved = seen.claim == Claim::OtherClass && seen.observed.ips != self.observed.ips;
         if seen.observed != self.observed {
             let was_right = self.goal != Goal::Whatever && self.settled && !self.is_off();
             // The API server itself clears the status of a Service whose type changes.
@@ -247,7 +249,7 @@ impl Entry {
         self.claim = seen.claim;
         self.deleting = seen.deleting;
         self.warnings = seen.warnings;
-        Updated { changed: rewritten || self.is_off(), undone }
+        Updated { changed: rewritten || moved || self.is_off(), undone }
     }
 
     /// What it comes with when it is decided anew: what its object says, unless something better is on its way there.

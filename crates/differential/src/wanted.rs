@@ -101,6 +101,11 @@ pub(crate) const WANTED: &[Wanted] = &[
         why: "MetalLB forgets about it and its address",
         how: How::Avoided,
     },
+    Wanted {
+        what: "an address in the status of a Service of another class is given to nobody",
+        why: "MetalLB does not look at such Services, and two have the same address",
+        how: How::Avoided,
+    },
     Wanted { what: "without any pool an event says so", why: "MetalLB is silent", how: How::Avoided },
     Wanted {
         what: "events come once for a change",

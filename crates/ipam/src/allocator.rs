@@ -65,6 +65,12 @@ impl Allocator {
         self.holdings.set_reserved(reserved)
     }
 
+    /// A service that others serve, such as one of another load balancer class, has these addresses from now on: nobody
+    /// is given one of them, but who holds one keeps it. Whether another is there for others now.
+    pub fn set_elsewhere(&mut self, key: &ServiceKey, ips: impl IntoIterator<Item = IpAddr>) -> bool {
+        self.holdings.set_elsewhere(key, ips.into_iter().collect())
+    }
+
     /// The pools.
     pub fn pools(&self) -> &Pools {
         self.holdings.pools()
@@ -184,7 +190,7 @@ impl Allocator {
         let pool = self.holdings.pool_of(ips, recorded).ok_or_else(|| self.holdings.in_no_pool(ips))?;
         applicant.admitted_to(pool, standing).map_err(|why| Refusal::NotAdmitted(pool.name.clone(), why))?;
         for &ip in ips {
-            self.holdings.is_free_for(applicant.request, ip)?;
+            self.holdings.is_free_for(applicant.request, ip, standing)?;
         }
         Ok(pool)
     }

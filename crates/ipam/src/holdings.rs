@@ -6,7 +6,9 @@ use std::net::IpAddr;
 use objects::NodeName;
 use pools::{Pool, Pools};
 
+use crate::applicant::Standing;
 use crate::ledger::{Ledger, Origin, Vips};
+use crate::reserved::Reserved;
 use crate::vip::Vip;
 use crate::{Assignment, Family, PoolName, Port, Reason, Refusal, Request, ServiceKey, Sharing, Usage};
 
@@ -17,8 +19,8 @@ pub(crate) struct Holdings {
     ledgers: BTreeMap<PoolName, Ledger>,
     vips: Vips,
     services: HashMap<ServiceKey, Holding>,
-    /// Addresses of nodes, which are never given out.
-    reserved: BTreeMap<IpAddr, NodeName>,
+    /// Addresses that are not given out.
+    reserved: Reserved,
 }
 
 /// What a service holds, with all that is needed to put it on the same addresses again.
@@ -45,7 +47,9 @@ impl Holdings {
         if changed.is_empty() {
             return Vec::new();
         }
-        let reserved = self.unreserve();
+        self.unreserve();
+        // Nothing is reserved while ledgers are replaced.
+        let reserved = std::mem::take(&mut self.reserved);
         let of_changed =
             |pools: &Pools, ip: &IpAddr| pools.listed_by(*ip).is_some_and(|name| changed.contains(name));
         let concerned = |Assignment { ips, pool }: &Assignment| {
@@ -75,40 +79,59 @@ impl Holdings {
                 None => displaced.push(key),
             }
         }
-        self.reserve(reserved);
+        self.reserved = reserved;
+        self.reserve();
         displaced
     }
 
     /// Replaces the addresses of nodes, which are never given out. Returns the services that hold one, in order: decide
     /// them anew.
-    pub(crate) fn set_reserved(&mut self, reserved: BTreeMap<IpAddr, NodeName>) -> Vec<ServiceKey> {
+    pub(crate) fn set_reserved(&mut self, nodes: BTreeMap<IpAddr, NodeName>) -> Vec<ServiceKey> {
         self.unreserve();
-        self.reserve(reserved);
-        let holds_one =
-            |holding: &Holding| holding.assignment.ips.iter().any(|ip| self.reserved.contains_key(ip));
+        self.reserved.nodes = nodes;
+        self.reserve();
+        let nodes = &self.reserved.nodes;
+        let holds_one = |holding: &Holding| holding.assignment.ips.iter().any(|ip| nodes.contains_key(ip));
         let holders = self.services.iter().filter(|(_, holding)| holds_one(holding));
         let mut holders: Vec<ServiceKey> = holders.map(|(key, _)| key.clone()).collect();
         holders.sort();
         holders
     }
 
-    fn unreserve(&mut self) -> BTreeMap<IpAddr, NodeName> {
-        let reserved = std::mem::take(&mut self.reserved);
-        for &ip in reserved.keys().filter(|ip| !self.vips.contains_key(ip)) {
+    /// A service that others serve has these addresses from now on. Whether another one is there for others now.
+    pub(crate) fn set_elsewhere(&mut self, key: &ServiceKey, ips: BTreeSet<IpAddr>) -> bool {
+        let concerned = self.reserved.ips_of(key).union(&ips).copied().collect::<Vec<_>>();
+        let before = concerned.iter().map(|ip| self.reserved.contains(ip)).collect::<Vec<_>>();
+        self.reserved.set_elsewhere(key, ips);
+        let mut freed = false;
+        for (ip, before) in concerned.into_iter().zip(before).filter(|(ip, _)| !self.vips.contains_key(ip)) {
+            let Some(ledger) = ledger_of(&self.pools, &mut self.ledgers, ip) else { continue };
+            match (before, self.reserved.contains(&ip)) {
+                (false, true) => ledger.reserve(ip),
+                (true, false) => {
+                    ledger.unreserve(ip);
+                    freed = true;
+                }
+                (true, true) | (false, false) => {}
+            }
+        }
+        freed
+    }
+
+    fn unreserve(&mut self) {
+        for ip in self.reserved.ips().filter(|ip| !self.vips.contains_key(ip)) {
             if let Some(ledger) = ledger_of(&self.pools, &mut self.ledgers, ip) {
                 ledger.unreserve(ip);
             }
         }
-        reserved
     }
 
-    fn reserve(&mut self, reserved: BTreeMap<IpAddr, NodeName>) {
-        for &ip in reserved.keys().filter(|ip| !self.vips.contains_key(ip)) {
+    fn reserve(&mut self) {
+        for ip in self.reserved.ips().filter(|ip| !self.vips.contains_key(ip)) {
             if let Some(ledger) = ledger_of(&self.pools, &mut self.ledgers, ip) {
                 ledger.reserve(ip);
             }
         }
-        self.reserved = reserved;
     }
 
     pub(crate) fn pools(&self) -> &Pools {
@@ -149,7 +172,7 @@ impl Holdings {
                 ledger.return_lent(ip);
             }
             self.vips.remove(&ip);
-            if self.reserved.contains_key(&ip)
+            if self.reserved.contains(&ip)
                 && let Some(ledger) = ledger_of(&self.pools, &mut self.ledgers, ip)
             {
                 ledger.reserve(ip);
@@ -168,6 +191,11 @@ impl Holdings {
             }
             let owner = self.pools.owner(ip).map(|owner| &owner.name);
             let origin = if owner == Some(pool) { Origin::Listed } else { Origin::Extra };
+            if self.reserved.contains(&ip)
+                && let Some(ledger) = ledger_of(&self.pools, &mut self.ledgers, ip)
+            {
+                ledger.unreserve(ip);
+            }
             let ledger = self.ledgers.get_mut(pool).expect("the pool was just found");
             ledger.hold(ip, origin, sharing);
             if let (Origin::Extra, Some(owner)) = (origin, owner)
@@ -197,9 +225,17 @@ impl Holdings {
     }
 
     /// Whether a service may have an address, as far as nodes and other services are concerned.
-    pub(crate) fn is_free_for(&self, request: &Request, ip: IpAddr) -> Result<(), Refusal> {
-        if let Some(node) = self.reserved.get(&ip) {
+    pub(crate) fn is_free_for(
+        &self,
+        request: &Request,
+        ip: IpAddr,
+        standing: Standing,
+    ) -> Result<(), Refusal> {
+        if let Some(node) = self.reserved.nodes.get(&ip) {
             return Err(Refusal::NodeAddress { ip, node: node.clone() });
+        }
+        if standing == Standing::Newcomer && self.reserved.is_elsewhere(&ip) {
+            return Err(Refusal::OtherClass(ip));
         }
         match self.vips.get(&ip) {
             Some(vip) => Ok(vip.admits(ip, &request.sharing, &request.ports)?),

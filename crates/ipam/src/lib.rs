@@ -14,6 +14,7 @@ mod holdings;
 mod ledger;
 mod refusal;
 mod request;
+mod reserved;
 mod vip;
 
 pub use allocator::{Allocator, Decision};

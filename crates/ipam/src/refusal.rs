@@ -62,6 +62,9 @@ pub enum Refusal {
         /// Whose it is.
         node: NodeName,
     },
+    /// A service that others serve has it.
+    #[error("{0} is in the status of a service of another load balancer class")]
+    OtherClass(IpAddr),
     /// What is asked for cannot be read.
     #[error("{0}")]
     Unreadable(String),

@@ -142,6 +142,7 @@ impl Index {
         let Some(entry) = self.services.remove(key) else { return };
         self.waiting.remove(&(entry.created, key.clone()));
         self.freed |= self.allocator.release(key).is_some();
+        self.freed |= self.allocator.set_elsewhere(key, []);
     }
 
     fn set_labels(&mut self, namespace: String, labels: Labels) {

@@ -122,9 +122,14 @@ impl Index {
         pairs.collect()
     }
 
+    /// What a Service has it has, if it may, and gets nothing else. Whether that frees something for others.
     fn adopt(&mut self, key: &ServiceKey) -> bool {
         let Some(entry) = self.services.get(key) else { return false };
-        let Claim::Ours(request) = &entry.claim else { return false };
+        let request = match &entry.claim {
+            Claim::Ours(request) => request,
+            Claim::OtherClass => return self.allocator.set_elsewhere(key, entry.observed.ips.clone()),
+            Claim::Unservable(_) | Claim::OtherType => return false,
+        };
         let labels = self.namespace_labels.get(&*key.namespace).unwrap_or(&NO_LABELS);
         self.allocator.adopt(key, labels, request, &entry.record())
     }
@@ -133,6 +138,9 @@ impl Index {
         let Some(entry) = self.services.get(key) else { return };
         let turn = (entry.created, key.clone());
         self.waiting.remove(&turn);
+        if entry.claim != Claim::OtherClass {
+            self.freed |= self.allocator.set_elsewhere(key, []);
+        }
         let notice = match &entry.claim {
             Claim::Ours(_) | Claim::Unservable(_) if entry.deleting => {
                 self.freed |= self.adopt(key);
@@ -156,7 +164,11 @@ impl Index {
                 if let Some(entry) = self.services.get_mut(key) {
                     entry.previous.clear();
                 }
-                self.aim(key, if held || left_behind { Goal::Nothing } else { Goal::Whatever });
+                let clear = held || left_behind;
+                self.aim(key, if clear { Goal::Nothing } else { Goal::Whatever });
+                if !clear {
+                    self.freed |= self.adopt(key);
+                }
                 None
             }
         };

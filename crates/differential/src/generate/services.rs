@@ -93,6 +93,10 @@ impl World {
 
     pub(super) fn edit_status(&mut self) -> Option<Step> {
         let number = self.existing_service()?;
+        if self.services.get(&number)?.class != self.class {
+            // FerroLB gives nobody an address that a Service of another class has.
+            return None;
+        }
         let ips = match self.rng.random_range(0..6) {
             0 => Vec::new(),
             1 => vec!["203.0.113.7".to_owned()],

@@ -325,3 +325,25 @@ fn a_decision_for_thousands_leaves_time_for_other_things() {
     cluster.index.decide(1000);
     assert_eq!((cluster.index.has_due(), cluster.index.queued()), (false, 600));
 }
+
+#[test]
+fn an_address_of_a_service_of_another_class_is_not_given_until_that_one_has_it_no_more() {
+    let mut elsewhere = holding("10.0.0.0");
+    elsewhere["spec"] = json!({"loadBalancerClass": "example.com/other"});
+    let services = [("theirs", elsewhere.clone()), ("mine", holding("10.0.0.1"))];
+    let mut cluster = Cluster::start(&[pool("p", "10.0.0.0/30")], &services);
+    assert!(cluster.write_all().is_empty());
+    cluster.apply("a", json!({"metadata": {"annotations": {"metallb.io/loadBalancerIPs": "10.0.0.0"}}}));
+    assert!(cluster.write_all().is_empty());
+    assert!(cluster.notices().iter().any(|notice| notice.contains("another load balancer class")));
+    cluster.apply("b", json!({}));
+    assert_eq!(cluster.write_all(), ["b 10.0.0.2"]);
+    // It is given another one by whoever serves it.
+    elsewhere["status"]["loadBalancer"]["ingress"][0]["ip"] = "10.0.0.3".into();
+    cluster.apply("theirs", elsewhere);
+    assert_eq!(cluster.write_all(), ["a 10.0.0.0"]);
+    cluster.apply("c", json!({}));
+    assert!(cluster.write_all().is_empty());
+    cluster.delete("theirs");
+    assert_eq!(cluster.write_all(), ["c 10.0.0.3"]);
+}
