@@ -1,7 +1,7 @@
 //! The one owner of all state: Services, pools, namespaces, nodes, and who holds which address.
 //!
 //! Changes go in ([`Index::services`], [`Index::pools`] and the like), and make Services due to be decided anew;
-//! [`Index::decide`] decides for some of those that are due; writes and notices come out ([`Index::next_write`],
+//! [`Index::decide`] decides for some of those that are due, once it has taken in the rest of a long list; writes and notices come out ([`Index::next_write`],
 //! [`Index::next_notice`]), and the results of the writes go in again ([`Index::written`]). It does nothing by itself:
 //! no task, no socket, and the time is an argument.
 //!
@@ -28,6 +28,7 @@ use objects::{Labels, NodeName};
 use crate::advertisements::Advertisements;
 use crate::bgp_objects::BgpObjects;
 use crate::entry::{Entry, Source};
+use crate::index::changes::Listing;
 pub(crate) use crate::index::writes::{Write, Written};
 use crate::pool_objects::PoolObjects;
 
@@ -46,7 +47,8 @@ pub(crate) struct Index {
     namespace_labels: BTreeMap<String, Labels>,
     nodes: Mirror<NodeName>,
     node_ips: BTreeMap<NodeName, Vec<IpAddr>>,
-    service_keys: Mirror<ServiceKey>,
+    /// A full list of Services that is being taken in, a part at a time.
+    listing: Option<Listing>,
     services: BTreeMap<ServiceKey, Entry>,
     /// Empty as long as nothing is decided.
     allocator: Allocator,
@@ -139,7 +141,7 @@ impl Index {
             namespace_labels: BTreeMap::new(),
             nodes: Mirror::default(),
             node_ips: BTreeMap::new(),
-            service_keys: Mirror::default(),
+            listing: None,
             services: BTreeMap::new(),
             allocator: Allocator::default(),
             unheard: VecDeque::new(),

@@ -203,13 +203,14 @@ impl Arena {
     }
 }
 
-/// Services that wait in vain with MetalLB, if that is all there is to it.
+/// Services that wait in vain with MetalLB, if that is all there is to it. What is being deleted waits for nothing.
 fn asleep(ferrolb: &Outcome, metallb: &Outcome, differences: &[Difference]) -> Vec<String> {
     let services = services(differences);
     let asleep = |name: &&String| {
         let empty =
             |outcome: &Outcome| outcome.services.get(*name).is_none_or(|served| served.ingress.is_empty());
-        empty(metallb) && !empty(ferrolb)
+        let deleting = ferrolb.services.get(*name).is_some_and(|served| served.deleting);
+        empty(metallb) && !empty(ferrolb) && !deleting
     };
     if services.iter().all(asleep) { services.into_iter().cloned().collect() } else { Vec::new() }
 }

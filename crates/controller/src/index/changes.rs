@@ -1,7 +1,9 @@
 //! Objects come, change and go: the part of the [`Index`] that changes go into.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Instant;
+use std::vec;
 
 use api::{IPAddressPool, L2Advertisement};
 use ipam::ServiceKey;
@@ -15,20 +17,57 @@ use crate::entry::{Entry, Seen, Source, Updated};
 use crate::index::decide::overwritten_notice;
 use crate::index::{Index, List};
 
+/// A full list of Services that is being taken in.
+#[derive(Debug)]
+pub(super) struct Listing {
+    services: vec::IntoIter<Seen>,
+    /// Those that were known and have not been met in it.
+    missing: BTreeSet<ServiceKey>,
+}
+
 impl Index {
-    /// Takes in a change of Services.
+    /// Takes in a change of Services. A full list may be long: [`Self::decide`] does the work, and until it has
+    /// ([`Self::is_listing`]) other changes of Services should wait.
     pub(crate) fn services(&mut self, change: Change<Seen>, now: Instant) {
         self.now = now;
         let deciding = self.decides();
-        let source = source(&change);
-        for (key, service) in self.service_keys.update(change, |service| service.key.clone()) {
-            match service {
-                Some(service) => self.put(service, source),
-                None => self.remove(&key),
+        self.take_in_list(usize::MAX);
+        match change {
+            Change::Apply(service) => self.put(service, Source::Watch),
+            Change::Delete(service) => self.remove(&service.key),
+            Change::Reset(list) => {
+                let missing = self.services.keys().cloned().collect();
+                self.listing = Some(Listing { services: list.into_iter(), missing });
             }
         }
-        self.seen(List::Services, source);
         self.proceed(deciding);
+    }
+
+    /// Whether a full list of Services is still being taken in.
+    pub(crate) fn is_listing(&self) -> bool {
+        self.listing.is_some()
+    }
+
+    /// Takes in a part of a full list, as many as `most` Services. Returns how many more could have been.
+    pub(super) fn take_in_list(&mut self, most: usize) -> usize {
+        let Some(mut listing) = self.listing.take() else { return most };
+        let mut left = most;
+        while left > 0
+            && let Some(service) = listing.services.next()
+        {
+            left -= 1;
+            listing.missing.remove(&service.key);
+            self.put(service, Source::List);
+        }
+        if listing.services.len() > 0 {
+            self.listing = Some(listing);
+            return 0;
+        }
+        let deciding = self.decides();
+        listing.missing.iter().for_each(|key| self.remove(key));
+        self.seen(List::Services, Source::List);
+        self.proceed(deciding);
+        left
     }
 
     /// Takes in a change of pools. What follows for Services, follows with [`Self::settle_pools`].

@@ -319,6 +319,11 @@ fn a_decision_for_thousands_leaves_time_for_other_things() {
     let services: Vec<(&str, Value)> =
         services.iter().map(|(name, it)| (name.as_str(), it.clone())).collect();
     let mut cluster = Cluster::start(&[pool("p", "10.0.0.0/16")], &services);
+    for _taken_in_and_heard in 0..2 {
+        cluster.index.decide(600);
+        assert!(cluster.index.has_due());
+        assert_eq!(cluster.index.queued(), 0);
+    }
     cluster.index.decide(256);
     assert!(cluster.index.has_due());
     assert_eq!(cluster.index.queued(), 256);
