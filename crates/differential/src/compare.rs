@@ -108,7 +108,11 @@ impl Arena {
             }
             let edited = excused.edited(step);
             excused.take(step, &before);
-            let since = Since { before: &before, edited: edited.as_deref() };
+            let early = match step {
+                Step::Replace { old: _, new } => Some(new.id.name.as_str()),
+                _ => None,
+            };
+            let since = Since { before: &before, edited: edited.as_deref(), early };
             if let Some(verdict) = self.compare(at, since, &mut excused, patience, &mut tally).await? {
                 return Ok((verdict, tally));
             }

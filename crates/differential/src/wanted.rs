@@ -78,8 +78,8 @@ pub(crate) const WANTED: &[Wanted] = &[
     },
     Wanted {
         what: "of a pool that overlaps another, what nobody else lists is in force",
-        why: "MetalLB refuses the whole configuration, and goes on with the last one",
-        how: How::Avoided,
+        why: "MetalLB refuses the whole configuration, and goes on with the last one, until the older pool is gone",
+        how: How::Recognised,
     },
     Wanted {
         what: "IPv4 comes before IPv6 in the status",
@@ -104,6 +104,11 @@ pub(crate) const WANTED: &[Wanted] = &[
     Wanted {
         what: "an address in the status of a Service of another class is given to nobody",
         why: "MetalLB does not look at such Services, and two have the same address",
+        how: How::Avoided,
+    },
+    Wanted {
+        what: "with policy Local, Services share an address only in one namespace",
+        why: "their endpoints are never the same; MetalLB compares the selectors only",
         how: How::Avoided,
     },
     Wanted { what: "without any pool an event says so", why: "MetalLB is silent", how: How::Avoided },

@@ -190,7 +190,7 @@ impl Allocator {
         let pool = self.holdings.pool_of(ips, recorded).ok_or_else(|| self.holdings.in_no_pool(ips))?;
         applicant.admitted_to(pool, standing).map_err(|why| Refusal::NotAdmitted(pool.name.clone(), why))?;
         for &ip in ips {
-            self.holdings.is_free_for(applicant.request, ip, standing)?;
+            self.holdings.is_free_for(applicant, ip, standing)?;
         }
         Ok(pool)
     }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use objects::NodeName;
 use pools::{Pool, Pools};
 
-use crate::applicant::Standing;
+use crate::applicant::{Applicant, Standing};
 use crate::ledger::{Ledger, Origin, Vips};
 use crate::reserved::Reserved;
 use crate::vip::Vip;
@@ -227,7 +227,7 @@ impl Holdings {
     /// Whether a service may have an address, as far as nodes and other services are concerned.
     pub(crate) fn is_free_for(
         &self,
-        request: &Request,
+        applicant: &Applicant<'_>,
         ip: IpAddr,
         standing: Standing,
     ) -> Result<(), Refusal> {
@@ -238,7 +238,10 @@ impl Holdings {
             return Err(Refusal::OtherClass(ip));
         }
         match self.vips.get(&ip) {
-            Some(vip) => Ok(vip.admits(ip, &request.sharing, &request.ports)?),
+            Some(vip) => {
+                let Request { sharing, ports, .. } = applicant.request;
+                Ok(vip.admits(ip, applicant.key, sharing, ports)?)
+            }
             None => Ok(()),
         }
     }

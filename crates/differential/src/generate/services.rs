@@ -237,7 +237,9 @@ impl World {
         if let (Stack::Prefer(primary), true, true) = (service.stack, asks, self.crowded) {
             service.stack = Stack::Single(primary);
         }
-        Step::Apply(Object::new(service_name(number), service.manifest()))
+        let name = service_name(number);
+        let manifest = service.manifest(&name.namespace);
+        Step::Apply(Object::new(name, manifest))
     }
 }
 

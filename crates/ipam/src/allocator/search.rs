@@ -135,7 +135,7 @@ impl Allocator {
         }
         let again = |ip: &IpAddr| {
             self.holdings.pool_of(&[*ip], None).is_some_and(|its| its.name == *pool)
-                && self.holdings.is_free_for(applicant.request, *ip, Standing::Newcomer).is_ok()
+                && self.holdings.is_free_for(applicant, *ip, Standing::Newcomer).is_ok()
         };
         if let Some(ip) = applicant.former_of(family).find(again) {
             return Ok(ip);
