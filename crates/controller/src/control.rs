@@ -105,6 +105,7 @@ pub(crate) async fn run(
             && let Some((about, notice)) = index.next_notice()
         {
             tell(&events, about, notice);
+            pace.pause().await;
         }
         if role(&leads) != Role::Leader {
             to_report.clear();
