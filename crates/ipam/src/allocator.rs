@@ -176,7 +176,11 @@ impl Allocator {
         let as_requested = match &applicant.request.addresses {
             AddressRequest::Anything => true,
             AddressRequest::From(wanted) => *wanted == pool.name,
-            AddressRequest::Unreadable { why: _, pool } => from(pool),
+            AddressRequest::Unreadable { why: _, pool: of } => {
+                // Where both are required, one is as good as none, and no other can be looked for.
+                let enough = ips.len() == 2 || applicant.request.families != Families::RequireDual;
+                from(of) && enough
+            }
             AddressRequest::Exactly { ips: wanted, pool: of } => {
                 wanted == ips && from(of) && applicant.may_name_only(ips, pool)
             }

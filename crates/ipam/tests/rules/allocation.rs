@@ -241,6 +241,17 @@ fn who_asks_for_addresses_has_to_name_one_of_each_family_that_it_has() {
 }
 
 #[test]
+fn a_request_that_cannot_be_read_does_not_leave_one_address_where_two_are_required() {
+    let mut allocator = allocator([pool("p", &["10.0.0.0/30"])]);
+    let addresses = AddressRequest::Unreadable { why: "ten".to_owned(), pool: None };
+    let slip = |families| Request { families, addresses: addresses.clone(), ..request() };
+    assert_eq!(assign(&mut allocator, "a", &request()), Ok(ips(&["10.0.0.0"])));
+    let prefer = slip(Families::PreferDual { primary: Family::V4 });
+    assert_eq!(assign_from(&mut allocator, "a", &prefer, &["10.0.0.0"]), Ok(ips(&["10.0.0.0"])));
+    assert!(assign_from(&mut allocator, "a", &slip(Families::RequireDual), &["10.0.0.0"]).is_err());
+}
+
+#[test]
 fn who_has_an_address_and_asks_for_no_other_keeps_it_by_the_same_rule() {
     let mut allocator =
         allocator([pool("dual", &["10.0.0.0/30", "fd00::/64"]), pool("v4", &["10.0.1.0/30"])]);

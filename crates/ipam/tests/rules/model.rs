@@ -127,7 +127,8 @@ impl Model {
                 }
                 AddressRequest::Anything => true,
                 AddressRequest::Unreadable { pool: from, .. } => {
-                    from.as_ref().is_none_or(|from| *from == pool.name)
+                    let enough = ips.len() == 2 || request.families != Families::RequireDual;
+                    enough && from.as_ref().is_none_or(|from| *from == pool.name)
                 }
             };
             if requested {
