@@ -143,7 +143,7 @@ impl Arena {
             if differences == last {
                 return Ok(Some(Verdict::Different { at, differences }));
             }
-            let asleep = asleep(&ferrolb, &metallb, &differences);
+            let asleep = asleep(since.before, &ferrolb, &metallb, &differences);
             let parting = Parting::new(since, &ferrolb, &metallb, services(&differences));
             if !asleep.is_empty() {
                 tally.woken += 1;
@@ -207,14 +207,19 @@ impl Arena {
     }
 }
 
-/// Services that wait in vain with MetalLB, if that is all there is to it. What is being deleted waits for nothing.
-fn asleep(ferrolb: &Outcome, metallb: &Outcome, differences: &[Difference]) -> Vec<String> {
+/// Services that wait in vain with MetalLB, if that is all there is to it. What is being deleted waits for nothing,
+/// nor does what has lost the address of one family and kept the other.
+fn asleep(before: &Outcome, ferrolb: &Outcome, metallb: &Outcome, differences: &[Difference]) -> Vec<String> {
     let services = services(differences);
     let asleep = |name: &&String| {
         let empty =
             |outcome: &Outcome| outcome.services.get(*name).is_none_or(|served| served.ingress.is_empty());
         let deleting = ferrolb.services.get(*name).is_some_and(|served| served.deleting);
-        empty(metallb) && !empty(ferrolb) && !deleting
+        let ours = ferrolb.services.get(*name);
+        let keeps = ours.zip(before.services.get(*name)).is_some_and(|(ours, before)| {
+            !ours.previous.is_empty() && ours.ips().all(|ip| before.ips().any(|had| had == ip))
+        });
+        empty(metallb) && !empty(ferrolb) && !deleting && !keeps
     };
     if services.iter().all(asleep) { services.into_iter().cloned().collect() } else { Vec::new() }
 }
