@@ -15,7 +15,7 @@ pub const ALLOW_SHARED_IP: Annotation = Annotation::new("allow-shared-ip");
 pub const ALLOCATED_FROM_POOL: &str = "metallb.io/ip-allocated-from-pool";
 
 /// Written by the controller on a Service that has lost an address through no wish of its own: the addresses to give
-/// back when they are to be had again.
+/// back when they are to be had again, after the uid of the Service.
 pub const PREVIOUS_IPS: &str = "ferrolb.io/previous-ips";
 
 /// Label of a `ServiceL2Status` or `ServiceBGPStatus`: the node that announces.

@@ -134,13 +134,13 @@ fn requested_ips(list: &str) -> Result<Vec<IpAddr>, &'static str> {
 }
 
 /// With policy Local only Services whose endpoints are on the same nodes can share an address; an equal
-/// selector is what tells.
+/// selector in the same namespace is what tells.
 fn backend(service: &Service) -> Arc<str> {
     if service.spec.external_traffic_policy.as_deref() != Some("Local") {
         return "".into();
     }
     let pairs: Vec<String> = service.spec.selector.iter().map(|(k, v)| format!("{k}={v}")).collect();
-    pairs.join(",").into()
+    format!("{}/{}", service.metadata.namespace.as_deref().unwrap_or_default(), pairs.join(",")).into()
 }
 
 fn port(port: &ServicePort) -> Option<Port> {
@@ -257,7 +257,13 @@ mod tests {
     fn policy_local_ties_sharing_to_the_selector() {
         let spec = json!({"externalTrafficPolicy": "Local", "selector": {"b": "2", "a": "1"}});
         let request = ours(json!({"metallb.io/allow-shared-ip": "k"}), spec);
-        assert_eq!(request.sharing, Sharing { key: Some("k".into()), backend: "a=1,b=2".into() });
+        assert_eq!(request.sharing, Sharing { key: Some("k".into()), backend: "/a=1,b=2".into() });
         assert_eq!(ours(json!({}), json!({"selector": {"a": "1"}})).sharing, Sharing::default());
+        let backend = |namespace: &str| {
+            let spec = json!({"externalTrafficPolicy": "Local", "selector": {"a": "1"}});
+            let service = json!({"metadata": {"name": "a", "namespace": namespace}, "spec": spec});
+            backend(&serde_json::from_value(service).unwrap())
+        };
+        assert_ne!(backend("one"), backend("two"), "endpoints of two namespaces are never the same");
     }
 }

@@ -94,6 +94,7 @@ pub(crate) async fn run(
         }
         let settling = index.has_pools_to_settle().then_some(next_settling);
         index.decide(DECISIONS);
+        show_progress(&index, readiness);
         while writes.len() < MOST_WRITES
             && role(&leads) == Role::Leader
             && let Some(write) = index.next_write()
@@ -104,6 +105,7 @@ pub(crate) async fn run(
             && let Some((about, notice)) = index.next_notice()
         {
             tell(&events, about, notice);
+            pace.pause().await;
         }
         if role(&leads) != Role::Leader {
             to_report.clear();
@@ -118,11 +120,10 @@ pub(crate) async fn run(
             () = leads.changed() => {
                 counters_due.get_or_insert(Instant::now() + COUNTERS_DELAY);
             }
-            change = changes.next() => {
+            change = changes.next(), if !index.is_listing() => {
                 let Some(change) = change else { return };
                 metrics.updates.inc();
                 take_in(&mut index, change);
-                show_progress(&index, readiness);
                 counters_due.get_or_insert(Instant::now() + COUNTERS_DELAY);
             }
             Some(Ended { write, result, took }) = writes.next() => {
@@ -147,7 +148,7 @@ pub(crate) async fn run(
                     }
                 }
             }
-            () = due(counters_due.into_iter().chain(statuses.next()).min()), if reports.is_empty() && !index.is_hearing() => {
+            () = due(counters_due.into_iter().chain(statuses.next()).min()), if reports.is_empty() && !index.is_hearing() && !index.is_listing() => {
                 counters_due = None;
                 if index.has_pools_to_settle() {
                     index.settle_pools(Instant::now());

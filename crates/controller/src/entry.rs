@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Instant;
 
-use api::names::{ALLOCATED_FROM_POOL, PREVIOUS_IPS};
+use api::names::ALLOCATED_FROM_POOL;
 use ipam::{Assignment, PoolName, Record, ServiceKey};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -13,6 +13,7 @@ use kubekit::slim::Service;
 use kubekit::write::{Contest, Undone};
 
 use crate::claim::Claim;
+use crate::previous;
 use crate::warning::{self, Warning};
 
 /// A Service as the API server showed it: what the controller reads of it, and no more.
@@ -121,13 +122,14 @@ impl Observed {
                 .iter()
                 .any(|e| e.hostname.is_some() || e.ip_mode.as_deref().is_some_and(|m| m != "VIP"));
         let annotation = |name| service.metadata.annotations.as_ref().and_then(|all| all.get(name));
-        let previous = annotation(PREVIOUS_IPS).into_iter().flat_map(|list| list.split(','));
+        let uid = service.metadata.uid.as_deref();
+        // That of another is of no avail, and left alone: it may be in a manifest that is applied time and again.
+        let previous = annotation(previous::ANNOTATION).and_then(|text| previous::read(text, uid));
         Self {
             ips,
             foreign,
             pool: annotation(ALLOCATED_FROM_POOL).cloned(),
-            // Somebody may have written what is no address.
-            previous: previous.filter_map(|ip| ip.trim().parse().ok()).collect(),
+            previous: previous.unwrap_or_default(),
         }
     }
 
@@ -224,6 +226,8 @@ impl Entry {
         let mut undone = None;
         let rewritten =
             seen.claim != self.claim || seen.warnings != self.warnings || seen.deleting != self.deleting;
+        // Whoever serves it has given it others.
+        let moved = seen.claim == Claim::OtherClass && seen.observed.ips != self.observed.ips;
         if seen.observed != self.observed {
             let was_right = self.goal != Goal::Whatever && self.settled && !self.is_off();
             // The API server itself clears the status of a Service whose type changes.
@@ -245,7 +249,7 @@ impl Entry {
         self.claim = seen.claim;
         self.deleting = seen.deleting;
         self.warnings = seen.warnings;
-        Updated { changed: rewritten || self.is_off(), undone }
+        Updated { changed: rewritten || moved || self.is_off(), undone }
     }
 
     /// What it comes with when it is decided anew: what its object says, unless something better is on its way there.

@@ -1,7 +1,7 @@
 //! The one owner of all state: Services, pools, namespaces, nodes, and who holds which address.
 //!
 //! Changes go in ([`Index::services`], [`Index::pools`] and the like), and make Services due to be decided anew;
-//! [`Index::decide`] decides for some of those that are due; writes and notices come out ([`Index::next_write`],
+//! [`Index::decide`] decides for some of those that are due, once it has taken in the rest of a long list; writes and notices come out ([`Index::next_write`],
 //! [`Index::next_notice`]), and the results of the writes go in again ([`Index::written`]). It does nothing by itself:
 //! no task, no socket, and the time is an argument.
 //!
@@ -9,6 +9,7 @@
 //! first, the older before the younger; then everybody is decided in the same order. From then on a change touches the
 //! Services that it is about, and those that wait for an address when one has become free.
 
+mod changes;
 mod decide;
 mod report;
 mod writes;
@@ -17,20 +18,18 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use api::{IPAddressPool, L2Advertisement};
-use ipam::{Allocator, Assignment, ServiceKey};
+use ipam::{Allocator, ServiceKey};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::ResourceExt;
+use kubekit::Mirror;
 use kubekit::events::Notice;
-use kubekit::slim::{Namespace, Node};
-use kubekit::{Change, Mirror, Version};
 use objects::{Labels, NodeName};
 
 use crate::advertisements::Advertisements;
-use crate::bgp_objects::{BgpChange, BgpObjects};
-use crate::entry::{Entry, Seen, Source, Updated};
-use crate::index::decide::overwritten_notice;
+use crate::bgp_objects::BgpObjects;
+use crate::entry::{Entry, Source};
+use crate::index::changes::Listing;
+pub(crate) use crate::index::writes::{Write, Written};
 use crate::pool_objects::PoolObjects;
 
 /// All state of the controller.
@@ -48,7 +47,8 @@ pub(crate) struct Index {
     namespace_labels: BTreeMap<String, Labels>,
     nodes: Mirror<NodeName>,
     node_ips: BTreeMap<NodeName, Vec<IpAddr>>,
-    service_keys: Mirror<ServiceKey>,
+    /// A full list of Services that is being taken in, a part at a time.
+    listing: Option<Listing>,
     services: BTreeMap<ServiceKey, Entry>,
     /// Empty as long as nothing is decided.
     allocator: Allocator,
@@ -127,35 +127,6 @@ impl List {
     }
 }
 
-/// A status to be written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Write {
-    pub(crate) key: ServiceKey,
-    /// The version that it is to replace, and no other.
-    pub(crate) version: Version,
-    /// The addresses that it has in that version.
-    pub(crate) before: Vec<IpAddr>,
-    /// What the Service is to hold; nothing to clear it.
-    pub(crate) assignment: Option<Assignment>,
-    /// What it has lost and may have again.
-    pub(crate) previous: Vec<IpAddr>,
-}
-
-/// What became of a write.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Written {
-    /// It is done; the Service is now of this version.
-    Done(Version),
-    /// The Service has changed meanwhile.
-    Conflict,
-    /// The Service is gone.
-    Gone,
-    /// Something went wrong that may go well another time.
-    Failed,
-    /// It is refused, and will be again until somebody changes the Service, a right or the API server.
-    Refused,
-}
-
 impl Index {
     /// Knows nothing yet, and does not lead.
     pub(crate) fn new(now: Instant) -> Self {
@@ -170,7 +141,7 @@ impl Index {
             namespace_labels: BTreeMap::new(),
             nodes: Mirror::default(),
             node_ips: BTreeMap::new(),
-            service_keys: Mirror::default(),
+            listing: None,
             services: BTreeMap::new(),
             allocator: Allocator::default(),
             unheard: VecDeque::new(),
@@ -231,101 +202,6 @@ impl Index {
         self.retry(now);
     }
 
-    /// Takes in a change of Services.
-    pub(crate) fn services(&mut self, change: Change<Seen>, now: Instant) {
-        self.now = now;
-        let deciding = self.decides();
-        let source = source(&change);
-        for (key, service) in self.service_keys.update(change, |service| service.key.clone()) {
-            match service {
-                Some(service) => self.put(service, source),
-                None => self.remove(&key),
-            }
-        }
-        self.seen(List::Services, source);
-        self.proceed(deciding);
-    }
-
-    /// Takes in a change of pools. What follows for Services, follows with [`Self::settle_pools`].
-    pub(crate) fn pools(&mut self, change: Change<IPAddressPool>, now: Instant) {
-        self.now = now;
-        let deciding = self.decides();
-        self.seen(List::Pools, source(&change));
-        self.pools.change(change, now);
-        self.proceed(deciding);
-    }
-
-    /// Whether there are changes of pools that nothing has followed from yet.
-    pub(crate) fn has_pools_to_settle(&self) -> bool {
-        self.pools.have_changed()
-    }
-
-    /// Works out what follows from all changes of pools that have come. That costs more than one of them, so it is not
-    /// done for each of many.
-    pub(crate) fn settle_pools(&mut self, now: Instant) {
-        self.now = now;
-        if self.pools.work_out() && self.decides() {
-            self.pools_changed();
-        }
-        self.proceed(self.decides());
-    }
-
-    /// Takes in a change of advertisements.
-    pub(crate) fn advertisements(&mut self, change: Change<L2Advertisement>, now: Instant) {
-        self.now = now;
-        let deciding = self.decides();
-        self.advertisements.change(change);
-        self.proceed(deciding);
-    }
-
-    /// Takes in a change of objects about BGP, which are not acted on.
-    pub(crate) fn bgp(&mut self, change: BgpChange, now: Instant) {
-        self.now = now;
-        let deciding = self.decides();
-        self.bgp.change(change);
-        if deciding {
-            self.notices.extend(self.bgp.emit());
-        }
-        self.proceed(deciding);
-    }
-
-    /// Takes in a change of namespaces, whose labels pools can select.
-    pub(crate) fn namespaces(&mut self, change: Change<Namespace>, now: Instant) {
-        self.now = now;
-        let deciding = self.decides();
-        let source = source(&change);
-        for (name, namespace) in self.namespaces.update(change, ResourceExt::name_any) {
-            let labels = namespace.and_then(|namespace| namespace.metadata.labels).unwrap_or_default();
-            self.set_labels(name, labels);
-        }
-        self.seen(List::Namespaces, source);
-        self.proceed(deciding);
-    }
-
-    /// Takes in a change of nodes, whose addresses are never given out.
-    pub(crate) fn nodes(&mut self, change: Change<Node>, now: Instant) {
-        self.now = now;
-        let deciding = self.decides();
-        self.seen(List::Nodes, source(&change));
-        let mut changed = false;
-        for (name, node) in self.nodes.update(change, |node| node.name_any().into()) {
-            changed |= match node {
-                Some(node) => {
-                    let ips: Vec<IpAddr> = node.status.ips().collect();
-                    self.node_ips.insert(name, ips.clone()) != Some(ips)
-                }
-                None => self.node_ips.remove(&name).is_some(),
-            };
-        }
-        if changed {
-            self.pools.set_reserved(self.reserved());
-            if deciding {
-                self.reserved_changed();
-            }
-        }
-        self.proceed(deciding);
-    }
-
     /// The next thing to tell people. They come in order, and not while statuses wait for their turn to be
     /// written, which matters more.
     pub(crate) fn next_notice(&mut self) -> Option<(ObjectReference, Notice)> {
@@ -357,56 +233,6 @@ impl Index {
         }
     }
 
-    fn put(&mut self, service: Seen, source: Source) {
-        let key = service.key.clone();
-        let known = self.services.get_mut(&key).filter(|entry| entry.uid == service.uid);
-        let changed = match known {
-            Some(entry) => {
-                let Updated { changed, undone } = entry.update(service, source, self.now);
-                if let Some(undone) = undone {
-                    self.overwrites += 1;
-                    let notice = undone.warn.then(|| (entry.reference(&key), overwritten_notice()));
-                    self.notices.extend(notice);
-                }
-                changed
-            }
-            None => {
-                // One of the same name was deleted and made again, and the watch missed the gap.
-                self.remove(&key);
-                self.services.insert(key.clone(), Entry::new(service));
-                true
-            }
-        };
-        if changed && self.decides() {
-            self.make_due(&key);
-            // At the start there are warnings only about what is written anyway: a restart is no change.
-            self.warn(&key);
-        }
-    }
-
-    fn remove(&mut self, key: &ServiceKey) {
-        let Some(entry) = self.services.remove(key) else { return };
-        self.waiting.remove(&(entry.created, key.clone()));
-        self.freed |= self.allocator.release(key).is_some();
-    }
-
-    fn set_labels(&mut self, namespace: String, labels: Labels) {
-        if self.namespace_labels.get(&namespace) == Some(&labels) {
-            return;
-        }
-        let first = ServiceKey::new(namespace.as_str(), "");
-        let inside = self.services.range(first..).map(|(key, _)| key);
-        let inside: Vec<_> = inside.take_while(|key| *key.namespace == *namespace).cloned().collect();
-        if labels.is_empty() {
-            self.namespace_labels.remove(&namespace);
-        } else {
-            self.namespace_labels.insert(namespace, labels);
-        }
-        if self.decides() {
-            inside.iter().for_each(|key| self.make_due(key));
-        }
-    }
-
     /// After each change: begins to decide when that has become possible, and emits what is new.
     fn proceed(&mut self, was_deciding: bool) {
         if !self.decides() {
@@ -434,14 +260,6 @@ impl Index {
         self.queue.clear();
         self.retries.clear();
         self.services.values_mut().for_each(Entry::forget_decision);
-    }
-}
-
-/// Where a change comes from.
-fn source<K>(change: &Change<K>) -> Source {
-    match change {
-        Change::Reset(_) => Source::List,
-        Change::Apply(_) | Change::Delete(_) => Source::Watch,
     }
 }
 

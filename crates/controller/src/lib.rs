@@ -22,6 +22,7 @@ mod gossip_key;
 mod index;
 mod metrics;
 mod pool_objects;
+mod previous;
 mod recovery;
 mod statuses;
 mod turns;

@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
-use api::names::{ALLOCATED_FROM_POOL, PREVIOUS_IPS};
+use api::names::ALLOCATED_FROM_POOL;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::api::{Patch, PatchParams};
 use kube::core::NamespaceResourceScope;
@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use tracing::info;
 
 use crate::index::{Write, Written};
+use crate::previous;
 
 /// A write of a Service's status that has ended.
 pub(crate) struct Ended {
@@ -53,12 +54,11 @@ fn patch(write: &Write) -> Value {
     let ingress =
         write.assignment.as_ref().map(|a| a.ips.iter().map(|ip| json!({"ip": ip})).collect::<Vec<_>>());
     let pool = write.assignment.as_ref().map(|a| a.pool.as_str());
-    let previous: Vec<String> = write.previous.iter().map(ToString::to_string).collect();
-    let previous = (!previous.is_empty()).then(|| previous.join(","));
+    let previous = previous::write(&write.previous, write.uid.as_deref());
     json!({
         "metadata": {
             "resourceVersion": write.version.as_str(),
-            "annotations": {ALLOCATED_FROM_POOL: pool, PREVIOUS_IPS: previous},
+            "annotations": {ALLOCATED_FROM_POOL: pool, previous::ANNOTATION: previous},
         },
         "status": {"loadBalancer": {"ingress": ingress}},
     })
@@ -105,6 +105,7 @@ mod tests {
         let assignment = Assignment { ips: vec!["192.0.2.1".parse().unwrap()], pool: PoolName::new("p") };
         let write = |assignment, previous: &[&str]| Write {
             key: ServiceKey::new("ns", "a"),
+            uid: Some("u-1".to_owned()),
             version: "7".into(),
             before: Vec::new(),
             assignment,
@@ -123,7 +124,7 @@ mod tests {
             patch(&write(None, &["192.0.2.1", "fd00::1"])),
             json!({
                 "metadata": {"resourceVersion": "7", "annotations": {
-                    "metallb.io/ip-allocated-from-pool": null, "ferrolb.io/previous-ips": "192.0.2.1,fd00::1",
+                    "metallb.io/ip-allocated-from-pool": null, "ferrolb.io/previous-ips": "u-1/192.0.2.1,fd00::1",
                 }},
                 "status": {"loadBalancer": {"ingress": null}},
             })

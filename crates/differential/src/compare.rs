@@ -8,9 +8,10 @@ use bench::contender::Contender;
 use futures::try_join;
 use tokio::time::sleep;
 
+use crate::excused::Excused;
 use crate::generate::Scenario;
-use crate::outcome::{About, Difference, Excused, Ingress, Outcome, Served};
-use crate::parting::Parting;
+use crate::outcome::{About, Difference, Ingress, Outcome, Served};
+use crate::parting::{Parting, Since};
 use crate::side::Side;
 use crate::step::{Id, Kind, Step};
 
@@ -60,11 +61,12 @@ pub(crate) struct Patience {
 }
 
 impl Patience {
+    // FerroLB takes a deleted pool for one that is being replaced for two seconds, and nothing changes meanwhile.
     pub(crate) const NORMAL: Self =
-        Self { equal: Duration::from_millis(300), different: Duration::from_secs(2) };
+        Self { equal: Duration::from_millis(300), different: Duration::from_secs(3) };
     /// To be certain of a difference.
     pub(crate) const LONG: Self =
-        Self { equal: Duration::from_millis(800), different: Duration::from_secs(4) };
+        Self { equal: Duration::from_millis(800), different: Duration::from_secs(5) };
 }
 
 /// A controller that is busy for so long will be so for ever.
@@ -104,11 +106,14 @@ impl Arena {
                     before.services.remove(&name);
                 }
             }
-            excused.rewritten.extend(step.rewritten().into_iter().map(Id::key));
-            if step.is_fleeting() {
-                excused.parted.extend(before.services.keys().cloned());
-            }
-            if let Some(verdict) = self.compare(at, &before, &mut excused, patience, &mut tally).await? {
+            let edited = excused.edited(step);
+            excused.take(step, &before);
+            let early = match step {
+                Step::Replace { old: _, new } => Some(new.id.name.as_str()),
+                _ => None,
+            };
+            let since = Since { before: &before, edited: edited.as_deref(), early };
+            if let Some(verdict) = self.compare(at, since, &mut excused, patience, &mut tally).await? {
                 return Ok((verdict, tally));
             }
             before = self.ferrolb.outcome().await?;
@@ -116,12 +121,11 @@ impl Arena {
         Ok((Verdict::Same, tally))
     }
 
-    /// Compares until both have the same, or there is a verdict. `before` is what FerroLB had made of it before the
-    /// step.
+    /// Compares until both have the same, or there is a verdict.
     async fn compare(
         &mut self,
         at: usize,
-        before: &Outcome,
+        since: Since<'_>,
         excused: &mut Excused,
         patience: Patience,
         tally: &mut Tally,
@@ -139,8 +143,8 @@ impl Arena {
             if differences == last {
                 return Ok(Some(Verdict::Different { at, differences }));
             }
-            let asleep = asleep(&ferrolb, &metallb, &differences);
-            let parting = Parting::new(before, &ferrolb, &metallb, services(&differences));
+            let asleep = asleep(since.before, &ferrolb, &metallb, &differences);
+            let parting = Parting::new(since, &ferrolb, &metallb, services(&differences));
             if !asleep.is_empty() {
                 tally.woken += 1;
                 for service in asleep {
@@ -149,9 +153,9 @@ impl Arena {
             } else if parting.is_wanted() {
                 tally.given_back += parting.given_back.len();
                 tally.deleting += parting.deleting.len();
-                excused.parted.extend(parting.services());
+                excused.part(parting.services());
                 self.join(&parting).await?;
-            } else if by_chance(&ferrolb, &metallb, &differences) {
+            } else if by_chance(since.before, &ferrolb, &metallb, &differences) {
                 return Ok(Some(Verdict::Chance { at, why: "equals were served in another order" }));
             } else {
                 return Ok(Some(Verdict::Different { at, differences }));
@@ -203,20 +207,36 @@ impl Arena {
     }
 }
 
-/// Services that wait in vain with MetalLB, if that is all there is to it.
-fn asleep(ferrolb: &Outcome, metallb: &Outcome, differences: &[Difference]) -> Vec<String> {
+/// Services that wait in vain with MetalLB, if that is all there is to it. What is being deleted waits for nothing,
+/// nor does what has lost the address of one family and kept the other.
+fn asleep(before: &Outcome, ferrolb: &Outcome, metallb: &Outcome, differences: &[Difference]) -> Vec<String> {
     let services = services(differences);
     let asleep = |name: &&String| {
         let empty =
             |outcome: &Outcome| outcome.services.get(*name).is_none_or(|served| served.ingress.is_empty());
-        empty(metallb) && !empty(ferrolb)
+        let deleting = ferrolb.services.get(*name).is_some_and(|served| served.deleting);
+        let ours = ferrolb.services.get(*name);
+        let keeps = ours.zip(before.services.get(*name)).is_some_and(|(ours, before)| {
+            !ours.previous.is_empty() && ours.ips().all(|ip| before.ips().any(|had| had == ip))
+        });
+        empty(metallb) && !empty(ferrolb) && !deleting && !keeps
     };
     if services.iter().all(asleep) { services.into_iter().cloned().collect() } else { Vec::new() }
 }
 
-/// Whether several Services have the same addresses among them, only in another order.
-fn by_chance(ferrolb: &Outcome, metallb: &Outcome, differences: &[Difference]) -> bool {
+/// Whether several Services have the same addresses among them, only in another order, and FerroLB has moved none that
+/// stayed with MetalLB.
+fn by_chance(before: &Outcome, ferrolb: &Outcome, metallb: &Outcome, differences: &[Difference]) -> bool {
     let services = services(differences);
+    let moved = |name: &&String| {
+        let [before, theirs] = [before, metallb].map(|outcome| outcome.services.get(*name));
+        before
+            .zip(theirs)
+            .is_some_and(|(before, theirs)| !before.ingress.is_empty() && before.ingress == theirs.ingress)
+    };
+    if services.iter().any(moved) {
+        return false;
+    }
     let held = |outcome: &Outcome| {
         let served = services.iter().filter_map(|name| outcome.services.get(*name));
         let mut held: Vec<Ingress> = served.flat_map(|Served { ingress, .. }| ingress.clone()).collect();

@@ -83,7 +83,7 @@ impl World {
         ];
         let priorities = pick(&mut rng, &orders);
         let crowded = rng.random_bool(0.4);
-        let restless = rng.random_bool(0.3);
+        let restless = rng.random_bool(0.5);
         Self {
             rng,
             class,
@@ -100,23 +100,24 @@ impl World {
 
     fn step(&mut self) -> Option<Step> {
         match self.rng.random_range(0..100) {
-            0..26 => Some(self.create_service()),
-            26..42 => self.edit_service(),
-            42..48 => self.change_families(),
-            48..55 => self.delete_service(),
-            55..59 => self.release_service(),
-            59..67 => {
+            0..18 => Some(self.create_service()),
+            18..28 => self.edit_service(),
+            28..37 => self.change_families(),
+            37..43 => self.annotate_service(),
+            43..50 => self.delete_service(),
+            50..56 => self.release_service(),
+            56..62 => {
                 let pool = self.rng.random_range(0..POOLS);
                 Some(self.write_pool(pool))
             }
-            67..73 => self.change_pool_families(),
-            73..76 => self.delete_pool(),
-            76..81 => self.bring_pool_back(),
-            81..84 => self.remake_pool(),
-            84..86 => self.rename_pool(),
-            86..88 => self.replace_pool(),
-            88..91 => Some(self.label_namespace()),
-            91..95 => self.edit_status(),
+            62..70 => self.change_pool_families(),
+            70..74 => self.delete_pool(),
+            74..81 => self.bring_pool_back(),
+            81..87 => self.remake_pool(),
+            87..90 => self.rename_pool(),
+            90..92 => self.replace_pool(),
+            92..94 => Some(self.label_namespace()),
+            94..97 => self.edit_status(),
             _ => Some(self.restart()),
         }
     }

@@ -8,6 +8,8 @@ use api::names::PREVIOUS_IPS;
 use kube::core::DynamicObject;
 use serde_json::Value;
 
+use crate::excused::Excused;
+
 /// Everything that is compared.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Outcome {
@@ -51,23 +53,6 @@ pub(crate) struct Difference {
     pub(crate) metallb: String,
 }
 
-/// Services of which not all events are compared.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Excused {
-    /// They went different ways for a while, of which their events tell.
-    pub(crate) parted: BTreeSet<String>,
-    /// Somebody wrote their status: FerroLB may say that it takes an address away, where MetalLB does so silently.
-    pub(crate) rewritten: BTreeSet<String>,
-}
-
-impl Excused {
-    /// The Service is gone; one of the same name is another.
-    pub(crate) fn forget(&mut self, name: &str) {
-        self.parted.remove(name);
-        self.rewritten.remove(name);
-    }
-}
-
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum About {
     Service(String),
@@ -103,32 +88,11 @@ impl Outcome {
         Self { services: services.iter().map(served).collect(), pools: pools.iter().map(counters).collect() }
     }
 
-    /// Makes `self`, FerroLB's, and MetalLB's outcome alike in what is known not to be. `excused` says of which
-    /// Services some events are not compared.
+    /// Makes `self`, FerroLB's, and MetalLB's outcome alike in what is known not to be.
     pub(crate) fn level(&mut self, metallb: &mut Self, excused: &Excused) {
-        const MENTIONED: &str = "deprecatedAnnotation";
-        const FAILED: &str = "AllocationFailed";
-        const CLEARED: &str = "ClearAssignment";
-        const UNREADABLE: &str = "LoadBalancerFailed";
         for (name, ours) in &mut self.services {
-            let Some(theirs) = metallb.services.get_mut(name) else { continue };
-            theirs.previous.clone_from(&ours.previous);
-            if excused.parted.contains(name) {
-                ours.reasons.clear();
-                theirs.reasons.clear();
-            }
-            if excused.rewritten.contains(name) && !theirs.reasons.contains(CLEARED) {
-                ours.reasons.remove(CLEARED);
-            }
-            let waits = ours.ingress.is_empty() && theirs.ingress.is_empty();
-            if waits || !theirs.reasons.contains(MENTIONED) {
-                ours.reasons.remove(MENTIONED);
-            }
-            if waits {
-                theirs.reasons.remove(MENTIONED);
-            }
-            if ours.reasons.contains(FAILED) && !ours.reasons.contains(UNREADABLE) {
-                theirs.reasons.remove(UNREADABLE);
+            if let Some(theirs) = metallb.services.get_mut(name) {
+                excused.level(name, ours, theirs);
             }
         }
     }
@@ -154,6 +118,15 @@ impl Served {
         self.ips().any(|own| own == ip) || self.previous.contains(&ip)
     }
 
+    /// Whether the record of what it has lost is one that FerroLB may leave there: at most one address of each family,
+    /// and of none that it has.
+    pub(crate) fn has_sound_record(&self) -> bool {
+        let mut families: Vec<bool> =
+            self.ips().chain(self.previous.iter().copied()).map(|ip| ip.is_ipv4()).collect();
+        families.sort_unstable();
+        self.previous.is_empty() || families.windows(2).all(|pair| pair[0] != pair[1])
+    }
+
     fn read(service: &DynamicObject, reasons: BTreeSet<String>) -> Self {
         let list = service.data["status"]["loadBalancer"]["ingress"].as_array();
         let entry = |entry: &Value| {
@@ -163,9 +136,11 @@ impl Served {
         let mut ingress: Vec<Ingress> = list.into_iter().flatten().map(entry).collect();
         ingress.sort();
         let annotations = service.metadata.annotations.as_ref();
+        let uid = service.metadata.uid.as_deref().unwrap_or_default();
         let annotation = |name| annotations.and_then(|all| all.get(name));
         let pool = annotation("metallb.io/ip-allocated-from-pool").cloned();
-        let previous = annotation(PREVIOUS_IPS).into_iter().flat_map(|list| list.split(','));
+        let previous = annotation(PREVIOUS_IPS).and_then(|text| text.strip_prefix(&format!("{uid}/")));
+        let previous = previous.into_iter().flat_map(|list| list.split(','));
         let previous = previous.filter_map(|ip| ip.parse().ok()).collect();
         let deleting = service.metadata.deletion_timestamp.is_some();
         Self { ingress, pool, reasons, deleting, previous }
@@ -195,6 +170,9 @@ impl fmt::Display for Served {
         let reasons: Vec<&str> = self.reasons.iter().map(String::as_str).collect();
         let pool = self.pool.as_deref().unwrap_or("-");
         write!(f, "[{}] from {pool}, events {}", ingress.join(", "), reasons.join(", "))?;
+        if !self.previous.is_empty() {
+            write!(f, ", lost {:?}", self.previous)?;
+        }
         if self.deleting { f.write_str(", is being deleted") } else { Ok(()) }
     }
 }

@@ -8,7 +8,7 @@ use crate::outcome::{Outcome, Served};
 /// What of a step's differences is wanted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Parting {
-    /// What FerroLB has given back, or left with its Service, and MetalLB has not.
+    /// What FerroLB has given back, left with its Service or given early, and MetalLB has not.
     pub(crate) given_back: BTreeMap<String, Vec<IpAddr>>,
     /// Services that are being deleted: with FerroLB they have what they had.
     pub(crate) deleting: BTreeSet<String>,
@@ -16,23 +16,43 @@ pub(crate) struct Parting {
     others: BTreeSet<String>,
 }
 
+/// What was before a step.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Since<'a> {
+    /// What FerroLB had made of it.
+    pub(crate) before: &'a Outcome,
+    /// The Service that the step changed, if it did nothing else and left its families alone: that one keeps what it
+    /// has only where MetalLB lets it, and may have nothing but what it had lost earlier.
+    pub(crate) edited: Option<&'a str>,
+    /// The pool that was there beside the one that it replaces, which overlaps it: FerroLB gave out at once what only
+    /// the new one lists, MetalLB nothing of it before the old one went.
+    pub(crate) early: Option<&'a str>,
+}
+
 impl Parting {
-    /// Of these Services, which differ. `before` is what FerroLB had made of it before the step.
+    /// Of these Services, which differ.
     pub(crate) fn new(
-        before: &Outcome,
+        Since { before, edited, early }: Since<'_>,
         ferrolb: &Outcome,
         metallb: &Outcome,
         services: Vec<&String>,
     ) -> Self {
         let mut parting = Self::default();
         let nothing = Served::default();
+        let is_early = |before: &Served, ours: &Served, theirs: &Served| {
+            let of_new = |served: &Served| early.is_some() && served.pool.as_deref() == early;
+            before.ingress.is_empty() && of_new(ours) && of_new(theirs)
+        };
         for name in services {
             let [before, ours, theirs] =
                 [before, ferrolb, metallb].map(|outcome| outcome.services.get(name).unwrap_or(&nothing));
-            let has_back = |ip: IpAddr| before.had(ip) && theirs.ips().all(|other| other != ip);
+            let had = |ip| {
+                if edited == Some(name.as_str()) { before.previous.contains(&ip) } else { before.had(ip) }
+            };
+            let has_back = |ip: IpAddr| had(ip) && theirs.ips().all(|other| other != ip);
             if ours.deleting && ours.ingress == before.ingress && theirs.ingress != ours.ingress {
                 parting.deleting.insert(name.clone());
-            } else if !ours.deleting && ours.ips().any(has_back) {
+            } else if !ours.deleting && (ours.ips().any(has_back) || is_early(before, ours, theirs)) {
                 parting.given_back.insert(name.clone(), ours.ips().collect());
             } else {
                 parting.others.insert(name.clone());
@@ -78,7 +98,37 @@ mod tests {
     }
 
     fn parting(before: Served, ferrolb: Served, metallb: Served) -> Parting {
-        Parting::new(&outcome(before), &outcome(ferrolb), &outcome(metallb), vec![&"a/s".to_owned()])
+        edited(None, before, ferrolb, metallb)
+    }
+
+    fn edited(edited: Option<&str>, before: Served, ferrolb: Served, metallb: Served) -> Parting {
+        let before = &outcome(before);
+        let since = Since { before, edited, early: None };
+        Parting::new(since, &outcome(ferrolb), &outcome(metallb), vec![&"a/s".to_owned()])
+    }
+
+    #[test]
+    fn what_waited_may_have_something_of_a_pool_that_replaces_another_before_that_one_goes() {
+        let of = |pool: &str, ips: &[&str]| Served { pool: Some(pool.to_owned()), ..served(ips) };
+        let parting = |before: Served, ours: Served, early| {
+            let since = Since { before: &outcome(before), edited: None, early };
+            let theirs = outcome(of("new", &["10.0.0.2"]));
+            Parting::new(since, &outcome(ours), &theirs, vec![&"a/s".to_owned()])
+        };
+        let waits = || served(&[]);
+        assert!(parting(waits(), of("new", &["10.0.1.1"]), Some("new")).is_wanted());
+        assert!(!parting(waits(), of("new", &["10.0.1.1"]), None).is_wanted());
+        assert!(!parting(waits(), of("other", &["10.2.0.1"]), Some("new")).is_wanted());
+        assert!(!parting(of("old", &["10.0.0.9"]), of("new", &["10.0.1.1"]), Some("new")).is_wanted());
+    }
+
+    #[test]
+    fn what_is_edited_does_not_stay_where_it_is_against_its_wish() {
+        let had = || served(&["10.0.0.3"]);
+        assert!(!edited(Some("a/s"), had(), had(), served(&["10.0.0.1"])).is_wanted());
+        assert!(edited(Some("a/other"), had(), had(), served(&["10.0.0.1"])).is_wanted());
+        let lost = Served { previous: vec![ip("10.0.0.3")], ..served(&[]) };
+        assert!(edited(Some("a/s"), lost, had(), served(&["10.0.0.1"])).is_wanted());
     }
 
     #[test]

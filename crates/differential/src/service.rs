@@ -15,6 +15,8 @@ pub(crate) struct Service {
     pub(crate) wish: Wish,
     pub(crate) spelling: Spelling,
     pub(crate) class: Option<&'static str>,
+    /// Whether a field manager of its own asks for addresses.
+    pub(crate) annotated: bool,
     /// Whether somebody has to let it go before it can be gone.
     pub(crate) finalizer: bool,
 }
@@ -59,7 +61,7 @@ impl Wish {
 
 impl Service {
     /// As it is written.
-    pub(crate) fn manifest(&self) -> Value {
+    pub(crate) fn manifest(&self, namespace: &str) -> Value {
         let (families, policy) = match self.stack {
             Stack::Single(family) => (vec![family], "SingleStack"),
             Stack::Prefer(primary) => (vec![primary, other_family(primary)], "PreferDualStack"),
@@ -71,7 +73,8 @@ impl Service {
             .map(|(protocol, port)| json!({"name": format!("{protocol}-{port}").to_lowercase(), "protocol": protocol, "port": port}))
             .collect();
         let mut spec = json!({
-            "type": self.type_, "ports": ports, "selector": {"sel": self.selector},
+            "type": self.type_, "ports": ports, // FerroLB lets nobody share across namespaces with policy Local.
+            "selector": {"sel": format!("{namespace}-{}", self.selector)},
             "ipFamilies": families, "ipFamilyPolicy": policy,
         });
         let mut annotations = json!({});

@@ -92,22 +92,6 @@ impl Object {
 }
 
 impl Step {
-    /// Whose status somebody writes in it.
-    pub(crate) fn rewritten(&self) -> Vec<&Id> {
-        match self {
-            Self::Status { service, ingress: _ } => vec![service],
-            Self::Apply(_) | Self::Delete(_) | Self::Release(_) | Self::Replace { .. } => Vec::new(),
-            Self::AtOnce(steps) | Self::Restart { meanwhile: steps } => {
-                steps.iter().flat_map(Self::rewritten).collect()
-            }
-        }
-    }
-
-    /// Whether a running controller sees, or misses, something that is there for a moment only.
-    pub(crate) fn is_fleeting(&self) -> bool {
-        matches!(self, Self::AtOnce(_))
-    }
-
     /// Which objects may end in it.
     pub(crate) fn deleted(&self) -> Vec<&Id> {
         match self {

@@ -78,8 +78,8 @@ pub(crate) const WANTED: &[Wanted] = &[
     },
     Wanted {
         what: "of a pool that overlaps another, what nobody else lists is in force",
-        why: "MetalLB refuses the whole configuration, and goes on with the last one",
-        how: How::Avoided,
+        why: "MetalLB refuses the whole configuration, and goes on with the last one, until the older pool is gone",
+        how: How::Recognised,
     },
     Wanted {
         what: "IPv4 comes before IPv6 in the status",
@@ -101,6 +101,16 @@ pub(crate) const WANTED: &[Wanted] = &[
         why: "MetalLB forgets about it and its address",
         how: How::Avoided,
     },
+    Wanted {
+        what: "an address in the status of a Service of another class is given to nobody",
+        why: "MetalLB does not look at such Services, and two have the same address",
+        how: How::Avoided,
+    },
+    Wanted {
+        what: "with policy Local, Services share an address only in one namespace",
+        why: "their endpoints are never the same; MetalLB compares the selectors only",
+        how: How::Avoided,
+    },
     Wanted { what: "without any pool an event says so", why: "MetalLB is silent", how: How::Avoided },
     Wanted {
         what: "events come once for a change",
@@ -108,8 +118,8 @@ pub(crate) const WANTED: &[Wanted] = &[
         how: How::Levelled,
     },
     Wanted {
-        what: "a Service that prefers two addresses and asks for the one that it has keeps it",
-        why: "MetalLB adds a second one, finds that it was not asked for, and takes both away",
+        what: "a Service that has one address, asks for that one and prefers two loses it where its pool has the other family at all",
+        why: "MetalLB takes it away only once it could add a second one, which depends on others",
         how: How::Avoided,
     },
     Wanted {

@@ -1,17 +1,18 @@
-//! All pools, all services, and the order in which an address is looked for.
+//! What a service keeps, and what it gets besides.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+mod search;
+
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use objects::{Labels, NodeName};
-use pools::{Pool, Pools, Presence};
+use pools::{Pool, Pools};
 
-use crate::applicant::{Applicant, Standing, families_of};
-use crate::ledger::{Ledger, Origin, Vips};
-use crate::vip::Vip;
+use crate::applicant::{Applicant, Standing};
+use crate::holdings::{Holding, Holdings};
 use crate::{
-    AddressRequest, Assignment, Families, Family, NotAdmitted, PoolName, Port, Reason, Record, Refusal,
-    Request, ServiceKey, Sharing, Unsuitable, Usage,
+    AddressRequest, Assignment, Families, Family, PoolName, Reason, Record, Refusal, Request, ServiceKey,
+    Unsuitable, Usage,
 };
 
 /// Which service holds which address, and which is next.
@@ -20,26 +21,7 @@ use crate::{
 /// entry, never at other services.
 #[derive(Debug, Default)]
 pub struct Allocator {
-    pools: Pools,
-    ledgers: BTreeMap<PoolName, Ledger>,
-    vips: Vips,
-    services: HashMap<ServiceKey, Holding>,
-    /// Addresses of nodes, which are never given out.
-    reserved: BTreeMap<IpAddr, NodeName>,
-}
-
-/// What a service holds, with all that is needed to put it on the same addresses again.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Holding {
-    assignment: Assignment,
-    sharing: Sharing,
-    ports: BTreeSet<Port>,
-}
-
-impl Holding {
-    fn new(assignment: Assignment, request: &Request) -> Self {
-        Self { assignment, sharing: request.sharing.clone(), ports: request.ports.clone() }
-    }
+    holdings: Holdings,
 }
 
 /// What became of a service.
@@ -74,99 +56,44 @@ impl Allocator {
     ///
     /// Costs as much as what has changed: a pool that is as it was keeps its ledger, and its services stay.
     pub fn set_pools(&mut self, pools: Pools) -> Vec<ServiceKey> {
-        let changed = pools.changed_since(&self.pools);
-        if changed.is_empty() {
-            return Vec::new();
-        }
-        let reserved = self.unreserve();
-        let of_changed =
-            |pools: &Pools, ip: &IpAddr| pools.listed_by(*ip).is_some_and(|name| changed.contains(name));
-        let concerned = |Assignment { ips, pool }: &Assignment| {
-            changed.contains(pool)
-                || ips.iter().any(|ip| of_changed(&self.pools, ip) || of_changed(&pools, ip))
-        };
-        let keys = self.services.iter().filter(|(_, holding)| concerned(&holding.assignment));
-        // In order, so that the same pool is found for those that share an address, whoever comes first.
-        let keys: BTreeSet<ServiceKey> = keys.map(|(key, _)| key.clone()).collect();
-        let services: Vec<_> =
-            keys.into_iter().filter_map(|key| self.take_off(&key).map(|holding| (key, holding))).collect();
-        self.pools = pools;
-        for name in changed {
-            match self.pools.get(&name) {
-                Some(pool) => _ = self.ledgers.insert(name, Ledger::new(pool)),
-                None => _ = self.ledgers.remove(&name),
-            }
-        }
-        let mut displaced = Vec::new();
-        for (key, mut holding) in services {
-            let ips = &holding.assignment.ips;
-            match self.pool_of(ips, Some(&holding.assignment.pool)).map(|pool| pool.name.clone()) {
-                Some(pool) => {
-                    holding.assignment.pool = pool;
-                    self.hold(key, holding);
-                }
-                None => displaced.push(key),
-            }
-        }
-        self.reserve(reserved);
-        displaced
+        self.holdings.set_pools(pools)
     }
 
     /// Replaces the addresses of nodes, which are never given out. Returns the services that hold one, in order: decide
     /// them anew.
     pub fn set_reserved(&mut self, reserved: BTreeMap<IpAddr, NodeName>) -> Vec<ServiceKey> {
-        self.unreserve();
-        self.reserve(reserved);
-        let holds_one =
-            |holding: &Holding| holding.assignment.ips.iter().any(|ip| self.reserved.contains_key(ip));
-        let holders = self.services.iter().filter(|(_, holding)| holds_one(holding));
-        let mut holders: Vec<ServiceKey> = holders.map(|(key, _)| key.clone()).collect();
-        holders.sort();
-        holders
+        self.holdings.set_reserved(reserved)
     }
 
-    fn unreserve(&mut self) -> BTreeMap<IpAddr, NodeName> {
-        let reserved = std::mem::take(&mut self.reserved);
-        for &ip in reserved.keys().filter(|ip| !self.vips.contains_key(ip)) {
-            if let Some(ledger) = ledger_of(&self.pools, &mut self.ledgers, ip) {
-                ledger.unreserve(ip);
-            }
-        }
-        reserved
-    }
-
-    fn reserve(&mut self, reserved: BTreeMap<IpAddr, NodeName>) {
-        for &ip in reserved.keys().filter(|ip| !self.vips.contains_key(ip)) {
-            if let Some(ledger) = ledger_of(&self.pools, &mut self.ledgers, ip) {
-                ledger.reserve(ip);
-            }
-        }
-        self.reserved = reserved;
+    /// A service that others serve, such as one of another load balancer class, has these addresses from now on: nobody
+    /// is given one of them, but who holds one keeps it. Whether another is there for others now.
+    pub fn set_elsewhere(&mut self, key: &ServiceKey, ips: impl IntoIterator<Item = IpAddr>) -> bool {
+        self.holdings.set_elsewhere(key, ips.into_iter().collect())
     }
 
     /// The pools.
     pub fn pools(&self) -> &Pools {
-        &self.pools
+        self.holdings.pools()
     }
 
     /// What a service holds.
     pub fn assignment(&self, key: &ServiceKey) -> Option<&Assignment> {
-        self.services.get(key).map(|holding| &holding.assignment)
+        self.holdings.get(key).map(|holding| &holding.assignment)
     }
 
     /// The services that hold something, in no order.
     pub fn holders(&self) -> impl Iterator<Item = (&ServiceKey, &Assignment)> {
-        self.services.iter().map(|(key, holding)| (key, &holding.assignment))
+        self.holdings.iter().map(|(key, holding)| (key, &holding.assignment))
     }
 
     /// How full a pool is.
     pub fn usage(&self, pool: &PoolName, family: Family) -> Usage {
-        self.ledgers.get(pool).map(|ledger| ledger.usage(family)).unwrap_or_default()
+        self.holdings.usage(pool, family)
     }
 
     /// The service holds nothing from now on. Returns what it held.
     pub fn release(&mut self, key: &ServiceKey) -> Option<Assignment> {
-        self.take_off(key).map(|holding| holding.assignment)
+        self.holdings.take_off(key).map(|holding| holding.assignment)
     }
 
     /// Decides anew what a service gets, in upstream's order: what it has, if that still fits, family by family; the
@@ -183,7 +110,7 @@ impl Allocator {
         record: &Record,
         former: &[IpAddr],
     ) -> Decision {
-        let before = self.take_off(key);
+        let before = self.holdings.take_off(key);
         let held = before.iter().flat_map(|holding| &holding.assignment.ips);
         let former: Vec<IpAddr> = held.chain(former).copied().collect();
         let applicant = Applicant { key, namespace_labels, request, record, former: &former };
@@ -195,9 +122,9 @@ impl Allocator {
             None => self.find(&applicant).and_then(|found| self.complete(&applicant, found, &mut incomplete)),
         };
         if let Ok(assignment) = &outcome {
-            self.hold(key.clone(), Holding::new(assignment.clone(), request));
+            self.holdings.hold(key.clone(), Holding::new(assignment.clone(), request));
         }
-        let freed = before.is_some() && before.as_ref() != self.services.get(key);
+        let freed = before.is_some() && before.as_ref() != self.holdings.get(key);
         Decision { outcome, lost, incomplete, freed }
     }
 
@@ -211,67 +138,12 @@ impl Allocator {
         request: &Request,
         record: &Record,
     ) -> bool {
-        let before = self.take_off(key);
+        let before = self.holdings.take_off(key);
         let kept = self.keep(&Applicant { key, namespace_labels, request, record, former: &[] });
         if let Some(assignment) = kept.assignment {
-            self.hold(key.clone(), Holding::new(assignment, request));
+            self.holdings.hold(key.clone(), Holding::new(assignment, request));
         }
-        before.is_some() && before.as_ref() != self.services.get(key)
-    }
-
-    fn take_off(&mut self, key: &ServiceKey) -> Option<Holding> {
-        let holding = self.services.remove(key)?;
-        for &ip in &holding.assignment.ips {
-            let Some(vip) = self.vips.get_mut(&ip) else { continue };
-            let owner = self.pools.owner(ip).map(|owner| &owner.name);
-            let origin = if owner == Some(&vip.pool) { Origin::Listed } else { Origin::Extra };
-            let ledger = self.ledgers.get_mut(&vip.pool).expect("an address is held from a pool");
-            if !vip.remove(key) {
-                ledger.vacate(ip, &holding.sharing, &holding.ports);
-                continue;
-            }
-            ledger.release(ip, origin, &holding.sharing);
-            if let (Origin::Extra, Some(owner)) = (origin, owner)
-                && let Some(ledger) = self.ledgers.get_mut(owner)
-            {
-                ledger.return_lent(ip);
-            }
-            self.vips.remove(&ip);
-            if self.reserved.contains_key(&ip)
-                && let Some(ledger) = ledger_of(&self.pools, &mut self.ledgers, ip)
-            {
-                ledger.reserve(ip);
-            }
-        }
-        Some(holding)
-    }
-
-    fn hold(&mut self, key: ServiceKey, holding: Holding) {
-        let Holding { assignment: Assignment { ips, pool }, sharing, ports } = &holding;
-        for &ip in ips {
-            if let Some(vip) = self.vips.get_mut(&ip) {
-                vip.insert(&key, ports);
-                continue;
-            }
-            let owner = self.pools.owner(ip).map(|owner| &owner.name);
-            let origin = if owner == Some(pool) { Origin::Listed } else { Origin::Extra };
-            let ledger = self.ledgers.get_mut(pool).expect("the pool was just found");
-            ledger.hold(ip, origin, sharing);
-            if let (Origin::Extra, Some(owner)) = (origin, owner)
-                && let Some(ledger) = self.ledgers.get_mut(owner)
-            {
-                ledger.lend(ip);
-            }
-            self.vips.insert(ip, Vip::new(pool.clone(), sharing.clone(), &key, ports));
-        }
-        self.services.insert(key, holding);
-    }
-
-    /// The pool that a service with this record has these addresses from: that of those who have one of them already,
-    /// for an address is never of two pools.
-    fn pool_of(&self, ips: &[IpAddr], recorded: Option<&PoolName>) -> Option<&Pool> {
-        let held = ips.iter().find_map(|ip| Some(&self.vips.get(ip)?.pool));
-        self.pools.pool_of(ips, held.or(recorded))
+        before.is_some() && before.as_ref() != self.holdings.get(key)
     }
 
     /// What of its record the service may keep: all that is useful to it, else the address of one family.
@@ -304,8 +176,14 @@ impl Allocator {
         let as_requested = match &applicant.request.addresses {
             AddressRequest::Anything => true,
             AddressRequest::From(wanted) => *wanted == pool.name,
-            AddressRequest::Unreadable { why: _, pool } => from(pool),
-            AddressRequest::Exactly { ips: wanted, pool } => wanted == ips && from(pool),
+            AddressRequest::Unreadable { why: _, pool: of } => {
+                // Where both are required, one is as good as none, and no other can be looked for.
+                let enough = ips.len() == 2 || applicant.request.families != Families::RequireDual;
+                from(of) && enough
+            }
+            AddressRequest::Exactly { ips: wanted, pool: of } => {
+                wanted == ips && from(of) && applicant.may_name_only(ips, pool)
+            }
         };
         Ok(as_requested.then(|| Assignment { ips: ips.to_vec(), pool: pool.name.clone() }))
     }
@@ -313,30 +191,12 @@ impl Allocator {
     /// The pool that has these addresses, if the service may have them.
     fn grant(&self, applicant: &Applicant<'_>, ips: &[IpAddr], standing: Standing) -> Result<&Pool, Refusal> {
         let recorded = applicant.record.pool.as_ref();
-        let pool = self.pool_of(ips, recorded).ok_or_else(|| self.in_no_pool(ips))?;
+        let pool = self.holdings.pool_of(ips, recorded).ok_or_else(|| self.holdings.in_no_pool(ips))?;
         applicant.admitted_to(pool, standing).map_err(|why| Refusal::NotAdmitted(pool.name.clone(), why))?;
         for &ip in ips {
-            self.is_free_for(applicant.request, ip)?;
+            self.holdings.is_free_for(applicant, ip, standing)?;
         }
         Ok(pool)
-    }
-
-    fn in_no_pool(&self, ips: &[IpAddr]) -> Refusal {
-        let not_in_force = ips.iter().filter(|ip| self.pools.owner(**ip).is_none()).find_map(|ip| {
-            let pool = self.pools.overlapping(*ip)?.name.clone();
-            Some(Refusal::NotInForce { ip: *ip, pool })
-        });
-        not_in_force.unwrap_or_else(|| Refusal::NotInAnyPool(ips.to_vec()))
-    }
-
-    fn is_free_for(&self, request: &Request, ip: IpAddr) -> Result<(), Refusal> {
-        if let Some(node) = self.reserved.get(&ip) {
-            return Err(Refusal::NodeAddress { ip, node: node.clone() });
-        }
-        match self.vips.get(&ip) {
-            Some(vip) => Ok(vip.admits(ip, &request.sharing, &request.ports)?),
-            None => Ok(()),
-        }
     }
 
     /// Looks for the second address of a service that has one and needs or prefers two. Only the same pool will do; for
@@ -350,8 +210,12 @@ impl Allocator {
         let Request { families, addresses, .. } = applicant.request;
         let [ip] = assignment.ips[..] else { return Ok(assignment) };
         match (families, addresses) {
-            (Families::Single(_), _)
-            | (_, AddressRequest::Unreadable { .. } | AddressRequest::Exactly { .. }) => {
+            (Families::Single(_), _) | (_, AddressRequest::Unreadable { .. }) => return Ok(assignment),
+            (_, AddressRequest::Exactly { .. }) => {
+                // It is the only family that the pool has.
+                let reason = Reason::NoAddresses(Family::of(ip).other());
+                *incomplete =
+                    Some(Refusal::NothingLeft(vec![Unsuitable { pool: assignment.pool.clone(), reason }]));
                 return Ok(assignment);
             }
             (
@@ -374,156 +238,6 @@ impl Allocator {
             }
         }
     }
-
-    fn find(&mut self, applicant: &Applicant<'_>) -> Result<Assignment, Refusal> {
-        if self.pools.is_empty() {
-            return Err(Refusal::NoPools);
-        }
-        let families = applicant.request.families;
-        match &applicant.request.addresses {
-            AddressRequest::Unreadable { why, pool: _ } => Err(Refusal::Unreadable(why.clone())),
-            AddressRequest::Exactly { ips, pool: requested } => {
-                if !families.accept_request(&families_of(ips)) {
-                    return Err(Refusal::WrongFamilies { ips: ips.clone(), needed: families });
-                }
-                let actual = self.grant(applicant, ips, Standing::Newcomer)?.name.clone();
-                match requested {
-                    Some(requested) if *requested != actual => {
-                        Err(Refusal::OtherPool { ips: ips.clone(), requested: requested.clone(), actual })
-                    }
-                    _ => Ok(Assignment { ips: ips.clone(), pool: actual }),
-                }
-            }
-            AddressRequest::From(name) => {
-                let pool =
-                    self.pools.get(name).ok_or_else(|| Refusal::UnknownPool(name.as_str().to_owned()))?;
-                applicant
-                    .admitted_to(pool, Standing::Newcomer)
-                    .map_err(|why| Refusal::NotAdmitted(name.clone(), why))?;
-                self.first_fit(applicant, vec![name.clone()]).map_err(Refusal::NothingLeft)
-            }
-            AddressRequest::Anything => self.search(applicant),
-        }
-    }
-
-    /// What it had before, if it can have that again; else pinned pools first, then those for everybody.
-    fn search(&mut self, applicant: &Applicant<'_>) -> Result<Assignment, Refusal> {
-        if let Some(assignment) = self.regain(applicant) {
-            return Ok(assignment);
-        }
-        let (mut pinned, mut open, mut unsuitable) = (Vec::new(), Vec::new(), Vec::new());
-        for pool in self.pools.iter() {
-            let name = pool.name.clone();
-            let reason = if !pool.auto_assign {
-                Reason::NotAutomatic
-            } else if let Err(why) = applicant.admitted_to(pool, Standing::Newcomer) {
-                Reason::NotAdmitted(why)
-            } else {
-                match &pool.allocation {
-                    Some(allocation) => pinned.push((allocation.rank(), name)),
-                    None => open.push(name),
-                }
-                continue;
-            };
-            unsuitable.push(Unsuitable { pool: name, reason });
-        }
-        pinned.sort();
-        for tier in [pinned.into_iter().map(|(_, name)| name).collect(), open] {
-            match self.first_fit(applicant, tier) {
-                Ok(assignment) => return Ok(assignment),
-                Err(reasons) => unsuitable.extend(reasons),
-            }
-        }
-        unsuitable.sort_by(|a, b| a.pool.cmp(&b.pool));
-        Err(Refusal::NothingLeft(unsuitable))
-    }
-
-    /// The addresses that the service had before, of every family that it needs. As to one that goes on having them,
-    /// it does not matter whether their pool gives any to those who do not name it.
-    fn regain(&self, applicant: &Applicant<'_>) -> Option<Assignment> {
-        let families = [Family::V4, Family::V6].into_iter().filter(|f| applicant.request.families.need(*f));
-        let ips = families.map(|family| applicant.former_of(family).next()).collect::<Option<Vec<_>>>()?;
-        let pool = self.grant(applicant, &ips, Standing::Newcomer).ok()?;
-        Some(Assignment { ips, pool: pool.name.clone() })
-    }
-
-    /// The first pool that has all that is needed; for a service that prefers two families, else the first
-    /// that has its primary one, else the first that has the other.
-    fn first_fit(
-        &mut self,
-        applicant: &Applicant<'_>,
-        pools: Vec<PoolName>,
-    ) -> Result<Assignment, Vec<Unsuitable>> {
-        let mut second_best: BTreeMap<SecondBest, Assignment> = BTreeMap::new();
-        let mut unsuitable = Vec::new();
-        for pool in pools {
-            let mut candidate = |family| self.candidate(applicant, &pool, family);
-            let found = match applicant.request.families {
-                Families::Single(family) => candidate(family).map(|ip| vec![ip]),
-                Families::RequireDual => {
-                    candidate(Family::V4).and_then(|v4| Ok(vec![v4, candidate(Family::V6)?]))
-                }
-                Families::PreferDual { primary } => match (candidate(Family::V4), candidate(Family::V6)) {
-                    (Ok(v4), Ok(v6)) => Ok(vec![v4, v6]),
-                    (Ok(ip), Err(_)) | (Err(_), Ok(ip)) => {
-                        let rank =
-                            if Family::of(ip) == primary { SecondBest::Primary } else { SecondBest::Other };
-                        second_best.entry(rank).or_insert(Assignment { ips: vec![ip], pool });
-                        continue;
-                    }
-                    (Err(v4), Err(v6)) => Err(if primary == Family::V4 { v4 } else { v6 }),
-                },
-            };
-            match found {
-                Ok(ips) => return Ok(Assignment { ips, pool }),
-                Err(reason) => unsuitable.push(Unsuitable { pool, reason }),
-            }
-        }
-        second_best.into_values().next().ok_or(unsuitable)
-    }
-
-    /// The address of a family that the service would be given in a pool: one that it had before, else the next.
-    fn candidate(
-        &mut self,
-        applicant: &Applicant<'_>,
-        pool: &PoolName,
-        family: Family,
-    ) -> Result<IpAddr, Reason> {
-        if self.pools.get(pool).is_none_or(|pool| pool.presence == Presence::Deleted) {
-            return Err(Reason::NotAdmitted(NotAdmitted::Deleted));
-        }
-        let Request { sharing, ports, .. } = applicant.request;
-        let again = |ip: &IpAddr| {
-            self.pool_of(&[*ip], None).is_some_and(|its| its.name == *pool)
-                && self.is_free_for(applicant.request, *ip).is_ok()
-        };
-        if let Some(ip) = applicant.former_of(family).find(again) {
-            return Ok(ip);
-        }
-        let ledger = self.ledgers.get_mut(pool).expect("each pool has a ledger");
-        ledger.candidate(family, sharing, ports, &self.vips, &self.reserved).ok_or_else(|| {
-            let in_use = ledger.usage(family).in_use;
-            self.pools
-                .get(pool)
-                .map_or(Reason::NoAddresses(family), |pool| Reason::nothing_in(pool, family, in_use))
-        })
-    }
-}
-
-/// The ledger of the pool that gives out an address.
-fn ledger_of<'a>(
-    pools: &Pools,
-    ledgers: &'a mut BTreeMap<PoolName, Ledger>,
-    ip: IpAddr,
-) -> Option<&'a mut Ledger> {
-    ledgers.get_mut(&pools.owner(ip)?.name)
-}
-
-/// What a service that prefers two families makes do with, best first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum SecondBest {
-    Primary,
-    Other,
 }
 
 /// What of its record a service may keep, and why not all, when that is nothing that it asked for.

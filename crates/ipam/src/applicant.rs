@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use objects::Labels;
 use pools::{Family, Pool, Presence};
 
-use crate::{NotAdmitted, Record, Request, ServiceKey};
+use crate::{Families, NotAdmitted, Record, Request, ServiceKey};
 
 /// A service whose turn it is.
 #[derive(Debug, Clone, Copy)]
@@ -48,6 +48,17 @@ impl Applicant<'_> {
             return Err(NotAdmitted::Labels);
         }
         Ok(())
+    }
+
+    /// Whether it may go on with these addresses where it asks for them and for no others. Who has two families has to
+    /// name one of each; who only prefers two can stay with one where the pool has none of the other.
+    pub(crate) fn may_name_only(&self, ips: &[IpAddr], pool: &Pool) -> bool {
+        let families = self.request.families;
+        let only = match (families, ips) {
+            (Families::PreferDual { .. }, [ip]) => pool.capacity(Family::of(*ip).other()) == 0,
+            _ => false,
+        };
+        only || families.accept_request(&families_of(ips))
     }
 
     /// The addresses of its record that it could keep, in ascending order; none when no service can have what is

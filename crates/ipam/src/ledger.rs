@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
-use objects::NodeName;
 use pools::{Family, Pool};
 
 use crate::free::{FreeList, Slot};
+use crate::reserved::Reserved;
 use crate::vip::Vip;
 use crate::{Port, Sharing};
 
@@ -39,7 +39,7 @@ struct Counts {
     extra: u128,
     /// How many that the pool would give out are in use from another pool.
     lent: u128,
-    /// How many are never given out, since a node has them.
+    /// How many are not given out, since a node has them, or a service that others serve.
     reserved: u128,
 }
 
@@ -83,7 +83,7 @@ impl Ledger {
         sharing: &Sharing,
         ports: &BTreeSet<Port>,
         vips: &Vips,
-        reserved: &BTreeMap<IpAddr, NodeName>,
+        reserved: &Reserved,
     ) -> Option<IpAddr> {
         let free = self.free.lowest(family);
         let joinable = self.joinable.get_mut(sharing).and_then(|families| families.get_mut(&family));
@@ -173,7 +173,7 @@ impl Joinable {
         free: Option<Slot>,
         ports: &BTreeSet<Port>,
         vips: &Vips,
-        reserved: &BTreeMap<IpAddr, NodeName>,
+        reserved: &Reserved,
     ) -> Option<Slot> {
         let has =
             |slot: &Slot, port: Port| vips.get(&slot.ip).is_some_and(|vip| vip.holder_of(port).is_some());
@@ -189,7 +189,7 @@ impl Joinable {
         let mut before_free =
             self.slots.range(start..).take_while(|slot| free.is_none_or(|free| **slot < free));
         before_free
-            .find(|slot| !reserved.contains_key(&slot.ip) && ports.iter().all(|port| !has(slot, *port)))
+            .find(|slot| !reserved.contains(&slot.ip) && ports.iter().all(|port| !has(slot, *port)))
             .copied()
     }
 

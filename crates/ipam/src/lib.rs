@@ -10,9 +10,11 @@
 mod allocator;
 mod applicant;
 mod free;
+mod holdings;
 mod ledger;
 mod refusal;
 mod request;
+mod reserved;
 mod vip;
 
 pub use allocator::{Allocator, Decision};

@@ -31,7 +31,7 @@ pub enum Refusal {
         pool: PoolName,
     },
     /// The addresses are in another pool than the one that is asked for.
-    #[error("{} {} in pool {actual}, not in the requested pool {requested}", list(.ips), if .ips.len() == 1 { "is" } else { "are" })]
+    #[error("{} {} in pool {actual}, not in the requested pool {}", list(.ips), if .ips.len() == 1 { "is" } else { "are" }, .requested.as_str().escape_debug())]
     OtherPool {
         /// As asked for.
         ips: Vec<IpAddr>,
@@ -62,6 +62,9 @@ pub enum Refusal {
         /// Whose it is.
         node: NodeName,
     },
+    /// A service that others serve has it.
+    #[error("{0} is in the status of a service of another load balancer class")]
+    OtherClass(IpAddr),
     /// What is asked for cannot be read.
     #[error("{0}")]
     Unreadable(String),
@@ -72,6 +75,10 @@ pub enum Refusal {
 
 fn list(ips: &[IpAddr]) -> String {
     ips.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")
+}
+
+fn named(holder: Option<&ServiceKey>) -> String {
+    holder.map_or_else(|| "a service of another namespace".to_owned(), ToString::to_string)
 }
 
 /// Which part of a pool's selection a service does not meet.
@@ -99,32 +106,32 @@ impl fmt::Display for NotAdmitted {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Conflict {
     /// The services have not agreed on a sharing key.
-    #[error("{ip} is in use by {holder}, and the two do not have the same sharing key")]
+    #[error("{ip} is in use by {}, and the two do not have the same sharing key", named(.holder.as_ref()))]
     SharingKey {
         /// The address.
         ip: IpAddr,
-        /// Who has it; the first of them.
-        holder: ServiceKey,
+        /// Who has it, the first of them; none if that is of another namespace, which is not to be told.
+        holder: Option<ServiceKey>,
     },
     /// With externalTrafficPolicy Local, both would have to have their endpoints on the same nodes.
     #[error(
-        "{ip} is in use by {holder}, and with externalTrafficPolicy Local only services with the same selector can share"
+        "{ip} is in use by {}, and with externalTrafficPolicy Local only services with the same selector can share, and only in one namespace", named(.holder.as_ref())
     )]
     Backend {
         /// The address.
         ip: IpAddr,
-        /// Who has it; the first of them.
-        holder: ServiceKey,
+        /// Who has it, the first of them; none if that is of another namespace, which is not to be told.
+        holder: Option<ServiceKey>,
     },
     /// Both listen on the same port.
-    #[error("port {port} of {ip} is in use by {holder}")]
+    #[error("port {port} of {ip} is in use by {}", named(.holder.as_ref()))]
     Port {
         /// The address.
         ip: IpAddr,
         /// The port.
         port: Port,
-        /// Who has it.
-        holder: ServiceKey,
+        /// Who has it; none if that is of another namespace.
+        holder: Option<ServiceKey>,
     },
 }
 

@@ -36,10 +36,13 @@ impl Vip {
     pub(crate) fn admits(
         &self,
         ip: IpAddr,
+        key: &ServiceKey,
         sharing: &Sharing,
         ports: &BTreeSet<Port>,
     ) -> Result<(), Conflict> {
-        let holder = || self.first().clone();
+        // Whoever asks learns nothing of other namespaces.
+        let named = |holder: &ServiceKey| (holder.namespace == key.namespace).then(|| holder.clone());
+        let holder = || named(self.first());
         if sharing.key.is_none() || sharing.key != self.sharing.key {
             return Err(Conflict::SharingKey { ip, holder: holder() });
         }
@@ -47,7 +50,7 @@ impl Vip {
             return Err(Conflict::Backend { ip, holder: holder() });
         }
         match ports.iter().find_map(|port| Some((*port, self.holder_of(*port)?))) {
-            Some((port, holder)) => Err(Conflict::Port { ip, port, holder: holder.clone() }),
+            Some((port, holder)) => Err(Conflict::Port { ip, port, holder: named(holder) }),
             None => Ok(()),
         }
     }

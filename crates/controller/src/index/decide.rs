@@ -14,9 +14,10 @@ use crate::index::{Index, Rank, Turn};
 static NO_LABELS: Labels = Labels::new();
 
 impl Index {
-    /// Whether some Service is to be decided anew, and can be: not by pools that are known to be outdated.
+    /// Whether some Service is to be taken in, or decided anew and can be: not by pools that are known to be outdated.
     pub(crate) fn has_due(&self) -> bool {
-        !self.has_pools_to_settle() && (self.is_hearing() || !self.due.is_empty() || self.freed)
+        self.is_listing()
+            || !self.has_pools_to_settle() && (self.is_hearing() || !self.due.is_empty() || self.freed)
     }
 
     /// Whether those who hold an address are not all heard yet, so that nobody knows what is in use.
@@ -24,8 +25,10 @@ impl Index {
         !self.unheard.is_empty()
     }
 
-    /// Decides anew for those that are due, as many as `most` of them: between calls there is time for other things.
+    /// Takes in what is left of a full list, then decides anew for those that are due, as many as `most` in all: between
+    /// calls there is time for other things.
     pub(crate) fn decide(&mut self, most: usize) {
+        let most = self.take_in_list(most);
         if self.has_pools_to_settle() {
             return;
         }
@@ -68,15 +71,16 @@ impl Index {
             // Another replica may have written it since.
             entry.previous.clone_from(&entry.observed.previous);
         }
-        let mut turns: Vec<Turn> = self.services.iter().map(|(key, e)| (e.created, key.clone())).collect();
-        turns.sort();
-        let holds = |key: &ServiceKey| self.services.get(key).is_some_and(|it| !it.observed.ips.is_empty());
-        let (holders, others): (Vec<_>, Vec<_>) =
-            turns.into_iter().map(|(_, key)| key).partition(|key| holds(key));
-        self.unheard = holders.into();
-        for key in &others {
-            self.make_due(key);
+        let (mut holders, mut others) = (Vec::new(), Vec::new());
+        for (key, entry) in &self.services {
+            if entry.observed.ips.is_empty() {
+                others.push(key.clone());
+            } else {
+                holders.push((entry.created, key.clone()));
+            }
         }
+        holders.sort();
+        self.unheard = holders.into_iter().map(|(_, key)| key).chain(others).collect();
     }
 
     /// The pools that Services of ours record, with the addresses that they have from each.
@@ -122,9 +126,14 @@ impl Index {
         pairs.collect()
     }
 
+    /// What a Service has it has, if it may, and gets nothing else. Whether that frees something for others.
     fn adopt(&mut self, key: &ServiceKey) -> bool {
         let Some(entry) = self.services.get(key) else { return false };
-        let Claim::Ours(request) = &entry.claim else { return false };
+        let request = match &entry.claim {
+            Claim::Ours(request) => request,
+            Claim::OtherClass => return self.allocator.set_elsewhere(key, entry.observed.ips.clone()),
+            Claim::Unservable(_) | Claim::OtherType => return false,
+        };
         let labels = self.namespace_labels.get(&*key.namespace).unwrap_or(&NO_LABELS);
         self.allocator.adopt(key, labels, request, &entry.record())
     }
@@ -133,6 +142,9 @@ impl Index {
         let Some(entry) = self.services.get(key) else { return };
         let turn = (entry.created, key.clone());
         self.waiting.remove(&turn);
+        if entry.claim != Claim::OtherClass {
+            self.freed |= self.allocator.set_elsewhere(key, []);
+        }
         let notice = match &entry.claim {
             Claim::Ours(_) | Claim::Unservable(_) if entry.deleting => {
                 self.freed |= self.adopt(key);
@@ -156,7 +168,11 @@ impl Index {
                 if let Some(entry) = self.services.get_mut(key) {
                     entry.previous.clear();
                 }
-                self.aim(key, if held || left_behind { Goal::Nothing } else { Goal::Whatever });
+                let clear = held || left_behind;
+                self.aim(key, if clear { Goal::Nothing } else { Goal::Whatever });
+                if !clear {
+                    self.freed |= self.adopt(key);
+                }
                 None
             }
         };

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::entry::Seen;
 use crate::index::{Index, Role, Write, Written};
+use crate::previous;
 
 /// An Index, and an API server as far as it is needed: versions, and the echo of each write.
 struct Cluster {
@@ -92,10 +93,9 @@ impl Cluster {
             let pool = write.assignment.as_ref().map(|a| a.pool.as_str());
             object["status"] = json!({"loadBalancer": {"ingress": ips.collect::<Vec<_>>()}});
             merge(object, json!({"metadata": {"resourceVersion": version}}));
-            let previous: Vec<String> = write.previous.iter().map(ToString::to_string).collect();
             let written = [
                 ("metallb.io/ip-allocated-from-pool", pool.map(str::to_owned)),
-                ("ferrolb.io/previous-ips", (!previous.is_empty()).then(|| previous.join(","))),
+                ("ferrolb.io/previous-ips", previous::write(&write.previous, write.uid.as_deref())),
             ];
             for (annotation, value) in written {
                 if let Some(all) = object["metadata"]["annotations"].as_object_mut() {
@@ -484,14 +484,19 @@ fn many_changes_of_pools_are_settled_at_once_and_the_echo_of_a_status_is_none() 
 }
 
 #[test]
-fn holders_are_heard_a_few_at_a_time_and_nobody_is_decided_before_all_are() {
+fn a_list_is_taken_in_and_heard_a_few_at_a_time_and_nobody_is_decided_before_all_are() {
     let services = [
         ("new", created(1)),
         ("younger", and(created(9), holding("10.0.0.0"))),
         ("older", and(created(2), holding("10.0.0.0"))),
     ];
     let mut cluster = Cluster::start(&[pool("p", "10.0.0.0/30")], &services);
-    for _holder in ["older", "younger"] {
+    cluster.index.decide(2);
+    assert!(cluster.index.is_listing());
+    assert_eq!(cluster.index.next_write(), None);
+    cluster.index.decide(1);
+    assert!(!cluster.index.is_listing());
+    for _service in ["older", "younger", "new"] {
         assert!(cluster.index.is_hearing());
         assert_eq!(cluster.index.next_write(), None);
         cluster.index.decide(1);

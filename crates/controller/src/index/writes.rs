@@ -4,11 +4,44 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use ipam::{Assignment, ServiceKey};
+use kubekit::Version;
 use kubekit::events::Notice;
 use kubekit::write::{Class, pause};
 
 use crate::entry::{Observed, Writing};
-use crate::index::{Index, Write, Written};
+use crate::index::Index;
+
+/// A status to be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Write {
+    pub(crate) key: ServiceKey,
+    /// Of the Service, which what it has lost is recorded with.
+    pub(crate) uid: Option<String>,
+    /// The version that it is to replace, and no other.
+    pub(crate) version: Version,
+    /// The addresses that it has in that version.
+    pub(crate) before: Vec<IpAddr>,
+    /// What the Service is to hold; nothing to clear it.
+    pub(crate) assignment: Option<Assignment>,
+    /// What it has lost and may have again.
+    pub(crate) previous: Vec<IpAddr>,
+}
+
+/// What became of a write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Written {
+    /// It is done; the Service is now of this version.
+    Done(Version),
+    /// The Service has changed meanwhile.
+    Conflict,
+    /// The Service is gone.
+    Gone,
+    /// Something went wrong that may go well another time.
+    Failed,
+    /// It is refused, and will be again until somebody changes the Service, a right or the API server.
+    Refused,
+}
 
 impl Index {
     /// The next status to write. Tell how it went with [`Self::written`]: until then, no other write of
@@ -26,6 +59,7 @@ impl Index {
             entry.writing = Writing::InFlight;
             return Some(Write {
                 key,
+                uid: entry.uid.clone(),
                 version: entry.version.clone(),
                 before: entry.observed.ips.clone(),
                 assignment: entry.goal.assignment().cloned(),

@@ -24,7 +24,7 @@ impl World {
 
     /// Applies it, by one field manager or another.
     fn put(&mut self, pool: u8, mut object: Object) -> Step {
-        object.manager = pick(&mut self.rng, &[Manager::Usual, Manager::Usual, Manager::Other]);
+        object.manager = pick(&mut self.rng, &[Manager::Usual, Manager::Other]);
         self.gone_pools.remove(&pool);
         self.pools.insert(pool, object.clone());
         Step::Apply(object)

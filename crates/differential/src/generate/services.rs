@@ -2,12 +2,13 @@
 
 use rand::RngExt;
 use rand::seq::IndexedRandom;
+use serde_json::json;
 
 use super::pools::POOLS;
 use super::{World, pick, some};
 use crate::service::{Service, Spelling, Stack, Wish};
 use crate::side::{NAMESPACES, ingress};
-use crate::step::{Id, Kind, Object, Step};
+use crate::step::{Id, Kind, Manager, Object, Step};
 
 const SERVICES: u8 = 6;
 
@@ -22,6 +23,7 @@ impl World {
             // A Service that leaves the class is cleaned up by FerroLB only.
             (service.type_, service.class) = (before.type_, before.class);
         }
+        service.annotated = self.services.get(&number).is_some_and(|before| before.annotated);
         self.services.insert(number, service);
         self.write_service(number)
     }
@@ -56,6 +58,24 @@ impl World {
         Some(self.write_service(number))
     }
 
+    /// A field manager of its own asks for something, or for nothing any more. What the manifest asks for too, that one
+    /// asks for from now on.
+    pub(super) fn annotate_service(&mut self) -> Option<Step> {
+        let number = self.existing_service()?;
+        let before = self.services.get(&number)?;
+        // Where there may be no second address, who prefers two does not ask for one.
+        let prefers = matches!(before.stack, Stack::Prefer(_));
+        let annotations = match self.rng.random_range(0..4) {
+            0 if !(prefers && self.crowded) => json!({"metallb.io/loadBalancerIPs": self.ips()}),
+            0 | 1 => json!({"metallb.io/allow-shared-ip": pick(&mut self.rng, &["k1", "k2"])}),
+            2 => json!({"metallb.io/address-pool": self.any_pool()}),
+            _ => json!({}),
+        };
+        self.services.get_mut(&number)?.annotated = annotations.get("metallb.io/loadBalancerIPs").is_some();
+        let manifest = json!({"metadata": {"annotations": annotations}});
+        Some(Step::Apply(Object { manager: Manager::Other, ..Object::new(service_name(number), manifest) }))
+    }
+
     pub(super) fn delete_service(&mut self) -> Option<Step> {
         let number = self.existing_service()?;
         if self.services.remove(&number)?.finalizer {
@@ -73,6 +93,10 @@ impl World {
 
     pub(super) fn edit_status(&mut self) -> Option<Step> {
         let number = self.existing_service()?;
+        if self.services.get(&number)?.class != self.class {
+            // FerroLB gives nobody an address that a Service of another class has.
+            return None;
+        }
         let ips = match self.rng.random_range(0..6) {
             0 => Vec::new(),
             1 => vec!["203.0.113.7".to_owned()],
@@ -128,7 +152,8 @@ impl World {
             wish,
             spelling,
             class,
-            finalizer: rng.random_bool(0.3),
+            annotated: false,
+            finalizer: rng.random_bool(0.4),
         }
     }
 
@@ -208,10 +233,13 @@ impl World {
 
     fn write_service(&mut self, number: u8) -> Step {
         let service = self.services.get_mut(&number).expect("it was just put there");
-        if let (Stack::Prefer(primary), true) = (service.stack, service.wish.is_for_one_address()) {
+        let asks = service.annotated || service.wish.is_for_one_address();
+        if let (Stack::Prefer(primary), true, true) = (service.stack, asks, self.crowded) {
             service.stack = Stack::Single(primary);
         }
-        Step::Apply(Object::new(service_name(number), service.manifest()))
+        let name = service_name(number);
+        let manifest = service.manifest(&name.namespace);
+        Step::Apply(Object::new(name, manifest))
     }
 }
 

@@ -1,8 +1,8 @@
 //! The rules of allocation, one sentence each.
 
 use ipam::{
-    AddressRequest, Allocator, Conflict, Families, Family, NotAdmitted, PoolName, Refusal, Request, Sharing,
-    Usage,
+    AddressRequest, Allocator, Conflict, Families, Family, NotAdmitted, PoolName, Record, Refusal, Request,
+    ServiceKey, Sharing, Usage,
 };
 use objects::{Labels, Requirement, Selector};
 use pools::{PoolSpec, Pools};
@@ -37,7 +37,7 @@ fn what_it_may_not_have_it_loses_and_is_told_why() {
     assert_eq!(lost(&mut allocator, "192.0.2.1"), Some(Refusal::NotInAnyPool(ips(&["192.0.2.1"]))));
     assert!(matches!(
         lost(&mut allocator, "10.0.0.0"),
-        Some(Refusal::Taken(Conflict::SharingKey { holder, .. })) if holder == key("a")
+        Some(Refusal::Taken(Conflict::SharingKey { holder, .. })) if holder == Some(key("a"))
     ));
     assert_eq!(lost(&mut allocator, "fd00::1"), None, "the wrong family is nobody's doing");
 }
@@ -241,6 +241,38 @@ fn who_asks_for_addresses_has_to_name_one_of_each_family_that_it_has() {
 }
 
 #[test]
+fn a_request_that_cannot_be_read_does_not_leave_one_address_where_two_are_required() {
+    let mut allocator = allocator([pool("p", &["10.0.0.0/30"])]);
+    let addresses = AddressRequest::Unreadable { why: "ten".to_owned(), pool: None };
+    let slip = |families| Request { families, addresses: addresses.clone(), ..request() };
+    assert_eq!(assign(&mut allocator, "a", &request()), Ok(ips(&["10.0.0.0"])));
+    let prefer = slip(Families::PreferDual { primary: Family::V4 });
+    assert_eq!(assign_from(&mut allocator, "a", &prefer, &["10.0.0.0"]), Ok(ips(&["10.0.0.0"])));
+    assert!(assign_from(&mut allocator, "a", &slip(Families::RequireDual), &["10.0.0.0"]).is_err());
+}
+
+#[test]
+fn who_has_an_address_and_asks_for_no_other_keeps_it_by_the_same_rule() {
+    let mut allocator =
+        allocator([pool("dual", &["10.0.0.0/30", "fd00::/64"]), pool("v4", &["10.0.1.0/30"])]);
+    let prefer = Families::PreferDual { primary: Family::V4 };
+    let single = Families::Single(Family::V4);
+    for (name, ip, families, kept) in [
+        ("a", "10.0.0.1", single, true),
+        ("b", "10.0.0.2", prefer, false),
+        ("c", "10.0.0.3", Families::RequireDual, false),
+        ("d", "10.0.1.1", prefer, true),
+        ("e", "10.0.1.2", Families::RequireDual, false),
+    ] {
+        let mut request = Request { families: single, addresses: exactly(&[ip]), ..request() };
+        assert_eq!(assign(&mut allocator, name, &request), Ok(ips(&[ip])));
+        request.families = families;
+        let now = assign_from(&mut allocator, name, &request, &[ip]);
+        assert_eq!(now.ok(), kept.then(|| ips(&[ip])), "{name}");
+    }
+}
+
+#[test]
 fn services_follow_their_addresses_when_pools_change() {
     let mut allocator = allocator([pool("old", &["10.0.0.0/24"])]);
     for name in ["a", "b"] {
@@ -262,4 +294,28 @@ fn a_pool_of_any_size_is_ready_at_once() {
     assert_eq!(assign(&mut allocator, "a", &dual), Ok(ips(&["10.0.0.1", "::"])));
     let usage = allocator.usage(&PoolName::new("huge"), Family::V6);
     assert_eq!(usage, Usage { in_use: 1, available: u128::MAX - 1 });
+}
+
+#[test]
+fn a_refusal_names_nobody_of_another_namespace_and_shows_no_control_characters() {
+    let mut allocator = allocator([pool("p", &["10.0.0.0/30"])]);
+    let asks = |key: &str, port| Request { addresses: exactly(&["10.0.0.1"]), ..sharing(key, &[port]) };
+    assert_eq!(assign(&mut allocator, "secret", &asks("k", 80)), Ok(ips(&["10.0.0.1"])));
+    let other = ServiceKey::new("other", "a");
+    let local = |request: Request| Request {
+        sharing: Sharing { backend: "other/app=a".into(), ..request.sharing },
+        ..request
+    };
+    for request in [asks("k", 80), asks("wrong", 81), local(asks("k", 82))] {
+        let decision = allocator.assign(&other, &Labels::new(), &request, &Record::default(), &[]);
+        let text = decision.outcome.unwrap_err().to_string();
+        assert!(text.contains("in use by a service of another namespace"), "{text}");
+        assert!(!text.contains("secret") && !text.contains("prod"), "{text}");
+        let text = assign(&mut allocator, "b", &request).unwrap_err().to_string();
+        assert!(text.contains("prod/secret"), "{text}");
+    }
+    let pool = Some(PoolName::new("x\u{1b}[31m\ny"));
+    let addresses = AddressRequest::Exactly { ips: ips(&["10.0.0.2"]), pool };
+    let text = assign(&mut allocator, "c", &Request { addresses, ..request() }).unwrap_err().to_string();
+    assert!(text.ends_with(r"the requested pool x\u{1b}[31m\ny"), "{text}");
 }

@@ -117,10 +117,18 @@ impl Model {
             }
             let requested = match &request.addresses {
                 AddressRequest::From(name) => *name == pool.name,
-                AddressRequest::Exactly { ips: wanted, .. } => *wanted == ips,
+                AddressRequest::Exactly { ips: wanted, .. } => {
+                    let fits = match (request.families, &ips[..]) {
+                        (Families::PreferDual { .. }, [ip]) => pool.capacity(Family::of(*ip).other()) == 0,
+                        (Families::RequireDual, [_]) => false,
+                        _ => true,
+                    };
+                    fits && *wanted == ips
+                }
                 AddressRequest::Anything => true,
                 AddressRequest::Unreadable { pool: from, .. } => {
-                    from.as_ref().is_none_or(|from| *from == pool.name)
+                    let enough = ips.len() == 2 || request.families != Families::RequireDual;
+                    enough && from.as_ref().is_none_or(|from| *from == pool.name)
                 }
             };
             if requested {

@@ -199,3 +199,26 @@ fn ten_thousand_services_of_one_key_find_their_addresses_without_looking_at_each
         Ok(vec![IpAddr::V4((0x0a00_0000 + 1234).into())])
     );
 }
+
+#[test]
+fn an_address_of_a_service_that_others_serve_is_not_given_and_not_taken() {
+    let mut allocator = allocator([pool("p", &["10.0.0.0/30"])]);
+    assert_eq!(assign_from(&mut allocator, "mine", &request(), &["10.0.0.1"]), Ok(ips(&["10.0.0.1"])));
+    assert!(!allocator.set_elsewhere(&key("theirs"), ips(&["10.0.0.0", "10.0.0.1", "192.0.2.1"])));
+    assert!(!allocator.set_elsewhere(&key("theirs-too"), ips(&["10.0.0.0"])));
+    // Who has it keeps it, now and when everything is decided anew.
+    for _ in 0..2 {
+        assert_eq!(assign_from(&mut allocator, "mine", &request(), &["10.0.0.1"]), Ok(ips(&["10.0.0.1"])));
+        allocator.set_pools(Pools::new([pool("p", &["10.0.0.0/30"]), pool("q", &["10.1.0.0/30"])]));
+    }
+    assert_eq!(assign(&mut allocator, "a", &request()), Ok(ips(&["10.0.0.2"])));
+    let asks = Request { addresses: exactly(&["10.0.0.0"]), ..request() };
+    assert_eq!(assign(&mut allocator, "b", &asks), Err(Refusal::OtherClass("10.0.0.0".parse().unwrap())));
+    allocator.release(&key("mine"));
+    let usage = allocator.usage(&PoolName::new("p"), Family::V4);
+    assert_eq!((usage.in_use, usage.available), (1, 1), "two of four are elsewhere");
+    assert!(allocator.set_elsewhere(&key("theirs"), []), "it had one alone");
+    assert_eq!(allocator.usage(&PoolName::new("p"), Family::V4).available, 2);
+    assert!(allocator.set_elsewhere(&key("theirs-too"), []));
+    assert_eq!(assign(&mut allocator, "b", &asks), Ok(ips(&["10.0.0.0"])));
+}

@@ -205,10 +205,25 @@ fn a_follower_that_takes_over_gives_back_what_another_has_recorded() {
     let mut cluster = Cluster::start(&[], &[]);
     cluster.index.set_role(Role::Follower, Instant::now());
     cluster.apply("a", holding("10.0.0.7"));
-    cluster.apply("a", json!({"metadata": {"annotations": {"ferrolb.io/previous-ips": "10.0.0.7"}}}));
+    cluster.apply("a", json!({"metadata": {"annotations": {"ferrolb.io/previous-ips": "a/10.0.0.7"}}}));
     cluster.index.pools(Change::Apply(pool("p", "10.0.0.0/24")), Instant::now());
     cluster.index.set_role(Role::Leader, Instant::now());
     assert_eq!(cluster.write_all(), ["a 10.0.0.7"]);
+}
+
+#[test]
+fn a_copy_of_a_service_does_not_get_what_that_one_has_lost() {
+    let mut cluster = Cluster::start(&[pool("p", "10.0.0.0/24")], &[("a", holding("10.0.0.7"))]);
+    cluster.delete_pool(pool("p", "10.0.0.0/24"));
+    assert_eq!(cluster.write_all(), ["a"]);
+    let (_, object) = cluster.services.iter().find(|(name, _)| name == "a").unwrap();
+    let annotations = object["metadata"]["annotations"].clone();
+    assert_eq!(annotations["ferrolb.io/previous-ips"], "a/10.0.0.7");
+    cluster.apply("copy", json!({"metadata": {"annotations": annotations}}));
+    cluster.delete("a");
+    cluster.index.pools(Change::Apply(pool("p", "10.0.0.0/24")), Instant::now());
+    assert_eq!(cluster.write_all(), ["copy 10.0.0.0"]);
+    assert!(cluster.write_all().is_empty(), "the copied record is nothing to write about");
 }
 
 #[test]
@@ -304,9 +319,36 @@ fn a_decision_for_thousands_leaves_time_for_other_things() {
     let services: Vec<(&str, Value)> =
         services.iter().map(|(name, it)| (name.as_str(), it.clone())).collect();
     let mut cluster = Cluster::start(&[pool("p", "10.0.0.0/16")], &services);
+    for _taken_in_and_heard in 0..2 {
+        cluster.index.decide(600);
+        assert!(cluster.index.has_due());
+        assert_eq!(cluster.index.queued(), 0);
+    }
     cluster.index.decide(256);
     assert!(cluster.index.has_due());
     assert_eq!(cluster.index.queued(), 256);
     cluster.index.decide(1000);
     assert_eq!((cluster.index.has_due(), cluster.index.queued()), (false, 600));
+}
+
+#[test]
+fn an_address_of_a_service_of_another_class_is_not_given_until_that_one_has_it_no_more() {
+    let mut elsewhere = holding("10.0.0.0");
+    elsewhere["spec"] = json!({"loadBalancerClass": "example.com/other"});
+    let services = [("theirs", elsewhere.clone()), ("mine", holding("10.0.0.1"))];
+    let mut cluster = Cluster::start(&[pool("p", "10.0.0.0/30")], &services);
+    assert!(cluster.write_all().is_empty());
+    cluster.apply("a", json!({"metadata": {"annotations": {"metallb.io/loadBalancerIPs": "10.0.0.0"}}}));
+    assert!(cluster.write_all().is_empty());
+    assert!(cluster.notices().iter().any(|notice| notice.contains("another load balancer class")));
+    cluster.apply("b", json!({}));
+    assert_eq!(cluster.write_all(), ["b 10.0.0.2"]);
+    // It is given another one by whoever serves it.
+    elsewhere["status"]["loadBalancer"]["ingress"][0]["ip"] = "10.0.0.3".into();
+    cluster.apply("theirs", elsewhere);
+    assert_eq!(cluster.write_all(), ["a 10.0.0.0"]);
+    cluster.apply("c", json!({}));
+    assert!(cluster.write_all().is_empty());
+    cluster.delete("theirs");
+    assert_eq!(cluster.write_all(), ["c 10.0.0.3"]);
 }

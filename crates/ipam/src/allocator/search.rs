@@ -1,0 +1,152 @@
+//! Where an address is looked for, for a service that keeps none: what it asks for, what it had, then pool by pool.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use pools::Presence;
+
+use crate::allocator::Allocator;
+use crate::applicant::{Applicant, Standing, families_of};
+use crate::{
+    AddressRequest, Assignment, Families, Family, NotAdmitted, PoolName, Reason, Refusal, Unsuitable,
+};
+
+impl Allocator {
+    /// Addresses for a service that has none: one, or of both families, from one pool.
+    pub(super) fn find(&mut self, applicant: &Applicant<'_>) -> Result<Assignment, Refusal> {
+        if self.holdings.pools().is_empty() {
+            return Err(Refusal::NoPools);
+        }
+        let families = applicant.request.families;
+        match &applicant.request.addresses {
+            AddressRequest::Unreadable { why, pool: _ } => Err(Refusal::Unreadable(why.clone())),
+            AddressRequest::Exactly { ips, pool: requested } => {
+                if !families.accept_request(&families_of(ips)) {
+                    return Err(Refusal::WrongFamilies { ips: ips.clone(), needed: families });
+                }
+                let actual = self.grant(applicant, ips, Standing::Newcomer)?.name.clone();
+                match requested {
+                    Some(requested) if *requested != actual => {
+                        Err(Refusal::OtherPool { ips: ips.clone(), requested: requested.clone(), actual })
+                    }
+                    _ => Ok(Assignment { ips: ips.clone(), pool: actual }),
+                }
+            }
+            AddressRequest::From(name) => {
+                let pool = self
+                    .holdings
+                    .pools()
+                    .get(name)
+                    .ok_or_else(|| Refusal::UnknownPool(name.as_str().to_owned()))?;
+                applicant
+                    .admitted_to(pool, Standing::Newcomer)
+                    .map_err(|why| Refusal::NotAdmitted(name.clone(), why))?;
+                self.first_fit(applicant, vec![name.clone()]).map_err(Refusal::NothingLeft)
+            }
+            AddressRequest::Anything => self.search(applicant),
+        }
+    }
+
+    /// What it had before, if it can have that again; else pinned pools first, then those for everybody.
+    fn search(&mut self, applicant: &Applicant<'_>) -> Result<Assignment, Refusal> {
+        if let Some(assignment) = self.regain(applicant) {
+            return Ok(assignment);
+        }
+        let (mut pinned, mut open, mut unsuitable) = (Vec::new(), Vec::new(), Vec::new());
+        for pool in self.holdings.pools().iter() {
+            let name = pool.name.clone();
+            let reason = if !pool.auto_assign {
+                Reason::NotAutomatic
+            } else if let Err(why) = applicant.admitted_to(pool, Standing::Newcomer) {
+                Reason::NotAdmitted(why)
+            } else {
+                match &pool.allocation {
+                    Some(allocation) => pinned.push((allocation.rank(), name)),
+                    None => open.push(name),
+                }
+                continue;
+            };
+            unsuitable.push(Unsuitable { pool: name, reason });
+        }
+        pinned.sort();
+        for tier in [pinned.into_iter().map(|(_, name)| name).collect(), open] {
+            match self.first_fit(applicant, tier) {
+                Ok(assignment) => return Ok(assignment),
+                Err(reasons) => unsuitable.extend(reasons),
+            }
+        }
+        unsuitable.sort_by(|a, b| a.pool.cmp(&b.pool));
+        Err(Refusal::NothingLeft(unsuitable))
+    }
+
+    /// The addresses that the service had before, of every family that it needs. As to one that goes on having them,
+    /// it does not matter whether their pool gives any to those who do not name it.
+    fn regain(&self, applicant: &Applicant<'_>) -> Option<Assignment> {
+        let families = [Family::V4, Family::V6].into_iter().filter(|f| applicant.request.families.need(*f));
+        let ips = families.map(|family| applicant.former_of(family).next()).collect::<Option<Vec<_>>>()?;
+        let pool = self.grant(applicant, &ips, Standing::Newcomer).ok()?;
+        Some(Assignment { ips, pool: pool.name.clone() })
+    }
+
+    /// The first pool that has all that is needed; for a service that prefers two families, else the first
+    /// that has its primary one, else the first that has the other.
+    fn first_fit(
+        &mut self,
+        applicant: &Applicant<'_>,
+        pools: Vec<PoolName>,
+    ) -> Result<Assignment, Vec<Unsuitable>> {
+        let mut second_best: BTreeMap<SecondBest, Assignment> = BTreeMap::new();
+        let mut unsuitable = Vec::new();
+        for pool in pools {
+            let mut candidate = |family| self.candidate(applicant, &pool, family);
+            let found = match applicant.request.families {
+                Families::Single(family) => candidate(family).map(|ip| vec![ip]),
+                Families::RequireDual => {
+                    candidate(Family::V4).and_then(|v4| Ok(vec![v4, candidate(Family::V6)?]))
+                }
+                Families::PreferDual { primary } => match (candidate(Family::V4), candidate(Family::V6)) {
+                    (Ok(v4), Ok(v6)) => Ok(vec![v4, v6]),
+                    (Ok(ip), Err(_)) | (Err(_), Ok(ip)) => {
+                        let rank =
+                            if Family::of(ip) == primary { SecondBest::Primary } else { SecondBest::Other };
+                        second_best.entry(rank).or_insert(Assignment { ips: vec![ip], pool });
+                        continue;
+                    }
+                    (Err(v4), Err(v6)) => Err(if primary == Family::V4 { v4 } else { v6 }),
+                },
+            };
+            match found {
+                Ok(ips) => return Ok(Assignment { ips, pool }),
+                Err(reason) => unsuitable.push(Unsuitable { pool, reason }),
+            }
+        }
+        second_best.into_values().next().ok_or(unsuitable)
+    }
+
+    /// The address of a family that the service would be given in a pool: one that it had before, else the next.
+    pub(super) fn candidate(
+        &mut self,
+        applicant: &Applicant<'_>,
+        pool: &PoolName,
+        family: Family,
+    ) -> Result<IpAddr, Reason> {
+        if self.holdings.pools().get(pool).is_none_or(|pool| pool.presence == Presence::Deleted) {
+            return Err(Reason::NotAdmitted(NotAdmitted::Deleted));
+        }
+        let again = |ip: &IpAddr| {
+            self.holdings.pool_of(&[*ip], None).is_some_and(|its| its.name == *pool)
+                && self.holdings.is_free_for(applicant, *ip, Standing::Newcomer).is_ok()
+        };
+        if let Some(ip) = applicant.former_of(family).find(again) {
+            return Ok(ip);
+        }
+        self.holdings.next(pool, family, applicant.request)
+    }
+}
+
+/// What a service that prefers two families makes do with, best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum SecondBest {
+    Primary,
+    Other,
+}
