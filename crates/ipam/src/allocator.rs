@@ -182,7 +182,7 @@ impl Allocator {
                 from(of) && enough
             }
             AddressRequest::Exactly { ips: wanted, pool: of } => {
-                wanted == ips && from(of) && applicant.may_name_only(ips, pool)
+                wanted == ips && from(of) && applicant.may_name_only(ips)
             }
         };
         Ok(as_requested.then(|| Assignment { ips: ips.to_vec(), pool: pool.name.clone() }))
@@ -212,10 +212,10 @@ impl Allocator {
         match (families, addresses) {
             (Families::Single(_), _) | (_, AddressRequest::Unreadable { .. }) => return Ok(assignment),
             (_, AddressRequest::Exactly { .. }) => {
-                // It is the only family that the pool has.
-                let reason = Reason::NoAddresses(Family::of(ip).other());
-                *incomplete =
-                    Some(Refusal::NothingLeft(vec![Unsuitable { pool: assignment.pool.clone(), reason }]));
+                if let Err(reason) = self.candidate(applicant, &assignment.pool, Family::of(ip).other()) {
+                    let pool = assignment.pool.clone();
+                    *incomplete = Some(Refusal::NothingLeft(vec![Unsuitable { pool, reason }]));
+                }
                 return Ok(assignment);
             }
             (

@@ -51,14 +51,12 @@ impl Applicant<'_> {
     }
 
     /// Whether it may go on with these addresses where it asks for them and for no others. Who has two families has to
-    /// name one of each; who only prefers two can stay with one where the pool has none of the other.
-    pub(crate) fn may_name_only(&self, ips: &[IpAddr], pool: &Pool) -> bool {
-        let families = self.request.families;
-        let only = match (families, ips) {
-            (Families::PreferDual { .. }, [ip]) => pool.capacity(Family::of(*ip).other()) == 0,
-            _ => false,
-        };
-        only || families.accept_request(&families_of(ips))
+    /// name one of each; who only prefers two and has one goes on with it, though it would not be given it anew.
+    pub(crate) fn may_name_only(&self, ips: &[IpAddr]) -> bool {
+        match (self.request.families, ips) {
+            (Families::PreferDual { .. }, [_]) => true,
+            (families, ips) => families.accept_request(&families_of(ips)),
+        }
     }
 
     /// The addresses of its record that it could keep, in ascending order; none when no service can have what is

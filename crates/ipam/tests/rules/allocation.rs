@@ -252,14 +252,14 @@ fn a_request_that_cannot_be_read_does_not_leave_one_address_where_two_are_requir
 }
 
 #[test]
-fn who_has_an_address_and_asks_for_no_other_keeps_it_by_the_same_rule() {
+fn who_has_an_address_and_asks_for_no_other_keeps_it_unless_it_needs_two() {
     let mut allocator =
         allocator([pool("dual", &["10.0.0.0/30", "fd00::/64"]), pool("v4", &["10.0.1.0/30"])]);
     let prefer = Families::PreferDual { primary: Family::V4 };
     let single = Families::Single(Family::V4);
     for (name, ip, families, kept) in [
         ("a", "10.0.0.1", single, true),
-        ("b", "10.0.0.2", prefer, false),
+        ("b", "10.0.0.2", prefer, true),
         ("c", "10.0.0.3", Families::RequireDual, false),
         ("d", "10.0.1.1", prefer, true),
         ("e", "10.0.1.2", Families::RequireDual, false),

@@ -119,7 +119,6 @@ impl Model {
                 AddressRequest::From(name) => *name == pool.name,
                 AddressRequest::Exactly { ips: wanted, .. } => {
                     let fits = match (request.families, &ips[..]) {
-                        (Families::PreferDual { .. }, [ip]) => pool.capacity(Family::of(*ip).other()) == 0,
                         (Families::RequireDual, [_]) => false,
                         _ => true,
                     };
