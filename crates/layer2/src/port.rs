@@ -390,6 +390,11 @@ impl<P: Protocol> Port<P> {
         }
     }
 
+    /// Whether who asks for `vip` is answered.
+    pub fn answers(&self, vip: P::Ip) -> bool {
+        self.voice != Voice::Silent && self.orders.contains_key(&vip) && !self.probes.contains(vip)
+    }
+
     /// When to call [`Self::poll`] next, if ever.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let waiting = !self.effects.is_empty() || !self.memberships.is_empty();

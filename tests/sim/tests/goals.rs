@@ -12,16 +12,7 @@ fn ms(millis: u64) -> Duration {
 }
 
 fn setup(preset: Preset) -> Setup {
-    Setup {
-        nodes: 5,
-        clients: 2,
-        switches: 2,
-        services: 1,
-        preset,
-        weather: Weather::FINE,
-        sealed: false,
-        request_interval: ms(50),
-    }
+    Setup { preset, ..Setup::default() }
 }
 
 /// A world in which everything has found its place.
