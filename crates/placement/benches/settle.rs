@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use criterion::{Criterion, criterion_group, criterion_main};
 use objects::Labels;
 use placement::{
-    Abilities, Ability, Advertisement, EXCLUDE_LABEL, Endpoints, ExcludeLabel, Interfaces, Network, Node,
-    NodeName, Placement, Pools, Service, ServiceKey, Sharing, SliceKey, TrafficPolicy,
+    Abilities, Ability, Advertisement, ByProtocol, EXCLUDE_LABEL, Endpoints, ExcludeLabel, Interfaces,
+    Network, Node, NodeName, Placement, Pools, Service, ServiceKey, Sharing, SliceKey, TrafficPolicy,
 };
 use pools::PoolSpec;
 
@@ -28,8 +28,8 @@ fn members(without: Option<u32>) -> BTreeSet<NodeName> {
     (0..NODES).filter(|number| Some(*number) != without).map(name).collect()
 }
 
-fn abilities(arp: bool) -> Abilities {
-    let interface = |number| (format!("eth{number}").into(), Ability { arp, ndp: true });
+fn abilities(arp: Ability) -> Abilities {
+    let interface = |number| (format!("eth{number}").into(), ByProtocol { arp, ndp: Ability::Able });
     Abilities::Known((0..4).map(interface).collect())
 }
 
@@ -62,7 +62,7 @@ fn cluster() -> Placement {
     placement.set_members(members(None));
     for number in 0..NODES {
         placement.set_node(node(number, Labels::new()));
-        placement.set_abilities(name(number), abilities(true));
+        placement.set_abilities(name(number), abilities(Ability::Able));
     }
     for number in 0..SERVICES {
         placement.set_service(service(number));
@@ -114,8 +114,8 @@ fn changes(c: &mut Criterion) {
     measure(
         c,
         "a node's cables go",
-        |it| it.set_abilities(name(7), abilities(false)),
-        |it| it.set_abilities(name(7), abilities(true)),
+        |it| it.set_abilities(name(7), abilities(Ability::Lost)),
+        |it| it.set_abilities(name(7), abilities(Ability::Able)),
     );
     measure(
         c,

@@ -1,9 +1,9 @@
 //! Where a node can announce: by which protocol on which interface.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use crate::{InterfaceName, Interfaces};
+use crate::{InterfaceName, Interfaces, NodeName};
 
 /// On which interfaces a node can announce, as far as is known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -12,25 +12,42 @@ pub enum Abilities {
     #[default]
     Unknown,
     /// On these, and on no others.
-    Known(BTreeMap<InterfaceName, Ability>),
+    Known(BTreeMap<InterfaceName, ByProtocol>),
 }
 
-/// By which protocols addresses can be announced on an interface.
+/// Whether addresses can be announced on an interface by a protocol.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Ability {
-    /// IPv4 addresses, by ARP.
-    pub arp: bool,
-    /// IPv6 addresses, by NDP.
-    pub ndp: bool,
+pub enum Ability {
+    /// They cannot, and are not meant to.
+    #[default]
+    Unable,
+    /// They could until the interface lost its carrier or its address, was switched off, or vanished. Whoever is to
+    /// reach them there needs another node.
+    Lost,
+    /// They can.
+    Able,
 }
 
-impl Ability {
-    /// Whether `vip` can be announced there.
-    pub fn includes(self, vip: IpAddr) -> bool {
+/// The [`Ability`] of an interface by each protocol.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ByProtocol {
+    /// IPv4 addresses, by ARP.
+    pub arp: Ability,
+    /// IPv6 addresses, by NDP.
+    pub ndp: Ability,
+}
+
+impl ByProtocol {
+    /// The one that `vip` is announced by.
+    pub fn of(self, vip: IpAddr) -> Ability {
         match vip {
             IpAddr::V4(_) => self.arp,
             IpAddr::V6(_) => self.ndp,
         }
+    }
+
+    fn is_lost(self) -> bool {
+        self.arp == Ability::Lost || self.ndp == Ability::Lost
     }
 }
 
@@ -39,11 +56,73 @@ impl Abilities {
     pub fn can_announce(&self, vip: IpAddr, interfaces: &Interfaces) -> bool {
         let Self::Known(by_name) = self else { return true };
         match interfaces {
-            Interfaces::All => by_name.values().any(|ability| ability.includes(vip)),
-            Interfaces::Only(names) => {
-                names.iter().any(|name| by_name.get(name).is_some_and(|ability| ability.includes(vip)))
-            }
+            Interfaces::All => by_name.values().any(|it| it.of(vip) == Ability::Able),
+            Interfaces::Only(names) => names.iter().any(|name| self.is_able(vip, name)),
         }
+    }
+
+    /// Whether `vip` can be announced on the interface of this name, for certain.
+    pub(crate) fn is_able(&self, vip: IpAddr, name: &InterfaceName) -> bool {
+        let Self::Known(by_name) = self else { return false };
+        by_name.get(name).is_some_and(|it| it.of(vip) == Ability::Able)
+    }
+
+    /// The interfaces on which `vip` could be announced, and cannot any more.
+    pub(crate) fn lost(&self, vip: IpAddr) -> impl Iterator<Item = &InterfaceName> {
+        let by_name = match self {
+            Self::Unknown => None,
+            Self::Known(by_name) => Some(by_name),
+        };
+        let lost = by_name.into_iter().flatten().filter(move |(_, it)| it.of(vip) == Ability::Lost);
+        lost.map(|(name, _)| name)
+    }
+
+    /// The same, as if what is lost had never been there.
+    #[must_use]
+    pub fn without_lost(&self) -> Self {
+        let Self::Known(by_name) = self else { return Self::Unknown };
+        let forget = |ability| if ability == Ability::Lost { Ability::Unable } else { ability };
+        let forget = |it: &ByProtocol| ByProtocol { arp: forget(it.arp), ndp: forget(it.ndp) };
+        Self::Known(by_name.iter().map(|(name, it)| (name.clone(), forget(it))).collect())
+    }
+
+    /// Whether any interface is lost by any protocol.
+    pub(crate) fn has_lost(&self) -> bool {
+        match self {
+            Self::Unknown => false,
+            Self::Known(by_name) => by_name.values().any(|it| it.is_lost()),
+        }
+    }
+}
+
+/// Where each node can announce, of those that have told.
+#[derive(Debug, Default)]
+pub(crate) struct AbilitiesOfNodes {
+    by_node: BTreeMap<NodeName, Abilities>,
+    /// The nodes that have lost an interface: mostly none.
+    pub(crate) with_losses: BTreeSet<NodeName>,
+}
+
+impl AbilitiesOfNodes {
+    /// Whether that makes a difference.
+    pub(crate) fn set(&mut self, node: &NodeName, abilities: Abilities) -> bool {
+        if *self.by_node.get(node).unwrap_or(&Abilities::Unknown) == abilities {
+            return false;
+        }
+        if abilities.has_lost() {
+            self.with_losses.insert(node.clone());
+        } else {
+            self.with_losses.remove(node);
+        }
+        match abilities {
+            Abilities::Unknown => _ = self.by_node.remove(node),
+            Abilities::Known(_) => _ = self.by_node.insert(node.clone(), abilities),
+        }
+        true
+    }
+
+    pub(crate) fn get(&self, node: &NodeName) -> Option<&Abilities> {
+        self.by_node.get(node)
     }
 }
 

@@ -1,13 +1,14 @@
 //! Who announces an address: one node for all Services that use it.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use sha2::{Digest, Sha256};
 
+use crate::abilities::AbilitiesOfNodes;
 use crate::eligibility::{Eligibility, Eligible, Standing};
-use crate::{Abilities, Endpoints, Interfaces, NodeName, Service, ServiceKey, Unadvertised};
+use crate::{Endpoints, InterfaceName, Interfaces, NodeName, Service, ServiceKey, Unadvertised};
 
 /// Who announces an address of a Service, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +48,9 @@ pub(crate) struct Outcome {
     pub(crate) services: Vec<(ServiceKey, Result<Assignment, Unannounced>)>,
     /// What made the announcer win.
     winner: Option<Winner>,
+    /// Whether it depends on what all candidates can do: the winner has lost an interface, or somebody else who ranks
+    /// before it.
+    compared: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,7 +78,7 @@ impl Outcome {
     ///
     /// Where all Services are served whom an advertisement matches, a node makes no difference that neither announces
     /// the address, nor would if it were not away, nor ranks before the announcer. Where one is not served, it may be
-    /// why.
+    /// why; where interfaces are lost, it may be why somebody is passed over.
     pub(crate) fn depends_on(&self, node: &NodeName, highest_score: Option<u32>) -> bool {
         let involves = |outcome: &Result<Assignment, Unannounced>| match outcome {
             Ok(Assignment { announcer, stand_in_for, interfaces: _ }) => {
@@ -85,7 +89,7 @@ impl Outcome {
                 Unannounced::NoCandidate | Unannounced::NoInterface | Unannounced::SharedElsewhere { .. },
             ) => true,
         };
-        if self.services.iter().any(|(_, outcome)| involves(outcome)) {
+        if self.compared || self.services.iter().any(|(_, outcome)| involves(outcome)) {
             return true;
         }
         let (Some(winner), Some(score)) = (&self.winner, highest_score) else { return false };
@@ -119,11 +123,11 @@ fn hash(node: &NodeName, suffix: &str) -> [u8; 32] {
 ///
 /// A Service that would leave no live candidate to those before it is left out. The oldest decides the ranking: its
 /// first address, and its preferences or, where it can be announced by nobody, those of the next.
-pub(crate) fn elect(
+pub(crate) fn elect<'a>(
     vip: IpAddr,
     services: &[(&Service, Vec<&Endpoints>)],
-    eligibility: &Eligibility,
-    abilities: &BTreeMap<NodeName, Abilities>,
+    eligibility: &'a Eligibility,
+    abilities: &AbilitiesOfNodes,
 ) -> Outcome {
     let mut refused: Vec<(ServiceKey, Unannounced)> = Vec::new();
     let mut served: Vec<(&Service, Eligible<'_>)> = Vec::new();
@@ -151,13 +155,16 @@ pub(crate) fn elect(
             }
         }
     }
+    let losers = pass_over_losers(vip, &mut common, &served, abilities);
     let ranked_by = services.first().and_then(|(oldest, _)| oldest.vips.first()).copied().unwrap_or(vip);
     let suffix = suffix(ranked_by);
-    let ranked: Vec<_> =
-        common.iter().map(|(node, it)| ((Reverse(it.score), hash(node, &suffix)), *node, it.live)).collect();
+    let place =
+        |(node, it): &(&'a NodeName, Standing)| ((Reverse(it.score), hash(node, &suffix)), *node, it.live);
+    let ranked: Vec<_> = common.iter().map(place).collect();
     let elected = ranked.iter().filter(|(_, _, live)| *live).min();
     let absent = ranked.iter().filter(|(_, _, live)| !live).min();
     let absent = absent.filter(|absent| elected.is_some_and(|elected| *absent < elected));
+    let compared = elected.is_some_and(|elected| losers.iter().any(|loser| place(loser) <= *elected));
     let mut outcome = |(service, _): &(&Service, Vec<&Endpoints>)| {
         if let Some(at) = refused.iter().position(|(key, _)| *key == service.key) {
             return Some(refused.swap_remove(at)).map(|(key, reason)| (key, Err(reason)));
@@ -174,6 +181,7 @@ pub(crate) fn elect(
     Outcome {
         services: services.iter().filter_map(&mut outcome).collect(),
         winner: elected.map(|(rank, ..)| Winner { ranked_by, rank: *rank }),
+        compared,
     }
 }
 
@@ -183,7 +191,7 @@ fn candidates<'a>(
     service: &Service,
     endpoints: &[&Endpoints],
     eligibility: &'a Eligibility,
-    abilities: &BTreeMap<NodeName, Abilities>,
+    abilities: &AbilitiesOfNodes,
 ) -> Result<Eligible<'a>, Unannounced> {
     let mut eligible = eligibility.eligible(service, endpoints)?;
     if !some_live(&eligible.nodes) {
@@ -195,13 +203,50 @@ fn candidates<'a>(
     if some_live(&eligible.nodes) { Ok(eligible) } else { Err(Unannounced::NoInterface) }
 }
 
+/// Takes those out of `common` that have lost an interface on which a live one can announce `vip`, unless no live one
+/// would be left. Those that have lost an interface where that counts.
+fn pass_over_losers<'a>(
+    vip: IpAddr,
+    common: &mut Vec<(&'a NodeName, Standing)>,
+    served: &[(&Service, Eligible<'_>)],
+    abilities: &AbilitiesOfNodes,
+) -> Vec<(&'a NodeName, Standing)> {
+    if abilities.with_losses.is_empty() {
+        return vec![];
+    }
+    let allowed = |node: &NodeName, interface: &InterfaceName| {
+        let mut interfaces = served.iter().flat_map(|(_, eligible)| eligible.allowed(node));
+        interfaces.any(|interfaces| interfaces.contains(interface))
+    };
+    let lost = |node: &NodeName| -> Vec<&InterfaceName> {
+        let lost = abilities.get(node).into_iter().flat_map(|it| it.lost(vip));
+        lost.filter(|name| allowed(node, name)).collect()
+    };
+    let able_on = |name: &InterfaceName| {
+        let able = |node| abilities.get(node).is_some_and(|it| it.is_able(vip, name)) && allowed(node, name);
+        common.iter().any(|(node, standing)| standing.live && able(node))
+    };
+    let is_loser = |node: &NodeName| abilities.with_losses.contains(node) && !lost(node).is_empty();
+    let losers: Vec<_> = common.iter().copied().filter(|(node, _)| is_loser(node)).collect();
+    let missed: BTreeSet<&NodeName> = losers
+        .iter()
+        .filter(|(node, _)| lost(node).into_iter().any(able_on))
+        .map(|(node, _)| *node)
+        .collect();
+    let others: Vec<_> = common.iter().copied().filter(|(node, _)| !missed.contains(node)).collect();
+    if some_live(&others) {
+        *common = others;
+    }
+    losers
+}
+
 fn some_live(nodes: &[(&NodeName, Standing)]) -> bool {
     nodes.iter().any(|(_, standing)| standing.live)
 }
 
 /// Whether `node` can announce `vip` on one of the interfaces that are allowed, or has not said.
 pub(crate) fn can_announce(
-    abilities: &BTreeMap<NodeName, Abilities>,
+    abilities: &AbilitiesOfNodes,
     node: &NodeName,
     vip: IpAddr,
     eligible: &Eligible<'_>,

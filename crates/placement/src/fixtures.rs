@@ -6,8 +6,8 @@ use objects::Labels;
 use pools::PoolSpec;
 
 use crate::{
-    Abilities, Ability, Advertisement, Endpoints, Interfaces, Network, Node, Pools, Service, ServiceKey,
-    Sharing, TrafficPolicy,
+    Abilities, Ability, Advertisement, ByProtocol, Endpoints, Interfaces, Network, Node, Pools, Service,
+    ServiceKey, Sharing, TrafficPolicy,
 };
 
 pub(crate) fn ip(text: &str) -> IpAddr {
@@ -55,10 +55,15 @@ pub(crate) fn only(names: &[&str]) -> Interfaces {
 }
 
 pub(crate) fn able(interfaces: &[(&str, bool, bool)]) -> Abilities {
+    let ability = |able| if able { Ability::Able } else { Ability::Unable };
+    let by_protocol = |arp, ndp| ByProtocol { arp: ability(arp), ndp: ability(ndp) };
     Abilities::Known(
-        interfaces
-            .iter()
-            .map(|(name, arp, ndp)| ((*name).into(), Ability { arp: *arp, ndp: *ndp }))
-            .collect(),
+        interfaces.iter().map(|(name, arp, ndp)| ((*name).into(), by_protocol(*arp, *ndp))).collect(),
     )
+}
+
+/// A node that can announce on the first of these interfaces and has lost the second.
+pub(crate) fn one_lost(able: &str, lost: &str) -> Abilities {
+    let both = |ability| ByProtocol { arp: ability, ndp: ability };
+    Abilities::Known([(able.into(), both(Ability::Able)), (lost.into(), both(Ability::Lost))].into())
 }

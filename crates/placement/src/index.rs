@@ -7,6 +7,7 @@ mod settle;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use crate::abilities::AbilitiesOfNodes;
 use crate::election::Outcome;
 use crate::eligibility::Eligibility;
 use crate::index::settle::Stale;
@@ -27,8 +28,7 @@ use crate::{
 pub struct Placement {
     me: NodeName,
     eligibility: Eligibility,
-    /// Of those that have told.
-    abilities: BTreeMap<NodeName, Abilities>,
+    abilities: AbilitiesOfNodes,
     services: BTreeMap<ServiceKey, Service>,
     /// The Services that have an address, in no order; most have one only.
     users: BTreeMap<IpAddr, Vec<ServiceKey>>,
@@ -55,7 +55,7 @@ impl Placement {
         Self {
             me,
             eligibility: Eligibility::new(exclude_label),
-            abilities: BTreeMap::new(),
+            abilities: AbilitiesOfNodes::default(),
             services: BTreeMap::new(),
             users: BTreeMap::new(),
             endpoints: BTreeMap::new(),
@@ -180,11 +180,7 @@ impl Placement {
     /// Where a node can announce, this one included. It is remembered while the node is no member;
     /// [`Abilities::Unknown`] forgets it.
     pub fn set_abilities(&mut self, node: NodeName, abilities: Abilities) {
-        let changed = match abilities {
-            Abilities::Unknown => self.abilities.remove(&node).is_some(),
-            Abilities::Known(_) => replace(&mut self.abilities, node.clone(), abilities),
-        };
-        if changed {
+        if self.abilities.set(&node, abilities) {
             self.stale.add_nodes([node]);
         }
     }

@@ -22,7 +22,9 @@
 //! 1. the *candidates* are the nodes that are eligible for every Service that uses it, and that can announce it on one
 //!    of the interfaces that the advertisements allow ([`Abilities`]). A Service that leaves no candidate to the older
 //!    ones is left out, and learns why ([`Unannounced::SharedElsewhere`]);
-//! 2. the candidate with the highest score of preferences announces; among equals the one with the lowest
+//! 2. of these, those are passed over that have [lost](Ability::Lost) an interface on which another candidate can
+//!    announce the address, where some are left;
+//! 3. the candidate with the highest score of preferences announces; among equals the one with the lowest
 //!    `sha256(node + "#" + address)`, where the address is the first one of the oldest Service that uses it. So the
 //!    addresses of a Service that shares none are announced from one node, unless that node cannot announce one
 //!    of them.
@@ -42,7 +44,7 @@ mod obstacle;
 mod takeover;
 mod told;
 
-pub use abilities::{Abilities, Ability};
+pub use abilities::{Abilities, Ability, ByProtocol};
 pub use change::{Change, Released};
 pub use election::{Assignment, Unannounced, rank};
 pub use eligibility::{EXCLUDE_LABEL, ExcludeLabel, Ineligible, Unadvertised};

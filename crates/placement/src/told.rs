@@ -9,8 +9,8 @@
 //!                     1     2                                             octets, integers big-endian
 //!
 //! tag 1: Ethernet addresses, 6 octets each
-//! tag 2: interfaces on which it can announce by at least one protocol, each: flags (1: ARP, 2: NDP), length of the
-//!        name, name
+//! tag 2: interfaces on which it can announce by at least one protocol, or could until they were lost, each: flags (1:
+//!        ARP, 2: NDP, 4: ARP lost, 8: NDP lost), length of the name, name
 //! tag 3: contested addresses, each: length, address
 //! ```
 //!
@@ -23,7 +23,7 @@ use std::net::IpAddr;
 
 use objects::InterfaceName;
 
-use crate::{Abilities, Ability};
+use crate::{Abilities, Ability, ByProtocol};
 
 const PREFIX: [u8; 4] = [0xff, b'F', b'L', b'B'];
 const VERSION: u8 = 1;
@@ -32,6 +32,8 @@ const INTERFACES: u8 = 2;
 const CONTESTED: u8 = 3;
 const ARP: u8 = 1;
 const NDP: u8 = 2;
+const ARP_LOST: u8 = 4;
+const NDP_LOST: u8 = 8;
 const HEAD: usize = PREFIX.len() + 1;
 const SECTION_HEAD: usize = 3;
 
@@ -160,10 +162,10 @@ fn read_contested(mut bytes: &[u8]) -> BTreeSet<IpAddr> {
     addresses
 }
 
-fn interfaces(by_name: &BTreeMap<InterfaceName, Ability>) -> Vec<u8> {
+fn interfaces(by_name: &BTreeMap<InterfaceName, ByProtocol>) -> Vec<u8> {
     let mut bytes = Vec::new();
     for (name, ability) in by_name {
-        let flags = if ability.arp { ARP } else { 0 } | if ability.ndp { NDP } else { 0 };
+        let flags = flag(ability.arp, ARP, ARP_LOST) | flag(ability.ndp, NDP, NDP_LOST);
         let name = name.as_str().as_bytes();
         // The kernel has no names that are longer than 15.
         if let Ok(length) = u8::try_from(name.len())
@@ -176,12 +178,29 @@ fn interfaces(by_name: &BTreeMap<InterfaceName, Ability>) -> Vec<u8> {
     bytes
 }
 
-fn read_interfaces(mut bytes: &[u8]) -> Option<BTreeMap<InterfaceName, Ability>> {
+fn flag(ability: Ability, able: u8, lost: u8) -> u8 {
+    match ability {
+        Ability::Able => able,
+        Ability::Lost => lost,
+        Ability::Unable => 0,
+    }
+}
+
+fn ability(flags: u8, able: u8, lost: u8) -> Ability {
+    match (flags & able != 0, flags & lost != 0) {
+        (true, _) => Ability::Able,
+        (false, true) => Ability::Lost,
+        (false, false) => Ability::Unable,
+    }
+}
+
+fn read_interfaces(mut bytes: &[u8]) -> Option<BTreeMap<InterfaceName, ByProtocol>> {
     let mut by_name = BTreeMap::new();
     while let [flags, length, rest @ ..] = bytes {
         let (name, rest) = rest.split_at_checked((*length).into())?;
-        let ability = Ability { arp: flags & ARP != 0, ndp: flags & NDP != 0 };
-        by_name.insert(std::str::from_utf8(name).ok()?.into(), ability);
+        let by_protocol =
+            ByProtocol { arp: ability(*flags, ARP, ARP_LOST), ndp: ability(*flags, NDP, NDP_LOST) };
+        by_name.insert(std::str::from_utf8(name).ok()?.into(), by_protocol);
         bytes = rest;
     }
     bytes.is_empty().then_some(by_name)
@@ -192,7 +211,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::fixtures::{able, ip};
+    use crate::fixtures::{able, ip, one_lost};
 
     const MAX: usize = 8192;
 
@@ -216,7 +235,9 @@ mod tests {
     #[test]
     fn what_is_told_is_understood() {
         let able = able(&[("eth0", true, true), ("eth1", true, false), ("vlan.7", false, true)]);
-        for abilities in [Abilities::Unknown, Abilities::Known(BTreeMap::new()), able] {
+        for abilities in
+            [Abilities::Unknown, Abilities::Known(BTreeMap::new()), able, one_lost("eth0", "eth1")]
+        {
             for count in [0, 1, 42, 43, 300] {
                 let contested = [ip("192.0.2.1"), ip("2001:db8::1")].into();
                 let told =

@@ -6,8 +6,9 @@ use std::net::IpAddr;
 
 use objects::{Labels, Requirement, Selector};
 use placement::{
-    Abilities, Ability, Advertisement, Change, EXCLUDE_LABEL, Endpoints, ExcludeLabel, Interfaces, Network,
-    Node, NodeName, Placement, Pools, Service, ServiceKey, Sharing, SliceKey, TrafficPolicy,
+    Abilities, Ability, Advertisement, ByProtocol, Change, EXCLUDE_LABEL, Endpoints, ExcludeLabel,
+    Interfaces, Network, Node, NodeName, Placement, Pools, Service, ServiceKey, Sharing, SliceKey,
+    TrafficPolicy,
 };
 use pools::PoolSpec;
 use proptest::prelude::*;
@@ -28,7 +29,7 @@ enum Step {
     Pools(Vec<Option<(u8, u8)>>),
     Advertisement(u8, Option<(Option<u8>, Option<&'static str>, Option<&'static str>)>),
     /// On which of the two interfaces a node can announce, if it has said.
-    Abilities(&'static str, Option<(bool, bool)>),
+    Abilities(&'static str, Option<(Ability, Ability)>),
     Settle,
 }
 
@@ -58,6 +59,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let network = select(vec![Network::Available, Network::Available, Network::Unavailable]);
     let addresses = proptest::sample::subsequence(vec![0, 1, 2, 3], 1..=2).prop_shuffle();
     let interface = select(vec!["eth0", "eth1"]);
+    let ability = || select(vec![Ability::Unable, Ability::Lost, Ability::Able]);
     let step = prop_oneof![
         4 => (0..3u8, of((addresses, policy, sharing))).prop_map(|(name, it)| Step::Service(name, it)),
         4 => (0..3u8, of((0..3u8, nodes()))).prop_map(|(name, it)| {
@@ -70,7 +72,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => proptest::collection::vec(of((0..4u8, 0..4u8)), 0..3).prop_map(Step::Pools),
         1 => (0..2u8, of((of(0..2u8), of(Just("x")), of(interface))))
             .prop_map(|(name, it)| Step::Advertisement(name, it)),
-        2 => (select(NODES.to_vec()), of(any::<(bool, bool)>())).prop_map(|(name, it)| Step::Abilities(name, it)),
+        2 => (select(NODES.to_vec()), of((ability(), ability()))).prop_map(|(name, it)| Step::Abilities(name, it)),
         6 => Just(Step::Settle),
     ];
     proptest::collection::vec(step, 1..40).prop_map(|steps| [beginning(), steps].concat())
@@ -133,7 +135,7 @@ fn tell(placement: &mut Placement, step: Step) {
         }
         Step::Abilities(name, None) => placement.set_abilities(name.into(), Abilities::Unknown),
         Step::Abilities(name, Some(able)) => {
-            let on = |name: &str, arp| (name.into(), Ability { arp, ndp: false });
+            let on = |name: &str, arp| (name.into(), ByProtocol { arp, ndp: Ability::Unable });
             let known = Abilities::Known([on("eth0", able.0), on("eth1", able.1)].into());
             placement.set_abilities(name.into(), known);
         }

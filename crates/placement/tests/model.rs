@@ -6,8 +6,9 @@ use std::net::IpAddr;
 
 use objects::{Labels, Requirement, Selector};
 use placement::{
-    Abilities, Ability, Advertisement, EXCLUDE_LABEL, Endpoints, ExcludeLabel, Interfaces, Network, Node,
-    NodeName, Placement, Pools, Preference, Service, ServiceKey, Sharing, SliceKey, TrafficPolicy,
+    Abilities, Ability, Advertisement, ByProtocol, EXCLUDE_LABEL, Endpoints, ExcludeLabel, Interfaces,
+    Network, Node, NodeName, Placement, Pools, Preference, Service, ServiceKey, Sharing, SliceKey,
+    TrafficPolicy,
 };
 use pools::PoolSpec;
 use proptest::prelude::*;
@@ -103,7 +104,7 @@ impl Cluster {
             None | Some(Abilities::Unknown) => true,
             Some(Abilities::Known(by_name)) => by_name.iter().any(|(name, ability)| {
                 let allowed = interfaces.contains(EVERYWHERE) || interfaces.contains(name.as_str());
-                allowed && if vip.is_ipv4() { ability.arp } else { ability.ndp }
+                allowed && ability.of(vip) == Ability::Able
             }),
         }
     }
@@ -113,6 +114,28 @@ impl Cluster {
             self.eligible(service, node).is_some_and(|(_, interfaces)| self.can(node, vip, &interfaces))
         };
         self.nodes.keys().filter(can).cloned().collect()
+    }
+
+    /// Without those that have lost an interface on which somebody else can announce, if somebody is left.
+    fn without_losers(
+        &self,
+        vip: IpAddr,
+        served: &[&Service],
+        common: BTreeSet<NodeName>,
+    ) -> BTreeSet<NodeName> {
+        let having = |node: &NodeName, ability: Ability| -> BTreeSet<String> {
+            let Some(Abilities::Known(by_name)) = self.abilities.get(node) else { return BTreeSet::new() };
+            let allowed: BTreeSet<String> =
+                served.iter().filter_map(|it| self.eligible(it, node)).flat_map(|(_, names)| names).collect();
+            let names =
+                by_name.iter().filter(|(_, it)| it.of(vip) == ability).map(|(name, _)| name.to_string());
+            names.filter(|name| allowed.contains(EVERYWHERE) || allowed.contains(name)).collect()
+        };
+        let live = common.intersection(&self.members);
+        let there: BTreeSet<String> = live.flat_map(|node| having(node, Ability::Able)).collect();
+        let complete = |node: &&NodeName| having(node, Ability::Lost).is_disjoint(&there);
+        let rest: BTreeSet<NodeName> = common.iter().filter(complete).cloned().collect();
+        if self.some_live(&rest) { rest } else { common }
     }
 
     fn some_live(&self, nodes: &BTreeSet<NodeName>) -> bool {
@@ -131,6 +154,7 @@ impl Cluster {
                 served.push(service);
             }
         }
+        common = self.without_losers(vip, &served, common);
         let first = users.first()?.vips[0];
         let by = *served.first()?;
         let place = |node: &&NodeName| {
@@ -302,7 +326,8 @@ fn step() -> impl Strategy<Value = Step> {
     let node = (network, select(node_labels).prop_map(labels));
     let places = proptest::collection::vec(weighted(0.9, select(NODES.to_vec())), 0..3);
     let places = places.prop_map(|nodes| nodes.into_iter().map(|node| node.map(Into::into)).collect());
-    let ability = || any::<(bool, bool)>().prop_map(|(arp, ndp)| Ability { arp, ndp });
+    let ability = || select(vec![Ability::Unable, Ability::Lost, Ability::Able]);
+    let ability = || (ability(), ability()).prop_map(|(arp, ndp)| ByProtocol { arp, ndp });
     let known = (ability(), ability())
         .prop_map(|(one, two)| Abilities::Known([("eth0".into(), one), ("eth1".into(), two)].into()));
     let abilities = prop_oneof![1 => Just(Abilities::Unknown), 3 => known];

@@ -1,9 +1,9 @@
 //! The interfaces of this node, and which of them can be announced on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use layer2::{Arp, MacAddr, Ndp};
-use placement::InterfaceName;
+use placement::{Abilities, Ability, ByProtocol, InterfaceName};
 
 /// An interface, and how it can be announced on by either protocol.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,5 +59,117 @@ impl Link {
     /// Whether nothing can be sent through it.
     pub(crate) fn is_cut(&self) -> bool {
         matches!(self.arp, Err(Unfit::Down | Unfit::NoCarrier))
+    }
+}
+
+impl Unfit {
+    /// What becomes of an interface that was announced on: it may fail, or be meant for something else now.
+    fn befalls(self, before: Ability) -> Ability {
+        match (self, before) {
+            (Self::Down | Self::NoCarrier | Self::NoLinkLocal, Ability::Able | Ability::Lost) => {
+                Ability::Lost
+            }
+            (Self::Down | Self::NoCarrier | Self::NoLinkLocal, Ability::Unable)
+            | (Self::Excluded | Self::Enslaved | Self::NoArp | Self::NoBroadcast | Self::NoEthernet, _) => {
+                Ability::Unable
+            }
+        }
+    }
+}
+
+/// So many interfaces that have vanished are remembered: those of Pods come and go under other names each time.
+const VANISHED: usize = 32;
+
+/// On which interfaces this node can announce, and on which it could until they were lost.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    by_name: BTreeMap<InterfaceName, ByProtocol>,
+    /// The interfaces that do not exist any more, the latest last.
+    vanished: VecDeque<InterfaceName>,
+}
+
+impl Memory {
+    /// The interfaces are these now.
+    pub(crate) fn update(&mut self, links: &Links) {
+        let mut before = std::mem::take(&mut self.by_name);
+        for link in links.values() {
+            let ByProtocol { arp, ndp } = before.remove(&link.name).unwrap_or_default();
+            let arp = link.arp.map_or_else(|unfit| unfit.befalls(arp), |_| Ability::Able);
+            let ndp = link.ndp.map_or_else(|unfit| unfit.befalls(ndp), |_| Ability::Able);
+            self.by_name.insert(link.name.clone(), ByProtocol { arp, ndp });
+        }
+        self.vanished.retain(|name| before.contains_key(name));
+        for (name, it) in before {
+            let lost = |ability| if ability == Ability::Unable { ability } else { Ability::Lost };
+            let lost = ByProtocol { arp: lost(it.arp), ndp: lost(it.ndp) };
+            if lost == ByProtocol::default() {
+                continue;
+            }
+            if !self.vanished.contains(&name) {
+                self.vanished.push_back(name.clone());
+            }
+            self.by_name.insert(name, lost);
+        }
+        while self.vanished.len() > VANISHED
+            && let Some(oldest) = self.vanished.pop_front()
+        {
+            self.by_name.remove(&oldest);
+        }
+    }
+
+    /// What there is to tell the others.
+    pub(crate) fn abilities(&self) -> Abilities {
+        let relevant = self.by_name.iter().filter(|(_, it)| **it != ByProtocol::default());
+        Abilities::Known(relevant.map(|(name, it)| (name.clone(), *it)).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn link(name: &str, arp: Result<(), Unfit>) -> Link {
+        let mac = MacAddr([2, 0, 0, 0, 0, 1]);
+        let ndp = Err(arp.err().unwrap_or(Unfit::NoLinkLocal));
+        Link { name: name.into(), mac: Some(mac), arp: arp.map(|()| Arp { mac }), ndp }
+    }
+
+    /// What is known of eth1 after it was seen like this, `None` where it did not exist.
+    fn eth1(seen: &[Option<Result<(), Unfit>>]) -> Ability {
+        let mut memory = Memory::default();
+        for arp in seen {
+            let links = [("eth0", Some(Ok(()))), ("eth1", *arp)];
+            let links = links.iter().filter_map(|(name, arp)| Some(link(name, (*arp)?)));
+            memory.update(&(1..).zip(links).collect());
+        }
+        let Abilities::Known(by_name) = memory.abilities() else { panic!("the interfaces are known") };
+        assert_eq!(by_name[&"eth0".into()].arp, Ability::Able);
+        by_name.get(&"eth1".into()).copied().unwrap_or_default().arp
+    }
+
+    #[test]
+    fn an_interface_is_lost_that_was_announced_on_and_fails() {
+        for failed in [Some(Err(Unfit::NoCarrier)), Some(Err(Unfit::Down)), None] {
+            assert_eq!(eth1(&[failed]), Ability::Unable, "{failed:?}: it never was able");
+            assert_eq!(eth1(&[Some(Ok(())), failed]), Ability::Lost, "{failed:?}");
+            assert_eq!(eth1(&[Some(Ok(())), failed, failed, None]), Ability::Lost, "{failed:?}");
+            assert_eq!(eth1(&[Some(Ok(())), failed, Some(Ok(()))]), Ability::Able, "{failed:?}");
+            let enslaved = Some(Err(Unfit::Enslaved));
+            assert_eq!(eth1(&[Some(Ok(())), failed, enslaved]), Ability::Unable, "it has another use now");
+        }
+    }
+
+    #[test]
+    fn few_interfaces_are_remembered_that_have_vanished() {
+        let mut memory = Memory::default();
+        for number in 0..100 {
+            memory.update(
+                &[(1, link("eth0", Ok(()))), (number + 2, link(&format!("pod{number}"), Ok(())))].into(),
+            );
+        }
+        memory.update(&[(1, link("eth0", Ok(())))].into());
+        let Abilities::Known(by_name) = memory.abilities() else { panic!("the interfaces are known") };
+        assert_eq!(by_name.len(), 1 + VANISHED);
+        assert!(by_name.contains_key(&"pod99".into()) && by_name.contains_key(&"eth0".into()));
     }
 }

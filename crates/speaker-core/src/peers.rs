@@ -47,6 +47,11 @@ impl Peers {
         changed
     }
 
+    /// What each has told so far.
+    pub(crate) fn told(&self) -> impl Iterator<Item = (&NodeName, &Told)> {
+        self.told.iter()
+    }
+
     /// The cluster lists these. Whether that makes a difference.
     pub(crate) fn set_listed(&mut self, listed: BTreeSet<NodeName>) -> bool {
         std::mem::replace(&mut self.listed, listed.clone()) != listed

@@ -3,7 +3,9 @@ use pools::PoolSpec;
 
 use super::*;
 use crate::fixtures::*;
-use crate::{Advertisement, EXCLUDE_LABEL, ExcludeLabel, Network, Preference, Sharing, TrafficPolicy};
+use crate::{
+    Abilities, Advertisement, EXCLUDE_LABEL, ExcludeLabel, Network, Preference, Sharing, TrafficPolicy,
+};
 
 fn ranked(vip: &str) -> Vec<String> {
     let nodes = ["node-a", "node-b", "node-c"].map(NodeName::from);
@@ -24,7 +26,10 @@ fn electorate() -> Eligibility {
 /// Elects for a Service that shares nothing.
 fn elect_one(it: &Eligibility, service: &Service, endpoints: &Endpoints) -> Result<Assignment, Unannounced> {
     let vip = service.vips.first().copied().unwrap_or(ip("10.0.0.1"));
-    elect(vip, &[(service, vec![endpoints])], it, &BTreeMap::new()).of(&service.key).unwrap().clone()
+    elect(vip, &[(service, vec![endpoints])], it, &AbilitiesOfNodes::default())
+        .of(&service.key)
+        .unwrap()
+        .clone()
 }
 
 fn announcer(it: &mut Eligibility, service: &Service, endpoints: &[&str]) -> Result<String, Unannounced> {
@@ -216,14 +221,18 @@ fn interfaces_add_up_over_the_advertisements_that_select_the_announcer() {
 /// What becomes of `vip` for each of these Services, all with an endpoint on node-a, -b and -c.
 fn outcomes(
     it: &mut Eligibility,
-    abilities: &BTreeMap<NodeName, Abilities>,
+    abilities: &[(&str, Abilities)],
     vip: &str,
     services: &[(&Service, &[&str])],
 ) -> Vec<Result<String, Unannounced>> {
     it.refresh();
     let slices: Vec<_> = services.iter().map(|(_, nodes)| serving(nodes)).collect();
     let given: Vec<_> = services.iter().zip(&slices).map(|((it, _), slice)| (*it, vec![slice])).collect();
-    let outcomes = elect(ip(vip), &given, it, abilities);
+    let mut of_nodes = AbilitiesOfNodes::default();
+    for (node, abilities) in abilities {
+        of_nodes.set(&(*node).into(), abilities.clone());
+    }
+    let outcomes = elect(ip(vip), &given, it, &of_nodes);
     let outcome = |(service, _): &(&Service, _)| {
         outcomes.of(&service.key).unwrap().clone().map(|assignment| assignment.announcer.to_string())
     };
@@ -242,9 +251,7 @@ fn local(name: &str, vips: &[&str]) -> Service {
 #[test]
 fn a_shared_address_is_announced_by_a_node_that_can_serve_all_its_services() {
     let (one, two) = (local("one", &["10.0.0.1"]), local("two", &["10.0.0.1"]));
-    let shared = |services: &[(&Service, &[&str])]| {
-        outcomes(&mut electorate(), &BTreeMap::new(), "10.0.0.1", services)
-    };
+    let shared = |services: &[(&Service, &[&str])]| outcomes(&mut electorate(), &[], "10.0.0.1", services);
     let at = |node: &str| Ok(node.to_owned());
     // node-b ranks first, then node-a.
     assert_eq!(
@@ -277,7 +284,7 @@ fn a_shared_address_is_not_left_to_a_node_that_is_away() {
     it.away.insert("node-b".into());
     let services: [(&Service, &[&str]); 2] = [(&one, &["node-a", "node-b"]), (&two, &["node-b", "node-c"])];
     assert_eq!(
-        outcomes(&mut it, &BTreeMap::new(), "10.0.0.1", &services),
+        outcomes(&mut it, &[], "10.0.0.1", &services),
         [Ok("node-a".into()), Err(Unannounced::SharedElsewhere { with: one.key.clone() })]
     );
 }
@@ -290,7 +297,7 @@ fn the_oldest_service_of_an_address_ranks_its_nodes() {
     assert_ne!(own("10.0.0.1"), own("10.0.0.3"), "else this shows nothing");
     let first = |services: [&Service; 2]| {
         let services = services.map(|service| (service, &["node-a"][..]));
-        outcomes(&mut electorate(), &BTreeMap::new(), "10.0.0.3", &services)
+        outcomes(&mut electorate(), &[], "10.0.0.3", &services)
     };
     assert_eq!(first([&two, &one]), [Ok(own("10.0.0.1")), Ok(own("10.0.0.1"))]);
     assert_eq!(first([&one, &two]), [Ok(own("10.0.0.3")), Ok(own("10.0.0.3"))]);
@@ -305,18 +312,38 @@ fn a_node_that_cannot_announce_an_address_is_no_candidate_for_it() {
     let ad = it.advertisements.get_mut(&"ad".into()).unwrap();
     ad.interfaces = only(&["eth1"]);
     let dual = Service { vips: ["10.0.0.1", "fd00::1"].map(ip).to_vec(), ..service("dual", "10.0.0.1") };
-    let mut abilities: BTreeMap<NodeName, Abilities> = BTreeMap::new();
-    let mut announcers = |abilities: &BTreeMap<NodeName, Abilities>| {
+    let mut announcers = |abilities: &[(&str, Abilities)]| {
         ["10.0.0.1", "fd00::1"]
             .map(|vip| outcomes(&mut it, abilities, vip, &[(&dual, &["node-a"])]).remove(0))
     };
     let at = |node: &str| Ok(node.to_owned());
-    assert_eq!(announcers(&abilities), [at("node-b"), at("node-b")]);
-    abilities.insert("node-b".into(), able(&[("eth0", true, true), ("eth1", true, false)]));
-    assert_eq!(announcers(&abilities), [at("node-b"), at("node-a")], "each family for itself");
-    abilities.insert("node-b".into(), able(&[("eth0", true, true)]));
-    assert_eq!(announcers(&abilities), [at("node-a"), at("node-a")]);
-    abilities.insert("node-a".into(), able(&[]));
-    abilities.insert("node-c".into(), able(&[("eth1", false, true)]));
-    assert_eq!(announcers(&abilities), [Err(Unannounced::NoInterface), at("node-c")]);
+    assert_eq!(announcers(&[]), [at("node-b"), at("node-b")]);
+    let partly = able(&[("eth0", true, true), ("eth1", true, false)]);
+    assert_eq!(announcers(&[("node-b", partly)]), [at("node-b"), at("node-a")], "each family for itself");
+    let elsewhere = ("node-b", able(&[("eth0", true, true)]));
+    assert_eq!(announcers(std::slice::from_ref(&elsewhere)), [at("node-a"), at("node-a")]);
+    let rest = [elsewhere, ("node-a", able(&[])), ("node-c", able(&[("eth1", false, true)]))];
+    assert_eq!(announcers(&rest), [Err(Unannounced::NoInterface), at("node-c")]);
+}
+
+#[test]
+fn a_node_that_has_lost_an_interface_is_passed_over_for_one_that_has_it() {
+    let web = service("web", "10.0.0.1");
+    let announcer = |interfaces: Interfaces, abilities: &[(&str, Abilities)]| {
+        let mut it = electorate();
+        it.advertisements.get_mut(&"ad".into()).unwrap().interfaces = interfaces;
+        outcomes(&mut it, abilities, "10.0.0.1", &[(&web, &["node-a"])]).remove(0).unwrap()
+    };
+    // node-b ranks first, then node-a.
+    let both = able(&[("eth0", true, true), ("eth1", true, true)]);
+    let one = able(&[("eth0", true, true)]);
+    let lost = ("node-b", one_lost("eth0", "eth1"));
+    let with = |a: &Abilities, c: &Abilities| [lost.clone(), ("node-a", a.clone()), ("node-c", c.clone())];
+    assert_eq!(announcer(Interfaces::All, &with(&both, &both)), "node-a");
+    assert_eq!(announcer(only(&["eth0", "eth1"]), &with(&both, &both)), "node-a");
+    assert_eq!(announcer(Interfaces::All, &with(&one, &one)), "node-b", "nobody has it");
+    assert_eq!(announcer(only(&["eth0"]), &with(&both, &both)), "node-b", "it does not matter there");
+    assert_eq!(announcer(Interfaces::All, &with(&one, &both)), "node-a", "it has lost nothing");
+    let other = one_lost("eth1", "eth0");
+    assert_eq!(announcer(Interfaces::All, &with(&other, &other)), "node-b", "each lacks something");
 }

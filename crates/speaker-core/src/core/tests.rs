@@ -3,12 +3,19 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use layer2::{Arp, Begin, Contact, Friends, MacAddr, Order};
+use layer2::{Arp, Begin, Contact, Friends, MacAddr, Order, Report, Stance};
+use members::{Event, News};
 use objects::Labels;
-use placement::{Endpoints, Network, Released, Service, Sharing, SliceKey, TrafficPolicy};
+use placement::{
+    Abilities, Ability, Advertisement, AdvertisementName, ByProtocol, Endpoints, Network, Node, Released,
+    Service, Sharing, SliceKey, TrafficPolicy,
+};
+use pools::PoolSpec;
 
 use super::*;
-use crate::interfaces::Unfit;
+use crate::configuration::ConfigurationNews;
+use crate::input::Changes;
+use crate::interfaces::{Link, Unfit};
 use crate::output::Status;
 
 /// A speaker on n1 in a cluster of n1 and n2, where n2 ranks first for 192.0.2.1 and n1 for 192.0.2.2.
@@ -98,6 +105,27 @@ fn told(macs: &[MacAddr], contested: &[&str]) -> members::Profile {
     let contested = contested.iter().map(|vip| ip(vip)).collect();
     let macs = macs.iter().map(|mac| mac.0).collect();
     crate::peers::profile(&Profile { macs, contested, ..Profile::default() })
+}
+
+/// What we tell of ourselves with these interfaces, all of which do ARP.
+fn own(links: &[(&str, MacAddr)], contested: &[&str]) -> Output {
+    let able = ByProtocol { arp: Ability::Able, ndp: Ability::Unable };
+    let profile = Profile {
+        macs: links.iter().map(|(_, mac)| mac.0).collect(),
+        abilities: Abilities::Known(links.iter().map(|(name, _)| ((*name).into(), able)).collect()),
+        contested: contested.iter().map(|vip| ip(vip)).collect(),
+    };
+    Output::Gossip(Gossip::SetProfile(crate::peers::profile(&profile)))
+}
+
+/// n1 and n2, where n2 has told that it can announce on these interfaces by ARP.
+fn able(names: &[&str]) -> View {
+    let able = ByProtocol { arp: Ability::Able, ndp: Ability::Unable };
+    let abilities = Abilities::Known(names.iter().map(|name| ((*name).into(), able)).collect());
+    let profile = Profile { macs: [THEIRS.0].into(), abilities, ..Profile::default() };
+    let mut both = view(&["n1", "n2"], true);
+    both.profiles.insert("n2".into(), crate::peers::profile(&profile));
+    both
 }
 
 /// Our own station and these, where n2 is listed.
@@ -375,7 +403,7 @@ fn the_ethernet_addresses_of_speakers_are_made_known() {
     let mut it = complete();
     assert_eq!(it.friends(), known(&[], 1));
     it.after(interfaces(&[link("eth0", OURS, Ok(())), link("eth1", FOREIGN, Ok(()))]));
-    assert!(it.said(&Output::Gossip(Gossip::SetProfile(told(&[OURS, FOREIGN], &[])))));
+    assert!(it.said(&own(&[("eth0", OURS), ("eth1", FOREIGN)], &[])));
     it.after(interfaces(&[link("eth0", OURS, Ok(()))]));
     let mut both = view(&["n1", "n2"], true);
     both.profiles.insert("n2".into(), told(&[THEIRS], &[]));
@@ -491,9 +519,9 @@ fn what_a_leaving_peer_hands_over_is_not_asked_for_unless_it_was_contested() {
 fn a_conflict_is_told_to_the_peers() {
     let mut it = complete();
     it.after(Input::Port("eth0".into(), Report::Taken { vip: ip("192.0.2.2"), by: FOREIGN }));
-    assert!(it.said(&Output::Gossip(Gossip::SetProfile(told(&[OURS], &["192.0.2.2"])))));
+    assert!(it.said(&own(&[("eth0", OURS)], &["192.0.2.2"])));
     it.after(Input::Port("eth0".into(), Report::Free { vip: ip("192.0.2.2") }));
-    assert!(it.said(&Output::Gossip(Gossip::SetProfile(told(&[OURS], &[])))));
+    assert!(it.said(&own(&[("eth0", OURS)], &[])));
 }
 
 #[test]
@@ -536,4 +564,41 @@ fn a_peer_that_leaves_before_everything_is_known_here_need_not_wait() {
     it.now = until;
     it.after(Input::Time);
     assert!(it.core.poll_timeout().is_none_or(|at| at > until), "nothing is due that is never done");
+}
+
+#[test]
+fn an_address_moves_away_from_an_interface_that_fails() {
+    let both = || interfaces(&[link("eth0", OURS, Ok(())), link("eth1", FOREIGN, Ok(()))]);
+    let failed = || interfaces(&[link("eth0", OURS, Ok(())), link("eth1", FOREIGN, Err(Unfit::NoCarrier))]);
+    let mut it = complete();
+    assert_eq!(it.all([both(), seen(able(&["eth0", "eth1"]))]), ["192.0.2.2"]);
+    assert!(it.after(failed()).is_empty(), "n2 can announce on both");
+    assert_eq!(it.after(both()), ["192.0.2.2"]);
+    assert_eq!(it.all([seen(able(&["eth0"])), failed()]), ["192.0.2.2"], "n2 has no eth1 either");
+}
+
+#[test]
+fn nothing_is_left_to_others_that_are_not_heard_for_an_interface_that_fails() {
+    let mut it = complete();
+    let links = |eth1| [link("eth0", OURS, Ok(())), link("eth1", FOREIGN, eth1)];
+    let through_eth1 =
+        |eth1| Input::Interfaces { links: (1..).zip(links(eth1)).collect(), gossip: Some("eth1".into()) };
+    it.all([through_eth1(Ok(())), seen(able(&["eth0", "eth1"]))]);
+    assert_eq!(it.after(through_eth1(Err(Unfit::NoCarrier))), ["192.0.2.2"]);
+    assert_eq!(it.after(through_eth1(Ok(()))), ["192.0.2.2"]);
+}
+
+#[test]
+fn an_address_falls_only_to_a_node_that_has_an_interface_for_it() {
+    let mut it = complete();
+    let on_eth1 = |name: &str| {
+        let interfaces = placement::Interfaces::Only(["eth1".into()].into());
+        (name.into(), Some((Advertisement { interfaces, ..Advertisement::new(name) }, vec![])))
+    };
+    it.after(Input::Advertisements(list([on_eth1("ad")])));
+    it.after(interfaces(&[link("eth1", OURS, Ok(()))]));
+    assert_eq!(it.after(seen(able(&["eth0"]))), ["192.0.2.1", "192.0.2.2"]);
+    assert_eq!(it.after(seen(able(&["eth1"]))), ["192.0.2.2"]);
+    assert!(it.after(interfaces(&[link("eth0", OURS, Ok(()))])).is_empty());
+    assert!(it.reported().is_empty());
 }

@@ -1,0 +1,122 @@
+//! What follows from the gossip.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use members::{Absence, Event, LinkState, News, View};
+use placement::{Interfaces, Takeover};
+
+use super::Core;
+use crate::input::{List, Trouble};
+use crate::output::Output;
+
+impl Core {
+    /// What is not settled is no ground to act on: what was known before stays, but nothing is said of it, since the
+    /// others may have acted meanwhile. Interfaces that were there all along go on while another one is cut off: the
+    /// same switch may have failed for all nodes.
+    pub(super) fn members(&mut self, news: News) {
+        let News { events, view } = news;
+        self.latest = Arc::clone(&view);
+        for event in events {
+            self.happened(event, &view);
+        }
+        if self.peers.update(&self.node, &view) {
+            self.stale.friends = true;
+            for (node, told) in self.peers.told() {
+                self.placement.set_abilities(node.clone(), told.abilities.clone());
+            }
+        }
+        if view.settled && self.link == LinkState::Up && self.cut.take().is_some() {
+            self.follow_abilities();
+        }
+        let silent = match &self.cut {
+            _ if view.settled || self.stopping => None,
+            Some(interface) => Some(Interfaces::Only([interface.clone()].into())),
+            None => Some(Interfaces::All),
+        };
+        if self.wanted.silent != silent {
+            self.wanted.silent = silent;
+            self.stale.ports = true;
+        }
+        // Who cannot gossip knows nothing of the others, so nothing falls to it.
+        if view.settled && view != self.view && self.trouble.is_none() {
+            self.view = view;
+            self.follow_members();
+        }
+    }
+
+    pub(super) fn trouble(&mut self, trouble: Option<Trouble>) {
+        if self.trouble != trouble {
+            self.trouble = trouble;
+            self.outputs.push_back(Output::Trouble(trouble));
+            if trouble.is_none() {
+                let view = Arc::clone(&self.latest);
+                if view.settled {
+                    self.reached(List::Members);
+                }
+                self.members(News { events: vec![], view });
+            }
+        }
+    }
+
+    pub(super) fn follow_members(&mut self) {
+        if !self.stopping {
+            self.placement.set_members(self.view.members.clone());
+            self.placement.set_away(self.view.away.clone());
+        }
+    }
+
+    /// Something happened among the members, who are those of `after` now.
+    fn happened(&mut self, event: Event, after: &View) {
+        match event {
+            Event::Returned(_) | Event::PresumedDead => {
+                self.placement.reassert();
+                self.stale.announcements = true;
+            }
+            Event::Leaving { node, absence } => {
+                let view = Arc::make_mut(&mut self.view);
+                view.members.remove(&node);
+                match absence {
+                    Absence::Brief => _ = view.away.insert(node.clone()),
+                    Absence::Open => view.away.clear(),
+                }
+                self.peers.leaves(node.clone(), self.now);
+                self.stale.friends = true;
+                let before = self.placement.last_takeover();
+                self.follow_members();
+                self.settle();
+                let takeovers = self.placement.takeovers_since(before);
+                self.hand_over(&takeovers);
+                self.handovers.begin(node, takeovers, self.now);
+            }
+            // It is back already, and what it did in between is not known.
+            Event::Lost { node, .. } | Event::Replaced(node)
+                if after.settled && after.members.contains(&node) && self.view.members.contains(&node) =>
+            {
+                Arc::make_mut(&mut self.view).members.remove(&node);
+                self.follow_members();
+                self.settle();
+            }
+            // What follows from these is in the view.
+            Event::Joined(_)
+            | Event::Lost { .. }
+            | Event::Replaced(_)
+            | Event::Confirmed { .. }
+            | Event::Stalled(_)
+            | Event::Profile(_)
+            | Event::Overdue(_)
+            | Event::Departed { .. } => {}
+        }
+    }
+
+    /// These takeovers follow from a goodbye: who leaves answers until they are done, so the LAN need not be asked, but for
+    /// what no peer answers for because a foreign host does.
+    fn hand_over(&mut self, takeovers: &BTreeSet<Takeover>) {
+        let opened = self.plan.opened();
+        for (vip, announcement) in self.placement.announcements() {
+            if takeovers.contains(&announcement.takeover) && !self.peers.is_contested(*vip) {
+                self.wanted.handed_over.insert(announcement.takeover, opened);
+            }
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! What follows from the interfaces, and from what is heard on the LAN.
+
+use layer2::{Report, Stance};
+use members::LinkState;
+use placement::{InterfaceName, ServiceKey, Takeover};
+
+use super::Core;
+use crate::announce::layer2::{Conflict, Rival, claimed};
+use crate::interfaces::{Link, Links};
+use crate::output::Gossip;
+
+impl Core {
+    pub(super) fn interfaces(&mut self, links: Links, gossip: Option<InterfaceName>) {
+        let cut = gossip.filter(|name| links.values().any(|link| link.name == *name && link.is_cut()));
+        let link = if cut.is_some() { LinkState::Down } else { LinkState::Up };
+        self.cut = cut.or(self.cut.take());
+        self.profile.macs = links.values().filter_map(Link::announces_with).map(|mac| mac.0).collect();
+        if self.link != link {
+            self.gossip(Gossip::SetLink(link));
+            self.link = link;
+        }
+        self.memory.update(&links);
+        self.profile.abilities = self.memory.abilities();
+        self.follow_abilities();
+        self.outcomes.interfaces(&links);
+        self.plan.set_links(links);
+        (self.stale.ports, self.stale.outcomes) = (true, true);
+    }
+
+    /// Where this node can announce. While the interface is cut off that the gossip goes through, nothing is left to others
+    /// for what was lost: the same switch may have failed for all nodes, and they cannot say so.
+    pub(super) fn follow_abilities(&mut self) {
+        let abilities = match &self.cut {
+            Some(_) => self.profile.abilities.without_lost(),
+            None => self.profile.abilities.clone(),
+        };
+        self.placement.set_abilities(self.node.clone(), abilities);
+    }
+
+    /// What a port says.
+    pub(super) fn port(&mut self, interface: InterfaceName, report: Report) {
+        match report {
+            Report::Free { vip } => {
+                self.outcomes.free(vip, interface);
+                self.placement.was_announced(vip);
+                // Whoever answered for it does so no more.
+                self.stale.ports |= self.wanted.rivals.remove(&vip).is_some();
+                (self.stale.announcements, self.stale.outcomes) = (true, true);
+            }
+            Report::Taken { vip, by } => {
+                self.outcomes.taken(Conflict { vip, interface, by });
+                self.stale.outcomes = true;
+            }
+            Report::Held { vip, by } => {
+                self.outcomes.held(Conflict { vip, interface, by });
+                self.stale.outcomes = true;
+            }
+            Report::Rival { vip, by } => self.rival(Conflict { vip, interface, by }),
+            Report::SameLan { by } => self.stale.ports |= self.plan.heard_own(&interface, by),
+            Report::Claimed { vip, by } => {
+                let conflict = Conflict { vip, interface, by };
+                if self.outcomes.claimed(&conflict) {
+                    let holders = self.placement.announced().filter(|(_, vips, _)| vips.contains(&vip));
+                    let services: Vec<ServiceKey> = holders.map(|(service, ..)| service.clone()).collect();
+                    services.into_iter().for_each(|service| self.notice(service, claimed(&conflict)));
+                }
+            }
+            Report::Spoken { vip: _, takeover } => self.handovers.spoken(Takeover(takeover)),
+        }
+    }
+
+    /// A peer whose gossip is not heard answers for an address too: the better-ranked of the two goes on. The other finds
+    /// the same.
+    fn rival(&mut self, conflict: Conflict) {
+        let Conflict { vip, by, .. } = conflict;
+        let Some(peer) = self.peers.owner(by).cloned() else { return };
+        let first = placement::rank(vip, [(&self.node, 0), (&peer, 0)]).next() == Some(&self.node);
+        let stance = if first {
+            self.insisted += 1;
+            Stance::Insists(self.insisted)
+        } else {
+            self.outcomes.held(conflict);
+            self.stale.outcomes = true;
+            Stance::Yields
+        };
+        self.wanted.rivals.insert(vip, Rival { mac: by, stance });
+        self.stale.ports = true;
+    }
+}
