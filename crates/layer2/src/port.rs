@@ -208,8 +208,8 @@ pub enum Report {
         /// Which of its stations.
         by: MacAddr,
     },
-    /// A peer whose gossip is not heard claims an address that is announced here: one of the two must
-    /// yield, or go on and say so: see [`Stance`].
+    /// A peer whose gossip is not heard claims an address that is announced here, or a station that may be one that was
+    /// never heard: one of the two must yield, or go on and say so: see [`Stance`].
     Rival {
         /// The address.
         vip: IpAddr,
@@ -238,7 +238,7 @@ impl<P: Protocol> Port<P> {
             protocol,
             orders: BTreeMap::new(),
             friends: Friends::default(),
-            probes: Probes::new(),
+            probes: Probes::new(seed),
             claims: Claims::new(),
             schedule: Schedule::new(refresh_interval, seed),
             groups: Groups::default(),
@@ -475,17 +475,19 @@ impl<P: Protocol> Port<P> {
                     self.report(Report::Held { vip: vip.into(), by }, now);
                 }
             }
-            Some(Contact::Unheard) => {
-                if self.rivals.get(&vip).is_none_or(|until| *until <= now) {
-                    self.rivals.insert(vip, now + RIVAL_AGAIN);
-                    self.report(Report::Rival { vip: vip.into(), by }, now);
-                }
-            }
+            Some(Contact::Unheard) => self.hear_rival(by, vip, now),
+            // It may be one of those that were never heard, to which this node is as unknown.
+            None if self.friends.unseen > 0 && !self.probes.contains(vip) => self.hear_rival(by, vip, now),
             None if !self.probes.contains(vip) => self.claims.heard(vip, by, now),
             None if self.overrules => return Err(Ignored::Overruled),
-            None if self.friends.unknown + self.friends.unseen > 0 && self.probes.is_takeover(vip) => {
+            // It may be a peer; then it may go as one, or be heard soon.
+            None if self.friends.unknown + self.friends.unseen > 0 => {
                 if self.probes.held(vip, by, now) == Found::News {
-                    self.report(Report::Held { vip: vip.into(), by }, now);
+                    let is_takeover = self.probes.is_takeover(vip);
+                    let vip = vip.into();
+                    let report =
+                        if is_takeover { Report::Held { vip, by } } else { Report::Taken { vip, by } };
+                    self.report(report, now);
                 }
             }
             None => {
@@ -495,6 +497,14 @@ impl<P: Protocol> Port<P> {
             }
         }
         Ok(())
+    }
+
+    /// `by`, which is not heard, says that it has `vip`, which is announced here.
+    fn hear_rival(&mut self, by: MacAddr, vip: P::Ip, now: Instant) {
+        if self.rivals.get(&vip).is_none_or(|until| *until <= now) {
+            self.rivals.insert(vip, now + RIVAL_AGAIN);
+            self.report(Report::Rival { vip: vip.into(), by }, now);
+        }
     }
 
     fn hear_question(

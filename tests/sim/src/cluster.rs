@@ -6,8 +6,8 @@ use std::rc::Rc;
 
 use objects::{InterfaceName, Labels, NodeName, PoolName, ServiceKey, SliceKey};
 use placement::{
-    Abilities, Ability, Advertisement, EXCLUDE_LABEL, Endpoints, ExcludeLabel, Interfaces, Network, Node,
-    Placement, Pools, Service, Sharing, TrafficPolicy,
+    Abilities, Ability, Advertisement, ByProtocol, EXCLUDE_LABEL, Endpoints, ExcludeLabel, Interfaces,
+    Network, Node, Placement, Pools, Service, Sharing, TrafficPolicy,
 };
 use pools::PoolSpec;
 use speaker_core::{Changes, Input};
@@ -83,8 +83,8 @@ pub(crate) fn complete() -> [Input; 5] {
     ]
 }
 
-/// The interfaces of a node by number, each with whether it has a carrier.
-pub(crate) type Carriers = Vec<bool>;
+/// What a node can do with each of its interfaces.
+pub(crate) type Carriers = Vec<Ability>;
 
 /// The truth, and its history.
 #[derive(Debug)]
@@ -233,9 +233,10 @@ impl Cluster {
         }
         self.oracle.set_members(alive.keys().cloned().collect());
         for (node, carriers) in alive {
-            let by_name = carriers.iter().enumerate().filter(|(_, carrier)| **carrier);
-            let both = Ability { arp: true, ndp: true };
-            let by_name = by_name.map(|(number, _)| (format!("eth{number}").as_str().into(), both));
+            let ability = |(number, it): (usize, &Ability)| {
+                (format!("eth{number}").as_str().into(), ByProtocol { arp: *it, ndp: *it })
+            };
+            let by_name = carriers.iter().enumerate().map(ability);
             self.oracle.set_abilities(node.clone(), Abilities::Known(by_name.collect()));
         }
         self.oracle.settle();

@@ -33,7 +33,7 @@ use crate::meetings::Meetings;
 /// After the last disturbance, everything has found its place within this time.
 pub(crate) const CALM: Duration = Duration::from_secs(6);
 /// Who was found to have an address by the gossip's silence is asked again that much later, at most.
-const LOOK: Duration = Duration::from_millis(3200);
+const LOOK: Duration = Duration::from_millis(3600);
 /// A foreign host is asked again that much later, at most.
 const AGAIN: Duration = Duration::from_secs(31);
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use layer2::{Arp, MacAddr, Ndp};
 use members::{Key, LinkState};
 use objects::{InterfaceName, NodeName};
+use placement::Ability;
 
 use crate::cluster::Carriers;
 use crate::faults::Direction;
@@ -43,6 +44,8 @@ pub(crate) struct Nic {
     pub(crate) cable: bool,
     /// Whether its speaker was told that there is a carrier.
     pub(crate) told: LinkState,
+    /// Whether that ever was so.
+    pub(crate) was_up: bool,
 }
 
 /// What keeps a node from gossiping.
@@ -111,9 +114,14 @@ impl Node {
         self.gossip_fault != GossipFault::default()
     }
 
-    /// Which of its interfaces have a carrier.
+    /// What it can do with each of its interfaces.
     pub(crate) fn carriers(&self) -> Carriers {
-        self.nics.iter().map(|nic| nic.cable).collect()
+        let ability = |nic: &Nic| match nic.carrier() {
+            LinkState::Up => Ability::Able,
+            LinkState::Down if nic.was_up => Ability::Lost,
+            LinkState::Down => Ability::Unable,
+        };
+        self.nics.iter().map(ability).collect()
     }
 
     pub(crate) fn keys(&self, sealed: bool) -> Vec<Key> {
@@ -134,6 +142,7 @@ impl Nic {
             station,
             cable: true,
             told: LinkState::Up,
+            was_up: false,
         }
     }
 
@@ -145,6 +154,12 @@ impl Nic {
         let MacAddr([.., number, node]) = self.mac;
         let link_local = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, number.into(), node.into());
         Ndp { mac: self.mac, link_local }
+    }
+
+    /// Its speaker is told of the carrier.
+    pub(crate) fn tell(&mut self) {
+        self.told = self.carrier();
+        self.was_up |= self.told == LinkState::Up;
     }
 
     pub(crate) fn carrier(&self) -> LinkState {

@@ -230,6 +230,11 @@ impl Speaker {
         self.trouble.is_some()
     }
 
+    /// Whether it knows whose station that is.
+    pub(crate) fn knows(&self, mac: MacAddr) -> bool {
+        self.ports.values().any(|running| running.orders.friends.known.contains_key(&mac))
+    }
+
     /// Whether the interface of this number lets a frame for `destination` in.
     pub(crate) fn receives(&self, interface: usize, destination: MacAddr) -> bool {
         destination == self.interfaces[interface].arp.mac

@@ -23,7 +23,8 @@ impl World {
         node.seen = 0;
         node.gossip_fault.address_gone = false;
         for nic in &mut node.nics {
-            nic.told = nic.carrier();
+            nic.was_up = false;
+            nic.tell();
         }
         let uptime = u64::try_from(self.now.as_millis()).expect("no world is that old");
         let members = members::Config {
@@ -78,7 +79,7 @@ impl World {
         let news = node.nics.iter().any(|nic| nic.told != nic.carrier());
         if node.speaker.is_some() && news {
             for nic in &mut node.nics {
-                nic.told = nic.carrier();
+                nic.tell();
             }
             let carriers = node.nics.iter().map(|nic| nic.told).collect();
             self.feed(number, Input::Carriers(carriers));

@@ -98,6 +98,8 @@ impl World {
                 }
             }
             Report::Held { .. } | Report::Rival { .. } | Report::SameLan { .. } => {}
+            // Nobody has told it of that one.
+            Report::Taken { by, .. } if !self.nodes[number].awake().is_some_and(|it| it.knows(by)) => {}
             Report::Taken { by, .. } | Report::Claimed { by, .. } => {
                 // What one has said that is dead, or out of reach again, may be read late, by one that stood
                 // still and never met it.

@@ -111,6 +111,17 @@ fn of_two_peers_that_both_answer_one_yields_and_the_other_insists() {
     assert_eq!(winner.hear(arp_request(V4).emit()), Ok(()));
 }
 
+/// Neither knows the other where both never heard it.
+#[test]
+fn who_claims_what_is_announced_may_be_a_peer_that_was_never_heard() {
+    let mut bench = Bench::announcing(ARP, V4);
+    bench.port.set_friends(Friends { unseen: 1, ..known(FELLOW) }, bench.now);
+    assert_eq!(bench.hear(ArpFrame::gratuitous_request(THEIRS, V4).emit()), Ok(()));
+    bench.advance(ms(1_000));
+    assert_eq!(bench.reports(), [Report::Rival { vip: V4.into(), by: THEIRS }]);
+    assert!(bench.times(Purpose::Defence).is_empty());
+}
+
 #[test]
 fn another_interface_of_this_node_on_the_same_lan_is_told_once() {
     let mut bench = Bench::announcing(ARP, V4);
