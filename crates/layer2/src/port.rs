@@ -13,6 +13,8 @@ use crate::{LATE, MacAddr, PATIENCE};
 
 /// A rival is not told of again within that time.
 const RIVAL_AGAIN: Duration = Duration::from_secs(1);
+/// Who is found dead now may have been so for that long: the slowest preset takes as much.
+const LATELY: Duration = Duration::from_millis(2500);
 
 /// An interface as ARP or NDP sees it: answers for addresses there, announces them, and notices who else
 /// has them.
@@ -51,6 +53,8 @@ pub struct Port<P: Protocol> {
     next_frame: Instant,
     /// Rivals that were told of, until when not again.
     rivals: BTreeMap<P::Ip, Instant>,
+    /// Who of the peers that are heard claimed what is announced here, and when: it may turn out to be heard no more.
+    heard_claims: BTreeMap<P::Ip, (MacAddr, Instant)>,
     /// Interfaces of this node that are heard here.
     same_lan: BTreeSet<MacAddr>,
     /// Whether foreign hosts that answer count for nothing.
@@ -247,6 +251,7 @@ impl<P: Protocol> Port<P> {
             frame_gap: Duration::ZERO,
             next_frame: now,
             rivals: BTreeMap::new(),
+            heard_claims: BTreeMap::new(),
             same_lan: BTreeSet::new(),
             overrules: false,
             memberships: VecDeque::new(),
@@ -322,6 +327,7 @@ impl<P: Protocol> Port<P> {
         let stays = |sent: &Transmission| P::own(sent.vip).is_some_and(|vip| orders.contains_key(&vip));
         self.rest.retain(stays);
         self.rivals.retain(|vip, _| orders.contains_key(vip));
+        self.heard_claims.retain(|vip, _| orders.contains_key(vip));
         self.effects.retain(|effect| match effect {
             Effect::Send(sent) => stays(sent),
             Effect::Report(_) | Effect::Join(_) | Effect::Leave(_) => true,
@@ -338,6 +344,14 @@ impl<P: Protocol> Port<P> {
         if heard || known {
             self.rivals.clear();
             self.probes.look_again(now);
+        }
+        let lately = |(_, at): &(MacAddr, Instant)| now < *at + LATELY;
+        let silent = |by: &MacAddr| self.friends.known.get(by) == Some(&Contact::Unheard);
+        let rivals = self.heard_claims.extract_if(.., |_, it| silent(&it.0)).filter(|(_, it)| lately(it));
+        for (vip, (by, _)) in rivals.collect::<Vec<_>>() {
+            if self.orders.contains_key(&vip) && !self.probes.contains(vip) {
+                self.hear_rival(by, vip, now);
+            }
         }
     }
 
@@ -469,7 +483,14 @@ impl<P: Protocol> Port<P> {
     fn hear_claim(&mut self, by: MacAddr, vip: P::Ip, now: Instant) -> Result<(), Ignored> {
         match self.friends.known.get(&by) {
             _ if by == self.protocol.mac() => return Err(Ignored::Fellow),
-            Some(Contact::Own | Contact::Heard) => return Err(Ignored::Fellow),
+            Some(Contact::Own) => return Err(Ignored::Fellow),
+            Some(Contact::Heard) => {
+                self.heard_claims.retain(|_, (_, at)| now < *at + LATELY);
+                if !self.probes.contains(vip) {
+                    self.heard_claims.insert(vip, (by, now));
+                }
+                return Err(Ignored::Fellow);
+            }
             Some(Contact::Unheard) if self.probes.contains(vip) => {
                 if self.probes.held(vip, by, now) == Found::News {
                     self.report(Report::Held { vip: vip.into(), by }, now);
@@ -477,12 +498,19 @@ impl<P: Protocol> Port<P> {
             }
             Some(Contact::Unheard) => self.hear_rival(by, vip, now),
             // It may be one of those that were never heard, to which this node is as unknown.
-            None if self.friends.unseen > 0 && !self.probes.contains(vip) => self.hear_rival(by, vip, now),
+            None if self.friends.unseen > 0 && !self.overrules && !self.probes.contains(vip) => {
+                self.hear_rival(by, vip, now);
+            }
             None if !self.probes.contains(vip) => self.claims.heard(vip, by, now),
             None if self.overrules => return Err(Ignored::Overruled),
             // It may be a peer; then it may go as one, or be heard soon.
             None if self.friends.unknown + self.friends.unseen > 0 => {
-                if self.probes.held(vip, by, now) == Found::News {
+                let found = if self.friends.unknown > 0 {
+                    self.probes.held_by_a_member(vip, by, now)
+                } else {
+                    self.probes.held(vip, by, now)
+                };
+                if found == Found::News {
                     let is_takeover = self.probes.is_takeover(vip);
                     let vip = vip.into();
                     let report =

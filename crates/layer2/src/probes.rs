@@ -22,6 +22,8 @@ use crate::timers::Timers;
 const AGAIN: Duration = Duration::from_secs(30);
 /// A peer may have gone by then.
 const LOOK: Duration = Duration::from_secs(3);
+/// A member of which nothing is known yet is known by then, or leaves the address to us.
+const SOON: Duration = Duration::from_secs(1);
 /// Each waits up to that much longer: two that leave an address to each other must not take it at the same moment again.
 const SPREAD: u64 = 400;
 
@@ -141,6 +143,11 @@ impl<A: Copy + Ord> Probes<A> {
     /// The peer `by` has `address`, whose gossip is not heard.
     pub(crate) fn held(&mut self, address: A, by: MacAddr, now: Instant) -> Found {
         self.found(address, by, (State::Held, self.look), now)
+    }
+
+    /// `by` has `address`, which may be a member of which nothing is known yet.
+    pub(crate) fn held_by_a_member(&mut self, address: A, by: MacAddr, now: Instant) -> Found {
+        self.found(address, by, (State::Held, SOON), now)
     }
 
     fn found(&mut self, address: A, by: MacAddr, (state, pause): (State, Duration), now: Instant) -> Found {

@@ -17,6 +17,9 @@
 //! Where the gossip is torn, so that not all who are there hear each other, nobody can say who should answer: there,
 //! somebody must, who may take [`LOOK`] longer, for that is when the LAN is asked again; and all else holds.
 //!
+//! Two that answer and cannot hear each other's gossip, or are interfaces of one node, notice each other by what they
+//! announce. Where they came together after that, since the LAN was in parts, it takes the next refresh.
+//!
 //! What has no duration at all: a takeover long after the last thing that could have caused one, one of an address that a
 //! foreign host is known to have, and a peer that is taken for a foreign host.
 
@@ -34,6 +37,8 @@ use crate::meetings::Meetings;
 pub(crate) const CALM: Duration = Duration::from_secs(6);
 /// Who was found to have an address by the gossip's silence is asked again that much later, at most.
 const LOOK: Duration = Duration::from_millis(3600);
+/// What nobody tells is found out when an address is refreshed.
+const REFRESH: Duration = Duration::from_secs(31);
 /// A foreign host is asked again that much later, at most.
 const AGAIN: Duration = Duration::from_secs(31);
 
@@ -144,6 +149,11 @@ impl Judge {
         self.moved = now;
     }
 
+    /// Members may come and go at any time, as where many paths are lost.
+    pub(crate) fn unsteady(&mut self, now: Duration) {
+        self.moved = now;
+    }
+
     /// Frames may be lost now.
     pub(crate) fn lossy(&mut self, now: Duration) {
         self.lossy = now + CALM;
@@ -208,7 +218,7 @@ impl Judge {
                 let key = (sight.part, sight.vip, wrong);
                 let since = before.get(&key).copied().unwrap_or(now);
                 self.since.insert(key, since);
-                let lasts = now.saturating_sub(since.max(self.excuse(sight, wrong)));
+                let lasts = now.saturating_sub(since.max(self.excuse(sight, wrong, meetings)));
                 let limit = self.limit(sight, wrong, now);
                 if lasts > limit {
                     self.violate(format!("{wrong:?} for longer than {limit:?}: {sight:?}"));
@@ -223,14 +233,24 @@ impl Judge {
     }
 
     /// When something last happened that excuses what is wrong.
-    fn excuse(&self, sight: &Sight<'_>, wrong: Wrong) -> Duration {
+    fn excuse(&self, sight: &Sight<'_>, wrong: Wrong, meetings: &Meetings) -> Duration {
         match wrong {
             Wrong::Several | Wrong::Leaving => {
                 let each = sight.answer.iter().filter_map(|it| self.each_disturbed.get(&it.node)).max();
-                self.all_disturbed.max(each.copied().unwrap_or_default())
+                let last = self.all_disturbed.max(each.copied().unwrap_or_default());
+                self.unnoticed(sight, meetings).map_or(last, |until| last.max(until))
             }
             Wrong::Nobody | Wrong::Another | Wrong::Believed { .. } => self.disturbed,
         }
+    }
+
+    /// Until when two that answer may not have noticed each other.
+    fn unnoticed(&self, sight: &Sight<'_>, meetings: &Meetings) -> Option<Duration> {
+        let [one, other] = sight.answer[..] else { return None };
+        let since = meetings.since(one.station, other.station)?;
+        let spoken = |it: Place| self.spoken.get(&(it.station, sight.vip)).copied().unwrap_or_default();
+        let unheard = one.node == other.node || matches!(sight.right, Right::Torn { .. });
+        (unheard && spoken(one).max(spoken(other)) < since).then(|| since + REFRESH)
     }
 
     fn wrongs(&self, sight: &Sight<'_>, meetings: &Meetings) -> Vec<Wrong> {

@@ -125,7 +125,7 @@ fn draw(random: &mut StdRng, kind: Kind, setup: &Setup) -> (Fault, Option<Fault>
             (Fault::Block(node, direction), Some(Fault::Unblock(node, direction)))
         }
         Kind::Path => {
-            let to = random.random_range(0..setup.nodes);
+            let to = (node + random.random_range(1..setup.nodes.max(2))) % setup.nodes;
             (Fault::Lose(node, to), Some(Fault::Deliver(node, to)))
         }
         Kind::Port => (Fault::TakePort(node, pause), Some(Fault::FreePort(node))),

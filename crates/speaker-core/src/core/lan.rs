@@ -17,7 +17,7 @@ impl Core {
         let cut = gossip.filter(|name| links.values().any(|link| link.name == *name && link.is_cut()));
         let link = if cut.is_some() { LinkState::Down } else { LinkState::Up };
         self.cut = cut.or(self.cut.take());
-        self.profile.macs = links.values().filter_map(Link::announces_with).map(|mac| mac.0).collect();
+        self.profile.macs = links.values().filter_map(Link::known_by).map(|mac| mac.0).collect();
         if self.link != link {
             self.gossip(Gossip::SetLink(link));
             self.link = link;

@@ -19,6 +19,9 @@ impl World {
         if self.lan.weather.loss > 0.0 {
             self.judge.lossy(self.now);
         }
+        if self.lost_paths.len() > 1 {
+            self.judge.unsteady(self.now);
+        }
         for host in &self.hosts {
             if let Kind::Squatter(Some((vip, _))) = host.kind {
                 self.judge.contested(self.lan_of(host.station), vip, self.now);
