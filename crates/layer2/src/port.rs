@@ -55,6 +55,8 @@ pub struct Port<P: Protocol> {
     rivals: BTreeMap<P::Ip, Instant>,
     /// Who of the peers that are heard claimed what is announced here, and when: it may turn out to be heard no more.
     heard_claims: BTreeMap<P::Ip, (MacAddr, Instant)>,
+    /// What a peer has taken over from this node, which leaves.
+    handed_over: BTreeSet<P::Ip>,
     /// Interfaces of this node that are heard here.
     same_lan: BTreeSet<MacAddr>,
     /// Whether foreign hosts that answer count for nothing.
@@ -252,6 +254,7 @@ impl<P: Protocol> Port<P> {
             next_frame: now,
             rivals: BTreeMap::new(),
             heard_claims: BTreeMap::new(),
+            handed_over: BTreeSet::new(),
             same_lan: BTreeSet::new(),
             overrules: false,
             memberships: VecDeque::new(),
@@ -395,7 +398,7 @@ impl<P: Protocol> Port<P> {
             self.report(Report::SameLan { by: heard.by }, now);
         }
         let ours = heard.claims.filter(|vip| self.orders.contains_key(vip));
-        let claim = ours.map(|vip| self.hear_claim(heard.by, vip, now));
+        let claim = ours.map(|vip| self.hear_claim(heard.by, vip, heard.answers, now));
         let question = heard.asks.map(|question| self.hear_question(heard.by, question, received, now));
         match (claim, question) {
             (Some(Ok(())), _) | (_, Some(Ok(()))) => Ok(()),
@@ -406,7 +409,8 @@ impl<P: Protocol> Port<P> {
 
     /// Whether who asks for `vip` is answered.
     pub fn answers(&self, vip: P::Ip) -> bool {
-        self.voice != Voice::Silent && self.orders.contains_key(&vip) && !self.probes.contains(vip)
+        let ours = self.orders.contains_key(&vip) && !self.probes.contains(vip);
+        ours && self.voice != Voice::Silent && !self.handed_over.contains(&vip)
     }
 
     /// When to call [`Self::poll`] next, if ever.
@@ -479,11 +483,16 @@ impl<P: Protocol> Port<P> {
         }
     }
 
-    /// `by` says that it has `vip`, one of ours.
-    fn hear_claim(&mut self, by: MacAddr, vip: P::Ip, now: Instant) -> Result<(), Ignored> {
+    /// `by` says that it has `vip`, one of ours, maybe because somebody asked.
+    fn hear_claim(&mut self, by: MacAddr, vip: P::Ip, answers: bool, now: Instant) -> Result<(), Ignored> {
         match self.friends.known.get(&by) {
             _ if by == self.protocol.mac() => return Err(Ignored::Fellow),
             Some(Contact::Own) => return Err(Ignored::Fellow),
+            // Who leaves is not needed for what somebody has taken over.
+            Some(Contact::Heard) if self.voice == Voice::Answers && !answers => {
+                self.handed_over.insert(vip);
+                return Err(Ignored::Fellow);
+            }
             Some(Contact::Heard) => {
                 self.heard_claims.retain(|_, (_, at)| now < *at + LATELY);
                 if !self.probes.contains(vip) {
@@ -497,10 +506,10 @@ impl<P: Protocol> Port<P> {
                 }
             }
             Some(Contact::Unheard) => self.hear_rival(by, vip, now),
+            // A router may answer late.
+            None if self.overrules && answers => return Err(Ignored::Overruled),
             // It may be one of those that were never heard, to which this node is as unknown.
-            None if self.friends.unseen > 0 && !self.overrules && !self.probes.contains(vip) => {
-                self.hear_rival(by, vip, now);
-            }
+            None if self.friends.unseen > 0 && !self.probes.contains(vip) => self.hear_rival(by, vip, now),
             None if !self.probes.contains(vip) => self.claims.heard(vip, by, now),
             None if self.overrules => return Err(Ignored::Overruled),
             // It may be a peer; then it may go as one, or be heard soon.
@@ -550,7 +559,7 @@ impl<P: Protocol> Port<P> {
             // Who asks claims nothing, be it to find out whether it may take the address.
             return Err(Ignored::NotAnnounced);
         }
-        if self.voice == Voice::Silent {
+        if self.voice == Voice::Silent || self.handed_over.contains(&vip) {
             return Err(Ignored::Silent);
         }
         if now > received + LATE {

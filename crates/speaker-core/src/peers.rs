@@ -24,6 +24,8 @@ pub(crate) struct Peers {
     listed: BTreeSet<NodeName>,
     /// How many members have not told anything yet.
     unknown: usize,
+    /// Whether this node cannot hear anybody at present: what was last heard may not be so any more.
+    deaf: bool,
 }
 
 impl Peers {
@@ -50,6 +52,11 @@ impl Peers {
     /// What each has told so far.
     pub(crate) fn told(&self) -> impl Iterator<Item = (&NodeName, &Told)> {
         self.told.iter()
+    }
+
+    /// This node cannot hear anybody at present, or can. Whether that makes a difference.
+    pub(crate) fn set_deaf(&mut self, deaf: bool) -> bool {
+        std::mem::replace(&mut self.deaf, deaf) != deaf
     }
 
     /// The cluster lists these. Whether that makes a difference.
@@ -111,7 +118,7 @@ impl Peers {
 
     fn contact(&self, node: &NodeName) -> Contact {
         let heard = self.heard.contains(node) || self.leaving.contains_key(node);
-        if heard { Contact::Heard } else { Contact::Unheard }
+        if heard && !self.deaf { Contact::Heard } else { Contact::Unheard }
     }
 }
 

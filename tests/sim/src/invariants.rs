@@ -107,6 +107,8 @@ pub(crate) struct Judge {
     moved: Duration,
     /// Until then, frames may have been lost.
     lossy: Duration,
+    /// Until then, some of the gossip may have been lost on its way, though others carry the word.
+    patchy: Duration,
     /// Until then, the gossip of a part of a LAN may have been torn.
     torn: BTreeMap<usize, Duration>,
     /// Until then, an address may be held for one of a foreign host.
@@ -126,6 +128,7 @@ impl Judge {
             each_disturbed: BTreeMap::new(),
             moved: Duration::ZERO,
             lossy: Duration::ZERO,
+            patchy: Duration::ZERO,
             torn: BTreeMap::new(),
             contested: BTreeMap::new(),
             since: BTreeMap::new(),
@@ -167,6 +170,11 @@ impl Judge {
     /// Whether that was so lately.
     pub(crate) fn is_torn(&self, part: usize, now: Duration) -> bool {
         self.torn.get(&part).is_some_and(|until| now < *until)
+    }
+
+    /// Some of the gossip is lost on its way now: goodbyes and profiles may be.
+    pub(crate) fn patchy(&mut self, now: Duration) {
+        self.patchy = now + CALM;
     }
 
     /// A foreign host has an address now.
@@ -249,6 +257,10 @@ impl Judge {
         let [one, other] = sight.answer[..] else { return None };
         let since = meetings.since(one.station, other.station)?;
         let spoken = |it: Place| self.spoken.get(&(it.station, sight.vip)).copied().unwrap_or_default();
+        if one.node == other.node && sight.lent {
+            // Who says nothing unasked does not hear itself; nobody is away for longer.
+            return Some(self.disturbed + Duration::from_secs(11));
+        }
         let unheard = one.node == other.node || matches!(sight.right, Right::Torn { .. });
         (unheard && spoken(one).max(spoken(other)) < since).then(|| since + REFRESH)
     }
@@ -298,7 +310,8 @@ impl Judge {
     }
 
     fn limit(&self, sight: &Sight<'_>, wrong: Wrong, now: Duration) -> Duration {
-        let look = if matches!(sight.right, Right::Torn { .. }) { LOOK } else { Duration::ZERO };
+        let torn = matches!(sight.right, Right::Torn { .. }) || now < self.patchy;
+        let look = if torn { LOOK } else { Duration::ZERO };
         match wrong {
             Wrong::Nobody | Wrong::Another => self.outage(now) + look,
             Wrong::Leaving => self.window(now) + self.preset.timing().verdict(),

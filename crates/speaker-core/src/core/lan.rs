@@ -22,6 +22,7 @@ impl Core {
             self.gossip(Gossip::SetLink(link));
             self.link = link;
         }
+        self.notice_deafness();
         self.memory.update(&links);
         self.profile.abilities = self.memory.abilities();
         self.follow_abilities();

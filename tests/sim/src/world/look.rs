@@ -19,7 +19,10 @@ impl World {
         if self.lan.weather.loss > 0.0 {
             self.judge.lossy(self.now);
         }
-        if self.lost_paths.len() > 1 {
+        if !self.lost_paths.is_empty() {
+            self.judge.patchy(self.now);
+        }
+        if self.lost_paths.len() > usize::from(self.nodes.len() > 2) {
             self.judge.unsteady(self.now);
         }
         for host in &self.hosts {
