@@ -52,7 +52,7 @@ pub struct Port<P: Protocol> {
     frame_gap: Duration,
     next_frame: Instant,
     /// Rivals that were told of, until when not again.
-    rivals: BTreeMap<P::Ip, Instant>,
+    rivals: BTreeMap<P::Ip, (MacAddr, Instant)>,
     /// Who of the peers that are heard claimed what is announced here, and when: it may turn out to be heard no more.
     heard_claims: BTreeMap<P::Ip, (MacAddr, Instant)>,
     /// What a peer has taken over from this node, which leaves.
@@ -506,12 +506,12 @@ impl<P: Protocol> Port<P> {
                 }
             }
             Some(Contact::Unheard) => self.hear_rival(by, vip, now),
-            // A router may answer late.
-            None if self.overrules && answers => return Err(Ignored::Overruled),
+            // A router may answer late; it does not announce.
+            None if self.overrules && answers && !self.is_rival(by, vip) => return Err(Ignored::Overruled),
             // It may be one of those that were never heard, to which this node is as unknown.
             None if self.friends.unseen > 0 && !self.probes.contains(vip) => self.hear_rival(by, vip, now),
             None if !self.probes.contains(vip) => self.claims.heard(vip, by, now),
-            None if self.overrules => return Err(Ignored::Overruled),
+            None if self.overrules && !self.is_rival(by, vip) => return Err(Ignored::Overruled),
             // It may be a peer; then it may go as one, or be heard soon.
             None if self.friends.unknown + self.friends.unseen > 0 => {
                 let found = if self.friends.unknown > 0 {
@@ -536,10 +536,15 @@ impl<P: Protocol> Port<P> {
         Ok(())
     }
 
+    /// Whether `by` has announced `vip` as peers do.
+    fn is_rival(&self, by: MacAddr, vip: P::Ip) -> bool {
+        self.rivals.get(&vip).is_some_and(|(rival, _)| *rival == by)
+    }
+
     /// `by`, which is not heard, says that it has `vip`, which is announced here.
     fn hear_rival(&mut self, by: MacAddr, vip: P::Ip, now: Instant) {
-        if self.rivals.get(&vip).is_none_or(|until| *until <= now) {
-            self.rivals.insert(vip, now + RIVAL_AGAIN);
+        if self.rivals.get(&vip).is_none_or(|(_, until)| *until <= now) {
+            self.rivals.insert(vip, (by, now + RIVAL_AGAIN));
             self.report(Report::Rival { vip: vip.into(), by }, now);
         }
     }

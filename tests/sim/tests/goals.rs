@@ -77,14 +77,15 @@ fn an_address_moves_within_350_ms_with_the_fast_preset() {
 }
 
 #[test]
-fn three_hundred_addresses_move_within_one_and_a_half_seconds() {
+fn three_hundred_addresses_move_within_900_ms() {
     for seed in 0..3 {
         let many = Setup { nodes: 3, services: 300, request_interval: ms(1000), ..setup(Preset::Default) };
         let mut world = settled(many, seed);
         let announcer = world.answerers(world.vips()[0])[0];
         world.happen(Fault::PowerOff(announcer));
         let took = moved(&mut world, announcer);
-        assert!(took <= ms(1500), "{took:?}");
+        println!("300 addresses: {took:?}");
+        assert!(took <= ms(900), "{took:?}");
     }
 }
 
