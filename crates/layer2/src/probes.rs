@@ -56,7 +56,7 @@ impl Care {
 /// The addresses that are not answered for yet, and what the LAN says of them.
 #[derive(Debug)]
 pub(crate) struct Probes<A> {
-    probes: BTreeMap<A, Probe>,
+    by_address: BTreeMap<A, Probe>,
     timers: Timers<A>,
     /// When to ask again for what a peer has.
     look: Duration,
@@ -100,39 +100,39 @@ impl<A: Copy + Ord> Probes<A> {
     /// Asks for nothing yet. `seed` is where the jitter comes from.
     pub(crate) fn new(seed: u64) -> Self {
         let look = LOOK + Duration::from_millis(seed % SPREAD);
-        Self { probes: BTreeMap::new(), timers: Timers::new(), look }
+        Self { by_address: BTreeMap::new(), timers: Timers::new(), look }
     }
 
     /// Asks for `address` from now on. What was asked with more care still is.
     pub(crate) fn begin(&mut self, address: A, care: Care, now: Instant) {
-        let care = match self.probes.get(&address) {
+        let care = match self.by_address.get(&address) {
             Some(Probe { care: Care::New, .. }) => Care::New,
             Some(_) | None => care,
         };
-        self.probes.insert(address, Probe { care, state: State::Asking(care.questions()), had_by: None });
+        self.by_address.insert(address, Probe { care, state: State::Asking(care.questions()), had_by: None });
         self.timers.set(address, now);
     }
 
     /// A peer has `address`, and it is to be asked for only when that one may have gone.
     pub(crate) fn wait(&mut self, address: A, now: Instant) {
-        self.probes.insert(address, Probe { care: Care::Takeover, state: State::Held, had_by: None });
+        self.by_address.insert(address, Probe { care: Care::Takeover, state: State::Held, had_by: None });
         self.timers.set(address, now + self.look);
     }
 
     /// Asks for `address` no more.
     pub(crate) fn withdraw(&mut self, address: A) {
-        self.probes.remove(&address);
+        self.by_address.remove(&address);
         self.timers.cancel(address);
     }
 
     /// Whether it is not known yet that `address` is free.
     pub(crate) fn contains(&self, address: A) -> bool {
-        self.probes.contains_key(&address)
+        self.by_address.contains_key(&address)
     }
 
     /// Whether `address` is to be taken over from a node that is gone.
     pub(crate) fn is_takeover(&self, address: A) -> bool {
-        self.probes.get(&address).is_some_and(|probe| probe.care == Care::Takeover)
+        self.by_address.get(&address).is_some_and(|probe| probe.care == Care::Takeover)
     }
 
     /// The foreign host `by` has `address`.
@@ -151,7 +151,7 @@ impl<A: Copy + Ord> Probes<A> {
     }
 
     fn found(&mut self, address: A, by: MacAddr, (state, pause): (State, Duration), now: Instant) -> Found {
-        let Some(probe) = self.probes.get_mut(&address) else { return Found::Nothing };
+        let Some(probe) = self.by_address.get_mut(&address) else { return Found::Nothing };
         if !matches!(probe.state, State::Asking(_)) {
             return Found::Nothing;
         }
@@ -162,7 +162,7 @@ impl<A: Copy + Ord> Probes<A> {
 
     /// Asks again at once for what peers hold: some of them are heard again.
     pub(crate) fn look_again(&mut self, now: Instant) {
-        for (address, probe) in &self.probes {
+        for (address, probe) in &self.by_address {
             if probe.state == State::Held {
                 self.timers.set(*address, now);
             }
@@ -175,13 +175,13 @@ impl<A: Copy + Ord> Probes<A> {
 
     pub(crate) fn poll(&mut self, now: Instant) -> Option<Step<A>> {
         let address = self.timers.pop(now)?;
-        let probe = self.probes.get_mut(&address).expect("what has a timer is probed");
+        let probe = self.by_address.get_mut(&address).expect("what has a timer is probed");
         let left = match probe.state {
             State::Asking(left) => left,
             State::Taken | State::Held => probe.care.questions(),
         };
         if left == 0 {
-            self.probes.remove(&address);
+            self.by_address.remove(&address);
             return Some(Step::Free(address));
         }
         probe.state = State::Asking(left - 1);

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::{env, thread};
 
 /// How many seeds are tried if nobody says otherwise.
-const SEEDS: u64 = 200;
+const SEEDS: u64 = 250;
 
 #[test]
 fn invariants_hold_whatever_happens() {
