@@ -188,7 +188,7 @@ impl Clock {
     /// What it shows, as time since the start of the world, when `now` has passed since then.
     pub(crate) fn at(self, start: Instant, now: Duration) -> Instant {
         let off = now.mul_f64(f64::from(self.drift.unsigned_abs()) / 1e6);
-        if self.drift < 0 { start + now - off } else { start + now + off }
+        start + if self.drift < 0 { now.saturating_sub(off) } else { now + off }
     }
 
     /// How much has passed since the start of the world when it shows that; a little more rather than less.
