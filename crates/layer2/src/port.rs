@@ -13,6 +13,8 @@ use crate::{LATE, MacAddr, PATIENCE};
 
 /// A rival is not told of again within that time.
 const RIVAL_AGAIN: Duration = Duration::from_secs(1);
+/// Who is found dead now may have been so for that long: the slowest preset takes as much.
+const LATELY: Duration = Duration::from_millis(2500);
 
 /// An interface as ARP or NDP sees it: answers for addresses there, announces them, and notices who else
 /// has them.
@@ -50,7 +52,11 @@ pub struct Port<P: Protocol> {
     frame_gap: Duration,
     next_frame: Instant,
     /// Rivals that were told of, until when not again.
-    rivals: BTreeMap<P::Ip, Instant>,
+    rivals: BTreeMap<P::Ip, (MacAddr, Instant)>,
+    /// Who of the peers that are heard claimed what is announced here, and when: it may turn out to be heard no more.
+    heard_claims: BTreeMap<P::Ip, (MacAddr, Instant)>,
+    /// What a peer has taken over from this node, which leaves.
+    handed_over: BTreeSet<P::Ip>,
     /// Interfaces of this node that are heard here.
     same_lan: BTreeSet<MacAddr>,
     /// Whether foreign hosts that answer count for nothing.
@@ -208,8 +214,8 @@ pub enum Report {
         /// Which of its stations.
         by: MacAddr,
     },
-    /// A peer whose gossip is not heard claims an address that is announced here: one of the two must
-    /// yield, or go on and say so: see [`Stance`].
+    /// A peer whose gossip is not heard claims an address that is announced here, or a station that may be one that was
+    /// never heard: one of the two must yield, or go on and say so: see [`Stance`].
     Rival {
         /// The address.
         vip: IpAddr,
@@ -238,7 +244,7 @@ impl<P: Protocol> Port<P> {
             protocol,
             orders: BTreeMap::new(),
             friends: Friends::default(),
-            probes: Probes::new(),
+            probes: Probes::new(seed),
             claims: Claims::new(),
             schedule: Schedule::new(refresh_interval, seed),
             groups: Groups::default(),
@@ -247,6 +253,8 @@ impl<P: Protocol> Port<P> {
             frame_gap: Duration::ZERO,
             next_frame: now,
             rivals: BTreeMap::new(),
+            heard_claims: BTreeMap::new(),
+            handed_over: BTreeSet::new(),
             same_lan: BTreeSet::new(),
             overrules: false,
             memberships: VecDeque::new(),
@@ -322,6 +330,7 @@ impl<P: Protocol> Port<P> {
         let stays = |sent: &Transmission| P::own(sent.vip).is_some_and(|vip| orders.contains_key(&vip));
         self.rest.retain(stays);
         self.rivals.retain(|vip, _| orders.contains_key(vip));
+        self.heard_claims.retain(|vip, _| orders.contains_key(vip));
         self.effects.retain(|effect| match effect {
             Effect::Send(sent) => stays(sent),
             Effect::Report(_) | Effect::Join(_) | Effect::Leave(_) => true,
@@ -338,6 +347,14 @@ impl<P: Protocol> Port<P> {
         if heard || known {
             self.rivals.clear();
             self.probes.look_again(now);
+        }
+        let lately = |(_, at): &(MacAddr, Instant)| now < *at + LATELY;
+        let silent = |by: &MacAddr| self.friends.known.get(by) == Some(&Contact::Unheard);
+        let rivals = self.heard_claims.extract_if(.., |_, it| silent(&it.0)).filter(|(_, it)| lately(it));
+        for (vip, (by, _)) in rivals.collect::<Vec<_>>() {
+            if self.orders.contains_key(&vip) && !self.probes.contains(vip) {
+                self.hear_rival(by, vip, now);
+            }
         }
     }
 
@@ -381,13 +398,19 @@ impl<P: Protocol> Port<P> {
             self.report(Report::SameLan { by: heard.by }, now);
         }
         let ours = heard.claims.filter(|vip| self.orders.contains_key(vip));
-        let claim = ours.map(|vip| self.hear_claim(heard.by, vip, now));
+        let claim = ours.map(|vip| self.hear_claim(heard.by, vip, heard.answers, now));
         let question = heard.asks.map(|question| self.hear_question(heard.by, question, received, now));
         match (claim, question) {
             (Some(Ok(())), _) | (_, Some(Ok(()))) => Ok(()),
             (_, Some(Err(ignored))) | (Some(Err(ignored)), None) => Err(ignored),
             (None, None) => Err(Ignored::NotOurs),
         }
+    }
+
+    /// Whether who asks for `vip` is answered.
+    pub fn answers(&self, vip: P::Ip) -> bool {
+        let ours = self.orders.contains_key(&vip) && !self.probes.contains(vip);
+        ours && self.voice != Voice::Silent && !self.handed_over.contains(&vip)
     }
 
     /// When to call [`Self::poll`] next, if ever.
@@ -460,27 +483,48 @@ impl<P: Protocol> Port<P> {
         }
     }
 
-    /// `by` says that it has `vip`, one of ours.
-    fn hear_claim(&mut self, by: MacAddr, vip: P::Ip, now: Instant) -> Result<(), Ignored> {
+    /// `by` says that it has `vip`, one of ours, maybe because somebody asked.
+    fn hear_claim(&mut self, by: MacAddr, vip: P::Ip, answers: bool, now: Instant) -> Result<(), Ignored> {
         match self.friends.known.get(&by) {
             _ if by == self.protocol.mac() => return Err(Ignored::Fellow),
-            Some(Contact::Own | Contact::Heard) => return Err(Ignored::Fellow),
+            Some(Contact::Own) => return Err(Ignored::Fellow),
+            // Who leaves is not needed for what somebody has taken over.
+            Some(Contact::Heard) if self.voice == Voice::Answers && !answers => {
+                self.handed_over.insert(vip);
+                return Err(Ignored::Fellow);
+            }
+            Some(Contact::Heard) => {
+                self.heard_claims.retain(|_, (_, at)| now < *at + LATELY);
+                if !self.probes.contains(vip) {
+                    self.heard_claims.insert(vip, (by, now));
+                }
+                return Err(Ignored::Fellow);
+            }
             Some(Contact::Unheard) if self.probes.contains(vip) => {
                 if self.probes.held(vip, by, now) == Found::News {
                     self.report(Report::Held { vip: vip.into(), by }, now);
                 }
             }
-            Some(Contact::Unheard) => {
-                if self.rivals.get(&vip).is_none_or(|until| *until <= now) {
-                    self.rivals.insert(vip, now + RIVAL_AGAIN);
-                    self.report(Report::Rival { vip: vip.into(), by }, now);
-                }
-            }
+            Some(Contact::Unheard) => self.hear_rival(by, vip, now),
+            // A router may answer late; it does not announce.
+            None if self.overrules && answers && !self.is_rival(by, vip) => return Err(Ignored::Overruled),
+            // It may be one of those that were never heard, to which this node is as unknown.
+            None if self.friends.unseen > 0 && !self.probes.contains(vip) => self.hear_rival(by, vip, now),
             None if !self.probes.contains(vip) => self.claims.heard(vip, by, now),
-            None if self.overrules => return Err(Ignored::Overruled),
-            None if self.friends.unknown + self.friends.unseen > 0 && self.probes.is_takeover(vip) => {
-                if self.probes.held(vip, by, now) == Found::News {
-                    self.report(Report::Held { vip: vip.into(), by }, now);
+            None if self.overrules && !self.is_rival(by, vip) => return Err(Ignored::Overruled),
+            // It may be a peer; then it may go as one, or be heard soon.
+            None if self.friends.unknown + self.friends.unseen > 0 => {
+                let found = if self.friends.unknown > 0 {
+                    self.probes.held_by_a_member(vip, by, now)
+                } else {
+                    self.probes.held(vip, by, now)
+                };
+                if found == Found::News {
+                    let is_takeover = self.probes.is_takeover(vip);
+                    let vip = vip.into();
+                    let report =
+                        if is_takeover { Report::Held { vip, by } } else { Report::Taken { vip, by } };
+                    self.report(report, now);
                 }
             }
             None => {
@@ -490,6 +534,19 @@ impl<P: Protocol> Port<P> {
             }
         }
         Ok(())
+    }
+
+    /// Whether `by` has announced `vip` as peers do.
+    fn is_rival(&self, by: MacAddr, vip: P::Ip) -> bool {
+        self.rivals.get(&vip).is_some_and(|(rival, _)| *rival == by)
+    }
+
+    /// `by`, which is not heard, says that it has `vip`, which is announced here.
+    fn hear_rival(&mut self, by: MacAddr, vip: P::Ip, now: Instant) {
+        if self.rivals.get(&vip).is_none_or(|(_, until)| *until <= now) {
+            self.rivals.insert(vip, (by, now + RIVAL_AGAIN));
+            self.report(Report::Rival { vip: vip.into(), by }, now);
+        }
     }
 
     fn hear_question(
@@ -507,7 +564,7 @@ impl<P: Protocol> Port<P> {
             // Who asks claims nothing, be it to find out whether it may take the address.
             return Err(Ignored::NotAnnounced);
         }
-        if self.voice == Voice::Silent {
+        if self.voice == Voice::Silent || self.handed_over.contains(&vip) {
             return Err(Ignored::Silent);
         }
         if now > received + LATE {

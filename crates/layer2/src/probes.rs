@@ -22,6 +22,10 @@ use crate::timers::Timers;
 const AGAIN: Duration = Duration::from_secs(30);
 /// A peer may have gone by then.
 const LOOK: Duration = Duration::from_secs(3);
+/// A member of which nothing is known yet is known by then, or leaves the address to us.
+const SOON: Duration = Duration::from_secs(1);
+/// Each waits up to that much longer: two that leave an address to each other must not take it at the same moment again.
+const SPREAD: u64 = 400;
 
 /// How often the LAN is asked, and how long it has to answer each time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,8 +56,10 @@ impl Care {
 /// The addresses that are not answered for yet, and what the LAN says of them.
 #[derive(Debug)]
 pub(crate) struct Probes<A> {
-    probes: BTreeMap<A, Probe>,
+    by_address: BTreeMap<A, Probe>,
     timers: Timers<A>,
+    /// When to ask again for what a peer has.
+    look: Duration,
 }
 
 #[derive(Debug)]
@@ -91,40 +97,42 @@ pub(crate) enum Found {
 }
 
 impl<A: Copy + Ord> Probes<A> {
-    pub(crate) fn new() -> Self {
-        Self { probes: BTreeMap::new(), timers: Timers::new() }
+    /// Asks for nothing yet. `seed` is where the jitter comes from.
+    pub(crate) fn new(seed: u64) -> Self {
+        let look = LOOK + Duration::from_millis(seed % SPREAD);
+        Self { by_address: BTreeMap::new(), timers: Timers::new(), look }
     }
 
     /// Asks for `address` from now on. What was asked with more care still is.
     pub(crate) fn begin(&mut self, address: A, care: Care, now: Instant) {
-        let care = match self.probes.get(&address) {
+        let care = match self.by_address.get(&address) {
             Some(Probe { care: Care::New, .. }) => Care::New,
             Some(_) | None => care,
         };
-        self.probes.insert(address, Probe { care, state: State::Asking(care.questions()), had_by: None });
+        self.by_address.insert(address, Probe { care, state: State::Asking(care.questions()), had_by: None });
         self.timers.set(address, now);
     }
 
     /// A peer has `address`, and it is to be asked for only when that one may have gone.
     pub(crate) fn wait(&mut self, address: A, now: Instant) {
-        self.probes.insert(address, Probe { care: Care::Takeover, state: State::Held, had_by: None });
-        self.timers.set(address, now + LOOK);
+        self.by_address.insert(address, Probe { care: Care::Takeover, state: State::Held, had_by: None });
+        self.timers.set(address, now + self.look);
     }
 
     /// Asks for `address` no more.
     pub(crate) fn withdraw(&mut self, address: A) {
-        self.probes.remove(&address);
+        self.by_address.remove(&address);
         self.timers.cancel(address);
     }
 
     /// Whether it is not known yet that `address` is free.
     pub(crate) fn contains(&self, address: A) -> bool {
-        self.probes.contains_key(&address)
+        self.by_address.contains_key(&address)
     }
 
     /// Whether `address` is to be taken over from a node that is gone.
     pub(crate) fn is_takeover(&self, address: A) -> bool {
-        self.probes.get(&address).is_some_and(|probe| probe.care == Care::Takeover)
+        self.by_address.get(&address).is_some_and(|probe| probe.care == Care::Takeover)
     }
 
     /// The foreign host `by` has `address`.
@@ -134,11 +142,16 @@ impl<A: Copy + Ord> Probes<A> {
 
     /// The peer `by` has `address`, whose gossip is not heard.
     pub(crate) fn held(&mut self, address: A, by: MacAddr, now: Instant) -> Found {
-        self.found(address, by, (State::Held, LOOK), now)
+        self.found(address, by, (State::Held, self.look), now)
+    }
+
+    /// `by` has `address`, which may be a member of which nothing is known yet.
+    pub(crate) fn held_by_a_member(&mut self, address: A, by: MacAddr, now: Instant) -> Found {
+        self.found(address, by, (State::Held, SOON), now)
     }
 
     fn found(&mut self, address: A, by: MacAddr, (state, pause): (State, Duration), now: Instant) -> Found {
-        let Some(probe) = self.probes.get_mut(&address) else { return Found::Nothing };
+        let Some(probe) = self.by_address.get_mut(&address) else { return Found::Nothing };
         if !matches!(probe.state, State::Asking(_)) {
             return Found::Nothing;
         }
@@ -149,7 +162,7 @@ impl<A: Copy + Ord> Probes<A> {
 
     /// Asks again at once for what peers hold: some of them are heard again.
     pub(crate) fn look_again(&mut self, now: Instant) {
-        for (address, probe) in &self.probes {
+        for (address, probe) in &self.by_address {
             if probe.state == State::Held {
                 self.timers.set(*address, now);
             }
@@ -162,13 +175,13 @@ impl<A: Copy + Ord> Probes<A> {
 
     pub(crate) fn poll(&mut self, now: Instant) -> Option<Step<A>> {
         let address = self.timers.pop(now)?;
-        let probe = self.probes.get_mut(&address).expect("what has a timer is probed");
+        let probe = self.by_address.get_mut(&address).expect("what has a timer is probed");
         let left = match probe.state {
             State::Asking(left) => left,
             State::Taken | State::Held => probe.care.questions(),
         };
         if left == 0 {
-            self.probes.remove(&address);
+            self.by_address.remove(&address);
             return Some(Step::Free(address));
         }
         probe.state = State::Asking(left - 1);
@@ -199,7 +212,7 @@ mod tests {
     #[test]
     fn silence_after_three_questions_means_that_the_address_is_free() {
         let start = Instant::now();
-        let mut probes = Probes::new();
+        let mut probes = Probes::new(0);
         probes.begin(1, Care::New, start);
         assert!(probes.contains(1));
         let expected = [(0, Step::Ask(1)), (100, Step::Ask(1)), (200, Step::Ask(1)), (300, Step::Free(1))];
@@ -211,7 +224,7 @@ mod tests {
     fn a_conflict_at_any_time_before_that_means_that_it_is_taken() {
         for asked in 1..=3 {
             let start = Instant::now();
-            let mut probes = Probes::new();
+            let mut probes = Probes::new(0);
             probes.begin(1, Care::New, start);
             for _ in 0..asked {
                 assert_eq!(probes.poll(probes.poll_timeout().unwrap()), Some(Step::Ask(1)));
@@ -227,7 +240,7 @@ mod tests {
     #[test]
     fn a_taken_address_is_asked_for_again_and_told_of_again_only_when_another_has_it() {
         let start = Instant::now();
-        let mut probes = Probes::new();
+        let mut probes = Probes::new(0);
         probes.begin(1, Care::New, start);
         let mut now = start;
         for (by, found) in [(A, Found::News), (A, Found::Nothing), (B, Found::News), (B, Found::Nothing)] {
@@ -243,7 +256,7 @@ mod tests {
     #[test]
     fn a_withdrawn_address_and_one_never_probed_cause_nothing() {
         let start = Instant::now();
-        let mut probes = Probes::new();
+        let mut probes = Probes::new(0);
         probes.begin(1, Care::New, start);
         probes.withdraw(1);
         assert_eq!(probes.taken(1, A, start), Found::Nothing);
@@ -254,7 +267,7 @@ mod tests {
     #[test]
     fn a_takeover_asks_twice_and_is_free_after_80_ms() {
         let start = Instant::now();
-        let mut probes = Probes::new();
+        let mut probes = Probes::new(0);
         probes.begin(1, Care::Takeover, start);
         let expected = [(0, Step::Ask(1)), (40, Step::Ask(1)), (80, Step::Free(1))];
         assert_eq!(follow(&mut probes, start), expected);
@@ -263,7 +276,7 @@ mod tests {
     #[test]
     fn what_a_peer_holds_is_asked_for_again_soon_and_at_once_when_a_peer_is_heard_again() {
         let start = Instant::now();
-        let mut probes = Probes::new();
+        let mut probes = Probes::new(0);
         probes.begin(1, Care::Takeover, start);
         probes.poll(start);
         assert_eq!([probes.held(1, A, start), probes.held(1, A, start)], [Found::News, Found::Nothing]);

@@ -4,7 +4,8 @@ use std::fmt::Debug;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::{
-    ArpFrame, ArpFrameError, ArpOperation, Host, MacAddr, NdpFrame, NdpFrameError, NdpMessage, solicited_node,
+    ArpFrame, ArpFrameError, ArpOperation, Cause, Host, MacAddr, NdpFrame, NdpFrameError, NdpMessage,
+    solicited_node,
 };
 
 /// A protocol that finds the stations of a LAN by their addresses, as one station speaks it.
@@ -38,6 +39,8 @@ pub struct Heard<Ip> {
     pub by: MacAddr,
     /// The address that it says it has.
     pub claims: Option<Ip>,
+    /// Whether it says so because somebody asked, as a router does that answers for others.
+    pub answers: bool,
     /// What it asks.
     pub asks: Option<Question<Ip>>,
 }
@@ -124,7 +127,8 @@ impl Protocol for Arp {
             }
             ArpOperation::Request | ArpOperation::Reply => None,
         };
-        Ok(Heard { by: sender.mac, claims, asks })
+        let answers = operation == ArpOperation::Reply && sender.ip != target.ip;
+        Ok(Heard { by: sender.mac, claims, answers, asks })
     }
 
     fn answer(&self, to: MacAddr, question: Question<Ipv4Addr>) -> Vec<u8> {
@@ -189,10 +193,12 @@ impl Protocol for Ndp {
             NdpMessage::Solicitation { source: option } => {
                 let by = option.unwrap_or(source);
                 let asker = (!from.is_unspecified()).then_some(from);
-                Ok(Heard { by, claims: None, asks: Some(Question { target, asker }) })
+                let asks = Some(Question { target, asker });
+                Ok(Heard { by, claims: None, answers: false, asks })
             }
-            NdpMessage::Advertisement { target: option, cause: _, known: _ } => {
-                Ok(Heard { by: option.unwrap_or(source), claims: Some(target), asks: None })
+            NdpMessage::Advertisement { target: option, cause, known: _ } => {
+                let (by, answers) = (option.unwrap_or(source), cause == Cause::Solicited);
+                Ok(Heard { by, claims: Some(target), answers, asks: None })
             }
         }
     }

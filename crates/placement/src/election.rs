@@ -94,7 +94,12 @@ impl Outcome {
         if self.compared || self.services.iter().any(|(_, outcome)| involves(outcome)) {
             return true;
         }
-        let (Some(winner), Some(score)) = (&self.winner, highest_score) else { return false };
+        self.ranks_first(node, highest_score)
+    }
+
+    /// Whether `node`, with this score, would announce the address if it may and can.
+    pub(crate) fn ranks_first(&self, node: &NodeName, score: Option<u32>) -> bool {
+        let (Some(winner), Some(score)) = (&self.winner, score) else { return false };
         (Reverse(score), hash(node, &suffix(winner.ranked_by))) <= winner.rank
     }
 }

@@ -135,6 +135,14 @@ impl Eligibility {
         scores.reduce(u32::saturating_add)
     }
 
+    /// What score `service` would give `node` if it were a live member; `None` if no advertisement selects it.
+    pub(crate) fn score(&self, service: &Service, endpoints: &[&Endpoints], node: &NodeName) -> Option<u32> {
+        let (node, matching) = (self.nodes.get(node)?, self.advertisements_of(service, endpoints).ok()?);
+        let scores =
+            matching.into_iter().filter(|ad| ad.selects_node(&node.labels)).map(|ad| score(ad, node));
+        scores.reduce(u32::saturating_add)
+    }
+
     /// The nodes that may announce `service`. Wants [`Self::refresh`] called since the last change.
     pub(crate) fn eligible(
         &self,

@@ -56,6 +56,13 @@ impl Link {
         self.mac.filter(|_| self.arp.is_ok() || self.ndp.is_ok())
     }
 
+    /// The Ethernet address that others know it by: one that has lost its carrier may have it again before they hear so.
+    pub(crate) fn known_by(&self) -> Option<MacAddr> {
+        let may_come_back = |unfit| matches!(unfit, Unfit::Down | Unfit::NoCarrier | Unfit::NoLinkLocal);
+        let known = self.arp.err().is_none_or(may_come_back) || self.ndp.err().is_none_or(may_come_back);
+        self.mac.filter(|_| known)
+    }
+
     /// Whether nothing can be sent through it.
     pub(crate) fn is_cut(&self) -> bool {
         matches!(self.arp, Err(Unfit::Down | Unfit::NoCarrier))

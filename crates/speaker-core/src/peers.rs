@@ -24,6 +24,8 @@ pub(crate) struct Peers {
     listed: BTreeSet<NodeName>,
     /// How many members have not told anything yet.
     unknown: usize,
+    /// Whether this node cannot hear anybody at present: what was last heard may not be so any more.
+    deaf: bool,
 }
 
 impl Peers {
@@ -50,6 +52,11 @@ impl Peers {
     /// What each has told so far.
     pub(crate) fn told(&self) -> impl Iterator<Item = (&NodeName, &Told)> {
         self.told.iter()
+    }
+
+    /// This node cannot hear anybody at present, or can. Whether that makes a difference.
+    pub(crate) fn set_deaf(&mut self, deaf: bool) -> bool {
+        std::mem::replace(&mut self.deaf, deaf) != deaf
     }
 
     /// The cluster lists these. Whether that makes a difference.
@@ -84,9 +91,14 @@ impl Peers {
         self.told.iter().find(|(_, told)| told.macs.contains(&mac.0)).map(|(node, _)| node)
     }
 
-    /// Whether a station belongs to a peer that is not heard.
+    /// Whether a station belongs to a peer that is not heard, or may belong to one that never was.
     pub(crate) fn is_unheard(&self, mac: MacAddr) -> bool {
-        self.owner(mac).is_some_and(|node| self.contact(node) == Contact::Unheard)
+        self.owner(mac).map_or(self.unseen() > 0, |node| self.contact(node) == Contact::Unheard)
+    }
+
+    /// How many that are listed were never heard.
+    fn unseen(&self) -> usize {
+        self.listed.iter().filter(|node| !self.told.contains_key(*node)).count()
     }
 
     /// Whether any peer that is or was heard says that it does not answer for an address that fell to it.
@@ -100,13 +112,13 @@ impl Peers {
             let contact = self.contact(node);
             told.macs.iter().map(move |mac| (MacAddr(*mac), contact)).collect::<Vec<_>>()
         };
-        let unseen = self.listed.iter().filter(|node| !self.told.contains_key(*node)).count();
-        Friends { known: self.told.iter().flat_map(macs).collect(), unknown: self.unknown, unseen }
+        let known = self.told.iter().flat_map(macs).collect();
+        Friends { known, unknown: self.unknown, unseen: self.unseen() }
     }
 
     fn contact(&self, node: &NodeName) -> Contact {
         let heard = self.heard.contains(node) || self.leaving.contains_key(node);
-        if heard { Contact::Heard } else { Contact::Unheard }
+        if heard && !self.deaf { Contact::Heard } else { Contact::Unheard }
     }
 }
 

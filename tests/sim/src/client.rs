@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use layer2::{ArpFrame, ArpOperation, Cause, Host, Known, MacAddr, NdpFrame, NdpMessage, solicited_node};
 
+use crate::lan::StationId;
 use crate::neighbour::{Ask, Neighbour, Said};
 
 /// Whether a client learns from its own traffic that a neighbour is there.
@@ -21,28 +22,45 @@ pub(crate) enum Traffic {
 pub(crate) struct Client {
     pub(crate) mac: MacAddr,
     pub(crate) traffic: Traffic,
+    pub(crate) station: StationId,
     ip: Ipv4Addr,
     ip6: Ipv6Addr,
     /// How long a confirmation lasts: Linux draws it between 15 and 45 s.
     reachable: Duration,
     cache: BTreeMap<IpAddr, Neighbour>,
+    /// How often it believed an address to be at another station than before.
+    changes: BTreeMap<IpAddr, Changes>,
+}
+
+/// Where an address was believed to be last, and how often that was another place.
+#[derive(Debug, Clone, Copy)]
+struct Changes {
+    at: MacAddr,
+    count: usize,
 }
 
 impl Client {
-    pub(crate) fn new(number: u8, traffic: Traffic, reachable: Duration) -> Self {
+    pub(crate) fn new(number: u8, station: StationId, traffic: Traffic, reachable: Duration) -> Self {
         Self {
-            mac: MacAddr([2, 0, 0, 0, 1, number]),
+            mac: MacAddr([2, 0, 0, 1, 0, number]),
             traffic,
+            station,
             ip: Ipv4Addr::new(192, 0, 2, 200 + number),
             ip6: Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 1, number.into()),
             reachable,
             cache: BTreeMap::new(),
+            changes: BTreeMap::new(),
         }
     }
 
     /// Where it believes `vip` to be.
     pub(crate) fn known(&self, vip: IpAddr) -> Option<MacAddr> {
         self.cache.get(&vip)?.mac()
+    }
+
+    /// How often `vip` was found at another station than before.
+    pub(crate) fn changes(&self, vip: IpAddr) -> usize {
+        self.changes.get(&vip).map_or(0, |changes| changes.count)
     }
 
     /// Where a request to `vip` goes now, if that is known; and a question to ask.
@@ -76,17 +94,20 @@ impl Client {
         asks.into_iter().map(|(vip, ask)| self.question(vip, ask)).collect()
     }
 
-    /// Learns from a frame what there is to learn.
-    pub(crate) fn hear(&mut self, frame: &[u8], now: Duration) {
-        let news = ArpFrame::parse(frame)
-            .ok()
-            .and_then(|arp| self.arp(&arp))
-            .or_else(|| NdpFrame::parse(frame).ok().and_then(|ndp| self.ndp(&ndp)));
-        if let Some((ip, mac, said)) = news
-            && let Some(neighbour) = self.cache.get_mut(&ip)
-        {
-            neighbour.heard(mac, said, now);
-        }
+    /// Learns from a frame what there is to learn; the address that is now believed to be elsewhere, if one is.
+    pub(crate) fn hear(&mut self, frame: &[u8], now: Duration) -> Option<IpAddr> {
+        let news = match ArpFrame::parse(frame) {
+            Ok(arp) => self.arp(&arp),
+            Err(_) => NdpFrame::parse(frame).ok().and_then(|ndp| self.ndp(&ndp)),
+        };
+        let (ip, mac, said) = news?;
+        let neighbour = self.cache.get_mut(&ip)?;
+        let before = neighbour.mac();
+        neighbour.heard(mac, said, now);
+        let at = neighbour.mac().filter(|at| Some(*at) != before)?;
+        let changes = self.changes.entry(ip).or_insert(Changes { at, count: 0 });
+        changes.count += usize::from(std::mem::replace(&mut changes.at, at) != at);
+        Some(ip)
     }
 
     /// What follows from an ARP frame: see Linux, `arp_process`.

@@ -1,44 +1,76 @@
 //! What must hold, and for how long it may not.
 //!
-//! Ten milliseconds apart, the world is looked at. In each part of the LAN, the nodes whose speakers run
-//! there should agree on who announces what, and exactly that node should answer:
+//! Ten milliseconds apart, the world is looked at. In each part of a LAN, the nodes whose speakers run there should
+//! agree on who announces what, and exactly that node should answer, by one interface:
 //!
-//! | seen | may last, counted from the last disturbance | why so long |
+//! | seen | may last | why so long |
 //! |---|---|---|
 //! | nobody answers | [`Judge::outage`] | two rounds of judging (the monitors of one who died may have died with it), asking the LAN about a fresh address, settling |
-//! | several answer | [`Judge::window`] | the goal for a partition that heals: one second |
+//! | several answer | [`Judge::window`] | the goal: one second |
 //! | several answer, and one of them leaves | that and a verdict | it waits for all to confirm, also for one that stands still and is not held dead yet |
 //! | another answers than should | [`Judge::outage`] | that is before the one who should has taken over |
 //! | a client believes something else | [`Judge::belief`] | two announcements may cross, and who stood still waits 300 ms before it speaks: the second round, 1.1 s later, puts it right; where frames are lost, one of all five |
 //!
-//! What has no duration at all: a takeover long after the last thing that could have caused one, and a fellow
-//! speaker that is taken for a stranger.
+//! That is counted from the last disturbance; for several that answer, from the last one of these nodes or of the LAN, so
+//! that what happens to others is no excuse.
+//!
+//! Where the gossip is torn, so that not all who are there hear each other, nobody can say who should answer: there,
+//! somebody must, who may take [`LOOK`] longer, for that is when the LAN is asked again; and all else holds.
+//!
+//! Two that answer and cannot hear each other's gossip, or are interfaces of one node, notice each other by what they
+//! announce. Where they came together after that, since the LAN was in parts, it takes the next refresh.
+//!
+//! What has no duration at all: a takeover long after the last thing that could have caused one, one of an address that a
+//! foreign host is known to have, and a peer that is taken for a foreign host.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
 use members::Preset;
 
+use crate::faults::LanId;
+use crate::lan::StationId;
 use crate::meetings::Meetings;
 
 /// After the last disturbance, everything has found its place within this time.
-const CALM: Duration = Duration::from_secs(6);
+pub(crate) const CALM: Duration = Duration::from_secs(6);
+/// Who was found to have an address by the gossip's silence is asked again that much later, at most.
+const LOOK: Duration = Duration::from_millis(3600);
+/// What nobody tells is found out when an address is refreshed.
+const REFRESH: Duration = Duration::from_secs(31);
+/// A foreign host is asked again that much later, at most.
+const AGAIN: Duration = Duration::from_secs(31);
 
-/// One address in one part of the LAN.
+/// One address in one part of a LAN.
 #[derive(Debug)]
 pub(crate) struct Sight<'a> {
     pub(crate) part: usize,
     pub(crate) vip: IpAddr,
     /// The nodes whose speaker takes part in elections.
     pub(crate) alive: &'a [usize],
-    /// The node that should announce it, and those that answer for it.
-    pub(crate) should: Option<usize>,
-    pub(crate) answer: Vec<usize>,
+    pub(crate) right: Right,
+    pub(crate) answer: Vec<Place>,
     /// Whether whoever announces it only stands in for one that is away, and has told nobody.
     pub(crate) lent: bool,
     /// What clients there know.
     pub(crate) beliefs: Vec<Belief>,
+}
+
+/// Who should answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Right {
+    /// This node, or none.
+    Elected(Option<usize>),
+    /// The gossip is torn: somebody, or maybe nobody.
+    Torn { somebody: bool },
+}
+
+/// An interface of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) node: usize,
+    pub(crate) station: StationId,
 }
 
 /// What a client knows of an address.
@@ -46,9 +78,9 @@ pub(crate) struct Sight<'a> {
 pub(crate) struct Belief {
     /// The number of the client among clients, and among stations.
     pub(crate) client: usize,
-    pub(crate) station: usize,
-    /// The node where it believes the address to be.
-    pub(crate) at: usize,
+    pub(crate) station: StationId,
+    /// Where it believes the address to be.
+    pub(crate) at: Place,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,15 +99,23 @@ pub struct Violation(pub String);
 #[derive(Debug)]
 pub(crate) struct Judge {
     preset: Preset,
-    /// The last disturbance of any kind.
+    /// The last disturbance of any kind, the last one that was not about one node alone, and the last one of each node.
     disturbed: Duration,
+    all_disturbed: Duration,
+    each_disturbed: BTreeMap<usize, Duration>,
     /// The last one by which addresses may move.
     moved: Duration,
     /// Until then, frames may have been lost.
     lossy: Duration,
+    /// Until then, some of the gossip may have been lost on its way, though others carry the word.
+    patchy: Duration,
+    /// Until then, the gossip of a part of a LAN may have been torn.
+    torn: BTreeMap<usize, Duration>,
+    /// Until then, an address may be held for one of a foreign host.
+    contested: BTreeMap<(LanId, IpAddr), Duration>,
     since: BTreeMap<(usize, IpAddr, Wrong), Duration>,
-    /// When each node last began to announce an address.
-    spoken: BTreeMap<(usize, IpAddr), Duration>,
+    /// When each interface last began to announce an address.
+    spoken: BTreeMap<(StationId, IpAddr), Duration>,
     violation: Option<Violation>,
 }
 
@@ -84,22 +124,37 @@ impl Judge {
         Self {
             preset,
             disturbed: Duration::ZERO,
+            all_disturbed: Duration::ZERO,
+            each_disturbed: BTreeMap::new(),
             moved: Duration::ZERO,
             lossy: Duration::ZERO,
+            patchy: Duration::ZERO,
+            torn: BTreeMap::new(),
+            contested: BTreeMap::new(),
             since: BTreeMap::new(),
             spoken: BTreeMap::new(),
             violation: None,
         }
     }
 
-    /// Something has happened that may take its time.
-    pub(crate) fn disturbed(&mut self, now: Duration) {
+    /// Something has happened that may take its time: to this node alone, or to all.
+    pub(crate) fn disturbed(&mut self, node: Option<usize>, now: Duration) {
         self.disturbed = now;
+        match node {
+            Some(node) => _ = self.each_disturbed.insert(node, now),
+            None => self.all_disturbed = now,
+        }
     }
 
     /// Something has happened by which addresses may move.
-    pub(crate) fn moved(&mut self, now: Duration) {
-        (self.disturbed, self.moved) = (now, now);
+    pub(crate) fn moved(&mut self, node: Option<usize>, now: Duration) {
+        self.disturbed(node, now);
+        self.moved = now;
+    }
+
+    /// Members may come and go at any time, as where many paths are lost.
+    pub(crate) fn unsteady(&mut self, now: Duration) {
+        self.moved = now;
     }
 
     /// Frames may be lost now.
@@ -107,11 +162,51 @@ impl Judge {
         self.lossy = now + CALM;
     }
 
+    /// Who is in that part of a LAN now does not hear each other.
+    pub(crate) fn torn(&mut self, part: usize, now: Duration) {
+        self.torn.insert(part, now + CALM);
+    }
+
+    /// Whether that was so lately.
+    pub(crate) fn is_torn(&self, part: usize, now: Duration) -> bool {
+        self.torn.get(&part).is_some_and(|until| now < *until)
+    }
+
+    /// Some of the gossip is lost on its way now: goodbyes and profiles may be.
+    pub(crate) fn patchy(&mut self, now: Duration) {
+        self.patchy = now + CALM;
+    }
+
+    /// A foreign host has an address now.
+    pub(crate) fn contested(&mut self, lan: LanId, vip: IpAddr, now: Duration) {
+        self.contested.insert((lan, vip), now + AGAIN);
+    }
+
+    /// Whether that was so lately.
+    pub(crate) fn is_contested(&self, lan: LanId, vip: IpAddr, now: Duration) -> bool {
+        self.contested.get(&(lan, vip)).is_some_and(|until| now < *until)
+    }
+
+    /// Whether there is nothing to wait for: as long as nothing changes, there is nothing to look at.
+    pub(crate) fn is_content(&self, now: Duration) -> bool {
+        let over = |until: &Duration| *until < now;
+        self.since.is_empty() && self.torn.values().all(over) && self.contested.values().all(over)
+    }
+
     /// A node has announced a takeover.
-    pub(crate) fn spoken(&mut self, node: usize, vip: IpAddr, now: Duration) {
-        self.spoken.insert((node, vip), now);
-        if now > self.moved + CALM {
+    pub(crate) fn spoken(&mut self, station: StationId, lan: LanId, vip: IpAddr, now: Duration) {
+        self.spoken.insert((station, vip), now);
+        // Where the gossip is torn, the LAN is asked all the time, and questions and answers may be lost.
+        let asked_in_vain = now < self.lossy && self.torn.values().any(|until| now < *until);
+        if now > self.moved + CALM && !self.is_contested(lan, vip, now) && !asked_in_vain {
             self.violate(format!("{vip} was taken over, and there was no reason"));
+        }
+    }
+
+    /// An address was found free that a foreign host is known to have.
+    pub(crate) fn overlooked(&mut self, who: &str, vip: IpAddr, now: Duration) {
+        if now >= self.lossy {
+            self.violate(format!("{who} takes over {vip}, which a foreign host has"));
         }
     }
 
@@ -123,23 +218,16 @@ impl Judge {
         self.violation.as_ref()
     }
 
-    /// Looks at one part of the LAN: at all addresses there.
+    /// Looks at one part of a LAN: at all addresses there.
     pub(crate) fn look(&mut self, part: usize, sights: &[Sight<'_>], meetings: &Meetings, now: Duration) {
-        let mut before = BTreeMap::new();
-        self.since.retain(|key, since| {
-            let elsewhere = key.0 != part;
-            if !elsewhere {
-                before.insert(*key, *since);
-            }
-            elsewhere
-        });
+        let before: BTreeMap<_, _> = self.since.extract_if(.., |(at, ..), _| *at == part).collect();
         for sight in sights {
             for wrong in self.wrongs(sight, meetings) {
                 let key = (sight.part, sight.vip, wrong);
                 let since = before.get(&key).copied().unwrap_or(now);
                 self.since.insert(key, since);
-                let lasts = now.saturating_sub(since.max(self.disturbed));
-                let limit = self.limit(wrong, now);
+                let lasts = now.saturating_sub(since.max(self.excuse(sight, wrong, meetings)));
+                let limit = self.limit(sight, wrong, now);
                 if lasts > limit {
                     self.violate(format!("{wrong:?} for longer than {limit:?}: {sight:?}"));
                 }
@@ -147,36 +235,70 @@ impl Judge {
         }
     }
 
-    fn wrongs(&self, sight: &Sight<'_>, meetings: &Meetings) -> Vec<Wrong> {
-        match (sight.should, sight.answer.as_slice()) {
-            (Some(_), []) => vec![Wrong::Nobody],
-            (_, [_, _, ..]) if sight.answer.iter().all(|node| sight.alive.contains(node)) => {
-                vec![Wrong::Several]
+    /// Forgets what was wrong in parts of LANs that there are no longer.
+    pub(crate) fn forget_all_but(&mut self, parts: &BTreeSet<usize>) {
+        self.since.retain(|(part, ..), _| parts.contains(part));
+    }
+
+    /// When something last happened that excuses what is wrong.
+    fn excuse(&self, sight: &Sight<'_>, wrong: Wrong, meetings: &Meetings) -> Duration {
+        match wrong {
+            Wrong::Several | Wrong::Leaving => {
+                let each = sight.answer.iter().filter_map(|it| self.each_disturbed.get(&it.node)).max();
+                let last = self.all_disturbed.max(each.copied().unwrap_or_default());
+                self.unnoticed(sight, meetings).map_or(last, |until| last.max(until))
             }
-            (_, [_, _, ..]) => vec![Wrong::Leaving],
-            (None, []) => vec![],
-            (Some(should), [one]) if should == *one && sight.lent => vec![],
-            (Some(should), [one]) if should == *one => {
-                let astray = |it: &&Belief| it.at != should && self.must_know(it, should, sight, meetings);
-                sight.beliefs.iter().filter(astray).map(|it| Wrong::Believed { client: it.client }).collect()
-            }
-            (_, [_]) => vec![Wrong::Another],
+            Wrong::Nobody | Wrong::Another | Wrong::Believed { .. } => self.disturbed,
         }
     }
 
-    /// Whether a client must have been told that an address is not where it believes, but at node `right`.
-    fn must_know(&self, belief: &Belief, right: usize, sight: &Sight<'_>, meetings: &Meetings) -> bool {
+    /// Until when two that answer may not have noticed each other.
+    fn unnoticed(&self, sight: &Sight<'_>, meetings: &Meetings) -> Option<Duration> {
+        let [one, other] = sight.answer[..] else { return None };
+        let since = meetings.since(one.station, other.station)?;
+        let spoken = |it: Place| self.spoken.get(&(it.station, sight.vip)).copied().unwrap_or_default();
+        if one.node == other.node && sight.lent {
+            // Who says nothing unasked does not hear itself; nobody is away for longer.
+            return Some(self.disturbed + Duration::from_secs(11));
+        }
+        let unheard = one.node == other.node || matches!(sight.right, Right::Torn { .. });
+        (unheard && spoken(one).max(spoken(other)) < since).then(|| since + REFRESH)
+    }
+
+    fn wrongs(&self, sight: &Sight<'_>, meetings: &Meetings) -> Vec<Wrong> {
+        let [right] = sight.answer[..] else {
+            return match (sight.right, sight.answer.as_slice()) {
+                (Right::Elected(Some(_)) | Right::Torn { somebody: true }, []) => vec![Wrong::Nobody],
+                (Right::Elected(None) | Right::Torn { somebody: false }, []) => vec![],
+                (_, several) if several.iter().all(|it| sight.alive.contains(&it.node)) => {
+                    vec![Wrong::Several]
+                }
+                (_, _) => vec![Wrong::Leaving],
+            };
+        };
+        match sight.right {
+            Right::Elected(should) if should != Some(right.node) => return vec![Wrong::Another],
+            Right::Elected(_) | Right::Torn { .. } if sight.lent => return vec![],
+            Right::Elected(_) | Right::Torn { .. } => {}
+        }
+        let astray = |it: &&Belief| it.at.node != right.node && self.must_know(it, right, sight, meetings);
+        sight.beliefs.iter().filter(astray).map(|it| Wrong::Believed { client: it.client }).collect()
+    }
+
+    /// Whether a client must have been told that an address is not where it believes, but at `right`.
+    fn must_know(&self, belief: &Belief, right: Place, sight: &Sight<'_>, meetings: &Meetings) -> bool {
         let Belief { client: _, station, at } = *belief;
-        let met = |node| meetings.since(station, node);
+        let met = |it: Place| meetings.since(station, it.station);
         // It was there when that was said.
-        let heard = met(right) <= self.spoken.get(&(right, sight.vip)).copied();
+        let heard = met(right) <= self.spoken.get(&(right.station, sight.vip)).copied();
         // Or it comes from another part of the LAN, together with the node that announced the address there:
         // then the right one must speak again, for it cannot but notice that the two have met.
-        let came_with_it = sight.alive.contains(&at)
+        let came_with_it = matches!(sight.right, Right::Elected(_))
+            && sight.alive.contains(&at.node)
             && met(at) < met(right)
-            && meetings.since(at, right).is_some()
+            && meetings.since(at.station, right.station).is_some()
             && meetings
-                .apart(at, right)
+                .apart(at.station, right.station)
                 .last()
                 .is_some_and(|it| it.to.saturating_sub(it.from) > self.noticed());
         heard || came_with_it
@@ -187,9 +309,11 @@ impl Judge {
         2 * self.preset.timing().verdict() + Duration::from_secs(1)
     }
 
-    fn limit(&self, wrong: Wrong, now: Duration) -> Duration {
+    fn limit(&self, sight: &Sight<'_>, wrong: Wrong, now: Duration) -> Duration {
+        let torn = matches!(sight.right, Right::Torn { .. }) || now < self.patchy;
+        let look = if torn { LOOK } else { Duration::ZERO };
         match wrong {
-            Wrong::Nobody | Wrong::Another => self.outage(now),
+            Wrong::Nobody | Wrong::Another => self.outage(now) + look,
             Wrong::Leaving => self.window(now) + self.preset.timing().verdict(),
             Wrong::Several => self.window(now),
             Wrong::Believed { .. } => self.belief(now),

@@ -1,11 +1,12 @@
-//! The LAN: stations on switches that learn, switches on a core, and the weather.
+//! The LANs: stations on switches that learn, switches on a core, and the weather. The second LAN, where there is one, is
+//! a switch of its own.
 //!
 //! ```text
 //!               core
 //!             /      \        trunks, each of which can be cut
-//!      switch 0      switch 1
-//!      /  |  \        /  |      cables, each of which can be pulled
-//!     stations       stations
+//!      switch 0      switch 1           second LAN
+//!      /  |  \        /  |      cables     /  |  \         cables, each of which can be pulled
+//!     stations       stations             stations
 //! ```
 
 use std::collections::BTreeMap;
@@ -45,12 +46,13 @@ impl Weather {
     };
 
     /// When the copies of a frame arrive, counted from when it was sent.
-    pub(crate) fn fate(&self, random: &mut StdRng) -> Vec<Duration> {
-        if random.random_bool(self.loss) {
-            return Vec::new();
+    pub(crate) fn fate(&self, random: &mut StdRng) -> [Option<Duration>; 2] {
+        if self.loss > 0.0 && random.random_bool(self.loss) {
+            return [None; 2];
         }
-        let copies = if random.random_bool(self.duplicates) { 2 } else { 1 };
-        (0..copies).map(|_| self.delay + self.jitter.mul_f64(random.random())).collect()
+        let twice = self.duplicates > 0.0 && random.random_bool(self.duplicates);
+        let mut copy = || self.delay + self.jitter.mul_f64(random.random());
+        [Some(copy()), twice.then(copy)]
     }
 }
 
@@ -60,7 +62,7 @@ pub(crate) type StationId = usize;
 #[derive(Debug)]
 pub(crate) struct Lan {
     stations: Vec<Station>,
-    /// The last one is the core.
+    /// The last two are the core, and that of the second LAN.
     switches: Vec<Switch>,
     pub(crate) weather: Weather,
 }
@@ -69,6 +71,8 @@ pub(crate) struct Lan {
 struct Station {
     switch: usize,
     plugged: bool,
+    /// Whether its port lets anything through: it does not when it is put into another VLAN, and the carrier stays.
+    served: bool,
 }
 
 #[derive(Debug, Default)]
@@ -86,25 +90,48 @@ enum Link {
 }
 
 impl Lan {
-    /// As many switches, all of them joined, and no station yet.
+    /// As many switches, all of them joined, the second LAN, and no station yet.
     pub(crate) fn new(switches: usize, weather: Weather) -> Self {
-        let switches = (0..=switches).map(|_| Switch { joined: true, ..Switch::default() }).collect();
+        let switch = |joined| Switch { joined, ..Switch::default() };
+        let switches = std::iter::repeat_n(true, switches + 1).chain([false]).map(switch).collect();
         Self { stations: Vec::new(), switches, weather }
     }
 
     /// One more station, plugged in.
     pub(crate) fn add(&mut self, switch: usize) -> StationId {
-        self.stations.push(Station { switch, plugged: true });
+        self.stations.push(Station { switch, plugged: true, served: true });
         self.stations.len() - 1
     }
 
-    pub(crate) fn is_plugged(&self, station: StationId) -> bool {
-        self.stations[station].plugged
+    /// How many stations there are.
+    pub(crate) fn stations(&self) -> usize {
+        self.stations.len()
+    }
+
+    /// The switch of the second LAN.
+    pub(crate) fn second(&self) -> usize {
+        self.switches.len() - 1
+    }
+
+    /// The switch that a station hangs on.
+    pub(crate) fn switch_of(&self, station: StationId) -> usize {
+        self.stations[station].switch
+    }
+
+    /// Whether anything comes from and to a station.
+    pub(crate) fn is_served(&self, station: StationId) -> bool {
+        let Station { plugged, served, .. } = self.stations[station];
+        plugged && served
+    }
+
+    /// The port of a station lets frames through, or no longer.
+    pub(crate) fn serve(&mut self, station: StationId, served: bool) {
+        self.stations[station].served = served;
     }
 
     /// Plugs a station in or out. A switch forgets what was behind a port that goes down.
     pub(crate) fn plug(&mut self, station: StationId, plugged: bool) {
-        let Station { switch, plugged: before } = &mut self.stations[station];
+        let Station { switch, plugged: before, .. } = &mut self.stations[station];
         *before = plugged;
         self.switches[*switch].table.retain(|_, link| *link != Link::Station(station));
     }
@@ -124,12 +151,12 @@ impl Lan {
 
     /// Which part of the LAN a station is in: those in one part reach each other. `None` if it is unplugged.
     pub(crate) fn part(&self, station: StationId) -> Option<usize> {
-        let Station { switch, plugged } = self.stations[station];
-        plugged.then(|| if self.switches[switch].joined { self.core() } else { switch })
+        let switch = self.stations[station].switch;
+        self.is_served(station).then(|| if self.switches[switch].joined { self.core() } else { switch })
     }
 
     pub(crate) fn connected(&self, one: StationId, other: StationId) -> bool {
-        self.part(one).is_some() && self.part(one) == self.part(other)
+        self.part(one).is_some_and(|part| self.part(other) == Some(part))
     }
 
     /// Brings a frame from a station through the switches, which learn from it; the stations that it reaches.
@@ -140,8 +167,8 @@ impl Lan {
         destination: MacAddr,
     ) -> Vec<StationId> {
         let mut reached = Vec::new();
-        let Station { switch, plugged } = self.stations[from];
-        if plugged {
+        if self.is_served(from) {
+            let switch = self.stations[from].switch;
             self.cross(switch, Link::Station(from), (source, destination), &mut reached);
         }
         reached
@@ -154,32 +181,46 @@ impl Lan {
         (source, destination): (MacAddr, MacAddr),
         reached: &mut Vec<StationId>,
     ) {
-        self.switches[at].table.insert(source, from);
-        let links = match self.switches[at].table.get(&destination) {
-            Some(known) => vec![*known],
-            None => self.links(at),
-        };
-        for link in links.into_iter().filter(|link| *link != from) {
-            match link {
-                Link::Station(station) => reached.push(station),
-                Link::Switch(next) => self.cross(next, Link::Switch(at), (source, destination), reached),
+        let table = &mut self.switches[at].table;
+        table.insert(source, from);
+        if let Some(known) = table.get(&destination).copied() {
+            return self.leave(at, known, from, (source, destination), reached);
+        }
+        if at == self.core() {
+            for switch in 0..at {
+                if self.switches[switch].joined {
+                    self.leave(at, Link::Switch(switch), from, (source, destination), reached);
+                }
             }
+            return;
+        }
+        let here =
+            self.stations.iter().enumerate().filter(|(_, it)| it.switch == at && it.plugged && it.served);
+        reached.extend(here.map(|(station, _)| station).filter(|it| Link::Station(*it) != from));
+        if self.switches[at].joined {
+            self.leave(at, Link::Switch(self.core()), from, (source, destination), reached);
         }
     }
 
-    /// Where a frame goes whose destination `at` does not know.
-    fn links(&self, at: usize) -> Vec<Link> {
-        if at == self.core() {
-            let joined = (0..at).filter(|switch| self.switches[*switch].joined);
-            return joined.map(Link::Switch).collect();
+    /// Through one port of a switch, unless it came from there.
+    fn leave(
+        &mut self,
+        at: usize,
+        link: Link,
+        from: Link,
+        ends: (MacAddr, MacAddr),
+        reached: &mut Vec<StationId>,
+    ) {
+        match link {
+            _ if link == from => {}
+            Link::Station(station) if self.is_served(station) => reached.push(station),
+            Link::Station(_) => {}
+            Link::Switch(next) => self.cross(next, Link::Switch(at), ends, reached),
         }
-        let here = self.stations.iter().enumerate().filter(|(_, it)| it.switch == at && it.plugged);
-        let trunk = self.switches[at].joined.then(|| Link::Switch(self.core()));
-        here.map(|(station, _)| Link::Station(station)).chain(trunk).collect()
     }
 
     fn core(&self) -> usize {
-        self.switches.len() - 1
+        self.switches.len() - 2
     }
 }
 
@@ -227,5 +268,16 @@ mod tests {
         assert_eq!(lan.forward(0, A, MacAddr::BROADCAST), [2]);
         assert_eq!(lan.forward(1, B, MacAddr::BROADCAST), []);
         assert!(!lan.connected(0, 1) && !lan.connected(1, 1));
+    }
+
+    #[test]
+    fn the_second_lan_is_apart_and_a_port_that_lets_nothing_through_keeps_its_carrier() {
+        let mut lan = lan();
+        let (three, four) = (lan.add(lan.second()), lan.add(lan.second()));
+        assert_eq!(lan.forward(0, A, MacAddr::BROADCAST), [1, 2]);
+        assert_eq!(lan.forward(three, B, MacAddr::BROADCAST), [four]);
+        lan.serve(four, false);
+        assert_eq!(lan.forward(three, B, MacAddr::BROADCAST), []);
+        assert_eq!(lan.part(four), None);
     }
 }

@@ -1,13 +1,12 @@
 //! Since when which stations reach each other.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::lan::{Lan, StationId};
 
-/// For each pair of stations, the lesser first.
+/// For each pair of stations: those with the first, those with the second, ...
 #[derive(Debug, Default)]
-pub(crate) struct Meetings(BTreeMap<(StationId, StationId), Meeting>);
+pub(crate) struct Meetings(Vec<Meeting>);
 
 #[derive(Debug, Default)]
 struct Meeting {
@@ -25,10 +24,11 @@ pub(crate) struct Span {
 }
 
 impl Meetings {
-    /// The LAN of so many stations may have changed.
-    pub(crate) fn update(&mut self, lan: &Lan, stations: usize, now: Duration) {
-        for (one, other) in (0..stations).flat_map(|other| (0..other).map(move |one| (one, other))) {
-            let meeting = self.0.entry((one, other)).or_default();
+    /// The LAN may have changed.
+    pub(crate) fn update(&mut self, lan: &Lan, now: Duration) {
+        let pairs = (0..lan.stations()).flat_map(|other| (0..other).map(move |one| (one, other)));
+        self.0.resize_with(place(0, lan.stations()), Meeting::default);
+        for ((one, other), meeting) in pairs.zip(&mut self.0) {
             match (meeting.since, lan.connected(one, other)) {
                 (None, true) => {
                     meeting.since = Some(now);
@@ -56,8 +56,13 @@ impl Meetings {
     }
 
     fn between(&self, one: StationId, other: StationId) -> Option<&Meeting> {
-        self.0.get(&(one.min(other), one.max(other)))
+        self.0.get(place(one.min(other), one.max(other)))
     }
+}
+
+/// Where a pair is found, the lesser first.
+fn place(one: StationId, other: StationId) -> usize {
+    other * other.saturating_sub(1) / 2 + one
 }
 
 #[cfg(test)]
@@ -72,14 +77,14 @@ mod tests {
         lan.add(0);
         lan.add(1);
         let mut meetings = Meetings::default();
-        meetings.update(&lan, 2, s(0));
+        meetings.update(&lan, s(0));
         assert_eq!(meetings.since(1, 0), Some(s(0)));
         lan.join(0, false);
-        meetings.update(&lan, 2, s(5));
+        meetings.update(&lan, s(5));
         assert_eq!(meetings.since(0, 1), None);
         lan.join(0, true);
-        meetings.update(&lan, 2, s(8));
-        meetings.update(&lan, 2, s(9));
+        meetings.update(&lan, s(8));
+        meetings.update(&lan, s(9));
         assert_eq!(
             (meetings.since(0, 1), meetings.apart(0, 1)),
             (Some(s(8)), &[Span { from: s(5), to: s(8) }][..])

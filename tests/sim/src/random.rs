@@ -5,12 +5,10 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use members::Preset;
+use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rand::seq::IndexedRandom;
-use rand::{RngExt, SeedableRng};
 
-use crate::{Setup, Violation, Weather, World, faults};
+use crate::{Violation, World, plan};
 
 /// For so long nothing happens at first, so that everybody finds each other.
 const START: Duration = Duration::from_secs(3);
@@ -40,11 +38,11 @@ impl fmt::Display for Failure {
 /// Runs the world of a seed; its story, or what is wrong with it.
 pub fn simulate(seed: u64) -> Result<String, Failure> {
     let mut random = StdRng::seed_from_u64(seed);
-    let setup = setup(&mut random);
+    let setup = plan::setup(&mut random);
     let heading = format!("{setup:?}\n");
-    let preset = setup.preset;
+    let plan = plan::plan(&mut random, &setup, START, START + TROUBLE);
     let mut world = World::new(setup, seed);
-    world.plan(faults::plan(&mut random, world.size(), preset, START, START + TROUBLE));
+    world.plan(plan);
     let ran = catch_unwind(AssertUnwindSafe(|| world.run(START + TROUBLE + END)));
     let story = format!("{heading}{}", world.trace());
     let what = match ran {
@@ -53,20 +51,6 @@ pub fn simulate(seed: u64) -> Result<String, Failure> {
         Err(panic) => format!("panic: {}", message(&*panic)),
     };
     Err(Failure { seed, what, story })
-}
-
-fn setup(random: &mut StdRng) -> Setup {
-    let presets = [Preset::Default, Preset::Default, Preset::Fast, Preset::Relaxed];
-    Setup {
-        nodes: random.random_range(1..=6),
-        clients: random.random_range(1..=3),
-        switches: random.random_range(1..=3),
-        services: random.random_range(1..=6),
-        preset: *presets.choose(random).expect("there are some"),
-        weather: if random.random_bool(0.3) { Weather::BAD } else { Weather::FINE },
-        sealed: random.random_bool(0.1),
-        request_interval: Duration::from_millis(100),
-    }
 }
 
 fn message(panic: &(dyn Any + Send)) -> &str {

@@ -6,58 +6,83 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use layer2::{Arp, Begin, Effect, MacAddr, Ndp, Port, Report, Stance, Voice};
-use members::{Absence, Event, LinkState, Members, Reporter};
-use objects::NodeName;
+use layer2::{Arp, Begin, Effect, MacAddr, Ndp, Port, Protocol, Report};
+use members::{Absence, Event, Keys, LinkState, Members, Refusal, Reporter};
+use objects::{InterfaceName, NodeName};
 use placement::ExcludeLabel;
 use speaker_core::announce::layer2::{Orders, Place, Ports, Station};
-use speaker_core::{Config, Core, Gossip, Input as CoreInput, Link, Output as Decision, Unfit};
+use speaker_core::{
+    Config, Core, Gossip, Input as CoreInput, Link, Links, Output as Decision, Trouble, Unfit,
+};
 
 use crate::cluster::{Change, complete};
 
 /// How often each address is announced while nothing changes.
 const REFRESH: Duration = Duration::from_secs(30);
-/// The only interface of a node.
-const INTERFACE: &str = "eth0";
+/// Who hears nothing but another key for so long says so.
+const KEY_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What reaches a speaker.
 #[derive(Debug)]
 pub(crate) enum Input {
     /// From a peer.
     Datagram(SocketAddr, Vec<u8>),
-    /// From the LAN, and when it came.
-    Frame(Vec<u8>, Instant),
+    /// From the LAN, by the interface of this number, and when it came.
+    Frame(usize, Vec<u8>, Instant),
     /// The other speakers, by the API server's list of Pods.
     Peers(BTreeMap<NodeName, SocketAddr>),
     /// What has changed in the cluster since the last time. The first time: everything.
     Changes(Vec<Change>),
-    /// The interface.
-    Link(LinkState),
+    /// The carriers of all interfaces.
+    Carriers(Vec<LinkState>),
+    /// Whether the socket for the gossip can be had.
+    Socket(Socket),
+    /// The keys from now on.
+    Keys(Keys),
     /// Somebody asked it to stop.
     Stop(Absence),
     /// Time has passed.
     Timer,
 }
 
+/// Whether the socket for the gossip can be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Socket {
+    Bound,
+    Refused,
+}
+
 /// What comes of it.
 #[derive(Debug)]
 pub(crate) enum Output {
     Datagram(SocketAddr, Vec<u8>),
-    Frame(Vec<u8>),
+    /// Through the interface of this number.
+    Frame(usize, Vec<u8>),
     /// What happened among the members.
     Gossip(Event),
-    /// What happened on the LAN.
-    Lan(Report),
+    /// Why the gossip does not work, or that it does.
+    Trouble(Option<Trouble>),
+    /// What happened on the LAN that is behind the interface of this number.
+    Lan(usize, Report),
     /// It is not needed any more.
     Departed,
+}
+
+/// An interface of its node.
+#[derive(Debug)]
+pub(crate) struct Interface {
+    pub(crate) name: InterfaceName,
+    pub(crate) arp: Arp,
+    pub(crate) ndp: Ndp,
+    pub(crate) carrier: LinkState,
 }
 
 /// Who a speaker is, and how it starts.
 pub(crate) struct Start {
     pub(crate) members: members::Config,
-    pub(crate) arp: Arp,
-    pub(crate) ndp: Ndp,
-    pub(crate) link: LinkState,
+    pub(crate) interfaces: Vec<Interface>,
+    pub(crate) socket: Socket,
+    pub(crate) ignore_conflicts: bool,
     pub(crate) seed: u64,
 }
 
@@ -66,12 +91,17 @@ pub(crate) struct Speaker {
     core: Core,
     members: Members,
     reporter: Reporter,
-    arp: Arp,
-    ndp: Ndp,
+    interfaces: Vec<Interface>,
     seed: u64,
     ports: BTreeMap<Place, Running>,
+    socket: Socket,
+    /// Since when nothing is received but what is sealed with other keys.
+    foreign_since: Option<Instant>,
+    trouble: Option<Trouble>,
     listed: bool,
     stopping: bool,
+    /// Whether it may answer for other addresses than when it was last asked that.
+    changed: bool,
     outputs: Vec<Output>,
 }
 
@@ -81,8 +111,6 @@ struct Running {
     port: Either,
     orders: Arc<Orders>,
     groups: BTreeSet<Ipv6Addr>,
-    /// The addresses that the LAN is asked about first.
-    probed: BTreeSet<IpAddr>,
 }
 
 #[derive(Debug)]
@@ -93,27 +121,28 @@ enum Either {
 
 impl Speaker {
     pub(crate) fn new(start: Start, now: Instant) -> Self {
-        let Start { members, arp, ndp, link, seed } = start;
+        let Start { members, interfaces, socket, ignore_conflicts, seed } = start;
         let mut wide = [0; 32];
         wide[..8].copy_from_slice(&seed.to_be_bytes());
-        let config = Config {
-            node: members.name.clone(),
-            exclude_label: ExcludeLabel::Honoured,
-            ignore_conflicts: false,
-        };
+        let config =
+            Config { node: members.name.clone(), exclude_label: ExcludeLabel::Honoured, ignore_conflicts };
         let mut speaker = Self {
             core: Core::new(config, now),
             members: Members::new(members, wide, now),
             reporter: Reporter::default(),
-            arp,
-            ndp,
+            interfaces,
             seed,
             ports: BTreeMap::new(),
+            socket,
+            foreign_since: None,
+            trouble: None,
             listed: false,
             stopping: false,
+            changed: true,
             outputs: Vec::new(),
         };
-        speaker.link(link, now);
+        speaker.tell_links(now);
+        speaker.complain(now);
         speaker.follow(now);
         speaker
     }
@@ -121,10 +150,18 @@ impl Speaker {
     /// Takes something in; what comes of it.
     pub(crate) fn handle(&mut self, input: Input, now: Instant) -> Vec<Output> {
         match input {
-            // What is refused is counted in the shell, no more.
-            Input::Datagram(from, frame) => _ = self.members.handle(from, &frame, now),
-            Input::Frame(frame, received) => {
-                for running in self.ports.values_mut() {
+            Input::Datagram(from, frame) => {
+                if self.socket == Socket::Bound {
+                    match self.members.handle(from, &frame, now) {
+                        Ok(_) => self.foreign_since = None,
+                        Err(Refusal::UnknownKey) => _ = self.foreign_since.get_or_insert(now),
+                        // What is refused is counted in the shell, no more.
+                        Err(_) => {}
+                    }
+                }
+            }
+            Input::Frame(interface, frame, received) => {
+                for (_, running) in self.ports.iter_mut().filter(|(place, _)| number(place) == interface) {
                     running.port.handle(&frame, received, now);
                 }
             }
@@ -135,9 +172,16 @@ impl Speaker {
                     complete().into_iter().for_each(|input| self.core.handle(input, now));
                 }
             }
-            Input::Link(state) => self.link(state, now),
+            Input::Carriers(states) => {
+                for (interface, state) in self.interfaces.iter_mut().zip(states) {
+                    interface.carrier = state;
+                }
+                self.tell_links(now);
+            }
+            Input::Socket(socket) => self.socket = socket,
+            Input::Keys(keys) => self.members.set_keys(keys),
             Input::Stop(absence) => {
-                self.stopping = true;
+                (self.stopping, self.changed) = (true, true);
                 self.core.handle(CoreInput::Stop, now);
                 self.members.leave(absence, now);
             }
@@ -146,6 +190,7 @@ impl Speaker {
         if self.members.poll_timeout().is_some_and(|at| at <= now) {
             self.members.poll(now);
         }
+        self.complain(now);
         if self.core.poll_timeout().is_some_and(|at| at <= now) {
             self.core.handle(CoreInput::Time, now);
         }
@@ -159,9 +204,9 @@ impl Speaker {
         ports.chain(self.core.poll_timeout()).chain(self.members.poll_timeout()).min()
     }
 
-    /// Whether who asks for `vip` is answered from here.
-    pub(crate) fn answers(&self, vip: IpAddr) -> bool {
-        self.ports.values().any(|running| running.answers(vip))
+    /// Whether who asks for `vip` is answered through the interface of this number.
+    pub(crate) fn answers(&self, interface: usize, vip: IpAddr) -> bool {
+        self.ports.iter().any(|(place, running)| number(place) == interface && running.answers(vip))
     }
 
     /// Whether it only answers for `vip`, since clients are still served by who had it before.
@@ -170,37 +215,72 @@ impl Speaker {
         orders.into_iter().any(|order| order.begin == Begin::Answer)
     }
 
+    /// Whether it may answer for other addresses than when this was last asked.
+    pub(crate) fn has_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
+    }
+
     /// Whether it has been asked to stop.
     pub(crate) fn is_stopping(&self) -> bool {
         self.stopping
     }
 
-    /// Whether the interface lets a frame for `destination` in.
-    pub(crate) fn receives(&self, destination: MacAddr) -> bool {
-        destination == self.arp.mac
-            || destination == MacAddr::BROADCAST
-            || destination == MacAddr::of_group(layer2::ALL_NODES)
-            || self
-                .ports
-                .values()
-                .any(|running| running.groups.iter().any(|group| MacAddr::of_group(*group) == destination))
+    /// Whether it knows that it cannot gossip, and takes nothing over.
+    pub(crate) fn is_in_trouble(&self) -> bool {
+        self.trouble.is_some()
     }
 
-    fn link(&mut self, state: LinkState, now: Instant) {
-        let (arp, ndp) = match state {
-            LinkState::Up => (Ok(self.arp), Ok(self.ndp)),
-            LinkState::Down => (Err(Unfit::NoCarrier), Err(Unfit::NoCarrier)),
+    /// Whether it knows whose station that is.
+    pub(crate) fn knows(&self, mac: MacAddr) -> bool {
+        self.ports.values().any(|running| running.orders.friends.known.contains_key(&mac))
+    }
+
+    /// Whether the interface of this number lets a frame for `destination` in.
+    pub(crate) fn receives(&self, interface: usize, destination: MacAddr) -> bool {
+        destination == self.interfaces[interface].arp.mac
+            || destination == MacAddr::BROADCAST
+            || destination == MacAddr::of_group(layer2::ALL_NODES)
+            || self.ports.iter().any(|(place, running)| {
+                number(place) == interface
+                    && running.groups.iter().any(|group| MacAddr::of_group(*group) == destination)
+            })
+    }
+
+    fn tell_links(&mut self, now: Instant) {
+        let link = |Interface { name, arp, ndp, carrier }: &Interface| {
+            let mac = Some(arp.mac);
+            let (arp, ndp) = match carrier {
+                LinkState::Up => (Ok(*arp), Ok(*ndp)),
+                LinkState::Down => (Err(Unfit::NoCarrier), Err(Unfit::NoCarrier)),
+            };
+            Link { name: name.clone(), mac, arp, ndp }
         };
-        let link = Link { name: INTERFACE.into(), mac: Some(self.arp.mac), arp, ndp };
-        let (links, gossip) = ([(1, link)].into(), Some(INTERFACE.into()));
+        let links: Links = (1..).zip(self.interfaces.iter().map(link)).collect();
+        let gossip = self.interfaces.first().map(|first| first.name.clone());
         self.core.handle(CoreInput::Interfaces { links, gossip }, now);
+    }
+
+    /// Says why the gossip does not work, as far as that is to be seen.
+    fn complain(&mut self, now: Instant) {
+        let foreign = self.foreign_since.is_some_and(|since| now >= since + KEY_PATIENCE);
+        let trouble = match self.socket {
+            Socket::Refused => Some(Trouble::Unbound),
+            Socket::Bound => foreign.then_some(Trouble::OtherKey),
+        };
+        if self.trouble != trouble {
+            (self.trouble, self.changed) = (trouble, true);
+            self.outputs.push(Output::Trouble(trouble));
+            self.core.handle(CoreInput::Trouble(trouble), now);
+        }
     }
 
     /// Does what follows, until nothing follows any more.
     fn follow(&mut self, now: Instant) {
         loop {
             if let Some(transmit) = self.members.poll_transmit() {
-                self.outputs.push(Output::Datagram(transmit.to, transmit.frame));
+                if self.socket == Socket::Bound {
+                    self.outputs.push(Output::Datagram(transmit.to, transmit.frame));
+                }
             } else if let Some(news) = self.reporter.poll(&mut self.members) {
                 self.outputs.extend(news.events.iter().map(|event| match event {
                     Event::Departed { .. } => Output::Departed,
@@ -209,12 +289,16 @@ impl Speaker {
                 self.core.handle(CoreInput::Members(news), now);
             } else if let Some(decision) = self.core.poll_output() {
                 self.carry_out(decision, now);
-            } else if let Some(effect) = self.ports.values_mut().find_map(|running| running.poll(now)) {
-                self.effect(effect, now);
+            } else if let Some((interface, effect)) = self.poll_ports(now) {
+                self.effect(interface, effect, now);
             } else {
                 return;
             }
         }
+    }
+
+    fn poll_ports(&mut self, now: Instant) -> Option<(usize, Effect)> {
+        self.ports.iter_mut().find_map(|(place, running)| Some((number(place), running.poll(now)?)))
     }
 
     fn carry_out(&mut self, decision: Decision, now: Instant) {
@@ -244,6 +328,7 @@ impl Speaker {
     }
 
     fn follow_ports(&mut self, ports: &Ports, now: Instant) {
+        self.changed = true;
         self.ports.retain(|place, _| ports.contains_key(place));
         for (place, orders) in ports {
             let running = self
@@ -254,14 +339,16 @@ impl Speaker {
         }
     }
 
-    fn effect(&mut self, effect: Effect, now: Instant) {
+    fn effect(&mut self, interface: usize, effect: Effect, now: Instant) {
         match effect {
-            Effect::Send(sent) => self.outputs.push(Output::Frame(sent.frame)),
+            Effect::Send(sent) => self.outputs.push(Output::Frame(interface, sent.frame)),
             Effect::Report(report) => {
-                self.core.handle(CoreInput::Port(INTERFACE.into(), report), now);
+                self.changed = true;
+                let name = self.interfaces[interface].name.clone();
+                self.core.handle(CoreInput::Port(name, report), now);
                 let unheard = matches!(report, Report::Spoken { vip, .. } if self.stands_in(vip));
                 if !unheard {
-                    self.outputs.push(Output::Lan(report));
+                    self.outputs.push(Output::Lan(interface, report));
                 }
             }
             // Done by the interface itself.
@@ -270,26 +357,23 @@ impl Speaker {
     }
 }
 
+/// The number of the interface of a place.
+fn number(place: &Place) -> usize {
+    usize::try_from(place.index).expect("there are few") - 1
+}
+
 impl Running {
     fn new(station: Station, seed: u64, now: Instant) -> Self {
         let port = match station {
             Station::Arp(arp) => Either::Arp(Port::new(arp, Some(REFRESH), seed, now)),
             Station::Ndp(ndp) => Either::Ndp(Port::new(ndp, Some(REFRESH), seed, now)),
         };
-        Self { port, orders: Arc::default(), groups: BTreeSet::new(), probed: BTreeSet::new() }
+        Self { port, orders: Arc::default(), groups: BTreeSet::new() }
     }
 
     fn follow(&mut self, orders: &Arc<Orders>, now: Instant) {
         if Arc::ptr_eq(&self.orders, orders) {
             return;
-        }
-        self.probed.retain(|vip| orders.vips.contains_key(vip));
-        for (vip, order) in &orders.vips {
-            let begins =
-                matches!(order.begin, Begin::Probe | Begin::Ask) && !self.orders.vips.contains_key(vip);
-            if begins || order.stance == Stance::Yields {
-                self.probed.insert(*vip);
-            }
         }
         self.orders = Arc::clone(orders);
         match &mut self.port {
@@ -299,9 +383,10 @@ impl Running {
     }
 
     fn answers(&self, vip: IpAddr) -> bool {
-        self.orders.voice != Voice::Silent
-            && self.orders.vips.contains_key(&vip)
-            && !self.probed.contains(&vip)
+        match &self.port {
+            Either::Arp(port) => Arp::own(vip).is_some_and(|vip| port.answers(vip)),
+            Either::Ndp(port) => Ndp::own(vip).is_some_and(|vip| port.answers(vip)),
+        }
     }
 
     fn poll(&mut self, now: Instant) -> Option<Effect> {
@@ -312,7 +397,6 @@ impl Running {
         match &effect {
             Effect::Join(group) => _ = self.groups.insert(*group),
             Effect::Leave(group) => _ = self.groups.remove(group),
-            Effect::Report(Report::Free { vip }) => _ = self.probed.remove(vip),
             Effect::Report(_) | Effect::Send(_) => {}
         }
         Some(effect)

@@ -1,25 +1,29 @@
 //! The world: nodes, clients, a LAN and an API server in virtual time.
 
+mod build;
 mod lives;
 mod look;
 mod queue;
 mod traffic;
 mod trouble;
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use layer2::MacAddr;
 use members::Preset;
 use objects::NodeName;
 use queue::{Event, Queue};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::client::{Client, Traffic};
+use crate::client::Client;
 use crate::cluster::Cluster;
-use crate::faults::{Fault, Size};
+use crate::faults::{Fault, LanId};
+use crate::host::Host;
 use crate::invariants::{Judge, Violation};
-use crate::lan::{Lan, Weather};
+use crate::lan::{Lan, StationId, Weather};
 use crate::meetings::Meetings;
 use crate::node::Node;
 use crate::speaker::Input;
@@ -27,10 +31,11 @@ use crate::trace::Trace;
 
 /// How a world begins.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is another thing that a world may have")]
 pub struct Setup {
     /// How many nodes, at most 99.
     pub nodes: usize,
-    /// How many clients, at most 50.
+    /// How many clients, at most 50; one more is on the second LAN, where there is one.
     pub clients: usize,
     /// How many switches they hang on, in turns.
     pub switches: usize,
@@ -44,6 +49,61 @@ pub struct Setup {
     pub sealed: bool,
     /// How often each client sends a request to each address.
     pub request_interval: Duration,
+    /// How the nodes are connected.
+    pub wiring: Wiring,
+    /// Whether Services share addresses.
+    pub sharing: bool,
+    /// Whether there is a router that answers for all addresses.
+    pub proxy: bool,
+    /// Whether foreign hosts that answer count for nothing.
+    pub ignore_conflicts: bool,
+    /// Whether the switches track who is where, by unicast probes.
+    pub tracking: bool,
+    /// Whether the clocks of the nodes go at different rates.
+    pub drift: bool,
+}
+
+/// How nodes are connected. The gossip goes through their first interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wiring {
+    /// By one interface.
+    One,
+    /// By two, each on a LAN of its own.
+    TwoLans,
+    /// By two that are on the same LAN.
+    TwiceOnOne,
+}
+
+impl Wiring {
+    /// How many interfaces a node has.
+    pub(crate) fn interfaces(self) -> usize {
+        match self {
+            Self::One => 1,
+            Self::TwoLans | Self::TwiceOnOne => 2,
+        }
+    }
+}
+
+impl Default for Setup {
+    /// Five nodes and two clients on two switches, one Service, and nothing special.
+    fn default() -> Self {
+        Self {
+            nodes: 5,
+            clients: 2,
+            switches: 2,
+            services: 1,
+            preset: Preset::Default,
+            weather: Weather::FINE,
+            sealed: false,
+            request_interval: Duration::from_millis(50),
+            wiring: Wiring::One,
+            sharing: false,
+            proxy: false,
+            ignore_conflicts: false,
+            tracking: false,
+            drift: false,
+        }
+    }
 }
 
 /// What became of the requests of all clients.
@@ -70,49 +130,60 @@ pub struct World {
     queue: Queue,
     cluster: Cluster,
     lan: Lan,
-    /// The first stations.
     nodes: Vec<Node>,
-    /// The other stations.
     clients: Vec<Client>,
+    hosts: Vec<Host>,
+    /// Whose each station is.
+    stations: Vec<Station>,
+    /// Paths by which the gossip does not arrive, from node to node.
+    lost_paths: BTreeSet<(usize, usize)>,
     meetings: Meetings,
     judge: Judge,
+    /// Whether there may be something new to look at.
+    changed: bool,
     requests: Requests,
     trace: Trace,
+}
+
+/// Whose a station is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Station {
+    /// An interface of a node.
+    Nic {
+        node: usize,
+        nic: usize,
+    },
+    Client(usize),
+    Host(usize),
 }
 
 /// How a world is told and asked.
 impl World {
     /// A world in which all nodes boot at the same time.
     pub fn new(setup: Setup, seed: u64) -> Self {
-        let mut random = StdRng::seed_from_u64(seed);
-        let mut lan = Lan::new(setup.switches, setup.weather);
+        let lan = Lan::new(setup.switches, setup.weather);
         let nodes: Vec<Node> = (1..).map(Node::new).take(setup.nodes).collect();
         let names: Vec<NodeName> = nodes.iter().map(|node| node.name.clone()).collect();
-        let clients: Vec<Client> = (1..)
-            .zip([Traffic::Confirms, Traffic::OneWay].into_iter().cycle())
-            .map(|(number, traffic)| {
-                Client::new(number, traffic, Duration::from_secs_f64(random.random_range(15.0..45.0)))
-            })
-            .take(setup.clients)
-            .collect();
-        for station in 0..nodes.len() + clients.len() {
-            lan.add(station % setup.switches);
-        }
         let mut world = Self {
-            random,
+            random: StdRng::seed_from_u64(seed),
             start: Instant::now(),
             now: Duration::ZERO,
             queue: Queue::default(),
-            cluster: Cluster::new(&names, setup.services),
+            cluster: Cluster::new(&names, &setup),
             lan,
             nodes,
-            clients,
+            clients: Vec::new(),
+            hosts: Vec::new(),
+            stations: Vec::new(),
+            lost_paths: BTreeSet::new(),
             meetings: Meetings::default(),
             judge: Judge::new(setup.preset),
+            changed: true,
             requests: Requests::default(),
             trace: Trace::default(),
             setup,
         };
+        world.build();
         world.rewired();
         for node in 0..world.nodes.len() {
             let after = world.up_to(50);
@@ -124,12 +195,6 @@ impl World {
         }
         world.after(LOOK, Event::Look);
         world
-    }
-
-    /// How much there is for things to happen to.
-    pub(crate) fn size(&self) -> Size {
-        let Setup { nodes, clients, switches, services, .. } = self.setup;
-        Size { nodes, clients, switches, services }
     }
 
     /// What is to happen, and when.
@@ -183,19 +248,38 @@ impl World {
 
     /// The addresses of all Services.
     pub fn vips(&self) -> Vec<IpAddr> {
-        self.cluster.vips().collect()
+        self.cluster.vips().to_vec()
     }
 
-    /// The nodes that answer for an address.
+    /// The nodes that answer for an address on the first LAN, once for each interface.
     pub fn answerers(&self, vip: IpAddr) -> Vec<usize> {
-        let answers = |node: &Node| node.power && node.awake().is_some_and(|speaker| speaker.answers(vip));
-        (0..self.nodes.len()).filter(|node| answers(&self.nodes[*node])).collect()
+        self.answerers_on(LanId::First, vip)
+    }
+
+    /// The nodes that answer for an address on a LAN, once for each interface.
+    pub fn answerers_on(&self, lan: LanId, vip: IpAddr) -> Vec<usize> {
+        let nics = self.nodes.iter().enumerate().flat_map(|(number, node)| {
+            let answers = move |nic: &usize| node.awake().is_some_and(|speaker| speaker.answers(*nic, vip));
+            (0..node.nics.len()).filter(answers).map(move |nic| (number, node.nics[nic].station))
+        });
+        let there = nics.filter(|(_, station)| self.lan.is_served(*station) && self.lan_of(*station) == lan);
+        there.map(|(node, _)| node).collect()
     }
 
     /// The nodes at which the clients believe an address to be, one for each client that knows.
     pub fn believed(&self, vip: IpAddr) -> Vec<usize> {
         let at = |client: &Client| self.node_with(client.known(vip)?);
         self.clients.iter().filter_map(at).collect()
+    }
+
+    /// How often clients found an address at another station than before: the one that did most often.
+    pub fn changes(&self, vip: IpAddr) -> usize {
+        self.clients.iter().map(|client| client.changes(vip)).max().unwrap_or_default()
+    }
+
+    /// Whether a speaker is ready, as far as its gossip goes.
+    pub fn is_ready(&self, node: usize) -> bool {
+        self.nodes[node].speaker.as_ref().is_some_and(|speaker| !speaker.is_in_trouble())
     }
 
     /// Whether a speaker runs there.
@@ -219,6 +303,35 @@ impl World {
         Duration::from_micros(self.random.random_range(0..=millis * 1000))
     }
 
+    /// Which LAN a station is on.
+    fn lan_of(&self, station: StationId) -> LanId {
+        if self.lan.switch_of(station) == self.lan.second() { LanId::Second } else { LanId::First }
+    }
+
+    fn node_with(&self, mac: MacAddr) -> Option<usize> {
+        self.nic_with(mac).map(|(node, _)| node)
+    }
+
+    /// The node and the number of the interface with this address.
+    fn nic_with(&self, mac: MacAddr) -> Option<(usize, usize)> {
+        let nics = |(node, it): (usize, &Node)| Some((node, it.nics.iter().position(|nic| nic.mac == mac)?));
+        self.nodes.iter().enumerate().find_map(nics)
+    }
+
+    /// What people call a station.
+    fn name_of(&self, mac: MacAddr) -> String {
+        let nic = self.nic_with(mac).map(|(node, nic)| {
+            let node = &self.nodes[node];
+            if node.nics.len() == 1 {
+                node.name.to_string()
+            } else {
+                format!("{}'s {}", node.name, node.nics[nic].name)
+            }
+        });
+        let host = || self.hosts.iter().find(|host| host.mac == mac).map(|host| host.name.clone());
+        nic.or_else(host).unwrap_or_else(|| mac.to_string())
+    }
+
     fn note(&mut self, who: impl std::fmt::Display, what: impl std::fmt::Display) {
         self.trace.note(self.now, who, what);
     }
@@ -235,11 +348,14 @@ impl World {
             }
             Event::Wake(_) => {}
             Event::Datagram { to, from, payload } => {
-                if self.lan.is_plugged(to) {
+                if self.lan.is_served(self.nodes[to].nics[0].station) && !self.nodes[to].gossip_fault.deaf {
                     self.feed(to, Input::Datagram(from, payload));
                 }
             }
             Event::Frame { to, frame } => self.receive(to, frame),
+            Event::Send { from, frame } => self.send(from, frame),
+            Event::Track(host) => self.track(host),
+            Event::Socket(node) => self.tell_socket(node),
             Event::Peers { node, boot } => {
                 if self.nodes[node].boots == boot {
                     let peers = self.nodes.iter().map(|it| (it.name.clone(), it.gossip)).collect();
@@ -247,11 +363,12 @@ impl World {
                 }
             }
             Event::Changes { node, boot, upto } => self.tell(node, boot, upto),
-            Event::Link(node) => self.tell_link(node),
+            Event::Link(node) => self.tell_links(node),
             Event::Boot(node) => self.boot(node),
+            Event::Restart(node) => self.restart(node),
             Event::Resume { node, boot, moves } => {
                 if moves {
-                    self.judge.moved(at);
+                    self.judge.moved(Some(node), at);
                 }
                 self.resume(node, boot);
             }

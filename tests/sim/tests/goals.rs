@@ -12,16 +12,7 @@ fn ms(millis: u64) -> Duration {
 }
 
 fn setup(preset: Preset) -> Setup {
-    Setup {
-        nodes: 5,
-        clients: 2,
-        switches: 2,
-        services: 1,
-        preset,
-        weather: Weather::FINE,
-        sealed: false,
-        request_interval: ms(50),
-    }
+    Setup { preset, ..Setup::default() }
 }
 
 /// A world in which everything has found its place.
@@ -85,15 +76,18 @@ fn an_address_moves_within_350_ms_with_the_fast_preset() {
     expect_power_off_within(Preset::Fast, Weather::FINE, ms(350), ms(350));
 }
 
+/// The goal is 0.9 s. What takes longer is the pacing: two questions and one announcement of each address, 500 frames a
+/// second from one node, half of them for IPv4.
 #[test]
-fn three_hundred_addresses_move_within_one_and_a_half_seconds() {
+fn three_hundred_addresses_move_within_1300_ms() {
     for seed in 0..3 {
         let many = Setup { nodes: 3, services: 300, request_interval: ms(1000), ..setup(Preset::Default) };
         let mut world = settled(many, seed);
         let announcer = world.answerers(world.vips()[0])[0];
         world.happen(Fault::PowerOff(announcer));
         let took = moved(&mut world, announcer);
-        assert!(took <= ms(1500), "{took:?}");
+        println!("300 addresses: {took:?}");
+        assert!(took <= ms(1300), "{took:?}");
     }
 }
 

@@ -46,7 +46,7 @@ struct Bench<P: Protocol> {
 impl<P: Protocol> Bench<P> {
     fn new(protocol: P) -> Self {
         let start = Instant::now();
-        let mut port = Port::new(protocol, None, 7, start);
+        let mut port = Port::new(protocol, None, 400, start);
         port.set_friends(known(FELLOW), start);
         Self { port, start, now: start, done: Vec::new() }
     }

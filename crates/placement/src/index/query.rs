@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use crate::election::can_announce;
 use crate::index::Placement;
 use crate::{
-    Announcements, Assignment, Interfaces, NodeName, Obstacle, ServiceKey, Takeover, Unadvertised,
+    Announcements, Assignment, Interfaces, NodeName, Obstacle, Service, ServiceKey, Takeover, Unadvertised,
     Unannounced,
 };
 
@@ -57,6 +57,19 @@ impl Placement {
     ) -> impl Iterator<Item = (IpAddr, &Result<Assignment, Unannounced>)> {
         let vips = self.services.get(key).into_iter().flat_map(|service| &service.vips);
         vips.filter_map(move |vip| Some((*vip, self.outcomes.get(vip)?.of(key)?)))
+    }
+
+    /// Whether `node` would rank before whoever announces `vip` as of the last [`Self::settle`], if it were a live member.
+    pub fn ranks_first(&self, vip: IpAddr, node: &NodeName) -> bool {
+        let users = self.users.get(&vip).into_iter().flatten().filter_map(|key| self.services.get(key));
+        let outcome = self.outcomes.get(&vip);
+        let served = |service: &&Service| {
+            outcome.and_then(|outcome| outcome.of(&service.key)).is_some_and(Result::is_ok)
+        };
+        let oldest = users.filter(served).min_by(|one, other| one.seniority().cmp(&other.seniority()));
+        let score =
+            oldest.and_then(|oldest| self.eligibility.score(oldest, &self.endpoints_of(&oldest.key), node));
+        outcome.is_some_and(|outcome| outcome.ranks_first(node, score))
     }
 
     /// Why nodes are no candidates for `vip` as an address of this Service, by name; candidates are not named. `None`

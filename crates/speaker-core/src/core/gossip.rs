@@ -29,6 +29,7 @@ impl Core {
         if view.settled && self.link == LinkState::Up && self.cut.take().is_some() {
             self.follow_abilities();
         }
+        self.notice_deafness();
         let silent = match &self.cut {
             _ if view.settled || self.stopping => None,
             Some(interface) => Some(Interfaces::Only([interface.clone()].into())),
@@ -45,10 +46,16 @@ impl Core {
         }
     }
 
+    /// Who is cut off goes by what the LAN says of its peers.
+    pub(super) fn notice_deafness(&mut self) {
+        self.stale.friends |= self.peers.set_deaf(self.trouble.is_some() || self.cut.is_some());
+    }
+
     pub(super) fn trouble(&mut self, trouble: Option<Trouble>) {
         if self.trouble != trouble {
             self.trouble = trouble;
             self.outputs.push_back(Output::Trouble(trouble));
+            self.notice_deafness();
             if trouble.is_none() {
                 let view = Arc::clone(&self.latest);
                 if view.settled {

@@ -9,16 +9,20 @@ use crate::announce::layer2::{Conflict, Rival, claimed};
 use crate::interfaces::{Link, Links};
 use crate::output::Gossip;
 
+/// Who still finds a rival after having insisted that often takes it for one that goes by another rule.
+const PATIENT_ROUNDS: u32 = 2;
+
 impl Core {
     pub(super) fn interfaces(&mut self, links: Links, gossip: Option<InterfaceName>) {
         let cut = gossip.filter(|name| links.values().any(|link| link.name == *name && link.is_cut()));
         let link = if cut.is_some() { LinkState::Down } else { LinkState::Up };
         self.cut = cut.or(self.cut.take());
-        self.profile.macs = links.values().filter_map(Link::announces_with).map(|mac| mac.0).collect();
+        self.profile.macs = links.values().filter_map(Link::known_by).map(|mac| mac.0).collect();
         if self.link != link {
             self.gossip(Gossip::SetLink(link));
             self.link = link;
         }
+        self.notice_deafness();
         self.memory.update(&links);
         self.profile.abilities = self.memory.abilities();
         self.follow_abilities();
@@ -69,13 +73,12 @@ impl Core {
         }
     }
 
-    /// A peer whose gossip is not heard answers for an address too: the better-ranked of the two goes on. The other finds
-    /// the same.
+    /// A peer whose gossip is not heard answers for an address too: one of the two goes on. The other finds the same.
     fn rival(&mut self, conflict: Conflict) {
         let Conflict { vip, by, .. } = conflict;
-        let Some(peer) = self.peers.owner(by).cloned() else { return };
-        let first = placement::rank(vip, [(&self.node, 0), (&peer, 0)]).next() == Some(&self.node);
-        let stance = if first {
+        let before = self.wanted.rivals.get(&vip).filter(|rival| rival.mac == by);
+        let rounds = before.map_or(0, |rival| rival.rounds);
+        let stance = if self.goes_before(&conflict, rounds) {
             self.insisted += 1;
             Stance::Insists(self.insisted)
         } else {
@@ -83,7 +86,21 @@ impl Core {
             self.stale.outcomes = true;
             Stance::Yields
         };
-        self.wanted.rivals.insert(vip, Rival { mac: by, stance });
+        self.wanted.rivals.insert(vip, Rival { mac: by, stance, rounds: rounds + 1 });
         self.stale.ports = true;
+    }
+
+    /// Whether we go on, rather than the other.
+    ///
+    /// Peers that know each other go by their rank in the election: so does one that still hears us, and holds the
+    /// address for ours. Who does not know the other, and hears nobody else either, is the one that is cut off. All others
+    /// go by their Ethernet addresses; so do those that find that the other goes on as well, for it may not know them.
+    fn goes_before(&self, Conflict { vip, interface, by }: &Conflict, rounds: u32) -> bool {
+        let ours = self.plan.mac(interface);
+        match self.peers.owner(*by) {
+            Some(peer) if rounds < PATIENT_ROUNDS => !self.placement.ranks_first(*vip, peer),
+            None if self.view.members.iter().all(|member| *member == self.node) => false,
+            Some(_) | None => ours.is_some_and(|ours| ours < *by),
+        }
     }
 }

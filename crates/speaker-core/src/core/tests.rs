@@ -166,6 +166,11 @@ fn complete() -> Fixture {
 }
 
 impl Fixture {
+    /// Whom the ports take for peers.
+    fn order_friends(&self) -> &Friends {
+        &self.ports.values().next().expect("eth0").friends
+    }
+
     fn after(&mut self, input: Input) -> Vec<String> {
         self.all([input])
     }
@@ -538,6 +543,35 @@ fn of_two_peers_that_do_not_hear_each_other_the_better_ranked_goes_on() {
     assert_eq!(it.told(), ["peerUnheard"]);
     it.after(seen(both));
     assert_eq!(it.order("192.0.2.2").stance, Stance::Alone, "it is heard again");
+}
+
+/// Neither knows the name of the other.
+#[test]
+fn of_two_peers_that_never_heard_each_other_the_one_with_the_lower_ethernet_address_goes_on() {
+    let rival = |by| Input::Port("eth0".into(), Report::Rival { vip: ip("192.0.2.2"), by });
+    let lower = MacAddr([0; 6]);
+    for (alone, by, goes_on) in [(false, THEIRS, true), (false, lower, false), (true, THEIRS, false)] {
+        let mut it = complete();
+        it.after(peers(&[1, 2, 3]));
+        it.after(members(if alone { &["n1"] } else { &["n1", "n2"] }));
+        it.after(rival(by));
+        let insists = matches!(it.order("192.0.2.2").stance, Stance::Insists(_));
+        assert_eq!(insists, goes_on, "alone: {alone}, {by}");
+    }
+}
+
+#[test]
+fn whoever_cannot_hear_its_peers_takes_none_for_heard() {
+    let mut it = complete();
+    let mut both = view(&["n1", "n2"], true);
+    both.profiles.insert("n2".into(), told(&[THEIRS], &[]));
+    it.after(seen(both));
+    let contact = |it: &Fixture| it.order_friends().known[&THEIRS];
+    assert_eq!(contact(&it), Contact::Heard);
+    it.after(Input::Trouble(Some(Trouble::Unbound)));
+    assert_eq!(contact(&it), Contact::Unheard);
+    it.after(Input::Trouble(None));
+    assert_eq!(contact(&it), Contact::Heard);
 }
 
 #[test]

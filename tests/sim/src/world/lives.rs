@@ -1,13 +1,13 @@
 //! Speakers start, learn, stand still, and go.
 
-use members::{BootId, Key, LinkState, Profile};
+use members::{BootId, Profile};
 use rand::RngExt;
 
 use super::World;
 use super::queue::Event;
 use crate::faults::Fault;
-use crate::node::AfterDeparture;
-use crate::speaker::{Input, Speaker, Start};
+use crate::node::{AfterDeparture, Nic};
+use crate::speaker::{Input, Interface, Socket, Speaker, Start};
 
 /// The wall clock at the beginning, in milliseconds since 1970.
 const EPOCH: u64 = 1_790_000_000_000;
@@ -15,30 +15,44 @@ const EPOCH: u64 = 1_790_000_000_000;
 impl World {
     pub(super) fn boot(&mut self, number: usize) {
         let (seed, boot_id) = (self.random.random(), BootId(self.random.random()));
-        let keys =
-            if self.setup.sealed { vec![Key::new(b"known to the speakers").expect("long")] } else { vec![] };
         let node = &mut self.nodes[number];
         if !node.power || node.speaker.is_some() {
             return;
         }
         node.boots += 1;
         node.seen = 0;
-        node.link = if node.cable { LinkState::Up } else { LinkState::Down };
+        node.gossip_fault.address_gone = false;
+        for nic in &mut node.nics {
+            nic.was_up = false;
+            nic.tell();
+        }
         let uptime = u64::try_from(self.now.as_millis()).expect("no world is that old");
         let members = members::Config {
             name: node.name.clone(),
             address: node.gossip,
             boot: boot_id,
-            generation: (EPOCH + uptime).saturating_add_signed(node.clock),
+            generation: (EPOCH + uptime).saturating_add_signed(node.clock.ahead),
             preset: self.setup.preset,
-            keys,
+            keys: node.keys(self.setup.sealed),
             profile: Profile::default(),
         };
-        let start = Start { members, arp: node.arp(), ndp: node.ndp(), link: node.link, seed };
-        node.speaker = Some(Speaker::new(start, self.start + self.now));
+        let interface = |nic: &Nic| Interface {
+            name: nic.name.clone(),
+            arp: nic.arp(),
+            ndp: nic.ndp(),
+            carrier: nic.told,
+        };
+        let start = Start {
+            members,
+            interfaces: node.nics.iter().map(interface).collect(),
+            socket: if node.gossip_fault.has_no_socket() { Socket::Refused } else { Socket::Bound },
+            ignore_conflicts: self.setup.ignore_conflicts,
+            seed,
+        };
+        node.speaker = Some(Speaker::new(start, node.clock.at(self.start, self.now)));
         let (name, boot) = (node.name.clone(), node.boots);
         self.note(name, "its speaker starts");
-        self.judge.moved(self.now);
+        self.judge.moved(Some(number), self.now);
         self.feed(number, Input::Timer);
         let (peers, changes) = (self.up_to(100), self.up_to(200));
         self.after(peers, Event::Peers { node: number, boot });
@@ -60,13 +74,21 @@ impl World {
         }
     }
 
-    pub(super) fn tell_link(&mut self, number: usize) {
+    pub(super) fn tell_links(&mut self, number: usize) {
         let node = &mut self.nodes[number];
-        let state = if node.cable { LinkState::Up } else { LinkState::Down };
-        if node.speaker.is_some() && node.link != state {
-            node.link = state;
-            self.feed(number, Input::Link(state));
+        let news = node.nics.iter().any(|nic| nic.told != nic.carrier());
+        if node.speaker.is_some() && news {
+            for nic in &mut node.nics {
+                nic.tell();
+            }
+            let carriers = node.nics.iter().map(|nic| nic.told).collect();
+            self.feed(number, Input::Carriers(carriers));
         }
+    }
+
+    pub(super) fn tell_socket(&mut self, number: usize) {
+        let refused = self.nodes[number].gossip_fault.has_no_socket();
+        self.feed(number, Input::Socket(if refused { Socket::Refused } else { Socket::Bound }));
     }
 
     pub(super) fn resume(&mut self, number: usize, boot: u64) {
@@ -78,7 +100,11 @@ impl World {
         node.wake = None;
         let name = node.name.clone();
         self.note(name, "goes on");
-        self.judge.disturbed(self.now);
+        self.judge.disturbed(Some(number), self.now);
+        if std::mem::take(&mut self.nodes[number].missed_goodbye) {
+            // It takes the leaver for alive until SWIM finds it dead.
+            self.judge.patchy(self.now);
+        }
         for input in inbox {
             self.feed(number, input);
         }
@@ -92,8 +118,11 @@ impl World {
         }
         node.kill();
         let (name, after) = (node.name.clone(), node.after_departure);
+        for other in &mut self.nodes {
+            other.missed_goodbye |= other.stalled.is_some();
+        }
         self.note(name, "its speaker has gone");
-        self.judge.moved(self.now);
+        self.judge.moved(Some(number), self.now);
         match after {
             AfterDeparture::StartAnother(pause) => self.after(pause, Event::Boot(number)),
             AfterDeparture::PowerOff => self.happen_now(&Fault::PowerOff(number)),

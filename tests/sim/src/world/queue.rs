@@ -22,7 +22,12 @@ pub(super) enum Event {
         to: StationId,
         frame: Vec<u8>,
     },
-    /// The API server tells a speaker of fellows, and of what has changed.
+    /// A station says something.
+    Send {
+        from: StationId,
+        frame: Vec<u8>,
+    },
+    /// The API server tells a speaker of its peers, and of what has changed.
     Peers {
         node: usize,
         boot: u64,
@@ -32,9 +37,15 @@ pub(super) enum Event {
         boot: u64,
         upto: Option<usize>,
     },
-    /// The kernel tells a speaker of its carrier.
+    /// The kernel tells a speaker of its carriers.
     Link(usize),
+    /// A speaker tries to have its socket.
+    Socket(usize),
+    /// A switch asks one of those that it tracks.
+    Track(usize),
     Boot(usize),
+    /// A speaker notices that its node has another address.
+    Restart(usize),
     Resume {
         node: usize,
         boot: u64,

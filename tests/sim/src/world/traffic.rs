@@ -1,13 +1,19 @@
 //! What goes over the LAN: what speakers send, and what clients ask and request.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use layer2::{MacAddr, Report};
 
-use super::World;
 use super::queue::Event;
+use super::{Station, World};
+use crate::host::{Kind, TRACKING};
 use crate::lan::StationId;
 use crate::speaker::{Input, Output};
+use crate::story;
+
+/// A foreign host that has been there for so long is found.
+const FOUND: Duration = Duration::from_secs(1);
 
 impl World {
     pub(super) fn feed(&mut self, number: usize, input: Input) {
@@ -17,8 +23,9 @@ impl World {
             return;
         }
         let Some(speaker) = &mut node.speaker else { return };
-        let outputs = speaker.handle(input, self.start + self.now);
-        let next = speaker.poll_timeout().map(|at| at.saturating_duration_since(self.start).max(self.now));
+        let outputs = speaker.handle(input, node.clock.at(self.start, self.now));
+        self.changed |= speaker.has_changed();
+        let next = speaker.poll_timeout().map(|at| node.clock.when(self.start, at).max(self.now));
         if let Some(next) = next
             && node.wake.is_none_or(|wake| next < wake)
         {
@@ -31,47 +38,80 @@ impl World {
     }
 
     pub(super) fn carry_out(&mut self, number: usize, output: Output) {
-        let name = self.nodes[number].name.clone();
         match output {
             Output::Datagram(to, payload) => {
-                let to = self.nodes.iter().position(|node| node.gossip == to).expect("all are nodes");
-                if self.lan.connected(number, to) {
+                let Some(to) = self.nodes.iter().position(|node| node.gossip == to) else { return };
+                let station = |node: usize| self.nodes[node].nics[0].station;
+                if self.lan.connected(station(number), station(to))
+                    && !self.nodes[number].gossip_fault.mute
+                    && !self.lost_paths.contains(&(number, to))
+                {
                     let from = self.nodes[number].gossip;
-                    for after in self.lan.weather.fate(&mut self.random) {
-                        self.after(after, Event::Datagram { to, from, payload: payload.clone() });
+                    let [last, more] = self.lan.weather.fate(&mut self.random);
+                    if let Some(more) = more {
+                        self.after(more, Event::Datagram { to, from, payload: payload.clone() });
+                    }
+                    if let Some(last) = last {
+                        self.after(last, Event::Datagram { to, from, payload });
                     }
                 }
             }
-            Output::Frame(frame) => self.send(number, frame),
+            Output::Frame(nic, frame) => self.send(self.nodes[number].nics[nic].station, frame),
             Output::Gossip(event) => {
-                self.note(name, format_args!("{event:?}"));
+                self.note_of(number, story::event(&event));
                 if matches!(event, members::Event::Overdue(_)) {
-                    self.judge.moved(self.now);
+                    self.judge.moved(None, self.now);
                 }
             }
-            Output::Lan(report) => {
-                self.note(&name, format_args!("{report:?}"));
-                match report {
-                    Report::Spoken { vip, .. } => self.judge.spoken(number, vip, self.now),
-                    Report::Free { .. }
-                    | Report::Held { .. }
-                    | Report::Rival { .. }
-                    | Report::SameLan { .. } => {}
-                    Report::Taken { by, .. } | Report::Claimed { by, .. } => {
-                        let by = self.node_with(by).expect("only nodes have addresses");
-                        // What one has said that is dead, or out of reach again, may be read late, by one that stood
-                        // still and never met it.
-                        if self.nodes[by].speaker.is_some() && self.lan.connected(number, by) {
-                            self.judge.violate(format!("{name} took a fellow for a stranger: {report:?}"));
-                        }
-                    }
-                }
-            }
+            Output::Trouble(trouble) => self.note_of(number, story::trouble(trouble)),
+            Output::Lan(nic, report) => self.reported(number, nic, report),
             Output::Departed => {
-                self.note(name, "departs");
+                self.note_of(number, "departs");
                 let after = self.up_to(50);
                 let boot = self.nodes[number].boots;
                 self.after(after, Event::Exit { node: number, boot });
+            }
+        }
+    }
+
+    fn note_of(&mut self, number: usize, what: impl std::fmt::Display) {
+        self.trace.note(self.now, &self.nodes[number].name, what);
+    }
+
+    fn reported(&mut self, number: usize, nic: usize, report: Report) {
+        let node = &self.nodes[number];
+        let (station, on) = (node.nics[nic].station, node.nics[nic].name.to_string());
+        let lan = self.lan_of(station);
+        let what = story::report(&report, &on, |mac| self.name_of(mac));
+        self.note_of(number, &what);
+        match report {
+            Report::Spoken { vip, .. } => self.judge.spoken(station, lan, vip, self.now),
+            Report::Free { vip } => {
+                let has_it = |host: &&crate::host::Host| {
+                    let there = self.meetings.since(station, host.station).map(|since| since + FOUND);
+                    matches!(host.kind, Kind::Squatter(Some((own, since)))
+                        if own == vip && since + FOUND < self.now && there.is_some_and(|there| there < self.now))
+                };
+                if !self.setup.ignore_conflicts && self.hosts.iter().any(|host| has_it(&host)) {
+                    let name = self.nodes[number].name.to_string();
+                    self.judge.overlooked(&name, vip, self.now);
+                }
+            }
+            Report::Held { .. } | Report::Rival { .. } | Report::SameLan { .. } => {}
+            // Nobody has told it of that one.
+            Report::Taken { by, .. } if !self.nodes[number].awake().is_some_and(|it| it.knows(by)) => {}
+            Report::Taken { by, .. } | Report::Claimed { by, .. } => {
+                // What one has said that is dead, or out of reach again, may be read late, by one that stood
+                // still and never met it.
+                if let Some((by, its)) = self.nic_with(by)
+                    && self.nodes[by].speaker.is_some()
+                    && self.lan.connected(station, self.nodes[by].nics[its].station)
+                {
+                    self.judge.violate(format!(
+                        "{} took a peer for a foreign host: {what}",
+                        self.nodes[number].name
+                    ));
+                }
             }
         }
     }
@@ -80,32 +120,61 @@ impl World {
     pub(super) fn send(&mut self, from: StationId, frame: Vec<u8>) {
         let (destination, source) = ends(&frame);
         for to in self.lan.forward(from, source, destination) {
-            for after in self.lan.weather.fate(&mut self.random) {
+            for after in self.lan.weather.fate(&mut self.random).into_iter().flatten() {
                 self.after(after, Event::Frame { to, frame: frame.clone() });
             }
         }
     }
 
     pub(super) fn receive(&mut self, to: StationId, frame: Vec<u8>) {
-        if !self.lan.is_plugged(to) {
+        if !self.lan.is_served(to) {
             return;
         }
         let (destination, _) = ends(&frame);
-        if let Some(node) = self.nodes.get(to) {
-            if node.speaker.as_ref().is_some_and(|speaker| speaker.receives(destination)) {
-                self.feed(to, Input::Frame(frame, self.start + self.now));
+        match self.stations[to] {
+            Station::Nic { node, nic } => {
+                let it = &self.nodes[node];
+                if it.speaker.as_ref().is_some_and(|speaker| speaker.receives(nic, destination)) {
+                    let received = it.clock.at(self.start, self.now);
+                    self.feed(node, Input::Frame(nic, frame, received));
+                }
             }
-            return;
+            Station::Client(client) => {
+                if let Some(vip) = self.clients[client].hear(&frame, self.now) {
+                    self.changed = true;
+                    let at = self.clients[client].known(vip).map(|mac| self.name_of(mac));
+                    let what = story::belief(vip, &at.unwrap_or_default());
+                    self.note(format_args!("client {client}"), what);
+                }
+            }
+            Station::Host(host) => {
+                let host = &mut self.hosts[host];
+                if host.receives(destination)
+                    && let Some((longest, answer)) = host.hear(&frame)
+                {
+                    let from = host.station;
+                    let after = longest.mul_f64(rand::RngExt::random(&mut self.random));
+                    self.after(after, Event::Send { from, frame: answer });
+                }
+            }
         }
-        self.clients[to - self.nodes.len()].hear(&frame, self.now);
+    }
+
+    /// A switch asks one of those that it tracks.
+    pub(super) fn track(&mut self, host: usize) {
+        self.after(TRACKING, Event::Track(host));
+        if let Some(probe) = self.hosts[host].track() {
+            self.send(self.hosts[host].station, probe);
+        }
     }
 
     /// A client sends a request to each address, and does what else is due.
     pub(super) fn request(&mut self, number: usize) {
         self.after(self.setup.request_interval, Event::Request { client: number });
-        let station = self.nodes.len() + number;
+        let station = self.clients[number].station;
         let mut questions = self.clients[number].poll(self.now);
-        for vip in self.cluster.vips().collect::<Vec<_>>() {
+        for at in 0..self.cluster.vips().len() {
+            let vip = self.cluster.vips()[at];
             let (to, question) = self.clients[number].request(vip, self.now);
             questions.extend(question);
             match to {
@@ -122,13 +191,11 @@ impl World {
         }
     }
 
-    pub(super) fn is_served(&self, client: StationId, mac: MacAddr, vip: IpAddr) -> bool {
-        let node = self.node_with(mac).expect("only nodes say that they have addresses");
-        self.lan.connected(client, node) && self.cluster.serves(&self.nodes[node].name, vip)
-    }
-
-    pub(super) fn node_with(&self, mac: MacAddr) -> Option<usize> {
-        self.nodes.iter().position(|node| node.mac == mac)
+    /// Whether what a client sends to that station gets to an endpoint of `vip`.
+    fn is_served(&self, client: StationId, mac: MacAddr, vip: IpAddr) -> bool {
+        let Some((node, nic)) = self.nic_with(mac) else { return false };
+        let node = &self.nodes[node];
+        self.lan.connected(client, node.nics[nic].station) && self.cluster.serves(&node.name, vip)
     }
 }
 

@@ -1,22 +1,24 @@
 //! What happens to the world.
 
-use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::time::Duration;
 
 use members::Absence;
+use objects::NodeName;
 
 use super::World;
 use super::queue::Event;
-use crate::cluster::{self, Change};
-use crate::faults::{Edit, Fault};
+use crate::faults::{Edit, Fault, LanId};
+use crate::host::Kind;
 use crate::node::AfterDeparture;
 use crate::speaker::Input;
 
 impl World {
     pub(super) fn suffer(&mut self, fault: Fault) {
         self.note("", format_args!("-- {fault}"));
-        self.judge.disturbed(self.now);
+        self.judge.disturbed(fault.of_node(), self.now);
         if fault.moves_addresses(self.setup.preset) {
-            self.judge.moved(self.now);
+            self.judge.moved(fault.of_node(), self.now);
         }
         self.happen_now(&fault);
     }
@@ -27,20 +29,15 @@ impl World {
                 let node = &mut self.nodes[number];
                 node.power = false;
                 node.kill();
-                self.lan.plug(number, false);
+                self.connect(number);
             }
             Fault::PowerOn(number) => {
-                let node = &mut self.nodes[number];
-                node.power = true;
-                let cable = node.cable;
-                self.lan.plug(number, cable);
+                self.nodes[number].power = true;
+                self.connect(number);
                 let after = self.up_to(500);
                 self.after(after, Event::Boot(number));
             }
-            Fault::Kill(number, pause) => {
-                self.nodes[number].kill();
-                self.after(pause, Event::Boot(number));
-            }
+            Fault::Kill(number, pause) => self.kill(number, pause),
             Fault::Restart(number, pause) => {
                 self.stop(number, Absence::Open, AfterDeparture::StartAnother(pause));
             }
@@ -53,65 +50,149 @@ impl World {
                 if node.stalled.is_none() && node.speaker.is_some() {
                     node.stalled = Some(Vec::new());
                     let boot = node.boots;
-                    self.after(
-                        time,
-                        Event::Resume { node: number, boot, moves: fault.moves_addresses(self.setup.preset) },
-                    );
+                    let moves = fault.moves_addresses(self.setup.preset);
+                    self.after(time, Event::Resume { node: number, boot, moves });
                 }
             }
-            Fault::Unplug(number) => self.cable(number, false),
-            Fault::Plug(number) => self.cable(number, true),
-            Fault::UnplugClient(client) => self.lan.plug(self.nodes.len() + client, false),
-            Fault::PlugClient(client) => self.lan.plug(self.nodes.len() + client, true),
+            Fault::Unplug(number, nic) => self.cable(number, nic, false),
+            Fault::Plug(number, nic) => self.cable(number, nic, true),
+            Fault::Isolate(number, nic) => self.lan.serve(self.nodes[number].nics[nic].station, false),
+            Fault::Rejoin(number, nic) => self.lan.serve(self.nodes[number].nics[nic].station, true),
+            Fault::UnplugClient(client) => self.lan.plug(self.clients[client].station, false),
+            Fault::PlugClient(client) => self.lan.plug(self.clients[client].station, true),
             Fault::Cut(switch) => self.lan.join(switch, false),
             Fault::Mend(switch) => self.lan.join(switch, true),
             Fault::Forget(switch) => self.lan.forget(switch),
-            Fault::StepClock(number, by) => self.nodes[number].clock += by,
+            Fault::StepClock(number, by) => self.nodes[number].clock.ahead += by,
             Fault::Weather(weather) => self.lan.weather = weather,
+            Fault::Squat(lan, service) => self.squat(lan, service),
+            Fault::Vacate(lan) => self.vacate(lan),
             Fault::Change(ref edit) => self.edit(edit),
+            Fault::Block(..)
+            | Fault::Unblock(..)
+            | Fault::Lose(..)
+            | Fault::Deliver(..)
+            | Fault::TakePort(..)
+            | Fault::FreePort(_)
+            | Fault::OtherKey(_)
+            | Fault::SameKey(_)
+            | Fault::Renumber(..) => self.disturb_gossip(fault),
         }
         self.rewired();
     }
 
-    pub(super) fn stop(&mut self, number: usize, absence: Absence, after: AfterDeparture) {
+    fn disturb_gossip(&mut self, fault: &Fault) {
+        match *fault {
+            Fault::Block(number, direction) => self.nodes[number].gossip_fault.set(direction, true),
+            Fault::Unblock(number, direction) => self.nodes[number].gossip_fault.set(direction, false),
+            Fault::Lose(from, to) => _ = self.lost_paths.insert((from, to)),
+            Fault::Deliver(from, to) => _ = self.lost_paths.remove(&(from, to)),
+            Fault::TakePort(number, pause) => {
+                self.nodes[number].gossip_fault.port_taken = true;
+                self.kill(number, pause);
+            }
+            Fault::FreePort(number) => {
+                self.nodes[number].gossip_fault.port_taken = false;
+                self.retry_socket(number, 500);
+            }
+            Fault::OtherKey(number) => self.rekey(number, true),
+            Fault::SameKey(number) => self.rekey(number, false),
+            Fault::Renumber(number, pause) => {
+                let node = &mut self.nodes[number];
+                let SocketAddr::V4(before) = node.gossip else { return };
+                let [a, b, c, d] = before.ip().octets();
+                node.gossip = SocketAddr::from(([a, b, c, d ^ 0x80], before.port()));
+                node.gossip_fault.address_gone = true;
+                self.retry_socket(number, 5);
+                self.after(pause, Event::Restart(number));
+                for node in 0..self.nodes.len() {
+                    let (after, boot) = (self.up_to(1000), self.nodes[node].boots);
+                    self.after(after, Event::Peers { node, boot });
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn kill(&mut self, number: usize, pause: Duration) {
+        self.nodes[number].kill();
+        self.after(pause, Event::Boot(number));
+    }
+
+    /// A speaker whose node has another address starts anew with that one.
+    pub(super) fn restart(&mut self, number: usize) {
+        if self.nodes[number].gossip_fault.address_gone {
+            self.judge.moved(Some(number), self.now);
+            self.nodes[number].kill();
+            self.boot(number);
+        }
+    }
+
+    /// A speaker tries to have its socket, within so many milliseconds.
+    fn retry_socket(&mut self, number: usize, within: u64) {
+        let after = self.up_to(within);
+        self.after(after, Event::Socket(number));
+    }
+
+    fn rekey(&mut self, number: usize, other: bool) {
+        self.nodes[number].gossip_fault.other_key = other;
+        let keys = self.nodes[number].keys(self.setup.sealed);
+        self.feed(number, Input::Keys(keys));
+    }
+
+    fn squat(&mut self, lan: LanId, service: u16) {
+        let vip = self.cluster.first_vip(service);
+        let Some(host) = self.squatter(lan) else { return };
+        self.hosts[host].kind = Kind::Squatter(Some((vip, self.now)));
+        let station = self.hosts[host].station;
+        self.lan.plug(station, true);
+        for frame in self.hosts[host].announcements() {
+            self.send(station, frame);
+        }
+    }
+
+    fn vacate(&mut self, lan: LanId) {
+        let Some(host) = self.squatter(lan) else { return };
+        self.hosts[host].kind = Kind::Squatter(None);
+        self.lan.plug(self.hosts[host].station, false);
+    }
+
+    fn squatter(&self, lan: LanId) -> Option<usize> {
+        let there = |host: &crate::host::Host| {
+            matches!(host.kind, Kind::Squatter(_)) && self.lan_of(host.station) == lan
+        };
+        self.hosts.iter().position(there)
+    }
+
+    fn stop(&mut self, number: usize, absence: Absence, after: AfterDeparture) {
         self.nodes[number].after_departure = after;
         self.feed(number, Input::Stop(absence));
     }
 
-    pub(super) fn cable(&mut self, number: usize, plugged: bool) {
-        let node = &mut self.nodes[number];
-        node.cable = plugged;
-        let carrier = node.power && plugged;
-        self.lan.plug(number, carrier);
+    fn cable(&mut self, number: usize, nic: usize, plugged: bool) {
+        self.nodes[number].nics[nic].cable = plugged;
+        self.connect(number);
         let after = self.up_to(5);
         self.after(after, Event::Link(number));
     }
 
-    /// Something was plugged in or out.
-    pub(super) fn rewired(&mut self) {
-        self.meetings.update(&self.lan, self.nodes.len() + self.clients.len(), self.now);
+    /// Brings the carriers of a node in line with its power and its cables.
+    fn connect(&mut self, number: usize) {
+        let node = &self.nodes[number];
+        for nic in &node.nics {
+            self.lan.plug(nic.station, node.power && nic.cable);
+        }
     }
 
-    pub(super) fn edit(&mut self, edit: &Edit) {
-        let names = |numbers: &BTreeSet<usize>| numbers.iter().map(|n| self.nodes[*n].name.clone()).collect();
-        let change = match *edit {
-            Edit::ToggleService(number) => match self.cluster.services.get(&cluster::key(number)) {
-                Some(service) => Change::ServiceGone(service.key.clone()),
-                None => Change::Service(cluster::service(number)),
-            },
-            Edit::Endpoints(number, ref nodes) => Change::Endpoints(cluster::key(number), names(nodes)),
-            Edit::Readdress(number) | Edit::Policy(number, _) | Edit::IrrelevantServiceLabel(number, _) => {
-                let Some(service) = self.cluster.services.get(&cluster::key(number)) else { return };
-                Change::Service(edit.of_service(service.clone()))
-            }
-            Edit::ToggleExclusion(number)
-            | Edit::ToggleNetwork(number)
-            | Edit::IrrelevantLabel(number, _) => {
-                let node = self.cluster.nodes[&self.nodes[number].name].clone();
-                Change::Node(edit.of_node(node))
-            }
-        };
-        self.cluster.change(change);
+    /// Something was plugged in or out.
+    pub(super) fn rewired(&mut self) {
+        self.changed = true;
+        self.meetings.update(&self.lan, self.now);
+    }
+
+    fn edit(&mut self, edit: &Edit) {
+        let names: Vec<NodeName> = self.nodes.iter().map(|node| node.name.clone()).collect();
+        self.cluster.edit(edit, &names);
         let upto = Some(self.cluster.log.len());
         for node in 0..self.nodes.len() {
             let (after, boot) = (self.up_to(30), self.nodes[node].boots);

@@ -111,6 +111,63 @@ fn of_two_peers_that_both_answer_one_yields_and_the_other_insists() {
     assert_eq!(winner.hear(arp_request(V4).emit()), Ok(()));
 }
 
+/// Neither knows the other where both never heard it.
+#[test]
+fn who_claims_what_is_announced_may_be_a_peer_that_was_never_heard() {
+    let mut bench = Bench::announcing(ARP, V4);
+    bench.port.set_friends(Friends { unseen: 1, ..known(FELLOW) }, bench.now);
+    assert_eq!(bench.hear(ArpFrame::gratuitous_request(THEIRS, V4).emit()), Ok(()));
+    bench.advance(ms(1_000));
+    assert_eq!(bench.reports(), [Report::Rival { vip: V4.into(), by: THEIRS }]);
+    assert!(bench.times(Purpose::Defence).is_empty());
+}
+
+#[test]
+fn a_router_that_is_overruled_is_no_rival_but_a_station_that_announces_is() {
+    let mut bench = Bench::announcing(ARP, V4);
+    bench.port.set_overrules(true);
+    bench.port.set_friends(Friends { unseen: 1, ..known(FELLOW) }, bench.now);
+    assert_eq!(bench.hear(here(THEIRS)), Err(Ignored::Overruled));
+    assert_eq!(bench.hear(ArpFrame::gratuitous_request(THEIRS, V4).emit()), Ok(()));
+    let yields = Order { takeover: 1, begin: Begin::Announce, stance: Stance::Yields };
+    bench.port.set_orders([(V4, yields)].into(), bench.now);
+    bench.advance(ms(3_010));
+    assert_eq!(bench.hear(here(THEIRS)), Ok(()), "it was told of as a rival");
+    bench.advance(ms(500));
+    assert!(!bench.port.answers(V4));
+}
+
+#[test]
+fn a_peer_that_falls_silent_after_it_claimed_what_is_announced_is_a_rival() {
+    let mut bench = Bench::announcing(ARP, V4);
+    let claim = ArpFrame::gratuitous_request(FELLOW, V4).emit();
+    assert_eq!(bench.hear(claim), Err(Ignored::Fellow));
+    bench.advance(ms(600));
+    bench.port.set_friends(friends(FELLOW, Contact::Unheard), bench.now);
+    bench.work();
+    assert_eq!(bench.reports(), [Report::Rival { vip: V4.into(), by: FELLOW }]);
+}
+
+#[test]
+fn who_leaves_answers_no_more_for_what_a_peer_has_taken_over() {
+    let mut bench = Bench::announcing(ARP, V4);
+    bench.port.set_voice(Voice::Answers);
+    assert_eq!(bench.hear(arp_request(V4).emit()), Ok(()));
+    assert_eq!(bench.hear(ArpFrame::gratuitous_request(FELLOW, V4).emit()), Err(Ignored::Fellow));
+    assert_eq!(bench.hear(arp_request(V4).emit()), Err(Ignored::Silent));
+    assert!(!bench.port.answers(V4));
+}
+
+#[test]
+fn a_member_of_which_nothing_is_known_yet_is_asked_again_within_a_second() {
+    let mut bench = Bench::new(ARP);
+    bench.port.set_friends(Friends { unknown: 1, ..known(FELLOW) }, bench.now);
+    bench.order(&[(V4, 1, Begin::Ask)]);
+    assert_eq!(bench.hear(here(THEIRS)), Ok(()));
+    bench.advance(ms(1_100));
+    assert_eq!(bench.times(Purpose::Probe), [0, 1_000, 1_040]);
+}
+
 #[test]
 fn another_interface_of_this_node_on_the_same_lan_is_told_once() {
     let mut bench = Bench::announcing(ARP, V4);

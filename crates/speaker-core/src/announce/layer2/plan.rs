@@ -91,6 +91,8 @@ pub struct Rival {
     pub mac: MacAddr,
     /// Whether it is overruled.
     pub stance: Stance,
+    /// How often it was found.
+    pub rounds: u32,
 }
 
 /// The places, and what is to be done at each.
@@ -109,10 +111,14 @@ impl Plan {
         self.opened
     }
 
+    /// The Ethernet address that is announced with on the interface `name`.
+    pub fn mac(&self, name: &InterfaceName) -> Option<MacAddr> {
+        self.ports.keys().find(|place| place.name == *name).map(|place| place.station.mac())
+    }
+
     /// The interface `name` hears another one of this node. Whether that is news.
     pub fn heard_own(&mut self, name: &InterfaceName, by: MacAddr) -> bool {
-        let here = self.ports.keys().find(|place| place.name == *name).map(|place| place.station.mac());
-        here.is_some_and(|mac| self.same_lan.insert(pair(mac, by)))
+        self.mac(name).is_some_and(|mac| self.same_lan.insert(pair(mac, by)))
     }
 
     /// The interfaces are these now.
