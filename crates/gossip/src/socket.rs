@@ -2,12 +2,13 @@
 
 use std::future::pending;
 use std::io::{self, ErrorKind};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use nix::errno::Errno;
 use socket2::{Domain, Protocol, Type};
-use tokio::net::UdpSocket;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
@@ -27,8 +28,9 @@ pub(crate) struct Socket {
 
 #[derive(Debug)]
 enum State {
-    /// With the address that it is bound to.
-    Bound(UdpSocket, SocketAddr),
+    /// With the address that it is bound to. Nobody waits to be able to write, and whoever did would be woken for each
+    /// frame that has gone.
+    Bound(AsyncFd<UdpSocket>, SocketAddr),
     /// To be tried again then.
     Unbound(Instant),
 }
@@ -57,7 +59,7 @@ impl Socket {
         loop {
             match (&self.state, self.wanted) {
                 (State::Bound(socket, _), _) => match socket.readable().await {
-                    Ok(()) => return,
+                    Ok(mut guard) => return guard.retain_ready(),
                     Err(error) => self.fail(&error),
                 },
                 (State::Unbound(_), None) => pending().await,
@@ -85,7 +87,7 @@ impl Socket {
     /// What has arrived, if anything.
     pub(crate) fn receive<'a>(&mut self, buffer: &'a mut [u8]) -> Option<(SocketAddr, &'a [u8])> {
         let State::Bound(socket, _) = &self.state else { return None };
-        match socket.try_recv_from(buffer) {
+        match socket.try_io(Interest::READABLE, |socket| socket.recv_from(buffer)) {
             Ok((length, from)) => Some((plain(from), &buffer[..length])),
             Err(error) if error.kind() == ErrorKind::WouldBlock || is_passing(&error) => None,
             Err(error) => {
@@ -98,7 +100,7 @@ impl Socket {
     /// Sends, or does not: whoever has something important to say says it again.
     pub(crate) fn send(&self, to: SocketAddr, frame: &[u8]) -> io::Result<()> {
         match &self.state {
-            State::Bound(socket, bound) => socket.try_send_to(frame, on_wire(*bound, to)).map(drop),
+            State::Bound(socket, bound) => socket.get_ref().send_to(frame, on_wire(*bound, to)).map(drop),
             State::Unbound(_) => Err(ErrorKind::NotConnected.into()),
         }
     }
@@ -148,7 +150,7 @@ fn plain(from: SocketAddr) -> SocketAddr {
 }
 
 /// Binds to an address; where that means all and there is no IPv6, to all addresses of IPv4. Returns to which.
-fn bind(address: SocketAddr) -> io::Result<(UdpSocket, SocketAddr)> {
+fn bind(address: SocketAddr) -> io::Result<(AsyncFd<UdpSocket>, SocketAddr)> {
     match open(address) {
         Err(error) if means_all(address) && tells_of_no_ipv6(&error) => {
             let all = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port());
@@ -163,7 +165,8 @@ fn tells_of_no_ipv6(error: &io::Error) -> bool {
     matches!(errno, Some(Errno::EAFNOSUPPORT | Errno::EADDRNOTAVAIL))
 }
 
-fn open(address: SocketAddr) -> io::Result<UdpSocket> {
+#[expect(unsafe_code, reason = "registering a descriptor relies on its owner to keep it open")]
+fn open(address: SocketAddr) -> io::Result<AsyncFd<UdpSocket>> {
     let socket = socket2::Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     if means_all(address) {
         socket.set_only_v6(false)?;
@@ -172,7 +175,9 @@ fn open(address: SocketAddr) -> io::Result<UdpSocket> {
     // The kernel gives what it may; less will do in most clusters.
     let _less = socket.set_recv_buffer_size(RECEIVE_BUFFER);
     socket.bind(&address.into())?;
-    UdpSocket::from_std(socket.into())
+    // SAFETY: the socket owns its descriptor, and `AsyncFd` owns the socket: nobody can close or replace
+    // it while it is registered, and it always returns the same descriptor.
+    Ok(unsafe { AsyncFd::register_with_interest(socket.into(), Interest::READABLE)? })
 }
 
 #[cfg(test)]
@@ -197,10 +202,10 @@ mod tests {
     async fn all_addresses_are_heard_by_either_family() {
         let mut socket = Socket::new(at("[::]:0"));
         for loopback in ["127.0.0.1:0", "[::1]:0"] {
-            let Ok(peer) = UdpSocket::bind(loopback).await else { continue };
+            let Ok(peer) = tokio::net::UdpSocket::bind(loopback).await else { continue };
             let bound = loop {
                 if let State::Bound(bound, _) = &socket.state {
-                    break bound.local_addr().unwrap();
+                    break bound.get_ref().local_addr().unwrap();
                 }
                 let _not_yet = tokio::time::timeout(Duration::from_millis(10), socket.ready()).await;
             };
