@@ -34,15 +34,33 @@ pub(crate) enum Unservable {
     BadAddress(String),
 }
 
+/// Between which Services addresses are shared.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum SharingScope {
+    /// Those of all namespaces.
+    #[default]
+    Cluster,
+    /// Those of one namespace.
+    Namespace,
+}
+
+/// What an operator sets about Services.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Rules {
+    /// The load balancer class that is served; without one, Services that name no class.
+    pub(crate) class: Option<String>,
+    /// Between whom addresses are shared.
+    pub(crate) sharing: SharingScope,
+}
+
 impl Claim {
-    /// Reads a Service. `class` is the load balancer class that is served; without one, Services that name
-    /// no class.
-    pub(crate) fn read(service: &Service, class: Option<&str>) -> Self {
+    /// Reads a Service.
+    pub(crate) fn read(service: &Service, rules: &Rules) -> Self {
         let spec = &service.spec;
         if spec.type_ != "LoadBalancer" {
             return Self::OtherType;
         }
-        if spec.load_balancer_class.as_deref() != class {
+        if spec.load_balancer_class != rules.class {
             return Self::OtherClass;
         }
         let families = match families(service) {
@@ -58,6 +76,10 @@ impl Claim {
             sharing: Sharing {
                 key: text(ALLOW_SHARED_IP, annotations).map(Into::into),
                 backend: backend(service),
+                namespace: match rules.sharing {
+                    SharingScope::Cluster => None,
+                    SharingScope::Namespace => Some(namespace(service).into()),
+                },
             },
             ports: spec.ports.iter().filter_map(port).collect(),
         }))
@@ -140,7 +162,11 @@ fn backend(service: &Service) -> Arc<str> {
         return "".into();
     }
     let pairs: Vec<String> = service.spec.selector.iter().map(|(k, v)| format!("{k}={v}")).collect();
-    format!("{}/{}", service.metadata.namespace.as_deref().unwrap_or_default(), pairs.join(",")).into()
+    format!("{}/{}", namespace(service), pairs.join(",")).into()
+}
+
+fn namespace(service: &Service) -> &str {
+    service.metadata.namespace.as_deref().unwrap_or_default()
 }
 
 fn port(port: &ServicePort) -> Option<Port> {
@@ -163,7 +189,7 @@ mod tests {
         let mut full = json!({"type": "LoadBalancer", "clusterIPs": ["10.96.0.1"], "ports": [{"port": 80}]});
         full.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
         let service = json!({"metadata": {"name": "a", "annotations": annotations}, "spec": full});
-        Claim::read(&serde_json::from_value(service).unwrap(), None)
+        Claim::read(&serde_json::from_value(service).unwrap(), &Rules::default())
     }
 
     fn ours(annotations: Value, spec: Value) -> Request {
@@ -179,8 +205,11 @@ mod tests {
         assert_eq!(read(json!({}), json!({"loadBalancerClass": "example.com/other"})), Claim::OtherClass);
         let service = json!({"metadata": {}, "spec": {"type": "LoadBalancer", "clusterIPs": ["10.96.0.1"]}});
         let service: Service = serde_json::from_value(service).unwrap();
-        assert!(matches!(Claim::read(&service, None), Claim::Ours(_)));
-        assert_eq!(Claim::read(&service, Some("metallb")), Claim::OtherClass);
+        assert!(matches!(Claim::read(&service, &Rules::default()), Claim::Ours(_)));
+        assert_eq!(
+            Claim::read(&service, &Rules { class: Some("metallb".into()), ..Rules::default() }),
+            Claim::OtherClass
+        );
     }
 
     #[test]
@@ -254,10 +283,26 @@ mod tests {
     }
 
     #[test]
+    fn sharing_stays_within_a_namespace_where_an_operator_wants_that() {
+        let rules = Rules { sharing: SharingScope::Namespace, ..Rules::default() };
+        let service = json!({
+            "metadata": {"name": "web", "namespace": "one"},
+            "spec": {"type": "LoadBalancer", "clusterIP": "10.96.0.1"},
+        });
+        let Claim::Ours(request) = Claim::read(&serde_json::from_value(service).unwrap(), &rules) else {
+            panic!("it is ours");
+        };
+        assert_eq!(request.sharing.namespace.as_deref(), Some("one"));
+    }
+
+    #[test]
     fn policy_local_ties_sharing_to_the_selector() {
         let spec = json!({"externalTrafficPolicy": "Local", "selector": {"b": "2", "a": "1"}});
         let request = ours(json!({"metallb.io/allow-shared-ip": "k"}), spec);
-        assert_eq!(request.sharing, Sharing { key: Some("k".into()), backend: "/a=1,b=2".into() });
+        assert_eq!(
+            request.sharing,
+            Sharing { key: Some("k".into()), backend: "/a=1,b=2".into(), ..Sharing::default() }
+        );
         assert_eq!(ours(json!({}), json!({"selector": {"a": "1"}})).sharing, Sharing::default());
         let backend = |namespace: &str| {
             let spec = json!({"externalTrafficPolicy": "Local", "selector": {"a": "1"}});

@@ -26,6 +26,7 @@ use tokio::sync::watch;
 use tracing::warn;
 
 use crate::bgp_objects::BgpChange;
+use crate::claim::Rules;
 use crate::entry::Seen;
 use crate::index::{Index, List, Role};
 use crate::statuses::{Statuses, Turn};
@@ -233,8 +234,9 @@ fn watches(client: &Client, config: &Config) -> SelectAll<BoxStream<'static, Inc
         watch_history(api, read).map(incoming).boxed()
     }
     let client = || client.clone();
-    let (namespace, class) = (config.identity.namespace.as_str(), config.lb_class.clone());
-    let read = move |service: Service| Seen::read(&service, class.as_deref());
+    let namespace = config.identity.namespace.as_str();
+    let rules = Rules { class: config.lb_class.clone(), sharing: config.address_sharing };
+    let read = move |service: Service| Seen::read(&service, &rules);
     futures::stream::select_all([
         needed(Api::all(client()), read, Incoming::Services),
         needed(Api::namespaced(client(), namespace), identity, Incoming::Pools),

@@ -12,7 +12,7 @@ use kubekit::Version;
 use kubekit::slim::Service;
 use kubekit::write::{Contest, Undone};
 
-use crate::claim::Claim;
+use crate::claim::{Claim, Rules};
 use crate::previous;
 use crate::warning::{self, Warning};
 
@@ -31,14 +31,14 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
-    /// Reads a Service. `class` is the load balancer class that is served.
-    pub(crate) fn read(service: &Service, class: Option<&str>) -> Self {
+    /// Reads a Service.
+    pub(crate) fn read(service: &Service, rules: &Rules) -> Self {
         Self {
             key: ServiceKey::new(service.namespace().unwrap_or_default(), service.name_any()),
             created: service.metadata.creation_timestamp.as_ref().map(|time| time.0),
             uid: service.metadata.uid.clone(),
             version: Version::of(service),
-            claim: Claim::read(service, class),
+            claim: Claim::read(service, rules),
             observed: Observed::read(service),
             deleting: service.metadata.deletion_timestamp.is_some(),
             warnings: warning::read(service),

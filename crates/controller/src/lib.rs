@@ -42,6 +42,7 @@ use kubekit::{Identity, Watchdog};
 use prometheus_client::registry::Registry;
 use tracing::info;
 
+pub use crate::claim::SharingScope;
 use crate::index::List;
 pub use crate::metrics::Metrics;
 pub use crate::recovery::Recovery;
@@ -53,6 +54,8 @@ pub struct Config {
     pub identity: Identity,
     /// Serve only Services of this load balancer class; without it, those of none.
     pub lb_class: Option<String>,
+    /// Between whom addresses are shared.
+    pub address_sharing: SharingScope,
     /// Where metrics and probes are served.
     pub http: http::Config,
     /// The Lease that replicas elect a leader by; without one, this program leads from the start.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use coexistence::BesideMetalLb;
+use controller::SharingScope;
 use kubekit::http::tls::{Tls, Version};
 use kubekit::http::{self, SecureMetrics};
 use kubekit::telemetry::LogLevel;
@@ -102,6 +103,10 @@ struct Controller {
     /// The Lease that they elect it by
     #[arg(long, env = "FERROLB_LEASE_NAME", default_value = "ferrolb-controller")]
     lease_name: String,
+    /// Between which Services addresses may be shared: those of all namespaces whose sharing key is equal, or only those of
+    /// one namespace
+    #[arg(long, env = "FERROLB_ADDRESS_SHARING", value_enum, default_value_t = AddressSharing::Cluster)]
+    address_sharing: AddressSharing,
     /// Withdraw the endpoints of a node as soon as its speaker is lost, instead of when Kubernetes notices.
     /// Listens to the gossip of the speakers, so it wants --gossip-bind as well
     #[arg(long, env = "FERROLB_RECOVER_ENDPOINTS", requires = "gossip_bind")]
@@ -115,6 +120,24 @@ struct Controller {
     /// A Secret of this namespace: if it holds no key for what the speakers tell each other, one is made
     #[arg(long, env = "FERROLB_GOSSIP_SECRET")]
     gossip_secret: Option<String>,
+}
+
+/// Between whom addresses are shared.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum AddressSharing {
+    /// Services of all namespaces
+    Cluster,
+    /// Services of one namespace
+    Namespace,
+}
+
+impl From<AddressSharing> for SharingScope {
+    fn from(sharing: AddressSharing) -> Self {
+        match sharing {
+            AddressSharing::Cluster => Self::Cluster,
+            AddressSharing::Namespace => Self::Namespace,
+        }
+    }
 }
 
 /// What a speaker takes besides.
@@ -214,6 +237,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
             gossip_bind,
             gossip_key_file,
             gossip_secret,
+            address_sharing,
         }) => {
             let recovery = gossip_bind
                 .filter(|_| recover_endpoints)
@@ -224,6 +248,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
                 http: common.http(),
                 identity: Identity::new(common.namespace, common.pod_name).in_pod(common.pod_uid),
                 lb_class: common.lb_class,
+                address_sharing: address_sharing.into(),
                 lease: leader_elect.then_some(lease_name),
                 recovery,
                 beside_metallb: beside_metallb(common.ignore_metallb),

@@ -113,6 +113,14 @@ pub enum Conflict {
         /// Who has it, the first of them; none if that is of another namespace, which is not to be told.
         holder: Option<ServiceKey>,
     },
+    /// Services of two namespaces are not to share.
+    #[error(
+        "{ip} is in use by a service of another namespace, and here services share addresses within their namespace only"
+    )]
+    Namespace {
+        /// The address.
+        ip: IpAddr,
+    },
     /// With externalTrafficPolicy Local, both would have to have their endpoints on the same nodes.
     #[error(
         "{ip} is in use by {}, and with externalTrafficPolicy Local only services with the same selector can share, and only in one namespace", named(.holder.as_ref())

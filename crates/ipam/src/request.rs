@@ -97,7 +97,8 @@ pub enum AddressRequest {
     },
 }
 
-/// With whom a service may share an address: those with an equal key and an equal backend.
+/// With whom a service may share an address: those with an equal key and an equal backend, of its namespace where that
+/// is named.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Sharing {
     /// The sharing key, chosen by the user. Without one, the address is for this service alone.
@@ -105,6 +106,8 @@ pub struct Sharing {
     /// Where traffic must arrive: empty when any node will do, else the same for services whose endpoints
     /// are on the same nodes.
     pub backend: Arc<str>,
+    /// The only namespace that the others may be of; without one, any.
+    pub namespace: Option<Arc<str>>,
 }
 
 /// A port that a service listens on.

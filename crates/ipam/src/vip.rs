@@ -46,6 +46,9 @@ impl Vip {
         if sharing.key.is_none() || sharing.key != self.sharing.key {
             return Err(Conflict::SharingKey { ip, holder: holder() });
         }
+        if sharing.namespace != self.sharing.namespace {
+            return Err(Conflict::Namespace { ip });
+        }
         if sharing.backend != self.sharing.backend {
             return Err(Conflict::Backend { ip, holder: holder() });
         }

@@ -10,6 +10,7 @@ use kubekit::slim::{Namespace, Service};
 use kubekit::{Change, Version};
 use serde_json::{Value, json};
 
+use crate::claim::Rules;
 use crate::entry::Seen;
 use crate::index::{Index, Role, Write, Written};
 use crate::previous;
@@ -125,7 +126,7 @@ fn describe(write: &Write) -> String {
 
 fn seen(object: Value) -> Seen {
     let service: Service = serde_json::from_value(object).unwrap();
-    Seen::read(&service, None)
+    Seen::read(&service, &Rules::default())
 }
 
 fn merge(into: &mut Value, overlay: Value) {

@@ -145,7 +145,7 @@ fn an_address_is_shared_by_equal_keys_on_different_ports() {
     };
     assert!(matches!(refusal(&mut allocator, &join("k", 443)), Conflict::Port { .. }));
     assert!(matches!(refusal(&mut allocator, &join("other", 9)), Conflict::SharingKey { .. }));
-    let local = Sharing { key: Some("k".into()), backend: "app=web".into() };
+    let local = Sharing { key: Some("k".into()), backend: "app=web".into(), ..Sharing::default() };
     assert!(matches!(
         refusal(&mut allocator, &Request { sharing: local, ..join("k", 9) }),
         Conflict::Backend { .. }
@@ -294,6 +294,28 @@ fn a_pool_of_any_size_is_ready_at_once() {
     assert_eq!(assign(&mut allocator, "a", &dual), Ok(ips(&["10.0.0.1", "::"])));
     let usage = allocator.usage(&PoolName::new("huge"), Family::V6);
     assert_eq!(usage, Usage { in_use: 1, available: u128::MAX - 1 });
+}
+
+#[test]
+fn where_addresses_are_shared_within_a_namespace_those_of_others_are_never_found() {
+    let mut allocator = allocator([pool("p", &["10.0.0.0/30"])]);
+    let of = |namespace: &str, port| {
+        let request = sharing("k", &[port]);
+        let sharing = Sharing { namespace: Some(namespace.into()), ..request.sharing };
+        Request { sharing, ..request }
+    };
+    let mut assign_of = |namespace: &str, name: &str, request: &Request| {
+        let key = ServiceKey::new(namespace, name);
+        let decision = allocator.assign(&key, &Labels::new(), request, &Record::default(), &[]);
+        decision.outcome.map(|assignment| assignment.ips)
+    };
+    assert_eq!(assign_of("one", "a", &of("one", 80)), Ok(ips(&["10.0.0.0"])));
+    assert_eq!(assign_of("two", "a", &of("two", 81)), Ok(ips(&["10.0.0.1"])));
+    assert_eq!(assign_of("two", "b", &of("two", 82)), Ok(ips(&["10.0.0.1"])));
+    assert_eq!(assign_of("one", "b", &of("one", 83)), Ok(ips(&["10.0.0.0"])));
+    let asks = Request { addresses: exactly(&["10.0.0.0"]), ..of("two", 84) };
+    let refusal = assign_of("two", "c", &asks).unwrap_err();
+    assert!(matches!(refusal, Refusal::Taken(Conflict::Namespace { .. })), "{refusal}");
 }
 
 #[test]

@@ -47,7 +47,7 @@ pub(crate) fn tcp(numbers: &[u16]) -> BTreeSet<Port> {
 }
 
 pub(crate) fn sharing(key: &str, ports: &[u16]) -> Request {
-    let sharing = Sharing { key: Some(key.into()), backend: "".into() };
+    let sharing = Sharing { key: Some(key.into()), ..Sharing::default() };
     Request { sharing, ports: tcp(ports), ..request() }
 }
 

@@ -301,7 +301,7 @@ fn request() -> impl Strategy<Value = Request> {
             labels,
             families,
             addresses,
-            sharing: Sharing { key: key.map(Into::into), backend: backend.into() },
+            sharing: Sharing { key: key.map(Into::into), backend: backend.into(), ..Sharing::default() },
             ports: ports.into_iter().map(|number| Port { protocol: Protocol::Tcp, number }).collect(),
         },
     )
