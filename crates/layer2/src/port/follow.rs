@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::{Begin, Contact, Effect, Friends, Order, Port, Report, Stance, Transmission};
+use super::{Begin, Contact, Effect, Friends, Order, Port, Purpose, Report, Stance, Transmission};
 use crate::MacAddr;
 use crate::probes::Care;
 use crate::protocol::Protocol;
@@ -68,9 +68,12 @@ impl<P: Protocol> Port<P> {
             }
         }
         self.since = now;
-        // What was about to be said of those that left is not said.
-        let orders = &self.orders;
-        let stays = |sent: &Transmission| P::own(sent.vip).is_some_and(|vip| orders.contains_key(&vip));
+        // What was about to be said of those that left, or are asked for now, is not said.
+        let (orders, probes) = (&self.orders, &self.probes);
+        let may_be_said = |vip: P::Ip, purpose| purpose == Purpose::Probe || !probes.contains(vip);
+        let stays = |sent: &Transmission| {
+            P::own(sent.vip).is_some_and(|vip| orders.contains_key(&vip) && may_be_said(vip, sent.purpose))
+        };
         self.rest.retain(stays);
         self.rivals.retain(|vip, _| orders.contains_key(vip));
         self.heard_claims.retain(|vip, _| orders.contains_key(vip));

@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use super::{Effect, Friends, Port, Purpose, Report, Transmission, Voice};
-use crate::probes::Step;
 use crate::protocol::Protocol;
 use crate::schedule::Due;
 use crate::{LATE, MacAddr};
@@ -34,27 +33,33 @@ impl<P: Protocol> Port<P> {
             Voice::Answers | Voice::Silent => return None,
         }
         let rest = self.rest.front().map(|_| self.since);
-        let timeouts =
-            [self.claims.poll_timeout(), self.probes.poll_timeout(), self.schedule.poll_timeout(), rest];
-        timeouts.into_iter().flatten().min().map(|at| at.max(self.held).max(self.next_frame))
+        let frames =
+            [self.claims.poll_timeout(), self.probes.question_timeout(), self.schedule.poll_timeout(), rest];
+        let frame = frames.into_iter().flatten().min().map(|at| at.max(self.next_frame));
+        // That an address is free takes no frame, and it is answered for from then on.
+        frame.into_iter().chain(self.probes.silence_timeout()).min().map(|at| at.max(self.held))
     }
 
-    /// Does one thing that is due: sends one frame at most. First come first frames of each address.
+    /// Does one thing that is due: sends one frame at most.
+    ///
+    /// Of many addresses that are taken over at once, first all are asked for, then all are announced by a first frame,
+    /// then come second frames and repeats. So all are answered for as early as the pace allows.
     fn act(&mut self, now: Instant) {
+        if let Some(vip) = self.probes.poll_silence(now) {
+            self.schedule.take_over(vip, now);
+            return self.report(Report::Free { vip: vip.into() }, now);
+        }
+        if now < self.next_frame {
+            return;
+        }
         let (protocol, friends) = (&self.protocol, &self.friends);
         let foreign = |mac| friends.unknown == 0 && is_foreign(mac, protocol, friends);
         if let Some((vip, by)) = self.claims.poll(now, foreign) {
             self.announce(vip, Purpose::Defence, now);
             return self.report(Report::Claimed { vip: vip.into(), by }, now);
         }
-        if let Some(step) = self.probes.poll(now) {
-            return match step {
-                Step::Ask(vip) => self.send(vip, Purpose::Probe, self.protocol.probe(vip), now),
-                Step::Free(vip) => {
-                    self.schedule.take_over(vip, now);
-                    self.report(Report::Free { vip: vip.into() }, now);
-                }
-            };
+        if let Some(vip) = self.probes.poll_question(now) {
+            return self.send(vip, Purpose::Probe, self.protocol.probe(vip), now);
         }
         if self.schedule.waits_first(now) || self.rest.is_empty() {
             match self.schedule.poll(now) {

@@ -158,7 +158,7 @@ impl Plan {
         let busy = vips.iter().filter(|vips| !vips.is_empty()).count();
         for ((place, current), vips) in self.ports.iter_mut().zip(vips) {
             let refresh_gap = layer2::refresh_gap(vips.len(), in_all);
-            let frame_gap = layer2::frame_gap(busy);
+            let frame_gap = layer2::frame_gap(vips.len(), in_all, busy);
             let silent = wanted.silent.as_ref().is_some_and(|silent| silent.contains(&place.name));
             let voice = if silent { Voice::Silent } else { wanted.voice };
             let friends = Arc::clone(&friends);
