@@ -33,7 +33,7 @@ const REFRESHES: u32 = 100;
 /// them arrive as evenly as they were sent.
 const FRAME_GAP: Duration = Duration::from_millis(2);
 /// One part of so many of what a node may send is divided evenly, lest a port with few addresses waits for long.
-const EVEN: u64 = 5;
+const EVEN: u64 = 10;
 
 /// The least time between two frames that one port sends unasked, such that all `ports` of a node that have addresses send
 /// at most 50 in a tenth of a second together. Most of what they may send is divided by the number of addresses: `here` of
@@ -330,7 +330,10 @@ mod tests {
             assert!((49.9..=50.0001).contains(&rate), "{rate}");
         }
         assert!(frame_gap(50, 67, 2) < ms(3), "by the number of addresses");
-        assert!(frame_gap(1, 1001, 2) <= ms(20), "but one alone is not held up by many elsewhere");
+        assert!(
+            frame_gap(1, 1001, 2) <= ms(40),
+            "but one alone is not held up by many elsewhere: its questions are so far apart"
+        );
     }
 
     fn address(due: Due<Ipv4Addr>) -> Ipv4Addr {
