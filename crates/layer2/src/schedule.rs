@@ -42,9 +42,9 @@ pub fn frame_gap(here: usize, in_all: usize, ports: usize) -> Duration {
     let count = |count| u64::try_from(count).unwrap_or(u64::MAX).clamp(1, u64::from(u32::MAX));
     let (here, in_all, ports) = (count(here), count(in_all), count(ports));
     // The share is 1/EVEN * 1/ports + (EVEN-1)/EVEN * here/in_all.
-    let parts = u128::from(EVEN) * u128::from(ports) * u128::from(in_all);
+    let whole = u128::from(EVEN) * u128::from(ports) * u128::from(in_all);
     let share = u128::from(in_all) + u128::from(EVEN - 1) * u128::from(here) * u128::from(ports);
-    let nanos = (FRAME_GAP.as_nanos() * parts).div_ceil(share);
+    let nanos = (FRAME_GAP.as_nanos() * whole).div_ceil(share);
     Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
 }
 

@@ -280,6 +280,22 @@ mod tests {
     }
 
     #[test]
+    fn a_port_sends_by_the_number_of_its_addresses() {
+        let mut plan = Plan::default();
+        let arp = link("eth0", 1);
+        let ndp = arp.mac.map(|mac| Ndp { mac, link_local: "fe80::1".parse().expect("an address") });
+        plan.set_links([(1, Link { ndp: ndp.ok_or(Unfit::NoLinkLocal), ..arp })].into());
+        let mut all = Wanted::default();
+        for vip in ["192.0.2.1", "192.0.2.2", "192.0.2.3", "2001:db8::1"] {
+            all.announcements.extend(wanted(vip, Interfaces::All).announcements);
+        }
+        plan.follow(&all);
+        let gap = |(place, orders): (&Place, &Arc<Orders>)| (place.station.name(), orders.frame_gap);
+        let expected = [("arp", layer2::frame_gap(3, 4, 2)), ("ndp", layer2::frame_gap(1, 4, 2))];
+        assert_eq!(plan.ports().iter().map(gap).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
     fn an_interface_that_comes_back_is_another_place_and_one_that_stays_the_same() {
         let mut plan = Plan::default();
         plan.set_links([(1, link("eth0", 1)), (2, link("eth1", 2))].into());
