@@ -11,8 +11,13 @@
 //!
 //! The RFCs ask for seconds of silence, which is too long for somebody who waits for a Service. What is
 //! found out too late is found all the same: see `claims`.
+//!
+//! Where more than [`CROWD`] addresses are taken over at once, each is asked for once instead of twice, since the number of
+//! frames decides when the last of them is served. The second question is for a frame that is lost. A peer that lives
+//! although it is not heard has many of them, and is found out by its answer for any: from then on, the others are asked
+//! for twice. That of a foreign host is one frame in thousands, and its next frame shows it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use crate::MacAddr;
@@ -27,6 +32,9 @@ const SOON: Duration = Duration::from_secs(1);
 /// Each waits up to that much longer: two that leave an address to each other must not take it at the same moment again.
 const SPREAD: u64 = 400;
 
+/// So many addresses can be asked for twice, and announced, within a tenth of a second: see `schedule::frame_gap`.
+const CROWD: usize = 16;
+
 /// How often the LAN is asked, and how long it has to answer each time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Care {
@@ -37,9 +45,10 @@ pub(crate) enum Care {
 }
 
 impl Care {
-    fn questions(self) -> u8 {
+    fn questions<A>(self, crowd: &Crowd<A>) -> u8 {
         match self {
             Self::New => 3,
+            Self::Takeover if crowd.is_large && !crowd.is_answered => 1,
             Self::Takeover => 2,
         }
     }
@@ -57,9 +66,24 @@ impl Care {
 #[derive(Debug)]
 pub(crate) struct Probes<A> {
     by_address: BTreeMap<A, Probe>,
-    timers: Timers<A>,
+    /// When to ask next.
+    questions: Timers<A>,
+    /// When nobody has answered the last question for long enough.
+    silences: Timers<A>,
+    crowd: Crowd<A>,
     /// When to ask again for what a peer has.
     look: Duration,
+}
+
+/// The addresses that are taken over together.
+#[derive(Debug)]
+struct Crowd<A> {
+    /// Those that are being asked for.
+    asked: BTreeSet<A>,
+    /// Whether there were many of them at a time.
+    is_large: bool,
+    /// Whether a peer that is not heard has one of them.
+    is_answered: bool,
 }
 
 #[derive(Debug)]
@@ -72,19 +96,10 @@ struct Probe {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// So many questions are left.
+    /// So many questions were asked.
     Asking(u8),
     Taken,
     Held,
-}
-
-/// What is to be done for an address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Step<A> {
-    /// Ask the LAN who has it.
-    Ask(A),
-    /// Nobody has it, and it is not probed any more.
-    Free(A),
 }
 
 /// What is new about an answer.
@@ -100,7 +115,9 @@ impl<A: Copy + Ord> Probes<A> {
     /// Asks for nothing yet. `seed` is where the jitter comes from.
     pub(crate) fn new(seed: u64) -> Self {
         let look = LOOK + Duration::from_millis(seed % SPREAD);
-        Self { by_address: BTreeMap::new(), timers: Timers::new(), look }
+        let crowd = Crowd { asked: BTreeSet::new(), is_large: false, is_answered: false };
+        let (questions, silences) = (Timers::new(), Timers::new());
+        Self { by_address: BTreeMap::new(), questions, silences, crowd, look }
     }
 
     /// Asks for `address` from now on. What was asked with more care still is.
@@ -109,20 +126,25 @@ impl<A: Copy + Ord> Probes<A> {
             Some(Probe { care: Care::New, .. }) => Care::New,
             Some(_) | None => care,
         };
-        self.by_address.insert(address, Probe { care, state: State::Asking(care.questions()), had_by: None });
-        self.timers.set(address, now);
+        self.withdraw(address);
+        self.by_address.insert(address, Probe { care, state: State::Asking(0), had_by: None });
+        self.questions.set(address, now);
+        self.crowd.join(address, care);
     }
 
     /// A peer has `address`, and it is to be asked for only when that one may have gone.
     pub(crate) fn wait(&mut self, address: A, now: Instant) {
+        self.withdraw(address);
         self.by_address.insert(address, Probe { care: Care::Takeover, state: State::Held, had_by: None });
-        self.timers.set(address, now + self.look);
+        self.questions.set(address, now + self.look);
     }
 
     /// Asks for `address` no more.
     pub(crate) fn withdraw(&mut self, address: A) {
         self.by_address.remove(&address);
-        self.timers.cancel(address);
+        self.questions.cancel(address);
+        self.silences.cancel(address);
+        self.crowd.leave(address);
     }
 
     /// Whether it is not known yet that `address` is free.
@@ -156,7 +178,10 @@ impl<A: Copy + Ord> Probes<A> {
             return Found::Nothing;
         }
         probe.state = state;
-        self.timers.set(address, now + pause);
+        self.silences.cancel(address);
+        self.questions.set(address, now + pause);
+        self.crowd.is_answered |= state == State::Held;
+        self.crowd.leave(address);
         if probe.had_by.replace(by) == Some(by) { Found::Nothing } else { Found::News }
     }
 
@@ -164,29 +189,69 @@ impl<A: Copy + Ord> Probes<A> {
     pub(crate) fn look_again(&mut self, now: Instant) {
         for (address, probe) in &self.by_address {
             if probe.state == State::Held {
-                self.timers.set(*address, now);
+                self.questions.set(*address, now);
             }
         }
     }
 
-    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.timers.first()
+    /// When [`Self::poll_question`] has something to ask, if ever.
+    pub(crate) fn question_timeout(&self) -> Option<Instant> {
+        self.questions.first()
     }
 
-    pub(crate) fn poll(&mut self, now: Instant) -> Option<Step<A>> {
-        let address = self.timers.pop(now)?;
+    /// When [`Self::poll_silence`] has something to say, if ever.
+    pub(crate) fn silence_timeout(&self) -> Option<Instant> {
+        self.silences.first()
+    }
+
+    /// An address to ask the LAN for now.
+    pub(crate) fn poll_question(&mut self, now: Instant) -> Option<A> {
+        let address = self.questions.pop(now)?;
         let probe = self.by_address.get_mut(&address).expect("what has a timer is probed");
-        let left = match probe.state {
-            State::Asking(left) => left,
-            State::Taken | State::Held => probe.care.questions(),
+        let before = match probe.state {
+            State::Asking(asked) => asked,
+            State::Taken | State::Held => {
+                self.crowd.join(address, probe.care);
+                0
+            }
         };
-        if left == 0 {
-            self.by_address.remove(&address);
-            return Some(Step::Free(address));
+        probe.state = State::Asking(before + 1);
+        let last = before + 1 >= probe.care.questions(&self.crowd);
+        let timers = if last { &mut self.silences } else { &mut self.questions };
+        timers.set(address, now + probe.care.pause());
+        Some(address)
+    }
+
+    /// An address that nobody has, and that is not probed any more.
+    pub(crate) fn poll_silence(&mut self, now: Instant) -> Option<A> {
+        while let Some(address) = self.silences.pop(now) {
+            let probe = &self.by_address[&address];
+            // One question was enough when it was asked, and is not any more.
+            if matches!(probe.state, State::Asking(asked) if asked < probe.care.questions(&self.crowd)) {
+                self.questions.set(address, now);
+            } else {
+                self.withdraw(address);
+                return Some(address);
+            }
         }
-        probe.state = State::Asking(left - 1);
-        self.timers.set(address, now + probe.care.pause());
-        Some(Step::Ask(address))
+        None
+    }
+}
+
+impl<A: Ord> Crowd<A> {
+    fn join(&mut self, address: A, care: Care) {
+        if care == Care::Takeover {
+            self.asked.insert(address);
+            self.is_large |= self.asked.len() > CROWD;
+        }
+    }
+
+    /// The next crowd begins when all of this one have left.
+    fn leave(&mut self, address: A) {
+        self.asked.remove(&address);
+        if self.asked.is_empty() {
+            (self.is_large, self.is_answered) = (false, false);
+        }
     }
 }
 
@@ -201,10 +266,18 @@ mod tests {
         Duration::from_millis(millis)
     }
 
-    fn follow(probes: &mut Probes<u8>, start: Instant) -> Vec<(u128, Step<u8>)> {
+    #[derive(Debug, PartialEq, Eq)]
+    enum Step {
+        Ask(u8),
+        Free(u8),
+    }
+
+    fn follow(probes: &mut Probes<u8>, start: Instant) -> Vec<(u128, Step)> {
         let mut steps = Vec::new();
-        while let Some(now) = probes.poll_timeout() {
-            steps.push(((now - start).as_millis(), probes.poll(now).unwrap()));
+        while let Some(now) = probes.silence_timeout().into_iter().chain(probes.question_timeout()).min() {
+            let free = probes.poll_silence(now).map(Step::Free);
+            let step = free.or_else(|| probes.poll_question(now).map(Step::Ask));
+            steps.push(((now - start).as_millis(), step.expect("something is due")));
         }
         steps
     }
@@ -227,13 +300,13 @@ mod tests {
             let mut probes = Probes::new(0);
             probes.begin(1, Care::New, start);
             for _ in 0..asked {
-                assert_eq!(probes.poll(probes.poll_timeout().unwrap()), Some(Step::Ask(1)));
+                assert_eq!(probes.poll_question(probes.question_timeout().unwrap()), Some(1));
             }
             let heard = start + ms(299);
             assert_eq!(probes.taken(1, A, heard), Found::News);
             assert_eq!(probes.taken(1, B, heard), Found::Nothing);
             assert!(probes.contains(1));
-            assert_eq!(probes.poll_timeout(), Some(heard + AGAIN));
+            assert_eq!(probes.question_timeout(), Some(heard + AGAIN));
         }
     }
 
@@ -244,7 +317,7 @@ mod tests {
         probes.begin(1, Care::New, start);
         let mut now = start;
         for (by, found) in [(A, Found::News), (A, Found::Nothing), (B, Found::News), (B, Found::Nothing)] {
-            assert_eq!(probes.poll(now), Some(Step::Ask(1)));
+            assert_eq!(probes.poll_question(now), Some(1));
             assert_eq!(probes.taken(1, by, now), found);
             now += AGAIN;
         }
@@ -261,7 +334,7 @@ mod tests {
         probes.withdraw(1);
         assert_eq!(probes.taken(1, A, start), Found::Nothing);
         assert_eq!(probes.taken(2, A, start), Found::Nothing);
-        assert_eq!(probes.poll_timeout(), None);
+        assert_eq!(probes.question_timeout(), None);
     }
 
     #[test]
@@ -278,16 +351,56 @@ mod tests {
         let start = Instant::now();
         let mut probes = Probes::new(0);
         probes.begin(1, Care::Takeover, start);
-        probes.poll(start);
+        probes.poll_question(start);
         assert_eq!([probes.held(1, A, start), probes.held(1, A, start)], [Found::News, Found::Nothing]);
-        assert_eq!(probes.poll_timeout(), Some(start + LOOK));
+        assert_eq!(probes.question_timeout(), Some(start + LOOK));
         probes.look_again(start + ms(7));
-        assert_eq!(probes.poll(start + ms(7)), Some(Step::Ask(1)));
+        assert_eq!(probes.poll_question(start + ms(7)), Some(1));
         probes.wait(2, start);
         probes.withdraw(1);
-        assert_eq!(probes.poll_timeout(), Some(start + LOOK));
+        assert_eq!(probes.question_timeout(), Some(start + LOOK));
         probes.begin(2, Care::New, start);
         probes.begin(2, Care::Takeover, start);
         assert_eq!(follow(&mut probes, start).len(), 4, "more care stays");
+    }
+
+    fn asked(steps: &[(u128, Step)], address: u8) -> usize {
+        steps.iter().filter(|(_, step)| *step == Step::Ask(address)).count()
+    }
+
+    #[test]
+    fn of_many_addresses_that_are_taken_over_at_once_each_is_asked_for_once() {
+        let start = Instant::now();
+        let mut probes = Probes::new(0);
+        for (count, expected) in [(16, 2), (17, 1), (3, 2)] {
+            (0..count).for_each(|address| probes.begin(address, Care::Takeover, start));
+            probes.begin(100, Care::New, start);
+            let steps = follow(&mut probes, start);
+            assert!((0..count).all(|address| asked(&steps, address) == expected), "{count}: {steps:?}");
+            assert_eq!(asked(&steps, 100), 3);
+        }
+    }
+
+    #[test]
+    fn when_an_unheard_peer_has_one_of_many_addresses_the_others_are_asked_for_twice() {
+        let start = Instant::now();
+        let crowd = || {
+            let mut probes = Probes::new(0);
+            (0..20).for_each(|address| probes.begin(address, Care::Takeover, start));
+            assert_eq!((probes.poll_question(start), probes.poll_question(start)), (Some(0), Some(1)));
+            probes
+        };
+        let mut probes = crowd();
+        assert_eq!(probes.held(0, A, start), Found::News);
+        probes.withdraw(0);
+        let steps = follow(&mut probes, start);
+        assert_eq!(asked(&steps, 1), 1, "once more: {steps:?}");
+        assert!((2..20).all(|address| asked(&steps, address) == 2), "{steps:?}");
+
+        let mut probes = crowd();
+        assert_eq!(probes.taken(0, A, start), Found::News);
+        probes.withdraw(0);
+        let steps = follow(&mut probes, start);
+        assert!((2..20).all(|address| asked(&steps, address) == 1), "a foreign host has that one: {steps:?}");
     }
 }

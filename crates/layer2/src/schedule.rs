@@ -29,10 +29,23 @@ const JITTER: f64 = 0.1;
 /// How many refreshes one node may send in a second, however many addresses it announces.
 const REFRESHES: u32 = 100;
 
-/// The least time between two frames that one port sends unasked, of `ports` that send to the same LAN: together they keep
-/// below 60 frames in a tenth of a second, which shapers and old switches bear.
-pub fn frame_gap(ports: usize) -> Duration {
-    Duration::from_millis(2) * u32::try_from(ports.max(1)).unwrap_or(u32::MAX)
+/// Between two frames that a node sends unasked: shapers and old switches bear 60 in a tenth of a second, and not all of
+/// them arrive as evenly as they were sent.
+const FRAME_GAP: Duration = Duration::from_millis(2);
+/// One part of so many of what a node may send is divided evenly, lest a port with few addresses waits for long.
+const EVEN: u64 = 10;
+
+/// The least time between two frames that one port sends unasked, such that all `ports` of a node that have addresses send
+/// at most 50 in a tenth of a second together. Most of what they may send is divided by the number of addresses: `here` of
+/// `in_all`.
+pub fn frame_gap(here: usize, in_all: usize, ports: usize) -> Duration {
+    let count = |count| u64::try_from(count).unwrap_or(u64::MAX).clamp(1, u64::from(u32::MAX));
+    let (here, in_all, ports) = (count(here), count(in_all), count(ports));
+    // The share is 1/EVEN * 1/ports + (EVEN-1)/EVEN * here/in_all.
+    let whole = u128::from(EVEN) * u128::from(ports) * u128::from(in_all);
+    let share = u128::from(in_all) + u128::from(EVEN - 1) * u128::from(here) * u128::from(ports);
+    let nanos = (FRAME_GAP.as_nanos() * whole).div_ceil(share);
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
 }
 
 /// The least time between two refreshes at one port, such that all ports of a node together keep below 100
@@ -303,6 +316,24 @@ mod tests {
             ports.iter().filter(|n| **n > 0).map(|n| 1.0 / refresh_gap(*n, 111).as_secs_f64()).sum();
         assert!((99.0..=100.1).contains(&rate), "{rate}");
         assert_eq!(refresh_gap(0, 0), ms(0));
+    }
+
+    #[test]
+    fn all_ports_of_a_node_together_send_at_most_fifty_frames_in_a_tenth_of_a_second() {
+        assert_eq!(frame_gap(1, 1, 1), ms(2));
+        assert_eq!(frame_gap(300, 300, 1), ms(2));
+        assert_eq!(frame_gap(0, 0, 0), ms(2));
+        for ports in [&[50, 17][..], &[1000, 1], &[1; 100], &[300, 300, 1, 7]] {
+            let in_all = ports.iter().sum();
+            let gaps = ports.iter().map(|here| frame_gap(*here, in_all, ports.len()));
+            let rate: f64 = gaps.map(|gap| 0.1 / gap.as_secs_f64()).sum();
+            assert!((49.9..=50.0001).contains(&rate), "{rate}");
+        }
+        assert!(frame_gap(50, 67, 2) < ms(3), "by the number of addresses");
+        assert!(
+            frame_gap(1, 1001, 2) <= ms(40),
+            "but one alone is not held up by many elsewhere: its questions are so far apart"
+        );
     }
 
     fn address(due: Due<Ipv4Addr>) -> Ipv4Addr {

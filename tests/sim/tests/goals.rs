@@ -76,18 +76,39 @@ fn an_address_moves_within_350_ms_with_the_fast_preset() {
     expect_power_off_within(Preset::Fast, Weather::FINE, ms(350), ms(350));
 }
 
-/// The goal is 0.9 s. What takes longer is the pacing: two questions and one announcement of each address, 500 frames a
-/// second from one node, half of them for IPv4.
+/// A third of 300 Services is on the node that is lost: 133 addresses, about 67 for each of the others.
 #[test]
-fn three_hundred_addresses_move_within_1300_ms() {
-    for seed in 0..3 {
+fn three_hundred_services_move_within_900_ms_when_one_node_of_three_is_lost() {
+    for seed in 0..SEEDS {
         let many = Setup { nodes: 3, services: 300, request_interval: ms(1000), ..setup(Preset::Default) };
         let mut world = settled(many, seed);
         let announcer = world.answerers(world.vips()[0])[0];
         world.happen(Fault::PowerOff(announcer));
         let took = moved(&mut world, announcer);
-        println!("300 addresses: {took:?}");
-        assert!(took <= ms(1300), "{took:?}");
+        println!("300 Services: {took:?}");
+        assert!(took <= ms(900), "seed {seed}: {took:?}");
+    }
+}
+
+/// All 300 are on the node that is lost, so each of the two others takes over about 150, and may send 500 frames a second.
+/// Before an address is answered for, it is asked for: 0.3 s. Before its clients know, it is announced as well: 0.3 s more,
+/// so that 0.9 s cannot be had for these without faster frames. Those that ask are answered within it.
+#[test]
+fn three_hundred_addresses_of_one_node_are_answered_for_within_950_ms_and_known_within_1250_ms() {
+    for seed in 0..4 {
+        let many = Setup { nodes: 3, services: 675, request_interval: ms(1000), ..setup(Preset::Default) };
+        let mut world = settled(many, seed);
+        let announcer = world.answerers(world.vips()[0])[0];
+        let theirs: Vec<_> =
+            world.vips().into_iter().filter(|vip| world.answerers(*vip) == [announcer]).collect();
+        world.happen(Fault::PowerOff(announcer));
+        let answered = world.run_until(ms(5000), |world| {
+            theirs.iter().all(|vip| matches!(world.answerers(*vip)[..], [one] if one != announcer))
+        });
+        let answered = answered.expect("no violation").expect("all are answered for");
+        let known = answered + moved(&mut world, announcer);
+        println!("{} addresses: answered for after {answered:?}, known after {known:?}", theirs.len());
+        assert!(answered <= ms(950) && known <= ms(1250), "seed {seed}: {answered:?}, {known:?}");
     }
 }
 

@@ -158,7 +158,7 @@ impl Plan {
         let busy = vips.iter().filter(|vips| !vips.is_empty()).count();
         for ((place, current), vips) in self.ports.iter_mut().zip(vips) {
             let refresh_gap = layer2::refresh_gap(vips.len(), in_all);
-            let frame_gap = layer2::frame_gap(busy);
+            let frame_gap = layer2::frame_gap(vips.len(), in_all, busy);
             let silent = wanted.silent.as_ref().is_some_and(|silent| silent.contains(&place.name));
             let voice = if silent { Voice::Silent } else { wanted.voice };
             let friends = Arc::clone(&friends);
@@ -277,6 +277,22 @@ mod tests {
         plan.follow(&Wanted { silent, ..wanted("192.0.2.1", Interfaces::All) });
         let voices: Vec<Voice> = plan.ports().values().map(|orders| orders.voice).collect();
         assert_eq!(voices, [Voice::Silent, Voice::Full]);
+    }
+
+    #[test]
+    fn a_port_sends_by_the_number_of_its_addresses() {
+        let mut plan = Plan::default();
+        let arp = link("eth0", 1);
+        let ndp = arp.mac.map(|mac| Ndp { mac, link_local: "fe80::1".parse().expect("an address") });
+        plan.set_links([(1, Link { ndp: ndp.ok_or(Unfit::NoLinkLocal), ..arp })].into());
+        let mut all = Wanted::default();
+        for vip in ["192.0.2.1", "192.0.2.2", "192.0.2.3", "2001:db8::1"] {
+            all.announcements.extend(wanted(vip, Interfaces::All).announcements);
+        }
+        plan.follow(&all);
+        let gap = |(place, orders): (&Place, &Arc<Orders>)| (place.station.name(), orders.frame_gap);
+        let expected = [("arp", layer2::frame_gap(3, 4, 2)), ("ndp", layer2::frame_gap(1, 4, 2))];
+        assert_eq!(plan.ports().iter().map(gap).collect::<Vec<_>>(), expected);
     }
 
     #[test]

@@ -1,0 +1,97 @@
+//! What a port wants done: frames, memberships, reports.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use crate::MacAddr;
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Send a frame.
+    Send(Transmission),
+    /// Become a member of a multicast group.
+    Join(Ipv6Addr),
+    /// Be a member no longer.
+    Leave(Ipv6Addr),
+    /// Tell whoever gave the orders.
+    Report(Report),
+}
+
+/// A frame to send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transmission {
+    /// The address that it is about.
+    pub vip: IpAddr,
+    /// What it is for.
+    pub purpose: Purpose,
+    /// All of it, from the Ethernet header on.
+    pub frame: Vec<u8>,
+}
+
+/// What a frame is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Somebody asked.
+    Answer,
+    /// The address was taken over lately.
+    Takeover,
+    /// Switches should not forget it.
+    Refresh,
+    /// A stranger claims it.
+    Defence,
+    /// Somebody may have it.
+    Probe,
+}
+
+/// What became of an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Report {
+    /// Somebody else has the address. It is not announced; the LAN is asked again from time to time, but
+    /// this is told again only when it is another that has it.
+    Taken {
+        /// The address.
+        vip: IpAddr,
+        /// Who has it.
+        by: MacAddr,
+    },
+    /// The LAN was asked, nobody has the address, and it is announced now.
+    Free {
+        /// The address.
+        vip: IpAddr,
+    },
+    /// A stranger claims an address that is announced; that was defended.
+    Claimed {
+        /// The address.
+        vip: IpAddr,
+        /// Who claims it.
+        by: MacAddr,
+    },
+    /// A peer whose gossip is not heard answers for the address. It is not answered for here; the LAN is asked again in a
+    /// few seconds.
+    Held {
+        /// The address.
+        vip: IpAddr,
+        /// Which of its stations.
+        by: MacAddr,
+    },
+    /// A peer whose gossip is not heard claims an address that is announced here, or a station that may be one that was
+    /// never heard: one of the two must yield, or go on and say so: see [`Stance`].
+    Rival {
+        /// The address.
+        vip: IpAddr,
+        /// Which of its stations.
+        by: MacAddr,
+    },
+    /// Another interface of this node is heard here: both are on one LAN. Told once.
+    SameLan {
+        /// Its address.
+        by: MacAddr,
+    },
+    /// The takeover was announced for the first time, or need not be.
+    Spoken {
+        /// The address.
+        vip: IpAddr,
+        /// Which takeover.
+        takeover: u64,
+    },
+}

@@ -1,0 +1,106 @@
+//! How a port follows what it is told.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::{Begin, Contact, Effect, Friends, Order, Port, Purpose, Report, Stance, Transmission};
+use crate::MacAddr;
+use crate::probes::Care;
+use crate::protocol::Protocol;
+
+/// Who is found dead now may have been so for that long: the slowest preset takes as much.
+pub(super) const LATELY: Duration = Duration::from_millis(2500);
+
+impl<P: Protocol> Port<P> {
+    /// The addresses to announce from now on. Those that stay under the same takeover notice nothing.
+    pub fn set_orders(&mut self, orders: BTreeMap<P::Ip, Order>, now: Instant) {
+        let before = std::mem::replace(&mut self.orders, orders);
+        for (vip, order) in self.orders.clone() {
+            let known = before.get(&vip);
+            if known.is_some_and(|known| known.takeover == order.takeover) {
+                if known.is_some_and(|known| known.stance != order.stance) && !self.probes.contains(vip) {
+                    match order.stance {
+                        Stance::Alone => {}
+                        Stance::Yields => {
+                            self.silence(vip);
+                            self.probes.wait(vip, now);
+                        }
+                        Stance::Insists(_) => self.schedule.take_over(vip, now),
+                    }
+                }
+                continue;
+            }
+            let asks = self.probes.contains(vip);
+            let answers = known.is_some() && !asks;
+            let begin = match order.begin {
+                Begin::Ask if answers => Begin::Announce,
+                // What was not found free does not become so by another takeover.
+                Begin::Announce | Begin::Answer if asks => Begin::Ask,
+                begin => begin,
+            };
+            match begin {
+                Begin::Probe | Begin::Ask => {
+                    let care = if begin == Begin::Probe { Care::New } else { Care::Takeover };
+                    self.claims.withdraw(vip);
+                    self.schedule.withdraw(vip);
+                    self.probes.begin(vip, care, now);
+                }
+                Begin::Announce => {
+                    self.silence(vip);
+                    self.schedule.take_over(vip, now);
+                }
+                Begin::Answer => {
+                    self.silence(vip);
+                    self.report(Report::Spoken { vip: vip.into(), takeover: order.takeover }, now);
+                }
+            }
+            if let Some(group) = P::group(vip).filter(|group| known.is_none() && self.groups.add(*group)) {
+                self.memberships.push_back(Effect::Join(group));
+            }
+        }
+        for vip in before.into_keys() {
+            if self.orders.contains_key(&vip) {
+                continue;
+            }
+            self.silence(vip);
+            if let Some(group) = P::group(vip).filter(|group| self.groups.remove(*group)) {
+                self.memberships.push_back(Effect::Leave(group));
+            }
+        }
+        self.since = now;
+        // What was about to be said of those that left, or are asked for now, is not said.
+        let (orders, probes) = (&self.orders, &self.probes);
+        let may_be_said = |vip: P::Ip, purpose| purpose == Purpose::Probe || !probes.contains(vip);
+        let stays = |sent: &Transmission| {
+            P::own(sent.vip).is_some_and(|vip| orders.contains_key(&vip) && may_be_said(vip, sent.purpose))
+        };
+        self.rest.retain(stays);
+        self.rivals.retain(|vip, _| orders.contains_key(vip));
+        self.heard_claims.retain(|vip, _| orders.contains_key(vip));
+        self.effects.retain(|effect| match effect {
+            Effect::Send(sent) => stays(sent),
+            Effect::Report(_) | Effect::Join(_) | Effect::Leave(_) => true,
+        });
+    }
+
+    /// The stations that are no foreign hosts from now on.
+    pub fn set_friends(&mut self, friends: Friends, now: Instant) {
+        let unheard = |friends: &Friends, mac| friends.known.get(mac) == Some(&Contact::Unheard);
+        let heard =
+            self.friends.known.keys().any(|mac| unheard(&self.friends, mac) && !unheard(&friends, mac));
+        let known = self.friends.unknown + self.friends.unseen > friends.unknown + friends.unseen;
+        self.friends = friends;
+        if heard || known {
+            self.rivals.clear();
+            self.probes.look_again(now);
+        }
+        let lately = |(_, at): &(MacAddr, Instant)| now < *at + LATELY;
+        let silent = |by: &MacAddr| self.friends.known.get(by) == Some(&Contact::Unheard);
+        let rivals = self.heard_claims.extract_if(.., |_, it| silent(&it.0)).filter(|(_, it)| lately(it));
+        for (vip, (by, _)) in rivals.collect::<Vec<_>>() {
+            if self.orders.contains_key(&vip) && !self.probes.contains(vip) {
+                self.hear_rival(by, vip, now);
+            }
+        }
+    }
+}
