@@ -73,6 +73,9 @@ pub struct Members {
     phase: Phase,
     /// Since when there is no link.
     cut_since: Option<Instant>,
+    /// Until when we could hear nobody the last time, and who has not answered us since.
+    deaf_until: Instant,
+    unanswered: BTreeSet<NodeName>,
     profile: Profile,
     profile_version: ProfileVersion,
     /// The profiles of others that are on their way.
@@ -138,6 +141,8 @@ impl Members {
             settle: Settle::Unaware,
             phase: Phase::Running,
             cut_since: None,
+            deaf_until: now,
+            unanswered: BTreeSet::new(),
             profile,
             profile_version: ProfileVersion::first(),
             incoming: Incoming::default(),
@@ -400,14 +405,13 @@ impl Members {
     /// Goes on with our goodbye, if we say one.
     fn step_goodbye(&mut self, now: Instant) {
         let Phase::Leaving(goodbye) = &mut self.phase else { return };
-        let peers = &self.peers;
-        goodbye.give_up(self.timing.verdict() + LONGEST, now, |name| peers.get(name)?.heard);
+        goodbye.give_up(self.timing.verdict() + LONGEST, now);
         match goodbye.poll(now) {
             None => {}
             Some(Step::Tell(names, absence)) => {
                 for name in names {
                     self.send(&name, Body::Leave(absence));
-                    // Who has not taken over yet does not confirm, but is there.
+                    // Who has not taken over yet does not confirm, but is there and hears us.
                     self.send(&name, Body::Ping);
                 }
             }

@@ -192,8 +192,9 @@ impl Members {
             self.roster.insert(own.clone());
         }
         self.ring = Ring::of(&self.roster);
+        self.unanswered.retain(|name| *name != own && self.roster.contains(name));
         if self.role() == Role::Speaker {
-            self.monitor.watch(self.ring.charges(&own).cloned(), now);
+            self.monitor.watch(self.ring.charges(&own).chain(&self.unanswered).cloned(), now);
         }
         for (name, peer) in &self.peers {
             if peer.wants_contact() {
