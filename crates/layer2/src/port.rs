@@ -8,11 +8,10 @@ use crate::claims::Claims;
 use crate::groups::Groups;
 use crate::probes::{Care, Found, Probes, Step};
 use crate::protocol::{Ignored, Protocol, Question};
+use crate::rivals::Rivals;
 use crate::schedule::{Due, Schedule};
 use crate::{LATE, MacAddr, PATIENCE};
 
-/// A rival is not told of again within that time.
-const RIVAL_AGAIN: Duration = Duration::from_secs(1);
 /// Who is found dead now may have been so for that long: the slowest preset takes as much.
 const LATELY: Duration = Duration::from_millis(2500);
 
@@ -51,8 +50,7 @@ pub struct Port<P: Protocol> {
     /// The least time between two frames that nobody asked for, and when the next may go out.
     frame_gap: Duration,
     next_frame: Instant,
-    /// Rivals that were told of, until when not again.
-    rivals: BTreeMap<P::Ip, (MacAddr, Instant)>,
+    rivals: Rivals<P::Ip>,
     /// Who of the peers that are heard claimed what is announced here, and when: it may turn out to be heard no more.
     heard_claims: BTreeMap<P::Ip, (MacAddr, Instant)>,
     /// What a peer has taken over from this node, which leaves.
@@ -252,7 +250,7 @@ impl<P: Protocol> Port<P> {
             rest: VecDeque::new(),
             frame_gap: Duration::ZERO,
             next_frame: now,
-            rivals: BTreeMap::new(),
+            rivals: Rivals::new(),
             heard_claims: BTreeMap::new(),
             handed_over: BTreeSet::new(),
             same_lan: BTreeSet::new(),
@@ -282,7 +280,10 @@ impl<P: Protocol> Port<P> {
                             self.silence(vip);
                             self.probes.wait(vip, now);
                         }
-                        Stance::Insists(_) => self.schedule.take_over(vip, now),
+                        Stance::Insists(_) => {
+                            self.schedule.take_over(vip, now);
+                            self.rivals.overrule(vip, now);
+                        }
                     }
                 }
                 continue;
@@ -329,7 +330,7 @@ impl<P: Protocol> Port<P> {
         let orders = &self.orders;
         let stays = |sent: &Transmission| P::own(sent.vip).is_some_and(|vip| orders.contains_key(&vip));
         self.rest.retain(stays);
-        self.rivals.retain(|vip, _| orders.contains_key(vip));
+        self.rivals.retain(|vip| orders.contains_key(&vip));
         self.heard_claims.retain(|vip, _| orders.contains_key(vip));
         self.effects.retain(|effect| match effect {
             Effect::Send(sent) => stays(sent),
@@ -446,7 +447,8 @@ impl<P: Protocol> Port<P> {
         let rest = self.rest.front().map(|_| self.since);
         let timeouts =
             [self.claims.poll_timeout(), self.probes.poll_timeout(), self.schedule.poll_timeout(), rest];
-        timeouts.into_iter().flatten().min().map(|at| at.max(self.held).max(self.next_frame))
+        let timeouts = timeouts.into_iter().chain([self.rivals.poll_timeout()]);
+        timeouts.flatten().min().map(|at| at.max(self.held).max(self.next_frame))
     }
 
     /// Does one thing that is due: sends one frame at most. First come first frames of each address.
@@ -456,6 +458,12 @@ impl<P: Protocol> Port<P> {
         if let Some((vip, by)) = self.claims.poll(now, foreign) {
             self.announce(vip, Purpose::Defence, now);
             return self.report(Report::Claimed { vip: vip.into(), by }, now);
+        }
+        if let Some(vip) = self.rivals.poll(now) {
+            if self.answers(vip) {
+                self.send(vip, Purpose::Probe, self.protocol.probe(vip), now);
+            }
+            return;
         }
         if let Some(step) = self.probes.poll(now) {
             return match step {
@@ -507,11 +515,13 @@ impl<P: Protocol> Port<P> {
             }
             Some(Contact::Unheard) => self.hear_rival(by, vip, now),
             // A router may answer late; it does not announce.
-            None if self.overrules && answers && !self.is_rival(by, vip) => return Err(Ignored::Overruled),
+            None if self.overrules && answers && !self.rivals.contains(vip, by) => {
+                return Err(Ignored::Overruled);
+            }
             // It may be one of those that were never heard, to which this node is as unknown.
             None if self.friends.unseen > 0 && !self.probes.contains(vip) => self.hear_rival(by, vip, now),
             None if !self.probes.contains(vip) => self.claims.heard(vip, by, now),
-            None if self.overrules && !self.is_rival(by, vip) => return Err(Ignored::Overruled),
+            None if self.overrules && !self.rivals.contains(vip, by) => return Err(Ignored::Overruled),
             // It may be a peer; then it may go as one, or be heard soon.
             None if self.friends.unknown + self.friends.unseen > 0 => {
                 let found = if self.friends.unknown > 0 {
@@ -536,15 +546,9 @@ impl<P: Protocol> Port<P> {
         Ok(())
     }
 
-    /// Whether `by` has announced `vip` as peers do.
-    fn is_rival(&self, by: MacAddr, vip: P::Ip) -> bool {
-        self.rivals.get(&vip).is_some_and(|(rival, _)| *rival == by)
-    }
-
     /// `by`, which is not heard, says that it has `vip`, which is announced here.
     fn hear_rival(&mut self, by: MacAddr, vip: P::Ip, now: Instant) {
-        if self.rivals.get(&vip).is_none_or(|(_, until)| *until <= now) {
-            self.rivals.insert(vip, (by, now + RIVAL_AGAIN));
+        if self.rivals.heard(vip, by, now) == Found::News {
             self.report(Report::Rival { vip: vip.into(), by }, now);
         }
     }
