@@ -19,45 +19,56 @@ const EACH: usize = 8;
 /// Who answers for which address too.
 #[derive(Debug)]
 pub(crate) struct Rivals<A> {
-    /// Those that were told of, until when not again.
-    told: BTreeMap<(A, MacAddr), Instant>,
+    each: BTreeMap<(A, MacAddr), Rival>,
     /// When to ask who goes on.
     checks: Timers<A>,
 }
 
+#[derive(Debug, Clone, Copy)]
+struct Rival {
+    /// It was told of, and is not again until then.
+    told: Instant,
+    /// When it was last asked whether it goes on. Who is not impressed is not asked all the time.
+    checked: Option<Instant>,
+}
+
 impl<A: Copy + Ord> Rivals<A> {
     pub(crate) fn new() -> Self {
-        Self { told: BTreeMap::new(), checks: Timers::new() }
+        Self { each: BTreeMap::new(), checks: Timers::new() }
     }
 
     /// `by` says that it has `address`. Whether that is to be told.
     pub(crate) fn heard(&mut self, address: A, by: MacAddr, now: Instant) -> Found {
-        if self.told.get(&(address, by)).is_some_and(|until| *until > now) {
+        let known = self.each.get(&(address, by)).copied();
+        if known.is_some_and(|rival| rival.told > now) {
             return Found::Nothing;
         }
-        let others = self.of(address).filter(|(mac, _)| *mac != by);
-        let oldest = others.clone().min_by_key(|(_, until)| *until).map(|(mac, _)| mac);
-        if let Some(mac) = oldest.filter(|_| others.count() >= EACH) {
-            self.told.remove(&(address, mac));
+        if known.is_none() && self.of(address).count() >= EACH {
+            let oldest = self.of(address).min_by_key(|(_, rival)| rival.told).map(|(mac, _)| mac);
+            oldest.into_iter().for_each(|mac| _ = self.each.remove(&(address, mac)));
         }
-        self.told.insert((address, by), now + AGAIN);
+        let checked = known.and_then(|rival| rival.checked);
+        self.each.insert((address, by), Rival { told: now + AGAIN, checked });
         Found::News
     }
 
     /// The rivals for `address` are overruled now.
     pub(crate) fn overrule(&mut self, address: A, now: Instant) {
-        self.checks.set(address, now + CHECK);
+        let due = |rival: Rival| rival.checked.is_none_or(|at| now >= at + AGAIN);
+        if self.of(address).any(|(_, rival)| due(rival)) {
+            self.checks.set(address, now + CHECK);
+        }
     }
 
     /// Whether `by` was heard to have `address`.
     pub(crate) fn contains(&self, address: A, by: MacAddr) -> bool {
-        self.told.contains_key(&(address, by))
+        self.each.contains_key(&(address, by))
     }
 
     /// What is left is what `stays`.
     pub(crate) fn retain(&mut self, stays: impl Fn(A) -> bool) {
         let checks = &mut self.checks;
-        self.told.retain(|(address, _), _| {
+        self.each.retain(|(address, _), _| {
             let stays = stays(*address);
             if !stays {
                 checks.cancel(*address);
@@ -79,13 +90,14 @@ impl<A: Copy + Ord> Rivals<A> {
     pub(crate) fn poll(&mut self, now: Instant) -> Option<A> {
         let address = self.checks.pop(now)?;
         let all = (address, MacAddr::ZERO)..=(address, MacAddr::BROADCAST);
-        self.told.range_mut(all).for_each(|(_, until)| *until = now);
+        let checked = Rival { told: now, checked: Some(now) };
+        self.each.range_mut(all).for_each(|(_, rival)| *rival = checked);
         Some(address)
     }
 
-    fn of(&self, address: A) -> impl Iterator<Item = (MacAddr, Instant)> + Clone {
+    fn of(&self, address: A) -> impl Iterator<Item = (MacAddr, Rival)> {
         let all = (address, MacAddr::ZERO)..=(address, MacAddr::BROADCAST);
-        self.told.range(all).map(|((_, mac), until)| (*mac, *until))
+        self.each.range(all).map(|((_, mac), rival)| (*mac, *rival))
     }
 }
 
@@ -117,7 +129,11 @@ mod tests {
         assert_eq!((rivals.poll_timeout(), rivals.poll(now)), (Some(now + CHECK), None));
         assert_eq!(rivals.poll(now + CHECK), Some(1));
         assert_eq!((rivals.poll_timeout(), rivals.heard(1, A, now + CHECK)), (None, Found::News));
-        rivals.overrule(1, now);
+        rivals.overrule(1, now + CHECK);
+        assert_eq!(rivals.poll_timeout(), None, "it is not impressed");
+        rivals.heard(1, B, now + CHECK);
+        rivals.overrule(1, now + CHECK);
+        assert_eq!(rivals.poll_timeout(), Some(now + 2 * CHECK), "another one may be");
         rivals.retain(|address| address != 1);
         assert_eq!((rivals.poll_timeout(), rivals.contains(1, A)), (None, false));
     }
@@ -129,7 +145,7 @@ mod tests {
         for number in 0..20 {
             rivals.heard(1, MacAddr([2, 0, 0, 0, 0, number]), now + Duration::from_millis(number.into()));
         }
-        assert_eq!(rivals.told.len(), EACH);
+        assert_eq!(rivals.each.len(), EACH);
         assert!(rivals.contains(1, MacAddr([2, 0, 0, 0, 0, 19])));
     }
 }

@@ -83,6 +83,8 @@ pub struct Members {
 
     /// What is to be told to everybody once more, and when.
     repeats: VecDeque<(Instant, News)>,
+    /// Whether anybody who left has gone since that was asked last.
+    gone: bool,
     out: VecDeque<Transmit>,
     events: VecDeque<Event>,
     /// When we asked to be called at the latest.
@@ -147,6 +149,7 @@ impl Members {
             profile_version: ProfileVersion::first(),
             incoming: Incoming::default(),
             repeats: VecDeque::new(),
+            gone: false,
             out: VecDeque::new(),
             events: VecDeque::new(),
             due: None,
@@ -370,6 +373,11 @@ impl Members {
     pub fn profiles(&self) -> impl Iterator<Item = (&NodeName, &Profile)> {
         let running = self.peers.iter().filter(|(_, peer)| peer.runs());
         running.filter_map(|(name, peer)| Some((name, peer.told.profile.as_ref()?)))
+    }
+
+    /// Whether anybody who said goodbye has gone since this was asked last: its profile is known no more.
+    pub(crate) fn take_gone(&mut self) -> bool {
+        std::mem::take(&mut self.gone)
     }
 
     /// How often this member has judged.

@@ -156,6 +156,7 @@ impl Members {
             return;
         }
         let before = peer.standing;
+        self.gone |= matches!(before, Standing::Leaving { .. });
         peer.standing = if before == Standing::Alive { Standing::Lost } else { Standing::Gone };
         if let Phase::Leaving(goodbye) = &mut self.phase {
             goodbye.remove(name);

@@ -112,7 +112,9 @@ impl Core {
     /// Contested addresses may become known one by one, a thousand of them, and everybody is told the whole each time: so
     /// those that follow the first are told together.
     fn publish_profile(&mut self) {
-        let contested = self.outcomes.contested();
+        // Who leaves gives everything up; but whoever takes over from it must know what it did not answer for.
+        let contested =
+            if self.stopping { self.profile.contested.clone() } else { self.outcomes.contested() };
         if self.profile.contested != contested && self.now >= self.contested_again {
             self.profile.contested = contested;
             self.contested_again = self.now + CONTESTED_AGAIN;

@@ -543,6 +543,38 @@ fn what_a_peer_that_is_away_did_not_answer_for_is_asked_for() {
     }
 }
 
+/// What it tells last is what those know who take over.
+#[test]
+fn a_speaker_that_stops_does_not_unsay_what_it_did_not_answer_for() {
+    let mut it = complete();
+    it.after(Input::Port("eth0".into(), Report::Taken { vip: ip("192.0.2.2"), by: FOREIGN }));
+    it.now += Duration::from_secs(1);
+    it.after(Input::Stop);
+    assert!(!it.outputs.iter().any(|output| matches!(output, Output::Gossip(Gossip::SetProfile(_)))));
+}
+
+/// Its node may have another process by then, which is not heard.
+#[test]
+fn a_peer_that_leaves_is_heard_until_its_process_has_gone() {
+    for absence in [Absence::Open, Absence::Brief] {
+        let mut it = complete();
+        let told = told(&[THEIRS], &[]);
+        let with_profile = |input| match input {
+            Input::Members(mut news) => {
+                Arc::make_mut(&mut news.view).profiles.insert("n2".into(), told.clone());
+                Input::Members(news)
+            }
+            other => other,
+        };
+        it.after(with_profile(members(&["n1", "n2"])));
+        it.after(with_profile(leaving(absence)));
+        assert_eq!(it.order_friends().known[&THEIRS], Contact::Heard);
+        let away: BTreeSet<_> = if absence == Absence::Brief { ["n2".into()].into() } else { [].into() };
+        it.after(seen(View { away, ..view(&["n1"], true) }));
+        assert_eq!(it.order_friends().known[&THEIRS], Contact::Unheard);
+    }
+}
+
 #[test]
 fn conflicts_that_follow_each_other_are_told_together() {
     let mut it = complete();
