@@ -697,7 +697,9 @@ fn nothing_is_taken_over_while_the_gossip_cannot_work() {
 #[test]
 fn a_peer_that_leaves_before_everything_is_known_here_need_not_wait() {
     let mut it = fixture();
-    it.after(leaving(Absence::Open));
+    let mut still_there = view(&["n1"], true);
+    still_there.profiles.insert("n2".into(), told(&[THEIRS], &[]));
+    it.after(happened(Event::Leaving { node: "n2".into(), absence: Absence::Open }, still_there));
     assert!(it.said(&Output::Gossip(Gossip::ConfirmLeave("n2".into()))));
     let until = it.core.poll_timeout().expect("the goodbye ends");
     it.now = until;
