@@ -20,6 +20,7 @@ mod ndp;
 mod port;
 mod probes;
 mod protocol;
+mod rivals;
 mod schedule;
 mod timers;
 

@@ -16,6 +16,7 @@ use crate::claims::Claims;
 use crate::groups::Groups;
 use crate::probes::Probes;
 use crate::protocol::Protocol;
+use crate::rivals::Rivals;
 use crate::schedule::Schedule;
 use crate::{MacAddr, PATIENCE};
 
@@ -54,8 +55,7 @@ pub struct Port<P: Protocol> {
     /// The least time between two frames that nobody asked for, and when the next may go out.
     frame_gap: Duration,
     next_frame: Instant,
-    /// Rivals that were told of, until when not again.
-    rivals: BTreeMap<P::Ip, (MacAddr, Instant)>,
+    rivals: Rivals<P::Ip>,
     /// Who of the peers that are heard claimed what is announced here, and when: it may turn out to be heard no more.
     heard_claims: BTreeMap<P::Ip, (MacAddr, Instant)>,
     /// What a peer has taken over from this node, which leaves.
@@ -90,7 +90,7 @@ impl<P: Protocol> Port<P> {
             rest: VecDeque::new(),
             frame_gap: Duration::ZERO,
             next_frame: now,
-            rivals: BTreeMap::new(),
+            rivals: Rivals::new(),
             heard_claims: BTreeMap::new(),
             handed_over: BTreeSet::new(),
             same_lan: BTreeSet::new(),

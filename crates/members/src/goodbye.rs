@@ -1,6 +1,6 @@
 //! Says goodbye, and waits until everybody has confirmed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use objects::NodeName;
@@ -18,6 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) struct Goodbye {
     absence: Absence,
     pending: BTreeSet<NodeName>,
+    /// When each was last known to hear us: it answered a question of ours, or has just come.
+    hears: BTreeMap<NodeName, Instant>,
     /// Those who are silent.
     given_up: BTreeSet<NodeName>,
     since: Instant,
@@ -39,12 +41,14 @@ impl Goodbye {
     /// To these.
     pub(crate) fn new(members: BTreeSet<NodeName>, absence: Absence, now: Instant) -> Self {
         let (pending, given_up) = (members, BTreeSet::new());
-        Self { absence, pending, given_up, since: now, next: now, pause: FIRST, deadline: now + PATIENCE }
+        let (hears, deadline) = (BTreeMap::new(), now + PATIENCE);
+        Self { absence, pending, hears, given_up, since: now, next: now, pause: FIRST, deadline }
     }
 
     /// One more came.
     pub(crate) fn add(&mut self, name: NodeName, now: Instant) {
         self.given_up.remove(&name);
+        self.hears.insert(name.clone(), now);
         self.pending.insert(name);
         self.next = now;
     }
@@ -55,18 +59,22 @@ impl Goodbye {
         self.given_up.remove(name);
     }
 
-    /// Those who have been silent for `time` since they were told are not waited for any longer: the others miss them
-    /// as well, and whatever falls to them falls to somebody else.
-    pub(crate) fn give_up(
-        &mut self,
-        time: Duration,
-        now: Instant,
-        heard: impl Fn(&NodeName) -> Option<Instant>,
-    ) {
+    /// This one has answered a question of ours.
+    pub(crate) fn answered(&mut self, name: &NodeName, now: Instant) {
+        if self.pending.contains(name) {
+            self.hears.insert(name.clone(), now);
+        }
+    }
+
+    /// Those who have not answered for `time` since they were told are not waited for any longer: the others miss them
+    /// as well, and whatever falls to them falls to somebody else; or they say much but hear nothing of us, and know
+    /// of no goodbye however long we wait.
+    pub(crate) fn give_up(&mut self, time: Duration, now: Instant) {
         if now < self.since + time {
             return;
         }
-        let silent = |name: &NodeName| heard(name).is_none_or(|at| at + time <= now);
+        let hears = &self.hears;
+        let silent = |name: &NodeName| hears.get(name).is_none_or(|at| *at + time <= now);
         self.given_up.extend(self.pending.extract_if(.., |name| silent(name)));
     }
 
@@ -128,15 +136,17 @@ mod tests {
     fn who_is_silent_is_not_waited_for_unless_it_comes_back() {
         let now = Instant::now();
         let mut goodbye = Goodbye::new(names(&["a", "b"]), Absence::Open, now);
-        let heard = |name: &NodeName| (name.as_str() == "a").then_some(now + ms(300));
-        goodbye.give_up(ms(500), now + ms(499), heard);
+        goodbye.answered(&"a".into(), now + ms(300));
+        goodbye.give_up(ms(500), now + ms(499));
         assert_eq!(goodbye.poll(now + ms(499)), Some(Step::Tell(names(&["a", "b"]), Absence::Open)));
-        goodbye.give_up(ms(500), now + ms(700), heard);
+        goodbye.give_up(ms(500), now + ms(700));
         assert_eq!(goodbye.poll(now + ms(700)), Some(Step::Tell(names(&["a"]), Absence::Open)));
         goodbye.add("b".into(), now + ms(701));
         assert_eq!(goodbye.poll(now + ms(701)), Some(Step::Tell(names(&["a", "b"]), Absence::Open)));
-        goodbye.give_up(ms(500), now + ms(800), heard);
-        assert_eq!(goodbye.poll(now + ms(800)), Some(Step::Depart(names(&["a", "b"]))));
+        goodbye.give_up(ms(500), now + ms(1200));
+        assert_eq!(goodbye.poll(now + ms(1200)), Some(Step::Tell(names(&["b"]), Absence::Open)));
+        goodbye.give_up(ms(500), now + ms(1201));
+        assert_eq!(goodbye.poll(now + ms(1201)), Some(Step::Depart(names(&["a", "b"]))));
     }
 
     #[test]

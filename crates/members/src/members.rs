@@ -73,6 +73,9 @@ pub struct Members {
     phase: Phase,
     /// Since when there is no link.
     cut_since: Option<Instant>,
+    /// Until when we could hear nobody the last time, and who has not answered us since.
+    deaf_until: Instant,
+    unanswered: BTreeSet<NodeName>,
     profile: Profile,
     profile_version: ProfileVersion,
     /// The profiles of others that are on their way.
@@ -80,6 +83,8 @@ pub struct Members {
 
     /// What is to be told to everybody once more, and when.
     repeats: VecDeque<(Instant, News)>,
+    /// Whether anybody who left has gone since that was asked last.
+    gone: bool,
     out: VecDeque<Transmit>,
     events: VecDeque<Event>,
     /// When we asked to be called at the latest.
@@ -138,10 +143,13 @@ impl Members {
             settle: Settle::Unaware,
             phase: Phase::Running,
             cut_since: None,
+            deaf_until: now,
+            unanswered: BTreeSet::new(),
             profile,
             profile_version: ProfileVersion::first(),
             incoming: Incoming::default(),
             repeats: VecDeque::new(),
+            gone: false,
             out: VecDeque::new(),
             events: VecDeque::new(),
             due: None,
@@ -367,6 +375,11 @@ impl Members {
         running.filter_map(|(name, peer)| Some((name, peer.told.profile.as_ref()?)))
     }
 
+    /// Whether anybody who said goodbye has gone since this was asked last: its profile is known no more.
+    pub(crate) fn take_gone(&mut self) -> bool {
+        std::mem::take(&mut self.gone)
+    }
+
     /// How often this member has judged.
     pub fn counters(&self) -> Counters {
         self.monitor.counters()
@@ -400,14 +413,13 @@ impl Members {
     /// Goes on with our goodbye, if we say one.
     fn step_goodbye(&mut self, now: Instant) {
         let Phase::Leaving(goodbye) = &mut self.phase else { return };
-        let peers = &self.peers;
-        goodbye.give_up(self.timing.verdict() + LONGEST, now, |name| peers.get(name)?.heard);
+        goodbye.give_up(self.timing.verdict() + LONGEST, now);
         match goodbye.poll(now) {
             None => {}
             Some(Step::Tell(names, absence)) => {
                 for name in names {
                     self.send(&name, Body::Leave(absence));
-                    // Who has not taken over yet does not confirm, but is there.
+                    // Who has not taken over yet does not confirm, but is there and hears us.
                     self.send(&name, Body::Ping);
                 }
             }

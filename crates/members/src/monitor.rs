@@ -78,6 +78,11 @@ impl Monitor {
             charges.into_iter().map(|name| (name.clone(), before.remove(&name).unwrap_or(fresh))).collect();
     }
 
+    /// Watches over `name` no more.
+    pub(crate) fn relieve(&mut self, name: &NodeName) {
+        self.charges.remove(name);
+    }
+
     /// `name` was alive `at` that time.
     pub(crate) fn heard(&mut self, name: &NodeName, at: Instant, now: Instant) {
         let Some(charge) = self.charges.get_mut(name) else { return };

@@ -38,11 +38,13 @@ pub(crate) struct Cookie(pub(crate) [u8; 16]);
 pub(crate) struct Cookies {
     key: hmac::Key,
     start: Instant,
+    /// How often another was made before its time.
+    renewed: u64,
 }
 
 impl Cookies {
     pub(crate) fn new(secret: &[u8; 32], start: Instant) -> Self {
-        Self { key: hmac::Key::new(hmac::HMAC_SHA256, secret), start }
+        Self { key: hmac::Key::new(hmac::HMAC_SHA256, secret), start, renewed: 0 }
     }
 
     /// The cookie for `name`.
@@ -56,8 +58,18 @@ impl Cookies {
         [epoch, epoch.wrapping_sub(1)].into_iter().any(|epoch| self.of(name, epoch) == *cookie)
     }
 
+    /// Makes others from now on, so that whoever echoes one has heard us since.
+    pub(crate) fn renew(&mut self) {
+        self.renewed += 1;
+    }
+
+    /// Whether `cookie` is the one that is made for `name` now.
+    pub(crate) fn is_latest(&self, cookie: &Cookie, name: &NodeName, now: Instant) -> bool {
+        self.make(name, now) == *cookie
+    }
+
     fn epoch(&self, now: Instant) -> u64 {
-        now.saturating_duration_since(self.start).as_secs() / COOKIE_LIFE.as_secs()
+        now.saturating_duration_since(self.start).as_secs() / COOKIE_LIFE.as_secs() + self.renewed
     }
 
     fn of(&self, name: &NodeName, epoch: u64) -> Cookie {

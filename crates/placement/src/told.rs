@@ -47,7 +47,8 @@ pub struct Told {
     pub macs: BTreeSet<Mac>,
     /// Where it can announce.
     pub abilities: Abilities,
-    /// Addresses that fell to it and that it does not answer for, because some other host has them.
+    /// Addresses that fell to it and that it does not answer for, because some other host has them: a foreign one, or a
+    /// peer that it does not hear.
     pub contested: BTreeSet<IpAddr>,
 }
 

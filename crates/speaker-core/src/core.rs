@@ -77,6 +77,9 @@ pub struct Core {
     wanted: Wanted,
     plan: Plan,
     outcomes: Outcomes,
+    /// Contested addresses are not told again before, and whether there are some to tell.
+    contested_again: Instant,
+    contested_waits: bool,
     outputs: VecDeque<Output>,
     stale: Stale,
     told: Told,
@@ -132,6 +135,8 @@ impl Core {
             wanted: Wanted { overrules: ignore_conflicts, ..Wanted::default() },
             plan: Plan::default(),
             outcomes: Outcomes::new(node.clone()),
+            contested_again: now,
+            contested_waits: false,
             outputs: VecDeque::new(),
             stale: Stale {
                 any: true,
@@ -178,7 +183,9 @@ impl Core {
 
     /// When to call [`Self::handle`] with [`Input::Time`], if nothing happens before.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let deadlines = [self.handovers.deadline(), self.peers.deadline(), self.unannounced.deadline()];
+        let contested = self.contested_waits.then_some(self.contested_again);
+        let deadlines =
+            [self.handovers.deadline(), self.peers.deadline(), self.unannounced.deadline(), contested];
         deadlines.into_iter().flatten().min()
     }
 

@@ -8,7 +8,7 @@ use layer2::{Contact, Friends, MacAddr};
 use members::{Profile, View};
 use placement::{NodeName, Told};
 
-/// A peer that says goodbye goes on answering for no longer than that.
+/// A peer that says goodbye goes on answering for no longer than that, though nobody says that it has gone.
 const GOODBYE: Duration = Duration::from_secs(6);
 
 /// What the other speakers tell of themselves. It stays known after their speakers are gone: one that leaves or is cut
@@ -42,10 +42,12 @@ impl Peers {
         }
         let others = view.members.iter().filter(|node| *node != me);
         let unknown = others.filter(|node| !view.profiles.contains_key(*node)).count();
-        let heard: BTreeSet<_> = view.members.union(&view.away).cloned().collect();
-        changed |= self.unknown != unknown || self.heard != heard;
-        self.leaving.retain(|node, _| !view.members.contains(node));
-        (self.unknown, self.heard) = (unknown, heard);
+        let leaving = self.leaving.len();
+        // What a node says whose process has gone is said by the next, which we do not hear yet.
+        self.leaving.retain(|node, _| !view.members.contains(node) && view.profiles.contains_key(node));
+        changed |= self.unknown != unknown || self.heard != view.members || self.leaving.len() != leaving;
+        self.unknown = unknown;
+        self.heard.clone_from(&view.members);
         changed
     }
 

@@ -27,8 +27,6 @@ pub(crate) struct Node {
     pub(crate) clock: Clock,
     /// What has arrived for a speaker that stands still.
     pub(crate) stalled: Option<Vec<Input>>,
-    /// Whether a peer has said goodbye meanwhile, which it may not have been told.
-    pub(crate) missed_goodbye: bool,
     /// How much its speaker has seen of the cluster's history.
     pub(crate) seen: usize,
     pub(crate) gossip_fault: GossipFault,
@@ -94,7 +92,6 @@ impl Node {
             boots: 0,
             clock: Clock::default(),
             stalled: None,
-            missed_goodbye: false,
             seen: 0,
             gossip_fault: GossipFault::default(),
             after_departure: AfterDeparture::PowerOff,

@@ -25,7 +25,10 @@ impl<P: Protocol> Port<P> {
                             self.silence(vip);
                             self.probes.wait(vip, now);
                         }
-                        Stance::Insists(_) => self.schedule.take_over(vip, now),
+                        Stance::Insists(_) => {
+                            self.schedule.take_over(vip, now);
+                            self.rivals.overrule(vip, now);
+                        }
                     }
                 }
                 continue;
@@ -75,7 +78,7 @@ impl<P: Protocol> Port<P> {
             P::own(sent.vip).is_some_and(|vip| orders.contains_key(&vip) && may_be_said(vip, sent.purpose))
         };
         self.rest.retain(stays);
-        self.rivals.retain(|vip, _| orders.contains_key(vip));
+        self.rivals.retain(|vip| orders.contains_key(&vip));
         self.heard_claims.retain(|vip, _| orders.contains_key(vip));
         self.effects.retain(|effect| match effect {
             Effect::Send(sent) => stays(sent),

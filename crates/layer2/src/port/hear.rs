@@ -1,15 +1,12 @@
 //! What a port makes of what it hears.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::follow::LATELY;
 use super::{Contact, Effect, Port, Purpose, Report, Transmission, Voice};
 use crate::probes::Found;
 use crate::protocol::{Ignored, Protocol, Question};
 use crate::{LATE, MacAddr};
-
-/// A rival is not told of again within that time.
-const RIVAL_AGAIN: Duration = Duration::from_secs(1);
 
 impl<P: Protocol> Port<P> {
     /// Takes in a frame that reached this node when it was `received`. What follows from it comes out of
@@ -65,11 +62,13 @@ impl<P: Protocol> Port<P> {
             }
             Some(Contact::Unheard) => self.hear_rival(by, vip, now),
             // A router may answer late; it does not announce.
-            None if self.overrules && answers && !self.is_rival(by, vip) => return Err(Ignored::Overruled),
+            None if self.overrules && answers && !self.rivals.contains(vip, by) => {
+                return Err(Ignored::Overruled);
+            }
             // It may be one of those that were never heard, to which this node is as unknown.
             None if self.friends.unseen > 0 && !self.probes.contains(vip) => self.hear_rival(by, vip, now),
             None if !self.probes.contains(vip) => self.claims.heard(vip, by, now),
-            None if self.overrules && !self.is_rival(by, vip) => return Err(Ignored::Overruled),
+            None if self.overrules && !self.rivals.contains(vip, by) => return Err(Ignored::Overruled),
             // It may be a peer; then it may go as one, or be heard soon.
             None if self.friends.unknown + self.friends.unseen > 0 => {
                 let found = if self.friends.unknown > 0 {
@@ -94,15 +93,9 @@ impl<P: Protocol> Port<P> {
         Ok(())
     }
 
-    /// Whether `by` has announced `vip` as peers do.
-    fn is_rival(&self, by: MacAddr, vip: P::Ip) -> bool {
-        self.rivals.get(&vip).is_some_and(|(rival, _)| *rival == by)
-    }
-
     /// `by`, which is not heard, says that it has `vip`, which is announced here.
     pub(super) fn hear_rival(&mut self, by: MacAddr, vip: P::Ip, now: Instant) {
-        if self.rivals.get(&vip).is_none_or(|(_, until)| *until <= now) {
-            self.rivals.insert(vip, (by, now + RIVAL_AGAIN));
+        if self.rivals.heard(vip, by, now) == Found::News {
             self.report(Report::Rival { vip: vip.into(), by }, now);
         }
     }

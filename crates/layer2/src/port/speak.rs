@@ -33,8 +33,13 @@ impl<P: Protocol> Port<P> {
             Voice::Answers | Voice::Silent => return None,
         }
         let rest = self.rest.front().map(|_| self.since);
-        let frames =
-            [self.claims.poll_timeout(), self.probes.question_timeout(), self.schedule.poll_timeout(), rest];
+        let frames = [
+            self.claims.poll_timeout(),
+            self.rivals.poll_timeout(),
+            self.probes.question_timeout(),
+            self.schedule.poll_timeout(),
+            rest,
+        ];
         let frame = frames.into_iter().flatten().min().map(|at| at.max(self.next_frame));
         // That an address is free takes no frame, and it is answered for from then on.
         frame.into_iter().chain(self.probes.silence_timeout()).min().map(|at| at.max(self.held))
@@ -57,6 +62,12 @@ impl<P: Protocol> Port<P> {
         if let Some((vip, by)) = self.claims.poll(now, foreign) {
             self.announce(vip, Purpose::Defence, now);
             return self.report(Report::Claimed { vip: vip.into(), by }, now);
+        }
+        if let Some(vip) = self.rivals.poll(now) {
+            if self.answers(vip) {
+                self.send(vip, Purpose::Probe, self.protocol.probe(vip), now);
+            }
+            return;
         }
         if let Some(vip) = self.probes.poll_question(now) {
             return self.send(vip, Purpose::Probe, self.protocol.probe(vip), now);

@@ -7,6 +7,7 @@ use objects::NodeName;
 
 use super::Members;
 use crate::Event;
+use crate::session::Cookie;
 
 /// What came before a link was lost is read within that time.
 const STRAYS: Duration = Duration::from_secs(1);
@@ -37,16 +38,43 @@ impl Members {
     }
 
     /// We stood still or had no link for that long. If it was long enough for the others to declare us dead, they
-    /// are asked.
+    /// are asked; and in that time others may have gone, by a goodbye or by death, of which no word is left. Whoever does
+    /// not answer is watched over until it is found dead: there may be nobody else who does.
     fn was_deaf(&mut self, time: Duration, others: BTreeSet<NodeName>, now: Instant) {
         self.monitor.restart(now);
         self.swim.delay(time);
         self.beat.0 = now;
         if time + self.timing.period > self.timing.verdict() {
+            self.cookies.renew();
+            self.deaf_until = now;
+            self.unanswered.clone_from(&others);
+            self.regroup(now);
             for name in &others {
                 self.hello(name, None, true, now);
             }
             self.settle.ask_again(others, now);
+        }
+    }
+
+    /// `name` was heard. What came while we stood still is only read now, so at first that says nothing.
+    pub(super) fn still_there(&mut self, name: &NodeName, now: Instant) {
+        if now > self.deaf_until + self.timing.silence {
+            self.relieve(name);
+        }
+    }
+
+    /// `name` has answered a `Hello` of ours.
+    pub(super) fn hear_echo(&mut self, name: &NodeName, echo: &Cookie, now: Instant) {
+        if self.unanswered.contains(name) && self.cookies.is_latest(echo, name, now) {
+            self.relieve(name);
+        }
+    }
+
+    fn relieve(&mut self, name: &NodeName) {
+        if self.unanswered.remove(name)
+            && self.ring.charges(&self.swim.identity().name).all(|charge| charge != name)
+        {
+            self.monitor.relieve(name);
         }
     }
 

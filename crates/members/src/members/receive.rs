@@ -134,6 +134,7 @@ impl Members {
         }
         self.heard = now;
         self.monitor.heard(name, now, now);
+        self.still_there(name, now);
         if let Some(peer) = self.peers.get_mut(name) {
             peer.heard = Some(now);
         }
@@ -184,7 +185,8 @@ impl Members {
             self.hello_at(from, name, Some(cookie), first, now);
         }
         // Whom we hear may not hear us yet.
-        if echo.is_some() {
+        if let Some(echo) = echo {
+            self.hear_echo(name, &echo, now);
             self.hear_answer(name, version, now);
         }
     }
@@ -192,7 +194,12 @@ impl Members {
     /// Does what `name`, that is alive, asks for.
     fn obey(&mut self, name: &NodeName, body: Body, now: Instant) -> Result<(), Refusal> {
         match body {
-            Body::Heartbeat | Body::Pong | Body::Hello(_) | Body::ProfilePart(_) => {}
+            Body::Heartbeat | Body::Hello(_) | Body::ProfilePart(_) => {}
+            Body::Pong => {
+                if let Phase::Leaving(goodbye) = &mut self.phase {
+                    goodbye.answered(name, now);
+                }
+            }
             Body::ProfileWanted(numbers) => self.send_profile(name, numbers),
             Body::Ping => self.send(name, Body::Pong),
             Body::PingFor(asker) => self.send(name, Body::PongFor(asker)),
@@ -209,6 +216,9 @@ impl Members {
                     && let Some(at) = now.checked_sub(Duration::from_millis(age.into()))
                 {
                     self.monitor.heard(&node, at, now);
+                    if at > self.deaf_until {
+                        self.still_there(&node, now);
+                    }
                 }
             }
             Body::Dead(identity) if identity.name == self.swim.identity().name => {

@@ -156,6 +156,7 @@ impl Members {
             return;
         }
         let before = peer.standing;
+        self.gone |= matches!(before, Standing::Leaving { .. });
         peer.standing = if before == Standing::Alive { Standing::Lost } else { Standing::Gone };
         if let Phase::Leaving(goodbye) = &mut self.phase {
             goodbye.remove(name);
@@ -192,8 +193,9 @@ impl Members {
             self.roster.insert(own.clone());
         }
         self.ring = Ring::of(&self.roster);
+        self.unanswered.retain(|name| *name != own && self.roster.contains(name));
         if self.role() == Role::Speaker {
-            self.monitor.watch(self.ring.charges(&own).cloned(), now);
+            self.monitor.watch(self.ring.charges(&own).chain(&self.unanswered).cloned(), now);
         }
         for (name, peer) in &self.peers {
             if peer.wants_contact() {

@@ -1,6 +1,6 @@
 //! Partitions, cables, stalls: who was thought dead but is alive comes back soon, and says so.
 
-use members::{Event, LinkState, Preset};
+use members::{Absence, Event, LinkState, Members, Preset};
 
 use crate::joined;
 use crate::network::{Network, Part, Weather, ms, name};
@@ -169,6 +169,27 @@ fn after_a_long_stall_all_agree_within_a_second() {
             assert_eq!(count(&network, |_, event| *event == Event::Returned(name(0))), 9);
             assert_eq!(deaths(&network), 9, "{:?}", network.events);
         }
+    }
+}
+
+/// Not only the three that it watches over: of the others nobody tells it any more.
+#[test]
+fn who_was_deaf_finds_out_who_left_or_died_meanwhile() {
+    for (leaves, number) in [false, true].into_iter().flat_map(|leaves| (1..10).map(move |it| (leaves, it))) {
+        let mut network = joined(10, Preset::Default, Weather::BAD, 1);
+        network.stall(0, ms(10_000));
+        network.run(ms(1000));
+        if leaves {
+            network.with(number, |members: &mut Members, now| members.leave(Absence::Brief, now));
+            network.run(ms(500));
+        }
+        network.kill(number);
+        network.run(ms(if leaves { 0 } else { 500 }));
+        network.run(ms(8500));
+        let took = network.run_until(ms(20_000), Network::agrees);
+        assert!(took.is_some_and(|took| took < ms(1000)), "{number}: {took:?}");
+        network.run(ms(2000));
+        assert!(network.agrees());
     }
 }
 

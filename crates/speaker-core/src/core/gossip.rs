@@ -117,7 +117,7 @@ impl Core {
     }
 
     /// These takeovers follow from a goodbye: who leaves answers until they are done, so the LAN need not be asked, but for
-    /// what no peer answers for because a foreign host does.
+    /// what it does not answer for because some other host does.
     fn hand_over(&mut self, takeovers: &BTreeSet<Takeover>) {
         let opened = self.plan.opened();
         for (vip, announcement) in self.placement.announcements() {

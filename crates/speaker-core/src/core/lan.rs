@@ -1,5 +1,7 @@
 //! What follows from the interfaces, and from what is heard on the LAN.
 
+use std::time::Duration;
+
 use layer2::{Report, Stance};
 use members::LinkState;
 use placement::{InterfaceName, ServiceKey, Takeover};
@@ -10,7 +12,9 @@ use crate::interfaces::{Link, Links};
 use crate::output::Gossip;
 
 /// Who still finds a rival after having insisted that often takes it for one that goes by another rule.
-const PATIENT_ROUNDS: u32 = 2;
+const PATIENT_ROUNDS: u32 = 1;
+/// Who was found that long ago has followed since, or gone by now: it begins anew.
+const SAME_DISPUTE: Duration = Duration::from_secs(3);
 
 impl Core {
     pub(super) fn interfaces(&mut self, links: Links, gossip: Option<InterfaceName>) {
@@ -27,7 +31,9 @@ impl Core {
         self.profile.abilities = self.memory.abilities();
         self.follow_abilities();
         self.outcomes.interfaces(&links);
-        self.plan.set_links(links);
+        // Where an interface comes back, the LAN is asked anew.
+        let fresh = self.plan.set_links(links);
+        self.forget_rivals(|on| fresh.contains(on));
         (self.stale.ports, self.stale.outcomes) = (true, true);
     }
 
@@ -45,10 +51,13 @@ impl Core {
     pub(super) fn port(&mut self, interface: InterfaceName, report: Report) {
         match report {
             Report::Free { vip } => {
+                // Whoever answered for it there does so no more.
+                if let Some(rivals) = self.wanted.rivals.get_mut(&vip) {
+                    rivals.retain(|(on, _), _| *on != interface);
+                    self.stale.ports = true;
+                }
                 self.outcomes.free(vip, interface);
                 self.placement.was_announced(vip);
-                // Whoever answered for it does so no more.
-                self.stale.ports |= self.wanted.rivals.remove(&vip).is_some();
                 (self.stale.announcements, self.stale.outcomes) = (true, true);
             }
             Report::Taken { vip, by } => {
@@ -73,10 +82,17 @@ impl Core {
         }
     }
 
+    fn forget_rivals(&mut self, on: impl Fn(&InterfaceName) -> bool) {
+        for rivals in self.wanted.rivals.values_mut() {
+            rivals.retain(|(interface, _), _| !on(interface));
+        }
+    }
+
     /// A peer whose gossip is not heard answers for an address too: one of the two goes on. The other finds the same.
     fn rival(&mut self, conflict: Conflict) {
-        let Conflict { vip, by, .. } = conflict;
-        let before = self.wanted.rivals.get(&vip).filter(|rival| rival.mac == by);
+        let (vip, at) = (conflict.vip, (conflict.interface.clone(), conflict.by));
+        let before = self.wanted.rivals.get(&vip).and_then(|rivals| rivals.get(&at));
+        let before = before.filter(|rival| self.now < rival.found + SAME_DISPUTE);
         let rounds = before.map_or(0, |rival| rival.rounds);
         let stance = if self.goes_before(&conflict, rounds) {
             self.insisted += 1;
@@ -86,7 +102,11 @@ impl Core {
             self.stale.outcomes = true;
             Stance::Yields
         };
-        self.wanted.rivals.insert(vip, Rival { mac: by, stance, rounds: rounds + 1 });
+        self.wanted
+            .rivals
+            .entry(vip)
+            .or_default()
+            .insert(at, Rival { stance, rounds: rounds + 1, found: self.now });
         self.stale.ports = true;
     }
 

@@ -1,10 +1,16 @@
 //! What others are told of what was decided: the ports, the gossip, and through the API server everybody.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
+
+use placement::History;
 
 use super::Core;
 use crate::output::{Gossip, Output, Status};
 use crate::peers::profile;
+
+/// What has become of contested addresses is told no more often than that.
+const CONTESTED_AGAIN: Duration = Duration::from_millis(200);
 
 impl Core {
     /// Something to do.
@@ -50,7 +56,11 @@ impl Core {
         if std::mem::take(&mut self.stale.friends) {
             let friends = self.peers.friends();
             // Who is heard again has nothing that is not known.
-            self.wanted.rivals.retain(|_, rival| self.peers.is_unheard(rival.mac));
+            let peers = &self.peers;
+            self.wanted.rivals.retain(|_, of| {
+                of.retain(|(_, mac), _| peers.is_unheard(*mac));
+                !of.is_empty()
+            });
             self.stale.ports |= self.wanted.friends != friends;
             self.wanted.friends = friends;
         }
@@ -60,8 +70,15 @@ impl Core {
             && std::mem::take(&mut self.stale.announcements)
             && *announcements != self.wanted.announcements
         {
-            self.wanted.announcements.clone_from(announcements);
+            let before = std::mem::replace(&mut self.wanted.announcements, announcements.clone());
             let takeovers: BTreeSet<_> = announcements.values().map(|it| it.takeover).collect();
+            let fresh = announcements.iter().filter(|(vip, it)| {
+                it.history == History::Lent
+                    && before.get(vip).is_none_or(|known| known.takeover != it.takeover)
+            });
+            let contested = fresh.filter(|(vip, _)| self.peers.is_contested(**vip));
+            self.wanted.contested.extend(contested.map(|(_, it)| it.takeover));
+            self.wanted.contested.retain(|takeover| takeovers.contains(takeover));
             self.wanted.handed_over.retain(|takeover, _| takeovers.contains(takeover));
             self.wanted.rivals.retain(|vip, _| announcements.contains_key(vip));
             (self.stale.ports, self.stale.outcomes) = (true, true);
@@ -92,8 +109,19 @@ impl Core {
         }
     }
 
+    /// Contested addresses may become known one by one, a thousand of them, and everybody is told the whole each time: so
+    /// those that follow the first are told together.
     fn publish_profile(&mut self) {
-        self.profile.contested = self.outcomes.contested();
+        // Who leaves gives everything up; but whoever takes over from it must know what it did not answer for.
+        let contested =
+            if self.stopping { self.profile.contested.clone() } else { self.outcomes.contested() };
+        if self.profile.contested != contested && self.now >= self.contested_again {
+            self.profile.contested = contested;
+            self.contested_again = self.now + CONTESTED_AGAIN;
+            self.contested_waits = false;
+        } else {
+            self.contested_waits = self.profile.contested != contested;
+        }
         if self.told.profile != self.profile {
             self.told.profile = self.profile.clone();
             self.gossip(Gossip::SetProfile(profile(&self.profile)));

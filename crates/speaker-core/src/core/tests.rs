@@ -526,7 +526,67 @@ fn a_conflict_is_told_to_the_peers() {
     it.after(Input::Port("eth0".into(), Report::Taken { vip: ip("192.0.2.2"), by: FOREIGN }));
     assert!(it.said(&own(&[("eth0", OURS)], &["192.0.2.2"])));
     it.after(Input::Port("eth0".into(), Report::Free { vip: ip("192.0.2.2") }));
+    it.now = it.core.poll_timeout().expect("it is told soon");
+    it.after(Input::Time);
     assert!(it.said(&own(&[("eth0", OURS)], &[])));
+}
+
+#[test]
+fn what_a_peer_that_is_away_did_not_answer_for_is_asked_for() {
+    for (contested, begin) in [(&[][..], Begin::Answer), (&["192.0.2.1"], Begin::Ask)] {
+        let mut it = complete();
+        let mut both = view(&["n1", "n2"], true);
+        both.profiles.insert("n2".into(), told(&[THEIRS], contested));
+        it.after(seen(both));
+        it.after(leaving(Absence::Brief));
+        assert_eq!(it.order("192.0.2.1").begin, begin);
+    }
+}
+
+/// What it tells last is what those know who take over.
+#[test]
+fn a_speaker_that_stops_does_not_unsay_what_it_did_not_answer_for() {
+    let mut it = complete();
+    it.after(Input::Port("eth0".into(), Report::Taken { vip: ip("192.0.2.2"), by: FOREIGN }));
+    it.now += Duration::from_secs(1);
+    it.after(Input::Stop);
+    assert!(!it.outputs.iter().any(|output| matches!(output, Output::Gossip(Gossip::SetProfile(_)))));
+}
+
+/// Its node may have another process by then, which is not heard.
+#[test]
+fn a_peer_that_leaves_is_heard_until_its_process_has_gone() {
+    for absence in [Absence::Open, Absence::Brief] {
+        let mut it = complete();
+        let told = told(&[THEIRS], &[]);
+        let with_profile = |input| match input {
+            Input::Members(mut news) => {
+                Arc::make_mut(&mut news.view).profiles.insert("n2".into(), told.clone());
+                Input::Members(news)
+            }
+            other => other,
+        };
+        it.after(with_profile(members(&["n1", "n2"])));
+        it.after(with_profile(leaving(absence)));
+        assert_eq!(it.order_friends().known[&THEIRS], Contact::Heard);
+        let away: BTreeSet<_> = if absence == Absence::Brief { ["n2".into()].into() } else { [].into() };
+        it.after(seen(View { away, ..view(&["n1"], true) }));
+        assert_eq!(it.order_friends().known[&THEIRS], Contact::Unheard);
+    }
+}
+
+#[test]
+fn conflicts_that_follow_each_other_are_told_together() {
+    let mut it = complete();
+    it.after(members(&["n1"]));
+    let held = |vip| Input::Port("eth0".into(), Report::Held { vip: ip(vip), by: THEIRS });
+    it.after(held("192.0.2.1"));
+    assert!(it.said(&own(&[("eth0", OURS)], &["192.0.2.1"])));
+    it.after(held("192.0.2.2"));
+    assert!(!it.outputs.iter().any(|output| matches!(output, Output::Gossip(Gossip::SetProfile(_)))));
+    it.now = it.core.poll_timeout().expect("it is told soon");
+    it.after(Input::Time);
+    assert!(it.said(&own(&[("eth0", OURS)], &["192.0.2.1", "192.0.2.2"])));
 }
 
 #[test]
@@ -543,6 +603,51 @@ fn of_two_peers_that_do_not_hear_each_other_the_better_ranked_goes_on() {
     assert_eq!(it.told(), ["peerUnheard"]);
     it.after(seen(both));
     assert_eq!(it.order("192.0.2.2").stance, Stance::Alone, "it is heard again");
+}
+
+#[test]
+fn an_address_is_left_to_a_peer_only_on_the_interface_where_that_one_answers() {
+    let mut it = complete();
+    let other = MacAddr([2, 0, 0, 0, 1, 1]);
+    let both_links = interfaces(&[link("eth0", OURS, Ok(())), link("eth1", other, Ok(()))]);
+    it.after(both_links);
+    let mut both = view(&["n1", "n2"], true);
+    both.profiles.insert("n2".into(), told(&[THEIRS], &[]));
+    it.after(seen(both));
+    it.after(members(&["n1"]));
+    it.after(Input::Port("eth1".into(), Report::Rival { vip: ip("192.0.2.1"), by: THEIRS }));
+    let stances = |it: &Fixture| -> Vec<Stance> {
+        it.ports.values().map(|orders| orders.vips[&ip("192.0.2.1")].stance).collect()
+    };
+    assert_eq!(stances(&it), [Stance::Alone, Stance::Yields]);
+    it.after(Input::Port("eth0".into(), Report::Free { vip: ip("192.0.2.1") }));
+    assert_eq!(stances(&it), [Stance::Alone, Stance::Yields]);
+    it.after(interfaces(&[link("eth0", OURS, Ok(()))]));
+    it.after(interfaces(&[link("eth0", OURS, Ok(())), link("eth1", other, Ok(()))]));
+    assert_eq!(stances(&it), [Stance::Alone; 2], "it may be plugged in elsewhere");
+}
+
+/// It may have started anew, and not know our name any more; so it goes by what both can see.
+#[test]
+fn a_peer_that_goes_on_though_it_should_yield_by_rank_is_judged_by_ethernet_address() {
+    let lower = MacAddr([0; 6]);
+    for (theirs, goes_on) in [(THEIRS, true), (lower, false)] {
+        let mut it = complete();
+        let mut both = view(&["n1", "n2"], true);
+        both.profiles.insert("n2".into(), told(&[theirs], &[]));
+        it.after(seen(both));
+        it.after(members(&["n1"]));
+        let rival = || Input::Port("eth0".into(), Report::Rival { vip: ip("192.0.2.2"), by: theirs });
+        let insists = |it: &Fixture| matches!(it.order("192.0.2.2").stance, Stance::Insists(_));
+        it.after(rival());
+        assert!(insists(&it), "n1 ranks first");
+        it.now += Duration::from_millis(150);
+        it.after(rival());
+        assert_eq!(insists(&it), goes_on);
+        it.now += Duration::from_secs(10);
+        it.after(rival());
+        assert!(insists(&it), "that was another dispute");
+    }
 }
 
 /// Neither knows the name of the other.
@@ -592,7 +697,9 @@ fn nothing_is_taken_over_while_the_gossip_cannot_work() {
 #[test]
 fn a_peer_that_leaves_before_everything_is_known_here_need_not_wait() {
     let mut it = fixture();
-    it.after(leaving(Absence::Open));
+    let mut still_there = view(&["n1"], true);
+    still_there.profiles.insert("n2".into(), told(&[THEIRS], &[]));
+    it.after(happened(Event::Leaving { node: "n2".into(), absence: Absence::Open }, still_there));
     assert!(it.said(&Output::Gossip(Gossip::ConfirmLeave("n2".into()))));
     let until = it.core.poll_timeout().expect("the goodbye ends");
     it.now = until;

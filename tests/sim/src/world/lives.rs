@@ -101,10 +101,6 @@ impl World {
         let name = node.name.clone();
         self.note(name, "goes on");
         self.judge.disturbed(Some(number), self.now);
-        if std::mem::take(&mut self.nodes[number].missed_goodbye) {
-            // It takes the leaver for alive until SWIM finds it dead.
-            self.judge.patchy(self.now);
-        }
         for input in inbox {
             self.feed(number, input);
         }
@@ -118,9 +114,6 @@ impl World {
         }
         node.kill();
         let (name, after) = (node.name.clone(), node.after_departure);
-        for other in &mut self.nodes {
-            other.missed_goodbye |= other.stalled.is_some();
-        }
         self.note(name, "its speaker has gone");
         self.judge.moved(Some(number), self.now);
         match after {

@@ -111,6 +111,40 @@ fn of_two_peers_that_both_answer_one_yields_and_the_other_insists() {
     assert_eq!(winner.hear(arp_request(V4).emit()), Ok(()));
 }
 
+#[test]
+fn a_peer_that_is_overruled_is_asked_soon_whether_it_goes_on() {
+    for overrules in [false, true] {
+        let mut bench = Bench::announcing(ARP, V4);
+        bench.port.set_overrules(overrules);
+        bench.port.set_friends(Friends { unseen: 1, ..known(FELLOW) }, bench.now);
+        let claim = || ArpFrame::gratuitous_request(THEIRS, V4).emit();
+        assert_eq!(bench.hear(claim()), Ok(()));
+        let insists = Order { takeover: 1, begin: Begin::Announce, stance: Stance::Insists(1) };
+        bench.port.set_orders([(V4, insists)].into(), bench.now);
+        bench.work();
+        bench.advance(ms(20));
+        assert_eq!(bench.hear(claim()), Ok(()), "that may have crossed ours");
+        let rival = Report::Rival { vip: V4.into(), by: THEIRS };
+        let told = |bench: &Bench<Arp>| bench.reports().into_iter().filter(|it| *it == rival).count();
+        assert_eq!(told(&bench), 1);
+        bench.advance(ms(130));
+        assert_eq!(bench.times(Purpose::Probe), [10_150]);
+        assert_eq!(bench.hear(here(THEIRS)), Ok(()));
+        assert_eq!(told(&bench), 2);
+    }
+}
+
+#[test]
+fn each_of_several_peers_that_answer_is_told_of_at_once() {
+    let mut bench = Bench::announcing(ARP, V4);
+    let other = MacAddr([2, 0, 0, 0, 0, 4]);
+    bench.port.set_friends(Friends { unseen: 2, ..known(FELLOW) }, bench.now);
+    for by in [THEIRS, other] {
+        assert_eq!(bench.hear(ArpFrame::gratuitous_request(by, V4).emit()), Ok(()));
+    }
+    assert_eq!(bench.reports(), [THEIRS, other].map(|by| Report::Rival { vip: V4.into(), by }));
+}
+
 /// Neither knows the other where both never heard it.
 #[test]
 fn who_claims_what_is_announced_may_be_a_peer_that_was_never_heard() {

@@ -112,8 +112,8 @@ impl Outcomes {
 
     /// The addresses that fall to this node and that somebody else answers for.
     pub(crate) fn contested(&self) -> BTreeSet<IpAddr> {
-        let others =
-            self.answers.iter().filter(|(_, on)| on.values().any(|it| matches!(it, Answer::Taken(_))));
+        let has_it = |answer: &Answer| matches!(answer, Answer::Taken(_) | Answer::Held(_));
+        let others = self.answers.iter().filter(|(_, on)| on.values().any(has_it));
         others.map(|(vip, _)| *vip).collect()
     }
 

@@ -72,8 +72,10 @@ pub struct Wanted {
     pub announcements: Announcements,
     /// Takeovers of what a peer hands over that lives: the LAN is not asked, at the places that were open by then.
     pub handed_over: BTreeMap<Takeover, u64>,
-    /// The peers that answer for the same address.
-    pub rivals: BTreeMap<IpAddr, Rival>,
+    /// Takeovers of what the peer that is away did not answer for, because some other host does.
+    pub contested: BTreeSet<Takeover>,
+    /// The peers that answer for the same address, each where it was heard: another interface may be on another LAN.
+    pub rivals: BTreeMap<IpAddr, BTreeMap<(InterfaceName, MacAddr), Rival>>,
     /// Whether foreign hosts that answer count for nothing.
     pub overrules: bool,
     /// The other nodes that announce: no foreign hosts, whatever they say.
@@ -87,12 +89,12 @@ pub struct Wanted {
 /// A peer that is not heard, and answers for an address of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rival {
-    /// Its Ethernet address.
-    pub mac: MacAddr,
     /// Whether it is overruled.
     pub stance: Stance,
     /// How often it was found.
     pub rounds: u32,
+    /// When it was found last.
+    pub found: Instant,
 }
 
 /// The places, and what is to be done at each.
@@ -121,8 +123,9 @@ impl Plan {
         self.mac(name).is_some_and(|mac| self.same_lan.insert(pair(mac, by)))
     }
 
-    /// The interfaces are these now.
-    pub fn set_links(&mut self, links: Links) {
+    /// The interfaces are these now. Those are named on which there is a new place.
+    pub fn set_links(&mut self, links: Links) -> BTreeSet<InterfaceName> {
+        let opened = self.opened;
         let mut before = std::mem::take(&mut self.ports);
         for (index, link) in &links {
             let stations = [link.arp.ok().map(Station::Arp), link.ndp.ok().map(Station::Ndp)];
@@ -146,6 +149,7 @@ impl Plan {
         let stay: BTreeSet<_> = self.ports.keys().filter(|it| stay(it)).map(|it| it.station.mac()).collect();
         self.same_lan.retain(|(one, other)| stay.contains(one) && stay.contains(other));
         self.links = links;
+        self.ports.keys().filter(|place| place.opened > opened).map(|place| place.name.clone()).collect()
     }
 
     /// Brings what each port is to do in line with what is wanted.
@@ -201,12 +205,22 @@ fn order(vip: IpAddr, announcement: &Announcement, place: &Place, wanted: &Wante
     let handed_over = wanted.handed_over.get(&announcement.takeover);
     let begin = match announcement.history {
         History::New => Begin::Probe,
-        History::Lent => Begin::Answer,
+        History::Lent if !wanted.contested.contains(&announcement.takeover) => Begin::Answer,
         History::Announced if handed_over.is_some_and(|opened| place.opened <= *opened) => Begin::Announce,
-        History::Announced => Begin::Ask,
+        History::Announced | History::Lent => Begin::Ask,
     };
-    let stance = wanted.rivals.get(&vip).map_or(Stance::Alone, |rival| rival.stance);
+    let stance = wanted.rivals.get(&vip).map_or(Stance::Alone, |rivals| stance(rivals, &place.name));
     Order { takeover: announcement.takeover.0, begin, stance }
+}
+
+/// An address is left to any rival that goes on; and all others are overruled, the latest too.
+fn stance(rivals: &BTreeMap<(InterfaceName, MacAddr), Rival>, interface: &InterfaceName) -> Stance {
+    let here = rivals.iter().filter(|((on, _), _)| on == interface).map(|(_, rival)| rival.stance);
+    here.fold(Stance::Alone, |before, stance| match (before, stance) {
+        (Stance::Yields, _) | (_, Stance::Yields) => Stance::Yields,
+        (Stance::Insists(one), Stance::Insists(other)) => Stance::Insists(one.max(other)),
+        (Stance::Alone, stance) | (stance, Stance::Alone) => stance,
+    })
 }
 
 impl Station {

@@ -135,7 +135,8 @@ fn an_address_that_an_unheard_peer_answers_for_is_told_as_such() {
     let mut it = outcomes(&[("eth0", Ok(()))]);
     it.held(conflict());
     assert_eq!(reasons(&mut it, History::Announced), ["peerUnheard"]);
-    assert!(it.contested().is_empty(), "no foreign host has it");
+    assert_eq!(it.contested(), [vip()].into(), "who takes over from here must ask");
     it.free(vip(), "eth0".into());
+    assert!(it.contested().is_empty());
     assert_eq!(reasons(&mut it, History::Announced), ["nodeAssigned"]);
 }
