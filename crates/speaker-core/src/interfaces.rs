@@ -1,6 +1,6 @@
 //! The interfaces of this node, and which of them can be announced on.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use layer2::{Arp, MacAddr, Ndp};
 use placement::{Abilities, Ability, ByProtocol, InterfaceName};
@@ -10,12 +10,24 @@ use placement::{Abilities, Ability, ByProtocol, InterfaceName};
 pub struct Link {
     /// Its name.
     pub name: InterfaceName,
+    /// What it is for.
+    pub purpose: Purpose,
     /// Its Ethernet address, if it has one.
     pub mac: Option<MacAddr>,
     /// How IPv4 addresses can be announced on it.
     pub arp: Result<Arp, Unfit>,
     /// How IPv6 addresses can be announced on it.
     pub ndp: Result<Ndp, Unfit>,
+}
+
+/// What an interface is for, as far as its kind tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// A LAN: a network card, or what stands for one, such as a VLAN, a bond, a macvlan or a veth.
+    Lan,
+    /// Most likely the node's own Pods: a bridge or a tunnel, which network plugins make and remove, and which has no
+    /// carrier when the last Pod has gone. It may be announced on, but nothing moves to another node when it fails.
+    Pods,
 }
 
 /// All interfaces of a node by their number. One that is deleted and made anew has another number.
@@ -91,6 +103,8 @@ const VANISHED: usize = 32;
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
     by_name: BTreeMap<InterfaceName, ByProtocol>,
+    /// Those of them that are for a LAN.
+    lans: BTreeSet<InterfaceName>,
     /// The interfaces that do not exist any more, the latest last.
     vanished: VecDeque<InterfaceName>,
 }
@@ -100,7 +114,11 @@ impl Memory {
     pub(crate) fn update(&mut self, links: &Links) {
         let mut before = std::mem::take(&mut self.by_name);
         for link in links.values() {
-            let ByProtocol { arp, ndp } = before.remove(&link.name).unwrap_or_default();
+            let before = before.remove(&link.name);
+            let ByProtocol { arp, ndp } = match link.purpose {
+                Purpose::Lan => before.unwrap_or_default(),
+                Purpose::Pods => ByProtocol::default(),
+            };
             let arp = link.arp.map_or_else(|unfit| unfit.befalls(arp), |_| Ability::Able);
             let ndp = link.ndp.map_or_else(|unfit| unfit.befalls(ndp), |_| Ability::Able);
             self.by_name.insert(link.name.clone(), ByProtocol { arp, ndp });
@@ -109,7 +127,7 @@ impl Memory {
         for (name, it) in before {
             let lost = |ability| if ability == Ability::Unable { ability } else { Ability::Lost };
             let lost = ByProtocol { arp: lost(it.arp), ndp: lost(it.ndp) };
-            if lost == ByProtocol::default() {
+            if lost == ByProtocol::default() || !self.lans.contains(&name) {
                 continue;
             }
             if !self.vanished.contains(&name) {
@@ -117,6 +135,8 @@ impl Memory {
             }
             self.by_name.insert(name, lost);
         }
+        let lans = links.values().filter(|link| link.purpose == Purpose::Lan);
+        self.lans = lans.map(|link| link.name.clone()).chain(self.vanished.iter().cloned()).collect();
         while self.vanished.len() > VANISHED
             && let Some(oldest) = self.vanished.pop_front()
         {
@@ -138,7 +158,8 @@ mod tests {
     fn link(name: &str, arp: Result<(), Unfit>) -> Link {
         let mac = MacAddr([2, 0, 0, 0, 0, 1]);
         let ndp = Err(arp.err().unwrap_or(Unfit::NoLinkLocal));
-        Link { name: name.into(), mac: Some(mac), arp: arp.map(|()| Arp { mac }), ndp }
+        let purpose = if name.starts_with("br") { Purpose::Pods } else { Purpose::Lan };
+        Link { name: name.into(), purpose, mac: Some(mac), arp: arp.map(|()| Arp { mac }), ndp }
     }
 
     /// What is known of eth1 after it was seen like this, `None` where it did not exist.
@@ -163,6 +184,18 @@ mod tests {
             assert_eq!(eth1(&[Some(Ok(())), failed, Some(Ok(()))]), Ability::Able, "{failed:?}");
             let enslaved = Some(Err(Unfit::Enslaved));
             assert_eq!(eth1(&[Some(Ok(())), failed, enslaved]), Ability::Unable, "it has another use now");
+        }
+    }
+
+    #[test]
+    fn an_interface_for_pods_is_never_lost() {
+        let mut memory = Memory::default();
+        for bridge in [Some(Ok(())), Some(Err(Unfit::NoCarrier)), Some(Ok(())), None] {
+            let links = [("eth0", Some(Ok(()))), ("br0", bridge)];
+            let links = links.iter().filter_map(|(name, arp)| Some(link(name, (*arp)?)));
+            memory.update(&(1..).zip(links).collect());
+            let Abilities::Known(by_name) = memory.abilities() else { panic!("the interfaces are known") };
+            assert_eq!(by_name.contains_key(&"br0".into()), bridge == Some(Ok(())));
         }
     }
 

@@ -32,5 +32,5 @@ pub use self::core::{Config, Core};
 pub use configuration::ConfigurationNews;
 pub use departure::{NodeState, PodState};
 pub use input::{Changes, Input, List, Trouble};
-pub use interfaces::{Link, Links, Unfit};
+pub use interfaces::{Link, Links, Purpose, Unfit};
 pub use output::{Gossip, Notice, Output, Severity, Status};

@@ -12,7 +12,7 @@ use objects::{InterfaceName, NodeName};
 use placement::ExcludeLabel;
 use speaker_core::announce::layer2::{Orders, Place, Ports, Station};
 use speaker_core::{
-    Config, Core, Gossip, Input as CoreInput, Link, Links, Output as Decision, Trouble, Unfit,
+    Config, Core, Gossip, Input as CoreInput, Link, Links, Output as Decision, Purpose, Trouble, Unfit,
 };
 
 use crate::cluster::{Change, complete};
@@ -253,7 +253,7 @@ impl Speaker {
                 LinkState::Up => (Ok(*arp), Ok(*ndp)),
                 LinkState::Down => (Err(Unfit::NoCarrier), Err(Unfit::NoCarrier)),
             };
-            Link { name: name.clone(), mac, arp, ndp }
+            Link { name: name.clone(), purpose: Purpose::Lan, mac, arp, ndp }
         };
         let links: Links = (1..).zip(self.interfaces.iter().map(link)).collect();
         let gossip = self.interfaces.first().map(|first| first.name.clone());

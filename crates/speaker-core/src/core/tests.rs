@@ -15,7 +15,7 @@ use pools::PoolSpec;
 use super::*;
 use crate::configuration::ConfigurationNews;
 use crate::input::Changes;
-use crate::interfaces::{Link, Unfit};
+use crate::interfaces::{Link, Purpose, Unfit};
 use crate::output::Status;
 
 /// A speaker on n1 in a cluster of n1 and n2, where n2 ranks first for 192.0.2.1 and n1 for 192.0.2.2.
@@ -98,7 +98,13 @@ fn happened(event: Event, view: View) -> Input {
 }
 
 fn link(name: &str, mac: MacAddr, arp: Result<(), Unfit>) -> Link {
-    Link { name: name.into(), mac: Some(mac), arp: arp.map(|()| Arp { mac }), ndp: Err(Unfit::NoLinkLocal) }
+    Link {
+        name: name.into(),
+        purpose: Purpose::Lan,
+        mac: Some(mac),
+        arp: arp.map(|()| Arp { mac }),
+        ndp: Err(Unfit::NoLinkLocal),
+    }
 }
 
 fn told(macs: &[MacAddr], contested: &[&str]) -> members::Profile {

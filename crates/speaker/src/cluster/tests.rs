@@ -11,7 +11,7 @@ use layer2::{Arp, MacAddr};
 use prometheus_client::registry::Registry;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use speaker_core::{Gossip, Link, List, Unfit};
+use speaker_core::{Gossip, Link, List, Purpose, Unfit};
 
 use super::*;
 
@@ -159,8 +159,13 @@ fn complete() -> Fixture {
 impl Fixture {
     fn hear_everything(&mut self) {
         let mac = MacAddr([2, 0, 0, 0, 0, 1]);
-        let eth0 =
-            Link { name: "eth0".into(), mac: Some(mac), arp: Ok(Arp { mac }), ndp: Err(Unfit::NoLinkLocal) };
+        let eth0 = Link {
+            name: "eth0".into(),
+            purpose: Purpose::Lan,
+            mac: Some(mac),
+            arp: Ok(Arp { mac }),
+            ndp: Err(Unfit::NoLinkLocal),
+        };
         self.after(Event::Lan(Report::Interfaces([(1, eth0)].into())));
         for event in lists() {
             self.cluster.handle(event, Instant::now());
@@ -187,8 +192,13 @@ async fn nothing_is_announced_and_the_speaker_is_not_ready_before_every_list_is_
     for last in 0..List::ALL.len() {
         let mut it = fixture();
         let mac = MacAddr([2, 0, 0, 0, 0, 1]);
-        let eth0 =
-            Link { name: "eth0".into(), mac: Some(mac), arp: Ok(Arp { mac }), ndp: Err(Unfit::NoLinkLocal) };
+        let eth0 = Link {
+            name: "eth0".into(),
+            purpose: Purpose::Lan,
+            mac: Some(mac),
+            arp: Ok(Arp { mac }),
+            ndp: Err(Unfit::NoLinkLocal),
+        };
         it.after(Event::Lan(Report::Interfaces([(1, eth0)].into())));
         let mut events = Vec::from(lists());
         let last = events.remove(last);

@@ -6,10 +6,10 @@ use std::str::FromStr;
 
 use layer2::{Arp, MacAddr, Ndp};
 use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
-use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
 use placement::InterfaceName;
 use regex_lite::Regex;
-use speaker_core::{Link, Unfit};
+use speaker_core::{Link, Purpose, Unfit};
 
 /// The settled link-local address of each interface that has one, by the number of the interface.
 pub(super) type LinkLocals = BTreeMap<u32, Ipv6Addr>;
@@ -48,7 +48,26 @@ pub(super) fn read(
         let link_local = *link_locals.get(&message.header.index).ok_or(Unfit::NoLinkLocal)?;
         Ok(Ndp { mac, link_local })
     });
-    Some(Link { name: InterfaceName::from(name.as_str()), mac, arp, ndp })
+    Some(Link { name: InterfaceName::from(name.as_str()), purpose: purpose(message), mac, arp, ndp })
+}
+
+/// A network card is of no kind.
+fn purpose(message: &LinkMessage) -> Purpose {
+    let kinds = message.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::LinkInfo(infos) => Some(infos),
+        _ => None,
+    });
+    let kind = kinds.into_iter().flatten().find_map(|info| match info {
+        LinkInfo::Kind(kind) => Some(kind),
+        _ => None,
+    });
+    match kind {
+        Some(InfoKind::Bridge | InfoKind::Vxlan | InfoKind::Geneve | InfoKind::Dummy | InfoKind::Tun) => {
+            Purpose::Pods
+        }
+        Some(InfoKind::Other(kind)) if kind == "openvswitch" => Purpose::Pods,
+        _ => Purpose::Lan,
+    }
 }
 
 /// The link-local addresses that are settled: one that another host has, or may have, cannot be spoken from.
@@ -187,6 +206,7 @@ mod tests {
         let mac = MacAddr(MAC);
         let expected = Link {
             name: "eth0".into(),
+            purpose: Purpose::Lan,
             mac: Some(mac),
             arp: Ok(Arp { mac }),
             ndp: Ok(Ndp { mac, link_local: LINK_LOCAL }),
@@ -210,6 +230,20 @@ mod tests {
         for (change, reason) in cases {
             let link = link("eth0", change);
             assert_eq!((link.arp, link.ndp), (Err(reason), Err(reason)));
+        }
+    }
+
+    #[test]
+    fn what_network_plugins_make_is_told_from_what_stands_for_a_card() {
+        let of = |kind| {
+            let info = LinkAttribute::LinkInfo(vec![LinkInfo::Kind(kind)]);
+            link("x0", |message| message.attributes.push(info)).purpose
+        };
+        for kind in [InfoKind::Bridge, InfoKind::Vxlan, InfoKind::Other("openvswitch".into())] {
+            assert_eq!(of(kind), Purpose::Pods);
+        }
+        for kind in [InfoKind::Vlan, InfoKind::Bond, InfoKind::MacVlan, InfoKind::Veth] {
+            assert_eq!(of(kind), Purpose::Lan);
         }
     }
 

@@ -253,11 +253,17 @@ mod tests {
     use placement::Takeover;
 
     use super::*;
-    use crate::interfaces::{Link, Unfit};
+    use crate::interfaces::{Link, Purpose, Unfit};
 
     fn link(name: &str, number: u8) -> Link {
         let mac = MacAddr([2, 0, 0, 0, 0, number]);
-        Link { name: name.into(), mac: Some(mac), arp: Ok(Arp { mac }), ndp: Err(Unfit::NoLinkLocal) }
+        Link {
+            name: name.into(),
+            purpose: Purpose::Lan,
+            mac: Some(mac),
+            arp: Ok(Arp { mac }),
+            ndp: Err(Unfit::NoLinkLocal),
+        }
     }
 
     fn wanted(vip: &str, interfaces: Interfaces) -> Wanted {

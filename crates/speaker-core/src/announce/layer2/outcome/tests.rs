@@ -1,7 +1,7 @@
 use placement::{Announcement, Takeover};
 
 use super::*;
-use crate::interfaces::Unfit;
+use crate::interfaces::{Purpose, Unfit};
 
 const VIP: &str = "192.0.2.1";
 
@@ -12,7 +12,7 @@ fn vip() -> IpAddr {
 fn links(interfaces: &[(&str, Result<(), Unfit>)]) -> Links {
     let link = |(name, arp): &(&str, Result<(), Unfit>)| {
         let arp = arp.map(|()| layer2::Arp { mac: MacAddr([2, 0, 0, 0, 0, 1]) });
-        Link { name: (*name).into(), mac: None, arp, ndp: Err(Unfit::Down) }
+        Link { name: (*name).into(), purpose: Purpose::Lan, mac: None, arp, ndp: Err(Unfit::Down) }
     };
     (1..).zip(interfaces.iter().map(link)).collect()
 }
