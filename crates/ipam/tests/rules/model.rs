@@ -118,10 +118,7 @@ impl Model {
             let requested = match &request.addresses {
                 AddressRequest::From(name) => *name == pool.name,
                 AddressRequest::Exactly { ips: wanted, .. } => {
-                    let fits = match (request.families, &ips[..]) {
-                        (Families::RequireDual, [_]) => false,
-                        _ => true,
-                    };
+                    let fits = !matches!((request.families, &ips[..]), (Families::RequireDual, [_]));
                     fits && *wanted == ips
                 }
                 AddressRequest::Anything => true,
