@@ -209,34 +209,26 @@ impl Allocator {
     ) -> Result<Assignment, Refusal> {
         let Request { families, addresses, .. } = applicant.request;
         let [ip] = assignment.ips[..] else { return Ok(assignment) };
-        match (families, addresses) {
-            (Families::Single(_), _) | (_, AddressRequest::Unreadable { .. }) => return Ok(assignment),
-            (_, AddressRequest::Exactly { .. }) => {
-                if let Err(reason) = self.candidate(applicant, &assignment.pool, Family::of(ip).other()) {
-                    let pool = assignment.pool.clone();
-                    *incomplete = Some(Refusal::NothingLeft(vec![Unsuitable { pool, reason }]));
-                }
-                return Ok(assignment);
-            }
-            (
-                Families::RequireDual | Families::PreferDual { .. },
-                AddressRequest::Anything | AddressRequest::From(_),
-            ) => {}
+        if let (Families::Single(_), _) | (_, AddressRequest::Unreadable { .. }) = (families, addresses) {
+            return Ok(assignment);
         }
         let missing = Family::of(ip).other();
-        match (self.candidate(applicant, &assignment.pool, missing), families) {
-            (Ok(second), _) => {
+        match (self.candidate(applicant, &assignment.pool, missing), families, addresses) {
+            // It has named one and no other.
+            (Ok(_), _, AddressRequest::Exactly { .. }) => {}
+            (Ok(second), ..) => {
                 assignment.ips.push(second);
                 assignment.ips.sort_unstable();
-                Ok(assignment)
             }
-            (Err(_), Families::RequireDual) => self.find(applicant),
-            (Err(reason), Families::PreferDual { .. } | Families::Single(_)) => {
+            (Err(_), Families::RequireDual, AddressRequest::Anything | AddressRequest::From(_)) => {
+                return self.find(applicant);
+            }
+            (Err(reason), ..) => {
                 let pool = assignment.pool.clone();
                 *incomplete = Some(Refusal::NothingLeft(vec![Unsuitable { pool, reason }]));
-                Ok(assignment)
             }
         }
+        Ok(assignment)
     }
 }
 
