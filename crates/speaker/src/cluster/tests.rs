@@ -150,6 +150,19 @@ fn fixture() -> Fixture {
     }
 }
 
+/// The one interface of this node, which does ARP.
+fn eth0() -> Event {
+    let mac = MacAddr([2, 0, 0, 0, 0, 1]);
+    let link = Link {
+        name: "eth0".into(),
+        purpose: Purpose::Lan,
+        mac: Some(mac),
+        arp: Ok(Arp { mac }),
+        ndp: Err(Unfit::NoLinkLocal),
+    };
+    Event::Lan(Report::Interfaces([(1, link)].into()))
+}
+
 fn complete() -> Fixture {
     let mut it = fixture();
     it.hear_everything();
@@ -158,15 +171,7 @@ fn complete() -> Fixture {
 
 impl Fixture {
     fn hear_everything(&mut self) {
-        let mac = MacAddr([2, 0, 0, 0, 0, 1]);
-        let eth0 = Link {
-            name: "eth0".into(),
-            purpose: Purpose::Lan,
-            mac: Some(mac),
-            arp: Ok(Arp { mac }),
-            ndp: Err(Unfit::NoLinkLocal),
-        };
-        self.after(Event::Lan(Report::Interfaces([(1, eth0)].into())));
+        self.after(eth0());
         for event in lists() {
             self.cluster.handle(event, Instant::now());
         }
@@ -191,15 +196,7 @@ impl Fixture {
 async fn nothing_is_announced_and_the_speaker_is_not_ready_before_every_list_is_complete() {
     for last in 0..List::ALL.len() {
         let mut it = fixture();
-        let mac = MacAddr([2, 0, 0, 0, 0, 1]);
-        let eth0 = Link {
-            name: "eth0".into(),
-            purpose: Purpose::Lan,
-            mac: Some(mac),
-            arp: Ok(Arp { mac }),
-            ndp: Err(Unfit::NoLinkLocal),
-        };
-        it.after(Event::Lan(Report::Interfaces([(1, eth0)].into())));
+        it.after(eth0());
         let mut events = Vec::from(lists());
         let last = events.remove(last);
         for event in events {
