@@ -13,8 +13,7 @@ use std::time::Instant;
 use layer2::Voice;
 use members::{Absence, LinkState, View};
 use placement::{
-    Change, ExcludeLabel, Handovers, InterfaceName, NodeName, Placement, PoolName, ServiceKey,
-    Told as Profile,
+    Change, ExcludeLabel, Handovers, InterfaceName, NodeName, Placement, PoolName, ServiceKey, Told,
 };
 use pools::PoolSpec;
 
@@ -25,7 +24,7 @@ use crate::input::{Input, List, Trouble};
 use crate::interfaces::Memory;
 use crate::output::{Gossip, Notice, Output};
 use crate::peers::Peers;
-use crate::unannounced::{Unannounced, tells};
+use crate::unannounced::Unannounced;
 
 /// Who a speaker is.
 #[derive(Debug, Clone)]
@@ -63,7 +62,7 @@ pub struct Core {
     /// Where we can announce, and could.
     memory: Memory,
     /// What we tell of ourselves.
-    profile: Profile,
+    profile: Told,
     /// The members as last seen.
     latest: Arc<View>,
     /// Why the gossip does not work, where that can be seen.
@@ -82,7 +81,7 @@ pub struct Core {
     contested_waits: bool,
     outputs: VecDeque<Output>,
     stale: Stale,
-    told: Told,
+    published: Published,
 }
 
 /// What is to be published anew.
@@ -100,12 +99,12 @@ struct Stale {
 
 /// What was published last.
 #[derive(Debug, Default)]
-struct Told {
+struct Published {
     loaded: bool,
     absence: Option<Absence>,
     peers: Option<BTreeMap<NodeName, SocketAddr>>,
     members: Option<usize>,
-    profile: Profile,
+    profile: Told,
     last_statuses: bool,
 }
 
@@ -125,7 +124,7 @@ impl Core {
             link: LinkState::Up,
             cut: None,
             memory: Memory::default(),
-            profile: Profile::default(),
+            profile: Told::default(),
             latest: Arc::default(),
             trouble: None,
             unannounced: Unannounced::default(),
@@ -146,7 +145,7 @@ impl Core {
                 outcomes: true,
                 problems: true,
             },
-            told: Told { absence: Departure::default().absence(), ..Told::default() },
+            published: Published { absence: Departure::default().absence(), ..Published::default() },
             node,
         }
     }
@@ -208,10 +207,10 @@ impl Core {
         }
     }
 
-    /// Tells the owners of Services that nobody announces, if it is on this speaker to tell.
+    /// Tells the owners of Services that nobody announces, if this is the speaker that tells: the first by name.
     fn tell_unannounced(&mut self) {
         let due = self.unannounced.poll(&self.placement, self.now);
-        if tells(&self.node, &self.view.members) && !self.stopping {
+        if self.view.members.first() == Some(&self.node) && !self.stopping {
             self.outputs.extend(due.into_iter().map(|(service, notice)| Output::Notice(service, notice)));
         }
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use placement::{NodeName, Placement, ServiceKey};
+use placement::{Placement, ServiceKey};
 
 use crate::output::Notice;
 
@@ -63,11 +63,6 @@ impl Unannounced {
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.queue.front().map(|(at, _)| *at)
     }
-}
-
-/// Whether `node` is the one of these speakers that tells.
-pub(crate) fn tells<'a>(node: &NodeName, speakers: impl IntoIterator<Item = &'a NodeName>) -> bool {
-    speakers.into_iter().min() == Some(node)
 }
 
 /// Which addresses of a Service are not announced, and why; `None` where all are.

@@ -96,9 +96,9 @@ impl Core {
     pub(super) fn listed(&mut self, mut peers: BTreeMap<NodeName, SocketAddr>) {
         peers.remove(&self.node);
         self.stale.friends |= self.peers.set_listed(peers.keys().cloned().collect());
-        if self.told.peers.as_ref() != Some(&peers) {
+        if self.published.peers.as_ref() != Some(&peers) {
             self.gossip(Gossip::SetPeers(peers.clone()));
-            self.told.peers = Some(peers);
+            self.published.peers = Some(peers);
         }
     }
 }

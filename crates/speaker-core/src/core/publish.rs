@@ -24,11 +24,11 @@ impl Core {
     /// Lets others see what has changed.
     fn publish(&mut self) {
         let absence = self.departure.absence();
-        if std::mem::replace(&mut self.told.absence, absence) != absence {
+        if std::mem::replace(&mut self.published.absence, absence) != absence {
             self.outputs.push_back(Output::Absence(absence));
         }
         let members = self.view.members.len();
-        if self.told.members.replace(members) != Some(members) {
+        if self.published.members.replace(members) != Some(members) {
             self.outputs.push_back(Output::Members(members));
         }
         self.publish_ports();
@@ -41,7 +41,7 @@ impl Core {
             }
             return;
         }
-        if !std::mem::replace(&mut self.told.loaded, true) {
+        if !std::mem::replace(&mut self.published.loaded, true) {
             self.outputs.push_back(Output::Loaded);
             self.gossip(Gossip::TakePart);
         }
@@ -90,7 +90,7 @@ impl Core {
     }
 
     fn publish_outcomes(&mut self) {
-        if !std::mem::take(&mut self.stale.outcomes) || self.told.last_statuses {
+        if !std::mem::take(&mut self.stale.outcomes) || self.published.last_statuses {
             return;
         }
         let services = self.placement.announced();
@@ -122,14 +122,14 @@ impl Core {
         } else {
             self.contested_waits = self.profile.contested != contested;
         }
-        if self.told.profile != self.profile {
-            self.told.profile = self.profile.clone();
+        if self.published.profile != self.profile {
+            self.published.profile = self.profile.clone();
             self.gossip(Gossip::SetProfile(profile(&self.profile)));
         }
     }
 
     fn last_statuses(&mut self) {
-        if !std::mem::replace(&mut self.told.last_statuses, true) {
+        if !std::mem::replace(&mut self.published.last_statuses, true) {
             self.outputs.push_back(Output::LastStatuses);
         }
     }

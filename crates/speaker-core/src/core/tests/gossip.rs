@@ -1,0 +1,124 @@
+//! What the members are, and what follows for what is announced from here.
+
+use super::*;
+
+#[test]
+fn addresses_move_as_members_come_and_go() {
+    let mut it = complete();
+    assert_eq!(it.after(members(&["n1"])), ["192.0.2.1", "192.0.2.2"]);
+    assert_eq!(it.after(members(&["n1", "n2"])), ["192.0.2.2"]);
+}
+
+#[test]
+fn all_interfaces_are_muted_until_the_peers_are_heard() {
+    let mut it = complete();
+    assert_eq!(it.voice(), Voice::Full);
+    it.after(seen(View::default()));
+    assert_eq!(it.voice(), Voice::Silent);
+    it.after(members(&["n1", "n2"]));
+    assert_eq!(it.voice(), Voice::Full);
+}
+
+#[test]
+fn a_view_that_is_not_settled_is_no_ground_to_act_on() {
+    let mut it = complete();
+    assert_eq!(it.after(seen(view(&["n1"], false))), ["192.0.2.2"]);
+}
+
+#[test]
+fn the_gossip_is_told_of_the_other_speakers_and_of_none_as_well() {
+    let mut it = fixture();
+    let said = |peers: &[(&str, u8)]| {
+        let peer = |(name, last): &(&str, u8)| ((*name).into(), ([192, 0, 2, *last], 7946).into());
+        Output::Gossip(Gossip::SetPeers(peers.iter().map(peer).collect()))
+    };
+    it.after(peers(&[1, 2]));
+    assert!(it.said(&said(&[("n2", 202)])));
+    it.after(peers(&[1, 2]));
+    assert!(!it.said(&said(&[("n2", 202)])), "that is known");
+    it.after(peers(&[1]));
+    assert!(it.said(&said(&[])));
+}
+
+#[test]
+fn a_peer_that_may_have_announced_all_along_is_overruled_by_a_new_takeover() {
+    let mut it = complete();
+    let before = it.orders();
+    it.after(happened(Event::Joined("n2".into()), view(&["n1", "n2"], true)));
+    assert_eq!(it.orders(), before);
+    it.after(happened(Event::Returned("n2".into()), view(&["n1", "n2"], true)));
+    assert_ne!(it.orders(), before);
+    assert_eq!(it.orders().len(), 1);
+}
+
+#[test]
+fn going_and_coming_back_is_a_new_takeover_even_when_both_come_together() {
+    let mut it = complete();
+    let before = it.orders();
+    assert_eq!(it.all([members(&["n2"]), members(&["n1", "n2"])]), ["192.0.2.2"]);
+    assert_ne!(it.orders(), before);
+
+    let mut it = complete();
+    it.after(members(&["n1"]));
+    let before = it.order("192.0.2.1");
+    it.all([members(&["n1", "n2"]), members(&["n1"])]);
+    assert_ne!(it.order("192.0.2.1"), before);
+}
+
+#[test]
+fn nothing_is_announced_before_this_node_is_a_member() {
+    let mut it = fixture();
+    let mut inputs = Vec::from(lists());
+    inputs.pop();
+    it.all(inputs);
+    assert!(it.after(members(&["n2"])).is_empty());
+    assert_eq!(it.after(members(&["n1", "n2"])), ["192.0.2.2"]);
+}
+
+#[test]
+fn the_ethernet_addresses_of_speakers_are_made_known() {
+    let mut it = complete();
+    assert_eq!(it.friends(), known(&[], 1));
+    it.after(interfaces(&[link("eth0", OURS, Ok(())), link("eth1", FOREIGN, Ok(()))]));
+    assert!(it.said(&own(&[("eth0", OURS), ("eth1", FOREIGN)], &[])));
+    it.after(interfaces(&[link("eth0", OURS, Ok(()))]));
+    let both = n2_tells(told(&[THEIRS], &[]));
+    it.after(seen(both));
+    assert_eq!(it.friends(), known(&[(THEIRS, Contact::Heard)], 0));
+    it.after(members(&["n1"]));
+    assert_eq!(
+        it.friends(),
+        known(&[(THEIRS, Contact::Unheard)], 0),
+        "it may be cut off, and speak all the same"
+    );
+    it.after(Input::Nodes(one("n2".into(), None)));
+    assert_eq!(it.friends(), known(&[], 0), "its node is gone");
+}
+
+#[test]
+fn whoever_cannot_hear_its_peers_takes_none_for_heard() {
+    let mut it = complete();
+    let both = n2_tells(told(&[THEIRS], &[]));
+    it.after(seen(both));
+    let contact = |it: &Fixture| it.order_friends().known[&THEIRS];
+    assert_eq!(contact(&it), Contact::Heard);
+    it.after(Input::Trouble(Some(Trouble::Unbound)));
+    assert_eq!(contact(&it), Contact::Unheard);
+    it.after(Input::Trouble(None));
+    assert_eq!(contact(&it), Contact::Heard);
+}
+
+#[test]
+fn nothing_is_taken_over_while_the_gossip_cannot_work() {
+    let mut it = complete();
+    it.after(Input::Trouble(Some(Trouble::Unbound)));
+    assert!(it.said(&Output::Trouble(Some(Trouble::Unbound))));
+    assert_eq!(it.after(members(&["n1"])), ["192.0.2.2"]);
+    assert_eq!(it.after(Input::Trouble(None)), ["192.0.2.1", "192.0.2.2"]);
+    assert!(it.said(&Output::Trouble(None)));
+
+    let mut it = fixture();
+    it.after(Input::Trouble(Some(Trouble::Unbound)));
+    assert!(it.all(lists()).is_empty() && !it.said(&Output::Loaded), "nor at the start");
+    assert_eq!(it.after(Input::Trouble(None)), ["192.0.2.2"]);
+}

@@ -1,0 +1,191 @@
+//! Interfaces, foreign hosts, and peers that are heard on the LAN alone.
+
+use super::*;
+
+#[test]
+fn link_loss_mutes_only_the_interface_of_the_gossip_until_the_peers_are_heard() {
+    let mut it = complete();
+    let change = |arp| Input::Interfaces {
+        links: [(1, link("eth0", OURS, arp)), (2, link("eth1", THEIRS, Ok(())))].into(),
+        gossip: Some("eth0".into()),
+    };
+    let voices = |it: &Fixture| -> Vec<(String, Voice)> {
+        it.ports.iter().map(|(place, orders)| (place.name.to_string(), orders.voice)).collect()
+    };
+    let of = |name: &str, voice| (name.to_owned(), voice);
+    it.after(change(Err(Unfit::NoCarrier)));
+    assert!(it.said(&Output::Gossip(Gossip::SetLink(LinkState::Down))));
+    it.after(seen(View::default()));
+    assert_eq!(voices(&it), [of("eth1", Voice::Full)]);
+    it.after(change(Ok(())));
+    assert!(it.said(&Output::Gossip(Gossip::SetLink(LinkState::Up))));
+    it.after(seen(View::default()));
+    assert_eq!(voices(&it), [of("eth0", Voice::Silent), of("eth1", Voice::Full)], "nobody was heard yet");
+    it.after(members(&["n1", "n2"]));
+    assert_eq!(voices(&it), [of("eth0", Voice::Full), of("eth1", Voice::Full)]);
+    it.after(seen(View::default()));
+    assert_eq!(voices(&it), [of("eth0", Voice::Silent), of("eth1", Voice::Silent)], "the process paused");
+}
+
+#[test]
+fn an_address_that_a_foreign_host_has_is_not_reported_as_announced() {
+    let mut it = complete();
+    let (key, new) = service("new", "192.0.2.6");
+    it.all([Input::Services(one(key, new)), Input::Endpoints(list([endpoints("new")]))]);
+    let vip = ip("192.0.2.6");
+    assert_eq!(it.order("192.0.2.6").begin, Begin::Probe);
+    assert_eq!(it.reported(), ["two"], "the LAN has not been asked yet");
+    it.after(Input::Port("eth0".into(), Report::Taken { vip, by: FOREIGN }));
+    assert_eq!(it.told(), ["addressConflict"]);
+    assert_eq!(it.reported(), ["two"]);
+    it.after(Input::Port("eth0".into(), Report::Free { vip }));
+    assert_eq!(it.told(), ["nodeAssigned"]);
+    assert_eq!(it.reported(), ["new", "two"]);
+    assert_eq!(it.order("192.0.2.6").begin, Begin::Ask, "an interface that comes later asks");
+}
+
+#[test]
+fn a_foreign_host_that_claims_an_address_is_told_of_once_on_its_service() {
+    let mut it = complete();
+    let claim = || Input::Port("eth0".into(), Report::Claimed { vip: ip("192.0.2.2"), by: FOREIGN });
+    it.after(claim());
+    assert_eq!(it.told(), ["addressConflict"]);
+    it.now += Duration::from_secs(10);
+    it.after(claim());
+    assert!(it.told().is_empty());
+}
+
+#[test]
+fn a_conflict_is_told_to_the_peers() {
+    let mut it = complete();
+    it.after(Input::Port("eth0".into(), Report::Taken { vip: ip("192.0.2.2"), by: FOREIGN }));
+    assert!(it.said(&own(&[("eth0", OURS)], &["192.0.2.2"])));
+    it.after(Input::Port("eth0".into(), Report::Free { vip: ip("192.0.2.2") }));
+    it.now = it.core.poll_timeout().expect("it is told soon");
+    it.after(Input::Time);
+    assert!(it.said(&own(&[("eth0", OURS)], &[])));
+}
+
+#[test]
+fn conflicts_that_follow_each_other_are_told_together() {
+    let mut it = complete();
+    it.after(members(&["n1"]));
+    let held = |vip| Input::Port("eth0".into(), Report::Held { vip: ip(vip), by: THEIRS });
+    it.after(held("192.0.2.1"));
+    assert!(it.said(&own(&[("eth0", OURS)], &["192.0.2.1"])));
+    it.after(held("192.0.2.2"));
+    assert!(!it.outputs.iter().any(|output| matches!(output, Output::Gossip(Gossip::SetProfile(_)))));
+    it.now = it.core.poll_timeout().expect("it is told soon");
+    it.after(Input::Time);
+    assert!(it.said(&own(&[("eth0", OURS)], &["192.0.2.1", "192.0.2.2"])));
+}
+
+#[test]
+fn of_two_peers_that_do_not_hear_each_other_the_better_ranked_goes_on() {
+    let mut it = complete();
+    let both = n2_tells(told(&[THEIRS], &[]));
+    it.after(seen(both.clone()));
+    assert_eq!(it.after(members(&["n1"])), ["192.0.2.1", "192.0.2.2"]);
+    let rival = |vip| Input::Port("eth0".into(), Report::Rival { vip: ip(vip), by: THEIRS });
+    it.all([rival("192.0.2.1"), rival("192.0.2.2")]);
+    assert_eq!(it.order("192.0.2.1").stance, Stance::Yields);
+    assert!(matches!(it.order("192.0.2.2").stance, Stance::Insists(_)));
+    assert_eq!(it.told(), ["peerUnheard"]);
+    it.after(seen(both));
+    assert_eq!(it.order("192.0.2.2").stance, Stance::Alone, "it is heard again");
+}
+
+#[test]
+fn an_address_is_left_to_a_peer_only_on_the_interface_where_that_one_answers() {
+    let mut it = complete();
+    let other = MacAddr([2, 0, 0, 0, 1, 1]);
+    let both_links = interfaces(&[link("eth0", OURS, Ok(())), link("eth1", other, Ok(()))]);
+    it.after(both_links);
+    let both = n2_tells(told(&[THEIRS], &[]));
+    it.after(seen(both));
+    it.after(members(&["n1"]));
+    it.after(Input::Port("eth1".into(), Report::Rival { vip: ip("192.0.2.1"), by: THEIRS }));
+    let stances = |it: &Fixture| -> Vec<Stance> {
+        it.ports.values().map(|orders| orders.vips[&ip("192.0.2.1")].stance).collect()
+    };
+    assert_eq!(stances(&it), [Stance::Alone, Stance::Yields]);
+    it.after(Input::Port("eth0".into(), Report::Free { vip: ip("192.0.2.1") }));
+    assert_eq!(stances(&it), [Stance::Alone, Stance::Yields]);
+    it.after(interfaces(&[link("eth0", OURS, Ok(()))]));
+    it.after(interfaces(&[link("eth0", OURS, Ok(())), link("eth1", other, Ok(()))]));
+    assert_eq!(stances(&it), [Stance::Alone; 2], "it may be plugged in elsewhere");
+}
+
+/// It may have started anew, and not know our name any more; so it goes by what both can see.
+#[test]
+fn a_peer_that_goes_on_though_it_should_yield_by_rank_is_judged_by_ethernet_address() {
+    let lower = MacAddr([0; 6]);
+    for (theirs, goes_on) in [(THEIRS, true), (lower, false)] {
+        let mut it = complete();
+        let both = n2_tells(told(&[theirs], &[]));
+        it.after(seen(both));
+        it.after(members(&["n1"]));
+        let rival = || Input::Port("eth0".into(), Report::Rival { vip: ip("192.0.2.2"), by: theirs });
+        let insists = |it: &Fixture| matches!(it.order("192.0.2.2").stance, Stance::Insists(_));
+        it.after(rival());
+        assert!(insists(&it), "n1 ranks first");
+        it.now += Duration::from_millis(150);
+        it.after(rival());
+        assert_eq!(insists(&it), goes_on);
+        it.now += Duration::from_secs(10);
+        it.after(rival());
+        assert!(insists(&it), "that was another dispute");
+    }
+}
+
+/// Neither knows the name of the other.
+#[test]
+fn of_two_peers_that_never_heard_each_other_the_one_with_the_lower_ethernet_address_goes_on() {
+    let rival = |by| Input::Port("eth0".into(), Report::Rival { vip: ip("192.0.2.2"), by });
+    let lower = MacAddr([0; 6]);
+    for (alone, by, goes_on) in [(false, THEIRS, true), (false, lower, false), (true, THEIRS, false)] {
+        let mut it = complete();
+        it.after(peers(&[1, 2, 3]));
+        it.after(members(if alone { &["n1"] } else { &["n1", "n2"] }));
+        it.after(rival(by));
+        let insists = matches!(it.order("192.0.2.2").stance, Stance::Insists(_));
+        assert_eq!(insists, goes_on, "alone: {alone}, {by}");
+    }
+}
+
+#[test]
+fn an_address_moves_away_from_an_interface_that_fails() {
+    let both = || interfaces(&[link("eth0", OURS, Ok(())), link("eth1", FOREIGN, Ok(()))]);
+    let failed = || interfaces(&[link("eth0", OURS, Ok(())), link("eth1", FOREIGN, Err(Unfit::NoCarrier))]);
+    let mut it = complete();
+    assert_eq!(it.all([both(), seen(able(&["eth0", "eth1"]))]), ["192.0.2.2"]);
+    assert!(it.after(failed()).is_empty(), "n2 can announce on both");
+    assert_eq!(it.after(both()), ["192.0.2.2"]);
+    assert_eq!(it.all([seen(able(&["eth0"])), failed()]), ["192.0.2.2"], "n2 has no eth1 either");
+}
+
+#[test]
+fn nothing_is_left_to_others_that_are_not_heard_for_an_interface_that_fails() {
+    let mut it = complete();
+    let links = |eth1| [link("eth0", OURS, Ok(())), link("eth1", FOREIGN, eth1)];
+    let through_eth1 =
+        |eth1| Input::Interfaces { links: (1..).zip(links(eth1)).collect(), gossip: Some("eth1".into()) };
+    it.all([through_eth1(Ok(())), seen(able(&["eth0", "eth1"]))]);
+    assert_eq!(it.after(through_eth1(Err(Unfit::NoCarrier))), ["192.0.2.2"]);
+    assert_eq!(it.after(through_eth1(Ok(()))), ["192.0.2.2"]);
+}
+
+#[test]
+fn an_address_falls_only_to_a_node_that_has_an_interface_for_it() {
+    let mut it = complete();
+    let on_eth1 = |name: &str| {
+        let interfaces = placement::Interfaces::Only(["eth1".into()].into());
+        (name.into(), Some((Advertisement { interfaces, ..Advertisement::new(name) }, vec![])))
+    };
+    it.after(Input::Advertisements(list([on_eth1("ad")])));
+    it.after(interfaces(&[link("eth1", OURS, Ok(()))]));
+    assert_eq!(it.after(seen(able(&["eth0"]))), ["192.0.2.1", "192.0.2.2"]);
+    assert_eq!(it.after(seen(able(&["eth1"]))), ["192.0.2.2"]);
+    assert!(it.after(interfaces(&[link("eth0", OURS, Ok(()))])).is_empty());
+    assert!(it.reported().is_empty());
+}
