@@ -67,6 +67,18 @@ fn start_all(network: u8, count: u8) -> Vec<Node> {
     (1..=count).map(|number| start_member(network, number, count, vec![])).collect()
 }
 
+/// Binds to an address as soon as it is free.
+fn bind_soon(address: SocketAddr) -> std::net::UdpSocket {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match std::net::UdpSocket::bind(address) {
+            Ok(socket) => return socket,
+            Err(error) => assert!(Instant::now() < deadline, "{address}: {error}"),
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
 impl Node {
     /// Waits until exactly these are members, and that is settled.
     fn sees(&self, numbers: &[u8]) {
@@ -209,6 +221,7 @@ fn a_member_moves_to_another_address_and_is_missed_by_nobody() {
     let nodes = start_all(8, 2);
     nodes.iter().for_each(|node| node.sees(&[1, 2]));
     nodes[0].handle.listen_at(Some(address(8, 99)));
+    let _the_former_address = bind_soon(address(8, 1));
     // As long as the other one does not know, it judges: who is heard no more at the old address must be heard at the new one.
     let profile = Profile::new([42]).unwrap();
     nodes[1].handle.set_profile(profile.clone());
@@ -217,7 +230,6 @@ fn a_member_moves_to_another_address_and_is_missed_by_nobody() {
     nodes[0].runtime.block_on(async {
         tokio::time::timeout(PATIENCE, told).await.unwrap().unwrap();
     });
-    let _free_again = std::net::UdpSocket::bind(address(8, 1)).unwrap();
 
     // The list that this one has is out of date; the others know better.
     let late = start_member(8, 3, 3, vec![]);
