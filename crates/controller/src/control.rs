@@ -6,7 +6,7 @@ use std::fmt::Debug;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use api::{IPAddressPool, L2Advertisement};
+use api::{ConfigurationState, IPAddressPool, L2Advertisement};
 use futures::future::BoxFuture;
 use futures::stream::{BoxStream, FuturesUnordered, SelectAll};
 use futures::{FutureExt, StreamExt};
@@ -15,14 +15,12 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{Api, Client, Resource};
 use kubekit::events::{Notice, Publisher, Severity};
 use kubekit::http::Readiness;
-use kubekit::keep::keep;
 use kubekit::lease::Leads;
 use kubekit::slim::{Namespace, Node, Service};
 use kubekit::write::{Answer, Object, Writes};
-use kubekit::{Change, Progress, Watched, due, watch, watch_history};
+use kubekit::{Change, Progress, Watched, due, keep, watch, watch_history};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tokio::sync::watch;
 use tracing::warn;
 
 use crate::bgp_objects::BgpChange;
@@ -74,11 +72,12 @@ pub(crate) async fn run(
     let mut changes = watches(&client, config);
     let mut writes = FuturesUnordered::new();
     let mut reports = FuturesUnordered::new();
-    let (report, reported) = watch::channel(None);
-    let mut reporting = pin!(keep(
+    let (report, reported) = keep::wanted();
+    let mut reporting = pin!(keep::keep(
         configuration_state::source(&client, &config.identity.namespace),
         reported,
-        writes_to.clone()
+        writes_to.clone(),
+        |_, state: &ConfigurationState| state.clone(),
     ));
     let mut counters_due: Option<Instant> = None;
     let mut statuses = Statuses::default();
@@ -161,7 +160,7 @@ pub(crate) async fn run(
                 statuses.wake(Instant::now());
                 to_report.extend(outdated_statuses(&client, &writes_to, &index, &mut statuses));
                 pace.pause().await;
-                report.send_replace(configuration_state::wanted(&index, config.identity.owner(), Timestamp::now()));
+                configuration_state::report(&report, &index, config.identity.owner(), Timestamp::now());
             }
         }
     }

@@ -100,7 +100,7 @@ impl Task {
                 // There is room for news again, or there is no reader any more.
                 _ = reports.reserve(), if !self.backlog.is_empty() => {}
                 commands = commands.receive() => match commands {
-                    Some(commands) => self.obey(commands),
+                    Some(commands) => self.dispatch(commands),
                     None => return,
                 },
             }
@@ -128,7 +128,7 @@ impl Task {
         }
     }
 
-    fn obey(&mut self, commands: Commands) {
+    fn dispatch(&mut self, commands: Commands) {
         let now = Instant::now();
         let Commands { listen, link, peers, profile, take_part, confirm_leave, answer, leave, mut leavers } =
             commands;
@@ -162,7 +162,7 @@ impl Task {
         }
     }
 
-    /// Who has no socket is as deaf as one without a cable: it judges nobody, and asks the others when it hears again.
+    /// Who has no socket is as isolated as one without a cable: it judges nobody, and asks the others when it hears again.
     fn follow_link(&mut self) {
         let link = if self.socket.is_refused() { LinkState::Down } else { self.link };
         if std::mem::replace(&mut self.told_link, link) != link {

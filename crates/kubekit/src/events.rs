@@ -96,10 +96,8 @@ impl Publisher {
 
     /// Sends an event about an object, unless that had too many lately. Never waits.
     pub fn publish(&self, about: ObjectReference, notice: Notice) {
-        let key = [&about.kind, &about.namespace, &about.name, &about.uid]
-            .map(|text| text.clone().unwrap_or_default());
         let grant = self.budget.lock().unwrap_or_else(PoisonError::into_inner).take(
-            key,
+            &about,
             notice.severity,
             Instant::now(),
         );

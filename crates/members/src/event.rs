@@ -25,7 +25,7 @@ pub enum Event {
         /// Who.
         node: NodeName,
         /// The monitors that found it dead, as far as they have said so. More may follow as `Confirmed`.
-        /// Empty when that is only hearsay.
+        /// Empty when that is only rumour.
         confirmed_by: BTreeSet<NodeName>,
     },
     /// More monitors found dead a member that was lost before.

@@ -22,7 +22,7 @@ pub enum LinkState {
     Down,
 }
 
-/// Why a frame was not heeded.
+/// Why a frame was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, thiserror::Error)]
 pub enum Refusal {
     /// It is of a later version of the protocol, or of something else.

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //!              Heartbeat
-//!    charges ------------> +---------+ ------------> monitors        the ring, by hash of the name:
+//!    monitored ----------> +---------+ ------------> monitors        the ring, by hash of the name:
 //!    (3 before us)         | Members |               (3 after us)    everybody has as many of both
 //!                          +---------+
 //!    everybody <-- Hello, Dead, Leave (directly), SWIM by foca (gossip) --> everybody
@@ -17,7 +17,7 @@
 //! three after it, its *monitors*, so that each of them hears one in every period. What this costs a node does
 //! not depend on how many there are, nor on how many addresses they announce.
 //!
-//! Any frame is a sign of life. A monitor that has heard nothing of a charge for some time asks: the charge itself,
+//! Any frame is a sign of life. A monitor that has heard nothing of a monitored peer for some time asks: the peer itself,
 //! the other monitors when they heard it last, and all of these to ask it on its behalf. So neither a lost frame nor a
 //! broken path between two of them matters. Whoever remains silent is *declared dead*: gossip is told, and
 //! everybody is told directly and twice. The other monitors, who are about to find the same, say so too, which
@@ -25,7 +25,7 @@
 //!
 //! # Not being sure of oneself
 //!
-//! - Whoever is [called](Members::poll) late stood still, and could hear nobody: all charges get their full time again.
+//! - Whoever is [called](Members::poll) late stood still, and could hear nobody: all monitored peers get their full time again.
 //!   The same goes for whoever knows that its [link](Members::set_link) is down.
 //! - Whoever hears nobody at all, not even an answer to its questions, is probably cut off. It acts on what it finds, for
 //!   it may be the only one left on its side, but does not insist; and when it hears somebody again, it begins to
@@ -75,7 +75,7 @@
 //! after the greatest number there is, so whoever was declared dead under it could never object.
 //!
 //! Who is not listed, and is known only by what others say, is asked, but is no member before it has answered; and each
-//! may tell of a limited number of such (module `members::hearsay`).
+//! may tell of a limited number of such (module `members::rumours`).
 //!
 //! # Presets
 //!

@@ -1,7 +1,7 @@
 //! SWIM by foca: who is a member, spread by gossip, with refutation.
 //!
 //! foca finds the dead too, by random probes within seconds. That is the net under the monitors: it catches
-//! what they miss because they died with their charge.
+//! what they miss because they died with their peer.
 //!
 //! It runs on a clock of its own, which stands still while this process cannot hear the others: see
 //! [`Swim::delay`].

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use members::News;
 use placement::{
@@ -34,17 +35,16 @@ pub enum Input {
     OwnNode(NodeState),
     /// What happened among the members, and who they are now.
     Members(News),
-    /// The interfaces of this node.
-    Interfaces {
-        /// All of them.
-        links: Links,
-        /// The one that the gossip goes through, if that is known.
-        gossip: Option<InterfaceName>,
-    },
+    /// The interfaces of this node, all of them.
+    Interfaces(Links),
+    /// The interface that the gossip goes through, if that is known.
+    GossipInterface(Option<InterfaceName>),
     /// What one of the [ports](crate::Output::Ports) on an interface has to say.
     Port(InterfaceName, layer2::Report),
     /// Why the gossip does not work, or that it does.
     Trouble(Option<Trouble>),
+    /// The [reports of the dead](crate::Output::LeftOver) are removed, or are to be tried again then.
+    LeftOver(Option<Instant>),
     /// Somebody asked this speaker to stop.
     Stop,
     /// Time has passed.
@@ -137,7 +137,9 @@ impl Input {
             Self::Members(news) => news.view.settled.then_some(List::Members),
             Self::OwnPod(_)
             | Self::OwnNode(_)
-            | Self::Interfaces { .. }
+            | Self::Interfaces(_)
+            | Self::GossipInterface(_)
+            | Self::LeftOver(_)
             | Self::Port(..)
             | Self::Trouble(_)
             | Self::Stop

@@ -26,7 +26,9 @@ use std::path::PathBuf;
 use std::pin::pin;
 use std::time::Duration;
 
+use self::objects::LoadBalancerClass;
 use anyhow::Context;
+use api::ConfigurationStateStatus;
 use cluster::{Cluster, Outputs};
 pub use coexistence::BesideMetalLb;
 use coexistence::{Conflicts, Of, WAITING_FOR};
@@ -35,9 +37,8 @@ pub use gossip::Preset as Failover;
 use kube::Client;
 use kubekit::events::Publisher;
 use kubekit::http::{self, Readiness};
-use kubekit::keep::keep;
 use kubekit::write::Writes;
-use kubekit::{Identity, Progress, Watchdog};
+use kubekit::{Identity, Progress, Watchdog, keep};
 pub use lan::ExcludeInterfaces;
 pub use metrics::Metrics;
 pub use placement::ExcludeLabel;
@@ -45,6 +46,7 @@ use placement::NodeName;
 use prometheus_client::registry::Registry;
 use speaker_core::announce::layer2::Ports;
 use speaker_core::{Gossip, List};
+use status::Reported;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{info, warn};
 use watches::Inputs;
@@ -189,9 +191,11 @@ async fn work(
 
     let (ports, on_lan) = watch::channel(Ports::default());
     let (reporter, reports) = mpsc::channel(lan::REPORTS);
-    let (statuses, wanted_statuses) = watch::channel(None);
-    let (state, wanted_state) = watch::channel(None);
-    let (known, now_known) = watch::channel(None);
+    let (statuses, wanted_statuses) = keep::wanted();
+    let (state, wanted_state) = keep::wanted();
+    let (owner, now_owner) = watch::channel(None);
+    let (left_over, to_remove) = mpsc::channel(1);
+    let (removed, now_removed) = mpsc::channel(1);
     let (listed, now_listed) = watch::channel(address::Listed::default());
     let (listens, now_listening) = watch::channel(Some(bind));
     let (absence, mut our_absence) = watch::channel(Some(Absence::Open));
@@ -199,8 +203,9 @@ async fn work(
     let outputs = Outputs {
         ports,
         statuses: Some(statuses),
-        known,
+        left_over,
         state,
+        owner,
         gossip: pass_on(gossip.clone()),
         listed,
         absence,
@@ -210,6 +215,7 @@ async fn work(
         reports,
         gossip: news,
         trouble: gossip.trouble(),
+        left_over: now_removed,
         address: now_listening,
         stop: stop_requested,
     };
@@ -218,10 +224,24 @@ async fn work(
     tokio::spawn(watch_gossip(gossip.clone(), watchdog.task("gossip")));
     let choice = address::Choice::new(bind, config.gossip_bind.is_some());
     tokio::spawn(address::follow(choice, now_listed, gossip.clone(), listens));
-    tokio::spawn(keep(configuration::source(&client, namespace, node), wanted_state, writes.clone()));
+    let own_states = configuration::source(&client, namespace, node);
+    let state_of = {
+        let (node, owner) = (node.clone(), now_owner.clone());
+        move |name: &str, status: &ConfigurationStateStatus| {
+            configuration::state(name, &node, owner.borrow().as_ref(), status.clone())
+        }
+    };
+    tokio::spawn(keep::keep(own_states, wanted_state, writes.clone(), state_of));
     let own_statuses = status::source(&client, namespace, node);
-    tokio::spawn(status::left_over::remove(own_statuses.api.clone(), now_known, writes.clone()));
-    let mut statuses = tokio::spawn(keep(own_statuses, wanted_statuses, writes));
+    let remove = status::left_over::remove_all(own_statuses.api.clone(), to_remove, removed, writes.clone());
+    tokio::spawn(remove);
+    let status_of = {
+        let node = node.clone();
+        move |name: &str, reported: &Reported| {
+            status::status(name, &node, now_owner.borrow().as_ref(), reported)
+        }
+    };
+    let mut statuses = tokio::spawn(keep::keep(own_statuses, wanted_statuses, writes, status_of));
     let cluster = Cluster::new(&config, bind, readiness, metrics.clone(), outputs);
     let options = lan::Options {
         exclude: config.exclude_interfaces.clone(),
@@ -244,8 +264,10 @@ async fn work(
             warn!("some ServiceL2Status of this node could not be deleted in time");
         }
     };
+    let class = LoadBalancerClass(config.lb_class.clone());
+    let events = watches::events(&client, namespace, class, inputs);
     tokio::select! {
-        () = cluster.run(watches::events(&client, namespace, inputs), progress) => anyhow::bail!("the watches ended"),
+        () = cluster.run(events, progress) => anyhow::bail!("the watches ended"),
         () = lan::run(options, on_lan, reporter, metrics) => anyhow::bail!("nothing to announce"),
         () = goodbye => Ok(()),
     }

@@ -1,11 +1,16 @@
 //! From Kubernetes objects to what placement understands.
 
+use std::cell::RefCell;
+use std::collections::HashSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use api::names::{ALLOCATED_FROM_POOL, ALLOW_SHARED_IP};
 use kube::ResourceExt;
 use kubekit::slim;
-use placement::{Endpoints, Network, Node, NodeName, Service, ServiceKey, Sharing, SliceKey, TrafficPolicy};
+use placement::{
+    Endpoints, Network, Node, NodeName, PoolName, Service, ServiceKey, Sharing, SliceKey, TrafficPolicy,
+};
 use speaker_core::{NodeState, PodState};
 
 /// The Services that are ours: of type LoadBalancer and of this class, where `None` is the class of those
@@ -15,48 +20,89 @@ pub(crate) struct LoadBalancerClass(pub(crate) Option<String>);
 
 impl LoadBalancerClass {
     /// What there is to announce of a Service; `None` if it is not ours or has no addresses yet.
-    pub(crate) fn read(&self, service: &slim::Service) -> Option<Service> {
+    fn read(&self, key: &ServiceKey, service: &slim::Service, names: &Names) -> Option<Service> {
         if service.spec.type_ != "LoadBalancer" || service.spec.load_balancer_class != self.0 {
             return None;
         }
         let ingress = &service.status.load_balancer.ingress;
         // One that cannot be read spoils them all: the first address decides for the others.
-        let vips = ingress.iter().map(|entry| address(entry.ip.as_deref()?)).collect::<Option<Vec<_>>>()?;
-        if vips.is_empty() {
-            return None;
-        }
+        let vips = ingress.iter().map(|entry| address(entry.ip.as_deref()?)).collect::<Option<Vec<_>>>();
+        let mut vips = vips.filter(|vips| !vips.is_empty())?;
+        vips.shrink_to_fit();
+        let pool = service.annotations().get(ALLOCATED_FROM_POOL);
         let local = service.spec.external_traffic_policy.as_deref() == Some("Local");
         let shared = ALLOW_SHARED_IP.value(service.annotations()).is_some();
         Some(Service {
-            key: service_key(service),
+            key: key.clone(),
             labels: service.labels().clone(),
             vips,
             created: service.creation_timestamp().map(|time| time.0.as_second()),
-            recorded_pool: service.annotations().get(ALLOCATED_FROM_POOL).map(|pool| pool.as_str().into()),
+            recorded_pool: pool.map(|pool| PoolName::new(names.of(pool))),
             traffic_policy: if local { TrafficPolicy::Local } else { TrafficPolicy::Cluster },
             sharing: if shared { Sharing::Shared } else { Sharing::Sole },
         })
     }
 }
 
+/// What is seen of a Service.
+#[derive(Debug, Clone)]
+pub(crate) struct SeenService {
+    pub(crate) key: ServiceKey,
+    pub(crate) uid: Option<Box<str>>,
+    /// What there is to announce of it.
+    pub(crate) service: Option<Service>,
+}
+
+/// What is seen of an EndpointSlice.
+#[derive(Debug, Clone)]
+pub(crate) struct SeenSlice {
+    pub(crate) key: SliceKey,
+    /// Its Service, and where its serving endpoints are; `None` for a slice of no Service.
+    pub(crate) endpoints: Option<(ServiceKey, Endpoints)>,
+}
+
+impl SeenService {
+    pub(crate) fn read(object: &slim::Service, class: &LoadBalancerClass, names: &Names) -> Self {
+        let key = ServiceKey::new(names.of(object.namespace().unwrap_or_default()), object.name_any());
+        let service = class.read(&key, object, names);
+        Self { key, uid: object.metadata.uid.as_deref().map(Into::into), service }
+    }
+}
+
+impl SeenSlice {
+    pub(crate) fn read(object: &slim::EndpointSlice, names: &Names) -> Self {
+        let namespace = names.of(object.namespace().unwrap_or_default());
+        let endpoints = object.service_name().map(|service| {
+            let serving = object.endpoints.iter().filter(|endpoint| endpoint.serves());
+            let nodes = serving.map(|endpoint| Some(NodeName::new(names.of(endpoint.node_name.as_deref()?))));
+            (ServiceKey::new(Arc::clone(&namespace), service), nodes.collect())
+        });
+        Self { key: SliceKey::new(namespace, object.name_any()), endpoints }
+    }
+}
+
+/// Names that come again and again, of namespaces, pools and nodes: each is kept once.
+#[derive(Debug, Default)]
+pub(crate) struct Names(RefCell<HashSet<Arc<str>>>);
+
+impl Names {
+    fn of(&self, name: impl AsRef<str>) -> Arc<str> {
+        let (name, mut names) = (name.as_ref(), self.0.borrow_mut());
+        if let Some(known) = names.get(name) {
+            return Arc::clone(known);
+        }
+        if names.len() == names.capacity() {
+            names.retain(|name| Arc::strong_count(name) > 1);
+        }
+        let name: Arc<str> = name.into();
+        names.insert(Arc::clone(&name));
+        name
+    }
+}
+
 /// An address; an IPv4 one that is written as IPv6 means the IPv4 one.
 fn address(text: &str) -> Option<IpAddr> {
     text.parse().ok().map(|ip: IpAddr| ip.to_canonical())
-}
-
-pub(crate) fn service_key(service: &slim::Service) -> ServiceKey {
-    ServiceKey::new(service.namespace().unwrap_or_default(), service.name_any())
-}
-
-pub(crate) fn slice_key(slice: &slim::EndpointSlice) -> SliceKey {
-    SliceKey::new(slice.namespace().unwrap_or_default(), slice.name_any())
-}
-
-/// The Service of a slice and where its serving endpoints are; `None` for a slice of no Service.
-pub(crate) fn read_slice(slice: &slim::EndpointSlice) -> Option<(ServiceKey, Endpoints)> {
-    let service = ServiceKey::new(slice.namespace()?, slice.service_name()?);
-    let serving = slice.endpoints.iter().filter(|endpoint| endpoint.serves());
-    Some((service, serving.map(|endpoint| endpoint.node_name.as_deref().map(NodeName::from)).collect()))
 }
 
 pub(crate) fn read_node(node: &slim::Node) -> Node {
@@ -99,7 +145,8 @@ mod tests {
         });
         change(&mut service);
         let service: slim::Service = serde_json::from_value(service).unwrap();
-        LoadBalancerClass(class.map(str::to_owned)).read(&service)
+        let class = LoadBalancerClass(class.map(str::to_owned));
+        SeenService::read(&service, &class, &Names::default()).service
     }
 
     #[test]
@@ -159,10 +206,20 @@ mod tests {
             ],
         }))
         .unwrap();
-        let places = ["n1", "n3"].map(|node| Some(node.into()));
-        let expected = (ServiceKey::new("prod", "web"), Endpoints::from_iter(places));
-        assert_eq!(read_slice(&slice), Some(expected));
-        assert_eq!(slice_key(&slice), SliceKey::new("prod", "web-x1"));
+        let seen = SeenSlice::read(&slice, &Names::default());
+        let nodes = ["n1", "n3"].map(|node| Some(node.into()));
+        assert_eq!(seen.endpoints, Some((ServiceKey::new("prod", "web"), Endpoints::from_iter(nodes))));
+        assert_eq!(seen.key, SliceKey::new("prod", "web-x1"));
+    }
+
+    #[test]
+    fn a_name_is_kept_once_and_not_when_nobody_needs_it_any_more() {
+        let names = Names::default();
+        let first = names.of("prod");
+        assert!(Arc::ptr_eq(&first, &names.of("prod")));
+        (0..10_000).for_each(|number| _ = names.of(number.to_string()));
+        assert!(Arc::ptr_eq(&first, &names.of("prod")));
+        assert!(names.0.borrow().len() < 100, "{} names", names.0.borrow().len());
     }
 
     #[test]

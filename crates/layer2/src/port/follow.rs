@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::{Begin, Contact, Effect, Friends, Order, Port, Purpose, Report, Stance, Transmission};
+use super::{Begin, Contact, Effect, KnownMacs, Order, Port, Purpose, Report, Stance, Transmission};
 use crate::MacAddr;
 use crate::probes::Care;
 use crate::protocol::Protocol;
@@ -87,22 +87,25 @@ impl<P: Protocol> Port<P> {
     }
 
     /// The stations that are no foreign hosts from now on.
-    pub fn set_friends(&mut self, friends: Friends, now: Instant) {
-        let unheard = |friends: &Friends, mac| friends.known.get(mac) == Some(&Contact::Unheard);
-        let heard =
-            self.friends.known.keys().any(|mac| unheard(&self.friends, mac) && !unheard(&friends, mac));
-        let known = self.friends.unknown + self.friends.unseen > friends.unknown + friends.unseen;
-        self.friends = friends;
+    pub fn set_known_macs(&mut self, known_macs: KnownMacs, now: Instant) {
+        let unheard = |known_macs: &KnownMacs, mac| known_macs.contacts.get(mac) == Some(&Contact::Unheard);
+        let heard = self
+            .known_macs
+            .contacts
+            .keys()
+            .any(|mac| unheard(&self.known_macs, mac) && !unheard(&known_macs, mac));
+        let known = self.known_macs.unknown + self.known_macs.unseen > known_macs.unknown + known_macs.unseen;
+        self.known_macs = known_macs;
         if heard || known {
             self.rivals.clear();
             self.probes.look_again(now);
         }
         let lately = |(_, at): &(MacAddr, Instant)| now < *at + LATELY;
-        let silent = |by: &MacAddr| self.friends.known.get(by) == Some(&Contact::Unheard);
+        let silent = |by: &MacAddr| self.known_macs.contacts.get(by) == Some(&Contact::Unheard);
         let rivals = self.heard_claims.extract_if(.., |_, it| silent(&it.0)).filter(|(_, it)| lately(it));
         for (vip, (by, _)) in rivals.collect::<Vec<_>>() {
             if self.orders.contains_key(&vip) && !self.probes.contains(vip) {
-                self.hear_rival(by, vip, now);
+                self.on_rival(by, vip, now);
             }
         }
     }

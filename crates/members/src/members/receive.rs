@@ -25,7 +25,7 @@ impl Members {
         frame: &[u8],
         now: Instant,
     ) -> Result<&'static str, Refusal> {
-        let opened = self.seals.open(frame)?;
+        let opened = self.encryption.open(frame)?;
         let payload = Payload::decode(&opened.payload)?;
         if payload.from == self.swim.identity().name {
             return Err(Refusal::OwnName);
@@ -56,7 +56,7 @@ impl Members {
                 if gone {
                     // Nor may we know that we were.
                     if let Body::Dead(identity) = body {
-                        self.hear_of_own_death(&name, &identity, now);
+                        self.on_own_death(&name, &identity, now);
                     }
                     return Ok(kind);
                 }
@@ -72,7 +72,7 @@ impl Members {
         if let Body::ProfilePart(part) = body {
             self.take_profile_part(&name, profile, part, now)?;
         } else {
-            self.obey(&name, body, now)?;
+            self.dispatch(&name, body, now)?;
         }
         self.want_profile(&name, profile, now);
         Ok(kind)
@@ -128,8 +128,8 @@ impl Members {
     fn note_life(&mut self, name: &NodeName, now: Instant) {
         // Whoever hears nobody at all, and has no answer to its questions either, is likely to have been cut off,
         // and judges nobody by that.
-        let deaf = now.saturating_duration_since(self.heard);
-        if deaf > self.timing.silence + self.timing.confirm / 2 {
+        let isolated = now.saturating_duration_since(self.heard);
+        if isolated > self.timing.silence + self.timing.confirm / 2 {
             self.monitor.restart(now);
         }
         self.heard = now;
@@ -156,7 +156,7 @@ impl Members {
         }
         let before = self.peers.get(name).and_then(|peer| peer.identity.as_ref()).map(|known| known.boot);
         self.swim.alive(identity.clone(), now);
-        self.heed_swim(now);
+        self.drain_swim(now);
         self.vouch(name, now);
         if self.swim.is_down(&identity) {
             // It believes that only of somebody who has proved to be alive.
@@ -186,13 +186,13 @@ impl Members {
         }
         // Whom we hear may not hear us yet.
         if let Some(echo) = echo {
-            self.hear_echo(name, &echo, now);
+            self.on_echo(name, &echo, now);
             self.hear_answer(name, version, now);
         }
     }
 
     /// Does what `name`, that is alive, asks for.
-    fn obey(&mut self, name: &NodeName, body: Body, now: Instant) -> Result<(), Refusal> {
+    fn dispatch(&mut self, name: &NodeName, body: Body, now: Instant) -> Result<(), Refusal> {
         match body {
             Body::Heartbeat | Body::Hello(_) | Body::ProfilePart(_) => {}
             Body::Pong => {
@@ -216,16 +216,16 @@ impl Members {
                     && let Some(at) = now.checked_sub(Duration::from_millis(age.into()))
                 {
                     self.monitor.heard(&node, at, now);
-                    if at > self.deaf_until {
+                    if at > self.isolated_until {
                         self.still_there(&node, now);
                     }
                 }
             }
             Body::Dead(identity) if identity.name == self.swim.identity().name => {
-                self.hear_of_own_death(name, &identity, now);
+                self.on_own_death(name, &identity, now);
             }
-            Body::Dead(identity) => self.hear_of_death(identity, name.clone(), now),
-            Body::Leave(absence) => self.hear_goodbye(name, absence, now),
+            Body::Dead(identity) => self.on_death(identity, name.clone(), now),
+            Body::Leave(absence) => self.on_goodbye(name, absence, now),
             Body::LeaveConfirmed => {
                 if let Phase::Leaving(goodbye) = &mut self.phase {
                     goodbye.remove(name);
@@ -233,18 +233,18 @@ impl Members {
             }
             Body::Bye => {
                 // Whoever has not heard the goodbye does not know what it was for.
-                self.hear_goodbye(name, Absence::Open, now);
+                self.on_goodbye(name, Absence::Open, now);
                 if let Some(identity) = self.peers.get(name).and_then(|peer| peer.identity.clone()) {
                     self.swim.down(identity, now);
                 }
             }
-            Body::Swim(message) => self.hear_swim(name, &message, now)?,
+            Body::Swim(message) => self.on_swim(name, &message, now)?,
         }
         Ok(())
     }
 
     /// `name` holds us dead. We object: by another life, or if that has begun already, by saying so.
-    fn hear_of_own_death(&mut self, name: &NodeName, identity: &Identity, now: Instant) {
+    fn on_own_death(&mut self, name: &NodeName, identity: &Identity, now: Instant) {
         if identity == self.swim.identity() {
             self.swim.down(identity.clone(), now);
         } else if identity.name == self.swim.identity().name {
@@ -253,7 +253,7 @@ impl Members {
     }
 
     /// `name` is about to go.
-    fn hear_goodbye(&mut self, name: &NodeName, absence: Absence, now: Instant) {
+    fn on_goodbye(&mut self, name: &NodeName, absence: Absence, now: Instant) {
         let own_role = self.role();
         let Some(peer) = self.peers.get_mut(name) else { return };
         if peer.standing == Standing::Alive {

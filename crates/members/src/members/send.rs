@@ -126,7 +126,7 @@ impl Members {
         let Identity { name: from, generation, .. } = self.swim.identity();
         let payload =
             Payload { from: from.clone(), generation: *generation, profile: self.profile_version, body };
-        let frame = self.seals.seal(name, &payload.encode());
+        let frame = self.encryption.seal(name, &payload.encode());
         debug_assert!(frame.len() <= Self::MAX_FRAME, "{kind} of {} bytes", frame.len());
         self.out.push_back(Transmit { to, frame, kind });
     }

@@ -39,7 +39,7 @@ impl Core {
                 Some(node) => self.placement.set_node(node),
                 None => {
                     self.placement.remove_node(&name);
-                    self.stale.friends |= self.peers.forget(&name);
+                    self.stale.known_macs |= self.peers.forget(&name);
                     self.placement.set_abilities(name, Abilities::Unknown);
                 }
             }
@@ -95,7 +95,7 @@ impl Core {
 
     pub(super) fn listed(&mut self, mut peers: BTreeMap<NodeName, SocketAddr>) {
         peers.remove(&self.node);
-        self.stale.friends |= self.peers.set_listed(peers.keys().cloned().collect());
+        self.stale.known_macs |= self.peers.set_listed(peers.keys().cloned().collect());
         if self.published.peers.as_ref() != Some(&peers) {
             self.gossip(Gossip::SetPeers(peers.clone()));
             self.published.peers = Some(peers);

@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub(crate) const SPEAKER: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
 pub(crate) const CLIENT: MacAddr = MacAddr([2, 0, 0, 0, 0, 2]);
 /// Not an interface of the namespace: those are the speaker's own.
-pub(crate) const STRANGER: MacAddr = MacAddr([2, 0, 0, 0, 0, 8]);
+pub(crate) const FOREIGN: MacAddr = MacAddr([2, 0, 0, 0, 0, 8]);
 pub(crate) const V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 10);
 pub(crate) const OTHER_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 11);
 pub(crate) const CLIENT_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
@@ -192,8 +192,8 @@ impl Speaker {
         self.new.set(Some(vip.into()));
     }
 
-    pub(crate) fn set_fellow(&self, mac: MacAddr) {
-        self.wanted.send_modify(|wanted| wanted.friends.known = [(mac, layer2::Contact::Heard)].into());
+    pub(crate) fn set_peer(&self, mac: MacAddr) {
+        self.wanted.send_modify(|wanted| wanted.known_macs.contacts = [(mac, layer2::Contact::Heard)].into());
     }
 
     /// Lets the speaker stand still for `span` from now on.

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Effect, Friends, Port, Purpose, Report, Transmission, Voice};
+use super::{Effect, KnownMacs, Port, Purpose, Report, Transmission, TransmitPolicy};
 use crate::protocol::Protocol;
 use crate::schedule::Due;
 use crate::{LATE, MacAddr};
@@ -28,9 +28,9 @@ impl<P: Protocol> Port<P> {
 
     /// When something is to be said unasked.
     fn due(&self) -> Option<Instant> {
-        match self.voice {
-            Voice::Full => {}
-            Voice::Answers | Voice::Silent => return None,
+        match self.transmit_policy {
+            TransmitPolicy::Normal => {}
+            TransmitPolicy::ReplyOnly | TransmitPolicy::Muted => return None,
         }
         let rest = self.rest.front().map(|_| self.since);
         let frames = [
@@ -57,8 +57,8 @@ impl<P: Protocol> Port<P> {
         if now < self.next_frame {
             return;
         }
-        let (protocol, friends) = (&self.protocol, &self.friends);
-        let foreign = |mac| friends.unknown == 0 && is_foreign(mac, protocol, friends);
+        let (protocol, known_macs) = (&self.protocol, &self.known_macs);
+        let foreign = |mac| known_macs.unknown == 0 && is_foreign(mac, protocol, known_macs);
         if let Some((vip, by)) = self.claims.poll(now, foreign) {
             self.announce(vip, Purpose::Defence, now);
             return self.report(Report::Claimed { vip: vip.into(), by }, now);
@@ -103,6 +103,6 @@ impl<P: Protocol> Port<P> {
     }
 }
 
-fn is_foreign(mac: MacAddr, protocol: &impl Protocol, friends: &Friends) -> bool {
-    mac != protocol.mac() && !friends.known.contains_key(&mac)
+fn is_foreign(mac: MacAddr, protocol: &impl Protocol, known_macs: &KnownMacs) -> bool {
+    mac != protocol.mac() && !known_macs.contacts.contains_key(&mac)
 }

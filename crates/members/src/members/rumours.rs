@@ -18,7 +18,7 @@ const EACH: usize = 64;
 
 impl Members {
     /// Takes in a message of SWIM by `name`, unless it tells of what nobody could believe.
-    pub(super) fn hear_swim(&mut self, name: &NodeName, message: &[u8], now: Instant) -> Result<(), Refusal> {
+    pub(super) fn on_swim(&mut self, name: &NodeName, message: &[u8], now: Instant) -> Result<(), Refusal> {
         let mentioned = Swim::mentioned(message)?;
         if mentioned.iter().any(|identity| !self.generations.allow(identity.generation, now)) {
             return Err(Refusal::FarAhead);
@@ -34,7 +34,7 @@ impl Members {
             }
         }
         self.swim.handle(message, now)?;
-        self.heed_swim(now);
+        self.drain_swim(now);
         for about in unknown {
             if let Some(peer) = self.peers.get_mut(&about).filter(|peer| !peer.is_vouched_for()) {
                 peer.source = told_by_it.clone();
@@ -75,7 +75,7 @@ mod tests {
     use crate::identity::{Generations, Identity};
     use crate::parts::ProfileVersion;
     use crate::profile::Brief;
-    use crate::seal::Seals;
+    use crate::seal::FrameEncryption;
     use crate::session::Cookie;
     use crate::{BootId, Preset, Profile};
 
@@ -98,15 +98,15 @@ mod tests {
     }
 
     /// One that speaks by hand.
-    struct Voice {
+    struct TestPeer {
         identity: Identity,
-        seals: Seals,
+        encryption: FrameEncryption,
     }
 
-    impl Voice {
+    impl TestPeer {
         fn of(identity: Identity) -> Self {
-            let seals = Seals::new(identity.name.clone(), identity.boot, Vec::new());
-            Self { identity, seals }
+            let encryption = FrameEncryption::new(identity.name.clone(), identity.boot, Vec::new());
+            Self { identity, encryption }
         }
 
         /// A message of SWIM with which this one tells `us` of others.
@@ -123,7 +123,7 @@ mod tests {
     }
 
     impl Us {
-        fn new() -> (Self, Voice) {
+        fn new() -> (Self, TestPeer) {
             let now = Instant::now();
             let config = crate::Config {
                 name: "us".into(),
@@ -138,7 +138,7 @@ mod tests {
             us.set_peers([("other".into(), address(2))].into(), now);
             us.take_part(now);
             let mut us = Self { members: us, now, sent: Vec::new() };
-            let mut other = Voice::of(identity("other", NOW));
+            let mut other = TestPeer::of(identity("other", NOW));
             us.meet(&mut other).unwrap();
             assert_eq!(us.members.members(), &names(&["us", "other"]));
             us.sent.clear();
@@ -148,38 +148,39 @@ mod tests {
         fn collect(&mut self) {
             while let Some(transmit) = self.members.poll_transmit() {
                 // They are not sealed, so it does not matter for whom they are.
-                let opened = Seals::new("any".into(), BootId(9), Vec::new()).open(&transmit.frame).unwrap();
+                let opened =
+                    FrameEncryption::new("any".into(), BootId(9), Vec::new()).open(&transmit.frame).unwrap();
                 self.sent.push(Payload::decode(&opened.payload).unwrap().body);
             }
         }
 
-        fn hear(&mut self, voice: &mut Voice, body: Body) -> Result<&'static str, Refusal> {
-            let Identity { name: from, generation, .. } = voice.identity.clone();
+        fn hear(&mut self, peer: &mut TestPeer, body: Body) -> Result<&'static str, Refusal> {
+            let Identity { name: from, generation, .. } = peer.identity.clone();
             let payload =
                 Payload { from, generation, profile: ProfileVersion::of_an_earlier_member(0), body };
-            let frame = voice.seals.seal(&"us".into(), &payload.encode());
-            let result = self.members.handle(voice.identity.address, &frame, self.now);
+            let frame = peer.encryption.seal(&"us".into(), &payload.encode());
+            let result = self.members.handle(peer.identity.address, &frame, self.now);
             self.members.poll(self.now);
             self.collect();
             result
         }
 
         /// An introduction with the proof that it takes.
-        fn hello(&self, voice: &Voice) -> Hello {
+        fn hello(&self, peer: &TestPeer) -> Hello {
             Hello {
-                identity: voice.identity.clone(),
+                identity: peer.identity.clone(),
                 profile: Brief::default(),
                 cookie: Cookie([0; 16]),
-                echo: Some(self.members.cookies.make(&voice.identity.name, self.now)),
+                echo: Some(self.members.cookies.make(&peer.identity.name, self.now)),
                 reply: false,
                 known: None,
                 late: false,
             }
         }
 
-        fn meet(&mut self, voice: &mut Voice) -> Result<&'static str, Refusal> {
-            let hello = self.hello(voice);
-            self.hear(voice, Body::Hello(hello))
+        fn meet(&mut self, peer: &mut TestPeer) -> Result<&'static str, Refusal> {
+            let hello = self.hello(peer);
+            self.hear(peer, Body::Hello(hello))
         }
     }
 
@@ -194,7 +195,7 @@ mod tests {
         let asked = us.sent.iter().any(|body| matches!(body, Body::Hello(hello) if hello.reply));
         assert!(asked, "{:?}", us.sent);
 
-        us.meet(&mut Voice::of(identity("new", NOW))).unwrap();
+        us.meet(&mut TestPeer::of(identity("new", NOW))).unwrap();
         assert_eq!(us.members.members(), &names(&["us", "other", "new"]));
         let events: Vec<_> = std::iter::from_fn(|| us.members.poll_event()).collect();
         assert_eq!(events.iter().filter(|event| **event == Event::Joined("new".into())).count(), 1);
@@ -250,7 +251,7 @@ mod tests {
     fn a_generation_that_no_clock_gave_is_refused_wherever_it_is() {
         let (mut us, mut other) = Us::new();
         for absurd in [u64::MAX, u64::MAX - 1, u64::MAX / 2, NOW + NOW * 2] {
-            let mut victim = Voice::of(identity("victim", absurd));
+            let mut victim = TestPeer::of(identity("victim", absurd));
             assert_eq!(us.meet(&mut victim), Err(Refusal::FarAhead));
             let body = other.swim(&us.members, vec![identity("victim", absurd)]);
             assert_eq!(us.hear(&mut other, body), Err(Refusal::FarAhead));
@@ -261,7 +262,7 @@ mod tests {
             assert_eq!(us.hear(&mut other, Body::Hello(hello)), Err(Refusal::FarAhead));
         }
         assert!(us.members.swim.identity().generation < NOW + 10);
-        assert!(us.meet(&mut Voice::of(identity("victim", NOW))).is_ok());
+        assert!(us.meet(&mut TestPeer::of(identity("victim", NOW))).is_ok());
         assert_eq!(us.members.members(), &names(&["us", "other", "victim"]));
     }
 
@@ -269,9 +270,9 @@ mod tests {
     fn who_is_impersonated_by_the_greatest_generation_that_is_believed_can_object() {
         let (mut us, _) = Us::new();
         let greatest = NOW + 100 * 365 * 24 * 60 * 60 * 1000;
-        us.meet(&mut Voice::of(identity("victim", greatest))).unwrap();
+        us.meet(&mut TestPeer::of(identity("victim", greatest))).unwrap();
         us.now += ms(1);
-        let mut victim = Voice::of(Identity { boot: BootId(77), ..identity("victim", greatest + 1) });
+        let mut victim = TestPeer::of(Identity { boot: BootId(77), ..identity("victim", greatest + 1) });
         us.meet(&mut victim).unwrap();
         assert_eq!(us.members.peers[&NodeName::from("victim")].identity, Some(victim.identity));
     }
@@ -292,7 +293,7 @@ mod tests {
     #[test]
     fn a_recording_of_an_earlier_start_gets_few_answers() {
         let (mut us, _) = Us::new();
-        let mut earlier = Voice::of(Identity { boot: BootId(88), ..identity("other", NOW - 1) });
+        let mut earlier = TestPeer::of(Identity { boot: BootId(88), ..identity("other", NOW - 1) });
         for _ in 0..1000 {
             assert_eq!(us.hear(&mut earlier, Body::Heartbeat), Err(Refusal::Unproven));
         }

@@ -42,7 +42,7 @@ pub type Mac = [u8; 6];
 
 /// What a node tells of itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Told {
+pub struct NodeProfile {
     /// The Ethernet addresses that it announces with.
     pub macs: BTreeSet<Mac>,
     /// Where it can announce.
@@ -52,7 +52,7 @@ pub struct Told {
     pub contested: BTreeSet<IpAddr>,
 }
 
-impl Told {
+impl NodeProfile {
     /// As bytes, at most `max` of them. What does not fit is left out: first contested addresses, then where the node can
     /// announce, which makes it [able everywhere](Abilities::Unknown) for the others, then Ethernet addresses. In 8 KB there is room for some
     /// 350 interfaces, each with an Ethernet address of its own and the longest name.
@@ -222,11 +222,11 @@ mod tests {
     }
 
     /// A node with so many interfaces, each with an address and a name that is as long as the kernel allows.
-    fn node_with(interfaces: u16) -> Told {
+    fn node_with(interfaces: u16) -> NodeProfile {
         let names: Vec<_> = (0..interfaces).map(|number| format!("interface-{number:05}")).collect();
         let list: Vec<_> = names.iter().map(|name| (name.as_str(), true, true)).collect();
         let contested = (0..interfaces).map(|number| IpAddr::from([10, 0, mac(number)[4], mac(number)[5]]));
-        Told {
+        NodeProfile {
             macs: (0..interfaces).map(mac).collect(),
             abilities: able(&list),
             contested: contested.take(10).collect(),
@@ -241,28 +241,31 @@ mod tests {
         {
             for count in [0, 1, 42, 43, 300] {
                 let contested = [ip("192.0.2.1"), ip("2001:db8::1")].into();
-                let told =
-                    Told { macs: (0..count).map(mac).collect(), abilities: abilities.clone(), contested };
-                assert_eq!(Told::decode(&told.encode(MAX)), told);
+                let told = NodeProfile {
+                    macs: (0..count).map(mac).collect(),
+                    abilities: abilities.clone(),
+                    contested,
+                };
+                assert_eq!(NodeProfile::decode(&told.encode(MAX)), told);
             }
         }
     }
 
     #[test]
     fn an_interface_without_any_protocol_is_as_good_as_none() {
-        let told = Told {
+        let told = NodeProfile {
             macs: [mac(1)].into(),
             abilities: able(&[("eth0", true, false), ("lo", false, false)]),
-            ..Told::default()
+            ..NodeProfile::default()
         };
-        let read = Told::decode(&told.encode(MAX));
+        let read = NodeProfile::decode(&told.encode(MAX));
         assert_eq!(read.abilities, able(&[("eth0", true, false)]));
     }
 
     #[test]
     fn hundreds_of_interfaces_fit() {
         let told = node_with(340);
-        assert_eq!(Told::decode(&told.encode(MAX)), told);
+        assert_eq!(NodeProfile::decode(&told.encode(MAX)), told);
     }
 
     #[test]
@@ -270,64 +273,74 @@ mod tests {
         let told = node_with(1000);
         let bytes = told.encode(MAX);
         assert!(bytes.len() <= MAX);
-        assert_eq!(Told::decode(&bytes), Told { abilities: Abilities::Unknown, ..told });
+        assert_eq!(NodeProfile::decode(&bytes), NodeProfile { abilities: Abilities::Unknown, ..told });
         let bytes = node_with(3000).encode(MAX);
         assert!(bytes.len() <= MAX);
-        assert_eq!(Told::decode(&bytes).macs.len(), (MAX - 8) / 6);
+        assert_eq!(NodeProfile::decode(&bytes).macs.len(), (MAX - 8) / 6);
     }
 
     #[test]
     fn addresses_without_a_version_are_read_and_told() {
-        let told = Told { macs: (0..50).map(mac).collect(), ..Told::default() };
+        let told = NodeProfile { macs: (0..50).map(mac).collect(), ..NodeProfile::default() };
         let bytes = told.encode_unversioned(256);
         assert_eq!(bytes.len(), 252);
-        let read = Told::decode(&bytes);
-        assert_eq!(read, Told { macs: (0..42).map(mac).collect(), ..Told::default() });
+        let read = NodeProfile::decode(&bytes);
+        assert_eq!(read, NodeProfile { macs: (0..42).map(mac).collect(), ..NodeProfile::default() });
         let marked = [&mac(1)[..], &[0xff; 6], &[4, 192, 0, 2, 1, 0]].concat();
-        assert_eq!(Told::decode(&marked), Told { macs: [mac(1)].into(), ..Told::default() });
-        assert_eq!(Told::decode(&[]), Told::default());
-        assert_eq!(Told::decode(&[1, 2, 3]), Told::default(), "not from a speaker as we know them");
+        assert_eq!(
+            NodeProfile::decode(&marked),
+            NodeProfile { macs: [mac(1)].into(), ..NodeProfile::default() }
+        );
+        assert_eq!(NodeProfile::decode(&[]), NodeProfile::default());
+        assert_eq!(
+            NodeProfile::decode(&[1, 2, 3]),
+            NodeProfile::default(),
+            "not from a speaker as we know them"
+        );
     }
 
     #[test]
     fn another_version_tells_nothing_and_an_unknown_section_is_passed_over() {
-        let told =
-            Told { macs: [mac(1)].into(), abilities: able(&[("eth0", true, false)]), ..Told::default() };
+        let told = NodeProfile {
+            macs: [mac(1)].into(),
+            abilities: able(&[("eth0", true, false)]),
+            ..NodeProfile::default()
+        };
         let bytes = told.encode(MAX);
         let mut later = bytes.clone();
         later[4] = 2;
-        assert_eq!(Told::decode(&later), Told::default());
-        assert_eq!(Told::decode(&PREFIX), Told::default());
+        assert_eq!(NodeProfile::decode(&later), NodeProfile::default());
+        assert_eq!(NodeProfile::decode(&PREFIX), NodeProfile::default());
         let (head, sections) = bytes.split_at(HEAD);
         let bytes = [head, &[9, 0, 2, 7, 7], sections, &[10, 0, 0]].concat();
-        assert_eq!(Told::decode(&bytes), told);
+        assert_eq!(NodeProfile::decode(&bytes), told);
     }
 
     #[test]
     fn interfaces_that_are_cut_short_are_not_believed() {
-        let told = Told {
+        let told = NodeProfile {
             macs: [mac(1)].into(),
             abilities: able(&[("eth0", true, false), ("eth1", true, true)]),
-            ..Told::default()
+            ..NodeProfile::default()
         };
         let bytes = told.encode(MAX);
         for length in 0..bytes.len() {
-            assert_eq!(Told::decode(&bytes[..length]).abilities, Abilities::Unknown, "{length}");
+            assert_eq!(NodeProfile::decode(&bytes[..length]).abilities, Abilities::Unknown, "{length}");
         }
         for content in [&[1, 4, b'e'][..], &[1], &[1, 1, 0xff]] {
             let mut bytes = Vec::from(PREFIX);
             bytes.push(VERSION);
             put_section(&mut bytes, INTERFACES, content);
-            assert_eq!(Told::decode(&bytes).abilities, Abilities::Unknown);
+            assert_eq!(NodeProfile::decode(&bytes).abilities, Abilities::Unknown);
         }
     }
 
     proptest! {
         #[test]
         fn no_bytes_panic(bytes: Vec<u8>, version in 0u8..3) {
-            Told::decode(&bytes);
+            NodeProfile::decode(&bytes);
             let versioned = [&PREFIX[..], &[version], &bytes].concat();
-            Told::decode(&versioned);
+            NodeProfile::decode(&versioned);
         }
 
         #[test]

@@ -22,7 +22,7 @@ impl Members {
             if late + self.timing.period > self.timing.verdict() {
                 self.events.push_back(Event::Stalled(late));
             }
-            self.was_deaf(late, self.running(), now);
+            self.was_isolated(late, self.running(), now);
         }
     }
 
@@ -34,19 +34,19 @@ impl Members {
             // Whoever was started without a link has met nobody yet.
             others = self.peers.keys().cloned().collect();
         }
-        self.was_deaf(now.saturating_duration_since(since), others, now);
+        self.was_isolated(now.saturating_duration_since(since), others, now);
     }
 
     /// We stood still or had no link for that long. If it was long enough for the others to declare us dead, they
     /// are asked; and in that time others may have gone, by a goodbye or by death, of which no word is left. Whoever does
     /// not answer is watched over until it is found dead: there may be nobody else who does.
-    fn was_deaf(&mut self, time: Duration, others: BTreeSet<NodeName>, now: Instant) {
+    fn was_isolated(&mut self, time: Duration, others: BTreeSet<NodeName>, now: Instant) {
         self.monitor.restart(now);
         self.swim.delay(time);
         self.beat.0 = now;
         if time + self.timing.period > self.timing.verdict() {
             self.cookies.renew();
-            self.deaf_until = now;
+            self.isolated_until = now;
             self.unanswered.clone_from(&others);
             self.regroup(now);
             for name in &others {
@@ -58,13 +58,13 @@ impl Members {
 
     /// `name` was heard. What came while we stood still is only read now, so at first that says nothing.
     pub(super) fn still_there(&mut self, name: &NodeName, now: Instant) {
-        if now > self.deaf_until + self.timing.silence {
+        if now > self.isolated_until + self.timing.silence {
             self.relieve(name);
         }
     }
 
     /// `name` has answered a `Hello` of ours.
-    pub(super) fn hear_echo(&mut self, name: &NodeName, echo: &Cookie, now: Instant) {
+    pub(super) fn on_echo(&mut self, name: &NodeName, echo: &Cookie, now: Instant) {
         if self.unanswered.contains(name) && self.cookies.is_latest(echo, name, now) {
             self.relieve(name);
         }
@@ -72,14 +72,14 @@ impl Members {
 
     fn relieve(&mut self, name: &NodeName) {
         if self.unanswered.remove(name)
-            && self.ring.charges(&self.swim.identity().name).all(|charge| charge != name)
+            && self.ring.monitored(&self.swim.identity().name).all(|peer| peer != name)
         {
             self.monitor.relieve(name);
         }
     }
 
     /// Somebody was heard. If there is no link, there is another way than by the one that is watched.
-    pub(super) fn heard_without_link(&mut self, now: Instant) {
+    pub(super) fn on_frame_without_link(&mut self, now: Instant) {
         if let Some(since) = self.cut_since.filter(|since| now > *since + STRAYS) {
             self.linked_again(since, now);
         }
