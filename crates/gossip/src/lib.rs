@@ -80,8 +80,8 @@ pub fn start(config: Config, metrics: Metrics) -> anyhow::Result<(Handle, mpsc::
     let (commands, to_do) = commands::channel();
     let (reports, news) = mpsc::channel(NEWS);
     let (publish, view) = watch::channel(Arc::default());
-    let (complain, trouble) = watch::channel(None);
-    let task = Task::new(config, keys, metrics, (publish, complain), reports);
+    let (publish_trouble, trouble) = watch::channel(None);
+    let task = Task::new(config, keys, metrics, (publish, publish_trouble), reports);
     tokio::spawn(task.run(to_do));
     Ok((Handle { view, trouble, commands }, news))
 }

@@ -91,7 +91,7 @@ impl Task {
         loop {
             self.follow_link();
             self.flush();
-            self.complain();
+            self.publish_trouble();
             let due = self.members.poll_timeout();
             tokio::select! {
                 () = self.socket.ready() => self.receive(),
@@ -200,7 +200,7 @@ impl Task {
         }
     }
 
-    fn complain(&self) {
+    fn publish_trouble(&self) {
         let trouble = if self.socket.is_refused() {
             Some(Trouble::Unbound)
         } else {

@@ -17,7 +17,7 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use timers::Timers;
 
-/// Kernels before about 4.13 heed a gratuitous ARP only a second (`locktime`) after the one before.
+/// Kernels before about 4.13 act on a gratuitous ARP only a second (`locktime`) after the one before.
 const STEP: Duration = Duration::from_millis(1100);
 /// How many announcements make a burst: with [`STEP`] between them, it goes on for not quite 5 s.
 const ROUNDS: u8 = 5;

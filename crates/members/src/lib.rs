@@ -39,7 +39,7 @@
 //! of its own death begins the next life and tells everybody. The others see the same process, by its [`BootId`],
 //! in another life: [`Event::Returned`]. It may have answered for its addresses all the time, so it must announce them
 //! afresh: [`Event::PresumedDead`]. Whoever is listed as a peer but is not alive is contacted for ever, several
-//! times a second, so a partition that heals is noticed by both sides at once; whoever hears the voice of the dead
+//! times a second, so a partition that heals is noticed by both sides at once; whoever hears one that is held dead
 //! answers by telling it so.
 //!
 //! foca also probes a random member each second. That catches what the monitors miss, such as four neighbours on

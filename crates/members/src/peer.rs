@@ -64,7 +64,7 @@ pub(crate) enum Source {
 /// What somebody is to the group.
 ///
 /// ```text
-/// (stranger) --joins--> (alive) --goodbye--> (leaving) --bye, or dead--> (gone)
+/// (unknown) ---joins--> (alive) --goodbye--> (leaving) --bye, or dead--> (gone)
 ///                        |   ^ ^                                           |
 ///                    dead|   | +------------- joins -----------------------+
 ///                        v   |
@@ -74,7 +74,7 @@ pub(crate) enum Source {
 pub(crate) enum Standing {
     /// Was never alive as far as we know.
     #[default]
-    Stranger,
+    Unknown,
     /// Is alive.
     Alive,
     /// Is alive, has said goodbye, and may or may not have our confirmation.

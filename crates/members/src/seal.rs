@@ -180,7 +180,7 @@ impl FrameEncryption {
             .len();
         body.truncate(length);
         if let Some(key) = fresh {
-            // Only what held its seal is kept, so that strangers cannot push others out.
+            // Only what held its seal is kept, so that others cannot push others out.
             if self.derived.len() >= CACHED {
                 self.derived.clear();
             }

@@ -23,7 +23,7 @@ pub struct Announcement {
 /// What an address was when this node took it over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum History {
-    /// Newly given to a Service, and announced by nobody yet: a stranger on the LAN may have it.
+    /// Newly given to a Service, and announced by nobody yet: a foreign host on the LAN may have it.
     New,
     /// Announced before, by this node or another.
     Announced,

@@ -15,7 +15,10 @@ impl<P: Protocol> Port<P> {
     /// The addresses to announce from now on. Those that stay under the same takeover notice nothing.
     pub fn set_orders(&mut self, orders: BTreeMap<P::Ip, Order>, now: Instant) {
         let before = std::mem::replace(&mut self.orders, orders);
-        for (vip, order) in self.orders.clone() {
+        // There may be thousands, of which one is new.
+        let different = self.orders.iter().filter(|(vip, order)| before.get(*vip) != Some(*order));
+        let different: Vec<(P::Ip, Order)> = different.map(|(vip, order)| (*vip, *order)).collect();
+        for (vip, order) in different {
             let known = before.get(&vip);
             if known.is_some_and(|known| known.takeover == order.takeover) {
                 if known.is_some_and(|known| known.stance != order.stance) && !self.probes.contains(vip) {
@@ -88,6 +91,9 @@ impl<P: Protocol> Port<P> {
 
     /// The stations that are no foreign hosts from now on.
     pub fn set_known_macs(&mut self, known_macs: KnownMacs, now: Instant) {
+        if self.known_macs == known_macs {
+            return;
+        }
         let unheard = |known_macs: &KnownMacs, mac| known_macs.contacts.get(mac) == Some(&Contact::Unheard);
         let heard = self
             .known_macs
