@@ -6,7 +6,7 @@ mod lan;
 mod publish;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -103,6 +103,7 @@ struct Published {
     loaded: bool,
     absence: Option<Absence>,
     peers: Option<BTreeMap<NodeName, SocketAddr>>,
+    addresses: Option<BTreeMap<NodeName, BTreeSet<IpAddr>>>,
     members: Option<usize>,
     profile: Told,
     last_statuses: bool,
@@ -166,6 +167,7 @@ impl Core {
             Input::Pools(changes) => self.pools(changes),
             Input::Advertisements(changes) => self.advertisements(changes),
             Input::Peers(peers) => self.listed(peers),
+            Input::Addresses(addresses) => self.addresses(addresses),
             Input::OwnPod(state) => self.departure.pod = Some(state),
             Input::OwnNode(state) => self.departure.node = Some(state),
             Input::Members(news) => self.members(news),

@@ -112,6 +112,7 @@ impl Core {
             | Event::Stalled(_)
             | Event::Profile(_)
             | Event::Overdue(_)
+            | Event::WrongAddress { .. }
             | Event::Departed { .. } => {}
         }
     }
