@@ -7,6 +7,7 @@ use std::sync::Arc;
 use api::names::{ADDRESS_POOL, ALLOW_SHARED_IP, Annotation, LOAD_BALANCER_IPS};
 use ipam::{AddressRequest, Families, Family, PoolName, Port, Protocol, Request, Sharing};
 use kubekit::slim::{Service, ServicePort};
+use objects::text::quoted;
 
 /// Whether a Service is FerroLB's to serve.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +31,7 @@ pub(crate) enum Unservable {
     NoFamily,
     #[error("the Service requires dual stack, but the cluster gave it one cluster IP only: {0}")]
     OneFamily(IpAddr),
-    #[error("{0:?} is no cluster IP")]
+    #[error("{} is no cluster IP", quoted(.0))]
     BadAddress(String),
 }
 
@@ -121,12 +122,12 @@ fn addresses(annotations: &BTreeMap<String, String>, field: Option<&str>) -> Add
             LOAD_BALANCER_IPS.name()
         )),
         (Some(list), None) => requested_ips(list)
-            .map_err(|why| format!("annotation {} {list:?} {why}", LOAD_BALANCER_IPS.name())),
+            .map_err(|why| format!("annotation {} {} {why}", LOAD_BALANCER_IPS.name(), quoted(list))),
         // The field holds one address, and not even a blank besides.
         (None, Some(ip)) => ip
             .parse::<IpAddr>()
             .map(|ip| vec![ip.to_canonical()])
-            .map_err(|_| format!("spec.loadBalancerIP {ip:?} is not an address")),
+            .map_err(|_| format!("spec.loadBalancerIP {} is not an address", quoted(ip))),
     };
     match ips {
         Ok(ips) => AddressRequest::Exactly { ips, pool },

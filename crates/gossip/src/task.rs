@@ -130,8 +130,18 @@ impl Task {
 
     fn dispatch(&mut self, commands: Commands) {
         let now = Instant::now();
-        let Commands { listen, link, peers, profile, take_part, confirm_leave, answer, leave, mut leavers } =
-            commands;
+        let Commands {
+            listen,
+            link,
+            addresses,
+            peers,
+            profile,
+            take_part,
+            confirm_leave,
+            answer,
+            leave,
+            mut leavers,
+        } = commands;
         for done in answer {
             let _nobody_waits = done.send(());
         }
@@ -145,6 +155,9 @@ impl Task {
         }
         self.link = link.unwrap_or(self.link);
         self.follow_link();
+        if let Some(addresses) = addresses {
+            self.members.set_addresses(addresses, now);
+        }
         if let Some(peers) = peers {
             self.members.set_peers(peers, now);
         }
@@ -250,6 +263,10 @@ impl Task {
                 warn!(%node, "member is not back in time");
             }
             Event::Profile(node) => tracing::debug!(%node, "profile known"),
+            Event::WrongAddress { node, from } => warn!(
+                %node, %from,
+                "refusing what is said in the name of a member from where the API server does not list it"
+            ),
             Event::PresumedDead => warn!("others held us dead, and know better now"),
             Event::Stalled(time) => {
                 self.metrics.stalled();

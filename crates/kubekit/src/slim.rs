@@ -4,7 +4,7 @@
 
 mod metadata;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1;
@@ -257,16 +257,39 @@ pub struct PodStatus {
     /// Its address; when it uses the node's network, the one that the node had when it started.
     #[serde(rename = "podIP")]
     pub pod_ip: Option<String>,
+    /// Its addresses, one of each family.
+    #[serde(rename = "podIPs")]
+    pub pod_ips: Vec<PodIp>,
     /// The address of its node.
     #[serde(rename = "hostIP")]
     pub host_ip: Option<String>,
+    /// The addresses of its node, one of each family.
+    #[serde(rename = "hostIPs")]
+    pub host_ips: Vec<PodIp>,
     /// `Pending`, `Running`, `Succeeded`, `Failed` or `Unknown`.
     pub phase: String,
     /// `Ready` and others.
     pub conditions: Vec<Condition>,
 }
 
+/// An address of a Pod or of its node.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct PodIp {
+    /// The address.
+    pub ip: String,
+}
+
 impl Pod {
+    /// All addresses that what it sends may come from: its own, and those of its node, which take their place where the
+    /// network of the Pods hides them.
+    pub fn ips(&self) -> BTreeSet<IpAddr> {
+        let PodStatus { pod_ip, pod_ips, host_ip, host_ips, .. } = &self.status;
+        let lists = pod_ips.iter().chain(host_ips).map(|it| &it.ip);
+        let ips = lists.chain(pod_ip).chain(host_ip).filter_map(|ip| ip.parse::<IpAddr>().ok());
+        ips.map(|ip| ip.to_canonical()).collect()
+    }
+
     /// Where it can be reached. In the network of its node that is the node's address, which kubelet keeps up to date,
     /// unlike `podIP`, which it writes once.
     pub fn ip(&self) -> Option<IpAddr> {

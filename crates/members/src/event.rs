@@ -1,6 +1,7 @@
 //! What happened among the members.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use objects::NodeName;
@@ -49,6 +50,14 @@ pub enum Event {
     Replaced(NodeName),
     /// What another tells of itself is known now, or has changed.
     Profile(NodeName),
+    /// Frames in the name of `node` come from where the cluster does not list it, and are refused. Said with growing
+    /// pauses.
+    WrongAddress {
+        /// Whose name.
+        node: NodeName,
+        /// From where.
+        from: IpAddr,
+    },
     /// The others held us dead and have been told otherwise just now. Whoever took over our addresses gives
     /// them back, so they are to be announced afresh.
     PresumedDead,

@@ -1,6 +1,7 @@
 //! The members, as one of them sees them: everything put together.
 
 mod isolation;
+mod place;
 mod profiles;
 mod receive;
 mod roster;
@@ -27,9 +28,10 @@ use crate::identity::{Generations, Identity};
 use crate::monitor::{Monitor, Verdict};
 use crate::parts::{Incoming, ProfileVersion};
 use crate::peer::{Peer, Standing};
+use crate::places::{BackOff, Places};
 use crate::ring::Ring;
 use crate::seal::{FrameEncryption, OVERHEAD};
-use crate::session::Cookies;
+use crate::session::{Cookies, Epoch};
 use crate::settle::Settle;
 use crate::swim::Swim;
 use crate::{Absence, Config, Counters, Event, Keys, LinkState, Profile, Refusal, Timing, Transmit};
@@ -47,6 +49,12 @@ pub struct Members {
     encryption: FrameEncryption,
     cookies: Cookies,
     generations: Generations,
+    /// From where everybody may speak.
+    places: Places,
+    /// Since when cookies are sent to nobody who is elsewhere.
+    cautious_since: Epoch,
+    /// When to say next that somebody is elsewhere.
+    complaints: BackOff,
     /// What those who have not proved to be alive may still get.
     answers: Answers,
     swim: Swim,
@@ -128,6 +136,9 @@ impl Members {
             encryption: FrameEncryption::new(name, boot, keys),
             cookies: Cookies::new(&random.random(), now),
             generations,
+            places: Places::default(),
+            cautious_since: Epoch::default(),
+            complaints: BackOff::default(),
             answers: Answers::default(),
             swim: Swim::new(identity, max_message, random.random()),
             peers: BTreeMap::new(),
@@ -166,7 +177,7 @@ impl Members {
         }
         self.wake(now);
         let result = self.receive(from, frame, now);
-        if result.is_ok() {
+        if result.is_ok() && self.heard == now {
             self.on_frame_without_link(now);
         }
         self.drain_swim(now);
@@ -301,6 +312,10 @@ impl Members {
         self.wake(now);
         if self.swim.identity().address != address {
             self.swim.move_to(address, now);
+            for (name, peer) in self.peers.iter_mut().filter(|(_, peer)| peer.runs()) {
+                peer.contact_again = true;
+                self.contacts.add(name, now);
+            }
             self.drain_swim(now);
             if self.cut_since.is_some_and(|since| now > since + self.timing.verdict()) {
                 self.events.push_back(Event::PresumedDead);
@@ -371,7 +386,7 @@ impl Members {
     /// if others told of it, and it has not been heard itself. Of one that was heard only just now, there may be no more
     /// than what it told [in brief](Profile::with_brief).
     pub fn profiles(&self) -> impl Iterator<Item = (&NodeName, &Profile)> {
-        let running = self.peers.iter().filter(|(_, peer)| peer.runs());
+        let running = self.peers.iter().filter(|(_, peer)| peer.runs() && peer.is_vouched_for());
         running.filter_map(|(name, peer)| Some((name, peer.told.profile.as_ref()?)))
     }
 

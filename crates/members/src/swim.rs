@@ -74,6 +74,13 @@ impl Swim {
         Ok(mentioned)
     }
 
+    /// How much of a message is about its sender alone.
+    pub(crate) fn header_length(message: &[u8]) -> Result<usize, Refusal> {
+        let (_, rest) =
+            postcard::take_from_bytes::<Header<Identity>>(message).map_err(|_| Refusal::Malformed)?;
+        Ok(message.len() - rest.len())
+    }
+
     /// How many are remembered, alive or dead.
     pub(crate) fn count(&self) -> usize {
         self.foca.iter_membership_state().count()

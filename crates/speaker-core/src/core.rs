@@ -6,7 +6,7 @@ mod lan;
 mod publish;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -108,6 +108,7 @@ struct Published {
     loaded: bool,
     absence: Option<Absence>,
     peers: Option<BTreeMap<NodeName, SocketAddr>>,
+    addresses: Option<BTreeMap<NodeName, BTreeSet<IpAddr>>>,
     members: Option<usize>,
     profile: NodeProfile,
     /// Of which Services there is a status, and what it says.
@@ -176,6 +177,7 @@ impl Core {
             Input::Pools(changes) => self.pools(changes),
             Input::Advertisements(changes) => self.advertisements(changes),
             Input::Peers(peers) => self.listed(peers),
+            Input::Addresses(addresses) => self.addresses(addresses),
             Input::OwnPod(state) => self.departure.pod = Some(state),
             Input::OwnNode(state) => self.departure.node = Some(state),
             Input::Members(news) => self.members(news),

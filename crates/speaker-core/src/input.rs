@@ -1,7 +1,7 @@
 //! What a speaker learns.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use members::News;
@@ -29,6 +29,8 @@ pub enum Input {
     Advertisements(Changes<AdvertisementName, (Advertisement, Vec<String>)>),
     /// Where the other speakers listen, as the API server lists them.
     Peers(BTreeMap<NodeName, SocketAddr>),
+    /// All addresses from which each may speak who takes part in the gossip, as the API server lists them.
+    Addresses(BTreeMap<NodeName, BTreeSet<IpAddr>>),
     /// Our own Pod is new or different.
     OwnPod(PodState),
     /// Our own node is new or different.
@@ -135,7 +137,8 @@ impl Input {
             Self::Advertisements(changes) => changes.complete.then_some(List::Advertisements),
             Self::Peers(_) => Some(List::Speakers),
             Self::Members(news) => news.view.settled.then_some(List::Members),
-            Self::OwnPod(_)
+            Self::Addresses(_)
+            | Self::OwnPod(_)
             | Self::OwnNode(_)
             | Self::Interfaces(_)
             | Self::GossipInterface(_)

@@ -1,7 +1,7 @@
 //! What follows from what a speaker learns.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
 
 use members::{Absence, LinkState, Profile};
 use placement::{Change, Interfaces, NodeName, ServiceKey};
@@ -57,6 +57,8 @@ pub enum Output {
 pub enum Gossip {
     /// Where the others listen, as the API server lists them.
     SetPeers(BTreeMap<NodeName, SocketAddr>),
+    /// From where everybody may speak, as the API server lists it.
+    SetAddresses(BTreeMap<NodeName, BTreeSet<IpAddr>>),
     /// What to tell everybody of ourselves.
     SetProfile(Profile),
     /// All is known that it takes to take over anything.

@@ -81,6 +81,7 @@ pub(crate) struct Cluster {
     advertisements: Mirror<AdvertisementName>,
     speakers: Speakers,
     speakers_listed: bool,
+    nodes_listed: bool,
     /// The port of the gossip, the same for all speakers.
     gossip_port: u16,
     /// Where we take part in it, if this node has an address for that.
@@ -117,6 +118,7 @@ impl Cluster {
             advertisements: Mirror::default(),
             speakers: Speakers::default(),
             speakers_listed: false,
+            nodes_listed: false,
             gossip_port: gossip_address.port(),
             gossip_address: Some(gossip_address),
             uids: BTreeMap::new(),
@@ -242,8 +244,18 @@ impl Cluster {
             self.outputs.listed.send_if_modified(|listed| std::mem::replace(&mut listed.node, ip) != ip);
             self.core.handle(Input::OwnNode(node_state(node)), now);
         }
+        each.iter().for_each(|(name, node)| self.speakers.update_node(name.clone(), node.as_ref()));
+        self.nodes_listed |= complete;
+        self.addresses(now);
         let each = each.into_iter().map(|(name, node)| (name, node.as_ref().map(read_node))).collect();
         self.core.handle(Input::Nodes(Changes { each, complete }), now);
+    }
+
+    /// What is listed of those who take part in the gossip may have changed.
+    fn addresses(&mut self, now: Instant) {
+        if self.speakers_listed && self.nodes_listed {
+            self.core.handle(Input::Addresses(self.speakers.addresses(self.gossip_port)), now);
+        }
     }
 
     fn pools(&mut self, change: kubekit::Change<IPAddressPool>, now: Instant) {
@@ -275,6 +287,7 @@ impl Cluster {
             kubekit::Change::Apply(_) | kubekit::Change::Delete(_) => {}
         }
         self.speakers.update(change);
+        self.addresses(now);
         if self.speakers_listed {
             let peers = self.speakers.listening_on(self.gossip_port);
             self.core.handle(Input::Peers(peers), now);

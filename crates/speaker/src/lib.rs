@@ -14,6 +14,8 @@
 mod address;
 mod cluster;
 mod configuration;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod ipvs;
 pub mod lan;
 mod metrics;
@@ -278,6 +280,7 @@ async fn work(
 fn pass_on(gossip: gossip::Handle) -> Box<dyn Fn(Gossip) + Send> {
     Box::new(move |instruction| match instruction {
         Gossip::SetPeers(peers) => gossip.set_peers(peers),
+        Gossip::SetAddresses(addresses) => gossip.set_addresses(addresses),
         Gossip::SetProfile(profile) => gossip.set_profile(profile),
         Gossip::TakePart => gossip.take_part(),
         Gossip::SetLink(state) => gossip.set_link(state),

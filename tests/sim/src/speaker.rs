@@ -167,7 +167,12 @@ impl Speaker {
                     running.port.handle(&frame, received, now);
                 }
             }
-            Input::Peers(peers) => self.core.handle(CoreInput::Peers(peers), now),
+            Input::Peers(peers) => {
+                let places =
+                    peers.iter().map(|(name, address)| (name.clone(), [address.ip()].into())).collect();
+                self.core.handle(CoreInput::Addresses(places), now);
+                self.core.handle(CoreInput::Peers(peers), now);
+            }
             Input::Changes(changes) => {
                 changes.iter().for_each(|change| self.core.handle(change.input(), now));
                 if !std::mem::replace(&mut self.listed, true) {
@@ -306,6 +311,7 @@ impl Speaker {
         match decision {
             Decision::Ports(ports) => self.follow_ports(&ports, now),
             Decision::Gossip(Gossip::SetPeers(peers)) => self.members.set_peers(peers, now),
+            Decision::Gossip(Gossip::SetAddresses(places)) => self.members.set_addresses(places, now),
             Decision::Gossip(Gossip::SetProfile(profile)) => self.members.set_profile(profile, now),
             Decision::Gossip(Gossip::TakePart) => {
                 self.members.take_part(now);

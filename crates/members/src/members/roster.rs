@@ -79,7 +79,9 @@ impl Members {
             self.regroup(now);
         }
         while let Some((to, message)) = self.swim.poll_send() {
-            self.send_at(to.address, &to.name, Body::Swim(message));
+            if let Some(address) = self.reach(&to) {
+                self.send_at(address, &to.name, Body::Swim(message));
+            }
         }
     }
 

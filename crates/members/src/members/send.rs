@@ -83,7 +83,10 @@ impl Members {
 
     /// Introduces ourselves to `name`, wherever it is.
     pub(super) fn hello(&mut self, name: &NodeName, echo: Option<Cookie>, reply: bool, now: Instant) {
-        if let Some(address) = self.peers.get(name).and_then(super::Peer::address) {
+        if let Some(address) = self.address_of(name) {
+            // By what it gave us where we were before, it knows that we have moved.
+            let ticket = self.peers.get(name).filter(|peer| peer.contact_again).and_then(|peer| peer.ticket);
+            let echo = echo.or(ticket);
             self.hello_at(address, name, echo, reply, now);
         }
     }
@@ -113,7 +116,7 @@ impl Members {
 
     /// Says something to `name`, wherever it is; nothing if that is not known.
     pub(super) fn send(&mut self, name: &NodeName, body: Body) {
-        if let Some(address) = self.peers.get(name).and_then(super::Peer::address) {
+        if let Some(address) = self.address_of(name) {
             self.send_at(address, name, body);
         }
     }

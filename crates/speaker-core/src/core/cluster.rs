@@ -1,7 +1,7 @@
 //! What follows from the objects of the cluster.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
 
 use placement::{
     Abilities, Advertisement, AdvertisementName, Endpoints, Node, NodeName, PoolName, Pools, Service,
@@ -91,6 +91,13 @@ impl Core {
     fn configured(&mut self, news: Option<ConfigurationNews>) {
         self.stale.problems |= news.is_some();
         self.outputs.extend(news.map(Output::Configuration));
+    }
+
+    pub(super) fn addresses(&mut self, addresses: BTreeMap<NodeName, BTreeSet<IpAddr>>) {
+        if self.published.addresses.as_ref() != Some(&addresses) {
+            self.gossip(Gossip::SetAddresses(addresses.clone()));
+            self.published.addresses = Some(addresses);
+        }
     }
 
     pub(super) fn listed(&mut self, mut peers: BTreeMap<NodeName, SocketAddr>) {

@@ -123,6 +123,7 @@ impl Core {
             | Event::Stalled(_)
             | Event::Profile(_)
             | Event::Overdue(_)
+            | Event::WrongAddress { .. }
             | Event::Departed { .. } => {}
         }
     }

@@ -233,6 +233,35 @@ async fn the_gossip_learns_where_the_pods_of_the_other_speakers_are_and_only_fro
 }
 
 #[tokio::test]
+async fn the_gossip_learns_from_where_each_may_speak_when_pods_and_nodes_are_listed() {
+    let mut it = fixture();
+    it.after(Event::Speakers(list(["n1", "n2"].map(speaker))));
+    assert!(matches!(it.gossip.try_recv(), Ok(Gossip::SetPeers(_))));
+    let node = |name: &str, ip: &str| {
+        let address = json!({"type": "InternalIP", "address": ip});
+        json!({"metadata": {"name": name}, "status": {"addresses": [address]}})
+    };
+    it.after(Event::Nodes(list([
+        node("n1", "192.0.2.201"),
+        node("n2", "2001:db8::2"),
+        node("n3", "192.0.2.203"),
+    ])));
+    let ips = |ips: &[&str]| ips.iter().map(|ip| ip.parse().unwrap()).collect();
+    let places = [
+        ("n1".into(), ips(&["192.0.2.201"])),
+        ("n2".into(), ips(&["192.0.2.202", "2001:db8::2"])),
+        ("n3".into(), ips(&["192.0.2.203"])),
+    ];
+    assert_eq!(it.gossip.try_recv().unwrap(), Gossip::SetAddresses(places.into()));
+    // A node that moves is believed as soon as it is listed anew, whatever its Pod says.
+    it.after(Event::Nodes(ListChange::Apply(object(node("n3", "192.0.2.77")))));
+    let Gossip::SetAddresses(places) = it.gossip.try_recv().unwrap() else { panic!("addresses") };
+    assert_eq!(places[&NodeName::from("n3")], ips(&["192.0.2.77"]));
+    it.after(Event::Nodes(ListChange::Apply(object(node("n3", "192.0.2.77")))));
+    assert!(it.gossip.try_recv().is_err(), "nothing is new");
+}
+
+#[tokio::test]
 async fn where_the_api_server_lists_us_is_told_whenever_it_changes() {
     let mut it = complete();
     let ip = |last: u8| Some(IpAddr::from([192, 0, 2, last]));
