@@ -1,6 +1,6 @@
 //! Services that nobody announces: their owners are told why, each by one speaker.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -57,6 +57,11 @@ impl Unannounced {
             }
         }
         notices
+    }
+
+    /// The Services of which some address is not announced, as far as that is known.
+    pub(crate) fn services(&self) -> BTreeSet<&ServiceKey> {
+        self.due.keys().chain(self.told.keys()).collect()
     }
 
     /// When the next may be due.

@@ -17,12 +17,14 @@ use std::time::{Duration, Instant};
 use api::{ConfigurationState, IPAddressPool, L2Advertisement, ServiceL2Status};
 use futures::{Stream, StreamExt};
 use gossip::{Absence, View};
+use introspection::{Document, SpeakerStatus};
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource, ResourceExt};
 use kubekit::Mirror;
 use kubekit::events::Publisher;
 use kubekit::http::Readiness;
+use kubekit::http::status::Questions;
 use kubekit::keep::Wanted;
 use kubekit::speakers::Speakers;
 use kubekit::{Identity, Progress, slim};
@@ -145,7 +147,12 @@ impl Cluster {
     }
 
     /// Follows the cluster for as long as there are events, or until it has stopped.
-    pub(crate) async fn run(mut self, events: impl Stream<Item = Event> + Unpin, progress: Progress) {
+    pub(crate) async fn run(
+        mut self,
+        events: impl Stream<Item = Event> + Unpin,
+        mut questions: Questions,
+        progress: Progress,
+    ) {
         let mut batches = events.ready_chunks(BATCH);
         loop {
             tokio::select! {
@@ -155,9 +162,20 @@ impl Cluster {
                 }
                 () = kubekit::due(self.core.poll_timeout()) => self.core.handle(Input::Time, Instant::now()),
                 () = progress.beat() => continue,
+                question = questions.next() => {
+                    question.answer(self.document());
+                    continue;
+                }
             }
             self.carry_out_all();
         }
+    }
+
+    /// What `/status` tells.
+    fn document(&self) -> Document {
+        let status = SpeakerStatus { load_balancer_class: self.class.0.clone(), ..self.core.status() };
+        let missing = self.readiness.missing().into_iter().map(str::to_owned).collect();
+        Document::new(missing, introspection::Status::SpeakerStatus(status))
     }
 
     /// Works off what waits, with pauses for others.

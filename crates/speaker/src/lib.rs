@@ -34,6 +34,7 @@ use gossip::Absence;
 pub use gossip::Preset as Failover;
 use kube::Client;
 use kubekit::events::Publisher;
+use kubekit::http::status::Questions;
 use kubekit::http::{self, Readiness};
 use kubekit::keep::keep;
 use kubekit::write::Writes;
@@ -129,8 +130,14 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 
     info!(node = %config.node_name, namespace = %config.identity.namespace, "speaker starts");
     let watchdog = Watchdog::default();
-    let content =
-        http::Content { readiness: readiness.clone(), watchdog: watchdog.clone(), metrics: registry };
+    let (status, questions) = http::status::channel();
+    let content = http::Content {
+        readiness: readiness.clone(),
+        watchdog: watchdog.clone(),
+        metrics: registry,
+        status,
+        namespace: config.identity.namespace.clone(),
+    };
     let mut serving = pin!(http::serve(config.http.clone(), content));
     tokio::select! {
         () = conflicts.wait_until_gone(&readiness, &publisher) => {}
@@ -138,7 +145,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         asked = kubekit::stop_requested() => return asked.context("waiting for signals"),
     }
     let api = Api { client, publisher, writes };
-    let mut work = pin!(work(config, api, (readiness, watchdog), (metrics, gossip_metrics), stopped));
+    let told = (readiness, watchdog, questions);
+    let mut work = pin!(work(config, api, told, (metrics, gossip_metrics), stopped));
     tokio::select! {
         done = &mut work => return done,
         served = &mut serving => return served,
@@ -169,7 +177,7 @@ struct Api {
 async fn work(
     config: Config,
     Api { client, publisher, writes }: Api,
-    (readiness, watchdog): (Readiness, Watchdog),
+    (readiness, watchdog, questions): (Readiness, Watchdog, Questions),
     (metrics, gossip_metrics): (Metrics, gossip::Metrics),
     parting: oneshot::Receiver<Parting>,
 ) -> anyhow::Result<()> {
@@ -245,7 +253,7 @@ async fn work(
         }
     };
     tokio::select! {
-        () = cluster.run(watches::events(&client, namespace, inputs), progress) => anyhow::bail!("the watches ended"),
+        () = cluster.run(watches::events(&client, namespace, inputs), questions, progress) => anyhow::bail!("the watches ended"),
         () = lan::run(options, on_lan, reporter, metrics) => anyhow::bail!("nothing to announce"),
         () = goodbye => Ok(()),
     }

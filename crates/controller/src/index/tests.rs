@@ -9,11 +9,10 @@ use jiff::Timestamp;
 use kubekit::slim::{Namespace, Service};
 use kubekit::{Change, Version};
 use serde_json::{Value, json};
+use translation::{Rules, previous};
 
-use crate::claim::Rules;
 use crate::entry::Seen;
 use crate::index::{Index, Role, Write, Written};
-use crate::previous;
 
 /// An Index, and an API server as far as it is needed: versions, and the echo of each write.
 struct Cluster {

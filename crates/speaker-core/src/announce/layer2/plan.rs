@@ -173,6 +173,11 @@ impl Plan {
         }
     }
 
+    /// The interfaces.
+    pub fn links(&self) -> &Links {
+        &self.links
+    }
+
     /// What each port is to do.
     pub fn ports(&self) -> &Ports {
         &self.ports
