@@ -1,7 +1,5 @@
 //! What a command answers: a page for people, the same for programs, and the exit status.
 
-use std::process::ExitCode;
-
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -18,12 +16,12 @@ pub(crate) enum Exit {
     CouldNotLook,
 }
 
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
-        match exit {
-            Exit::Fine => Self::SUCCESS,
-            Exit::Problem => Self::from(1),
-            Exit::CouldNotLook => Self::from(2),
+impl Exit {
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            Self::Fine => 0,
+            Self::Problem => 1,
+            Self::CouldNotLook => 2,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::io::{IsTerminal, Write as _};
 
 use clap::ValueEnum;
 
+use crate::Said;
 use crate::answer::{Answer, Exit};
 
 /// `-o`.
@@ -267,27 +268,35 @@ fn broken(text: &str, width: Option<usize>) -> Vec<String> {
     lines
 }
 
-/// Prints an answer. Returns the exit status.
-pub(crate) fn print(answer: &Answer, format: Format) -> Exit {
-    let terminal = std::io::stdout().is_terminal();
-    let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let colour = terminal && !no_colour && std::env::var("TERM").as_deref() != Ok("dumb");
-    let style = Style { colour, width: width(terminal), wide: format == Format::Wide };
-    let text = match format {
+impl Style {
+    /// That of the standard output.
+    pub(crate) fn of_stdout(format: Format) -> Self {
+        let terminal = std::io::stdout().is_terminal();
+        let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let colour = terminal && !no_colour && std::env::var("TERM").as_deref() != Ok("dumb");
+        Self { colour, width: width(terminal), wide: format == Format::Wide }
+    }
+}
+
+/// An answer as text.
+pub(crate) fn text(answer: &Answer, format: Format, style: Style) -> String {
+    match format {
         Format::Table | Format::Wide => answer.page.render(style),
         Format::Json => format!("{:#}\n", answer.machine),
         Format::Yaml => serde_saphyr::to_string(&answer.machine).unwrap_or_default(),
-    };
-    for failure in &answer.failures {
-        eprintln!("error: {failure}");
     }
+}
+
+/// Prints what is said. Returns the exit status.
+pub(crate) fn print(said: &Said) -> u8 {
+    eprint!("{}", said.stderr);
     // Whoever reads may have read enough.
-    match std::io::stdout().lock().write_all(text.as_bytes()) {
-        Ok(()) => answer.exit,
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => answer.exit,
+    match std::io::stdout().lock().write_all(said.stdout.as_bytes()) {
+        Ok(()) => said.code,
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => said.code,
         Err(error) => {
             eprintln!("error: {error}");
-            Exit::CouldNotLook
+            Exit::CouldNotLook.code()
         }
     }
 }

@@ -50,3 +50,42 @@ impl Index {
         refused.into_iter().map(waiting).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::index::tests::{Cluster, pool};
+
+    #[test]
+    fn what_waits_and_how_full_the_pools_are_is_told_by_who_decides() {
+        let ours = json!({"metadata": {"creationTimestamp": "2026-01-01T00:00:02Z"}});
+        let older = json!({"metadata": {"creationTimestamp": "2026-01-01T00:00:01Z"}});
+        let other = json!({"spec": {"type": "NodePort"}});
+        let mut cluster = Cluster::start(
+            &[pool("a", "10.0.0.0/32"), pool("b", "10.0.0.0/31")],
+            &[("late", ours.clone()), ("later", ours), ("first", older), ("other", other)],
+        );
+        cluster.write_all();
+        let status = cluster.index.status();
+        assert!(status.leads && status.decides);
+        assert_eq!((status.services, status.writes_queued), (3, 0));
+        let waiting: Vec<&str> = status.waiting.items.iter().map(|it| &*it.name).collect();
+        assert_eq!(waiting, ["late", "later"]);
+        let reason = &status.waiting.items[0].reason;
+        assert!(reason.contains("pool a: exhausted (1 of 1)"), "{reason}");
+        let [a, b] = &status.pools.items[..] else { panic!("{status:?}") };
+        assert_eq!((a.v4, a.rejected), (Usage { in_use: 1, available: 0 }, false));
+        assert!(b.rejected && b.message.contains("overlaps"), "{b:?}");
+        assert_eq!(b.contested, [("10.0.0.0".parse().unwrap(), "10.0.0.1".parse().unwrap())]);
+    }
+
+    #[test]
+    fn a_replica_that_only_follows_says_so() {
+        let mut cluster = Cluster::start(&[pool("a", "10.0.0.0/32")], &[("one", json!({}))]);
+        cluster.index.set_role(Role::Follower, std::time::Instant::now());
+        let status = cluster.index.status();
+        assert!(!status.leads && !status.decides);
+    }
+}

@@ -119,7 +119,7 @@ mod tests {
         let text = "kind: A\nmetadata: {name: a}\n---\n# nothing\n---\nkind: List\napiVersion: v1\nitems:\n- {kind: B, apiVersion: metallb.io/v1beta1}\n";
         let all = parse(text, "f.yaml").unwrap();
         let titles: Vec<_> = all.iter().map(|it| format!("{}: {}", it.place, it.title())).collect();
-        assert_eq!(titles, ["f.yaml, document 1: A a", "f.yaml, document 3, item 1: B "]);
+        assert_eq!(titles, ["f.yaml, document 1: A a", "f.yaml, document 2, item 1: B "]);
         assert_eq!(all[1].group(), "metallb.io");
         assert!(parse("- 1\n", "f").is_err() && parse("a: [", "f").is_err());
     }

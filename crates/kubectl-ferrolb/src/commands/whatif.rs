@@ -8,14 +8,17 @@ use std::net::IpAddr;
 use anyhow::{Context, bail};
 use api::{IPAddressPool, L2Advertisement};
 use ipam::ServiceKey;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::ResourceExt;
+use objects::SliceKey;
 use placement::{NodeName, Placement, Unadvertised, Unannounced};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use slim::Node;
+use slim::{Node, Pod};
 
 use super::manifests;
 use crate::answer::Answer;
+use crate::client::Failure;
 use crate::cluster::Cluster;
 use crate::look::Look;
 use crate::options::{Add, Delete, WhatIf};
@@ -63,7 +66,7 @@ pub(crate) async fn run(cluster: &Cluster, change: &WhatIf) -> anyhow::Result<An
         return Ok(Answer::list("PredictionList", &[] as &[Difference], none).not_seen(failures));
     }
     let answer = match change {
-        WhatIf::Drain { node } => drain(snapshot, node)?,
+        WhatIf::Drain { node } => drain(snapshot, node, &Staying::on(cluster, node).await)?,
         WhatIf::Delete(Delete::Pool { pool }) => changed(snapshot, |then| {
             let before = then.pools.len();
             then.pools.retain(|it| it.name_any() != *pool);
@@ -97,7 +100,7 @@ pub(crate) async fn run(cluster: &Cluster, change: &WhatIf) -> anyhow::Result<An
 }
 
 /// What a drain does, and then switching the node off.
-fn drain(snapshot: Snapshot, node: &str) -> anyhow::Result<Answer> {
+fn drain(snapshot: Snapshot, node: &str, staying: &Staying) -> anyhow::Result<Answer> {
     let name = NodeName::from(node);
     if !snapshot.nodes.iter().any(|it| it.name_any() == node) {
         bail!("there is no node {node}");
@@ -106,9 +109,17 @@ fn drain(snapshot: Snapshot, node: &str) -> anyhow::Result<Answer> {
     let before = states(&allocation, &now.placed_now());
     let mut drained = now.clone();
     for slice in &mut drained.slices {
-        slice.endpoints.retain(|endpoint| endpoint.node_name.as_deref() != Some(node));
+        let key = translation::slice_key(slice);
+        let mut index = 0;
+        slice.endpoints.retain(|endpoint| {
+            index += 1;
+            endpoint.node_name.as_deref() != Some(node) || staying.has(&key, index - 1)
+        });
     }
     let after = states(&allocation, &drained.placed_now());
+    for slice in &mut drained.slices {
+        slice.endpoints.retain(|endpoint| endpoint.node_name.as_deref() != Some(node));
+    }
     let mut members = drained.speakers.members.clone();
     members.remove(&name);
     let off = states(&allocation, &drained.placed(members));
@@ -167,12 +178,50 @@ fn drain(snapshot: Snapshot, node: &str) -> anyhow::Result<Answer> {
     );
     if !differences.is_empty() {
         page.line(cell(
-            "DRAINED: its Pods are evicted, and its speaker, which a DaemonSet runs, goes on. OFF: the node is switched off.",
+            "DRAINED: its Pods are evicted but for those of DaemonSets, such as its speaker. OFF: the node is switched off.",
             Tone::Dim,
         ));
+        if let Err(why) = &staying.0 {
+            page.line(cell(format!("note: all endpoints there count as evicted: {why}"), Tone::Dim));
+        }
     }
     let outage = differences.iter().any(|it| it.effect == "loses");
     Ok(Answer::list("PredictionList", &differences, page).problem_if(outage))
+}
+
+/// The endpoints that stay on a node which is drained, those of Pods that DaemonSets run: by slice, and which of it. Or why
+/// they cannot be known.
+struct Staying(Result<BTreeSet<(SliceKey, usize)>, String>);
+
+impl Staying {
+    async fn on(cluster: &Cluster, node: &str) -> Self {
+        let found = async {
+            let pods: Vec<Pod> = cluster.all().await?;
+            let slices: Vec<EndpointSlice> = cluster.all().await?;
+            let stay = pods.iter().filter(|pod| pod.spec.node_name.as_deref() == Some(node));
+            let stay = stay.filter(|pod| pod.is_of_a_daemon_set());
+            let stay: BTreeSet<_> =
+                stay.map(|pod| (pod.namespace().unwrap_or_default(), pod.name_any())).collect();
+            let mut staying = BTreeSet::new();
+            for slice in slices {
+                let namespace = slice.namespace().unwrap_or_default();
+                let key = SliceKey::new(namespace.as_str(), slice.name_any());
+                for (index, endpoint) in slice.endpoints.into_iter().enumerate() {
+                    let pod = endpoint.target_ref.filter(|it| it.kind.as_deref() == Some("Pod"));
+                    if pod.is_some_and(|it| stay.contains(&(namespace.clone(), it.name.unwrap_or_default())))
+                    {
+                        staying.insert((key.clone(), index));
+                    }
+                }
+            }
+            Ok(staying)
+        };
+        Self(found.await.map_err(|failure: Failure| failure.to_string()))
+    }
+
+    fn has(&self, slice: &SliceKey, index: usize) -> bool {
+        self.0.as_ref().is_ok_and(|staying| staying.contains(&(slice.clone(), index)))
+    }
 }
 
 /// What any other change does.
