@@ -70,8 +70,7 @@ pub(crate) async fn run(
     events: Publisher,
     writes_to: Writes,
     metrics: &Metrics,
-    (readiness, progress): (&Readiness, Progress),
-    mut questions: Questions,
+    (readiness, progress, mut questions): (&Readiness, Progress, Questions),
 ) {
     let mut index = Index::new(Instant::now());
     let mut changes = watches(&client, config);

@@ -120,8 +120,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         let (client, leads, events) = (client.clone(), leads.clone(), events.clone());
         recovery::start(recovery, gossip_metrics, client, namespace, leads, events, writes.clone());
     }
-    let told = (&readiness, watchdog.task("index"));
-    let control = control::run(client.clone(), &config, leads, events, writes, &metrics, told, questions);
+    let told = (&readiness, watchdog.task("index"), questions);
+    let control = control::run(client.clone(), &config, leads, events, writes, &metrics, told);
     tokio::select! {
         result = serving => result?,
         () = keeping_key => anyhow::bail!("the watch of the gossip's Secret has ended"),

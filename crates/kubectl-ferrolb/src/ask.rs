@@ -1,6 +1,7 @@
 //! `/status` of the programs, by way of the API server's Pod proxy.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -57,8 +58,8 @@ pub(crate) async fn ask(client: &Client, programs: &[Program]) -> Vec<Told> {
     let mut tokens: BTreeMap<(&str, &str), Result<String, String>> = BTreeMap::new();
     for program in programs.iter().filter(|program| program.secure && program.phase == "Running") {
         let account = (program.namespace.as_str(), program.service_account.as_str());
-        if !tokens.contains_key(&account) {
-            tokens.insert(account, token(client, account).await);
+        if let Entry::Vacant(entry) = tokens.entry(account) {
+            entry.insert(token(client, account).await);
         }
     }
     let asked = programs.iter().map(|program| {

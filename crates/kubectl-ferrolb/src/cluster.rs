@@ -1,6 +1,5 @@
 //! What is looked at in a cluster, and what could not be looked at.
 
-use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use api::{IPAddressPool, L2Advertisement, ServiceL2Status};
@@ -16,6 +15,7 @@ use crate::client::{self, Failure};
 use crate::options::Connection;
 use crate::programs::{LABELS, Part, Program};
 use crate::snapshot::{Snapshot, Speakers};
+use crate::survey::Reports;
 
 /// Where FerroLB is when nothing else is known.
 const DEFAULT_NAMESPACE: &str = "metallb-system";
@@ -119,12 +119,6 @@ impl Cluster {
             self.all::<EndpointSlice>(),
         );
         let mut failures = Vec::new();
-        fn or_none<K>(list: Listed<K>, failures: &mut Vec<Failure>) -> Vec<K> {
-            list.unwrap_or_else(|failure| {
-                failures.push(failure);
-                Vec::new()
-            })
-        }
         let snapshot = Snapshot {
             rules: self.rules(),
             exclude_label: self.exclude_label(),
@@ -143,11 +137,9 @@ impl Cluster {
     }
 
     /// Who announces each Service, as the speakers have reported: nodes, each with its interfaces.
-    pub(crate) async fn announced(
-        &self,
-    ) -> Result<BTreeMap<ServiceKey, Vec<(String, Vec<String>)>>, Failure> {
+    pub(crate) async fn announced(&self) -> Result<Reports, Failure> {
         let reports = self.of_namespace::<ServiceL2Status>(&self.system).await?;
-        let mut announced: BTreeMap<ServiceKey, Vec<(String, Vec<String>)>> = BTreeMap::new();
+        let mut announced = Reports::new();
         for report in reports.into_iter().filter_map(|report| report.status) {
             let key = ServiceKey::new(report.service_namespace, report.service_name);
             let interfaces = report.interfaces.into_iter().map(|interface| interface.name).collect();
@@ -156,4 +148,12 @@ impl Cluster {
         announced.values_mut().for_each(|nodes| nodes.sort());
         Ok(announced)
     }
+}
+
+/// A list, or none of it where it cannot be had, which is told.
+fn or_none<K>(list: Listed<K>, failures: &mut Vec<Failure>) -> Vec<K> {
+    list.unwrap_or_else(|failure| {
+        failures.push(failure);
+        Vec::new()
+    })
 }

@@ -15,6 +15,8 @@ mod ask;
 mod client;
 mod cluster;
 mod commands;
+#[cfg(test)]
+mod fixtures;
 mod look;
 mod options;
 mod output;

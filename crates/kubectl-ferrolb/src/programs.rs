@@ -16,6 +16,7 @@ pub(crate) enum Part {
 
 /// A Pod with one of the programs in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an answer to another question")]
 pub(crate) struct Program {
     pub(crate) part: Part,
     pub(crate) namespace: String,

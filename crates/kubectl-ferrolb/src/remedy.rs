@@ -185,3 +185,116 @@ pub(crate) fn of_state(state: AddressState) -> Option<&'static str> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ipam::{Families, Family, Port, Protocol};
+    use placement::{Interfaces, ServiceKey};
+
+    use super::*;
+
+    fn unsuitable(reasons: &[Reason]) -> Refusal {
+        let names = ["p0", "p1", "p2", "p3", "p4"];
+        let pools = reasons.iter().zip(names);
+        Refusal::NothingLeft(
+            pools.map(|(reason, pool)| Unsuitable { pool: pool.into(), reason: reason.clone() }).collect(),
+        )
+    }
+
+    #[test]
+    fn each_refusal_has_something_to_do_that_names_what_is_meant() {
+        let ip = "192.0.2.1".parse().unwrap();
+        let holder = Some(ServiceKey::new("a", "b"));
+        let port = Port { protocol: Protocol::Tcp, number: 80 };
+        for (refusal, part) in [
+            (Refusal::NoPools, "create an IPAddressPool"),
+            (Refusal::UnknownPool("p".to_owned()), "typing mistake"),
+            (Refusal::NotInAnyPool(vec![ip]), "address of a pool"),
+            (Refusal::NotInForce { ip, pool: "p".into() }, "kubectl describe ipaddresspool p"),
+            (
+                Refusal::OtherPool { ips: vec![ip], requested: "q".into(), actual: "p".into() },
+                "ask for pool p, or for no pool",
+            ),
+            (Refusal::WrongFamilies { ips: vec![ip], needed: Families::Single(Family::V6) }, "ask for IPv6"),
+            (
+                Refusal::NotAdmitted("p".into(), NotAdmitted::Namespace("dev".to_owned())),
+                "add namespace dev to spec.serviceAllocation of pool p",
+            ),
+            (
+                Refusal::NotAdmitted("p".into(), NotAdmitted::Labels),
+                "labels that spec.serviceAllocation of pool p",
+            ),
+            (Refusal::NotAdmitted("p".into(), NotAdmitted::Deleted), "create the pool again"),
+            (
+                Refusal::Taken(Conflict::SharingKey { ip, holder: holder.clone() }),
+                "metallb.io/allow-shared-ip",
+            ),
+            (Refusal::Taken(Conflict::Namespace { ip }), "another address"),
+            (
+                Refusal::Taken(Conflict::Backend { ip, holder: holder.clone() }),
+                "externalTrafficPolicy Cluster",
+            ),
+            (Refusal::Taken(Conflict::Port { ip, port, holder }), "another port"),
+            (Refusal::NodeAddress { ip, node: "n1".into() }, "take the node's out of the pool"),
+            (Refusal::OtherClass(ip), "clear the other Service's status"),
+            (Refusal::Unreadable("x".to_owned()), "correct what the Service asks for"),
+            (unsuitable(&[]), "create an IPAddressPool"),
+            (unsuitable(&[Reason::NotAutomatic]), "metallb.io/address-pool: p0"),
+            (unsuitable(&[Reason::NoAddresses(Family::V6)]), "add IPv6 addresses to pool p0"),
+            (unsuitable(&[Reason::NotInForce(Family::V4)]), "correct pool p0"),
+            (unsuitable(&[Reason::NotAdmitted(NotAdmitted::Labels)]), "of pool p0 selects"),
+            (
+                unsuitable(&[
+                    Reason::NotAutomatic,
+                    Reason::Exhausted { family: None, in_use: 1, capacity: 1 },
+                    Reason::NotInForce(Family::V4),
+                ]),
+                "add addresses to pool p1",
+            ),
+        ] {
+            let remedy = of_refusal(&refusal);
+            assert!(remedy.contains(part), "{refusal:?}: {remedy}");
+            assert_eq!(of_no_address(&NoAddress::Refused(refusal)), Some(remedy));
+        }
+        assert_eq!(of_no_address(&NoAddress::Deleting), None);
+        let headless = NoAddress::Unservable(translation::Unservable::NoFamily);
+        assert!(of_no_address(&headless).unwrap().contains("clusterIP"));
+    }
+
+    #[test]
+    fn each_reason_for_silence_has_something_to_do() {
+        for (why, part) in [
+            (Unannounced::Unadvertised(Unadvertised::NoPool), "put it back into a pool"),
+            (Unannounced::Unadvertised(Unadvertised::NoEndpoint), "kubectl get endpointslices"),
+            (Unannounced::Unadvertised(Unadvertised::NoAdvertisement), "create an L2Advertisement"),
+            (Unannounced::Unadvertised(Unadvertised::SharedYetSelected), "serviceSelectors"),
+            (Unannounced::NoCandidate, "make one of the nodes a candidate"),
+            (Unannounced::NoInterface, "spec.interfaces"),
+            (Unannounced::SharedElsewhere { with: ServiceKey::new("a", "b") }, "an address each"),
+        ] {
+            assert!(of_unannounced(&why).contains(part), "{why:?}");
+        }
+    }
+
+    #[test]
+    fn each_node_that_is_out_has_its_words_and_something_to_do() {
+        let only = Interfaces::Only(["eth7".into()].into());
+        for (obstacle, words, remedy) in [
+            (Obstacle::Ineligible(Ineligible::NoNode), "no such Node", "gone from the cluster"),
+            (Obstacle::Ineligible(Ineligible::NotMember), "not heard", "UDP port 7946"),
+            (Obstacle::Ineligible(Ineligible::NetworkUnavailable), "NetworkUnavailable", "network plugin"),
+            (
+                Obstacle::Ineligible(Ineligible::Excluded),
+                "exclude-from-external-load-balancers",
+                "remove the label",
+            ),
+            (Obstacle::Ineligible(Ineligible::NotSelected), "nodeSelectors", "label the node"),
+            (Obstacle::Ineligible(Ineligible::NoLocalEndpoint), "Local", "run a Pod"),
+            (Obstacle::NoInterface(Interfaces::All), "no interface", "kubectl ferrolb nodes"),
+            (Obstacle::NoInterface(only), "interfaces eth7", "kubectl ferrolb nodes"),
+        ] {
+            assert!(words_of(&obstacle).contains(words), "{obstacle:?}: {}", words_of(&obstacle));
+            assert!(of_obstacle(&obstacle).contains(remedy), "{obstacle:?}: {}", of_obstacle(&obstacle));
+        }
+    }
+}

@@ -295,3 +295,6 @@ pub(crate) fn told_of(speaker: &SpeakerStatus, address: &Address) -> String {
 pub(crate) fn list(items: &[impl ToString]) -> String {
     items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
+
+#[cfg(test)]
+mod tests;

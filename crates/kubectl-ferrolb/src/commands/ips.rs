@@ -78,7 +78,12 @@ fn contested(look: &Look) -> BTreeMap<IpAddr, (&'static str, String)> {
             let state = match address.state {
                 AddressState::Conflict => "conflict",
                 AddressState::PeerUnheard => "not heard",
-                _ => continue,
+                AddressState::Announced
+                | AddressState::Standby
+                | AddressState::Probing
+                | AddressState::Muted
+                | AddressState::NoInterface
+                | AddressState::Unknown => continue,
             };
             let macs: Vec<&String> = address.conflicts.iter().map(|claimant| &claimant.mac).collect();
             if let Some(ip) = address.ip {

@@ -116,9 +116,6 @@ fn check_alone(manifest: &Manifest, findings: &mut Vec<Finding>) {
     let mut warn = |messages: Vec<String>| {
         findings.extend(messages.into_iter().map(|message| finding(manifest, Severity::Warning, message)));
     };
-    fn read<K: DeserializeOwned>(manifest: &Manifest) -> Option<K> {
-        serde_json::from_value(manifest.object.clone()).ok()
-    }
     match (manifest.kind(), version) {
         ("IPAddressPool", _) => read::<IPAddressPool>(manifest).iter().for_each(|it| warn(it.warnings())),
         ("L2Advertisement", _) => {
@@ -138,6 +135,11 @@ fn check_alone(manifest: &Manifest, findings: &mut Vec<Finding>) {
         ("Community", _) => read::<Community>(manifest).iter().for_each(|it| warn(it.warnings())),
         _ => {}
     }
+}
+
+/// An object as its kind has it, if it can be read as such.
+fn read<K: DeserializeOwned>(manifest: &Manifest) -> Option<K> {
+    serde_json::from_value(manifest.object.clone()).ok()
 }
 
 /// The versions of a kind, and the schema of the one that an object is of.
