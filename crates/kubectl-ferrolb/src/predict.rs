@@ -244,7 +244,9 @@ impl Snapshot {
                     service.status.load_balancer.ingress = ips.iter().map(ingress).collect();
                     annotations.insert(api::names::ALLOCATED_FROM_POOL.to_owned(), pool.to_string());
                 }
-                Err(_) => {
+                // It keeps its status until it is gone.
+                Err(NoAddress::Deleting) => {}
+                Err(NoAddress::Refused(_) | NoAddress::Unservable(_)) => {
                     service.status.load_balancer.ingress = vec![];
                     annotations.remove(api::names::ALLOCATED_FROM_POOL);
                 }

@@ -9,7 +9,7 @@ use placement::Placement;
 use serde::Serialize;
 
 use crate::ask::Told;
-use crate::predict::{Allocation, assignment};
+use crate::predict::{Allocation, NoAddress, assignment};
 use crate::remedy;
 use crate::snapshot::{Snapshot, Source};
 
@@ -113,6 +113,7 @@ pub(crate) fn survey(snapshot: &Snapshot, allocation: &Allocation, sources: &Sou
             remedies: vec![],
         };
         match &fate.outcome {
+            Err(why @ NoAddress::Deleting) => it.worse(Health::Starting, Some(why.to_string()), None),
             Err(why) => {
                 it.worse(Health::Waiting, Some(why.to_string()), remedy::of_no_address(why));
             }

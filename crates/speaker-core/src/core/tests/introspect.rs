@@ -42,10 +42,17 @@ fn an_address_has_the_state_that_the_lan_gives_it() {
     assert_eq!(conflict.node.as_deref(), Some("n2"));
 
     it.after(says(Report::Free { vip }));
-    it.after(interfaces(&[link("eth0", OURS, Err(Unfit::NoCarrier))]));
-    assert_eq!(states(&it), only("192.0.2.2", AddressState::NoInterface));
-    let reason = it.core.status().addresses.items.remove(0).reason.expect("a reason");
-    assert!(reason.contains("eth0: it has no carrier"), "{reason}");
+    assert_eq!(states(&it), only("192.0.2.2", AddressState::Announced));
+}
+
+#[test]
+fn an_address_that_no_interface_will_do_for_is_told_as_unannounced() {
+    let mut it = complete();
+    it.all([members(&["n1"]), interfaces(&[link("eth0", OURS, Err(Unfit::NoCarrier))])]);
+    assert!(states(&it).is_empty());
+    let unannounced = it.core.status().unannounced.items;
+    let two = unannounced.iter().find(|it| it.service == "default/two").expect("it is told");
+    assert!(two.reason.contains("no interface that can announce by ARP on n1"), "{}", two.reason);
 }
 
 #[test]
@@ -98,7 +105,7 @@ fn an_interface_is_told_with_why_it_is_not_used() {
 #[test]
 fn what_nobody_announces_is_told_with_its_reason() {
     let mut it = complete();
-    it.after(Input::Endpoints(list([endpoints("one")])));
+    it.after(Input::Endpoints(one(SliceKey::new("default", "two-1"), None)));
     let unannounced = it.core.status().unannounced;
     let [two] = &unannounced.items[..] else { panic!("{unannounced:?}") };
     assert_eq!((&*two.service, two.ip), ("default/two", Some(ip("192.0.2.2"))));
