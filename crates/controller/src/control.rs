@@ -10,11 +10,13 @@ use api::{ConfigurationState, IPAddressPool, L2Advertisement};
 use futures::future::BoxFuture;
 use futures::stream::{BoxStream, FuturesUnordered, SelectAll};
 use futures::{FutureExt, StreamExt};
+use introspection::{ControllerStatus, Document, Status};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{Api, Client, Resource};
 use kubekit::events::{Notice, Publisher, Severity};
 use kubekit::http::Readiness;
+use kubekit::http::status::Questions;
 use kubekit::lease::Leads;
 use kubekit::slim::{Namespace, Node, Service};
 use kubekit::write::{Answer, Object, Writes};
@@ -22,9 +24,9 @@ use kubekit::{Change, Progress, Watched, due, keep, watch, watch_history};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tracing::warn;
+use translation::{Rules, SharingScope};
 
 use crate::bgp_objects::BgpChange;
-use crate::claim::Rules;
 use crate::entry::Seen;
 use crate::index::{Index, List, Role};
 use crate::statuses::{Statuses, Turn};
@@ -66,7 +68,7 @@ pub(crate) async fn run(
     events: Publisher,
     writes_to: Writes,
     metrics: &Metrics,
-    (readiness, progress): (&Readiness, Progress),
+    (readiness, progress, mut questions): (&Readiness, Progress, Questions),
 ) {
     let mut index = Index::new(Instant::now());
     let mut changes = watches(&client, config);
@@ -138,6 +140,7 @@ pub(crate) async fn run(
             () = events.room(), if index.has_notice() => {}
             () = &mut reporting => return,
             () = progress.beat() => {}
+            question = questions.next() => question.answer(document(&index, config, readiness)),
             Some(StatusEnded { object, status, answer }) = reports.next() => {
                 match answer {
                     Answer::Done(version) => statuses.written(object, version, status),
@@ -164,6 +167,17 @@ pub(crate) async fn run(
             }
         }
     }
+}
+
+/// What `/status` tells.
+fn document(index: &Index, config: &Config, readiness: &Readiness) -> Document {
+    let status = ControllerStatus {
+        load_balancer_class: config.lb_class.clone(),
+        sharing_within_namespace: config.address_sharing == SharingScope::Namespace,
+        ..index.status()
+    };
+    let missing = readiness.missing().into_iter().map(str::to_owned).collect();
+    Document::new(missing, Status::ControllerStatus(status))
 }
 
 /// Writes of the statuses that do not say what they should, but for those that are left alone for a while.

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod gossip;
+mod introspect;
 mod lan;
 mod publish;
 

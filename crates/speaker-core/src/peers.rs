@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use introspection::PeerState;
 use layer2::{Contact, KnownMacs, MacAddr};
 use members::{Profile, View};
 use placement::{NodeName, NodeProfile};
@@ -129,6 +130,24 @@ impl Peers {
         };
         let contacts = self.told.iter().flat_map(macs).collect();
         KnownMacs { contacts, unknown: self.unknown, unseen: self.unseen() }
+    }
+
+    /// How each other speaker is heard: those that are listed, and those that are or were heard. `away` are those that are
+    /// expected back.
+    pub(crate) fn states(&self, me: &NodeName, away: &BTreeSet<NodeName>) -> BTreeMap<NodeName, PeerState> {
+        let known = self.listed.iter().chain(self.told.keys()).chain(&self.heard).chain(away);
+        let state = |node: &NodeName| {
+            if self.heard.contains(node) {
+                PeerState::Heard
+            } else if away.contains(node) {
+                PeerState::Away
+            } else if self.leaving.contains_key(node) {
+                PeerState::Leaving
+            } else {
+                PeerState::NotHeard
+            }
+        };
+        known.filter(|node| *node != me).map(|node| (node.clone(), state(node))).collect()
     }
 
     fn contact(&self, node: &NodeName) -> Contact {

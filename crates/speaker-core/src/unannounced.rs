@@ -1,6 +1,6 @@
 //! Services that nobody announces: their owners are told why, each by one speaker.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -51,6 +51,11 @@ impl Unannounced {
             }
         }
         notices
+    }
+
+    /// The Services of which some address is not announced, as far as that is known.
+    pub(crate) fn services(&self) -> BTreeSet<&ServiceKey> {
+        self.due.keys().chain(self.told.keys()).collect()
     }
 
     /// When the next is due.

@@ -16,11 +16,13 @@ use std::time::{Duration, Instant};
 use api::{ConfigurationStateStatus, IPAddressPool, L2Advertisement};
 use futures::{Stream, StreamExt};
 use gossip::Absence;
+use introspection::{Document, SpeakerStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::ResourceExt;
 use kubekit::Mirror;
 use kubekit::events::Publisher;
 use kubekit::http::Readiness;
+use kubekit::http::status::Questions;
 use kubekit::keep::Wanted;
 use kubekit::speakers::Speakers;
 use kubekit::{Identity, Progress, slim};
@@ -72,6 +74,8 @@ pub(crate) struct Outputs {
 pub(crate) struct Cluster {
     core: Core,
     node: NodeName,
+    /// The class of Services that is announced.
+    class: Option<String>,
     identity: Identity,
     ipvs: Ipvs,
     services: Mirror<ServiceKey>,
@@ -109,6 +113,7 @@ impl Cluster {
         Self {
             core: Core::new(core, Instant::now()),
             node: config.node_name.clone(),
+            class: config.lb_class.clone(),
             identity: config.identity.clone(),
             ipvs: Ipvs::default(),
             services: Mirror::default(),
@@ -129,7 +134,12 @@ impl Cluster {
     }
 
     /// Follows the cluster for as long as there are events, or until it has stopped.
-    pub(crate) async fn run(mut self, events: impl Stream<Item = Event> + Unpin, progress: Progress) {
+    pub(crate) async fn run(
+        mut self,
+        events: impl Stream<Item = Event> + Unpin,
+        mut questions: Questions,
+        progress: Progress,
+    ) {
         let mut batches = events.ready_chunks(BATCH);
         loop {
             tokio::select! {
@@ -139,9 +149,20 @@ impl Cluster {
                 }
                 () = kubekit::due(self.core.poll_timeout()) => self.core.handle(Input::Time, Instant::now()),
                 () = progress.beat() => continue,
+                question = questions.next() => {
+                    question.answer(self.document());
+                    continue;
+                }
             }
             self.carry_out_all();
         }
+    }
+
+    /// What `/status` tells.
+    fn document(&self) -> Document {
+        let status = SpeakerStatus { load_balancer_class: self.class.clone(), ..self.core.status() };
+        let missing = self.readiness.missing().into_iter().map(str::to_owned).collect();
+        Document::new(missing, introspection::Status::SpeakerStatus(status))
     }
 
     /// Works off what waits, with pauses for others.

@@ -38,6 +38,7 @@ use gossip::Absence;
 pub use gossip::Preset as Failover;
 use kube::Client;
 use kubekit::events::Publisher;
+use kubekit::http::status::Questions;
 use kubekit::http::{self, Readiness};
 use kubekit::write::Writes;
 use kubekit::{Identity, Progress, Watchdog, keep};
@@ -133,8 +134,14 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 
     info!(node = %config.node_name, namespace = %config.identity.namespace, "speaker starts");
     let watchdog = Watchdog::default();
-    let content =
-        http::Content { readiness: readiness.clone(), watchdog: watchdog.clone(), metrics: registry };
+    let (status, questions) = http::status::channel();
+    let content = http::Content {
+        readiness: readiness.clone(),
+        watchdog: watchdog.clone(),
+        metrics: registry,
+        status,
+        namespace: config.identity.namespace.clone(),
+    };
     let mut serving = pin!(http::serve(config.http.clone(), content));
     tokio::select! {
         () = conflicts.wait_until_gone(&readiness, &publisher) => {}
@@ -142,7 +149,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         asked = kubekit::stop_requested() => return asked.context("waiting for signals"),
     }
     let api = Api { client, publisher, writes };
-    let mut work = pin!(work(config, api, (readiness, watchdog), (metrics, gossip_metrics), stopped));
+    let told = (readiness, watchdog, questions);
+    let mut work = pin!(work(config, api, told, (metrics, gossip_metrics), stopped));
     tokio::select! {
         done = &mut work => return done,
         served = &mut serving => return served,
@@ -173,7 +181,7 @@ struct Api {
 async fn work(
     config: Config,
     Api { client, publisher, writes }: Api,
-    (readiness, watchdog): (Readiness, Watchdog),
+    (readiness, watchdog, questions): (Readiness, Watchdog, Questions),
     (metrics, gossip_metrics): (Metrics, gossip::Metrics),
     parting: oneshot::Receiver<Parting>,
 ) -> anyhow::Result<()> {
@@ -269,7 +277,7 @@ async fn work(
     let class = LoadBalancerClass(config.lb_class.clone());
     let events = watches::events(&client, namespace, class, inputs);
     tokio::select! {
-        () = cluster.run(events, progress) => anyhow::bail!("the watches ended"),
+        () = cluster.run(events, questions, progress) => anyhow::bail!("the watches ended"),
         () = lan::run(options, on_lan, reporter, metrics) => anyhow::bail!("nothing to announce"),
         () = goodbye => Ok(()),
     }

@@ -37,6 +37,11 @@ impl<K: Clone + Ord> Timers<K> {
         self.at.contains_key(key)
     }
 
+    /// All that are due at some time.
+    pub fn keys(&self) -> impl Iterator<Item = &K> {
+        self.at.keys()
+    }
+
     /// When the first is due.
     pub fn first(&self) -> Option<Instant> {
         self.order.first().map(|(at, _)| *at)

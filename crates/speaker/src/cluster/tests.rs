@@ -401,7 +401,8 @@ async fn many_changes_at_once_do_not_keep_others_waiting() {
         }
     });
     let start = Instant::now();
-    it.cluster.run(futures::stream::iter(lists), kubekit::Watchdog::default().task("core")).await;
+    let (_status, questions) = kubekit::http::status::channel();
+    it.cluster.run(futures::stream::iter(lists), questions, kubekit::Watchdog::default().task("core")).await;
     let taken = start.elapsed();
     other.abort();
     let (turns, least) = (turns.load(Ordering::Relaxed), taken.as_millis() / (8 * TURN.as_millis()));

@@ -16,8 +16,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use introspection::AddressState;
 use layer2::MacAddr;
-use placement::{Announcements, History, InterfaceName, Interfaces, NodeName, ServiceKey};
+use placement::{Announcement, Announcements, History, InterfaceName, Interfaces, NodeName, ServiceKey};
 
 use super::PROTOCOL;
 use crate::interfaces::{Link, Links};
@@ -199,6 +200,37 @@ impl Outcomes {
             (true, false) => Some(Fault::Held(held)),
             (true, true) => None,
         }
+    }
+
+    /// What comes of an address that is to be announced on `interfaces`, as far as the LAN has a say: who else has it, and why
+    /// no interface will do.
+    pub(crate) fn state(
+        &self,
+        vip: IpAddr,
+        announcement: &Announcement,
+    ) -> (AddressState, Vec<Conflict>, Option<String>) {
+        let there = self.interfaces.as_ref();
+        if let Some(reason) = there.and_then(|there| obstacle(vip, &announcement.interfaces, there)) {
+            return (AddressState::NoInterface, vec![], Some(reason));
+        }
+        let with = |which: fn(&Answer) -> Option<MacAddr>| -> Vec<Conflict> {
+            let conflict = |(interface, answer): (&InterfaceName, &Answer)| {
+                Some(Conflict { vip, interface: interface.clone(), by: which(answer)? })
+            };
+            self.answers_for(vip).filter_map(conflict).collect()
+        };
+        let taken = with(|answer| if let Answer::Taken(by) = answer { Some(*by) } else { None });
+        let held = with(|answer| if let Answer::Held(by) = answer { Some(*by) } else { None });
+        let claims = self.claims.iter().filter(|(ip, _)| *ip == vip);
+        let state = match (taken.is_empty(), held.is_empty(), announcement.history) {
+            (false, _, _) => AddressState::Conflict,
+            (true, false, _) => AddressState::PeerUnheard,
+            (true, true, History::Standby) => AddressState::Standby,
+            (true, true, History::New) if self.answers_for(vip).next().is_none() => AddressState::Probing,
+            (true, true, History::New | History::Announced) => AddressState::Announced,
+        };
+        let claims = claims.map(|(_, by)| Conflict { vip, interface: "".into(), by: *by });
+        (state, taken.into_iter().chain(held).chain(claims).collect(), None)
     }
 
     /// What is to be told of an outcome after the one before.

@@ -5,11 +5,11 @@
 
 use std::net::IpAddr;
 
-pub(crate) use api::names::PREVIOUS_IPS as ANNOTATION;
+pub use api::names::PREVIOUS_IPS as ANNOTATION;
 
 /// What the Service with this uid has lost; nothing if this is not its own record, or not one that the controller
 /// writes.
-pub(crate) fn read(text: &str, uid: Option<&str>) -> Option<Vec<IpAddr>> {
+pub fn read(text: &str, uid: Option<&str>) -> Option<Vec<IpAddr>> {
     let (of, ips) = text.rsplit_once('/')?;
     if of != uid.unwrap_or_default() {
         return None;
@@ -18,7 +18,7 @@ pub(crate) fn read(text: &str, uid: Option<&str>) -> Option<Vec<IpAddr>> {
 }
 
 /// The value for the Service with this uid; none where there is nothing to keep.
-pub(crate) fn write(ips: &[IpAddr], uid: Option<&str>) -> Option<String> {
+pub fn write(ips: &[IpAddr], uid: Option<&str>) -> Option<String> {
     let texts: Vec<String> = ips.iter().map(ToString::to_string).collect();
     (!ips.is_empty()).then(|| format!("{}/{}", uid.unwrap_or_default(), texts.join(",")))
 }

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use api::names::{ADDRESS_POOL, ALLOW_SHARED_IP, Annotation, LOAD_BALANCER_IPS};
 use ipam::{AddressRequest, Families, Family, PoolName, Port, Protocol, Request, Sharing};
-use kubekit::slim::{Service, ServicePort};
 use objects::text::quoted;
+use slim::{Service, ServicePort};
 
 /// Whether a Service is FerroLB's to serve.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Claim {
+pub enum Claim {
     /// It is.
     Ours(Box<Request>),
     /// It is, but nothing can be done for it as it stands.
@@ -24,13 +24,16 @@ pub(crate) enum Claim {
 
 /// Why no address could be right for a Service.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Unservable {
+pub enum Unservable {
+    /// It has none.
     #[error(
         "the Service has no cluster IP, so there is no family to choose an address of: remove clusterIP: None"
     )]
     NoFamily,
+    /// It requires two families and has one.
     #[error("the Service requires dual stack, but the cluster gave it one cluster IP only: {0}")]
     OneFamily(IpAddr),
+    /// It has something else in its place.
     #[error("{} is no cluster IP", quoted(.0))]
     BadAddress(String),
 }
@@ -47,16 +50,16 @@ pub enum SharingScope {
 
 /// What an operator sets about Services.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Rules {
+pub struct Rules {
     /// The load balancer class that is served; without one, Services that name no class.
-    pub(crate) class: Option<String>,
+    pub class: Option<String>,
     /// Between whom addresses are shared.
-    pub(crate) sharing: SharingScope,
+    pub sharing: SharingScope,
 }
 
 impl Claim {
     /// Reads a Service.
-    pub(crate) fn read(service: &Service, rules: &Rules) -> Self {
+    pub fn read(service: &Service, rules: &Rules) -> Self {
         let spec = &service.spec;
         if spec.type_ != "LoadBalancer" {
             return Self::OtherType;
