@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use e2e::Role;
-use lab::{Host, Lab, NodeId, chart};
+use lab::{Host, Lab, NodeId, Power, chart};
 use serde_json::Value;
 
 use crate::fault::{ClusterFault, Fault, NodeFault};
@@ -91,12 +91,19 @@ impl<'a> Actor<'a> {
 
     /// The same on all nodes that are on.
     fn signal_all(&self, role: Role, signal: &str) -> Result<()> {
-        for status in self.lab.status()? {
-            if let (Host::Node(node), lab::Power::On | lab::Power::Unplugged) = (status.host, status.power) {
-                self.signal(role, node, signal)?;
+        for node in self.lab.nodes() {
+            match self.signal(role, node, signal) {
+                // It may lose its power at the same time.
+                Err(_) if !self.is_on(node)? => {}
+                sent => sent?,
             }
         }
         Ok(())
+    }
+
+    fn is_on(&self, node: NodeId) -> Result<bool> {
+        let host = Host::Node(node);
+        Ok(self.lab.status()?.iter().any(|status| status.host == host && status.power != Power::Off))
     }
 
     /// kubectl in FerroLB's namespace.

@@ -207,7 +207,8 @@ impl Kind {
     /// Whether it is made by way of the API server.
     fn needs_api(self) -> bool {
         match self {
-            Self::Node(NodeFault::Excluded) | Self::Cluster(ClusterFault::PoolEdit | ClusterFault::Churn) => true,
+            Self::Node(NodeFault::Excluded | NodeFault::DiskFull)
+            | Self::Cluster(ClusterFault::PoolEdit | ClusterFault::Churn) => true,
             Self::Node(_) | Self::Cluster(_) => self.is_alone(),
         }
     }
@@ -216,11 +217,7 @@ impl Kind {
     pub fn goes_with(self, other: Self) -> bool {
         let stops_api = |kind| kind == Self::Cluster(ClusterFault::ApiServer);
         let both = |one: Self, two: Self| stops_api(one) && two.needs_api();
-        self != other
-            && !self.is_alone()
-            && !other.is_alone()
-            && !both(self, other)
-            && !both(other, self)
+        self != other && !self.is_alone() && !other.is_alone() && !both(self, other) && !both(other, self)
     }
 
     /// The longest that an address may go without an answer because of it, on a machine that does other things besides.

@@ -224,7 +224,12 @@ impl fmt::Display for Breach {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Doubled { address, by: [one, two], lasted } => {
-                write!(f, "{} and {} both answered for {address} for {lasted:.2?}", name_of(*one), name_of(*two))
+                write!(
+                    f,
+                    "{} and {} both answered for {address} for {lasted:.2?}",
+                    name_of(*one),
+                    name_of(*two)
+                )
             }
             Self::Silent { address, lasted, allowed } => {
                 write!(f, "nobody answered for {address} for {lasted:.2?}; {allowed:.1?} are allowed")
@@ -268,8 +273,7 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn subjects() -> Subjects {
-        let subject =
-            Subject { addresses: BTreeSet::from([ADDRESS]), sharing: None, in_edited_pool: true };
+        let subject = Subject { addresses: BTreeSet::from([ADDRESS]), sharing: None, in_edited_pool: true };
         Subjects::from([("web".to_owned(), subject)])
     }
 
@@ -308,10 +312,10 @@ pub(crate) mod tests {
         ];
         let rounds = past(&seen);
         let times = rounds.iter().map(|round| (round.from, round.to, round.faults.len()));
-        assert_eq!(times.collect::<Vec<_>>(), [
-            (millis(1000), millis(5000), 2),
-            (millis(6000), millis(7000), 1)
-        ]);
+        assert_eq!(
+            times.collect::<Vec<_>>(),
+            [(millis(1000), millis(5000), 2), (millis(6000), millis(7000), 1)]
+        );
         assert_eq!(rounds[0].faults[0].undone, millis(3000));
     }
 

@@ -52,7 +52,7 @@ fn soak(Cli { image, minutes, seed, only, logs }: Cli) -> Result<Outcome> {
     chart::install(&lab, &image)?;
     lab.apply(objects::BACKEND)?;
     e2e::wait_until_well(&lab)?;
-    let plan = Plan { time: Duration::from_secs(60 * minutes), seed, kinds };
+    let plan = Plan { time: Duration::from_mins(minutes), seed, kinds };
     eprintln!("seed {seed}, {minutes} minutes");
     let outcome = soak::run(&lab, &plan, Some(&logs)).context("playing the script")?;
     println!("seed {seed}, {minutes} minutes\n\n{}", report::render(&outcome.verdict, &outcome.seen));

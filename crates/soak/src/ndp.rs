@@ -57,7 +57,8 @@ fn checksum(source: Ipv6Addr, destination: Ipv6Addr, message: &[u8]) -> u16 {
         message,
     ]
     .concat();
-    let words = all.chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair.get(1).copied().unwrap_or(0)])));
+    let words =
+        all.chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair.get(1).copied().unwrap_or(0)])));
     let mut sum: u32 = words.sum();
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
@@ -88,7 +89,8 @@ mod tests {
     fn an_answer_names_the_address_and_its_card() {
         let target: Ipv6Addr = "fd00:172:16:211::203".parse().unwrap();
         let message =
-            [&[ADVERTISEMENT, 0, 0, 0, 0x60, 0, 0, 0][..], &target.octets(), &TARGET_LINK_LAYER, &OWNER.0].concat();
+            [&[ADVERTISEMENT, 0, 0, 0, 0x60, 0, 0, 0][..], &target.octets(), &TARGET_LINK_LAYER, &OWNER.0]
+                .concat();
         let ip = [&[0x60, 0, 0, 0, 0, 32, ICMPV6, 255][..], &[0; 32]].concat();
         let ethernet = [&ASKER.0[..], &OWNER.0, &ETHER_TYPE.to_be_bytes()].concat();
         let frame = [ethernet, ip, message].concat();

@@ -169,16 +169,22 @@ mod tests {
         let [violation] = &verdict.violations[..] else { panic!("{:?}", verdict.violations) };
         assert_eq!(violation.at, millis(20_000));
         let lines = timeline(violation, &seen);
-        assert_eq!(lines, [
-            "8.00 s n1 answers for 172.16.211.200",
-            "19.90 s power-off n1 begins",
-            "20.00 s n1 has answered for 172.16.211.200 for the last time",
-            "25.00 s n2 answers for 172.16.211.200",
-            "30.00 s all is well",
-            "37.00 s n2 has answered for 172.16.211.200 for the last time",
-        ]);
+        assert_eq!(
+            lines,
+            [
+                "8.00 s n1 answers for 172.16.211.200",
+                "19.90 s power-off n1 begins",
+                "20.00 s n1 has answered for 172.16.211.200 for the last time",
+                "25.00 s n2 answers for 172.16.211.200",
+                "30.00 s all is well",
+                "37.00 s n2 has answered for 172.16.211.200 for the last time",
+            ]
+        );
         let text = render(&verdict, &seen);
-        assert!(text.contains("power-off") && text.contains("VIOLATION at 20.00 s: nobody answered"), "{text}");
+        assert!(
+            text.contains("power-off") && text.contains("VIOLATION at 20.00 s: nobody answered"),
+            "{text}"
+        );
         assert!(text.contains("1 violations."), "{text}");
     }
 
@@ -189,11 +195,6 @@ mod tests {
     }
 
     fn process() -> crate::observation::Process {
-        crate::observation::Process {
-            role: Role::Speaker,
-            node: "n1".parse().unwrap(),
-            id: 7,
-            started: 1,
-        }
+        crate::observation::Process { role: Role::Speaker, node: "n1".parse().unwrap(), id: 7, started: 1 }
     }
 }

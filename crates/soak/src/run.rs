@@ -22,6 +22,7 @@ use crate::watch::{Recorder, during};
 
 /// How long a cluster may need to recover from a round.
 const WELL_WITHIN: Duration = Duration::from_mins(3);
+const LOOKS_EVERY: Duration = Duration::from_millis(500);
 /// At least.
 const SETTLES_FOR: Duration = Duration::from_secs(2);
 /// So long is each address to have had one answerer, and one only.
@@ -119,6 +120,8 @@ impl Player<'_> {
     /// Waits until all nodes and Pods are ready, and every address has one node that answers.
     fn wait_until_well(&self) -> Result<()> {
         wait_until("all is well", WELL_WITHIN, || {
+            // Each look takes a machine that has enough to do some time of its processors.
+            thread::sleep(LOOKS_EVERY);
             self.actor.end_waiting()?;
             e2e::is_well(self.lab)?;
             self.everybody_runs()?;

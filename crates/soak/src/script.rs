@@ -67,7 +67,8 @@ impl Script {
 
     /// What may happen together with `first`.
     fn company(&mut self, first: Fault) -> Option<Fault> {
-        let kinds: Vec<Kind> = self.kinds.iter().copied().filter(|kind| kind.goes_with(first.kind())).collect();
+        let kinds: Vec<Kind> =
+            self.kinds.iter().copied().filter(|kind| kind.goes_with(first.kind())).collect();
         let kind = *kinds.choose(&mut self.random)?;
         // Elsewhere: with three nodes, one is left alone by both.
         let nodes: Vec<NodeId> =

@@ -80,9 +80,7 @@ pub(crate) fn asked_pool(more: bool) -> Value {
 /// The advertisement of all pools, from all nodes or from all but one.
 pub(crate) fn advertisement(without: Option<&str>) -> Value {
     let mut advertisement = objects::advertisement();
-    let selector = |node| {
-        json!({"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "NotIn", "values": [node]}]})
-    };
+    let selector = |node| json!({"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "NotIn", "values": [node]}]});
     advertisement["spec"] = json!({"nodeSelectors": without.map(selector).into_iter().collect::<Vec<_>>()});
     advertisement
 }

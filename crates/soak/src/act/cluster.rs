@@ -49,7 +49,8 @@ impl Actor<'_> {
                 chart::set(self.lab, ["speaker.logLevel=debug", "controller.logLevel=debug"])
             }
             ClusterFault::Rollout => {
-                let speakers = ["rollout", "restart", "daemonset", "-l", "app.kubernetes.io/component=speaker"];
+                let speakers =
+                    ["rollout", "restart", "daemonset", "-l", "app.kubernetes.io/component=speaker"];
                 self.kubectl(&speakers).map(drop)
             }
             // They are done while they last.
@@ -131,11 +132,9 @@ impl Actor<'_> {
     /// As the README has it: all accept the new key; all use it, and accept the old one; the old one is worth nothing.
     fn rotate_key(&self) -> Result<()> {
         let old = self.kubectl(&["get", "secret", SECRET, "-o", "jsonpath={.data.secretkey}"])?;
-        let new = self.lab.run(Host::Cp, [
-            "sh",
-            "-c",
-            "head -c 32 /dev/urandom | base64 | tr -d '\\n' | base64 -w 0",
-        ])?;
+        let new = self
+            .lab
+            .run(Host::Cp, ["sh", "-c", "head -c 32 /dev/urandom | base64 | tr -d '\\n' | base64 -w 0"])?;
         let steps = [
             format!(r#"{{"data": {{"previous": "{new}"}}}}"#),
             format!(r#"{{"data": {{"secretkey": "{new}", "previous": "{old}"}}}}"#),
@@ -178,7 +177,7 @@ impl Actor<'_> {
                 let [a, b] = number.to_be_bytes();
                 let from = Mac([2, 0, 0, 1, 0, b]);
                 let sender = (from, Ipv4Addr::new(172, 16, 212, b));
-                let target = Ipv4Addr::new(172, 16, if a % 2 == 0 { 211 } else { a }, b);
+                let target = Ipv4Addr::new(172, 16, if a.is_multiple_of(2) { 211 } else { a }, b);
                 card.send(&Arp { source: from, sender, ..Arp::question(Host::Client, target) }.write())?;
                 number = number.wrapping_add(1);
             }

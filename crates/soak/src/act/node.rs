@@ -46,11 +46,9 @@ impl Actor<'_> {
             }
             NodeFault::Drain => {
                 let drain = ["drain", name, "--ignore-daemonsets", "--delete-emptydir-data", "--force"];
-                self.kubectl(&[&drain[..], &["--pod-selector=app!=web", "--timeout=90s"]].concat()).map(drop)
+                self.kubectl(&[&drain[..], &["--timeout=90s"]].concat()).map(drop)
             }
-            NodeFault::Excluded => {
-                self.lab.apply(&site::advertisement(Some(name)).to_string()).map(drop)
-            }
+            NodeFault::Excluded => self.lab.apply(&site::advertisement(Some(name)).to_string()).map(drop),
         }
     }
 
@@ -108,7 +106,7 @@ impl Actor<'_> {
     /// Drops nothing any more.
     fn unblock(&self, node: NodeId) -> Result<()> {
         // Deleting what is not there would be an error, so it is made first.
-        let rules = "table inet soak {}; delete table inet soak";
+        let rules = "add table inet soak; delete table inet soak";
         self.lab.run(Host::Node(node), ["nft", rules]).map(drop)
     }
 }

@@ -63,9 +63,7 @@ pub(super) fn judge(subjects: &Subjects, seen: &[Observation], past: &[Past], ve
         let mut excused = pauses.clone();
         for round in past {
             excused.extend(round.withdrawn(Withdrawn::Announcements, ANNOUNCED_WITHIN));
-            excused.extend(
-                round.withdrawn(Withdrawn::Pool, ANNOUNCED_WITHIN).filter(|_| in_edited_pool),
-            );
+            excused.extend(round.withdrawn(Withdrawn::Pool, ANNOUNCED_WITHIN).filter(|_| in_edited_pool));
         }
         let times = [first.at].into_iter().chain(answers.iter().map(|(at, _)| *at)).chain([last.at]);
         silent(address, &times.collect::<Vec<_>>(), &excused, past, verdict);
@@ -117,7 +115,9 @@ fn silent(address: IpAddr, times: &[Duration], excused: &[Span], past: &[Past], 
         }
         let allowed = rounds.iter().map(|round| round.silence()).sum::<Duration>().max(SILENT_AT_MOST);
         if lasted > allowed {
-            verdict.violations.push(Violation { at: *from, what: Breach::Silent { address, lasted, allowed } });
+            verdict
+                .violations
+                .push(Violation { at: *from, what: Breach::Silent { address, lasted, allowed } });
         }
     }
 }
@@ -179,7 +179,8 @@ mod tests {
 
     #[test]
     fn silence_is_counted_at_both_ends() {
-        let verdict = judged(answers(1, 2000, 3000).chain([at(0, Seen::Events(0)), at(5000, Seen::Events(0))]));
+        let verdict =
+            judged(answers(1, 2000, 3000).chain([at(0, Seen::Events(0)), at(5000, Seen::Events(0))]));
         assert_eq!(silences(&verdict), [(millis(0), millis(2000)), (millis(3000), millis(2000))]);
     }
 
@@ -197,11 +198,7 @@ mod tests {
     #[test]
     fn nobody_is_blamed_for_silence_while_nobody_asked_or_nothing_is_to_be_announced() {
         let gone = Fault::Cluster(ClusterFault::AdvertisementGone);
-        let faults = [
-            at(2000, Seen::Began(gone)),
-            at(5000, Seen::Undone(gone)),
-            at(9500, Seen::Settled),
-        ];
+        let faults = [at(2000, Seen::Began(gone)), at(5000, Seen::Undone(gone)), at(9500, Seen::Settled)];
         let seen = answers(1, 0, 2500).chain(answers(2, 7900, 10_000)).chain(faults);
         assert_eq!(silences(&judged(seen)), []);
         let seen = answers(1, 0, 2000).chain(answers(1, 4000, 5000));

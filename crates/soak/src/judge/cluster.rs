@@ -66,11 +66,11 @@ fn restarts(seen: &[Observation], past: &[Past], verdict: &mut Verdict) {
         };
         for (container, count) in now {
             let before = known.insert(container, *count).unwrap_or(0);
-            let caused = |round: &&Past| {
+            let caused = |round: &Past| {
                 let fault = round.faults.iter().any(|it| it.fault.restarts(container.role, &container.node));
                 fault && (round.from..=round.to + SEEN_WITHIN).contains(at)
             };
-            if *count > before && past.iter().find(caused).is_none() {
+            if *count > before && !past.iter().any(caused) {
                 let what = Breach::Restarted(container.clone());
                 verdict.violations.push(Violation { at: *at, what });
             }
@@ -189,18 +189,19 @@ mod tests {
 
     #[test]
     fn an_address_is_of_one_service_unless_they_share_it() {
-        let seen =
-            vec![at(1000, services(&[("other", "172.16.211.200 172.16.211.201"), ("web", "172.16.211.200")]))];
-        let twice =
-            Breach::GivenTwice { address: ADDRESS, services: ["other".to_owned(), "web".to_owned()] };
+        let seen = vec![at(
+            1000,
+            services(&[("other", "172.16.211.200 172.16.211.201"), ("web", "172.16.211.200")]),
+        )];
+        let twice = Breach::GivenTwice { address: ADDRESS, services: ["other".to_owned(), "web".to_owned()] };
         assert_eq!(breaches(seen.clone()), [twice]);
 
         let mut sharing = subjects();
         let web = sharing["web"].clone();
-        sharing.insert("other".to_owned(), super::super::super::observation::Subject {
-            sharing: Some("key"),
-            ..web.clone()
-        });
+        sharing.insert(
+            "other".to_owned(),
+            super::super::super::observation::Subject { sharing: Some("key"), ..web.clone() },
+        );
         sharing.get_mut("web").unwrap().sharing = Some("key");
         let both = vec![at(0, services(&[("other", "172.16.211.200"), ("web", "172.16.211.200")]))];
         assert_eq!(judge(&sharing, &both).violations, []);
@@ -242,7 +243,8 @@ mod tests {
     #[test]
     fn a_process_is_compared_with_itself_once_it_is_warm() {
         let process = |id| Process { role: Role::Speaker, node: "n1".parse().unwrap(), id, started: 7 };
-        let seen = |second: u64, id, megabytes: u64| at(second * 1000, Seen::Memory(process(id), megabytes << 20));
+        let seen =
+            |second: u64, id, megabytes: u64| at(second * 1000, Seen::Memory(process(id), megabytes << 20));
         assert_eq!(breaches(vec![seen(0, 1, 2), seen(40, 1, 10), seen(80, 1, 15), seen(90, 2, 40)]), []);
         let grown = Breach::Grown { process: process(1), from: 10 << 20, to: 16 << 20 };
         assert_eq!(breaches(vec![seen(0, 1, 2), seen(40, 1, 10), seen(80, 1, 16), seen(99, 1, 17)]), [grown]);

@@ -30,7 +30,7 @@ pub(super) fn look(lab: &Lab, recorder: &Recorder, ends: &End) -> Result<()> {
             recorder.now(Seen::Services(site::addresses(&list)));
             recorder.now(Seen::Restarts(restarts(&list)));
         }
-        if turn % LOOKS_PER_EVENTS == 0
+        if turn.is_multiple_of(LOOKS_PER_EVENTS)
             && let Ok(list) = lab.kubectl_json(["get", "events", "-A", TIMEOUT])
         {
             recorder.now(Seen::Events(new_events(&mut events, &list)));
@@ -49,7 +49,8 @@ fn restarts(list: &Value) -> BTreeMap<Container, u64> {
     let container = |pod: &Value| {
         let metadata = &pod["metadata"];
         let component = metadata["labels"]["app.kubernetes.io/component"].as_str()?;
-        let role = [Role::Controller, Role::Speaker].into_iter().find(|role| role.to_string() == component)?;
+        let role =
+            [Role::Controller, Role::Speaker].into_iter().find(|role| role.to_string() == component)?;
         let (name, uid) = (metadata["name"].as_str()?, metadata["uid"].as_str()?);
         let node = pod["spec"]["nodeName"].as_str()?.to_owned();
         let count = pod["status"]["containerStatuses"][0]["restartCount"].as_u64().unwrap_or(0);
@@ -89,13 +90,12 @@ mod tests {
 
     #[test]
     fn events_are_counted_once_and_again_when_they_repeat() {
-        let event = |uid: &str, count: u64, by: &str| {
-            json!({"metadata": {"uid": uid}, "count": count, "reportingComponent": by})
-        };
+        let event = |uid: &str, count: u64, by: &str| json!({"metadata": {"uid": uid}, "count": count, "reportingComponent": by});
         let list = |events: &[Value]| json!({"items": events});
         let mut known = None;
         assert_eq!(new_events(&mut known, &list(&[event("a", 3, "metallb-speaker")])), 0);
-        let later = [event("a", 5, "metallb-speaker"), event("b", 1, "metallb-controller"), event("c", 9, "kubelet")];
+        let later =
+            [event("a", 5, "metallb-speaker"), event("b", 1, "metallb-controller"), event("c", 9, "kubelet")];
         assert_eq!(new_events(&mut known, &list(&later)), 3);
         assert_eq!(new_events(&mut known, &list(&later[..1])), 0, "an event expires");
         assert_eq!(new_events(&mut known, &list(&later)), 0);
@@ -111,8 +111,7 @@ mod tests {
                 "status": {"containerStatuses": [{"restartCount": 4}]}})
         };
         let list = json!({"items": [pod("ours", "ferrolb"), pod("other", "web"), {"kind": "Service"}]});
-        let expected =
-            Container { role: Role::Speaker, node: "n2".to_owned(), pod: "ours (u)".to_owned() };
+        let expected = Container { role: Role::Speaker, node: "n2".to_owned(), pod: "ours (u)".to_owned() };
         assert_eq!(restarts(&list), BTreeMap::from([(expected, 4)]));
     }
 }
