@@ -6,6 +6,7 @@ mod dependencies;
 mod differential;
 mod image;
 mod manifests;
+mod soak;
 mod test;
 
 use std::process::ExitCode;
@@ -31,6 +32,8 @@ enum Task {
     Bench(bench::Bench),
     /// Compare the controller's outcomes with those of MetalLB's, for random manifests and changes.
     Differential(differential::DifferentialArgs),
+    /// Play a bad month in a lab: faults by a script made of a seed, while somebody outside watches.
+    Soak(soak::SoakArgs),
     /// Build FerroLB's container image.
     Image,
     /// Generate the custom resource definitions, in crds/ and in the chart.
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         Task::Test(arguments) => report(test::run(&arguments)),
         Task::Bench(bench) => report(bench::run(bench)),
         Task::Differential(arguments) => report(differential::run(arguments)),
+        Task::Soak(arguments) => report(soak::run(arguments)),
         Task::Image => report(image::run()),
         Task::Crds => report(crds::run()),
         Task::Manifests => report(manifests::run()),
