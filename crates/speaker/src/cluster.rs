@@ -39,7 +39,7 @@ use crate::lan::Report;
 use crate::objects::{SeenService, node_state, pod_state, read_node};
 use crate::status::Reported;
 use crate::watches::Event;
-use crate::{Config, Metrics, address};
+use crate::{Config, Metrics};
 
 /// As many changes that wait are worked off before what follows is published once: a list of thousands need not be
 /// published thousands of times, nor should an address wait for all of them.
@@ -88,8 +88,6 @@ pub(crate) struct Cluster {
     nodes_listed: bool,
     /// The port of the gossip, the same for all speakers.
     gossip_port: u16,
-    /// Where we take part in it, if this node has an address for that.
-    gossip_address: Option<SocketAddr>,
     /// The uids of the Services that the core knows, which events name.
     uids: BTreeMap<ServiceKey, Box<str>>,
     readiness: Readiness,
@@ -125,7 +123,6 @@ impl Cluster {
             speakers_listed: false,
             nodes_listed: false,
             gossip_port: gossip_address.port(),
-            gossip_address: Some(gossip_address),
             uids: BTreeMap::new(),
             readiness,
             metrics,
@@ -202,7 +199,6 @@ impl Cluster {
                 if let Some((node, notice)) = self.ipvs.look(&self.node, &links, Answers::of_the_kernel) {
                     self.outputs.publisher.publish(node, notice);
                 }
-                self.follow_gossip_interface(now);
                 self.core.handle(Input::Interfaces(links), now);
             }
             Event::Lan(Report::Port(interface, report)) => {
@@ -226,10 +222,7 @@ impl Cluster {
                 }
                 self.core.handle(Input::Port(interface, report), now);
             }
-            Event::Address(address) => {
-                self.gossip_address = address;
-                self.follow_gossip_interface(now);
-            }
+            Event::Address(listening) => self.core.handle(Input::GossipInterface(listening.interface), now),
             Event::Gossip(news) => self.core.handle(Input::Members(news), now),
             Event::Trouble(trouble) => {
                 let trouble = trouble.map(|trouble| match trouble {
@@ -313,12 +306,6 @@ impl Cluster {
             let peers = self.speakers.listening_on(self.gossip_port);
             self.core.handle(Input::Peers(peers), now);
         }
-    }
-
-    /// The interface that the gossip goes through may be another one.
-    fn follow_gossip_interface(&mut self, now: Instant) {
-        let name = self.gossip_address.and_then(|address| address::interface_with(address.ip()));
-        self.core.handle(Input::GossipInterface(name), now);
     }
 
     /// Our own Pod is new, different or gone.

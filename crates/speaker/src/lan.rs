@@ -17,6 +17,7 @@
 //! renamed or changes its address is no port any more, and one that comes (back) another, where everything is announced
 //! afresh. What happens to one protocol, such as a new link-local address, does not touch the other.
 
+mod closing;
 mod follower;
 mod interface;
 mod links;
@@ -25,7 +26,6 @@ mod pulse;
 mod socket;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -146,21 +146,17 @@ impl Drop for Task {
 impl Lan {
     /// Follows the interfaces and what is wanted, until nobody wants anything any more.
     async fn follow(&mut self, progress: &Progress) -> anyhow::Result<()> {
-        let mut follower = Follower::new(self.options.exclude.clone())?;
+        let mut follower = Follower::start(self.options.exclude.clone())?;
         loop {
-            let mut next = pin!(follower.next());
-            let links = loop {
-                tokio::select! {
-                    links = &mut next => break links?,
-                    changed = self.ports.changed() => match changed {
-                        Ok(()) => self.give_orders(),
-                        Err(_) => return Ok(()),
-                    },
-                    _ = self.tidy.tick() => self.tidy_metrics(),
-                    () = progress.beat() => {}
-                }
-            };
-            self.report(links).await;
+            tokio::select! {
+                links = follower.next() => self.report(links?).await,
+                changed = self.ports.changed() => match changed {
+                    Ok(()) => self.give_orders(),
+                    Err(_) => return Ok(()),
+                },
+                _ = self.tidy.tick() => self.tidy_metrics(),
+                () = progress.beat() => {}
+            }
         }
     }
 

@@ -207,7 +207,8 @@ async fn work(
     let (left_over, to_remove) = mpsc::channel(1);
     let (removed, now_removed) = mpsc::channel(1);
     let (listed, now_listed) = watch::channel(address::Listed::default());
-    let (listens, now_listening) = watch::channel(Some(bind));
+    let (listens, now_listening) =
+        watch::channel(address::Listening { address: Some(bind), interface: None });
     let (absence, mut our_absence) = watch::channel(Some(Absence::Open));
     let (stop, stop_requested) = oneshot::channel();
     let outputs = Outputs {

@@ -1,7 +1,6 @@
 //! What of the cluster is watched.
 
 use std::fmt::Debug;
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use api::{IPAddressPool, L2Advertisement};
@@ -13,6 +12,7 @@ use kubekit::{Source, slim, speakers};
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::address::Listening;
 use crate::lan::Report;
 use crate::objects::{LoadBalancerClass, Names, SeenService, SeenSlice};
 
@@ -32,8 +32,8 @@ pub(crate) enum Event {
     Trouble(Option<gossip::Trouble>),
     /// The reports of the dead are removed, or are to be tried again then.
     LeftOver(Option<Instant>),
-    /// Where the gossip listens now, if anywhere.
-    Address(Option<SocketAddr>),
+    /// Where the gossip listens now.
+    Address(Listening),
     /// This speaker is asked to stop.
     Stop,
 }
@@ -64,7 +64,7 @@ pub(crate) struct Inputs {
     pub(crate) gossip: mpsc::Receiver<gossip::News>,
     pub(crate) trouble: watch::Receiver<Option<gossip::Trouble>>,
     pub(crate) left_over: mpsc::Receiver<Option<Instant>>,
-    pub(crate) address: watch::Receiver<Option<SocketAddr>>,
+    pub(crate) address: watch::Receiver<Listening>,
     pub(crate) stop: oneshot::Receiver<()>,
 }
 
@@ -111,10 +111,10 @@ fn received<T>(mut channel: mpsc::Receiver<T>) -> impl Stream<Item = T> {
     stream::poll_fn(move |context| channel.poll_recv(context))
 }
 
-fn changes<T: Copy>(channel: watch::Receiver<T>) -> impl Stream<Item = T> {
+fn changes<T: Clone>(channel: watch::Receiver<T>) -> impl Stream<Item = T> {
     stream::unfold(channel, async |mut channel| {
         channel.changed().await.ok()?;
-        let value = *channel.borrow_and_update();
+        let value = channel.borrow_and_update().clone();
         Some((value, channel))
     })
 }
