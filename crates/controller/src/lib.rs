@@ -18,6 +18,8 @@ mod claim;
 mod configuration_state;
 mod control;
 mod entry;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod gossip_key;
 mod index;
 mod metrics;
