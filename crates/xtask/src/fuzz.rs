@@ -105,10 +105,16 @@ impl Fuzzer {
     }
 
     fn targets(&self) -> Result<Vec<String>> {
-        let output =
-            Command::new(&self.program).arg(self.empty()?).output().context("starting the fuzzer")?;
+        let mut command = Command::new(&self.program);
+        // libFuzzer takes it for a fault that the program ends.
+        command.arg(format!("-artifact_prefix={}/", self.folder.display())).arg(self.empty()?);
+        let output = command.output().context("starting the fuzzer")?;
         let names: Vec<String> = String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect();
-        ensure!(output.status.success() && !names.is_empty(), "the fuzzer names no targets");
+        ensure!(
+            !names.is_empty(),
+            "the fuzzer names no targets: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         Ok(names)
     }
 

@@ -25,7 +25,9 @@ pub fn configuration(bytes: &[u8]) {
         for pool in Pools::new([spec]).iter() {
             check(pool.faults.iter().map(ToString::to_string));
         }
-        controller::fuzzing::messages(vec![pool.clone(), pool], &[]).into_iter().for_each(|text| check([text]));
+        controller::fuzzing::messages(vec![pool.clone(), pool], &[])
+            .into_iter()
+            .for_each(|text| check([text]));
     }
     if let Some(advertisement) = read::<L2Advertisement>(bytes) {
         check(advertisement.warnings());

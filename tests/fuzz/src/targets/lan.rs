@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use arbitrary::Arbitrary;
-use layer2::{Arp, ArpFrame, Begin, Effect, MacAddr, Ndp, NdpFrame, Order, Port, Protocol};
+use layer2::{Arp, ArpFrame, Begin, Effect, MacAddr, Ndp, NdpFrame, Order, Port, Protocol, Stance};
 
 use super::structured;
 
@@ -15,7 +15,7 @@ enum Step {
     /// So many milliseconds pass.
     Time(u16),
     /// The address is taken over, again perhaps.
-    Order { takeover: u8, probe: bool },
+    Order { takeover: u8, probe: bool, stance: u8 },
     /// It is given up.
     Withdraw,
 }
@@ -58,9 +58,14 @@ fn play<P: Protocol>(protocol: P, vip: P::Ip, steps: Vec<Step>, check: impl Fn(&
                 assert!(sent(&mut port, now) <= 1, "more than one frame for one");
             }
             Step::Time(millis) => now += Duration::from_millis(millis.into()),
-            Step::Order { takeover, probe } => {
+            Step::Order { takeover, probe, stance } => {
+                let stance = match stance % 4 {
+                    0 => Stance::Alone,
+                    1 => Stance::Yields,
+                    _ => Stance::Insists(stance.into()),
+                };
                 let begin = if probe { Begin::Probe } else { Begin::Announce };
-                port.set_orders([(vip, Order { takeover: takeover.into(), begin })].into(), now);
+                port.set_orders([(vip, Order { takeover: takeover.into(), begin, stance })].into(), now);
             }
             Step::Withdraw => port.set_orders([].into(), now),
         }

@@ -38,8 +38,10 @@ fn texts<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Value {
 /// Two Services that wish the same.
 pub fn annotations(bytes: &[u8]) {
     let Some(wishes) = structured::<Wishes>(bytes) else { return };
-    let annotations =
-        wishes.annotations.iter().map(|(which, text)| (ANNOTATIONS[usize::from(*which) % ANNOTATIONS.len()], *text));
+    let annotations = wishes
+        .annotations
+        .iter()
+        .map(|(which, text)| (ANNOTATIONS[usize::from(*which) % ANNOTATIONS.len()], *text));
     let ports: Vec<Value> =
         wishes.ports.iter().map(|(port, protocol)| json!({"port": port, "protocol": protocol})).collect();
     let ingress: Vec<Value> =
