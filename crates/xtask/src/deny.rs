@@ -1,7 +1,7 @@
 //! `cargo xtask deny`: holds every crate that FerroLB is made of, built by or tested with to `.deny.toml`.
 //!
 //! The file is that of cargo-deny, and so is its meaning, as far as it is used there. The tool itself is not, since each
-//! machine would have to build it first, which takes longer than this check by some minutes.
+//! machine would have to build it first.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
