@@ -44,11 +44,11 @@ pub(crate) fn status(
     let interfaces = match interfaces {
         Interfaces::All => vec![],
         Interfaces::Only(names) => {
-            names.iter().map(|name| InterfaceInfo { name: name.to_string() }).collect()
+            names.iter().map(|name| InterfaceInfo { name: name.as_str().to_owned() }).collect()
         }
     };
     status.status = Some(ServiceL2StatusStatus {
-        node: node.to_string(),
+        node: node.as_str().to_owned(),
         service_name: service.name.to_string(),
         service_namespace: service.namespace.to_string(),
         interfaces,
