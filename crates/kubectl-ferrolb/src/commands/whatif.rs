@@ -141,7 +141,7 @@ fn drain(snapshot: Snapshot, node: &str, staying: &Staying) -> anyhow::Result<An
             } else {
                 "moves"
             };
-            let note = match (lost, then.without_endpoint || off.without_endpoint) {
+            let remark = match (lost, then.without_endpoint || off.without_endpoint) {
                 (true, true) => {
                     format!("OUTAGE until a Pod is ready elsewhere: only {node} has serving endpoints")
                 }
@@ -156,7 +156,7 @@ fn drain(snapshot: Snapshot, node: &str, staying: &Staying) -> anyhow::Result<An
                 then: shown(&then_who),
                 off: Some(shown(&off_who)),
                 effect,
-                note,
+                note: remark,
             });
         }
     }
