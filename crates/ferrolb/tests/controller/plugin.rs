@@ -123,9 +123,9 @@ async fn endpoints(cluster: &Cluster, service: &str, nodes: &[&str]) {
 }
 
 /// A kubeconfig of a user who may do this, in each of the namespaces that are named, and nothing else.
-async fn user(cluster: &Cluster, name: &str, rules: &[(&str, Value)]) -> (tempfile::TempDir, PathBuf) {
+async fn user(cluster: &Cluster, name: &str, rights: &[(&str, Value)]) -> (tempfile::TempDir, PathBuf) {
     account(cluster, "default", name).await;
-    for (namespace, allowed) in rules {
+    for (namespace, allowed) in rights {
         let roles: Api<Role> = Api::namespaced(cluster.client.clone(), namespace);
         let role = json!({"metadata": {"name": name}, "rules": allowed});
         roles.create(&PostParams::default(), &serde_json::from_value(role).unwrap()).await.unwrap();
