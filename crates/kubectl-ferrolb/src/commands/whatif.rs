@@ -11,6 +11,7 @@ use std::net::IpAddr;
 use anyhow::bail;
 use ipam::ServiceKey;
 use kube::ResourceExt;
+use objects::SliceKey;
 use placement::{NodeName, Placement, Unadvertised, Unannounced};
 use serde::Serialize;
 
