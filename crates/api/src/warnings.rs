@@ -9,10 +9,11 @@ mod selectors;
 
 pub use communities::{aliases_defined_twice, undefined_aliases};
 
-use crate::{BGPAdvertisement, BGPPeer, Community, IPAddressPool, L2Advertisement, PreferredNodeSelector};
-
 use entries::{interface, names, repeated, subdomain};
+use objects::text::quoted;
 use selectors::{list, selector};
+
+use crate::{BGPAdvertisement, BGPPeer, Community, IPAddressPool, L2Advertisement, PreferredNodeSelector};
 
 impl IPAddressPool {
     /// What is probably a slip in the spec.
@@ -22,8 +23,8 @@ impl IPAddressPool {
             if let Some(network) = entry.network_meant() {
                 let (written, first, last) = (&entry.0, network.network(), network.broadcast());
                 warnings.push(format!(
-                    "spec.addresses[{index}] {written:?} means {first}-{last}, all of the network: write {:?} if that is meant, else a range",
-                    network.to_string()
+                    "spec.addresses[{index}] {written} means {first}-{last}, all of the network: write \"{network}\" if that is meant, else a range",
+                    written = quoted(written)
                 ));
             }
         }
@@ -78,15 +79,16 @@ impl BGPPeer {
         let mut warnings = list("spec.nodeSelectors", &spec.node_selectors);
         let interfaces = spec.interface.iter().filter(|name| !name.is_empty());
         warnings.extend(
-            interfaces.filter_map(|name| Some(format!("spec.interface {name:?} {}", interface(name)?))),
+            interfaces
+                .filter_map(|name| Some(format!("spec.interface {} {}", quoted(name), interface(name)?))),
         );
         let has_password = spec.password.as_ref().is_some_and(|password| !password.is_empty());
         if let Some(secret) =
             spec.password_secret.as_ref().filter(|secret| has_password && !secret.name.is_empty())
         {
             warnings.push(format!(
-                "spec.password and spec.passwordSecret {:?} exclude each other: keep one",
-                secret.name
+                "spec.password and spec.passwordSecret {} exclude each other: keep one",
+                quoted(&secret.name)
             ));
         }
         warnings

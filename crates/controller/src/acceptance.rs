@@ -119,7 +119,7 @@ impl Acceptance {
             type_: ACCEPTED.to_owned(),
             status: status.to_owned(),
             reason: reason.to_owned(),
-            message: text::shorten(&assessment.message(), CONDITION_MESSAGE),
+            message: text::shorten(&text::printable(&assessment.message()), CONDITION_MESSAGE),
             observed_generation: self.generation,
             last_transition_time: since.map_or(Time(now), |known| known.last_transition_time.clone()),
         };

@@ -20,19 +20,21 @@ pub(crate) fn source(client: &Client, namespace: &str) -> Source<ConfigurationSt
     Source::labelled(api, format!("{}={COMPONENT}", names::COMPONENT_TYPE))
 }
 
-/// What to report; nothing while another replica does.
-pub(crate) fn wanted(
+/// Says what to report; nothing while another replica does.
+pub(crate) fn report(
+    to: &Wanted<ConfigurationState>,
     index: &Index,
     owner: Option<OwnerReference>,
     now: Timestamp,
-) -> Wanted<ConfigurationState> {
+) {
     if !index.decides() {
-        return None;
+        return to.suspend();
     }
     let problems: Vec<String> = index.problems().collect();
     let mut state = ConfigurationState::new(NAME, ConfigurationStateSpec::default());
     state.metadata.labels = Some(BTreeMap::from([(names::COMPONENT_TYPE.to_owned(), COMPONENT.to_owned())]));
     state.metadata.owner_references = owner.map(|owner| vec![owner]);
     state.status = Some(ConfigurationStateStatus::new("poolReconcilerValid", &problems, now));
-    Some(BTreeMap::from([(NAME.to_owned(), state)]))
+    to.set(NAME.to_owned(), Some(state));
+    to.complete();
 }

@@ -6,27 +6,27 @@ use std::fmt::Debug;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use api::{IPAddressPool, L2Advertisement};
+use api::{ConfigurationState, IPAddressPool, L2Advertisement};
 use futures::future::BoxFuture;
 use futures::stream::{BoxStream, FuturesUnordered, SelectAll};
 use futures::{FutureExt, StreamExt};
+use introspection::{ControllerStatus, Document, Status};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{Api, Client, Resource};
 use kubekit::events::{Notice, Publisher, Severity};
 use kubekit::http::Readiness;
-use kubekit::keep::keep;
+use kubekit::http::status::Questions;
 use kubekit::lease::Leads;
 use kubekit::slim::{Namespace, Node, Service};
 use kubekit::write::{Answer, Object, Writes};
-use kubekit::{Change, Progress, Watched, due, watch, watch_history};
+use kubekit::{Change, Progress, Watched, due, keep, watch, watch_history};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tokio::sync::watch;
 use tracing::warn;
+use translation::{Rules, SharingScope};
 
 use crate::bgp_objects::BgpChange;
-use crate::claim::Rules;
 use crate::entry::Seen;
 use crate::index::{Index, List, Role};
 use crate::statuses::{Statuses, Turn};
@@ -68,17 +68,18 @@ pub(crate) async fn run(
     events: Publisher,
     writes_to: Writes,
     metrics: &Metrics,
-    (readiness, progress): (&Readiness, Progress),
+    (readiness, progress, mut questions): (&Readiness, Progress, Questions),
 ) {
     let mut index = Index::new(Instant::now());
     let mut changes = watches(&client, config);
     let mut writes = FuturesUnordered::new();
     let mut reports = FuturesUnordered::new();
-    let (report, reported) = watch::channel(None);
-    let mut reporting = pin!(keep(
+    let (report, reported) = keep::wanted();
+    let mut reporting = pin!(keep::keep(
         configuration_state::source(&client, &config.identity.namespace),
         reported,
-        writes_to.clone()
+        writes_to.clone(),
+        |_, state: &ConfigurationState| state.clone(),
     ));
     let mut counters_due: Option<Instant> = None;
     let mut statuses = Statuses::default();
@@ -139,6 +140,7 @@ pub(crate) async fn run(
             () = events.room(), if index.has_notice() => {}
             () = &mut reporting => return,
             () = progress.beat() => {}
+            question = questions.next() => question.answer(document(&index, config, readiness)),
             Some(StatusEnded { object, status, answer }) = reports.next() => {
                 match answer {
                     Answer::Done(version) => statuses.written(object, version, status),
@@ -161,10 +163,21 @@ pub(crate) async fn run(
                 statuses.wake(Instant::now());
                 to_report.extend(outdated_statuses(&client, &writes_to, &index, &mut statuses));
                 pace.pause().await;
-                report.send_replace(configuration_state::wanted(&index, config.identity.owner(), Timestamp::now()));
+                configuration_state::report(&report, &index, config.identity.owner(), Timestamp::now());
             }
         }
     }
+}
+
+/// What `/status` tells.
+fn document(index: &Index, config: &Config, readiness: &Readiness) -> Document {
+    let status = ControllerStatus {
+        load_balancer_class: config.lb_class.clone(),
+        sharing_within_namespace: config.address_sharing == SharingScope::Namespace,
+        ..index.status()
+    };
+    let missing = readiness.missing().into_iter().map(str::to_owned).collect();
+    Document::new(missing, Status::ControllerStatus(status))
 }
 
 /// Writes of the statuses that do not say what they should, but for those that are left alone for a while.

@@ -3,17 +3,15 @@
 use std::net::IpAddr;
 use std::time::Instant;
 
-use api::names::ALLOCATED_FROM_POOL;
-use ipam::{Assignment, PoolName, Record, ServiceKey};
+use ipam::{Assignment, Record, ServiceKey};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::ResourceExt;
 use kubekit::Version;
 use kubekit::slim::Service;
 use kubekit::write::{Contest, Undone};
+use translation::{Claim, Observed, Rules};
 
-use crate::claim::{Claim, Rules};
-use crate::previous;
 use crate::warning::{self, Warning};
 
 /// A Service as the API server showed it: what the controller reads of it, and no more.
@@ -97,56 +95,6 @@ pub(crate) struct Entry {
     /// The warnings that it calls for, and those that have been told.
     pub(crate) warnings: Vec<Warning>,
     pub(crate) emitted: Vec<Warning>,
-}
-
-/// The part of a Service's status and annotations that the controller writes.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Observed {
-    /// The addresses, in the order of the status.
-    pub(crate) ips: Vec<IpAddr>,
-    /// Whether there is something in the list that the controller would not have written.
-    pub(crate) foreign: bool,
-    /// The annotation that names the pool.
-    pub(crate) pool: Option<String>,
-    /// The annotation that keeps what it had before.
-    pub(crate) previous: Vec<IpAddr>,
-}
-
-impl Observed {
-    fn read(service: &Service) -> Self {
-        let ingress = &service.status.load_balancer.ingress;
-        let ips: Vec<IpAddr> = ingress.iter().filter_map(|entry| entry.ip.as_deref()?.parse().ok()).collect();
-        // The API server fills in ipMode VIP; anything else is somebody's edit.
-        let foreign = ips.len() != ingress.len()
-            || ingress
-                .iter()
-                .any(|e| e.hostname.is_some() || e.ip_mode.as_deref().is_some_and(|m| m != "VIP"));
-        let annotation = |name| service.metadata.annotations.as_ref().and_then(|all| all.get(name));
-        let uid = service.metadata.uid.as_deref();
-        // That of another is of no avail, and left alone: it may be in a manifest that is applied time and again.
-        let previous = annotation(previous::ANNOTATION).and_then(|text| previous::read(text, uid));
-        Self {
-            ips,
-            foreign,
-            pool: annotation(ALLOCATED_FROM_POOL).cloned(),
-            previous: previous.unwrap_or_default(),
-        }
-    }
-
-    /// What it will be once this assignment is written, or once everything is cleared.
-    pub(crate) fn of(assignment: Option<&Assignment>, previous: &[IpAddr]) -> Self {
-        Self {
-            ips: assignment.map(|a| a.ips.clone()).unwrap_or_default(),
-            foreign: false,
-            pool: assignment.map(|a| a.pool.to_string()),
-            previous: previous.to_vec(),
-        }
-    }
-
-    /// What the object says that the Service has.
-    pub(crate) fn record(&self) -> Record {
-        Record { ips: self.ips.clone(), pool: self.pool.as_deref().map(PoolName::new) }
-    }
 }
 
 /// What the status of a Service should say.
@@ -269,6 +217,11 @@ impl Entry {
     pub(crate) fn aim(&mut self, goal: Goal) {
         self.settled = goal.met_by(&self.observed, &self.previous);
         self.goal = goal;
+    }
+
+    /// Whether it is FerroLB's to serve, if that can be done.
+    pub(crate) fn is_ours(&self) -> bool {
+        matches!(self.claim, Claim::Ours(_) | Claim::Unservable(_))
     }
 
     /// Whether the status has to be written.

@@ -11,6 +11,7 @@
 
 mod changes;
 mod decide;
+mod introspect;
 mod report;
 mod writes;
 
@@ -19,11 +20,11 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use ipam::{Allocator, ServiceKey};
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kubekit::Mirror;
 use kubekit::events::Notice;
 use objects::{Labels, NodeName};
+pub(crate) use translation::{Rank, Turn};
 
 use crate::advertisements::Advertisements;
 use crate::bgp_objects::BgpObjects;
@@ -69,22 +70,8 @@ pub(crate) struct Index {
     overwrites: u64,
 }
 
-/// The order in which Services are served: the older one first.
-pub(crate) type Turn = (Option<Timestamp>, ServiceKey);
-
 /// A Service to be decided anew.
 type Due = (Rank, Turn);
-
-/// Who comes before whom.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Rank {
-    /// It has an address.
-    Holder,
-    /// It has lost one that may be free.
-    Former,
-    /// All others.
-    Newcomer,
-}
 
 /// Whether this replica decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

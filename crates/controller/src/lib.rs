@@ -14,15 +14,15 @@
 mod acceptance;
 mod advertisements;
 mod bgp_objects;
-mod claim;
 mod configuration_state;
 mod control;
 mod entry;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod gossip_key;
 mod index;
 mod metrics;
 mod pool_objects;
-mod previous;
 mod recovery;
 mod statuses;
 mod turns;
@@ -42,10 +42,10 @@ use kubekit::{Identity, Watchdog};
 use prometheus_client::registry::Registry;
 use tracing::info;
 
-pub use crate::claim::SharingScope;
 use crate::index::List;
 pub use crate::metrics::Metrics;
 pub use crate::recovery::Recovery;
+pub use translation::SharingScope;
 
 /// What an operator sets.
 #[derive(Debug, Clone)]
@@ -92,8 +92,14 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         config.beside_metallb,
     );
     let watchdog = Watchdog::default();
-    let content =
-        http::Content { readiness: readiness.clone(), watchdog: watchdog.clone(), metrics: registry };
+    let (status, questions) = http::status::channel();
+    let content = http::Content {
+        readiness: readiness.clone(),
+        watchdog: watchdog.clone(),
+        metrics: registry,
+        status,
+        namespace: namespace.to_owned(),
+    };
     let mut serving = pin!(http::serve(config.http.clone(), content));
     // The speakers cannot start without it, not even to wait.
     let mut keeping_key =
@@ -116,7 +122,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         let (client, leads, events) = (client.clone(), leads.clone(), events.clone());
         recovery::start(recovery, gossip_metrics, client, namespace, leads, events, writes.clone());
     }
-    let told = (&readiness, watchdog.task("index"));
+    let told = (&readiness, watchdog.task("index"), questions);
     let control = control::run(client.clone(), &config, leads, events, writes, &metrics, told);
     tokio::select! {
         result = serving => result?,

@@ -11,6 +11,7 @@ use kubekit::events::Notice;
 use kubekit::{Change, Mirror};
 use objects::{NodeName, PoolName};
 use pools::{Entry, PoolSpec, Pools, Presence};
+use translation::pool_doubts;
 
 use crate::acceptance::{Acceptance, Assessment};
 
@@ -173,25 +174,11 @@ impl PoolObjects {
     }
 
     fn assess(&mut self) {
-        let mut of_nodes: BTreeMap<&PoolName, Vec<String>> = BTreeMap::new();
-        for (ip, node) in &self.reserved {
-            if let Some(pool) = self.in_force.owner(*ip) {
-                let doubt =
-                    format!("spec.addresses contains {ip}, an address of node {node}, which is never given");
-                of_nodes.entry(&pool.name).or_default().push(doubt);
-            }
-        }
+        let mut doubts = pool_doubts(&self.in_force, &self.reserved);
         for (name, object) in &mut self.objects {
             let faults = self.in_force.get(name).map_or(&[][..], |pool| &pool.faults);
             let reason = faults.first().map(pools::Fault::reason);
-            let overlapped = self.in_force.get(name).and_then(|pool| pool.overlapped_by.as_ref());
-            let overlapped = overlapped.map(|other| {
-                format!(
-                    "an entry of IPAddressPool {other} overlaps this pool, and is not in force: until that is \
-                     resolved, Services keep addresses that this pool does not list any more"
-                )
-            });
-            let of_others = of_nodes.remove(name).into_iter().flatten().chain(overlapped);
+            let of_others = doubts.remove(name).unwrap_or_default();
             let doubts = object.doubts.iter().cloned().chain(of_others).collect();
             let faults = faults.iter().map(ToString::to_string).collect();
             object.assessment = Assessment::new(reason, faults, doubts);

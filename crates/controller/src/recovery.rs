@@ -23,12 +23,12 @@ use judge::{Judge, Verdict};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
-use kubekit::REQUEST_TIMEOUT;
 use kubekit::events::{Notice, Publisher};
 use kubekit::lease::Leads;
-use kubekit::slim::{Pod, Service, is_true};
+use kubekit::slim::{Node, Pod, Service, is_true};
 use kubekit::speakers::{self, Speakers};
 use kubekit::write::{Answer, Intent, Object, Writes};
+use kubekit::{Change, Mirror, REQUEST_TIMEOUT};
 use objects::NodeName;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -68,8 +68,7 @@ pub(crate) fn start(
 ) {
     let bind = recovery.gossip_bind;
     let config = gossip::Config {
-        // Nodes cannot be called so.
-        name: format!("controller@{bind}").into(),
+        name: speakers::controller_name(bind),
         bind,
         preset: gossip::Preset::Default,
         key_files: recovery.gossip_key_files.clone(),
@@ -109,11 +108,27 @@ async fn run(
     let mut judge = Judge::default();
     let mut known = Speakers::default();
     let mut changes = pin!(kubekit::watch(speakers::source(&cluster.client, namespace)));
+    let mut nodes = Mirror::<NodeName>::default();
+    let mut node_changes = pin!(kubekit::watch(Api::<Node>::all(cluster.client.clone())));
+    let (mut pods_listed, mut nodes_listed) = (false, false);
     loop {
         tokio::select! {
             Some(change) = changes.next() => {
+                pods_listed |= matches!(change, Change::Reset(_));
                 known.update(change);
                 gossip.set_peers(known.listening_on(port));
+                if pods_listed && nodes_listed {
+                    gossip.set_addresses(known.addresses(port));
+                }
+            }
+            Some(change) = node_changes.next() => {
+                nodes_listed |= matches!(change, Change::Reset(_));
+                for (name, node) in nodes.update(change, |node| node.name_any().into()) {
+                    known.update_node(name, node.as_ref());
+                }
+                if pods_listed && nodes_listed {
+                    gossip.set_addresses(known.addresses(port));
+                }
             }
             Some(news) = happened.recv() => {
                 news.events.into_iter().for_each(|event| judge.observe(event, Instant::now()));
@@ -155,9 +170,9 @@ async fn act(cluster: Cluster, leads: Leads, verdict: Verdict) {
     let about = ObjectReference {
         api_version: Some("v1".to_owned()),
         kind: Some("Node".to_owned()),
-        name: Some(node.to_string()),
+        name: Some(node.as_str().to_owned()),
         // What `kubectl describe node` looks for.
-        uid: Some(node.to_string()),
+        uid: Some(node.as_str().to_owned()),
         ..ObjectReference::default()
     };
     cluster.publisher.publish(about, notice);

@@ -14,9 +14,9 @@ use kubekit::{REQUEST_TIMEOUT, Version};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tracing::info;
+use translation::previous;
 
 use crate::index::{Write, Written};
-use crate::previous;
 
 /// A write of a Service's status that has ended.
 pub(crate) struct Ended {

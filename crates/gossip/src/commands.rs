@@ -1,12 +1,12 @@
 //! What the task is asked to do and has not done yet.
 //!
 //! Of each thing only the latest is kept, so whoever asks never waits, and nothing piles up while the task is busy:
-//! peers, profile, link, address and taking part are states, of which an earlier one is worth nothing once there is a
+//! addresses, peers, profile, link, address and taking part are states, of which an earlier one is worth nothing once there is a
 //! later one; confirmations are a set, which holds no more than members can leave; a goodbye is said once. So the task
 //! can wait for whoever reads its news while that one commands it: neither waits for the other.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use members::{Absence, LinkState, Profile};
@@ -26,6 +26,7 @@ pub(crate) enum Listen {
 pub(crate) struct Commands {
     pub(crate) listen: Option<Listen>,
     pub(crate) link: Option<LinkState>,
+    pub(crate) addresses: Option<BTreeMap<NodeName, BTreeSet<IpAddr>>>,
     pub(crate) peers: Option<BTreeMap<NodeName, SocketAddr>>,
     pub(crate) profile: Option<Profile>,
     pub(crate) take_part: bool,

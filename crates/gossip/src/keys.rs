@@ -29,7 +29,7 @@ pub(crate) fn watch(files: &[PathBuf]) -> anyhow::Result<watch::Receiver<Keys>> 
 
 /// `sealed` says whether the key in use is that of the first file.
 async fn follow(files: Vec<PathBuf>, changes: watch::Sender<Keys>, mut sealed: bool) {
-    let mut complaint = None;
+    let mut last_warning = None;
     loop {
         tokio::select! {
             () = changes.closed() => return,
@@ -38,7 +38,7 @@ async fn follow(files: Vec<PathBuf>, changes: watch::Sender<Keys>, mut sealed: b
         let paths = files.clone();
         match tokio::task::spawn_blocking(move || read(&paths)?.unless_lost(sealed)).await {
             Ok(Ok(Read { keys, seals })) => {
-                complaint = None;
+                last_warning = None;
                 sealed = seals;
                 if changes.send_if_modified(|current| std::mem::replace(current, keys.clone()) != keys) {
                     info!(?keys, "gossip keys changed");
@@ -46,9 +46,9 @@ async fn follow(files: Vec<PathBuf>, changes: watch::Sender<Keys>, mut sealed: b
             }
             Ok(Err(error)) => {
                 let text = format!("{error:#}");
-                if complaint.as_ref() != Some(&text) {
+                if last_warning.as_ref() != Some(&text) {
                     warn!(error = text, "gossip keys stay as they are");
-                    complaint = Some(text);
+                    last_warning = Some(text);
                 }
             }
             // The runtime shuts down.

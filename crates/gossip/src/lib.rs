@@ -16,7 +16,7 @@ mod socket;
 mod task;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -80,8 +80,8 @@ pub fn start(config: Config, metrics: Metrics) -> anyhow::Result<(Handle, mpsc::
     let (commands, to_do) = commands::channel();
     let (reports, news) = mpsc::channel(NEWS);
     let (publish, view) = watch::channel(Arc::default());
-    let (complain, trouble) = watch::channel(None);
-    let task = Task::new(config, keys, metrics, (publish, complain), reports);
+    let (publish_trouble, trouble) = watch::channel(None);
+    let task = Task::new(config, keys, metrics, (publish, publish_trouble), reports);
     tokio::spawn(task.run(to_do));
     Ok((Handle { view, trouble, commands }, news))
 }
@@ -100,6 +100,11 @@ impl Handle {
     /// Whom the cluster lists, see [`members::Members::set_peers`].
     pub fn set_peers(&self, peers: BTreeMap<NodeName, SocketAddr>) {
         self.commands.send(|it| it.peers = Some(peers));
+    }
+
+    /// From where everybody may speak, see [`members::Members::set_addresses`].
+    pub fn set_addresses(&self, addresses: BTreeMap<NodeName, BTreeSet<IpAddr>>) {
+        self.commands.send(|it| it.addresses = Some(addresses));
     }
 
     /// What we tell everybody of ourselves from now on.

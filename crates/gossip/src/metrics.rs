@@ -42,8 +42,8 @@ impl Metrics {
         gossip.register("members", "Live speakers, as this process sees them", self.members.clone());
         gossip.register("settled", "1 when enough of the others has been heard", self.settled.clone());
         gossip.register("frames_sent", "Frames sent", self.sent.clone());
-        gossip.register("frames_received", "Frames received and heeded", self.received.clone());
-        gossip.register("frames_refused", "Frames received and not heeded", self.refused.clone());
+        gossip.register("frames_received", "Frames received and acted on", self.received.clone());
+        gossip.register("frames_refused", "Frames received and refused", self.refused.clone());
         gossip.register("frames_not_sent", "Frames that could not be sent", self.not_sent.clone());
         gossip.register("members_lost", "Members that died, as far as known", self.lost.clone());
         gossip.register(

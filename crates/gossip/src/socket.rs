@@ -23,7 +23,7 @@ pub(crate) struct Socket {
     /// Where to listen; `None` while this host has no address for that.
     wanted: Option<SocketAddr>,
     state: State,
-    complained: bool,
+    warned: bool,
 }
 
 #[derive(Debug)]
@@ -38,7 +38,7 @@ enum State {
 impl Socket {
     /// Not there yet.
     pub(crate) fn new(bind: SocketAddr) -> Self {
-        Self { wanted: Some(bind), state: State::Unbound(Instant::now()), complained: false }
+        Self { wanted: Some(bind), state: State::Unbound(Instant::now()), warned: false }
     }
 
     /// From now on listens there, or nowhere.
@@ -48,7 +48,7 @@ impl Socket {
         }
         if address.is_none() {
             warn!("gossip has no address to listen at, and waits for one");
-            self.complained = true;
+            self.warned = true;
         }
         (self.wanted, self.state) = (address, State::Unbound(Instant::now()));
     }
@@ -69,7 +69,7 @@ impl Socket {
                         Ok((socket, address)) => {
                             info!(%address, "gossip listens");
                             self.state = State::Bound(socket, address);
-                            self.complained = false;
+                            self.warned = false;
                             return;
                         }
                         Err(error) => self.fail(&error),
@@ -81,7 +81,7 @@ impl Socket {
 
     /// Whether it cannot be had at present.
     pub(crate) fn is_refused(&self) -> bool {
-        self.complained
+        self.warned
     }
 
     /// What has arrived, if anything.
@@ -106,10 +106,10 @@ impl Socket {
     }
 
     fn fail(&mut self, error: &io::Error) {
-        if !self.complained {
+        if !self.warned {
             let address = self.wanted.map(|address| address.to_string()).unwrap_or_default();
             warn!(address, %error, "gossip cannot listen, and tries again");
-            self.complained = true;
+            self.warned = true;
         }
         self.state = State::Unbound(Instant::now() + RETRY);
     }

@@ -91,7 +91,7 @@ impl Task {
         loop {
             self.follow_link();
             self.flush();
-            self.complain();
+            self.publish_trouble();
             let due = self.members.poll_timeout();
             tokio::select! {
                 () = self.socket.ready() => self.receive(),
@@ -100,7 +100,7 @@ impl Task {
                 // There is room for news again, or there is no reader any more.
                 _ = reports.reserve(), if !self.backlog.is_empty() => {}
                 commands = commands.receive() => match commands {
-                    Some(commands) => self.obey(commands),
+                    Some(commands) => self.dispatch(commands),
                     None => return,
                 },
             }
@@ -128,10 +128,20 @@ impl Task {
         }
     }
 
-    fn obey(&mut self, commands: Commands) {
+    fn dispatch(&mut self, commands: Commands) {
         let now = Instant::now();
-        let Commands { listen, link, peers, profile, take_part, confirm_leave, answer, leave, mut leavers } =
-            commands;
+        let Commands {
+            listen,
+            link,
+            addresses,
+            peers,
+            profile,
+            take_part,
+            confirm_leave,
+            answer,
+            leave,
+            mut leavers,
+        } = commands;
         for done in answer {
             let _nobody_waits = done.send(());
         }
@@ -145,6 +155,9 @@ impl Task {
         }
         self.link = link.unwrap_or(self.link);
         self.follow_link();
+        if let Some(addresses) = addresses {
+            self.members.set_addresses(addresses, now);
+        }
         if let Some(peers) = peers {
             self.members.set_peers(peers, now);
         }
@@ -162,7 +175,7 @@ impl Task {
         }
     }
 
-    /// Who has no socket is as deaf as one without a cable: it judges nobody, and asks the others when it hears again.
+    /// Who has no socket is as isolated as one without a cable: it judges nobody, and asks the others when it hears again.
     fn follow_link(&mut self) {
         let link = if self.socket.is_refused() { LinkState::Down } else { self.link };
         if std::mem::replace(&mut self.told_link, link) != link {
@@ -200,7 +213,7 @@ impl Task {
         }
     }
 
-    fn complain(&self) {
+    fn publish_trouble(&self) {
         let trouble = if self.socket.is_refused() {
             Some(Trouble::Unbound)
         } else {
@@ -250,6 +263,10 @@ impl Task {
                 warn!(%node, "member is not back in time");
             }
             Event::Profile(node) => tracing::debug!(%node, "profile known"),
+            Event::WrongAddress { node, from } => warn!(
+                %node, %from,
+                "refusing what is said in the name of a member from where the API server does not list it"
+            ),
             Event::PresumedDead => warn!("others held us dead, and know better now"),
             Event::Stalled(time) => {
                 self.metrics.stalled();

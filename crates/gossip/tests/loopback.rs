@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -214,6 +214,47 @@ fn an_address_that_is_taken_is_waited_for() {
     nodes[1].sees(&[2]);
     drop(taken);
     nodes.iter().for_each(|node| node.sees(&[1, 2]));
+}
+
+/// What the API server lists: each where it started.
+fn listed(network: u8, count: u8) -> BTreeMap<NodeName, BTreeSet<IpAddr>> {
+    (1..=count).map(|number| (name(number), [address(network, number).ip()].into())).collect()
+}
+
+#[test]
+fn nobody_speaks_for_another_from_elsewhere_but_who_moves_is_heard_at_once() {
+    let mut nodes = start_all(10, 3);
+    nodes.iter().for_each(|node| node.sees(&[1, 2, 3]));
+    nodes.iter().for_each(|node| node.handle.set_addresses(listed(10, 3)));
+    // One that holds the secret, which here is none, and has the name of another.
+    let attacker = start(10, 98, 3, vec![]);
+    let config = Config {
+        name: name(1),
+        bind: address(10, 97),
+        preset: Preset::Relaxed,
+        key_files: vec![],
+        profile: Profile::new([66]).unwrap(),
+    };
+    let (impostor, _) =
+        attacker.runtime.block_on(async { gossip::start(config, Metrics::default()) }).unwrap();
+    impostor.set_peers(peers(10, 3));
+    impostor.take_part();
+    let from = address(10, 97).ip();
+    nodes[1].hears(|event| *event == Event::WrongAddress { node: name(1), from });
+    assert!(nodes[1].metric("ferrolb_gossip_frames_refused_total{reason=\"wrongAddress\"}") > Some(0));
+
+    // The one whose name it is moves, and nobody has listed it there yet.
+    nodes[0].handle.listen_at(Some(address(10, 99)));
+    let _the_former_address = bind_soon(address(10, 1));
+    let profile = Profile::new([42]).unwrap();
+    nodes[0].handle.set_profile(profile.clone());
+    for node in &nodes[1..] {
+        let mut view = node.handle.view();
+        let known = view.wait_for(|view| view.profiles.get(&name(1)) == Some(&profile));
+        assert!(node.runtime.block_on(async { tokio::time::timeout(PATIENCE, known).await.is_ok() }));
+        node.sees(&[1, 2, 3]);
+        assert_eq!(node.metric("ferrolb_gossip_members_lost_total"), Some(0));
+    }
 }
 
 #[test]

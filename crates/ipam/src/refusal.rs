@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use objects::NodeName;
+use objects::text::quoted;
 use pools::{Fault, Pool};
 
 use crate::{Families, Family, PoolName, Port, ServiceKey};
@@ -15,7 +16,7 @@ pub enum Refusal {
     #[error("there is no IPAddressPool: create one with the addresses that services may get")]
     NoPools,
     /// The pool that is asked for does not exist.
-    #[error("unknown pool {0:?}: there is no IPAddressPool by this name")]
+    #[error("unknown pool {}: there is no IPAddressPool by this name", quoted(.0))]
     UnknownPool(String),
     /// None of the pools has these addresses, or no pool has all of them.
     #[error("{} {} IPAddressPool", list(.0), if .0.len() == 1 { "is in no" } else { "are not together in any" })]
@@ -31,7 +32,7 @@ pub enum Refusal {
         pool: PoolName,
     },
     /// The addresses are in another pool than the one that is asked for.
-    #[error("{} {} in pool {actual}, not in the requested pool {}", list(.ips), if .ips.len() == 1 { "is" } else { "are" }, .requested.as_str().escape_debug())]
+    #[error("{} {} in pool {actual}, not in the requested pool {}", list(.ips), if .ips.len() == 1 { "is" } else { "are" }, .requested)]
     OtherPool {
         /// As asked for.
         ips: Vec<IpAddr>,

@@ -96,10 +96,8 @@ impl Publisher {
 
     /// Sends an event about an object, unless that had too many lately. Never waits.
     pub fn publish(&self, about: ObjectReference, notice: Notice) {
-        let key = [&about.kind, &about.namespace, &about.name, &about.uid]
-            .map(|text| text.clone().unwrap_or_default());
         let grant = self.budget.lock().unwrap_or_else(PoisonError::into_inner).take(
-            key,
+            &about,
             notice.severity,
             Instant::now(),
         );
@@ -192,7 +190,7 @@ fn event(component: &str, instance: &str, about: ObjectReference, notice: Notice
             .to_owned(),
         ),
         reason: Some(text::shorten(notice.reason, EVENT_REASON)),
-        message: Some(text::shorten(&notice.message, EVENT_MESSAGE)),
+        message: Some(text::shorten(&text::printable(&notice.message), EVENT_MESSAGE)),
         source: Some(EventSource { component: Some(component.to_owned()), host: None }),
         reporting_component: Some(component.to_owned()),
         reporting_instance: Some(instance.to_owned()),
@@ -207,6 +205,15 @@ fn event(component: &str, instance: &str, about: ObjectReference, notice: Notice
 mod tests {
     use super::*;
     use crate::fake;
+
+    #[test]
+    fn an_event_is_one_line_whatever_somebody_wrote() {
+        let message = format!("unknown pool x\nINFO all is well\u{1b}[2J{}", "y".repeat(300_000));
+        let event = event("c", "i", ObjectReference::default(), Notice::normal("R", message));
+        let message = event.message.unwrap();
+        assert!(message.starts_with(r"unknown pool x\nINFO all is well\u{1b}[2Jyy"), "{message}");
+        assert!(message.len() <= EVENT_MESSAGE);
+    }
 
     #[test]
     fn an_event_says_who_what_and_about_what() {

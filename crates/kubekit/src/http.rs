@@ -1,4 +1,4 @@
-//! The small web server that probes and Prometheus ask: `/healthz`, `/readyz` and `/metrics`.
+//! The small web server that probes, Prometheus and `kubectl ferrolb` ask: `/healthz`, `/readyz`, `/metrics` and `/status`.
 //!
 //! It has a thread of its own, for whoever reaches a node's port is a stranger, and nothing that strangers send may keep
 //! gossip, ARP or the Lease waiting. What they can take is bounded:
@@ -11,13 +11,16 @@
 //!   sent at a pace ([`page`]); where TLS and reviews of tokens cost more, connections are taken at a pace too.
 //! - **Memory**: a few kilobytes for the headers and in the kernel's buffers.
 //!
-//! Probes are always plain and for everybody. Metrics are either the same, or have a port of their own, with TLS ([`tls`])
-//! and for those only whom the API server allows it ([`review`]), as MetalLB's have.
+//! Probes are always plain and for everybody. Metrics and `/status` are either the same, or have a port of their own, with
+//! TLS ([`tls`]) and for those only whom the API server allows it ([`review`]), as MetalLB's metrics have.
 
 mod connections;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod listen;
 mod page;
 mod review;
+pub mod status;
 pub mod tls;
 
 use std::collections::BTreeSet;
@@ -33,6 +36,7 @@ pub use listen::listen;
 use page::{Page, answer};
 use prometheus_client::registry::Registry;
 use review::Reviewer;
+use status::StatusSource;
 use tls::{Certificates, Tls};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval};
@@ -65,7 +69,8 @@ impl Readiness {
         self.0.borrow().is_empty()
     }
 
-    fn missing(&self) -> Vec<&'static str> {
+    /// What is missing.
+    pub fn missing(&self) -> Vec<&'static str> {
         self.0.borrow().iter().copied().collect()
     }
 }
@@ -97,6 +102,10 @@ pub struct Content {
     pub watchdog: Watchdog,
     /// For `/metrics`.
     pub metrics: Registry,
+    /// For `/status`.
+    pub status: StatusSource,
+    /// The namespace of the program: who may make tokens for its service accounts may read `/status`.
+    pub namespace: String,
 }
 
 /// Serves until this is dropped, on a thread of its own. Fails at once when an address is taken, and after some seconds
@@ -124,6 +133,7 @@ pub async fn serve(config: Config, content: Content) -> anyhow::Result<()> {
 async fn serve_here(config: Config, content: Content) -> anyhow::Result<()> {
     let Config { bind, secure_metrics } = config;
     let watchdog = content.watchdog.clone();
+    let namespace = content.namespace.clone();
     let page = Arc::new(Page::new(content));
     let listener = listen::listen_soon(bind, "--http-bind").await?;
     let address = listener.local_addr().context("finding out where it listens")?;
@@ -140,7 +150,7 @@ async fn serve_here(config: Config, content: Content) -> anyhow::Result<()> {
     };
     info!(%address, "probes are served");
     let certificates = Arc::new(Certificates::start(tls)?);
-    let reviewer = Arc::new(Reviewer::new(crate::client().await?));
+    let reviewer = Arc::new(Reviewer::new(crate::client().await?, &namespace));
     let secured = listen::listen_soon(bind, "--metrics-bind").await?;
     let address = secured.local_addr().context("finding out where it listens")?;
     info!(%address, "metrics are served, with TLS, to those whom the API server allows it");

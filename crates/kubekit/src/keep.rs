@@ -1,8 +1,14 @@
 //! Objects that a program owns as a set, such as the statuses that it reports: kept as they are wanted.
+//!
+//! There may be thousands of them, so of each is kept what it takes to make it, and of what is there a fingerprint.
+
+mod wanted;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::future::ready;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
@@ -11,13 +17,10 @@ use kube::{Api, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tokio::sync::watch;
+pub use wanted::{Receiver, Said, Wanted, wanted};
 
 use crate::write::{Answer, Contest, Failure, Intent, Object, Writes};
 use crate::{Change, REQUEST_TIMEOUT, Source, Version, due};
-
-/// The objects that should be there, by name. Nothing while it is not this program's turn to say.
-pub type Wanted<K> = Option<BTreeMap<String, K>>;
 
 /// How long an object is left alone at most when something else is to be written to it than what was refused.
 const OTHERWISE: Duration = Duration::from_secs(10);
@@ -25,56 +28,80 @@ const OTHERWISE: Duration = Duration::from_secs(10);
 /// Makes the objects that `mine` selects those that are wanted, for as long as somebody may say what is
 /// wanted, and then until all is as it was wanted last: creates what is missing, writes
 /// what differs, deletes what is too much, and does it again when somebody else meddles. An object that is
-/// right is not written; times of transitions are not compared.
+/// right is not written; times of transitions are not compared. What is wanted becomes an object by `render`, each time
+/// that it is looked at.
 ///
-/// One object is written at a time, and what has become known meanwhile is heeded before the next. An object that is
+/// One object is written at a time, and what has become known meanwhile is followed before the next. An object that is
 /// refused, or that somebody else keeps changing, waits ever longer for its next turn; the others do not.
-pub async fn keep<K>(mine: Source<K>, mut wanted: watch::Receiver<Wanted<K>>, writes: Writes)
-where
+pub async fn keep<K, S>(
+    mine: Source<K>,
+    wanted: Receiver<S>,
+    writes: Writes,
+    render: impl Fn(&str, &S) -> K + Send,
+) where
     K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned + Send + 'static,
+    S: Send,
 {
-    let mut keeper = Keeper::new(mine.api.clone(), writes);
-    let mut changes = crate::watch(mine).boxed();
+    let mut keeper = Keeper::new(mine.api.clone(), writes, render);
+    let mut changes = crate::watch_as(mine, |object: K| Seen::read(&object)).boxed();
     let mut ending = false;
-    wanted.mark_changed();
     while !(ending && keeper.is_done()) {
         let (next, now) = (keeper.next(), Instant::now());
         tokio::select! {
             biased;
             Some(change) = changes.next() => keeper.observe(change, Instant::now()),
-            said = wanted.changed(), if !ending => {
-                ending = said.is_err();
-                let now_wanted = wanted.borrow_and_update().clone();
-                keeper.want(now_wanted);
+            () = wanted.changed(), if !ending => {
+                let said = wanted.take();
+                ending = said.ended;
+                keeper.want(said);
             }
             () = due(next), if next.is_some_and(|next| next > now) => {}
-            // Comes last, so there is nothing to be heeded first; and once begun, a write is not given up.
+            // Comes last, so there is nothing to be followed first; and once begun, a write is not given up.
             () = ready(()), if next.is_some_and(|next| next <= now) => keeper.write_next(now).await,
         }
     }
 }
 
-struct Keeper<K> {
+struct Keeper<K, S, R> {
     api: Api<K>,
     writes: Writes,
-    /// By name, what should be there, and what it should say as JSON.
-    wanted: Option<BTreeMap<String, (K, Value)>>,
-    /// By name, what is there, once the list is complete.
-    there: Option<BTreeMap<String, There>>,
+    render: R,
+    /// Whether all that should be there is known, and it is this program's turn to write it.
+    complete: bool,
+    /// Whether all that is there is known.
+    listed: bool,
+    objects: BTreeMap<Arc<str>, Entry<S>>,
     /// Names of objects to look at.
-    due: BTreeSet<String>,
+    due: BTreeSet<Arc<str>>,
     /// Those of them that are not to be written yet.
-    pauses: BTreeMap<String, Pause>,
+    pauses: BTreeMap<Arc<str>, Pause>,
     /// Objects that somebody else has changed lately.
-    contests: BTreeMap<String, Contest>,
+    contests: BTreeMap<Arc<str>, Contest>,
+}
+
+/// What is known of one object.
+struct Entry<S> {
+    /// What it should be, if it should be there.
+    wanted: Option<S>,
+    /// What it is, if it is there.
+    there: Option<There>,
 }
 
 /// An object that is there.
 struct There {
-    /// What it says, as JSON.
-    essence: Value,
+    status: Fingerprint,
     version: Version,
 }
+
+/// An object that is there, or was.
+struct Seen {
+    name: Arc<str>,
+    there: There,
+}
+
+/// What a status says: equal ones are the same, but for the times of transitions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Fingerprint(u64);
 
 #[derive(Debug, Clone, Copy)]
 struct Pause {
@@ -89,135 +116,152 @@ enum Why {
     Contested,
 }
 
-impl<K> Keeper<K>
+impl<K, S, R> Keeper<K, S, R>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned,
+    R: Fn(&str, &S) -> K,
 {
-    fn new(api: Api<K>, writes: Writes) -> Self {
-        let (due, pauses, contests) = (BTreeSet::new(), BTreeMap::new(), BTreeMap::new());
-        Self { api, writes, wanted: None, there: None, due, pauses, contests }
+    fn new(api: Api<K>, writes: Writes, render: R) -> Self {
+        Self {
+            api,
+            writes,
+            render,
+            complete: false,
+            listed: false,
+            objects: BTreeMap::new(),
+            due: BTreeSet::new(),
+            pauses: BTreeMap::new(),
+            contests: BTreeMap::new(),
+        }
     }
 
-    fn want(&mut self, wanted: Wanted<K>) {
-        let with_essence = |(name, object): (String, K)| {
-            let essence = essence(&object);
-            (name, (object, essence))
-        };
-        let before = std::mem::replace(
-            &mut self.wanted,
-            wanted.map(|wanted| wanted.into_iter().map(with_essence).collect()),
-        );
-        for (name, pause) in &mut self.pauses {
-            let essence = |wanted: &Option<BTreeMap<String, (K, Value)>>| {
-                wanted.as_ref().and_then(|wanted| wanted.get(name)).map(|(_, essence)| essence.clone())
-            };
-            if pause.why == Why::Failed && essence(&before) != essence(&self.wanted) {
+    fn want(&mut self, said: Said<S>) {
+        for (name, wanted) in said.each {
+            let name = Arc::from(name);
+            let before = self.wanted(&name);
+            self.entry(&name).wanted = wanted;
+            let different = self.wanted(&name) != before;
+            if different
+                && let Some(pause) = self.pauses.get_mut(&name)
+                && pause.why == Why::Failed
+            {
                 pause.until = pause.until.min(pause.since + OTHERWISE);
             }
+            self.due.insert(name);
         }
-        self.everything_is_due();
+        if std::mem::replace(&mut self.complete, said.complete) != said.complete {
+            self.everything_is_due();
+        }
     }
 
-    fn observe(&mut self, change: Change<K>, now: Instant) {
+    fn observe(&mut self, change: Change<Seen>, now: Instant) {
         match change {
             Change::Reset(list) => {
-                let there: BTreeMap<String, There> =
-                    list.iter().map(|object| (object.name_any(), There::read(object))).collect();
-                let names = self.there.iter().flatten().map(|(name, _)| name).chain(there.keys());
-                let names: BTreeSet<String> = names.cloned().collect();
-                let before: Vec<String> = names.into_iter().filter(|name| self.is_right(name)).collect();
-                self.there = Some(there);
-                before.iter().for_each(|name| self.check(name, now));
+                let right: Vec<_> = self.objects.keys().filter(|name| self.is_right(name)).cloned().collect();
+                self.objects.values_mut().for_each(|entry| entry.there = None);
+                for Seen { name, there } in list {
+                    self.entry(&name).there = Some(there);
+                }
+                self.listed = true;
+                right.iter().for_each(|name| self.check(name, now));
                 self.everything_is_due();
             }
-            Change::Apply(object) => {
-                let (name, is) = (object.name_any(), There::read(&object));
-                self.replace(name, is.version.clone(), Some(is), now);
+            Change::Apply(Seen { name, there }) => {
+                self.replace(name, there.version.clone(), Some(there), now);
             }
-            Change::Delete(object) => self.replace(object.name_any(), Version::of(&object), None, now),
+            Change::Delete(Seen { name, there }) => self.replace(name, there.version, None, now),
         }
     }
 
     /// An object is now this, or gone, as the watch says of this version of it.
-    fn replace(&mut self, name: String, version: Version, is: Option<There>, now: Instant) {
-        let there = self.there.get_or_insert_default();
+    fn replace(&mut self, name: Arc<str>, version: Version, is: Option<There>, now: Instant) {
+        let was_right = self.is_right(&name);
+        let known = &mut self.entry(&name).there;
         // The echo of an older write of ours comes after the answer to the latest one.
-        if there.get(&name).is_some_and(|known| version.is_older_than(&known.version)) {
+        if known.as_ref().is_some_and(|known| version.is_older_than(&known.version)) {
             return;
         }
-        let was_right = self.is_right(&name);
-        let there = self.there.get_or_insert_default();
-        match is {
-            Some(is) => _ = there.insert(name.clone(), is),
-            None => _ = there.remove(&name),
-        }
+        *known = is;
         if was_right {
             self.check(&name, now);
         }
         self.due.insert(name);
     }
 
+    fn entry(&mut self, name: &Arc<str>) -> &mut Entry<S> {
+        self.objects.entry(Arc::clone(name)).or_insert(Entry { wanted: None, there: None })
+    }
+
+    /// What an object should say, if it should be there.
+    fn wanted(&self, name: &str) -> Option<Fingerprint> {
+        let wanted = self.objects.get(name)?.wanted.as_ref()?;
+        Some(Fingerprint::of(&(self.render)(name, wanted)))
+    }
+
+    /// What an object says, if it is there.
+    fn there(&self, name: &str) -> Option<Fingerprint> {
+        self.objects.get(name)?.there.as_ref().map(|there| there.status)
+    }
+
     /// Whether an object that should be there is as it should be.
     fn is_right(&self, name: &str) -> bool {
-        let wanted = self.wanted.as_ref().and_then(|wanted| wanted.get(name));
-        let there = self.there.as_ref().and_then(|there| there.get(name));
-        matches!((wanted, there), (Some((_, essence)), Some(is)) if is.essence == *essence)
+        self.there(name).is_some_and(|is| self.wanted(name) == Some(is))
     }
 
     /// An object was right: if it is so no longer, somebody else has changed it.
-    fn check(&mut self, name: &str, now: Instant) {
+    fn check(&mut self, name: &Arc<str>, now: Instant) {
         if !self.is_right(name) {
             self.contested(name, now);
         }
     }
 
-    fn contested(&mut self, name: &str, now: Instant) {
+    fn contested(&mut self, name: &Arc<str>, now: Instant) {
         self.contests.retain(|_, contest| !contest.is_over(now));
-        let contest = self.contests.entry(name.to_owned()).or_default();
+        let contest = self.contests.entry(Arc::clone(name)).or_default();
         let undone = contest.undone(now, rand::random_range(0.0..1.0));
         self.writes.undone(&self.object(name), undone);
         if !undone.pause.is_zero() {
             let pause = Pause { since: now, until: now + undone.pause, why: Why::Contested };
-            self.pauses.insert(name.to_owned(), pause);
+            self.pauses.insert(Arc::clone(name), pause);
         }
     }
 
     fn everything_is_due(&mut self) {
-        let wanted = self.wanted.iter().flatten().map(|(name, _)| name);
-        let there = self.there.iter().flatten().map(|(name, _)| name);
-        self.due.extend(wanted.chain(there).cloned());
+        self.due.extend(self.objects.keys().cloned());
     }
 
     fn is_done(&self) -> bool {
-        self.wanted.is_none() || (self.there.is_some() && self.due.is_empty())
+        !self.complete || (self.listed && self.due.is_empty())
     }
 
     /// When to write next; nothing while there is nothing to write.
     fn next(&self) -> Option<Instant> {
-        if self.wanted.is_none() || self.there.is_none() {
+        if !self.complete || !self.listed {
             return None;
         }
-        let now = Instant::now();
-        self.due.iter().map(|name| self.pauses.get(name).map_or(now, |pause| pause.until)).min()
+        if self.due.iter().any(|name| !self.pauses.contains_key(name)) {
+            return Some(Instant::now());
+        }
+        self.due.iter().filter_map(|name| self.pauses.get(name)).map(|pause| pause.until).min()
     }
 
     /// Puts the next object in order whose turn it is. One that could not be stays due.
     async fn write_next(&mut self, now: Instant) {
-        let turn = |name: &&String| self.pauses.get(*name).is_none_or(|pause| pause.until <= now);
-        let (Some(wanted), Some(there), Some(name)) =
-            (&self.wanted, &self.there, self.due.iter().find(turn).cloned())
-        else {
+        let turn = |name: &&Arc<str>| self.pauses.get(*name).is_none_or(|pause| pause.until <= now);
+        let Some(name) = self.due.iter().find(turn).filter(|_| self.complete && self.listed).cloned() else {
             return;
         };
-        let (is, wanted) = (there.get(&name).map(|is| is.essence.clone()), wanted.get(&name).cloned());
-        let done = match (is, wanted) {
+        let wanted = self.objects.get(&name).and_then(|entry| entry.wanted.as_ref());
+        let wanted = wanted.map(|wanted| (self.render)(&name, wanted));
+        let done = match (self.there(&name), wanted) {
             (None, None) => {
+                self.objects.remove(&name);
                 self.writes.forget(&self.object(&name));
                 Ok(Done::Right)
             }
-            (Some(is), Some((_, essence))) if is == essence => Ok(Done::Right),
+            (Some(is), Some(object)) if is == Fingerprint::of(&object) => Ok(Done::Right),
             (Some(_), None) => self.delete(&name).await,
-            (is, Some((object, essence))) => self.write(&name, &object, &essence, is.as_ref()).await,
+            (is, Some(object)) => self.write(&name, &object, is.is_none()).await,
         };
         match done {
             Ok(Done::Right) => {
@@ -231,44 +275,29 @@ where
         }
     }
 
-    async fn delete(&mut self, name: &str) -> Result<Done, Failure> {
+    async fn delete(&mut self, name: &Arc<str>) -> Result<Done, Failure> {
         let parameters = DeleteParams::default();
         let request = self.api.delete(name, &parameters);
         done(self.writes.perform(&self.object(name), Intent::Change, REQUEST_TIMEOUT, request).await)?;
-        self.there.get_or_insert_default().remove(name);
+        self.objects.remove(name);
         Ok(Done::Right)
     }
 
-    async fn write(
-        &mut self,
-        name: &str,
-        object: &K,
-        essence: &Value,
-        is: Option<&Value>,
-    ) -> Result<Done, Failure> {
+    async fn write(&mut self, name: &Arc<str>, object: &K, is_missing: bool) -> Result<Done, Failure> {
         let about = self.object(name);
-        if is.is_none() {
+        if is_missing {
             let parameters = PostParams::default();
             let request = self.api.create(&parameters, object);
             done(self.writes.perform(&about, Intent::Create, REQUEST_TIMEOUT, request).await)?;
         }
-        let status = replacing(is, json(object)["status"].take());
-        let (parameters, patch) = (PatchParams::default(), Patch::Merge(json!({"status": status})));
+        let (parameters, patch) = (PatchParams::default(), replacing(object));
         let request = self.api.patch_status(name, &parameters, &patch);
-        let there = self.there.get_or_insert_default();
-        match done(self.writes.perform(&about, Intent::Change, REQUEST_TIMEOUT, request).await)? {
-            Some(answer) => {
-                let is = There::read(&answer);
-                let done = if is.essence == *essence { Done::Right } else { Done::Other };
-                there.insert(name.to_owned(), is);
-                Ok(done)
-            }
-            // Gone again, or changed at the same time.
-            None => {
-                there.remove(name);
-                Ok(Done::Other)
-            }
-        }
+        let answer = done(self.writes.perform(&about, Intent::Change, REQUEST_TIMEOUT, request).await)?;
+        // Without an answer it is gone again, or was changed at the same time.
+        let there = answer.map(|answer| Seen::read(&answer).there);
+        let is_right = there.as_ref().is_some_and(|there| there.status == Fingerprint::of(object));
+        self.entry(name).there = there;
+        Ok(if is_right { Done::Right } else { Done::Other })
     }
 
     fn object(&self, name: &str) -> Object {
@@ -295,34 +324,35 @@ fn done<T>(answer: Answer<T>) -> Result<Option<T>, Failure> {
     }
 }
 
-impl There {
+impl Seen {
     fn read<K: Resource<DynamicType = ()> + Serialize>(object: &K) -> Self {
-        Self { essence: essence(object), version: Version::of(object) }
+        let there = There { status: Fingerprint::of(object), version: Version::of(object) };
+        Self { name: object.name_any().into(), there }
     }
 }
 
-/// A merge patch that leaves nothing of the old fields behind.
-fn replacing(old: Option<&Value>, mut new: Value) -> Value {
-    for field in old.and_then(Value::as_object).into_iter().flat_map(|fields| fields.keys()) {
-        if new.get(field).is_none() {
-            new[field] = Value::Null;
+impl Fingerprint {
+    fn of<K: Serialize>(object: &K) -> Self {
+        let mut status = status(object);
+        let conditions = status.get_mut("conditions").and_then(Value::as_array_mut);
+        for condition in conditions.into_iter().flatten() {
+            condition["lastTransitionTime"] = Value::Null;
         }
+        let mut hasher = DefaultHasher::new();
+        status.hash(&mut hasher);
+        Self(hasher.finish())
     }
-    new
 }
 
-/// What has to be equal: the status, without the times of transitions.
-fn essence<K: Serialize>(object: &K) -> Value {
-    let mut status = json(object)["status"].take();
-    let conditions = status.get_mut("conditions").and_then(Value::as_array_mut);
-    for condition in conditions.into_iter().flatten() {
-        condition["lastTransitionTime"] = Value::Null;
-    }
-    status
+/// A patch that leaves nothing of an old status behind.
+fn replacing<K: Serialize>(object: &K) -> Patch<()> {
+    let replace = json!([{"op": "add", "path": "/status", "value": status(object)}]);
+    Patch::Json(serde_json::from_value(replace).expect("this is a JSON patch"))
 }
 
-fn json<K: Serialize>(object: &K) -> Value {
-    serde_json::to_value(object).unwrap_or_default()
+fn status<K: Serialize>(object: &K) -> Value {
+    let mut object = serde_json::to_value(object).unwrap_or_default();
+    object.get_mut("status").map(Value::take).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -11,7 +11,6 @@ pub mod keep;
 pub mod lease;
 mod mirror;
 pub mod open_files;
-pub mod slim;
 pub mod speakers;
 pub mod telemetry;
 mod version;
@@ -24,6 +23,7 @@ use std::time::{Duration, Instant};
 
 pub use identity::Identity;
 pub use mirror::Mirror;
+pub use slim;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep_until;
 pub use version::Version;

@@ -19,12 +19,14 @@ impl<K: Ord + Clone> Mirror<K> {
     pub fn update<T>(&mut self, change: Change<T>, key: impl Fn(&T) -> K) -> Vec<(K, Option<T>)> {
         match change {
             Change::Apply(object) => {
-                self.0.insert(key(&object));
-                vec![(key(&object), Some(object))]
+                let key = key(&object);
+                self.0.insert(key.clone());
+                vec![(key, Some(object))]
             }
             Change::Delete(object) => {
-                self.0.remove(&key(&object));
-                vec![(key(&object), None)]
+                let key = key(&object);
+                self.0.remove(&key);
+                vec![(key, None)]
             }
             Change::Reset(objects) => {
                 let listed: BTreeMap<K, T> = objects.into_iter().map(|o| (key(&o), o)).collect();

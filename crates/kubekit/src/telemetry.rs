@@ -1,12 +1,17 @@
-//! Logs: a JSON object a line for machines, plain text on a terminal.
+//! Logs: a JSON object a line for machines, plain text on a terminal. What users have written begins no line of its own,
+//! and says nothing to the terminal: JSON has escapes for that, and the plain text gets them here.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Stdout, Write};
 use std::str::FromStr;
 
+use objects::text::{printable, shorten};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+
+/// The most that is written of one event on a terminal, in bytes.
+const LINE: usize = 8192;
 
 /// How much is logged. Upstream's `all` and `none` are understood as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,16 +46,48 @@ pub fn start(level: LogLevel) {
     let ours = ["controller", "speaker", "gossip", "kubekit", "ferrolb"].map(|name| (name, level.0));
     let registry = tracing_subscriber::registry().with(silent.with_targets(ours));
     let lines = tracing_subscriber::fmt::layer().with_target(false);
-    if std::io::stdout().is_terminal() {
-        registry.with(lines).init();
+    if io::stdout().is_terminal() {
+        // Colours are escape sequences, which could not be told from those of others.
+        registry.with(lines.with_ansi(false).with_writer(|| Lines(io::stdout()))).init();
     } else {
         registry.with(lines.json().flatten_event(true).with_span_list(false)).init();
+    }
+}
+
+/// Writes each event as one line that a terminal can be given.
+struct Lines<W = Stdout>(W);
+
+impl<W: Write> Write for Lines<W> {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(event);
+        let (text, end) = text.strip_suffix('\n').map_or((&*text, ""), |text| (text, "\n"));
+        let line = shorten(&printable(text), LINE);
+        self.0.write_all(format!("{line}{end}").as_bytes())?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_event_is_one_line_whatever_somebody_wrote() {
+        let mut written = Vec::new();
+        let mut lines = Lines(&mut written);
+        let event = format!("INFO pool=x\nINFO all is well\u{1b}[2J \u{202e}{}\n", "y".repeat(1 << 20));
+        lines.write_all(event.as_bytes()).unwrap();
+        lines.write_all(b"INFO next\n").unwrap();
+        let written = String::from_utf8(written).unwrap();
+        let [first, second] = written.lines().collect::<Vec<_>>()[..] else { panic!("{written}") };
+        assert!(first.starts_with(r"INFO pool=x\nINFO all is well\u{1b}[2J \u{202e}yy"), "{first}");
+        assert!(first.len() <= LINE);
+        assert_eq!(second, "INFO next");
+    }
 
     #[test]
     fn upstreams_levels_are_understood() {

@@ -1,15 +1,15 @@
 //! Versions of objects.
 
-use kube::{Resource, ResourceExt};
+use kube::Resource;
 
 /// A resource version. The API server's are numbers that grow; one that is not a number is taken to be new.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Version(String);
+pub struct Version(Box<str>);
 
 impl Version {
     /// That of an object.
     pub fn of<K: Resource>(object: &K) -> Self {
-        Self(object.resource_version().unwrap_or_default())
+        Self(object.meta().resource_version.as_deref().unwrap_or_default().into())
     }
 
     /// As it is sent to the API server.
@@ -27,7 +27,7 @@ impl Version {
 
 impl From<&str> for Version {
     fn from(text: &str) -> Self {
-        Self(text.to_owned())
+        Self(text.into())
     }
 }
 

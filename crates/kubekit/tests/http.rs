@@ -42,7 +42,9 @@ fn registry() -> Registry {
 
 fn content(watchdog: &Watchdog) -> Content {
     let (readiness, watchdog) = (Readiness::waiting_for([]), watchdog.clone());
-    Content { readiness, watchdog, metrics: Registry::default() }
+    let (status, _) = kubekit::http::status::channel();
+    let namespace = "metallb-system".to_owned();
+    Content { readiness, watchdog, metrics: Registry::default(), status, namespace }
 }
 
 /// A program that has heartbeats to make, and serves if `serves` says where and what. It ends when `stop` is set, and tells how late

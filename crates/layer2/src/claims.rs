@@ -1,7 +1,7 @@
-//! Strangers that claim an address which is announced (RFC 5227 section 2.4, RFC 4862 section 5.4.4).
+//! Foreign hosts that claim an address which is announced (RFC 5227 section 2.4, RFC 4862 section 5.4.4).
 //!
 //! ```text
-//!            heard            PATIENCE later, still ours and still a stranger
+//!            heard            PATIENCE later, still ours and still a foreign host
 //!   (none) --------> heard ---------------------------------------------------> defended
 //!      ^                                                                            |
 //!      +------------------------------- QUIET later --------------------------------+
@@ -13,7 +13,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use crate::timers::Timers;
+use timers::Timers;
+
 use crate::{MacAddr, PATIENCE};
 
 /// One defence in that time, or two hosts could answer each other for ever (RFC 5227: DEFEND_INTERVAL).
@@ -34,7 +35,7 @@ enum Claim {
 
 impl<A: Copy + Ord> Claims<A> {
     pub(crate) fn new() -> Self {
-        Self { claims: BTreeMap::new(), timers: Timers::new() }
+        Self { claims: BTreeMap::new(), timers: Timers::default() }
     }
 
     /// `by` says that it has `address`.
@@ -48,7 +49,7 @@ impl<A: Copy + Ord> Claims<A> {
     /// `address` is announced no longer: whoever wants it may have it.
     pub(crate) fn withdraw(&mut self, address: A) {
         self.claims.remove(&address);
-        self.timers.cancel(address);
+        self.timers.cancel(&address);
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
@@ -56,10 +57,14 @@ impl<A: Copy + Ord> Claims<A> {
     }
 
     /// An address to defend now, and against whom.
-    pub(crate) fn poll(&mut self, now: Instant, stranger: impl Fn(MacAddr) -> bool) -> Option<(A, MacAddr)> {
+    pub(crate) fn poll(
+        &mut self,
+        now: Instant,
+        is_foreign: impl Fn(MacAddr) -> bool,
+    ) -> Option<(A, MacAddr)> {
         while let Some(address) = self.timers.pop(now) {
             match self.claims.remove(&address) {
-                Some(Claim::Heard { by }) if stranger(by) => {
+                Some(Claim::Heard { by }) if is_foreign(by) => {
                     self.claims.insert(address, Claim::Defended);
                     self.timers.set(address, now + QUIET);
                     return Some((address, by));

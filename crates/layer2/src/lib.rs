@@ -6,7 +6,7 @@
 //! - [`Arp`] and [`Ndp`] give them a common shape, [`Protocol`].
 //! - [`Port`] is one interface by one protocol, and decides: it answers questions, tells of takeovers in
 //!   bursts and refreshes them (`schedule`), asks before it announces what is fresh (`probes`), and defends
-//!   what strangers claim (`claims`).
+//!   what foreign hosts claim (`claims`).
 //! - [`Shards`] spreads memberships of multicast groups over sockets.
 //!
 //! Nothing here has a socket or a clock: frames and the time come in, frames and decisions go out, and no
@@ -22,7 +22,6 @@ mod probes;
 mod protocol;
 mod rivals;
 mod schedule;
-mod timers;
 
 use std::time::Duration;
 
@@ -30,7 +29,9 @@ pub use arp::{ArpFrame, ArpFrameError, ArpOperation, Host};
 pub use groups::Shards;
 pub use mac::MacAddr;
 pub use ndp::{ALL_NODES, Cause, Known, NdpFrame, NdpFrameError, NdpMessage, solicited_node};
-pub use port::{Begin, Contact, Effect, Friends, Order, Port, Purpose, Report, Stance, Transmission, Voice};
+pub use port::{
+    Begin, Contact, Effect, KnownMacs, Order, Port, Purpose, Report, Stance, Transmission, TransmitPolicy,
+};
 pub use protocol::{Arp, Heard, Ignored, Ndp, Protocol, Question};
 pub use schedule::{frame_gap, refresh_gap};
 

@@ -1,6 +1,6 @@
 //! Neighbour solicitations and advertisements for IPv6 over Ethernet (RFC 4861), whole frames.
 //!
-//! What a node must check before it heeds one (sections 7.1.1 and 7.1.2) is part of reading it: a frame
+//! What a node must check before it acts on one (sections 7.1.1 and 7.1.2) is part of reading it: a frame
 //! that fails is no [`NdpFrame`].
 
 use std::net::Ipv6Addr;
@@ -89,7 +89,7 @@ pub enum Known {
     Overridden,
 }
 
-/// Why bytes are no [`NdpFrame`] that a node may heed.
+/// Why bytes are no [`NdpFrame`] that a node may act on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NdpFrameError {
     /// The frame or the packet in it ends early, or the message is shorter than 24 bytes.

@@ -2,15 +2,15 @@
 
 mod effects;
 mod follow;
-mod hear;
 mod orders;
-mod speak;
+mod receive;
+mod transmit;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 pub use effects::{Effect, Purpose, Report, Transmission};
-pub use orders::{Begin, Contact, Friends, Order, Stance, Voice};
+pub use orders::{Begin, Contact, KnownMacs, Order, Stance, TransmitPolicy};
 
 use crate::claims::Claims;
 use crate::groups::Groups;
@@ -44,7 +44,7 @@ pub struct Port<P: Protocol> {
     protocol: P,
     /// The addresses to announce here. Those that are not in `probes` are answered for.
     orders: BTreeMap<P::Ip, Order>,
-    friends: Friends,
+    known_macs: KnownMacs,
     probes: Probes<P::Ip>,
     claims: Claims<P::Ip>,
     schedule: Schedule<P::Ip>,
@@ -71,7 +71,7 @@ pub struct Port<P: Protocol> {
     since: Instant,
     /// Nothing is said unasked before.
     held: Instant,
-    voice: Voice,
+    transmit_policy: TransmitPolicy,
 }
 
 impl<P: Protocol> Port<P> {
@@ -81,7 +81,7 @@ impl<P: Protocol> Port<P> {
         Self {
             protocol,
             orders: BTreeMap::new(),
-            friends: Friends::default(),
+            known_macs: KnownMacs::default(),
             probes: Probes::new(seed),
             claims: Claims::new(),
             schedule: Schedule::new(refresh_interval, seed),
@@ -98,13 +98,13 @@ impl<P: Protocol> Port<P> {
             memberships: VecDeque::new(),
             since: now,
             held: now,
-            voice: Voice::Full,
+            transmit_policy: TransmitPolicy::Normal,
         }
     }
 
     /// How much to say from now on. What should have been said meanwhile is said then, if it is still to be.
-    pub fn set_voice(&mut self, voice: Voice) {
-        self.voice = voice;
+    pub fn set_transmit_policy(&mut self, transmit_policy: TransmitPolicy) {
+        self.transmit_policy = transmit_policy;
     }
 
     /// Whether foreign hosts that answer for an address count for nothing, as where a router answers for all of them.
@@ -130,7 +130,7 @@ impl<P: Protocol> Port<P> {
     /// Whether who asks for `vip` is answered.
     pub fn answers(&self, vip: P::Ip) -> bool {
         let ours = self.orders.contains_key(&vip) && !self.probes.contains(vip);
-        ours && self.voice != Voice::Silent && !self.handed_over.contains(&vip)
+        ours && self.transmit_policy != TransmitPolicy::Muted && !self.handed_over.contains(&vip)
     }
 
     /// This program stood still. The addresses may be somebody else's by now, and the news of that may be

@@ -20,8 +20,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use timers::Timers;
+
 use crate::MacAddr;
-use crate::timers::Timers;
 
 /// A foreign host may have given an address up by then.
 const AGAIN: Duration = Duration::from_secs(30);
@@ -116,7 +117,7 @@ impl<A: Copy + Ord> Probes<A> {
     pub(crate) fn new(seed: u64) -> Self {
         let look = LOOK + Duration::from_millis(seed % SPREAD);
         let crowd = Crowd { asked: BTreeSet::new(), is_large: false, is_answered: false };
-        let (questions, silences) = (Timers::new(), Timers::new());
+        let (questions, silences) = (Timers::default(), Timers::default());
         Self { by_address: BTreeMap::new(), questions, silences, crowd, look }
     }
 
@@ -142,8 +143,8 @@ impl<A: Copy + Ord> Probes<A> {
     /// Asks for `address` no more.
     pub(crate) fn withdraw(&mut self, address: A) {
         self.by_address.remove(&address);
-        self.questions.cancel(address);
-        self.silences.cancel(address);
+        self.questions.cancel(&address);
+        self.silences.cancel(&address);
         self.crowd.leave(address);
     }
 
@@ -178,7 +179,7 @@ impl<A: Copy + Ord> Probes<A> {
             return Found::Nothing;
         }
         probe.state = state;
-        self.silences.cancel(address);
+        self.silences.cancel(&address);
         self.questions.set(address, now + pause);
         self.crowd.is_answered |= state == State::Held;
         self.crowd.leave(address);

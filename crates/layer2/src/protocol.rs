@@ -60,7 +60,7 @@ pub enum Ignored {
     /// It is no ARP frame, or not a well-formed one.
     #[error("ARP: {0}")]
     Arp(#[from] ArpFrameError),
-    /// It is no neighbour solicitation or advertisement, or none that may be heeded.
+    /// It is no neighbour solicitation or advertisement, or none that may be acted on.
     #[error("NDP: {0}")]
     Ndp(#[from] NdpFrameError),
     /// It is addressed to another station or to another group.
@@ -77,13 +77,13 @@ pub enum Ignored {
     Stale,
     /// It asks for an address that was announced here, and it is not known at present whether it still is.
     #[error("asks while it is not known who announces the address")]
-    Silent,
+    Muted,
     /// It tells where an address is that is none of ours.
     #[error("tells of an address that is not ours")]
     NotOurs,
     /// It claims an address of ours, but comes from this node or a peer.
     #[error("said by a peer")]
-    Fellow,
+    Peer,
     /// It claims an address of ours, and claims of foreign hosts count for nothing.
     #[error("said by a foreign host, which is overruled")]
     Overruled,

@@ -5,9 +5,10 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use timers::Timers;
+
 use crate::MacAddr;
 use crate::probes::Found;
-use crate::timers::Timers;
 
 /// The same one is not told of again within that time.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -34,7 +35,7 @@ struct Rival {
 
 impl<A: Copy + Ord> Rivals<A> {
     pub(crate) fn new() -> Self {
-        Self { each: BTreeMap::new(), checks: Timers::new() }
+        Self { each: BTreeMap::new(), checks: Timers::default() }
     }
 
     /// `by` says that it has `address`. Whether that is to be told.
@@ -71,7 +72,7 @@ impl<A: Copy + Ord> Rivals<A> {
         self.each.retain(|(address, _), _| {
             let stays = stays(*address);
             if !stays {
-                checks.cancel(*address);
+                checks.cancel(address);
             }
             stays
         });

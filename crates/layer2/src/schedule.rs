@@ -15,10 +15,9 @@ use std::time::{Duration, Instant};
 
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
+use timers::Timers;
 
-use crate::timers::Timers;
-
-/// Kernels before about 4.13 heed a gratuitous ARP only a second (`locktime`) after the one before.
+/// Kernels before about 4.13 act on a gratuitous ARP only a second (`locktime`) after the one before.
 const STEP: Duration = Duration::from_millis(1100);
 /// How many announcements make a burst: with [`STEP`] between them, it goes on for not quite 5 s.
 const ROUNDS: u8 = 5;
@@ -93,10 +92,10 @@ impl<A: Copy + Ord> Schedule<A> {
             refresh_interval,
             refresh_gap: Duration::ZERO,
             random: SmallRng::seed_from_u64(seed),
-            firsts: Timers::new(),
-            bursts: Timers::new(),
+            firsts: Timers::default(),
+            bursts: Timers::default(),
             rounds: BTreeMap::new(),
-            refreshes: Timers::new(),
+            refreshes: Timers::default(),
             pause: None,
         }
     }
@@ -109,8 +108,8 @@ impl<A: Copy + Ord> Schedule<A> {
 
     /// `address` is ours since `now`: it is announced at once and for some seconds.
     pub(crate) fn take_over(&mut self, address: A, now: Instant) {
-        self.refreshes.cancel(address);
-        self.bursts.cancel(address);
+        self.refreshes.cancel(&address);
+        self.bursts.cancel(&address);
         self.rounds.insert(address, ROUNDS);
         self.firsts.set(address, now);
     }
@@ -118,9 +117,9 @@ impl<A: Copy + Ord> Schedule<A> {
     /// `address` is ours no longer: nothing more is said of it.
     pub(crate) fn withdraw(&mut self, address: A) {
         self.rounds.remove(&address);
-        self.firsts.cancel(address);
-        self.bursts.cancel(address);
-        self.refreshes.cancel(address);
+        self.firsts.cancel(&address);
+        self.bursts.cancel(&address);
+        self.refreshes.cancel(&address);
     }
 
     /// When to call [`Self::poll`] next, if ever.

@@ -1,6 +1,7 @@
 //! What happened among the members.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use objects::NodeName;
@@ -25,7 +26,7 @@ pub enum Event {
         /// Who.
         node: NodeName,
         /// The monitors that found it dead, as far as they have said so. More may follow as `Confirmed`.
-        /// Empty when that is only hearsay.
+        /// Empty when that is only rumour.
         confirmed_by: BTreeSet<NodeName>,
     },
     /// More monitors found dead a member that was lost before.
@@ -49,6 +50,14 @@ pub enum Event {
     Replaced(NodeName),
     /// What another tells of itself is known now, or has changed.
     Profile(NodeName),
+    /// Frames in the name of `node` come from where the cluster does not list it, and are refused. Said with growing
+    /// pauses.
+    WrongAddress {
+        /// Whose name.
+        node: NodeName,
+        /// From where.
+        from: IpAddr,
+    },
     /// The others held us dead and have been told otherwise just now. Whoever took over our addresses gives
     /// them back, so they are to be announced afresh.
     PresumedDead,

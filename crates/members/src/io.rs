@@ -22,7 +22,7 @@ pub enum LinkState {
     Down,
 }
 
-/// Why a frame was not heeded.
+/// Why a frame was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, thiserror::Error)]
 pub enum Refusal {
     /// It is of a later version of the protocol, or of something else.
@@ -46,6 +46,12 @@ pub enum Refusal {
     /// There are more senders than there is room for, or it tells of too many that nobody else knows.
     #[error("too many members")]
     TooMany,
+    /// It comes from an address that the cluster does not list for its sender.
+    #[error("its sender is not where the cluster lists it")]
+    WrongAddress,
+    /// It tells of others, and its sender is not listed by the cluster.
+    #[error("the cluster does not list its sender")]
+    Unlisted,
     /// It names a generation that no clock can have given: a hundred years ahead of ours.
     #[error("a generation that is far ahead of the clock")]
     FarAhead,
@@ -68,6 +74,8 @@ impl Refusal {
             Self::Replay => "replay",
             Self::Unproven => "unproven",
             Self::TooMany => "tooMany",
+            Self::WrongAddress => "wrongAddress",
+            Self::Unlisted => "unlisted",
             Self::FarAhead => "farAhead",
             Self::OwnName => "ownName",
             Self::Departed => "departed",

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //!              Heartbeat
-//!    charges ------------> +---------+ ------------> monitors        the ring, by hash of the name:
+//!    monitored ----------> +---------+ ------------> monitors        the ring, by hash of the name:
 //!    (3 before us)         | Members |               (3 after us)    everybody has as many of both
 //!                          +---------+
 //!    everybody <-- Hello, Dead, Leave (directly), SWIM by foca (gossip) --> everybody
@@ -17,7 +17,7 @@
 //! three after it, its *monitors*, so that each of them hears one in every period. What this costs a node does
 //! not depend on how many there are, nor on how many addresses they announce.
 //!
-//! Any frame is a sign of life. A monitor that has heard nothing of a charge for some time asks: the charge itself,
+//! Any frame is a sign of life. A monitor that has heard nothing of a monitored peer for some time asks: the peer itself,
 //! the other monitors when they heard it last, and all of these to ask it on its behalf. So neither a lost frame nor a
 //! broken path between two of them matters. Whoever remains silent is *declared dead*: gossip is told, and
 //! everybody is told directly and twice. The other monitors, who are about to find the same, say so too, which
@@ -25,7 +25,7 @@
 //!
 //! # Not being sure of oneself
 //!
-//! - Whoever is [called](Members::poll) late stood still, and could hear nobody: all charges get their full time again.
+//! - Whoever is [called](Members::poll) late stood still, and could hear nobody: all monitored peers get their full time again.
 //!   The same goes for whoever knows that its [link](Members::set_link) is down.
 //! - Whoever hears nobody at all, not even an answer to its questions, is probably cut off. It acts on what it finds, for
 //!   it may be the only one left on its side, but does not insist; and when it hears somebody again, it begins to
@@ -39,7 +39,7 @@
 //! of its own death begins the next life and tells everybody. The others see the same process, by its [`BootId`],
 //! in another life: [`Event::Returned`]. It may have answered for its addresses all the time, so it must announce them
 //! afresh: [`Event::PresumedDead`]. Whoever is listed as a peer but is not alive is contacted for ever, several
-//! times a second, so a partition that heals is noticed by both sides at once; whoever hears the voice of the dead
+//! times a second, so a partition that heals is noticed by both sides at once; whoever hears one that is held dead
 //! answers by telling it so.
 //!
 //! foca also probes a random member each second. That catches what the monitors miss, such as four neighbours on
@@ -71,11 +71,34 @@
 //! are described in module `frame`. Whatever is refused is counted by reason, see [`Refusal`]. Nobody gets more than a
 //! few answers before it has proved to be alive.
 //!
+//! A frame must come from where the cluster lists the name in it, or listed it last (module `places`); and what is for
+//! somebody goes there. A process that moves is heard at its new address at once by those who knew it before.
+//!
 //! Generations are about the time by the wall clock. One that is a hundred years ahead is refused: nothing could come
 //! after the greatest number there is, so whoever was declared dead under it could never object.
 //!
 //! Who is not listed, and is known only by what others say, is asked, but is no member before it has answered; and each
-//! may tell of a limited number of such (module `members::hearsay`).
+//! may tell of a limited number of such (module `members::rumours`).
+//!
+//! What one compromised node can do, which has the secret and its own address:
+//!
+//! - In its own name, all that a member can: be counted while it does nothing, leave and return, and tell of itself what
+//!   is not so, such as where it can announce.
+//! - Of others, say that one is dead: as often as it likes, and as often the one objects within a round trip and goes on
+//!   in another life, without having been missed by those who hear it. Say that one is alive who is not: whoever is listed
+//!   is believed to live by that until it is asked, which its monitors and the probes of SWIM do by themselves; it
+//!   answers nothing, so it is found dead again, but a lie that is told for ever delays that.
+//! - Name members that there are not: they are asked, count for nothing until they answer from where they are listed,
+//!   and are no more than 64 at a time.
+//! - Cost others some work: each frame must be opened. It gets no more answers than it sends, and those that it sends
+//!   before it has proved to be alive get 10 a second.
+//!
+//! What it cannot do by that alone: speak in the name of another, so end it by a goodbye, change what it tells of
+//! itself, or answer questions for it; have it counted elsewhere than at its address; make a generation or a counter so
+//! great that the one whose it is could not go on; bring back recordings; fill memory. All this supposes that the network
+//! does not let it use the source address of another. Whoever can do that, and receive what is sent there, as a node can
+//! that deceives a LAN by ARP, is to this module the one whose address it is. So is whoever holds the secret while a
+//! process has no list yet, but then that process does nothing.
 //!
 //! # Presets
 //!
@@ -105,6 +128,7 @@ mod monitor;
 mod news;
 mod parts;
 mod peer;
+mod places;
 mod profile;
 mod ring;
 mod seal;

@@ -1,10 +1,11 @@
 //! The members, as one of them sees them: everything put together.
 
-mod deafness;
-mod hearsay;
+mod isolation;
+mod place;
 mod profiles;
 mod receive;
 mod roster;
+mod rumours;
 mod send;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -27,9 +28,10 @@ use crate::identity::{Generations, Identity};
 use crate::monitor::{Monitor, Verdict};
 use crate::parts::{Incoming, ProfileVersion};
 use crate::peer::{Peer, Standing};
+use crate::places::{BackOff, Places};
 use crate::ring::Ring;
-use crate::seal::{OVERHEAD, Seals};
-use crate::session::Cookies;
+use crate::seal::{FrameEncryption, OVERHEAD};
+use crate::session::{Cookies, Epoch};
 use crate::settle::Settle;
 use crate::swim::Swim;
 use crate::{Absence, Config, Counters, Event, Keys, LinkState, Profile, Refusal, Timing, Transmit};
@@ -37,16 +39,22 @@ use crate::{Absence, Config, Counters, Event, Keys, LinkState, Profile, Refusal,
 /// The members as this one sees them.
 ///
 /// After each call of anything that takes `now`, send what [`poll_transmit`](Self::poll_transmit) gives and
-/// heed what [`poll_event`](Self::poll_event) gives, until both give nothing; then call
+/// act on what [`poll_event`](Self::poll_event) gives, until both give nothing; then call
 /// [`poll`](Self::poll) no later than [`poll_timeout`](Self::poll_timeout), after handing in with
 /// [`handle`](Self::handle) whatever has arrived by then. A call that comes late is taken for a process that
 /// stood still.
 #[derive(Debug)]
 pub struct Members {
     timing: Timing,
-    seals: Seals,
+    encryption: FrameEncryption,
     cookies: Cookies,
     generations: Generations,
+    /// From where everybody may speak.
+    places: Places,
+    /// Since when cookies are sent to nobody who is elsewhere.
+    cautious_since: Epoch,
+    /// When to say next that somebody is elsewhere.
+    complaints: BackOff,
     /// What those who have not proved to be alive may still get.
     answers: Answers,
     swim: Swim,
@@ -74,7 +82,7 @@ pub struct Members {
     /// Since when there is no link.
     cut_since: Option<Instant>,
     /// Until when we could hear nobody the last time, and who has not answered us since.
-    deaf_until: Instant,
+    isolated_until: Instant,
     unanswered: BTreeSet<NodeName>,
     profile: Profile,
     profile_version: ProfileVersion,
@@ -125,9 +133,12 @@ impl Members {
         let timing = preset.timing();
         let mut members = Self {
             timing,
-            seals: Seals::new(name, boot, keys),
+            encryption: FrameEncryption::new(name, boot, keys),
             cookies: Cookies::new(&random.random(), now),
             generations,
+            places: Places::default(),
+            cautious_since: Epoch::default(),
+            complaints: BackOff::default(),
             answers: Answers::default(),
             swim: Swim::new(identity, max_message, random.random()),
             peers: BTreeMap::new(),
@@ -143,7 +154,7 @@ impl Members {
             settle: Settle::Unaware,
             phase: Phase::Running,
             cut_since: None,
-            deaf_until: now,
+            isolated_until: now,
             unanswered: BTreeSet::new(),
             profile,
             profile_version: ProfileVersion::first(),
@@ -166,10 +177,10 @@ impl Members {
         }
         self.wake(now);
         let result = self.receive(from, frame, now);
-        if result.is_ok() {
-            self.heard_without_link(now);
+        if result.is_ok() && self.heard == now {
+            self.on_frame_without_link(now);
         }
-        self.heed_swim(now);
+        self.drain_swim(now);
         self.step_goodbye(now);
         self.due = self.poll_timeout();
         result
@@ -210,7 +221,7 @@ impl Members {
             }
         }
         self.settle.poll(now);
-        self.heed_swim(now);
+        self.drain_swim(now);
         self.step_goodbye(now);
         self.due = self.poll_timeout();
     }
@@ -246,7 +257,7 @@ impl Members {
         self.events.pop_front()
     }
 
-    /// Those whom the cluster lists as fellow speakers and where they listen, all of them at each call. They
+    /// Those whom the cluster lists as peer speakers and where they listen, all of them at each call. They
     /// are contacted until they are members. Whoever is a member stays one without being listed; who is dead
     /// and not listed is forgotten.
     pub fn set_peers(&mut self, mut listed: BTreeMap<NodeName, SocketAddr>, now: Instant) {
@@ -288,7 +299,7 @@ impl Members {
             self.swim.assume(Role::Speaker, now);
             self.beat.0 = now;
             self.regroup(now);
-            self.heed_swim(now);
+            self.drain_swim(now);
             self.tell(News::Myself, now);
         }
         self.due = self.poll_timeout();
@@ -301,7 +312,11 @@ impl Members {
         self.wake(now);
         if self.swim.identity().address != address {
             self.swim.move_to(address, now);
-            self.heed_swim(now);
+            for (name, peer) in self.peers.iter_mut().filter(|(_, peer)| peer.runs()) {
+                peer.knows_us.no_longer = true;
+                self.contacts.add(name, now);
+            }
+            self.drain_swim(now);
             if self.cut_since.is_some_and(|since| now > since + self.timing.verdict()) {
                 self.events.push_back(Event::PresumedDead);
             }
@@ -312,7 +327,7 @@ impl Members {
 
     /// The keys from now on.
     pub fn set_keys(&mut self, keys: Keys) {
-        self.seals.set_keys(keys);
+        self.encryption.set_keys(keys);
     }
 
     /// Whether there is a link to the others; taken to be up at first. Without one nothing is sent: it would be lost,
@@ -371,7 +386,7 @@ impl Members {
     /// if others told of it, and it has not been heard itself. Of one that was heard only just now, there may be no more
     /// than what it told [in brief](Profile::with_brief).
     pub fn profiles(&self) -> impl Iterator<Item = (&NodeName, &Profile)> {
-        let running = self.peers.iter().filter(|(_, peer)| peer.runs());
+        let running = self.peers.iter().filter(|(_, peer)| peer.runs() && peer.is_vouched_for());
         running.filter_map(|(name, peer)| Some((name, peer.told.profile.as_ref()?)))
     }
 

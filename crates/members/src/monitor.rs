@@ -2,12 +2,12 @@
 //!
 //! ```text
 //!             silent for `silence`               silent for `confirm` more
-//!  (trusted) ---------------------> (doubted) ------------------------------> dead, no charge any more
+//!  (trusted) ---------------------> (doubted) ------------------------------> dead, monitored no more
 //!      ^                             |   ^  |
 //!      +--- a sign of life ----------+   +--+ asked again, four times in all
 //! ```
 //!
-//! A sign of life is any frame from the charge, and also what others say of when they heard it. A time in which
+//! A sign of life is any frame from the peer, and also what others say of when they heard it. A time in which
 //! this member could not hear is no silence: see [`Monitor::restart`].
 
 use std::collections::BTreeMap;
@@ -24,12 +24,12 @@ const QUESTIONS: u32 = 4;
 #[derive(Debug)]
 pub(crate) struct Monitor {
     timing: Timing,
-    charges: BTreeMap<NodeName, Charge>,
+    monitored: BTreeMap<NodeName, Monitored>,
     counters: Counters,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Charge {
+struct Monitored {
     /// The last sign of life.
     heard: Instant,
     state: State,
@@ -63,7 +63,7 @@ pub struct Counters {
 
 impl Monitor {
     pub(crate) fn new(timing: Timing) -> Self {
-        Self { timing, charges: BTreeMap::new(), counters: Counters::default() }
+        Self { timing, monitored: BTreeMap::new(), counters: Counters::default() }
     }
 
     pub(crate) fn counters(&self) -> Counters {
@@ -71,62 +71,62 @@ impl Monitor {
     }
 
     /// Watches over these and nobody else. A new one is taken to be heard `now`.
-    pub(crate) fn watch(&mut self, charges: impl IntoIterator<Item = NodeName>, now: Instant) {
-        let mut before = std::mem::take(&mut self.charges);
-        let fresh = Charge { heard: now, state: State::Trusted };
-        self.charges =
-            charges.into_iter().map(|name| (name.clone(), before.remove(&name).unwrap_or(fresh))).collect();
+    pub(crate) fn watch(&mut self, monitored: impl IntoIterator<Item = NodeName>, now: Instant) {
+        let mut before = std::mem::take(&mut self.monitored);
+        let fresh = Monitored { heard: now, state: State::Trusted };
+        self.monitored =
+            monitored.into_iter().map(|name| (name.clone(), before.remove(&name).unwrap_or(fresh))).collect();
     }
 
     /// Watches over `name` no more.
     pub(crate) fn relieve(&mut self, name: &NodeName) {
-        self.charges.remove(name);
+        self.monitored.remove(name);
     }
 
     /// `name` was alive `at` that time.
     pub(crate) fn heard(&mut self, name: &NodeName, at: Instant, now: Instant) {
-        let Some(charge) = self.charges.get_mut(name) else { return };
-        charge.heard = charge.heard.max(at);
-        if charge.state != State::Trusted && charge.heard + self.timing.silence > now {
-            charge.state = State::Trusted;
+        let Some(peer) = self.monitored.get_mut(name) else { return };
+        peer.heard = peer.heard.max(at);
+        if peer.state != State::Trusted && peer.heard + self.timing.silence > now {
+            peer.state = State::Trusted;
             self.counters.cleared += 1;
         }
     }
 
     /// Nothing could be heard until `now`: all are trusted until they have had time to be heard anew.
     pub(crate) fn restart(&mut self, now: Instant) {
-        for charge in self.charges.values_mut() {
-            *charge = Charge { heard: now, state: State::Trusted };
+        for peer in self.monitored.values_mut() {
+            *peer = Monitored { heard: now, state: State::Trusted };
         }
     }
 
-    /// Whether `name` is a charge that is silent.
+    /// Whether `name` is monitored and silent.
     pub(crate) fn doubts(&self, name: &NodeName) -> bool {
-        self.charges.get(name).is_some_and(|charge| charge.state != State::Trusted)
+        self.monitored.get(name).is_some_and(|peer| peer.state != State::Trusted)
     }
 
     /// When to call [`Self::poll`] next, if ever.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.charges.values().map(|charge| charge.due(&self.timing)).min()
+        self.monitored.values().map(|peer| peer.due(&self.timing)).min()
     }
 
     /// What is to be done now; to be called until that is nothing.
     pub(crate) fn poll(&mut self, now: Instant) -> Option<Verdict> {
         let timing = self.timing;
-        let (name, charge) = self.charges.iter_mut().find(|(_, charge)| charge.due(&timing) <= now)?;
+        let (name, peer) = self.monitored.iter_mut().find(|(_, peer)| peer.due(&timing) <= now)?;
         let name = name.clone();
-        match charge.state {
+        match peer.state {
             State::Trusted => {
-                charge.state = State::Doubted { since: now, asked: 1 };
+                peer.state = State::Doubted { since: now, asked: 1 };
                 self.counters.doubted += 1;
                 Some(Verdict::Ask(name))
             }
             State::Doubted { since, asked } if asked < QUESTIONS => {
-                charge.state = State::Doubted { since, asked: asked + 1 };
+                peer.state = State::Doubted { since, asked: asked + 1 };
                 Some(Verdict::Ask(name))
             }
             State::Doubted { .. } => {
-                self.charges.remove(&name);
+                self.monitored.remove(&name);
                 self.counters.declared += 1;
                 Some(Verdict::Dead(name))
             }
@@ -134,7 +134,7 @@ impl Monitor {
     }
 }
 
-impl Charge {
+impl Monitored {
     fn due(&self, timing: &Timing) -> Instant {
         match self.state {
             State::Trusted => self.heard + timing.silence,
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn hearsay_counts_from_when_it_was_heard() {
+    fn a_rumour_counts_from_when_it_was_heard() {
         let start = Instant::now();
         let mut monitor = watching(start);
         assert_eq!(monitor.poll(start + ms(350)), Some(Verdict::Ask(a())));
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn hearsay_that_is_too_old_changes_nothing() {
+    fn a_rumour_that_is_too_old_changes_nothing() {
         let start = Instant::now();
         let mut monitor = watching(start);
         assert_eq!(monitor.poll(start + ms(350)), Some(Verdict::Ask(a())));
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_charge_that_stays_keeps_its_time_and_a_new_one_begins() {
+    fn a_peer_that_stays_keeps_its_time_and_a_new_one_begins() {
         let start = Instant::now();
         let mut monitor = watching(start);
         monitor.watch([a(), "b".into()], start + ms(300));

@@ -1,6 +1,6 @@
 //! What is known of one other process, by its name.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use objects::NodeName;
@@ -8,7 +8,7 @@ use objects::NodeName;
 use crate::config::Role;
 use crate::identity::Identity;
 use crate::parts::ProfileVersion;
-use crate::session::Session;
+use crate::session::{Cookie, Session};
 use crate::{BootId, Profile};
 
 /// Everything that is known of one other.
@@ -22,6 +22,7 @@ pub(crate) struct Peer {
     pub(crate) source: Source,
     /// The start of its process that has proved to be alive.
     pub(crate) session: Option<Session>,
+    pub(crate) knows_us: KnowsUs,
     /// When its last frame came.
     pub(crate) heard: Option<Instant>,
     /// Whether it was a member and was declared dead since it last joined: nobody here knows what it announced
@@ -34,6 +35,16 @@ pub(crate) struct Peer {
     pub(crate) told: Told,
     /// When it was last asked for a `Hello` since it said something surprising.
     pub(crate) asked: Option<Instant>,
+}
+
+/// What somebody knows of where we are.
+#[derive(Debug, Default)]
+pub(crate) struct KnowsUs {
+    /// What it gave us last to prove that we are where it knows us to be.
+    pub(crate) ticket: Option<Cookie>,
+    /// Whether it is to be contacted until it answers, though it is known: we have moved since it gave us that, and it
+    /// may not hear us; or what we have given it counts for nothing any more.
+    pub(crate) no_longer: bool,
 }
 
 /// What somebody tells of itself.
@@ -57,14 +68,14 @@ pub(crate) enum Source {
     Nobody,
     /// By what this one says.
     ToldBy(NodeName),
-    /// It is or was listed, or has proved to be alive: only then it counts.
+    /// It is or was listed as a speaker, or has proved to be alive where the cluster lists its name: only then it counts.
     VouchedFor,
 }
 
 /// What somebody is to the group.
 ///
 /// ```text
-/// (stranger) --joins--> (alive) --goodbye--> (leaving) --bye, or dead--> (gone)
+/// (unknown) ---joins--> (alive) --goodbye--> (leaving) --bye, or dead--> (gone)
 ///                        |   ^ ^                                           |
 ///                    dead|   | +------------- joins -----------------------+
 ///                        v   |
@@ -74,7 +85,7 @@ pub(crate) enum Source {
 pub(crate) enum Standing {
     /// Was never alive as far as we know.
     #[default]
-    Stranger,
+    Unknown,
     /// Is alive.
     Alive,
     /// Is alive, has said goodbye, and may or may not have our confirmation.
@@ -105,12 +116,17 @@ impl Peer {
         self.identity.as_ref().map(|identity| identity.role)
     }
 
-    /// Where to reach it: where it says while it is alive, else where it should be.
-    pub(crate) fn address(&self) -> Option<SocketAddr> {
+    /// Where it says it is, if it does.
+    pub(crate) fn own_address(&self) -> Option<SocketAddr> {
         let own = self.identity.as_ref().map(|identity| identity.address);
         // Who listens on all of its addresses names none.
-        let own = own.filter(|own| !own.ip().is_unspecified());
-        if self.runs() { own.or(self.listed) } else { self.listed.or(own) }
+        own.filter(|own| !own.ip().is_unspecified())
+    }
+
+    /// Whether it is known to be at `ip`, where the cluster does not list its name.
+    pub(crate) fn is_at(&self, ip: IpAddr) -> bool {
+        self.listed.is_some_and(|listed| listed.ip() == ip)
+            || self.session.as_ref().is_some_and(|session| session.moved == Some(ip))
     }
 
     /// Whether this start of the process has proved to be alive.
@@ -122,6 +138,6 @@ impl Peer {
     pub(crate) fn wants_contact(&self) -> bool {
         let linked =
             self.runs() && self.identity.as_ref().is_some_and(|identity| self.is_proven(identity.boot));
-        (self.listed.is_some() || self.runs()) && !linked
+        (self.listed.is_some() || self.runs()) && (!linked || self.knows_us.no_longer)
     }
 }

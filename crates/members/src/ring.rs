@@ -32,7 +32,7 @@ impl Ring {
     }
 
     /// Whom `node` watches over, the nearest first.
-    pub(crate) fn charges(&self, node: &NodeName) -> impl Iterator<Item = &NodeName> {
+    pub(crate) fn monitored(&self, node: &NodeName) -> impl Iterator<Item = &NodeName> {
         let own = place(node);
         let before = self.0.range(..&own).rev().map(|(_, name)| name);
         let rest = self.0.range(&own..).rev().map(|(_, name)| name);
@@ -55,15 +55,15 @@ mod tests {
     }
 
     #[test]
-    fn everybody_has_three_monitors_and_three_charges() {
+    fn everybody_has_three_monitors_and_monitors_three() {
         let names = names(50);
         let ring = Ring::of(&names);
         for name in &names {
             let monitors: BTreeSet<_> = ring.monitors(name).collect();
             assert_eq!(monitors.len(), 3);
             assert!(!monitors.contains(name));
-            assert!(monitors.iter().all(|monitor| ring.charges(monitor).any(|charge| charge == name)));
-            assert_eq!(ring.charges(name).count(), 3);
+            assert!(monitors.iter().all(|monitor| ring.monitored(monitor).any(|peer| peer == name)));
+            assert_eq!(ring.monitored(name).count(), 3);
         }
     }
 
@@ -74,7 +74,7 @@ mod tests {
             let ring = Ring::of(&names);
             for name in &names {
                 assert_eq!(ring.monitors(name).count(), count - 1);
-                assert_eq!(ring.charges(name).count(), count - 1);
+                assert_eq!(ring.monitored(name).count(), count - 1);
             }
         }
     }

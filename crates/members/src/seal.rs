@@ -84,9 +84,9 @@ impl fmt::Debug for Key {
 /// The keys in use: the first seals, all open. Without any, frames are not sealed.
 pub type Keys = Vec<Key>;
 
-/// Seals what is sent and opens what is received.
+/// FrameEncryption what is sent and opens what is received.
 #[derive(Debug)]
-pub(crate) struct Seals {
+pub(crate) struct FrameEncryption {
     name: NodeName,
     boot: BootId,
     counter: u64,
@@ -103,13 +103,13 @@ pub(crate) struct Opened {
     pub(crate) payload: Vec<u8>,
 }
 
-impl Seals {
+impl FrameEncryption {
     /// For the process `boot` that listens to `name`.
     pub(crate) fn new(name: NodeName, boot: BootId, keys: Keys) -> Self {
-        let mut seals =
+        let mut encryption =
             Self { name, boot, counter: 0, keys: Vec::new(), own: None, derived: BTreeMap::new() };
-        seals.set_keys(keys);
-        seals
+        encryption.set_keys(keys);
+        encryption
     }
 
     /// The counter goes on, so no nonce repeats when a key comes back.
@@ -180,7 +180,7 @@ impl Seals {
             .len();
         body.truncate(length);
         if let Some(key) = fresh {
-            // Only what held its seal is kept, so that strangers cannot push others out.
+            // Only what held its seal is kept, so that others cannot push others out.
             if self.derived.len() >= CACHED {
                 self.derived.clear();
             }
@@ -226,13 +226,13 @@ mod tests {
         Key::new(&[seed; 32]).unwrap()
     }
 
-    fn seals(name: &str, boot: u128, keys: &[u8]) -> Seals {
-        Seals::new(name.into(), BootId(boot), keys.iter().copied().map(key).collect())
+    fn with_keys(name: &str, boot: u128, keys: &[u8]) -> FrameEncryption {
+        FrameEncryption::new(name.into(), BootId(boot), keys.iter().copied().map(key).collect())
     }
 
     #[test]
     fn the_receiver_opens_what_was_sealed_for_it() {
-        let (mut a, mut b) = (seals("a", 7, &[1]), seals("b", 8, &[1]));
+        let (mut a, mut b) = (with_keys("a", 7, &[1]), with_keys("b", 8, &[1]));
         for counter in 1..4 {
             let frame = a.seal(&"b".into(), b"hello");
             assert_eq!(frame.len(), 5 + OVERHEAD);
@@ -244,20 +244,20 @@ mod tests {
 
     #[test]
     fn another_receiver_opens_nothing() {
-        let frame = seals("a", 7, &[1]).seal(&"b".into(), b"hello");
-        assert_eq!(seals("c", 9, &[1]).open(&frame), Err(Refusal::BadSeal));
+        let frame = with_keys("a", 7, &[1]).seal(&"b".into(), b"hello");
+        assert_eq!(with_keys("c", 9, &[1]).open(&frame), Err(Refusal::BadSeal));
     }
 
     #[test]
     fn the_first_key_seals_and_every_key_opens() {
-        let frame = seals("a", 7, &[1, 2]).seal(&"b".into(), b"hello");
-        assert!(seals("b", 8, &[2, 1]).open(&frame).is_ok());
-        assert_eq!(seals("b", 8, &[2]).open(&frame), Err(Refusal::UnknownKey));
+        let frame = with_keys("a", 7, &[1, 2]).seal(&"b".into(), b"hello");
+        assert!(with_keys("b", 8, &[2, 1]).open(&frame).is_ok());
+        assert_eq!(with_keys("b", 8, &[2]).open(&frame), Err(Refusal::UnknownKey));
     }
 
     #[test]
     fn a_key_that_is_withdrawn_opens_nothing_more() {
-        let (mut a, mut b) = (seals("a", 7, &[1]), seals("b", 8, &[1, 2]));
+        let (mut a, mut b) = (with_keys("a", 7, &[1]), with_keys("b", 8, &[1, 2]));
         assert!(b.open(&a.seal(&"b".into(), b"hello")).is_ok());
         b.set_keys(vec![key(2)]);
         assert_eq!(b.open(&a.seal(&"b".into(), b"hello")), Err(Refusal::UnknownKey));
@@ -265,11 +265,11 @@ mod tests {
 
     #[test]
     fn sealed_and_open_frames_do_not_mix() {
-        let sealed = seals("a", 7, &[1]).seal(&"b".into(), b"hello");
-        let open = seals("a", 7, &[]).seal(&"b".into(), b"hello");
-        assert_eq!(seals("b", 8, &[]).open(&sealed), Err(Refusal::UnknownKey));
-        assert_eq!(seals("b", 8, &[1]).open(&open), Err(Refusal::UnknownKey));
-        assert!(seals("b", 8, &[]).open(&open).is_ok());
+        let sealed = with_keys("a", 7, &[1]).seal(&"b".into(), b"hello");
+        let open = with_keys("a", 7, &[]).seal(&"b".into(), b"hello");
+        assert_eq!(with_keys("b", 8, &[]).open(&sealed), Err(Refusal::UnknownKey));
+        assert_eq!(with_keys("b", 8, &[1]).open(&open), Err(Refusal::UnknownKey));
+        assert!(with_keys("b", 8, &[]).open(&open).is_ok());
     }
 
     #[test]
@@ -290,15 +290,15 @@ mod tests {
     proptest! {
         #[test]
         fn no_single_change_goes_unnoticed(payload: Vec<u8>, at: prop::sample::Index, flip in 1u8..) {
-            let mut frame = seals("a", 7, &[1]).seal(&"b".into(), &payload);
+            let mut frame = with_keys("a", 7, &[1]).seal(&"b".into(), &payload);
             let at = at.index(frame.len());
             frame[at] ^= flip;
-            prop_assert!(seals("b", 8, &[1]).open(&frame).is_err());
+            prop_assert!(with_keys("b", 8, &[1]).open(&frame).is_err());
         }
 
         #[test]
         fn arbitrary_bytes_are_refused(frame: Vec<u8>) {
-            prop_assert!(seals("b", 8, &[1]).open(&frame).is_err());
+            prop_assert!(with_keys("b", 8, &[1]).open(&frame).is_err());
         }
     }
 }

@@ -15,9 +15,17 @@
 //! | ---- Hello, echo b -------------> |  B holds A for alive
 //! ```
 //!
-//! A cookie is a MAC over the name of whom it is made for, so nothing is kept for anybody who has not echoed
-//! one.
+//! A cookie is the number of a short period of time, and a MAC over that and the name of whom it is made for, so nothing
+//! is kept for anybody who has not echoed one.
+//!
+//! Cookies are sent only to where their receiver is known to be (module [`crate::places`]). So one of any age shows that
+//! whoever echoes it has been there, in the life of the process that made it: that is how a process that moves to another
+//! address is known again, before anybody else can say that it has moved.
+//!
+//! Whoever has the secret can make frames with any counter, and so make all others of its victim old. The victim proves
+//! to be alive by a cookie of a later period than the last one, and then counts on from where it is.
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use objects::NodeName;
@@ -32,6 +40,10 @@ const COOKIE_LIFE: Duration = Duration::from_secs(10);
 /// Proves, when echoed, that a process was running lately.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Cookie(pub(crate) [u8; 16]);
+
+/// The period of time in which a cookie was made; they are numbered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(crate) struct Epoch(u32);
 
 /// Makes cookies and knows them again.
 #[derive(Debug)]
@@ -52,10 +64,17 @@ impl Cookies {
         self.of(name, self.epoch(now))
     }
 
-    /// Whether `cookie` was made for `name` lately.
-    pub(crate) fn accept(&self, cookie: &Cookie, name: &NodeName, now: Instant) -> bool {
-        let epoch = self.epoch(now);
-        [epoch, epoch.wrapping_sub(1)].into_iter().any(|epoch| self.of(name, epoch) == *cookie)
+    /// When `cookie` was made for `name`, if that was lately.
+    pub(crate) fn accept(&self, cookie: &Cookie, name: &NodeName, now: Instant) -> Option<Epoch> {
+        let epoch = self.made_at(cookie, name)?;
+        self.epoch(now).0.checked_sub(epoch.0).filter(|age| *age <= 1).map(|_lately| epoch)
+    }
+
+    /// When `cookie` was made for `name`, if it ever was.
+    pub(crate) fn made_at(&self, cookie: &Cookie, name: &NodeName) -> Option<Epoch> {
+        let [a, b, c, d, ..] = cookie.0;
+        let epoch = Epoch(u32::from_be_bytes([a, b, c, d]));
+        (self.of(name, epoch) == *cookie).then_some(epoch)
     }
 
     /// Makes others from now on, so that whoever echoes one has heard us since.
@@ -68,16 +87,20 @@ impl Cookies {
         self.make(name, now) == *cookie
     }
 
-    fn epoch(&self, now: Instant) -> u64 {
-        now.saturating_duration_since(self.start).as_secs() / COOKIE_LIFE.as_secs() + self.renewed
+    /// The period of those that are made now.
+    pub(crate) fn epoch(&self, now: Instant) -> Epoch {
+        let passed = now.saturating_duration_since(self.start).as_secs() / COOKIE_LIFE.as_secs();
+        Epoch(u32::try_from(passed + self.renewed).unwrap_or(u32::MAX))
     }
 
-    fn of(&self, name: &NodeName, epoch: u64) -> Cookie {
+    fn of(&self, name: &NodeName, epoch: Epoch) -> Cookie {
         let mut context = hmac::Context::with_key(&self.key);
-        context.update(&epoch.to_be_bytes());
+        context.update(&epoch.0.to_be_bytes());
         context.update(name.as_str().as_bytes());
         let mut cookie = [0; 16];
-        cookie.copy_from_slice(&context.sign().as_ref()[..16]);
+        let (period, mac) = cookie.split_at_mut(4);
+        period.copy_from_slice(&epoch.0.to_be_bytes());
+        mac.copy_from_slice(&context.sign().as_ref()[..12]);
         Cookie(cookie)
     }
 }
@@ -87,6 +110,10 @@ impl Cookies {
 pub(crate) struct Session {
     pub(crate) boot: BootId,
     pub(crate) window: Window,
+    /// When the latest cookie was made by which it has proved to be alive.
+    pub(crate) proven: Epoch,
+    /// Where it is, if that is where the cluster does not list it: it has moved there since it was first heard.
+    pub(crate) moved: Option<IpAddr>,
 }
 
 /// Which counters were seen.
@@ -125,6 +152,11 @@ impl Window {
         first
     }
 
+    /// Whether `counter` is so far behind the highest that it can't be told whether it was seen.
+    pub(crate) fn is_behind(&self, counter: u64) -> bool {
+        self.highest.saturating_sub(counter) >= Self::SIZE
+    }
+
     fn word(counter: u64) -> usize {
         usize::try_from(counter % Self::SIZE / 64).expect("less than the number of words")
     }
@@ -149,10 +181,29 @@ mod tests {
         let a = NodeName::from("a");
         let at = |seconds| start + Duration::from_secs(seconds);
         let cookie = cookies.make(&a, at(5));
-        assert!(cookies.accept(&cookie, &a, at(19)));
-        assert!(!cookies.accept(&cookie, &a, at(20)));
-        assert!(!cookies.accept(&cookie, &"b".into(), at(5)));
-        assert!(!Cookies::new(&[2; 32], start).accept(&cookie, &a, at(5)));
+        assert_eq!(cookies.accept(&cookie, &a, at(19)), Some(cookies.epoch(at(5))));
+        assert_eq!(cookies.accept(&cookie, &a, at(20)), None);
+        assert_eq!(cookies.accept(&cookie, &"b".into(), at(5)), None);
+        assert_eq!(Cookies::new(&[2; 32], start).accept(&cookie, &a, at(5)), None);
+    }
+
+    #[test]
+    fn a_cookie_of_any_age_is_known_again_and_no_other_is() {
+        let start = Instant::now();
+        let mut cookies = Cookies::new(&[1; 32], start);
+        let a = NodeName::from("a");
+        let cookie = cookies.make(&a, start);
+        let made = cookies.epoch(start);
+        cookies.renew();
+        assert!(cookies.epoch(start) > made);
+        assert_eq!(cookies.made_at(&cookie, &a), Some(made));
+        assert_eq!(cookies.made_at(&cookie, &"b".into()), None);
+        for at in 0..16 {
+            let mut other = cookie;
+            other.0[at] ^= 1;
+            assert_eq!(cookies.made_at(&other, &a), None);
+        }
+        assert_eq!(cookies.made_at(&Cookie([0; 16]), &a), None);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! SWIM by foca: who is a member, spread by gossip, with refutation.
 //!
 //! foca finds the dead too, by random probes within seconds. That is the net under the monitors: it catches
-//! what they miss because they died with their charge.
+//! what they miss because they died with their peer.
 //!
 //! It runs on a clock of its own, which stands still while this process cannot hear the others: see
 //! [`Swim::delay`].
@@ -72,6 +72,13 @@ impl Swim {
             }
         }
         Ok(mentioned)
+    }
+
+    /// How much of a message is about its sender alone.
+    pub(crate) fn header_length(message: &[u8]) -> Result<usize, Refusal> {
+        let (_, rest) =
+            postcard::take_from_bytes::<Header<Identity>>(message).map_err(|_| Refusal::Malformed)?;
+        Ok(message.len() - rest.len())
     }
 
     /// How many are remembered, alive or dead.

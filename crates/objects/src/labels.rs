@@ -6,6 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::text::quoted;
+
 /// The labels of one object.
 pub type Labels = BTreeMap<String, String>;
 
@@ -64,10 +66,10 @@ pub fn any_matches<'a>(selectors: impl IntoIterator<Item = &'a Selector>, labels
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SelectorError {
     /// The operator is none of the four that Kubernetes knows.
-    #[error("operator {0:?} is unknown: write In, NotIn, Exists or DoesNotExist")]
+    #[error("operator {} is unknown: write In, NotIn, Exists or DoesNotExist", quoted(.0))]
     UnknownOperator(String),
     /// `In` and `NotIn` compare with values, and there are none.
-    #[error("{operator} on {key:?} needs at least one value")]
+    #[error("{operator} on {key} needs at least one value", key = quoted(.key))]
     NoValues {
         /// The label that is asked for.
         key: String,
@@ -75,7 +77,7 @@ pub enum SelectorError {
         operator: &'static str,
     },
     /// `Exists` and `DoesNotExist` compare with nothing, and there are values.
-    #[error("{operator} on {key:?} takes no values")]
+    #[error("{operator} on {key} takes no values", key = quoted(.key))]
     UnexpectedValues {
         /// The label that is asked for.
         key: String,

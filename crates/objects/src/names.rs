@@ -3,6 +3,15 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::text::quoted;
+
+/// Whether it can stand in a text as it is: it has the length of a name, and only letters, digits and signs of ASCII that
+/// mean nothing to whoever reads the text.
+fn is_plain(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:@/[]%+*".contains(&byte);
+    (1..=253).contains(&name.len()) && name.bytes().all(plain)
+}
+
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -34,8 +43,9 @@ macro_rules! name {
         }
 
         impl fmt::Display for $name {
+            /// As it is where an object can have this name; whatever else somebody wrote for one is quoted.
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
+                if is_plain(&self.0) { f.write_str(&self.0) } else { write!(f, "{}", quoted(&*self.0)) }
             }
         }
 
@@ -104,3 +114,21 @@ key!(
     /// Which EndpointSlice.
     SliceKey
 );
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_shown_as_it_is_and_anything_else_is_quoted() {
+        for plain in ["lan", "node-1.example.org", "eth0.100", "br_lan", "controller@[2001:db8::1]:7946"] {
+            assert_eq!(PoolName::from(plain).to_string(), plain);
+        }
+        for (odd, shown) in
+            [("", r#""""#), ("a b", r#""a b""#), ("x\nINFO", r#""x\nINFO""#), ("\u{1b}[2J", r#""\u{1b}[2J""#)]
+        {
+            assert_eq!(InterfaceName::from(odd).to_string(), shown);
+        }
+        assert!(PoolName::from("x".repeat(100_000)).to_string().len() < 400);
+    }
+}

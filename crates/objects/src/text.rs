@@ -1,7 +1,12 @@
-//! Texts that fit into the fields that they are written to. The API server refuses an object for good when one of its
-//! texts is too long, so whatever is composed of names or problems goes through here first.
+//! Texts that fit into the fields that they are written to, and that are what they seem. The API server refuses an object
+//! for good when one of its texts is too long, so whatever is composed of names or problems goes through here first.
+//!
+//! What users have written can hold anything: a line feed that begins a line which looks like one of ours, escape
+//! sequences that a terminal obeys, letters that turn the direction of writing, a quarter of a megabyte. Where a text
+//! shows it, it is [`quoted`]; where a text goes out, it is [`printable`], whatever it is composed of.
 
-use std::fmt::Write;
+use std::borrow::Cow;
+use std::fmt::{self, Write};
 
 /// The most that the message of a condition takes, in characters; a text of so many bytes has no more of them.
 pub const CONDITION_MESSAGE: usize = 32_768;
@@ -13,6 +18,49 @@ pub const EVENT_REASON: usize = 128;
 const LABEL_VALUE: usize = 63;
 /// The most that the name of an object takes.
 const OBJECT_NAME: usize = 253;
+
+/// The most that is shown of something that somebody wrote, in characters: more than any name of an object or key of a label.
+const QUOTED: usize = 320;
+
+/// Something that somebody wrote, between quotes; see [`quoted`].
+#[derive(Debug, Clone, Copy)]
+pub struct Quoted<'a>(&'a str);
+
+/// Shows `text` between quotes, with escapes for what cannot be printed, and no more than the beginning of a long one.
+pub fn quoted<T: AsRef<str> + ?Sized>(text: &T) -> Quoted<'_> {
+    Quoted(text.as_ref())
+}
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.char_indices().nth(QUOTED) {
+            None => write!(f, "{:?}", self.0),
+            Some((end, _)) => write!(f, "{:?}...", &self.0[..end]),
+        }
+    }
+}
+
+/// Whether all of it can be printed as it is, in one line.
+fn is_printable(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') || text.chars().all(prints)
+}
+
+/// Whether a character can be printed: what Rust shows of a text as it is, but for quotes, which mean nothing here.
+fn prints(character: char) -> bool {
+    matches!(character, '"' | '\'' | '\\') || character.escape_debug().eq([character])
+}
+
+/// The text as one line that a terminal can be given: escapes stand for whatever cannot be printed.
+pub fn printable(text: &str) -> Cow<'_, str> {
+    if is_printable(text) {
+        return Cow::Borrowed(text);
+    }
+    let mut line = String::with_capacity(text.len() + 16);
+    for character in text.chars() {
+        if prints(character) { line.push(character) } else { line.extend(character.escape_debug()) }
+    }
+    Cow::Owned(line)
+}
 
 /// A text of at most `most` bytes: the whole of `text`, or its beginning, cut between two characters, with `...`
 /// after it.
@@ -30,6 +78,11 @@ pub fn shorten(text: &str, most: usize) -> String {
 /// The lines, one below the other, in at most `most` bytes. Where not all of them fit, the last line says how many
 /// there are besides; a first line that does not fit by itself is cut.
 pub fn summary<S: AsRef<str>>(lines: &[S], most: usize) -> String {
+    let lines: Vec<Cow<'_, str>> = lines.iter().map(|line| printable(line.as_ref())).collect();
+    as_many_as_fit(&lines, most)
+}
+
+fn as_many_as_fit<S: AsRef<str>>(lines: &[S], most: usize) -> String {
     if let [line] = lines {
         return shorten(line.as_ref(), most);
     }
@@ -114,6 +167,31 @@ fn beginning(text: &str, most: usize) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_somebody_wrote_is_shown_between_quotes_in_one_line_and_not_at_length() {
+        assert_eq!(quoted("lan-1.example.org").to_string(), "\"lan-1.example.org\"");
+        assert_eq!(
+            quoted("a\"b\\c\n\u{1b}[31mred\u{202e}\u{7}").to_string(),
+            r#""a\"b\\c\n\u{1b}[31mred\u{202e}\u{7}""#
+        );
+        assert_eq!(quoted("Grüße, 世界").to_string(), "\"Grüße, 世界\"");
+        let long = quoted(&"ä".repeat(300_000)).to_string();
+        assert!(long.starts_with("\"ää") && long.ends_with("ä\"...") && long.chars().count() == QUOTED + 5);
+    }
+
+    #[test]
+    fn a_text_that_goes_out_is_one_line_whatever_is_in_it() {
+        for plain in ["", "pool \"lan\" has none of it's 5 % {left} \\ at all", "Grüße, 世界"] {
+            assert!(matches!(printable(plain), Cow::Borrowed(text) if text == plain), "{plain}");
+        }
+        assert_eq!(
+            printable("a\r\nINFO all is well\u{1b}]0;x\u{7}\u{9b}\t"),
+            r"a\r\nINFO all is well\u{1b}]0;x\u{7}\u{9b}\t"
+        );
+        assert_eq!(printable("\u{202e}evil\u{200b}\u{2028}"), r"\u{202e}evil\u{200b}\u{2028}");
+        assert_eq!(summary(&["one\nINFO", "two"], 100), "one\\nINFO\ntwo");
+    }
 
     #[test]
     fn a_long_text_is_cut_between_characters() {

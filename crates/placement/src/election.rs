@@ -47,7 +47,7 @@ impl From<Unadvertised> for Unannounced {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Outcome {
     /// What becomes of each of the Services that use the address, the oldest first.
-    pub(crate) services: Vec<(ServiceKey, Result<Assignment, Unannounced>)>,
+    pub(crate) services: Box<[(ServiceKey, Result<Assignment, Unannounced>)]>,
     /// What made the announcer win.
     winner: Option<Winner>,
     /// Whether it depends on what all candidates can do: the winner has lost an interface, or somebody else who ranks

@@ -83,6 +83,8 @@ impl Placement {
                 self.takeovers.given(*vip);
             }
             if !users.contains(&service.key) {
+                // Most addresses have one user, for ever.
+                users.reserve_exact(1);
                 users.push(service.key.clone());
             }
         }
@@ -120,7 +122,10 @@ impl Placement {
         match slices.iter_mut().find(|(key, _)| key == slice) {
             Some((_, former)) if *former == endpoints => return,
             Some((_, former)) => *former = endpoints,
-            None => slices.push((slice.clone(), endpoints)),
+            None => {
+                slices.reserve_exact(1);
+                slices.push((slice.clone(), endpoints));
+            }
         }
         self.endpoints_changed(service);
     }
@@ -195,7 +200,7 @@ impl Placement {
     }
 
     /// Those that are no members at present but will be again in a moment, while their nodes go on. What falls to
-    /// this node instead of one of them is [lent](crate::History::Lent); if they are away no more, and no members
+    /// this node instead of one of them is [standby](crate::History::Standby); if they are away no more, and no members
     /// either, it is taken over.
     pub fn set_away(&mut self, away: BTreeSet<NodeName>) {
         let before = std::mem::replace(&mut self.eligibility.away, away);

@@ -55,7 +55,7 @@ pub enum Sharing {
 
 /// Where the serving endpoints of a Service are: nodes, or `None` for one whose node is not known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Endpoints(Vec<Option<NodeName>>);
+pub struct Endpoints(Box<[Option<NodeName>]>);
 
 impl Endpoints {
     /// Whether there is a serving endpoint at all.

@@ -41,8 +41,8 @@ mod handover;
 mod index;
 mod input;
 mod obstacle;
+mod profile;
 mod takeover;
-mod told;
 
 pub use abilities::{Abilities, Ability, ByProtocol};
 pub use change::{Change, Released};
@@ -56,5 +56,5 @@ pub use input::{
 pub use objects::{AdvertisementName, InterfaceName, NodeName, PoolName, ServiceKey, SliceKey};
 pub use obstacle::Obstacle;
 pub use pools::Pools;
+pub use profile::{Mac, NodeProfile};
 pub use takeover::{Announcement, Announcements, History, Takeover};
-pub use told::{Mac, Told};

@@ -23,13 +23,13 @@ pub struct Announcement {
 /// What an address was when this node took it over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum History {
-    /// Newly given to a Service, and announced by nobody yet: a stranger on the LAN may have it.
+    /// Newly given to a Service, and announced by nobody yet: a foreign host on the LAN may have it.
     New,
     /// Announced before, by this node or another.
     Announced,
     /// Announced by a member that is away for a moment, and whose node still serves whoever believes it to be there:
     /// those who ask are to be answered, but nobody is to be told.
-    Lent,
+    Standby,
 }
 
 /// The number of a takeover. No two of one [`Placement`](crate::Placement) are alike.
@@ -102,12 +102,12 @@ impl Takeovers {
     /// This node announces the address.
     pub(crate) fn here(&mut self, vip: IpAddr, interfaces: Interfaces, role: Role) {
         let history = match self.history(vip) {
-            History::Announced if role == Role::StandIn => History::Lent,
+            History::Announced if role == Role::StandIn => History::Standby,
             history => history,
         };
         match self.announcements.get_mut(&vip) {
             // Where it is ours already, others may have learned that.
-            Some(announcement) if role == Role::StandIn || announcement.history != History::Lent => {
+            Some(announcement) if role == Role::StandIn || announcement.history != History::Standby => {
                 announcement.interfaces = interfaces;
             }
             Some(_) | None => {
@@ -211,8 +211,8 @@ mod tests {
     #[test]
     fn standing_in_becomes_a_takeover_but_a_takeover_no_standing_in() {
         let mut it = started();
-        assert_eq!(here(&mut it, Role::StandIn), (History::Lent, Takeover(1)));
-        assert_eq!(here(&mut it, Role::StandIn), (History::Lent, Takeover(1)));
+        assert_eq!(here(&mut it, Role::StandIn), (History::Standby, Takeover(1)));
+        assert_eq!(here(&mut it, Role::StandIn), (History::Standby, Takeover(1)));
         assert_eq!(here(&mut it, Role::Elected), (History::Announced, Takeover(2)));
         assert_eq!(here(&mut it, Role::StandIn), (History::Announced, Takeover(2)));
         it.nowhere(vip());

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use objects::PoolName;
+use objects::text::quoted;
 
 use crate::pool::Unreadable;
 use crate::{ParseRangeError, Range};
@@ -16,7 +17,7 @@ pub enum Fault {
     )]
     NoAddresses,
     /// An entry is neither a CIDR nor a range.
-    #[error("spec.addresses[{index}] {text:?}: {why}")]
+    #[error("spec.addresses[{index}] {text}: {why}", text = quoted(.text))]
     Entry {
         /// Which entry, from 0.
         index: usize,
@@ -30,7 +31,7 @@ pub enum Fault {
     Field(Unreadable),
     /// Addresses of an entry are listed by an earlier one of the same pool, which counts.
     #[error(
-        "spec.addresses[{index}] {text:?} overlaps spec.addresses[{earlier}] at {range}: remove or shorten one of them"
+        "spec.addresses[{index}] {text} overlaps spec.addresses[{earlier}] at {range}: remove or shorten one of them", text = quoted(.text)
     )]
     Repeated {
         /// Which entry, from 0.
@@ -44,7 +45,7 @@ pub enum Fault {
     },
     /// Addresses of an entry are listed by an older pool, so nothing is given out from it.
     #[error(
-        "spec.addresses[{index}] {text:?} overlaps {others}: remove it from one of the pools; until then nothing is given out from this entry, and Services keep what they have from it"
+        "spec.addresses[{index}] {text} overlaps {others}: remove it from one of the pools; until then nothing is given out from this entry, and Services keep what they have from it", text = quoted(.text)
     )]
     Overlap {
         /// Which entry, from 0.

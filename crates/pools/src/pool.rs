@@ -169,6 +169,11 @@ impl Pool {
         self.ranges.iter().filter(|range| range.family() == family).map(usable).fold(0, u128::saturating_add)
     }
 
+    /// The addresses of its entries that are not in force because an older pool lists some of them, as ranges.
+    pub fn contested(&self) -> impl Iterator<Item = Range> {
+        self.contested.iter()
+    }
+
     /// The older pools that its entries overlap, and where: the first few.
     pub(crate) fn overlapped(&self) -> impl Iterator<Item = &(PoolName, Range)> {
         self.faults.iter().flat_map(|fault| match fault {

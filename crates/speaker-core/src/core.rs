@@ -2,18 +2,20 @@
 
 mod cluster;
 mod gossip;
+mod introspect;
 mod lan;
 mod publish;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
-use layer2::Voice;
+use layer2::TransmitPolicy;
 use members::{Absence, LinkState, View};
 use placement::{
-    Change, ExcludeLabel, Handovers, InterfaceName, NodeName, Placement, PoolName, ServiceKey, Told,
+    Change, ExcludeLabel, Handovers, InterfaceName, Interfaces, NodeName, NodeProfile, Placement, PoolName,
+    ServiceKey,
 };
 use pools::PoolSpec;
 
@@ -22,6 +24,7 @@ use crate::configuration::Configuration;
 use crate::departure::Departure;
 use crate::input::{Input, List, Trouble};
 use crate::interfaces::Memory;
+use crate::left_over::Suspects;
 use crate::output::{Gossip, Notice, Output};
 use crate::peers::Peers;
 use crate::unannounced::Unannounced;
@@ -56,18 +59,21 @@ pub struct Core {
     peers: Peers,
     /// Whether the interface that the gossip goes through can carry anything.
     link: LinkState,
+    /// Which interface that is, where that is known.
+    gossip_interface: Option<InterfaceName>,
     /// Which interface went down with the gossip that goes through it. Others may have taken over since then there,
     /// and are yet to be heard.
     cut: Option<InterfaceName>,
     /// Where we can announce, and could.
     memory: Memory,
     /// What we tell of ourselves.
-    profile: Told,
+    profile: NodeProfile,
     /// The members as last seen.
     latest: Arc<View>,
     /// Why the gossip does not work, where that can be seen.
     trouble: Option<Trouble>,
     unannounced: Unannounced,
+    suspects: Suspects,
     /// How often rivals were overruled.
     insisted: u64,
     handovers: Handovers,
@@ -91,7 +97,7 @@ struct Stale {
     /// Anything at all.
     any: bool,
     announcements: bool,
-    friends: bool,
+    known_macs: bool,
     ports: bool,
     outcomes: bool,
     problems: bool,
@@ -103,8 +109,12 @@ struct Published {
     loaded: bool,
     absence: Option<Absence>,
     peers: Option<BTreeMap<NodeName, SocketAddr>>,
+    addresses: Option<BTreeMap<NodeName, BTreeSet<IpAddr>>>,
     members: Option<usize>,
-    profile: Told,
+    profile: NodeProfile,
+    /// Of which Services there is a status, and what it says.
+    statuses: BTreeMap<ServiceKey, Interfaces>,
+    statuses_complete: bool,
     last_statuses: bool,
 }
 
@@ -122,12 +132,14 @@ impl Core {
             view: Arc::default(),
             peers: Peers::default(),
             link: LinkState::Up,
+            gossip_interface: None,
             cut: None,
             memory: Memory::default(),
-            profile: Told::default(),
+            profile: NodeProfile::default(),
             latest: Arc::default(),
             trouble: None,
             unannounced: Unannounced::default(),
+            suspects: Suspects::default(),
             insisted: 0,
             handovers: Handovers::default(),
             stopping: false,
@@ -140,7 +152,7 @@ impl Core {
             stale: Stale {
                 any: true,
                 announcements: true,
-                friends: true,
+                known_macs: true,
                 ports: true,
                 outcomes: true,
                 problems: true,
@@ -154,7 +166,7 @@ impl Core {
     pub fn handle(&mut self, input: Input, now: Instant) {
         self.now = now;
         self.stale.any = true;
-        self.stale.announcements |= !matches!(input, Input::Port(..) | Input::Time);
+        self.stale.announcements |= !matches!(input, Input::Port(..) | Input::LeftOver(_) | Input::Time);
         if let Some(list) = input.completes().filter(|list| *list != List::Members || self.trouble.is_none())
         {
             self.reached(list);
@@ -166,25 +178,34 @@ impl Core {
             Input::Pools(changes) => self.pools(changes),
             Input::Advertisements(changes) => self.advertisements(changes),
             Input::Peers(peers) => self.listed(peers),
+            Input::Addresses(addresses) => self.addresses(addresses),
             Input::OwnPod(state) => self.departure.pod = Some(state),
             Input::OwnNode(state) => self.departure.node = Some(state),
             Input::Members(news) => self.members(news),
-            Input::Interfaces { links, gossip } => self.interfaces(links, gossip),
+            Input::Interfaces(links) => self.interfaces(links),
+            Input::GossipInterface(name) => self.gossip_interface(name),
             Input::Port(interface, report) => self.port(interface, report),
+            Input::LeftOver(again) => self.suspects.looked(again),
             Input::Stop => self.stop(),
             Input::Trouble(trouble) => self.trouble(trouble),
             Input::Time => {}
         }
-        self.stale.friends |= self.peers.poll(now);
+        self.stale.known_macs |= self.peers.poll(now);
         self.settle();
         self.tell_unannounced();
+        self.outputs.extend(self.suspects.poll(now).map(Output::LeftOver));
     }
 
     /// When to call [`Self::handle`] with [`Input::Time`], if nothing happens before.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let contested = self.contested_waits.then_some(self.contested_again);
-        let deadlines =
-            [self.handovers.deadline(), self.peers.deadline(), self.unannounced.deadline(), contested];
+        let deadlines = [
+            self.handovers.deadline(),
+            self.peers.deadline(),
+            self.unannounced.deadline(),
+            self.suspects.deadline(),
+            contested,
+        ];
         deadlines.into_iter().flatten().min()
     }
 
@@ -218,7 +239,7 @@ impl Core {
     /// From now on the ports only answer, until the others have taken over; in the reports we have gone already.
     fn stop(&mut self) {
         self.stopping = true;
-        (self.wanted.voice, self.wanted.silent) = (Voice::Answers, None);
+        (self.wanted.transmit_policy, self.wanted.muted) = (TransmitPolicy::ReplyOnly, None);
         self.stale.ports = true;
         self.stale.outcomes = true;
         self.placement.set_members(BTreeSet::new());

@@ -1,7 +1,8 @@
 //! What a speaker learns.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
 
 use members::News;
 use placement::{
@@ -28,23 +29,24 @@ pub enum Input {
     Advertisements(Changes<AdvertisementName, (Advertisement, Vec<String>)>),
     /// Where the other speakers listen, as the API server lists them.
     Peers(BTreeMap<NodeName, SocketAddr>),
+    /// All addresses from which each may speak who takes part in the gossip, as the API server lists them.
+    Addresses(BTreeMap<NodeName, BTreeSet<IpAddr>>),
     /// Our own Pod is new or different.
     OwnPod(PodState),
     /// Our own node is new or different.
     OwnNode(NodeState),
     /// What happened among the members, and who they are now.
     Members(News),
-    /// The interfaces of this node.
-    Interfaces {
-        /// All of them.
-        links: Links,
-        /// The one that the gossip goes through, if that is known.
-        gossip: Option<InterfaceName>,
-    },
+    /// The interfaces of this node, all of them.
+    Interfaces(Links),
+    /// The interface that the gossip goes through, if that is known.
+    GossipInterface(Option<InterfaceName>),
     /// What one of the [ports](crate::Output::Ports) on an interface has to say.
     Port(InterfaceName, layer2::Report),
     /// Why the gossip does not work, or that it does.
     Trouble(Option<Trouble>),
+    /// The [reports of the dead](crate::Output::LeftOver) are removed, or are to be tried again then.
+    LeftOver(Option<Instant>),
     /// Somebody asked this speaker to stop.
     Stop,
     /// Time has passed.
@@ -135,9 +137,12 @@ impl Input {
             Self::Advertisements(changes) => changes.complete.then_some(List::Advertisements),
             Self::Peers(_) => Some(List::Speakers),
             Self::Members(news) => news.view.settled.then_some(List::Members),
-            Self::OwnPod(_)
+            Self::Addresses(_)
+            | Self::OwnPod(_)
             | Self::OwnNode(_)
-            | Self::Interfaces { .. }
+            | Self::Interfaces(_)
+            | Self::GossipInterface(_)
+            | Self::LeftOver(_)
             | Self::Port(..)
             | Self::Trouble(_)
             | Self::Stop

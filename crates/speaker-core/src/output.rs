@@ -1,7 +1,7 @@
 //! What follows from what a speaker learns.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
 
 use members::{Absence, LinkState, Profile};
 use placement::{Change, Interfaces, NodeName, ServiceKey};
@@ -9,6 +9,7 @@ use placement::{Change, Interfaces, NodeName, ServiceKey};
 use crate::announce::layer2::Ports;
 use crate::configuration::ConfigurationNews;
 use crate::input::{List, Trouble};
+use crate::left_over::LeftOver;
 
 /// Something that is to be done, in the order in which it comes.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,10 +22,19 @@ pub enum Output {
     Moved(Change),
     /// An event about a Service, for its owner to read.
     Notice(ServiceKey, Notice),
-    /// The Services that are announced from here, of which each has a status. Replaces what was said before.
-    Statuses(Vec<Status>),
+    /// What the status of a Service says.
+    Status {
+        /// Which.
+        service: ServiceKey,
+        /// Where it is announced from here; `None` if it has no status any more.
+        interfaces: Option<Interfaces>,
+    },
+    /// Every Service that is announced from here was named by a [`Self::Status`]: no other has one.
+    StatusesComplete,
     /// Nothing is reported any more: this speaker stops.
     LastStatuses,
+    /// These reports are to be removed; [`Input::LeftOver`](crate::Input::LeftOver) says what came of it.
+    LeftOver(LeftOver),
     /// What our goodbye would be for, if we were asked to stop now; `None` where a word of that may be on its way. At
     /// first it is [`Absence::Open`].
     Absence(Option<Absence>),
@@ -47,6 +57,8 @@ pub enum Output {
 pub enum Gossip {
     /// Where the others listen, as the API server lists them.
     SetPeers(BTreeMap<NodeName, SocketAddr>),
+    /// From where everybody may speak, as the API server lists it.
+    SetAddresses(BTreeMap<NodeName, BTreeSet<IpAddr>>),
     /// What to tell everybody of ourselves.
     SetProfile(Profile),
     /// All is known that it takes to take over anything.
@@ -55,15 +67,6 @@ pub enum Gossip {
     SetLink(LinkState),
     /// This member leaves, and need not wait for us any longer.
     ConfirmLeave(NodeName),
-}
-
-/// A Service that is announced from here.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Status {
-    /// Which.
-    pub service: ServiceKey,
-    /// Where.
-    pub interfaces: Interfaces,
 }
 
 /// An event.

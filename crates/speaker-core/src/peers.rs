@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use layer2::{Contact, Friends, MacAddr};
+use introspection::PeerState;
+use layer2::{Contact, KnownMacs, MacAddr};
 use members::{Profile, View};
-use placement::{NodeName, Told};
+use placement::{NodeName, NodeProfile};
 
 /// A peer that says goodbye goes on answering for no longer than that, though nobody says that it has gone.
 const GOODBYE: Duration = Duration::from_secs(6);
@@ -15,7 +16,9 @@ const GOODBYE: Duration = Duration::from_secs(6);
 /// off may go on answering for a while, and is no foreign host.
 #[derive(Debug, Default)]
 pub(crate) struct Peers {
-    told: BTreeMap<NodeName, Told>,
+    told: BTreeMap<NodeName, NodeProfile>,
+    /// The profiles that was read from, so that each is read once.
+    read: BTreeMap<NodeName, Profile>,
     /// Those that are heard: what they do is known.
     heard: BTreeSet<NodeName>,
     /// Those that have said goodbye, and until when they may go on answering.
@@ -25,40 +28,50 @@ pub(crate) struct Peers {
     /// How many members have not told anything yet.
     unknown: usize,
     /// Whether this node cannot hear anybody at present: what was last heard may not be so any more.
-    deaf: bool,
+    isolated: bool,
 }
 
 impl Peers {
-    /// The members are these, as far as `me` knows. Whether that makes a difference.
-    pub(crate) fn update(&mut self, me: &NodeName, view: &View) -> bool {
-        let mut changed = false;
+    /// Takes in what the members tell of themselves. Those are named of whom that makes a difference.
+    pub(crate) fn read(&mut self, view: &View) -> Vec<NodeName> {
+        let mut changed = Vec::new();
         for (node, profile) in &view.profiles {
-            let told = Told::decode(profile.as_bytes());
+            if self.read.get(node) == Some(profile) {
+                continue;
+            }
+            self.read.insert(node.clone(), profile.clone());
+            let told = NodeProfile::decode(profile.as_bytes());
             // A controller has none, and its name is no node's.
             if !told.macs.is_empty() && self.told.get(node) != Some(&told) {
                 self.told.insert(node.clone(), told);
-                changed = true;
+                changed.push(node.clone());
             }
         }
+        self.read.retain(|node, _| view.profiles.contains_key(node));
+        changed
+    }
+
+    /// The members are these, as far as `me` knows. Whether that makes a difference.
+    pub(crate) fn update(&mut self, me: &NodeName, view: &View) -> bool {
         let others = view.members.iter().filter(|node| *node != me);
         let unknown = others.filter(|node| !view.profiles.contains_key(*node)).count();
         let leaving = self.leaving.len();
         // What a node says whose process has gone is said by the next, which we do not hear yet.
         self.leaving.retain(|node, _| !view.members.contains(node) && view.profiles.contains_key(node));
-        changed |= self.unknown != unknown || self.heard != view.members || self.leaving.len() != leaving;
+        let changed = self.unknown != unknown || self.heard != view.members || self.leaving.len() != leaving;
         self.unknown = unknown;
         self.heard.clone_from(&view.members);
         changed
     }
 
-    /// What each has told so far.
-    pub(crate) fn told(&self) -> impl Iterator<Item = (&NodeName, &Told)> {
-        self.told.iter()
+    /// What a node has told so far.
+    pub(crate) fn told(&self, node: &NodeName) -> Option<&NodeProfile> {
+        self.told.get(node)
     }
 
     /// This node cannot hear anybody at present, or can. Whether that makes a difference.
-    pub(crate) fn set_deaf(&mut self, deaf: bool) -> bool {
-        std::mem::replace(&mut self.deaf, deaf) != deaf
+    pub(crate) fn set_isolated(&mut self, isolated: bool) -> bool {
+        std::mem::replace(&mut self.isolated, isolated) != isolated
     }
 
     /// The cluster lists these. Whether that makes a difference.
@@ -73,6 +86,7 @@ impl Peers {
 
     /// A node is gone from the cluster. Whether that makes a difference.
     pub(crate) fn forget(&mut self, node: &NodeName) -> bool {
+        self.read.remove(node);
         self.told.remove(node).is_some()
     }
 
@@ -109,23 +123,41 @@ impl Peers {
     }
 
     /// The stations that are no foreign hosts.
-    pub(crate) fn friends(&self) -> Friends {
-        let macs = |(node, told): (&NodeName, &Told)| {
+    pub(crate) fn known_macs(&self) -> KnownMacs {
+        let macs = |(node, told): (&NodeName, &NodeProfile)| {
             let contact = self.contact(node);
             told.macs.iter().map(move |mac| (MacAddr(*mac), contact)).collect::<Vec<_>>()
         };
-        let known = self.told.iter().flat_map(macs).collect();
-        Friends { known, unknown: self.unknown, unseen: self.unseen() }
+        let contacts = self.told.iter().flat_map(macs).collect();
+        KnownMacs { contacts, unknown: self.unknown, unseen: self.unseen() }
+    }
+
+    /// How each other speaker is heard: those that are listed, and those that are or were heard. `away` are those that are
+    /// expected back.
+    pub(crate) fn states(&self, me: &NodeName, away: &BTreeSet<NodeName>) -> BTreeMap<NodeName, PeerState> {
+        let known = self.listed.iter().chain(self.told.keys()).chain(&self.heard).chain(away);
+        let state = |node: &NodeName| {
+            if self.heard.contains(node) {
+                PeerState::Heard
+            } else if away.contains(node) {
+                PeerState::Away
+            } else if self.leaving.contains_key(node) {
+                PeerState::Leaving
+            } else {
+                PeerState::NotHeard
+            }
+        };
+        known.filter(|node| *node != me).map(|node| (node.clone(), state(node))).collect()
     }
 
     fn contact(&self, node: &NodeName) -> Contact {
         let heard = self.heard.contains(node) || self.leaving.contains_key(node);
-        if heard && !self.deaf { Contact::Heard } else { Contact::Unheard }
+        if heard && !self.isolated { Contact::Heard } else { Contact::Unheard }
     }
 }
 
 /// `told` as it goes out: speakers that know no more of a profile than Ethernet addresses are told these.
-pub(crate) fn profile(told: &Told) -> Profile {
+pub(crate) fn profile(told: &NodeProfile) -> Profile {
     let profile = Profile::new(told.encode(Profile::MAX)).expect("no more is encoded than fits");
     profile.with_brief(told.encode_unversioned(Profile::MAX_BRIEF)).expect("no more is encoded than fits")
 }
@@ -136,7 +168,25 @@ mod tests {
 
     #[test]
     fn what_a_node_with_many_interfaces_tells_is_understood() {
-        let told = Told { macs: (0..200).map(|n| [2, 0, 0, 0, 0, n]).collect(), ..Told::default() };
-        assert_eq!(Told::decode(profile(&told).as_bytes()), told);
+        let told =
+            NodeProfile { macs: (0..200).map(|n| [2, 0, 0, 0, 0, n]).collect(), ..NodeProfile::default() };
+        assert_eq!(NodeProfile::decode(profile(&told).as_bytes()), told);
+    }
+
+    #[test]
+    fn only_the_profile_that_is_different_is_read_and_each_again_that_was_forgotten() {
+        let told =
+            |mac| profile(&NodeProfile { macs: [[2, 0, 0, 0, 0, mac]].into(), ..NodeProfile::default() });
+        let view = |macs: [u8; 2]| View {
+            profiles: ["n1", "n2"].map(NodeName::from).into_iter().zip(macs.map(told)).collect(),
+            ..View::default()
+        };
+        let mut peers = Peers::default();
+        assert_eq!(peers.read(&view([1, 2])), ["n1".into(), "n2".into()]);
+        assert_eq!(peers.read(&view([1, 2])), []);
+        assert_eq!(peers.read(&view([1, 3])), ["n2".into()]);
+        peers.forget(&"n1".into());
+        assert_eq!(peers.read(&view([1, 3])), ["n1".into()]);
+        assert_eq!(peers.told(&"n2".into()).map(|told| told.macs.len()), Some(1));
     }
 }

@@ -1,10 +1,11 @@
 //! Services that nobody announces: their owners are told why, each by one speaker.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use placement::{Placement, ServiceKey};
+use timers::Timers;
 
 use crate::output::Notice;
 
@@ -16,9 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug, Default)]
 pub(crate) struct Unannounced {
     /// When it is time to tell, for those where that lies ahead.
-    due: BTreeMap<ServiceKey, Instant>,
-    /// The same in the order of time. What differs from `due` is outdated.
-    queue: VecDeque<(Instant, ServiceKey)>,
+    due: Timers<ServiceKey>,
     /// What there was to tell last, by whichever speaker.
     told: BTreeMap<ServiceKey, String>,
 }
@@ -33,11 +32,10 @@ impl Unannounced {
     ) {
         for service in services {
             if placement.assignments(&service).all(|(_, outcome)| outcome.is_ok()) {
-                self.due.remove(&service);
+                self.due.cancel(&service);
                 self.told.remove(&service);
-            } else if !self.due.contains_key(&service) {
-                self.due.insert(service.clone(), now + PATIENCE);
-                self.queue.push_back((now + PATIENCE, service));
+            } else if !self.due.contains(&service) {
+                self.due.set(service, now + PATIENCE);
             }
         }
     }
@@ -45,11 +43,7 @@ impl Unannounced {
     /// What is to be told by now that is news. It counts as told: every speaker comes to the same, and one of them speaks.
     pub(crate) fn poll(&mut self, placement: &Placement, now: Instant) -> Vec<(ServiceKey, Notice)> {
         let mut notices = Vec::new();
-        while let Some((at, service)) = self.queue.pop_front_if(|(at, _)| *at <= now) {
-            if self.due.get(&service) != Some(&at) {
-                continue;
-            }
-            self.due.remove(&service);
+        while let Some(service) = self.due.pop(now) {
             let Some(message) = message(placement, &service) else { continue };
             if self.told.get(&service) != Some(&message) {
                 self.told.insert(service.clone(), message.clone());
@@ -59,9 +53,14 @@ impl Unannounced {
         notices
     }
 
-    /// When the next may be due.
+    /// The Services of which some address is not announced, as far as that is known.
+    pub(crate) fn services(&self) -> BTreeSet<&ServiceKey> {
+        self.due.keys().chain(self.told.keys()).collect()
+    }
+
+    /// When the next is due.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.queue.front().map(|(at, _)| *at)
+        self.due.first()
     }
 }
 

@@ -7,7 +7,7 @@ mod choice;
 mod follower;
 
 use std::fmt::Debug;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::pin::pin;
 use std::time::Duration;
 
@@ -47,13 +47,17 @@ pub(crate) async fn of_gossip(client: &Client, identity: &Identity, node: &NodeN
     })
 }
 
-fn is_ours(ip: IpAddr) -> bool {
-    interface_with(ip).is_some()
+/// Where the gossip listens.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Listening {
+    /// The address, if this node has one for it.
+    pub(crate) address: Option<SocketAddr>,
+    /// The interface that has it. `None` also where that is not known.
+    pub(crate) interface: Option<InterfaceName>,
 }
 
-/// The interface that has an address. `None` also where that is not to be found out.
-pub(crate) fn interface_with(ip: IpAddr) -> Option<InterfaceName> {
-    addresses()?.into_iter().find(|(_, address)| *address == ip).map(|(interface, _)| interface)
+fn is_ours(ip: IpAddr) -> bool {
+    addresses().is_some_and(|ours| ours.iter().any(|(_, address)| *address == ip))
 }
 
 /// The addresses of this host, each with its interface. `None` where that is not to be found out.

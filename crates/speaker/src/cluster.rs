@@ -11,35 +11,35 @@ mod carry_out;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use api::{ConfigurationState, IPAddressPool, L2Advertisement, ServiceL2Status};
+use api::{ConfigurationStateStatus, IPAddressPool, L2Advertisement};
 use futures::{Stream, StreamExt};
-use gossip::{Absence, View};
-use k8s_openapi::api::core::v1::ObjectReference;
+use gossip::Absence;
+use introspection::{Document, SpeakerStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use kube::{Resource, ResourceExt};
+use kube::ResourceExt;
 use kubekit::Mirror;
 use kubekit::events::Publisher;
 use kubekit::http::Readiness;
+use kubekit::http::status::Questions;
 use kubekit::keep::Wanted;
 use kubekit::speakers::Speakers;
 use kubekit::{Identity, Progress, slim};
 use placement::{AdvertisementName, NodeName, PoolName, ServiceKey, SliceKey};
 use pools::PoolSpec;
 use speaker_core::announce::layer2::Ports;
-use speaker_core::{Changes, Core, Input, Links, Status, Trouble};
-use tokio::sync::watch;
+use speaker_core::{Changes, Core, Input, LeftOver, Trouble};
+use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
 use crate::address::Listed;
 use crate::ipvs::{Answers, Ipvs};
 use crate::lan::Report;
-use crate::objects::{self, LoadBalancerClass};
-use crate::status::left_over::Known;
+use crate::objects::{SeenService, node_state, pod_state, read_node};
+use crate::status::Reported;
 use crate::watches::Event;
-use crate::{Config, Metrics, address};
+use crate::{Config, Metrics};
 
 /// As many changes that wait are worked off before what follows is published once: a list of thousands need not be
 /// published thousands of times, nor should an address wait for all of them.
@@ -53,11 +53,13 @@ pub(crate) struct Outputs {
     /// What each port is to do, for the LAN side.
     pub(crate) ports: watch::Sender<Ports>,
     /// What to report of each Service that is announced here, until this speaker stops.
-    pub(crate) statuses: Option<watch::Sender<Wanted<ServiceL2Status>>>,
-    /// What tells reports of the dead, while that is known.
-    pub(crate) known: watch::Sender<Option<Known>>,
+    pub(crate) statuses: Option<Wanted<Reported>>,
+    /// Reports of the dead, for who removes them.
+    pub(crate) left_over: mpsc::Sender<LeftOver>,
     /// What to report of the configuration.
-    pub(crate) state: watch::Sender<Wanted<ConfigurationState>>,
+    pub(crate) state: Wanted<ConfigurationStateStatus>,
+    /// Our own Pod, owner of what is reported: when it goes for good, so do the reports.
+    pub(crate) owner: watch::Sender<Option<OwnerReference>>,
     /// Tells the gossip something, which does not wait.
     pub(crate) gossip: Box<dyn Fn(speaker_core::Gossip) + Send>,
     /// Where the API server lists this speaker.
@@ -72,8 +74,9 @@ pub(crate) struct Outputs {
 pub(crate) struct Cluster {
     core: Core,
     node: NodeName,
+    /// The class of Services that is announced.
+    class: Option<String>,
     identity: Identity,
-    class: LoadBalancerClass,
     ipvs: Ipvs,
     services: Mirror<ServiceKey>,
     slices: Mirror<SliceKey>,
@@ -82,22 +85,11 @@ pub(crate) struct Cluster {
     advertisements: Mirror<AdvertisementName>,
     speakers: Speakers,
     speakers_listed: bool,
-    /// The members as last heard of, and whether we hear them.
-    view: Arc<View>,
-    hears: bool,
+    nodes_listed: bool,
     /// The port of the gossip, the same for all speakers.
     gossip_port: u16,
-    /// Where we take part in it, if this node has an address for that.
-    gossip_address: Option<SocketAddr>,
-    /// The interfaces as last seen.
-    links: Option<Links>,
-    /// Our own Pod, owner of what is reported: when it goes for good, so do the reports.
-    owner: Option<OwnerReference>,
-    /// Of the Services that the core knows.
-    references: BTreeMap<ServiceKey, ObjectReference>,
-    /// What is reported, once anything is.
-    reported: Option<Vec<Status>>,
-    problems: Option<Vec<String>>,
+    /// The uids of the Services that the core knows, which events name.
+    uids: BTreeMap<ServiceKey, Box<str>>,
     readiness: Readiness,
     metrics: Metrics,
     outputs: Outputs,
@@ -119,8 +111,8 @@ impl Cluster {
         Self {
             core: Core::new(core, Instant::now()),
             node: config.node_name.clone(),
+            class: config.lb_class.clone(),
             identity: config.identity.clone(),
-            class: LoadBalancerClass(config.lb_class.clone()),
             ipvs: Ipvs::default(),
             services: Mirror::default(),
             slices: Mirror::default(),
@@ -129,15 +121,9 @@ impl Cluster {
             advertisements: Mirror::default(),
             speakers: Speakers::default(),
             speakers_listed: false,
-            view: Arc::default(),
-            hears: true,
+            nodes_listed: false,
             gossip_port: gossip_address.port(),
-            gossip_address: Some(gossip_address),
-            links: None,
-            owner: None,
-            references: BTreeMap::new(),
-            reported: None,
-            problems: None,
+            uids: BTreeMap::new(),
             readiness,
             metrics,
             outputs,
@@ -145,7 +131,12 @@ impl Cluster {
     }
 
     /// Follows the cluster for as long as there are events, or until it has stopped.
-    pub(crate) async fn run(mut self, events: impl Stream<Item = Event> + Unpin, progress: Progress) {
+    pub(crate) async fn run(
+        mut self,
+        events: impl Stream<Item = Event> + Unpin,
+        mut questions: Questions,
+        progress: Progress,
+    ) {
         let mut batches = events.ready_chunks(BATCH);
         loop {
             tokio::select! {
@@ -155,9 +146,20 @@ impl Cluster {
                 }
                 () = kubekit::due(self.core.poll_timeout()) => self.core.handle(Input::Time, Instant::now()),
                 () = progress.beat() => continue,
+                question = questions.next() => {
+                    question.answer(self.document());
+                    continue;
+                }
             }
             self.carry_out_all();
         }
+    }
+
+    /// What `/status` tells.
+    fn document(&self) -> Document {
+        let status = SpeakerStatus { load_balancer_class: self.class.clone(), ..self.core.status() };
+        let missing = self.readiness.missing().into_iter().map(str::to_owned).collect();
+        Document::new(missing, introspection::Status::SpeakerStatus(status))
     }
 
     /// Works off what waits, with pauses for others.
@@ -185,9 +187,8 @@ impl Cluster {
             Event::Services(change) => self.services(change, now),
             Event::Endpoints(change) => {
                 let complete = is_list(&change);
-                let read = |slice: slim::EndpointSlice| objects::read_slice(&slice);
-                let each = self.slices.update(change, objects::slice_key).into_iter();
-                let each = each.map(|(key, slice)| (key, slice.and_then(read))).collect();
+                let each = self.slices.update(change, |slice| slice.key.clone()).into_iter();
+                let each = each.map(|(key, slice)| (key, slice.and_then(|slice| slice.endpoints))).collect();
                 self.core.handle(Input::Endpoints(Changes { each, complete }), now);
             }
             Event::Nodes(change) => self.nodes(change, now),
@@ -198,8 +199,7 @@ impl Cluster {
                 if let Some((node, notice)) = self.ipvs.look(&self.node, &links, Answers::of_the_kernel) {
                     self.outputs.publisher.publish(node, notice);
                 }
-                self.links = Some(links);
-                self.interfaces(now);
+                self.core.handle(Input::Interfaces(links), now);
             }
             Event::Lan(Report::Port(interface, report)) => {
                 match report {
@@ -222,38 +222,30 @@ impl Cluster {
                 }
                 self.core.handle(Input::Port(interface, report), now);
             }
-            Event::Address(address) => {
-                self.gossip_address = address;
-                self.interfaces(now);
-            }
-            Event::Gossip(news) => {
-                self.view = Arc::clone(&news.view);
-                self.core.handle(Input::Members(news), now);
-                self.publish_known();
-            }
+            Event::Address(listening) => self.core.handle(Input::GossipInterface(listening.interface), now),
+            Event::Gossip(news) => self.core.handle(Input::Members(news), now),
             Event::Trouble(trouble) => {
                 let trouble = trouble.map(|trouble| match trouble {
                     gossip::Trouble::Unbound => Trouble::Unbound,
                     gossip::Trouble::OtherKey => Trouble::OtherKey,
                 });
-                self.hears = trouble.is_none();
                 self.core.handle(Input::Trouble(trouble), now);
-                self.publish_known();
             }
+            Event::LeftOver(again) => self.core.handle(Input::LeftOver(again), now),
             Event::Stop => self.core.handle(Input::Stop, now),
         }
     }
 
-    fn services(&mut self, change: kubekit::Change<slim::Service>, now: Instant) {
+    fn services(&mut self, change: kubekit::Change<SeenService>, now: Instant) {
         let complete = is_list(&change);
         let mut each = Vec::new();
-        for (key, object) in self.services.update(change, objects::service_key) {
-            let service = object.and_then(|object| Some((self.class.read(&object)?, object)));
-            match &service {
-                Some((_, object)) => _ = self.references.insert(key.clone(), object.object_ref(&())),
-                None => _ = self.references.remove(&key),
+        for (key, seen) in self.services.update(change, |seen| seen.key.clone()) {
+            let (uid, service) = seen.map_or((None, None), |seen| (seen.uid, seen.service));
+            match uid.filter(|_| service.is_some()) {
+                Some(uid) => _ = self.uids.insert(key.clone(), uid),
+                None => _ = self.uids.remove(&key),
             }
-            each.push((key, service.map(|(service, _)| service)));
+            each.push((key, service));
         }
         self.core.handle(Input::Services(Changes { each, complete }), now);
     }
@@ -264,11 +256,20 @@ impl Cluster {
         if let Some((_, Some(node))) = each.iter().find(|(name, _)| *name == self.node) {
             let ip = node.status.internal_ip().and_then(|ip| ip.parse().ok());
             self.outputs.listed.send_if_modified(|listed| std::mem::replace(&mut listed.node, ip) != ip);
-            self.core.handle(Input::OwnNode(objects::node_state(node)), now);
+            self.core.handle(Input::OwnNode(node_state(node)), now);
         }
-        let each =
-            each.into_iter().map(|(name, node)| (name, node.as_ref().map(objects::read_node))).collect();
+        each.iter().for_each(|(name, node)| self.speakers.update_node(name.clone(), node.as_ref()));
+        self.nodes_listed |= complete;
+        self.addresses(now);
+        let each = each.into_iter().map(|(name, node)| (name, node.as_ref().map(read_node))).collect();
         self.core.handle(Input::Nodes(Changes { each, complete }), now);
+    }
+
+    /// What is listed of those who take part in the gossip may have changed.
+    fn addresses(&mut self, now: Instant) {
+        if self.speakers_listed && self.nodes_listed {
+            self.core.handle(Input::Addresses(self.speakers.addresses(self.gossip_port)), now);
+        }
     }
 
     fn pools(&mut self, change: kubekit::Change<IPAddressPool>, now: Instant) {
@@ -300,27 +301,17 @@ impl Cluster {
             kubekit::Change::Apply(_) | kubekit::Change::Delete(_) => {}
         }
         self.speakers.update(change);
+        self.addresses(now);
         if self.speakers_listed {
             let peers = self.speakers.listening_on(self.gossip_port);
             self.core.handle(Input::Peers(peers), now);
         }
     }
 
-    /// The interfaces are new or different, or that which the gossip goes through is another one.
-    fn interfaces(&mut self, now: Instant) {
-        let Some(links) = self.links.clone() else { return };
-        let gossip = self.gossip_address.and_then(|address| address::interface_with(address.ip()));
-        self.core.handle(Input::Interfaces { links, gossip }, now);
-    }
-
     /// Our own Pod is new, different or gone.
     fn own_pod(&mut self, pod: Option<&slim::Pod>, now: Instant) {
         let owner = pod.and_then(|pod| self.identity.clone().in_pod(pod.uid()).owner());
-        if self.owner != owner {
-            self.owner = owner;
-            self.publish_statuses();
-            self.publish_state();
-        }
+        self.outputs.owner.send_replace(owner);
         // One that is deleted without delay is not seen to go.
         if let Some(pod) = pod {
             let (ip, at_start) = (pod.ip(), pod.status.pod_ip.as_deref().and_then(|ip| ip.parse().ok()));
@@ -328,7 +319,7 @@ impl Cluster {
                 let now_listed = Listed { pod: ip, at_start, node: listed.node };
                 std::mem::replace(listed, now_listed.clone()) != now_listed
             });
-            self.core.handle(Input::OwnPod(objects::pod_state(pod)), now);
+            self.core.handle(Input::OwnPod(pod_state(pod)), now);
         }
     }
 }

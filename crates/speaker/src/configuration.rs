@@ -1,7 +1,5 @@
 //! `ConfigurationState`: which objects of the configuration are not in force as they stand, for people to read.
 
-use std::collections::BTreeMap;
-
 use api::{ConfigurationState, ConfigurationStateSpec, ConfigurationStateStatus, names};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use k8s_openapi::jiff::Timestamp;
@@ -15,20 +13,29 @@ const COMPONENT: &str = "speaker";
 /// The condition of the part that reads the configuration, as upstream names it.
 const CONDITION: &str = "configReconcilerValid";
 
-/// The `ConfigurationState` of the speaker on `node`, to be kept among those of [`source`].
+/// The name of the `ConfigurationState` of the speaker on `node`.
+pub(crate) fn name(node: &NodeName) -> String {
+    object_name(&format!("{COMPONENT}-{node}"), "")
+}
+
+/// What it says, with one line for each problem.
+pub(crate) fn status(problems: &[String], now: Timestamp) -> ConfigurationStateStatus {
+    ConfigurationStateStatus::new(CONDITION, problems, now)
+}
+
+/// The `ConfigurationState` of this name, to be kept among those of [`source`].
 pub(crate) fn state(
+    name: &str,
     node: &NodeName,
     owner: Option<&OwnerReference>,
-    problems: &[String],
-    now: Timestamp,
-) -> BTreeMap<String, ConfigurationState> {
-    let name = object_name(&format!("{COMPONENT}-{node}"), "");
-    let mut state = ConfigurationState::new(&name, ConfigurationStateSpec::default());
+    status: ConfigurationStateStatus,
+) -> ConfigurationState {
+    let mut state = ConfigurationState::new(name, ConfigurationStateSpec::default());
     let labels = [(names::COMPONENT_TYPE, COMPONENT), (names::NODE_NAME, node.as_str())];
     state.metadata.labels = Some(labels.map(|(key, value)| (key.to_owned(), label_value(value))).into());
     state.metadata.owner_references = owner.map(|owner| vec![owner.clone()]);
-    state.status = Some(ConfigurationStateStatus::new(CONDITION, problems, now));
-    BTreeMap::from([(name, state)])
+    state.status = Some(status);
+    state
 }
 
 /// The `ConfigurationState`s of this speaker.
@@ -42,11 +49,15 @@ pub(crate) fn source(client: &Client, namespace: &str, node: &NodeName) -> Sourc
 mod tests {
     use super::*;
 
+    fn state_of(node: &NodeName, owner: Option<&OwnerReference>) -> ConfigurationState {
+        state(&name(node), node, owner, status(&[], Timestamp::UNIX_EPOCH))
+    }
+
     #[test]
     fn the_state_is_that_of_this_node() {
         let owner = OwnerReference { name: "pod".to_owned(), ..OwnerReference::default() };
-        let states = state(&"n1".into(), Some(&owner), &[], Timestamp::UNIX_EPOCH);
-        let metadata = &states["speaker-n1"].metadata;
+        let metadata = state_of(&"n1".into(), Some(&owner)).metadata;
+        assert_eq!(metadata.name.as_deref(), Some("speaker-n1"));
         assert_eq!(metadata.labels.as_ref().unwrap()[names::NODE_NAME], "n1");
         assert_eq!(metadata.owner_references.as_deref(), Some(&[owner][..]));
     }
@@ -54,9 +65,8 @@ mod tests {
     #[test]
     fn a_node_with_a_long_name_has_a_state_that_the_api_server_takes() {
         let node = NodeName::new(format!("{}.example.org", "n".repeat(241)));
-        let states = state(&node, None, &[], Timestamp::UNIX_EPOCH);
-        let (name, state) = states.first_key_value().unwrap();
-        let labels = state.metadata.labels.as_ref().unwrap();
+        let metadata = state_of(&node, None).metadata;
+        let (name, labels) = (metadata.name.unwrap(), metadata.labels.unwrap());
         assert!(name.starts_with("speaker-nnn") && name.len() <= 253, "{name}");
         assert!(labels.values().all(|value| value.len() <= 63), "{labels:?}");
     }

@@ -13,10 +13,11 @@
 //! What goes down is state, each time as a whole (`watch`: whoever reads late skips what was overtaken);
 //! what goes up are changes, of which none may be lost (a bounded queue).
 //!
-//! The core decides which places there are and what to do there: an interface that goes down, is deleted, enslaved,
-//! renamed or changes its address is a place no longer, and one that comes (back) another, where everything is announced
+//! The core decides which ports there are and what to do at each: an interface that goes down, is deleted, enslaved,
+//! renamed or changes its address is no port any more, and one that comes (back) another, where everything is announced
 //! afresh. What happens to one protocol, such as a new link-local address, does not touch the other.
 
+mod closing;
 mod follower;
 mod interface;
 mod links;
@@ -25,7 +26,6 @@ mod pulse;
 mod socket;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -36,7 +36,7 @@ pub use links::{BadPattern, ExcludeInterfaces};
 use placement::InterfaceName;
 use pulse::Pulse;
 use socket::Listen;
-use speaker_core::announce::layer2::{Orders, Place, Ports, Station};
+use speaker_core::announce::layer2::{Orders, PortId, Ports, Responder};
 use speaker_core::{Link, Links};
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
@@ -125,10 +125,10 @@ struct Lan {
     tidy: Interval,
     /// What was seen last.
     links: Option<Links>,
-    running: BTreeMap<Place, Running>,
+    running: BTreeMap<PortId, Running>,
 }
 
-/// The task of a place, for as long as this lives.
+/// The task of a port, for as long as this lives.
 struct Running {
     orders: watch::Sender<Arc<Orders>>,
     _task: Task,
@@ -146,21 +146,17 @@ impl Drop for Task {
 impl Lan {
     /// Follows the interfaces and what is wanted, until nobody wants anything any more.
     async fn follow(&mut self, progress: &Progress) -> anyhow::Result<()> {
-        let mut follower = Follower::new(self.options.exclude.clone())?;
+        let mut follower = Follower::start(self.options.exclude.clone())?;
         loop {
-            let mut next = pin!(follower.next());
-            let links = loop {
-                tokio::select! {
-                    links = &mut next => break links?,
-                    changed = self.ports.changed() => match changed {
-                        Ok(()) => self.give_orders(),
-                        Err(_) => return Ok(()),
-                    },
-                    _ = self.tidy.tick() => self.tidy_metrics(),
-                    () = progress.beat() => {}
-                }
-            };
-            self.report(links).await;
+            tokio::select! {
+                links = follower.next() => self.report(links?).await,
+                changed = self.ports.changed() => match changed {
+                    Ok(()) => self.give_orders(),
+                    Err(_) => return Ok(()),
+                },
+                _ = self.tidy.tick() => self.tidy_metrics(),
+                () = progress.beat() => {}
+            }
         }
     }
 
@@ -183,29 +179,29 @@ impl Lan {
     /// Starts and stops ports, and tells each what to do, unless it knows.
     fn give_orders(&mut self) {
         let ports = self.ports.borrow_and_update().clone();
-        self.running.retain(|place, _| {
-            let stays = ports.contains_key(place);
+        self.running.retain(|port, _| {
+            let stays = ports.contains_key(port);
             if !stays {
-                info!(interface = %place.name, protocol = place.station.name(), "no longer announced on");
+                info!(interface = %port.name, protocol = port.responder.name(), "responder stopped");
             }
             stays
         });
-        for (place, orders) in ports {
-            if let Some(running) = self.running.get(&place) {
+        for (port, orders) in ports {
+            if let Some(running) = self.running.get(&port) {
                 running.orders.send_if_modified(|current| {
                     let different = *current != orders;
                     *current = orders;
                     different
                 });
             } else {
-                let (protocol, mac) = (place.station.name(), place.station.mac());
-                info!(interface = %place.name, protocol, %mac, "announced on");
-                let running = self.start(place.clone(), orders);
-                self.running.insert(place, running);
+                let (protocol, mac) = (port.responder.name(), port.responder.mac());
+                info!(interface = %port.name, protocol, %mac, "responder started");
+                let running = self.start(port.clone(), orders);
+                self.running.insert(port, running);
             }
         }
         for protocol in ["arp", "ndp"] {
-            let count = self.running.keys().filter(|place| place.station.name() == protocol).count();
+            let count = self.running.keys().filter(|port| port.responder.name() == protocol).count();
             self.metrics.interfaces(protocol, count);
         }
     }
@@ -213,29 +209,29 @@ impl Lan {
     fn tidy_metrics(&self) {
         let vips: BTreeSet<_> =
             self.ports.borrow().values().flat_map(|orders| orders.vips.keys().copied()).collect();
-        self.metrics.keep(&vips, &self.running.keys().map(|place| place.name.clone()).collect());
+        self.metrics.keep(&vips, &self.running.keys().map(|port| port.name.clone()).collect());
     }
 
-    fn start(&self, place: Place, orders: Arc<Orders>) -> Running {
+    fn start(&self, port: PortId, orders: Arc<Orders>) -> Running {
         let (sender, orders) = watch::channel(orders);
-        let task = match place.station {
-            Station::Arp(arp) => tokio::spawn(self.interface(place, arp, Listen::Arp, orders).run()),
-            Station::Ndp(ndp) => tokio::spawn(self.interface(place, ndp, Listen::Ndp, orders).run()),
+        let task = match port.responder {
+            Responder::Arp(arp) => tokio::spawn(self.interface(port, arp, Listen::Arp, orders).run()),
+            Responder::Ndp(ndp) => tokio::spawn(self.interface(port, ndp, Listen::Ndp, orders).run()),
         };
         Running { orders: sender, _task: Task(task.abort_handle()) }
     }
 
     fn interface<P>(
         &self,
-        place: Place,
+        port: PortId,
         protocol: P,
         listen: Listen,
         orders: watch::Receiver<Arc<Orders>>,
     ) -> interface::Interface<P> {
-        let progress = self.options.watchdog.task(format!("{} on {}", place.station.name(), place.name));
+        let progress = self.options.watchdog.task(format!("{} on {}", port.responder.name(), port.name));
         interface::Interface {
-            index: place.index,
-            name: place.name,
+            index: port.index,
+            name: port.name,
             protocol,
             listen,
             refresh_interval: self.options.refresh_interval,

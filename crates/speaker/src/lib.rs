@@ -14,6 +14,8 @@
 mod address;
 mod cluster;
 mod configuration;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod ipvs;
 pub mod lan;
 mod metrics;
@@ -26,7 +28,9 @@ use std::path::PathBuf;
 use std::pin::pin;
 use std::time::Duration;
 
+use self::objects::LoadBalancerClass;
 use anyhow::Context;
+use api::ConfigurationStateStatus;
 use cluster::{Cluster, Outputs};
 pub use coexistence::BesideMetalLb;
 use coexistence::{Conflicts, Of, WAITING_FOR};
@@ -34,10 +38,10 @@ use gossip::Absence;
 pub use gossip::Preset as Failover;
 use kube::Client;
 use kubekit::events::Publisher;
+use kubekit::http::status::Questions;
 use kubekit::http::{self, Readiness};
-use kubekit::keep::keep;
 use kubekit::write::Writes;
-use kubekit::{Identity, Progress, Watchdog};
+use kubekit::{Identity, Progress, Watchdog, keep};
 pub use lan::ExcludeInterfaces;
 pub use metrics::Metrics;
 pub use placement::ExcludeLabel;
@@ -45,6 +49,7 @@ use placement::NodeName;
 use prometheus_client::registry::Registry;
 use speaker_core::announce::layer2::Ports;
 use speaker_core::{Gossip, List};
+use status::Reported;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{info, warn};
 use watches::Inputs;
@@ -129,8 +134,14 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 
     info!(node = %config.node_name, namespace = %config.identity.namespace, "speaker starts");
     let watchdog = Watchdog::default();
-    let content =
-        http::Content { readiness: readiness.clone(), watchdog: watchdog.clone(), metrics: registry };
+    let (status, questions) = http::status::channel();
+    let content = http::Content {
+        readiness: readiness.clone(),
+        watchdog: watchdog.clone(),
+        metrics: registry,
+        status,
+        namespace: config.identity.namespace.clone(),
+    };
     let mut serving = pin!(http::serve(config.http.clone(), content));
     tokio::select! {
         () = conflicts.wait_until_gone(&readiness, &publisher) => {}
@@ -138,7 +149,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         asked = kubekit::stop_requested() => return asked.context("waiting for signals"),
     }
     let api = Api { client, publisher, writes };
-    let mut work = pin!(work(config, api, (readiness, watchdog), (metrics, gossip_metrics), stopped));
+    let told = (readiness, watchdog, questions);
+    let mut work = pin!(work(config, api, told, (metrics, gossip_metrics), stopped));
     tokio::select! {
         done = &mut work => return done,
         served = &mut serving => return served,
@@ -169,7 +181,7 @@ struct Api {
 async fn work(
     config: Config,
     Api { client, publisher, writes }: Api,
-    (readiness, watchdog): (Readiness, Watchdog),
+    (readiness, watchdog, questions): (Readiness, Watchdog, Questions),
     (metrics, gossip_metrics): (Metrics, gossip::Metrics),
     parting: oneshot::Receiver<Parting>,
 ) -> anyhow::Result<()> {
@@ -189,18 +201,22 @@ async fn work(
 
     let (ports, on_lan) = watch::channel(Ports::default());
     let (reporter, reports) = mpsc::channel(lan::REPORTS);
-    let (statuses, wanted_statuses) = watch::channel(None);
-    let (state, wanted_state) = watch::channel(None);
-    let (known, now_known) = watch::channel(None);
+    let (statuses, wanted_statuses) = keep::wanted();
+    let (state, wanted_state) = keep::wanted();
+    let (owner, now_owner) = watch::channel(None);
+    let (left_over, to_remove) = mpsc::channel(1);
+    let (removed, now_removed) = mpsc::channel(1);
     let (listed, now_listed) = watch::channel(address::Listed::default());
-    let (listens, now_listening) = watch::channel(Some(bind));
+    let (listens, now_listening) =
+        watch::channel(address::Listening { address: Some(bind), interface: None });
     let (absence, mut our_absence) = watch::channel(Some(Absence::Open));
     let (stop, stop_requested) = oneshot::channel();
     let outputs = Outputs {
         ports,
         statuses: Some(statuses),
-        known,
+        left_over,
         state,
+        owner,
         gossip: pass_on(gossip.clone()),
         listed,
         absence,
@@ -210,6 +226,7 @@ async fn work(
         reports,
         gossip: news,
         trouble: gossip.trouble(),
+        left_over: now_removed,
         address: now_listening,
         stop: stop_requested,
     };
@@ -218,10 +235,24 @@ async fn work(
     tokio::spawn(watch_gossip(gossip.clone(), watchdog.task("gossip")));
     let choice = address::Choice::new(bind, config.gossip_bind.is_some());
     tokio::spawn(address::follow(choice, now_listed, gossip.clone(), listens));
-    tokio::spawn(keep(configuration::source(&client, namespace, node), wanted_state, writes.clone()));
+    let own_states = configuration::source(&client, namespace, node);
+    let state_of = {
+        let (node, owner) = (node.clone(), now_owner.clone());
+        move |name: &str, status: &ConfigurationStateStatus| {
+            configuration::state(name, &node, owner.borrow().as_ref(), status.clone())
+        }
+    };
+    tokio::spawn(keep::keep(own_states, wanted_state, writes.clone(), state_of));
     let own_statuses = status::source(&client, namespace, node);
-    tokio::spawn(status::left_over::remove(own_statuses.api.clone(), now_known, writes.clone()));
-    let mut statuses = tokio::spawn(keep(own_statuses, wanted_statuses, writes));
+    let remove = status::left_over::remove_all(own_statuses.api.clone(), to_remove, removed, writes.clone());
+    tokio::spawn(remove);
+    let status_of = {
+        let node = node.clone();
+        move |name: &str, reported: &Reported| {
+            status::status(name, &node, now_owner.borrow().as_ref(), reported)
+        }
+    };
+    let mut statuses = tokio::spawn(keep::keep(own_statuses, wanted_statuses, writes, status_of));
     let cluster = Cluster::new(&config, bind, readiness, metrics.clone(), outputs);
     let options = lan::Options {
         exclude: config.exclude_interfaces.clone(),
@@ -244,8 +275,10 @@ async fn work(
             warn!("some ServiceL2Status of this node could not be deleted in time");
         }
     };
+    let class = LoadBalancerClass(config.lb_class.clone());
+    let events = watches::events(&client, namespace, class, inputs);
     tokio::select! {
-        () = cluster.run(watches::events(&client, namespace, inputs), progress) => anyhow::bail!("the watches ended"),
+        () = cluster.run(events, questions, progress) => anyhow::bail!("the watches ended"),
         () = lan::run(options, on_lan, reporter, metrics) => anyhow::bail!("nothing to announce"),
         () = goodbye => Ok(()),
     }
@@ -256,6 +289,7 @@ async fn work(
 fn pass_on(gossip: gossip::Handle) -> Box<dyn Fn(Gossip) + Send> {
     Box::new(move |instruction| match instruction {
         Gossip::SetPeers(peers) => gossip.set_peers(peers),
+        Gossip::SetAddresses(addresses) => gossip.set_addresses(addresses),
         Gossip::SetProfile(profile) => gossip.set_profile(profile),
         Gossip::TakePart => gossip.take_part(),
         Gossip::SetLink(state) => gossip.set_link(state),

@@ -1,12 +1,15 @@
 //! What can be counted. Names that MetalLB has are its names, also where convention would now want another.
 
 use std::collections::BTreeSet;
+use std::fmt::{self, Display, Write};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use layer2::{Ignored, NdpFrameError, Purpose};
 use placement::{InterfaceName, NodeName, Released, ServiceKey};
-use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric, MetricEncoder};
+use prometheus_client::encoding::{
+    EncodeLabelSet, EncodeLabelValue, EncodeMetric, LabelValueEncoder, MetricEncoder,
+};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -44,17 +47,27 @@ struct Seen {
     interfaces: BTreeSet<InterfaceName>,
 }
 
+/// What a label says is made each time that somebody looks: there may be thousands of series.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Shown<T>(T);
+
+impl<T: Display> EncodeLabelValue for Shown<T> {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        write!(encoder, "{}", self.0)
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct AnnouncedLabels {
-    service: String,
+    service: Shown<ServiceKey>,
     protocol: &'static str,
-    node: String,
-    ip: String,
+    node: Shown<NodeName>,
+    ip: Shown<IpAddr>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct IpLabels {
-    ip: String,
+    ip: Shown<IpAddr>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -69,7 +82,7 @@ struct ProtocolLabels {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ConflictLabels {
-    ip: String,
+    ip: Shown<IpAddr>,
     /// [`TAKEN`] before it was announced, or [`CLAIMED`] later.
     found: &'static str,
 }
@@ -245,7 +258,7 @@ impl Metrics {
 
     fn conflict(&self, vip: IpAddr, found: &'static str) {
         self.see(vip);
-        self.conflicts.get_or_create(&ConflictLabels { ip: vip.to_string(), found }).inc();
+        self.conflicts.get_or_create(&ConflictLabels { ip: Shown(vip), found }).inc();
     }
 
     pub(crate) fn frame_ignored(&self, ignored: Ignored) {
@@ -267,9 +280,9 @@ impl Metrics {
             Ignored::BadSender(_) => "bad_sender",
             Ignored::NotAnnounced => "not_announced",
             Ignored::Stale => "stale",
-            Ignored::Silent => "silent",
+            Ignored::Muted => "muted",
             Ignored::NotOurs => "not_ours",
-            Ignored::Fellow => "fellow",
+            Ignored::Peer => "peer",
             Ignored::Overruled => "overruled",
         };
         self.frames_ignored.get_or_create(&ReasonLabels { reason }).inc();
@@ -277,12 +290,16 @@ impl Metrics {
 
     pub(crate) fn frame_not_sent(&self, interface: &InterfaceName) {
         self.seen(|seen| _ = seen.interfaces.insert(interface.clone()));
-        self.frames_not_sent.get_or_create(&InterfaceLabels { interface: interface.to_string() }).inc();
+        self.frames_not_sent
+            .get_or_create(&InterfaceLabels { interface: interface.as_str().to_owned() })
+            .inc();
     }
 
     pub(crate) fn group_not_joined(&self, interface: &InterfaceName) {
         self.seen(|seen| _ = seen.interfaces.insert(interface.clone()));
-        self.groups_not_joined.get_or_create(&InterfaceLabels { interface: interface.to_string() }).inc();
+        self.groups_not_joined
+            .get_or_create(&InterfaceLabels { interface: interface.as_str().to_owned() })
+            .inc();
     }
 
     /// Drops the series of all other addresses and interfaces. Meanwhile tasks may still count something of those that
@@ -301,11 +318,11 @@ impl Metrics {
             self.refreshes.remove(&labels);
             self.probes.remove(&labels);
             for found in [TAKEN, CLAIMED] {
-                self.conflicts.remove(&ConflictLabels { ip: vip.to_string(), found });
+                self.conflicts.remove(&ConflictLabels { ip: Shown(vip), found });
             }
         }
         for name in gone_interfaces {
-            let labels = InterfaceLabels { interface: name.to_string() };
+            let labels = InterfaceLabels { interface: name.as_str().to_owned() };
             self.frames_not_sent.remove(&labels);
             self.groups_not_joined.remove(&labels);
         }
@@ -321,12 +338,12 @@ impl Metrics {
 }
 
 fn announced(node: &NodeName, service: &ServiceKey, vip: IpAddr) -> AnnouncedLabels {
-    let (service, node, ip) = (service.to_string(), node.to_string(), vip.to_string());
+    let (service, node, ip) = (Shown(service.clone()), Shown(node.clone()), Shown(vip));
     AnnouncedLabels { service, protocol: speaker_core::announce::layer2::PROTOCOL, node, ip }
 }
 
 fn ip(vip: IpAddr) -> IpLabels {
-    IpLabels { ip: vip.to_string() }
+    IpLabels { ip: Shown(vip) }
 }
 
 fn gauge(count: usize) -> i64 {
@@ -344,7 +361,7 @@ impl PlainCounter {
 }
 
 impl EncodeMetric for PlainCounter {
-    fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), std::fmt::Error> {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
         // The encoder of gauges writes the number and adds nothing to the name.
         encoder.encode_gauge(&self.0.get())
     }

@@ -19,15 +19,21 @@ pub(crate) fn source(client: &Client, namespace: &str, node: &NodeName) -> Sourc
     Source::labelled(api, format!("{}={}", names::ANNOUNCING_NODE, label_value(node.as_str())))
 }
 
-/// The status of one Service, by its name. Without a list of interfaces it means all of them.
+/// A Service that is announced from here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Reported {
+    pub(crate) service: ServiceKey,
+    pub(crate) interfaces: Interfaces,
+}
+
+/// The status of one Service, of this [name](name()). Without a list of interfaces it means all of them.
 pub(crate) fn status(
+    name: &str,
     node: &NodeName,
     owner: Option<&OwnerReference>,
-    service: &ServiceKey,
-    interfaces: &Interfaces,
-) -> (String, ServiceL2Status) {
-    let name = name(node, service);
-    let mut status = ServiceL2Status::new(&name, ServiceL2StatusSpec::default());
+    Reported { service, interfaces }: &Reported,
+) -> ServiceL2Status {
+    let mut status = ServiceL2Status::new(name, ServiceL2StatusSpec::default());
     let labels = [
         (names::ANNOUNCING_NODE, node.as_str()),
         (names::SERVICE_NAME, &service.name),
@@ -38,20 +44,20 @@ pub(crate) fn status(
     let interfaces = match interfaces {
         Interfaces::All => vec![],
         Interfaces::Only(names) => {
-            names.iter().map(|name| InterfaceInfo { name: name.to_string() }).collect()
+            names.iter().map(|name| InterfaceInfo { name: name.as_str().to_owned() }).collect()
         }
     };
     status.status = Some(ServiceL2StatusStatus {
-        node: node.to_string(),
+        node: node.as_str().to_owned(),
         service_name: service.name.to_string(),
         service_namespace: service.namespace.to_string(),
         interfaces,
     });
-    (name, status)
+    status
 }
 
 /// Always the same for a node and a Service, so that a restarted speaker finds what it wrote.
-fn name(node: &NodeName, service: &ServiceKey) -> String {
+pub(crate) fn name(node: &NodeName, service: &ServiceKey) -> String {
     let hash = Sha256::digest(format!("{node}#{service}"));
     hash[..8].iter().fold("l2-".to_owned(), |mut name, byte| {
         write!(name, "{byte:02x}").expect("a string takes all");
@@ -63,25 +69,35 @@ fn name(node: &NodeName, service: &ServiceKey) -> String {
 mod tests {
     use super::*;
 
+    fn status_of(node: &NodeName, service: &ServiceKey, interfaces: Interfaces) -> ServiceL2Status {
+        let reported = Reported { service: service.clone(), interfaces };
+        status(&name(node, service), node, None, &reported)
+    }
+
     #[test]
     fn a_status_says_which_service_is_announced_where() {
         let service = ServiceKey::new("prod", "web");
         let only = Interfaces::Only(["eth0", "eth1"].map(Into::into).into());
-        let (name, one) = status(&"n1".into(), None, &service, &only);
-        assert!(name.starts_with("l2-") && name.len() == 19, "{name}");
-        let said = one.status.unwrap();
+        let said = status_of(&"n1".into(), &service, only).status.unwrap();
         assert_eq!((said.node.as_str(), said.service_name.as_str()), ("n1", "web"));
         assert_eq!(said.interfaces.iter().map(|i| &i.name[..]).collect::<Vec<_>>(), ["eth0", "eth1"]);
-        let (again, all) = status(&"n1".into(), None, &service, &Interfaces::All);
-        assert_eq!(again, name);
+        let all = status_of(&"n1".into(), &service, Interfaces::All);
         assert!(all.status.unwrap().interfaces.is_empty());
-        assert_ne!(status(&"n2".into(), None, &service, &only).0, name);
+    }
+
+    #[test]
+    fn a_status_has_a_name_by_node_and_service() {
+        let service = ServiceKey::new("prod", "web");
+        let one = name(&"n1".into(), &service);
+        assert!(one.starts_with("l2-") && one.len() == 19, "{one}");
+        assert_eq!(name(&"n1".into(), &service), one);
+        assert_ne!(name(&"n2".into(), &service), one);
     }
 
     #[test]
     fn a_node_with_a_long_name_has_a_status_that_the_api_server_takes() {
         let node = NodeName::new("n".repeat(253));
-        let (_, status) = status(&node, None, &ServiceKey::new("prod", "web"), &Interfaces::All);
+        let status = status_of(&node, &ServiceKey::new("prod", "web"), Interfaces::All);
         let labels = status.metadata.labels.unwrap();
         assert!(labels.values().all(|value| value.len() <= 63), "{labels:?}");
         assert_eq!(status.status.unwrap().node, node.as_str());

@@ -1,7 +1,7 @@
 //! What of the cluster is watched.
 
 use std::fmt::Debug;
-use std::net::SocketAddr;
+use std::time::Instant;
 
 use api::{IPAddressPool, L2Advertisement};
 use futures::stream::{self, SelectAll};
@@ -12,13 +12,15 @@ use kubekit::{Source, slim, speakers};
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::address::Listening;
 use crate::lan::Report;
+use crate::objects::{LoadBalancerClass, Names, SeenService, SeenSlice};
 
 /// Something that this speaker must look at.
 #[derive(Debug)]
 pub(crate) enum Event {
-    Services(kubekit::Change<slim::Service>),
-    Endpoints(kubekit::Change<slim::EndpointSlice>),
+    Services(kubekit::Change<SeenService>),
+    Endpoints(kubekit::Change<SeenSlice>),
     Nodes(kubekit::Change<slim::Node>),
     Pools(kubekit::Change<IPAddressPool>),
     Advertisements(kubekit::Change<L2Advertisement>),
@@ -28,8 +30,10 @@ pub(crate) enum Event {
     Gossip(gossip::News),
     /// Why the gossip does not work, or that it does.
     Trouble(Option<gossip::Trouble>),
-    /// Where the gossip listens now, if anywhere.
-    Address(Option<SocketAddr>),
+    /// The reports of the dead are removed, or are to be tried again then.
+    LeftOver(Option<Instant>),
+    /// Where the gossip listens now.
+    Address(Listening),
     /// This speaker is asked to stop.
     Stop,
 }
@@ -44,7 +48,12 @@ impl Event {
             | Self::Pools(_)
             | Self::Advertisements(_)
             | Self::Speakers(_) => true,
-            Self::Lan(_) | Self::Gossip(_) | Self::Trouble(_) | Self::Address(_) | Self::Stop => false,
+            Self::Lan(_)
+            | Self::Gossip(_)
+            | Self::Trouble(_)
+            | Self::LeftOver(_)
+            | Self::Address(_)
+            | Self::Stop => false,
         }
     }
 }
@@ -54,12 +63,19 @@ pub(crate) struct Inputs {
     pub(crate) reports: mpsc::Receiver<Report>,
     pub(crate) gossip: mpsc::Receiver<gossip::News>,
     pub(crate) trouble: watch::Receiver<Option<gossip::Trouble>>,
-    pub(crate) address: watch::Receiver<Option<SocketAddr>>,
+    pub(crate) left_over: mpsc::Receiver<Option<Instant>>,
+    pub(crate) address: watch::Receiver<Listening>,
     pub(crate) stop: oneshot::Receiver<()>,
 }
 
-/// Everything to look at, as one stream.
-pub(crate) fn events(client: &Client, namespace: &str, inputs: Inputs) -> impl Stream<Item = Event> + Unpin {
+/// Everything to look at, as one stream. Of what there may be thousands of, no more is ever in memory than a page of a list
+/// and what is read of the objects.
+pub(crate) fn events(
+    client: &Client,
+    namespace: &str,
+    class: LoadBalancerClass,
+    inputs: Inputs,
+) -> impl Stream<Item = Event> + Unpin {
     fn of<K>(
         source: impl Into<Source<K>>,
         event: fn(kubekit::Change<K>) -> Event,
@@ -71,9 +87,13 @@ pub(crate) fn events(client: &Client, namespace: &str, inputs: Inputs) -> impl S
     }
     let all = || client.clone();
     let speakers = speakers::source(client, namespace);
+    let names = Names::default();
+    let services = kubekit::watch_as(Api::all(all()), move |it| SeenService::read(&it, &class, &names));
+    let names = Names::default();
+    let slices = kubekit::watch_as(Api::all(all()), move |it| SeenSlice::read(&it, &names));
     SelectAll::from_iter([
-        of(Api::all(all()), Event::Services).boxed(),
-        of(Api::all(all()), Event::Endpoints).boxed(),
+        services.map(Event::Services).boxed(),
+        slices.map(Event::Endpoints).boxed(),
         of(Api::all(all()), Event::Nodes).boxed(),
         of(Api::namespaced(all(), namespace), Event::Pools).boxed(),
         of(Api::namespaced(all(), namespace), Event::Advertisements).boxed(),
@@ -81,6 +101,7 @@ pub(crate) fn events(client: &Client, namespace: &str, inputs: Inputs) -> impl S
         received(inputs.reports).map(Event::Lan).boxed(),
         changes(inputs.trouble).map(Event::Trouble).boxed(),
         changes(inputs.address).map(Event::Address).boxed(),
+        received(inputs.left_over).map(Event::LeftOver).boxed(),
         received(inputs.gossip).map(Event::Gossip).boxed(),
         inputs.stop.into_stream().map(|_| Event::Stop).boxed(),
     ])
@@ -90,10 +111,10 @@ fn received<T>(mut channel: mpsc::Receiver<T>) -> impl Stream<Item = T> {
     stream::poll_fn(move |context| channel.poll_recv(context))
 }
 
-fn changes<T: Copy>(channel: watch::Receiver<T>) -> impl Stream<Item = T> {
+fn changes<T: Clone>(channel: watch::Receiver<T>) -> impl Stream<Item = T> {
     stream::unfold(channel, async |mut channel| {
         channel.changed().await.ok()?;
-        let value = *channel.borrow_and_update();
+        let value = channel.borrow_and_update().clone();
         Some((value, channel))
     })
 }

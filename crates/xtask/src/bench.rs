@@ -31,6 +31,8 @@ pub(crate) enum Bench {
     Ipam,
     /// Measure how long it takes to follow a change of a large cluster
     Placement,
+    /// Measure how long it takes a speaker to decide what follows from an event in a large cluster
+    Core,
 }
 
 /// Builds what is to be measured, and measures it.
@@ -40,6 +42,7 @@ pub(crate) fn run(bench: Bench) -> Result<()> {
         Bench::Speaker { arguments } => speaker(arguments),
         Bench::Ipam => crate_bench("ipam"),
         Bench::Placement => crate_bench("placement"),
+        Bench::Core => crate_bench("speaker-core"),
     }
 }
 

@@ -66,7 +66,7 @@ impl Cluster {
         let image = chart::build_image()?;
         let lab = Lab::start(options)?;
         chart::install(&lab, &image)?;
-        lab.apply(include_str!("backend.yaml"))?;
+        lab.apply(objects::BACKEND)?;
         let capture = Capture::start(&lab, Host::Client, ["arp"])?;
         let cluster = Self {
             lab,
@@ -258,14 +258,17 @@ impl Cluster {
 
 /// Waits until all nodes and Pods are ready, and there are as many Pods as there should be.
 pub fn wait_until_well(lab: &Lab) -> Result<()> {
-    wait_until("all nodes and Pods are ready", WELL_WITHIN, || {
-        let kinds = "nodes,pods,daemonsets,deployments";
-        let list = lab.kubectl_json(["get", kinds, "--all-namespaces"])?;
-        list["items"].as_array().context("there is a list")?.iter().try_for_each(is_well)
-    })
+    wait_until("all nodes and Pods are ready", WELL_WITHIN, || is_well(lab))
 }
 
-fn is_well(object: &Value) -> Result<()> {
+/// That all nodes and Pods are ready, and that there are as many Pods as there should be.
+pub fn is_well(lab: &Lab) -> Result<()> {
+    let kinds = "nodes,pods,daemonsets,deployments";
+    let list = lab.kubectl_json(["get", kinds, "--all-namespaces"])?;
+    list["items"].as_array().context("there is a list")?.iter().try_for_each(object_is_well)
+}
+
+fn object_is_well(object: &Value) -> Result<()> {
     let name = format!("{} {}", object["kind"], object["metadata"]["name"]);
     let status = &object["status"];
     let count = |field: &str| status[field].as_u64().unwrap_or(0);

@@ -26,7 +26,7 @@ const SCRAPER: &str = r#"{"apiVersion": "v1", "kind": "List", "items": [
 ]}"#;
 
 /// One of FerroLB's two programs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
     /// The controller.
     Controller,

@@ -5,6 +5,7 @@
 
 pub mod arp;
 mod capture;
+mod card;
 mod cluster;
 mod desk;
 mod explain;
@@ -16,7 +17,8 @@ mod rights;
 mod visits;
 
 pub use capture::Capture;
-pub use cluster::{Cluster, NAMESPACE, SOON, wait_until_well};
+pub use card::Card;
+pub use cluster::{Cluster, NAMESPACE, SOON, is_well, wait_until_well};
 pub use desk::Desk;
 pub use faults::{METRICS_PORT, PROBED_PORT, Role, Unprobed};
 pub use rights::Values;

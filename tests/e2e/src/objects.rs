@@ -6,6 +6,9 @@ use serde_json::{Value, json};
 /// The port that the Pods of `backend.yaml` listen on.
 pub const TARGET_PORT: u16 = 8080;
 
+/// One Pod on each node that answers requests, in a namespace of its own, and a Pod to send requests from.
+pub const BACKEND: &str = include_str!("backend.yaml");
+
 /// An IPAddressPool.
 pub fn pool(name: &str, addresses: &[&str]) -> Value {
     json!({

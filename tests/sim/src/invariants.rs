@@ -52,7 +52,7 @@ pub(crate) struct Sight<'a> {
     pub(crate) right: Right,
     pub(crate) answer: Vec<Place>,
     /// Whether whoever announces it only stands in for one that is away, and has told nobody.
-    pub(crate) lent: bool,
+    pub(crate) standby: bool,
     /// What clients there know.
     pub(crate) beliefs: Vec<Belief>,
 }
@@ -257,7 +257,7 @@ impl Judge {
         let [one, other] = sight.answer[..] else { return None };
         let since = meetings.since(one.station, other.station)?;
         let spoken = |it: Place| self.spoken.get(&(it.station, sight.vip)).copied().unwrap_or_default();
-        if one.node == other.node && sight.lent {
+        if one.node == other.node && sight.standby {
             // Who says nothing unasked does not hear itself; nobody is away for longer.
             return Some(self.disturbed + Duration::from_secs(11));
         }
@@ -278,7 +278,7 @@ impl Judge {
         };
         match sight.right {
             Right::Elected(should) if should != Some(right.node) => return vec![Wrong::Another],
-            Right::Elected(_) | Right::Torn { .. } if sight.lent => return vec![],
+            Right::Elected(_) | Right::Torn { .. } if sight.standby => return vec![],
             Right::Elected(_) | Right::Torn { .. } => {}
         }
         let astray = |it: &&Belief| it.at.node != right.node && self.must_know(it, right, sight, meetings);

@@ -53,9 +53,9 @@ pub(crate) struct Nic {
 #[expect(clippy::struct_excessive_bools, reason = "each is another fault, and all may come together")]
 pub(crate) struct GossipFault {
     /// Its firewall drops what comes for the port.
-    pub(crate) deaf: bool,
+    pub(crate) inbound_blocked: bool,
     /// Its firewall drops what goes to the port.
-    pub(crate) mute: bool,
+    pub(crate) outbound_blocked: bool,
     /// Another program has the port.
     pub(crate) port_taken: bool,
     /// Its address has changed since its speaker started.
@@ -174,9 +174,9 @@ impl GossipFault {
 
     pub(crate) fn set(&mut self, direction: Direction, blocked: bool) {
         match direction {
-            Direction::In => self.deaf = blocked,
-            Direction::Out => self.mute = blocked,
-            Direction::Both => (self.deaf, self.mute) = (blocked, blocked),
+            Direction::In => self.inbound_blocked = blocked,
+            Direction::Out => self.outbound_blocked = blocked,
+            Direction::Both => (self.inbound_blocked, self.outbound_blocked) = (blocked, blocked),
         }
     }
 }

@@ -10,7 +10,7 @@ use layer2::{Arp, Begin, Effect, MacAddr, Ndp, Port, Protocol, Report};
 use members::{Absence, Event, Keys, LinkState, Members, Refusal, Reporter};
 use objects::{InterfaceName, NodeName};
 use placement::ExcludeLabel;
-use speaker_core::announce::layer2::{Orders, Place, Ports, Station};
+use speaker_core::announce::layer2::{Orders, PortId, Ports, Responder};
 use speaker_core::{
     Config, Core, Gossip, Input as CoreInput, Link, Links, Output as Decision, Purpose, Trouble, Unfit,
 };
@@ -93,7 +93,7 @@ pub(crate) struct Speaker {
     reporter: Reporter,
     interfaces: Vec<Interface>,
     seed: u64,
-    ports: BTreeMap<Place, Running>,
+    ports: BTreeMap<PortId, Running>,
     socket: Socket,
     /// Since when nothing is received but what is sealed with other keys.
     foreign_since: Option<Instant>,
@@ -105,7 +105,7 @@ pub(crate) struct Speaker {
     outputs: Vec<Output>,
 }
 
-/// The port of a place.
+/// A port, and what it was told.
 #[derive(Debug)]
 struct Running {
     port: Either,
@@ -141,8 +141,10 @@ impl Speaker {
             changed: true,
             outputs: Vec::new(),
         };
+        let gossip = speaker.interfaces.first().map(|first| first.name.clone());
+        speaker.core.handle(CoreInput::GossipInterface(gossip), now);
         speaker.tell_links(now);
-        speaker.complain(now);
+        speaker.report_trouble(now);
         speaker.follow(now);
         speaker
     }
@@ -161,11 +163,16 @@ impl Speaker {
                 }
             }
             Input::Frame(interface, frame, received) => {
-                for (_, running) in self.ports.iter_mut().filter(|(place, _)| number(place) == interface) {
+                for (_, running) in self.ports.iter_mut().filter(|(port, _)| number(port) == interface) {
                     running.port.handle(&frame, received, now);
                 }
             }
-            Input::Peers(peers) => self.core.handle(CoreInput::Peers(peers), now),
+            Input::Peers(peers) => {
+                let places =
+                    peers.iter().map(|(name, address)| (name.clone(), [address.ip()].into())).collect();
+                self.core.handle(CoreInput::Addresses(places), now);
+                self.core.handle(CoreInput::Peers(peers), now);
+            }
             Input::Changes(changes) => {
                 changes.iter().for_each(|change| self.core.handle(change.input(), now));
                 if !std::mem::replace(&mut self.listed, true) {
@@ -190,7 +197,7 @@ impl Speaker {
         if self.members.poll_timeout().is_some_and(|at| at <= now) {
             self.members.poll(now);
         }
-        self.complain(now);
+        self.report_trouble(now);
         if self.core.poll_timeout().is_some_and(|at| at <= now) {
             self.core.handle(CoreInput::Time, now);
         }
@@ -206,7 +213,7 @@ impl Speaker {
 
     /// Whether who asks for `vip` is answered through the interface of this number.
     pub(crate) fn answers(&self, interface: usize, vip: IpAddr) -> bool {
-        self.ports.iter().any(|(place, running)| number(place) == interface && running.answers(vip))
+        self.ports.iter().any(|(port, running)| number(port) == interface && running.answers(vip))
     }
 
     /// Whether it only answers for `vip`, since clients are still served by who had it before.
@@ -232,7 +239,7 @@ impl Speaker {
 
     /// Whether it knows whose station that is.
     pub(crate) fn knows(&self, mac: MacAddr) -> bool {
-        self.ports.values().any(|running| running.orders.friends.known.contains_key(&mac))
+        self.ports.values().any(|running| running.orders.known_macs.contacts.contains_key(&mac))
     }
 
     /// Whether the interface of this number lets a frame for `destination` in.
@@ -240,8 +247,8 @@ impl Speaker {
         destination == self.interfaces[interface].arp.mac
             || destination == MacAddr::BROADCAST
             || destination == MacAddr::of_group(layer2::ALL_NODES)
-            || self.ports.iter().any(|(place, running)| {
-                number(place) == interface
+            || self.ports.iter().any(|(port, running)| {
+                number(port) == interface
                     && running.groups.iter().any(|group| MacAddr::of_group(*group) == destination)
             })
     }
@@ -256,12 +263,11 @@ impl Speaker {
             Link { name: name.clone(), purpose: Purpose::Lan, mac, arp, ndp }
         };
         let links: Links = (1..).zip(self.interfaces.iter().map(link)).collect();
-        let gossip = self.interfaces.first().map(|first| first.name.clone());
-        self.core.handle(CoreInput::Interfaces { links, gossip }, now);
+        self.core.handle(CoreInput::Interfaces(links), now);
     }
 
     /// Says why the gossip does not work, as far as that is to be seen.
-    fn complain(&mut self, now: Instant) {
+    fn report_trouble(&mut self, now: Instant) {
         let foreign = self.foreign_since.is_some_and(|since| now >= since + KEY_PATIENCE);
         let trouble = match self.socket {
             Socket::Refused => Some(Trouble::Unbound),
@@ -298,13 +304,14 @@ impl Speaker {
     }
 
     fn poll_ports(&mut self, now: Instant) -> Option<(usize, Effect)> {
-        self.ports.iter_mut().find_map(|(place, running)| Some((number(place), running.poll(now)?)))
+        self.ports.iter_mut().find_map(|(port, running)| Some((number(port), running.poll(now)?)))
     }
 
     fn carry_out(&mut self, decision: Decision, now: Instant) {
         match decision {
             Decision::Ports(ports) => self.follow_ports(&ports, now),
             Decision::Gossip(Gossip::SetPeers(peers)) => self.members.set_peers(peers, now),
+            Decision::Gossip(Gossip::SetAddresses(places)) => self.members.set_addresses(places, now),
             Decision::Gossip(Gossip::SetProfile(profile)) => self.members.set_profile(profile, now),
             Decision::Gossip(Gossip::TakePart) => {
                 self.members.take_part(now);
@@ -312,10 +319,13 @@ impl Speaker {
             }
             Decision::Gossip(Gossip::SetLink(state)) => self.members.set_link(state, now),
             Decision::Gossip(Gossip::ConfirmLeave(node)) => self.members.confirm_leave(&node),
+            // Always works.
+            Decision::LeftOver(_) => self.core.handle(CoreInput::LeftOver(None), now),
             // For people, and for the API server.
             Decision::Moved(_)
             | Decision::Notice(..)
-            | Decision::Statuses(_)
+            | Decision::Status { .. }
+            | Decision::StatusesComplete
             | Decision::LastStatuses
             | Decision::Absence(_)
             | Decision::Members(_)
@@ -329,12 +339,12 @@ impl Speaker {
 
     fn follow_ports(&mut self, ports: &Ports, now: Instant) {
         self.changed = true;
-        self.ports.retain(|place, _| ports.contains_key(place));
-        for (place, orders) in ports {
+        self.ports.retain(|port, _| ports.contains_key(port));
+        for (port, orders) in ports {
             let running = self
                 .ports
-                .entry(place.clone())
-                .or_insert_with(|| Running::new(place.station, self.seed, now));
+                .entry(port.clone())
+                .or_insert_with(|| Running::new(port.responder, self.seed, now));
             running.follow(orders, now);
         }
     }
@@ -357,16 +367,16 @@ impl Speaker {
     }
 }
 
-/// The number of the interface of a place.
-fn number(place: &Place) -> usize {
-    usize::try_from(place.index).expect("there are few") - 1
+/// The number of a port's interface.
+fn number(port: &PortId) -> usize {
+    usize::try_from(port.index).expect("there are few") - 1
 }
 
 impl Running {
-    fn new(station: Station, seed: u64, now: Instant) -> Self {
-        let port = match station {
-            Station::Arp(arp) => Either::Arp(Port::new(arp, Some(REFRESH), seed, now)),
-            Station::Ndp(ndp) => Either::Ndp(Port::new(ndp, Some(REFRESH), seed, now)),
+    fn new(responder: Responder, seed: u64, now: Instant) -> Self {
+        let port = match responder {
+            Responder::Arp(arp) => Either::Arp(Port::new(arp, Some(REFRESH), seed, now)),
+            Responder::Ndp(ndp) => Either::Ndp(Port::new(ndp, Some(REFRESH), seed, now)),
         };
         Self { port, orders: Arc::default(), groups: BTreeSet::new() }
     }

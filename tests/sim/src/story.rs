@@ -150,6 +150,7 @@ pub(crate) fn event(event: &Event) -> String {
         Event::Leaving { node, absence: Absence::Open } => format!("{node} leaves"),
         Event::Leaving { node, absence: Absence::Brief } => format!("{node} leaves and will be back"),
         Event::Overdue(node) => format!("{node} is expected back no longer"),
+        Event::WrongAddress { node, from } => format!("refuses {from}, which is not where {node} is listed"),
         Event::Replaced(node) => format!("another speaker has started on {node}"),
         Event::Profile(node) => format!("knows what {node} tells of itself"),
         Event::PresumedDead => "was held dead by others".into(),

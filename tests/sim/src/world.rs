@@ -348,7 +348,9 @@ impl World {
             }
             Event::Wake(_) => {}
             Event::Datagram { to, from, payload } => {
-                if self.lan.is_served(self.nodes[to].nics[0].station) && !self.nodes[to].gossip_fault.deaf {
+                if self.lan.is_served(self.nodes[to].nics[0].station)
+                    && !self.nodes[to].gossip_fault.inbound_blocked
+                {
                     self.feed(to, Input::Datagram(from, payload));
                 }
             }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kube::ResourceExt;
+use objects::text::quoted;
 
 use crate::{BGPAdvertisement, Community, CommunityAlias};
 
@@ -19,7 +20,11 @@ pub(super) fn listed(list: &[String]) -> Vec<String> {
         .collect();
     let repeated = repeated(list.iter().map(|entry| meaning(entry))).into_iter();
     warnings.extend(repeated.map(|(index, first)| {
-        format!("{field}[{index}] {:?} is the same as [{first}] {:?}: keep one", list[index], list[first])
+        format!(
+            "{field}[{index}] {} is the same as [{first}] {}: keep one",
+            quoted(&list[index]),
+            quoted(&list[first])
+        )
     }));
     warnings
 }
@@ -35,13 +40,14 @@ pub(super) fn defined(list: &[CommunityAlias]) -> Vec<String> {
             ));
         } else if name.contains(':') {
             warnings.push(format!(
-                "{field}[{index}].name {name:?} is a community by itself, not a name for one: write a name without a colon"
+                "{field}[{index}].name {} is a community by itself, not a name for one: write a name without a colon",
+                quoted(name)
             ));
         }
     }
     let repeated = repeated(list.iter().map(|alias| &alias.name)).into_iter();
     warnings.extend(repeated.map(|(index, first)| {
-        format!("{field}[{index}].name {:?} is the same as [{first}]: keep one", list[index].name)
+        format!("{field}[{index}].name {} is the same as [{first}]: keep one", quoted(&list[index].name))
     }));
     warnings
 }
@@ -63,7 +69,8 @@ pub fn aliases_defined_twice<'a>(
             // One other is enough to find the slip; to name all would be long where there are many.
             let Some(other) = places.keys().find(|other| *other != object) else { continue };
             let warning = format!(
-                "spec.communities[{index}].name {alias:?} is defined by Community {other} too: keep one of them"
+                "spec.communities[{index}].name {} is defined by Community {other} too: keep one of them",
+                quoted(alias)
             );
             warnings.entry(object.clone()).or_default().push(warning);
         }
@@ -83,7 +90,8 @@ pub fn undefined_aliases<'a>(
         .filter(|(_, entry)| !entry.is_empty() && !entry.contains(':') && !defined.contains(entry.as_str()))
         .map(|(index, entry)| {
             format!(
-                "spec.communities[{index}] {entry:?} is defined by no Community: write one that defines it, or correct the name"
+                "spec.communities[{index}] {} is defined by no Community: write one that defines it, or correct the name",
+                quoted(entry)
             )
         })
         .collect()

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use ipnet::IpNet;
+use objects::text::quoted;
 
 use crate::AddressEntry;
 
@@ -20,10 +21,10 @@ impl AddressEntry {
 pub(super) fn names(field: &str, list: &[String], wrong: fn(&str) -> Option<String>) -> Vec<String> {
     let mut warnings = Vec::new();
     for (index, name) in list.iter().enumerate() {
-        warnings.extend(wrong(name).map(|wrong| format!("{field}[{index}] {name:?} {wrong}")));
+        warnings.extend(wrong(name).map(|wrong| format!("{field}[{index}] {} {wrong}", quoted(name))));
     }
     warnings.extend(repeated(list.iter()).into_iter().map(|(index, first)| {
-        format!("{field}[{index}] {:?} is the same as [{first}]: keep one", list[index])
+        format!("{field}[{index}] {} is the same as [{first}]: keep one", quoted(&list[index]))
     }));
     warnings
 }

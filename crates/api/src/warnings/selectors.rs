@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use objects::text::quoted;
+
 use crate::{LabelSelector, LabelSelectorRequirement};
 
 use super::entries::repeated;
@@ -39,7 +41,8 @@ pub(super) fn selector(path: &str, selector: &LabelSelector) -> Vec<String> {
     let mut warnings = Vec::new();
     for (key, value) in &selector.match_labels {
         warnings.extend(wrong_key(key).map(|wrong| format!("{path}.matchLabels: {wrong}")));
-        warnings.extend(wrong_value(value).map(|wrong| format!("{path}.matchLabels[{key:?}]: {wrong}")));
+        warnings
+            .extend(wrong_value(value).map(|wrong| format!("{path}.matchLabels[{}]: {wrong}", quoted(key))));
     }
     for (index, expression) in selector.match_expressions.iter().enumerate() {
         let path = format!("{path}.matchExpressions[{index}]");
@@ -50,8 +53,8 @@ pub(super) fn selector(path: &str, selector: &LabelSelector) -> Vec<String> {
         let repeated = repeated(expression.values.iter()).into_iter();
         warnings.extend(repeated.map(|(index, first)| {
             format!(
-                "{path}.values[{index}] {:?} is the same as [{first}]: keep one",
-                expression.values[index]
+                "{path}.values[{index}] {} is the same as [{first}]: keep one",
+                quoted(&expression.values[index])
             )
         }));
     }
@@ -111,7 +114,7 @@ fn contradictions(selector: &LabelSelector) -> impl Iterator<Item = String> {
     }
     asked.into_iter().filter_map(|(key, asked)| {
         let wrong = asked.contradiction()?;
-        Some(format!("{key:?} {wrong}: remove one of its requirements"))
+        Some(format!("{} {wrong}: remove one of its requirements", quoted(key)))
     })
 }
 
@@ -121,7 +124,8 @@ fn wrong_key(key: &str) -> Option<String> {
     let fits = prefix_fits && !name.is_empty() && is_word(name);
     (!fits).then(|| {
         format!(
-            "no label can have the key {key:?}: write one like \"zone\" or \"topology.kubernetes.io/zone\""
+            "no label can have the key {}: write one like \"zone\" or \"topology.kubernetes.io/zone\"",
+            quoted(key)
         )
     })
 }
@@ -129,7 +133,8 @@ fn wrong_key(key: &str) -> Option<String> {
 fn wrong_value(value: &str) -> Option<String> {
     (!is_word(value)).then(|| {
         format!(
-            "no label can have the value {value:?}: write at most 63 letters, digits, hyphens, underscores and dots, that begin and end with a letter or digit"
+            "no label can have the value {}: write at most 63 letters, digits, hyphens, underscores and dots, that begin and end with a letter or digit",
+            quoted(value)
         )
     })
 }

@@ -1,6 +1,7 @@
 //! The chart, as Helm, an API server and Prometheus see it.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod admission;
 mod labels;
 mod metrics;
 mod names;

@@ -20,6 +20,7 @@ fn everything_on() -> Value {
             "prometheusRule": {"enabled": true},
             "grafanaDashboard": {"enabled": true},
         },
+        "admissionPolicy": {"enabled": true},
         "networkpolicies": {"enabled": true, "defaultDeny": true},
         "controller": {"recoverEndpoints": true},
     })

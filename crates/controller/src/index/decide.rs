@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use ipam::{AddressRequest, Decision, Family, PoolName, Refusal, Request, ServiceKey};
 use kubekit::events::Notice;
 use objects::{Labels, NodeName};
+use translation::{Claim, Unservable};
 
-use crate::claim::{Claim, Unservable};
 use crate::entry::{Entry, Goal, Writing};
 use crate::index::{Index, Rank, Turn};
 
@@ -52,13 +52,8 @@ impl Index {
     /// The Service is to be decided anew when its turn comes.
     pub(super) fn make_due(&mut self, key: &ServiceKey) {
         let Some(entry) = self.services.get(key) else { return };
-        let rank = if self.allocator.assignment(key).is_some() || !entry.observed.ips.is_empty() {
-            Rank::Holder
-        } else if entry.previous.is_empty() {
-            Rank::Newcomer
-        } else {
-            Rank::Former
-        };
+        let has = self.allocator.assignment(key).is_some() || !entry.observed.ips.is_empty();
+        let rank = Rank::of(has, !entry.previous.is_empty());
         self.due.insert((rank, (entry.created, key.clone())));
     }
 

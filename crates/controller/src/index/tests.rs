@@ -9,22 +9,21 @@ use jiff::Timestamp;
 use kubekit::slim::{Namespace, Service};
 use kubekit::{Change, Version};
 use serde_json::{Value, json};
+use translation::{Rules, previous};
 
-use crate::claim::Rules;
 use crate::entry::Seen;
 use crate::index::{Index, Role, Write, Written};
-use crate::previous;
 
 /// An Index, and an API server as far as it is needed: versions, and the echo of each write.
-struct Cluster {
-    index: Index,
+pub(super) struct Cluster {
+    pub(super) index: Index,
     version: u64,
     services: Vec<(String, Value)>,
 }
 
 impl Cluster {
     /// With these pools and Services at the start.
-    fn start(pools: &[IPAddressPool], services: &[(&str, Value)]) -> Self {
+    pub(super) fn start(pools: &[IPAddressPool], services: &[(&str, Value)]) -> Self {
         let mut cluster = Self { index: Index::new(Instant::now()), version: 1, services: Vec::new() };
         cluster.index.set_role(Role::Leader, Instant::now());
         cluster.index.pools(Change::Reset(pools.to_vec()), Instant::now());
@@ -73,7 +72,7 @@ impl Cluster {
     }
 
     /// Lets every write succeed, and returns who got what.
-    fn write_all(&mut self) -> Vec<String> {
+    pub(super) fn write_all(&mut self) -> Vec<String> {
         std::iter::from_fn(|| self.next_write())
             .collect::<Vec<_>>()
             .into_iter()
@@ -140,7 +139,7 @@ fn merge(into: &mut Value, overlay: Value) {
     }
 }
 
-fn pool(name: &str, addresses: &str) -> IPAddressPool {
+pub(super) fn pool(name: &str, addresses: &str) -> IPAddressPool {
     let addresses = addresses.split(',').map(|a| AddressEntry(a.to_owned())).collect();
     IPAddressPool::new(name, IPAddressPoolSpec { addresses, auto_assign: true, ..Default::default() })
 }

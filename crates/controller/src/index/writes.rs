@@ -8,8 +8,9 @@ use ipam::{Assignment, ServiceKey};
 use kubekit::Version;
 use kubekit::events::Notice;
 use kubekit::write::{Class, pause};
+use translation::Observed;
 
-use crate::entry::{Observed, Writing};
+use crate::entry::Writing;
 use crate::index::Index;
 
 /// A status to be written.

@@ -56,7 +56,7 @@ impl Judge {
             }
             // What comes now may be from long ago, and we the ones who were lost.
             Event::Stalled(_) | Event::PresumedDead => self.lost.clear(),
-            Event::Profile(_) | Event::Overdue(_) | Event::Departed { .. } => {}
+            Event::Profile(_) | Event::Overdue(_) | Event::WrongAddress { .. } | Event::Departed { .. } => {}
         }
     }
 

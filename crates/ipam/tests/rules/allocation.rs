@@ -339,5 +339,5 @@ fn a_refusal_names_nobody_of_another_namespace_and_shows_no_control_characters()
     let pool = Some(PoolName::new("x\u{1b}[31m\ny"));
     let addresses = AddressRequest::Exactly { ips: ips(&["10.0.0.2"]), pool };
     let text = assign(&mut allocator, "c", &Request { addresses, ..request() }).unwrap_err().to_string();
-    assert!(text.ends_with(r"the requested pool x\u{1b}[31m\ny"), "{text}");
+    assert!(text.ends_with(r#"the requested pool "x\u{1b}[31m\ny""#), "{text}");
 }

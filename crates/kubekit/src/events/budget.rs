@@ -1,12 +1,12 @@
 //! How many events an object may have: as many as client-go grants.
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
-use super::Severity;
+use k8s_openapi::api::core::v1::ObjectReference;
 
-/// An object, so that one that was made again under the same name has a budget of its own: kind, namespace, name, uid.
-pub(super) type Key = [String; 4];
+use super::Severity;
 
 /// The budgets of all objects that had events lately. Pure: the time is an argument.
 ///
@@ -14,8 +14,13 @@ pub(super) type Key = [String; 4];
 /// that good news can't keep bad ones away.
 #[derive(Debug, Default)]
 pub(super) struct Budget {
-    objects: BTreeMap<Key, Account>,
+    objects: BTreeMap<Fingerprint, Account>,
+    hasher: RandomState,
 }
+
+/// That of kind, namespace, name and uid: an object that was made again under the same name has a budget of its own. Two
+/// with the same fingerprint share one, which is as unlikely as harmless.
+type Fingerprint = u64;
 
 #[derive(Debug, Clone, Copy)]
 struct Account {
@@ -50,7 +55,9 @@ const FORGOTTEN: usize = OBJECTS / 4;
 
 impl Budget {
     /// Whether this object may have another event at `now`. If so, it has had it.
-    pub(super) fn take(&mut self, object: Key, severity: Severity, now: Instant) -> Grant {
+    pub(super) fn take(&mut self, object: &ObjectReference, severity: Severity, now: Instant) -> Grant {
+        let ObjectReference { kind, namespace, name, uid, .. } = object;
+        let object = self.hasher.hash_one((kind, namespace, name, uid));
         if self.objects.len() >= OBJECTS && !self.objects.contains_key(&object) {
             self.make_room(now);
         }
@@ -75,8 +82,8 @@ impl Budget {
         if self.objects.len() < OBJECTS {
             return;
         }
-        let mut by_left: Vec<(u64, Key)> =
-            self.objects.iter().map(|(key, account)| (account.left, key.clone())).collect();
+        let mut by_left: Vec<(u64, Fingerprint)> =
+            self.objects.iter().map(|(key, account)| (account.left, *key)).collect();
         by_left.select_nth_unstable_by(FORGOTTEN, |(one, _), (other, _)| other.cmp(one));
         for (_, key) in &by_left[..FORGOTTEN] {
             self.objects.remove(key);
@@ -101,12 +108,14 @@ impl Account {
 mod tests {
     use super::*;
 
-    fn object(name: &str) -> Key {
-        ["Service", "prod", name, "1"].map(str::to_owned)
+    fn object(name: &str) -> ObjectReference {
+        let text = |text: &str| Some(text.to_owned());
+        let [kind, namespace, name, uid] = ["Service", "prod", name, "1"].map(text);
+        ObjectReference { kind, namespace, name, uid, ..ObjectReference::default() }
     }
 
     fn sent(budget: &mut Budget, name: &str, severity: Severity, count: usize, now: Instant) -> usize {
-        (0..count).filter(|_| budget.take(object(name), severity, now) == Grant::Sent).count()
+        (0..count).filter(|_| budget.take(&object(name), severity, now) == Grant::Sent).count()
     }
 
     #[test]
@@ -124,6 +133,14 @@ mod tests {
     }
 
     #[test]
+    fn an_object_that_was_made_again_has_a_budget_of_its_own() {
+        let (mut budget, now) = (Budget::default(), Instant::now());
+        sent(&mut budget, "a", Severity::Warning, 100, now);
+        let again = ObjectReference { uid: Some("2".to_owned()), ..object("a") };
+        assert_eq!(budget.take(&again, Severity::Warning, now), Grant::Sent);
+    }
+
+    #[test]
     fn good_news_leave_room_for_warnings() {
         let (mut budget, now) = (Budget::default(), Instant::now());
         assert_eq!(sent(&mut budget, "a", Severity::Normal, 1000, now), 20);
@@ -134,7 +151,7 @@ mod tests {
     fn the_first_that_is_dropped_is_told_apart() {
         let (mut budget, now) = (Budget::default(), Instant::now());
         sent(&mut budget, "a", Severity::Warning, 25, now);
-        let mut take = |now| budget.take(object("a"), Severity::Warning, now);
+        let mut take = |now| budget.take(&object("a"), Severity::Warning, now);
         assert_eq!([take(now), take(now)], [Grant::FirstDropped, Grant::Dropped]);
         let later = now + REFILL;
         assert_eq!([take(later), take(later)], [Grant::Sent, Grant::FirstDropped]);

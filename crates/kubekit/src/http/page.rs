@@ -11,6 +11,7 @@ use prometheus_client::registry::Registry;
 use tokio::time::sleep_until;
 
 use super::connections::Answer;
+use super::status::{NoStatus, StatusPage};
 use super::{Content, Readiness};
 use crate::watchdog::Watchdog;
 
@@ -25,6 +26,7 @@ pub(super) struct Page {
     readiness: Readiness,
     watchdog: Watchdog,
     registry: Registry,
+    status: StatusPage,
     rendered: Mutex<Option<(Instant, Bytes)>>,
     pace: Pace,
 }
@@ -54,14 +56,16 @@ impl Pace {
 pub(super) async fn answer<B>(page: Arc<Page>, request: Request<B>) -> Answer {
     match request.uri().path() {
         "/metrics" => page.metrics(request.method()).await,
+        "/status" => page.status(request.method()).await,
         _ => page.probe(&request),
     }
 }
 
 impl Page {
     pub(super) fn new(content: Content) -> Self {
-        let Content { readiness, watchdog, metrics: registry } = content;
-        Self { readiness, watchdog, registry, rendered: Mutex::default(), pace: Pace::new(APART) }
+        let Content { readiness, watchdog, metrics: registry, status, namespace: _ } = content;
+        let status = StatusPage::new(status);
+        Self { readiness, watchdog, registry, status, rendered: Mutex::default(), pace: Pace::new(APART) }
     }
 
     /// Answers probes only.
@@ -74,7 +78,7 @@ impl Page {
                 ok_unless(StatusCode::INTERNAL_SERVER_ERROR, "stuck", &stuck)
             }
             "/readyz" => ok_unless(StatusCode::SERVICE_UNAVAILABLE, "waiting for", &self.readiness.missing()),
-            _ => text(StatusCode::NOT_FOUND, "there are /healthz, /readyz and /metrics\n"),
+            _ => text(StatusCode::NOT_FOUND, "there are /healthz, /readyz, /metrics and /status\n"),
         }
     }
 
@@ -93,6 +97,26 @@ impl Page {
                 answer
             }
             Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
+        }
+    }
+
+    /// Answers with what the program knows, when it is time.
+    pub(super) async fn status(&self, method: &Method) -> Answer {
+        if !is_read(method) {
+            return not_allowed();
+        }
+        self.pace.pass().await;
+        match self.status.document().await {
+            Ok(json) => {
+                let mut answer = Response::new(Full::new(json));
+                answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+                answer
+            }
+            Err(NoStatus::NotStarted) => {
+                let missing = self.readiness.missing().join(", ");
+                text(StatusCode::SERVICE_UNAVAILABLE, format!("not started yet, waiting for: {missing}\n"))
+            }
+            Err(NoStatus::Failed(why)) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{why}\n")),
         }
     }
 
@@ -148,7 +172,10 @@ mod tests {
         let (counter, mut metrics) = (Counter::default(), Registry::default());
         metrics.register("asked", "Help", counter.clone());
         let readiness = Readiness::waiting_for(["pools", "services"]);
-        (Page::new(Content { readiness, watchdog: Watchdog::default(), metrics }), counter)
+        let (status, _) = crate::http::status::channel();
+        let namespace = "metallb-system".to_owned();
+        let content = Content { readiness, watchdog: Watchdog::default(), metrics, status, namespace };
+        (Page::new(content), counter)
     }
 
     async fn probe(page: &Page, method: Method, path: &str) -> (u16, String) {

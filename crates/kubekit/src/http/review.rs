@@ -1,8 +1,12 @@
-//! Who may have the metrics: whom the API server knows and allows it.
+//! Who may have the metrics and `/status`: whom the API server knows and allows it.
 //!
 //! As controller-runtime does it, and so MetalLB: the token of a request goes to the API server for review, then whether
 //! its owner has the right to the path. What it says is believed for a while, so scrapes don't depend on each other nor,
 //! within that time, on the API server. Where it cannot be asked, there are no metrics, and nothing else suffers.
+//!
+//! The API server passes no credentials on to Pods, so whoever asks for `/status` through it has a token made that is for
+//! nothing else ([`TOKEN_AUDIENCE`]), of a service account of this program's namespace: who may make those may read it.
+//! Of other service accounts, as ever, those may that have the right to the path.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -11,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use hyper::header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
 use hyper::{Request, StatusCode};
+use introspection::{TOKEN_AUDIENCE, TOKEN_HEADER};
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, UserInfo};
 use k8s_openapi::api::authorization::v1::{
     NonResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
@@ -38,6 +43,8 @@ const MOST: usize = 256;
 /// Asks the API server, and remembers.
 pub(super) struct Reviewer {
     client: Client,
+    /// How the names of users begin that may read `/status`.
+    accounts: String,
     pace: Pace,
     users: Memory<Option<UserInfo>>,
     rights: Memory<bool>,
@@ -55,14 +62,28 @@ enum Verdict {
     Unavailable,
 }
 
-/// Answers with metrics whoever may have them.
+/// What somebody shows of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Token<'a> {
+    /// A token for the API server.
+    Bearer(&'a str),
+    /// One that is for `/status` only.
+    Status(&'a str),
+}
+
+/// Answers with metrics or `/status` whoever may have them.
 pub(super) async fn answer<B>(reviewer: Arc<Reviewer>, page: Arc<Page>, request: Request<B>) -> Answer {
     let (path, method) = (request.uri().path(), request.method());
-    if path != "/metrics" {
-        return text(StatusCode::NOT_FOUND, "there is /metrics\n");
-    }
+    let header = |name| request.headers().get(name);
+    let bearer = bearer(header(AUTHORIZATION.as_str())).map(Token::Bearer);
+    let token = match path {
+        "/metrics" => bearer,
+        "/status" => header(TOKEN_HEADER).and_then(|it| it.to_str().ok()).map(Token::Status).or(bearer),
+        _ => return text(StatusCode::NOT_FOUND, "there are /metrics and /status\n"),
+    };
     let verb = method.as_str().to_ascii_lowercase();
-    match reviewer.review(bearer(request.headers().get(AUTHORIZATION)), &verb, path).await {
+    match reviewer.review(token, &verb, path).await {
+        Verdict::Allowed if path == "/status" => page.status(method).await,
         Verdict::Allowed => page.metrics(method).await,
         Verdict::Unknown => {
             let mut answer = text(StatusCode::UNAUTHORIZED, "Unauthorized\n");
@@ -73,7 +94,7 @@ pub(super) async fn answer<B>(reviewer: Arc<Reviewer>, page: Arc<Page>, request:
             text(StatusCode::FORBIDDEN, format!("Authorization denied for user {user:?}\n"))
         }
         Verdict::Unavailable => {
-            text(StatusCode::INTERNAL_SERVER_ERROR, "the API server cannot be asked who may have metrics\n")
+            text(StatusCode::INTERNAL_SERVER_ERROR, "the API server cannot be asked who may have this\n")
         }
     }
 }
@@ -86,25 +107,29 @@ fn bearer(header: Option<&HeaderValue>) -> Option<&str> {
 }
 
 impl Reviewer {
-    pub(super) fn new(client: Client) -> Self {
+    pub(super) fn new(client: Client, namespace: &str) -> Self {
         let (users, rights) = (Memory::default(), Memory::default());
-        Self { client, pace: Pace::new(APART), users, rights }
+        let accounts = format!("system:serviceaccount:{namespace}:");
+        Self { client, accounts, pace: Pace::new(APART), users, rights }
     }
 
-    async fn review(&self, token: Option<&str>, verb: &str, path: &str) -> Verdict {
+    async fn review(&self, token: Option<Token<'_>>, verb: &str, path: &str) -> Verdict {
         let Some(token) = token else { return Verdict::Unknown };
         match self.try_review(token, verb, path).await {
             Ok(verdict) => verdict,
             Err(error) => {
                 let error = format!("{error:#}");
-                warn!(error, "nobody gets metrics: a review of who asks for them failed");
+                warn!(error, "nobody gets metrics or status: a review of who asks for them failed");
                 Verdict::Unavailable
             }
         }
     }
 
-    async fn try_review(&self, token: &str, verb: &str, path: &str) -> anyhow::Result<Verdict> {
-        let key = Key::of(token.as_bytes());
+    async fn try_review(&self, token: Token<'_>, verb: &str, path: &str) -> anyhow::Result<Verdict> {
+        let key = match token {
+            Token::Bearer(token) => Key::of(token.as_bytes()),
+            Token::Status(token) => Key::of(format!("{TOKEN_AUDIENCE} {token}").as_bytes()),
+        };
         let user = match self.users.get(&key, Instant::now()) {
             Some(user) => user,
             None => {
@@ -117,6 +142,9 @@ impl Reviewer {
         };
         let Some(user) = user else { return Ok(Verdict::Unknown) };
         let name = user.username.clone().unwrap_or_default();
+        if matches!(token, Token::Status(_)) && name.starts_with(&self.accounts) {
+            return Ok(Verdict::Allowed);
+        }
         let spec = SubjectAccessReviewSpec {
             extra: user.extra,
             groups: user.groups,
@@ -141,14 +169,21 @@ impl Reviewer {
         Ok(if may { Verdict::Allowed } else { Verdict::Denied(name) })
     }
 
-    async fn who_has(&self, token: &str) -> anyhow::Result<Option<UserInfo>> {
-        let spec = TokenReviewSpec { token: Some(token.to_owned()), audiences: None };
+    async fn who_has(&self, token: Token<'_>) -> anyhow::Result<Option<UserInfo>> {
+        let (token, audience) = match token {
+            Token::Bearer(token) => (token, None),
+            Token::Status(token) => (token, Some(TOKEN_AUDIENCE.to_owned())),
+        };
+        let audiences = audience.clone().map(|audience| vec![audience]);
+        let spec = TokenReviewSpec { token: Some(token.to_owned()), audiences };
         let review = TokenReview { spec, ..TokenReview::default() };
         let status = self.create(review).await?.status.unwrap_or_default();
         if let Some(error) = status.error.filter(|error| !error.is_empty()) {
             debug!(error, "token refused");
         }
-        Ok(status.user.filter(|_| status.authenticated == Some(true)))
+        // An API server that knows of no audiences names none, and the token may be for something else.
+        let meant = audience.is_none_or(|it| status.audiences.unwrap_or_default().contains(&it));
+        Ok(status.user.filter(|_| meant && status.authenticated == Some(true)))
     }
 
     async fn may(&self, spec: SubjectAccessReviewSpec) -> anyhow::Result<bool> {
@@ -230,7 +265,7 @@ mod tests {
     /// An API server where every token has an owner, who may do what these functions say of their name.
     fn reviewer(answer: impl FnMut(&Asked) -> (u16, Value) + Send + 'static) -> (Reviewer, Log) {
         let (client, log) = fake::api(answer);
-        (Reviewer::new(client), log)
+        (Reviewer::new(client, "metallb-system"), log)
     }
 
     fn review(authenticated: bool, allowed: bool) -> impl FnMut(&Asked) -> (u16, Value) + Send {
@@ -256,10 +291,10 @@ mod tests {
         ] {
             let (reviewer, log) = reviewer(review(authenticated, allowed));
             for _ in 0..3 {
-                assert_eq!(reviewer.review(Some("token"), "get", "/metrics").await, expected);
+                assert_eq!(reviewer.review(Some(Token::Bearer("token")), "get", "/metrics").await, expected);
             }
             assert_eq!(log.all().len(), asked, "{expected:?}");
-            reviewer.review(Some("another token"), "get", "/metrics").await;
+            reviewer.review(Some(Token::Bearer("another token")), "get", "/metrics").await;
             assert_eq!(log.all().len(), asked + 1, "another token of the same user");
         }
     }
@@ -278,8 +313,45 @@ mod tests {
         let (reviewer, _) = reviewer(move |asked| {
             if std::mem::take(&mut fails) { refusal(403, "Forbidden", "no right") } else { well(asked) }
         });
-        assert_eq!(reviewer.review(Some("token"), "get", "/metrics").await, Verdict::Unavailable);
-        assert_eq!(reviewer.review(Some("token"), "get", "/metrics").await, Verdict::Allowed);
+        assert_eq!(
+            reviewer.review(Some(Token::Bearer("token")), "get", "/metrics").await,
+            Verdict::Unavailable
+        );
+        assert_eq!(reviewer.review(Some(Token::Bearer("token")), "get", "/metrics").await, Verdict::Allowed);
+    }
+
+    #[tokio::test]
+    async fn a_token_for_the_status_is_good_for_accounts_of_this_namespace_and_for_whoever_has_the_right() {
+        for (user, audiences, right, expected) in [
+            ("system:serviceaccount:metallb-system:any", json!([TOKEN_AUDIENCE]), false, Verdict::Allowed),
+            (
+                "system:serviceaccount:other:any",
+                json!([TOKEN_AUDIENCE]),
+                false,
+                Verdict::Denied("system:serviceaccount:other:any".to_owned()),
+            ),
+            ("system:serviceaccount:other:any", json!([TOKEN_AUDIENCE]), true, Verdict::Allowed),
+            ("system:serviceaccount:metallb-system:any", json!(null), true, Verdict::Unknown),
+            ("system:serviceaccount:metallb-system:any", json!(["other"]), true, Verdict::Unknown),
+        ] {
+            let status = json!({"authenticated": true, "user": {"username": user}, "audiences": audiences});
+            let (reviewer, _) = reviewer(move |asked| {
+                let reviews_token = asked.path.ends_with("tokenreviews");
+                let status = if reviews_token { status.clone() } else { json!({"allowed": right}) };
+                (201, json!({"spec": {}, "status": status}))
+            });
+            let verdict = reviewer.review(Some(Token::Status("token")), "get", "/status").await;
+            assert_eq!(verdict, expected, "{user} {audiences}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_token_for_the_status_is_not_one_for_the_api_server() {
+        let (reviewer, log) = reviewer(review(true, true));
+        reviewer.review(Some(Token::Bearer("token")), "get", "/status").await;
+        reviewer.review(Some(Token::Status("token")), "get", "/status").await;
+        let reviews = log.all().into_iter().filter(|asked| asked.path.ends_with("tokenreviews")).count();
+        assert_eq!(reviews, 2, "what is known of the one says nothing of the other");
     }
 
     #[test]

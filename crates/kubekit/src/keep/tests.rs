@@ -7,20 +7,38 @@ use crate::fake::{self, Asked, refusal};
 #[test]
 fn the_time_of_a_transition_makes_no_difference_and_the_rest_does() {
     let report = |result: &str, time: &str| {
-        json!({"metadata": {"name": "a"}, "status": {"result": result, "conditions": [
+        Fingerprint::of(&json!({"metadata": {"name": "a"}, "status": {"result": result, "conditions": [
             {"type": "valid", "status": "True", "lastTransitionTime": time},
-        ]}})
+        ]}}))
     };
-    assert_eq!(essence(&report("Valid", "now")), essence(&report("Valid", "then")));
-    assert_ne!(essence(&report("Valid", "now")), essence(&report("Invalid", "now")));
-    assert_eq!(essence(&json!({"metadata": {}})), Value::Null);
+    assert_eq!(report("Valid", "now"), report("Valid", "then"));
+    assert_ne!(report("Valid", "now"), report("Invalid", "now"));
+    assert_ne!(report("Valid", "now"), Fingerprint::of(&json!({"metadata": {}})));
 }
 
 #[test]
-fn a_field_that_is_no_longer_wanted_is_removed() {
-    let (old, new) = (json!({"result": "Invalid", "errorSummary": "x"}), json!({"result": "Valid"}));
-    assert_eq!(replacing(Some(&old), new), json!({"result": "Valid", "errorSummary": null}));
-    assert_eq!(replacing(None, json!({"result": "Valid"})), json!({"result": "Valid"}));
+fn a_status_is_written_as_a_whole_so_that_nothing_of_the_old_one_stays() {
+    let expected = json!([{"op": "add", "path": "/status", "value": {"result": "Valid"}}]);
+    let Patch::Json(patch) = replacing(&json!({"status": {"result": "Valid"}})) else {
+        panic!("a JSON patch")
+    };
+    assert_eq!(json!(patch), expected);
+}
+
+#[tokio::test]
+async fn what_is_said_before_it_is_taken_is_taken_once_and_the_latest() {
+    let (wanted, receiver) = wanted();
+    wanted.set("a".to_owned(), Some(1));
+    wanted.set("b".to_owned(), Some(1));
+    wanted.set("a".to_owned(), None);
+    wanted.complete();
+    receiver.changed().await;
+    let each = [("a".to_owned(), None), ("b".to_owned(), Some(1))].into();
+    assert_eq!(receiver.take(), Said { each, complete: true, ended: false });
+    wanted.suspend();
+    drop(wanted);
+    receiver.changed().await;
+    assert_eq!(receiver.take(), Said { each: BTreeMap::new(), complete: false, ended: true });
 }
 
 /// A node serves as well as any other object with a status.
@@ -34,20 +52,33 @@ fn seen(phase: &str, version: u64) -> Node {
     node
 }
 
+type Render = fn(&str, &&'static str) -> Node;
+type NodeKeeper = Keeper<Node, &'static str, Render>;
+
+fn render(_: &str, phase: &&'static str) -> Node {
+    node(phase)
+}
+
+/// That the objects of these names should be in these phases, and no others be there.
+fn said<const N: usize>(each: [(&str, Option<&'static str>); N]) -> Said<&'static str> {
+    let each = each.map(|(name, phase)| (name.to_owned(), phase));
+    Said { each: each.into(), complete: true, ended: false }
+}
+
 /// A keeper that wants `phase` of the object, and has listed that there is none. Its API server makes what it is
 /// asked to, or what `meddle` makes of it.
 fn keeper(
-    phase: &str,
+    phase: &'static str,
     mut answer: impl FnMut(&Asked, u64) -> (u16, Value) + Send + 'static,
-) -> (Keeper<Node>, fake::Log) {
+) -> (NodeKeeper, fake::Log) {
     let mut version = 10;
     let (client, log) = fake::api(move |asked| {
         version += 10;
         answer(asked, version)
     });
-    let mut keeper = Keeper::new(Api::all(client), Writes::default());
+    let mut keeper = Keeper::new(Api::all(client), Writes::default(), render as Render);
     keeper.observe(Change::Reset(vec![]), Instant::now());
-    keeper.want(Some(BTreeMap::from([("r".to_owned(), node(phase))])));
+    keeper.want(said([("r", Some(phase))]));
     (keeper, log)
 }
 
@@ -66,8 +97,8 @@ async fn what_is_right_is_not_written_again_and_the_echo_of_an_older_write_is_no
     );
     assert_eq!(keeper.next(), None);
     // First as it was made, without a status, then as it is.
-    keeper.observe(Change::Apply(seen("", 20)), Instant::now());
-    keeper.observe(Change::Apply(seen("wanted", 30)), Instant::now());
+    keeper.observe(Change::Apply(Seen::read(&seen("", 20))), Instant::now());
+    keeper.observe(Change::Apply(Seen::read(&seen("wanted", 30))), Instant::now());
     keeper.write_next(Instant::now()).await;
     assert_eq!((log.all().len(), keeper.next()), (2, None));
     assert!(keeper.contests.is_empty());
@@ -83,7 +114,7 @@ async fn whoever_keeps_changing_an_object_is_corrected_ever_more_rarely() {
     let mut version = 1000;
     while now < end {
         version += 1000;
-        keeper.observe(Change::Apply(seen("other", version)), now);
+        keeper.observe(Change::Apply(Seen::read(&seen("other", version))), now);
         if keeper.pauses.get("r").is_none_or(|pause| pause.until <= now) {
             keeper.write_next(now).await;
         }
@@ -111,8 +142,7 @@ async fn a_refused_object_waits_and_others_do_not() {
         }
         (200, json!(seen("wanted", version)))
     });
-    let objects = ["bad", "good"].map(|name| (name.to_owned(), node("wanted")));
-    keeper.want(Some(BTreeMap::from(objects)));
+    keeper.want(said([("r", None), ("bad", Some("wanted")), ("good", Some("wanted"))]));
     for _ in 0..10 {
         keeper.write_next(Instant::now()).await;
     }
@@ -120,9 +150,9 @@ async fn a_refused_object_waits_and_others_do_not() {
     assert_eq!((writes("bad"), writes("good")), (1, 1));
     let pause = keeper.pauses["bad"];
     assert!(pause.until > Instant::now());
-    keeper.pauses.insert("bad".to_owned(), Pause { until: pause.since + Duration::from_mins(5), ..pause });
+    keeper.pauses.insert("bad".into(), Pause { until: pause.since + Duration::from_mins(5), ..pause });
     // Something else may be taken, so it is tried soon.
-    keeper.want(Some(BTreeMap::from([("bad".to_owned(), node("short"))])));
+    keeper.want(said([("bad", Some("short"))]));
     assert_eq!(keeper.pauses["bad"].until, pause.since + OTHERWISE);
 }
 
@@ -133,7 +163,7 @@ async fn objects_that_are_no_longer_wanted_are_deleted_and_one_that_is_gone_alre
         _ => (200, json!(seen("wanted", version))),
     });
     keeper.write_next(Instant::now()).await;
-    keeper.want(Some(BTreeMap::new()));
+    keeper.want(said([("r", None)]));
     keeper.write_next(Instant::now()).await;
     assert_eq!(log.count(|asked| asked.method == Method::DELETE), 1);
     assert!(keeper.is_done());
@@ -143,7 +173,20 @@ async fn objects_that_are_no_longer_wanted_are_deleted_and_one_that_is_gone_alre
 async fn a_list_is_believed_though_its_versions_are_older() {
     let (mut keeper, log) = keeper("wanted", taken("wanted"));
     keeper.write_next(Instant::now()).await;
-    keeper.observe(Change::Reset(vec![seen("restored", 3)]), Instant::now());
+    keeper.observe(Change::Reset(vec![Seen::read(&seen("restored", 3))]), Instant::now());
     keeper.write_next(Instant::now()).await;
     assert_eq!(log.count(|asked| asked.method == Method::PATCH), 2);
+}
+
+#[tokio::test]
+async fn what_is_there_and_was_not_named_is_deleted_once_all_are_named() {
+    let (client, log) = fake::api(|_| (200, json!({"metadata": {"name": "old"}})));
+    let mut keeper = Keeper::new(Api::<Node>::all(client), Writes::default(), render as Render);
+    keeper.observe(Change::Reset(vec![Seen::read(&seen("wanted", 3))]), Instant::now());
+    keeper.want(Said { complete: false, ..said([]) });
+    assert_eq!(keeper.next(), None, "it may be named yet");
+    keeper.want(said([]));
+    keeper.write_next(Instant::now()).await;
+    assert_eq!(log.count(|asked| asked.method == Method::DELETE), 1);
+    assert!(keeper.is_done() && keeper.objects.is_empty());
 }

@@ -176,7 +176,7 @@ fn a_solicited_advertisement_has_one_addressee() {
     assert_eq!(NdpFrame::parse(&to_all.emit()), Err(NdpFrameError::SolicitedToGroup));
 }
 
-/// Frames that obey the rules.
+/// Frames that are valid.
 fn frames() -> impl Strategy<Value = NdpFrame> {
     let mac = || any::<[u8; 6]>().prop_map(MacAddr);
     let unicast = || any::<Ipv6Addr>().prop_filter("a group", |ip| !ip.is_multicast());

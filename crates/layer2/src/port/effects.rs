@@ -37,7 +37,7 @@ pub enum Purpose {
     Takeover,
     /// Switches should not forget it.
     Refresh,
-    /// A stranger claims it.
+    /// A foreign host claims it.
     Defence,
     /// Somebody may have it.
     Probe,
@@ -59,7 +59,7 @@ pub enum Report {
         /// The address.
         vip: IpAddr,
     },
-    /// A stranger claims an address that is announced; that was defended.
+    /// A foreign host claims an address that is announced; that was defended.
     Claimed {
         /// The address.
         vip: IpAddr,

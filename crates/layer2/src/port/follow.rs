@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::{Begin, Contact, Effect, Friends, Order, Port, Purpose, Report, Stance, Transmission};
+use super::{Begin, Contact, Effect, KnownMacs, Order, Port, Purpose, Report, Stance, Transmission};
 use crate::MacAddr;
 use crate::probes::Care;
 use crate::protocol::Protocol;
@@ -15,7 +15,10 @@ impl<P: Protocol> Port<P> {
     /// The addresses to announce from now on. Those that stay under the same takeover notice nothing.
     pub fn set_orders(&mut self, orders: BTreeMap<P::Ip, Order>, now: Instant) {
         let before = std::mem::replace(&mut self.orders, orders);
-        for (vip, order) in self.orders.clone() {
+        // There may be thousands, of which one is new.
+        let different = self.orders.iter().filter(|(vip, order)| before.get(*vip) != Some(*order));
+        let different: Vec<(P::Ip, Order)> = different.map(|(vip, order)| (*vip, *order)).collect();
+        for (vip, order) in different {
             let known = before.get(&vip);
             if known.is_some_and(|known| known.takeover == order.takeover) {
                 if known.is_some_and(|known| known.stance != order.stance) && !self.probes.contains(vip) {
@@ -87,22 +90,28 @@ impl<P: Protocol> Port<P> {
     }
 
     /// The stations that are no foreign hosts from now on.
-    pub fn set_friends(&mut self, friends: Friends, now: Instant) {
-        let unheard = |friends: &Friends, mac| friends.known.get(mac) == Some(&Contact::Unheard);
-        let heard =
-            self.friends.known.keys().any(|mac| unheard(&self.friends, mac) && !unheard(&friends, mac));
-        let known = self.friends.unknown + self.friends.unseen > friends.unknown + friends.unseen;
-        self.friends = friends;
+    pub fn set_known_macs(&mut self, known_macs: KnownMacs, now: Instant) {
+        if self.known_macs == known_macs {
+            return;
+        }
+        let unheard = |known_macs: &KnownMacs, mac| known_macs.contacts.get(mac) == Some(&Contact::Unheard);
+        let heard = self
+            .known_macs
+            .contacts
+            .keys()
+            .any(|mac| unheard(&self.known_macs, mac) && !unheard(&known_macs, mac));
+        let known = self.known_macs.unknown + self.known_macs.unseen > known_macs.unknown + known_macs.unseen;
+        self.known_macs = known_macs;
         if heard || known {
             self.rivals.clear();
             self.probes.look_again(now);
         }
         let lately = |(_, at): &(MacAddr, Instant)| now < *at + LATELY;
-        let silent = |by: &MacAddr| self.friends.known.get(by) == Some(&Contact::Unheard);
+        let silent = |by: &MacAddr| self.known_macs.contacts.get(by) == Some(&Contact::Unheard);
         let rivals = self.heard_claims.extract_if(.., |_, it| silent(&it.0)).filter(|(_, it)| lately(it));
         for (vip, (by, _)) in rivals.collect::<Vec<_>>() {
             if self.orders.contains_key(&vip) && !self.probes.contains(vip) {
-                self.hear_rival(by, vip, now);
+                self.on_rival(by, vip, now);
             }
         }
     }

@@ -6,22 +6,22 @@ use crate::MacAddr;
 
 /// What a port says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Voice {
+pub enum TransmitPolicy {
     /// All there is to say.
     #[default]
-    Full,
+    Normal,
     /// Only answers. For one that leaves: who takes over announces the same addresses, and is not to be
     /// overruled.
-    Answers,
+    ReplyOnly,
     /// Nothing. For one that was cut off, or stood still, and does not know yet who has taken over what meanwhile.
-    Silent,
+    Muted,
 }
 
-/// The stations that are no foreign hosts.
+/// The Ethernet addresses that are no foreign hosts'.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Friends {
+pub struct KnownMacs {
     /// All interfaces of this node, and those of the peers.
-    pub known: BTreeMap<MacAddr, Contact>,
+    pub contacts: BTreeMap<MacAddr, Contact>,
     /// How many peers there are of which nothing is known but that they are there. While there are any, who
     /// claims an address that is announced may be one of them, and is let be until it claims it again.
     pub unknown: usize,

@@ -14,7 +14,7 @@ use crate::{Arp, ArpFrame, ArpOperation, Host, Ndp, NdpFrame, NdpFrameError, Ndp
 
 const OURS: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
 const THEIRS: MacAddr = MacAddr([2, 0, 0, 0, 0, 2]);
-const FELLOW: MacAddr = MacAddr([2, 0, 0, 0, 0, 3]);
+const PEER: MacAddr = MacAddr([2, 0, 0, 0, 0, 3]);
 const V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 10);
 const OTHER_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 11);
 const CLIENT_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
@@ -28,12 +28,12 @@ const ARP: Arp = Arp { mac: OURS };
 const NDP: Ndp = Ndp { mac: OURS, link_local: LINK_LOCAL };
 
 /// With one station that is known.
-fn friends(mac: MacAddr, contact: Contact) -> Friends {
-    Friends { known: [(mac, contact)].into(), ..Friends::default() }
+fn known_macs(mac: MacAddr, contact: Contact) -> KnownMacs {
+    KnownMacs { contacts: [(mac, contact)].into(), ..KnownMacs::default() }
 }
 
-fn known(mac: MacAddr) -> Friends {
-    friends(mac, Contact::Heard)
+fn known(mac: MacAddr) -> KnownMacs {
+    known_macs(mac, Contact::Heard)
 }
 
 fn ms(millis: u64) -> Duration {
@@ -52,7 +52,7 @@ impl<P: Protocol> Bench<P> {
     fn new(protocol: P) -> Self {
         let start = Instant::now();
         let mut port = Port::new(protocol, None, 400, start);
-        port.set_friends(known(FELLOW), start);
+        port.set_known_macs(known(PEER), start);
         Self { port, start, now: start, done: Vec::new() }
     }
 

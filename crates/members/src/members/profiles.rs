@@ -117,7 +117,7 @@ mod tests {
     use crate::fixtures::ms;
     use crate::frame::{Hello, Payload};
     use crate::identity::{Identity, name};
-    use crate::seal::Seals;
+    use crate::seal::FrameEncryption;
     use crate::session::Cookie;
     use crate::{Absence, BootId, Config, Preset};
 
@@ -166,7 +166,7 @@ mod tests {
     /// A member, and one of an earlier version that speaks by hand.
     struct Pair {
         new: Members,
-        old: Seals,
+        old: FrameEncryption,
         old_profile: (u32, Vec<u8>),
         now: Instant,
         /// The latest that the new one introduced itself, and with which version of its profile.
@@ -196,7 +196,7 @@ mod tests {
             };
             let mut new = Members::new(config, [1; 32], now);
             new.set_peers([("old".into(), address(2))].into(), now);
-            let old = Seals::new("old".into(), OLD_BOOT, Vec::new());
+            let old = FrameEncryption::new("old".into(), OLD_BOOT, Vec::new());
             Self { new, old, old_profile: (0, vec![8]), now, heard: None, introductions: 0 }
         }
 
@@ -311,7 +311,8 @@ mod tests {
             let body = Body::ProfilePart(part);
             let from = NodeName::from("n".repeat(253));
             let payload = Payload { from: from.clone(), generation: u64::MAX, profile: version, body };
-            let frame = Seals::new(from, BootId(1), Vec::new()).seal(&"x".into(), &payload.encode());
+            let frame =
+                FrameEncryption::new(from, BootId(1), Vec::new()).seal(&"x".into(), &payload.encode());
             assert!(frame.len() + 16 <= Members::MAX_FRAME, "{}", frame.len());
         }
         let hello = Hello {

@@ -5,17 +5,22 @@ use std::time::{Duration, Instant};
 
 use objects::NodeName;
 
-use super::{Members, Phase, Standing};
+use super::place::Seen;
+use super::{Members, Peer, Phase, Standing};
 use crate::config::Role;
 use crate::frame::{Body, Hello, NEVER, Payload};
 use crate::identity::Identity;
 use crate::parts::ProfileVersion;
 use crate::seal::Opened;
 use crate::session::{Session, Window};
+use crate::swim::Swim;
 use crate::{Absence, Event, Refusal};
 
 /// How often somebody is asked, at most, who it is by now.
 const ASK_PAUSE: Duration = Duration::from_millis(100);
+/// How many that the cluster does not list are heard at a time: far more than there are controllers, and nodes that are
+/// so new that they are not listed yet.
+const UNLISTED: usize = 64;
 
 impl Members {
     /// Checks a frame, learns from its coming, and does what it asks for.
@@ -25,7 +30,7 @@ impl Members {
         frame: &[u8],
         now: Instant,
     ) -> Result<&'static str, Refusal> {
-        let opened = self.seals.open(frame)?;
+        let opened = self.encryption.open(frame)?;
         let payload = Payload::decode(&opened.payload)?;
         if payload.from == self.swim.identity().name {
             return Err(Refusal::OwnName);
@@ -33,10 +38,22 @@ impl Members {
         if payload.generations().any(|generation| !self.generations.allow(generation, now)) {
             return Err(Refusal::FarAhead);
         }
+        let place = self.check_place(from.ip(), &opened, &payload, now)?;
         self.admit(from, &opened, &payload, now)?;
         let Payload { from: name, generation, profile, body } = payload;
+        if place == Seen::Moved
+            && let Some(session) = self.peers.get_mut(&name).and_then(|peer| peer.session.as_mut())
+        {
+            session.moved = Some(from.ip());
+        }
+        let counts = self.places.admit(&name);
+        if !counts && matches!(body, Body::Dead(_) | Body::Heard { .. }) {
+            return Err(Refusal::Unlisted);
+        }
         let kind = body.kind();
-        self.note_life(&name, now);
+        if counts {
+            self.note_life(&name, now);
+        }
         let peer = self.peers.entry(name.clone()).or_default();
         peer.told.takes_parts = profile.is_in_parts();
         if let Body::Hello(hello) = body {
@@ -56,7 +73,7 @@ impl Members {
                 if gone {
                     // Nor may we know that we were.
                     if let Body::Dead(identity) = body {
-                        self.hear_of_own_death(&name, &identity, now);
+                        self.on_own_death(&name, &identity, now);
                     }
                     return Ok(kind);
                 }
@@ -72,7 +89,7 @@ impl Members {
         if let Body::ProfilePart(part) = body {
             self.take_profile_part(&name, profile, part, now)?;
         } else {
-            self.obey(&name, body, now)?;
+            self.dispatch(&name, body, now)?;
         }
         self.want_profile(&name, profile, now);
         Ok(kind)
@@ -94,30 +111,51 @@ impl Members {
             Body::Hello(hello) => Some(hello),
             _ => None,
         };
+        let proof = hello.and_then(|hello| hello.echo.as_ref());
+        let proof = proof.and_then(|echo| self.cookies.accept(echo, name, now));
         if let Some(peer) = self.peers.get_mut(name)
             && let Some(session) = &mut peer.session
             && session.boot == opened.boot
         {
-            return if session.window.see(opened.counter) { Ok(()) } else { Err(Refusal::Replay) };
+            let behind = session.window.is_behind(opened.counter);
+            let later = proof.is_some_and(|proof| proof > session.proven);
+            if behind && later {
+                // Somebody with the secret has counted ahead in its name.
+                session.window = Window::after(opened.counter);
+            } else if !session.window.see(opened.counter) {
+                if behind && self.answers.allow(from.ip(), now) {
+                    self.hello_at(from, name, hello.map(|hello| hello.cookie), true, now);
+                }
+                return Err(Refusal::Replay);
+            }
+            session.proven = session.proven.max(proof.unwrap_or_default());
+            return Ok(());
         }
-        let proof = hello.and_then(|hello| hello.echo.as_ref());
-        let proven = proof.is_some_and(|echo| self.cookies.accept(echo, name, now));
         // An older start of a process must not come back by frames of its last seconds. If it is in truth the
         // newer one, it learns from our answer which generation it must exceed.
         let later =
             |known: &Identity| hello.is_some_and(|hello| hello.identity.generation > known.generation);
         let known = self.peers.get(name).and_then(|peer| peer.identity.as_ref());
-        if !proven || known.is_some_and(|known| known.boot != opened.boot && !later(known)) {
+        let Some(proven) =
+            proof.filter(|_| known.is_none_or(|known| known.boot == opened.boot || later(known)))
+        else {
             if self.answers.allow(from.ip(), now) {
                 self.hello_at(from, name, hello.map(|hello| hello.cookie), true, now);
             }
             return Err(Refusal::Unproven);
-        }
-        if self.peers.len() >= Self::MAX_PEERS && !self.peers.contains_key(name) {
+        };
+        let unlisted = |peer: &&Peer| peer.session.is_some() && !peer.is_vouched_for();
+        let known = self.peers.get(name).is_some_and(|peer| peer.session.is_some() || peer.listed.is_some());
+        if (self.peers.len() >= Self::MAX_PEERS && !self.peers.contains_key(name))
+            || (!known
+                && !self.places.admit(name)
+                && self.peers.values().filter(unlisted).count() >= UNLISTED)
+        {
             return Err(Refusal::TooMany);
         }
         let peer = self.peers.entry(name.clone()).or_default();
-        peer.session = Some(Session { boot: opened.boot, window: Window::after(opened.counter) });
+        peer.session =
+            Some(Session { boot: opened.boot, window: Window::after(opened.counter), proven, moved: None });
         // Another process counts anew.
         (peer.told.version, peer.told.answers) = (None, false);
         self.incoming.forget(name);
@@ -128,8 +166,8 @@ impl Members {
     fn note_life(&mut self, name: &NodeName, now: Instant) {
         // Whoever hears nobody at all, and has no answer to its questions either, is likely to have been cut off,
         // and judges nobody by that.
-        let deaf = now.saturating_duration_since(self.heard);
-        if deaf > self.timing.silence + self.timing.confirm / 2 {
+        let isolated = now.saturating_duration_since(self.heard);
+        if isolated > self.timing.silence + self.timing.confirm / 2 {
             self.monitor.restart(now);
         }
         self.heard = now;
@@ -150,14 +188,23 @@ impl Members {
         now: Instant,
     ) {
         let Hello { identity, profile, cookie, echo, reply, known, late } = hello;
-        if known.is_some_and(|generation| generation > self.swim.identity().generation) {
+        let counts = self.places.admit(name);
+        if counts && known.is_some_and(|generation| generation > self.swim.identity().generation) {
             self.swim.outlive(known.unwrap_or_default(), now);
             self.tell(super::News::Myself, now);
         }
         let before = self.peers.get(name).and_then(|peer| peer.identity.as_ref()).map(|known| known.boot);
         self.swim.alive(identity.clone(), now);
-        self.heed_swim(now);
-        self.vouch(name, now);
+        self.drain_swim(now);
+        if counts {
+            self.vouch(name, now);
+        }
+        let made = echo.and_then(|echo| self.cookies.accept(&echo, name, now));
+        let echoed = echo.filter(|_| made.is_some());
+        if let Some(peer) = self.peers.get_mut(name) {
+            peer.knows_us.ticket = Some(cookie);
+            peer.knows_us.no_longer &= made.is_none_or(|made| made < self.cautious_since);
+        }
         if self.swim.is_down(&identity) {
             // It believes that only of somebody who has proved to be alive.
             if reply {
@@ -170,7 +217,7 @@ impl Members {
             // An earlier frame, overtaken by this one, does not unsay it.
             let it_was_known_to_be = peer.it_was_late;
             peer.it_was_late |= late;
-            if peer.we_were_late && late && !it_was_known_to_be {
+            if peer.we_were_late && late && !it_was_known_to_be && peer.is_vouched_for() {
                 // We both took part already, without each other.
                 self.events.push_back(Event::Returned(name.clone()));
             }
@@ -185,14 +232,14 @@ impl Members {
             self.hello_at(from, name, Some(cookie), first, now);
         }
         // Whom we hear may not hear us yet.
-        if let Some(echo) = echo {
-            self.hear_echo(name, &echo, now);
+        if let Some(echo) = echoed {
+            self.on_echo(name, &echo, now);
             self.hear_answer(name, version, now);
         }
     }
 
     /// Does what `name`, that is alive, asks for.
-    fn obey(&mut self, name: &NodeName, body: Body, now: Instant) -> Result<(), Refusal> {
+    fn dispatch(&mut self, name: &NodeName, body: Body, now: Instant) -> Result<(), Refusal> {
         match body {
             Body::Heartbeat | Body::Hello(_) | Body::ProfilePart(_) => {}
             Body::Pong => {
@@ -216,16 +263,16 @@ impl Members {
                     && let Some(at) = now.checked_sub(Duration::from_millis(age.into()))
                 {
                     self.monitor.heard(&node, at, now);
-                    if at > self.deaf_until {
+                    if at > self.isolated_until {
                         self.still_there(&node, now);
                     }
                 }
             }
             Body::Dead(identity) if identity.name == self.swim.identity().name => {
-                self.hear_of_own_death(name, &identity, now);
+                self.on_own_death(name, &identity, now);
             }
-            Body::Dead(identity) => self.hear_of_death(identity, name.clone(), now),
-            Body::Leave(absence) => self.hear_goodbye(name, absence, now),
+            Body::Dead(identity) => self.on_death(identity, name.clone(), now),
+            Body::Leave(absence) => self.on_goodbye(name, absence, now),
             Body::LeaveConfirmed => {
                 if let Phase::Leaving(goodbye) = &mut self.phase {
                     goodbye.remove(name);
@@ -233,18 +280,23 @@ impl Members {
             }
             Body::Bye => {
                 // Whoever has not heard the goodbye does not know what it was for.
-                self.hear_goodbye(name, Absence::Open, now);
+                self.on_goodbye(name, Absence::Open, now);
                 if let Some(identity) = self.peers.get(name).and_then(|peer| peer.identity.clone()) {
                     self.swim.down(identity, now);
                 }
             }
-            Body::Swim(message) => self.hear_swim(name, &message, now)?,
+            Body::Swim(message) => {
+                // What it says of others is for those to judge who are listed.
+                let length =
+                    if self.places.admit(name) { message.len() } else { Swim::header_length(&message)? };
+                self.on_swim(name, &message[..length], now)?;
+            }
         }
         Ok(())
     }
 
     /// `name` holds us dead. We object: by another life, or if that has begun already, by saying so.
-    fn hear_of_own_death(&mut self, name: &NodeName, identity: &Identity, now: Instant) {
+    fn on_own_death(&mut self, name: &NodeName, identity: &Identity, now: Instant) {
         if identity == self.swim.identity() {
             self.swim.down(identity.clone(), now);
         } else if identity.name == self.swim.identity().name {
@@ -253,7 +305,7 @@ impl Members {
     }
 
     /// `name` is about to go.
-    fn hear_goodbye(&mut self, name: &NodeName, absence: Absence, now: Instant) {
+    fn on_goodbye(&mut self, name: &NodeName, absence: Absence, now: Instant) {
         let own_role = self.role();
         let Some(peer) = self.peers.get_mut(name) else { return };
         if peer.standing == Standing::Alive {

@@ -20,12 +20,12 @@ impl Members {
         let Some(identity) = self.peers.get(name).and_then(|peer| peer.identity.clone()) else { return };
         self.record_death(&identity, self.swim.identity().name.clone());
         self.swim.down(identity.clone(), now);
-        self.heed_swim(now);
+        self.drain_swim(now);
         self.tell(News::Dead(identity), now);
     }
 
     /// `monitor` has found `identity` dead.
-    pub(super) fn hear_of_death(&mut self, identity: Identity, monitor: NodeName, now: Instant) {
+    pub(super) fn on_death(&mut self, identity: Identity, monitor: NodeName, now: Instant) {
         let name = &identity.name;
         let known = self.peers.get(name).and_then(|peer| peer.identity.as_ref());
         if known.is_none_or(|known| known.generation > identity.generation) {
@@ -54,7 +54,7 @@ impl Members {
     }
 
     /// Sends and does what SWIM wants.
-    pub(super) fn heed_swim(&mut self, now: Instant) {
+    pub(super) fn drain_swim(&mut self, now: Instant) {
         let mut changed = false;
         while let Some(note) = self.swim.poll_note() {
             match note {
@@ -79,7 +79,9 @@ impl Members {
             self.regroup(now);
         }
         while let Some((to, message)) = self.swim.poll_send() {
-            self.send_at(to.address, &to.name, Body::Swim(message));
+            if let Some(address) = self.reach(&to) {
+                self.send_at(address, &to.name, Body::Swim(message));
+            }
         }
     }
 
@@ -127,7 +129,7 @@ impl Members {
             self.send(&identity.name, Body::Dead(identity.clone()));
             return false;
         }
-        self.bury(identity);
+        self.mark_dead(identity);
         true
     }
 
@@ -140,14 +142,14 @@ impl Members {
             if let Some(identity) = self.peers.get(&name).and_then(|peer| peer.identity.clone())
                 && self.swim.is_down(&identity)
             {
-                self.bury(&identity);
+                self.mark_dead(&identity);
                 self.regroup(now);
             }
         }
     }
 
     /// Somebody is alive no more.
-    fn bury(&mut self, identity: &Identity) {
+    fn mark_dead(&mut self, identity: &Identity) {
         let name = &identity.name;
         let Some(peer) = self.peers.get_mut(name) else { return };
         if !peer.is_vouched_for() {
@@ -195,7 +197,7 @@ impl Members {
         self.ring = Ring::of(&self.roster);
         self.unanswered.retain(|name| *name != own && self.roster.contains(name));
         if self.role() == Role::Speaker {
-            self.monitor.watch(self.ring.charges(&own).chain(&self.unanswered).cloned(), now);
+            self.monitor.watch(self.ring.monitored(&own).chain(&self.unanswered).cloned(), now);
         }
         for (name, peer) in &self.peers {
             if peer.wants_contact() {

@@ -83,7 +83,10 @@ impl Members {
 
     /// Introduces ourselves to `name`, wherever it is.
     pub(super) fn hello(&mut self, name: &NodeName, echo: Option<Cookie>, reply: bool, now: Instant) {
-        if let Some(address) = self.peers.get(name).and_then(super::Peer::address) {
+        if let Some(address) = self.address_of(name) {
+            // By what it gave us where we were before, it knows that we have moved.
+            let known = self.peers.get(name).map(|peer| &peer.knows_us);
+            let echo = echo.or(known.filter(|it| it.no_longer).and_then(|it| it.ticket));
             self.hello_at(address, name, echo, reply, now);
         }
     }
@@ -113,7 +116,7 @@ impl Members {
 
     /// Says something to `name`, wherever it is; nothing if that is not known.
     pub(super) fn send(&mut self, name: &NodeName, body: Body) {
-        if let Some(address) = self.peers.get(name).and_then(super::Peer::address) {
+        if let Some(address) = self.address_of(name) {
             self.send_at(address, name, body);
         }
     }
@@ -126,7 +129,7 @@ impl Members {
         let Identity { name: from, generation, .. } = self.swim.identity();
         let payload =
             Payload { from: from.clone(), generation: *generation, profile: self.profile_version, body };
-        let frame = self.seals.seal(name, &payload.encode());
+        let frame = self.encryption.seal(name, &payload.encode());
         debug_assert!(frame.len() <= Self::MAX_FRAME, "{kind} of {} bytes", frame.len());
         self.out.push_back(Transmit { to, frame, kind });
     }

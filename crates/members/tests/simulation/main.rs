@@ -2,6 +2,7 @@
 
 mod deaths;
 mod endurance;
+mod forgery;
 mod frames;
 mod network;
 mod orderly;

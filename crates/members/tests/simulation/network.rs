@@ -107,6 +107,8 @@ pub(crate) struct Network {
     pub(crate) keys: Keys,
     pub(crate) weather: Weather,
     pub(crate) nodes: Vec<Node>,
+    /// Places that belong to another node by now.
+    moved: BTreeMap<usize, usize>,
     /// Frames pass between nodes on the same side only.
     sides: Vec<u8>,
     queue: BinaryHeap<Reverse<Entry>>,
@@ -139,6 +141,7 @@ impl Network {
             keys: vec![Key::new(b"a secret of the simulation").expect("long enough")],
             weather,
             nodes: Vec::new(),
+            moved: BTreeMap::new(),
             sides: Vec::new(),
             queue: BinaryHeap::new(),
             sequence: 0,
@@ -234,6 +237,19 @@ impl Network {
         self.running().into_iter().all(|number| *self.members(number).members() == speakers)
     }
 
+    /// What time it is.
+    pub(crate) fn time(&self) -> Instant {
+        self.start + self.now
+    }
+
+    /// Gives a node another address; where it is then.
+    pub(crate) fn move_node(&mut self, number: usize) -> SocketAddr {
+        let to = self.add(Part::Speaker);
+        self.moved.insert(to, number);
+        self.nodes[number].address = self.nodes[to].address;
+        self.nodes[to].address
+    }
+
     /// Lets time pass.
     pub(crate) fn run(&mut self, time: Duration) {
         let end = self.now + time;
@@ -313,6 +329,7 @@ impl Network {
         let std::net::IpAddr::V4(ip) = to.ip() else { return };
         let [_, _, high, low] = ip.octets();
         let to = usize::from(u16::from_be_bytes([high, low]));
+        let to = self.moved.get(&to).copied().unwrap_or(to);
         if to >= self.nodes.len()
             || self.sides[number] != self.sides[to]
             || self.nodes[number].unheard

@@ -174,7 +174,7 @@ fn after_a_long_stall_all_agree_within_a_second() {
 
 /// Not only the three that it watches over: of the others nobody tells it any more.
 #[test]
-fn who_was_deaf_finds_out_who_left_or_died_meanwhile() {
+fn who_was_isolated_finds_out_who_left_or_died_meanwhile() {
     for (leaves, number) in [false, true].into_iter().flat_map(|leaves| (1..10).map(move |it| (leaves, it))) {
         let mut network = joined(10, Preset::Default, Weather::BAD, 1);
         network.stall(0, ms(10_000));
@@ -259,7 +259,7 @@ fn who_hears_the_others_but_is_not_heard_after_a_cut_is_not_settled() {
 }
 
 #[test]
-fn who_has_no_fellows_needs_no_link() {
+fn who_has_no_peers_needs_no_link() {
     let mut network = Network::empty(1, Preset::Default, Weather::FINE, 1);
     network.boot(0);
     network.set_link(0, LinkState::Down);

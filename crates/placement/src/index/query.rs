@@ -6,11 +6,16 @@ use std::net::IpAddr;
 use crate::election::can_announce;
 use crate::index::Placement;
 use crate::{
-    Announcements, Assignment, Interfaces, NodeName, Obstacle, Service, ServiceKey, Takeover, Unadvertised,
-    Unannounced,
+    Announcements, Assignment, ExcludeLabel, Interfaces, NodeName, Obstacle, Service, ServiceKey, Takeover,
+    Unadvertised, Unannounced,
 };
 
 impl Placement {
+    /// Whether nodes with [`EXCLUDE_LABEL`](crate::EXCLUDE_LABEL) may announce all the same.
+    pub fn ignores_exclude_label(&self) -> bool {
+        self.eligibility.exclude_label == ExcludeLabel::Ignored
+    }
+
     /// Makes every announcement a new takeover: somebody else may have spoken for these addresses in the
     /// meantime, and the LAN may believe it.
     pub fn reassert(&mut self) {

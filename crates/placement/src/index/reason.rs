@@ -26,9 +26,17 @@ impl Placement {
         let sentence = match unannounced {
             Unannounced::Unadvertised(reason) => self.unadvertised(service, *reason),
             Unannounced::NoCandidate | Unannounced::NoInterface => self.nodes_out(key, vip),
-            Unannounced::SharedElsewhere { with } => format!(
-                "{vip} is shared with {with}, which is older, and no node may announce the address for both"
-            ),
+            Unannounced::SharedElsewhere { with } => {
+                // What other tenants call theirs is not to be told.
+                let with = if with.namespace == key.namespace {
+                    with.to_string()
+                } else {
+                    "a Service of another namespace".to_owned()
+                };
+                format!(
+                    "{vip} is shared with {with}, which is older, and no node may announce the address for both"
+                )
+            }
         };
         Some(shorten(&sentence, MOST))
     }
@@ -56,7 +64,7 @@ impl Placement {
         }
         let covering: Vec<_> = self.covering(service).map(|ad| &ad.name).collect();
         let pool = self.eligibility.pools.pool_of(&service.vips, service.recorded_pool.as_ref());
-        let pool = pool.map_or("", |pool| pool.name.as_str());
+        let pool = pool.map_or_else(String::new, |pool| pool.name.to_string());
         if covering.is_empty() {
             return format!("no L2Advertisement selects pool {pool}");
         }

@@ -136,7 +136,8 @@ impl Placement {
                 changes.push(Change::Assigned { service: key.clone(), vips });
             }
         }
-        if let Some(now) = now {
+        if let Some(mut now) = now {
+            now.vips.shrink_to_fit();
             self.mine.insert(key, now);
         }
     }

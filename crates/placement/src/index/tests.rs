@@ -117,7 +117,7 @@ fn coming_back_is_a_new_takeover() {
 }
 
 #[test]
-fn what_a_member_that_is_away_would_announce_is_lent_until_it_is_back_or_expected_no_longer() {
+fn what_a_member_that_is_away_would_announce_is_standby_until_it_is_back_or_expected_no_longer() {
     let history = |it: &Placement| it.announcements().get(&ip("10.0.0.1")).map(|own| own.history);
     for back in [true, false] {
         let mut it = with_web("node-a");
@@ -125,11 +125,11 @@ fn what_a_member_that_is_away_would_announce_is_lent_until_it_is_back_or_expecte
         it.set_members(members(&["node-a", "node-c"]));
         it.set_away(members(&["node-b"]));
         assert_eq!(it.settle(), [assigned("web", "10.0.0.1")]);
-        assert_eq!(history(&it), Some(History::Lent));
-        let lent = it.last_takeover();
+        assert_eq!(history(&it), Some(History::Standby));
+        let standby = it.last_takeover();
         it.set_endpoints(&slice("web-1"), &key("web"), serving(&["node-c"]));
         it.settle();
-        assert_eq!((history(&it), it.last_takeover()), (Some(History::Lent), lent));
+        assert_eq!((history(&it), it.last_takeover()), (Some(History::Standby), standby));
 
         it.set_away(members(&[]));
         if back {
@@ -137,12 +137,12 @@ fn what_a_member_that_is_away_would_announce_is_lent_until_it_is_back_or_expecte
         }
         it.settle();
         assert_eq!(history(&it), (!back).then_some(History::Announced));
-        assert_eq!(it.takeovers_since(lent).len(), usize::from(!back), "the LAN is told");
+        assert_eq!(it.takeovers_since(standby).len(), usize::from(!back), "the LAN is told");
     }
 }
 
 #[test]
-fn what_is_announced_here_already_is_not_lent_any_more() {
+fn what_is_announced_here_already_is_no_standby_any_more() {
     let mut it = with_web("node-a");
     it.set_members(members(&["node-a", "node-c"]));
     it.settle();
@@ -153,7 +153,7 @@ fn what_is_announced_here_already_is_not_lent_any_more() {
 }
 
 #[test]
-fn an_address_that_nobody_has_announced_yet_is_not_lent() {
+fn an_address_that_nobody_has_announced_yet_is_no_standby() {
     let mut it = placement("node-a");
     it.set_members(members(&["node-a", "node-c"]));
     it.set_away(members(&["node-b"]));

@@ -5,7 +5,7 @@ mod plan;
 
 pub use outcome::Conflict;
 pub(crate) use outcome::{Outcomes, claimed};
-pub use plan::{Orders, Place, Plan, Ports, Rival, Station, Wanted};
+pub use plan::{Orders, Plan, PortId, Ports, Responder, Rival, Wanted};
 
 /// The name of the protocol, as events and metrics call it.
 pub const PROTOCOL: &str = "layer2";

@@ -1,7 +1,7 @@
 //! What follows from the objects of the cluster.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
 
 use placement::{
     Abilities, Advertisement, AdvertisementName, Endpoints, Node, NodeName, PoolName, Pools, Service,
@@ -39,7 +39,7 @@ impl Core {
                 Some(node) => self.placement.set_node(node),
                 None => {
                     self.placement.remove_node(&name);
-                    self.stale.friends |= self.peers.forget(&name);
+                    self.stale.known_macs |= self.peers.forget(&name);
                     self.placement.set_abilities(name, Abilities::Unknown);
                 }
             }
@@ -93,9 +93,16 @@ impl Core {
         self.outputs.extend(news.map(Output::Configuration));
     }
 
+    pub(super) fn addresses(&mut self, addresses: BTreeMap<NodeName, BTreeSet<IpAddr>>) {
+        if self.published.addresses.as_ref() != Some(&addresses) {
+            self.gossip(Gossip::SetAddresses(addresses.clone()));
+            self.published.addresses = Some(addresses);
+        }
+    }
+
     pub(super) fn listed(&mut self, mut peers: BTreeMap<NodeName, SocketAddr>) {
         peers.remove(&self.node);
-        self.stale.friends |= self.peers.set_listed(peers.keys().cloned().collect());
+        self.stale.known_macs |= self.peers.set_listed(peers.keys().cloned().collect());
         if self.published.peers.as_ref() != Some(&peers) {
             self.gossip(Gossip::SetPeers(peers.clone()));
             self.published.peers = Some(peers);

@@ -20,23 +20,24 @@ impl Core {
         for event in events {
             self.happened(event, &view);
         }
-        if self.peers.update(&self.node, &view) {
-            self.stale.friends = true;
-            for (node, told) in self.peers.told() {
-                self.placement.set_abilities(node.clone(), told.abilities.clone());
+        for node in self.peers.read(&view) {
+            self.stale.known_macs = true;
+            if let Some(told) = self.peers.told(&node) {
+                self.placement.set_abilities(node, told.abilities.clone());
             }
         }
+        self.stale.known_macs |= self.peers.update(&self.node, &view);
         if view.settled && self.link == LinkState::Up && self.cut.take().is_some() {
             self.follow_abilities();
         }
-        self.notice_deafness();
-        let silent = match &self.cut {
+        self.follow_isolation();
+        let muted = match &self.cut {
             _ if view.settled || self.stopping => None,
             Some(interface) => Some(Interfaces::Only([interface.clone()].into())),
             None => Some(Interfaces::All),
         };
-        if self.wanted.silent != silent {
-            self.wanted.silent = silent;
+        if self.wanted.muted != muted {
+            self.wanted.muted = muted;
             self.stale.ports = true;
         }
         // Who cannot gossip knows nothing of the others, so nothing falls to it.
@@ -44,18 +45,27 @@ impl Core {
             self.view = view;
             self.follow_members();
         }
+        self.follow_suspects();
+    }
+
+    /// Who is alive tells whose reports are left over. While this speaker does not hear the others, nobody knows.
+    fn follow_suspects(&mut self) {
+        let View { members, away, settled, .. } = &*self.latest;
+        let alive = || members.union(away).chain([&self.node]).cloned().collect();
+        let alive = (*settled && self.trouble.is_none()).then(alive);
+        self.suspects.follow(alive, self.published.statuses.keys(), self.now);
     }
 
     /// Who is cut off goes by what the LAN says of its peers.
-    pub(super) fn notice_deafness(&mut self) {
-        self.stale.friends |= self.peers.set_deaf(self.trouble.is_some() || self.cut.is_some());
+    pub(super) fn follow_isolation(&mut self) {
+        self.stale.known_macs |= self.peers.set_isolated(self.trouble.is_some() || self.cut.is_some());
     }
 
     pub(super) fn trouble(&mut self, trouble: Option<Trouble>) {
         if self.trouble != trouble {
             self.trouble = trouble;
             self.outputs.push_back(Output::Trouble(trouble));
-            self.notice_deafness();
+            self.follow_isolation();
             if trouble.is_none() {
                 let view = Arc::clone(&self.latest);
                 if view.settled {
@@ -63,6 +73,7 @@ impl Core {
                 }
                 self.members(News { events: vec![], view });
             }
+            self.follow_suspects();
         }
     }
 
@@ -88,7 +99,7 @@ impl Core {
                     Absence::Open => view.away.clear(),
                 }
                 self.peers.leaves(node.clone(), self.now);
-                self.stale.friends = true;
+                self.stale.known_macs = true;
                 let before = self.placement.last_takeover();
                 self.follow_members();
                 self.settle();
@@ -112,6 +123,7 @@ impl Core {
             | Event::Stalled(_)
             | Event::Profile(_)
             | Event::Overdue(_)
+            | Event::WrongAddress { .. }
             | Event::Departed { .. } => {}
         }
     }

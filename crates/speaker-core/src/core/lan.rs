@@ -17,16 +17,10 @@ const PATIENT_ROUNDS: u32 = 1;
 const SAME_DISPUTE: Duration = Duration::from_secs(3);
 
 impl Core {
-    pub(super) fn interfaces(&mut self, links: Links, gossip: Option<InterfaceName>) {
-        let cut = gossip.filter(|name| links.values().any(|link| link.name == *name && link.is_cut()));
-        let link = if cut.is_some() { LinkState::Down } else { LinkState::Up };
-        self.cut = cut.or(self.cut.take());
+    pub(super) fn interfaces(&mut self, links: Links) {
+        let cut = self.cut_among(&links);
         self.profile.macs = links.values().filter_map(Link::known_by).map(|mac| mac.0).collect();
-        if self.link != link {
-            self.gossip(Gossip::SetLink(link));
-            self.link = link;
-        }
-        self.notice_deafness();
+        self.follow_link(cut);
         self.memory.update(&links);
         self.profile.abilities = self.memory.abilities();
         self.follow_abilities();
@@ -35,6 +29,31 @@ impl Core {
         let fresh = self.plan.set_links(links);
         self.forget_rivals(|on| fresh.contains(on));
         (self.stale.ports, self.stale.outcomes) = (true, true);
+    }
+
+    /// The gossip goes through this interface.
+    pub(super) fn gossip_interface(&mut self, name: Option<InterfaceName>) {
+        if self.gossip_interface != name {
+            self.gossip_interface = name;
+            self.follow_link(self.cut_among(self.plan.links()));
+            self.follow_abilities();
+        }
+    }
+
+    /// The interface that the gossip goes through, if nothing can be sent through it.
+    fn cut_among(&self, links: &Links) -> Option<InterfaceName> {
+        let is_cut = |name: &InterfaceName| links.values().any(|link| link.name == *name && link.is_cut());
+        self.gossip_interface.clone().filter(is_cut)
+    }
+
+    fn follow_link(&mut self, cut: Option<InterfaceName>) {
+        let link = if cut.is_some() { LinkState::Down } else { LinkState::Up };
+        self.cut = cut.or(self.cut.take());
+        if self.link != link {
+            self.gossip(Gossip::SetLink(link));
+            self.link = link;
+        }
+        self.follow_isolation();
     }
 
     /// Where this node can announce. While the interface is cut off that the gossip goes through, nothing is left to others

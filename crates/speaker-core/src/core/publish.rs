@@ -6,7 +6,7 @@ use std::time::Duration;
 use placement::History;
 
 use super::Core;
-use crate::output::{Gossip, Output, Status};
+use crate::output::{Gossip, Output};
 use crate::peers::profile;
 
 /// What has become of contested addresses is told no more often than that.
@@ -53,16 +53,16 @@ impl Core {
     }
 
     fn publish_ports(&mut self) {
-        if std::mem::take(&mut self.stale.friends) {
-            let friends = self.peers.friends();
+        if std::mem::take(&mut self.stale.known_macs) {
+            let known_macs = self.peers.known_macs();
             // Who is heard again has nothing that is not known.
             let peers = &self.peers;
             self.wanted.rivals.retain(|_, of| {
                 of.retain(|(_, mac), _| peers.is_unheard(*mac));
                 !of.is_empty()
             });
-            self.stale.ports |= self.wanted.friends != friends;
-            self.wanted.friends = friends;
+            self.stale.ports |= self.wanted.known_macs != known_macs;
+            self.wanted.known_macs = known_macs;
         }
         let announcements = self.placement.announcements();
         let complete = self.missing.is_empty() && !self.stopping;
@@ -73,7 +73,7 @@ impl Core {
             let before = std::mem::replace(&mut self.wanted.announcements, announcements.clone());
             let takeovers: BTreeSet<_> = announcements.values().map(|it| it.takeover).collect();
             let fresh = announcements.iter().filter(|(vip, it)| {
-                it.history == History::Lent
+                it.history == History::Standby
                     && before.get(vip).is_none_or(|known| known.takeover != it.takeover)
             });
             let contested = fresh.filter(|(vip, _)| self.peers.is_contested(**vip));
@@ -97,15 +97,37 @@ impl Core {
         for (service, notice) in self.outcomes.judge(self.placement.announcements(), services) {
             self.outputs.push_back(Output::Notice(service, notice));
         }
-        let announced =
-            self.placement.announced().filter(|(service, ..)| self.outcomes.is_announced(service));
-        let status = |(service, _, interfaces): (&placement::ServiceKey, _, &placement::Interfaces)| Status {
-            service: service.clone(),
-            interfaces: interfaces.clone(),
-        };
-        self.outputs.push_back(Output::Statuses(announced.map(status).collect()));
+        self.publish_statuses();
         if self.stopping {
             self.last_statuses();
+        }
+    }
+
+    /// Of each Service that is announced from here there is a status.
+    fn publish_statuses(&mut self) {
+        let before = &self.published.statuses;
+        let ended = before.keys().filter(|service| !self.outcomes.is_announced(service));
+        let ended = ended.map(|service| (service.clone(), None));
+        let announced =
+            self.placement.announced().filter(|(service, ..)| self.outcomes.is_announced(service));
+        let different = announced.filter(|(service, _, interfaces)| before.get(service) != Some(interfaces));
+        let different = different.map(|(service, _, interfaces)| (service.clone(), Some(interfaces.clone())));
+        for (service, interfaces) in ended.chain(different).collect::<Vec<_>>() {
+            let statuses = &mut self.published.statuses;
+            match &interfaces {
+                Some(interfaces) if statuses.insert(service.clone(), interfaces.clone()).is_none() => {
+                    self.suspects.came(service.clone(), self.now);
+                }
+                Some(_) => {}
+                None => {
+                    statuses.remove(&service);
+                    self.suspects.went(&service);
+                }
+            }
+            self.outputs.push_back(Output::Status { service, interfaces });
+        }
+        if !std::mem::replace(&mut self.published.statuses_complete, true) {
+            self.outputs.push_back(Output::StatusesComplete);
         }
     }
 

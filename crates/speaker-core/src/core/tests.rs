@@ -1,6 +1,7 @@
 //! How a speaker follows the cluster, and a small cluster for it to follow.
 
 mod gossip;
+mod introspect;
 mod lan;
 mod leaving;
 mod unannounced;
@@ -8,7 +9,7 @@ mod unannounced;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use layer2::{Arp, Begin, Contact, Friends, MacAddr, Order, Report, Stance};
+use layer2::{Arp, Begin, Contact, KnownMacs, MacAddr, Order, Report, Stance};
 use members::{Event, News};
 use objects::Labels;
 use placement::{
@@ -21,7 +22,6 @@ use super::*;
 use crate::configuration::ConfigurationNews;
 use crate::input::Changes;
 use crate::interfaces::{Link, Purpose, Unfit};
-use crate::output::Status;
 
 /// A speaker on n1 in a cluster of n1 and n2, where n2 ranks first for 192.0.2.1 and n1 for 192.0.2.2.
 struct Fixture {
@@ -29,7 +29,7 @@ struct Fixture {
     now: Instant,
     /// What was said last, and all that was said since the last step.
     ports: crate::announce::layer2::Ports,
-    statuses: Vec<Status>,
+    statuses: BTreeMap<ServiceKey, Interfaces>,
     outputs: Vec<Output>,
 }
 
@@ -115,13 +115,13 @@ fn link(name: &str, mac: MacAddr, arp: Result<(), Unfit>) -> Link {
 fn told(macs: &[MacAddr], contested: &[&str]) -> members::Profile {
     let contested = contested.iter().map(|vip| ip(vip)).collect();
     let macs = macs.iter().map(|mac| mac.0).collect();
-    crate::peers::profile(&Told { macs, contested, ..Told::default() })
+    crate::peers::profile(&NodeProfile { macs, contested, ..NodeProfile::default() })
 }
 
 /// What we tell of ourselves with these interfaces, all of which do ARP.
 fn own(links: &[(&str, MacAddr)], contested: &[&str]) -> Output {
     let able = ByProtocol { arp: Ability::Able, ndp: Ability::Unable };
-    let profile = Told {
+    let profile = NodeProfile {
         macs: links.iter().map(|(_, mac)| mac.0).collect(),
         abilities: Abilities::Known(links.iter().map(|(name, _)| ((*name).into(), able)).collect()),
         contested: contested.iter().map(|vip| ip(vip)).collect(),
@@ -138,18 +138,18 @@ fn n2_tells(profile: members::Profile) -> View {
 fn able(names: &[&str]) -> View {
     let able = ByProtocol { arp: Ability::Able, ndp: Ability::Unable };
     let abilities = Abilities::Known(names.iter().map(|name| ((*name).into(), able)).collect());
-    let profile = Told { macs: [THEIRS.0].into(), abilities, ..Told::default() };
+    let profile = NodeProfile { macs: [THEIRS.0].into(), abilities, ..NodeProfile::default() };
     n2_tells(crate::peers::profile(&profile))
 }
 
 /// Our own station and these, where n2 is listed.
-fn known(others: &[(MacAddr, Contact)], unknown: usize) -> Friends {
-    let known = others.iter().copied().chain([(OURS, Contact::Own)]).collect();
-    Friends { known, unknown, unseen: usize::from(others.is_empty()) }
+fn known(others: &[(MacAddr, Contact)], unknown: usize) -> KnownMacs {
+    let contacts = others.iter().copied().chain([(OURS, Contact::Own)]).collect();
+    KnownMacs { contacts, unknown, unseen: usize::from(others.is_empty()) }
 }
 
 fn interfaces(links: &[Link]) -> Input {
-    Input::Interfaces { links: (1..).zip(links.iter().cloned()).collect(), gossip: None }
+    Input::Interfaces((1..).zip(links.iter().cloned()).collect())
 }
 
 fn lists() -> [Input; 7] {
@@ -168,7 +168,7 @@ fn fixture() -> Fixture {
     let now = Instant::now();
     let config = Config { node: "n1".into(), exclude_label: ExcludeLabel::Honoured, ignore_conflicts: false };
     let core = Core::new(config, now);
-    let mut it = Fixture { core, now, ports: [].into(), statuses: vec![], outputs: vec![] };
+    let mut it = Fixture { core, now, ports: [].into(), statuses: BTreeMap::new(), outputs: vec![] };
     it.after(interfaces(&[link("eth0", OURS, Ok(()))]));
     it
 }
@@ -181,8 +181,8 @@ fn complete() -> Fixture {
 
 impl Fixture {
     /// Whom the ports take for peers.
-    fn order_friends(&self) -> &Friends {
-        &self.ports.values().next().expect("eth0").friends
+    fn ordered_macs(&self) -> &KnownMacs {
+        &self.ports.values().next().expect("eth0").known_macs
     }
 
     fn after(&mut self, input: Input) -> Vec<String> {
@@ -196,7 +196,10 @@ impl Fixture {
         for output in &self.outputs {
             match output {
                 Output::Ports(ports) => self.ports.clone_from(ports),
-                Output::Statuses(statuses) => self.statuses.clone_from(statuses),
+                Output::Status { service, interfaces: Some(interfaces) } => {
+                    self.statuses.insert(service.clone(), interfaces.clone());
+                }
+                Output::Status { service, interfaces: None } => _ = self.statuses.remove(service),
                 _ => {}
             }
         }
@@ -211,12 +214,12 @@ impl Fixture {
         self.orders()[&ip(vip)]
     }
 
-    fn voice(&self) -> Voice {
-        self.ports.values().next().expect("eth0").voice
+    fn transmit_policy(&self) -> TransmitPolicy {
+        self.ports.values().next().expect("eth0").transmit_policy
     }
 
-    fn friends(&self) -> Friends {
-        (*self.ports.values().next().expect("eth0").friends).clone()
+    fn known_macs(&self) -> KnownMacs {
+        (*self.ports.values().next().expect("eth0").known_macs).clone()
     }
 
     fn said(&self, output: &Output) -> bool {
@@ -232,7 +235,7 @@ impl Fixture {
     }
 
     fn reported(&self) -> Vec<String> {
-        self.statuses.iter().map(|status| status.service.name.to_string()).collect()
+        self.statuses.keys().map(|service| service.name.to_string()).collect()
     }
 }
 
@@ -296,13 +299,9 @@ fn nothing_is_said_when_nothing_changes() {
     let mut it = complete();
     let mut again = Vec::from(lists());
     again.push(interfaces(&[link("eth0", OURS, Ok(()))]));
-    let (ports, statuses) = (it.ports.clone(), it.statuses.clone());
+    let ports = it.ports.clone();
     it.all(again);
-    it.outputs.retain(|output| match output {
-        Output::Ports(same) => *same != ports,
-        Output::Statuses(same) => *same != statuses,
-        _ => true,
-    });
+    it.outputs.retain(|output| !matches!(output, Output::Ports(same) if *same == ports));
     assert_eq!(it.outputs, []);
 }
 
@@ -312,4 +311,19 @@ fn every_service_announced_here_has_a_status() {
     assert_eq!(it.reported(), ["two"]);
     it.after(Input::Services(one(ServiceKey::new("default", "two"), None)));
     assert!(it.reported().is_empty());
+}
+
+#[test]
+fn all_statuses_are_named_before_it_is_said_that_they_are_complete_and_that_once() {
+    let mut it = fixture();
+    it.all(lists());
+    let said = |it: &Fixture| -> Vec<Output> {
+        let about = |output: &&Output| matches!(output, Output::Status { .. } | Output::StatusesComplete);
+        it.outputs.iter().filter(about).cloned().collect()
+    };
+    let two = ServiceKey::new("default", "two");
+    let status = Output::Status { service: two, interfaces: Some(Interfaces::All) };
+    assert_eq!(said(&it), [status, Output::StatusesComplete]);
+    it.all(lists());
+    assert!(said(&it).is_empty());
 }

@@ -1,20 +1,21 @@
 //! Follows the addresses of this host, and has the gossip listen where it should.
 
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::Context;
 use futures::StreamExt;
 use futures::channel::mpsc::UnboundedReceiver;
+use placement::InterfaceName;
 use rtnetlink::packet_core::NetlinkMessage;
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::sys::SocketAddr as NetlinkAddr;
 use rtnetlink::{Handle, MulticastGroup};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, spawn_blocking};
 use tracing::{info, warn};
 
-use super::{Choice, Listed, addresses};
+use super::{Choice, Listed, Listening, addresses};
 
 /// Notifications that come together are answered by one look: a node that starts many Pods makes many.
 const SETTLE: Duration = Duration::from_millis(20);
@@ -24,21 +25,29 @@ const INTERVAL: Duration = Duration::from_secs(30);
 const WITHOUT_HINTS: Duration = Duration::from_secs(1);
 
 /// Has `gossip` listen where `choice` says, for as long as the API server may list us elsewhere, and tells where that
-/// is: `None` while this host has no address for it.
+/// is.
 pub(crate) async fn follow(
     mut choice: Choice,
     mut listed: watch::Receiver<Listed>,
     gossip: gossip::Handle,
-    listens: watch::Sender<Option<SocketAddr>>,
+    listens: watch::Sender<Listening>,
 ) {
     let mut hints = Hints::new();
     loop {
         let known = listed.borrow_and_update().clone();
-        // What cannot be found out has not changed.
-        if let Some(ours) = addresses() {
+        // Who lists addresses waits, in the kernel, for whoever makes or removes interfaces. What cannot be found out has
+        // not changed.
+        if let Ok(Some(ours)) = spawn_blocking(addresses).await {
             let next = choice.next(&known, &ours);
-            let changed = listens.send_if_modified(|current| std::mem::replace(current, next) != next);
-            if changed {
+            let interface = next.and_then(|next| interface_with(next.ip(), &ours));
+            let before = listens.borrow().address;
+            let listening = Listening { address: next, interface };
+            listens.send_if_modified(|current| {
+                let changed = *current != listening;
+                *current = listening;
+                changed
+            });
+            if next != before {
                 match next {
                     Some(address) => info!(%address, "the address of this node has changed"),
                     None => warn!("this node has no address for the gossip any more"),
@@ -53,7 +62,12 @@ pub(crate) async fn follow(
     }
 }
 
-/// Notifications that some address of this host may be new or gone.
+/// The interface that has an address.
+fn interface_with(ip: IpAddr, ours: &[(InterfaceName, IpAddr)]) -> Option<InterfaceName> {
+    ours.iter().find(|(_, address)| *address == ip).map(|(interface, _)| interface.clone())
+}
+
+/// Notifications that some address of this host may be new or gone, or that its interface has another name.
 struct Hints(Option<Connection>);
 
 struct Connection {
@@ -70,7 +84,7 @@ impl Drop for Connection {
 
 impl Connection {
     fn open() -> anyhow::Result<Self> {
-        let groups = [MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
+        let groups = [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
         let (connection, handle, hints) =
             rtnetlink::new_multicast_connection(&groups).context("opening a netlink socket")?;
         Ok(Self { hints, task: tokio::spawn(connection), _handle: handle })
@@ -104,11 +118,10 @@ impl Hints {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
-    use std::net::IpAddr;
+    use std::net::SocketAddr;
     use std::process::Command;
 
     use gossip::{Metrics, Preset, Profile, Trouble};
-    use nix::errno::Errno;
     use nix::sched::{CloneFlags, unshare};
     use placement::NodeName;
 
@@ -148,10 +161,7 @@ mod tests {
 
     #[test]
     fn a_speaker_follows_the_address_of_its_node_and_is_not_ready_while_there_is_none() {
-        match unshare(CloneFlags::CLONE_NEWNET) {
-            Err(Errno::EPERM) => return eprintln!("SKIPPED: a network namespace needs root"),
-            made => made.expect("a network namespace for this thread"),
-        }
+        unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace for this thread, which needs root");
         ip("link set lo up");
         ip("link add lan0 type veth peer name peer0");
         ip("address add 192.0.2.1/24 dev lan0");
@@ -170,13 +180,13 @@ mod tests {
             let at = |text: &str| text.parse::<IpAddr>().unwrap();
             let old = Listed { pod: Some(at("192.0.2.1")), at_start: Some(at("192.0.2.1")), node: None };
             let (list, listed) = watch::channel(old.clone());
-            let (listens, place) = watch::channel(Some(bind));
+            let (listens, place) = watch::channel(Listening { address: Some(bind), interface: None });
             tokio::spawn(follow(Choice::new(bind, false), listed, ours.clone(), listens));
             sees(&other, &["n1", "n2"]).await;
 
             ip("address del 192.0.2.1/24 dev lan0");
             until(ours.trouble(), "trouble", |it| *it == Some(Trouble::Unbound)).await;
-            until(place.clone(), "nowhere", Option::is_none).await;
+            until(place.clone(), "nowhere", |it| *it == Listening::default()).await;
             sees(&other, &["n2"]).await;
             sees(&ours, &["n1", "n2"]).await;
 
@@ -184,12 +194,18 @@ mod tests {
             ip("address add 192.0.2.2/24 dev lan0");
             until(ours.trouble(), "success", Option::is_none).await;
             sees(&other, &["n1", "n2"]).await;
-            assert_eq!(place.borrow().unwrap().ip(), at("192.0.2.2"));
+            let here = |it: &Listening, ip: &str| it.address.is_some_and(|address| address.ip() == at(ip));
+            assert!(here(&place.borrow(), "192.0.2.2"));
+            let is_named = |name: &'static str| move |it: &Listening| it.interface == Some(name.into());
+            until(place.clone(), "its interface", is_named("lan0")).await;
+            ip("link set lan0 name lan1");
+            until(place.clone(), "the new name", is_named("lan1")).await;
+            ip("link set lan1 name lan0");
 
             // Now it lists us at another one, which is added to that.
             ip("address add 192.0.2.3/32 dev lan0");
             list.send_replace(Listed { pod: Some(at("192.0.2.3")), ..old });
-            until(place, "the new place", |it| it.is_some_and(|it| it.ip() == at("192.0.2.3"))).await;
+            until(place, "the new place", |it| here(it, "192.0.2.3")).await;
             ip("address del 192.0.2.2/24 dev lan0");
             tokio::time::sleep(2 * Preset::Default.timing().verdict()).await;
             sees(&other, &["n1", "n2"]).await;

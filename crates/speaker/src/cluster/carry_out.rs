@@ -1,13 +1,16 @@
 //! What the core decided is done: by the LAN side, the gossip, and the writers; and it is counted and logged.
 
+use k8s_openapi::Resource;
+use k8s_openapi::api::core::v1::{self, ObjectReference};
 use k8s_openapi::jiff::Timestamp;
 use kubekit::events::Notice;
-use placement::Change;
+use kubekit::keep::Wanted;
+use placement::{Change, ServiceKey};
 use speaker_core::{ConfigurationNews, Gossip, Output, Severity, Trouble};
 use tracing::{debug, info, warn};
 
 use super::Cluster;
-use crate::status::left_over::Known;
+use crate::status::Reported;
 use crate::{configuration, status};
 
 impl Cluster {
@@ -34,24 +37,32 @@ impl Cluster {
                 (self.outputs.gossip)(instruction);
             }
             Output::Moved(Change::Assigned { service, vips }) => {
-                info!(%service, ?vips, "announcing");
+                info!(%service, ?vips, "elected to announce");
                 self.metrics.assigned(&self.node, &service, &vips);
             }
             Output::Moved(Change::Released { service, vips, why }) => {
-                info!(%service, ?vips, ?why, "no longer announcing");
+                info!(%service, ?vips, ?why, "no longer elected to announce");
                 self.metrics.released(&self.node, &service, &vips, &why);
             }
             Output::Notice(service, notice) => {
-                if let Some(reference) = self.references.get(&service) {
-                    self.outputs.publisher.publish(reference.clone(), translate(notice));
+                if let Some(uid) = self.uids.get(&service) {
+                    self.outputs.publisher.publish(reference(&service, uid), translate(notice));
                 }
             }
-            Output::Statuses(statuses) => {
-                self.reported = Some(statuses);
-                self.publish_statuses();
-                self.publish_known();
+            Output::Status { service, interfaces } => {
+                match &interfaces {
+                    Some(interfaces) => info!(%service, ?interfaces, "announcing"),
+                    None => info!(%service, "no longer announcing"),
+                }
+                if let Some(statuses) = &self.outputs.statuses {
+                    let name = status::name(&self.node, &service);
+                    statuses.set(name, interfaces.map(|interfaces| Reported { service, interfaces }));
+                }
             }
+            Output::StatusesComplete => self.outputs.statuses.iter().for_each(Wanted::complete),
             Output::LastStatuses => self.outputs.statuses = None,
+            // The core waits for what comes of it before there is more to remove, so there is room.
+            Output::LeftOver(left_over) => _ = self.outputs.left_over.try_send(left_over),
             Output::Absence(absence) => _ = self.outputs.absence.send_replace(absence),
             Output::Members(count) => self.metrics.members(count),
             Output::Reached(list) => self.readiness.reached(list.name()),
@@ -68,8 +79,9 @@ impl Cluster {
             }
             Output::Configuration(news) => self.configured(news),
             Output::Problems(problems) => {
-                self.problems = Some(problems);
-                self.publish_state();
+                let status = configuration::status(&problems, Timestamp::now());
+                self.outputs.state.set(configuration::name(&self.node), Some(status));
+                self.outputs.state.complete();
             }
         }
     }
@@ -89,39 +101,17 @@ impl Cluster {
             }
         }
     }
+}
 
-    pub(super) fn publish_statuses(&self) {
-        let (Some(reported), Some(sender)) = (&self.reported, &self.outputs.statuses) else { return };
-        let status = |it: &speaker_core::Status| {
-            status::status(&self.node, self.owner.as_ref(), &it.service, &it.interfaces)
-        };
-        let statuses = Some(reported.iter().map(status).collect());
-        sender.send_if_modified(|current| {
-            let different = *current != statuses;
-            *current = statuses;
-            different
-        });
-    }
-
-    /// What is not settled says nothing of who is dead.
-    pub(super) fn publish_known(&self) {
-        let known = (self.hears && self.view.settled).then(|| {
-            let announced = self.reported.iter().flatten().map(|it| it.service.clone()).collect();
-            let others = self.view.members.union(&self.view.away).cloned();
-            Known { announced, alive: others.chain([self.node.clone()]).collect() }
-        });
-        self.outputs.known.send_if_modified(|current| {
-            let different = *current != known;
-            *current = known;
-            different
-        });
-    }
-
-    pub(super) fn publish_state(&self) {
-        if let Some(problems) = &self.problems {
-            let state = configuration::state(&self.node, self.owner.as_ref(), problems, Timestamp::now());
-            self.outputs.state.send_replace(Some(state));
-        }
+/// A Service, as events name what they are about.
+fn reference(service: &ServiceKey, uid: &str) -> ObjectReference {
+    ObjectReference {
+        api_version: Some(v1::Service::API_VERSION.to_owned()),
+        kind: Some(v1::Service::KIND.to_owned()),
+        namespace: Some(service.namespace.to_string()),
+        name: Some(service.name.to_string()),
+        uid: Some(uid.to_owned()),
+        ..ObjectReference::default()
     }
 }
 

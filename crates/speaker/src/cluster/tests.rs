@@ -2,26 +2,28 @@
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 
 use kube::Client;
-use kubekit::Change as ListChange;
 use kubekit::write::Writes;
+use kubekit::{Change as ListChange, keep};
 use layer2::{Arp, MacAddr};
 use prometheus_client::registry::Registry;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use speaker_core::{Gossip, Link, List, Purpose, Unfit};
+use speaker_core::{Gossip, Link, Links, List, Purpose, Unfit};
 
 use super::*;
+use crate::objects::{LoadBalancerClass, Names, SeenSlice};
 
 /// A speaker on n1 in a cluster of n1 and n2, where n2 ranks first for 192.0.2.1 and n1 for 192.0.2.2.
 struct Fixture {
     cluster: Cluster,
     ports: watch::Receiver<Ports>,
-    statuses: watch::Receiver<Wanted<ServiceL2Status>>,
-    known: watch::Receiver<Option<Known>>,
-    state: watch::Receiver<Wanted<ConfigurationState>>,
+    statuses: keep::Receiver<Reported>,
+    left_over: tokio::sync::mpsc::Receiver<LeftOver>,
+    state: keep::Receiver<ConfigurationStateStatus>,
+    owner: watch::Receiver<Option<OwnerReference>>,
     gossip: mpsc::Receiver<Gossip>,
     listed: watch::Receiver<Listed>,
     absence: watch::Receiver<Option<Absence>>,
@@ -35,6 +37,16 @@ fn object<K: DeserializeOwned>(object: Value) -> K {
 
 fn list<K: DeserializeOwned>(objects: impl IntoIterator<Item = Value>) -> ListChange<K> {
     ListChange::Reset(objects.into_iter().map(object).collect())
+}
+
+fn services(objects: impl IntoIterator<Item = Value>) -> Event {
+    let read = |value| SeenService::read(&object(value), &LoadBalancerClass(None), &Names::default());
+    Event::Services(ListChange::Reset(objects.into_iter().map(read).collect()))
+}
+
+fn slices(objects: impl IntoIterator<Item = Value>) -> Event {
+    let read = |value| SeenSlice::read(&object(value), &Names::default());
+    Event::Endpoints(ListChange::Reset(objects.into_iter().map(read).collect()))
 }
 
 fn service(name: &str, vip: &str) -> Value {
@@ -76,16 +88,15 @@ fn speaker(node: &str) -> Value {
 
 fn members(names: &[&str]) -> Event {
     let members = names.iter().map(|name| (*name).into()).collect();
-    let view = View { members, settled: true, ..View::default() };
+    let view = gossip::View { members, settled: true, ..gossip::View::default() };
     Event::Gossip(gossip::News { events: vec![], view: view.into() })
 }
 
 fn lists() -> [Event; 7] {
-    let services = [service("one", "192.0.2.1"), service("two", "192.0.2.2")];
     let nodes = ["n1", "n2"].map(|name| json!({"metadata": {"name": name}}));
     [
-        Event::Services(list(services)),
-        Event::Endpoints(list(["one", "two"].map(slice))),
+        services([service("one", "192.0.2.1"), service("two", "192.0.2.2")]),
+        slices(["one", "two"].map(slice)),
         Event::Nodes(list(nodes)),
         Event::Pools(list([pool("192.0.2.0/24")])),
         Event::Advertisements(list([advertisement(&json!({}))])),
@@ -116,9 +127,10 @@ fn fixture() -> Fixture {
     let (metrics, mut registry) = (Metrics::default(), Registry::default());
     metrics.register(&mut registry);
     let (ports, wanted_ports) = watch::channel(Ports::default());
-    let (statuses, wanted_statuses) = watch::channel(None);
-    let (known, now_known) = watch::channel(None);
-    let (state, wanted_state) = watch::channel(None);
+    let (statuses, wanted_statuses) = keep::wanted();
+    let (say, left_over) = tokio::sync::mpsc::channel(1);
+    let (state, wanted_state) = keep::wanted();
+    let (owner, now_owner) = watch::channel(None);
     let (instructions, gossip) = mpsc::channel();
     let instructions = Box::new(move |instruction| _ = instructions.send(instruction));
     let (api_lists, listed) = watch::channel(Listed::default());
@@ -127,8 +139,9 @@ fn fixture() -> Fixture {
     let outputs = Outputs {
         ports,
         statuses,
-        known,
+        left_over: say,
         state,
+        owner,
         gossip: instructions,
         listed: api_lists,
         absence,
@@ -140,8 +153,9 @@ fn fixture() -> Fixture {
         cluster,
         ports: wanted_ports,
         statuses: wanted_statuses,
-        known: now_known,
+        left_over,
         state: wanted_state,
+        owner: now_owner,
         gossip,
         listed,
         absence: our_absence,
@@ -219,6 +233,35 @@ async fn the_gossip_learns_where_the_pods_of_the_other_speakers_are_and_only_fro
 }
 
 #[tokio::test]
+async fn the_gossip_learns_from_where_each_may_speak_when_pods_and_nodes_are_listed() {
+    let mut it = fixture();
+    it.after(Event::Speakers(list(["n1", "n2"].map(speaker))));
+    assert!(matches!(it.gossip.try_recv(), Ok(Gossip::SetPeers(_))));
+    let node = |name: &str, ip: &str| {
+        let address = json!({"type": "InternalIP", "address": ip});
+        json!({"metadata": {"name": name}, "status": {"addresses": [address]}})
+    };
+    it.after(Event::Nodes(list([
+        node("n1", "192.0.2.201"),
+        node("n2", "2001:db8::2"),
+        node("n3", "192.0.2.203"),
+    ])));
+    let ips = |ips: &[&str]| ips.iter().map(|ip| ip.parse().unwrap()).collect();
+    let places = [
+        ("n1".into(), ips(&["192.0.2.201"])),
+        ("n2".into(), ips(&["192.0.2.202", "2001:db8::2"])),
+        ("n3".into(), ips(&["192.0.2.203"])),
+    ];
+    assert_eq!(it.gossip.try_recv().unwrap(), Gossip::SetAddresses(places.into()));
+    // A node that moves is believed as soon as it is listed anew, whatever its Pod says.
+    it.after(Event::Nodes(ListChange::Apply(object(node("n3", "192.0.2.77")))));
+    let Gossip::SetAddresses(places) = it.gossip.try_recv().unwrap() else { panic!("addresses") };
+    assert_eq!(places[&NodeName::from("n3")], ips(&["192.0.2.77"]));
+    it.after(Event::Nodes(ListChange::Apply(object(node("n3", "192.0.2.77")))));
+    assert!(it.gossip.try_recv().is_err(), "nothing is new");
+}
+
+#[tokio::test]
 async fn where_the_api_server_lists_us_is_told_whenever_it_changes() {
     let mut it = complete();
     let ip = |last: u8| Some(IpAddr::from([192, 0, 2, last]));
@@ -254,14 +297,14 @@ async fn our_goodbye_is_for_a_moment_only_when_our_own_pod_is_replaced() {
 async fn reporting_ends_when_the_speaker_stops() {
     let mut it = complete();
     assert_eq!(it.after(Event::Stop), ["192.0.2.2"]);
-    assert_eq!(it.statuses.borrow().as_ref().map(BTreeMap::len), Some(0));
-    assert!(it.statuses.has_changed().is_err(), "the reporting ends");
+    let said = it.statuses.take();
+    assert!(said.complete && said.ended && said.each.values().all(Option::is_none), "{said:?}");
 }
 
 #[tokio::test]
 async fn what_a_new_list_lacks_is_withdrawn() {
     let mut it = complete();
-    assert!(it.after(Event::Services(list([service("one", "192.0.2.1")]))).is_empty());
+    assert!(it.after(services([service("one", "192.0.2.1")])).is_empty());
     assert!(it.shows("ferrolb_speaker_releases_total{reason=\"gone\"} 1"));
 }
 
@@ -286,63 +329,46 @@ async fn what_cannot_be_read_takes_nothing_from_services_and_selects_nothing() {
 async fn nothing_is_published_when_nothing_changes() {
     let mut it = complete();
     it.ports.mark_unchanged();
-    it.statuses.mark_unchanged();
-    it.state.mark_unchanged();
+    assert_eq!((it.statuses.take().each.len(), it.state.take().each.len()), (1, 1));
     it.hear_everything();
     assert!(!it.ports.has_changed().unwrap());
-    assert!(!it.statuses.has_changed().unwrap());
-    assert!(!it.state.has_changed().unwrap());
+    assert_eq!((it.statuses.take().each.len(), it.state.take().each.len()), (0, 0));
 }
 
 #[tokio::test]
 async fn every_service_announced_here_has_a_status_owned_by_our_pod() {
     let mut it = complete();
-    let services = |it: &Fixture| -> Vec<(String, Option<String>)> {
-        let owner =
-            |status: &ServiceL2Status| Some(status.metadata.owner_references.as_ref()?[0].uid.clone());
-        let name = |status: &ServiceL2Status| status.status.clone().unwrap().service_name;
-        let statuses = it.statuses.borrow().clone().unwrap();
-        statuses.values().map(|status| (name(status), owner(status))).collect()
-    };
-    assert_eq!(services(&it), [("two".to_owned(), Some("uid-n1".to_owned()))]);
-    it.after(Event::Services(list([service("one", "192.0.2.1")])));
-    assert_eq!(services(&it), []);
+    let name = crate::status::name(&"n1".into(), &ServiceKey::new("default", "two"));
+    let said = it.statuses.take();
+    let reported =
+        Reported { service: ServiceKey::new("default", "two"), interfaces: placement::Interfaces::All };
+    assert_eq!((said.each, said.complete), ([(name.clone(), Some(reported))].into(), true));
+    assert_eq!(it.owner.borrow().as_ref().map(|owner| &owner.uid[..]), Some("uid-n1"));
+    it.after(services([service("one", "192.0.2.1")]));
+    assert_eq!(it.statuses.take().each, [(name, None)].into());
 }
 
 #[tokio::test]
-async fn whose_reports_are_left_over_is_known_only_while_the_others_are_heard() {
+async fn reports_of_the_dead_are_handed_on_and_what_came_of_it_comes_back() {
     let mut it = complete();
-    let known = |it: &Fixture| it.known.borrow().clone();
-    let two = ServiceKey::new("default", "two");
-    let expected = Known { announced: [two].into(), alive: ["n1", "n2"].map(NodeName::from).into() };
-    assert_eq!(known(&it), Some(expected.clone()));
-    it.after(Event::Trouble(Some(gossip::Trouble::Unbound)));
-    assert_eq!(known(&it), None);
-    it.after(Event::Trouble(None));
-    assert_eq!(known(&it), Some(expected));
-    it.after(Event::Gossip(gossip::News { events: vec![], view: Arc::default() }));
-    assert_eq!(known(&it), None, "nothing is settled");
-    let view =
-        View { members: ["n1".into()].into(), away: ["n2".into()].into(), settled: true, ..View::default() };
-    it.after(Event::Gossip(gossip::News { events: vec![], view: view.into() }));
-    assert!(
-        known(&it).is_some_and(|known| known.alive.contains(&NodeName::from("n2"))),
-        "it is back in a moment"
-    );
-    it.after(members(&["n1"]));
-    assert!(known(&it).is_some_and(|known| !known.alive.contains(&NodeName::from("n2"))));
+    let soon = it.cluster.core.poll_timeout().unwrap();
+    it.cluster.core.handle(Input::Time, soon);
+    it.cluster.carry_out_all();
+    let left_over = it.left_over.try_recv().unwrap();
+    assert_eq!(left_over.alive, ["n1", "n2"].map(NodeName::from).into());
+    let again = soon + Duration::from_secs(7);
+    it.after(Event::LeftOver(Some(again)));
+    assert_eq!(it.cluster.core.poll_timeout(), Some(again));
 }
 
 #[tokio::test]
 async fn what_is_invalid_is_reported_until_it_is_valid() {
     let mut it = complete();
-    let summary = |it: &Fixture| {
-        let state = it.state.borrow().clone().unwrap();
-        state["speaker-n1"].status.clone().unwrap().error_summary
-    };
+    let summary = |it: &Fixture| it.state.take().each["speaker-n1"].clone().unwrap().error_summary;
     assert_eq!(summary(&it), "");
     it.after(Event::Pools(ListChange::Apply(object(pool("192.0.2.9-192.0.2.1")))));
-    assert!(summary(&it).starts_with("IPAddressPool pool: "), "{}", summary(&it));
+    let said = summary(&it);
+    assert!(said.starts_with("IPAddressPool pool: "), "{said}");
     it.after(Event::Pools(ListChange::Apply(object(pool("192.0.2.0/24")))));
     assert_eq!(summary(&it), "");
 }
@@ -352,19 +378,20 @@ async fn who_stops_before_it_knows_what_there_is_has_no_report_to_delete_and_wai
     let mut it = fixture();
     let nobody = kube::Config::new("http://127.0.0.1:9".parse().unwrap());
     let own = crate::status::source(&Client::try_from(nobody).unwrap(), "metallb-system", &"n1".into());
-    let keeping = kubekit::keep::keep(own, it.statuses.clone(), Writes::default());
     it.after(Event::Lan(Report::Interfaces(Links::new())));
     it.after(Event::Stop);
+    let (node, statuses) = ("n1".into(), it.statuses);
+    let status = move |name: &str, reported: &Reported| crate::status::status(name, &node, None, reported);
+    let keeping = keep::keep(own, statuses, Writes::default(), status);
     assert!(tokio::time::timeout(crate::LAST_REPORTS / 2, keeping).await.is_ok());
 }
 
 #[tokio::test]
 async fn many_changes_at_once_do_not_keep_others_waiting() {
     let it = complete();
-    let services = |round: usize| -> Vec<Value> {
-        (0..100).map(|n| service(&format!("{round}-{n}"), &format!("192.0.2.{n}"))).collect()
-    };
-    let lists = (0..BATCH).map(|round| Event::Services(list(services(round)))).collect::<Vec<_>>();
+    let list =
+        |round: usize| services((0..100).map(|n| service(&format!("{round}-{n}"), &format!("192.0.2.{n}"))));
+    let lists = (0..BATCH).map(list).collect::<Vec<_>>();
     let turns = Arc::new(AtomicUsize::new(0));
     let others = Arc::clone(&turns);
     let other = tokio::spawn(async move {
@@ -374,7 +401,8 @@ async fn many_changes_at_once_do_not_keep_others_waiting() {
         }
     });
     let start = Instant::now();
-    it.cluster.run(futures::stream::iter(lists), kubekit::Watchdog::default().task("core")).await;
+    let (_status, questions) = kubekit::http::status::channel();
+    it.cluster.run(futures::stream::iter(lists), questions, kubekit::Watchdog::default().task("core")).await;
     let taken = start.elapsed();
     other.abort();
     let (turns, least) = (turns.load(Ordering::Relaxed), taken.as_millis() / (8 * TURN.as_millis()));

@@ -9,12 +9,20 @@ use std::net::Ipv6Addr;
 use layer2::Shards;
 use socket2::{Domain, Socket, Type};
 
+use super::closing;
+
 /// The groups that this node is a member of on an interface for as long as this lives.
 #[derive(Debug)]
 pub(super) struct Memberships {
     index: u32,
     shards: Shards,
     sockets: Vec<Socket>,
+}
+
+impl Drop for Memberships {
+    fn drop(&mut self) {
+        self.sockets.drain(..).for_each(closing::close);
+    }
 }
 
 impl Memberships {

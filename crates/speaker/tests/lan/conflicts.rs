@@ -7,14 +7,14 @@ use layer2::{ArpFrame, ArpOperation, Host, MacAddr, NdpFrame, Report};
 use speaker::lan;
 
 use crate::fixture::{
-    CLIENT_V4, CLIENT_V6, Client, LINK_LOCAL, SPEAKER, STRANGER, Speaker, V4, V6, ip, on_a_cable, request,
+    CLIENT_V4, CLIENT_V6, Client, FOREIGN, LINK_LOCAL, SPEAKER, Speaker, V4, V6, ip, on_a_cable, request,
 };
 
-const FELLOW: MacAddr = MacAddr([2, 0, 0, 0, 0, 7]);
+const PEER: MacAddr = MacAddr([2, 0, 0, 0, 0, 7]);
 
 /// Which address a foreign host has.
 fn conflict(vip: impl Into<IpAddr>) -> (IpAddr, MacAddr) {
-    (vip.into(), STRANGER)
+    (vip.into(), FOREIGN)
 }
 
 /// What is said of the port on the cable.
@@ -87,7 +87,7 @@ fn a_fresh_ipv4_address_of_another_host_is_not_announced() {
         speaker.announce(&[(V4, 1)]);
         assert_eq!(client.receive_arp(), ArpFrame::probe(SPEAKER, V4).emit());
         let asker = Host { mac: SPEAKER, ip: Ipv4Addr::UNSPECIFIED };
-        client.send(ArpFrame::reply(STRANGER, V4, asker).emit());
+        client.send(ArpFrame::reply(FOREIGN, V4, asker).emit());
         assert_eq!(taken(speaker), conflict(V4));
         let told = client.arp_within(Duration::from_secs(1));
         assert!(told.iter().all(|frame| frame.sender.ip.is_unspecified()), "{told:?}");
@@ -103,7 +103,7 @@ fn a_fresh_ipv6_address_of_another_host_is_not_announced() {
         speaker.set_new(V6);
         speaker.announce(&[(V6, 1)]);
         assert_eq!(client.receive_ndp(V6), NdpFrame::probe(SPEAKER, V6));
-        client.send(NdpFrame::answer(STRANGER, CLIENT_V6, V6, None, SPEAKER).emit());
+        client.send(NdpFrame::answer(FOREIGN, CLIENT_V6, V6, None, SPEAKER).emit());
         assert_eq!(taken(speaker), conflict(V6));
         assert_eq!(speaker.metric("metallb_layer2_gratuitous_sent{ip=\"2001:db8::12:3456\"}"), "");
     });
@@ -115,7 +115,7 @@ fn a_probe_of_another_host_claims_nothing() {
         speaker.set_new(V4);
         speaker.announce(&[(V4, 1)]);
         assert_eq!(client.receive_arp(), ArpFrame::probe(SPEAKER, V4).emit());
-        client.send(ArpFrame::probe(STRANGER, V4).emit());
+        client.send(ArpFrame::probe(FOREIGN, V4).emit());
         assert_eq!(free(speaker), IpAddr::from(V4));
     });
 }
@@ -127,9 +127,9 @@ fn a_host_that_claims_an_announced_address_is_reported_and_met_once() {
         // The whole burst, so that what comes then is the defence.
         client.arp_within(Duration::from_millis(4_800));
         let claims = [
-            ArpFrame::gratuitous_request(STRANGER, V4),
-            ArpFrame::gratuitous_reply(STRANGER, V4),
-            ArpFrame { sender: Host { mac: STRANGER, ip: V4 }, ..request(CLIENT_V4) },
+            ArpFrame::gratuitous_request(FOREIGN, V4),
+            ArpFrame::gratuitous_reply(FOREIGN, V4),
+            ArpFrame { sender: Host { mac: FOREIGN, ip: V4 }, ..request(CLIENT_V4) },
         ];
         for claim in claims.iter().cycle().take(30) {
             client.send(claim.emit());
@@ -155,30 +155,30 @@ fn a_host_that_claims_an_announced_ipv6_address_is_reported() {
         speaker.expect_ndp();
         speaker.announce(&[(V6, 1)]);
         client.receive_ndp(V6);
-        client.send(NdpFrame::unsolicited(STRANGER, CLIENT_V6, V6).emit());
+        client.send(NdpFrame::unsolicited(FOREIGN, CLIENT_V6, V6).emit());
         assert_eq!(claimed(speaker), conflict(V6));
     });
 }
 
 #[test]
-fn a_fellow_speaker_is_no_stranger() {
+fn a_peer_is_no_foreign_host() {
     on_a_cable(|speaker, client| {
-        speaker.set_fellow(FELLOW);
+        speaker.set_peer(PEER);
         speaker.set_new(V4);
         speaker.announce(&[(V4, 1)]);
         assert_eq!(client.receive_arp(), ArpFrame::probe(SPEAKER, V4).emit());
-        client.send(ArpFrame::probe(FELLOW, V4).emit());
-        client.send(ArpFrame::gratuitous_request(FELLOW, V4).emit());
+        client.send(ArpFrame::probe(PEER, V4).emit());
+        client.send(ArpFrame::gratuitous_request(PEER, V4).emit());
         assert_eq!(free(speaker), IpAddr::from(V4));
-        client.send(ArpFrame::gratuitous_reply(FELLOW, V4).emit());
-        speaker.expect_metric("ferrolb_layer2_frames_ignored_total{reason=\"fellow\"}", "2");
+        client.send(ArpFrame::gratuitous_reply(PEER, V4).emit());
+        speaker.expect_metric("ferrolb_layer2_frames_ignored_total{reason=\"peer\"}", "2");
         std::thread::sleep(Duration::from_millis(500));
         assert!(!speaker.reports().iter().any(is_claim));
     });
 }
 
 #[test]
-fn a_second_interface_of_this_node_on_the_same_lan_is_no_stranger() {
+fn a_second_interface_of_this_node_on_the_same_lan_is_no_foreign_host() {
     on_a_cable(|speaker, _| {
         ip("link add lan1 address 02:00:00:00:00:05 type veth peer name peer1");
         ip("link add sw type bridge forward_delay 0");

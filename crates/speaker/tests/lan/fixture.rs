@@ -4,12 +4,13 @@ use std::cell::{Cell, RefCell};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsRawFd;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use layer2::{ArpFrame, ArpOperation, Host, MacAddr, NdpFrame, NdpMessage, solicited_node};
-use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
 use placement::{Announcement, Announcements, History, Interfaces, Takeover};
 use prometheus_client::registry::Registry;
@@ -22,7 +23,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub(crate) const SPEAKER: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
 pub(crate) const CLIENT: MacAddr = MacAddr([2, 0, 0, 0, 0, 2]);
 /// Not an interface of the namespace: those are the speaker's own.
-pub(crate) const STRANGER: MacAddr = MacAddr([2, 0, 0, 0, 0, 8]);
+pub(crate) const FOREIGN: MacAddr = MacAddr([2, 0, 0, 0, 0, 8]);
 pub(crate) const V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 10);
 pub(crate) const OTHER_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 11);
 pub(crate) const CLIENT_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
@@ -42,10 +43,7 @@ pub(crate) fn on_a_cable(test: impl FnOnce(&Speaker, &Client)) {
 
 /// The same, with a speaker that refreshes what it announces.
 pub(crate) fn on_a_cable_refreshed(interval: Option<Duration>, test: impl FnOnce(&Speaker, &Client)) {
-    match unshare(CloneFlags::CLONE_NEWNET) {
-        Err(Errno::EPERM) => return eprintln!("SKIPPED: a network namespace needs root"),
-        made => made.expect("a network namespace for this thread"),
-    }
+    unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace for this thread, which needs root");
     // Link-local addresses are settled at once.
     std::fs::write("/proc/sys/net/ipv6/conf/default/accept_dad", "0").unwrap();
     cable();
@@ -61,6 +59,15 @@ pub(crate) fn cable() {
 pub(crate) fn ip(arguments: &str) {
     let status = Command::new("ip").args(arguments.split(' ')).status().expect("the program ip");
     assert!(status.success(), "ip {arguments}: {status}");
+}
+
+/// Runs one after the other, in one process.
+pub(crate) fn ip_batch(lines: impl Iterator<Item = String>) {
+    let mut ip =
+        Command::new("ip").args(["-batch", "-"]).stdin(Stdio::piped()).spawn().expect("the program ip");
+    let text = lines.collect::<Vec<_>>().join("\n");
+    ip.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    assert!(ip.wait().unwrap().success(), "ip -batch");
 }
 
 /// Waits until `met` says so.
@@ -121,6 +128,8 @@ pub(crate) struct Speaker {
     reports: RefCell<mpsc::Receiver<Report>>,
     registry: Registry,
     stalls: mpsc::Sender<Duration>,
+    /// How long its tasks were kept waiting at most, in milliseconds.
+    pause: Arc<AtomicU64>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -140,6 +149,8 @@ impl Speaker {
         let mut registry = Registry::default();
         metrics.register(&mut registry);
         let (stalls, mut stall) = mpsc::channel(1);
+        let pause = Arc::new(AtomicU64::new(0));
+        let longest = Arc::clone(&pause);
         let (stop, stopped) = oneshot::channel::<()>();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -150,6 +161,13 @@ impl Speaker {
                     }
                 });
                 tokio::spawn(plan(to_plan, to_forward, ports, forward));
+                tokio::spawn(async move {
+                    loop {
+                        let begin = Instant::now();
+                        tokio::time::sleep(Duration::from_millis(5)).await;
+                        longest.fetch_max(begin.elapsed().as_millis().try_into().unwrap(), Ordering::Relaxed);
+                    }
+                });
                 tokio::select! {
                     () = lan::run(options, on_lan, reporter, metrics) => {}
                     _ = stopped => {}
@@ -163,6 +181,7 @@ impl Speaker {
             reports,
             registry,
             stalls,
+            pause,
             stop: Some(stop),
             thread: Some(thread),
         }
@@ -192,13 +211,18 @@ impl Speaker {
         self.new.set(Some(vip.into()));
     }
 
-    pub(crate) fn set_fellow(&self, mac: MacAddr) {
-        self.wanted.send_modify(|wanted| wanted.friends.known = [(mac, layer2::Contact::Heard)].into());
+    pub(crate) fn set_peer(&self, mac: MacAddr) {
+        self.wanted.send_modify(|wanted| wanted.known_macs.contacts = [(mac, layer2::Contact::Heard)].into());
     }
 
     /// Lets the speaker stand still for `span` from now on.
     pub(crate) fn stall(&self, span: Duration) {
         self.stalls.try_send(span).unwrap();
+    }
+
+    /// How long its tasks were kept waiting at most since this was asked last.
+    pub(crate) fn longest_pause(&self) -> Duration {
+        Duration::from_millis(self.pause.swap(0, Ordering::Relaxed))
     }
 
     /// The next report that `wanted` takes for what it is waiting for.

@@ -1,5 +1,6 @@
 //! Interfaces that come, go and change.
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use layer2::{ArpFrame, MacAddr};
@@ -8,8 +9,8 @@ use speaker::lan::Report;
 use speaker_core::{Link, Unfit};
 
 use crate::fixture::{
-    Client, OTHER_V4, SPEAKER, Speaker, V4, answer, cable, ip, on_a_cable, on_a_cable_refreshed, request,
-    wait_for,
+    Client, OTHER_V4, SPEAKER, Speaker, V4, V6, answer, cable, ip, ip_batch, on_a_cable,
+    on_a_cable_refreshed, request, wait_for,
 };
 
 #[test]
@@ -110,6 +111,31 @@ fn expect_interface(speaker: &Speaker, name: &str, is: impl Fn(&Link) -> bool) {
             interfaces.values().any(|seen| seen.name.as_str() == name && is(seen)).then_some(())
         }
         Report::Port(..) => None,
+    });
+}
+
+#[test]
+fn interfaces_that_come_and_go_in_number_do_not_keep_the_speaker_waiting() {
+    on_a_cable(|speaker, _| {
+        const PODS: usize = 60;
+        let count = |count: usize| format!("{count}");
+        speaker.announce(&[(IpAddr::from(V4), 1), (IpAddr::from(V6), 1)]);
+        speaker.expect_ndp();
+        speaker.longest_pause();
+        ip_batch((0..PODS).flat_map(|pod| {
+            [
+                format!("link add pod{pod} type veth peer name peer{}", pod + 1),
+                format!("link set pod{pod} up"),
+                format!("link set peer{} up", pod + 1),
+            ]
+        }));
+        speaker.expect_metric("ferrolb_layer2_interfaces{protocol=\"ndp\"}", &count(PODS + 1));
+        let coming = speaker.longest_pause();
+        ip_batch((0..PODS).map(|pod| format!("link del pod{pod}")));
+        speaker.expect_metric("ferrolb_layer2_interfaces{protocol=\"ndp\"}", &count(1));
+        let going = speaker.longest_pause();
+        let limit = Duration::from_millis(150);
+        assert!(coming < limit && going < limit, "kept waiting for {coming:?} and {going:?}");
     });
 }
 

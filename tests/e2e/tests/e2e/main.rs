@@ -17,6 +17,7 @@ mod rollout;
 mod rotation;
 mod security;
 mod services;
+mod soak;
 
 use std::net::Ipv4Addr;
 use std::path::Path;

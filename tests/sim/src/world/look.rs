@@ -85,7 +85,7 @@ impl World {
                 vip,
                 alive: &alive,
                 right: right(vip),
-                lent: answer.iter().any(stands_in),
+                standby: answer.iter().any(stands_in),
                 answer,
                 beliefs: self.beliefs(part, vip),
             }

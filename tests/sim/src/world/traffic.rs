@@ -43,7 +43,7 @@ impl World {
                 let Some(to) = self.nodes.iter().position(|node| node.gossip == to) else { return };
                 let station = |node: usize| self.nodes[node].nics[0].station;
                 if self.lan.connected(station(number), station(to))
-                    && !self.nodes[number].gossip_fault.mute
+                    && !self.nodes[number].gossip_fault.outbound_blocked
                     && !self.lost_paths.contains(&(number, to))
                 {
                     let from = self.nodes[number].gossip;

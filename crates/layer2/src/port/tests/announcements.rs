@@ -61,12 +61,12 @@ fn an_address_that_is_only_answered_for_is_never_told_of_unasked_until_it_is_tak
 #[test]
 fn who_must_be_silent_neither_answers_nor_announces_until_it_may_speak() {
     let mut bench = Bench::new(ARP);
-    bench.port.set_voice(Voice::Silent);
+    bench.port.set_transmit_policy(TransmitPolicy::Muted);
     bench.order(&[(V4, 1, Begin::Announce)]);
     bench.advance(ms(100));
-    assert_eq!(bench.hear(arp_request(V4).emit()), Err(Ignored::Silent));
+    assert_eq!(bench.hear(arp_request(V4).emit()), Err(Ignored::Muted));
     assert!(bench.done.is_empty());
-    bench.port.set_voice(Voice::Full);
+    bench.port.set_transmit_policy(TransmitPolicy::Normal);
     bench.work();
     assert_eq!(bench.times(Purpose::Takeover), [100; 2]);
     assert_eq!(bench.hear(arp_request(V4).emit()), Ok(()));

@@ -90,10 +90,10 @@ fn who_asks_does_not_wait_for_announcements() {
 }
 
 #[test]
-fn a_fellow_that_asks_is_answered_even_from_an_address_of_ours() {
+fn a_peer_that_asks_is_answered_even_from_an_address_of_ours() {
     let mut bench = Bench::new(ARP);
     bench.order(&[(V4, 1, Begin::Announce), (OTHER_V4, 2, Begin::Announce)]);
-    let sender = Host { mac: FELLOW, ip: V4 };
+    let sender = Host { mac: PEER, ip: V4 };
     assert_eq!(bench.hear(ArpFrame { sender, ..arp_request(OTHER_V4) }.emit()), Ok(()));
     assert_eq!(bench.sent(Purpose::Answer).len(), 1);
 }

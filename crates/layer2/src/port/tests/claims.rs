@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_stranger_that_claims_an_address_is_reported_and_met_once_in_ten_seconds() {
+fn a_foreign_host_that_claims_an_address_is_reported_and_met_once_in_ten_seconds() {
     let mut bench = Bench::announcing(ARP, V4);
     for _ in 0..100 {
         assert_eq!(bench.hear(ArpFrame::gratuitous_reply(THEIRS, V4).emit()), Ok(()));
@@ -24,7 +24,7 @@ fn a_stranger_that_claims_an_address_is_reported_and_met_once_in_ten_seconds() {
 fn a_handover_to_a_node_not_known_yet_is_no_conflict() {
     for late_news in [
         |bench: &mut Bench<Arp>| bench.order(&[]),
-        |bench: &mut Bench<Arp>| bench.port.set_friends(known(THEIRS), bench.now),
+        |bench: &mut Bench<Arp>| bench.port.set_known_macs(known(THEIRS), bench.now),
     ] {
         let mut bench = Bench::announcing(ARP, V4);
         assert_eq!(bench.hear(ArpFrame::gratuitous_request(THEIRS, V4).emit()), Ok(()));
@@ -36,13 +36,13 @@ fn a_handover_to_a_node_not_known_yet_is_no_conflict() {
 }
 
 #[test]
-fn while_a_fellow_is_not_known_by_its_address_who_claims_one_of_ours_may_be_that_fellow() {
+fn while_a_peer_is_not_known_by_its_address_who_claims_one_of_ours_may_be_that_peer() {
     let mut bench = Bench::announcing(ARP, V4);
     let claim = ArpFrame::gratuitous_request(THEIRS, V4).emit();
-    bench.port.set_friends(Friends { unknown: 1, ..known(FELLOW) }, bench.now);
+    bench.port.set_known_macs(KnownMacs { unknown: 1, ..known(PEER) }, bench.now);
     assert_eq!(bench.hear(claim), Ok(()));
     bench.advance(ms(400));
-    bench.port.set_friends(known(FELLOW), bench.now);
+    bench.port.set_known_macs(known(PEER), bench.now);
     bench.advance(ms(20_000));
     assert_eq!(bench.done, []);
     assert_eq!(bench.hear(claim), Ok(()));
@@ -51,7 +51,7 @@ fn while_a_fellow_is_not_known_by_its_address_who_claims_one_of_ours_may_be_that
 
     // Asked about beforehand, nobody of us should have it.
     let mut bench = Bench::probing(ARP, V4);
-    bench.port.set_friends(Friends { unknown: 1, ..known(FELLOW) }, bench.now);
+    bench.port.set_known_macs(KnownMacs { unknown: 1, ..known(PEER) }, bench.now);
     assert_eq!(bench.hear(claim), Ok(()));
     assert_eq!(bench.reports(), [Report::Taken { vip: V4.into(), by: THEIRS }]);
 }

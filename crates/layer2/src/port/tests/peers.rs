@@ -4,7 +4,7 @@ use super::*;
 
 fn asking(contact: Contact) -> Bench<Arp> {
     let mut bench = Bench::new(ARP);
-    bench.port.set_friends(friends(THEIRS, contact), bench.now);
+    bench.port.set_known_macs(known_macs(THEIRS, contact), bench.now);
     bench.order(&[(V4, 1, Begin::Ask)]);
     bench
 }
@@ -42,9 +42,9 @@ fn what_a_peer_held_is_asked_for_at_once_when_that_peer_is_heard() {
     let mut bench = asking(Contact::Unheard);
     assert_eq!(bench.hear(here(THEIRS)), Ok(()));
     bench.advance(ms(500));
-    bench.port.set_friends(known(THEIRS), bench.now);
+    bench.port.set_known_macs(known(THEIRS), bench.now);
     bench.work();
-    assert_eq!(bench.hear(here(THEIRS)), Err(Ignored::Fellow));
+    assert_eq!(bench.hear(here(THEIRS)), Err(Ignored::Peer));
     bench.advance(ms(100));
     assert_eq!(bench.times(Purpose::Takeover), [580, 580]);
 }
@@ -52,7 +52,7 @@ fn what_a_peer_held_is_asked_for_at_once_when_that_peer_is_heard() {
 #[test]
 fn a_heard_peer_that_answers_is_no_witness() {
     let mut bench = asking(Contact::Heard);
-    assert_eq!(bench.hear(here(THEIRS)), Err(Ignored::Fellow));
+    assert_eq!(bench.hear(here(THEIRS)), Err(Ignored::Peer));
     bench.advance(ms(100));
     assert_eq!(bench.times(Purpose::Takeover), [80, 80]);
 }
@@ -62,7 +62,7 @@ fn a_foreign_host_is_not_overruled_by_a_takeover_but_may_be_a_peer_that_was_neve
     let (vip, by) = (V4.into(), THEIRS);
     for (unseen, expected) in [(0, Report::Taken { vip, by }), (1, Report::Held { vip, by })] {
         let mut bench = Bench::new(ARP);
-        bench.port.set_friends(Friends { unseen, ..known(FELLOW) }, bench.now);
+        bench.port.set_known_macs(KnownMacs { unseen, ..known(PEER) }, bench.now);
         bench.order(&[(V4, 1, Begin::Ask)]);
         assert_eq!(bench.hear(here(THEIRS)), Ok(()));
         bench.advance(ms(2_500));
@@ -91,7 +91,7 @@ fn of_two_peers_that_both_answer_one_yields_and_the_other_insists() {
     let order = |stance| [(V4, Order { takeover: 1, begin: Begin::Announce, stance })].into();
     let rival = || {
         let mut bench = Bench::announcing(ARP, V4);
-        bench.port.set_friends(friends(THEIRS, Contact::Unheard), bench.now);
+        bench.port.set_known_macs(known_macs(THEIRS, Contact::Unheard), bench.now);
         assert_eq!(bench.hear(ArpFrame::gratuitous_request(THEIRS, V4).emit()), Ok(()));
         assert_eq!(bench.reports(), [Report::Rival { vip: V4.into(), by: THEIRS }]);
         assert!(bench.times(Purpose::Defence).is_empty(), "it may be the other that goes on");
@@ -116,7 +116,7 @@ fn a_peer_that_is_overruled_is_asked_soon_whether_it_goes_on() {
     for overrules in [false, true] {
         let mut bench = Bench::announcing(ARP, V4);
         bench.port.set_overrules(overrules);
-        bench.port.set_friends(Friends { unseen: 1, ..known(FELLOW) }, bench.now);
+        bench.port.set_known_macs(KnownMacs { unseen: 1, ..known(PEER) }, bench.now);
         let claim = || ArpFrame::gratuitous_request(THEIRS, V4).emit();
         assert_eq!(bench.hear(claim()), Ok(()));
         let insists = Order { takeover: 1, begin: Begin::Announce, stance: Stance::Insists(1) };
@@ -138,7 +138,7 @@ fn a_peer_that_is_overruled_is_asked_soon_whether_it_goes_on() {
 fn each_of_several_peers_that_answer_is_told_of_at_once() {
     let mut bench = Bench::announcing(ARP, V4);
     let other = MacAddr([2, 0, 0, 0, 0, 4]);
-    bench.port.set_friends(Friends { unseen: 2, ..known(FELLOW) }, bench.now);
+    bench.port.set_known_macs(KnownMacs { unseen: 2, ..known(PEER) }, bench.now);
     for by in [THEIRS, other] {
         assert_eq!(bench.hear(ArpFrame::gratuitous_request(by, V4).emit()), Ok(()));
     }
@@ -149,7 +149,7 @@ fn each_of_several_peers_that_answer_is_told_of_at_once() {
 #[test]
 fn who_claims_what_is_announced_may_be_a_peer_that_was_never_heard() {
     let mut bench = Bench::announcing(ARP, V4);
-    bench.port.set_friends(Friends { unseen: 1, ..known(FELLOW) }, bench.now);
+    bench.port.set_known_macs(KnownMacs { unseen: 1, ..known(PEER) }, bench.now);
     assert_eq!(bench.hear(ArpFrame::gratuitous_request(THEIRS, V4).emit()), Ok(()));
     bench.advance(ms(1_000));
     assert_eq!(bench.reports(), [Report::Rival { vip: V4.into(), by: THEIRS }]);
@@ -160,7 +160,7 @@ fn who_claims_what_is_announced_may_be_a_peer_that_was_never_heard() {
 fn a_router_that_is_overruled_is_no_rival_but_a_station_that_announces_is() {
     let mut bench = Bench::announcing(ARP, V4);
     bench.port.set_overrules(true);
-    bench.port.set_friends(Friends { unseen: 1, ..known(FELLOW) }, bench.now);
+    bench.port.set_known_macs(KnownMacs { unseen: 1, ..known(PEER) }, bench.now);
     assert_eq!(bench.hear(here(THEIRS)), Err(Ignored::Overruled));
     assert_eq!(bench.hear(ArpFrame::gratuitous_request(THEIRS, V4).emit()), Ok(()));
     let yields = Order { takeover: 1, begin: Begin::Announce, stance: Stance::Yields };
@@ -174,28 +174,28 @@ fn a_router_that_is_overruled_is_no_rival_but_a_station_that_announces_is() {
 #[test]
 fn a_peer_that_falls_silent_after_it_claimed_what_is_announced_is_a_rival() {
     let mut bench = Bench::announcing(ARP, V4);
-    let claim = ArpFrame::gratuitous_request(FELLOW, V4).emit();
-    assert_eq!(bench.hear(claim), Err(Ignored::Fellow));
+    let claim = ArpFrame::gratuitous_request(PEER, V4).emit();
+    assert_eq!(bench.hear(claim), Err(Ignored::Peer));
     bench.advance(ms(600));
-    bench.port.set_friends(friends(FELLOW, Contact::Unheard), bench.now);
+    bench.port.set_known_macs(known_macs(PEER, Contact::Unheard), bench.now);
     bench.work();
-    assert_eq!(bench.reports(), [Report::Rival { vip: V4.into(), by: FELLOW }]);
+    assert_eq!(bench.reports(), [Report::Rival { vip: V4.into(), by: PEER }]);
 }
 
 #[test]
 fn who_leaves_answers_no_more_for_what_a_peer_has_taken_over() {
     let mut bench = Bench::announcing(ARP, V4);
-    bench.port.set_voice(Voice::Answers);
+    bench.port.set_transmit_policy(TransmitPolicy::ReplyOnly);
     assert_eq!(bench.hear(arp_request(V4).emit()), Ok(()));
-    assert_eq!(bench.hear(ArpFrame::gratuitous_request(FELLOW, V4).emit()), Err(Ignored::Fellow));
-    assert_eq!(bench.hear(arp_request(V4).emit()), Err(Ignored::Silent));
+    assert_eq!(bench.hear(ArpFrame::gratuitous_request(PEER, V4).emit()), Err(Ignored::Peer));
+    assert_eq!(bench.hear(arp_request(V4).emit()), Err(Ignored::Muted));
     assert!(!bench.port.answers(V4));
 }
 
 #[test]
 fn a_member_of_which_nothing_is_known_yet_is_asked_again_within_a_second() {
     let mut bench = Bench::new(ARP);
-    bench.port.set_friends(Friends { unknown: 1, ..known(FELLOW) }, bench.now);
+    bench.port.set_known_macs(KnownMacs { unknown: 1, ..known(PEER) }, bench.now);
     bench.order(&[(V4, 1, Begin::Ask)]);
     assert_eq!(bench.hear(here(THEIRS)), Ok(()));
     bench.advance(ms(1_100));
@@ -205,9 +205,9 @@ fn a_member_of_which_nothing_is_known_yet_is_asked_again_within_a_second() {
 #[test]
 fn another_interface_of_this_node_on_the_same_lan_is_told_once() {
     let mut bench = Bench::announcing(ARP, V4);
-    bench.port.set_friends(friends(FELLOW, Contact::Own), bench.now);
+    bench.port.set_known_macs(known_macs(PEER, Contact::Own), bench.now);
     for _ in 0..2 {
-        assert_eq!(bench.hear(ArpFrame::gratuitous_request(FELLOW, V4).emit()), Err(Ignored::Fellow));
+        assert_eq!(bench.hear(ArpFrame::gratuitous_request(PEER, V4).emit()), Err(Ignored::Peer));
     }
-    assert_eq!(bench.reports(), [Report::SameLan { by: FELLOW }]);
+    assert_eq!(bench.reports(), [Report::SameLan { by: PEER }]);
 }

@@ -67,19 +67,19 @@ fn a_taken_address_is_not_announced_because_of_another_takeover() {
 }
 
 #[test]
-fn fellows_and_this_node_itself_are_no_strangers() {
-    for mac in [FELLOW, OURS] {
+fn fellows_and_this_node_itself_are_no_foreign_hosts() {
+    for mac in [PEER, OURS] {
         let mut bench = Bench::probing(ARP, V4);
         assert_eq!(bench.hear(ArpFrame::probe(mac, V4).emit()), Err(Ignored::NotAnnounced));
-        assert_eq!(bench.hear(ArpFrame::gratuitous_reply(mac, V4).emit()), Err(Ignored::Fellow));
+        assert_eq!(bench.hear(ArpFrame::gratuitous_reply(mac, V4).emit()), Err(Ignored::Peer));
         bench.advance(ms(300));
         assert_eq!(bench.times(Purpose::Takeover).len(), 2);
 
         let mut bench = Bench::announcing(ARP, V4);
-        assert_eq!(bench.hear(ArpFrame::gratuitous_request(mac, V4).emit()), Err(Ignored::Fellow));
+        assert_eq!(bench.hear(ArpFrame::gratuitous_request(mac, V4).emit()), Err(Ignored::Peer));
         let mut bench6 = Bench::announcing(NDP, V6);
         let told = NdpFrame::unsolicited(mac, LINK_LOCAL, V6);
-        assert_eq!(bench6.hear(told.emit()), Err(Ignored::Fellow));
+        assert_eq!(bench6.hear(told.emit()), Err(Ignored::Peer));
         bench.advance(ms(20_000));
         bench6.advance(ms(20_000));
         assert_eq!((bench.done, bench6.done), (vec![], vec![]));

@@ -55,7 +55,7 @@ fn a_frame_that_had_to_wait_tells_of_a_stall() {
 fn nothing_is_said_after_a_pause_of_the_process_until_the_news_are_read() {
     let mut bench = Bench::announcing(ARP, V4);
     bench.port.stood_still(bench.now);
-    assert_eq!(bench.hear(arp_request(V4).emit()), Err(Ignored::Silent), "however fresh the question");
+    assert_eq!(bench.hear(arp_request(V4).emit()), Err(Ignored::Muted), "however fresh the question");
     bench.advance(ms(300));
     assert_eq!(bench.hear(arp_request(V4).emit()), Ok(()));
 }

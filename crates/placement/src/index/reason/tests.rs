@@ -133,6 +133,27 @@ fn the_service_that_has_the_address_is_named() {
 }
 
 #[test]
+fn a_service_of_another_namespace_is_not_named() {
+    let mut it = cluster(2);
+    let local = |namespace, created| Service {
+        key: ServiceKey::new(namespace, "web"),
+        traffic_policy: TrafficPolicy::Local,
+        created: Some(created),
+        sharing: Sharing::Shared,
+        ..service("web", "10.0.0.1")
+    };
+    add(&mut it, local("default", 2));
+    it.set_service(local("tenant-of-secret-name", 1));
+    let other = ServiceKey::new("tenant-of-secret-name", "web");
+    it.set_endpoints(&SliceKey::new("tenant-of-secret-name", "web"), &other, serving(&["n2"]));
+    assert_eq!(
+        reason(&mut it, "web").unwrap(),
+        "10.0.0.1 is shared with a Service of another namespace, which is older, and no node may announce the address \
+         for both"
+    );
+}
+
+#[test]
 fn a_reason_is_short_however_many_nodes_there_are_and_however_long_their_names() {
     let mut it = cluster(300);
     for number in 1..=300 {

@@ -2,12 +2,12 @@
 //!
 //! ```text
 //!              some interface will do, and no
-//!              stranger has the address
+//!              foreign host has the address
 //!   (pending) -------------------------------> announced: nodeAssigned
 //!       |   \                                    ^   |
 //!       |    +--> no interface will do: announceFailed
 //!       |                                        |   |
-//!       +-------> a stranger has it: addressConflict
+//!       +-------> a foreign host has it: addressConflict
 //! ```
 //!
 //! Each is told once, and again only when it comes anew. Each address comes to an end of its own: a Service counts as
@@ -16,8 +16,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use introspection::AddressState;
 use layer2::MacAddr;
-use placement::{Announcements, History, InterfaceName, Interfaces, NodeName, ServiceKey};
+use placement::{Announcement, Announcements, History, InterfaceName, Interfaces, NodeName, ServiceKey};
 
 use super::PROTOCOL;
 use crate::interfaces::{Link, Links};
@@ -40,8 +41,8 @@ pub(crate) struct Outcomes {
     node: NodeName,
     /// Once the LAN side has looked.
     interfaces: Option<BTreeMap<InterfaceName, Link>>,
-    /// What the LAN said of addresses that are new to it.
-    answers: BTreeMap<IpAddr, BTreeMap<InterfaceName, Answer>>,
+    /// What the LAN said of addresses when it was asked, on each interface.
+    answers: BTreeMap<(IpAddr, InterfaceName), Answer>,
     by_service: BTreeMap<ServiceKey, Outcome>,
     /// Who was heard to claim what is announced.
     claims: BTreeSet<(IpAddr, MacAddr)>,
@@ -97,27 +98,27 @@ impl Outcomes {
 
     /// The LAN was asked for an address on an interface, and nobody has it.
     pub(crate) fn free(&mut self, vip: IpAddr, interface: InterfaceName) {
-        self.answers.entry(vip).or_default().insert(interface, Answer::Free);
+        self.answers.insert((vip, interface), Answer::Free);
     }
 
     /// The LAN was asked for an address, and a foreign host has it.
     pub(crate) fn taken(&mut self, Conflict { vip, interface, by }: Conflict) {
-        self.answers.entry(vip).or_default().insert(interface, Answer::Taken(by));
+        self.answers.insert((vip, interface), Answer::Taken(by));
     }
 
     /// The LAN was asked for an address, and a peer has it whose gossip is not heard.
     pub(crate) fn held(&mut self, Conflict { vip, interface, by }: Conflict) {
-        self.answers.entry(vip).or_default().insert(interface, Answer::Held(by));
+        self.answers.insert((vip, interface), Answer::Held(by));
     }
 
     /// The addresses that fall to this node and that somebody else answers for.
     pub(crate) fn contested(&self) -> BTreeSet<IpAddr> {
         let has_it = |answer: &Answer| matches!(answer, Answer::Taken(_) | Answer::Held(_));
-        let others = self.answers.iter().filter(|(_, on)| on.values().any(has_it));
-        others.map(|(vip, _)| *vip).collect()
+        let others = self.answers.iter().filter(|(_, answer)| has_it(answer));
+        others.map(|((vip, _), _)| *vip).collect()
     }
 
-    /// A stranger claims an address that is announced; whether that is news.
+    /// A foreign host claims an address that is announced; whether that is news.
     pub(crate) fn claimed(&mut self, conflict: &Conflict) -> bool {
         self.claims.insert((conflict.vip, conflict.by))
     }
@@ -139,7 +140,7 @@ impl Outcomes {
         announcements: &Announcements,
         services: impl Iterator<Item = (&'a ServiceKey, &'a [IpAddr], &'a Interfaces)>,
     ) -> Vec<(ServiceKey, Notice)> {
-        self.answers.retain(|vip, _| announcements.contains_key(vip));
+        self.answers.retain(|(vip, _), _| announcements.contains_key(vip));
         self.claims.retain(|(vip, _)| announcements.contains_key(vip));
         let mut notices = Vec::new();
         for (service, vips, interfaces) in services {
@@ -165,7 +166,7 @@ impl Outcomes {
             let fault = match obstacle(*vip, interfaces, there) {
                 Some(reason) => Some(Fault::NoInterface(reason)),
                 None if announcements.get(vip)?.history == History::New
-                    && !self.answers.contains_key(vip) =>
+                    && self.answers_for(*vip).next().is_none() =>
                 {
                     return None;
                 }
@@ -177,10 +178,16 @@ impl Outcomes {
         Some(outcome)
     }
 
+    fn answers_for(&self, vip: IpAddr) -> impl Iterator<Item = (&InterfaceName, &Answer)> {
+        let first = (vip, InterfaceName::from(""));
+        let of_vip = self.answers.range(first..).take_while(move |((other, _), _)| *other == vip);
+        of_vip.map(|((_, interface), answer)| (interface, answer))
+    }
+
     /// What the LAN has against an address.
     fn fault(&self, vip: IpAddr) -> Option<Fault> {
         let (mut taken, mut held, mut free) = (Vec::new(), Vec::new(), false);
-        for (interface, answer) in self.answers.get(&vip).into_iter().flatten() {
+        for (interface, answer) in self.answers_for(vip) {
             let conflict = |by| Conflict { vip, interface: interface.clone(), by };
             match *answer {
                 Answer::Free => free = true,
@@ -193,6 +200,37 @@ impl Outcomes {
             (true, false) => Some(Fault::Held(held)),
             (true, true) => None,
         }
+    }
+
+    /// What comes of an address that is to be announced on `interfaces`, as far as the LAN has a say: who else has it, and why
+    /// no interface will do.
+    pub(crate) fn state(
+        &self,
+        vip: IpAddr,
+        announcement: &Announcement,
+    ) -> (AddressState, Vec<Conflict>, Option<String>) {
+        let there = self.interfaces.as_ref();
+        if let Some(reason) = there.and_then(|there| obstacle(vip, &announcement.interfaces, there)) {
+            return (AddressState::NoInterface, vec![], Some(reason));
+        }
+        let with = |which: fn(&Answer) -> Option<MacAddr>| -> Vec<Conflict> {
+            let conflict = |(interface, answer): (&InterfaceName, &Answer)| {
+                Some(Conflict { vip, interface: interface.clone(), by: which(answer)? })
+            };
+            self.answers_for(vip).filter_map(conflict).collect()
+        };
+        let taken = with(|answer| if let Answer::Taken(by) = answer { Some(*by) } else { None });
+        let held = with(|answer| if let Answer::Held(by) = answer { Some(*by) } else { None });
+        let claims = self.claims.iter().filter(|(ip, _)| *ip == vip);
+        let state = match (taken.is_empty(), held.is_empty(), announcement.history) {
+            (false, _, _) => AddressState::Conflict,
+            (true, false, _) => AddressState::PeerUnheard,
+            (true, true, History::Standby) => AddressState::Standby,
+            (true, true, History::New) if self.answers_for(vip).next().is_none() => AddressState::Probing,
+            (true, true, History::New | History::Announced) => AddressState::Announced,
+        };
+        let claims = claims.map(|(_, by)| Conflict { vip, interface: "".into(), by: *by });
+        (state, taken.into_iter().chain(held).chain(claims).collect(), None)
     }
 
     /// What is to be told of an outcome after the one before.
@@ -243,7 +281,7 @@ fn named(conflicts: &[Conflict], does: &str) -> String {
     conflicts.iter().map(name).collect::<Vec<_>>().join(", ")
 }
 
-/// Tells that a stranger claims an address which is announced.
+/// Tells that a foreign host claims an address which is announced.
 pub(crate) fn claimed(Conflict { vip, interface, by }: &Conflict) -> Notice {
     Notice::warning(
         "addressConflict",

@@ -5,31 +5,31 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use layer2::{Arp, Begin, Contact, Friends, MacAddr, Ndp, Order, Port, Protocol, Stance, Voice};
+use layer2::{Arp, Begin, Contact, KnownMacs, MacAddr, Ndp, Order, Port, Protocol, Stance, TransmitPolicy};
 use placement::{Announcement, Announcements, History, InterfaceName, Interfaces, Takeover};
 
 use crate::interfaces::Links;
 
 /// What each port is to do. One that is not named any more ends.
-pub type Ports = BTreeMap<Place, Arc<Orders>>;
+pub type Ports = BTreeMap<PortId, Arc<Orders>>;
 
-/// Where an address can be announced, and how. When any of that changes, it is another place.
+/// A port: where addresses can be announced, and by which protocol. When any of that changes, it is another port.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub struct PortId {
     /// The number of the interface.
     pub index: u32,
     /// Its name.
     pub name: InterfaceName,
     /// Who speaks there.
-    pub station: Station,
-    /// How many places came before: one that goes and comes back begins anew, for the LAN may have learned other things
+    pub responder: Responder,
+    /// How many ports came before: one that goes and comes back begins anew, for the LAN may have learned other things
     /// meanwhile.
     pub opened: u64,
 }
 
-/// Who speaks on an interface, and by which protocol.
+/// Who answers on an interface: by which protocol, and with which Ethernet address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Station {
+pub enum Responder {
     /// For IPv4 addresses.
     Arp(Arp),
     /// For IPv6 addresses.
@@ -41,8 +41,8 @@ pub enum Station {
 pub struct Orders {
     /// The addresses that it announces.
     pub vips: BTreeMap<IpAddr, Order>,
-    /// The stations that are no foreign hosts.
-    pub friends: Arc<Friends>,
+    /// The Ethernet addresses that are no foreign hosts'.
+    pub known_macs: Arc<KnownMacs>,
     /// The least time between two refreshes.
     pub refresh_gap: Duration,
     /// The least time between two frames that nobody asked for.
@@ -50,17 +50,17 @@ pub struct Orders {
     /// Whether foreign hosts that answer count for nothing.
     pub overrules: bool,
     /// How much to say.
-    pub voice: Voice,
+    pub transmit_policy: TransmitPolicy,
 }
 
 impl Orders {
     /// Tells the port whose orders these are.
     pub fn give<P: Protocol>(&self, port: &mut Port<P>, now: Instant) {
-        port.set_friends(Friends::clone(&self.friends), now);
+        port.set_known_macs(KnownMacs::clone(&self.known_macs), now);
         port.set_frame_gap(self.frame_gap);
         port.set_overrules(self.overrules);
         port.set_refresh_gap(self.refresh_gap);
-        port.set_voice(self.voice);
+        port.set_transmit_policy(self.transmit_policy);
         port.set_orders(self.vips.iter().filter_map(|(vip, it)| Some((P::own(*vip)?, *it))).collect(), now);
     }
 }
@@ -70,7 +70,7 @@ impl Orders {
 pub struct Wanted {
     /// The addresses that this node announces.
     pub announcements: Announcements,
-    /// Takeovers of what a peer hands over that lives: the LAN is not asked, at the places that were open by then.
+    /// Takeovers of what a peer hands over that lives: the LAN is not asked, at the ports that were open by then.
     pub handed_over: BTreeMap<Takeover, u64>,
     /// Takeovers of what the peer that is away did not answer for, because some other host does.
     pub contested: BTreeSet<Takeover>,
@@ -79,11 +79,11 @@ pub struct Wanted {
     /// Whether foreign hosts that answer count for nothing.
     pub overrules: bool,
     /// The other nodes that announce: no foreign hosts, whatever they say.
-    pub friends: Friends,
+    pub known_macs: KnownMacs,
     /// How much to say.
-    pub voice: Voice,
-    /// Where nothing is to be said at present, if anywhere.
-    pub silent: Option<Interfaces>,
+    pub transmit_policy: TransmitPolicy,
+    /// The interfaces that are muted at present, if any are.
+    pub muted: Option<Interfaces>,
 }
 
 /// A peer that is not heard, and answers for an address of ours.
@@ -97,7 +97,7 @@ pub struct Rival {
     pub found: Instant,
 }
 
-/// The places, and what is to be done at each.
+/// The ports, and what is to be done at each.
 #[derive(Debug, Default)]
 pub struct Plan {
     links: Links,
@@ -108,14 +108,19 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// How many places were opened so far.
+    /// The interfaces of this node.
+    pub fn links(&self) -> &Links {
+        &self.links
+    }
+
+    /// How many ports were opened so far.
     pub fn opened(&self) -> u64 {
         self.opened
     }
 
     /// The Ethernet address that is announced with on the interface `name`.
     pub fn mac(&self, name: &InterfaceName) -> Option<MacAddr> {
-        self.ports.keys().find(|place| place.name == *name).map(|place| place.station.mac())
+        self.ports.keys().find(|port| port.name == *name).map(|port| port.responder.mac())
     }
 
     /// The interface `name` hears another one of this node. Whether that is news.
@@ -123,50 +128,58 @@ impl Plan {
         self.mac(name).is_some_and(|mac| self.same_lan.insert(pair(mac, by)))
     }
 
-    /// The interfaces are these now. Those are named on which there is a new place.
+    /// The interfaces are these now. Those are named on which there is a new port.
     pub fn set_links(&mut self, links: Links) -> BTreeSet<InterfaceName> {
         let opened = self.opened;
         let mut before = std::mem::take(&mut self.ports);
         for (index, link) in &links {
-            let stations = [link.arp.ok().map(Station::Arp), link.ndp.ok().map(Station::Ndp)];
-            for station in stations.into_iter().flatten() {
-                let same = |place: &&Place| {
-                    (place.index, &place.name, place.station) == (*index, &link.name, station)
+            let responders = [link.arp.ok().map(Responder::Arp), link.ndp.ok().map(Responder::Ndp)];
+            for responder in responders.into_iter().flatten() {
+                let same = |port: &&PortId| {
+                    (port.index, &port.name, port.responder) == (*index, &link.name, responder)
                 };
-                let (place, orders) = match before.keys().find(same).cloned() {
-                    Some(place) => before.remove_entry(&place).expect("it was found there"),
+                let (port, orders) = match before.keys().find(same).cloned() {
+                    Some(port) => before.remove_entry(&port).expect("it was found there"),
                     None => {
                         self.opened += 1;
                         let name = link.name.clone();
-                        (Place { index: *index, name, station, opened: self.opened }, Arc::default())
+                        (PortId { index: *index, name, responder, opened: self.opened }, Arc::default())
                     }
                 };
-                self.ports.insert(place, orders);
+                self.ports.insert(port, orders);
             }
         }
         // What comes back may be plugged in elsewhere.
-        let stay = |place: &Place| before.keys().all(|gone| gone.station.mac() != place.station.mac());
-        let stay: BTreeSet<_> = self.ports.keys().filter(|it| stay(it)).map(|it| it.station.mac()).collect();
+        let stay = |port: &PortId| before.keys().all(|gone| gone.responder.mac() != port.responder.mac());
+        let stay: BTreeSet<_> =
+            self.ports.keys().filter(|it| stay(it)).map(|it| it.responder.mac()).collect();
         self.same_lan.retain(|(one, other)| stay.contains(one) && stay.contains(other));
         self.links = links;
-        self.ports.keys().filter(|place| place.opened > opened).map(|place| place.name.clone()).collect()
+        self.ports.keys().filter(|port| port.opened > opened).map(|port| port.name.clone()).collect()
     }
 
     /// Brings what each port is to do in line with what is wanted.
     pub fn follow(&mut self, wanted: &Wanted) {
-        let mut friends = wanted.friends.clone();
-        friends.known.extend(self.links.values().filter_map(|link| Some((link.mac?, Contact::Own))));
-        let friends = Arc::new(friends);
-        let vips: Vec<_> = self.ports.keys().map(|place| self.vips(place, wanted)).collect();
+        let mut known_macs = wanted.known_macs.clone();
+        known_macs.contacts.extend(self.links.values().filter_map(|link| Some((link.mac?, Contact::Own))));
+        let known_macs = Arc::new(known_macs);
+        let vips: Vec<_> = self.ports.keys().map(|port| self.vips(port, wanted)).collect();
         let in_all = vips.iter().map(BTreeMap::len).sum();
         let busy = vips.iter().filter(|vips| !vips.is_empty()).count();
-        for ((place, current), vips) in self.ports.iter_mut().zip(vips) {
+        for ((port, current), vips) in self.ports.iter_mut().zip(vips) {
             let refresh_gap = layer2::refresh_gap(vips.len(), in_all);
             let frame_gap = layer2::frame_gap(vips.len(), in_all, busy);
-            let silent = wanted.silent.as_ref().is_some_and(|silent| silent.contains(&place.name));
-            let voice = if silent { Voice::Silent } else { wanted.voice };
-            let friends = Arc::clone(&friends);
-            let orders = Orders { vips, friends, refresh_gap, frame_gap, overrules: wanted.overrules, voice };
+            let muted = wanted.muted.as_ref().is_some_and(|muted| muted.contains(&port.name));
+            let transmit_policy = if muted { TransmitPolicy::Muted } else { wanted.transmit_policy };
+            let known_macs = Arc::clone(&known_macs);
+            let orders = Orders {
+                vips,
+                known_macs,
+                refresh_gap,
+                frame_gap,
+                overrules: wanted.overrules,
+                transmit_policy,
+            };
             if **current != orders {
                 *current = Arc::new(orders);
             }
@@ -178,21 +191,21 @@ impl Plan {
         &self.ports
     }
 
-    /// What is announced at a place. Where several interfaces of this node are on one LAN, the first of them answers, so that
+    /// What is announced at a port. Where several interfaces of this node are on one LAN, the first of them answers, so that
     /// an address is at one Ethernet address.
-    fn vips(&self, place: &Place, wanted: &Wanted) -> BTreeMap<IpAddr, Order> {
-        let rivals: Vec<_> = self.ports.keys().filter(|other| self.goes_before(other, place)).collect();
+    fn vips(&self, port: &PortId, wanted: &Wanted) -> BTreeMap<IpAddr, Order> {
+        let rivals: Vec<_> = self.ports.keys().filter(|other| self.goes_before(other, port)).collect();
         let here = wanted.announcements.iter().filter(|(vip, announcement)| {
-            let allowed = |place: &Place| announcement.interfaces.contains(&place.name);
-            place.station.speaks_for(**vip) && allowed(place) && !rivals.iter().any(|other| allowed(other))
+            let allowed = |port: &PortId| announcement.interfaces.contains(&port.name);
+            port.responder.speaks_for(**vip) && allowed(port) && !rivals.iter().any(|other| allowed(other))
         });
-        here.map(|(vip, announcement)| (*vip, order(*vip, announcement, place, wanted))).collect()
+        here.map(|(vip, announcement)| (*vip, order(*vip, announcement, port, wanted))).collect()
     }
 
-    fn goes_before(&self, other: &Place, place: &Place) -> bool {
-        other.index < place.index
-            && other.station.name() == place.station.name()
-            && self.same_lan.contains(&pair(other.station.mac(), place.station.mac()))
+    fn goes_before(&self, other: &PortId, port: &PortId) -> bool {
+        other.index < port.index
+            && other.responder.name() == port.responder.name()
+            && self.same_lan.contains(&pair(other.responder.mac(), port.responder.mac()))
     }
 }
 
@@ -201,15 +214,15 @@ fn pair(one: MacAddr, other: MacAddr) -> (MacAddr, MacAddr) {
     (one.min(other), one.max(other))
 }
 
-fn order(vip: IpAddr, announcement: &Announcement, place: &Place, wanted: &Wanted) -> Order {
+fn order(vip: IpAddr, announcement: &Announcement, port: &PortId, wanted: &Wanted) -> Order {
     let handed_over = wanted.handed_over.get(&announcement.takeover);
     let begin = match announcement.history {
         History::New => Begin::Probe,
-        History::Lent if !wanted.contested.contains(&announcement.takeover) => Begin::Answer,
-        History::Announced if handed_over.is_some_and(|opened| place.opened <= *opened) => Begin::Announce,
-        History::Announced | History::Lent => Begin::Ask,
+        History::Standby if !wanted.contested.contains(&announcement.takeover) => Begin::Answer,
+        History::Announced if handed_over.is_some_and(|opened| port.opened <= *opened) => Begin::Announce,
+        History::Announced | History::Standby => Begin::Ask,
     };
-    let stance = wanted.rivals.get(&vip).map_or(Stance::Alone, |rivals| stance(rivals, &place.name));
+    let stance = wanted.rivals.get(&vip).map_or(Stance::Alone, |rivals| stance(rivals, &port.name));
     Order { takeover: announcement.takeover.0, begin, stance }
 }
 
@@ -223,7 +236,7 @@ fn stance(rivals: &BTreeMap<(InterfaceName, MacAddr), Rival>, interface: &Interf
     })
 }
 
-impl Station {
+impl Responder {
     /// What metrics and logs call the protocol.
     pub fn name(self) -> &'static str {
         match self {
@@ -273,7 +286,7 @@ mod tests {
     }
 
     fn vips(plan: &Plan) -> Vec<(String, usize)> {
-        plan.ports().iter().map(|(place, orders)| (place.name.to_string(), orders.vips.len())).collect()
+        plan.ports().iter().map(|(port, orders)| (port.name.to_string(), orders.vips.len())).collect()
     }
 
     #[test]
@@ -293,10 +306,11 @@ mod tests {
     fn only_the_named_interfaces_are_muted() {
         let mut plan = Plan::default();
         plan.set_links([(1, link("eth0", 1)), (2, link("eth1", 2))].into());
-        let silent = Some(Interfaces::Only(["eth0".into()].into()));
-        plan.follow(&Wanted { silent, ..wanted("192.0.2.1", Interfaces::All) });
-        let voices: Vec<Voice> = plan.ports().values().map(|orders| orders.voice).collect();
-        assert_eq!(voices, [Voice::Silent, Voice::Full]);
+        let muted = Some(Interfaces::Only(["eth0".into()].into()));
+        plan.follow(&Wanted { muted, ..wanted("192.0.2.1", Interfaces::All) });
+        let policies: Vec<TransmitPolicy> =
+            plan.ports().values().map(|orders| orders.transmit_policy).collect();
+        assert_eq!(policies, [TransmitPolicy::Muted, TransmitPolicy::Normal]);
     }
 
     #[test]
@@ -310,19 +324,19 @@ mod tests {
             all.announcements.extend(wanted(vip, Interfaces::All).announcements);
         }
         plan.follow(&all);
-        let gap = |(place, orders): (&Place, &Arc<Orders>)| (place.station.name(), orders.frame_gap);
+        let gap = |(port, orders): (&PortId, &Arc<Orders>)| (port.responder.name(), orders.frame_gap);
         let expected = [("arp", layer2::frame_gap(3, 4, 2)), ("ndp", layer2::frame_gap(1, 4, 2))];
         assert_eq!(plan.ports().iter().map(gap).collect::<Vec<_>>(), expected);
     }
 
     #[test]
-    fn an_interface_that_comes_back_is_another_place_and_one_that_stays_the_same() {
+    fn an_interface_that_comes_back_is_another_port_and_one_that_stays_the_same() {
         let mut plan = Plan::default();
         plan.set_links([(1, link("eth0", 1)), (2, link("eth1", 2))].into());
-        let first: Vec<Place> = plan.ports().keys().cloned().collect();
+        let first: Vec<PortId> = plan.ports().keys().cloned().collect();
         plan.set_links([(2, link("eth1", 2))].into());
         plan.set_links([(1, link("eth0", 1)), (2, link("eth1", 2))].into());
-        let second: Vec<Place> = plan.ports().keys().cloned().collect();
+        let second: Vec<PortId> = plan.ports().keys().cloned().collect();
         assert_ne!(second[0], first[0]);
         assert_eq!(second[1], first[1]);
     }
@@ -333,9 +347,9 @@ mod tests {
         let down = Link { arp: Err(Unfit::Down), ..link("eth1", 2) };
         plan.set_links([(1, link("eth0", 1)), (2, down)].into());
         plan.follow(&Wanted::default());
-        let friends = &plan.ports().values().next().expect("eth0").friends;
+        let known_macs = &plan.ports().values().next().expect("eth0").known_macs;
         assert_eq!(
-            friends.known,
+            known_macs.contacts,
             [1, 2].map(|number| (MacAddr([2, 0, 0, 0, 0, number]), Contact::Own)).into()
         );
     }

@@ -12,11 +12,11 @@ fn addresses_move_as_members_come_and_go() {
 #[test]
 fn all_interfaces_are_muted_until_the_peers_are_heard() {
     let mut it = complete();
-    assert_eq!(it.voice(), Voice::Full);
+    assert_eq!(it.transmit_policy(), TransmitPolicy::Normal);
     it.after(seen(View::default()));
-    assert_eq!(it.voice(), Voice::Silent);
+    assert_eq!(it.transmit_policy(), TransmitPolicy::Muted);
     it.after(members(&["n1", "n2"]));
-    assert_eq!(it.voice(), Voice::Full);
+    assert_eq!(it.transmit_policy(), TransmitPolicy::Normal);
 }
 
 #[test]
@@ -78,21 +78,21 @@ fn nothing_is_announced_before_this_node_is_a_member() {
 #[test]
 fn the_ethernet_addresses_of_speakers_are_made_known() {
     let mut it = complete();
-    assert_eq!(it.friends(), known(&[], 1));
+    assert_eq!(it.known_macs(), known(&[], 1));
     it.after(interfaces(&[link("eth0", OURS, Ok(())), link("eth1", FOREIGN, Ok(()))]));
     assert!(it.said(&own(&[("eth0", OURS), ("eth1", FOREIGN)], &[])));
     it.after(interfaces(&[link("eth0", OURS, Ok(()))]));
     let both = n2_tells(told(&[THEIRS], &[]));
     it.after(seen(both));
-    assert_eq!(it.friends(), known(&[(THEIRS, Contact::Heard)], 0));
+    assert_eq!(it.known_macs(), known(&[(THEIRS, Contact::Heard)], 0));
     it.after(members(&["n1"]));
     assert_eq!(
-        it.friends(),
+        it.known_macs(),
         known(&[(THEIRS, Contact::Unheard)], 0),
         "it may be cut off, and speak all the same"
     );
     it.after(Input::Nodes(one("n2".into(), None)));
-    assert_eq!(it.friends(), known(&[], 0), "its node is gone");
+    assert_eq!(it.known_macs(), known(&[], 0), "its node is gone");
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn whoever_cannot_hear_its_peers_takes_none_for_heard() {
     let mut it = complete();
     let both = n2_tells(told(&[THEIRS], &[]));
     it.after(seen(both));
-    let contact = |it: &Fixture| it.order_friends().known[&THEIRS];
+    let contact = |it: &Fixture| it.ordered_macs().contacts[&THEIRS];
     assert_eq!(contact(&it), Contact::Heard);
     it.after(Input::Trouble(Some(Trouble::Unbound)));
     assert_eq!(contact(&it), Contact::Unheard);
@@ -121,4 +121,29 @@ fn nothing_is_taken_over_while_the_gossip_cannot_work() {
     it.after(Input::Trouble(Some(Trouble::Unbound)));
     assert!(it.all(lists()).is_empty() && !it.said(&Output::Loaded), "nor at the start");
     assert_eq!(it.after(Input::Trouble(None)), ["192.0.2.2"]);
+}
+
+#[test]
+fn whose_reports_are_left_over_is_known_only_while_the_others_are_heard() {
+    let left_over = |it: &mut Fixture, input: Input| {
+        it.after(input);
+        it.now += Duration::from_secs(1);
+        it.after(Input::Time);
+        let found = it.outputs.iter().find_map(|output| match output {
+            Output::LeftOver(left_over) => Some(left_over.clone()),
+            _ => None,
+        });
+        it.after(Input::LeftOver(None));
+        found.map(|it| (it.services.len(), it.alive.len()))
+    };
+    let mut it = complete();
+    assert_eq!(left_over(&mut it, Input::Time), Some((1, 2)), "what was there before this speaker");
+    assert_eq!(left_over(&mut it, Input::Trouble(Some(Trouble::Unbound))), None);
+    assert_eq!(left_over(&mut it, members(&["n1"])), None, "who knows whether n2 is dead");
+    assert_eq!(left_over(&mut it, seen(View { away: ["n2".into()].into(), ..view(&["n1"], true) })), None);
+    assert_eq!(left_over(&mut it, Input::Trouble(None)), None, "n2 is back in a moment");
+    assert_eq!(left_over(&mut it, seen(view(&["n1"], false))), None, "nothing is settled");
+    assert_eq!(left_over(&mut it, members(&["n1"])), Some((2, 1)));
+    it.after(Input::Stop);
+    assert_eq!(left_over(&mut it, members(&["n3"])), None);
 }

@@ -5,26 +5,32 @@ use super::*;
 #[test]
 fn link_loss_mutes_only_the_interface_of_the_gossip_until_the_peers_are_heard() {
     let mut it = complete();
-    let change = |arp| Input::Interfaces {
-        links: [(1, link("eth0", OURS, arp)), (2, link("eth1", THEIRS, Ok(())))].into(),
-        gossip: Some("eth0".into()),
+    it.after(Input::GossipInterface(Some("eth0".into())));
+    let change = |arp| interfaces(&[link("eth0", OURS, arp), link("eth1", THEIRS, Ok(()))]);
+    let policies = |it: &Fixture| -> Vec<(String, TransmitPolicy)> {
+        it.ports.iter().map(|(port, orders)| (port.name.to_string(), orders.transmit_policy)).collect()
     };
-    let voices = |it: &Fixture| -> Vec<(String, Voice)> {
-        it.ports.iter().map(|(place, orders)| (place.name.to_string(), orders.voice)).collect()
-    };
-    let of = |name: &str, voice| (name.to_owned(), voice);
+    let of = |name: &str, transmit_policy| (name.to_owned(), transmit_policy);
     it.after(change(Err(Unfit::NoCarrier)));
     assert!(it.said(&Output::Gossip(Gossip::SetLink(LinkState::Down))));
     it.after(seen(View::default()));
-    assert_eq!(voices(&it), [of("eth1", Voice::Full)]);
+    assert_eq!(policies(&it), [of("eth1", TransmitPolicy::Normal)]);
     it.after(change(Ok(())));
     assert!(it.said(&Output::Gossip(Gossip::SetLink(LinkState::Up))));
     it.after(seen(View::default()));
-    assert_eq!(voices(&it), [of("eth0", Voice::Silent), of("eth1", Voice::Full)], "nobody was heard yet");
+    assert_eq!(
+        policies(&it),
+        [of("eth0", TransmitPolicy::Muted), of("eth1", TransmitPolicy::Normal)],
+        "nobody was heard yet"
+    );
     it.after(members(&["n1", "n2"]));
-    assert_eq!(voices(&it), [of("eth0", Voice::Full), of("eth1", Voice::Full)]);
+    assert_eq!(policies(&it), [of("eth0", TransmitPolicy::Normal), of("eth1", TransmitPolicy::Normal)]);
     it.after(seen(View::default()));
-    assert_eq!(voices(&it), [of("eth0", Voice::Silent), of("eth1", Voice::Silent)], "the process paused");
+    assert_eq!(
+        policies(&it),
+        [of("eth0", TransmitPolicy::Muted), of("eth1", TransmitPolicy::Muted)],
+        "the process paused"
+    );
 }
 
 #[test]
@@ -168,18 +174,28 @@ fn an_address_moves_away_from_an_interface_that_fails() {
 fn nothing_is_left_to_others_that_are_not_heard_for_an_interface_that_fails() {
     let mut it = complete();
     let links = |eth1| [link("eth0", OURS, Ok(())), link("eth1", FOREIGN, eth1)];
-    let through_eth1 =
-        |eth1| Input::Interfaces { links: (1..).zip(links(eth1)).collect(), gossip: Some("eth1".into()) };
-    it.all([through_eth1(Ok(())), seen(able(&["eth0", "eth1"]))]);
-    assert_eq!(it.after(through_eth1(Err(Unfit::NoCarrier))), ["192.0.2.2"]);
-    assert_eq!(it.after(through_eth1(Ok(()))), ["192.0.2.2"]);
+    it.after(Input::GossipInterface(Some("eth1".into())));
+    it.all([interfaces(&links(Ok(()))), seen(able(&["eth0", "eth1"]))]);
+    assert_eq!(it.after(interfaces(&links(Err(Unfit::NoCarrier)))), ["192.0.2.2"]);
+    assert_eq!(it.after(interfaces(&links(Ok(())))), ["192.0.2.2"]);
+}
+
+#[test]
+fn a_gossip_that_goes_through_another_interface_is_cut_off_or_not_by_that_one() {
+    let mut it = complete();
+    it.after(interfaces(&[link("eth0", OURS, Ok(())), link("eth1", FOREIGN, Err(Unfit::NoCarrier))]));
+    let link_is = |it: &Fixture, state| it.said(&Output::Gossip(Gossip::SetLink(state)));
+    it.after(Input::GossipInterface(Some("eth1".into())));
+    assert!(link_is(&it, LinkState::Down));
+    it.after(Input::GossipInterface(Some("eth0".into())));
+    assert!(link_is(&it, LinkState::Up));
 }
 
 #[test]
 fn an_address_falls_only_to_a_node_that_has_an_interface_for_it() {
     let mut it = complete();
     let on_eth1 = |name: &str| {
-        let interfaces = placement::Interfaces::Only(["eth1".into()].into());
+        let interfaces = Interfaces::Only(["eth1".into()].into());
         (name.into(), Some((Advertisement { interfaces, ..Advertisement::new(name) }, vec![])))
     };
     it.after(Input::Advertisements(list([on_eth1("ad")])));

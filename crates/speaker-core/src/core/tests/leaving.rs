@@ -49,7 +49,7 @@ fn a_speaker_that_stops_only_answers_and_reports_nothing_any_more() {
     let mut it = complete();
     assert_eq!(it.after(Input::Stop), ["192.0.2.2"]);
     assert!(it.reported().is_empty() && it.said(&Output::LastStatuses));
-    assert_eq!(it.voice(), Voice::Answers, "who takes over is not overruled");
+    assert_eq!(it.transmit_policy(), TransmitPolicy::ReplyOnly, "who takes over is not overruled");
     assert_eq!(it.after(members(&["n1"])), ["192.0.2.2"]);
 }
 
@@ -110,10 +110,10 @@ fn a_peer_that_leaves_is_heard_until_its_process_has_gone() {
         };
         it.after(with_profile(members(&["n1", "n2"])));
         it.after(with_profile(leaving(absence)));
-        assert_eq!(it.order_friends().known[&THEIRS], Contact::Heard);
+        assert_eq!(it.ordered_macs().contacts[&THEIRS], Contact::Heard);
         let away: BTreeSet<_> = if absence == Absence::Brief { ["n2".into()].into() } else { [].into() };
         it.after(seen(View { away, ..view(&["n1"], true) }));
-        assert_eq!(it.order_friends().known[&THEIRS], Contact::Unheard);
+        assert_eq!(it.ordered_macs().contacts[&THEIRS], Contact::Unheard);
     }
 }
 

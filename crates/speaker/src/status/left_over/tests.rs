@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Patch, PatchParams, PostParams};
@@ -7,68 +8,47 @@ use kube::runtime::wait::await_condition;
 use kube::runtime::wait::conditions::is_crd_established;
 use kube::{Client, Config};
 use lab::apiserver::ApiServer;
-use placement::Interfaces;
+use placement::{Interfaces, NodeName, ServiceKey};
 use serde_json::json;
 
 use super::*;
-use crate::status::status;
+use crate::status::{Reported, name, status};
 
 /// Longer than anything here should take.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-fn known(announced: &[&str], alive: &[&str]) -> Known {
-    Known {
-        announced: announced.iter().map(|name| ServiceKey::new("prod", *name)).collect(),
+fn left_over(services: &[&str], alive: &[&str]) -> LeftOver {
+    LeftOver {
+        services: services.iter().map(|name| ServiceKey::new("prod", *name)).collect(),
         alive: alive.iter().map(|name| NodeName::from(*name)).collect(),
     }
 }
 
 fn report(node: &str, service: &str) -> ServiceL2Status {
-    status(&node.into(), None, &ServiceKey::new("prod", service), &Interfaces::All).1
-}
-
-fn looks_at(suspects: &Suspects) -> Vec<&str> {
-    suspects.services.iter().map(|service| &*service.name).collect()
-}
-
-#[test]
-fn what_has_come_here_is_looked_at_once_and_everything_when_a_node_dies() {
-    let (mut suspects, now) = (Suspects::default(), Instant::now());
-    suspects.follow(Some(&known(&["a", "b"], &["n1", "n2"])), now);
-    assert_eq!((looks_at(&suspects), suspects.due), (vec!["a", "b"], Some(now + SETTLE)));
-    suspects.looked(None);
-    suspects.follow(Some(&known(&["a", "b", "c"], &["n1", "n2", "n3"])), now);
-    assert_eq!(looks_at(&suspects), ["c"]);
-    suspects.follow(Some(&known(&["a", "b"], &["n1", "n2", "n3"])), now);
-    assert_eq!((looks_at(&suspects), suspects.due), (vec![], None));
-    suspects.follow(Some(&known(&["a", "b"], &["n1", "n2"])), now);
-    assert_eq!(looks_at(&suspects), ["a", "b"]);
+    let (node, service) = (node.into(), ServiceKey::new("prod", service));
+    let name = name(&node, &service);
+    status(&name, &node, None, &Reported { service, interfaces: Interfaces::All })
 }
 
 #[test]
-fn nothing_is_looked_at_while_nothing_is_known_of_the_others() {
-    let (mut suspects, now) = (Suspects::default(), Instant::now());
-    suspects.follow(Some(&known(&["a"], &["n1", "n2"])), now);
-    suspects.follow(None, now);
-    assert_eq!(suspects.due, None);
-    suspects.follow(Some(&known(&["a"], &["n1", "n2"])), now);
-    assert_eq!((looks_at(&suspects), suspects.due), (vec!["a"], Some(now + SETTLE)));
-}
-
-#[test]
-fn only_reports_of_nodes_that_are_gone_on_services_that_came_here_are_left_over() {
-    let long = "n".repeat(70);
-    let mut suspects = Suspects::default();
-    suspects.follow(Some(&known(&["a"], &["n1", "n2", &long])), Instant::now());
-    let left_over = |node: &str, service: &str| suspects.is_left_over(&report(node, service));
-    assert!(left_over("n3", "a"));
-    assert!(left_over(&"n".repeat(71), "a"));
-    for (node, service) in [("n1", "a"), ("n2", "a"), (&long, "a"), ("n3", "b")] {
-        assert!(!left_over(node, service), "{node} {service}");
-    }
+fn reports_are_told_apart_by_their_labels() {
+    let (long, longer) = ("n".repeat(70), "n".repeat(71));
+    let suspects = left_over(&["a"], &["n1", &long]);
+    let is_left_over = |node: &str, service: &str| is_left_over(&report(node, service), &suspects);
+    assert!(is_left_over("n3", "a") && is_left_over(&longer, "a"));
+    assert!(!is_left_over("n1", "a") && !is_left_over(&long, "a") && !is_left_over("n3", "b"));
     let mut unlabelled = report("n3", "a");
     unlabelled.metadata.labels = None;
-    assert!(!suspects.is_left_over(&unlabelled));
+    assert!(!super::is_left_over(&unlabelled, &suspects));
+}
+
+#[test]
+fn few_services_are_asked_for_by_name_and_many_all_at_once() {
+    let label = names::SERVICE_NAME;
+    assert_eq!(selector(&left_over(&["a", "b"], &[])), format!("{label} in (a,b)"));
+    let many: Vec<String> = (0..=BY_NAME).map(|number| number.to_string()).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    assert_eq!(selector(&left_over(&many, &[])), label);
 }
 
 async fn with_crd(server: &ApiServer) -> Client {
@@ -107,18 +87,17 @@ async fn who_takes_over_removes_what_a_dead_node_reported_and_nothing_of_a_live_
         let patch = Patch::Merge(json!({"status": report.status}));
         statuses.patch_status(&report.name_any(), &PatchParams::default(), &patch).await.unwrap();
     }
-    let (now_known, mut receiver) = watch::channel(Some(known(&["a"], &["n1", "n2", "n3"])));
-    receiver.mark_unchanged();
-    let removing = tokio::spawn(remove(statuses.clone(), receiver, Writes::default()));
-    tokio::time::sleep(2 * SETTLE).await;
+    let (say, to_remove) = mpsc::channel(1);
+    let (results, mut removed) = mpsc::channel(1);
+    let removing = tokio::spawn(remove_all(statuses.clone(), to_remove, results, Writes::default()));
+    let mut remove = async |alive: &[&str]| {
+        say.send(left_over(&["a"], alive)).await.unwrap();
+        assert_eq!(tokio::time::timeout(DEADLINE, removed.recv()).await.unwrap(), Some(None));
+    };
+    remove(&["n1", "n2", "n3"]).await;
     assert_eq!(nodes_and_services(&statuses).await, ["n1 a", "n2 a", "n3 a", "n3 b"], "all are alive");
-
-    now_known.send_replace(Some(known(&["a"], &["n1", "n2"])));
-    let end = Instant::now() + DEADLINE;
-    while nodes_and_services(&statuses).await != ["n1 a", "n2 a", "n3 b"] {
-        assert!(Instant::now() < end, "{:?}", nodes_and_services(&statuses).await);
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    remove(&["n1", "n2"]).await;
+    assert_eq!(nodes_and_services(&statuses).await, ["n1 a", "n2 a", "n3 b"]);
 
     // What has changed since it was listed is somebody's who lives.
     let (name, stale) =
@@ -128,6 +107,6 @@ async fn who_takes_over_removes_what_a_dead_node_reported_and_nothing_of_a_live_
     let removed = remove_one(&statuses, &stale, &Writes::default()).await;
     assert!(matches!(removed, Answer::Conflict), "{removed:?}");
     assert_eq!(nodes_and_services(&statuses).await, ["n1 a", "n2 a", "n3 b"]);
-    drop(now_known);
+    drop(say);
     removing.await.unwrap();
 }

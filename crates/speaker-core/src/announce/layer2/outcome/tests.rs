@@ -71,7 +71,7 @@ fn every_interface_that_was_looked_at_is_named_with_its_fault() {
 }
 
 #[test]
-fn a_stranger_that_goes_on_claiming_an_address_is_told_of_once() {
+fn a_foreign_host_that_goes_on_claiming_an_address_is_told_of_once() {
     let mut it = outcomes(&[("eth0", Ok(()))]);
     judge(&mut it, History::Announced, &Interfaces::All);
     assert_eq!([it.claimed(&conflict()), it.claimed(&conflict())], [true, false]);

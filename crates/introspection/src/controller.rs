@@ -1,0 +1,73 @@
+//! What a controller knows.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Capped;
+
+/// What a controller knows.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ControllerStatus {
+    /// Whether this replica holds the Lease, or needs none.
+    pub leads: bool,
+    /// Whether it decides: it leads, and every list is complete.
+    pub decides: bool,
+    /// The load balancer class that it serves; none for Services of no class.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub load_balancer_class: Option<String>,
+    /// Whether Services share addresses within their namespace only.
+    pub sharing_within_namespace: bool,
+    /// The pools. Their usage is known to the replica that decides only.
+    pub pools: Capped<PoolState>,
+    /// How many Services it serves.
+    pub services: usize,
+    /// Services that want an address that they do not have, the oldest first.
+    pub waiting: Capped<Waiting>,
+    /// How many statuses are to be written.
+    pub writes_queued: usize,
+}
+
+/// A pool.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PoolState {
+    /// Its name.
+    pub name: String,
+    /// Its IPv4 addresses.
+    pub v4: Usage,
+    /// Its IPv6 addresses.
+    pub v6: Usage,
+    /// Entries that are not in force since an older pool lists some of the same addresses: first and last address of each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub contested: Vec<(IpAddr, IpAddr)>,
+    /// What of it is not in force, and what its author may not mean.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// Whether some of it is not in force.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub rejected: bool,
+}
+
+/// How many addresses there are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Usage {
+    /// Held by Services.
+    pub in_use: u64,
+    /// Left, or the largest number that fits.
+    pub available: u64,
+}
+
+/// A Service that waits for an address.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Waiting {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Why there is none, as its event says.
+    pub reason: String,
+}

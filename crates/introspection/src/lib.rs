@@ -1,0 +1,94 @@
+//! What the programs tell of themselves at `/status`: one JSON document, whose version is in `apiVersion`, whose kind says
+//! which program it is of.
+//!
+//! The programs write it and `kubectl ferrolb` reads it, maybe of another version: fields that a reader does not know are
+//! passed over, those that a writer does not know are empty. Lists are bounded ([`Capped`]), so that a document never has
+//! more than some megabytes.
+
+mod capped;
+mod controller;
+mod speaker;
+
+use serde::{Deserialize, Serialize};
+
+pub use capped::Capped;
+pub use controller::{ControllerStatus, PoolState, Usage, Waiting};
+pub use speaker::{
+    Address, AddressState, Claimant, Gossip, Interface, Peer, PeerState, SpeakerStatus, Unannounced,
+    Usability,
+};
+
+/// The version of the documents.
+pub const API_VERSION: &str = "ferrolb.io/v1alpha1";
+
+/// The header with a token that was made for reading documents, see [`TOKEN_AUDIENCE`]: the API server passes no other
+/// credentials on to Pods.
+pub const TOKEN_HEADER: &str = "x-ferrolb-token";
+
+/// Whom such a token is for: it is good for nothing but reading documents, least of all with the API server.
+pub const TOKEN_AUDIENCE: &str = "ferrolb.io/status";
+
+/// What a program tells.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Document {
+    /// [`API_VERSION`].
+    pub api_version: String,
+    /// The version of the program.
+    pub version: String,
+    /// What it waits for before it is ready; empty once it is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waiting_for: Vec<String>,
+    /// What it knows.
+    #[serde(flatten)]
+    pub status: Status,
+}
+
+/// What a program knows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind")]
+pub enum Status {
+    /// A controller.
+    ControllerStatus(ControllerStatus),
+    /// A speaker.
+    SpeakerStatus(SpeakerStatus),
+}
+
+impl Document {
+    /// A document of this version of the program.
+    pub fn new(waiting_for: Vec<String>, status: Status) -> Self {
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        Self { api_version: API_VERSION.to_owned(), version, waiting_for, status }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_document_names_its_version_and_kind_and_reads_back() {
+        let status = SpeakerStatus { node: "n1".to_owned(), ..SpeakerStatus::default() };
+        let document = Document::new(vec!["members".to_owned()], Status::SpeakerStatus(status));
+        let json = serde_json::to_value(&document).unwrap();
+        assert_eq!((&json["apiVersion"], &json["kind"]), (&json!(API_VERSION), &json!("SpeakerStatus")));
+        assert_eq!(json["node"], "n1");
+        assert_eq!(serde_json::from_value::<Document>(json).unwrap(), document);
+    }
+
+    #[test]
+    fn fields_of_other_versions_are_passed_over_and_missing_ones_are_empty() {
+        let json = json!({"apiVersion": API_VERSION, "kind": "ControllerStatus", "version": "9.9.9", "new": {"a": 1}});
+        let document: Document = serde_json::from_value(json).unwrap();
+        assert_eq!(document.status, Status::ControllerStatus(ControllerStatus::default()));
+    }
+
+    #[test]
+    fn what_a_later_version_says_of_an_address_is_no_reason_to_read_nothing() {
+        let json = json!({"ip": "192.0.2.1", "state": "Somersault"});
+        let address: Address = serde_json::from_value(json).unwrap();
+        assert_eq!(address.state, AddressState::Unknown);
+    }
+}

@@ -1,0 +1,212 @@
+//! The API server: how it is reached, and what is said where something cannot be had.
+
+use std::fmt;
+use std::fmt::Debug;
+use std::time::Duration;
+
+use anyhow::Context;
+use kube::api::ListParams;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Api, Client, Config, Resource};
+use serde::de::DeserializeOwned;
+use tokio::time::timeout;
+
+use crate::options::Connection;
+
+/// As many objects come at a time.
+const PAGE: u32 = 500;
+/// How long a list may take.
+const LIST_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// A client, and the namespace of the context.
+pub(crate) async fn connect(options: &Connection) -> anyhow::Result<(Client, String)> {
+    let choice = KubeConfigOptions { context: options.context.clone(), ..KubeConfigOptions::default() };
+    let mut config = match &options.kubeconfig {
+        Some(path) => {
+            let kubeconfig =
+                Kubeconfig::read_from(path).with_context(|| format!("reading {}", path.display()))?;
+            Config::from_custom_kubeconfig(kubeconfig, &choice).await?
+        }
+        None if options.context.is_some() => Config::from_kubeconfig(&choice).await?,
+        None => Config::infer()
+            .await
+            .context("no cluster to talk to: set KUBECONFIG or --kubeconfig, or write ~/.kube/config")?,
+    };
+    config.connect_timeout = Some(Duration::from_secs(5));
+    config.read_timeout = Some(Duration::from_secs(30));
+    let namespace = config.default_namespace.clone();
+    Ok((Client::try_from(config).context("making a client of the kubeconfig")?, namespace))
+}
+
+/// What could not be done, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Failure {
+    /// What was tried: a verb, and what it was to be done with.
+    pub(crate) verb: &'static str,
+    pub(crate) resource: String,
+    /// Where; everywhere, if not said.
+    pub(crate) namespace: Option<String>,
+    pub(crate) why: Why,
+}
+
+/// Why something could not be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// The user lacks the right.
+    Forbidden,
+    /// The credentials are good for nothing.
+    Unauthorized,
+    /// There is no such resource or object.
+    NotFound,
+    /// The API server cannot be reached.
+    Unreachable(String),
+    /// Something else.
+    Other(String),
+}
+
+impl Why {
+    /// Reads an error of the client.
+    pub(crate) fn of(error: &kube::Error) -> Self {
+        match error {
+            kube::Error::Api(status) => match status.code {
+                401 => Self::Unauthorized,
+                403 => Self::Forbidden,
+                404 => Self::NotFound,
+                _ => Self::Other(status.message.clone()),
+            },
+            kube::Error::HyperError(error) => Self::Unreachable(chain(error)),
+            kube::Error::Service(error) => Self::Unreachable(chain(&**error)),
+            other => Self::Other(other.to_string()),
+        }
+    }
+}
+
+/// An error with what is behind it.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut texts = vec![error.to_string()];
+    let mut next = error.source();
+    while let Some(error) = next {
+        let text = error.to_string();
+        if !texts.last().is_some_and(|last| last.contains(&text)) {
+            texts.push(text);
+        }
+        next = error.source();
+    }
+    texts.join(": ")
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { verb, resource, namespace, why } = self;
+        let place = match namespace {
+            Some(namespace) => format!("in namespace {namespace}"),
+            None => "in all namespaces".to_owned(),
+        };
+        match why {
+            Why::Forbidden => {
+                let option = namespace.as_ref().map_or_else(|| "-A".to_owned(), |name| format!("-n {name}"));
+                write!(
+                    f,
+                    "missing right: you may not {verb} {resource} {place} (kubectl auth can-i {verb} {resource} {option})"
+                )
+            }
+            Why::Unauthorized => {
+                write!(f, "cannot {verb} {resource}: the API server does not accept your credentials")
+            }
+            Why::NotFound => write!(
+                f,
+                "cannot {verb} {resource}: the cluster does not know them, so FerroLB's CRDs are not installed"
+            ),
+            Why::Unreachable(why) => {
+                write!(f, "cannot {verb} {resource}: the API server cannot be reached: {why}")
+            }
+            Why::Other(why) => write!(f, "cannot {verb} {resource} {place}: {why}"),
+        }
+    }
+}
+
+/// All objects of a kind, in a namespace or everywhere, or why they cannot be had.
+pub(crate) async fn list<K>(
+    client: &Client,
+    namespace: Option<&str>,
+    labels: Option<&str>,
+) -> Result<Vec<K>, Failure>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+{
+    let group = K::group(&());
+    let plural = K::plural(&());
+    let resource = if group.is_empty() { plural.to_string() } else { format!("{plural}.{group}") };
+    let url = K::url_path(&(), namespace);
+    let failure = |why| Failure {
+        verb: "list",
+        resource: resource.clone(),
+        namespace: namespace.map(str::to_owned),
+        why,
+    };
+    let mut parameters = ListParams { label_selector: labels.map(str::to_owned), ..ListParams::default() };
+    parameters.limit = Some(PAGE);
+    let pages = async {
+        let mut all = Vec::new();
+        loop {
+            let request = kube::core::Request::new(url.clone())
+                .list(&parameters)
+                .map_err(|error| failure(Why::Other(error.to_string())))?;
+            let page: kube::core::ObjectList<K> =
+                client.request(request).await.map_err(|error| failure(Why::of(&error)))?;
+            all.extend(page.items);
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => parameters.continue_token = Some(token),
+                None => return Ok(all),
+            }
+        }
+    };
+    timeout(LIST_TIMEOUT, pages)
+        .await
+        .unwrap_or_else(|_| Err(failure(Why::Unreachable(format!("no answer within {LIST_TIMEOUT:?}")))))
+}
+
+/// One object, or why it cannot be had.
+pub(crate) async fn get<K>(api: &Api<K>, namespace: &str, name: &str) -> Result<Option<K>, Failure>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+{
+    let group = K::group(&());
+    let plural = K::plural(&());
+    let resource = if group.is_empty() { plural.to_string() } else { format!("{plural}.{group}") };
+    api.get_opt(name).await.map_err(|error| Failure {
+        verb: "get",
+        resource,
+        namespace: Some(namespace.to_owned()),
+        why: Why::of(&error),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(namespace: Option<&str>, why: Why) -> String {
+        let namespace = namespace.map(str::to_owned);
+        Failure { verb: "list", resource: "services".to_owned(), namespace, why }.to_string()
+    }
+
+    #[test]
+    fn a_missing_right_is_named_with_the_command_that_shows_it() {
+        assert_eq!(
+            failure(None, Why::Forbidden),
+            "missing right: you may not list services in all namespaces (kubectl auth can-i list services -A)"
+        );
+        assert!(
+            failure(Some("prod"), Why::Forbidden).ends_with("(kubectl auth can-i list services -n prod)")
+        );
+    }
+
+    #[test]
+    fn each_other_reason_says_what_could_not_be_done() {
+        assert!(failure(None, Why::Unauthorized).contains("does not accept your credentials"));
+        assert!(failure(None, Why::NotFound).contains("CRDs are not installed"));
+        assert!(failure(None, Why::Unreachable("refused".to_owned())).contains("cannot be reached: refused"));
+        assert!(failure(None, Why::Other("odd".to_owned())).ends_with("in all namespaces: odd"));
+    }
+}

@@ -1,0 +1,163 @@
+//! What is looked at in a cluster, and what could not be looked at.
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use api::{IPAddressPool, L2Advertisement, ServiceL2Status};
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Client, Resource};
+use placement::{ExcludeLabel, ServiceKey};
+use serde::de::DeserializeOwned;
+use slim::{EndpointSlice, Namespace, Node, Service};
+use translation::{Rules, SharingScope};
+
+use crate::ask::{self, Told};
+use crate::client::{self, Failure};
+use crate::options::Connection;
+use crate::programs::{LABELS, Part, Program};
+use crate::snapshot::{Snapshot, Speakers};
+use crate::survey::Reports;
+
+/// Where FerroLB is when nothing else is known.
+const DEFAULT_NAMESPACE: &str = "metallb-system";
+
+/// A cluster with FerroLB in it.
+#[derive(Clone)]
+pub(crate) struct Cluster {
+    pub(crate) client: Client,
+    /// The namespace of the Services that are asked about, if not of all.
+    pub(crate) default_namespace: String,
+    /// FerroLB's.
+    pub(crate) system: String,
+    /// Its Pods, or why they cannot be seen.
+    pub(crate) programs: Result<Vec<Program>, Failure>,
+    /// How long each of them is waited for.
+    pod_timeout: Duration,
+}
+
+/// A list, or why it cannot be had.
+pub(crate) type Listed<K> = Result<Vec<K>, Failure>;
+
+impl Cluster {
+    /// Reaches a cluster, and finds FerroLB in it.
+    pub(crate) async fn open(options: &Connection) -> anyhow::Result<Self> {
+        let (client, default_namespace) = client::connect(options).await?;
+        let given = options.system_namespace.clone().filter(|name| !name.is_empty());
+        let pods = async |namespace: Option<&str>| -> Listed<Program> {
+            let pods: Vec<Pod> = client::list(&client, namespace, Some(LABELS)).await?;
+            Ok(pods.iter().filter_map(Program::read).collect())
+        };
+        let (system, programs) = match given {
+            Some(namespace) => {
+                let programs = pods(Some(&namespace)).await;
+                (namespace, programs)
+            }
+            None => match pods(None).await {
+                Ok(all) => {
+                    let system = all.first().map_or(DEFAULT_NAMESPACE, |first| &first.namespace).to_owned();
+                    let of_system = all.into_iter().filter(|program| program.namespace == system).collect();
+                    (system, Ok(of_system))
+                }
+                // Whoever may not see all namespaces may see that one.
+                Err(_) => (DEFAULT_NAMESPACE.to_owned(), pods(Some(DEFAULT_NAMESPACE)).await),
+            },
+        };
+        let programs = programs.map(|mut programs| {
+            programs.sort_by(|a, b| (a.part, &a.node, &a.pod).cmp(&(b.part, &b.node, &b.pod)));
+            programs
+        });
+        let pod_timeout = Duration::from_secs(options.pod_timeout);
+        Ok(Self { client, default_namespace, system, programs, pod_timeout })
+    }
+
+    /// The programs of a part; none where the Pods cannot be seen.
+    pub(crate) fn of_part(&self, part: Part) -> impl Iterator<Item = &Program> {
+        self.programs.iter().flatten().filter(move |program| program.part == part)
+    }
+
+    /// What the programs were told of Services. Where their Pods cannot be seen, what they are told when nothing is said.
+    pub(crate) fn rules(&self) -> Rules {
+        let controller = self.of_part(Part::Controller).next();
+        let within = controller.is_some_and(|controller| controller.shares_within_namespace);
+        Rules {
+            class: controller.and_then(|controller| controller.class.clone()),
+            sharing: if within { SharingScope::Namespace } else { SharingScope::Cluster },
+        }
+    }
+
+    fn exclude_label(&self) -> ExcludeLabel {
+        let ignored = self.of_part(Part::Speaker).any(|speaker| speaker.ignores_exclude_label);
+        if ignored { ExcludeLabel::Ignored } else { ExcludeLabel::Honoured }
+    }
+
+    /// Asks the programs of a part for their `/status`.
+    pub(crate) async fn ask(&self, part: Part) -> Vec<Told> {
+        let programs: Vec<Program> = self.of_part(part).cloned().collect();
+        ask::ask(&self.client, &programs, self.pod_timeout).await
+    }
+
+    /// All objects of a kind, everywhere.
+    pub(crate) async fn all<K>(&self) -> Listed<K>
+    where
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+    {
+        client::list(&self.client, None, None).await
+    }
+
+    /// Those of a namespace.
+    pub(crate) async fn of_namespace<K>(&self, namespace: &str) -> Listed<K>
+    where
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+    {
+        client::list(&self.client, Some(namespace), None).await
+    }
+
+    /// All that decisions are made from, and the lists that could not be had.
+    pub(crate) async fn snapshot(&self, speakers: &[Told]) -> (Snapshot, Vec<Failure>) {
+        let (services, pools, advertisements, namespaces, nodes, slices) = futures::join!(
+            self.all::<Service>(),
+            self.of_namespace::<IPAddressPool>(&self.system),
+            self.of_namespace::<L2Advertisement>(&self.system),
+            self.all::<Namespace>(),
+            self.all::<Node>(),
+            self.all::<EndpointSlice>(),
+        );
+        let mut failures = Vec::new();
+        let snapshot = Snapshot {
+            rules: self.rules(),
+            exclude_label: self.exclude_label(),
+            services: or_none(services, &mut failures),
+            pools: or_none(pools, &mut failures),
+            advertisements: or_none(advertisements, &mut failures),
+            namespaces: or_none(namespaces, &mut failures),
+            nodes: or_none(nodes, &mut failures),
+            slices: or_none(slices, &mut failures),
+            speakers: Speakers::read(self.programs.as_deref().unwrap_or_default(), speakers),
+        };
+        if let Err(failure) = &self.programs {
+            failures.push(failure.clone());
+        }
+        (snapshot, failures)
+    }
+
+    /// Who announces each Service, as the speakers have reported: nodes, each with its interfaces.
+    pub(crate) async fn announced(&self) -> Result<Reports, Failure> {
+        let reports = self.of_namespace::<ServiceL2Status>(&self.system).await?;
+        let mut announced = Reports::new();
+        for report in reports.into_iter().filter_map(|report| report.status) {
+            let key = ServiceKey::new(report.service_namespace, report.service_name);
+            let interfaces = report.interfaces.into_iter().map(|interface| interface.name).collect();
+            announced.entry(key).or_default().push((report.node, interfaces));
+        }
+        announced.values_mut().for_each(|nodes| nodes.sort());
+        Ok(announced)
+    }
+}
+
+/// A list, or none of it where it cannot be had, which is told.
+fn or_none<K>(list: Listed<K>, failures: &mut Vec<Failure>) -> Vec<K> {
+    list.unwrap_or_else(|failure| {
+        failures.push(failure);
+        Vec::new()
+    })
+}

@@ -1,0 +1,320 @@
+//! `kubectl ferrolb explain`: a Service's way from the pool to the wire.
+
+use std::net::IpAddr;
+
+use anyhow::{Context, bail};
+use introspection::{Address, SpeakerStatus};
+use ipam::{AddressRequest, Families, Request, ServiceKey};
+use kube::Api;
+use placement::Unannounced;
+use serde::Serialize;
+use slim::Service;
+use translation::Claim;
+
+use super::services::{place, tone};
+use crate::answer::Answer;
+use crate::ask::Told;
+use crate::client;
+use crate::cluster::Cluster;
+use crate::look::Look;
+use crate::output::{Page, Tone, cell};
+use crate::predict::{NoAddress, assignment};
+use crate::remedy;
+use crate::snapshot::Source;
+use crate::survey::{Health, Surveyed, list, told_of};
+
+/// The whole story.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Story {
+    service: String,
+    health: Option<&'static str>,
+    asks_for: Option<String>,
+    addresses: Vec<AddressStory>,
+    /// Why there is no address.
+    waiting: Option<String>,
+    /// Why each pool gives none.
+    pools: Vec<PoolReason>,
+    remedies: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PoolReason {
+    pool: String,
+    reason: String,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct AddressStory {
+    ip: IpAddr,
+    announcer: Option<String>,
+    /// Why nobody announces it.
+    silent: Option<String>,
+    /// Nodes that would announce it one after the other.
+    ranking: Vec<String>,
+    /// Nodes that are out.
+    out: Vec<NodeReason>,
+    /// What the speakers say of it.
+    on_the_lan: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct NodeReason {
+    node: String,
+    reason: String,
+    remedy: &'static str,
+}
+
+/// Explains a Service, given as `NAME` or `NAMESPACE/NAME`.
+pub(crate) async fn run(cluster: &Cluster, namespace: Option<&str>, service: &str) -> anyhow::Result<Answer> {
+    let name = service.strip_prefix("service/").or_else(|| service.strip_prefix("svc/")).unwrap_or(service);
+    let (namespace, name) = match name.split_once('/') {
+        Some((namespace, name)) => (namespace.to_owned(), name),
+        None => (namespace.unwrap_or(&cluster.default_namespace).to_owned(), name),
+    };
+    let services: Api<Service> = Api::namespaced(cluster.client.clone(), &namespace);
+    let found =
+        client::get(&services, &namespace, name).await.map_err(|failure| anyhow::anyhow!("{failure}"))?;
+    let object = found.with_context(|| format!("there is no Service {namespace}/{name}"))?;
+    let mut look = Look::at(cluster).await;
+    let key = ServiceKey::new(namespace.as_str(), name);
+    let mut page = Page::default();
+    page.field("Service", format!("{key}, {}", shape(&object)));
+    if let Some(not_ours) = not_ours(&object, &look) {
+        page.field(cell("Not served", Tone::Warn), &not_ours);
+        let story = Story { service: key.to_string(), waiting: Some(not_ours), ..Story::default() };
+        return Ok(Answer::object("Explanation", &story, page).problem_if(true));
+    }
+    if look.services.iter().all(|it| it.key.as_ref() != Some(&key)) {
+        if look.failures.is_empty() {
+            bail!("Service {key} was deleted meanwhile");
+        }
+        look = look.with_services(vec![object.clone()]);
+    }
+    let Some(surveyed) = look.services.iter().find(|it| it.key.as_ref() == Some(&key)).cloned() else {
+        bail!("Service {key} was deleted meanwhile");
+    };
+    let story = tell(&mut look, &key, &surveyed, &mut page);
+    let failures = if surveyed.health == Health::Unknown {
+        [look.failures, look.unasked].concat()
+    } else {
+        look.unasked.iter().for_each(|note| page.line(cell(format!("note: {note}"), Tone::Dim)));
+        look.failures
+    };
+    Ok(Answer::object("Explanation", &story, page)
+        .problem_if(surveyed.health.is_problem())
+        .not_seen(failures))
+}
+
+/// What kind of Service it is.
+fn shape(service: &Service) -> String {
+    let policy = service.spec.external_traffic_policy.as_deref().unwrap_or("Cluster");
+    let families = if service.spec.ip_families.is_empty() {
+        String::new()
+    } else {
+        format!(", {}", service.spec.ip_families.join(" and "))
+    };
+    format!("type {}, externalTrafficPolicy {policy}{families}", service.spec.type_)
+}
+
+/// Why FerroLB does not serve a Service, if it does not.
+fn not_ours(service: &Service, look: &Look) -> Option<String> {
+    let rules = &look.snapshot.rules;
+    match Claim::read(service, rules) {
+        Claim::Ours(_) | Claim::Unservable(_) => None,
+        Claim::OtherType => Some(format!(
+            "its type is {}, and only Services of type LoadBalancer get an address: set spec.type to LoadBalancer",
+            service.spec.type_
+        )),
+        Claim::OtherClass => {
+            let class = |class: &Option<String>| {
+                class.as_ref().map_or_else(|| "no class".to_owned(), |class| format!("class {class}"))
+            };
+            let (its, ours) = (class(&service.spec.load_balancer_class), class(&rules.class));
+            Some(format!(
+                "it is for another load balancer: its spec.loadBalancerClass is {its}, and FerroLB serves {ours} (the field can be set only when a Service is created)"
+            ))
+        }
+    }
+}
+
+/// Tells the story on the page.
+fn tell(look: &mut Look, key: &ServiceKey, surveyed: &Surveyed, page: &mut Page) -> Story {
+    let fate = look.allocation.fates.get(key).cloned();
+    let mut story = Story {
+        service: key.to_string(),
+        health: Some(surveyed.health.word()),
+        asks_for: fate.as_ref().and_then(|fate| Some(asks_for(fate.request.as_ref()?))),
+        ..Story::default()
+    };
+    page.field("State", cell(surveyed.health.word(), tone(surveyed.health)));
+    if matches!(surveyed.health, Health::Unknown | Health::Starting) {
+        surveyed.reasons.iter().for_each(|reason| page.field("  why", reason));
+    }
+    if let Some(asks_for) = &story.asks_for {
+        page.field("Asks for", asks_for);
+    }
+    let certain = look.failures.is_empty();
+    match fate.as_ref().map(|fate| &fate.outcome) {
+        Some(Ok(assignment)) => {
+            page.field("Address", format!("{} from pool {}", list(&assignment.ips), assignment.pool));
+        }
+        Some(Err(why)) if certain => {
+            page.field(cell("No address", Tone::Bad), why);
+            story.waiting = Some(why.to_string());
+            if let NoAddress::Refused(_) = why {
+                for (pool, reason) in look.allocation.reasons_by_pool(key) {
+                    page.field(format!("  pool {pool}"), &reason);
+                    story.pools.push(PoolReason { pool: pool.to_string(), reason });
+                }
+            }
+            let remedy = remedy::of_no_address(why);
+            remedy.iter().for_each(|remedy| page.field("  to do", remedy));
+            story.remedies.extend(remedy);
+        }
+        Some(Err(_)) | None => {
+            page.field(
+                cell("Address", Tone::Warn),
+                "why there is none cannot be told while lists are missing",
+            );
+        }
+    }
+    if let Some(incomplete) = fate.as_ref().and_then(|fate| fate.incomplete.as_ref()) {
+        page.field(cell("Second", Tone::Warn), incomplete);
+    }
+    for address in &surveyed.addresses {
+        let told = tell_address(look, key, address.ip, certain, page, &mut story.remedies);
+        story.addresses.push(told);
+    }
+    for remedy in &surveyed.remedies {
+        if !story.remedies.contains(remedy) {
+            page.field("To do", remedy);
+            story.remedies.push(remedy.clone());
+        }
+    }
+    story
+}
+
+/// What a Service asks for, in words.
+fn asks_for(request: &Request) -> String {
+    let families = match request.families {
+        Families::Single(family) => format!("an {family} address"),
+        Families::RequireDual => "an IPv4 and an IPv6 address".to_owned(),
+        Families::PreferDual { primary } => format!("an IPv4 and an IPv6 address, or {primary} alone"),
+    };
+    let what = match &request.addresses {
+        AddressRequest::Anything => format!("{families} from any pool"),
+        AddressRequest::From(pool) => {
+            format!("{families} from pool {pool} (annotation metallb.io/address-pool)")
+        }
+        AddressRequest::Exactly { ips, pool: None } => {
+            format!("exactly {} (annotation or loadBalancerIP)", list(ips))
+        }
+        AddressRequest::Exactly { ips, pool: Some(pool) } => {
+            format!("exactly {} from pool {pool}", list(ips))
+        }
+        AddressRequest::Unreadable { why, .. } => format!("something that cannot be read: {why}"),
+    };
+    match &request.sharing.key {
+        Some(key) => format!("{what}; may share it with Services of sharing key {key:?}"),
+        None => what,
+    }
+}
+
+fn tell_address(
+    look: &Look,
+    key: &ServiceKey,
+    ip: IpAddr,
+    certain: bool,
+    page: &mut Page,
+    remedies: &mut Vec<String>,
+) -> AddressStory {
+    let mut story =
+        AddressStory { ip, announcer: None, silent: None, ranking: vec![], out: vec![], on_the_lan: vec![] };
+    if certain {
+        tell_election(look, key, ip, &mut story, page, remedies);
+    }
+    let told: Vec<(&SpeakerStatus, &Address)> = look
+        .speakers
+        .iter()
+        .filter_map(Told::speaker)
+        .flat_map(|speaker| speaker.addresses.items.iter().map(move |address| (speaker, address)))
+        .filter(|(_, address)| address.ip == Some(ip))
+        .collect();
+    for (speaker, address) in told {
+        let quiet = matches!(
+            address.state,
+            introspection::AddressState::Announced | introspection::AddressState::Standby
+        ) && address.conflicts.is_empty();
+        let said = if quiet {
+            let place = place(&speaker.node, &address.interfaces);
+            let standby = address.state == introspection::AddressState::Standby;
+            let how = if standby {
+                "answers for it as a stand-in, and sends nothing unasked"
+            } else {
+                "announces it"
+            };
+            format!("{place} {how}")
+        } else {
+            told_of(speaker, address)
+        };
+        page.field(cell("On the LAN", if quiet { Tone::Good } else { Tone::Bad }), &said);
+        story.on_the_lan.push(said);
+    }
+    let reports = look.reports.as_ref().and_then(|reports| reports.get(key)).into_iter().flatten();
+    if story.on_the_lan.is_empty() {
+        for (node, interfaces) in reports {
+            let said = format!("{} has reported that it announces the Service", place(node, interfaces));
+            page.field("Reported", &said);
+            story.on_the_lan.push(said);
+        }
+    }
+    story
+}
+
+/// Who is elected, and why the others are not.
+fn tell_election(
+    look: &Look,
+    key: &ServiceKey,
+    ip: IpAddr,
+    story: &mut AddressStory,
+    page: &mut Page,
+    remedies: &mut Vec<String>,
+) {
+    match assignment(&look.placement, key, ip) {
+        Some(Ok(elected)) => {
+            story.announcer = Some(elected.announcer.to_string());
+            let ranking = look.snapshot.ranking(key, ip);
+            story.ranking = ranking.iter().map(ToString::to_string).collect();
+            let by = match look.snapshot.speakers.source {
+                Source::Gossip => "",
+                Source::Pods => " (by the objects in the API: no speaker can be asked)",
+            };
+            page.field("Announcer", format!("{} for {ip}{by}", elected.announcer));
+            page.field("  ranking", story.ranking.join(" > "));
+        }
+        Some(Err(why)) => {
+            let reason = look.placement.reason(key, ip).unwrap_or_default();
+            page.field(cell("No announcer", Tone::Bad), format!("{ip}: {reason}"));
+            story.silent = Some(reason);
+            let remedy = remedy::of_unannounced(&why, key);
+            if !matches!(why, Unannounced::NoCandidate) {
+                page.field("  to do", &remedy);
+            }
+            remedies.push(remedy);
+        }
+        None => {}
+    }
+    if let Some(Ok(obstacles)) = look.placement.obstacles(key, ip) {
+        let silent = story.silent.is_some();
+        for (node, obstacle) in obstacles {
+            let (reason, remedy) = (remedy::words_of(&obstacle), remedy::of_obstacle(&obstacle));
+            let text = if silent { format!("{reason}\n-> {remedy}") } else { reason.clone() };
+            page.field(format!("  {node} is out"), text);
+            story.out.push(NodeReason { node: node.to_string(), reason, remedy });
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! `kubectl ferrolb ips`.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use ::pools::{Pool, Range, is_buggy, successor};
+use introspection::AddressState;
+use objects::PoolName;
+use serde::Serialize;
+
+use super::services::place;
+use crate::answer::Answer;
+use crate::ask::Told;
+use crate::cluster::Cluster;
+use crate::look::Look;
+use crate::output::{Page, Table, Tone, cell};
+use crate::survey::{Health, list};
+
+/// As many free addresses are listed one by one; more are a range.
+const ONE_BY_ONE: u128 = 256;
+
+/// An address, or a run of free ones.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct IpRow {
+    ip: String,
+    pool: String,
+    state: &'static str,
+    services: Vec<String>,
+    node: Option<String>,
+    mac: Option<String>,
+    note: Option<String>,
+}
+
+/// The addresses of all pools, or of one.
+pub(crate) async fn run(cluster: &Cluster, pool: Option<&str>) -> anyhow::Result<Answer> {
+    let look = Look::at(cluster).await;
+    let wanted = |it: &&Pool| pool.is_none_or(|name| it.name.as_str() == name);
+    let pools: Vec<&Pool> = look.allocation.pools().iter().filter(wanted).collect();
+    if let (Some(name), true, true) = (pool, pools.is_empty(), look.failures.is_empty()) {
+        anyhow::bail!("there is no IPAddressPool {name} in namespace {}", cluster.system);
+    }
+    let rows: Vec<IpRow> = pools.iter().flat_map(|pool| rows(&look, pool)).collect();
+    let mut table = Table::new(["IP", "STATE", "SERVICE", "NODE/IF", "MAC", "+POOL", "+NOTE"]);
+    for row in &rows {
+        let tone = match row.state {
+            "in use" => Tone::Good,
+            "free" => Tone::Dim,
+            "conflict" | "not heard" => Tone::Bad,
+            _ => Tone::Warn,
+        };
+        let or_none = |text: Option<&String>| text.cloned().unwrap_or_else(|| "-".to_owned());
+        let services = if row.services.is_empty() { "-".to_owned() } else { list(&row.services) };
+        table.row([
+            row.ip.clone().into(),
+            cell(row.state, tone),
+            services.into(),
+            or_none(row.node.as_ref()).into(),
+            or_none(row.mac.as_ref()).into(),
+            row.pool.clone().into(),
+            row.note.clone().unwrap_or_default().into(),
+        ]);
+    }
+    let none = if look.failures.is_empty() { "No addresses found." } else { "Nothing can be told." };
+    let mut page = Page::of(table, none);
+    for note in &look.unasked {
+        page.line(cell(format!("note: {note}, so conflicts that it knows of are not shown"), Tone::Dim));
+    }
+    let problem = rows.iter().any(|row| matches!(row.state, "conflict" | "not heard" | "silent"));
+    Ok(Answer::list("IPList", &rows, page).problem_if(problem).not_seen(look.failures))
+}
+
+/// What the speakers say of an address.
+fn contested(look: &Look) -> BTreeMap<IpAddr, (&'static str, String)> {
+    let mut contested = BTreeMap::new();
+    for speaker in look.speakers.iter().filter_map(Told::speaker) {
+        for address in &speaker.addresses.items {
+            let state = match address.state {
+                AddressState::Conflict => "conflict",
+                AddressState::PeerUnheard => "not heard",
+                AddressState::Announced
+                | AddressState::Standby
+                | AddressState::Probing
+                | AddressState::Muted
+                | AddressState::NoInterface
+                | AddressState::Unknown => continue,
+            };
+            let macs: Vec<&String> = address.conflicts.iter().map(|claimant| &claimant.mac).collect();
+            if let Some(ip) = address.ip {
+                contested.insert(ip, (state, list(&macs)));
+            }
+        }
+    }
+    contested
+}
+
+fn rows(look: &Look, pool: &Pool) -> Vec<IpRow> {
+    let holders = look.allocation.holders();
+    let contested = contested(look);
+    let macs = announcing_macs(look);
+    let mut rows = Vec::new();
+    let row = |ip: String, state| IpRow {
+        ip,
+        pool: pool.name.to_string(),
+        state,
+        services: vec![],
+        node: None,
+        mac: None,
+        note: None,
+    };
+    let held = |ip: IpAddr| {
+        let (services, from): (Vec<String>, Vec<&PoolName>) =
+            holders.get(&ip)?.iter().map(|(key, pool)| (key.to_string(), pool)).unzip();
+        let shown = look.services.iter().find(|it| services.contains(&it.title()));
+        let address = shown.and_then(|it| it.addresses.iter().find(|address| address.ip == ip));
+        let node = address.and_then(|address| address.node.clone());
+        let mut row = row(ip.to_string(), "in use");
+        if address.is_some_and(|address| address.health == Health::Silent) {
+            row.state = "silent";
+        }
+        row.mac = node.as_ref().and_then(|node| {
+            let interface = address.and_then(|address| address.interfaces.first())?;
+            macs.get(&(node.clone(), interface.clone())).cloned()
+        });
+        row.node = node.map(|node| place(&node, address.map_or(&[][..], |it| &it.interfaces)));
+        if let Some((state, by)) = contested.get(&ip) {
+            row.state = state;
+            (row.node, row.mac) = (None, Some(by.clone()));
+        }
+        if from.iter().any(|from| **from != pool.name) {
+            row.note = Some(format!("held from pool {}", from[0]));
+        }
+        row.services = services;
+        Some(row)
+    };
+    let mut seen = Vec::new();
+    for range in &pool.ranges {
+        let mut special: Vec<IpAddr> = holders.keys().copied().filter(|ip| range.contains(*ip)).collect();
+        let nodes = look.allocation.reserved.keys().copied().filter(|ip| range.contains(*ip));
+        special.extend(nodes);
+        special.sort();
+        special.dedup();
+        let mut next = Some(range.first());
+        for ip in special {
+            if let (Some(first), Some(last)) = (next, ::pools::predecessor(ip)) {
+                free(pool, first, last, &mut rows, &row);
+            }
+            seen.push(ip);
+            match (held(ip), look.allocation.reserved.get(&ip)) {
+                (Some(held), _) => rows.push(held),
+                (None, Some(node)) => rows.push(IpRow {
+                    note: Some(format!("an address of node {node}, never given")),
+                    node: Some(node.to_string()),
+                    ..row(ip.to_string(), "node")
+                }),
+                (None, None) => {}
+            }
+            next = successor(ip);
+        }
+        if let Some(first) = next {
+            free(pool, first, range.last(), &mut rows, &row);
+        }
+    }
+    // Services may hold what the pool does not list any more.
+    for (ip, held_by) in &holders {
+        if !seen.contains(ip) && held_by.iter().any(|(_, from)| *from == pool.name) {
+            rows.extend(
+                held(*ip).map(|it| IpRow { note: Some("not listed by the pool any more".to_owned()), ..it }),
+            );
+        }
+    }
+    rows
+}
+
+/// The Ethernet addresses of the speakers' interfaces.
+fn announcing_macs(look: &Look) -> BTreeMap<(String, String), String> {
+    let speakers = look.speakers.iter().filter_map(Told::speaker);
+    let macs = speakers.flat_map(|speaker| {
+        let interfaces = speaker.interfaces.items.iter();
+        interfaces.filter_map(|it| Some(((speaker.node.clone(), it.name.clone()), it.mac.clone()?)))
+    });
+    macs.collect()
+}
+
+/// Adds free addresses, one by one where they are few.
+fn free(
+    pool: &Pool,
+    first: IpAddr,
+    last: IpAddr,
+    rows: &mut Vec<IpRow>,
+    row: &impl Fn(String, &'static str) -> IpRow,
+) {
+    let Ok(range) = Range::new(first, last) else { return };
+    if range.size() > ONE_BY_ONE {
+        rows.push(row(format!("{first}-{last}"), "free"));
+        return;
+    }
+    let mut next = Some(first);
+    while let Some(ip) = next.filter(|ip| *ip <= last) {
+        let state = if pool.avoid_buggy_ips && is_buggy(ip) { "left out" } else { "free" };
+        rows.push(row(ip.to_string(), state));
+        next = successor(ip);
+    }
+}

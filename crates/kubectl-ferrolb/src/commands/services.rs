@@ -1,0 +1,89 @@
+//! `kubectl ferrolb services`.
+
+use slim::Service;
+
+use super::Scope;
+use crate::answer::Answer;
+use crate::cluster::Cluster;
+use crate::look::Look;
+use crate::output::{Page, Table, Tone, cell};
+use crate::survey::{Health, Surveyed, list};
+
+/// The Services of type LoadBalancer that FerroLB serves.
+pub(crate) async fn run(cluster: &Cluster, scope: Scope, problems: bool) -> anyhow::Result<Answer> {
+    let mut look = Look::at(cluster).await;
+    let namespace = match &scope {
+        Scope::All => None,
+        Scope::Of(namespace) => Some(namespace.as_str()),
+        Scope::Default => Some(cluster.default_namespace.as_str()),
+    };
+    if look.snapshot.services.is_empty()
+        && !look.failures.is_empty()
+        && let Some(namespace) = namespace
+        && let Ok(services) = cluster.of_namespace::<Service>(namespace).await
+    {
+        // Whoever may not see all may see these.
+        look = look.with_services(services);
+    }
+    let of_scope = |it: &Surveyed| namespace.is_none_or(|namespace| it.namespace == namespace);
+    let wanted = |it: &Surveyed| of_scope(it) && (!problems || it.health.is_problem());
+    let services: Vec<&Surveyed> = look.services.iter().filter(|it| wanted(it)).collect();
+    let none = match (problems, namespace) {
+        (true, _) => "No problems found.".to_owned(),
+        (false, Some(namespace)) => {
+            format!("No Services of type LoadBalancer found in namespace {namespace} (-A: in all).")
+        }
+        (false, None) => "No Services of type LoadBalancer found.".to_owned(),
+    };
+    let none = if look.failures.is_empty() { none } else { "Nothing can be told.".to_owned() };
+    let mut page = Page::of(table(&services), &none);
+    let unknown = services.iter().any(|it| it.health == Health::Unknown);
+    let (failures, notes) = if unknown {
+        ([look.failures, look.unasked].concat(), vec![])
+    } else {
+        (look.failures, look.unasked)
+    };
+    notes.iter().for_each(|note| page.line(cell(format!("note: {note}"), Tone::Dim)));
+    let problem = services.iter().any(|it| it.health.is_problem());
+    Ok(Answer::list("ServiceList", &services, page).problem_if(problem).not_seen(failures))
+}
+
+/// A row for each.
+pub(crate) fn table(services: &[&Surveyed]) -> Table {
+    let mut table = Table::new(["SERVICE", "IP", "STATE", "NODE/IF", "+POOL", "REASON"]);
+    for it in services {
+        let tone = tone(it.health);
+        let ips: Vec<_> = it.addresses.iter().map(|address| address.ip).collect();
+        let mut places: Vec<String> = it
+            .addresses
+            .iter()
+            .filter(|address| matches!(address.health, Health::Announced | Health::Starting))
+            .filter_map(|address| Some(place(address.node.as_ref()?, &address.interfaces)))
+            .collect();
+        places.dedup();
+        let or_none = |text: String| if text.is_empty() { "-".to_owned() } else { text };
+        table.row([
+            it.title().into(),
+            or_none(list(&ips)).into(),
+            cell(it.health.word(), tone),
+            or_none(list(&places)).into(),
+            it.pool.clone().unwrap_or_else(|| "-".to_owned()).into(),
+            it.reasons.join("; ").into(),
+        ]);
+    }
+    table
+}
+
+/// A node with its interfaces.
+pub(crate) fn place(node: &str, interfaces: &[String]) -> String {
+    if interfaces.is_empty() { node.to_owned() } else { format!("{node}/{}", interfaces.join("+")) }
+}
+
+/// The tone of a state.
+pub(crate) fn tone(health: Health) -> Tone {
+    match health {
+        Health::Announced => Tone::Good,
+        Health::Starting | Health::Unknown => Tone::Warn,
+        Health::Waiting | Health::Silent | Health::Conflict => Tone::Bad,
+    }
+}

@@ -1,0 +1,375 @@
+//! `kubectl ferrolb status`.
+
+use std::time::{Duration, Instant};
+
+use introspection::PeerState;
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::Api;
+use serde::Serialize;
+
+use super::nodes::has_no_interface;
+use super::pools::{self, PoolRow};
+use crate::answer::{Answer, Exit};
+use crate::ask::Told;
+use crate::client;
+use crate::cluster::Cluster;
+use crate::look::Look;
+use crate::options::Connection;
+use crate::output::{Page, Tone, cell};
+use crate::programs::{Part, Program};
+use crate::survey::{Health, list};
+
+/// Between two looks while all is not well.
+const AGAIN: Duration = Duration::from_secs(2);
+/// So many problems are shown; `services --problems` shows all.
+const PROBLEMS: usize = 20;
+/// So many pools are shown.
+const POOLS: usize = 6;
+
+/// One screen. For how many seconds to wait until all is well, if at all.
+pub(crate) async fn run(connection: &Connection, wait: Option<u64>) -> anyhow::Result<Answer> {
+    let end = Instant::now() + Duration::from_secs(wait.unwrap_or(0));
+    loop {
+        let looked = async {
+            let cluster = Cluster::open(connection).await?;
+            Ok::<_, anyhow::Error>(once(&cluster).await)
+        };
+        let answer = looked.await;
+        let well = answer.as_ref().is_ok_and(|answer| answer.exit == Exit::Fine);
+        if well || Instant::now() + AGAIN > end {
+            return answer;
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+/// What is told.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Summary {
+    controllers: Programs,
+    leader: Option<String>,
+    speakers: Programs,
+    pools: Vec<PoolRow>,
+    services: Services,
+    problems: Vec<Problem>,
+    warnings: Vec<String>,
+    not_seen: Vec<String>,
+}
+
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Programs {
+    ready: usize,
+    all: usize,
+}
+
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Services {
+    all: usize,
+    addresses: usize,
+    announced: usize,
+    waiting: usize,
+    silent: usize,
+    conflicts: usize,
+    starting: usize,
+    unknown: usize,
+}
+
+/// Something that somebody should see to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Problem {
+    about: String,
+    reason: String,
+    remedy: Option<String>,
+}
+
+async fn once(cluster: &Cluster) -> Answer {
+    let look = Look::at(cluster).await;
+    let (leader, lease_failure) = leader(cluster, &look).await;
+    let mut summary = Summary {
+        controllers: programs(cluster, Part::Controller),
+        speakers: programs(cluster, Part::Speaker),
+        leader,
+        pools: pools::rows(&look),
+        services: services(&look),
+        ..Summary::default()
+    };
+    summary.not_seen.extend(look.failures.iter().chain(&look.unasked).cloned().chain(lease_failure));
+    summary.find(cluster, &look);
+    let page = summary.page(cluster, &look);
+    let problem = !summary.problems.is_empty();
+    let not_seen = summary.not_seen.clone();
+    Answer::object("Status", &summary, page).problem_if(problem).not_seen(not_seen)
+}
+
+fn programs(cluster: &Cluster, part: Part) -> Programs {
+    let ready = cluster.of_part(part).filter(|program| program.ready).count();
+    Programs { ready, all: cluster.of_part(part).count() }
+}
+
+/// The Pod that decides, by its own word, else by the Lease; and why that cannot be known.
+async fn leader(cluster: &Cluster, look: &Look) -> (Option<String>, Option<String>) {
+    let leads = |told: &&Told| told.controller().is_some_and(|status| status.leads);
+    if let Some(told) = look.controllers.iter().find(leads) {
+        return (Some(told.program.pod.clone()), None);
+    }
+    let Some(controller) = cluster.of_part(Part::Controller).next() else { return (None, None) };
+    let leases: Api<Lease> = Api::namespaced(cluster.client.clone(), &cluster.system);
+    match client::get(&leases, &cluster.system, &controller.lease).await {
+        Ok(lease) => {
+            let holder = lease.and_then(|lease| lease.spec?.holder_identity);
+            // Whoever has gone may be named for some seconds.
+            let there = |holder: &String| cluster.of_part(Part::Controller).any(|it| it.pod == *holder);
+            (holder.filter(there), None)
+        }
+        Err(failure) => (None, Some(failure.to_string())),
+    }
+}
+
+fn services(look: &Look) -> Services {
+    let mut counts = Services { all: look.services.len(), ..Services::default() };
+    for service in &look.services {
+        counts.addresses += service.addresses.len();
+        counts.waiting += usize::from(service.health == Health::Waiting);
+        counts.starting += usize::from(service.health == Health::Starting && service.addresses.is_empty());
+        for address in &service.addresses {
+            match address.health {
+                Health::Announced => counts.announced += 1,
+                Health::Silent => counts.silent += 1,
+                Health::Conflict => counts.conflicts += 1,
+                Health::Starting => counts.starting += 1,
+                Health::Unknown | Health::Waiting => counts.unknown += 1,
+            }
+        }
+    }
+    counts
+}
+
+impl Summary {
+    /// Finds problems and warnings.
+    fn find(&mut self, cluster: &Cluster, look: &Look) {
+        let mut problem = |about: &str, reason: String, remedy: Option<&str>| {
+            self.problems.push(Problem {
+                about: about.to_owned(),
+                reason,
+                remedy: remedy.map(str::to_owned),
+            });
+        };
+        let system = &cluster.system;
+        if cluster.programs.is_ok() {
+            if self.controllers.all == 0 {
+                problem(
+                    "controller",
+                    format!("no Pod of a controller in namespace {system}"),
+                    Some("install FerroLB, or say where it is: --system-namespace"),
+                );
+            } else if self.leader.is_none() && look.unasked.is_empty() {
+                problem("controller", "no replica leads, so nobody gets an address".to_owned(), None);
+            }
+            if self.speakers.all == 0 {
+                problem(
+                    "speakers",
+                    format!("no Pod of a speaker in namespace {system}, so nobody announces"),
+                    None,
+                );
+            }
+        }
+        for told in look.controllers.iter().chain(&look.speakers) {
+            if let Some(reason) = not_ready(told) {
+                let Program { pod, .. } = &told.program;
+                let remedy =
+                    format!("kubectl describe pod -n {system} {pod}; kubectl logs -n {system} {pod}");
+                problem(pod, reason, Some(&remedy));
+            }
+        }
+        for speaker in look.speakers.iter().filter_map(Told::speaker) {
+            let unheard: Vec<&String> = speaker
+                .peers
+                .items
+                .iter()
+                .filter(|peer| peer.state == PeerState::NotHeard)
+                .map(|peer| &peer.node)
+                .collect();
+            if !unheard.is_empty() {
+                problem(
+                    &speaker.node,
+                    format!("its speaker does not hear {}", list(&unheard)),
+                    Some("open UDP port 7946 between all nodes, and give all speakers the same key"),
+                );
+            }
+            if has_no_interface(speaker) {
+                problem(
+                    &speaker.node,
+                    "its speaker has no interface that it can announce on".to_owned(),
+                    Some("kubectl ferrolb nodes -o wide says why of each"),
+                );
+            }
+        }
+        if look.failures.is_empty() {
+            if look.snapshot.pools.is_empty() {
+                problem(
+                    "pools",
+                    format!("there is no IPAddressPool in namespace {system}"),
+                    Some("create one with addresses of your LAN that nobody else uses"),
+                );
+            }
+            if look.snapshot.advertisements.is_empty() {
+                problem(
+                    "advertisements",
+                    format!("there is no L2Advertisement in namespace {system}, so nothing is announced"),
+                    Some("create one; an empty spec announces all pools from all nodes"),
+                );
+            }
+        }
+        for advertisement in &look.snapshot.advertisements {
+            let name = kube::ResourceExt::name_any(advertisement);
+            for fault in advertisement.read().1 {
+                problem(&format!("L2Advertisement {name}"), format!("{}: {}", fault.field, fault.why), None);
+            }
+            self.warnings
+                .extend(advertisement.warnings().iter().map(|it| format!("L2Advertisement {name}: {it}")));
+        }
+        for pool in &self.pools {
+            if !pool.faults.is_empty() {
+                let about = format!("IPAddressPool {}", pool.name);
+                self.problems.push(Problem { about, reason: pool.faults.join("; "), remedy: None });
+            }
+            self.warnings.extend(pool.warnings.iter().map(|it| format!("IPAddressPool {}: {it}", pool.name)));
+        }
+        for service in look.services.iter().filter(|service| service.health.is_problem()) {
+            self.problems.push(Problem {
+                about: service.title(),
+                reason: service.reasons.join("; "),
+                remedy: service.remedies.first().cloned(),
+            });
+        }
+    }
+
+    fn page(&self, cluster: &Cluster, look: &Look) -> Page {
+        let mut page = Page::default();
+        let seen = cluster.programs.is_ok();
+        let count = |it: &Programs| {
+            if seen { format!("{}/{} ready", it.ready, it.all) } else { "not known".to_owned() }
+        };
+        let leader = self.leader.as_ref().map_or_else(
+            || "no leader known".to_owned(),
+            |pod| {
+                let node = cluster.of_part(Part::Controller).find(|it| it.pod == *pod);
+                let node = node.and_then(|it| it.node.as_ref());
+                node.map_or_else(|| format!("leader {pod}"), |node| format!("leader {pod} ({node})"))
+            },
+        );
+        page.field("Controller", format!("{}, {leader}", count(&self.controllers)));
+        page.field("Speakers", format!("{}, {}", count(&self.speakers), hearing(look)));
+        let known = look.failures.is_empty();
+        if known {
+            page.field("Pools", self.pools_line());
+            let rejected = self.pools.iter().filter(|pool| !pool.faults.is_empty()).count()
+                + look.snapshot.advertisements.iter().filter(|it| !it.read().1.is_empty()).count();
+            page.field(
+                "Config",
+                match rejected {
+                    0 => "all in force".to_owned(),
+                    1 => "1 object not in force".to_owned(),
+                    many => format!("{many} objects not in force"),
+                },
+            );
+        }
+        if !look.services.is_empty() || known {
+            page.field("Services", self.services.text());
+        }
+        for Problem { about, reason, remedy } in self.problems.iter().take(PROBLEMS) {
+            let arrow = remedy.as_ref().map(|remedy| format!("\n-> {remedy}")).unwrap_or_default();
+            page.field(cell("PROBLEM", Tone::Bad), format!("{about}: {reason}{arrow}"));
+        }
+        if self.problems.len() > PROBLEMS {
+            let more = self.problems.len() - PROBLEMS;
+            page.field("", format!("and {more} more: kubectl ferrolb services -A --problems"));
+        }
+        for warning in self.warnings.iter().take(PROBLEMS) {
+            page.field(cell("WARNING", Tone::Warn), warning);
+        }
+        for missing in &self.not_seen {
+            page.field(cell("NOT SEEN", Tone::Warn), missing);
+        }
+        if self.problems.is_empty() && self.not_seen.is_empty() {
+            page.line(cell("OK", Tone::Good));
+        }
+        page
+    }
+
+    fn pools_line(&self) -> String {
+        if self.pools.is_empty() {
+            return "none".to_owned();
+        }
+        let text = |pool: &PoolRow| {
+            let families = [(pool.v4, "v4"), (pool.v6, "v6")];
+            let counts = families.iter().filter(|(count, _)| count.in_use > 0 || count.free > 0);
+            let counts: Vec<String> =
+                counts.map(|(count, family)| format!("{} {family}", count.text())).collect();
+            format!("{} {}", pool.name, if counts.is_empty() { "-".to_owned() } else { counts.join(" ") })
+        };
+        let mut pools: Vec<String> = self.pools.iter().take(POOLS).map(text).collect();
+        if self.pools.len() > POOLS {
+            pools.push(format!("and {} more", self.pools.len() - POOLS));
+        }
+        format!("{} (in use/all)", pools.join(", "))
+    }
+}
+
+impl Services {
+    fn text(&self) -> String {
+        let addresses =
+            if self.addresses == 1 { "1 address" } else { &format!("{} addresses", self.addresses) };
+        let mut parts = vec![format!("{} announced", self.announced)];
+        for (count, what) in [
+            (self.starting, "on the way"),
+            (self.silent, "without announcer"),
+            (self.conflicts, "in conflict"),
+            (self.unknown, "not known"),
+        ] {
+            if count > 0 {
+                parts.push(format!("{count} {what}"));
+            }
+        }
+        let waiting = if self.waiting > 0 {
+            format!("; {} waiting for an address", self.waiting)
+        } else {
+            String::new()
+        };
+        format!("{}, {addresses}: {}{waiting}", self.all, parts.join(", "))
+    }
+}
+
+/// How the speakers hear each other.
+fn hearing(look: &Look) -> String {
+    let speakers: Vec<_> = look.speakers.iter().filter_map(Told::speaker).collect();
+    if speakers.is_empty() {
+        return "nobody can be asked who hears whom".to_owned();
+    }
+    let deaf = speakers
+        .iter()
+        .filter(|speaker| speaker.peers.items.iter().any(|peer| peer.state == PeerState::NotHeard));
+    match (deaf.count(), speakers.len() == look.speakers.len()) {
+        (0, true) => "each hears all others".to_owned(),
+        (0, false) => format!("those {} that can be asked hear all others", speakers.len()),
+        (some, _) => format!("{some} do not hear all others"),
+    }
+}
+
+/// What keeps a program from being ready.
+fn not_ready(told: &Told) -> Option<String> {
+    if told.program.ready {
+        return None;
+    }
+    let waiting = told.document.as_ref().map(|it| it.waiting_for.join(", ")).unwrap_or_default();
+    let why = match (told.program.phase.as_str(), waiting.is_empty()) {
+        (_, false) => format!("waits for {waiting}"),
+        ("Running", true) => "its Pod runs".to_owned(),
+        (phase, true) => format!("its Pod is {phase}"),
+    };
+    Some(format!("not ready: {why}"))
+}

@@ -1,0 +1,263 @@
+//! `kubectl ferrolb validate`: what is wrong in one object, and what shows beside others.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use ::pools::{PoolSpec, Pools};
+use api::{BGPAdvertisement, BGPPeer, Community, IPAddressPool, L2Advertisement};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaProps;
+use kube::api::{DynamicObject, Patch, PatchParams};
+use kube::core::{ApiResource, GroupVersionKind};
+use kube::{Api, ResourceExt};
+use objects::PoolName;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::manifests::{self, Manifest};
+use crate::answer::Answer;
+use crate::client::Why;
+use crate::cluster::Cluster;
+use crate::output::{Page, Tone, cell};
+
+mod schema;
+
+/// Something to say about an object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Finding {
+    place: String,
+    object: String,
+    severity: Severity,
+    message: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Severity {
+    /// It is refused, or not in force.
+    Error,
+    /// Its author may not mean it.
+    Warning,
+}
+
+/// Checks manifests, beside the objects of a cluster if there is one.
+pub(crate) async fn run(cluster: Option<&Cluster>, filenames: &[PathBuf]) -> anyhow::Result<Answer> {
+    let manifests = manifests::read(filenames)?;
+    let ours: Vec<&Manifest> = manifests.iter().filter(|it| it.group() == api::GROUP).collect();
+    let mut findings = Vec::new();
+    for manifest in &ours {
+        check_alone(manifest, &mut findings);
+    }
+    let mut failures = Vec::new();
+    let mut there = Vec::new();
+    if let Some(cluster) = cluster {
+        match cluster.of_namespace::<IPAddressPool>(&cluster.system).await {
+            Ok(pools) => there = pools,
+            Err(failure) => failures.push(failure.to_string()),
+        }
+        for manifest in &ours {
+            match dry_run(cluster, manifest).await {
+                Ok(None) => {}
+                Ok(Some(refusal)) => findings.push(finding(manifest, Severity::Error, refusal)),
+                Err(failure) => failures.push(failure),
+            }
+        }
+    }
+    check_together(&ours, there, cluster.map(|it| it.system.as_str()), &mut findings);
+    // The API server finds again what was found here.
+    findings.dedup_by(|a, b| a == b);
+
+    let mut page = Page::default();
+    for it in &findings {
+        let (word, tone) = match it.severity {
+            Severity::Error => ("ERROR", Tone::Bad),
+            Severity::Warning => ("WARNING", Tone::Warn),
+        };
+        page.field(cell(word, tone), format!("{}: {}: {}", it.place, it.object, it.message));
+    }
+    let errors = findings.iter().filter(|it| it.severity == Severity::Error).count();
+    let warnings = findings.len() - errors;
+    let others = manifests.len() - ours.len();
+    let skipped = if others == 0 { String::new() } else { format!(" ({others} of other kinds passed over)") };
+    let tone = if errors > 0 { Tone::Bad } else { Tone::Good };
+    page.line(cell(
+        format!("{} objects of {}: {errors} errors, {warnings} warnings{skipped}", ours.len(), api::GROUP),
+        tone,
+    ));
+    Ok(Answer::list("FindingList", &findings, page).problem_if(errors > 0).not_seen(failures))
+}
+
+fn finding(manifest: &Manifest, severity: Severity, message: impl Into<String>) -> Finding {
+    Finding { place: manifest.place.clone(), object: manifest.title(), severity, message: message.into() }
+}
+
+/// What an object shows by itself.
+fn check_alone(manifest: &Manifest, findings: &mut Vec<Finding>) {
+    let mut error = |message: String| findings.push(finding(manifest, Severity::Error, message));
+    if manifest.name().is_empty() {
+        error("metadata.name is missing".to_owned());
+    }
+    let (versions, schema) = match definition(manifest) {
+        Ok(found) => found,
+        Err(message) => return error(message),
+    };
+    let Some(schema) = schema else {
+        return error(format!(
+            "apiVersion {:?} is not served: write {}/{}",
+            manifest.text("/apiVersion"),
+            api::GROUP,
+            versions.join(&format!(" or {}/", api::GROUP))
+        ));
+    };
+    let wrong = schema::check(&schema, &manifest.object);
+    let unreadable = !wrong.is_empty();
+    wrong.into_iter().for_each(&mut error);
+    let mut warn = |messages: Vec<String>| {
+        findings.extend(messages.into_iter().map(|message| finding(manifest, Severity::Warning, message)));
+    };
+    match manifest.kind() {
+        "IPAddressPool" => read::<IPAddressPool>(manifest).iter().for_each(|it| warn(it.warnings())),
+        "L2Advertisement" => {
+            let Some(advertisement) = read::<L2Advertisement>(manifest) else { return };
+            warn(advertisement.warnings());
+            if !unreadable {
+                for fault in advertisement.read().1 {
+                    let message = format!("{}: {}", fault.field, fault.why);
+                    findings.push(finding(manifest, Severity::Error, message));
+                }
+            }
+        }
+        "BGPAdvertisement" => {
+            read::<BGPAdvertisement>(manifest).iter().for_each(|it| warn(it.warnings()));
+        }
+        "BGPPeer" => read::<BGPPeer>(manifest).iter().for_each(|it| warn(it.warnings())),
+        "Community" => read::<Community>(manifest).iter().for_each(|it| warn(it.warnings())),
+        _ => {}
+    }
+}
+
+/// An object as its kind has it, if it can be read as such.
+fn read<K: DeserializeOwned>(manifest: &Manifest) -> Option<K> {
+    serde_json::from_value(manifest.object.clone()).ok()
+}
+
+/// The versions of a kind, and the schema of the one that an object is of.
+fn definition(manifest: &Manifest) -> Result<(Vec<String>, Option<JSONSchemaProps>), String> {
+    let crds = api::crds();
+    let Some(crd) = crds.iter().find(|crd| crd.spec.names.kind == manifest.kind()) else {
+        let kinds: Vec<&str> = crds.iter().map(|crd| crd.spec.names.kind.as_str()).collect();
+        return Err(format!(
+            "{} has no kind {:?}: there are {}",
+            api::GROUP,
+            manifest.kind(),
+            kinds.join(", ")
+        ));
+    };
+    let of = manifest.text("/apiVersion");
+    let version = crd.spec.versions.iter().find(|it| of == format!("{}/{}", api::GROUP, it.name));
+    let schema = version.and_then(|it| it.schema.as_ref()?.open_api_v3_schema.clone());
+    Ok((crd.spec.versions.iter().map(|it| it.name.clone()).collect(), schema))
+}
+
+/// What shows beside others: those of the manifests, and those of the cluster that they do not replace.
+fn check_together(
+    manifests: &[&Manifest],
+    there: Vec<IPAddressPool>,
+    system: Option<&str>,
+    findings: &mut Vec<Finding>,
+) {
+    let mut places: BTreeMap<PoolName, &Manifest> = BTreeMap::new();
+    let mut pools: Vec<PoolSpec> = Vec::new();
+    for (index, manifest) in manifests.iter().enumerate().filter(|(_, it)| it.kind() == "IPAddressPool") {
+        let Ok(pool) = serde_json::from_value::<IPAddressPool>(manifest.object.clone()) else { continue };
+        let namespace = pool.namespace();
+        if system.is_some_and(|system| namespace.as_deref().is_some_and(|it| it != system)) {
+            let message = format!(
+                "namespace {} is not that of FerroLB, which reads {} only: it has no effect there",
+                namespace.unwrap_or_default(),
+                system.unwrap_or_default()
+            );
+            findings.push(finding(manifest, Severity::Warning, message));
+            continue;
+        }
+        let mut spec = PoolSpec::from(&pool);
+        let known = there.iter().find(|it| it.name_any() == pool.name_any());
+        // New ones are younger than all that are there, in the order in which they are applied.
+        spec.created = known.map_or_else(
+            || Some(i64::MAX - i64::try_from(manifests.len() - index).unwrap_or(0)),
+            |known| PoolSpec::from(known).created,
+        );
+        if let Some(first) = places.insert(spec.name.clone(), manifest) {
+            let message = format!("{} is in {} too: the last one counts", manifest.title(), first.place);
+            findings.push(finding(manifest, Severity::Warning, message));
+            pools.retain(|it| it.name != spec.name);
+        }
+        pools.push(spec);
+    }
+    let others = there.iter().filter(|it| !places.contains_key(&PoolName::new(it.name_any())));
+    pools.extend(others.map(PoolSpec::from));
+    let in_force = Pools::new(pools);
+    for pool in in_force.iter() {
+        let Some(manifest) = places.get(&pool.name) else { continue };
+        for fault in &pool.faults {
+            let message = fault.to_string();
+            // What the schema says of an entry, it has said.
+            if findings.iter().all(|it| it.place != manifest.place || it.message != message) {
+                findings.push(finding(manifest, Severity::Error, message));
+            }
+        }
+    }
+    for manifest in manifests.iter().filter(|it| it.kind() == "L2Advertisement") {
+        let Ok(advertisement) = serde_json::from_value::<L2Advertisement>(manifest.object.clone()) else {
+            continue;
+        };
+        for name in &advertisement.spec.ip_address_pools {
+            if system.is_some() && in_force.get(&PoolName::new(name.as_str())).is_none() {
+                let message =
+                    format!("spec.ipAddressPools names {name:?}, and there is no such IPAddressPool");
+                findings.push(finding(manifest, Severity::Warning, message));
+            }
+        }
+    }
+}
+
+/// What the API server says of an object, without storing it: a refusal, or why it cannot be asked.
+async fn dry_run(cluster: &Cluster, manifest: &Manifest) -> Result<Option<String>, String> {
+    let (group, version) = manifest.text("/apiVersion").split_once('/').unwrap_or_default();
+    let crds = api::crds();
+    let Some(crd) = crds.iter().find(|crd| crd.spec.names.kind == manifest.kind()) else { return Ok(None) };
+    let kind = GroupVersionKind::gvk(group, version, manifest.kind());
+    let resource = ApiResource::from_gvk_with_plural(&kind, &crd.spec.names.plural);
+    let namespace = Some(manifest.text("/metadata/namespace")).filter(|it| !it.is_empty());
+    let namespace = namespace.unwrap_or(&cluster.system);
+    let objects: Api<DynamicObject> = Api::namespaced_with(cluster.client.clone(), namespace, &resource);
+    let parameters = PatchParams { dry_run: true, force: true, ..PatchParams::apply("kubectl-ferrolb") };
+    let parameters =
+        PatchParams { field_validation: Some(kube::api::ValidationDirective::Strict), ..parameters };
+    let name = manifest.name();
+    if name.is_empty() {
+        return Ok(None);
+    }
+    match objects.patch(name, &parameters, &Patch::Apply(&manifest.object)).await {
+        Ok(_) => Ok(None),
+        Err(kube::Error::Api(status)) if matches!(status.code, 400 | 409 | 422) => {
+            Ok(Some(status.message.clone()))
+        }
+        Err(error) => Err(match Why::of(&error) {
+            Why::Forbidden => format!(
+                "missing right: you may not patch {} in namespace {namespace}, so the API server cannot be asked about {}",
+                resource.plural,
+                manifest.title()
+            ),
+            Why::NotFound => {
+                format!("the cluster does not know {}, so FerroLB's CRDs are not installed", resource.plural)
+            }
+            Why::Unreachable(why) => format!("the API server cannot be reached: {why}"),
+            Why::Unauthorized => "the API server does not accept your credentials".to_owned(),
+            Why::Other(why) => why,
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests;

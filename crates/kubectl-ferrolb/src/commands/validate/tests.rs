@@ -1,0 +1,79 @@
+use super::*;
+
+/// What is found in a manifest without a cluster, as `SEVERITY message`.
+fn found(yaml: &str) -> Vec<String> {
+    let manifests = manifests::parse(yaml, "f").unwrap();
+    let all: Vec<&Manifest> = manifests.iter().collect();
+    let mut findings = Vec::new();
+    all.iter().for_each(|it| check_alone(it, &mut findings));
+    check_together(&all, vec![], None, &mut findings);
+    findings.iter().map(|it| format!("{:?} {}", it.severity, it.message)).collect()
+}
+
+fn pool(spec: &str) -> String {
+    format!("{{apiVersion: metallb.io/v1beta1, kind: IPAddressPool, metadata: {{name: p}}, spec: {spec}}}")
+}
+
+#[test]
+fn what_is_right_is_not_complained_of() {
+    let advertisement = "{apiVersion: metallb.io/v1beta1, kind: L2Advertisement, metadata: {name: a}}";
+    let yaml = format!("{}\n---\n{advertisement}\n", pool("{addresses: [10.0.0.0/28, fd00::/120]}"));
+    assert_eq!(found(&yaml), [] as [String; 0]);
+}
+
+#[test]
+fn each_fault_of_one_object_is_named_with_its_field() {
+    for (spec, expected) in [
+        (
+            "{addresses: [10.0.0.1]}",
+            "Error spec.addresses[0] \"10.0.0.1\": a single address needs its prefix length",
+        ),
+        ("{addresses: [10.0.0.9-10.0.0.1]}", "ends before it starts: write 10.0.0.1-10.0.0.9"),
+        ("{addresses: [x]}", "not a CIDR"),
+        ("{addresses: []}", "spec.addresses is empty"),
+        ("{addresses: 10.0.0.0/28}", "Error spec.addresses is a text, and a list is wanted"),
+        (
+            "{addresses: [10.0.0.0/28], autoassign: false}",
+            "Error spec.autoassign is no field: there are addresses, autoAssign",
+        ),
+        (
+            "{addresses: [10.0.0.0/28], autoAssign: 'no'}",
+            "Error spec.autoAssign is a text, and true or false is wanted",
+        ),
+        ("{addresses: [10.0.0.0/28, 10.0.0.4/30]}", "overlaps spec.addresses[0]"),
+        ("{addresses: [10.0.0.1/28]}", "Warning spec.addresses[0] \"10.0.0.1/28\" means 10.0.0.0-10.0.0.15"),
+    ] {
+        let found = found(&pool(spec));
+        assert!(found.iter().any(|it| it.contains(expected)), "{spec}: {found:?}");
+    }
+}
+
+#[test]
+fn a_kind_or_version_that_there_is_not_is_named_with_those_that_there_are() {
+    let of = |version: &str, kind: &str| {
+        found(&format!(
+            "{{apiVersion: metallb.io/{version}, kind: {kind}, metadata: {{name: a}}, spec: {{}}}}"
+        ))
+    };
+    assert!(of("v1beta1", "AddressPool")[0].contains("no kind \"AddressPool\": there are BFDProfile"));
+    assert!(of("v1beta9", "IPAddressPool")[0].contains("is not served: write metallb.io/v1beta1"));
+}
+
+#[test]
+fn two_pools_that_overlap_are_told_of_the_later_one() {
+    let other = pool("{addresses: [10.0.0.8/30]}").replace("name: p", "name: q");
+    let found = found(&format!("{}\n---\n{other}\n", pool("{addresses: [10.0.0.0/28]}")));
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].contains("overlaps 10.0.0.8-10.0.0.11 of IPAddressPool p"), "{found:?}");
+}
+
+#[test]
+fn an_advertisement_that_cannot_be_read_is_an_error() {
+    let found = found(
+        "{apiVersion: metallb.io/v1beta1, kind: L2Advertisement, metadata: {name: a}, spec: {nodeSelectors: [{matchExpressions: [{key: a, operator: Is}]}]}}",
+    );
+    assert!(
+        found.iter().any(|it| it.starts_with("Error spec.nodeSelectors[0]") && it.contains("Is")),
+        "{found:?}"
+    );
+}

@@ -1,0 +1,315 @@
+//! `kubectl ferrolb whatif`: what would move, what would lose its address or its announcer.
+//!
+//! The snapshot is decided as it is and as it would be, by the crates that the programs decide with; what differs is told.
+
+mod apply;
+mod staying;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use anyhow::bail;
+use ipam::ServiceKey;
+use kube::ResourceExt;
+use objects::SliceKey;
+use placement::{NodeName, Placement, Unadvertised, Unannounced};
+use serde::Serialize;
+
+use self::apply::{apply, new_node};
+use self::staying::Staying;
+use super::manifests;
+use crate::answer::Answer;
+use crate::cluster::Cluster;
+use crate::look::Look;
+use crate::options::{Add, Delete, WhatIf};
+use crate::output::{Page, Table, Tone, cell};
+use crate::predict::Allocation;
+use crate::snapshot::{Snapshot, Source};
+use crate::survey::list;
+
+/// What becomes of a Service.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct State {
+    /// Its addresses, or why it has none.
+    addresses: Vec<IpAddr>,
+    no_address: Option<String>,
+    /// Who announces each, or why nobody does.
+    announcers: Vec<Result<NodeName, String>>,
+    /// Whether nobody does only because no Pod is ready.
+    without_endpoint: bool,
+}
+
+/// A difference.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Difference {
+    service: String,
+    ip: String,
+    now: String,
+    then: String,
+    /// While the node is off, where that is another thing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    off: Option<String>,
+    /// `moves`, `gains`, `loses` or `stays`.
+    effect: &'static str,
+    note: String,
+}
+
+/// Tells what a change would do.
+pub(crate) async fn run(cluster: &Cluster, change: &WhatIf) -> anyhow::Result<Answer> {
+    let look = Look::at(cluster).await;
+    let source = look.snapshot.speakers.source;
+    let snapshot = look.snapshot;
+    let failures = look.failures;
+    if !failures.is_empty() {
+        let none = Page::of(Table::new(["SERVICE"]), "Nothing can be foretold while lists are missing.");
+        return Ok(Answer::list("PredictionList", &[] as &[Difference], none).not_seen(failures));
+    }
+    let answer = match change {
+        WhatIf::Drain { node } => drain(snapshot, node, &Staying::on(cluster, node).await)?,
+        WhatIf::Delete(Delete::Pool { pool }) => changed(snapshot, |then| {
+            let before = then.pools.len();
+            then.pools.retain(|it| it.name_any() != *pool);
+            if then.pools.len() == before {
+                bail!("there is no IPAddressPool {pool} in namespace {}", cluster.system);
+            }
+            Ok(())
+        })?,
+        WhatIf::Apply { filenames } => {
+            let manifests = manifests::read(filenames)?;
+            changed(snapshot, |then| apply(then, &manifests, cluster))?
+        }
+        WhatIf::Add(Add::Node { labels, name }) => {
+            let node = new_node(name, labels)?;
+            changed(snapshot, |then| {
+                if then.nodes.iter().any(|it| it.name_any() == *name) {
+                    bail!("there is a node {name} already: choose another --name");
+                }
+                then.speakers.members.insert(name.as_str().into());
+                then.nodes.push(node);
+                Ok(())
+            })?
+        }
+    };
+    Ok(match source {
+        Source::Gossip => answer,
+        Source::Pods => answer.with_note(
+            "note: no speaker can be asked, so those count as alive whose Pods are ready, and as able to announce on every interface",
+        ),
+    })
+}
+
+/// What a drain does, and then switching the node off.
+fn drain(snapshot: Snapshot, node: &str, staying: &Staying) -> anyhow::Result<Answer> {
+    let name = NodeName::from(node);
+    if !snapshot.nodes.iter().any(|it| it.name_any() == node) {
+        bail!("there is no node {node}");
+    }
+    let (now, allocation) = snapshot.settled();
+    let before = states(&allocation, &now.placed_now());
+    let mut drained = now.clone();
+    for slice in &mut drained.slices {
+        let key = SliceKey::new(slice.namespace().unwrap_or_default(), slice.name_any());
+        let mut index = 0;
+        slice.endpoints.retain(|endpoint| {
+            index += 1;
+            endpoint.node_name.as_deref() != Some(node) || staying.has(&key, index - 1)
+        });
+    }
+    let after = states(&allocation, &drained.placed_now());
+    for slice in &mut drained.slices {
+        slice.endpoints.retain(|endpoint| endpoint.node_name.as_deref() != Some(node));
+    }
+    let mut members = drained.speakers.members.clone();
+    members.remove(&name);
+    let off = states(&allocation, &drained.placed(members));
+    let mut differences = Vec::new();
+    for (key, state) in &before {
+        let (Some(then), Some(off)) = (after.get(key), off.get(key)) else { continue };
+        for (index, ip) in state.addresses.iter().enumerate() {
+            let who = |state: &State| state.announcers.get(index).cloned().unwrap_or(Err(String::new()));
+            let (now, then_who, off_who) = (who(state), who(then), who(off));
+            if now == then_who && now == off_who {
+                continue;
+            }
+            let lost = now.is_ok() && (then_who.is_err() || off_who.is_err());
+            let why = then_who.as_ref().err().or(off_who.as_ref().err()).cloned();
+            let effect = if lost {
+                "loses"
+            } else if now.is_err() {
+                "stays"
+            } else {
+                "moves"
+            };
+            let remark = match (lost, then.without_endpoint || off.without_endpoint) {
+                (true, true) => {
+                    format!("OUTAGE until a Pod is ready elsewhere: only {node} has serving endpoints")
+                }
+                (true, false) => format!("OUTAGE: {}", why.unwrap_or_default()),
+                (false, _) if then_who == now => format!("stays on {node} until that is switched off"),
+                (false, _) => String::new(),
+            };
+            differences.push(Difference {
+                service: key.to_string(),
+                ip: ip.to_string(),
+                now: shown(&now),
+                then: shown(&then_who),
+                off: Some(shown(&off_who)),
+                effect,
+                note: remark,
+            });
+        }
+    }
+    let mut table = Table::new(["SERVICE", "IP", "NOW", "DRAINED", "OFF", "NOTE"]);
+    for it in &differences {
+        let off = it.off.clone().unwrap_or_default();
+        table.row([
+            it.service.clone().into(),
+            it.ip.clone().into(),
+            it.now.clone().into(),
+            it.then.clone().into(),
+            off.into(),
+            cell(&it.note, note_tone(it)),
+        ]);
+    }
+    let mut page = Page::of(
+        table,
+        &format!("Nothing would change: {node} announces nothing, and no Service depends on it."),
+    );
+    if !differences.is_empty() {
+        page.line(cell(
+            "DRAINED: its Pods are evicted but for those of DaemonSets, such as its speaker. OFF: the node is switched off.",
+            Tone::Dim,
+        ));
+        if let Err(why) = &staying.0 {
+            page.line(cell(format!("note: all endpoints there count as evicted: {why}"), Tone::Dim));
+        }
+    }
+    let outage = differences.iter().any(|it| it.effect == "loses");
+    Ok(Answer::list("PredictionList", &differences, page).problem_if(outage))
+}
+
+/// What any other change does.
+fn changed(
+    snapshot: Snapshot,
+    change: impl FnOnce(&mut Snapshot) -> anyhow::Result<()>,
+) -> anyhow::Result<Answer> {
+    let (now, allocation) = snapshot.settled();
+    let before = states(&allocation, &now.placed_now());
+    let mut then = now;
+    change(&mut then)?;
+    let (then, allocation) = then.settled();
+    let after = states(&allocation, &then.placed_now());
+    let keys: BTreeSet<&ServiceKey> = before.keys().chain(after.keys()).collect();
+    let nothing = State::default();
+    let mut differences = Vec::new();
+    for key in keys {
+        let (now, then) = (before.get(key).unwrap_or(&nothing), after.get(key).unwrap_or(&nothing));
+        if now != then {
+            differences.extend(difference(key, now, then));
+        }
+    }
+    let faults = new_faults(&allocation, &then);
+    let mut table = Table::new(["SERVICE", "NOW", "THEN", "NOTE"]);
+    for it in &differences {
+        table.row([
+            it.service.clone().into(),
+            it.now.clone().into(),
+            it.then.clone().into(),
+            cell(&it.note, note_tone(it)),
+        ]);
+    }
+    let mut page = Page::of(table, "No Service would change.");
+    faults.iter().for_each(|fault| page.line(cell(format!("not in force: {fault}"), Tone::Bad)));
+    let loses = differences.iter().any(|it| it.effect == "loses");
+    Ok(Answer::list("PredictionList", &differences, page).problem_if(loses || !faults.is_empty()))
+}
+
+/// What would not be in force.
+fn new_faults(allocation: &Allocation, then: &Snapshot) -> Vec<String> {
+    let pools = allocation
+        .pools()
+        .iter()
+        .flat_map(|pool| pool.faults.iter().map(|fault| format!("IPAddressPool {}: {fault}", pool.name)));
+    let advertisements = then.advertisements.iter().flat_map(|it| {
+        let faults = it.read().1.into_iter();
+        faults.map(|fault| format!("L2Advertisement {}: {}: {}", it.name_any(), fault.field, fault.why))
+    });
+    pools.chain(advertisements).collect()
+}
+
+/// The rows for a Service that would change.
+fn difference(key: &ServiceKey, now: &State, then: &State) -> Vec<Difference> {
+    let with = |state: &State| -> String {
+        if state.addresses.is_empty() {
+            return "-".to_owned();
+        }
+        let each = state.addresses.iter().zip(&state.announcers);
+        let text = |(ip, who): (&IpAddr, &Result<NodeName, String>)| format!("{ip} {}", shown(who));
+        list(&each.map(text).collect::<Vec<_>>())
+    };
+    let silent = |state: &State| state.announcers.iter().find_map(|who| who.as_ref().err()).cloned();
+    let (effect, note) = match (now.addresses.is_empty(), then.addresses.is_empty()) {
+        (false, true) => {
+            let why = then.no_address.clone().unwrap_or_else(|| "it is gone".to_owned());
+            ("loses", format!("LOSES its address: {why}"))
+        }
+        (true, false) => match silent(then) {
+            None => ("gains", "gets an address".to_owned()),
+            Some(why) => ("stays", format!("gets an address that nobody announces: {why}")),
+        },
+        (true, true) => ("stays", then.no_address.clone().unwrap_or_default()),
+        (false, false) => {
+            let other = now.addresses != then.addresses;
+            let address = if other { "CHANGES its address" } else { "" };
+            match (silent(now), silent(then)) {
+                (None, Some(why)) => ("loses", format!("OUTAGE: {why}")),
+                (Some(_), None) if other => ("gains", format!("{address}, and is announced")),
+                (Some(_), None) => ("gains", "is announced".to_owned()),
+                (_, _) if other => ("moves", address.to_owned()),
+                (Some(_), Some(why)) => ("stays", why),
+                (None, None) => ("moves", "moves".to_owned()),
+            }
+        }
+    };
+    let ip = list(&then.addresses);
+    let (now, then) = (with(now), with(then));
+    vec![Difference { service: key.to_string(), ip, now, then, off: None, effect, note }]
+}
+
+fn note_tone(difference: &Difference) -> Tone {
+    match difference.effect {
+        "loses" => Tone::Bad,
+        "gains" => Tone::Good,
+        _ => Tone::Plain,
+    }
+}
+
+fn shown(who: &Result<NodeName, String>) -> String {
+    who.as_ref().map_or_else(|_| "-".to_owned(), ToString::to_string)
+}
+
+/// What becomes of each Service.
+fn states(allocation: &Allocation, placement: &Placement) -> BTreeMap<ServiceKey, State> {
+    let state = |(key, fate): (&ServiceKey, &crate::predict::Fate)| {
+        let mut state = State::default();
+        match &fate.outcome {
+            Err(why) => state.no_address = Some(why.to_string()),
+            Ok(assignment) => state.addresses.clone_from(&assignment.ips),
+        }
+        let outcomes: BTreeMap<IpAddr, _> = placement.assignments(key).collect();
+        for ip in &state.addresses {
+            state.announcers.push(match outcomes.get(ip) {
+                Some(Ok(elected)) => Ok(elected.announcer.clone()),
+                Some(Err(why)) => {
+                    state.without_endpoint |=
+                        matches!(why, Unannounced::Unadvertised(Unadvertised::NoEndpoint));
+                    Err(placement.reason(key, *ip).unwrap_or_default())
+                }
+                None => Err(String::new()),
+            });
+        }
+        (key.clone(), state)
+    };
+    allocation.fates.iter().map(state).collect()
+}

@@ -1,0 +1,90 @@
+//! `kubectl ferrolb`: why an address is where it is, why there is none, and what would happen if.
+//!
+//! ```text
+//! API server --> cluster.rs: objects, each list or why it cannot be had --+
+//!     |                                                                   +--> commands/: answers --> output.rs
+//!     +-- Pod proxy --> ask.rs: /status of the programs ------------------+
+//!                       predict.rs: the decisions, by crates ipam, pools and placement
+//! ```
+//!
+//! Nothing is decided here: objects are read by the crate `translation`, as the programs read them, and the answers come
+//! from the crates that decide. What cannot be looked at is named, and never taken for "all is well".
+
+mod answer;
+mod ask;
+mod client;
+mod cluster;
+mod commands;
+#[cfg(test)]
+mod fixtures;
+mod look;
+mod options;
+mod output;
+mod predict;
+mod programs;
+mod remedy;
+mod snapshot;
+mod survey;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::answer::Exit;
+use crate::options::Cli;
+use crate::output::{Format, Style};
+
+/// What the program has said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    /// On the standard output.
+    pub stdout: String,
+    /// On the standard error.
+    pub stderr: String,
+    /// The exit status: 0 all is well, 1 there is a problem, 2 something could not be looked at.
+    pub code: u8,
+}
+
+/// Does what a command line says (the first argument is the name of the program), and says what it would on something that
+/// is no terminal.
+pub async fn say<S: Into<OsString> + Clone>(arguments: impl IntoIterator<Item = S>) -> Said {
+    match Cli::try_parse_from(arguments) {
+        Ok(cli) => said(&cli, Style { wide: cli.output == Format::Wide, ..Style::default() }).await,
+        Err(error) => {
+            Said { stdout: String::new(), stderr: error.to_string(), code: Exit::CouldNotLook.code() }
+        }
+    }
+}
+
+async fn said(cli: &Cli, style: Style) -> Said {
+    match commands::run(cli).await {
+        Ok(answer) => Said {
+            stdout: output::text(&answer, cli.output, style),
+            stderr: answer.failures.iter().map(|failure| format!("error: {failure}\n")).collect(),
+            code: answer.exit.code(),
+        },
+        Err(error) => Said {
+            stdout: String::new(),
+            stderr: format!("error: {error:#}\n"),
+            code: Exit::CouldNotLook.code(),
+        },
+    }
+}
+
+/// The program.
+pub fn main() -> ExitCode {
+    if let Some(code) = commands::completion::for_kubectl() {
+        return code;
+    }
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return Exit::CouldNotLook.code().into();
+        }
+    };
+    let said = runtime.block_on(said(&cli, Style::of_stdout(cli.output)));
+    output::print(&said).into()
+}

@@ -1,0 +1,84 @@
+//! A look at everything: objects, programs, and what follows from both.
+
+use placement::Placement;
+
+use crate::ask::Told;
+use crate::cluster::Cluster;
+use crate::predict::Allocation;
+use crate::programs::Part;
+use crate::snapshot::Snapshot;
+use crate::survey::{Health, Reports, Sources, Surveyed, survey};
+
+/// Everything.
+pub(crate) struct Look {
+    pub(crate) controllers: Vec<Told>,
+    pub(crate) speakers: Vec<Told>,
+    pub(crate) snapshot: Snapshot,
+    pub(crate) allocation: Allocation,
+    pub(crate) placement: Placement,
+    pub(crate) reports: Option<Reports>,
+    pub(crate) services: Vec<Surveyed>,
+    /// Lists that could not be had. What follows from them is not known.
+    pub(crate) failures: Vec<String>,
+    /// Programs that could not be asked, each with the reason. What follows from objects is known all the same.
+    pub(crate) unasked: Vec<String>,
+}
+
+impl Look {
+    /// Looks at everything.
+    pub(crate) async fn at(cluster: &Cluster) -> Self {
+        let (controllers, speakers) =
+            futures::join!(cluster.ask(Part::Controller), cluster.ask(Part::Speaker));
+        let ((snapshot, failures), reports) =
+            futures::join!(cluster.snapshot(&speakers), cluster.announced());
+        let mut failures: Vec<String> = failures.iter().map(ToString::to_string).collect();
+        let reports = reports.map_err(|failure| failures.push(failure.to_string())).ok();
+        Self::new(controllers, speakers, snapshot, reports, failures)
+    }
+
+    fn new(
+        controllers: Vec<Told>,
+        speakers: Vec<Told>,
+        snapshot: Snapshot,
+        reports: Option<Reports>,
+        failures: Vec<String>,
+    ) -> Self {
+        let allocation = Allocation::decide(&snapshot);
+        let placement = snapshot.placed_now();
+        let sources = Sources {
+            placement: &placement,
+            speakers: &speakers,
+            reports: reports.as_ref(),
+            source: snapshot.speakers.source,
+        };
+        let mut services = survey(&snapshot, &allocation, &sources);
+        if !failures.is_empty() {
+            services.iter_mut().for_each(without_guesses);
+        }
+        let unasked = controllers.iter().chain(&speakers).filter_map(Told::failure).collect();
+        Self { controllers, speakers, snapshot, allocation, placement, reports, services, failures, unasked }
+    }
+}
+
+/// Where lists are missing, nothing follows from what is not in them.
+fn without_guesses(service: &mut Surveyed) {
+    let guessed = |health| matches!(health, Health::Waiting | Health::Silent | Health::Starting);
+    if guessed(service.health) {
+        service.health = Health::Unknown;
+        service.reasons = vec!["the reason cannot be told while lists are missing".to_owned()];
+        service.remedies.clear();
+    }
+    for address in &mut service.addresses {
+        if guessed(address.health) {
+            address.health = Health::Unknown;
+        }
+    }
+}
+
+impl Look {
+    /// The same with these Services, where not all could be listed.
+    pub(crate) fn with_services(self, services: Vec<slim::Service>) -> Self {
+        let snapshot = Snapshot { services, ..self.snapshot };
+        Self::new(self.controllers, self.speakers, snapshot, self.reports, self.failures)
+    }
+}

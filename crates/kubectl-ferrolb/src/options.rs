@@ -1,0 +1,187 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+
+use crate::output::Format;
+
+/// Why an address is where it is, why there is none, and what would happen if.
+///
+/// Exit status: 0 all is well, 1 there is a problem, 2 something could not be looked at.
+#[derive(Debug, Parser)]
+#[command(name = "kubectl-ferrolb", bin_name = "kubectl ferrolb", version)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+    /// Namespace of the Services [default: that of the context]
+    #[arg(short, long, global = true)]
+    pub(crate) namespace: Option<String>,
+    /// Services of all namespaces
+    #[arg(short = 'A', long, global = true)]
+    pub(crate) all_namespaces: bool,
+    /// How to print the answer
+    #[arg(short, long, value_enum, default_value_t, global = true)]
+    pub(crate) output: Format,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Which cluster, and where FerroLB is in it.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Connection {
+    /// The kubeconfig [default: as kubectl has it]
+    #[arg(long, global = true)]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// The context of the kubeconfig [default: the current one]
+    #[arg(long, global = true)]
+    pub(crate) context: Option<String>,
+    /// Namespace that FerroLB runs in [default: where its Pods are, else metallb-system]
+    #[arg(long, env = "FERROLB_NAMESPACE", global = true)]
+    pub(crate) system_namespace: Option<String>,
+    /// Seconds to wait for the answer of each Pod of FerroLB; 0 to ask none and go by the objects alone
+    #[arg(long, default_value_t = 6, global = true)]
+    pub(crate) pod_timeout: u64,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// One screen: the programs, the pools, the Services, and every problem
+    Status {
+        /// Until all is well, or --timeout has passed
+        #[arg(long)]
+        wait: bool,
+        /// Seconds to wait
+        #[arg(long, default_value_t = 120)]
+        timeout: u64,
+    },
+    /// The Services of type LoadBalancer: their addresses, and who announces them
+    Services {
+        /// Only those that have a problem
+        #[arg(long)]
+        problems: bool,
+    },
+    /// The pools, and how full they are
+    Pools,
+    /// The addresses of the pools, one by one
+    Ips {
+        /// Only this pool
+        pool: Option<String>,
+    },
+    /// The nodes: what each announces, and why not
+    Nodes,
+    /// The speakers: how each hears the others
+    Peers,
+    /// A Service's way from the pool to the wire, each step with its reason
+    Explain {
+        /// NAME, or NAMESPACE/NAME
+        service: String,
+    },
+    /// What would move, what would lose its address or its announcer
+    #[command(subcommand, name = "whatif")]
+    WhatIf(WhatIf),
+    /// Checks manifests: what is wrong in one object, and what shows beside others
+    Validate {
+        /// A file or a directory of YAML or JSON; `-` for the standard input
+        #[arg(short, long = "filename", required = true)]
+        filenames: Vec<PathBuf>,
+        /// Beside the objects of the cluster, whose API server is asked about each object too
+        #[arg(long)]
+        server: bool,
+    },
+    /// MetalLB's old ConfigMap, as the objects that took its place
+    Convert {
+        /// The ConfigMap, or what it has under `config`; `-` for the standard input
+        #[arg(short, long = "filename")]
+        filename: PathBuf,
+    },
+    /// A bundle for a bug report, without secrets
+    Inspect {
+        /// The file to write; `-` for the standard output
+        #[arg(short = 'f', long = "filename", default_value = "ferrolb-inspect.json")]
+        filename: PathBuf,
+    },
+    /// The versions of this program and of those in the cluster
+    Version {
+        /// Of this program only
+        #[arg(long)]
+        client: bool,
+    },
+    /// A script that completes commands in a shell
+    Completion {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum WhatIf {
+    /// A node is drained, then switched off
+    Drain {
+        /// The node
+        node: String,
+    },
+    /// Something is deleted
+    #[command(subcommand)]
+    Delete(Delete),
+    /// Manifests are applied
+    Apply {
+        /// A file or a directory of YAML or JSON; `-` for the standard input
+        #[arg(short, long = "filename", required = true)]
+        filenames: Vec<PathBuf>,
+    },
+    /// Something is added
+    #[command(subcommand)]
+    Add(Add),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Delete {
+    /// A pool
+    Pool {
+        /// Its name
+        pool: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Add {
+    /// A node
+    Node {
+        /// Its labels: KEY=VALUE,...
+        #[arg(default_value = "")]
+        labels: String,
+        /// Its name, which nodes are ranked by
+        #[arg(long, default_value = "new-node")]
+        name: String,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn options_are_where_kubectl_has_them() {
+        for line in [
+            "kubectl-ferrolb services -A --problems -o wide",
+            "kubectl-ferrolb -n prod services --context other",
+            "kubectl-ferrolb explain prod/web -o yaml --kubeconfig /tmp/k",
+            "kubectl-ferrolb whatif delete pool lan",
+            "kubectl-ferrolb whatif add node zone=a,disk=ssd --name n9",
+            "kubectl-ferrolb whatif add node",
+            "kubectl-ferrolb validate -f a.yaml -f b --server",
+        ] {
+            Cli::try_parse_from(line.split(' ')).unwrap();
+        }
+        assert!(Cli::try_parse_from(["kubectl-ferrolb", "validate"]).is_err());
+    }
+}

@@ -1,0 +1,139 @@
+//! The Pods of FerroLB, and how their programs were started.
+
+use k8s_openapi::api::core::v1::{Container, Pod};
+use kube::ResourceExt;
+
+/// The labels of FerroLB's Pods.
+pub(crate) const LABELS: &str =
+    "app.kubernetes.io/name=ferrolb,app.kubernetes.io/component in (controller,speaker)";
+
+/// Which program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Part {
+    Controller,
+    Speaker,
+}
+
+/// A Pod with one of the programs in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an answer to another question")]
+pub(crate) struct Program {
+    pub(crate) part: Part,
+    pub(crate) namespace: String,
+    pub(crate) pod: String,
+    pub(crate) node: Option<String>,
+    pub(crate) ready: bool,
+    /// `Running` and others.
+    pub(crate) phase: String,
+    /// Where `/status` is, and whether by HTTPS and for those only who show a token.
+    pub(crate) port: u16,
+    pub(crate) secure: bool,
+    pub(crate) service_account: String,
+    pub(crate) image: String,
+    /// What it was told to serve.
+    pub(crate) class: Option<String>,
+    pub(crate) shares_within_namespace: bool,
+    pub(crate) ignores_exclude_label: bool,
+    /// The Lease that its replicas elect a leader by.
+    pub(crate) lease: String,
+}
+
+impl Program {
+    /// Reads a Pod; `None` for one that is of no part, or has ended.
+    pub(crate) fn read(pod: &Pod) -> Option<Self> {
+        let part = match pod.labels().get("app.kubernetes.io/component").map(String::as_str) {
+            Some("controller") => Part::Controller,
+            Some("speaker") => Part::Speaker,
+            _ => return None,
+        };
+        let (spec, status) = (pod.spec.as_ref()?, pod.status.clone().unwrap_or_default());
+        let phase = status.phase.unwrap_or_default();
+        if matches!(phase.as_str(), "Succeeded" | "Failed") {
+            return None;
+        }
+        let name = if part == Part::Controller { "controller" } else { "speaker" };
+        let container =
+            spec.containers.iter().find(|it| it.name == name).or_else(|| spec.containers.first())?;
+        let conditions = status.conditions.unwrap_or_default();
+        let secure = option(container, "--metrics-bind", "FERROLB_METRICS_BIND");
+        let plain = option(container, "--http-bind", "FERROLB_HTTP_BIND");
+        let bind = secure.clone().or(plain);
+        let listens_on = bind.and_then(|bind| bind.rsplit_once(':')?.1.parse().ok()).unwrap_or(7472);
+        let has = |flag, variable| switch(container, flag, variable);
+        let sharing = option(container, "--address-sharing", "FERROLB_ADDRESS_SHARING");
+        let lease = option(container, "--lease-name", "FERROLB_LEASE_NAME");
+        Some(Self {
+            part,
+            namespace: pod.namespace().unwrap_or_default(),
+            pod: pod.name_any(),
+            node: spec.node_name.clone(),
+            ready: pod.metadata.deletion_timestamp.is_none()
+                && conditions.iter().any(|it| it.type_ == "Ready" && it.status == "True"),
+            phase,
+            port: listens_on,
+            secure: secure.is_some(),
+            service_account: spec.service_account_name.clone().unwrap_or_else(|| "default".to_owned()),
+            image: container.image.clone().unwrap_or_default(),
+            class: option(container, "--lb-class", "FERROLB_LB_CLASS"),
+            shares_within_namespace: sharing.as_deref() == Some("namespace"),
+            ignores_exclude_label: has("--ignore-exclude-lb", "FERROLB_IGNORE_EXCLUDE_LB"),
+            lease: lease.unwrap_or_else(|| "ferrolb-controller".to_owned()),
+        })
+    }
+}
+
+/// The value of an option, given as `--name=value`, `--name value` or in the environment.
+fn option(container: &Container, name: &str, variable: &str) -> Option<String> {
+    let arguments = || container.command.iter().chain(&container.args).flatten();
+    let joined = arguments().find_map(|it| it.strip_prefix(name)?.strip_prefix('=').map(str::to_owned));
+    let parted = || arguments().skip_while(|it| *it != name).nth(1).cloned();
+    let value = joined.or_else(parted).or_else(|| environment(container, variable));
+    value.filter(|value| !value.is_empty())
+}
+
+/// Whether a flag is given.
+fn switch(container: &Container, name: &str, variable: &str) -> bool {
+    let mut arguments = container.command.iter().chain(&container.args).flatten();
+    arguments.any(|it| it == name) || environment(container, variable).as_deref() == Some("true")
+}
+
+fn environment(container: &Container, variable: &str) -> Option<String> {
+    container.env.iter().flatten().find(|it| it.name == variable)?.value.clone()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn program(container: Value) -> Program {
+        let mut full = json!({"name": "speaker", "image": "ferrolb:1"});
+        full.as_object_mut().unwrap().extend(container.as_object().unwrap().clone());
+        let pod = json!({
+            "metadata": {"name": "s-1", "namespace": "lb", "labels": {"app.kubernetes.io/component": "speaker"}},
+            "spec": {"nodeName": "n1", "serviceAccountName": "it", "containers": [full]},
+            "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]},
+        });
+        Program::read(&serde_json::from_value(pod).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn where_status_is_follows_from_how_the_program_was_started() {
+        let secure = program(json!({
+            "args": ["speaker", "--http-bind=[::]:17472", "--metrics-bind=[::]:9120", "--lb-class=example.com/lb"],
+        }));
+        assert_eq!((secure.port, secure.secure), (9120, true));
+        assert_eq!(secure.class.as_deref(), Some("example.com/lb"));
+        assert!(secure.ready);
+        let plain = program(json!({"args": ["speaker", "--http-bind", "[::]:7473"]}));
+        assert_eq!((plain.port, plain.secure), (7473, false));
+        let default = program(json!({"args": ["speaker", "--ignore-exclude-lb"]}));
+        assert_eq!((default.port, default.secure, default.class), (7472, false, None));
+        assert!(default.ignores_exclude_label);
+        let environment = program(json!({"env": [
+            {"name": "FERROLB_METRICS_BIND", "value": "0.0.0.0:1"}, {"name": "FERROLB_LB_CLASS", "value": ""},
+        ]}));
+        assert_eq!((environment.port, environment.secure, environment.class), (1, true, None));
+    }
+}

@@ -1,0 +1,307 @@
+//! What to do, for each reason that is given.
+
+use introspection::AddressState;
+use ipam::{Conflict, NotAdmitted, Reason, Refusal, ServiceKey, Unsuitable};
+use placement::{Ineligible, Obstacle, Unadvertised, Unannounced};
+
+use crate::predict::NoAddress;
+
+/// What helps a Service that has no address.
+pub(crate) fn of_no_address(why: &NoAddress) -> Option<String> {
+    match why {
+        NoAddress::Unservable(_) => {
+            Some("change the Service's clusterIP or ipFamilyPolicy so that it has a cluster IP of each family it asks for".to_owned())
+        }
+        NoAddress::Refused(refusal) => Some(of_refusal(refusal)),
+        NoAddress::Deleting => None,
+    }
+}
+
+/// What helps where an address is refused.
+pub(crate) fn of_refusal(why: &Refusal) -> String {
+    match why {
+        Refusal::NoPools => {
+            "create an IPAddressPool with addresses of your LAN that nobody else uses".to_owned()
+        }
+        Refusal::UnknownPool(_) => {
+            "look for a typing mistake: kubectl ferrolb pools lists the pools".to_owned()
+        }
+        Refusal::NotInAnyPool(_) => "ask for an address of a pool, or add it to one".to_owned(),
+        Refusal::NotInForce { pool, .. } => {
+            format!("resolve the overlap: kubectl describe ipaddresspool {pool} names the other pool")
+        }
+        Refusal::OtherPool { actual, .. } => format!("ask for pool {actual}, or for no pool"),
+        Refusal::WrongFamilies { needed, .. } => {
+            format!("ask for {needed} addresses, as many as the Service has families")
+        }
+        Refusal::NotAdmitted(pool, why) => of_not_admitted(pool.as_str(), why),
+        Refusal::Taken(Conflict::SharingKey { .. }) => {
+            "give both Services the same metallb.io/allow-shared-ip, or ask for another address".to_owned()
+        }
+        Refusal::Taken(Conflict::Namespace { .. }) => "ask for another address".to_owned(),
+        Refusal::Taken(Conflict::Backend { .. }) => {
+            "use externalTrafficPolicy Cluster on both, or ask for another address".to_owned()
+        }
+        Refusal::Taken(Conflict::Port { .. }) => "use another port, or ask for another address".to_owned(),
+        Refusal::NodeAddress { .. } => {
+            "ask for another address, and take the node's out of the pool".to_owned()
+        }
+        Refusal::OtherClass(_) => {
+            "ask for another address, or clear the other Service's status if nothing serves it any more"
+                .to_owned()
+        }
+        Refusal::Unreadable(_) => "correct what the Service asks for".to_owned(),
+        Refusal::NothingLeft(unsuitable) => of_unsuitable(unsuitable),
+    }
+}
+
+/// The pool that is nearest to giving something decides.
+fn of_unsuitable(unsuitable: &[Unsuitable]) -> String {
+    let rank = |it: &&Unsuitable| match it.reason {
+        Reason::Exhausted { .. } => 0,
+        Reason::NotInForce(_) => 1,
+        Reason::NotAutomatic => 2,
+        Reason::NotAdmitted(_) => 3,
+        Reason::NoAddresses(_) => 4,
+    };
+    let Some(Unsuitable { pool, reason }) = unsuitable.iter().min_by_key(rank) else {
+        return "create an IPAddressPool".to_owned();
+    };
+    match reason {
+        Reason::Exhausted { .. } => format!(
+            "add addresses to pool {pool}, or delete Services that need none (kubectl ferrolb ips {pool})"
+        ),
+        Reason::NotInForce(_) => {
+            format!(
+                "correct pool {pool}: kubectl describe ipaddresspool {pool} says what is wrong with its entries"
+            )
+        }
+        Reason::NotAutomatic => {
+            format!(
+                "annotate the Service with metallb.io/address-pool: {pool}, or turn the pool's autoAssign on"
+            )
+        }
+        Reason::NotAdmitted(why) => of_not_admitted(pool.as_str(), why),
+        Reason::NoAddresses(family) => format!("add {family} addresses to pool {pool}"),
+    }
+}
+
+fn of_not_admitted(pool: &str, why: &NotAdmitted) -> String {
+    match why {
+        NotAdmitted::Namespace(namespace) => {
+            format!("add namespace {namespace} to spec.serviceAllocation of pool {pool}, or use another pool")
+        }
+        NotAdmitted::Labels => format!(
+            "give the Service the labels that spec.serviceAllocation of pool {pool} selects, or use another pool"
+        ),
+        NotAdmitted::Deleted => "create the pool again, or another one".to_owned(),
+    }
+}
+
+/// What helps this Service, which nobody announces.
+pub(crate) fn of_unannounced(why: &Unannounced, service: &ServiceKey) -> String {
+    let remedy = match why {
+        Unannounced::Unadvertised(Unadvertised::NoPool) => {
+            "no pool has the address any more: put it back into a pool, or delete the Service's status"
+        }
+        Unannounced::Unadvertised(Unadvertised::NoEndpoint) => {
+            return format!(
+                "make a Pod behind the Service ready: kubectl get endpointslices -n {} -l kubernetes.io/service-name={}",
+                service.namespace, service.name
+            );
+        }
+        Unannounced::Unadvertised(Unadvertised::NoAdvertisement) => {
+            "create an L2Advertisement that selects the pool and the Service; one with an empty spec selects all"
+        }
+        Unannounced::Unadvertised(Unadvertised::SharedYetSelected) => {
+            "take the serviceSelectors out of the L2Advertisement, or the sharing key off the Service"
+        }
+        Unannounced::NoCandidate => {
+            "make one of the nodes a candidate: each says above what keeps it from that"
+        }
+        Unannounced::NoInterface => {
+            "correct spec.interfaces of the L2Advertisement, or the interfaces of the nodes (kubectl ferrolb nodes)"
+        }
+        Unannounced::SharedElsewhere { .. } => {
+            "give the two Services endpoints on the same nodes, or an address each"
+        }
+    };
+    remedy.to_owned()
+}
+
+/// What helps a node that is no candidate.
+pub(crate) fn of_obstacle(why: &Obstacle) -> &'static str {
+    match why {
+        Obstacle::Ineligible(Ineligible::NoNode) => "the node is gone from the cluster",
+        Obstacle::Ineligible(Ineligible::NotMember) => {
+            "see whether its speaker runs, and whether UDP port 7946 is open between all nodes (kubectl ferrolb peers)"
+        }
+        Obstacle::Ineligible(Ineligible::NetworkUnavailable) => "see to the network plugin of the node",
+        Obstacle::Ineligible(Ineligible::Excluded) => {
+            "remove the label, or set speaker.ignoreExcludeLB in the chart"
+        }
+        Obstacle::Ineligible(Ineligible::NotSelected) => {
+            "label the node, or change nodeSelectors of the L2Advertisement"
+        }
+        Obstacle::Ineligible(Ineligible::NoLocalEndpoint) => {
+            "run a Pod of the Service there, or use externalTrafficPolicy Cluster"
+        }
+        Obstacle::NoInterface(_) => "see which interfaces it has: kubectl ferrolb nodes -o wide",
+    }
+}
+
+/// What keeps a node from being a candidate.
+pub(crate) fn words_of(why: &Obstacle) -> String {
+    match why {
+        Obstacle::Ineligible(Ineligible::NoNode) => "no such Node".to_owned(),
+        Obstacle::Ineligible(Ineligible::NotMember) => "its speaker is not heard".to_owned(),
+        Obstacle::Ineligible(Ineligible::NetworkUnavailable) => "condition NetworkUnavailable".to_owned(),
+        Obstacle::Ineligible(Ineligible::Excluded) => format!("label {}", placement::EXCLUDE_LABEL),
+        Obstacle::Ineligible(Ineligible::NotSelected) => {
+            "no nodeSelectors of an L2Advertisement match it".to_owned()
+        }
+        Obstacle::Ineligible(Ineligible::NoLocalEndpoint) => {
+            "no serving endpoint there (externalTrafficPolicy is Local)".to_owned()
+        }
+        Obstacle::NoInterface(placement::Interfaces::All) => "no interface that can announce".to_owned(),
+        Obstacle::NoInterface(placement::Interfaces::Only(names)) => {
+            let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+            format!("none of the interfaces {} can announce", names.join(", "))
+        }
+    }
+}
+
+/// What helps an address that falls to a node and is not announced there.
+pub(crate) fn of_state(state: AddressState) -> Option<&'static str> {
+    match state {
+        AddressState::Conflict => Some(
+            "find that host by its Ethernet address and give it another address, or take the address out of the pool",
+        ),
+        AddressState::PeerUnheard => Some(
+            "open UDP port 7946 between all nodes, in both directions, and give all speakers the same key",
+        ),
+        AddressState::NoInterface => Some(
+            "correct spec.interfaces of the L2Advertisement, or the interfaces of the node (kubectl ferrolb nodes)",
+        ),
+        AddressState::Muted => Some("wait some seconds: the node finds out what happened meanwhile"),
+        AddressState::Probing | AddressState::Announced | AddressState::Standby | AddressState::Unknown => {
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ipam::{Families, Family, Port, Protocol};
+    use placement::Interfaces;
+
+    use super::*;
+
+    fn unsuitable(reasons: &[Reason]) -> Refusal {
+        let names = ["p0", "p1", "p2", "p3", "p4"];
+        let pools = reasons.iter().zip(names);
+        Refusal::NothingLeft(
+            pools.map(|(reason, pool)| Unsuitable { pool: pool.into(), reason: reason.clone() }).collect(),
+        )
+    }
+
+    #[test]
+    fn each_refusal_has_something_to_do_that_names_what_is_meant() {
+        let ip = "192.0.2.1".parse().unwrap();
+        let holder = Some(ServiceKey::new("a", "b"));
+        let port = Port { protocol: Protocol::Tcp, number: 80 };
+        for (refusal, part) in [
+            (Refusal::NoPools, "create an IPAddressPool"),
+            (Refusal::UnknownPool("p".to_owned()), "typing mistake"),
+            (Refusal::NotInAnyPool(vec![ip]), "address of a pool"),
+            (Refusal::NotInForce { ip, pool: "p".into() }, "kubectl describe ipaddresspool p"),
+            (
+                Refusal::OtherPool { ips: vec![ip], requested: "q".into(), actual: "p".into() },
+                "ask for pool p, or for no pool",
+            ),
+            (Refusal::WrongFamilies { ips: vec![ip], needed: Families::Single(Family::V6) }, "ask for IPv6"),
+            (
+                Refusal::NotAdmitted("p".into(), NotAdmitted::Namespace("dev".to_owned())),
+                "add namespace dev to spec.serviceAllocation of pool p",
+            ),
+            (
+                Refusal::NotAdmitted("p".into(), NotAdmitted::Labels),
+                "labels that spec.serviceAllocation of pool p",
+            ),
+            (Refusal::NotAdmitted("p".into(), NotAdmitted::Deleted), "create the pool again"),
+            (
+                Refusal::Taken(Conflict::SharingKey { ip, holder: holder.clone() }),
+                "metallb.io/allow-shared-ip",
+            ),
+            (Refusal::Taken(Conflict::Namespace { ip }), "another address"),
+            (
+                Refusal::Taken(Conflict::Backend { ip, holder: holder.clone() }),
+                "externalTrafficPolicy Cluster",
+            ),
+            (Refusal::Taken(Conflict::Port { ip, port, holder }), "another port"),
+            (Refusal::NodeAddress { ip, node: "n1".into() }, "take the node's out of the pool"),
+            (Refusal::OtherClass(ip), "clear the other Service's status"),
+            (Refusal::Unreadable("x".to_owned()), "correct what the Service asks for"),
+            (unsuitable(&[]), "create an IPAddressPool"),
+            (unsuitable(&[Reason::NotAutomatic]), "metallb.io/address-pool: p0"),
+            (unsuitable(&[Reason::NoAddresses(Family::V6)]), "add IPv6 addresses to pool p0"),
+            (unsuitable(&[Reason::NotInForce(Family::V4)]), "correct pool p0"),
+            (unsuitable(&[Reason::NotAdmitted(NotAdmitted::Labels)]), "of pool p0 selects"),
+            (
+                unsuitable(&[
+                    Reason::NotAutomatic,
+                    Reason::Exhausted { family: None, in_use: 1, capacity: 1 },
+                    Reason::NotInForce(Family::V4),
+                ]),
+                "add addresses to pool p1",
+            ),
+        ] {
+            let remedy = of_refusal(&refusal);
+            assert!(remedy.contains(part), "{refusal:?}: {remedy}");
+            assert_eq!(of_no_address(&NoAddress::Refused(refusal)), Some(remedy));
+        }
+        assert_eq!(of_no_address(&NoAddress::Deleting), None);
+        let headless = NoAddress::Unservable(translation::Unservable::NoFamily);
+        assert!(of_no_address(&headless).unwrap().contains("clusterIP"));
+    }
+
+    #[test]
+    fn each_reason_for_silence_has_something_to_do() {
+        for (why, part) in [
+            (Unannounced::Unadvertised(Unadvertised::NoPool), "put it back into a pool"),
+            (
+                Unannounced::Unadvertised(Unadvertised::NoEndpoint),
+                "endpointslices -n prod -l kubernetes.io/service-name=web",
+            ),
+            (Unannounced::Unadvertised(Unadvertised::NoAdvertisement), "create an L2Advertisement"),
+            (Unannounced::Unadvertised(Unadvertised::SharedYetSelected), "serviceSelectors"),
+            (Unannounced::NoCandidate, "make one of the nodes a candidate"),
+            (Unannounced::NoInterface, "spec.interfaces"),
+            (Unannounced::SharedElsewhere { with: ServiceKey::new("a", "b") }, "an address each"),
+        ] {
+            assert!(of_unannounced(&why, &ServiceKey::new("prod", "web")).contains(part), "{why:?}");
+        }
+    }
+
+    #[test]
+    fn each_node_that_is_out_has_its_words_and_something_to_do() {
+        let only = Interfaces::Only(["eth7".into()].into());
+        for (obstacle, words, remedy) in [
+            (Obstacle::Ineligible(Ineligible::NoNode), "no such Node", "gone from the cluster"),
+            (Obstacle::Ineligible(Ineligible::NotMember), "not heard", "UDP port 7946"),
+            (Obstacle::Ineligible(Ineligible::NetworkUnavailable), "NetworkUnavailable", "network plugin"),
+            (
+                Obstacle::Ineligible(Ineligible::Excluded),
+                "exclude-from-external-load-balancers",
+                "remove the label",
+            ),
+            (Obstacle::Ineligible(Ineligible::NotSelected), "nodeSelectors", "label the node"),
+            (Obstacle::Ineligible(Ineligible::NoLocalEndpoint), "Local", "run a Pod"),
+            (Obstacle::NoInterface(Interfaces::All), "no interface", "kubectl ferrolb nodes"),
+            (Obstacle::NoInterface(only), "interfaces eth7", "kubectl ferrolb nodes"),
+        ] {
+            assert!(words_of(&obstacle).contains(words), "{obstacle:?}: {}", words_of(&obstacle));
+            assert!(of_obstacle(&obstacle).contains(remedy), "{obstacle:?}: {}", of_obstacle(&obstacle));
+        }
+    }
+}

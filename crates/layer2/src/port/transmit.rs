@@ -1,0 +1,108 @@
+//! What a port says unasked, and when.
+
+use std::time::Instant;
+
+use super::{Effect, KnownMacs, Port, Purpose, Report, Transmission, TransmitPolicy};
+use crate::protocol::Protocol;
+use crate::schedule::Due;
+use crate::{LATE, MacAddr};
+
+impl<P: Protocol> Port<P> {
+    /// When to call [`Self::poll`] next, if ever.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let waiting = !self.effects.is_empty() || !self.memberships.is_empty();
+        if waiting { Some(self.since) } else { self.due() }
+    }
+
+    /// Something to do now.
+    pub fn poll(&mut self, now: Instant) -> Option<Effect> {
+        while self.effects.is_empty() {
+            match self.due() {
+                Some(due) if now > due + LATE => self.hold(now),
+                Some(due) if now >= due => self.act(now),
+                Some(_) | None => return self.memberships.pop_front(),
+            }
+        }
+        self.effects.pop_front()
+    }
+
+    /// When something is to be said unasked.
+    fn due(&self) -> Option<Instant> {
+        match self.transmit_policy {
+            TransmitPolicy::Normal => {}
+            TransmitPolicy::ReplyOnly | TransmitPolicy::Muted => return None,
+        }
+        let rest = self.rest.front().map(|_| self.since);
+        let frames = [
+            self.claims.poll_timeout(),
+            self.rivals.poll_timeout(),
+            self.probes.question_timeout(),
+            self.schedule.poll_timeout(),
+            rest,
+        ];
+        let frame = frames.into_iter().flatten().min().map(|at| at.max(self.next_frame));
+        // That an address is free takes no frame, and it is answered for from then on.
+        frame.into_iter().chain(self.probes.silence_timeout()).min().map(|at| at.max(self.held))
+    }
+
+    /// Does one thing that is due: sends one frame at most.
+    ///
+    /// Of many addresses that are taken over at once, first all are asked for, then all are announced by a first frame,
+    /// then come second frames and repeats. So all are answered for as early as the pace allows.
+    fn act(&mut self, now: Instant) {
+        if let Some(vip) = self.probes.poll_silence(now) {
+            self.schedule.take_over(vip, now);
+            return self.report(Report::Free { vip: vip.into() }, now);
+        }
+        if now < self.next_frame {
+            return;
+        }
+        let (protocol, known_macs) = (&self.protocol, &self.known_macs);
+        let foreign = |mac| known_macs.unknown == 0 && is_foreign(mac, protocol, known_macs);
+        if let Some((vip, by)) = self.claims.poll(now, foreign) {
+            self.announce(vip, Purpose::Defence, now);
+            return self.report(Report::Claimed { vip: vip.into(), by }, now);
+        }
+        if let Some(vip) = self.rivals.poll(now) {
+            if self.answers(vip) {
+                self.send(vip, Purpose::Probe, self.protocol.probe(vip), now);
+            }
+            return;
+        }
+        if let Some(vip) = self.probes.poll_question(now) {
+            return self.send(vip, Purpose::Probe, self.protocol.probe(vip), now);
+        }
+        if self.schedule.waits_first(now) || self.rest.is_empty() {
+            match self.schedule.poll(now) {
+                Some(Due::First(vip)) => {
+                    self.announce(vip, Purpose::Takeover, now);
+                    let takeover = self.orders[&vip].takeover;
+                    self.report(Report::Spoken { vip: vip.into(), takeover }, now);
+                }
+                Some(Due::Repeat(vip)) => self.announce(vip, Purpose::Takeover, now),
+                Some(Due::Refresh(vip)) => self.send(vip, Purpose::Refresh, self.protocol.refresh(vip), now),
+                None => {}
+            }
+        } else if let Some(sent) = self.rest.pop_front() {
+            self.next_frame = now + self.frame_gap;
+            self.push(Effect::Send(sent), now);
+        }
+    }
+
+    fn announce(&mut self, vip: P::Ip, purpose: Purpose, now: Instant) {
+        let mut frames = self.protocol.announcements(vip).into_iter();
+        if let Some(first) = frames.next() {
+            self.send(vip, purpose, first, now);
+        }
+        self.rest.extend(frames.map(|frame| Transmission { vip: vip.into(), purpose, frame }));
+    }
+
+    fn send(&mut self, vip: P::Ip, purpose: Purpose, frame: Vec<u8>, now: Instant) {
+        self.next_frame = now + self.frame_gap;
+        self.push(Effect::Send(Transmission { vip: vip.into(), purpose, frame }), now);
+    }
+}
+
+fn is_foreign(mac: MacAddr, protocol: &impl Protocol, known_macs: &KnownMacs) -> bool {
+    mac != protocol.mac() && !known_macs.contacts.contains_key(&mac)
+}

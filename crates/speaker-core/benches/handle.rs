@@ -1,0 +1,172 @@
+//! How long it takes a speaker to decide what follows from one event in a large cluster, from the input to the last output.
+
+use std::collections::BTreeMap;
+use std::hint::black_box;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use layer2::{Arp, MacAddr};
+use members::{Event, News, Profile, View};
+use placement::{
+    Abilities, Ability, Advertisement, ByProtocol, Endpoints, ExcludeLabel, Network, Node, NodeName,
+    NodeProfile, Service, ServiceKey, Sharing, SliceKey, TrafficPolicy,
+};
+use pools::PoolSpec;
+use speaker_core::{Changes, Config, Core, Input, Link, Purpose, Unfit};
+
+const SERVICES: u32 = 5_000;
+const NODES: u32 = 100;
+
+/// The cluster as the speaker of the first node is told of it.
+struct Cluster {
+    core: Core,
+    now: Instant,
+    /// How many nodes there are.
+    nodes: u32,
+}
+
+fn name(number: u32) -> NodeName {
+    format!("node-{number:03}").into()
+}
+
+fn mac(number: u32) -> MacAddr {
+    let [_, _, high, low] = number.to_be_bytes();
+    MacAddr([2, 0, 0, 0, high, low])
+}
+
+fn profile(number: u32) -> Profile {
+    let able = ByProtocol { arp: Ability::Able, ndp: Ability::Able };
+    let abilities = (0..4).map(|number| (format!("eth{number}").into(), able)).collect();
+    let profile = NodeProfile {
+        macs: [mac(number).0].into(),
+        abilities: Abilities::Known(abilities),
+        ..NodeProfile::default()
+    };
+    Profile::new(profile.encode(Profile::MAX)).expect("it fits")
+}
+
+fn service(number: u32) -> (ServiceKey, Option<Service>) {
+    let key = ServiceKey::new("default", format!("service-{number:04}"));
+    let service = Service {
+        key: key.clone(),
+        labels: BTreeMap::new(),
+        vips: vec![IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 + number))],
+        created: Some(number.into()),
+        recorded_pool: Some("pool".into()),
+        traffic_policy: TrafficPolicy::Cluster,
+        sharing: Sharing::Sole,
+    };
+    (key, Some(service))
+}
+
+fn endpoints(number: u32, on: u32) -> (SliceKey, Option<(ServiceKey, Endpoints)>) {
+    let (service, _) = service(number);
+    let slice = SliceKey::new("default", format!("{}-abcde", service.name));
+    (slice, Some((service, Endpoints::from_iter([Some(name(on))]))))
+}
+
+fn list<K, V>(each: impl IntoIterator<Item = (K, Option<V>)>) -> Changes<K, V> {
+    Changes { each: each.into_iter().collect(), complete: true }
+}
+
+impl Cluster {
+    fn of(nodes: u32) -> Self {
+        let now = Instant::now();
+        let config = Config { node: name(0), exclude_label: ExcludeLabel::Honoured, ignore_conflicts: false };
+        let mut this = Self { core: Core::new(config, now), now, nodes };
+        let link = Link {
+            name: "eth0".into(),
+            purpose: Purpose::Lan,
+            mac: Some(mac(0)),
+            arp: Ok(Arp { mac: mac(0) }),
+            ndp: Err(Unfit::NoLinkLocal),
+        };
+        let node = |number| {
+            let node = Node { name: name(number), labels: BTreeMap::new(), network: Network::Available };
+            (name(number), Some(node))
+        };
+        let advertisement = (Advertisement::new("all"), vec![]);
+        for input in [
+            Input::Interfaces([(1, link)].into()),
+            Input::Services(list((0..SERVICES).map(service))),
+            Input::Endpoints(list((0..SERVICES).map(|number| endpoints(number, number % nodes)))),
+            Input::Nodes(list((0..nodes).map(node))),
+            Input::Pools(list([("pool".into(), Some(PoolSpec::new("pool", &["10.0.0.0/16"])))])),
+            Input::Advertisements(list([("all".into(), Some(advertisement))])),
+            Input::Peers(BTreeMap::new()),
+        ] {
+            this.core.handle(input, now);
+        }
+        this.without(None);
+        this
+    }
+
+    fn handle(&mut self, input: Input) {
+        self.core.handle(input, self.now);
+        while let Some(output) = self.core.poll_output() {
+            black_box(output);
+        }
+    }
+
+    /// All are members but this one, if it is one.
+    fn without(&mut self, gone: Option<u32>) {
+        let events = gone.map(|gone| Event::Lost { node: name(gone), confirmed_by: [].into() });
+        let view = View {
+            members: (0..self.nodes).filter(|number| Some(*number) != gone).map(name).collect(),
+            settled: true,
+            profiles: (1..self.nodes).map(|number| (name(number), profile(number))).collect(),
+            ..View::default()
+        };
+        self.handle(Input::Members(News { events: events.into_iter().collect(), view: Arc::new(view) }));
+    }
+}
+
+/// Measures `change` and what follows from it; what `back` does is not counted.
+fn measure(
+    c: &mut Criterion,
+    (nodes, name): (u32, &str),
+    change: impl Fn(&mut Cluster),
+    back: impl Fn(&mut Cluster),
+) {
+    let mut cluster = Cluster::of(nodes);
+    let mut group = c.benchmark_group(format!("{SERVICES} Services on {nodes} nodes"));
+    group.sample_size(10).warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2));
+    group.bench_function(name, |bencher| {
+        bencher.iter_custom(|times| {
+            let mut total = Duration::ZERO;
+            for _ in 0..times {
+                let start = Instant::now();
+                change(&mut cluster);
+                total += start.elapsed();
+                back(&mut cluster);
+            }
+            total
+        });
+    });
+}
+
+fn events(c: &mut Criterion) {
+    let lost = |it: &mut Cluster| it.without(Some(1));
+    let back = |it: &mut Cluster| it.without(None);
+    measure(c, (NODES, "a node is lost"), lost, back);
+    measure(c, (NODES, "a node joins"), back, lost);
+    let moves = |on| {
+        move |it: &mut Cluster| {
+            it.handle(Input::Endpoints(Changes { complete: false, ..list([endpoints(7, on)]) }));
+        }
+    };
+    measure(c, (NODES, "an endpoint moves"), moves(8), moves(7));
+    measure(c, (2, "a node is lost, and all its addresses come here"), lost, back);
+    let delete = |it: &mut Cluster| {
+        it.handle(Input::Services(Changes { each: vec![(service(7).0, None)], complete: false }));
+    };
+    let create = |it: &mut Cluster| {
+        it.handle(Input::Services(Changes { each: vec![service(7)], complete: false }));
+    };
+    measure(c, (1, "a Service that is announced here is deleted"), delete, create);
+}
+
+criterion_group!(benches, events);
+criterion_main!(benches);

@@ -1,0 +1,140 @@
+//! What the core tells whoever asks for `/status`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use introspection::{
+    Address, AddressState, Capped, Claimant, Gossip, Interface, Peer, SpeakerStatus, Unannounced, Usability,
+};
+use layer2::{MacAddr, TransmitPolicy};
+use placement::{Abilities, Ability, InterfaceName, NodeName, ServiceKey};
+
+use super::Core;
+use crate::announce::layer2::Conflict;
+use crate::interfaces::{Link, Purpose};
+
+/// Of so many Services is told why nobody announces them: each reason is a look at all nodes.
+const REASONS: usize = 200;
+
+impl Core {
+    /// What it knows by now. The class is for the caller to add.
+    pub fn status(&self) -> SpeakerStatus {
+        SpeakerStatus {
+            node: self.node.to_string(),
+            ignores_exclude_label: self.placement.ignores_exclude_label(),
+            gossip: Gossip {
+                settled: self.latest.settled,
+                trouble: self.trouble.map(|trouble| trouble.name().to_owned()),
+                members: self.view.members.len(),
+            },
+            peers: self.told_peers(),
+            interfaces: self.plan.links().values().map(|link| self.told_interface(link)).collect(),
+            addresses: self.told_addresses(),
+            unannounced: self.told_unannounced(),
+            ..SpeakerStatus::default()
+        }
+    }
+
+    fn told_peers(&self) -> Capped<Peer> {
+        let peer = |(node, state): (NodeName, _)| {
+            let told = self.peers.told(&node);
+            let address = self.published.peers.as_ref().and_then(|peers| peers.get(&node));
+            let macs = told.into_iter().flat_map(|told| &told.macs);
+            Peer {
+                state,
+                address: address.map(ToString::to_string),
+                macs: macs.map(|mac| MacAddr(*mac).to_string()).collect(),
+                interfaces: told.and_then(|told| interfaces(&told.abilities)),
+                contested: told.into_iter().flat_map(|told| told.contested.iter().copied()).collect(),
+                node: node.to_string(),
+            }
+        };
+        self.peers.states(&self.node, &self.view.away).into_iter().map(peer).collect()
+    }
+
+    fn told_interface(&self, link: &Link) -> Interface {
+        let here = || self.plan.ports().iter().filter(|(place, _)| place.name == link.name);
+        let usability = |unfit: Option<crate::Unfit>| {
+            unfit.map_or(Usability::Used, |unfit| Usability::Unfit(unfit.to_string()))
+        };
+        Interface {
+            name: link.name.to_string(),
+            mac: link.mac.map(|mac| mac.to_string()),
+            for_pods: link.purpose == Purpose::Pods,
+            arp: usability(link.arp.err()),
+            ndp: usability(link.ndp.err()),
+            muted: here().any(|(_, orders)| orders.transmit_policy == TransmitPolicy::Muted),
+            announced: here().map(|(_, orders)| orders.vips.len()).sum(),
+        }
+    }
+
+    fn told_addresses(&self) -> Capped<Address> {
+        let mut services: BTreeMap<IpAddr, Vec<&ServiceKey>> = BTreeMap::new();
+        for (service, vips, _) in self.placement.announced() {
+            vips.iter().for_each(|vip| services.entry(*vip).or_default().push(service));
+        }
+        let mut places: BTreeMap<IpAddr, (BTreeSet<&InterfaceName>, bool)> = BTreeMap::new();
+        for (place, orders) in self.plan.ports() {
+            for vip in orders.vips.keys() {
+                let (names, spoken) = places.entry(*vip).or_default();
+                names.insert(&place.name);
+                *spoken |= orders.transmit_policy != TransmitPolicy::Muted;
+            }
+        }
+        let address = |(vip, announcement): (&IpAddr, &placement::Announcement)| {
+            let (state, conflicts, reason) = self.outcomes.state(*vip, announcement);
+            let place = places.get(vip);
+            let muted = place.is_some_and(|(_, spoken)| !spoken);
+            let names = place.into_iter().flat_map(|(names, _)| names);
+            Address {
+                ip: Some(*vip),
+                services: services.get(vip).into_iter().flatten().map(ToString::to_string).collect(),
+                state: match state {
+                    AddressState::Announced | AddressState::Standby if muted => AddressState::Muted,
+                    state => state,
+                },
+                interfaces: names.map(ToString::to_string).collect(),
+                conflicts: conflicts.into_iter().map(|conflict| self.claimant(conflict)).collect(),
+                reason,
+            }
+        };
+        self.placement.announcements().iter().map(address).collect()
+    }
+
+    fn claimant(&self, Conflict { vip: _, interface, by }: Conflict) -> Claimant {
+        let node = self.peers.owner(by).map(ToString::to_string);
+        Claimant { mac: by.to_string(), interface: interface.to_string(), node }
+    }
+
+    fn told_unannounced(&self) -> Capped<Unannounced> {
+        let services = self.unannounced.services();
+        let of_service = |service: &ServiceKey| {
+            let failed = self.placement.assignments(service).filter(|(_, outcome)| outcome.is_err());
+            let told = failed.map(|(vip, _)| Unannounced {
+                service: service.to_string(),
+                ip: Some(vip),
+                reason: self.placement.reason(service, vip).unwrap_or_default(),
+            });
+            told.collect::<Vec<_>>()
+        };
+        let Capped { items, more } = Capped::first(REASONS, services.into_iter(), of_service);
+        Capped { items: items.into_iter().flatten().collect(), more }
+    }
+}
+
+/// The interfaces of a peer, as it has told.
+fn interfaces(abilities: &Abilities) -> Option<Vec<Interface>> {
+    let Abilities::Known(by_name) = abilities else { return None };
+    let usability = |ability| match ability {
+        Ability::Able => Usability::Used,
+        Ability::Lost => Usability::Lost,
+        Ability::Unable => Usability::Unfit("it cannot".to_owned()),
+    };
+    let interface = |(name, it): (&InterfaceName, &placement::ByProtocol)| Interface {
+        name: name.to_string(),
+        arp: usability(it.arp),
+        ndp: usability(it.ndp),
+        ..Interface::default()
+    };
+    Some(by_name.iter().map(interface).collect())
+}

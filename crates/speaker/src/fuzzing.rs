@@ -1,0 +1,35 @@
+//! What the fuzz targets call: what is read of objects of the API.
+
+use kubekit::slim;
+use kubekit::speakers::Speakers;
+
+use crate::objects::{self, LoadBalancerClass};
+
+/// Reads a Service.
+pub fn service(service: &slim::Service) {
+    if let Some(service) = LoadBalancerClass(None).read(service) {
+        assert!(!service.vips.is_empty());
+    }
+    _ = objects::service_key(service);
+}
+
+/// Reads a Node.
+pub fn node(node: &slim::Node) {
+    _ = (objects::read_node(node), objects::node_state(node));
+    let mut speakers = Speakers::default();
+    speakers.update_node("n".into(), Some(node));
+    assert!(speakers.addresses(7946).len() == 1);
+}
+
+/// Reads a Pod.
+pub fn pod(pod: &slim::Pod) {
+    _ = objects::pod_state(pod);
+    let mut speakers = Speakers::default();
+    speakers.update(kubekit::Change::Apply(pod.clone()));
+    assert!(speakers.listening_on(7946).len() <= speakers.addresses(7946).len());
+}
+
+/// Reads a slice of endpoints.
+pub fn slice(slice: &slim::EndpointSlice) {
+    _ = (objects::slice_key(slice), objects::read_slice(slice));
+}

@@ -1,0 +1,18 @@
+//! What Kubernetes objects mean to the pure crates: what a Service wants and has ([`Claim`], [`Observed`]), what there is to
+//! announce of it ([`SeenService`]), where its endpoints are ([`SeenSlice`]) and what its nodes are like.
+//!
+//! The controller, the speakers and `kubectl ferrolb` read objects by this crate, so what the plugin predicts is what the
+//! programs do. (`IPAddressPool` and `L2Advertisement` are read by the crate `api`, which has their types.)
+
+mod announced;
+mod claim;
+mod doubts;
+mod observed;
+pub mod previous;
+mod turn;
+
+pub use announced::{LoadBalancerClass, Names, SeenService, SeenSlice, read_node, service_key};
+pub use claim::{Claim, Rules, SharingScope, Unservable};
+pub use doubts::pool_doubts;
+pub use observed::Observed;
+pub use turn::{Rank, Turn};
