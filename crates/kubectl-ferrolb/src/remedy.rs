@@ -285,7 +285,7 @@ mod tests {
 
     #[test]
     fn each_node_that_is_out_has_its_words_and_something_to_do() {
-        let only = Interfaces::Only(["eth7".into()].into());
+        let only = Interfaces::only(["eth7".into()]);
         for (obstacle, words, remedy) in [
             (Obstacle::Ineligible(Ineligible::NoNode), "no such Node", "gone from the cluster"),
             (Obstacle::Ineligible(Ineligible::NotMember), "not heard", "UDP port 7946"),
