@@ -17,8 +17,7 @@ use axum::{Json, Router};
 use nix::sched::{CloneFlags, unshare};
 use serde_json::{Value, json};
 
-/// The most that a further address may take of a program that is built for tests. What ships is held to 3 KB by the bench
-/// (or here, by `FERROLB=PATH` and a look at the figure).
+/// The most that a further address may take of a program that is built for tests, with the allocator of glibc.
 const LIMIT: usize = 4 * 1024;
 const FEW: u32 = 100;
 const MANY: u32 = 1_600;
