@@ -36,7 +36,7 @@ impl Look {
         Self::new(controllers, speakers, snapshot, reports, failures)
     }
 
-    fn new(
+    pub(crate) fn new(
         controllers: Vec<Told>,
         speakers: Vec<Told>,
         snapshot: Snapshot,
