@@ -3,7 +3,7 @@
 //! ```text
 //! API server --> cluster.rs: objects, each list or why it cannot be had --+
 //!     |                                                                   +--> commands/: answers --> output.rs
-//!     +-- Pod proxy --> ask.rs: /status of the programs ------------------+
+//!     +-- Pod proxy --> ask.rs: /status of the programs ------------------+--> ui/: all of it as a page
 //!                       predict.rs: the decisions, by crates ipam, pools and placement
 //! ```
 //!

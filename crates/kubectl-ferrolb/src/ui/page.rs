@@ -50,8 +50,8 @@ pub(super) fn document(shown: &Shown<'_>) -> String {
                     nav aria-label="Sections" {
                         a href="#nodes" { "Nodes" }
                         a href="#pools" { "Pools" }
-                        a href="#services" { "Services" }
                         a href="#timeline" { "Timeline" }
+                        a href="#services" { "Services" }
                     }
                     p.live #live data-state="still" {
                         span.pulse aria-hidden="true" {}
@@ -126,6 +126,19 @@ fn state(health: Health) -> Markup {
 /// `1 address`, `2 addresses`.
 fn counted(count: usize, one: &str, many: &str) -> String {
     if count == 1 { format!("1 {one}") } else { format!("{count} {many}") }
+}
+
+/// A number with a gap between thousands.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(' ');
+        }
+        text.push(digit);
+    }
+    text
 }
 
 #[cfg(test)]

@@ -134,7 +134,7 @@ impl Sample<'_> {
             })
             .collect();
         let pools = [
-            ("lan", json!({"addresses": ["192.168.1.224-192.168.1.239"]})),
+            ("lan", json!({"addresses": ["192.168.1.224-192.168.1.238"]})),
             ("dmz", json!({"addresses": ["203.0.113.16/28"], "autoAssign": false})),
             (
                 "staging",

@@ -175,6 +175,9 @@ fn assigned(event: &Event) -> Option<(Timestamp, String, String)> {
     let about = &event.involved_object;
     let service = format!("{}/{}", about.namespace.as_deref()?, about.name.as_deref()?);
     let node = event.message.as_deref()?.strip_prefix("announcing from node \"")?.split('"').next()?;
+    if node.is_empty() {
+        return None;
+    }
     let at = event.last_timestamp.as_ref().or(event.first_timestamp.as_ref())?.0;
     Some((at, service, node.to_owned()))
 }

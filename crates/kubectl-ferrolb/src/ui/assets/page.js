@@ -30,7 +30,7 @@ function seen(response) {
   const clock = at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
   // The API server may be away: then the page says so, and this is old.
   const fresh = Date.now() - at.getTime() < 45000;
-  show(fresh ? "live" : "lost", (fresh ? "Live, seen " : "Last seen ") + clock);
+  show(fresh ? "live" : "lost", (fresh ? "Live, " : "Last seen ") + clock);
 }
 
 // Makes one element like another. What is the same stays as it is, so that focus, selection and scrolling do.
@@ -114,9 +114,9 @@ async function follow() {
   for (;;) {
     const query = new URLSearchParams(location.search);
     query.set("after", document.getElementById("main").dataset.version);
-    waiting = new AbortController();
-    const late = setTimeout(() => waiting.abort(), 40000);
-    const mine = waiting;
+    const mine = new AbortController();
+    waiting = mine;
+    const late = setTimeout(() => mine.abort(), 40000);
     try {
       await load("?" + query, mine.signal);
       failures = 0;

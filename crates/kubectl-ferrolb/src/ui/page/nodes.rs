@@ -21,7 +21,7 @@ pub(super) fn section(seen: &Seen, query: &Query, drain: Option<&(&str, Result<D
     nodes.sort_by_key(|node| !node.row.problem);
     html! {
         section.nodes aria-labelledby="nodes" {
-            h2 #nodes { "Nodes" span.count { (seen.nodes.len()) } }
+            h2 #nodes tabindex="-1" { "Nodes" span.count { (seen.nodes.len()) } }
             @if let Some((node, outcome)) = drain { (drain::panel(node, outcome, query)) }
             @if seen.nodes.is_empty() {
                 p.empty { @if seen.complete { "There are no nodes." } @else { "Nodes cannot be listed." } }
@@ -87,7 +87,7 @@ fn card(NodeView { row, announced }: &NodeView, most: usize, query: &Query) -> M
                         @if unused.is_empty() { p { "All interfaces that there are." } }
                     }
                 }
-                a.button href={ (simulation) "#drain" } data-focus="drain" { "Simulate drain" span.hidden { " of " (row.node) } }
+                a.button href={ (simulation) "#drain" } { "Simulate drain" span.hidden { " of " (row.node) } }
             }
         }
     }

@@ -2,13 +2,15 @@
 
 use maud::{Markup, html};
 
-use super::counted;
+use super::{counted, grouped};
 use crate::commands::status::{Problem, Programs, Summary};
 use crate::ui::query::Query;
 use crate::ui::view::{Seen, View};
 
 /// So many problems are shown with their remedies.
 const PROBLEMS: usize = 12;
+/// So much of what could not be seen is named at first.
+const NOT_SEEN: usize = 6;
 
 /// How it is.
 enum Verdict {
@@ -121,8 +123,8 @@ fn numbers(seen: &Seen) -> Markup {
     let where_from = counted(summary.pools.len(), "pool", "pools");
     html! {
         dl.numbers {
-            div { dt { "Services" } dd { (services.all) } dd.note { "of type LoadBalancer" } }
-            div { dt { "Addresses" } dd { (services.addresses) } dd.note { "from " (where_from) } }
+            div { dt { "Services" } dd { (grouped(services.all as u64)) } dd.note { "of type LoadBalancer" } }
+            div { dt { "Addresses" } dd { (grouped(services.addresses as u64)) } dd.note { "from " (where_from) } }
             div { dt { "Speakers" } dd { (ready(&summary.speakers)) } dd.note { (seen.hearing) } }
             div { dt { "Controllers" } dd { (ready(&summary.controllers)) } dd.note { (leader) } }
         }
@@ -151,16 +153,26 @@ pub(super) fn problems(seen: &Seen, query: &Query) -> Markup {
         @if !not_seen.is_empty() {
             section.missing aria-labelledby="missing" {
                 h2 #missing { "What could not be seen" }
-                ul.plain { @for text in not_seen { li { (text) } } }
+                (texts(&not_seen[..not_seen.len().min(NOT_SEEN)]))
+                @if not_seen.len() > NOT_SEEN {
+                    details {
+                        summary { "and " (not_seen.len() - NOT_SEEN) " more" }
+                        (texts(&not_seen[NOT_SEEN..]))
+                    }
+                }
             }
         }
         @if !warnings.is_empty() {
             details.warnings #warnings {
                 summary { (counted(warnings.len(), "warning", "warnings")) " about the configuration" }
-                ul.plain { @for text in warnings { li { (text) } } }
+                (texts(warnings))
             }
         }
     }
+}
+
+fn texts(texts: &[String]) -> Markup {
+    html! { ul.plain { @for text in texts { li { (text) } } } }
 }
 
 fn problem(Problem { about, reason, remedy }: &Problem) -> Markup {
@@ -169,7 +181,7 @@ fn problem(Problem { about, reason, remedy }: &Problem) -> Markup {
             h3 { span.shape aria-hidden="true" {} (about) }
             p { (sentence(reason)) }
             @if let Some(remedy) = remedy {
-                p.remedy { span.label { "What to do" } (remedy) }
+                p.remedy { span.label { "What to do" } (sentence(remedy)) }
             }
         }
     }

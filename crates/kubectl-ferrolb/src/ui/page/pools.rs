@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 
+use super::grouped;
 use crate::commands::ips::IpRow;
 use crate::commands::pools::{Count, PoolRow};
 use crate::survey::list;
@@ -67,7 +68,7 @@ fn count(count: Count, family: &str) -> Markup {
     html! {
         div.usage {
             p {
-                b data-flash { (count.in_use) }
+                b data-flash { (grouped(count.in_use)) }
                 @if count.free == u64::MAX { " of many " } @else { " of " (grouped(all)) " " }
                 span.family { (family) } " in use"
                 @if count.is_full() { span.full { "full" } }
@@ -149,17 +150,4 @@ fn shortened(addresses: &[String]) -> String {
         }
         few => list(few),
     }
-}
-
-/// With a thin gap between thousands.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(' ');
-        }
-        text.push(digit);
-    }
-    text
 }

@@ -15,7 +15,7 @@ pub(super) fn section(seen: &Seen, query: &Query) -> Markup {
     let problems = seen.services.iter().filter(|service| service.health.is_problem()).count();
     html! {
         section.services aria-labelledby="services" {
-            h2 #services { "Services" span.count { (seen.services.len()) } }
+            h2 #services tabindex="-1" { "Services" span.count { (seen.services.len()) } }
             (filter(query, problems))
             p.found role="status" {
                 @if !query.words.is_empty() || query.problems {

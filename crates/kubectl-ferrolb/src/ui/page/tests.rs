@@ -57,7 +57,8 @@ async fn an_address_is_shown_in_its_pool_with_who_has_it() {
         lan.contains("192.168.1.224: node on rack2-c - an address of node rack2-c, never given"),
         "{lan}"
     );
-    assert!(lan.contains("192.168.1.239: free"), "{lan}");
+    let dmz = part(&page, "data-key=\"pool dmz\"", "</ol>");
+    assert!(dmz.contains("203.0.113.21: free"), "{dmz}");
     let lan6 = part(&page, "data-key=\"pool lan6\"", "</ol>");
     assert!(lan6.contains("<li class=\"run\">2001:db8:5::12-2001:db8:5::ffff free</li>"), "{lan6}");
 }

@@ -8,9 +8,9 @@ use crate::ui::timeline::{Entry, What};
 use crate::ui::view::{Held, View};
 
 /// As many entries are shown at first.
-const SHOWN: usize = 14;
+const SHOWN: usize = 10;
 /// As many addresses of an entry are named.
-const NAMED: usize = 4;
+const NAMED: usize = 3;
 
 pub(super) fn section(view: &View, query: &Query) -> Markup {
     let (first, rest) = view.timeline.split_at(view.timeline.len().min(SHOWN));
