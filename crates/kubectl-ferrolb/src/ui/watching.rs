@@ -202,7 +202,8 @@ pub(super) async fn watch(hub: Arc<Hub>, connection: Connection) {
                 cluster = Some(now);
             }
         }
-        let pause = hub.pause(began.elapsed());
+        // To wait for a Pod that does not answer is no burden to anybody.
+        let pause = hub.pause(began.elapsed().saturating_sub(Duration::from_secs(connection.pod_timeout)));
         tokio::select! {
             () = sleep(pause) => {}
             // Whoever comes back to the page is not to see what was long ago.

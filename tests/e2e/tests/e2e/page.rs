@@ -1,5 +1,6 @@
 //! `kubectl ferrolb ui` in a browser: what it shows, and that a takeover is seen while it happens.
 
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
@@ -13,6 +14,8 @@ use crate::{serve, with_cluster};
 
 /// For the page to say that all is well after whatever the test before has done.
 const WELL_WITHIN: Duration = Duration::from_mins(1);
+
+const PICTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/page");
 
 /// Serves the page until the test's process ends, and returns its address. It has the network of the calling thread.
 fn serve_page(kubeconfig: &str) -> Result<String> {
@@ -45,6 +48,20 @@ fn headline(text: &str) -> String {
 fn texts(browser: &mut Browser, selector: &str) -> Result<Vec<String>> {
     let script = format!("[...document.querySelectorAll({selector:?})].map(it => it.innerText)");
     Ok(serde_json::from_value(browser.evaluate(&script)?)?)
+}
+
+/// Nothing sticks out at the sides of a large screen, a tablet and a phone. Leaves pictures for people to look at.
+fn fits(browser: &mut Browser) -> Result<()> {
+    std::fs::create_dir_all(PICTURES)?;
+    for (width, height) in [(1440, 900), (820, 1180), (390, 844)] {
+        for (dark, scheme) in [(false, "light"), (true, "dark")] {
+            browser.resize(width, height, dark)?;
+            let wide = browser.evaluate("document.documentElement.scrollWidth")?;
+            ensure!(wide.as_u64() <= Some(width.into()), "it is {wide} wide in a window of {width}");
+            browser.screenshot(&Path::new(PICTURES).join(format!("{width}-{scheme}.png")))?;
+        }
+    }
+    Ok(())
 }
 
 #[test]
@@ -87,6 +104,8 @@ fn seen(cluster: &Cluster, kubeconfig: &str, address: &str) -> Result<()> {
     ensure!(drain.contains(address) && drain.contains(&format!("stays on {first}")), "{drain}");
     assert_eq!(browser.evaluate("document.activeElement.id")?, "drain", "a screen reader is led there");
     assert_eq!(browser.evaluate("window.neverLoadedAgain")?, true);
+
+    fits(&mut browser)?;
 
     // A takeover while it is looked at.
     let node = cluster.lab.nodes().find(|node| node.to_string() == first).context("a node")?;
