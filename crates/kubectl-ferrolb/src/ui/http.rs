@@ -75,6 +75,7 @@ async fn answer(access: &Access, hub: &Hub, patience: Duration, request: Request
         }
         access::Request::Refused(why) => return refused(why),
     };
+    hub.visit();
     match file {
         "" => show(hub, &Query::read(query), page::document).await,
         "live" => {

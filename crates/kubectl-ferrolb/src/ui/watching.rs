@@ -29,8 +29,8 @@ const EASE: u32 = 4;
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// Between two looks while nobody watches, for the timeline's sake.
 const UNWATCHED_PAUSE: Duration = Duration::from_secs(20);
-/// Nobody watches when nobody has asked for so long: a page asks at least as often.
-const UNWATCHED: Duration = Duration::from_mins(1);
+/// Nobody watches when nobody has asked for so long: a page that is seen asks more often, one in the background less.
+const UNWATCHED: Duration = Duration::from_secs(30);
 /// Nobody waits for a Pod that does not answer longer than that: the page is to show what its peers say.
 const POD_TIMEOUT: u64 = 3;
 /// How long what stays on a node counts.
@@ -79,14 +79,15 @@ impl Hub {
         }
     }
 
+    /// Somebody is looking at the page.
+    pub(super) fn visit(&self) {
+        self.state().visited = Some(Instant::now());
+        self.visited.notify_one();
+    }
+
     /// What there is to show, and when the cluster was last looked at.
     pub(super) fn version(&self) -> (Version, Option<Timestamp>) {
-        let looked = {
-            let mut state = self.state();
-            state.visited = Some(Instant::now());
-            state.looked
-        };
-        self.visited.notify_one();
+        let looked = self.state().looked;
         (self.views.borrow().clone(), looked)
     }
 

@@ -108,10 +108,20 @@ function pause(milliseconds) {
   return new Promise((done) => setTimeout(done, milliseconds));
 }
 
+// A page that nobody sees asks once a minute, for its title's sake.
+function seenAgain() {
+  if (!document.hidden) return Promise.resolve();
+  return Promise.race([
+    pause(60000),
+    new Promise((done) => document.addEventListener("visibilitychange", done, { once: true })),
+  ]);
+}
+
 // Waits for news, for ever.
 async function follow() {
   let failures = 0;
   for (;;) {
+    await seenAgain();
     const query = new URLSearchParams(location.search);
     query.set("after", document.getElementById("main").dataset.version);
     const mine = new AbortController();

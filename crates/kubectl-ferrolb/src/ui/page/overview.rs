@@ -187,12 +187,14 @@ fn problem(Problem { about, reason, remedy }: &Problem) -> Markup {
     }
 }
 
-/// Begins with a capital letter, unless it begins with a name.
+/// Begins with a capital letter, unless it begins with a name or a command.
 fn sentence(text: &str) -> String {
     let mut letters = text.chars();
     let word = text.split(' ').next().unwrap_or_default();
     match letters.next() {
-        Some(first) if word.chars().all(char::is_alphabetic) => first.to_uppercase().chain(letters).collect(),
+        Some(first) if word != "kubectl" && word.chars().all(char::is_alphabetic) => {
+            first.to_uppercase().chain(letters).collect()
+        }
         Some(_) | None => text.to_owned(),
     }
 }
