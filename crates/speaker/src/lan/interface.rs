@@ -95,8 +95,8 @@ impl<P: Protocol + Copy> Interface<P> {
 
     fn hear(&self, port: &mut Port<P>, frame: &[u8], age: Duration) {
         let now = Instant::now();
-        if self.pulse.stood_still(now) {
-            port.stood_still(now);
+        if let Some(went_on) = self.pulse.went_on(now) {
+            port.stood_still(went_on);
         }
         if let Err(ignored) = port.handle(frame, now.checked_sub(age).unwrap_or(now), now) {
             trace!(interface = %self.name, reason = %ignored, "frame ignored");
