@@ -12,8 +12,11 @@ const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 ///
 /// Lines that begin with a prompt are commands, and where there are none, all lines are.
 pub fn commands(readme: &str, heading: &str) -> Result<Vec<String>> {
-    let text = fs::read_to_string(Path::new(REPOSITORY).join(readme)).with_context(|| format!("reading {readme}"))?;
-    section(&text, heading).and_then(|section| blocks(&section)).with_context(|| format!("{heading:?} of {readme}"))
+    let text = fs::read_to_string(Path::new(REPOSITORY).join(readme))
+        .with_context(|| format!("reading {readme}"))?;
+    section(&text, heading)
+        .and_then(|section| blocks(&section))
+        .with_context(|| format!("{heading:?} of {readme}"))
 }
 
 fn section<'a>(text: &'a str, heading: &str) -> Result<Vec<&'a str>> {
