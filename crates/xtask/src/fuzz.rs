@@ -21,6 +21,9 @@ pub(crate) struct FuzzArgs {
     /// How long each target is fed, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     seconds: u32,
+    /// With how many inputs, if there is time for so many
+    #[arg(long, value_name = "NUMBER")]
+    inputs: Option<u32>,
     /// How many are fed at a time [default: one for each processor]
     #[arg(long, value_name = "NUMBER")]
     jobs: Option<usize>,
@@ -35,10 +38,16 @@ pub(crate) struct FuzzArgs {
 }
 
 impl FuzzArgs {
-    /// What is run with the other tests: a minute each, and the same inputs in every run, so that a change is not refused
+    /// What is run with the other tests: the same inputs in every run and on every machine, so that a change is not refused
     /// for what another one has brought.
-    pub(crate) const IN_TESTS: Self =
-        Self { seconds: 60, jobs: None, seed: Some(1), keep: false, targets: Vec::new() };
+    pub(crate) const IN_TESTS: Self = Self {
+        seconds: 60,
+        inputs: Some(200_000),
+        jobs: None,
+        seed: Some(1),
+        keep: false,
+        targets: Vec::new(),
+    };
 }
 
 /// Branches, comparisons and where they are: what cargo-fuzz asks the compiler for. `fuzzing` opens what only the targets
@@ -147,7 +156,8 @@ impl Fuzzer {
         let path = self.folder.join(format!("{target}.log"));
         let log = File::create(&path).with_context(|| format!("creating {}", path.display()))?;
         let mut command = self.command(target);
-        command.arg(format!("-max_total_time={}", arguments.seconds)).arg("-print_final_stats=1");
+        command.arg(format!("-max_total_time={}", arguments.seconds));
+        command.args(arguments.inputs.map(|inputs| format!("-runs={inputs}")));
         command.args(arguments.seed.map(|seed| format!("-seed={seed}")));
         command.arg(format!("-artifact_prefix={}/{target}-", artifacts.display())).arg(&corpus);
         command.args(seeds.is_dir().then_some(&seeds));
@@ -164,7 +174,7 @@ impl Fuzzer {
         if arguments.keep {
             self.keep(target, &corpus)?;
         }
-        figures(&said, arguments.seconds).context("the fuzzer gives no figures")
+        figures(&said).context("the fuzzer gives no figures")
     }
 
     /// Puts the smallest inputs that take different branches where every run begins.
@@ -201,16 +211,14 @@ fn ending(said: &str) -> Vec<&str> {
 }
 
 /// How many inputs were tried, and how many branches were taken.
-fn figures(said: &str, seconds: u32) -> Option<String> {
-    let tried: u64 = said
-        .lines()
-        .find_map(|line| line.strip_prefix("stat::number_of_executed_units:"))?
-        .trim()
-        .parse()
-        .ok()?;
+fn figures(said: &str) -> Option<String> {
+    let done = said.lines().find_map(|line| line.strip_prefix("Done "))?;
+    let (tried, time) = done.split_once(" runs in ")?;
+    let tried: u64 = tried.parse().ok()?;
+    let seconds: u64 = time.split_whitespace().next()?.parse().ok()?;
     let last = said.lines().rev().find(|line| line.contains(" cov: "))?;
     let branches: u64 = last.split(" cov: ").nth(1)?.split_whitespace().next()?.parse().ok()?;
-    let each_minute = tried * 60 / u64::from(seconds.max(1));
+    let each_minute = tried * 60 / seconds.max(1);
     Some(format!("{tried} inputs, {each_minute} a minute, {branches} branches"))
 }
 
@@ -247,8 +255,8 @@ mod tests {
     fn figures_are_read_from_what_libfuzzer_says() {
         let said = "#2\tINITED cov: 12 ft: 13 corp: 1/1b exec/s: 0 rss: 30Mb\n\
                     #900\tDONE   cov: 345 ft: 678 corp: 9/99b lim: 4 exec/s: 100 rss: 30Mb\n\
-                    Done 900 runs in 30 second(s)\nstat::number_of_executed_units: 900\n";
-        assert_eq!(figures(said, 30).as_deref(), Some("900 inputs, 1800 a minute, 345 branches"));
-        assert_eq!(figures("nothing", 30), None);
+                    Done 900 runs in 30 second(s)\n";
+        assert_eq!(figures(said).as_deref(), Some("900 inputs, 1800 a minute, 345 branches"));
+        assert_eq!(figures("nothing"), None);
     }
 }
