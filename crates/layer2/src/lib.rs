@@ -35,6 +35,9 @@ pub use port::{
 pub use protocol::{Arp, Heard, Ignored, Ndp, Protocol, Question};
 pub use schedule::{frame_gap, refresh_gap};
 
+/// So many hosts are remembered for each address that is announced, lest one host with many names fills the memory.
+pub const MOST_HOSTS: usize = 8;
+
 /// Who acts so much later than it meant to, stood still, and what it knows may have been overtaken.
 const LATE: Duration = Duration::from_millis(500);
 /// News of what happened meanwhile take no longer than that to be heard.

@@ -122,9 +122,9 @@ impl<P: Protocol> Port<P> {
         self.schedule.set_refresh_gap(gap);
     }
 
-    /// This process stood still. Until the news of what happened meanwhile have been read, nothing is said.
-    pub fn stood_still(&mut self, now: Instant) {
-        self.hold(now);
+    /// This process stood still until `went_on`. Until the news of what happened meanwhile have been read, nothing is said.
+    pub fn stood_still(&mut self, went_on: Instant) {
+        self.hold(went_on);
     }
 
     /// Whether who asks for `vip` is answered.
@@ -135,8 +135,8 @@ impl<P: Protocol> Port<P> {
 
     /// This program stood still. The addresses may be somebody else's by now, and the news of that may be
     /// waiting to be read: that comes first.
-    fn hold(&mut self, now: Instant) {
-        self.held = now + PATIENCE;
+    fn hold(&mut self, went_on: Instant) {
+        self.held = self.held.max(went_on + PATIENCE);
     }
 
     /// Nothing that was begun for `vip` goes on.

@@ -57,7 +57,8 @@ pub(super) async fn answer<B>(page: Arc<Page>, request: Request<B>) -> Answer {
     match request.uri().path() {
         "/metrics" => page.metrics(request.method()).await,
         "/status" => page.status(request.method()).await,
-        _ => page.probe(&request),
+        "/healthz" | "/readyz" => page.probe(&request),
+        _ => text(StatusCode::NOT_FOUND, "there are /healthz, /readyz, /metrics and /status\n"),
     }
 }
 
@@ -78,7 +79,7 @@ impl Page {
                 ok_unless(StatusCode::INTERNAL_SERVER_ERROR, "stuck", &stuck)
             }
             "/readyz" => ok_unless(StatusCode::SERVICE_UNAVAILABLE, "waiting for", &self.readiness.missing()),
-            _ => text(StatusCode::NOT_FOUND, "there are /healthz, /readyz, /metrics and /status\n"),
+            _ => text(StatusCode::NOT_FOUND, "there are /healthz and /readyz\n"),
         }
     }
 
@@ -207,7 +208,8 @@ mod tests {
         assert_eq!(probe(&page, Method::HEAD, "/healthz").await.0, 200);
         assert_eq!(probe(&page, Method::POST, "/healthz").await.0, 405);
         for elsewhere in ["/", "/metrics", "/healthz/x"] {
-            assert_eq!(probe(&page, Method::GET, elsewhere).await.0, 404, "{elsewhere}");
+            let expected = (404, "there are /healthz and /readyz\n".to_owned());
+            assert_eq!(probe(&page, Method::GET, elsewhere).await, expected, "{elsewhere}");
         }
     }
 

@@ -63,12 +63,7 @@ impl Cluster {
             Output::Loaded => self.metrics.config_loaded(),
             Output::Trouble(trouble) => {
                 for one in [Trouble::Unbound, Trouble::OtherKey] {
-                    if trouble == Some(one) {
-                        warn!(waiting_for = one.name(), "not ready, and nothing is taken over");
-                        self.readiness.lost(one.name());
-                    } else {
-                        self.readiness.reached(one.name());
-                    }
+                    self.set_impaired(one.into(), trouble == Some(one));
                 }
             }
             Output::Configuration(news) => self.configured(news),

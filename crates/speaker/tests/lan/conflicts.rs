@@ -20,7 +20,7 @@ fn conflict(vip: impl Into<IpAddr>) -> (IpAddr, MacAddr) {
 /// What is said of the port on the cable.
 fn said(report: lan::Report) -> Option<Report> {
     match report {
-        lan::Report::Interfaces(_) => None,
+        lan::Report::Interfaces(_) | lan::Report::Follows(_) => None,
         lan::Report::Port(_, report) => Some(report),
     }
 }
