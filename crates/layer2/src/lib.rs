@@ -6,7 +6,7 @@
 //! - [`Arp`] and [`Ndp`] give them a common shape, [`Protocol`].
 //! - [`Port`] is one interface by one protocol, and decides: it answers questions, tells of takeovers in
 //!   bursts and refreshes them (`schedule`), asks before it announces what is fresh (`probes`), and defends
-//!   what foreign hosts claim (`claims`).
+//!   what foreign hosts claim (`claims`). It also finds out whether others answer as they should (`watches`).
 //! - [`Shards`] spreads memberships of multicast groups over sockets.
 //!
 //! Nothing here has a socket or a clock: frames and the time come in, frames and decisions go out, and no
@@ -22,6 +22,7 @@ mod probes;
 mod protocol;
 mod rivals;
 mod schedule;
+mod watches;
 
 use std::time::Duration;
 

@@ -18,6 +18,7 @@ use crate::probes::Probes;
 use crate::protocol::Protocol;
 use crate::rivals::Rivals;
 use crate::schedule::Schedule;
+use crate::watches::Watches;
 use crate::{MacAddr, PATIENCE};
 
 /// An interface as ARP or NDP sees it: answers for addresses there, announces them, and notices who else
@@ -58,6 +59,9 @@ pub struct Port<P: Protocol> {
     rivals: Rivals<P::Ip>,
     /// Who of the peers that are heard claimed what is announced here, and when: it may turn out to be heard no more.
     heard_claims: BTreeMap<P::Ip, (MacAddr, Instant)>,
+    /// Addresses of which is to be known who answers for them, and those of them that were ordered.
+    watches: Watches<P::Ip>,
+    watched: BTreeMap<P::Ip, Instant>,
     /// What a peer has taken over from this node, which leaves.
     handed_over: BTreeSet<P::Ip>,
     /// Interfaces of this node that are heard here.
@@ -92,6 +96,8 @@ impl<P: Protocol> Port<P> {
             next_frame: now,
             rivals: Rivals::new(),
             heard_claims: BTreeMap::new(),
+            watches: Watches::new(),
+            watched: BTreeMap::new(),
             handed_over: BTreeSet::new(),
             same_lan: BTreeSet::new(),
             overrules: false,

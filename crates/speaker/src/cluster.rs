@@ -29,7 +29,7 @@ use kubekit::{Identity, Progress, slim};
 use placement::{AdvertisementName, NodeName, PoolName, ServiceKey, SliceKey};
 use pools::PoolSpec;
 use speaker_core::announce::layer2::Ports;
-use speaker_core::{Changes, Core, Input, LeftOver, Link, Trouble, Unfit};
+use speaker_core::{Changes, Core, Input, LeftOver, Link, Seen, Trouble, Unfit};
 use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
@@ -198,6 +198,9 @@ impl Cluster {
             Event::Pools(change) => self.pools(change, now),
             Event::Advertisements(change) => self.advertisements(change, now),
             Event::Speakers(change) => self.speakers(change, now),
+            Event::Known(kind, kubekit::Known { complete, newest }) => {
+                self.core.handle(Input::Seen(kind, Seen { complete, newest }), now);
+            }
             Event::Lan(Report::Interfaces(links)) => {
                 if let Some((node, notice)) = self.ipvs.look(&self.node, &links, Answers::of_the_kernel) {
                     self.outputs.publisher.publish(node, notice);
@@ -226,7 +229,10 @@ impl Cluster {
                     layer2::Report::SameLan { by } => {
                         tracing::info!(%interface, other = %by, "two interfaces are on one LAN: one of them answers");
                     }
-                    layer2::Report::Free { .. } | layer2::Report::Spoken { .. } => {}
+                    layer2::Report::Free { .. }
+                    | layer2::Report::Spoken { .. }
+                    | layer2::Report::Answered { .. }
+                    | layer2::Report::Silent { .. } => {}
                 }
                 self.core.handle(Input::Port(interface, report), now);
             }

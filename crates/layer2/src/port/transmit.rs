@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::{Effect, KnownMacs, Port, Purpose, Report, Transmission, TransmitPolicy};
 use crate::protocol::Protocol;
 use crate::schedule::Due;
+use crate::watches::Step;
 use crate::{LATE, MacAddr};
 
 impl<P: Protocol> Port<P> {
@@ -36,6 +37,7 @@ impl<P: Protocol> Port<P> {
         let frames = [
             self.claims.poll_timeout(),
             self.rivals.poll_timeout(),
+            self.watches.poll_timeout(),
             self.probes.question_timeout(),
             self.schedule.poll_timeout(),
             rest,
@@ -71,6 +73,13 @@ impl<P: Protocol> Port<P> {
         }
         if let Some(vip) = self.probes.poll_question(now) {
             return self.send(vip, Purpose::Probe, self.protocol.probe(vip), now);
+        }
+        match self.watches.poll(now) {
+            Some(Step::Ask(vip)) => return self.send(vip, Purpose::Probe, self.protocol.probe(vip), now),
+            // A peer that answered as well has ceased to.
+            Some(Step::Silent(vip)) if self.orders.contains_key(&vip) => return,
+            Some(Step::Silent(vip)) => return self.report(Report::Silent { vip: vip.into() }, now),
+            None => {}
         }
         if self.schedule.waits_first(now) || self.rest.is_empty() {
             match self.schedule.poll(now) {

@@ -88,6 +88,8 @@ impl Core {
                 self.stale.outcomes = true;
             }
             Report::Rival { vip, by } => self.rival(Conflict { vip, interface, by }),
+            Report::Answered { vip, by } => self.answered(vip, by),
+            Report::Silent { vip } => self.disputes.silent(vip),
             Report::SameLan { by } => self.stale.ports |= self.plan.heard_own(&interface, by),
             Report::Claimed { vip, by } => {
                 let conflict = Conflict { vip, interface, by };

@@ -66,6 +66,18 @@ impl Cluster {
                     self.set_impaired(one.into(), trouble == Some(one));
                 }
             }
+            Output::Conceded(vips) if vips.is_empty() => info!("no address is given up any more"),
+            Output::Conceded(vips) => {
+                warn!(
+                    ?vips,
+                    "giving up addresses: other speakers have seen changes of the cluster that have not come here"
+                );
+            }
+            Output::Disputed(by_node) => {
+                for (node, vips) in by_node {
+                    warn!(%node, ?vips, "asking a speaker to give up addresses, unless it has seen the latest changes");
+                }
+            }
             Output::Configuration(news) => self.configured(news),
             Output::Problems(problems) => {
                 let status = configuration::status(&problems, Timestamp::now());

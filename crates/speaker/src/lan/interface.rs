@@ -148,6 +148,8 @@ impl<P: Protocol + Copy> Interface<P> {
             | layer2::Report::Held { .. }
             | layer2::Report::Rival { .. }
             | layer2::Report::SameLan { .. }
+            | layer2::Report::Answered { .. }
+            | layer2::Report::Silent { .. }
             | layer2::Report::Spoken { .. } => {}
         }
         // Nobody wants to know when this fails.
