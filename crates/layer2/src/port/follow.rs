@@ -78,14 +78,16 @@ impl<P: Protocol> Port<P> {
         let (orders, probes) = (&self.orders, &self.probes);
         let may_be_said = |vip: P::Ip, purpose| purpose == Purpose::Probe || !probes.contains(vip);
         let stays = |sent: &Transmission| {
-            P::own(sent.vip).is_some_and(|vip| orders.contains_key(&vip) && may_be_said(vip, sent.purpose))
+            sent.purpose == Purpose::Inquiry
+                || P::own(sent.vip)
+                    .is_some_and(|vip| orders.contains_key(&vip) && may_be_said(vip, sent.purpose))
         };
         self.rest.retain(stays);
         self.rivals.retain(|vip| orders.contains_key(&vip));
         self.heard_claims.retain(|vip, _| orders.contains_key(vip));
         self.effects.retain(|effect| match effect {
             Effect::Send(sent) => stays(sent),
-            Effect::Report(_) | Effect::Join(_) | Effect::Leave(_) => true,
+            Effect::Report(_) | Effect::Join(_) | Effect::Leave(_) | Effect::Answered(_) => true,
         });
     }
 

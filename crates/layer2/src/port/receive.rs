@@ -28,11 +28,13 @@ impl<P: Protocol> Port<P> {
         {
             self.report(Report::SameLan { by: heard.by }, now);
         }
+        let wanted = heard.claims.is_some_and(|vip| self.inquiries.heard(vip, heard.by));
         let ours = heard.claims.filter(|vip| self.orders.contains_key(vip));
         let claim = ours.map(|vip| self.on_claim(heard.by, vip, heard.answers, now));
         let question = heard.asks.map(|question| self.on_question(heard.by, question, received, now));
         match (claim, question) {
             (Some(Ok(())), _) | (_, Some(Ok(()))) => Ok(()),
+            _ if wanted => Ok(()),
             (_, Some(Err(ignored))) | (Some(Err(ignored)), None) => Err(ignored),
             (None, None) => Err(Ignored::NotOurs),
         }

@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use super::{Effect, KnownMacs, Port, Purpose, Report, Transmission, TransmitPolicy};
+use super::{Answered, Effect, KnownMacs, Port, Purpose, Report, Transmission, TransmitPolicy};
+use crate::inquiries::Step;
 use crate::protocol::Protocol;
 use crate::schedule::Due;
 use crate::{LATE, MacAddr};
@@ -11,12 +12,16 @@ impl<P: Protocol> Port<P> {
     /// When to call [`Self::poll`] next, if ever.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let waiting = !self.effects.is_empty() || !self.memberships.is_empty();
-        if waiting { Some(self.since) } else { self.due() }
+        let due = || self.due().into_iter().chain(self.inquiries.poll_timeout()).min();
+        if waiting { Some(self.since) } else { due() }
     }
 
     /// Something to do now.
     pub fn poll(&mut self, now: Instant) -> Option<Effect> {
         while self.effects.is_empty() {
+            if self.inquire_on(now) {
+                continue;
+            }
             match self.due() {
                 Some(due) if now > due + LATE => self.hold(now),
                 Some(due) if now >= due => self.act(now),
@@ -24,6 +29,19 @@ impl<P: Protocol> Port<P> {
             }
         }
         self.effects.pop_front()
+    }
+
+    /// Asks for, or tells of, an address that somebody wants to know about. Whether there was one.
+    pub(super) fn inquire_on(&mut self, now: Instant) -> bool {
+        let Some((vip, step)) = self.inquiries.poll(now) else { return false };
+        match step {
+            Step::Ask => self.send(vip, Purpose::Inquiry, self.protocol.probe(vip), now),
+            Step::Done(by) => {
+                let answered = Answered { vip: vip.into(), here: self.answers(vip), by };
+                self.push(Effect::Answered(answered), now);
+            }
+        }
+        true
     }
 
     /// When something is to be said unasked.
