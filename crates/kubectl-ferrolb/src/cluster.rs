@@ -1,6 +1,7 @@
 //! What is looked at in a cluster, and what could not be looked at.
 
 use std::fmt::Debug;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use api::{IPAddressPool, L2Advertisement, ServiceL2Status};
@@ -11,7 +12,7 @@ use serde::de::DeserializeOwned;
 use slim::{EndpointSlice, Namespace, Node, Service};
 use translation::{Rules, SharingScope};
 
-use crate::ask::{self, Told};
+use crate::ask::{self, Question, Told};
 use crate::client::{self, Failure};
 use crate::options::Connection;
 use crate::programs::{LABELS, Part, Program};
@@ -93,7 +94,13 @@ impl Cluster {
     /// Asks the programs of a part for their `/status`.
     pub(crate) async fn ask(&self, part: Part) -> Vec<Told> {
         let programs: Vec<Program> = self.of_part(part).cloned().collect();
-        ask::ask(&self.client, &programs, self.pod_timeout).await
+        ask::ask(&self.client, &programs, &Question::Status, self.pod_timeout).await
+    }
+
+    /// Asks the speakers who answers for an address on the LAN.
+    pub(crate) async fn trace(&self, ip: IpAddr) -> Vec<Told> {
+        let speakers: Vec<Program> = self.of_part(Part::Speaker).cloned().collect();
+        ask::ask(&self.client, &speakers, &Question::Trace(ip), self.pod_timeout).await
     }
 
     /// All objects of a kind, everywhere.

@@ -11,6 +11,7 @@ mod peers;
 mod pools;
 mod services;
 mod status;
+mod trace;
 mod validate;
 mod version;
 mod whatif;
@@ -32,6 +33,7 @@ pub(crate) async fn run(cli: &Cli) -> anyhow::Result<Answer> {
         Command::Explain { service } => {
             explain::run(&cluster().await?, cli.namespace.as_deref(), service).await
         }
+        Command::Trace { ip } => trace::run(&cluster().await?, *ip).await,
         Command::WhatIf(change) => whatif::run(&cluster().await?, change).await,
         Command::Validate { filenames, server } => {
             let cluster = if *server { Some(cluster().await?) } else { None };

@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -77,6 +78,11 @@ pub(crate) enum Command {
     Explain {
         /// NAME, or NAMESPACE/NAME
         service: String,
+    },
+    /// Asks the LAN, from every node, who answers for an address
+    Trace {
+        /// The address
+        ip: IpAddr,
     },
     /// What would move, what would lose its address or its announcer
     #[command(subcommand, name = "whatif")]

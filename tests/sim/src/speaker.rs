@@ -363,6 +363,8 @@ impl Speaker {
             }
             // Done by the interface itself.
             Effect::Join(_) | Effect::Leave(_) => {}
+            // Nobody wants to know.
+            Effect::Answered(_) => {}
         }
     }
 }
@@ -407,7 +409,7 @@ impl Running {
         match &effect {
             Effect::Join(group) => _ = self.groups.insert(*group),
             Effect::Leave(group) => _ = self.groups.remove(group),
-            Effect::Report(_) | Effect::Send(_) => {}
+            Effect::Report(_) | Effect::Send(_) | Effect::Answered(_) => {}
         }
         Some(effect)
     }

@@ -140,6 +140,8 @@ impl Speaker {
         let (ports, on_lan) = watch::channel(Ports::default());
         let (reporter, to_forward) = mpsc::channel(lan::REPORTS);
         let (forward, reports) = mpsc::channel(lan::REPORTS);
+        let (trace, questions) = kubekit::http::trace::channel();
+        let inquirers = lan::Inquirers { node: "n1".into(), questions };
         let options = Options {
             exclude: "^peer.*,^sw$,^lo$".parse().unwrap(),
             refresh_interval,
@@ -169,7 +171,7 @@ impl Speaker {
                     }
                 });
                 tokio::select! {
-                    () = lan::run(options, on_lan, reporter, metrics) => {}
+                    () = lan::run(options, on_lan, reporter, inquirers, metrics) => {}
                     _ = stopped => {}
                 }
             });
