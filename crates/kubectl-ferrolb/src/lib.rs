@@ -66,7 +66,7 @@ async fn said(cli: &Cli, style: Style) -> Said {
         },
         Err(error) => Said {
             stdout: String::new(),
-            stderr: format!("error: {error:#}\n"),
+            stderr: format!("error: {}\n", client::one_line(&error)),
             code: Exit::CouldNotLook.code(),
         },
     }

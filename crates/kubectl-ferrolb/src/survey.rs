@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use introspection::{Address, AddressState, SpeakerStatus};
 use ipam::ServiceKey;
-use placement::Placement;
+use placement::{Placement, Unannounced};
 use serde::Serialize;
 
 use crate::ask::Told;
@@ -115,7 +115,8 @@ pub(crate) fn survey(snapshot: &Snapshot, allocation: &Allocation, sources: &Sou
         match &fate.outcome {
             Err(why @ NoAddress::Deleting) => it.worse(Health::Starting, Some(why.to_string()), None),
             Err(why) => {
-                it.worse(Health::Waiting, Some(why.to_string()), remedy::of_no_address(why));
+                let remedy = remedy::of_no_address(why, fate.by_name.as_ref());
+                it.worse(Health::Waiting, Some(why.to_string()), remedy);
             }
             Ok(assignment) if ips.is_empty() => {
                 let why = format!(
@@ -186,11 +187,8 @@ impl Sources<'_> {
             Some(Err(why)) => {
                 let reason = self.placement.reason(key, ip).unwrap_or_default();
                 announced.health = Health::Silent;
-                it.worse(
-                    Health::Silent,
-                    Some(format!("{ip}: {reason}")),
-                    Some(remedy::of_unannounced(&why, key)),
-                );
+                let remedy = remedy_of(self.placement, key, ip, &why);
+                it.worse(Health::Silent, Some(format!("{ip}: {reason}")), Some(remedy));
             }
             Some(Ok(elected)) => {
                 let node = elected.announcer.to_string();
@@ -238,6 +236,12 @@ impl Sources<'_> {
             those.map(move |address| (speaker, address))
         })
     }
+}
+
+/// What helps an address that nobody announces for this reason.
+pub(crate) fn remedy_of(placement: &Placement, key: &ServiceKey, ip: IpAddr, why: &Unannounced) -> String {
+    let obstacles = placement.obstacles(key, ip).and_then(Result::ok).unwrap_or_default();
+    remedy::of_unannounced(why, key, obstacles.values())
 }
 
 fn health_of(state: AddressState) -> Health {

@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use introspection::{Document, Status, Trace};
+use kubekit::http::trace::TraceSource;
 use layer2::{ArpFrame, ArpOperation, Host, MacAddr, NdpFrame, NdpMessage, solicited_node};
 use nix::sched::{CloneFlags, unshare};
 use placement::{Announcement, Announcements, History, Interfaces, Takeover};
@@ -128,6 +130,7 @@ pub(crate) struct Speaker {
     reports: RefCell<mpsc::Receiver<Report>>,
     registry: Registry,
     stalls: mpsc::Sender<Duration>,
+    trace: TraceSource,
     /// How long its tasks were kept waiting at most, in milliseconds.
     pause: Arc<AtomicU64>,
     stop: Option<oneshot::Sender<()>>,
@@ -183,6 +186,7 @@ impl Speaker {
             reports,
             registry,
             stalls,
+            trace,
             pause,
             stop: Some(stop),
             thread: Some(thread),
@@ -215,6 +219,19 @@ impl Speaker {
 
     pub(crate) fn set_peer(&self, mac: MacAddr) {
         self.wanted.send_modify(|wanted| wanted.known_macs.contacts = [(mac, layer2::Contact::Heard)].into());
+    }
+
+    /// Asks the speaker who answers for an address.
+    pub(crate) fn inquire(&self, ip: impl Into<IpAddr>) -> JoinHandle<Trace> {
+        let (trace, ip) = (self.trace.clone(), ip.into());
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let text = runtime.block_on(trace.ask(ip)).unwrap().unwrap();
+            match serde_json::from_slice::<Document>(&text).unwrap().status {
+                Status::Trace(trace) => trace,
+                other => panic!("{other:?}"),
+            }
+        })
     }
 
     /// Lets the speaker stand still for `span` from now on.
