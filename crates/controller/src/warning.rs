@@ -2,7 +2,7 @@
 
 use api::names;
 use kubekit::events::Notice;
-use kubekit::slim::Service;
+use slim::Service;
 
 /// Something about a Service that its owner should change.
 #[derive(Debug, Clone, PartialEq, Eq)]

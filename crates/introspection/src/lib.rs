@@ -20,6 +20,12 @@ pub use speaker::{
 };
 pub use trace::{TRACE_PATH, Trace, TracedPlace};
 
+/// Where a program serves its document, unless it is told otherwise.
+pub const DEFAULT_PORT: u16 = 7472;
+
+/// The Lease that controllers elect their leader by, unless they are told otherwise.
+pub const DEFAULT_LEASE: &str = "ferrolb-controller";
+
 /// The version of the documents.
 pub const API_VERSION: &str = "ferrolb.io/v1alpha1";
 

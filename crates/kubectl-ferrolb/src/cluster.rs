@@ -17,7 +17,7 @@ use crate::client::{self, Failure};
 use crate::options::Connection;
 use crate::programs::{LABELS, Part, Program};
 use crate::snapshot::{Snapshot, Speakers};
-use crate::survey::Reports;
+use crate::survey::{Report, Reports};
 
 /// Where FerroLB is when nothing else is known.
 const DEFAULT_NAMESPACE: &str = "metallb-system";
@@ -151,12 +151,14 @@ impl Cluster {
     pub(crate) async fn announced(&self) -> Result<Reports, Failure> {
         let reports = self.of_namespace::<ServiceL2Status>(&self.system).await?;
         let mut announced = Reports::new();
-        for report in reports.into_iter().filter_map(|report| report.status) {
+        for object in reports {
+            let since = object.metadata.creation_timestamp.as_ref().map(|time| time.0);
+            let Some(report) = object.status else { continue };
             let key = ServiceKey::new(report.service_namespace, report.service_name);
             let interfaces = report.interfaces.into_iter().map(|interface| interface.name).collect();
-            announced.entry(key).or_default().push((report.node, interfaces));
+            announced.entry(key).or_default().push(Report { node: report.node, interfaces, since });
         }
-        announced.values_mut().for_each(|nodes| nodes.sort());
+        announced.values_mut().for_each(|reports| reports.sort_by(|a, b| a.node.cmp(&b.node)));
         Ok(announced)
     }
 }

@@ -37,7 +37,7 @@ impl Look {
         Self::new(controllers, speakers, snapshot, reports, client::told(&failures))
     }
 
-    fn new(
+    pub(crate) fn new(
         controllers: Vec<Told>,
         speakers: Vec<Told>,
         snapshot: Snapshot,

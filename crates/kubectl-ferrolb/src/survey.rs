@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use introspection::{Address, AddressState, SpeakerStatus};
 use ipam::ServiceKey;
+use jiff::Timestamp;
 use placement::{Placement, Unannounced};
 use serde::Serialize;
 
@@ -14,7 +15,16 @@ use crate::remedy;
 use crate::snapshot::{Snapshot, Source};
 
 /// Who announces Services, as `ServiceL2Status` objects report it.
-pub(crate) type Reports = BTreeMap<ServiceKey, Vec<(String, Vec<String>)>>;
+pub(crate) type Reports = BTreeMap<ServiceKey, Vec<Report>>;
+
+/// That a node announces a Service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Report {
+    pub(crate) node: String,
+    pub(crate) interfaces: Vec<String>,
+    /// Since when.
+    pub(crate) since: Option<Timestamp>,
+}
 
 /// How a Service is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -81,6 +91,9 @@ pub(crate) struct Announced {
     /// The node that announces it, or is to.
     pub(crate) node: Option<String>,
     pub(crate) interfaces: Vec<String>,
+    /// Since when that node has announced the Service.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) since: Option<String>,
 }
 
 /// All that is known of who announces.
@@ -131,7 +144,8 @@ pub(crate) fn survey(snapshot: &Snapshot, allocation: &Allocation, sources: &Sou
             it.reasons.push(format!("it would like a second address: {why}"));
         }
         for ip in ips {
-            let announced = sources.look(key, ip, &mut it);
+            let mut announced = sources.look(key, ip, &mut it);
+            announced.since = sources.since(key, &announced);
             it.addresses.push(announced);
         }
         it
@@ -158,7 +172,8 @@ impl Sources<'_> {
     /// Finds out who announces an address, and tells what is the matter.
     fn look(&self, key: &ServiceKey, ip: IpAddr, it: &mut Surveyed) -> Announced {
         let elected = assignment(self.placement, key, ip);
-        let mut announced = Announced { ip, health: Health::Announced, node: None, interfaces: vec![] };
+        let mut announced =
+            Announced { ip, health: Health::Announced, node: None, interfaces: vec![], since: None };
         let told: Vec<(&SpeakerStatus, &Address)> = self.addresses(ip).collect();
         // One that announces decides; of those that do not, the one to whom it falls.
         let speaks = |state| matches!(state, AddressState::Announced | AddressState::Standby);
@@ -193,8 +208,8 @@ impl Sources<'_> {
             Some(Ok(elected)) => {
                 let node = elected.announcer.to_string();
                 let report = self.reports.and_then(|reports| reports.get(key)).into_iter().flatten();
-                let reported = report.clone().find(|(it, _)| *it == node).or_else(|| report.clone().next());
-                if let Some((node, interfaces)) = reported {
+                let reported = report.clone().find(|it| it.node == node).or_else(|| report.clone().next());
+                if let Some(Report { node, interfaces, .. }) = reported {
                     announced.node = Some(node.clone());
                     announced.interfaces.clone_from(interfaces);
                     return announced;
@@ -227,6 +242,13 @@ impl Sources<'_> {
             }
         }
         announced
+    }
+
+    /// Since when the node that announces an address has reported that it announces the Service.
+    fn since(&self, key: &ServiceKey, announced: &Announced) -> Option<String> {
+        let mut reports = self.reports?.get(key)?.iter();
+        let report = reports.find(|report| announced.node.as_ref() == Some(&report.node))?;
+        report.since.filter(|_| announced.health == Health::Announced).map(|since| since.to_string())
     }
 
     fn addresses(&self, ip: IpAddr) -> impl Iterator<Item = (&SpeakerStatus, &Address)> {

@@ -21,7 +21,7 @@ use crate::output::{Page, Tone, cell};
 use crate::predict::{NoAddress, assignment};
 use crate::remedy;
 use crate::snapshot::Source;
-use crate::survey::{Health, Surveyed, list, remedy_of, told_of};
+use crate::survey::{Health, Report, Surveyed, list, remedy_of, told_of};
 
 /// The whole story.
 #[derive(Debug, Default, Serialize)]
@@ -272,7 +272,7 @@ fn tell_address(
     }
     let reports = look.reports.as_ref().and_then(|reports| reports.get(key)).into_iter().flatten();
     if story.on_the_lan.is_empty() {
-        for (node, interfaces) in reports {
+        for Report { node, interfaces, .. } in reports {
             let said = format!("{} has reported that it announces the Service", place(node, interfaces));
             page.field("Reported", &said);
             story.on_the_lan.push(said);
