@@ -9,11 +9,12 @@ mod transmit;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
-pub use effects::{Effect, Purpose, Report, Transmission};
+pub use effects::{Answered, Effect, Purpose, Report, Transmission};
 pub use orders::{Begin, Contact, KnownMacs, Order, Stance, TransmitPolicy};
 
 use crate::claims::Claims;
 use crate::groups::Groups;
+use crate::inquiries::Inquiries;
 use crate::probes::Probes;
 use crate::protocol::Protocol;
 use crate::rivals::Rivals;
@@ -48,6 +49,7 @@ pub struct Port<P: Protocol> {
     known_macs: KnownMacs,
     probes: Probes<P::Ip>,
     claims: Claims<P::Ip>,
+    inquiries: Inquiries<P::Ip>,
     schedule: Schedule<P::Ip>,
     groups: Groups,
     effects: VecDeque<Effect>,
@@ -88,6 +90,7 @@ impl<P: Protocol> Port<P> {
             known_macs: KnownMacs::default(),
             probes: Probes::new(seed),
             claims: Claims::new(),
+            inquiries: Inquiries::new(),
             schedule: Schedule::new(refresh_interval, seed),
             groups: Groups::default(),
             effects: VecDeque::new(),
@@ -131,6 +134,13 @@ impl<P: Protocol> Port<P> {
     /// This process stood still until `went_on`. Until the news of what happened meanwhile have been read, nothing is said.
     pub fn stood_still(&mut self, went_on: Instant) {
         self.hold(went_on);
+    }
+
+    /// Asks the LAN who answers for `vip`, which need not be announced here, and tells in a moment
+    /// ([`Effect::Answered`]). Nothing else follows from it, and no station learns anything from the questions. It is
+    /// asked under whichever transmit policy: a question claims nothing. False if too many addresses are asked for.
+    pub fn inquire(&mut self, vip: P::Ip, now: Instant) -> bool {
+        self.inquiries.begin(vip, now)
     }
 
     /// Whether who asks for `vip` is answered.

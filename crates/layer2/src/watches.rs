@@ -12,6 +12,7 @@
 //! whoever had the address falls silent, and there is no need to ask.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::time::{Duration, Instant};
 
 use timers::Timers;
@@ -44,8 +45,8 @@ impl<A: Copy + Ord> Watches<A> {
 
     /// Watches `address`, and asks for it then. One that is watched already goes on as it is.
     pub(crate) fn begin(&mut self, address: A, ask: Instant) {
-        if !self.asked.contains_key(&address) {
-            self.asked.insert(address, 0);
+        if let Entry::Vacant(watch) = self.asked.entry(address) {
+            watch.insert(0);
             self.timers.set(address, ask);
         }
     }

@@ -47,7 +47,7 @@ const RAISED_AGAIN: Duration = Duration::from_secs(5);
 const TAKEN_OVER: Duration = Duration::from_secs(2);
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 /// For so long nothing is given up that nobody answered for.
-const REFUSED: Duration = Duration::from_secs(60);
+const REFUSED: Duration = Duration::from_mins(1);
 /// So many addresses are looked at, and so many disputes raised, at most.
 const MOST: usize = 512;
 

@@ -156,10 +156,11 @@ impl Peers {
         KnownMacs { contacts, unknown: self.unknown, unseen: self.unseen() }
     }
 
-    /// How each other speaker is heard: those that are listed, and those that are or were heard. `away` are those that are
-    /// expected back.
+    /// How each other speaker is heard: those that are listed, and those that are heard or on their way out. `away` are
+    /// those that are expected back.
     pub(crate) fn states(&self, me: &NodeName, away: &BTreeSet<NodeName>) -> BTreeMap<NodeName, PeerState> {
-        let known = self.listed.iter().chain(self.told.keys()).chain(&self.heard).chain(away);
+        // Of those that were heard and that nobody lists any more, nobody expects anything.
+        let known = self.listed.iter().chain(self.leaving.keys()).chain(&self.heard).chain(away);
         let state = |node: &NodeName| {
             if self.heard.contains(node) {
                 PeerState::Heard
@@ -202,6 +203,22 @@ mod tests {
         let told =
             NodeProfile { macs: (0..200).map(|n| [2, 0, 0, 0, 0, n]).collect(), ..NodeProfile::default() };
         assert_eq!(NodeProfile::decode(profile(&told).as_bytes()), told);
+    }
+
+    #[test]
+    fn a_speaker_that_was_heard_and_that_nobody_lists_any_more_is_not_missed() {
+        let told = NodeProfile { macs: [[2, 0, 0, 0, 0, 3]].into(), ..NodeProfile::default() };
+        let view = View { profiles: [("n3".into(), profile(&told))].into(), ..View::default() };
+        let mut peers = Peers::default();
+        peers.read(&view);
+        peers.set_listed(["n1".into(), "n2".into(), "n3".into()].into());
+        let states = |peers: &Peers| peers.states(&"n1".into(), &BTreeSet::new());
+        let missed = [("n2".into(), PeerState::NotHeard), ("n3".into(), PeerState::NotHeard)];
+        assert_eq!(states(&peers), missed.into());
+        peers.set_listed(["n1".into(), "n2".into()].into());
+        assert_eq!(states(&peers), [("n2".into(), PeerState::NotHeard)].into());
+        peers.leaves("n3".into(), Instant::now());
+        assert_eq!(states(&peers).get(&NodeName::from("n3")), Some(&PeerState::Leaving));
     }
 
     #[test]

@@ -250,7 +250,6 @@ impl Metrics {
     }
 
     pub(crate) fn frame_sent(&self, vip: IpAddr, purpose: Purpose) {
-        self.see(vip);
         let gratuitous = || self.gratuitous_sent.get_or_create(&ip(vip)).inc();
         match purpose {
             Purpose::Answer => self.responses_sent.get_or_create(&ip(vip)).inc(),
@@ -259,8 +258,11 @@ impl Metrics {
                 gratuitous();
                 self.refreshes.get_or_create(&ip(vip)).inc();
             }
+            // A series for each address that somebody has made up would fill the memory.
+            Purpose::Inquiry => return,
             Purpose::Probe => _ = self.probes.get_or_create(&ip(vip)).inc(),
         }
+        self.see(vip);
     }
 
     pub(crate) fn taken(&self, vip: IpAddr) {

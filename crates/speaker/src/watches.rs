@@ -8,7 +8,7 @@ use futures::stream::{self, SelectAll};
 use futures::{FutureExt, Stream, StreamExt};
 use kube::api::Api;
 use kube::{Client, Resource};
-use kubekit::{slim, speakers};
+use kubekit::speakers;
 use placement::Kind;
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, oneshot, watch};

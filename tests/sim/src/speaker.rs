@@ -369,8 +369,8 @@ impl Speaker {
                     self.outputs.push(Output::Lan(interface, report));
                 }
             }
-            // Done by the interface itself.
-            Effect::Join(_) | Effect::Leave(_) => {}
+            // Done by the interface itself; and nobody inquires here.
+            Effect::Join(_) | Effect::Leave(_) | Effect::Answered(_) => {}
         }
     }
 }
@@ -415,7 +415,7 @@ impl Running {
         match &effect {
             Effect::Join(group) => _ = self.groups.insert(*group),
             Effect::Leave(group) => _ = self.groups.remove(group),
-            Effect::Report(_) | Effect::Send(_) => {}
+            Effect::Report(_) | Effect::Send(_) | Effect::Answered(_) => {}
         }
         Some(effect)
     }

@@ -81,13 +81,16 @@ impl<P: Protocol> Port<P> {
             Purpose::Probe => orders.contains_key(&vip) || watches.contains(vip),
             _ => orders.contains_key(&vip) && !probes.contains(vip),
         };
-        let stays = |sent: &Transmission| P::own(sent.vip).is_some_and(|vip| may_be_said(vip, sent.purpose));
+        let stays = |sent: &Transmission| {
+            sent.purpose == Purpose::Inquiry
+                || P::own(sent.vip).is_some_and(|vip| may_be_said(vip, sent.purpose))
+        };
         self.rest.retain(stays);
         self.rivals.retain(|vip| orders.contains_key(&vip));
         self.heard_claims.retain(|vip, _| orders.contains_key(vip));
         self.effects.retain(|effect| match effect {
             Effect::Send(sent) => stays(sent),
-            Effect::Report(_) | Effect::Join(_) | Effect::Leave(_) => true,
+            Effect::Report(_) | Effect::Join(_) | Effect::Leave(_) | Effect::Answered(_) => true,
         });
     }
 

@@ -31,6 +31,7 @@ impl<P: Protocol> Port<P> {
         {
             self.report(Report::SameLan { by: heard.by }, now);
         }
+        let wanted = heard.claims.is_some_and(|vip| self.inquiries.heard(vip, heard.by));
         if let Some(vip) =
             heard.claims.filter(|vip| self.watched.contains_key(vip) && self.watches.contains(*vip))
             && heard.by != self.protocol.mac()
@@ -42,6 +43,7 @@ impl<P: Protocol> Port<P> {
         let question = heard.asks.map(|question| self.on_question(heard.by, question, received, now));
         match (claim, question) {
             (Some(Ok(())), _) | (_, Some(Ok(()))) => Ok(()),
+            _ if wanted => Ok(()),
             (_, Some(Err(ignored))) | (Some(Err(ignored)), None) => Err(ignored),
             (None, None) => Err(Ignored::NotOurs),
         }

@@ -1,6 +1,7 @@
 mod announcements;
 mod answers;
 mod claims;
+mod inquiries;
 mod pacing;
 mod peers;
 mod questions;
