@@ -2,11 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::fmt;
+use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
-use introspection::{ControllerStatus, Document, SpeakerStatus, Status, TOKEN_AUDIENCE, TOKEN_HEADER};
+use introspection::{
+    ControllerStatus, Document, SpeakerStatus, Status, TOKEN_AUDIENCE, TOKEN_HEADER, TRACE_PATH, Trace,
+};
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::api::PostParams;
@@ -56,6 +60,25 @@ impl Tokens {
     }
 }
 
+/// What programs are asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Question {
+    /// What they know.
+    Status,
+    /// Speakers: who answers for this address on the LAN.
+    Trace(IpAddr),
+}
+
+impl fmt::Display for Question {
+    /// As a path.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status => f.write_str("/status"),
+            Self::Trace(ip) => write!(f, "{TRACE_PATH}?ip={ip}"),
+        }
+    }
+}
+
 /// What a program said, or why it said nothing.
 #[derive(Debug, Clone)]
 pub(crate) struct Told {
@@ -68,7 +91,7 @@ impl Told {
     pub(crate) fn controller(&self) -> Option<&ControllerStatus> {
         match self.document.as_ref().ok().map(|document| &document.status) {
             Some(Status::ControllerStatus(status)) => Some(status),
-            Some(Status::SpeakerStatus(_)) | None => None,
+            Some(Status::SpeakerStatus(_) | Status::Trace(_)) | None => None,
         }
     }
 
@@ -76,7 +99,15 @@ impl Told {
     pub(crate) fn speaker(&self) -> Option<&SpeakerStatus> {
         match self.document.as_ref().ok().map(|document| &document.status) {
             Some(Status::SpeakerStatus(status)) => Some(status),
-            Some(Status::ControllerStatus(_)) | None => None,
+            Some(Status::ControllerStatus(_) | Status::Trace(_)) | None => None,
+        }
+    }
+
+    /// What it said, asked who answers for an address.
+    pub(crate) fn trace(&self) -> Option<&Trace> {
+        match self.document.as_ref().ok().map(|document| &document.status) {
+            Some(Status::Trace(trace)) => Some(trace),
+            Some(Status::ControllerStatus(_) | Status::SpeakerStatus(_)) | None => None,
         }
     }
 
@@ -92,6 +123,7 @@ impl Told {
 pub(crate) async fn ask(
     client: &Client,
     programs: &[Program],
+    question: &Question,
     patience: Duration,
     tokens: &Tokens,
 ) -> Vec<Told> {
@@ -113,7 +145,7 @@ pub(crate) async fn ask(
         let account = (program.namespace.as_str(), program.service_account.as_str());
         let token = by_account.get(&account).filter(|_| program.secure).cloned();
         async move {
-            let document = match timeout(patience, ask_one(client, program, token)).await {
+            let document = match timeout(patience, ask_one(client, program, question, token)).await {
                 Ok(document) => document,
                 Err(_) => Err(format!("it does not answer within {} s", patience.as_secs())),
             };
@@ -153,6 +185,7 @@ async fn token(client: &Client, (namespace, account): (&str, &str)) -> Result<St
 async fn ask_one(
     client: &Client,
     program: &Program,
+    question: &Question,
     token: Option<Result<String, String>>,
 ) -> Result<Document, String> {
     let Program { namespace, pod, port, secure, phase, .. } = program;
@@ -160,7 +193,7 @@ async fn ask_one(
         return Err(format!("it is not running, but {phase}"));
     }
     let scheme = if *secure { "https:" } else { "" };
-    let path = format!("/api/v1/namespaces/{namespace}/pods/{scheme}{pod}:{port}/proxy/status");
+    let path = format!("/api/v1/namespaces/{namespace}/pods/{scheme}{pod}:{port}/proxy{question}");
     let mut request = http::Request::get(path);
     if let Some(token) = token {
         request = request.header(TOKEN_HEADER, token?);
@@ -191,10 +224,11 @@ fn refused(error: &kube::Error, namespace: &str) -> String {
             Failure { verb: "get", resource, namespace, why: Why::Forbidden }.to_string()
         }
         401 | 403 => format!("{TOKEN_REFUSED}: {text}"),
-        404 if text.contains("there is /metrics") || text.contains("/healthz") => {
-            "it runs a version that has no /status".to_owned()
+        404 if text.contains("/metrics") || text.contains("/healthz") => {
+            "it runs a version that cannot be asked that".to_owned()
         }
         404 => "it is gone".to_owned(),
+        429 if text.starts_with("asked too often") => text.to_owned(),
         503 if text.starts_with("not started") => text.to_owned(),
         code => format!("the API server does not reach it ({code}: {text})"),
     }
@@ -219,8 +253,10 @@ mod tests {
             ),
             (401, "Unauthorized", "does not accept the token"),
             (403, "Authorization denied for user \"u\"", "does not accept the token"),
-            (404, "there is /metrics", "has no /status"),
-            (404, "there are /healthz, /readyz and /metrics", "has no /status"),
+            (404, "there is /metrics", "cannot be asked that"),
+            (404, "there are /metrics and /status", "cannot be asked that"),
+            (404, "there are /healthz, /readyz and /metrics", "cannot be asked that"),
+            (429, "asked too often, try again in a few seconds", "asked too often, try"),
             (404, "pods \"s-1\" not found", "it is gone"),
             (503, "not started yet, waiting for: MetalLB to go", "not started yet"),
             (503, "error trying to reach service: dial tcp: connection refused", "does not reach it (503"),

@@ -1,6 +1,7 @@
 //! What is looked at in a cluster, and what could not be looked at.
 
 use std::fmt::Debug;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,12 +13,12 @@ use serde::de::DeserializeOwned;
 use slim::{EndpointSlice, Namespace, Node, Service};
 use translation::{Rules, SharingScope};
 
-use crate::ask::{self, Tokens, Told};
+use crate::ask::{self, Question, Tokens, Told};
 use crate::client::{self, Failure};
 use crate::options::Connection;
 use crate::programs::{LABELS, Part, Program};
 use crate::snapshot::{Snapshot, Speakers};
-use crate::survey::Reports;
+use crate::survey::{Report, Reports};
 
 /// Where FerroLB is when nothing else is known.
 const DEFAULT_NAMESPACE: &str = "metallb-system";
@@ -125,7 +126,13 @@ impl Cluster {
     /// Asks the programs of a part for their `/status`.
     pub(crate) async fn ask(&self, part: Part) -> Vec<Told> {
         let programs: Vec<Program> = self.of_part(part).cloned().collect();
-        ask::ask(&self.client, &programs, self.pod_timeout, &self.tokens).await
+        ask::ask(&self.client, &programs, &Question::Status, self.pod_timeout, &self.tokens).await
+    }
+
+    /// Asks the speakers who answers for an address on the LAN.
+    pub(crate) async fn trace(&self, ip: IpAddr) -> Vec<Told> {
+        let speakers: Vec<Program> = self.of_part(Part::Speaker).cloned().collect();
+        ask::ask(&self.client, &speakers, &Question::Trace(ip), self.pod_timeout, &self.tokens).await
     }
 
     /// All objects of a kind, everywhere.
@@ -176,12 +183,14 @@ impl Cluster {
     pub(crate) async fn announced(&self) -> Result<Reports, Failure> {
         let reports = self.of_namespace::<ServiceL2Status>(&self.system).await?;
         let mut announced = Reports::new();
-        for report in reports.into_iter().filter_map(|report| report.status) {
+        for object in reports {
+            let since = object.metadata.creation_timestamp.as_ref().map(|time| time.0);
+            let Some(report) = object.status else { continue };
             let key = ServiceKey::new(report.service_namespace, report.service_name);
             let interfaces = report.interfaces.into_iter().map(|interface| interface.name).collect();
-            announced.entry(key).or_default().push((report.node, interfaces));
+            announced.entry(key).or_default().push(Report { node: report.node, interfaces, since });
         }
-        announced.values_mut().for_each(|nodes| nodes.sort());
+        announced.values_mut().for_each(|reports| reports.sort_by(|a, b| a.node.cmp(&b.node)));
         Ok(announced)
     }
 }

@@ -11,6 +11,7 @@ mod peers;
 pub(crate) mod pools;
 pub(crate) mod services;
 pub(crate) mod status;
+mod trace;
 mod validate;
 mod version;
 pub(crate) mod whatif;
@@ -24,15 +25,20 @@ use crate::ui;
 pub(crate) async fn run(cli: &Cli) -> anyhow::Result<Answer> {
     let cluster = async || Cluster::open(&cli.connection).await;
     match &cli.command {
-        Command::Status { wait, timeout } => status::run(&cli.connection, wait.then_some(*timeout)).await,
-        Command::Services { problems } => services::run(&cluster().await?, scope(cli), *problems).await,
+        Command::Status { wait, timeout, watch: _ } => {
+            status::run(&cli.connection, wait.then_some(*timeout)).await
+        }
+        Command::Services { problems, watch: _ } => {
+            services::run(&cluster().await?, scope(cli), *problems).await
+        }
         Command::Pools => pools::run(&cluster().await?).await,
-        Command::Ips { pool } => ips::run(&cluster().await?, pool.as_deref()).await,
-        Command::Nodes => nodes::run(&cluster().await?).await,
+        Command::Ips { pool, watch: _ } => ips::run(&cluster().await?, pool.as_deref()).await,
+        Command::Nodes { watch: _ } => nodes::run(&cluster().await?).await,
         Command::Peers => peers::run(&cluster().await?).await,
         Command::Explain { service } => {
             explain::run(&cluster().await?, cli.namespace.as_deref(), service).await
         }
+        Command::Trace { ip } => trace::run(&cluster().await?, *ip).await,
         Command::WhatIf(change) => whatif::run(&cluster().await?, change).await,
         Command::Validate { filenames, server } => {
             let cluster = if *server { Some(cluster().await?) } else { None };

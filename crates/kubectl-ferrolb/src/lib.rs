@@ -26,6 +26,7 @@ mod remedy;
 mod snapshot;
 mod survey;
 mod ui;
+mod watch;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -34,7 +35,7 @@ use clap::Parser;
 
 pub use crate::ui::Ui;
 
-use crate::answer::Exit;
+use crate::answer::{Answer, Exit};
 use crate::options::{Cli, Command};
 use crate::output::{Format, Style};
 
@@ -68,15 +69,20 @@ pub async fn page<S: Into<OsString> + Clone>(arguments: impl IntoIterator<Item =
 }
 
 async fn said(cli: &Cli, style: Style) -> Said {
-    match commands::run(cli).await {
+    spoken(commands::run(cli).await.as_ref(), cli.output, style)
+}
+
+/// What an answer is in words, or why there is none.
+fn spoken(answer: Result<&Answer, &anyhow::Error>, format: Format, style: Style) -> Said {
+    match answer {
         Ok(answer) => Said {
-            stdout: output::text(&answer, cli.output, style),
+            stdout: output::text(answer, format, style),
             stderr: answer.failures.iter().map(|failure| format!("error: {failure}\n")).collect(),
             code: answer.exit.code(),
         },
         Err(error) => Said {
             stdout: String::new(),
-            stderr: format!("error: {error:#}\n"),
+            stderr: format!("error: {}\n", client::one_line(error)),
             code: Exit::CouldNotLook.code(),
         },
     }
@@ -95,6 +101,10 @@ pub fn main() -> ExitCode {
             return Exit::CouldNotLook.code().into();
         }
     };
-    let said = runtime.block_on(said(&cli, Style::of_stdout(cli.output)));
+    let style = Style::of_stdout(cli.output);
+    if cli.command.watches() {
+        return runtime.block_on(watch::watch(&cli, style)).into();
+    }
+    let said = runtime.block_on(said(&cli, style));
     output::print(&said).into()
 }

@@ -10,7 +10,7 @@ mod cluster;
 mod control;
 pub mod debian;
 mod demo;
-mod images;
+pub mod images;
 mod init;
 mod keeper;
 pub mod metallb;

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use ::pools::{Pool, Range, is_buggy, successor};
 use introspection::AddressState;
+use jiff::Timestamp;
 use objects::PoolName;
 use serde::Serialize;
 
@@ -29,6 +30,9 @@ pub(crate) struct IpRow {
     pub(crate) services: Vec<String>,
     pub(crate) node: Option<String>,
     pub(crate) mac: Option<String>,
+    /// Since when the node announces it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) since: Option<String>,
     pub(crate) note: Option<String>,
 }
 
@@ -41,7 +45,8 @@ pub(crate) async fn run(cluster: &Cluster, pool: Option<&str>) -> anyhow::Result
         anyhow::bail!("there is no IPAddressPool {name} in namespace {}", cluster.system);
     }
     let rows: Vec<IpRow> = pools.iter().flat_map(|pool| rows(&look, pool)).collect();
-    let mut table = Table::new(["IP", "STATE", "SERVICE", "NODE/IF", "MAC", "+POOL", "+NOTE"]);
+    let mut table = Table::new(["IP", "STATE", "SERVICE", "NODE/IF", "MAC", "SINCE", "+POOL", "+NOTE"]);
+    let now = Timestamp::now();
     for row in &rows {
         let tone = match row.state {
             "in use" => Tone::Good,
@@ -57,6 +62,7 @@ pub(crate) async fn run(cluster: &Cluster, pool: Option<&str>) -> anyhow::Result
             services.into(),
             or_none(row.node.as_ref()).into(),
             or_none(row.mac.as_ref()).into(),
+            row.since.as_deref().map_or_else(|| "-".to_owned(), |since| age(since, now)).into(),
             row.pool.clone().into(),
             row.note.clone().unwrap_or_default().into(),
         ]);
@@ -108,6 +114,7 @@ pub(crate) fn rows(look: &Look, pool: &Pool) -> Vec<IpRow> {
         services: vec![],
         node: None,
         mac: None,
+        since: None,
         note: None,
     };
     let held = |ip: IpAddr| {
@@ -125,7 +132,15 @@ pub(crate) fn rows(look: &Look, pool: &Pool) -> Vec<IpRow> {
             macs.get(&(node.clone(), interface.clone())).cloned()
         });
         row.node = node.map(|node| place(&node, address.map_or(&[][..], |it| &it.interfaces)));
+        row.since = address.and_then(|address| address.since.clone());
+        let undisturbed = address.is_some_and(|address| address.health == Health::Announced);
         if let Some((state, by)) = contested.get(&ip) {
+            if undisturbed {
+                // Another speaker, which does not hear the one that announces it, would do so too.
+                row.note = Some(format!("another speaker hears {by} answer, and does not hear its gossip"));
+                row.services = services;
+                return Some(row);
+            }
             row.state = state;
             (row.node, row.mac) = (None, Some(by.clone()));
         }
@@ -174,6 +189,18 @@ pub(crate) fn rows(look: &Look, pool: &Pool) -> Vec<IpRow> {
     rows
 }
 
+/// For how long something has been, as kubectl says it.
+fn age(since: &str, now: Timestamp) -> String {
+    let Ok(since) = since.parse::<Timestamp>() else { return "-".to_owned() };
+    let seconds = now.duration_since(since).as_secs().max(0);
+    match seconds {
+        0..120 => format!("{seconds}s"),
+        120..7_200 => format!("{}m", seconds / 60),
+        7_200..172_800 => format!("{}h", seconds / 3_600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
 /// The Ethernet addresses of the speakers' interfaces.
 fn announcing_macs(look: &Look) -> BTreeMap<(String, String), String> {
     let speakers = look.speakers.iter().filter_map(Told::speaker);
@@ -202,5 +229,43 @@ fn free(
         let state = if pool.avoid_buggy_ips && is_buggy(ip) { "left out" } else { "free" };
         rows.push(row(ip.to_string(), state));
         next = successor(ip);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{address, service, snapshot, told};
+
+    #[test]
+    fn how_long_ago_something_was_is_told_in_one_number() {
+        let now: Timestamp = "2026-05-10T12:00:00Z".parse().unwrap();
+        for (since, expected) in [
+            ("2026-05-10T11:59:55Z", "5s"),
+            ("2026-05-10T11:30:00Z", "30m"),
+            ("2026-05-10T02:00:00Z", "10h"),
+            ("2026-05-01T12:00:00Z", "9d"),
+            ("2026-05-10T12:00:09Z", "0s"),
+            ("soon", "-"),
+        ] {
+            assert_eq!(age(since, now), expected, "{since}");
+        }
+    }
+
+    #[test]
+    fn what_one_node_announces_is_in_use_though_another_that_does_not_hear_it_would_announce_it_too() {
+        const IP: &str = "192.0.2.1";
+        let speakers = [
+            told("n1", vec![address(IP, AddressState::PeerUnheard, &[("02:00:00:00:00:02", Some("n2"))])]),
+            told("n2", vec![address(IP, AddressState::Announced, &[])]),
+            told("n3", vec![]),
+        ];
+        let snapshot = snapshot(&[service("web", Some(IP))], &["n1", "n2", "n3"], &speakers);
+        let look = Look::new(vec![], speakers.to_vec(), snapshot, None, vec![]);
+        let pool = look.allocation.pools().iter().next().unwrap();
+        let rows = rows(&look, pool);
+        assert_eq!((rows[0].state, rows[0].node.as_deref()), ("in use", Some("n2/eth0")));
+        assert!(rows[0].note.as_ref().is_some_and(|note| note.contains("02:00:00:00:00:02")), "{rows:?}");
+        assert_eq!(rows[1].state, "free");
     }
 }

@@ -129,7 +129,8 @@ pub(crate) fn drained(snapshot: Snapshot, node: &str, staying: &Staying) -> anyh
         for (index, ip) in state.addresses.iter().enumerate() {
             let who = |state: &State| state.announcers.get(index).cloned().unwrap_or(Err(String::new()));
             let (now, then_who, off_who) = (who(state), who(then), who(off));
-            if now == then_who && now == off_who {
+            // Why nobody announces an address may change without a difference to anybody.
+            if now.as_ref().ok() == then_who.as_ref().ok() && now.as_ref().ok() == off_who.as_ref().ok() {
                 continue;
             }
             let lost = now.is_ok() && (then_who.is_err() || off_who.is_err());

@@ -83,7 +83,7 @@ fn card(NodeView { row, announced }: &NodeView, most: usize, query: &Query) -> M
                             @if used.is_empty() { "no interface" } @else { "on " (shortened(&used)) }
                         }
                         @if used.len() > 2 { p { "Used: " (list(&used)) } }
-                        @for it in &unused { p { (why_not(it)) } }
+                        @for it in &unused { p { (it.name) ": " (why_not(it)) } }
                         @if unused.is_empty() { p { "All interfaces that there are." } }
                     }
                 }
