@@ -122,6 +122,7 @@ mod tests {
             health: Health::Announced,
             node: Some(node.to_owned()),
             interfaces: vec!["eth0".to_owned()],
+            since: None,
         };
         Surveyed {
             key: None,
