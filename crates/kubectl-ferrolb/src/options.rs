@@ -146,7 +146,16 @@ impl Command {
             | Self::Services { watch, .. }
             | Self::Ips { watch, .. }
             | Self::Nodes { watch } => watch.watch,
-            _ => false,
+            Self::Pools
+            | Self::Peers
+            | Self::Explain { .. }
+            | Self::Trace { .. }
+            | Self::WhatIf(_)
+            | Self::Validate { .. }
+            | Self::Convert { .. }
+            | Self::Inspect { .. }
+            | Self::Version { .. }
+            | Self::Completion { .. } => false,
         }
     }
 }

@@ -25,7 +25,7 @@ use kubekit::http::Readiness;
 use kubekit::http::status::Questions;
 use kubekit::keep::Wanted;
 use kubekit::speakers::Speakers;
-use kubekit::{Identity, Progress, slim};
+use kubekit::{Identity, Progress};
 use placement::{AdvertisementName, NodeName, PoolName, ServiceKey, SliceKey};
 use pools::PoolSpec;
 use speaker_core::announce::layer2::Ports;

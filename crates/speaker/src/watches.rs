@@ -8,7 +8,7 @@ use futures::stream::{self, SelectAll};
 use futures::{FutureExt, Stream, StreamExt};
 use kube::api::Api;
 use kube::{Client, Resource};
-use kubekit::{Source, slim, speakers};
+use kubekit::{Source, speakers};
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, oneshot, watch};
 
