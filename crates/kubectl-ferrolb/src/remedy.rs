@@ -165,6 +165,9 @@ pub(crate) fn of_obstacle(why: &Obstacle) -> &'static str {
         Obstacle::Ineligible(Ineligible::NoLocalEndpoint) => {
             "run a Pod of the Service there, or use externalTrafficPolicy Cluster"
         }
+        Obstacle::Outdated => {
+            "see whether the node reaches the API server (/readyz and the log of its speaker)"
+        }
         Obstacle::NoInterface(_) => "see which interfaces it has: kubectl ferrolb nodes -o wide",
     }
 }
@@ -182,6 +185,7 @@ pub(crate) fn words_of(why: &Obstacle) -> String {
         Obstacle::Ineligible(Ineligible::NoLocalEndpoint) => {
             "no serving endpoint there (externalTrafficPolicy is Local)".to_owned()
         }
+        Obstacle::Outdated => "has not seen the latest changes of the cluster".to_owned(),
         Obstacle::NoInterface(placement::Interfaces::All) => "no interface that can announce".to_owned(),
         Obstacle::NoInterface(placement::Interfaces::Only(names)) => {
             let names: Vec<String> = names.iter().map(ToString::to_string).collect();

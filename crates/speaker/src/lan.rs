@@ -33,14 +33,15 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use follower::Follower;
 use inquiries::Inquiry;
+use interface::Failure;
 use kubekit::http::trace::TraceQuestion;
 use kubekit::{Progress, Watchdog};
 pub use links::{BadPattern, ExcludeInterfaces};
 use placement::{InterfaceName, NodeName};
 use pulse::Pulse;
-use socket::Listen;
+use socket::{Listen, PacketSocket};
 use speaker_core::announce::layer2::{Orders, PortId, Ports, Responder};
-use speaker_core::{Link, Links};
+use speaker_core::{Link, Links, Unfit};
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Interval, MissedTickBehavior, interval};
@@ -50,7 +51,7 @@ use crate::Metrics;
 
 /// How often the metrics of addresses and interfaces that are gone are dropped.
 const TIDY: Duration = Duration::from_secs(10);
-/// Between attempts to talk to netlink.
+/// Between attempts to talk to netlink, and to open a socket.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Makes sure that this program may use packet sockets. One that may not would be elected, and then keep
@@ -61,7 +62,7 @@ const RETRY: Duration = Duration::from_secs(1);
 pub fn claim_packet_sockets() -> anyhow::Result<()> {
     // Where this fails the socket tells, and says so better.
     _ = caps::raise(None, caps::CapSet::Effective, caps::Capability::CAP_NET_RAW);
-    socket::PacketSocket::unbound().map(drop).context(
+    PacketSocket::unbound().map(drop).context(
         "opening a packet socket: the speaker needs the capability NET_RAW. Where it is granted and this \
          comes all the same, the image store dropped the mark on the program's file: run it as root, with \
          NET_RAW as its only capability",
@@ -88,6 +89,8 @@ pub const REPORTS: usize = 1024;
 pub enum Report {
     /// The interfaces of this node as they are now: the first report, and again when something changed.
     Interfaces(Links),
+    /// Whether the interfaces can be followed; if not, the last report of them stands. Told when it changes.
+    Follows(bool),
     /// What a port on an interface says.
     Port(InterfaceName, layer2::Report),
 }
@@ -115,13 +118,31 @@ pub async fn run(
     let progress = options.watchdog.task("interfaces");
     let mut tidy = interval(TIDY);
     tidy.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (links, running) = (None, BTreeMap::new());
-    let mut lan = Lan { options, ports, reports, inquirers, metrics, pulse, tidy, links, running };
+    let (failed, failures) = mpsc::channel(1);
+    let mut lan = Lan {
+        options,
+        ports,
+        reports,
+        inquirers,
+        metrics,
+        pulse,
+        tidy,
+        retry: interval(RETRY),
+        seen: None,
+        links: None,
+        follows: true,
+        running: BTreeMap::new(),
+        failed,
+        failures,
+        broken: BTreeSet::new(),
+    };
+    lan.retry.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         match lan.follow(&progress).await {
             Ok(()) => return,
             Err(error) => {
                 error!(error = format!("{error:#}"), "cannot follow the interfaces, trying again");
+                lan.set_follows(false).await;
             }
         }
         progress.mark();
@@ -137,9 +158,16 @@ struct Lan {
     metrics: Metrics,
     pulse: Arc<Pulse>,
     tidy: Interval,
-    /// What was seen last.
+    retry: Interval,
+    /// What was seen last, and what was told of it.
+    seen: Option<Links>,
     links: Option<Links>,
+    follows: bool,
     running: BTreeMap<PortId, Running>,
+    /// Where no socket can be had.
+    failed: mpsc::Sender<Failure>,
+    failures: mpsc::Receiver<Failure>,
+    broken: BTreeSet<Failure>,
 }
 
 /// The task of a port, for as long as this lives.
@@ -164,7 +192,19 @@ impl Lan {
         let mut follower = Follower::start(self.options.exclude.clone())?;
         loop {
             tokio::select! {
-                links = follower.next() => self.report(links?).await,
+                links = follower.next() => {
+                    self.seen = Some(links?);
+                    self.set_follows(true).await;
+                    self.report().await;
+                }
+                Some(failure) = self.failures.recv() => {
+                    self.broken.insert(failure);
+                    self.report().await;
+                }
+                _ = self.retry.tick(), if !self.broken.is_empty() => {
+                    self.broken.retain(|it| PacketSocket::open(it.index, it.listen).is_err());
+                    self.report().await;
+                }
                 changed = self.ports.changed() => match changed {
                     Ok(()) => self.give_orders(),
                     Err(_) => return Ok(()),
@@ -178,7 +218,23 @@ impl Lan {
         }
     }
 
-    async fn report(&mut self, links: Links) {
+    async fn set_follows(&mut self, follows: bool) {
+        if std::mem::replace(&mut self.follows, follows) != follows {
+            _ = self.reports.send(Report::Follows(follows)).await;
+        }
+    }
+
+    /// What was seen is told, but nothing is announced where no socket can be had: others may be able to.
+    async fn report(&mut self) {
+        let Some(mut links) = self.seen.clone() else { return };
+        self.broken.retain(|it| links.contains_key(&it.index));
+        for Failure { index, listen } in &self.broken {
+            let Some(link) = links.get_mut(index) else { continue };
+            match listen {
+                Listen::Arp => link.arp = link.arp.and(Err(Unfit::NoSocket)),
+                Listen::Ndp => link.ndp = link.ndp.and(Err(Unfit::NoSocket)),
+            }
+        }
         let before = self.links.as_ref();
         if before == Some(&links) {
             return;
@@ -254,6 +310,7 @@ impl Lan {
             orders,
             inquiries,
             reports: self.reports.clone(),
+            failures: self.failed.clone(),
             metrics: self.metrics.clone(),
             pulse: Arc::clone(&self.pulse),
             progress,

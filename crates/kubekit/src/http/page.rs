@@ -61,7 +61,8 @@ pub(super) async fn answer<B>(page: Arc<Page>, request: Request<B>) -> Answer {
         "/metrics" => page.metrics(request.method()).await,
         "/status" => page.status(request.method()).await,
         TRACE_PATH => page.trace(&request).await,
-        _ => page.probe(&request),
+        "/healthz" | "/readyz" => page.probe(&request),
+        _ => text(StatusCode::NOT_FOUND, "there are /healthz, /readyz, /metrics, /status and /trace\n"),
     }
 }
 
@@ -90,7 +91,7 @@ impl Page {
                 ok_unless(StatusCode::INTERNAL_SERVER_ERROR, "stuck", &stuck)
             }
             "/readyz" => ok_unless(StatusCode::SERVICE_UNAVAILABLE, "waiting for", &self.readiness.missing()),
-            _ => text(StatusCode::NOT_FOUND, "there are /healthz, /readyz, /metrics, /status and /trace\n"),
+            _ => text(StatusCode::NOT_FOUND, "there are /healthz and /readyz\n"),
         }
     }
 
@@ -244,7 +245,8 @@ mod tests {
         assert_eq!(probe(&page, Method::HEAD, "/healthz").await.0, 200);
         assert_eq!(probe(&page, Method::POST, "/healthz").await.0, 405);
         for elsewhere in ["/", "/metrics", "/healthz/x"] {
-            assert_eq!(probe(&page, Method::GET, elsewhere).await.0, 404, "{elsewhere}");
+            let expected = (404, "there are /healthz and /readyz\n".to_owned());
+            assert_eq!(probe(&page, Method::GET, elsewhere).await, expected, "{elsewhere}");
         }
     }
 

@@ -98,6 +98,19 @@ pub enum Report {
         /// Which of its stations.
         by: MacAddr,
     },
+    /// Somebody answers for an address that is watched; or a peer that is heard does so for one that is announced here, and
+    /// has done so for a while.
+    Answered {
+        /// The address.
+        vip: IpAddr,
+        /// Who answers.
+        by: MacAddr,
+    },
+    /// Nobody answers for an address that was watched.
+    Silent {
+        /// The address.
+        vip: IpAddr,
+    },
     /// Another interface of this node is heard here: both are on one LAN. Told once.
     SameLan {
         /// Its address.

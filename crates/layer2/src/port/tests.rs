@@ -6,6 +6,7 @@ mod pacing;
 mod peers;
 mod questions;
 mod stalls;
+mod watches;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

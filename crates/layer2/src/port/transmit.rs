@@ -3,9 +3,10 @@
 use std::time::Instant;
 
 use super::{Answered, Effect, KnownMacs, Port, Purpose, Report, Transmission, TransmitPolicy};
-use crate::inquiries::Step;
+use crate::inquiries;
 use crate::protocol::Protocol;
 use crate::schedule::Due;
+use crate::watches;
 use crate::{LATE, MacAddr};
 
 impl<P: Protocol> Port<P> {
@@ -35,8 +36,8 @@ impl<P: Protocol> Port<P> {
     pub(super) fn inquire_on(&mut self, now: Instant) -> bool {
         let Some((vip, step)) = self.inquiries.poll(now) else { return false };
         match step {
-            Step::Ask => self.send(vip, Purpose::Inquiry, self.protocol.probe(vip), now),
-            Step::Done(by) => {
+            inquiries::Step::Ask => self.send(vip, Purpose::Inquiry, self.protocol.probe(vip), now),
+            inquiries::Step::Done(by) => {
                 let answered = Answered { vip: vip.into(), here: self.answers(vip), by };
                 self.push(Effect::Answered(answered), now);
             }
@@ -54,6 +55,7 @@ impl<P: Protocol> Port<P> {
         let frames = [
             self.claims.poll_timeout(),
             self.rivals.poll_timeout(),
+            self.watches.poll_timeout(),
             self.probes.question_timeout(),
             self.schedule.poll_timeout(),
             rest,
@@ -89,6 +91,15 @@ impl<P: Protocol> Port<P> {
         }
         if let Some(vip) = self.probes.poll_question(now) {
             return self.send(vip, Purpose::Probe, self.protocol.probe(vip), now);
+        }
+        match self.watches.poll(now) {
+            Some(watches::Step::Ask(vip)) => {
+                return self.send(vip, Purpose::Probe, self.protocol.probe(vip), now);
+            }
+            // A peer that answered as well has ceased to.
+            Some(watches::Step::Silent(vip)) if self.orders.contains_key(&vip) => return,
+            Some(watches::Step::Silent(vip)) => return self.report(Report::Silent { vip: vip.into() }, now),
+            None => {}
         }
         if self.schedule.waits_first(now) || self.rest.is_empty() {
             match self.schedule.poll(now) {

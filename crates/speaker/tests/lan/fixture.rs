@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use caps::{CapSet, Capability};
 use introspection::{Document, Status, Trace};
 use kubekit::http::trace::TraceSource;
 use layer2::{ArpFrame, ArpOperation, Host, MacAddr, NdpFrame, NdpMessage, solicited_node};
@@ -130,6 +131,7 @@ pub(crate) struct Speaker {
     reports: RefCell<mpsc::Receiver<Report>>,
     registry: Registry,
     stalls: mpsc::Sender<Duration>,
+    sockets: mpsc::Sender<bool>,
     trace: TraceSource,
     /// How long its tasks were kept waiting at most, in milliseconds.
     pause: Arc<AtomicU64>,
@@ -154,6 +156,7 @@ impl Speaker {
         let mut registry = Registry::default();
         metrics.register(&mut registry);
         let (stalls, mut stall) = mpsc::channel(1);
+        let (sockets, mut may_have_sockets) = mpsc::channel(1);
         let pause = Arc::new(AtomicU64::new(0));
         let longest = Arc::clone(&pause);
         let (stop, stopped) = oneshot::channel::<()>();
@@ -163,6 +166,13 @@ impl Speaker {
                 tokio::spawn(async move {
                     while let Some(span) = stall.recv().await {
                         std::thread::sleep(span);
+                    }
+                });
+                tokio::spawn(async move {
+                    while let Some(may) = may_have_sockets.recv().await {
+                        // Of this thread alone.
+                        let change = if may { caps::raise } else { caps::drop };
+                        change(None, CapSet::Effective, Capability::CAP_NET_RAW).unwrap();
                     }
                 });
                 tokio::spawn(plan(to_plan, to_forward, ports, forward));
@@ -186,6 +196,7 @@ impl Speaker {
             reports,
             registry,
             stalls,
+            sockets,
             trace,
             pause,
             stop: Some(stop),
@@ -219,6 +230,11 @@ impl Speaker {
 
     pub(crate) fn set_peer(&self, mac: MacAddr) {
         self.wanted.send_modify(|wanted| wanted.known_macs.contacts = [(mac, layer2::Contact::Heard)].into());
+    }
+
+    /// Whether the speaker may have packet sockets, of those that it opens from now on.
+    pub(crate) fn set_sockets(&self, may: bool) {
+        self.sockets.try_send(may).unwrap();
     }
 
     /// Asks the speaker who answers for an address.
