@@ -97,7 +97,10 @@ impl Core {
                     services.into_iter().for_each(|service| self.notice(service, claimed(&conflict)));
                 }
             }
-            Report::Spoken { vip: _, takeover } => self.handovers.spoken(Takeover(takeover)),
+            Report::Spoken { vip, takeover } => {
+                self.handovers.spoken(Takeover(takeover));
+                self.stale.outcomes |= self.outcomes.spoken(vip, interface);
+            }
         }
     }
 

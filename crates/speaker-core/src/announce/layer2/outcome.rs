@@ -111,6 +111,19 @@ impl Outcomes {
         self.answers.insert((vip, interface), Answer::Held(by));
     }
 
+    /// This node speaks for an address on an interface, whether or not the LAN was asked. Whether that is news.
+    pub(crate) fn spoken(&mut self, vip: IpAddr, interface: InterfaceName) -> bool {
+        let known = self.answers.len();
+        self.answers.entry((vip, interface)).or_insert(Answer::Free);
+        self.answers.len() > known
+    }
+
+    /// Whether a peer answers for any address whose gossip is not heard: it lives, and so may others of whom nothing is
+    /// heard.
+    pub(crate) fn is_any_held(&self) -> bool {
+        self.answers.values().any(|answer| matches!(answer, Answer::Held(_)))
+    }
+
     /// The addresses that fall to this node and that somebody else answers for.
     pub(crate) fn contested(&self) -> BTreeSet<IpAddr> {
         let has_it = |answer: &Answer| matches!(answer, Answer::Taken(_) | Answer::Held(_));
@@ -165,9 +178,8 @@ impl Outcomes {
         for vip in vips {
             let fault = match obstacle(*vip, interfaces, there) {
                 Some(reason) => Some(Fault::NoInterface(reason)),
-                None if announcements.get(vip)?.history == History::New
-                    && self.answers_for(*vip).next().is_none() =>
-                {
+                // Whoever begins to announce asks the LAN first, or speaks at once.
+                None if announcements.get(vip).is_none() || self.answers_for(*vip).next().is_none() => {
                     return None;
                 }
                 None => self.fault(*vip),
@@ -226,7 +238,9 @@ impl Outcomes {
             (false, _, _) => AddressState::Conflict,
             (true, false, _) => AddressState::PeerUnheard,
             (true, true, History::Standby) => AddressState::Standby,
-            (true, true, History::New) if self.answers_for(vip).next().is_none() => AddressState::Probing,
+            (true, true, History::New | History::Announced) if self.answers_for(vip).next().is_none() => {
+                AddressState::Probing
+            }
             (true, true, History::New | History::Announced) => AddressState::Announced,
         };
         let claims = claims.map(|(_, by)| Conflict { vip, interface: "".into(), by: *by });
