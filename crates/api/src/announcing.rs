@@ -24,7 +24,7 @@ impl L2Advertisement {
             interfaces: if spec.interfaces.is_empty() {
                 Interfaces::All
             } else {
-                Interfaces::Only(spec.interfaces.iter().map(|name| name.as_str().into()).collect())
+                Interfaces::only(spec.interfaces.iter().map(|name| name.as_str().into()))
             },
         };
         (advertisement, unreadable)
@@ -101,7 +101,7 @@ mod tests {
             service_selectors: vec![parsed_zone("service")],
             node_selectors: vec![parsed_zone("node")],
             preferences: vec![Preference { weight: 7, selector: parsed_zone("best") }],
-            interfaces: Interfaces::Only(["eth0".into()].into()),
+            interfaces: Interfaces::only(["eth0".into()]),
         };
         assert_eq!(parsed, (expected, vec![]));
     }

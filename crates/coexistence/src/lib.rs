@@ -2,6 +2,8 @@
 //! one waits.
 
 mod class;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod pod;
 
 use std::collections::BTreeMap;

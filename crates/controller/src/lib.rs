@@ -17,6 +17,8 @@ mod bgp_objects;
 mod configuration_state;
 mod control;
 mod entry;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod gossip_key;
 mod index;
 mod metrics;

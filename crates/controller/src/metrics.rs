@@ -168,7 +168,7 @@ impl AddressMetrics {
         let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
         let before = std::mem::take(&mut *shown);
         for (pool, [v4, v6]) in index.usage() {
-            let labels = PoolLabels { pool: pool.to_string() };
+            let labels = PoolLabels { pool: pool.as_str().to_owned() };
             let both = Usage {
                 in_use: v4.in_use.saturating_add(v6.in_use),
                 available: v4.available.saturating_add(v6.available),

@@ -170,9 +170,9 @@ async fn act(cluster: Cluster, leads: Leads, verdict: Verdict) {
     let about = ObjectReference {
         api_version: Some("v1".to_owned()),
         kind: Some("Node".to_owned()),
-        name: Some(node.to_string()),
+        name: Some(node.as_str().to_owned()),
         // What `kubectl describe node` looks for.
-        uid: Some(node.to_string()),
+        uid: Some(node.as_str().to_owned()),
         ..ObjectReference::default()
     };
     cluster.publisher.publish(about, notice);

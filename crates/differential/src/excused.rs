@@ -90,6 +90,16 @@ impl Excused {
         if ours.has_sound_record() {
             theirs.previous.clone_from(&ours.previous);
         }
+        // MetalLB drops the record of the pool with the family that is lost, though it leaves the other one.
+        let keeps_one =
+            !ours.previous.is_empty() && !ours.ingress.is_empty() && ours.ingress == theirs.ingress;
+        if keeps_one && theirs.pool.is_none() {
+            theirs.pool.clone_from(&ours.pool);
+        }
+        let twice = [FAILED, UNREADABLE].iter().all(|reason| theirs.reasons.contains(*reason));
+        if twice && ours.reasons.contains(FAILED) && !ours.reasons.contains(UNREADABLE) {
+            theirs.reasons.remove(UNREADABLE);
+        }
         if self.parted.contains(name) {
             for reason in OF_THE_WAY {
                 ours.reasons.remove(reason);
@@ -107,10 +117,6 @@ impl Excused {
             if waits {
                 theirs.reasons.remove(MENTIONED);
             }
-        }
-        let twice = [FAILED, UNREADABLE].iter().all(|reason| theirs.reasons.contains(*reason));
-        if twice && ours.reasons.contains(FAILED) && !ours.reasons.contains(UNREADABLE) {
-            theirs.reasons.remove(UNREADABLE);
         }
     }
 }
@@ -212,6 +218,35 @@ mod tests {
         let mut excused = Excused::default();
         excused.take(&Step::AtOnce(vec![Step::Delete(pool)]), &before);
         assert_eq!(excused.parted.into_iter().collect::<Vec<_>>(), ["a/none", "a/p"]);
+    }
+
+    #[test]
+    fn what_is_said_twice_is_known_also_of_those_who_went_another_way() {
+        let mut excused = applied("SingleStack", &["IPv4"]);
+        excused.part(["a/s".to_owned()].into_iter());
+        let none = || Vec::<String>::new();
+        assert_eq!(levelled(&excused, &[FAILED], &[FAILED, UNREADABLE]), [none(), none()]);
+        assert_eq!(levelled(&excused, &[], &[UNREADABLE]), [none(), vec![UNREADABLE.to_owned()]]);
+    }
+
+    #[test]
+    fn the_pool_of_the_family_that_stays_is_recorded_by_ferrolb_alone() {
+        let one = |pool: Option<&str>, previous: &[&str], ip: &str| Served {
+            ingress: vec![Ingress::Ip(ip.parse().unwrap())],
+            pool: pool.map(str::to_owned),
+            previous: previous.iter().map(|ip| ip.parse().unwrap()).collect(),
+            ..Served::default()
+        };
+        for (lost, theirs, alike) in [
+            (&["fd00::1"][..], one(None, &[], "10.0.0.1"), true),
+            (&[], one(None, &[], "10.0.0.1"), false),
+            (&["fd00::1"], one(Some("q"), &[], "10.0.0.1"), false),
+            (&["fd00::1"], one(None, &[], "10.0.0.2"), false),
+        ] {
+            let (mut ours, mut theirs) = (one(Some("p"), lost, "10.0.0.1"), theirs);
+            Excused::default().level("a/s", &mut ours, &mut theirs);
+            assert_eq!(ours == theirs, alike, "{theirs:?}");
+        }
     }
 
     #[test]

@@ -15,8 +15,6 @@ use tokio::time::timeout;
 use crate::client::{Failure, Why};
 use crate::programs::Program;
 
-/// A program that does not answer within this is not waited for.
-const PATIENCE: Duration = Duration::from_secs(6);
 /// So many are asked at once.
 const AT_ONCE: usize = 16;
 /// How long a token is good for: the shortest that the API server makes.
@@ -53,8 +51,16 @@ impl Told {
     }
 }
 
-/// Asks all of them, in the same order.
-pub(crate) async fn ask(client: &Client, programs: &[Program]) -> Vec<Told> {
+/// Asks all of them, in the same order. One that does not answer within `patience` is not waited for; where that is zero,
+/// none is asked.
+pub(crate) async fn ask(client: &Client, programs: &[Program], patience: Duration) -> Vec<Told> {
+    if patience.is_zero() {
+        let unasked = |program: &Program| Told {
+            program: program.clone(),
+            document: Err("that is not wanted (--pod-timeout 0)".to_owned()),
+        };
+        return programs.iter().map(unasked).collect();
+    }
     let mut tokens: BTreeMap<(&str, &str), Result<String, String>> = BTreeMap::new();
     for program in programs.iter().filter(|program| program.secure && program.phase == "Running") {
         let account = (program.namespace.as_str(), program.service_account.as_str());
@@ -66,9 +72,9 @@ pub(crate) async fn ask(client: &Client, programs: &[Program]) -> Vec<Told> {
         let account = (program.namespace.as_str(), program.service_account.as_str());
         let token = tokens.get(&account).filter(|_| program.secure).cloned();
         async move {
-            let document = match timeout(PATIENCE, ask_one(client, program, token)).await {
+            let document = match timeout(patience, ask_one(client, program, token)).await {
                 Ok(document) => document,
-                Err(_) => Err(format!("it does not answer within {} s", PATIENCE.as_secs())),
+                Err(_) => Err(format!("it does not answer within {} s", patience.as_secs())),
             };
             Told { program: program.clone(), document }
         }

@@ -16,7 +16,7 @@ use crate::options::Connection;
 /// As many objects come at a time.
 const PAGE: u32 = 500;
 /// How long a list may take.
-const LIST_TIMEOUT: Duration = Duration::from_secs(60);
+const LIST_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A client, and the namespace of the context.
 pub(crate) async fn connect(options: &Connection) -> anyhow::Result<(Client, String)> {

@@ -1,6 +1,7 @@
 //! What is looked at in a cluster, and what could not be looked at.
 
 use std::fmt::Debug;
+use std::time::Duration;
 
 use api::{IPAddressPool, L2Advertisement, ServiceL2Status};
 use k8s_openapi::api::core::v1::Pod;
@@ -30,6 +31,8 @@ pub(crate) struct Cluster {
     pub(crate) system: String,
     /// Its Pods, or why they cannot be seen.
     pub(crate) programs: Result<Vec<Program>, Failure>,
+    /// How long each of them is waited for.
+    pod_timeout: Duration,
 }
 
 /// A list, or why it cannot be had.
@@ -63,7 +66,8 @@ impl Cluster {
             programs.sort_by(|a, b| (a.part, &a.node, &a.pod).cmp(&(b.part, &b.node, &b.pod)));
             programs
         });
-        Ok(Self { client, default_namespace, system, programs })
+        let pod_timeout = Duration::from_secs(options.pod_timeout);
+        Ok(Self { client, default_namespace, system, programs, pod_timeout })
     }
 
     /// The programs of a part; none where the Pods cannot be seen.
@@ -89,7 +93,7 @@ impl Cluster {
     /// Asks the programs of a part for their `/status`.
     pub(crate) async fn ask(&self, part: Part) -> Vec<Told> {
         let programs: Vec<Program> = self.of_part(part).cloned().collect();
-        ask::ask(&self.client, &programs).await
+        ask::ask(&self.client, &programs, self.pod_timeout).await
     }
 
     /// All objects of a kind, everywhere.

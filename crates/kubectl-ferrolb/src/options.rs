@@ -40,6 +40,9 @@ pub(crate) struct Connection {
     /// Namespace that FerroLB runs in [default: where its Pods are, else metallb-system]
     #[arg(long, env = "FERROLB_NAMESPACE", global = true)]
     pub(crate) system_namespace: Option<String>,
+    /// Seconds to wait for the answer of each Pod of FerroLB; 0 to ask none and go by the objects alone
+    #[arg(long, default_value_t = 6, global = true)]
+    pub(crate) pod_timeout: u64,
 }
 
 #[derive(Debug, Subcommand)]

@@ -65,6 +65,8 @@ enum Block {
     /// A text after a label; several lines where the text has them.
     Field(Cell, Cell),
     Line(Cell),
+    /// A text for programs, whose lines are never broken.
+    Raw(String),
     Table(Table),
 }
 
@@ -114,6 +116,11 @@ impl Page {
         self.0.push(Block::Line(text.into()));
     }
 
+    /// Adds a text for programs, whose lines are never broken.
+    pub(crate) fn raw(&mut self, text: impl Into<String>) {
+        self.0.push(Block::Raw(text.into()));
+    }
+
     /// Adds a table; `none` in the place of one without rows.
     pub(crate) fn table(&mut self, table: Table, none: &str) {
         if table.is_empty() {
@@ -151,7 +158,7 @@ impl Page {
     pub(crate) fn render(&self, style: Style) -> String {
         let labels = self.0.iter().filter_map(|block| match block {
             Block::Field(label, _) => Some(label.text.chars().count()),
-            Block::Line(_) | Block::Table(_) => None,
+            Block::Line(_) | Block::Raw(_) | Block::Table(_) => None,
         });
         let label_width = labels.max().unwrap_or(0) + GAP;
         let mut out = String::new();
@@ -174,6 +181,10 @@ impl Page {
                         out.push('\n');
                     }
                 }
+                Block::Raw(text) => {
+                    out.push_str(text.trim_end_matches('\n'));
+                    out.push('\n');
+                }
                 Block::Table(table) => table.render(&mut out, style),
             }
         }
@@ -184,7 +195,7 @@ impl Page {
 fn block_tone(block: &Block) -> Tone {
     match block {
         Block::Field(label, _) => label.tone,
-        Block::Line(_) | Block::Table(_) => Tone::Plain,
+        Block::Line(_) | Block::Raw(_) | Block::Table(_) => Tone::Plain,
     }
 }
 
@@ -356,6 +367,13 @@ mod tests {
         assert!(!page().render(Style::default()).contains("NODE"));
         let wide = page().render(Style { wide: true, ..Style::default() });
         assert!(wide.contains("SERVICE   IP             NODE  REASON\n"), "{wide}");
+    }
+
+    #[test]
+    fn what_is_for_programs_is_not_broken_into_lines() {
+        let (mut page, long) = (Page::default(), format!("key: {}", "word ".repeat(50)));
+        page.raw(format!("{long}\n"));
+        assert_eq!(page.render(Style { width: Some(80), ..Style::default() }), format!("{long}\n"));
     }
 
     #[test]

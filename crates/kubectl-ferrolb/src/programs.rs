@@ -58,7 +58,7 @@ impl Program {
         let secure = option(container, "--metrics-bind", "FERROLB_METRICS_BIND");
         let plain = option(container, "--http-bind", "FERROLB_HTTP_BIND");
         let bind = secure.clone().or(plain);
-        let port = bind.and_then(|bind| bind.rsplit_once(':')?.1.parse().ok()).unwrap_or(7472);
+        let listens_on = bind.and_then(|bind| bind.rsplit_once(':')?.1.parse().ok()).unwrap_or(7472);
         let has = |flag, variable| switch(container, flag, variable);
         let sharing = option(container, "--address-sharing", "FERROLB_ADDRESS_SHARING");
         let lease = option(container, "--lease-name", "FERROLB_LEASE_NAME");
@@ -70,7 +70,7 @@ impl Program {
             ready: pod.metadata.deletion_timestamp.is_none()
                 && conditions.iter().any(|it| it.type_ == "Ready" && it.status == "True"),
             phase,
-            port,
+            port: listens_on,
             secure: secure.is_some(),
             service_account: spec.service_account_name.clone().unwrap_or_else(|| "default".to_owned()),
             image: container.image.clone().unwrap_or_default(),

@@ -1,7 +1,7 @@
 //! What to do, for each reason that is given.
 
 use introspection::AddressState;
-use ipam::{Conflict, NotAdmitted, Reason, Refusal, Unsuitable};
+use ipam::{Conflict, NotAdmitted, Reason, Refusal, ServiceKey, Unsuitable};
 use placement::{Ineligible, Obstacle, Unadvertised, Unannounced};
 
 use crate::predict::NoAddress;
@@ -98,14 +98,17 @@ fn of_not_admitted(pool: &str, why: &NotAdmitted) -> String {
     }
 }
 
-/// What helps a Service that nobody announces.
-pub(crate) fn of_unannounced(why: &Unannounced) -> &'static str {
-    match why {
+/// What helps this Service, which nobody announces.
+pub(crate) fn of_unannounced(why: &Unannounced, service: &ServiceKey) -> String {
+    let remedy = match why {
         Unannounced::Unadvertised(Unadvertised::NoPool) => {
             "no pool has the address any more: put it back into a pool, or delete the Service's status"
         }
         Unannounced::Unadvertised(Unadvertised::NoEndpoint) => {
-            "make a Pod behind the Service ready: kubectl get endpointslices -l kubernetes.io/service-name=NAME"
+            return format!(
+                "make a Pod behind the Service ready: kubectl get endpointslices -n {} -l kubernetes.io/service-name={}",
+                service.namespace, service.name
+            );
         }
         Unannounced::Unadvertised(Unadvertised::NoAdvertisement) => {
             "create an L2Advertisement that selects the pool and the Service; one with an empty spec selects all"
@@ -122,7 +125,8 @@ pub(crate) fn of_unannounced(why: &Unannounced) -> &'static str {
         Unannounced::SharedElsewhere { .. } => {
             "give the two Services endpoints on the same nodes, or an address each"
         }
-    }
+    };
+    remedy.to_owned()
 }
 
 /// What helps a node that is no candidate.
@@ -189,7 +193,7 @@ pub(crate) fn of_state(state: AddressState) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use ipam::{Families, Family, Port, Protocol};
-    use placement::{Interfaces, ServiceKey};
+    use placement::Interfaces;
 
     use super::*;
 
@@ -265,20 +269,23 @@ mod tests {
     fn each_reason_for_silence_has_something_to_do() {
         for (why, part) in [
             (Unannounced::Unadvertised(Unadvertised::NoPool), "put it back into a pool"),
-            (Unannounced::Unadvertised(Unadvertised::NoEndpoint), "kubectl get endpointslices"),
+            (
+                Unannounced::Unadvertised(Unadvertised::NoEndpoint),
+                "endpointslices -n prod -l kubernetes.io/service-name=web",
+            ),
             (Unannounced::Unadvertised(Unadvertised::NoAdvertisement), "create an L2Advertisement"),
             (Unannounced::Unadvertised(Unadvertised::SharedYetSelected), "serviceSelectors"),
             (Unannounced::NoCandidate, "make one of the nodes a candidate"),
             (Unannounced::NoInterface, "spec.interfaces"),
             (Unannounced::SharedElsewhere { with: ServiceKey::new("a", "b") }, "an address each"),
         ] {
-            assert!(of_unannounced(&why).contains(part), "{why:?}");
+            assert!(of_unannounced(&why, &ServiceKey::new("prod", "web")).contains(part), "{why:?}");
         }
     }
 
     #[test]
     fn each_node_that_is_out_has_its_words_and_something_to_do() {
-        let only = Interfaces::Only(["eth7".into()].into());
+        let only = Interfaces::only(["eth7".into()]);
         for (obstacle, words, remedy) in [
             (Obstacle::Ineligible(Ineligible::NoNode), "no such Node", "gone from the cluster"),
             (Obstacle::Ineligible(Ineligible::NotMember), "not heard", "UDP port 7946"),

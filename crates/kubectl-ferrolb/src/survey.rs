@@ -189,7 +189,7 @@ impl Sources<'_> {
                 it.worse(
                     Health::Silent,
                     Some(format!("{ip}: {reason}")),
-                    Some(remedy::of_unannounced(&why).to_owned()),
+                    Some(remedy::of_unannounced(&why, key)),
                 );
             }
             Some(Ok(elected)) => {

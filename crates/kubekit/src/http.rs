@@ -15,6 +15,8 @@
 //! TLS ([`tls`]) and for those only whom the API server allows it ([`review`]), as MetalLB's metrics have.
 
 mod connections;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod listen;
 mod page;
 mod review;

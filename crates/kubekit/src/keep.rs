@@ -167,7 +167,7 @@ where
                 self.everything_is_due();
             }
             Change::Apply(Seen { name, there }) => {
-                self.replace(name, there.version.clone(), Some(there), now)
+                self.replace(name, there.version.clone(), Some(there), now);
             }
             Change::Delete(Seen { name, there }) => self.replace(name, there.version, None, now),
         }

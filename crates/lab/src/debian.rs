@@ -48,7 +48,12 @@ pub fn missing(packages: &[Package]) -> Vec<&'static str> {
 
 /// Installs what is missing, saying what.
 pub fn ensure_installed() -> Result<()> {
-    let missing = [missing(FOR_LABS), missing(FOR_BUILDING), missing(FOR_POLICIES)].concat();
+    ensure(&[FOR_LABS, FOR_BUILDING, FOR_POLICIES].concat())
+}
+
+/// Installs what is missing of these, saying what.
+pub fn ensure(packages: &[Package]) -> Result<()> {
+    let missing = missing(packages);
     if missing.is_empty() {
         return Ok(());
     }

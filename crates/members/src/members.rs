@@ -313,7 +313,7 @@ impl Members {
         if self.swim.identity().address != address {
             self.swim.move_to(address, now);
             for (name, peer) in self.peers.iter_mut().filter(|(_, peer)| peer.runs()) {
-                peer.contact_again = true;
+                peer.knows_us.no_longer = true;
                 self.contacts.add(name, now);
             }
             self.drain_swim(now);

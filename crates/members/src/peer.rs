@@ -22,11 +22,7 @@ pub(crate) struct Peer {
     pub(crate) source: Source,
     /// The start of its process that has proved to be alive.
     pub(crate) session: Option<Session>,
-    /// What it gave us last to prove that we are where it knows us to be.
-    pub(crate) ticket: Option<Cookie>,
-    /// Whether it is to be contacted until it answers, though it is known: we have moved since it gave us that, and it
-    /// may not hear us; or what we have given it counts for nothing any more.
-    pub(crate) contact_again: bool,
+    pub(crate) knows_us: KnowsUs,
     /// When its last frame came.
     pub(crate) heard: Option<Instant>,
     /// Whether it was a member and was declared dead since it last joined: nobody here knows what it announced
@@ -39,6 +35,16 @@ pub(crate) struct Peer {
     pub(crate) told: Told,
     /// When it was last asked for a `Hello` since it said something surprising.
     pub(crate) asked: Option<Instant>,
+}
+
+/// What somebody knows of where we are.
+#[derive(Debug, Default)]
+pub(crate) struct KnowsUs {
+    /// What it gave us last to prove that we are where it knows us to be.
+    pub(crate) ticket: Option<Cookie>,
+    /// Whether it is to be contacted until it answers, though it is known: we have moved since it gave us that, and it
+    /// may not hear us; or what we have given it counts for nothing any more.
+    pub(crate) no_longer: bool,
 }
 
 /// What somebody tells of itself.
@@ -132,6 +138,6 @@ impl Peer {
     pub(crate) fn wants_contact(&self) -> bool {
         let linked =
             self.runs() && self.identity.as_ref().is_some_and(|identity| self.is_proven(identity.boot));
-        (self.listed.is_some() || self.runs()) && (!linked || self.contact_again)
+        (self.listed.is_some() || self.runs()) && (!linked || self.knows_us.no_longer)
     }
 }

@@ -127,7 +127,7 @@ fn changes(c: &mut Criterion) {
     measure(
         c,
         "the advertisement changes",
-        |it| it.set_advertisement(advertisement(Interfaces::Only(["eth1".into()].into()))),
+        |it| it.set_advertisement(advertisement(Interfaces::only(["eth1".into()]))),
         |it| it.set_advertisement(advertisement(Interfaces::All)),
     );
 }

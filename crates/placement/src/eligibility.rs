@@ -235,7 +235,7 @@ impl Eligible<'_> {
 
     /// Where `node` may announce: the union over the advertisements that select it.
     pub(crate) fn interfaces(&self, node: &NodeName) -> Interfaces {
-        let nowhere = Interfaces::Only(BTreeSet::new());
+        let nowhere = Interfaces::only([]);
         self.allowed(node).fold(nowhere, Interfaces::union)
     }
 }

@@ -51,7 +51,7 @@ pub(crate) fn serving(nodes: &[&str]) -> Endpoints {
 }
 
 pub(crate) fn only(names: &[&str]) -> Interfaces {
-    Interfaces::Only(names.iter().map(|name| (*name).into()).collect())
+    Interfaces::only(names.iter().map(|name| (*name).into()))
 }
 
 pub(crate) fn able(interfaces: &[(&str, bool, bool)]) -> Abilities {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use objects::{Labels, Selector, any_matches};
 use pools::Pool;
@@ -161,11 +162,16 @@ impl Advertisement {
 pub enum Interfaces {
     /// On every one that can.
     All,
-    /// On those with one of these names.
-    Only(BTreeSet<InterfaceName>),
+    /// On those with one of these names. Shared, since thousands of addresses may name the same.
+    Only(Arc<BTreeSet<InterfaceName>>),
 }
 
 impl Interfaces {
+    /// Those with these names.
+    pub fn only(names: impl IntoIterator<Item = InterfaceName>) -> Self {
+        Self::Only(Arc::new(names.into_iter().collect()))
+    }
+
     /// Whether `name` is among them.
     pub fn contains(&self, name: &InterfaceName) -> bool {
         match self {
@@ -185,7 +191,11 @@ impl Interfaces {
         match (&mut *self, other) {
             (Self::All, _) => {}
             (Self::Only(_), Self::All) => *self = Self::All,
-            (Self::Only(names), Self::Only(others)) => names.extend(others.iter().cloned()),
+            (Self::Only(names), Self::Only(others)) if others.is_subset(names) => {}
+            (Self::Only(names), Self::Only(others)) if names.is_subset(others) => *self = other.clone(),
+            (Self::Only(names), Self::Only(others)) => {
+                Arc::make_mut(names).extend(others.iter().cloned());
+            }
         }
     }
 }

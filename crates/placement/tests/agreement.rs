@@ -127,7 +127,7 @@ fn tell(placement: &mut Placement, step: Step) {
                         .map(|zone| Selector::from_iter([Requirement::equals("zone", zone)]))
                         .into_iter()
                         .collect(),
-                    interfaces: interface.map_or(Interfaces::All, |it| Interfaces::Only([it.into()].into())),
+                    interfaces: interface.map_or(Interfaces::All, |it| Interfaces::only([it.into()])),
                     ..Advertisement::new(name)
                 }),
                 None => placement.remove_advertisement(&name),

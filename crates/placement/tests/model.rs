@@ -313,7 +313,7 @@ fn some_advertisement() -> impl Strategy<Value = Advertisement> {
             interfaces: if interfaces.is_empty() {
                 Interfaces::All
             } else {
-                Interfaces::Only(interfaces.into_iter().map(Into::into).collect())
+                Interfaces::only(interfaces.into_iter().map(Into::into))
             },
         },
     )

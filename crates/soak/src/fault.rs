@@ -9,6 +9,8 @@ use anyhow::{Error, bail};
 use e2e::Role;
 use lab::NodeId;
 
+use crate::judge::SILENT_AT_MOST;
+
 /// What happens to one node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum NodeFault {
@@ -232,7 +234,8 @@ impl Kind {
             ) => 2000,
             // The Pods that were replaced since the backup end, all at once, and those of the backup start.
             Self::Cluster(ClusterFault::Restore) => 30_000,
-            Self::Node(_) | Self::Cluster(_) => 1000,
+            // Nothing has to be found out: no more than where nothing happens.
+            Self::Node(_) | Self::Cluster(_) => return SILENT_AT_MOST,
         };
         Duration::from_millis(millis)
     }

@@ -15,8 +15,9 @@ use crate::observation::{Container, Observation, Process, Seen, Subjects, name_o
 
 /// Two nodes may answer at the same time while an address moves, and no longer.
 pub const DOUBLED_AT_MOST: Duration = Duration::from_secs(1);
-/// How long an address may go without an answer where nothing happens: longer than any machine of the lab stands still.
-pub const SILENT_AT_MOST: Duration = Duration::from_secs(1);
+/// How long an address may go without an answer where nothing happens. A speaker that stood still says nothing until it has
+/// read the news, for up to 0.6 s; on a machine that starts many programs at once it may stand still for half a second.
+pub const SILENT_AT_MOST: Duration = Duration::from_millis(1500);
 /// Of FerroLB's events, for each Service that is watched, in any minute.
 pub const EVENTS_PER_SERVICE: u64 = 20;
 /// Restarts and Services are looked at every now and then: what a fault did may be seen so long after all is well.

@@ -76,8 +76,14 @@ pub(crate) fn during<T>(
             scope.spawn(|| lan.listen_to_arp(&recorder, &ends)),
             scope.spawn(|| lan.listen_to_ndp(&recorder, &ends)),
             scope.spawn(|| visits::visit(lab, subjects, &recorder, &ends)),
-            scope.spawn(|| api::look(lab, &recorder, &ends)),
-            scope.spawn(|| memory::look(lab, &recorder, &ends)),
+            scope.spawn(|| {
+                api::look(lab, &recorder, &ends);
+                Ok(())
+            }),
+            scope.spawn(|| {
+                memory::look(lab, &recorder, &ends);
+                Ok(())
+            }),
         ];
         let result = {
             // Also if `act` panics, or the scope would wait for ever.

@@ -154,7 +154,7 @@ fn events(c: &mut Criterion) {
     measure(c, (NODES, "a node joins"), back, lost);
     let moves = |on| {
         move |it: &mut Cluster| {
-            it.handle(Input::Endpoints(Changes { complete: false, ..list([endpoints(7, on)]) }))
+            it.handle(Input::Endpoints(Changes { complete: false, ..list([endpoints(7, on)]) }));
         }
     };
     measure(c, (NODES, "an endpoint moves"), moves(8), moves(7));

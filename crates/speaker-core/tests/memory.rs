@@ -1,5 +1,4 @@
 //! What a further address of a speaker takes: in the core, and in the port that announces it.
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::alloc::System;
 use std::collections::BTreeMap;
@@ -121,7 +120,6 @@ fn a_further_address_takes_little() {
     let announced =
         (BEFORE..BEFORE + MORE).all(|number| speaker.port.answers(Ipv4Addr::from_bits(0x0a00_0000 + number)));
     assert!(announced);
-    // What is moved by a reallocation is counted as neither.
     let bytes =
         isize::try_from(change.bytes_allocated).unwrap() - isize::try_from(change.bytes_deallocated).unwrap();
     let each = usize::try_from(bytes).unwrap() / usize::try_from(MORE).unwrap();

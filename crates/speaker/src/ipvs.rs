@@ -65,8 +65,8 @@ impl Ipvs {
 fn reference(node: &NodeName) -> ObjectReference {
     ObjectReference {
         kind: Some("Node".to_owned()),
-        name: Some(node.to_string()),
-        uid: Some(node.to_string()),
+        name: Some(node.as_str().to_owned()),
+        uid: Some(node.as_str().to_owned()),
         ..ObjectReference::default()
     }
 }

@@ -290,12 +290,16 @@ impl Metrics {
 
     pub(crate) fn frame_not_sent(&self, interface: &InterfaceName) {
         self.seen(|seen| _ = seen.interfaces.insert(interface.clone()));
-        self.frames_not_sent.get_or_create(&InterfaceLabels { interface: interface.to_string() }).inc();
+        self.frames_not_sent
+            .get_or_create(&InterfaceLabels { interface: interface.as_str().to_owned() })
+            .inc();
     }
 
     pub(crate) fn group_not_joined(&self, interface: &InterfaceName) {
         self.seen(|seen| _ = seen.interfaces.insert(interface.clone()));
-        self.groups_not_joined.get_or_create(&InterfaceLabels { interface: interface.to_string() }).inc();
+        self.groups_not_joined
+            .get_or_create(&InterfaceLabels { interface: interface.as_str().to_owned() })
+            .inc();
     }
 
     /// Drops the series of all other addresses and interfaces. Meanwhile tasks may still count something of those that
@@ -318,7 +322,7 @@ impl Metrics {
             }
         }
         for name in gone_interfaces {
-            let labels = InterfaceLabels { interface: name.to_string() };
+            let labels = InterfaceLabels { interface: name.as_str().to_owned() };
             self.frames_not_sent.remove(&labels);
             self.groups_not_joined.remove(&labels);
         }

@@ -44,11 +44,11 @@ pub(crate) fn status(
     let interfaces = match interfaces {
         Interfaces::All => vec![],
         Interfaces::Only(names) => {
-            names.iter().map(|name| InterfaceInfo { name: name.to_string() }).collect()
+            names.iter().map(|name| InterfaceInfo { name: name.as_str().to_owned() }).collect()
         }
     };
     status.status = Some(ServiceL2StatusStatus {
-        node: node.to_string(),
+        node: node.as_str().to_owned(),
         service_name: service.name.to_string(),
         service_namespace: service.namespace.to_string(),
         interfaces,
@@ -77,7 +77,7 @@ mod tests {
     #[test]
     fn a_status_says_which_service_is_announced_where() {
         let service = ServiceKey::new("prod", "web");
-        let only = Interfaces::Only(["eth0", "eth1"].map(Into::into).into());
+        let only = Interfaces::only(["eth0", "eth1"].map(Into::into));
         let said = status_of(&"n1".into(), &service, only).status.unwrap();
         assert_eq!((said.node.as_str(), said.service_name.as_str()), ("n1", "web"));
         assert_eq!(said.interfaces.iter().map(|i| &i.name[..]).collect::<Vec<_>>(), ["eth0", "eth1"]);

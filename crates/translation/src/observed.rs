@@ -48,7 +48,7 @@ impl Observed {
         Self {
             ips: assignment.map(|a| a.ips.clone()).unwrap_or_default(),
             foreign: false,
-            pool: assignment.map(|a| a.pool.to_string()),
+            pool: assignment.map(|a| a.pool.as_str().to_owned()),
             previous: previous.to_vec(),
         }
     }

@@ -127,53 +127,7 @@ pub(crate) fn bill_of_materials() -> Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use toml_edit::{Document, Item};
-
     use super::*;
-
-    /// The same file that `cargo deny` reads.
-    fn policy() -> Document<String> {
-        let path = programs::workspace().join(".deny.toml");
-        std::fs::read_to_string(path).unwrap().parse().unwrap()
-    }
-
-    fn strings(item: &Item) -> Vec<String> {
-        item.as_array().unwrap().iter().map(|value| value.as_str().unwrap().to_owned()).collect()
-    }
-
-    #[test]
-    fn every_crate_has_a_licence_that_is_allowed() {
-        let allowed = strings(&policy()["licenses"]["allow"]);
-        for (package, _) in linked().unwrap() {
-            let license = package.license.expect("every crate names its licence");
-            let expression = spdx::Expression::parse_mode(&license, spdx::ParseMode::LAX).unwrap();
-            let is_allowed = expression.evaluate(|requirement| allowed.contains(&requirement.to_string()));
-            assert!(is_allowed, "{} {}: {license}", package.name, package.version);
-        }
-    }
-
-    #[test]
-    fn every_crate_comes_from_the_registry_and_none_is_banned() {
-        let policy = policy();
-        let registries = strings(&policy["sources"]["allow-registry"]);
-        let banned: Vec<String> = policy["bans"]["deny"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|ban| ban.as_inline_table().unwrap()["crate"].as_str().unwrap().to_owned())
-            .collect();
-        for (package, _) in linked().unwrap() {
-            if let Some(source) = &package.source {
-                let registry = source.strip_prefix("registry+").unwrap_or(source);
-                assert!(
-                    registries.iter().any(|allowed| allowed == registry),
-                    "{} comes from {source}",
-                    package.name
-                );
-            }
-            assert!(!banned.contains(&package.name), "{} is banned", package.name);
-        }
-    }
 
     #[test]
     fn the_bill_of_materials_names_every_crate_and_what_it_uses() {

@@ -2,8 +2,10 @@
 
 mod bench;
 mod crds;
+mod deny;
 mod dependencies;
 mod differential;
+mod fuzz;
 mod image;
 mod manifests;
 mod soak;
@@ -34,6 +36,10 @@ enum Task {
     Differential(differential::DifferentialArgs),
     /// Play a bad month in a lab: faults by a script made of a seed, while somebody outside watches.
     Soak(soak::SoakArgs),
+    /// Feed every parser with what it has not seen.
+    Fuzz(fuzz::FuzzArgs),
+    /// Hold what FerroLB is made of and tested with to .deny.toml.
+    Deny,
     /// Build FerroLB's container image.
     Image,
     /// Generate the custom resource definitions, in crds/ and in the chart.
@@ -50,6 +56,8 @@ fn main() -> ExitCode {
         Task::Bench(bench) => report(bench::run(bench)),
         Task::Differential(arguments) => report(differential::run(arguments)),
         Task::Soak(arguments) => report(soak::run(arguments)),
+        Task::Fuzz(arguments) => report(fuzz::run(&arguments)),
+        Task::Deny => report(deny::run()),
         Task::Image => report(image::run()),
         Task::Crds => report(crds::run()),
         Task::Manifests => report(manifests::run()),

@@ -9,6 +9,7 @@ use clap::Args;
 use lab::audit::{self, Record};
 use lab::tools::{Program, Tools};
 
+use crate::fuzz::{self, FuzzArgs};
 use crate::image;
 
 /// Which tests to run.
@@ -19,7 +20,7 @@ pub(crate) struct TestArgs {
     e2e: Option<String>,
 }
 
-/// Prepares the machine, then runs the tests of all crates, then the end-to-end tests.
+/// Prepares the machine, then runs the tests of all crates and the fuzz targets, then the end-to-end tests.
 pub(crate) fn run(arguments: &TestArgs) -> Result<()> {
     // Before cargo puts a newer program in the place of this one.
     let program = env::current_exe().context("finding this program")?;
@@ -29,6 +30,7 @@ pub(crate) fn run(arguments: &TestArgs) -> Result<()> {
     Tools::ensure(&[&Program::ALL[..], &Program::FOR_TESTS].concat())?;
     if arguments.e2e.is_none() {
         cargo(&program, &["test", "--workspace", "--exclude", "e2e"])?;
+        fuzz::run(&FuzzArgs::IN_TESTS)?;
     }
     image::build()?;
     // One lab at a time: two would only slow each other down.

@@ -127,8 +127,7 @@ impl Cluster {
         ];
         cluster.oracle.set_pools(Pools::new(pools.clone()));
         pools.into_iter().for_each(|pool| cluster.change(Change::Pool(pool)));
-        for (pool, interfaces) in [("first", Interfaces::All), (SECOND, Interfaces::Only([second()].into()))]
-        {
+        for (pool, interfaces) in [("first", Interfaces::All), (SECOND, Interfaces::only([second()]))] {
             let pools = BTreeSet::from([PoolName::from(pool)]);
             let advertisement = Advertisement { pools, interfaces, ..Advertisement::new(pool) };
             cluster.change(Change::Advertisement(advertisement));
@@ -244,7 +243,7 @@ impl Cluster {
         for key in self.services.keys() {
             for (vip, outcome) in self.oracle.assignments(key) {
                 if let Ok(assignment) = outcome {
-                    let nowhere = || Interfaces::Only(BTreeSet::new());
+                    let nowhere = || Interfaces::only([]);
                     let of_all =
                         announcers.entry(vip).or_insert_with(|| (assignment.announcer.clone(), nowhere()));
                     of_all.1 = std::mem::replace(&mut of_all.1, nowhere()).union(&assignment.interfaces);

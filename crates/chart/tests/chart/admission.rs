@@ -74,7 +74,7 @@ fn cluster(values: &[&str], services: &[(&str, &str, Option<&str>)]) -> Cluster 
         (format!("service/{}", services[0].0), json!({"metadata": {"labels": {"app": "other"}}})),
         ("pod/db".to_owned(), json!({"status": {"phase": "Failed"}})),
     ] {
-        lab::wait_until("the policy is in force", Duration::from_secs(60), || {
+        lab::wait_until("the policy is in force", Duration::from_mins(1), || {
             anyhow::ensure!(cluster.denies(&what, &patch).is_some(), "not yet");
             Ok(())
         })
@@ -169,7 +169,7 @@ fn the_controller_may_say_of_a_pod_that_it_is_not_ready_and_nothing_else() {
     for patch in [
         conditions(&[scheduled.clone(), ready("True", "FerroLBNodeLost")]),
         conditions(&[scheduled.clone(), ready("False", "Other")]),
-        conditions(&[lost.clone()]),
+        conditions(std::slice::from_ref(&lost)),
         conditions(&[
             json!({"type": "PodScheduled", "status": "False", "lastTransitionTime": now}),
             lost.clone(),

@@ -28,6 +28,11 @@ async fn plugin_as(kubeconfig: &Path, line: &str) -> Said {
     say(words.map(str::to_owned)).await
 }
 
+/// Runs the plugin with every right, and does not wait for Pods that do not answer: an API server goes on trying for long.
+async fn plugin_soon(cluster: &Cluster, line: &str) -> Said {
+    plugin(cluster, &format!("{line} --pod-timeout 1")).await
+}
+
 /// Runs the plugin with every right.
 async fn plugin(cluster: &Cluster, line: &str) -> Said {
     plugin_as(&cluster.server.kubeconfig(), line).await
@@ -118,11 +123,11 @@ async fn endpoints(cluster: &Cluster, service: &str, nodes: &[&str]) {
 }
 
 /// A kubeconfig of a user who may do this, in each of the namespaces that are named, and nothing else.
-async fn user(cluster: &Cluster, name: &str, rules: &[(&str, Value)]) -> (tempfile::TempDir, PathBuf) {
+async fn user(cluster: &Cluster, name: &str, rights: &[(&str, Value)]) -> (tempfile::TempDir, PathBuf) {
     account(cluster, "default", name).await;
-    for (namespace, rule) in rules {
+    for (namespace, allowed) in rights {
         let roles: Api<Role> = Api::namespaced(cluster.client.clone(), namespace);
-        let role = json!({"metadata": {"name": name}, "rules": rule});
+        let role = json!({"metadata": {"name": name}, "rules": allowed});
         roles.create(&PostParams::default(), &serde_json::from_value(role).unwrap()).await.unwrap();
         let bindings: Api<RoleBinding> = Api::namespaced(cluster.client.clone(), namespace);
         let binding = json!({

@@ -33,7 +33,7 @@ pub(crate) fn script(shell: Shell) -> Answer {
     );
     let script = String::from_utf8_lossy(&script).into_owned();
     let mut page = Page::default();
-    script.lines().for_each(|line| page.line(line));
+    page.raw(script.as_str());
     Answer { page, machine: script.into(), exit: Exit::Fine, failures: vec![] }
 }
 

@@ -19,7 +19,7 @@ pub(crate) fn run(filename: &Path, namespace: Option<&str>) -> anyhow::Result<An
         let yaml = serde_saphyr::to_string(object).context("writing YAML")?;
         documents.push(yaml.trim_end().to_owned());
     }
-    page.line(documents.join("\n---\n"));
+    page.raw(documents.join("\n---\n"));
     Ok(Answer {
         page,
         machine: json!({"apiVersion": "v1", "kind": "List", "items": objects}),

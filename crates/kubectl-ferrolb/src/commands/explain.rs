@@ -21,7 +21,7 @@ use crate::output::{Page, Tone, cell};
 use crate::predict::{NoAddress, assignment};
 use crate::remedy;
 use crate::snapshot::Source;
-use crate::survey::{Surveyed, list, told_of};
+use crate::survey::{Health, Surveyed, list, told_of};
 
 /// The whole story.
 #[derive(Debug, Default, Serialize)]
@@ -98,7 +98,7 @@ pub(crate) async fn run(cluster: &Cluster, namespace: Option<&str>, service: &st
         bail!("Service {key} was deleted meanwhile");
     };
     let story = tell(&mut look, &key, &surveyed, &mut page);
-    let failures = if surveyed.health == crate::survey::Health::Unknown {
+    let failures = if surveyed.health == Health::Unknown {
         [look.failures, look.unasked].concat()
     } else {
         look.unasked.iter().for_each(|note| page.line(cell(format!("note: {note}"), Tone::Dim)));
@@ -151,6 +151,9 @@ fn tell(look: &mut Look, key: &ServiceKey, surveyed: &Surveyed, page: &mut Page)
         ..Story::default()
     };
     page.field("State", cell(surveyed.health.word(), tone(surveyed.health)));
+    if matches!(surveyed.health, Health::Unknown | Health::Starting) {
+        surveyed.reasons.iter().for_each(|reason| page.field("  why", reason));
+    }
     if let Some(asks_for) = &story.asks_for {
         page.field("Asks for", asks_for);
     }
@@ -297,7 +300,7 @@ fn tell_election(
             let reason = look.placement.reason(key, ip).unwrap_or_default();
             page.field(cell("No announcer", Tone::Bad), format!("{ip}: {reason}"));
             story.silent = Some(reason);
-            let remedy = remedy::of_unannounced(&why).replace("NAME", &key.name);
+            let remedy = remedy::of_unannounced(&why, key);
             if !matches!(why, Unannounced::NoCandidate) {
                 page.field("  to do", &remedy);
             }

@@ -101,7 +101,6 @@ fn check_alone(manifest: &Manifest, findings: &mut Vec<Finding>) {
         Ok(found) => found,
         Err(message) => return error(message),
     };
-    let version = manifest.text("/apiVersion").rsplit_once('/').map_or("", |(_, version)| version);
     let Some(schema) = schema else {
         return error(format!(
             "apiVersion {:?} is not served: write {}/{}",
@@ -116,9 +115,9 @@ fn check_alone(manifest: &Manifest, findings: &mut Vec<Finding>) {
     let mut warn = |messages: Vec<String>| {
         findings.extend(messages.into_iter().map(|message| finding(manifest, Severity::Warning, message)));
     };
-    match (manifest.kind(), version) {
-        ("IPAddressPool", _) => read::<IPAddressPool>(manifest).iter().for_each(|it| warn(it.warnings())),
-        ("L2Advertisement", _) => {
+    match manifest.kind() {
+        "IPAddressPool" => read::<IPAddressPool>(manifest).iter().for_each(|it| warn(it.warnings())),
+        "L2Advertisement" => {
             let Some(advertisement) = read::<L2Advertisement>(manifest) else { return };
             warn(advertisement.warnings());
             if !unreadable {
@@ -128,11 +127,11 @@ fn check_alone(manifest: &Manifest, findings: &mut Vec<Finding>) {
                 }
             }
         }
-        ("BGPAdvertisement", _) => {
-            read::<BGPAdvertisement>(manifest).iter().for_each(|it| warn(it.warnings()))
+        "BGPAdvertisement" => {
+            read::<BGPAdvertisement>(manifest).iter().for_each(|it| warn(it.warnings()));
         }
-        ("BGPPeer", _) => read::<BGPPeer>(manifest).iter().for_each(|it| warn(it.warnings())),
-        ("Community", _) => read::<Community>(manifest).iter().for_each(|it| warn(it.warnings())),
+        "BGPPeer" => read::<BGPPeer>(manifest).iter().for_each(|it| warn(it.warnings())),
+        "Community" => read::<Community>(manifest).iter().for_each(|it| warn(it.warnings())),
         _ => {}
     }
 }

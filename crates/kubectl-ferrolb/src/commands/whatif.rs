@@ -2,23 +2,23 @@
 //!
 //! The snapshot is decided as it is and as it would be, by the crates that the programs decide with; what differs is told.
 
+mod apply;
+mod staying;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use anyhow::{Context, bail};
-use api::{IPAddressPool, L2Advertisement};
+use anyhow::bail;
 use ipam::ServiceKey;
-use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::ResourceExt;
 use objects::SliceKey;
 use placement::{NodeName, Placement, Unadvertised, Unannounced};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
-use slim::{Node, Pod};
 
+use self::apply::{apply, new_node};
+use self::staying::Staying;
 use super::manifests;
 use crate::answer::Answer;
-use crate::client::Failure;
 use crate::cluster::Cluster;
 use crate::look::Look;
 use crate::options::{Add, Delete, WhatIf};
@@ -141,7 +141,7 @@ fn drain(snapshot: Snapshot, node: &str, staying: &Staying) -> anyhow::Result<An
             } else {
                 "moves"
             };
-            let note = match (lost, then.without_endpoint || off.without_endpoint) {
+            let remark = match (lost, then.without_endpoint || off.without_endpoint) {
                 (true, true) => {
                     format!("OUTAGE until a Pod is ready elsewhere: only {node} has serving endpoints")
                 }
@@ -156,7 +156,7 @@ fn drain(snapshot: Snapshot, node: &str, staying: &Staying) -> anyhow::Result<An
                 then: shown(&then_who),
                 off: Some(shown(&off_who)),
                 effect,
-                note,
+                note: remark,
             });
         }
     }
@@ -187,41 +187,6 @@ fn drain(snapshot: Snapshot, node: &str, staying: &Staying) -> anyhow::Result<An
     }
     let outage = differences.iter().any(|it| it.effect == "loses");
     Ok(Answer::list("PredictionList", &differences, page).problem_if(outage))
-}
-
-/// The endpoints that stay on a node which is drained, those of Pods that DaemonSets run: by slice, and which of it. Or why
-/// they cannot be known.
-struct Staying(Result<BTreeSet<(SliceKey, usize)>, String>);
-
-impl Staying {
-    async fn on(cluster: &Cluster, node: &str) -> Self {
-        let found = async {
-            let pods: Vec<Pod> = cluster.all().await?;
-            let slices: Vec<EndpointSlice> = cluster.all().await?;
-            let stay = pods.iter().filter(|pod| pod.spec.node_name.as_deref() == Some(node));
-            let stay = stay.filter(|pod| pod.is_of_a_daemon_set());
-            let stay: BTreeSet<_> =
-                stay.map(|pod| (pod.namespace().unwrap_or_default(), pod.name_any())).collect();
-            let mut staying = BTreeSet::new();
-            for slice in slices {
-                let namespace = slice.namespace().unwrap_or_default();
-                let key = SliceKey::new(namespace.as_str(), slice.name_any());
-                for (index, endpoint) in slice.endpoints.into_iter().enumerate() {
-                    let pod = endpoint.target_ref.filter(|it| it.kind.as_deref() == Some("Pod"));
-                    if pod.is_some_and(|it| stay.contains(&(namespace.clone(), it.name.unwrap_or_default())))
-                    {
-                        staying.insert((key.clone(), index));
-                    }
-                }
-            }
-            Ok(staying)
-        };
-        Self(found.await.map_err(|failure: Failure| failure.to_string()))
-    }
-
-    fn has(&self, slice: &SliceKey, index: usize) -> bool {
-        self.0.as_ref().is_ok_and(|staying| staying.contains(&(slice.clone(), index)))
-    }
 }
 
 /// What any other change does.
@@ -347,106 +312,4 @@ fn states(allocation: &Allocation, placement: &Placement) -> BTreeMap<ServiceKey
         (key.clone(), state)
     };
     allocation.fates.iter().map(state).collect()
-}
-
-/// Puts the objects of manifests into a snapshot.
-fn apply(then: &mut Snapshot, manifests: &[manifests::Manifest], cluster: &Cluster) -> anyhow::Result<()> {
-    fn decoded<K: DeserializeOwned>(manifest: &manifests::Manifest) -> anyhow::Result<K> {
-        serde_json::from_value(manifest.object.clone())
-            .with_context(|| format!("{}: reading {}", manifest.place, manifest.title()))
-    }
-    fn put<K: kube::Resource + Clone>(all: &mut Vec<K>, mut new: K) {
-        let same = |it: &K| (it.namespace(), it.name_any()) == (new.namespace(), new.name_any());
-        match all.iter().position(same) {
-            Some(at) => {
-                // It stays the same object: who was first is still so.
-                new.meta_mut().creation_timestamp.clone_from(&all[at].meta().creation_timestamp);
-                new.meta_mut().uid.clone_from(&all[at].meta().uid);
-                all[at] = new;
-            }
-            None => {
-                new.meta_mut().creation_timestamp =
-                    Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(jiff::Timestamp::now()));
-                all.push(new);
-            }
-        }
-    }
-    let mut known = 0;
-    for manifest in manifests {
-        let in_system = [cluster.system.as_str(), ""].contains(&manifest.text("/metadata/namespace"));
-        known += 1;
-        match (manifest.group(), manifest.kind()) {
-            ("metallb.io", "IPAddressPool") if in_system => {
-                let mut pool: IPAddressPool = decoded(manifest)?;
-                pool.metadata.namespace = Some(cluster.system.clone());
-                let status = then.pools.iter().find(|it| it.name_any() == pool.name_any());
-                pool.status = status.and_then(|it| it.status.clone());
-                put(&mut then.pools, pool);
-            }
-            ("metallb.io", "L2Advertisement") if in_system => {
-                let mut advertisement: L2Advertisement = decoded(manifest)?;
-                advertisement.metadata.namespace = Some(cluster.system.clone());
-                put(&mut then.advertisements, advertisement);
-            }
-            ("", "Service") => {
-                let mut service: slim::Service = decoded(manifest)?;
-                let namespace = service.namespace().unwrap_or_else(|| cluster.default_namespace.clone());
-                service.metadata.namespace = Some(namespace.clone());
-                let name = service.name_any();
-                let there = then
-                    .services
-                    .iter()
-                    .find(|it| it.namespace().as_ref() == Some(&namespace) && it.name_any() == name);
-                complete(&mut service, there);
-                put(&mut then.services, service);
-            }
-            ("", "Node") => put(&mut then.nodes, decoded(manifest)?),
-            ("", "Namespace") => put(&mut then.namespaces, decoded(manifest)?),
-            _ => known -= 1,
-        }
-    }
-    if known == 0 {
-        bail!(
-            "nothing in there has a say in who gets which address: IPAddressPools and L2Advertisements of namespace {}, Services, Nodes and Namespaces do",
-            cluster.system
-        );
-    }
-    Ok(())
-}
-
-/// A manifest of a Service lacks what the API server gives it.
-fn complete(service: &mut slim::Service, there: Option<&slim::Service>) {
-    if let Some(there) = there {
-        service.status = there.status.clone();
-        let recorded = there.annotations().iter().filter(|(name, _)| {
-            [api::names::ALLOCATED_FROM_POOL, api::names::PREVIOUS_IPS].contains(&name.as_str())
-        });
-        let recorded: Vec<_> = recorded.map(|(name, value)| (name.clone(), value.clone())).collect();
-        service.metadata.annotations.get_or_insert_default().extend(recorded);
-        if service.spec.cluster_ips.is_empty() {
-            service.spec.cluster_ips.clone_from(&there.spec.cluster_ips);
-        }
-    }
-    if service.spec.cluster_ips.is_empty() && service.spec.cluster_ip.as_deref() != Some("None") {
-        let families = match &service.spec.ip_families[..] {
-            [] => vec!["IPv4".to_owned()],
-            families => families.to_vec(),
-        };
-        let ip = |family: &String| if family == "IPv6" { "fd00::1" } else { "10.0.0.1" }.to_owned();
-        service.spec.cluster_ips = families.iter().map(ip).collect();
-    }
-}
-
-/// A node with these labels, written as `KEY=VALUE,...`.
-fn new_node(name: &str, labels: &str) -> anyhow::Result<Node> {
-    let mut node = Node::default();
-    node.metadata.name = Some(name.to_owned());
-    for label in labels.split(',').map(str::trim).filter(|label| !label.is_empty()) {
-        let (key, value) = label.split_once('=').unwrap_or((label, ""));
-        if key.is_empty() {
-            bail!("{label:?} is not a label: write KEY=VALUE");
-        }
-        node.metadata.labels.get_or_insert_default().insert(key.to_owned(), value.to_owned());
-    }
-    Ok(node)
 }

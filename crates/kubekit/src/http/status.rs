@@ -133,7 +133,7 @@ mod tests {
             }
             tokio::time::sleep(FRESH).await;
             assert_eq!(page.document().await.unwrap(), "1");
-            tokio::time::sleep(Duration::from_secs(60)).await;
+            tokio::time::sleep(Duration::from_mins(1)).await;
             assert_eq!(page.document().await.unwrap(), "2");
         };
         tokio::select! {

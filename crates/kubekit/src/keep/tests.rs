@@ -52,23 +52,23 @@ fn seen(phase: &str, version: u64) -> Node {
     node
 }
 
-type Render = fn(&str, &String) -> Node;
-type NodeKeeper = Keeper<Node, String, Render>;
+type Render = fn(&str, &&'static str) -> Node;
+type NodeKeeper = Keeper<Node, &'static str, Render>;
 
-fn render(_: &str, phase: &String) -> Node {
+fn render(_: &str, phase: &&'static str) -> Node {
     node(phase)
 }
 
 /// That the objects of these names should be in these phases, and no others be there.
-fn said<const N: usize>(each: [(&str, Option<&str>); N]) -> Said<String> {
-    let each = each.map(|(name, phase)| (name.to_owned(), phase.map(str::to_owned)));
+fn said<const N: usize>(each: [(&str, Option<&'static str>); N]) -> Said<&'static str> {
+    let each = each.map(|(name, phase)| (name.to_owned(), phase));
     Said { each: each.into(), complete: true, ended: false }
 }
 
 /// A keeper that wants `phase` of the object, and has listed that there is none. Its API server makes what it is
 /// asked to, or what `meddle` makes of it.
 fn keeper(
-    phase: &str,
+    phase: &'static str,
     mut answer: impl FnMut(&Asked, u64) -> (u16, Value) + Send + 'static,
 ) -> (NodeKeeper, fake::Log) {
     let mut version = 10;

@@ -66,8 +66,8 @@ pub(super) struct Follower<K, T, F> {
     state: State<K>,
     /// The latest version that was seen.
     latest: Option<Version>,
-    /// A list that is yet to be told.
-    untold: Option<Vec<T>>,
+    /// A list that has not been emitted yet.
+    pending: Option<Vec<T>>,
     pauses: Box<dyn Backoff>,
     /// Whether the last list was short.
     is_short: bool,
@@ -126,7 +126,7 @@ where
             convert,
             state: State::Unlisted,
             latest: None,
-            untold: None,
+            pending: None,
             pauses: Box::new(pauses()),
             is_short: true,
             relist: None,
@@ -136,7 +136,7 @@ where
 
     /// What comes next, however long that takes.
     pub(super) async fn next(&mut self) -> Watched<T> {
-        if let Some(list) = self.untold.take() {
+        if let Some(list) = self.pending.take() {
             return Watched::Change(Change::Reset(list));
         }
         loop {
@@ -171,7 +171,7 @@ where
                 let latest = self.latest.replace(version.clone());
                 self.state = State::Listed { version: version.clone(), trust: Trust::Sure };
                 if latest.is_some_and(|latest| version.is_older_than(&latest)) {
-                    self.untold = Some(objects);
+                    self.pending = Some(objects);
                     return Ok(Some(Watched::Restored));
                 }
                 Ok(Some(Watched::Change(Change::Reset(objects))))

@@ -35,7 +35,7 @@ impl Members {
             self.cautious_since = self.cookies.epoch(now);
             self.disown(now);
             for (name, peer) in self.peers.iter_mut().filter(|(_, peer)| peer.runs()) {
-                peer.contact_again = true;
+                peer.knows_us.no_longer = true;
                 self.contacts.add(name, now);
             }
         }
@@ -87,7 +87,7 @@ impl Members {
         {
             return Ok(Seen::Known);
         }
-        if peer.filter(same_process).is_some()
+        if peer.as_ref().is_some_and(same_process)
             && let Body::Hello(hello) = &payload.body
             && hello.identity.address.ip() == from
             && let Some(ticket) = &hello.echo

@@ -202,8 +202,8 @@ impl Members {
         let made = echo.and_then(|echo| self.cookies.accept(&echo, name, now));
         let echoed = echo.filter(|_| made.is_some());
         if let Some(peer) = self.peers.get_mut(name) {
-            peer.ticket = Some(cookie);
-            peer.contact_again &= made.is_none_or(|made| made < self.cautious_since);
+            peer.knows_us.ticket = Some(cookie);
+            peer.knows_us.no_longer &= made.is_none_or(|made| made < self.cautious_since);
         }
         if self.swim.is_down(&identity) {
             // It believes that only of somebody who has proved to be alive.

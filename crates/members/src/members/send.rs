@@ -85,8 +85,8 @@ impl Members {
     pub(super) fn hello(&mut self, name: &NodeName, echo: Option<Cookie>, reply: bool, now: Instant) {
         if let Some(address) = self.address_of(name) {
             // By what it gave us where we were before, it knows that we have moved.
-            let ticket = self.peers.get(name).filter(|peer| peer.contact_again).and_then(|peer| peer.ticket);
-            let echo = echo.or(ticket);
+            let known = self.peers.get(name).map(|peer| &peer.knows_us);
+            let echo = echo.or(known.filter(|it| it.no_longer).and_then(|it| it.ticket));
             self.hello_at(address, name, echo, reply, now);
         }
     }

@@ -51,7 +51,7 @@ impl Attacker {
             generation,
             preset: Preset::Default,
             keys: network.keys.clone(),
-            profile: Profile::new(*b"lies").unwrap(),
+            profile: Profile::new(*b"lies").expect("short"),
         };
         let mut members = Members::new(config, [9; 32], network.time());
         let peers = network.nodes.iter().enumerate().map(|(number, node)| (name(number), node.address));

@@ -65,7 +65,10 @@ impl Actor<'_> {
 
     pub(super) fn undo_all(&self, fault: ClusterFault) -> Result<()> {
         match fault {
-            ClusterFault::KillControllers | ClusterFault::Restore | ClusterFault::KeyRotation => Ok(()),
+            ClusterFault::KillControllers
+            | ClusterFault::Restore
+            | ClusterFault::KeyRotation
+            | ClusterFault::Flood => Ok(()),
             ClusterFault::FreezeControllers => self.signal_all(Role::Controller, "CONT"),
             ClusterFault::ApiServer => self.start_api_server(),
             ClusterFault::KeyLoss => {
@@ -81,7 +84,6 @@ impl Actor<'_> {
                 let status = ["rollout", "status", "daemonset", "-l", "app.kubernetes.io/component=speaker"];
                 self.kubectl(&[&status[..], &["--timeout=120s"]].concat()).map(drop)
             }
-            ClusterFault::Flood => Ok(()),
             ClusterFault::Churn => site::delete_more(self.lab, MORE_SERVICES),
             ClusterFault::PoolEdit | ClusterFault::PoolGone => {
                 self.lab.apply(&site::asked_pool(false).to_string()).map(drop)

@@ -172,9 +172,9 @@ mod tests {
 
     #[test]
     fn silence_is_a_violation_where_nothing_happens() {
-        let verdict = judged(answers(1, 0, 2000).chain(answers(1, 3500, 5000)));
-        assert_eq!(silences(&verdict), [(millis(2000), millis(1500))]);
-        assert_eq!(verdict.silent_at_rest, millis(1500));
+        let verdict = judged(answers(1, 0, 2000).chain(answers(1, 3600, 5000)));
+        assert_eq!(silences(&verdict), [(millis(2000), millis(1600))]);
+        assert_eq!(verdict.silent_at_rest, millis(1600));
     }
 
     #[test]
@@ -202,7 +202,7 @@ mod tests {
         let seen = answers(1, 0, 2500).chain(answers(2, 7900, 10_000)).chain(faults);
         assert_eq!(silences(&judged(seen)), []);
         let seen = answers(1, 0, 2000).chain(answers(1, 4000, 5000));
-        assert_eq!(silences(&judged(seen.chain([at(3900, Seen::Paused(millis(1500)))]))), []);
+        assert_eq!(silences(&judged(seen.chain([at(3900, Seen::Paused(millis(1000)))]))), []);
     }
 
     #[test]

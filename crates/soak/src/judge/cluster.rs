@@ -236,7 +236,7 @@ mod tests {
         let allowed = EVENTS_PER_SERVICE;
         let seen = |second: u64, count| at(second * 1000, Seen::Events(count));
         assert_eq!(breaches(vec![seen(1, allowed), seen(61, allowed), seen(130, allowed)]), []);
-        let storm = vec![seen(1, allowed), seen(30, 1), seen(40, 1), seen(200, allowed + 5)];
+        let storm = vec![seen(1, allowed), seen(30, 1), seen(40, 1), seen(110, 0), seen(200, allowed + 5)];
         assert_eq!(breaches(storm), [Breach::EventStorm(allowed + 1), Breach::EventStorm(allowed + 5)]);
     }
 

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::Result;
 use e2e::Role;
 use lab::{Lab, chart};
 use serde_json::Value;
@@ -19,7 +18,7 @@ const LOOKS_PER_EVENTS: u32 = 5;
 /// An API server that stands still is not waited for.
 const TIMEOUT: &str = "--request-timeout=5s";
 
-pub(super) fn look(lab: &Lab, recorder: &Recorder, ends: &End) -> Result<()> {
+pub(super) fn look(lab: &Lab, recorder: &Recorder, ends: &End) {
     let mut events = None;
     for turn in 0_u32.. {
         if ends.is_here() {
@@ -37,7 +36,6 @@ pub(super) fn look(lab: &Lab, recorder: &Recorder, ends: &End) -> Result<()> {
         }
         ends.wait(EVERY);
     }
-    Ok(())
 }
 
 fn restarts(list: &Value) -> BTreeMap<Container, u64> {

@@ -12,7 +12,7 @@ use crate::observation::{Process, Seen};
 /// Between two looks.
 const EVERY: Duration = Duration::from_secs(15);
 
-pub(super) fn look(lab: &Lab, recorder: &Recorder, ends: &End) -> Result<()> {
+pub(super) fn look(lab: &Lab, recorder: &Recorder, ends: &End) {
     while !ends.is_here() {
         for node in lab.nodes() {
             for role in [Role::Controller, Role::Speaker] {
@@ -23,7 +23,6 @@ pub(super) fn look(lab: &Lab, recorder: &Recorder, ends: &End) -> Result<()> {
         }
         ends.wait(EVERY);
     }
-    Ok(())
 }
 
 fn look_at(lab: &Lab, node: NodeId, role: Role) -> Result<Vec<(Process, u64)>> {

@@ -33,7 +33,7 @@ impl Core {
         self.follow_isolation();
         let muted = match &self.cut {
             _ if view.settled || self.stopping => None,
-            Some(interface) => Some(Interfaces::Only([interface.clone()].into())),
+            Some(interface) => Some(Interfaces::only([interface.clone()])),
             None => Some(Interfaces::All),
         };
         if self.wanted.muted != muted {

@@ -1,6 +1,6 @@
 //! What others are told of what was decided: the ports, the gossip, and through the API server everybody.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use placement::History;
@@ -18,7 +18,12 @@ impl Core {
         if self.outputs.is_empty() && std::mem::take(&mut self.stale.any) {
             self.publish();
         }
-        self.outputs.pop_front()
+        let output = self.outputs.pop_front();
+        // At the start there are thousands, and never again.
+        if output.is_none() {
+            self.outputs = VecDeque::new();
+        }
+        output
     }
 
     /// Lets others see what has changed.

@@ -117,12 +117,12 @@ fn a_withdrawn_address_and_one_for_other_interfaces_are_not_answered_for() {
         client.expect_burst(SPEAKER, V4);
         client.expect_burst(SPEAKER, OTHER_V4);
         let elsewhere = Announcement {
-            interfaces: Interfaces::Only(["elsewhere".into()].into()),
+            interfaces: Interfaces::only(["elsewhere".into()]),
             takeover: Takeover(1),
             history: History::Announced,
         };
         let here = Announcement {
-            interfaces: Interfaces::Only(["lan0".into()].into()),
+            interfaces: Interfaces::only(["lan0".into()]),
             takeover: Takeover(3),
             history: History::Announced,
         };

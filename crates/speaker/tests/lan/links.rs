@@ -58,7 +58,7 @@ fn a_bridge_speaks_for_the_interface_that_joins_it() {
 fn an_interface_answers_to_its_new_name() {
     on_a_cable(|speaker, client| {
         let only = |name: &str, takeover| Announcement {
-            interfaces: Interfaces::Only([name.into()].into()),
+            interfaces: Interfaces::only([name.into()]),
             takeover: Takeover(takeover),
             history: History::Announced,
         };

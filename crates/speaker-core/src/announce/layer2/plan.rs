@@ -296,7 +296,7 @@ mod tests {
         let pairs = |one, two| vec![("eth0".to_owned(), one), ("eth1".to_owned(), two)];
         plan.follow(&wanted("192.0.2.1", Interfaces::All));
         assert_eq!(vips(&plan), pairs(1, 1));
-        plan.follow(&wanted("192.0.2.1", Interfaces::Only(["eth1".into()].into())));
+        plan.follow(&wanted("192.0.2.1", Interfaces::only(["eth1".into()])));
         assert_eq!(vips(&plan), pairs(0, 1));
         plan.follow(&wanted("2001:db8::1", Interfaces::All));
         assert_eq!(vips(&plan), pairs(0, 0), "neither does NDP");
@@ -306,7 +306,7 @@ mod tests {
     fn only_the_named_interfaces_are_muted() {
         let mut plan = Plan::default();
         plan.set_links([(1, link("eth0", 1)), (2, link("eth1", 2))].into());
-        let muted = Some(Interfaces::Only(["eth0".into()].into()));
+        let muted = Some(Interfaces::only(["eth0".into()]));
         plan.follow(&Wanted { muted, ..wanted("192.0.2.1", Interfaces::All) });
         let policies: Vec<TransmitPolicy> =
             plan.ports().values().map(|orders| orders.transmit_policy).collect();
@@ -364,7 +364,7 @@ mod tests {
         let pairs = |one, two| vec![("eth0".to_owned(), one), ("eth1".to_owned(), two)];
         plan.follow(&wanted("192.0.2.1", Interfaces::All));
         assert_eq!(vips(&plan), pairs(1, 0));
-        plan.follow(&wanted("192.0.2.1", Interfaces::Only(["eth1".into()].into())));
+        plan.follow(&wanted("192.0.2.1", Interfaces::only(["eth1".into()])));
         assert_eq!(vips(&plan), pairs(0, 1));
         plan.set_links([(2, link("eth1", 2))].into());
         plan.follow(&wanted("192.0.2.1", Interfaces::All));

@@ -195,7 +195,7 @@ fn a_gossip_that_goes_through_another_interface_is_cut_off_or_not_by_that_one() 
 fn an_address_falls_only_to_a_node_that_has_an_interface_for_it() {
     let mut it = complete();
     let on_eth1 = |name: &str| {
-        let interfaces = Interfaces::Only(["eth1".into()].into());
+        let interfaces = Interfaces::only(["eth1".into()]);
         (name.into(), Some((Advertisement { interfaces, ..Advertisement::new(name) }, vec![])))
     };
     it.after(Input::Advertisements(list([on_eth1("ad")])));

@@ -61,7 +61,7 @@ fn nothing_is_told_before_the_interfaces_are_known() {
 #[test]
 fn every_interface_that_was_looked_at_is_named_with_its_fault() {
     let mut it = outcomes(&[("eth0", Err(Unfit::Down)), ("eth1", Ok(()))]);
-    let only = Interfaces::Only(["eth0", "eth7"].map(Into::into).into());
+    let only = Interfaces::only(["eth0", "eth7"].map(Into::into));
     let told = judge(&mut it, History::Announced, &only);
     assert_eq!(told[0].0, "announceFailed");
     let expected = "no interface will do for 192.0.2.1 (eth0: it is down; eth7: no such interface)";
