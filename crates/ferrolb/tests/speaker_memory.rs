@@ -14,12 +14,11 @@ use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
-use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
 use serde_json::{Value, json};
 
-/// The most that a further address may take.
-const LIMIT: usize = 3 * 1024;
+/// The most that a further address may take of a program that is built for tests, with the allocator of glibc.
+const LIMIT: usize = 4 * 1024;
 const FEW: u32 = 100;
 const MANY: u32 = 1_600;
 /// How long a speaker may take to announce and report all.
@@ -179,11 +178,8 @@ fn memory_with(services: u32, dir: &Path) -> usize {
 }
 
 #[test]
-fn a_further_address_takes_at_most_three_kilobytes_of_a_speaker() {
-    match unshare(CloneFlags::CLONE_NEWNET) {
-        Err(Errno::EPERM) => return eprintln!("SKIPPED: a network namespace needs root"),
-        made => made.unwrap(),
-    }
+fn a_further_address_takes_few_kilobytes_of_a_speaker() {
+    unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace, which needs root");
     for arguments in [
         "link set lo up",
         "link add lan0 type veth peer name peer0",

@@ -95,14 +95,11 @@ async fn token(client: &Client, (namespace, account): (&str, &str)) -> Result<St
     };
     let made = api.create_token_request(account, &PostParams::default(), &request).await;
     let made = made.map_err(|error| {
-        let resource = format!("serviceaccounts/token of {account}");
-        let why = Why::of(&error);
-        match why {
-            Why::Forbidden => format!(
-                "missing right: you may not create serviceaccounts/token in namespace {namespace} (kubectl auth can-i create serviceaccounts/token -n {namespace})"
-            ),
-            why => Failure { verb: "create", resource, namespace: Some(namespace.to_owned()), why }.to_string(),
-        }
+        let (resource, why) = ("serviceaccounts/token", Why::of(&error));
+        // A right is on all accounts of a namespace.
+        let resource =
+            if why == Why::Forbidden { resource.to_owned() } else { format!("{resource} of {account}") };
+        Failure { verb: "create", resource, namespace: Some(namespace.to_owned()), why }.to_string()
     })?;
     made.status.map(|status| status.token).ok_or_else(|| "the API server made no token".to_owned())
 }
@@ -143,9 +140,10 @@ fn refused(error: &kube::Error, namespace: &str) -> String {
     };
     let text = status.message.trim();
     match status.code {
-        403 if text.contains("pods/proxy") || text.contains("cannot") => format!(
-            "missing right: you may not get pods/proxy in namespace {namespace} (kubectl auth can-i get pods/proxy -n {namespace})"
-        ),
+        403 if text.contains("pods/proxy") || text.contains("cannot") => {
+            let (resource, namespace) = ("pods/proxy".to_owned(), Some(namespace.to_owned()));
+            Failure { verb: "get", resource, namespace, why: Why::Forbidden }.to_string()
+        }
         401 | 403 => format!("it does not accept the token: {text}"),
         404 if text.contains("there is /metrics") || text.contains("/healthz") => {
             "it runs a version that has no /status".to_owned()

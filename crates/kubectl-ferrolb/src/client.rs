@@ -125,6 +125,12 @@ impl fmt::Display for Failure {
     }
 }
 
+/// A kind, as `kubectl` takes it: its plural, and its group where it has one.
+fn resource<K: Resource<DynamicType = ()>>() -> String {
+    let (plural, group) = (K::plural(&()), K::group(&()));
+    if group.is_empty() { plural.to_string() } else { format!("{plural}.{group}") }
+}
+
 /// All objects of a kind, in a namespace or everywhere, or why they cannot be had.
 pub(crate) async fn list<K>(
     client: &Client,
@@ -134,9 +140,7 @@ pub(crate) async fn list<K>(
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
 {
-    let group = K::group(&());
-    let plural = K::plural(&());
-    let resource = if group.is_empty() { plural.to_string() } else { format!("{plural}.{group}") };
+    let resource = resource::<K>();
     let url = K::url_path(&(), namespace);
     let failure = |why| Failure {
         verb: "list",
@@ -171,12 +175,9 @@ pub(crate) async fn get<K>(api: &Api<K>, namespace: &str, name: &str) -> Result<
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
 {
-    let group = K::group(&());
-    let plural = K::plural(&());
-    let resource = if group.is_empty() { plural.to_string() } else { format!("{plural}.{group}") };
     api.get_opt(name).await.map_err(|error| Failure {
         verb: "get",
-        resource,
+        resource: resource::<K>(),
         namespace: Some(namespace.to_owned()),
         why: Why::of(&error),
     })

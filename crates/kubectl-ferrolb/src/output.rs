@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _};
 
 use clap::ValueEnum;
+use objects::text::printable;
 
 use crate::Said;
 use crate::answer::{Answer, Exit};
@@ -250,7 +251,7 @@ fn push(out: &mut String, text: &str, tone: Tone, style: Style) {
         Tone::Plain => "",
     };
     // What comes from a cluster must not speak to the terminal.
-    let text: String = text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    let text = printable(text);
     if style.colour && !code.is_empty() && !text.trim().is_empty() {
         _ = write!(out, "\x1b[{code}m{text}\x1b[0m");
     } else {

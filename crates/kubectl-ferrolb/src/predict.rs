@@ -224,11 +224,10 @@ impl Snapshot {
 
     /// The addresses of nodes, each with the first node that has it.
     pub(crate) fn reserved(&self) -> BTreeMap<IpAddr, NodeName> {
-        let mut nodes: Vec<(NodeName, Vec<IpAddr>)> =
-            self.nodes.iter().map(|node| (node.name_any().into(), node.status.ips().collect())).collect();
-        nodes.sort();
-        let pairs = nodes.into_iter().rev();
-        pairs.flat_map(|(node, ips)| ips.into_iter().map(move |ip| (ip, node.clone()))).collect()
+        let nodes = self.nodes.iter();
+        translation::reserved(
+            &nodes.map(|node| (node.name_any().into(), node.status.ips().collect())).collect(),
+        )
     }
 
     /// The same after the controller has written what it decides.
@@ -244,7 +243,7 @@ impl Snapshot {
             match &fate.outcome {
                 Ok(Addresses { ips, pool }) => {
                     service.status.load_balancer.ingress = ips.iter().map(ingress).collect();
-                    annotations.insert(api::names::ALLOCATED_FROM_POOL.to_owned(), pool.to_string());
+                    annotations.insert(api::names::ALLOCATED_FROM_POOL.to_owned(), pool.as_str().to_owned());
                 }
                 // It keeps its status until it is gone.
                 Err(NoAddress::Deleting) => {}

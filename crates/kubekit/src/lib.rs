@@ -25,6 +25,7 @@ pub use identity::Identity;
 pub use mirror::Mirror;
 pub use slim;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch::Sender;
 use tokio::time::sleep_until;
 pub use version::Version;
 pub use watch::{Change, Source, Watched, watch, watch_as, watch_history};
@@ -52,6 +53,15 @@ pub async fn due(at: Option<Instant>) {
         Some(at) => sleep_until(at.into()).await,
         None => pending().await,
     }
+}
+
+/// Lets whoever watches know `value`, unless it is what they know. Whether it is news.
+pub fn send_if_new<T: PartialEq>(sender: &Sender<T>, value: T) -> bool {
+    sender.send_if_modified(|current| {
+        let new = *current != value;
+        *current = value;
+        new
+    })
 }
 
 /// Completes when the program is asked to stop, by SIGTERM or SIGINT.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::text::quoted;
+use crate::text::{printable, quoted};
 
 /// Whether it can stand in a text as it is: it has the length of a name, and only letters, digits and signs of ASCII that
 /// mean nothing to whoever reads the text.
@@ -94,7 +94,8 @@ macro_rules! key {
 
         impl fmt::Display for $key {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{}/{}", self.namespace, self.name)
+                let [namespace, name] = [&self.namespace, &self.name].map(|part| printable(part));
+                write!(f, "{namespace}/{name}")
             }
         }
 
@@ -130,5 +131,11 @@ mod tests {
             assert_eq!(InterfaceName::from(odd).to_string(), shown);
         }
         assert!(PoolName::from("x".repeat(100_000)).to_string().len() < 400);
+    }
+
+    #[test]
+    fn a_key_of_what_no_object_can_be_called_is_shown_in_one_line() {
+        assert_eq!(ServiceKey::new("prod", "web").to_string(), "prod/web");
+        assert_eq!(ServiceKey::new("pr\u{7f}d", "a\nb").to_string(), "pr\\u{7f}d/a\\nb");
     }
 }

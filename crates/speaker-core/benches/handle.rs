@@ -1,20 +1,18 @@
 //! How long it takes a speaker to decide what follows from one event in a large cluster, from the input to the last output.
 
-use std::collections::BTreeMap;
+#[path = "../tests/memory/fixture.rs"]
+mod fixture;
+
 use std::hint::black_box;
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use layer2::{Arp, MacAddr};
+use fixture::{endpoints, list, service, surroundings};
+use layer2::MacAddr;
 use members::{Event, News, Profile, View};
-use placement::{
-    Abilities, Ability, Advertisement, ByProtocol, Endpoints, ExcludeLabel, Network, Node, NodeName,
-    NodeProfile, Service, ServiceKey, Sharing, SliceKey, TrafficPolicy,
-};
-use pools::PoolSpec;
-use speaker_core::{Changes, Config, Core, Input, Link, Purpose, Unfit};
+use placement::{Abilities, Ability, ByProtocol, ExcludeLabel, NodeName, NodeProfile};
+use speaker_core::{Changes, Config, Core, Input};
 
 const SERVICES: u32 = 5_000;
 const NODES: u32 = 100;
@@ -47,58 +45,15 @@ fn profile(number: u32) -> Profile {
     Profile::new(profile.encode(Profile::MAX)).expect("it fits")
 }
 
-fn service(number: u32) -> (ServiceKey, Option<Service>) {
-    let key = ServiceKey::new("default", format!("service-{number:04}"));
-    let service = Service {
-        key: key.clone(),
-        labels: BTreeMap::new(),
-        vips: vec![IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 + number))],
-        created: Some(number.into()),
-        recorded_pool: Some("pool".into()),
-        traffic_policy: TrafficPolicy::Cluster,
-        sharing: Sharing::Sole,
-    };
-    (key, Some(service))
-}
-
-fn endpoints(number: u32, on: u32) -> (SliceKey, Option<(ServiceKey, Endpoints)>) {
-    let (service, _) = service(number);
-    let slice = SliceKey::new("default", format!("{}-abcde", service.name));
-    (slice, Some((service, Endpoints::from_iter([Some(name(on))]))))
-}
-
-fn list<K, V>(each: impl IntoIterator<Item = (K, Option<V>)>) -> Changes<K, V> {
-    Changes { each: each.into_iter().collect(), complete: true }
-}
-
 impl Cluster {
     fn of(nodes: u32) -> Self {
         let now = Instant::now();
         let config = Config { node: name(0), exclude_label: ExcludeLabel::Honoured, ignore_conflicts: false };
         let mut this = Self { core: Core::new(config, now), now, nodes };
-        let link = Link {
-            name: "eth0".into(),
-            purpose: Purpose::Lan,
-            mac: Some(mac(0)),
-            arp: Ok(Arp { mac: mac(0) }),
-            ndp: Err(Unfit::NoLinkLocal),
-        };
-        let node = |number| {
-            let node = Node { name: name(number), labels: BTreeMap::new(), network: Network::Available };
-            (name(number), Some(node))
-        };
-        let advertisement = (Advertisement::new("all"), vec![]);
-        for input in [
-            Input::Interfaces([(1, link)].into()),
-            Input::Services(list((0..SERVICES).map(service))),
-            Input::Endpoints(list((0..SERVICES).map(|number| endpoints(number, number % nodes)))),
-            Input::Nodes(list((0..nodes).map(node))),
-            Input::Pools(list([("pool".into(), Some(PoolSpec::new("pool", &["10.0.0.0/16"])))])),
-            Input::Advertisements(list([("all".into(), Some(advertisement))])),
-            Input::Peers(BTreeMap::new()),
-        ] {
-            this.core.handle(input, now);
-        }
+        this.core.handle(Input::Services(list((0..SERVICES).map(service))), now);
+        let on = |number| endpoints(number, name(number % nodes));
+        this.core.handle(Input::Endpoints(list((0..SERVICES).map(on))), now);
+        surroundings(mac(0), (0..nodes).map(name)).into_iter().for_each(|input| this.core.handle(input, now));
         this.without(None);
         this
     }
@@ -154,7 +109,7 @@ fn events(c: &mut Criterion) {
     measure(c, (NODES, "a node joins"), back, lost);
     let moves = |on| {
         move |it: &mut Cluster| {
-            it.handle(Input::Endpoints(Changes { complete: false, ..list([endpoints(7, on)]) }));
+            it.handle(Input::Endpoints(Changes { complete: false, ..list([endpoints(7, name(on))]) }));
         }
     };
     measure(c, (NODES, "an endpoint moves"), moves(8), moves(7));

@@ -3,14 +3,12 @@
 use kubekit::slim;
 use kubekit::speakers::Speakers;
 
-use crate::objects::{self, LoadBalancerClass};
+use crate::objects::{self, LoadBalancerClass, Names, SeenService, SeenSlice};
 
 /// Reads a Service.
 pub fn service(service: &slim::Service) {
-    if let Some(service) = LoadBalancerClass(None).read(service) {
-        assert!(!service.vips.is_empty());
-    }
-    _ = objects::service_key(service);
+    let seen = SeenService::read(service, &LoadBalancerClass(None), &Names::default());
+    assert!(seen.service.is_none_or(|service| !service.vips.is_empty()));
 }
 
 /// Reads a Node.
@@ -31,5 +29,5 @@ pub fn pod(pod: &slim::Pod) {
 
 /// Reads a slice of endpoints.
 pub fn slice(slice: &slim::EndpointSlice) {
-    _ = (objects::slice_key(slice), objects::read_slice(slice));
+    _ = SeenSlice::read(slice, &Names::default());
 }

@@ -188,11 +188,7 @@ impl Lan {
         });
         for (port, orders) in ports {
             if let Some(running) = self.running.get(&port) {
-                running.orders.send_if_modified(|current| {
-                    let different = *current != orders;
-                    *current = orders;
-                    different
-                });
+                kubekit::send_if_new(&running.orders, orders);
             } else {
                 let (protocol, mac) = (port.responder.name(), port.responder.mac());
                 info!(interface = %port.name, protocol, %mac, "responder started");

@@ -9,10 +9,12 @@ mod claim;
 mod doubts;
 mod observed;
 pub mod previous;
+mod reserved;
 mod turn;
 
 pub use announced::{LoadBalancerClass, Names, SeenService, SeenSlice, read_node, service_key};
 pub use claim::{Claim, Rules, SharingScope, Unservable};
 pub use doubts::pool_doubts;
 pub use observed::Observed;
+pub use reserved::reserved;
 pub use turn::{Rank, Turn};

@@ -116,9 +116,7 @@ impl Index {
 
     /// The addresses of nodes, each with the first node that has it.
     pub(super) fn reserved(&self) -> BTreeMap<IpAddr, NodeName> {
-        let pairs =
-            self.node_ips.iter().rev().flat_map(|(node, ips)| ips.iter().map(|ip| (*ip, node.clone())));
-        pairs.collect()
+        translation::reserved(&self.node_ips)
     }
 
     /// What a Service has it has, if it may, and gets nothing else. Whether that frees something for others.

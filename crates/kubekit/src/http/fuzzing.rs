@@ -8,7 +8,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::connections::Limits;
 use super::page::Page;
-use super::{Content, Readiness};
+use super::{Content, Readiness, status};
 use crate::watchdog::Watchdog;
 
 thread_local! {
@@ -19,10 +19,13 @@ thread_local! {
 pub fn answers(bytes: &[u8]) -> Vec<u8> {
     RUNTIME.with(|runtime| {
         runtime.block_on(async {
+            let (status, _) = status::channel();
             let content = Content {
                 readiness: Readiness::waiting_for(["one"]),
                 watchdog: Watchdog::default(),
                 metrics: Registry::default(),
+                status,
+                namespace: "metallb-system".to_owned(),
             };
             let page = Arc::new(Page::new(content));
             let (mut client, server) = tokio::io::duplex(1 << 20);

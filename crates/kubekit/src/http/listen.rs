@@ -119,17 +119,13 @@ mod tests {
         }
     }
 
-    /// Gives this thread a network of its own with these settings; `None` without root.
-    fn with_network(settings: &[(&str, &str)]) -> Option<()> {
-        if let Err(Errno::EPERM) = unshare(CloneFlags::CLONE_NEWNET) {
-            eprintln!("SKIPPED: a network namespace needs root");
-            return None;
-        }
+    /// Gives this thread a network of its own with these settings.
+    fn with_network(settings: &[(&str, &str)]) {
+        unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace, which needs root");
         for (name, value) in settings {
             std::fs::write(format!("/proc/sys/net/ipv6/{name}"), value).unwrap();
         }
         ip("link set lo up");
-        Some(())
     }
 
     fn ip(arguments: &str) {
@@ -139,7 +135,7 @@ mod tests {
 
     #[test]
     fn both_families_are_served_whatever_the_kernels_default_is() {
-        let Some(()) = with_network(&[("bindv6only", "1")]) else { return };
+        with_network(&[("bindv6only", "1")]);
         let _listener = first_that_opens(ALL, open).unwrap();
         for place in ["127.0.0.1:7472", "[::1]:7472"] {
             TcpStream::connect(place).unwrap_or_else(|error| panic!("{place}: {error}"));
@@ -148,7 +144,7 @@ mod tests {
 
     #[test]
     fn ipv4_is_served_where_ipv6_is_switched_off() {
-        let Some(()) = with_network(&[("conf/all/disable_ipv6", "1")]) else { return };
+        with_network(&[("conf/all/disable_ipv6", "1")]);
         let _listener = first_that_opens(ALL, open).unwrap();
         TcpStream::connect("127.0.0.1:7472").unwrap();
         let taken = first_that_opens(ALL, open).unwrap_err();
@@ -157,7 +153,7 @@ mod tests {
 
     #[test]
     fn an_address_of_ipv4_serves_no_other_family() {
-        let Some(()) = with_network(&[]) else { return };
+        with_network(&[]);
         let _listener = first_that_opens("0.0.0.0:7472".parse().unwrap(), open).unwrap();
         TcpStream::connect("127.0.0.1:7472").unwrap();
         assert!(TcpStream::connect("[::1]:7472").is_err());
@@ -165,7 +161,7 @@ mod tests {
 
     #[test]
     fn an_address_that_the_kernel_still_tests_for_duplicates_is_waited_for() {
-        let Some(()) = with_network(&[]) else { return };
+        with_network(&[]);
         ip("link add lan0 type veth peer name peer0");
         ip("link set peer0 up");
         ip("link set lan0 up");

@@ -41,12 +41,7 @@ pub(crate) async fn follow(
             let next = choice.next(&known, &ours);
             let interface = next.and_then(|next| interface_with(next.ip(), &ours));
             let before = listens.borrow().address;
-            let listening = Listening { address: next, interface };
-            listens.send_if_modified(|current| {
-                let changed = *current != listening;
-                *current = listening;
-                changed
-            });
+            kubekit::send_if_new(&listens, Listening { address: next, interface });
             if next != before {
                 match next {
                     Some(address) => info!(%address, "the address of this node has changed"),

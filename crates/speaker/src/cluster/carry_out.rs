@@ -23,13 +23,7 @@ impl Cluster {
 
     fn carry_out(&mut self, output: Output) {
         match output {
-            Output::Ports(ports) => {
-                self.outputs.ports.send_if_modified(|current| {
-                    let different = *current != ports;
-                    *current = ports;
-                    different
-                });
-            }
+            Output::Ports(ports) => _ = kubekit::send_if_new(&self.outputs.ports, ports),
             Output::Gossip(instruction) => {
                 if let Gossip::ConfirmLeave(node) = &instruction {
                     debug!(%node, "member may go");

@@ -9,20 +9,14 @@ use std::net::Ipv6Addr;
 use layer2::Shards;
 use socket2::{Domain, Socket, Type};
 
-use super::closing;
+use super::closing::ClosedLater;
 
 /// The groups that this node is a member of on an interface for as long as this lives.
 #[derive(Debug)]
 pub(super) struct Memberships {
     index: u32,
     shards: Shards,
-    sockets: Vec<Socket>,
-}
-
-impl Drop for Memberships {
-    fn drop(&mut self) {
-        self.sockets.drain(..).for_each(closing::close);
-    }
+    sockets: Vec<ClosedLater>,
 }
 
 impl Memberships {
@@ -52,7 +46,7 @@ impl Memberships {
 
     fn socket(&mut self, shard: usize) -> io::Result<&Socket> {
         while self.sockets.len() <= shard {
-            self.sockets.push(Socket::new(Domain::IPV6, Type::DGRAM, None)?);
+            self.sockets.push(Socket::new(Domain::IPV6, Type::DGRAM, None)?.into());
         }
         Ok(&self.sockets[shard])
     }

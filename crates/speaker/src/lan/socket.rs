@@ -17,7 +17,7 @@ use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, SockFilter, Socket, T
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use super::closing;
+use super::closing::ClosedLater;
 
 /// What to receive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,16 +39,7 @@ pub(super) struct Received {
 
 /// Receives the frames of one protocol that reach an interface, and sends whole frames.
 #[derive(Debug)]
-pub(super) struct PacketSocket(
-    /// There until this is dropped.
-    Option<AsyncFd<Socket>>,
-);
-
-impl Drop for PacketSocket {
-    fn drop(&mut self) {
-        self.0.take().map(AsyncFd::into_inner).into_iter().for_each(closing::close);
-    }
-}
+pub(super) struct PacketSocket(AsyncFd<ClosedLater>);
 
 impl PacketSocket {
     /// Opens a socket on the interface with this index. Needs `CAP_NET_RAW`.
@@ -65,7 +56,7 @@ impl PacketSocket {
         socket.bind(&address(index, listen)?)?;
         // SAFETY: the socket owns its descriptor, and `AsyncFd` owns the socket: nobody can close or replace
         // it meanwhile.
-        Ok(Self(Some(unsafe { AsyncFd::register(socket)? })))
+        Ok(Self(unsafe { AsyncFd::register(socket.into())? }))
     }
 
     /// A socket that receives nothing.
@@ -73,18 +64,14 @@ impl PacketSocket {
         Socket::new(Domain::PACKET, Type::RAW.nonblocking(), Some(Protocol::from(0)))
     }
 
-    fn socket(&self) -> &AsyncFd<Socket> {
-        self.0.as_ref().expect("there until this is dropped")
-    }
-
     /// Waits for a frame. Cancel safe.
     pub(super) async fn receive(&self, buffer: &mut [u8]) -> io::Result<Received> {
-        self.socket().async_io(Interest::READABLE, |socket| receive(socket, buffer)).await
+        self.0.async_io(Interest::READABLE, |socket| receive(socket, buffer)).await
     }
 
     /// Sends a frame, waiting for room if there is none. Cancel safe.
     pub(super) async fn send(&self, frame: &[u8]) -> io::Result<()> {
-        self.socket().async_io(Interest::WRITABLE, |socket| socket.send(frame)).await.map(drop)
+        self.0.async_io(Interest::WRITABLE, |socket| socket.send(frame)).await.map(drop)
     }
 }
 

@@ -58,7 +58,7 @@ fn keys_read(cluster: &Cluster, pod: &str) -> Result<usize> {
 
 #[test]
 fn nobody_is_lost_while_the_key_is_replaced_and_the_former_one_is_refused_afterwards() {
-    let blocks = readme::commands("**The gossip's key.**", "## Come from MetalLB");
+    let blocks = readme::commands("**The gossip's key.**", "## Ask: `kubectl ferrolb`");
     let blocks = blocks.unwrap_or_else(|error| panic!("{error:#}"));
     with_cluster(|cluster| {
         let [block] = &blocks[..] else { bail!("the README has other steps than this test: {blocks:?}") };

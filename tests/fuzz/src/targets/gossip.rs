@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use arbitrary::Arbitrary;
 use members::{BootId, Config, Event, Members, Preset, Profile};
-use placement::Told;
+use placement::NodeProfile;
 
 use super::structured;
 
@@ -161,15 +161,15 @@ pub fn play(bytes: &[u8]) {
 
 /// What a peer tells of itself.
 pub fn told(bytes: &[u8]) {
-    let told = Told::decode(bytes);
+    let told = NodeProfile::decode(bytes);
     // An interface that cannot announce is told by leaving it out, so it takes one round until nothing changes.
-    let again = Told::decode(&told.encode(1 << 20));
+    let again = NodeProfile::decode(&told.encode(1 << 20));
     assert_eq!((&again.macs, &again.contested), (&told.macs, &told.contested));
-    assert_eq!(Told::decode(&again.encode(1 << 20)), again, "what was understood can be told again");
+    assert_eq!(NodeProfile::decode(&again.encode(1 << 20)), again, "what was understood can be told again");
     for most in [64, 512, Profile::MAX_BRIEF, Profile::MAX] {
         let encoded = told.encode(most);
         assert!(encoded.len() <= most, "{} of {most}", encoded.len());
-        _ = Told::decode(&encoded);
+        _ = NodeProfile::decode(&encoded);
         assert!(told.encode_unversioned(most).len() <= most);
     }
 }
