@@ -1,6 +1,7 @@
 //! The state of a speaker, and what changes it.
 
 mod cluster;
+mod cut_off;
 mod gossip;
 mod introspect;
 mod lan;
@@ -15,12 +16,13 @@ use layer2::TransmitPolicy;
 use members::{Absence, LinkState, View};
 use placement::{
     Change, ExcludeLabel, Handovers, InterfaceName, Interfaces, NodeName, NodeProfile, Placement, PoolName,
-    ServiceKey,
+    Released, ServiceKey,
 };
 use pools::PoolSpec;
 
 use crate::announce::layer2::{Outcomes, Plan, Wanted};
 use crate::configuration::Configuration;
+use crate::cut_off::{CutOff, Follow};
 use crate::departure::Departure;
 use crate::input::{Input, List, Trouble};
 use crate::interfaces::Memory;
@@ -72,6 +74,11 @@ pub struct Core {
     latest: Arc<View>,
     /// Why the gossip does not work, where that can be seen.
     trouble: Option<Trouble>,
+    /// The nodes that are alive, as the API server has it.
+    ready_nodes: BTreeSet<NodeName>,
+    /// Whether this node reaches the others, and the API server.
+    peers_reach: Follow,
+    api_reach: Follow,
     unannounced: Unannounced,
     suspects: Suspects,
     /// How often rivals were overruled.
@@ -114,6 +121,8 @@ struct Published {
     profile: NodeProfile,
     /// Of which Services there is a status, and what it says.
     statuses: BTreeMap<ServiceKey, Interfaces>,
+    /// When all Services count as named that are announced here, whatever is not known yet by then.
+    statuses_due: Option<Instant>,
     statuses_complete: bool,
     last_statuses: bool,
 }
@@ -138,6 +147,9 @@ impl Core {
             profile: NodeProfile::default(),
             latest: Arc::default(),
             trouble: None,
+            ready_nodes: BTreeSet::new(),
+            peers_reach: Follow::new(CutOff::Peers),
+            api_reach: Follow::new(CutOff::Api),
             unannounced: Unannounced::default(),
             suspects: Suspects::default(),
             insisted: 0,
@@ -188,10 +200,14 @@ impl Core {
             Input::LeftOver(again) => self.suspects.looked(again),
             Input::Stop => self.stop(),
             Input::Trouble(trouble) => self.trouble(trouble),
+            Input::ReadyNodes(nodes) => self.ready_nodes = nodes,
+            Input::ApiReachable(reachable) => self.api_reachable(reachable),
             Input::Time => {}
         }
         self.stale.known_macs |= self.peers.poll(now);
         self.settle();
+        self.follow_reach();
+        self.tell_outcomes();
         self.tell_unannounced();
         self.outputs.extend(self.suspects.poll(now).map(Output::LeftOver));
     }
@@ -199,11 +215,18 @@ impl Core {
     /// When to call [`Self::handle`] with [`Input::Time`], if nothing happens before.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let contested = self.contested_waits.then_some(self.contested_again);
+        let unannounced = self.unannounced.deadline().filter(|_| !self.is_cut_off());
+        let outcomes = self.outcomes.deadline().filter(|_| !self.stopping);
+        let statuses = self.published.statuses_due.filter(|_| !self.published.statuses_complete);
         let deadlines = [
             self.handovers.deadline(),
             self.peers.deadline(),
-            self.unannounced.deadline(),
             self.suspects.deadline(),
+            self.peers_reach.deadline(),
+            self.api_reach.deadline(),
+            unannounced,
+            outcomes,
+            statuses,
             contested,
         ];
         deadlines.into_iter().flatten().min()
@@ -218,8 +241,10 @@ impl Core {
     fn settle(&mut self) {
         if self.missing.is_empty() {
             for change in self.placement.settle() {
-                if let Change::Released { service, .. } = &change {
-                    self.outcomes.forget(service);
+                match &change {
+                    Change::Released { service, why: Released::Gone, .. } => self.outcomes.gone(service),
+                    Change::Released { service, .. } => self.outcomes.forget(service),
+                    Change::Assigned { .. } => {}
                 }
                 self.stale.outcomes = true;
                 self.outputs.push_back(Output::Moved(change));
@@ -228,8 +253,20 @@ impl Core {
         }
     }
 
-    /// Tells the owners of Services that nobody announces, if this is the speaker that tells: the first by name.
+    /// Tells what had to wait of the Services that are announced here.
+    fn tell_outcomes(&mut self) {
+        if !self.stopping {
+            let due = self.outcomes.poll(self.now).into_iter();
+            self.outputs.extend(due.map(|(service, notice)| Output::Notice(service, notice)));
+        }
+    }
+
+    /// Tells the owners of Services that nobody announces, if this is the speaker that tells: the first by name. While this
+    /// node may be the one that is cut off, others may well announce them.
     fn tell_unannounced(&mut self) {
+        if self.is_cut_off() {
+            return;
+        }
         let due = self.unannounced.poll(&self.placement, self.now);
         if self.view.members.first() == Some(&self.node) && !self.stopping {
             self.outputs.extend(due.into_iter().map(|(service, notice)| Output::Notice(service, notice)));

@@ -19,8 +19,10 @@
 //! Nothing here knows a Kubernetes type, a socket or a clock.
 
 pub mod announce;
+mod budgets;
 mod configuration;
 mod core;
+mod cut_off;
 mod departure;
 mod input;
 mod interfaces;
@@ -31,6 +33,7 @@ mod unannounced;
 
 pub use self::core::{Config, Core};
 pub use configuration::ConfigurationNews;
+pub use cut_off::{CutOff, Reach};
 pub use departure::{NodeState, PodState};
 pub use input::{Changes, Input, List, Trouble};
 pub use interfaces::{Link, Links, Purpose, Unfit};

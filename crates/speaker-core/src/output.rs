@@ -8,6 +8,7 @@ use placement::{Change, Interfaces, NodeName, ServiceKey};
 
 use crate::announce::layer2::Ports;
 use crate::configuration::ConfigurationNews;
+use crate::cut_off::{CutOff, Reach};
 use crate::input::{List, Trouble};
 use crate::left_over::LeftOver;
 
@@ -46,6 +47,8 @@ pub enum Output {
     Loaded,
     /// Why this speaker is not ready: it takes over nothing until its gossip works.
     Trouble(Option<Trouble>),
+    /// Whether this speaker reaches the others, or the API server: while it has lost them, it is not ready.
+    Reach(CutOff, Reach),
     /// Something about an object of the configuration.
     Configuration(ConfigurationNews),
     /// One line for each object of the configuration that is not in force as it stands. Replaces what was said before.

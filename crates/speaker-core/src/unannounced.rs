@@ -12,6 +12,12 @@ use crate::output::Notice;
 /// So long nobody must have announced it: until endpoints serve and speakers are there, a new Service or a cluster
 /// that starts needs no more.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// After it was told so often, it must have been unannounced for twice as long each time,
+const OFTEN: u32 = 3;
+/// and no longer than that.
+const LONGEST: Duration = Duration::from_mins(5);
+/// How often it was told is forgotten after so long.
+const FORGOTTEN: Duration = Duration::from_mins(10);
 
 /// Which Services nobody announces, and what their owners were told.
 #[derive(Debug, Default)]
@@ -20,6 +26,8 @@ pub(crate) struct Unannounced {
     due: Timers<ServiceKey>,
     /// What there was to tell last, by whichever speaker.
     told: BTreeMap<ServiceKey, String>,
+    /// How often there was something to tell, and when last.
+    tellings: BTreeMap<ServiceKey, (u32, Instant)>,
 }
 
 impl Unannounced {
@@ -34,8 +42,12 @@ impl Unannounced {
             if placement.assignments(&service).all(|(_, outcome)| outcome.is_ok()) {
                 self.due.cancel(&service);
                 self.told.remove(&service);
+                if placement.assignments(&service).next().is_none() {
+                    self.tellings.remove(&service);
+                }
             } else if !self.due.contains(&service) {
-                self.due.set(service, now + PATIENCE);
+                let patience = self.patience(&service, now);
+                self.due.set(service, now + patience);
             }
         }
     }
@@ -47,10 +59,22 @@ impl Unannounced {
             let Some(message) = message(placement, &service) else { continue };
             if self.told.get(&service) != Some(&message) {
                 self.told.insert(service.clone(), message.clone());
+                let often = self.often(&service, now) + 1;
+                self.tellings.insert(service.clone(), (often, now));
                 notices.push((service, Notice::warning("notAnnounced", message)));
             }
         }
         notices
+    }
+
+    fn patience(&self, service: &ServiceKey, now: Instant) -> Duration {
+        let doublings = self.often(service, now).saturating_sub(OFTEN).min(16);
+        (PATIENCE * 2_u32.pow(doublings)).min(LONGEST)
+    }
+
+    fn often(&self, service: &ServiceKey, now: Instant) -> u32 {
+        let lately = self.tellings.get(service).filter(|(_, last)| now < *last + FORGOTTEN);
+        lately.map_or(0, |(often, _)| *often)
     }
 
     /// The Services of which some address is not announced, as far as that is known.

@@ -94,7 +94,11 @@ impl Core {
                 if self.outcomes.claimed(&conflict) {
                     let holders = self.placement.announced().filter(|(_, vips, _)| vips.contains(&vip));
                     let services: Vec<ServiceKey> = holders.map(|(service, ..)| service.clone()).collect();
-                    services.into_iter().for_each(|service| self.notice(service, claimed(&conflict)));
+                    for service in services {
+                        if self.outcomes.may_tell(&service, self.now) {
+                            self.notice(service, claimed(&conflict));
+                        }
+                    }
                 }
             }
             Report::Spoken { vip, takeover } => {

@@ -11,18 +11,25 @@
 //! ```
 //!
 //! Each is told once, and again only when it comes anew. Each address comes to an end of its own: a Service counts as
-//! announced with the first, and is told of the faults of the others.
+//! announced with the first, and is told of the faults of the others. What changes to and fro is told less and less
+//! often ([`Budgets`]), and what is then as it was told last is not told again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
 use introspection::AddressState;
 use layer2::MacAddr;
 use placement::{Announcement, Announcements, History, InterfaceName, Interfaces, NodeName, ServiceKey};
+use timers::Timers;
 
 use super::PROTOCOL;
+use crate::budgets::Budgets;
 use crate::interfaces::{Link, Links};
 use crate::output::Notice;
+
+/// A host that was found on one interface is found on the others of its LAN by then: they are told together.
+const SETTLE: Duration = Duration::from_millis(500);
 
 /// Somebody else has an address of ours.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,7 +50,10 @@ pub(crate) struct Outcomes {
     interfaces: Option<BTreeMap<InterfaceName, Link>>,
     /// What the LAN said of addresses when it was asked, on each interface.
     answers: BTreeMap<(IpAddr, InterfaceName), Answer>,
-    by_service: BTreeMap<ServiceKey, Outcome>,
+    by_service: BTreeMap<ServiceKey, Record>,
+    budgets: Budgets,
+    /// When there is more to tell of a Service.
+    due: Timers<ServiceKey>,
     /// Who was heard to claim what is announced.
     claims: BTreeSet<(IpAddr, MacAddr)>,
 }
@@ -55,6 +65,15 @@ enum Answer {
     Taken(MacAddr),
     /// A peer has it whose gossip is not heard.
     Held(MacAddr),
+}
+
+/// What has come of a Service by now, and what its owner was told last.
+#[derive(Debug, Default)]
+struct Record {
+    now: Outcome,
+    /// Since when.
+    since: Option<Instant>,
+    told: Outcome,
 }
 
 /// What comes of a Service.
@@ -87,6 +106,8 @@ impl Outcomes {
             interfaces: None,
             answers: BTreeMap::new(),
             by_service: BTreeMap::new(),
+            budgets: Budgets::default(),
+            due: Timers::default(),
             claims: BTreeSet::new(),
         }
     }
@@ -136,32 +157,88 @@ impl Outcomes {
         self.claims.insert((conflict.vip, conflict.by))
     }
 
+    /// Whether the owner of a Service may be told something else at `now`. If so, it counts as told.
+    pub(crate) fn may_tell(&mut self, service: &ServiceKey, now: Instant) -> bool {
+        self.budgets.take(service, now).is_ok()
+    }
+
     /// A Service is no longer announced from here as it was: what comes of it next is to be told.
     pub(crate) fn forget(&mut self, service: &ServiceKey) {
         self.by_service.remove(service);
+        self.due.cancel(service);
+    }
+
+    /// A Service is gone: one of the same name is another.
+    pub(crate) fn gone(&mut self, service: &ServiceKey) {
+        self.forget(service);
+        self.budgets.forget(service);
     }
 
     /// Whether a Service is announced from here with any of its addresses.
     pub(crate) fn is_announced(&self, service: &ServiceKey) -> bool {
-        self.by_service.get(service).is_some_and(|outcome| outcome.announced)
+        self.by_service.get(service).is_some_and(|record| record.now.announced)
+    }
+
+    /// Whether it is known what comes of a Service that this node is to announce.
+    pub(crate) fn is_known(&self, service: &ServiceKey) -> bool {
+        self.by_service.contains_key(service)
     }
 
     /// Looks at the Services that this node is to announce; what to tell the owners of those where the
-    /// outcome is another than before.
+    /// outcome is another than they were told.
     pub(crate) fn judge<'a>(
         &mut self,
         announcements: &Announcements,
         services: impl Iterator<Item = (&'a ServiceKey, &'a [IpAddr], &'a Interfaces)>,
+        now: Instant,
     ) -> Vec<(ServiceKey, Notice)> {
         self.answers.retain(|(vip, _), _| announcements.contains_key(vip));
         self.claims.retain(|(vip, _)| announcements.contains_key(vip));
         let mut notices = Vec::new();
         for (service, vips, interfaces) in services {
             let Some(outcome) = self.outcome(announcements, vips, interfaces) else { continue };
-            let before = self.by_service.get(service).cloned().unwrap_or_default();
-            let told = self.notices(&before, &outcome).into_iter();
-            notices.extend(told.map(|notice| (service.clone(), notice)));
-            self.by_service.insert(service.clone(), outcome);
+            let record = self.by_service.entry(service.clone()).or_default();
+            if record.since.is_none() || record.now != outcome {
+                (record.now, record.since) = (outcome, Some(now));
+                notices.extend(self.tell(service, now).into_iter().map(|notice| (service.clone(), notice)));
+            }
+        }
+        notices
+    }
+
+    /// What there is to tell by `now` that had to wait.
+    pub(crate) fn poll(&mut self, now: Instant) -> Vec<(ServiceKey, Notice)> {
+        let mut notices = Vec::new();
+        while let Some(service) = self.due.pop(now) {
+            notices.extend(self.tell(&service, now).into_iter().map(|notice| (service.clone(), notice)));
+        }
+        notices
+    }
+
+    /// When to call [`Self::poll`] next, if ever.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.due.first()
+    }
+
+    /// What to tell of a Service now. What is not to be told yet is due later.
+    fn tell(&mut self, service: &ServiceKey, now: Instant) -> Vec<Notice> {
+        self.due.cancel(service);
+        let Some(record) = self.by_service.get(service) else { return vec![] };
+        let notices = self.notices(&record.told, &record.now);
+        if !notices.is_empty() {
+            let is_found = |fault: &Fault| match fault {
+                Fault::NoInterface(_) => false,
+                Fault::Taken { .. } | Fault::Held(_) => !fault.is_told_by(&record.told.faults),
+            };
+            let settled = record.since.unwrap_or(now) + SETTLE;
+            let wait = record.now.faults.iter().any(is_found).then_some(settled).filter(|at| *at > now);
+            if let Some(later) = wait.or_else(|| self.budgets.take(service, now).err()) {
+                self.due.set(service.clone(), later);
+                return vec![];
+            }
+        }
+        if let Some(record) = self.by_service.get_mut(service) {
+            record.told = record.now.clone();
         }
         notices
     }
@@ -250,7 +327,7 @@ impl Outcomes {
     /// What is to be told of an outcome after the one before.
     fn notices(&self, before: &Outcome, outcome: &Outcome) -> Vec<Notice> {
         let from = format!("from node {:?} with protocol {PROTOCOL:?}", self.node.as_str());
-        let new = outcome.faults.difference(&before.faults);
+        let new = outcome.faults.iter().filter(|fault| !fault.is_told_by(&before.faults));
         let mut notices: Vec<_> = new.map(|fault| fault.notice(&from)).collect();
         let well = |outcome: &Outcome| outcome.announced && outcome.faults.is_empty();
         if outcome.announced && (!before.announced || (well(outcome) && !well(before))) {
@@ -261,6 +338,17 @@ impl Outcomes {
 }
 
 impl Fault {
+    /// Whether whoever was told of these knows of this one: the same hosts, or more of them, have the address.
+    fn is_told_by(&self, told: &BTreeSet<Self>) -> bool {
+        let all_of = |by: &[Conflict], known: &[Conflict]| by.iter().all(|conflict| known.contains(conflict));
+        told.iter().any(|known| match (self, known) {
+            (Self::NoInterface(reason), Self::NoInterface(known)) => reason == known,
+            (Self::Taken { by, elsewhere: _ }, Self::Taken { by: known, elsewhere: _ })
+            | (Self::Held(by), Self::Held(known)) => all_of(by, known),
+            (Self::NoInterface(_) | Self::Taken { .. } | Self::Held(_), _) => false,
+        })
+    }
+
     fn notice(&self, from: &str) -> Notice {
         match self {
             Self::NoInterface(reason) => {
