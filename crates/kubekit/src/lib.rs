@@ -28,7 +28,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch::Sender;
 use tokio::time::sleep_until;
 pub use version::Version;
-pub use watch::{Change, Source, Watched, watch, watch_as, watch_history};
+pub use watch::{Change, Reachability, Source, Watched, watch, watch_as, watch_history};
 pub use watchdog::{Progress, Watchdog};
 
 /// How long a single request to the API server may take, retries included. Without a bound of our own, the

@@ -14,6 +14,7 @@
 
 mod arp;
 mod claims;
+mod echoes;
 mod groups;
 mod mac;
 mod ndp;

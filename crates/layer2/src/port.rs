@@ -13,6 +13,7 @@ pub use effects::{Effect, Purpose, Report, Transmission};
 pub use orders::{Begin, Contact, KnownMacs, Order, Stance, TransmitPolicy};
 
 use crate::claims::Claims;
+use crate::echoes::Echoes;
 use crate::groups::Groups;
 use crate::probes::Probes;
 use crate::protocol::Protocol;
@@ -56,6 +57,7 @@ pub struct Port<P: Protocol> {
     frame_gap: Duration,
     next_frame: Instant,
     rivals: Rivals<P::Ip>,
+    echoes: Echoes<P::Ip>,
     /// Who of the peers that are heard claimed what is announced here, and when: it may turn out to be heard no more.
     heard_claims: BTreeMap<P::Ip, (MacAddr, Instant)>,
     /// What a peer has taken over from this node, which leaves.
@@ -91,6 +93,7 @@ impl<P: Protocol> Port<P> {
             frame_gap: Duration::ZERO,
             next_frame: now,
             rivals: Rivals::new(),
+            echoes: Echoes::new(),
             heard_claims: BTreeMap::new(),
             handed_over: BTreeSet::new(),
             same_lan: BTreeSet::new(),

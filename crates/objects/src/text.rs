@@ -6,7 +6,7 @@
 //! shows it, it is [`quoted`]; where a text goes out, it is [`printable`], whatever it is composed of.
 
 use std::borrow::Cow;
-use std::fmt::{self, Write};
+use std::fmt::{self, Display, Write};
 
 /// The most that the message of a condition takes, in characters; a text of so many bytes has no more of them.
 pub const CONDITION_MESSAGE: usize = 32_768;
@@ -73,6 +73,17 @@ pub fn shorten(text: &str, most: usize) -> String {
         return beginning(text, most).to_owned();
     }
     format!("{}{CUT}", beginning(text, most - CUT.len()))
+}
+
+/// These in one line, with commas between them.
+pub fn listed<T: Display>(items: impl IntoIterator<Item = T>) -> String {
+    let mut line = String::new();
+    for item in items {
+        let separator = if line.is_empty() { "" } else { ", " };
+        line.push_str(separator);
+        line.push_str(&item.to_string());
+    }
+    line
 }
 
 /// The lines, one below the other, in at most `most` bytes. Where not all of them fit, the last line says how many
@@ -167,6 +178,11 @@ fn beginning(text: &str, most: usize) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_is_one_line_with_commas() {
+        assert_eq!([&[][..], &[1], &[1, 2]].map(listed), ["", "1", "1, 2"]);
+    }
 
     #[test]
     fn what_somebody_wrote_is_shown_between_quotes_in_one_line_and_not_at_length() {

@@ -29,6 +29,7 @@ use crate::interfaces::Memory;
 use crate::left_over::Suspects;
 use crate::output::{Gossip, Notice, Output};
 use crate::peers::Peers;
+use crate::same_lan::SameLan;
 use crate::unannounced::Unannounced;
 
 /// Who a speaker is.
@@ -68,6 +69,8 @@ pub struct Core {
     cut: Option<InterfaceName>,
     /// Where we can announce, and could.
     memory: Memory,
+    /// Interfaces of this node that are on one LAN, which people are to know.
+    same_lan: SameLan,
     /// What we tell of ourselves.
     profile: NodeProfile,
     /// The members as last seen.
@@ -144,6 +147,7 @@ impl Core {
             gossip_interface: None,
             cut: None,
             memory: Memory::default(),
+            same_lan: SameLan::default(),
             profile: NodeProfile::default(),
             latest: Arc::default(),
             trouble: None,
@@ -205,11 +209,20 @@ impl Core {
             Input::Time => {}
         }
         self.stale.known_macs |= self.peers.poll(now);
+        if self.memory.poll(now) {
+            self.follow_abilities();
+        }
+        self.outputs.extend(self.same_lan.poll(now).map(Output::SameLan));
         self.settle();
         self.follow_reach();
         self.tell_outcomes();
         self.tell_unannounced();
         self.outputs.extend(self.suspects.poll(now).map(Output::LeftOver));
+    }
+
+    /// Whether an interface of this node failed so often lately that another node is preferred to it.
+    pub fn is_unsteady(&self, name: &InterfaceName) -> bool {
+        self.memory.is_unsteady(name)
     }
 
     /// When to call [`Self::handle`] with [`Input::Time`], if nothing happens before.
@@ -222,6 +235,8 @@ impl Core {
             self.handovers.deadline(),
             self.peers.deadline(),
             self.suspects.deadline(),
+            self.memory.deadline(),
+            self.same_lan.deadline(),
             self.peers_reach.deadline(),
             self.api_reach.deadline(),
             unannounced,

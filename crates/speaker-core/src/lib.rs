@@ -29,6 +29,7 @@ mod interfaces;
 mod left_over;
 mod output;
 mod peers;
+mod same_lan;
 mod unannounced;
 
 pub use self::core::{Config, Core};
@@ -36,6 +37,6 @@ pub use configuration::ConfigurationNews;
 pub use cut_off::{CutOff, Reach};
 pub use departure::{NodeState, PodState};
 pub use input::{Changes, Input, List, Trouble};
-pub use interfaces::{Link, Links, Purpose, Unfit};
+pub use interfaces::{Lan, Link, Links, Purpose, Unfit};
 pub use left_over::LeftOver;
 pub use output::{Gossip, Notice, Output, Severity};

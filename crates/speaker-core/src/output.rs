@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 use members::{Absence, LinkState, Profile};
-use placement::{Change, Interfaces, NodeName, ServiceKey};
+use placement::{Change, InterfaceName, Interfaces, NodeName, ServiceKey};
 
 use crate::announce::layer2::Ports;
 use crate::configuration::ConfigurationNews;
@@ -47,6 +47,8 @@ pub enum Output {
     Loaded,
     /// Why this speaker is not ready: it takes over nothing until its gossip works.
     Trouble(Option<Trouble>),
+    /// These interfaces of this node are on one LAN, each with another: one of them answers for an address. Told once.
+    SameLan(BTreeSet<InterfaceName>),
     /// Whether this speaker reaches the others, or the API server: while it has lost them, it is not ready.
     Reach(CutOff, Reach),
     /// Something about an object of the configuration.

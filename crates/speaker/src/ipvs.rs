@@ -62,7 +62,7 @@ impl Ipvs {
 }
 
 /// A node, as kubelet refers to it in events: `kubectl describe node` looks for its name in place of the UID too.
-fn reference(node: &NodeName) -> ObjectReference {
+pub(crate) fn reference(node: &NodeName) -> ObjectReference {
     ObjectReference {
         kind: Some("Node".to_owned()),
         name: Some(node.as_str().to_owned()),
@@ -73,13 +73,20 @@ fn reference(node: &NodeName) -> ObjectReference {
 
 #[cfg(test)]
 mod tests {
-    use speaker_core::{Link, Purpose, Unfit};
+    use speaker_core::{Lan, Link, Purpose, Unfit};
 
     use super::*;
 
     fn told(ipvs: &mut Ipvs, names: &[&str], answers: Answers) -> bool {
         let (arp, ndp) = (Err(Unfit::Down), Err(Unfit::Down));
-        let link = |name: &&str| Link { name: (*name).into(), purpose: Purpose::Lan, mac: None, arp, ndp };
+        let link = |name: &&str| Link {
+            name: (*name).into(),
+            purpose: Purpose::Lan,
+            mac: None,
+            arp,
+            ndp,
+            lan: Lan::default(),
+        };
         let links = (1..).zip(names.iter().map(link)).collect();
         ipvs.look(&"n1".into(), &links, || answers).is_some()
     }

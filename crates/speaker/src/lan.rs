@@ -167,7 +167,7 @@ impl Lan {
         }
         for (index, link) in &links {
             if before.and_then(|before| before.get(index)) != Some(link) {
-                let Link { name, purpose: _, mac: _, arp, ndp } = link;
+                let Link { name, purpose: _, mac: _, arp, ndp, lan: _ } = link;
                 debug!(interface = %name, ?arp, ?ndp, "interface seen");
             }
         }

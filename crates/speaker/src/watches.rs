@@ -8,7 +8,7 @@ use futures::stream::{self, SelectAll};
 use futures::{FutureExt, Stream, StreamExt};
 use kube::api::Api;
 use kube::{Client, Resource};
-use kubekit::{Source, slim, speakers};
+use kubekit::{Reachability, Source, slim, speakers};
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -32,6 +32,8 @@ pub(crate) enum Event {
     Trouble(Option<gossip::Trouble>),
     /// The reports of the dead are removed, or are to be tried again then.
     LeftOver(Option<Instant>),
+    /// Whether the API server can be reached.
+    ApiReachable(bool),
     /// Where the gossip listens now.
     Address(Listening),
     /// This speaker is asked to stop.
@@ -52,6 +54,7 @@ impl Event {
             | Self::Gossip(_)
             | Self::Trouble(_)
             | Self::LeftOver(_)
+            | Self::ApiReachable(_)
             | Self::Address(_)
             | Self::Stop => false,
         }
@@ -76,35 +79,41 @@ pub(crate) fn events(
     class: LoadBalancerClass,
     inputs: Inputs,
 ) -> impl Stream<Item = Event> + Unpin {
-    fn of<K>(
-        source: impl Into<Source<K>>,
-        event: fn(kubekit::Change<K>) -> Event,
-    ) -> impl Stream<Item = Event>
+    fn of<K>(source: Source<K>, event: fn(kubekit::Change<K>) -> Event) -> impl Stream<Item = Event>
     where
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
     {
         kubekit::watch(source).map(event)
     }
-    let all = || client.clone();
-    let speakers = speakers::source(client, namespace);
+    let reachability = Reachability::default();
+    let speakers = speakers::source(client, namespace).telling(&reachability);
     let names = Names::default();
-    let services = kubekit::watch_as(Api::all(all()), move |it| SeenService::read(&it, &class, &names));
+    let services =
+        kubekit::watch_as(all(client, &reachability), move |it| SeenService::read(&it, &class, &names));
     let names = Names::default();
-    let slices = kubekit::watch_as(Api::all(all()), move |it| SeenSlice::read(&it, &names));
+    let slices = kubekit::watch_as(all(client, &reachability), move |it| SeenSlice::read(&it, &names));
+    let pools = Source::from(Api::namespaced(client.clone(), namespace)).telling(&reachability);
+    let advertisements = Source::from(Api::namespaced(client.clone(), namespace)).telling(&reachability);
     SelectAll::from_iter([
         services.map(Event::Services).boxed(),
         slices.map(Event::Endpoints).boxed(),
-        of(Api::all(all()), Event::Nodes).boxed(),
-        of(Api::namespaced(all(), namespace), Event::Pools).boxed(),
-        of(Api::namespaced(all(), namespace), Event::Advertisements).boxed(),
+        of(all(client, &reachability), Event::Nodes).boxed(),
+        of(pools, Event::Pools).boxed(),
+        of(advertisements, Event::Advertisements).boxed(),
         of(speakers, Event::Speakers).boxed(),
         received(inputs.reports).map(Event::Lan).boxed(),
         changes(inputs.trouble).map(Event::Trouble).boxed(),
         changes(inputs.address).map(Event::Address).boxed(),
         received(inputs.left_over).map(Event::LeftOver).boxed(),
         received(inputs.gossip).map(Event::Gossip).boxed(),
+        reachability.changes().map(Event::ApiReachable).boxed(),
         inputs.stop.into_stream().map(|_| Event::Stop).boxed(),
     ])
+}
+
+/// The objects of a kind in all namespaces.
+fn all<K: Resource<DynamicType = ()>>(client: &Client, reachability: &Reachability) -> Source<K> {
+    Source::from(Api::all(client.clone())).telling(reachability)
 }
 
 fn received<T>(mut channel: mpsc::Receiver<T>) -> impl Stream<Item = T> {

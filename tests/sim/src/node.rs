@@ -116,12 +116,14 @@ impl Node {
 
     /// What it can do with each of its interfaces.
     pub(crate) fn carriers(&self) -> Carriers {
-        let ability = |nic: &Nic| match nic.carrier() {
+        let unsteady = |nic| self.speaker.as_ref().is_some_and(|speaker| speaker.is_unsteady(nic));
+        let ability = |(number, nic): (usize, &Nic)| match nic.carrier() {
+            LinkState::Up if unsteady(number) => Ability::Unsteady,
             LinkState::Up => Ability::Able,
             LinkState::Down if nic.was_up => Ability::Lost,
             LinkState::Down => Ability::Unable,
         };
-        self.nics.iter().map(ability).collect()
+        self.nics.iter().enumerate().map(ability).collect()
     }
 
     pub(crate) fn keys(&self, sealed: bool) -> Vec<Key> {

@@ -12,7 +12,7 @@ use objects::{InterfaceName, NodeName};
 use placement::ExcludeLabel;
 use speaker_core::announce::layer2::{Orders, PortId, Ports, Responder};
 use speaker_core::{
-    Config, Core, Gossip, Input as CoreInput, Link, Links, Output as Decision, Purpose, Trouble, Unfit,
+    Config, Core, Gossip, Input as CoreInput, Lan, Link, Links, Output as Decision, Purpose, Trouble, Unfit,
 };
 
 use crate::cluster::{Change, complete};
@@ -216,6 +216,11 @@ impl Speaker {
         self.ports.iter().any(|(port, running)| number(port) == interface && running.answers(vip))
     }
 
+    /// Whether the interface of this number failed so often lately that another node is preferred to it.
+    pub(crate) fn is_unsteady(&self, interface: usize) -> bool {
+        self.core.is_unsteady(&self.interfaces[interface].name)
+    }
+
     /// Whether it only answers for `vip`, since clients are still served by who had it before.
     pub(crate) fn stands_in(&self, vip: IpAddr) -> bool {
         let orders = self.ports.values().filter_map(|running| running.orders.vips.get(&vip));
@@ -260,7 +265,7 @@ impl Speaker {
                 LinkState::Up => (Ok(*arp), Ok(*ndp)),
                 LinkState::Down => (Err(Unfit::NoCarrier), Err(Unfit::NoCarrier)),
             };
-            Link { name: name.clone(), purpose: Purpose::Lan, mac, arp, ndp }
+            Link { name: name.clone(), purpose: Purpose::Lan, mac, arp, ndp, lan: Lan::default() }
         };
         let links: Links = (1..).zip(self.interfaces.iter().map(link)).collect();
         self.core.handle(CoreInput::Interfaces(links), now);
@@ -332,6 +337,8 @@ impl Speaker {
             | Decision::Reached(_)
             | Decision::Loaded
             | Decision::Trouble(_)
+            | Decision::Reach(..)
+            | Decision::SameLan(_)
             | Decision::Configuration(_)
             | Decision::Problems(_) => {}
         }

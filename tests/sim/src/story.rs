@@ -178,6 +178,7 @@ pub(crate) fn report(report: &Report, on: &str, name: impl Fn(MacAddr) -> String
         Report::Rival { vip, by } => {
             format!("{vip} on {on}: also answered for by {}, which is not heard", name(by))
         }
+        Report::PeerAnswers { vip, by } => format!("{vip} on {on}: {} goes on answering", name(by)),
         Report::SameLan { by } => format!("{on} and {} are on one LAN", name(by)),
         Report::Spoken { vip, takeover: _ } => format!("{vip} on {on}: announced"),
     }

@@ -28,7 +28,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
-use super::{Change, Source, Watched};
+use super::{Change, Reachability, Source, Watched};
 use crate::{Version, due};
 
 /// How long a watch may go on, after which it is taken up where it ended. A connection that is dead without having been
@@ -74,6 +74,7 @@ pub(super) struct Follower<K, T, F> {
     /// When to list again though nothing seems to be missing.
     relist: Option<Instant>,
     reachable: bool,
+    reachability: Option<Reachability>,
 }
 
 type Events<K> = BoxStream<'static, kube::Result<WatchEvent<K>>>;
@@ -118,7 +119,7 @@ where
     F: Fn(K) -> T,
 {
     pub(super) fn new(source: Source<K>, convert: F) -> Self {
-        let Source { api, labels, fields } = source;
+        let Source { api, labels, fields, reachability } = source;
         Self {
             api,
             labels,
@@ -131,6 +132,7 @@ where
             is_short: true,
             relist: None,
             reachable: true,
+            reachability,
         }
     }
 
@@ -151,6 +153,7 @@ where
                         Trouble::Api(_) | Trouble::Timeout(_) | Trouble::Status(_) => {
                             if std::mem::replace(&mut self.reachable, false) {
                                 warn!(kind = %K::kind(&()), error = %trouble, "watch interrupted, trying again");
+                                self.reachability.iter().for_each(Reachability::lost);
                             }
                         }
                     }
@@ -188,6 +191,7 @@ where
                         return Err(error);
                     }
                 };
+                self.reached();
                 if now.is_older_than(&version) {
                     let (before, now) = (version.as_str(), now.as_str());
                     warn!(kind = %K::kind(&()), before, now, "the API server has an older state than before, listing again");
@@ -239,6 +243,7 @@ where
                         Err(error.into())
                     }
                     Ok(None) if since.elapsed() + EARLY >= SILENCE => {
+                        self.reached();
                         self.state = State::Listed { version, trust: Trust::Sure };
                         Ok(None)
                     }
@@ -315,6 +320,7 @@ where
     fn reached(&mut self) {
         if !std::mem::replace(&mut self.reachable, true) {
             info!(kind = %K::kind(&()), "watch resumed");
+            self.reachability.iter().for_each(Reachability::found);
         }
     }
 }

@@ -82,6 +82,14 @@ pub enum Report {
         /// Which of its stations.
         by: MacAddr,
     },
+    /// A peer that is heard goes on answering for the address some seconds after it was taken over here: its kernel has the
+    /// address, or it goes by other objects of the cluster. Told once.
+    PeerAnswers {
+        /// The address.
+        vip: IpAddr,
+        /// Which of its stations.
+        by: MacAddr,
+    },
     /// Another interface of this node is heard here: both are on one LAN. Told once.
     SameLan {
         /// Its address.

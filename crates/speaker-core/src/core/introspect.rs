@@ -97,7 +97,9 @@ impl Core {
                 ip: Some(*vip),
                 services: services.get(vip).into_iter().flatten().map(ToString::to_string).collect(),
                 state: match state {
-                    AddressState::Announced | AddressState::Standby if muted => AddressState::Muted,
+                    AddressState::Announced | AddressState::Standby | AddressState::Probing if muted => {
+                        AddressState::Muted
+                    }
                     state => state,
                 },
                 interfaces: names.map(ToString::to_string).collect(),
@@ -133,7 +135,7 @@ impl Core {
 fn interfaces(abilities: &Abilities) -> Option<Vec<Interface>> {
     let Abilities::Known(by_name) = abilities else { return None };
     let usability = |ability| match ability {
-        Ability::Able => Usability::Used,
+        Ability::Able | Ability::Unsteady => Usability::Used,
         Ability::Lost => Usability::Lost,
         Ability::Unable => Usability::Unfit("it cannot".to_owned()),
     };

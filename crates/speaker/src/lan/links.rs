@@ -7,17 +7,29 @@ use std::str::FromStr;
 use layer2::{Arp, MacAddr, Ndp};
 use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
 use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
-use placement::InterfaceName;
+use placement::{InterfaceName, Prefix};
 use regex_lite::Regex;
-use speaker_core::{Link, Purpose, Unfit};
+use speaker_core::{Lan, Link, Purpose, Unfit};
 
-/// The settled link-local address of each interface that has one, by the number of the interface.
-pub(super) type LinkLocals = BTreeMap<u32, Ipv6Addr>;
+/// The addresses of all interfaces, as far as they matter.
+#[derive(Debug, Default)]
+pub(super) struct Addresses {
+    /// The settled link-local address of each interface that has one, by the number of the interface.
+    link_locals: BTreeMap<u32, Ipv6Addr>,
+    /// The prefixes of the others.
+    prefixes: BTreeMap<u32, BTreeSet<Prefix>>,
+}
+
+impl Addresses {
+    pub(super) fn read(messages: &[AddressMessage]) -> Self {
+        Self { link_locals: link_locals(messages), prefixes: prefixes(messages) }
+    }
+}
 
 /// Reads an interface; `None` for what has no name.
 pub(super) fn read(
     message: &LinkMessage,
-    link_locals: &LinkLocals,
+    addresses: &Addresses,
     exclude: &ExcludeInterfaces,
 ) -> Option<Link> {
     let attributes = || message.attributes.iter();
@@ -45,23 +57,46 @@ pub(super) fn read(
     };
     let arp = fit.and_then(|mac| has(LinkFlags::Broadcast).then_some(Arp { mac }).ok_or(Unfit::NoBroadcast));
     let ndp = fit.and_then(|mac| {
-        let link_local = *link_locals.get(&message.header.index).ok_or(Unfit::NoLinkLocal)?;
+        let link_local = *addresses.link_locals.get(&message.header.index).ok_or(Unfit::NoLinkLocal)?;
         Ok(Ndp { mac, link_local })
     });
-    Some(Link { name: InterfaceName::from(name.as_str()), purpose: purpose(message), mac, arp, ndp })
+    let prefixes = addresses.prefixes.get(&message.header.index).cloned().unwrap_or_default();
+    let lan = Lan { prefixes, shared_with: shared_with(message) };
+    Some(Link { name: InterfaceName::from(name.as_str()), purpose: purpose(message), mac, arp, ndp, lan })
+}
+
+/// The interface below this one that is on the same LAN. A VLAN is another LAN than that of the interface below it, and
+/// what is below may be in another network namespace, where numbers mean other interfaces.
+fn shared_with(message: &LinkMessage) -> Option<u32> {
+    let attributes = || message.attributes.iter();
+    let elsewhere = attributes()
+        .any(|attribute| matches!(attribute, LinkAttribute::NetNsId(_) | LinkAttribute::LinkNetNsId(_)));
+    let below = attributes().find_map(|attribute| match attribute {
+        LinkAttribute::Link(index) => Some(*index),
+        _ => None,
+    });
+    match kind(message) {
+        Some(InfoKind::MacVlan | InfoKind::MacVtap | InfoKind::IpVlan | InfoKind::IpVtap) if !elsewhere => {
+            below
+        }
+        _ => None,
+    }
 }
 
 /// A network card is of no kind.
-fn purpose(message: &LinkMessage) -> Purpose {
+fn kind(message: &LinkMessage) -> Option<&InfoKind> {
     let kinds = message.attributes.iter().find_map(|attribute| match attribute {
         LinkAttribute::LinkInfo(infos) => Some(infos),
         _ => None,
     });
-    let kind = kinds.into_iter().flatten().find_map(|info| match info {
+    kinds.into_iter().flatten().find_map(|info| match info {
         LinkInfo::Kind(kind) => Some(kind),
         _ => None,
-    });
-    match kind {
+    })
+}
+
+fn purpose(message: &LinkMessage) -> Purpose {
+    match kind(message) {
         Some(InfoKind::Bridge | InfoKind::Vxlan | InfoKind::Geneve | InfoKind::Dummy | InfoKind::Tun) => {
             Purpose::Pods
         }
@@ -72,9 +107,9 @@ fn purpose(message: &LinkMessage) -> Purpose {
 
 /// The link-local addresses that are settled: one that another host has, or may have, cannot be spoken from.
 /// Where an interface has several, the lowest, so that the choice is the same every time.
-pub(super) fn link_locals(messages: impl IntoIterator<Item = AddressMessage>) -> LinkLocals {
+fn link_locals(messages: &[AddressMessage]) -> BTreeMap<u32, Ipv6Addr> {
     let unsettled = AddressHeaderFlags::Tentative | AddressHeaderFlags::Dadfailed;
-    let settled = messages.into_iter().filter(|message| !message.header.flags.intersects(unsettled));
+    let settled = messages.iter().filter(|message| !message.header.flags.intersects(unsettled));
     let all: BTreeSet<(u32, Ipv6Addr)> = settled
         .filter_map(|message| {
             let address = message.attributes.iter().find_map(|attribute| match attribute {
@@ -86,6 +121,21 @@ pub(super) fn link_locals(messages: impl IntoIterator<Item = AddressMessage>) ->
         .collect();
     // The last of those with the same key stays.
     all.into_iter().rev().collect()
+}
+
+/// The prefixes of the addresses of each interface.
+fn prefixes(messages: &[AddressMessage]) -> BTreeMap<u32, BTreeSet<Prefix>> {
+    let mut by_index: BTreeMap<u32, BTreeSet<Prefix>> = BTreeMap::new();
+    for message in messages {
+        let address = message.attributes.iter().find_map(|attribute| match attribute {
+            AddressAttribute::Address(address) => Some(*address),
+            _ => None,
+        });
+        if let Some(prefix) = address.and_then(|it| Prefix::of(it, message.header.prefix_len)) {
+            by_index.entry(message.header.index).or_default().insert(prefix);
+        }
+    }
+    by_index
 }
 
 /// Interfaces that are never announced on: those whose name matches one of some regular expressions.
@@ -197,8 +247,8 @@ mod tests {
     }
 
     fn link(name: &str, change: impl FnOnce(&mut LinkMessage)) -> Link {
-        let link_locals = [(7, LINK_LOCAL)].into();
-        read(&message(name, change), &link_locals, &ExcludeInterfaces::default()).unwrap()
+        let addresses = Addresses { link_locals: [(7, LINK_LOCAL)].into(), ..Addresses::default() };
+        read(&message(name, change), &addresses, &ExcludeInterfaces::default()).unwrap()
     }
 
     #[test]
@@ -210,6 +260,7 @@ mod tests {
             mac: Some(mac),
             arp: Ok(Arp { mac }),
             ndp: Ok(Ndp { mac, link_local: LINK_LOCAL }),
+            lan: Lan::default(),
         };
         assert_eq!(link("eth0", |_| ()), expected);
     }
@@ -248,6 +299,45 @@ mod tests {
     }
 
     #[test]
+    fn what_shares_the_lan_of_the_interface_below_it_is_told_from_what_has_its_own() {
+        let below = |kind: InfoKind, more: Option<LinkAttribute>| {
+            let attributes = [LinkAttribute::Link(3), LinkAttribute::LinkInfo(vec![LinkInfo::Kind(kind)])];
+            let change = |it: &mut LinkMessage| it.attributes.extend(attributes.into_iter().chain(more));
+            link("x0", change).lan.shared_with
+        };
+        for kind in [InfoKind::MacVlan, InfoKind::MacVtap, InfoKind::IpVlan] {
+            assert_eq!(below(kind.clone(), None), Some(3));
+            let elsewhere = Some(LinkAttribute::LinkNetNsId(0));
+            assert_eq!(below(kind, elsewhere), None, "it is another namespace's interface");
+        }
+        for kind in [InfoKind::Vlan, InfoKind::Veth] {
+            assert_eq!(below(kind, None), None);
+        }
+        assert_eq!(link("eth0", |it| it.attributes.push(LinkAttribute::Link(3))).lan.shared_with, None);
+    }
+
+    #[test]
+    fn the_prefixes_of_an_interface_are_those_of_its_addresses() {
+        let address = |index, address: &str, length| {
+            let mut message = AddressMessage::default();
+            (message.header.index, message.header.prefix_len) = (index, length);
+            message.attributes = vec![AddressAttribute::Address(address.parse().unwrap())];
+            message
+        };
+        let messages = [
+            address(7, "192.0.2.1", 24),
+            address(7, "192.0.2.2", 24),
+            address(7, "2001:db8::1", 64),
+            address(7, "fe80::1", 64),
+            address(8, "198.51.100.1", 32),
+        ];
+        let addresses = Addresses::read(&messages);
+        let found = read(&message("eth0", |_| ()), &addresses, &ExcludeInterfaces::default()).unwrap();
+        assert_eq!(found.lan.prefixes.len(), 2);
+        assert!(!addresses.prefixes.contains_key(&8));
+    }
+
+    #[test]
     fn an_interface_may_do_one_protocol_and_not_the_other() {
         let no_broadcast = link("eth0", |m| m.header.flags.remove(LinkFlags::Broadcast));
         assert_eq!(no_broadcast.arp, Err(Unfit::NoBroadcast));
@@ -267,7 +357,7 @@ mod tests {
             message
         };
         let settled = AddressHeaderFlags::Permanent;
-        let found = link_locals([
+        let found = link_locals(&[
             address(1, "2001:db8::1", settled),
             address(2, "fe80::2", settled | AddressHeaderFlags::Tentative),
             address(3, "fe80::3", settled | AddressHeaderFlags::Dadfailed),
@@ -322,7 +412,7 @@ mod tests {
         }
         let own_list: ExcludeInterfaces = "^eth1$, ^wg".parse().unwrap();
         let refused =
-            |name| read(&message(name, |_| ()), &LinkLocals::new(), &own_list).unwrap().arp.is_err();
+            |name| read(&message(name, |_| ()), &Addresses::default(), &own_list).unwrap().arp.is_err();
         assert_eq!(["eth0", "eth1", "wg0", "veth0"].map(refused), [false, true, true, false]);
     }
 }

@@ -97,7 +97,10 @@ impl World {
                     self.judge.overlooked(&name, vip, self.now);
                 }
             }
-            Report::Held { .. } | Report::Rival { .. } | Report::SameLan { .. } => {}
+            Report::Held { .. }
+            | Report::Rival { .. }
+            | Report::PeerAnswers { .. }
+            | Report::SameLan { .. } => {}
             // Nobody has told it of that one.
             Report::Taken { by, .. } if !self.nodes[number].awake().is_some_and(|it| it.knows(by)) => {}
             Report::Taken { by, .. } | Report::Claimed { by, .. } => {

@@ -394,6 +394,23 @@ pub(crate) fn claimed(Conflict { vip, interface, by }: &Conflict) -> Notice {
     )
 }
 
+/// Tells that the node of a peer goes on answering for an address that is announced from `node`.
+pub(crate) fn answered_by_peer(
+    Conflict { vip, interface, by }: &Conflict,
+    peer: &str,
+    node: &NodeName,
+) -> Notice {
+    Notice::warning(
+        "peerAnswers",
+        format!(
+            "node {peer:?} ({by} on {interface}) answers for {vip} too, which is announced from node {:?}: clients reach one \
+             or the other. Most likely the kernel there has the address on an interface such as lo or kube-ipvs0: set \
+             net.ipv4.conf.all.arp_ignore to 1 on that node (kube-proxy: ipvs.strictARP), or remove the address",
+            node.as_str()
+        ),
+    )
+}
+
 /// Why `vip` cannot be announced on any of `interfaces`; `None` if it can.
 fn obstacle(vip: IpAddr, interfaces: &Interfaces, there: &BTreeMap<InterfaceName, Link>) -> Option<String> {
     let refusal = |name: &InterfaceName| match there.get(name) {

@@ -1,7 +1,7 @@
 use placement::{Announcement, Takeover};
 
 use super::*;
-use crate::interfaces::{Purpose, Unfit};
+use crate::interfaces::{Lan, Purpose, Unfit};
 
 const VIP: &str = "192.0.2.1";
 
@@ -12,7 +12,14 @@ fn vip() -> IpAddr {
 fn links(interfaces: &[(&str, Result<(), Unfit>)]) -> Links {
     let link = |(name, arp): &(&str, Result<(), Unfit>)| {
         let arp = arp.map(|()| layer2::Arp { mac: MacAddr([2, 0, 0, 0, 0, 1]) });
-        Link { name: (*name).into(), purpose: Purpose::Lan, mac: None, arp, ndp: Err(Unfit::Down) }
+        Link {
+            name: (*name).into(),
+            purpose: Purpose::Lan,
+            mac: None,
+            arp,
+            ndp: Err(Unfit::Down),
+            lan: Lan::default(),
+        }
     };
     (1..).zip(interfaces.iter().map(link)).collect()
 }
@@ -156,8 +163,7 @@ fn all_interfaces_of_a_conflict_are_named() {
 fn a_conflict_is_told_once_whichever_interface_is_done_first() {
     for first_free in [true, false] {
         let mut it = outcomes(&[("eth0", Ok(())), ("eth1", Ok(()))]);
-        let answers: [fn(&mut Fixture); 2] =
-            [|it| it.free(vip(), "eth1".into()), |it| it.taken(conflict())];
+        let answers: [fn(&mut Fixture); 2] = [|it| it.free(vip(), "eth1".into()), |it| it.taken(conflict())];
         let (key, vips) = (ServiceKey::new("default", "web"), [vip()]);
         let announcement =
             Announcement { interfaces: Interfaces::All, takeover: Takeover(1), history: History::New };
