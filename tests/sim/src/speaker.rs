@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use layer2::{Arp, Begin, Effect, MacAddr, Ndp, Port, Protocol, Report};
 use members::{Absence, Event, Keys, LinkState, Members, Refusal, Reporter};
 use objects::{InterfaceName, NodeName};
-use placement::ExcludeLabel;
+use placement::{ExcludeLabel, Prefix};
 use speaker_core::announce::layer2::{Orders, PortId, Ports, Responder};
 use speaker_core::{
     Config, Core, Gossip, Input as CoreInput, Lan, Link, Links, Output as Decision, Purpose, Trouble, Unfit,
@@ -75,6 +75,7 @@ pub(crate) struct Interface {
     pub(crate) arp: Arp,
     pub(crate) ndp: Ndp,
     pub(crate) carrier: LinkState,
+    pub(crate) prefixes: BTreeSet<Prefix>,
 }
 
 /// Who a speaker is, and how it starts.
@@ -259,13 +260,14 @@ impl Speaker {
     }
 
     fn tell_links(&mut self, now: Instant) {
-        let link = |Interface { name, arp, ndp, carrier }: &Interface| {
+        let link = |Interface { name, arp, ndp, carrier, prefixes }: &Interface| {
+            let lan = Lan { prefixes: prefixes.clone(), ..Lan::default() };
             let mac = Some(arp.mac);
             let (arp, ndp) = match carrier {
                 LinkState::Up => (Ok(*arp), Ok(*ndp)),
                 LinkState::Down => (Err(Unfit::NoCarrier), Err(Unfit::NoCarrier)),
             };
-            Link { name: name.clone(), purpose: Purpose::Lan, mac, arp, ndp, lan: Lan::default() }
+            Link { name: name.clone(), purpose: Purpose::Lan, mac, arp, ndp, lan }
         };
         let links: Links = (1..).zip(self.interfaces.iter().map(link)).collect();
         self.core.handle(CoreInput::Interfaces(links), now);
