@@ -6,7 +6,7 @@
 //! shows it, it is [`quoted`]; where a text goes out, it is [`printable`], whatever it is composed of.
 
 use std::borrow::Cow;
-use std::fmt::{self, Display, Write};
+use std::fmt::{self, Write};
 
 /// The most that the message of a condition takes, in characters; a text of so many bytes has no more of them.
 pub const CONDITION_MESSAGE: usize = 32_768;
@@ -76,7 +76,7 @@ pub fn shorten(text: &str, most: usize) -> String {
 }
 
 /// These in one line, with commas between them.
-pub fn listed<T: Display>(items: impl IntoIterator<Item = T>) -> String {
+pub fn listed<T: fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
     let mut line = String::new();
     for item in items {
         let separator = if line.is_empty() { "" } else { ", " };

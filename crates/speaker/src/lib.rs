@@ -29,7 +29,6 @@ use std::pin::pin;
 use std::time::Duration;
 
 use self::objects::LoadBalancerClass;
-use ::objects::text::listed;
 use anyhow::Context;
 use api::ConfigurationStateStatus;
 use cluster::{Cluster, Outputs};
@@ -269,7 +268,7 @@ async fn work(
             info!(%absence, "saying goodbye");
             let unconfirmed = gossip.leave(absence).await;
             if !unconfirmed.is_empty() {
-                let unconfirmed = listed(&unconfirmed);
+                let unconfirmed = ::objects::text::listed(&unconfirmed);
                 warn!(unconfirmed, "not every member has confirmed our goodbye");
             }
         }

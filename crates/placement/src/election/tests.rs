@@ -4,7 +4,8 @@ use pools::PoolSpec;
 use super::*;
 use crate::fixtures::*;
 use crate::{
-    Abilities, Advertisement, EXCLUDE_LABEL, ExcludeLabel, Network, Preference, Sharing, TrafficPolicy,
+    Abilities, Ability, Advertisement, ByProtocol, EXCLUDE_LABEL, ExcludeLabel, Network, Preference, Sharing,
+    TrafficPolicy,
 };
 
 fn ranked(vip: &str) -> Vec<String> {

@@ -48,7 +48,7 @@ impl Cluster {
                 match &interfaces {
                     Some(Interfaces::All) => info!(%service, interfaces = "all", "announcing"),
                     Some(Interfaces::Only(names)) => {
-                        info!(%service, interfaces = listed(names), "announcing");
+                        info!(%service, interfaces = listed(names.iter()), "announcing");
                     }
                     None => info!(%service, "no longer announcing"),
                 }
@@ -134,7 +134,7 @@ impl Cluster {
 fn nobody_is_heard() -> Notice {
     let message = "the speaker on this node hears no other speaker, though there are some: addresses may be announced from \
                    other nodes unseen, and this node takes over nothing that answers on the LAN. Check that the gossip port \
-                   is open between all nodes (TCP and UDP), and that they have the same key";
+                   is open between all nodes, and that they have the same key";
     Notice::warning("gossipUnheard", message)
 }
 

@@ -69,8 +69,7 @@ pub(super) fn read(
 /// what is below may be in another network namespace, where numbers mean other interfaces.
 fn shared_with(message: &LinkMessage) -> Option<u32> {
     let attributes = || message.attributes.iter();
-    let elsewhere = attributes()
-        .any(|attribute| matches!(attribute, LinkAttribute::NetNsId(_) | LinkAttribute::LinkNetNsId(_)));
+    let elsewhere = attributes().any(|attribute| matches!(attribute, LinkAttribute::LinkNetNsId(_)));
     let below = attributes().find_map(|attribute| match attribute {
         LinkAttribute::Link(index) => Some(*index),
         _ => None,
