@@ -228,7 +228,6 @@ impl Core {
     /// When to call [`Self::handle`] with [`Input::Time`], if nothing happens before.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let contested = self.contested_waits.then_some(self.contested_again);
-        let unannounced = self.unannounced.deadline().filter(|_| !self.is_cut_off());
         let outcomes = self.outcomes.deadline().filter(|_| !self.stopping);
         let statuses = self.published.statuses_due.filter(|_| !self.published.statuses_complete);
         let deadlines = [
@@ -239,7 +238,7 @@ impl Core {
             self.same_lan.deadline(),
             self.peers_reach.deadline(),
             self.api_reach.deadline(),
-            unannounced,
+            self.unannounced.deadline(),
             outcomes,
             statuses,
             contested,
@@ -276,13 +275,9 @@ impl Core {
         }
     }
 
-    /// Tells the owners of Services that nobody announces, if this is the speaker that tells: the first by name. While this
-    /// node may be the one that is cut off, others may well announce them.
+    /// Tells the owners of Services that nobody announces, if this is the speaker that tells: the first by name.
     fn tell_unannounced(&mut self) {
-        if self.is_cut_off() {
-            return;
-        }
-        let due = self.unannounced.poll(&self.placement, self.now);
+        let due = self.unannounced.poll(&self.placement, self.is_cut_off(), self.now);
         if self.view.members.first() == Some(&self.node) && !self.stopping {
             self.outputs.extend(due.into_iter().map(|(service, notice)| Output::Notice(service, notice)));
         }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use placement::{Placement, ServiceKey};
+use placement::{Assignment, Placement, ServiceKey, Unannounced};
 use timers::Timers;
 
 use crate::output::Notice;
@@ -53,9 +53,23 @@ impl Unannounced {
     }
 
     /// What is to be told by now that is news. It counts as told: every speaker comes to the same, and one of them speaks.
-    pub(crate) fn poll(&mut self, placement: &Placement, now: Instant) -> Vec<(ServiceKey, Notice)> {
+    ///
+    /// While this node may be `cut_off`, what depends on which nodes live waits: others may well announce it.
+    pub(crate) fn poll(
+        &mut self,
+        placement: &Placement,
+        cut_off: bool,
+        now: Instant,
+    ) -> Vec<(ServiceKey, Notice)> {
         let mut notices = Vec::new();
         while let Some(service) = self.due.pop(now) {
+            let depends_on_nodes = |(_, outcome): (IpAddr, &Result<Assignment, Unannounced>)| {
+                !matches!(outcome, Ok(_) | Err(Unannounced::Unadvertised(_)))
+            };
+            if cut_off && placement.assignments(&service).any(depends_on_nodes) {
+                self.due.set(service, now + PATIENCE);
+                continue;
+            }
             let Some(message) = message(placement, &service) else { continue };
             if self.told.get(&service) != Some(&message) {
                 self.told.insert(service.clone(), message.clone());

@@ -68,14 +68,29 @@ fn who_hears_nobody_though_nodes_go_on_is_not_ready_after_a_minute_unless_they_a
 }
 
 #[test]
-fn nobody_is_told_that_a_service_is_not_announced_by_who_may_be_cut_off() {
+fn nobody_is_told_that_no_node_announces_a_service_by_who_may_be_cut_off() {
     let mut it = alone();
-    it.after(Input::Advertisements(one("ad".into(), None)));
+    let (key, local) = service("local", "192.0.2.7");
+    let local = local.map(|it| Service { traffic_policy: TrafficPolicy::Local, ..it });
+    it.all([
+        Input::Services(one(key, local)),
+        Input::Endpoints(one(endpoints("local").0, endpoints("local").1)),
+    ]);
     wait(&mut it, 20);
-    assert!(!it.told().contains(&"notAnnounced"));
+    assert!(!it.told().contains(&"notAnnounced"), "n3, where its endpoint is, may well announce it");
     assert!(it.core.poll_timeout().is_none_or(|at| at > it.now), "nothing is due that is not done");
-    it.after(members(&["n1", "n2"]));
-    assert_eq!(it.told(), ["notAnnounced", "notAnnounced"]);
+    it.after(Input::Advertisements(one("ad".into(), None)));
+    wait(&mut it, 6);
+    assert_eq!(it.told(), ["notAnnounced"; 3], "that is so whoever lives");
+    let mut it = complete();
+    let (key, local) = service("local", "192.0.2.7");
+    let local = local.map(|it| Service { traffic_policy: TrafficPolicy::Local, ..it });
+    it.all([
+        Input::Services(one(key, local)),
+        Input::Endpoints(one(endpoints("local").0, endpoints("local").1)),
+    ]);
+    wait(&mut it, 6);
+    assert_eq!(it.told(), ["notAnnounced"], "n2 is heard");
 }
 
 #[test]
