@@ -62,6 +62,8 @@ pub(crate) enum Output {
     Gossip(Event),
     /// Why the gossip does not work, or that it does.
     Trouble(Option<Trouble>),
+    /// The interfaces that another node is preferred to, since they failed often.
+    Unsteady(Vec<InterfaceName>),
     /// What happened on the LAN that is behind the interface of this number.
     Lan(usize, Report),
     /// It is not needed any more.
@@ -101,6 +103,8 @@ pub(crate) struct Speaker {
     trouble: Option<Trouble>,
     listed: bool,
     stopping: bool,
+    /// The interfaces that failed often lately.
+    unsteady: Vec<InterfaceName>,
     /// Whether it may answer for other addresses than when it was last asked that.
     changed: bool,
     outputs: Vec<Output>,
@@ -139,6 +143,7 @@ impl Speaker {
             trouble: None,
             listed: false,
             stopping: false,
+            unsteady: Vec::new(),
             changed: true,
             outputs: Vec::new(),
         };
@@ -202,6 +207,7 @@ impl Speaker {
         if self.core.poll_timeout().is_some_and(|at| at <= now) {
             self.core.handle(CoreInput::Time, now);
         }
+        self.report_unsteady();
         self.follow(now);
         std::mem::take(&mut self.outputs)
     }
@@ -284,6 +290,15 @@ impl Speaker {
             (self.trouble, self.changed) = (trouble, true);
             self.outputs.push(Output::Trouble(trouble));
             self.core.handle(CoreInput::Trouble(trouble), now);
+        }
+    }
+
+    fn report_unsteady(&mut self) {
+        let names = self.interfaces.iter().map(|interface| &interface.name);
+        let unsteady: Vec<_> = names.filter(|name| self.core.is_unsteady(name)).cloned().collect();
+        if self.unsteady != unsteady {
+            self.unsteady.clone_from(&unsteady);
+            self.outputs.push(Output::Unsteady(unsteady));
         }
     }
 

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use layer2::{MacAddr, Report};
 use members::{Absence, Event};
+use objects::InterfaceName;
 use speaker_core::Trouble;
 
 use crate::faults::{Direction, Edit, Fault, LanId};
@@ -156,6 +157,16 @@ pub(crate) fn event(event: &Event) -> String {
         Event::PresumedDead => "was held dead by others".into(),
         Event::Stalled(time) => format!("stood still for {time:.3?}"),
         Event::Departed { .. } => "departs".into(),
+    }
+}
+
+/// Interfaces that failed often, and that another node is preferred to.
+pub(crate) fn unsteady(interfaces: &[InterfaceName]) -> String {
+    let names: Vec<_> = interfaces.iter().map(ToString::to_string).collect();
+    if names.is_empty() {
+        "all interfaces are steady".to_owned()
+    } else {
+        format!("unsteady: {}", names.join(", "))
     }
 }
 

@@ -64,6 +64,10 @@ impl World {
                 }
             }
             Output::Trouble(trouble) => self.note_of(number, story::trouble(trouble)),
+            Output::Unsteady(nics) => {
+                self.note_of(number, story::unsteady(&nics));
+                self.judge.moved(Some(number), self.now);
+            }
             Output::Lan(nic, report) => self.reported(number, nic, report),
             Output::Departed => {
                 self.note_of(number, "departs");
