@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use placement::{Assignment, Placement, ServiceKey, Unannounced};
+use placement::{Assignment, Placement, ServiceKey};
 use timers::Timers;
 
 use crate::output::Notice;
@@ -63,8 +63,8 @@ impl Unannounced {
     ) -> Vec<(ServiceKey, Notice)> {
         let mut notices = Vec::new();
         while let Some(service) = self.due.pop(now) {
-            let depends_on_nodes = |(_, outcome): (IpAddr, &Result<Assignment, Unannounced>)| {
-                !matches!(outcome, Ok(_) | Err(Unannounced::Unadvertised(_)))
+            let depends_on_nodes = |(_, outcome): (IpAddr, &Result<Assignment, placement::Unannounced>)| {
+                !matches!(outcome, Ok(_) | Err(placement::Unannounced::Unadvertised(_)))
             };
             if cut_off && placement.assignments(&service).any(depends_on_nodes) {
                 self.due.set(service, now + PATIENCE);
