@@ -210,6 +210,7 @@ impl Core {
         }
         self.stale.known_macs |= self.peers.poll(now);
         if self.memory.poll(now) {
+            self.stale.announcements = true;
             self.follow_abilities();
         }
         self.outputs.extend(self.same_lan.poll(now).map(Output::SameLan));

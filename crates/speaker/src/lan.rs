@@ -17,6 +17,7 @@
 //! renamed or changes its address is no port any more, and one that comes (back) another, where everything is announced
 //! afresh. What happens to one protocol, such as a new link-local address, does not touch the other.
 
+mod addresses;
 mod closing;
 mod follower;
 mod interface;

@@ -148,7 +148,9 @@ impl Core {
     fn are_statuses_complete(&self) -> bool {
         let overdue = self.published.statuses_due.is_some_and(|due| due <= self.now);
         let mut services = self.placement.announced();
-        overdue || self.stopping || services.all(|(service, ..)| self.outcomes.is_known(service))
+        overdue
+            || self.stopping
+            || services.all(|(_, vips, interfaces)| self.outcomes.is_known(vips, interfaces))
     }
 
     /// Contested addresses may become known one by one, a thousand of them, and everybody is told the whole each time: so

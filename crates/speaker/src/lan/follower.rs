@@ -18,7 +18,8 @@ use tokio::runtime;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::links::{self, Addresses, ExcludeInterfaces};
+use super::addresses::Addresses;
+use super::links::{self, ExcludeInterfaces};
 
 /// Notifications that come together are answered by one look at the interfaces: a node that starts many
 /// Pods makes many.

@@ -14,6 +14,8 @@
 //! announced with the first, and is told of the faults of the others. What changes to and fro is told less and less
 //! often ([`Budgets`]), and what is then as it was told last is not told again.
 
+mod fault;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -23,6 +25,8 @@ use layer2::MacAddr;
 use placement::{Announcement, Announcements, History, InterfaceName, Interfaces, NodeName, ServiceKey};
 use timers::Timers;
 
+use self::fault::Fault;
+pub(crate) use self::fault::{answered_by_peer, claimed};
 use super::PROTOCOL;
 use crate::budgets::Budgets;
 use crate::interfaces::{Link, Links};
@@ -82,21 +86,6 @@ struct Outcome {
     /// Whether any of its addresses is announced, and contested nowhere.
     announced: bool,
     faults: BTreeSet<Fault>,
-}
-
-/// Why an address is not announced, or not everywhere.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Fault {
-    /// Why none of the interfaces will do.
-    NoInterface(String),
-    /// Foreign hosts have it on these interfaces.
-    Taken {
-        by: Vec<Conflict>,
-        /// Whether it is announced on others.
-        elsewhere: bool,
-    },
-    /// Peers have it whose gossip is not heard.
-    Held(Vec<Conflict>),
 }
 
 impl Outcomes {
@@ -179,9 +168,13 @@ impl Outcomes {
         self.by_service.get(service).is_some_and(|record| record.now.announced)
     }
 
-    /// Whether it is known what comes of a Service that this node is to announce.
-    pub(crate) fn is_known(&self, service: &ServiceKey) -> bool {
-        self.by_service.contains_key(service)
+    /// Whether it is known of each of these addresses what comes of it.
+    pub(crate) fn is_known(&self, vips: &[IpAddr], interfaces: &Interfaces) -> bool {
+        let Some(there) = &self.interfaces else { return false };
+        let is_known = |vip: &IpAddr| {
+            obstacle(*vip, interfaces, there).is_some() || self.answers_for(*vip).next().is_some()
+        };
+        vips.iter().all(is_known)
     }
 
     /// Looks at the Services that this node is to announce; what to tell the owners of those where the
@@ -243,7 +236,7 @@ impl Outcomes {
         notices
     }
 
-    /// What comes of a Service; `None` while that is not known.
+    /// What comes of a Service; `None` while that is not known of any of its addresses.
     fn outcome(
         &self,
         announcements: &Announcements,
@@ -251,20 +244,21 @@ impl Outcomes {
         interfaces: &Interfaces,
     ) -> Option<Outcome> {
         let there = self.interfaces.as_ref()?;
-        let mut outcome = Outcome::default();
+        let mut outcome = None;
         for vip in vips {
             let fault = match obstacle(*vip, interfaces, there) {
                 Some(reason) => Some(Fault::NoInterface(reason)),
                 // Whoever begins to announce asks the LAN first, or speaks at once.
                 None if announcements.get(vip).is_none() || self.answers_for(*vip).next().is_none() => {
-                    return None;
+                    continue;
                 }
                 None => self.fault(*vip),
             };
+            let outcome = outcome.get_or_insert_with(Outcome::default);
             outcome.announced |= fault.is_none();
             outcome.faults.extend(fault);
         }
-        Some(outcome)
+        outcome
     }
 
     fn answers_for(&self, vip: IpAddr) -> impl Iterator<Item = (&InterfaceName, &Answer)> {
@@ -335,80 +329,6 @@ impl Outcomes {
         }
         notices
     }
-}
-
-impl Fault {
-    /// Whether whoever was told of these knows of this one: the same hosts, or more of them, have the address.
-    fn is_told_by(&self, told: &BTreeSet<Self>) -> bool {
-        let all_of = |by: &[Conflict], known: &[Conflict]| by.iter().all(|conflict| known.contains(conflict));
-        told.iter().any(|known| match (self, known) {
-            (Self::NoInterface(reason), Self::NoInterface(known)) => reason == known,
-            (Self::Taken { by, elsewhere: _ }, Self::Taken { by: known, elsewhere: _ })
-            | (Self::Held(by), Self::Held(known)) => all_of(by, known),
-            (Self::NoInterface(_) | Self::Taken { .. } | Self::Held(_), _) => false,
-        })
-    }
-
-    fn notice(&self, from: &str) -> Notice {
-        match self {
-            Self::NoInterface(reason) => {
-                Notice::warning("announceFailed", format!("cannot announce {from}: {reason}"))
-            }
-            Self::Taken { by, elsewhere } => {
-                let who = named(by, "has the address");
-                let elsewhere = if *elsewhere { "; where nobody has it, it is announced" } else { "" };
-                let message = format!(
-                    "not announcing {from}: {who}{elsewhere}. Take it away from there, or out of the pool; the LAN is asked \
-                     again every 30 s. Where a router answers for all addresses (proxy ARP), start the speakers with \
-                     --ignore-address-conflicts"
-                );
-                Notice::warning("addressConflict", message)
-            }
-            Self::Held(by) => {
-                let who = named(by, "answers for the address");
-                let message = format!(
-                    "not announcing {from}: {who}, which is another speaker whose gossip is not heard here. Check that \
-                     the gossip port is open between all nodes, and that they have the same key; the LAN is asked \
-                     again every 3 s"
-                );
-                Notice::warning("peerUnheard", message)
-            }
-        }
-    }
-}
-
-fn named(conflicts: &[Conflict], does: &str) -> String {
-    let name =
-        |Conflict { vip, interface, by }: &Conflict| format!("{by} on {interface} {does} {vip} already");
-    conflicts.iter().map(name).collect::<Vec<_>>().join(", ")
-}
-
-/// Tells that a foreign host claims an address which is announced.
-pub(crate) fn claimed(Conflict { vip, interface, by }: &Conflict) -> Notice {
-    Notice::warning(
-        "addressConflict",
-        format!(
-            "{by} on {interface} claims the address {vip}, which is announced: two hosts answer for it. Take \
-             it away from there, or out of the pool"
-        ),
-    )
-}
-
-/// Tells that the node of a peer goes on answering for an address that is announced from `node`.
-pub(crate) fn answered_by_peer(
-    Conflict { vip, interface, by }: &Conflict,
-    peer: &str,
-    node: &NodeName,
-) -> Notice {
-    Notice::warning(
-        "peerAnswers",
-        format!(
-            "node {peer:?} ({by} on {interface}) answers for {vip} too, which is announced from node {:?}: clients reach one \
-             or the other. Most likely the kernel there has the address on an interface such as lo or kube-ipvs0: set \
-             net.ipv4.conf.all.arp_ignore to 1 on that node (kube-proxy: ipvs.strictARP), or remove the address",
-            node.as_str()
-        ),
-    )
 }
 
 /// Why `vip` cannot be announced on any of `interfaces`; `None` if it can.

@@ -211,12 +211,13 @@ fn what_changes_to_and_fro_is_told_seldom_and_how_it_is_in_the_end() {
 #[test]
 fn what_comes_of_a_service_is_not_known_before_the_lan_was_asked() {
     let mut it = outcomes(&[("eth0", Ok(()))]);
-    let key = ServiceKey::new("default", "web");
+    let v6: IpAddr = "2001:db8::1".parse().expect("an address");
+    let is_known = |it: &Fixture| it.is_known(&[vip(), v6], &Interfaces::All);
     assert!(reasons(&mut it, History::Announced).is_empty());
-    assert!(!it.is_known(&key));
+    assert!(!is_known(&it), "NDP does not work, and the LAN was not asked by ARP");
     assert!(it.spoken(vip(), "eth0".into()));
     assert_eq!(reasons(&mut it, History::Announced), ["nodeAssigned"]);
-    assert!(it.is_known(&key) && !it.spoken(vip(), "eth0".into()));
+    assert!(is_known(&it) && !it.spoken(vip(), "eth0".into()));
 }
 
 #[test]
@@ -238,6 +239,11 @@ fn each_address_of_a_service_is_for_itself() {
         notices.extend(it.poll(now));
         notices.into_iter().map(|(_, notice)| notice.reason).collect::<Vec<_>>()
     };
+    let mut silent = outcomes(&[("eth0", Ok(()))]);
+    assert_eq!(judge(&mut silent), ["announceFailed"], "the LAN was not asked for the other one yet");
+    assert!(!silent.is_announced(&key));
+    silent.spoken(vip(), "eth0".into());
+    assert_eq!(judge(&mut silent), ["nodeAssigned"]);
     assert_eq!(judge(&mut it), ["announceFailed", "nodeAssigned"], "NDP does not work");
     assert!(it.is_announced(&key));
     it.taken(conflict());
