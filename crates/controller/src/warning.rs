@@ -2,7 +2,8 @@
 
 use api::names;
 use kubekit::events::Notice;
-use kubekit::slim::Service;
+use objects::text::named;
+use slim::Service;
 
 /// Something about a Service that its owner should change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,7 +33,7 @@ impl Warning {
         match self {
             Self::Deprecated(annotation) => Notice::warning(
                 "deprecatedAnnotation",
-                format!("Service uses deprecated annotation {annotation}"),
+                format!("Service uses deprecated annotation {}", named(annotation)),
             ),
             Self::AnotherLoadBalancer(finalizer) => Notice::warning(
                 "AnotherLoadBalancer",
@@ -42,5 +43,31 @@ impl Warning {
                 ),
             ),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn deprecated(annotation: &str) -> String {
+        let service = json!({"metadata": {"annotations": {annotation: "x"}}});
+        let warnings = read(&serde_json::from_value(service).expect("a Service"));
+        warnings.iter().map(|warning| warning.notice().message).collect()
+    }
+
+    #[test]
+    fn a_deprecated_annotation_is_shown_as_it_is_or_quoted_when_it_is_no_key() {
+        let said = "Service uses deprecated annotation ";
+        assert_eq!(
+            deprecated("metallb.universe.tf/address-pool"),
+            format!("{said}metallb.universe.tf/address-pool")
+        );
+        assert_eq!(
+            deprecated("metallb.universe.tf/a\r\u{1b}[2J"),
+            format!("{said}{}", r#""metallb.universe.tf/a\r\u{1b}[2J""#)
+        );
     }
 }

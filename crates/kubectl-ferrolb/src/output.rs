@@ -153,6 +153,10 @@ pub(crate) struct Style {
 const GAP: usize = 2;
 /// A last column is not made narrower than that.
 const NARROWEST: usize = 20;
+/// A text that does not fit into a last column narrower than that is put below its row.
+const COMFORTABLE: usize = 40;
+/// How far such a text is moved in.
+const INDENT: usize = 4;
 
 impl Page {
     /// As text.
@@ -223,10 +227,17 @@ impl Table {
                     out.extend(std::iter::repeat_n(' ', padding));
                     continue;
                 }
+                let fits = room.is_none_or(|room| room >= COMFORTABLE || text.chars().count() <= room);
+                let (room, indent) = if fits {
+                    (room, before_last)
+                } else {
+                    (style.width.map(|width| width.saturating_sub(INDENT).max(NARROWEST)), INDENT)
+                };
                 for (number, line) in broken(text, room).into_iter().enumerate() {
-                    if number > 0 {
+                    if number > 0 || !fits {
+                        trim(out);
                         out.push('\n');
-                        out.extend(std::iter::repeat_n(' ', before_last));
+                        out.extend(std::iter::repeat_n(' ', indent));
                     }
                     push(out, &line, *tone, style);
                 }
@@ -351,6 +362,20 @@ mod tests {
         let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
         assert_eq!(words(&text), words(&page().render(Style::default())));
         assert!(text.lines().count() > page().render(Style::default()).lines().count());
+    }
+
+    #[test]
+    fn a_text_for_which_the_last_column_is_too_narrow_is_below_its_row() {
+        let mut table = Table::new(["SERVICE", "NODE", "REASON"]);
+        let reason = "no candidate: all 3 nodes are out, each for a reason of its own";
+        table.row(["a-service-with-a-name/of-some-length".into(), "n1".into(), reason.into()]);
+        table.row(["prod/web".into(), "n2".into(), "none".into()]);
+        let text = Page::of(table, "").render(Style { width: Some(72), ..Style::default() });
+        let expected = "SERVICE                               NODE  REASON\n\
+                        a-service-with-a-name/of-some-length  n1\n    \
+                        no candidate: all 3 nodes are out, each for a reason of its own\n\
+                        prod/web                              n2    none\n";
+        assert_eq!(text, expected);
     }
 
     #[test]

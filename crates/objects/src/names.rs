@@ -3,14 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::text::{printable, quoted};
-
-/// Whether it can stand in a text as it is: it has the length of a name, and only letters, digits and signs of ASCII that
-/// mean nothing to whoever reads the text.
-fn is_plain(name: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:@/[]%+*".contains(&byte);
-    (1..=253).contains(&name.len()) && name.bytes().all(plain)
-}
+use crate::text::{named, printable};
 
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident) => {
@@ -45,7 +38,7 @@ macro_rules! name {
         impl fmt::Display for $name {
             /// As it is where an object can have this name; whatever else somebody wrote for one is quoted.
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                if is_plain(&self.0) { f.write_str(&self.0) } else { write!(f, "{}", quoted(&*self.0)) }
+                write!(f, "{}", named(&*self.0))
             }
         }
 

@@ -40,6 +40,29 @@ impl fmt::Display for Quoted<'_> {
     }
 }
 
+/// A name that somebody wrote; see [`named`].
+#[derive(Debug, Clone, Copy)]
+pub struct Named<'a>(&'a str);
+
+/// Shows a name as it is where an object, a label or an annotation can have it; whatever else somebody wrote for one is
+/// [`quoted`].
+pub fn named<T: AsRef<str> + ?Sized>(text: &T) -> Named<'_> {
+    Named(text.as_ref())
+}
+
+impl fmt::Display for Named<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if is_plain(self.0) { f.write_str(self.0) } else { write!(f, "{}", quoted(self.0)) }
+    }
+}
+
+/// Whether it can stand in a text as it is: it has the length of a name, and only letters, digits and signs of ASCII that
+/// mean nothing to whoever reads the text.
+fn is_plain(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:@/[]%+*".contains(&byte);
+    (1..=253).contains(&name.len()) && name.bytes().all(plain)
+}
+
 /// Whether all of it can be printed as it is, in one line.
 fn is_printable(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') || text.chars().all(prints)

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod cut_off;
+mod disputes;
 mod gossip;
 mod introspect;
 mod lan;
@@ -24,6 +25,7 @@ use crate::announce::layer2::{Outcomes, Plan, Wanted};
 use crate::configuration::Configuration;
 use crate::cut_off::{CutOff, Follow};
 use crate::departure::Departure;
+use crate::disputes::Disputes;
 use crate::input::{Input, List, Trouble};
 use crate::interfaces::Memory;
 use crate::left_over::Suspects;
@@ -84,6 +86,9 @@ pub struct Core {
     api_reach: Follow,
     unannounced: Unannounced,
     suspects: Suspects,
+    disputes: Disputes,
+    /// What was given up when that was last told.
+    told_conceded: BTreeSet<IpAddr>,
     /// How often rivals were overruled.
     insisted: u64,
     handovers: Handovers,
@@ -156,6 +161,8 @@ impl Core {
             api_reach: Follow::new(CutOff::Api),
             unannounced: Unannounced::default(),
             suspects: Suspects::default(),
+            disputes: Disputes::default(),
+            told_conceded: BTreeSet::new(),
             insisted: 0,
             handovers: Handovers::default(),
             stopping: false,
@@ -182,7 +189,8 @@ impl Core {
     pub fn handle(&mut self, input: Input, now: Instant) {
         self.now = now;
         self.stale.any = true;
-        self.stale.announcements |= !matches!(input, Input::Port(..) | Input::LeftOver(_) | Input::Time);
+        self.stale.announcements |=
+            !matches!(input, Input::Port(..) | Input::Seen(..) | Input::LeftOver(_) | Input::Time);
         if let Some(list) = input.completes().filter(|list| *list != List::Members || self.trouble.is_none())
         {
             self.reached(list);
@@ -193,6 +201,7 @@ impl Core {
             Input::Nodes(changes) => self.nodes(changes),
             Input::Pools(changes) => self.pools(changes),
             Input::Advertisements(changes) => self.advertisements(changes),
+            Input::Seen(kind, seen) => self.disputes.seen(kind, seen),
             Input::Peers(peers) => self.listed(peers),
             Input::Addresses(addresses) => self.addresses(addresses),
             Input::OwnPod(state) => self.departure.pod = Some(state),
@@ -215,6 +224,7 @@ impl Core {
         }
         self.outputs.extend(self.same_lan.poll(now).map(Output::SameLan));
         self.settle();
+        self.follow_disputes();
         self.follow_reach();
         self.tell_outcomes();
         self.tell_unannounced();
@@ -234,6 +244,7 @@ impl Core {
         let deadlines = [
             self.handovers.deadline(),
             self.peers.deadline(),
+            self.disputes.deadline(),
             self.suspects.deadline(),
             self.memory.deadline(),
             self.same_lan.deadline(),
@@ -265,6 +276,7 @@ impl Core {
                 self.outputs.push_back(Output::Moved(change));
             }
             self.unannounced.review(self.placement.take_reviewed(), &self.placement, self.now);
+            self.follow_moved();
         }
     }
 

@@ -21,9 +21,15 @@ pub(crate) struct FuzzArgs {
     /// How long each target is fed, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     seconds: u32,
+    /// With how many inputs, if there is time for so many
+    #[arg(long, value_name = "NUMBER")]
+    inputs: Option<u32>,
     /// How many are fed at a time [default: one for each processor]
     #[arg(long, value_name = "NUMBER")]
     jobs: Option<usize>,
+    /// What the order of the inputs follows from [default: another one in every run]
+    #[arg(long, value_name = "NUMBER")]
+    seed: Option<u32>,
     /// Write the inputs that matter into tests/fuzz/seeds, from where every run begins
     #[arg(long)]
     keep: bool,
@@ -32,8 +38,16 @@ pub(crate) struct FuzzArgs {
 }
 
 impl FuzzArgs {
-    /// What is run with the other tests: a minute each.
-    pub(crate) const IN_TESTS: Self = Self { seconds: 60, jobs: None, keep: false, targets: Vec::new() };
+    /// What is run with the other tests: the same inputs in every run and on every machine, so that a change is not refused
+    /// for what another one has brought.
+    pub(crate) const IN_TESTS: Self = Self {
+        seconds: 60,
+        inputs: Some(200_000),
+        jobs: None,
+        seed: Some(1),
+        keep: false,
+        targets: Vec::new(),
+    };
 }
 
 /// Branches, comparisons and where they are: what cargo-fuzz asks the compiler for. `fuzzing` opens what only the targets
@@ -133,21 +147,25 @@ impl Fuzzer {
 
     /// Feeds a target, and says what that came to.
     fn feed(&self, target: &str, arguments: &FuzzArgs) -> Result<String> {
-        let corpus = make(self.folder.join("corpus").join(target))?;
+        let corpus = self.folder.join("corpus").join(target);
+        // What earlier runs found would make another order of it.
+        let corpus =
+            if arguments.seed.is_some() { emptied(corpus.with_extension("seeded"))? } else { make(corpus)? };
         let seeds = self.seeds.join(target);
         let artifacts = make(self.folder.join("artifacts"))?;
         let path = self.folder.join(format!("{target}.log"));
         let log = File::create(&path).with_context(|| format!("creating {}", path.display()))?;
         let mut command = self.command(target);
-        command.arg(format!("-max_total_time={}", arguments.seconds)).arg("-print_final_stats=1");
+        command.arg(format!("-max_total_time={}", arguments.seconds));
+        command.args(arguments.inputs.map(|inputs| format!("-runs={inputs}")));
+        command.args(arguments.seed.map(|seed| format!("-seed={seed}")));
         command.arg(format!("-artifact_prefix={}/{target}-", artifacts.display())).arg(&corpus);
         command.args(seeds.is_dir().then_some(&seeds));
         let both = log.try_clone().context("writing standard output and error to one file")?;
         let status = command.stdout(both).stderr(log).status().context("starting the fuzzer")?;
         let said = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
         if !status.success() {
-            let end: Vec<&str> = said.lines().filter(|line| !line.starts_with('#')).collect();
-            let end = end[end.len().saturating_sub(30)..].join("\n  ");
+            let end = ending(&said).join("\n  ");
             bail!(
                 "something was found; with the input named below, run FERROLB_FUZZ_TARGET={target} {} FILE\n  {end}",
                 self.program.display()
@@ -156,14 +174,13 @@ impl Fuzzer {
         if arguments.keep {
             self.keep(target, &corpus)?;
         }
-        figures(&said, arguments.seconds).context("the fuzzer gives no figures")
+        figures(&said).context("the fuzzer gives no figures")
     }
 
     /// Puts the smallest inputs that take different branches where every run begins.
     fn keep(&self, target: &str, corpus: &Path) -> Result<()> {
         let merged = self.folder.join("merged").join(target);
-        _ = fs::remove_dir_all(&merged);
-        let merged = make(merged)?;
+        let merged = emptied(merged)?;
         let seeds = make(self.seeds.join(target))?;
         let output = self.command(target).arg("-merge=1").args([&merged, &seeds, corpus]).output();
         ensure!(output.context("starting the fuzzer")?.status.success(), "merging failed");
@@ -183,17 +200,25 @@ impl Fuzzer {
     }
 }
 
+/// What the fuzzer says at its end: what was found, and with which input, without the frames of the stack.
+fn ending(said: &str) -> Vec<&str> {
+    let is_frame = |line: &str| {
+        let line = line.trim_start();
+        line.starts_with("at ") || line.split(':').next().is_some_and(|index| index.parse::<u32>().is_ok())
+    };
+    let lines: Vec<&str> = said.lines().filter(|line| !line.starts_with('#') && !is_frame(line)).collect();
+    lines[lines.len().saturating_sub(20)..].to_vec()
+}
+
 /// How many inputs were tried, and how many branches were taken.
-fn figures(said: &str, seconds: u32) -> Option<String> {
-    let tried: u64 = said
-        .lines()
-        .find_map(|line| line.strip_prefix("stat::number_of_executed_units:"))?
-        .trim()
-        .parse()
-        .ok()?;
+fn figures(said: &str) -> Option<String> {
+    let done = said.lines().find_map(|line| line.strip_prefix("Done "))?;
+    let (tried, time) = done.split_once(" runs in ")?;
+    let tried: u64 = tried.parse().ok()?;
+    let seconds: u64 = time.split_whitespace().next()?.parse().ok()?;
     let last = said.lines().rev().find(|line| line.contains(" cov: "))?;
     let branches: u64 = last.split(" cov: ").nth(1)?.split_whitespace().next()?.parse().ok()?;
-    let each_minute = tried * 60 / u64::from(seconds.max(1));
+    let each_minute = tried * 60 / seconds.max(1);
     Some(format!("{tried} inputs, {each_minute} a minute, {branches} branches"))
 }
 
@@ -209,16 +234,29 @@ fn make(folder: PathBuf) -> Result<PathBuf> {
     Ok(folder)
 }
 
+fn emptied(folder: PathBuf) -> Result<PathBuf> {
+    _ = fs::remove_dir_all(&folder);
+    make(folder)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
+    fn what_was_found_is_told_without_the_stack() {
+        let said = "#2\tINITED cov: 12\nthread 'a' panicked at src/b.rs:1:2:\nno control characters\nstack backtrace:\n   \
+                    0: main\n             at ./main.rs:1\nTest unit written to crash-1\n";
+        let told = ["thread 'a' panicked at src/b.rs:1:2:", "no control characters", "stack backtrace:"];
+        assert_eq!(ending(said), [&told[..], &["Test unit written to crash-1"]].concat());
+    }
+
+    #[test]
     fn figures_are_read_from_what_libfuzzer_says() {
         let said = "#2\tINITED cov: 12 ft: 13 corp: 1/1b exec/s: 0 rss: 30Mb\n\
                     #900\tDONE   cov: 345 ft: 678 corp: 9/99b lim: 4 exec/s: 100 rss: 30Mb\n\
-                    Done 900 runs in 30 second(s)\nstat::number_of_executed_units: 900\n";
-        assert_eq!(figures(said, 30).as_deref(), Some("900 inputs, 1800 a minute, 345 branches"));
-        assert_eq!(figures("nothing", 30), None);
+                    Done 900 runs in 30 second(s)\n";
+        assert_eq!(figures(said).as_deref(), Some("900 inputs, 1800 a minute, 345 branches"));
+        assert_eq!(figures("nothing"), None);
     }
 }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use layer2::{Report, Stance};
+use layer2::{MOST_HOSTS, Report, Stance};
 use members::LinkState;
 use placement::{InterfaceName, ServiceKey, Takeover};
 
@@ -106,6 +106,8 @@ impl Core {
                     }
                 }
             }
+            Report::Answered { vip, by } => self.answered(vip, by),
+            Report::Silent { vip } => self.disputes.silent(vip),
             Report::Claimed { vip, by } => {
                 let conflict = Conflict { vip, interface, by };
                 if self.outcomes.claimed(&conflict) {
@@ -149,11 +151,12 @@ impl Core {
             self.stale.outcomes = true;
             Stance::Yields
         };
-        self.wanted
-            .rivals
-            .entry(vip)
-            .or_default()
-            .insert(at, Rival { stance, rounds: rounds + 1, found: self.now });
+        let rivals = self.wanted.rivals.entry(vip).or_default();
+        rivals.insert(at, Rival { stance, rounds: rounds + 1, found: self.now });
+        if rivals.len() > MOST_HOSTS {
+            let oldest = rivals.iter().min_by_key(|(_, rival)| rival.found).map(|(at, _)| at.clone());
+            oldest.into_iter().for_each(|at| _ = rivals.remove(&at));
+        }
         self.stale.ports = true;
     }
 

@@ -1,6 +1,7 @@
 //! How a speaker follows the cluster, and a small cluster for it to follow.
 
 mod cut_off;
+mod disputes;
 mod gossip;
 mod introspect;
 mod lan;

@@ -20,7 +20,7 @@ fn conflict(vip: impl Into<IpAddr>) -> (IpAddr, MacAddr) {
 /// What is said of the port on the cable.
 fn said(report: lan::Report) -> Option<Report> {
     match report {
-        lan::Report::Interfaces(_) => None,
+        lan::Report::Interfaces(_) | lan::Report::Follows(_) => None,
         lan::Report::Port(_, report) => Some(report),
     }
 }
@@ -33,6 +33,8 @@ fn taken(speaker: &Speaker) -> (IpAddr, MacAddr) {
         | Report::Held { .. }
         | Report::Rival { .. }
         | Report::PeerAnswers { .. }
+        | Report::Answered { .. }
+        | Report::Silent { .. }
         | Report::SameLan { .. } => None,
     })
 }
@@ -45,6 +47,8 @@ fn free(speaker: &Speaker) -> IpAddr {
         | Report::Held { .. }
         | Report::Rival { .. }
         | Report::PeerAnswers { .. }
+        | Report::Answered { .. }
+        | Report::Silent { .. }
         | Report::SameLan { .. } => None,
     })
 }

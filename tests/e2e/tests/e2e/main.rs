@@ -10,6 +10,7 @@ mod ipv6;
 mod ipv6_first;
 mod migration;
 mod moves;
+mod page;
 mod policies;
 mod quickstart;
 mod recovery;

@@ -68,6 +68,8 @@ impl World {
                 self.note_of(number, story::unsteady(&nics));
                 self.judge.moved(Some(number), self.now);
             }
+            Output::Conceded(vips) => self.note_of(number, story::conceded(&vips)),
+            Output::Disputed(by_node) => self.note_of(number, story::disputed(&by_node)),
             Output::Lan(nic, report) => self.reported(number, nic, report),
             Output::Departed => {
                 self.note_of(number, "departs");
@@ -104,6 +106,8 @@ impl World {
             Report::Held { .. }
             | Report::Rival { .. }
             | Report::PeerAnswers { .. }
+            | Report::Answered { .. }
+            | Report::Silent { .. }
             | Report::SameLan { .. } => {}
             // Nobody has told it of that one.
             Report::Taken { by, .. } if !self.nodes[number].awake().is_some_and(|it| it.knows(by)) => {}

@@ -16,12 +16,12 @@
 
 mod fault;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use introspection::AddressState;
-use layer2::MacAddr;
+use layer2::{MOST_HOSTS, MacAddr};
 use placement::{Announcement, Announcements, History, InterfaceName, Interfaces, NodeName, ServiceKey};
 use timers::Timers;
 
@@ -58,8 +58,8 @@ pub(crate) struct Outcomes {
     budgets: Budgets,
     /// When there is more to tell of a Service.
     due: Timers<ServiceKey>,
-    /// Who was heard to claim what is announced.
-    claims: BTreeSet<(IpAddr, MacAddr)>,
+    /// Who was heard to claim what is announced: for each address the latest few.
+    claims: BTreeMap<IpAddr, VecDeque<MacAddr>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,7 +97,7 @@ impl Outcomes {
             by_service: BTreeMap::new(),
             budgets: Budgets::default(),
             due: Timers::default(),
-            claims: BTreeSet::new(),
+            claims: BTreeMap::new(),
         }
     }
 
@@ -143,7 +143,15 @@ impl Outcomes {
 
     /// A foreign host claims an address that is announced; whether that is news.
     pub(crate) fn claimed(&mut self, conflict: &Conflict) -> bool {
-        self.claims.insert((conflict.vip, conflict.by))
+        let hosts = self.claims.entry(conflict.vip).or_default();
+        if hosts.contains(&conflict.by) {
+            return false;
+        }
+        hosts.push_back(conflict.by);
+        if hosts.len() > MOST_HOSTS {
+            hosts.pop_front();
+        }
+        true
     }
 
     /// Whether the owner of a Service may be told something else at `now`. If so, it counts as told.
@@ -186,7 +194,7 @@ impl Outcomes {
         now: Instant,
     ) -> Vec<(ServiceKey, Notice)> {
         self.answers.retain(|(vip, _), _| announcements.contains_key(vip));
-        self.claims.retain(|(vip, _)| announcements.contains_key(vip));
+        self.claims.retain(|vip, _| announcements.contains_key(vip));
         let mut notices = Vec::new();
         for (service, vips, interfaces) in services {
             let Some(outcome) = self.outcome(announcements, vips, interfaces) else { continue };
@@ -304,7 +312,7 @@ impl Outcomes {
         };
         let taken = with(|answer| if let Answer::Taken(by) = answer { Some(*by) } else { None });
         let held = with(|answer| if let Answer::Held(by) = answer { Some(*by) } else { None });
-        let claims = self.claims.iter().filter(|(ip, _)| *ip == vip);
+        let claims = self.claims.get(&vip).into_iter().flatten();
         let state = match (taken.is_empty(), held.is_empty(), announcement.history) {
             (false, _, _) => AddressState::Conflict,
             (true, false, _) => AddressState::PeerUnheard,
@@ -314,7 +322,7 @@ impl Outcomes {
             }
             (true, true, History::New | History::Announced) => AddressState::Announced,
         };
-        let claims = claims.map(|(_, by)| Conflict { vip, interface: "".into(), by: *by });
+        let claims = claims.map(|by| Conflict { vip, interface: "".into(), by: *by });
         (state, taken.into_iter().chain(held).chain(claims).collect(), None)
     }
 
