@@ -219,13 +219,13 @@ fn a_heard_peer_that_goes_on_answering_after_the_takeover_is_told_of_once() {
         let mut bench = asking(Contact::Heard);
         assert_eq!(bench.hear(here(THEIRS)), Err(Ignored::Peer));
         bench.advance(ms(3_080));
-        assert_eq!(bench.times(Purpose::Probe), [0, 40, 3_080], "it is asked whether it goes on");
+        assert!(bench.times(Purpose::Probe).contains(&3_080), "it is asked whether it goes on");
         if goes_on {
             assert_eq!(bench.hear(here(THEIRS)), Err(Ignored::Peer));
         }
         bench.advance(ms(20_000));
-        assert_eq!(bench.times(Purpose::Probe).len(), 3);
-        assert_eq!(bench.reports().contains(&Report::PeerAnswers { vip, by }), goes_on);
+        let told = bench.reports().iter().filter(|it| **it == Report::PeerAnswers { vip, by }).count();
+        assert_eq!(told, usize::from(goes_on));
     }
     let mut bench = asking(Contact::Heard);
     bench.advance(ms(20_000));
