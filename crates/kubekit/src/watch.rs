@@ -1,6 +1,7 @@
 //! A list that is kept up to date, as a stream of changes.
 
 mod follow;
+mod reachability;
 
 use std::fmt::{Debug, Display};
 
@@ -8,6 +9,7 @@ use follow::Follower;
 pub(crate) use follow::SILENCE;
 use futures::{Stream, StreamExt};
 use kube::{Api, Resource};
+pub use reachability::Reachability;
 use serde::de::DeserializeOwned;
 
 /// What happened to the objects of one kind.
@@ -33,6 +35,15 @@ pub enum Watched<K> {
     Restored,
 }
 
+/// How much of a kind is known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Known {
+    /// Everything up to this version; zero where it is no number.
+    pub complete: u64,
+    /// The newest version of an object, also of one that was deleted while it was watched; zero where there is none.
+    pub newest: u64,
+}
+
 /// What to list and watch.
 #[derive(Debug, Clone)]
 pub struct Source<K> {
@@ -42,23 +53,31 @@ pub struct Source<K> {
     pub labels: Option<String>,
     /// Only objects with these values in their fields.
     pub fields: Option<String>,
+    /// Who is told whether the API server answers.
+    pub reachability: Option<Reachability>,
 }
 
 impl<K> Source<K> {
     /// The objects with these labels, written as a label selector.
     pub fn labelled(api: Api<K>, labels: impl Into<String>) -> Self {
-        Self { api, labels: Some(labels.into()), fields: None }
+        Self { api, labels: Some(labels.into()), fields: None, reachability: None }
     }
 
     /// The one object of this name.
     pub fn named(api: Api<K>, name: impl Display) -> Self {
-        Self { api, labels: None, fields: Some(format!("metadata.name={name}")) }
+        Self { api, labels: None, fields: Some(format!("metadata.name={name}")), reachability: None }
+    }
+
+    /// The same, and `reachability` is told whether the API server answers.
+    #[must_use]
+    pub fn telling(self, reachability: &Reachability) -> Self {
+        Self { reachability: Some(reachability.clone()), ..self }
     }
 }
 
 impl<K> From<Api<K>> for Source<K> {
     fn from(api: Api<K>) -> Self {
-        Self { api, labels: None, fields: None }
+        Self { api, labels: None, fields: None, reachability: None }
     }
 }
 
@@ -81,9 +100,21 @@ where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
     T: Send + 'static,
 {
-    watch_history(source, convert).filter_map(|watched| {
+    watch_known(source, convert).map(|(change, _)| change)
+}
+
+/// Like [`watch_as`], for whoever compares with others how much they know: with each change comes how much is known by it.
+pub fn watch_known<K, T>(
+    source: impl Into<Source<K>>,
+    convert: impl Fn(K) -> T + Send + 'static,
+) -> impl Stream<Item = (Change<T>, Known)>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+    T: Send + 'static,
+{
+    follow(source, convert).filter_map(|(watched, known)| {
         std::future::ready(match watched {
-            Watched::Change(change) => Some(change),
+            Watched::Change(change) => Some((change, known)),
             Watched::Restored => None,
         })
     })
@@ -99,6 +130,21 @@ where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
     T: Send + 'static,
 {
+    follow(source, convert).map(|(watched, _)| watched)
+}
+
+fn follow<K, T>(
+    source: impl Into<Source<K>>,
+    convert: impl Fn(K) -> T + Send + 'static,
+) -> impl Stream<Item = (Watched<T>, Known)>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+    T: Send + 'static,
+{
     let follower = Follower::new(source.into(), convert);
-    futures::stream::unfold(follower, |mut follower| async move { Some((follower.next().await, follower)) })
+    futures::stream::unfold(follower, |mut follower| async move {
+        let watched = follower.next().await;
+        let known = follower.known();
+        Some(((watched, known), follower))
+    })
 }

@@ -6,12 +6,13 @@ use std::time::Instant;
 
 use members::News;
 use placement::{
-    Advertisement, AdvertisementName, Endpoints, InterfaceName, Node, NodeName, PoolName, Service,
+    Advertisement, AdvertisementName, Endpoints, InterfaceName, Kind, Node, NodeName, PoolName, Service,
     ServiceKey, SliceKey,
 };
 use pools::PoolSpec;
 
 use crate::departure::{NodeState, PodState};
+use crate::disputes::Seen;
 use crate::interfaces::Links;
 
 /// Something that a speaker learns.
@@ -27,6 +28,8 @@ pub enum Input {
     Pools(Changes<PoolName, PoolSpec>),
     /// Advertisements, each with what of it cannot be read.
     Advertisements(Changes<AdvertisementName, (Advertisement, Vec<String>)>),
+    /// How much has been seen of one kind of these.
+    Seen(Kind, Seen),
     /// Where the other speakers listen, as the API server lists them.
     Peers(BTreeMap<NodeName, SocketAddr>),
     /// All addresses from which each may speak who takes part in the gossip, as the API server lists them.
@@ -45,6 +48,10 @@ pub enum Input {
     Port(InterfaceName, layer2::Report),
     /// Why the gossip does not work, or that it does.
     Trouble(Option<Trouble>),
+    /// The nodes that are alive: their kubelets say so to the API server.
+    ReadyNodes(BTreeSet<NodeName>),
+    /// Whether the API server can be reached, as far as the watches tell.
+    ApiReachable(bool),
     /// The [reports of the dead](crate::Output::LeftOver) are removed, or are to be tried again then.
     LeftOver(Option<Instant>),
     /// Somebody asked this speaker to stop.
@@ -138,6 +145,7 @@ impl Input {
             Self::Peers(_) => Some(List::Speakers),
             Self::Members(news) => news.view.settled.then_some(List::Members),
             Self::Addresses(_)
+            | Self::Seen(..)
             | Self::OwnPod(_)
             | Self::OwnNode(_)
             | Self::Interfaces(_)
@@ -145,6 +153,8 @@ impl Input {
             | Self::LeftOver(_)
             | Self::Port(..)
             | Self::Trouble(_)
+            | Self::ReadyNodes(_)
+            | Self::ApiReachable(_)
             | Self::Stop
             | Self::Time => None,
         }

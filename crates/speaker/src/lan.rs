@@ -17,8 +17,10 @@
 //! renamed or changes its address is no port any more, and one that comes (back) another, where everything is announced
 //! afresh. What happens to one protocol, such as a new link-local address, does not touch the other.
 
+mod addresses;
 mod closing;
 mod follower;
+mod inquiries;
 mod interface;
 mod links;
 mod memberships;
@@ -31,10 +33,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use follower::Follower;
+use inquiries::Inquiry;
 use interface::Failure;
+use kubekit::http::trace::TraceQuestion;
 use kubekit::{Progress, Watchdog};
 pub use links::{BadPattern, ExcludeInterfaces};
-use placement::InterfaceName;
+use placement::{InterfaceName, NodeName};
 use pulse::Pulse;
 use socket::{Listen, PacketSocket};
 use speaker_core::announce::layer2::{Orders, PortId, Ports, Responder};
@@ -92,11 +96,21 @@ pub enum Report {
     Port(InterfaceName, layer2::Report),
 }
 
+/// Who wants to know who answers for addresses on the LAN, and by which name this node answers.
+#[derive(Debug)]
+pub struct Inquirers {
+    /// This node.
+    pub node: NodeName,
+    /// What they want to know.
+    pub questions: mpsc::Receiver<TraceQuestion>,
+}
+
 /// Does on the LAN what `ports` says, for ever, and reports on it.
 pub async fn run(
     options: Options,
     ports: watch::Receiver<Ports>,
     reports: mpsc::Sender<Report>,
+    inquirers: Inquirers,
     metrics: Metrics,
 ) {
     let pulse = Arc::new(Pulse::new(Instant::now()));
@@ -110,6 +124,7 @@ pub async fn run(
         options,
         ports,
         reports,
+        inquirers,
         metrics,
         pulse,
         tidy,
@@ -140,6 +155,7 @@ struct Lan {
     options: Options,
     ports: watch::Receiver<Ports>,
     reports: mpsc::Sender<Report>,
+    inquirers: Inquirers,
     metrics: Metrics,
     pulse: Arc<Pulse>,
     tidy: Interval,
@@ -158,6 +174,7 @@ struct Lan {
 /// The task of a port, for as long as this lives.
 struct Running {
     orders: watch::Sender<Arc<Orders>>,
+    inquiries: mpsc::Sender<Inquiry>,
     _task: Task,
 }
 
@@ -193,6 +210,9 @@ impl Lan {
                     Ok(()) => self.give_orders(),
                     Err(_) => return Ok(()),
                 },
+                Some(question) = self.inquirers.questions.recv() => {
+                    inquiries::inquire(question, self.inquirers.node.to_string(), &self.running);
+                }
                 _ = self.tidy.tick() => self.tidy_metrics(),
                 () = progress.beat() => {}
             }
@@ -222,7 +242,7 @@ impl Lan {
         }
         for (index, link) in &links {
             if before.and_then(|before| before.get(index)) != Some(link) {
-                let Link { name, purpose: _, mac: _, arp, ndp } = link;
+                let Link { name, purpose: _, mac: _, arp, ndp, lan: _ } = link;
                 debug!(interface = %name, ?arp, ?ndp, "interface seen");
             }
         }
@@ -265,11 +285,13 @@ impl Lan {
 
     fn start(&self, port: PortId, orders: Arc<Orders>) -> Running {
         let (sender, orders) = watch::channel(orders);
+        let (inquiries, to_ask) = mpsc::channel(inquiries::WAITING);
+        let told = (orders, to_ask);
         let task = match port.responder {
-            Responder::Arp(arp) => tokio::spawn(self.interface(port, arp, Listen::Arp, orders).run()),
-            Responder::Ndp(ndp) => tokio::spawn(self.interface(port, ndp, Listen::Ndp, orders).run()),
+            Responder::Arp(arp) => tokio::spawn(self.interface(port, arp, Listen::Arp, told).run()),
+            Responder::Ndp(ndp) => tokio::spawn(self.interface(port, ndp, Listen::Ndp, told).run()),
         };
-        Running { orders: sender, _task: Task(task.abort_handle()) }
+        Running { orders: sender, inquiries, _task: Task(task.abort_handle()) }
     }
 
     fn interface<P>(
@@ -277,7 +299,7 @@ impl Lan {
         port: PortId,
         protocol: P,
         listen: Listen,
-        orders: watch::Receiver<Arc<Orders>>,
+        (orders, inquiries): (watch::Receiver<Arc<Orders>>, mpsc::Receiver<Inquiry>),
     ) -> interface::Interface<P> {
         let progress = self.options.watchdog.task(format!("{} on {}", port.responder.name(), port.name));
         interface::Interface {
@@ -287,6 +309,7 @@ impl Lan {
             listen,
             refresh_interval: self.options.refresh_interval,
             orders,
+            inquiries,
             reports: self.reports.clone(),
             failures: self.failed.clone(),
             metrics: self.metrics.clone(),

@@ -8,7 +8,8 @@ use futures::stream::{self, SelectAll};
 use futures::{FutureExt, Stream, StreamExt};
 use kube::api::Api;
 use kube::{Client, Resource};
-use kubekit::{Source, slim, speakers};
+use kubekit::{Reachability, Source, speakers};
+use placement::Kind;
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -25,6 +26,8 @@ pub(crate) enum Event {
     Pools(kubekit::Change<IPAddressPool>),
     Advertisements(kubekit::Change<L2Advertisement>),
     Speakers(kubekit::Change<slim::Pod>),
+    /// How much of a kind is known by what came before.
+    Known(Kind, kubekit::Known),
     Lan(Report),
     /// What happened among the members, and who they are now.
     Gossip(gossip::News),
@@ -32,6 +35,8 @@ pub(crate) enum Event {
     Trouble(Option<gossip::Trouble>),
     /// The reports of the dead are removed, or are to be tried again then.
     LeftOver(Option<Instant>),
+    /// Whether the API server can be reached.
+    ApiReachable(bool),
     /// Where the gossip listens now.
     Address(Listening),
     /// This speaker is asked to stop.
@@ -48,10 +53,12 @@ impl Event {
             | Self::Pools(_)
             | Self::Advertisements(_)
             | Self::Speakers(_) => true,
-            Self::Lan(_)
+            Self::Known(..)
+            | Self::Lan(_)
             | Self::Gossip(_)
             | Self::Trouble(_)
             | Self::LeftOver(_)
+            | Self::ApiReachable(_)
             | Self::Address(_)
             | Self::Stop => false,
         }
@@ -77,34 +84,53 @@ pub(crate) fn events(
     inputs: Inputs,
 ) -> impl Stream<Item = Event> + Unpin {
     fn of<K>(
-        source: impl Into<Source<K>>,
+        source: Source<K>,
+        kind: Kind,
         event: fn(kubekit::Change<K>) -> Event,
     ) -> impl Stream<Item = Event>
     where
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
     {
-        kubekit::watch(source).map(event)
+        known(kubekit::watch_known(source, std::convert::identity), kind, event)
     }
-    let all = || client.clone();
-    let speakers = speakers::source(client, namespace);
+    let reachability = Reachability::default();
+    let speakers = speakers::source(client, namespace).telling(&reachability);
     let names = Names::default();
-    let services = kubekit::watch_as(Api::all(all()), move |it| SeenService::read(&it, &class, &names));
+    let services =
+        kubekit::watch_known(all(client, &reachability), move |it| SeenService::read(&it, &class, &names));
     let names = Names::default();
-    let slices = kubekit::watch_as(Api::all(all()), move |it| SeenSlice::read(&it, &names));
+    let slices = kubekit::watch_known(all(client, &reachability), move |it| SeenSlice::read(&it, &names));
+    let pools = Source::from(Api::namespaced(client.clone(), namespace)).telling(&reachability);
+    let advertisements = Source::from(Api::namespaced(client.clone(), namespace)).telling(&reachability);
     SelectAll::from_iter([
-        services.map(Event::Services).boxed(),
-        slices.map(Event::Endpoints).boxed(),
-        of(Api::all(all()), Event::Nodes).boxed(),
-        of(Api::namespaced(all(), namespace), Event::Pools).boxed(),
-        of(Api::namespaced(all(), namespace), Event::Advertisements).boxed(),
-        of(speakers, Event::Speakers).boxed(),
+        known(services, Kind::Services, Event::Services).boxed(),
+        known(slices, Kind::EndpointSlices, Event::Endpoints).boxed(),
+        of(all(client, &reachability), Kind::Nodes, Event::Nodes).boxed(),
+        of(pools, Kind::Pools, Event::Pools).boxed(),
+        of(advertisements, Kind::Advertisements, Event::Advertisements).boxed(),
+        kubekit::watch(speakers).map(Event::Speakers).boxed(),
         received(inputs.reports).map(Event::Lan).boxed(),
         changes(inputs.trouble).map(Event::Trouble).boxed(),
         changes(inputs.address).map(Event::Address).boxed(),
         received(inputs.left_over).map(Event::LeftOver).boxed(),
         received(inputs.gossip).map(Event::Gossip).boxed(),
+        reachability.changes().map(Event::ApiReachable).boxed(),
         inputs.stop.into_stream().map(|_| Event::Stop).boxed(),
     ])
+}
+
+/// The objects of a kind in all namespaces.
+fn all<K: Resource<DynamicType = ()>>(client: &Client, reachability: &Reachability) -> Source<K> {
+    Source::from(Api::all(client.clone())).telling(reachability)
+}
+
+/// With each change, how much is known by it.
+fn known<T>(
+    changes: impl Stream<Item = (kubekit::Change<T>, kubekit::Known)>,
+    kind: Kind,
+    event: fn(kubekit::Change<T>) -> Event,
+) -> impl Stream<Item = Event> {
+    changes.flat_map(move |(change, known)| stream::iter([event(change), Event::Known(kind, known)]))
 }
 
 fn received<T>(mut channel: mpsc::Receiver<T>) -> impl Stream<Item = T> {

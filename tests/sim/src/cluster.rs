@@ -6,11 +6,11 @@ use std::rc::Rc;
 
 use objects::{InterfaceName, Labels, NodeName, PoolName, ServiceKey, SliceKey};
 use placement::{
-    Abilities, Ability, Advertisement, ByProtocol, EXCLUDE_LABEL, Endpoints, ExcludeLabel, Interfaces,
-    Network, Node, Placement, Pools, Service, Sharing, TrafficPolicy,
+    Abilities, Ability, Advertisement, ByProtocol, EXCLUDE_LABEL, Endpoints, ExcludeLabel, Interfaces, Kind,
+    Network, Node, Placement, Pools, Prefix, Prefixes, Service, Sharing, TrafficPolicy,
 };
 use pools::PoolSpec;
-use speaker_core::{Changes, Input};
+use speaker_core::{Changes, Input, Seen};
 
 use crate::faults::Edit;
 use crate::world::{Setup, Wiring};
@@ -48,6 +48,16 @@ impl Change {
         }
     }
 
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Service(_) | Self::ServiceGone(_) => Kind::Services,
+            Self::Endpoints(..) => Kind::EndpointSlices,
+            Self::Node(_) => Kind::Nodes,
+            Self::Pool(_) => Kind::Pools,
+            Self::Advertisement(_) => Kind::Advertisements,
+        }
+    }
+
     fn tell(&self, placement: &mut Placement) {
         match self.clone() {
             Self::Service(service) => placement.set_service(service),
@@ -67,6 +77,30 @@ impl Change {
 /// The only slice of endpoints of a Service.
 fn slice(service: &ServiceKey, nodes: BTreeSet<NodeName>) -> (SliceKey, Endpoints) {
     (SliceKey::new("default", format!("{service}-1")), nodes.into_iter().map(Some).collect())
+}
+
+/// Some changes that follow each other.
+#[derive(Debug, Clone)]
+pub(crate) struct Episode {
+    /// How many came before.
+    pub(crate) before: usize,
+    pub(crate) changes: Vec<Change>,
+}
+
+impl Episode {
+    /// How much a speaker has seen of each kind after these; the version of a change is its number. One that has just listed
+    /// everything knows that it has missed nothing.
+    pub(crate) fn seen(&self, listed: bool) -> Vec<Input> {
+        let version = |number: usize| u64::try_from(number).expect("there are not that many");
+        let mut newest: BTreeMap<Kind, u64> = BTreeMap::new();
+        for (number, change) in (self.before + 1..).zip(&self.changes) {
+            newest.insert(change.kind(), version(number));
+        }
+        let last = version(self.before + self.changes.len());
+        let seen =
+            |(kind, newest)| Input::Seen(kind, Seen { complete: if listed { last } else { newest }, newest });
+        newest.into_iter().map(seen).collect()
+    }
 }
 
 /// What a speaker learns when all lists are complete.
@@ -121,6 +155,11 @@ impl Cluster {
             oracle: Placement::new("oracle".into(), ExcludeLabel::Honoured),
             said: BTreeMap::new(),
         };
+        if setup.prefixes {
+            let of = |number: u8| (format!("eth{number}").as_str().into(), prefixes(number));
+            let all: Prefixes = [0, 1].map(of).into();
+            names.iter().for_each(|name| cluster.oracle.set_prefixes(name.clone(), all.clone()));
+        }
         let pools = [
             PoolSpec::new("first", &["198.18.0.0/16", "2001:db8::/112"]),
             PoolSpec::new(SECOND, &["198.19.0.0/16", "2001:db8:1::/112"]),
@@ -307,6 +346,13 @@ impl Cluster {
 /// The name of a Service.
 pub(crate) fn key(number: u16) -> ServiceKey {
     ServiceKey::new("default", format!("service-{number}"))
+}
+
+/// The prefixes of the interface of this number, where interfaces have any: those of a pool.
+pub(crate) fn prefixes(interface: u8) -> BTreeSet<Prefix> {
+    let v4 = Ipv4Addr::new(198, 18 + interface, 255, 1).into();
+    let v6 = Ipv6Addr::new(0x2001, 0xdb8, interface.into(), 0, 0, 0, 0, 0xffff).into();
+    [Prefix::of(v4, 16), Prefix::of(v6, 112)].into_iter().flatten().collect()
 }
 
 /// The interface of a node with the second LAN.

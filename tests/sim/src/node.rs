@@ -1,14 +1,15 @@
 //! A node: a machine with power, interfaces, a firewall and a clock, and the speaker that runs there.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use layer2::{Arp, MacAddr, Ndp};
 use members::{Key, LinkState};
 use objects::{InterfaceName, NodeName};
-use placement::Ability;
+use placement::{Ability, Prefix};
 
-use crate::cluster::Carriers;
+use crate::cluster::{Carriers, prefixes};
 use crate::faults::Direction;
 use crate::lan::StationId;
 use crate::speaker::{Input, Speaker};
@@ -29,6 +30,9 @@ pub(crate) struct Node {
     pub(crate) stalled: Option<Vec<Input>>,
     /// How much its speaker has seen of the cluster's history.
     pub(crate) seen: usize,
+    /// Whether it is cut off from the API server, and has missed that a peer has another address.
+    pub(crate) api_cut: bool,
+    pub(crate) missed_peers: bool,
     pub(crate) gossip_fault: GossipFault,
     pub(crate) after_departure: AfterDeparture,
     /// When its speaker is to be called, as far as that is planned.
@@ -93,6 +97,8 @@ impl Node {
             clock: Clock::default(),
             stalled: None,
             seen: 0,
+            api_cut: false,
+            missed_peers: false,
             gossip_fault: GossipFault::default(),
             after_departure: AfterDeparture::PowerOff,
             wake: None,
@@ -102,6 +108,11 @@ impl Node {
     /// Its speaker, if it is not standing still.
     pub(crate) fn awake(&self) -> Option<&Speaker> {
         self.speaker.as_ref().filter(|_| self.stalled.is_none())
+    }
+
+    /// Whether it is cut off from the API server and has missed something by that, where there have been so many changes.
+    pub(crate) fn is_outdated(&self, changes: usize) -> bool {
+        self.speaker.is_some() && self.api_cut && (self.seen < changes || self.missed_peers)
     }
 
     /// Nothing is left of its speaker.
@@ -116,12 +127,14 @@ impl Node {
 
     /// What it can do with each of its interfaces.
     pub(crate) fn carriers(&self) -> Carriers {
-        let ability = |nic: &Nic| match nic.carrier() {
+        let unsteady = |nic| self.speaker.as_ref().is_some_and(|speaker| speaker.is_unsteady(nic));
+        let ability = |(number, nic): (usize, &Nic)| match nic.carrier() {
+            LinkState::Up if unsteady(number) => Ability::Unsteady,
             LinkState::Up => Ability::Able,
             LinkState::Down if nic.was_up => Ability::Lost,
             LinkState::Down => Ability::Unable,
         };
-        self.nics.iter().map(ability).collect()
+        self.nics.iter().enumerate().map(ability).collect()
     }
 
     pub(crate) fn keys(&self, sealed: bool) -> Vec<Key> {
@@ -154,6 +167,12 @@ impl Nic {
         let MacAddr([.., number, node]) = self.mac;
         let link_local = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, number.into(), node.into());
         Ndp { mac: self.mac, link_local }
+    }
+
+    /// Those of its addresses, if interfaces have any.
+    pub(crate) fn prefixes(&self, any: bool) -> BTreeSet<Prefix> {
+        let MacAddr([.., number, _]) = self.mac;
+        if any { prefixes(number) } else { BTreeSet::new() }
     }
 
     /// Its speaker is told of the carrier.

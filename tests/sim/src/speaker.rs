@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 use layer2::{Arp, Begin, Effect, MacAddr, Ndp, Port, Protocol, Report};
 use members::{Absence, Event, Keys, LinkState, Members, Refusal, Reporter};
 use objects::{InterfaceName, NodeName};
-use placement::ExcludeLabel;
+use placement::{ExcludeLabel, Prefix};
 use speaker_core::announce::layer2::{Orders, PortId, Ports, Responder};
 use speaker_core::{
-    Config, Core, Gossip, Input as CoreInput, Link, Links, Output as Decision, Purpose, Trouble, Unfit,
+    Config, Core, Gossip, Input as CoreInput, Lan, Link, Links, Output as Decision, Purpose, Trouble, Unfit,
 };
 
-use crate::cluster::{Change, complete};
+use crate::cluster::{Episode, complete};
 
 /// How often each address is announced while nothing changes.
 const REFRESH: Duration = Duration::from_secs(30);
@@ -32,7 +32,7 @@ pub(crate) enum Input {
     /// The other speakers, by the API server's list of Pods.
     Peers(BTreeMap<NodeName, SocketAddr>),
     /// What has changed in the cluster since the last time. The first time: everything.
-    Changes(Vec<Change>),
+    Changes(Episode),
     /// The carriers of all interfaces.
     Carriers(Vec<LinkState>),
     /// Whether the socket for the gossip can be had.
@@ -62,6 +62,12 @@ pub(crate) enum Output {
     Gossip(Event),
     /// Why the gossip does not work, or that it does.
     Trouble(Option<Trouble>),
+    /// The interfaces that another node is preferred to, since they failed often.
+    Unsteady(Vec<InterfaceName>),
+    /// It gives these addresses up.
+    Conceded(BTreeSet<IpAddr>),
+    /// It asks others to give addresses up.
+    Disputed(BTreeMap<NodeName, BTreeSet<IpAddr>>),
     /// What happened on the LAN that is behind the interface of this number.
     Lan(usize, Report),
     /// It is not needed any more.
@@ -75,6 +81,7 @@ pub(crate) struct Interface {
     pub(crate) arp: Arp,
     pub(crate) ndp: Ndp,
     pub(crate) carrier: LinkState,
+    pub(crate) prefixes: BTreeSet<Prefix>,
 }
 
 /// Who a speaker is, and how it starts.
@@ -100,6 +107,8 @@ pub(crate) struct Speaker {
     trouble: Option<Trouble>,
     listed: bool,
     stopping: bool,
+    /// The interfaces that failed often lately.
+    unsteady: Vec<InterfaceName>,
     /// Whether it may answer for other addresses than when it was last asked that.
     changed: bool,
     outputs: Vec<Output>,
@@ -138,6 +147,7 @@ impl Speaker {
             trouble: None,
             listed: false,
             stopping: false,
+            unsteady: Vec::new(),
             changed: true,
             outputs: Vec::new(),
         };
@@ -173,8 +183,10 @@ impl Speaker {
                 self.core.handle(CoreInput::Addresses(places), now);
                 self.core.handle(CoreInput::Peers(peers), now);
             }
-            Input::Changes(changes) => {
-                changes.iter().for_each(|change| self.core.handle(change.input(), now));
+            Input::Changes(episode) => {
+                let seen = episode.seen(!self.listed);
+                episode.changes.iter().for_each(|change| self.core.handle(change.input(), now));
+                seen.into_iter().for_each(|input| self.core.handle(input, now));
                 if !std::mem::replace(&mut self.listed, true) {
                     complete().into_iter().for_each(|input| self.core.handle(input, now));
                 }
@@ -201,6 +213,7 @@ impl Speaker {
         if self.core.poll_timeout().is_some_and(|at| at <= now) {
             self.core.handle(CoreInput::Time, now);
         }
+        self.report_unsteady();
         self.follow(now);
         std::mem::take(&mut self.outputs)
     }
@@ -214,6 +227,11 @@ impl Speaker {
     /// Whether who asks for `vip` is answered through the interface of this number.
     pub(crate) fn answers(&self, interface: usize, vip: IpAddr) -> bool {
         self.ports.iter().any(|(port, running)| number(port) == interface && running.answers(vip))
+    }
+
+    /// Whether the interface of this number failed so often lately that another node is preferred to it.
+    pub(crate) fn is_unsteady(&self, interface: usize) -> bool {
+        self.core.is_unsteady(&self.interfaces[interface].name)
     }
 
     /// Whether it only answers for `vip`, since clients are still served by who had it before.
@@ -254,13 +272,14 @@ impl Speaker {
     }
 
     fn tell_links(&mut self, now: Instant) {
-        let link = |Interface { name, arp, ndp, carrier }: &Interface| {
+        let link = |Interface { name, arp, ndp, carrier, prefixes }: &Interface| {
+            let lan = Lan { prefixes: prefixes.clone(), ..Lan::default() };
             let mac = Some(arp.mac);
             let (arp, ndp) = match carrier {
                 LinkState::Up => (Ok(*arp), Ok(*ndp)),
                 LinkState::Down => (Err(Unfit::NoCarrier), Err(Unfit::NoCarrier)),
             };
-            Link { name: name.clone(), purpose: Purpose::Lan, mac, arp, ndp }
+            Link { name: name.clone(), purpose: Purpose::Lan, mac, arp, ndp, lan }
         };
         let links: Links = (1..).zip(self.interfaces.iter().map(link)).collect();
         self.core.handle(CoreInput::Interfaces(links), now);
@@ -277,6 +296,15 @@ impl Speaker {
             (self.trouble, self.changed) = (trouble, true);
             self.outputs.push(Output::Trouble(trouble));
             self.core.handle(CoreInput::Trouble(trouble), now);
+        }
+    }
+
+    fn report_unsteady(&mut self) {
+        let names = self.interfaces.iter().map(|interface| &interface.name);
+        let unsteady: Vec<_> = names.filter(|name| self.core.is_unsteady(name)).cloned().collect();
+        if self.unsteady != unsteady {
+            self.unsteady.clone_from(&unsteady);
+            self.outputs.push(Output::Unsteady(unsteady));
         }
     }
 
@@ -321,6 +349,8 @@ impl Speaker {
             Decision::Gossip(Gossip::ConfirmLeave(node)) => self.members.confirm_leave(&node),
             // Always works.
             Decision::LeftOver(_) => self.core.handle(CoreInput::LeftOver(None), now),
+            Decision::Conceded(vips) => self.outputs.push(Output::Conceded(vips)),
+            Decision::Disputed(by_node) => self.outputs.push(Output::Disputed(by_node)),
             // For people, and for the API server.
             Decision::Moved(_)
             | Decision::Notice(..)
@@ -332,6 +362,8 @@ impl Speaker {
             | Decision::Reached(_)
             | Decision::Loaded
             | Decision::Trouble(_)
+            | Decision::Reach(..)
+            | Decision::SameLan(_)
             | Decision::Configuration(_)
             | Decision::Problems(_) => {}
         }
@@ -361,8 +393,8 @@ impl Speaker {
                     self.outputs.push(Output::Lan(interface, report));
                 }
             }
-            // Done by the interface itself.
-            Effect::Join(_) | Effect::Leave(_) => {}
+            // Done by the interface itself; and nobody inquires here.
+            Effect::Join(_) | Effect::Leave(_) | Effect::Answered(_) => {}
         }
     }
 }
@@ -407,7 +439,7 @@ impl Running {
         match &effect {
             Effect::Join(group) => _ = self.groups.insert(*group),
             Effect::Leave(group) => _ = self.groups.remove(group),
-            Effect::Report(_) | Effect::Send(_) => {}
+            Effect::Report(_) | Effect::Send(_) | Effect::Answered(_) => {}
         }
         Some(effect)
     }

@@ -28,7 +28,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
-use super::{Change, Source, Watched};
+use super::{Change, Known, Reachability, Source, Watched};
 use crate::{Version, due};
 
 /// How long a watch may go on, after which it is taken up where it ended. A connection that is dead without having been
@@ -66,6 +66,8 @@ pub(super) struct Follower<K, T, F> {
     state: State<K>,
     /// The latest version that was seen.
     latest: Option<Version>,
+    /// The newest version of an object that was seen since the last list.
+    newest: u64,
     /// A list that has not been emitted yet.
     pending: Option<Vec<T>>,
     pauses: Box<dyn Backoff>,
@@ -74,6 +76,7 @@ pub(super) struct Follower<K, T, F> {
     /// When to list again though nothing seems to be missing.
     relist: Option<Instant>,
     reachable: bool,
+    reachability: Option<Reachability>,
 }
 
 type Events<K> = BoxStream<'static, kube::Result<WatchEvent<K>>>;
@@ -118,7 +121,7 @@ where
     F: Fn(K) -> T,
 {
     pub(super) fn new(source: Source<K>, convert: F) -> Self {
-        let Source { api, labels, fields } = source;
+        let Source { api, labels, fields, reachability } = source;
         Self {
             api,
             labels,
@@ -126,12 +129,20 @@ where
             convert,
             state: State::Unlisted,
             latest: None,
+            newest: 0,
             pending: None,
             pauses: Box::new(pauses()),
             is_short: true,
             relist: None,
             reachable: true,
+            reachability,
         }
+    }
+
+    /// How much is known by what came last.
+    pub(super) fn known(&self) -> Known {
+        let complete = self.latest.as_ref().and_then(Version::number).unwrap_or_default();
+        Known { complete, newest: self.newest }
     }
 
     /// What comes next, however long that takes.
@@ -151,6 +162,7 @@ where
                         Trouble::Api(_) | Trouble::Timeout(_) | Trouble::Status(_) => {
                             if std::mem::replace(&mut self.reachable, false) {
                                 warn!(kind = %K::kind(&()), error = %trouble, "watch interrupted, trying again");
+                                self.reachability.iter().for_each(Reachability::lost);
                             }
                         }
                     }
@@ -188,6 +200,7 @@ where
                         return Err(error);
                     }
                 };
+                self.reached();
                 if now.is_older_than(&version) {
                     let (before, now) = (version.as_str(), now.as_str());
                     warn!(kind = %K::kind(&()), before, now, "the API server has an older state than before, listing again");
@@ -239,6 +252,7 @@ where
                         Err(error.into())
                     }
                     Ok(None) if since.elapsed() + EARLY >= SILENCE => {
+                        self.reached();
                         self.state = State::Listed { version, trust: Trust::Sure };
                         Ok(None)
                     }
@@ -273,6 +287,9 @@ where
             }
         };
         self.reached();
+        if change.is_some() {
+            self.newest = self.newest.max(version.number().unwrap_or_default());
+        }
         self.latest = Some(version.clone());
         self.state = State::Watching { events, version, since };
         Ok(change.map(Watched::Change))
@@ -281,13 +298,16 @@ where
     /// The whole list, as it is now: without a version to ask for.
     async fn list(&mut self) -> Result<(Vec<T>, Version), Trouble> {
         let mut parameters = self.list_parameters(PAGE);
-        let mut objects = Vec::new();
+        let (mut objects, mut newest) = (Vec::new(), 0);
         loop {
             let page = timeout(LIST_TIMEOUT, self.api.list(&parameters)).await??;
+            newest =
+                page.items.iter().filter_map(|object| Version::of(object).number()).fold(newest, u64::max);
             objects.extend(page.items.into_iter().map(|object| (self.convert)(strip(object))));
             match page.metadata.continue_.filter(|token| !token.is_empty()) {
                 Some(token) => parameters.continue_token = Some(token),
                 None => {
+                    self.newest = newest;
                     self.is_short = parameters.continue_token.is_none();
                     let version = page.metadata.resource_version.unwrap_or_default();
                     return Ok((objects, version.as_str().into()));
@@ -315,6 +335,7 @@ where
     fn reached(&mut self) {
         if !std::mem::replace(&mut self.reachable, true) {
             info!(kind = %K::kind(&()), "watch resumed");
+            self.reachability.iter().for_each(Reachability::found);
         }
     }
 }

@@ -1,17 +1,19 @@
 //! One interface by one protocol: brings frames and the time to a [`Port`], and does what it decides.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kubekit::Progress;
-use layer2::{Effect, Port, Protocol, Purpose, Transmission};
+use layer2::{Answered, Effect, Port, Protocol, Purpose, Transmission};
 use placement::InterfaceName;
 use speaker_core::announce::layer2::Orders;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{debug, trace, warn};
 
 use super::Report;
+use super::inquiries::Inquiry;
 use super::memberships::Memberships;
 use super::pulse::Pulse;
 use super::socket::{Listen, PacketSocket, Received};
@@ -37,6 +39,7 @@ pub(super) struct Interface<P> {
     pub(super) listen: Listen,
     pub(super) refresh_interval: Option<Duration>,
     pub(super) orders: watch::Receiver<Arc<Orders>>,
+    pub(super) inquiries: mpsc::Receiver<Inquiry>,
     pub(super) reports: mpsc::Sender<Report>,
     /// Told when no socket can be had, which ends this.
     pub(super) failures: mpsc::Sender<Failure>,
@@ -76,6 +79,7 @@ impl<P: Protocol + Copy> Interface<P> {
         let mut memberships = Memberships::new(self.index);
         let mut port = Port::new(self.protocol, self.refresh_interval, rand::random(), Instant::now());
         let mut frame = [0; FRAME];
+        let mut inquirers: Vec<(IpAddr, oneshot::Sender<Answered>)> = Vec::new();
         self.orders.mark_changed();
         loop {
             tokio::select! {
@@ -93,6 +97,11 @@ impl<P: Protocol + Copy> Interface<P> {
                     let orders = Arc::clone(&self.orders.borrow_and_update());
                     orders.give(&mut port, Instant::now());
                 }
+                Some(Inquiry { vip, answer }) = self.inquiries.recv() => {
+                    if P::own(vip).is_some_and(|vip| port.inquire(vip, Instant::now())) {
+                        inquirers.push((vip, answer));
+                    }
+                }
                 () = kubekit::due(port.poll_timeout()) => {}
                 () = self.progress.beat() => {}
             }
@@ -106,6 +115,12 @@ impl<P: Protocol + Copy> Interface<P> {
                 }
                 Some(Effect::Leave(group)) => memberships.leave(group),
                 Some(Effect::Report(report)) => self.report(report).await,
+                Some(Effect::Answered(answered)) => {
+                    for (_, inquirer) in inquirers.extract_if(.., |(vip, _)| *vip == answered.vip) {
+                        // Whoever wanted to know may have gone.
+                        _ = inquirer.send(answered.clone());
+                    }
+                }
                 None => {}
             }
         }
@@ -144,10 +159,13 @@ impl<P: Protocol + Copy> Interface<P> {
         match report {
             layer2::Report::Taken { vip, .. } => self.metrics.taken(vip),
             layer2::Report::Claimed { vip, .. } => self.metrics.claimed(vip),
+            layer2::Report::PeerAnswers { vip, .. } => self.metrics.peer_answers(vip),
             layer2::Report::Free { .. }
             | layer2::Report::Held { .. }
             | layer2::Report::Rival { .. }
             | layer2::Report::SameLan { .. }
+            | layer2::Report::Answered { .. }
+            | layer2::Report::Silent { .. }
             | layer2::Report::Spoken { .. } => {}
         }
         // Nobody wants to know when this fails.

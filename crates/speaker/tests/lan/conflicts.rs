@@ -29,7 +29,13 @@ fn taken(speaker: &Speaker) -> (IpAddr, MacAddr) {
     speaker.expect_report("a conflict", |report| match said(report)? {
         Report::Taken { vip, by } => Some((vip, by)),
         report @ (Report::Free { .. } | Report::Spoken { .. }) => panic!("{report:?}"),
-        Report::Claimed { .. } | Report::Held { .. } | Report::Rival { .. } | Report::SameLan { .. } => None,
+        Report::Claimed { .. }
+        | Report::Held { .. }
+        | Report::Rival { .. }
+        | Report::PeerAnswers { .. }
+        | Report::Answered { .. }
+        | Report::Silent { .. }
+        | Report::SameLan { .. } => None,
     })
 }
 
@@ -37,7 +43,13 @@ fn free(speaker: &Speaker) -> IpAddr {
     speaker.expect_report("silence", |report| match said(report)? {
         Report::Free { vip } => Some(vip),
         report @ (Report::Taken { .. } | Report::Claimed { .. }) => panic!("{report:?}"),
-        Report::Spoken { .. } | Report::Held { .. } | Report::Rival { .. } | Report::SameLan { .. } => None,
+        Report::Spoken { .. }
+        | Report::Held { .. }
+        | Report::Rival { .. }
+        | Report::PeerAnswers { .. }
+        | Report::Answered { .. }
+        | Report::Silent { .. }
+        | Report::SameLan { .. } => None,
     })
 }
 

@@ -11,6 +11,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use caps::{CapSet, Capability};
+use introspection::{Document, Status, Trace};
+use kubekit::http::trace::TraceSource;
 use layer2::{ArpFrame, ArpOperation, Host, MacAddr, NdpFrame, NdpMessage, solicited_node};
 use nix::sched::{CloneFlags, unshare};
 use placement::{Announcement, Announcements, History, Interfaces, Takeover};
@@ -130,6 +132,7 @@ pub(crate) struct Speaker {
     registry: Registry,
     stalls: mpsc::Sender<Duration>,
     sockets: mpsc::Sender<bool>,
+    trace: TraceSource,
     /// How long its tasks were kept waiting at most, in milliseconds.
     pause: Arc<AtomicU64>,
     stop: Option<oneshot::Sender<()>>,
@@ -142,6 +145,8 @@ impl Speaker {
         let (ports, on_lan) = watch::channel(Ports::default());
         let (reporter, to_forward) = mpsc::channel(lan::REPORTS);
         let (forward, reports) = mpsc::channel(lan::REPORTS);
+        let (trace, questions) = kubekit::http::trace::channel();
+        let inquirers = lan::Inquirers { node: "n1".into(), questions };
         let options = Options {
             exclude: "^peer.*,^sw$,^lo$".parse().unwrap(),
             refresh_interval,
@@ -179,7 +184,7 @@ impl Speaker {
                     }
                 });
                 tokio::select! {
-                    () = lan::run(options, on_lan, reporter, metrics) => {}
+                    () = lan::run(options, on_lan, reporter, inquirers, metrics) => {}
                     _ = stopped => {}
                 }
             });
@@ -192,6 +197,7 @@ impl Speaker {
             registry,
             stalls,
             sockets,
+            trace,
             pause,
             stop: Some(stop),
             thread: Some(thread),
@@ -229,6 +235,19 @@ impl Speaker {
     /// Whether the speaker may have packet sockets, of those that it opens from now on.
     pub(crate) fn set_sockets(&self, may: bool) {
         self.sockets.try_send(may).unwrap();
+    }
+
+    /// Asks the speaker who answers for an address.
+    pub(crate) fn inquire(&self, ip: impl Into<IpAddr>) -> JoinHandle<Trace> {
+        let (trace, ip) = (self.trace.clone(), ip.into());
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let text = runtime.block_on(trace.ask(ip)).unwrap().unwrap();
+            match serde_json::from_slice::<Document>(&text).unwrap().status {
+                Status::Trace(trace) => trace,
+                other => panic!("{other:?}"),
+            }
+        })
     }
 
     /// Lets the speaker stand still for `span` from now on.

@@ -41,6 +41,8 @@ pub enum Responder {
 pub struct Orders {
     /// The addresses that it announces.
     pub vips: BTreeMap<IpAddr, Order>,
+    /// The addresses of which is to be known whether somebody answers, and when to ask.
+    pub watched: BTreeMap<IpAddr, Instant>,
     /// The Ethernet addresses that are no foreign hosts'.
     pub known_macs: Arc<KnownMacs>,
     /// The least time between two refreshes.
@@ -61,6 +63,7 @@ impl Orders {
         port.set_overrules(self.overrules);
         port.set_refresh_gap(self.refresh_gap);
         port.set_transmit_policy(self.transmit_policy);
+        port.set_watched(self.watched.iter().filter_map(|(vip, ask)| Some((P::own(*vip)?, *ask))).collect());
         port.set_orders(self.vips.iter().filter_map(|(vip, it)| Some((P::own(*vip)?, *it))).collect(), now);
     }
 }
@@ -76,6 +79,8 @@ pub struct Wanted {
     pub contested: BTreeSet<Takeover>,
     /// The peers that answer for the same address, each where it was heard: another interface may be on another LAN.
     pub rivals: BTreeMap<IpAddr, BTreeMap<(InterfaceName, MacAddr), Rival>>,
+    /// The addresses of which is to be known whether somebody answers, on which interfaces, and when to ask.
+    pub watched: BTreeMap<IpAddr, (Interfaces, Instant)>,
     /// Whether foreign hosts that answer count for nothing.
     pub overrules: bool,
     /// The other nodes that announce: no foreign hosts, whatever they say.
@@ -121,6 +126,11 @@ impl Plan {
     /// The Ethernet address that is announced with on the interface `name`.
     pub fn mac(&self, name: &InterfaceName) -> Option<MacAddr> {
         self.ports.keys().find(|port| port.name == *name).map(|port| port.responder.mac())
+    }
+
+    /// The name of the interface that is announced on with this Ethernet address.
+    pub fn name(&self, mac: MacAddr) -> Option<&InterfaceName> {
+        self.ports.keys().find(|port| port.responder.mac() == mac).map(|port| &port.name)
     }
 
     /// The interface `name` hears another one of this node. Whether that is news.
@@ -172,8 +182,15 @@ impl Plan {
             let muted = wanted.muted.as_ref().is_some_and(|muted| muted.contains(&port.name));
             let transmit_policy = if muted { TransmitPolicy::Muted } else { wanted.transmit_policy };
             let known_macs = Arc::clone(&known_macs);
+            let watched = wanted.watched.iter().filter(|(vip, (interfaces, _))| {
+                port.responder.speaks_for(**vip)
+                    && interfaces.contains(&port.name)
+                    && !wanted.announcements.contains_key(*vip)
+            });
+            let watched = watched.map(|(vip, (_, ask))| (*vip, *ask)).collect();
             let orders = Orders {
                 vips,
+                watched,
                 known_macs,
                 refresh_gap,
                 frame_gap,
@@ -203,9 +220,18 @@ impl Plan {
     }
 
     fn goes_before(&self, other: &PortId, port: &PortId) -> bool {
-        other.index < port.index
-            && other.responder.name() == port.responder.name()
-            && self.same_lan.contains(&pair(other.responder.mac(), port.responder.mac()))
+        let same_lan = || {
+            self.root(other.index) == self.root(port.index)
+                || self.same_lan.contains(&pair(other.responder.mac(), port.responder.mac()))
+        };
+        other.index < port.index && other.responder.name() == port.responder.name() && same_lan()
+    }
+
+    /// The interface whose LAN this one shares, and that shares nobody's.
+    fn root(&self, index: u32) -> u32 {
+        let shared_with = |index: &u32| self.links.get(index).and_then(|link| link.lan.shared_with);
+        // Nobody stacks more than a few of them, and they never go round in circles.
+        std::iter::successors(Some(index), shared_with).take(8).last().unwrap_or(index)
     }
 }
 
@@ -266,7 +292,7 @@ mod tests {
     use placement::Takeover;
 
     use super::*;
-    use crate::interfaces::{Link, Purpose, Unfit};
+    use crate::interfaces::{Lan, Link, Purpose, Unfit};
 
     fn link(name: &str, number: u8) -> Link {
         let mac = MacAddr([2, 0, 0, 0, 0, number]);
@@ -276,6 +302,7 @@ mod tests {
             mac: Some(mac),
             arp: Ok(Arp { mac }),
             ndp: Err(Unfit::NoLinkLocal),
+            lan: Lan::default(),
         }
     }
 
@@ -369,6 +396,28 @@ mod tests {
         plan.set_links([(2, link("eth1", 2))].into());
         plan.follow(&wanted("192.0.2.1", Interfaces::All));
         assert_eq!(vips(&plan), [("eth1".to_owned(), 1)]);
+    }
+
+    #[test]
+    fn of_interfaces_that_share_a_lan_though_they_do_not_hear_each_other_one_announces() {
+        let on = |index, parent| {
+            let number = u8::try_from(index).expect("there are few");
+            let shared_with = Some(parent);
+            Link { lan: Lan { shared_with, ..Lan::default() }, ..link(&format!("eth{index}"), number) }
+        };
+        let mut plan = Plan::default();
+        plan.set_links([(1, link("eth1", 1)), (2, on(2, 1)), (3, on(3, 2)), (4, on(4, 99))].into());
+        let announced = |plan: &Plan| -> Vec<String> {
+            vips(plan).into_iter().filter(|(_, vips)| *vips > 0).map(|(name, _)| name).collect()
+        };
+        plan.follow(&wanted("192.0.2.1", Interfaces::All));
+        assert_eq!(announced(&plan), ["eth1", "eth4"], "the parent of eth4 is not of this node");
+        plan.follow(&wanted("192.0.2.1", Interfaces::only(["eth2", "eth3"].map(Into::into))));
+        assert_eq!(announced(&plan), ["eth2"], "only the children are allowed");
+        let excluded = Link { arp: Err(Unfit::Excluded), ..link("eth1", 1) };
+        plan.set_links([(1, excluded), (2, on(2, 1)), (3, on(3, 1))].into());
+        plan.follow(&wanted("192.0.2.1", Interfaces::All));
+        assert_eq!(announced(&plan), ["eth2"]);
     }
 
     #[test]
