@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fmt;
 use std::net::IpAddr;
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use introspection::{
@@ -23,6 +24,41 @@ use crate::programs::Program;
 const AT_ONCE: usize = 16;
 /// How long a token is good for: the shortest that the API server makes.
 const TOKEN_SECONDS: i64 = 600;
+
+/// A token is used again for so long, well within that.
+const TOKEN_REUSED: Duration = Duration::from_mins(4);
+
+/// What is said where a program does not accept a token.
+const TOKEN_REFUSED: &str = "it does not accept the token";
+
+/// The tokens that were made, by namespace and service account. Who looks again and again makes a new one now and then only.
+#[derive(Debug, Default)]
+pub(crate) struct Tokens(Mutex<BTreeMap<(String, String), (Instant, String)>>);
+
+impl Tokens {
+    /// One that is good for a while yet, else a new one.
+    async fn of(&self, client: &Client, (namespace, account): (&str, &str)) -> Result<String, String> {
+        let key = (namespace.to_owned(), account.to_owned());
+        let kept = self.lock().get(&key).cloned();
+        if let Some((made, token)) = kept
+            && made.elapsed() < TOKEN_REUSED
+        {
+            return Ok(token);
+        }
+        let made = token(client, (namespace, account)).await?;
+        self.lock().insert(key, (Instant::now(), made.clone()));
+        Ok(made)
+    }
+
+    /// Uses none of them again: a service account may have been made anew.
+    fn forget(&self) {
+        self.lock().clear();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<(String, String), (Instant, String)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// What programs are asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,6 +125,7 @@ pub(crate) async fn ask(
     programs: &[Program],
     question: &Question,
     patience: Duration,
+    tokens: &Tokens,
 ) -> Vec<Told> {
     if patience.is_zero() {
         let unasked = |program: &Program| Told {
@@ -97,16 +134,16 @@ pub(crate) async fn ask(
         };
         return programs.iter().map(unasked).collect();
     }
-    let mut tokens: BTreeMap<(&str, &str), Result<String, String>> = BTreeMap::new();
+    let mut by_account: BTreeMap<(&str, &str), Result<String, String>> = BTreeMap::new();
     for program in programs.iter().filter(|program| program.secure && program.phase == "Running") {
         let account = (program.namespace.as_str(), program.service_account.as_str());
-        if let Entry::Vacant(entry) = tokens.entry(account) {
-            entry.insert(token(client, account).await);
+        if let Entry::Vacant(entry) = by_account.entry(account) {
+            entry.insert(tokens.of(client, account).await);
         }
     }
     let asked = programs.iter().map(|program| {
         let account = (program.namespace.as_str(), program.service_account.as_str());
-        let token = tokens.get(&account).filter(|_| program.secure).cloned();
+        let token = by_account.get(&account).filter(|_| program.secure).cloned();
         async move {
             let document = match timeout(patience, ask_one(client, program, question, token)).await {
                 Ok(document) => document,
@@ -115,7 +152,14 @@ pub(crate) async fn ask(
             Told { program: program.clone(), document }
         }
     });
-    futures::stream::iter(asked).buffered(AT_ONCE).collect().await
+    // Collected, as the compiler cannot tell of a borrowing iterator that it may be sent to another thread.
+    let asked: Vec<_> = asked.collect();
+    let told: Vec<Told> = futures::stream::iter(asked).buffered(AT_ONCE).collect().await;
+    let refused = |told: &Told| told.document.as_ref().is_err_and(|why| why.starts_with(TOKEN_REFUSED));
+    if told.iter().any(refused) {
+        tokens.forget();
+    }
+    told
 }
 
 /// A token that is good for reading documents, and for nothing else.
@@ -181,7 +225,7 @@ fn refused(error: &kube::Error, namespace: &str) -> String {
             let (resource, namespace) = ("pods/proxy".to_owned(), Some(namespace.to_owned()));
             Failure { verb: "get", resource, namespace, why: Why::Forbidden }.to_string()
         }
-        401 | 403 => format!("it does not accept the token: {text}"),
+        401 | 403 => format!("{TOKEN_REFUSED}: {text}"),
         404 if text.contains("/metrics") || text.contains("/healthz") => {
             "it runs a version that cannot be asked that".to_owned()
         }

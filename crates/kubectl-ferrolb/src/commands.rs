@@ -4,21 +4,22 @@ pub(crate) mod completion;
 mod convert;
 mod explain;
 mod inspect;
-mod ips;
+pub(crate) mod ips;
 mod manifests;
-mod nodes;
+pub(crate) mod nodes;
 mod peers;
-mod pools;
-mod services;
-mod status;
+pub(crate) mod pools;
+pub(crate) mod services;
+pub(crate) mod status;
 mod trace;
 mod validate;
 mod version;
-mod whatif;
+pub(crate) mod whatif;
 
 use crate::answer::Answer;
 use crate::cluster::Cluster;
 use crate::options::{Cli, Command};
+use crate::ui;
 
 /// Does what the command line says.
 pub(crate) async fn run(cli: &Cli) -> anyhow::Result<Answer> {
@@ -44,6 +45,7 @@ pub(crate) async fn run(cli: &Cli) -> anyhow::Result<Answer> {
             validate::run(cluster.as_ref(), filenames).await
         }
         Command::Convert { filename } => convert::run(filename, cli.connection.system_namespace.as_deref()),
+        Command::Ui { port, no_browser } => ui::run(&cli.connection, *port, *no_browser).await,
         Command::Inspect { filename } => inspect::run(&cluster().await?, filename).await,
         Command::Version { client } => {
             let cluster = if *client { None } else { Some(cluster().await) };

@@ -3,7 +3,7 @@
 //! ```text
 //! API server --> cluster.rs: objects, each list or why it cannot be had --+
 //!     |                                                                   +--> commands/: answers --> output.rs
-//!     +-- Pod proxy --> ask.rs: /status of the programs ------------------+
+//!     +-- Pod proxy --> ask.rs: /status of the programs ------------------+--> ui/: all of it as a page
 //!                       predict.rs: the decisions, by crates ipam, pools and placement
 //! ```
 //!
@@ -25,6 +25,7 @@ mod programs;
 mod remedy;
 mod snapshot;
 mod survey;
+mod ui;
 mod watch;
 
 use std::ffi::OsString;
@@ -32,8 +33,10 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+pub use crate::ui::Ui;
+
 use crate::answer::{Answer, Exit};
-use crate::options::Cli;
+use crate::options::{Cli, Command};
 use crate::output::{Format, Style};
 
 /// What the program has said.
@@ -56,6 +59,13 @@ pub async fn say<S: Into<OsString> + Clone>(arguments: impl IntoIterator<Item = 
             Said { stdout: String::new(), stderr: error.to_string(), code: Exit::CouldNotLook.code() }
         }
     }
+}
+
+/// The page of `ui`, for a caller that serves it. Fails where the command line says something else, or the port is taken.
+pub async fn page<S: Into<OsString> + Clone>(arguments: impl IntoIterator<Item = S>) -> anyhow::Result<Ui> {
+    let cli = Cli::try_parse_from(arguments)?;
+    let Command::Ui { port, .. } = cli.command else { anyhow::bail!("this is not the command `ui`") };
+    Ui::listen(cli.connection, port).await
 }
 
 async fn said(cli: &Cli, style: Style) -> Said {

@@ -111,6 +111,15 @@ pub(crate) enum Command {
         #[arg(short, long = "filename")]
         filename: PathBuf,
     },
+    /// A page in the browser that shows all of it, and goes on showing it
+    Ui {
+        /// The port on this machine [default: a free one]
+        #[arg(long)]
+        port: Option<u16>,
+        /// Only say where the page is
+        #[arg(long)]
+        no_browser: bool,
+    },
     /// A bundle for a bug report, without secrets
     Inspect {
         /// The file to write; `-` for the standard output
@@ -146,7 +155,17 @@ impl Command {
             | Self::Services { watch, .. }
             | Self::Ips { watch, .. }
             | Self::Nodes { watch } => watch.watch,
-            _ => false,
+            Self::Pools
+            | Self::Peers
+            | Self::Explain { .. }
+            | Self::Trace { .. }
+            | Self::WhatIf(_)
+            | Self::Validate { .. }
+            | Self::Convert { .. }
+            | Self::Ui { .. }
+            | Self::Inspect { .. }
+            | Self::Version { .. }
+            | Self::Completion { .. } => false,
         }
     }
 }

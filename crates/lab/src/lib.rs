@@ -2,6 +2,7 @@
 
 pub mod apiserver;
 pub mod audit;
+pub mod browser;
 mod cgroup;
 pub mod chart;
 pub mod cli;

@@ -15,7 +15,7 @@ use crate::ask::Told;
 use crate::cluster::Cluster;
 use crate::look::Look;
 use crate::output::{Page, Table, Tone, cell};
-use crate::survey::{Health, list};
+use crate::survey::{Health, Surveyed, list};
 
 /// As many free addresses are listed one by one; more are a range.
 const ONE_BY_ONE: u128 = 256;
@@ -23,17 +23,17 @@ const ONE_BY_ONE: u128 = 256;
 /// An address, or a run of free ones.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct IpRow {
-    ip: String,
-    pool: String,
-    state: &'static str,
-    services: Vec<String>,
-    node: Option<String>,
-    mac: Option<String>,
+pub(crate) struct IpRow {
+    pub(crate) ip: String,
+    pub(crate) pool: String,
+    pub(crate) state: &'static str,
+    pub(crate) services: Vec<String>,
+    pub(crate) node: Option<String>,
+    pub(crate) mac: Option<String>,
     /// Since when the node announces it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    since: Option<String>,
-    note: Option<String>,
+    pub(crate) since: Option<String>,
+    pub(crate) note: Option<String>,
 }
 
 /// The addresses of all pools, or of one.
@@ -100,8 +100,10 @@ fn contested(look: &Look) -> BTreeMap<IpAddr, (&'static str, String)> {
     contested
 }
 
-fn rows(look: &Look, pool: &Pool) -> Vec<IpRow> {
+/// The addresses of a pool, and those that Services hold from it.
+pub(crate) fn rows(look: &Look, pool: &Pool) -> Vec<IpRow> {
     let holders = look.allocation.holders();
+    let surveyed: BTreeMap<String, &Surveyed> = look.services.iter().map(|it| (it.title(), it)).collect();
     let contested = contested(look);
     let macs = announcing_macs(look);
     let mut rows = Vec::new();
@@ -118,7 +120,7 @@ fn rows(look: &Look, pool: &Pool) -> Vec<IpRow> {
     let held = |ip: IpAddr| {
         let (services, from): (Vec<String>, Vec<&PoolName>) =
             holders.get(&ip)?.iter().map(|(key, pool)| (key.to_string(), pool)).unzip();
-        let shown = look.services.iter().find(|it| services.contains(&it.title()));
+        let shown = services.iter().find_map(|title| surveyed.get(title));
         let address = shown.and_then(|it| it.addresses.iter().find(|address| address.ip == ip));
         let node = address.and_then(|address| address.node.clone());
         let mut row = row(ip.to_string(), "in use");

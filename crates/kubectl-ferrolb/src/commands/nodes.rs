@@ -17,26 +17,21 @@ use crate::survey::list;
 /// A node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct NodeRow {
-    node: String,
+pub(crate) struct NodeRow {
+    pub(crate) node: String,
     /// `ready`, or what keeps its speaker from that.
-    speaker: String,
+    pub(crate) speaker: String,
     /// How many addresses it announces; not known where nobody can be asked.
-    announces: Option<usize>,
-    interfaces: Vec<Interface>,
-    notes: Vec<String>,
-    problem: bool,
+    pub(crate) announces: Option<usize>,
+    pub(crate) interfaces: Vec<Interface>,
+    pub(crate) notes: Vec<String>,
+    pub(crate) problem: bool,
 }
 
 /// The nodes, and what each announces.
 pub(crate) async fn run(cluster: &Cluster) -> anyhow::Result<Answer> {
     let look = Look::at(cluster).await;
-    let told: BTreeMap<&str, &Told> =
-        look.speakers.iter().filter_map(|told| Some((told.program.node.as_deref()?, told))).collect();
-    let mut nodes: Vec<_> = look.snapshot.nodes.iter().collect();
-    nodes.sort_by_key(|node| node.name_any());
-    let rows: Vec<NodeRow> =
-        nodes.into_iter().map(|node| row(node, told.get(&*node.name_any()).copied(), &look)).collect();
+    let rows = rows(&look);
     let mut table = Table::new(["NODE", "SPEAKER", "ANNOUNCES", "INTERFACES", "+NOT USED", "NOTE"]);
     for row in &rows {
         let announces = row.announces.map_or_else(|| "?".to_owned(), |count| count.to_string());
@@ -58,6 +53,15 @@ pub(crate) async fn run(cluster: &Cluster) -> anyhow::Result<Answer> {
     let problem = rows.iter().any(|row| row.problem);
     let failures = [look.failures, look.unasked].concat();
     Ok(Answer::list("NodeList", &rows, page).problem_if(problem).not_seen(failures))
+}
+
+/// The nodes of a look, in order.
+pub(crate) fn rows(look: &Look) -> Vec<NodeRow> {
+    let told: BTreeMap<&str, &Told> =
+        look.speakers.iter().filter_map(|told| Some((told.program.node.as_deref()?, told))).collect();
+    let mut nodes: Vec<_> = look.snapshot.nodes.iter().collect();
+    nodes.sort_by_key(|node| node.name_any());
+    nodes.into_iter().map(|node| row(node, told.get(&*node.name_any()).copied(), look)).collect()
 }
 
 fn row(node: &slim::Node, told: Option<&Told>, look: &Look) -> NodeRow {
@@ -151,11 +155,13 @@ pub(crate) fn has_no_interface(status: &SpeakerStatus) -> bool {
     !status.interfaces.items.iter().any(is_used) && status.interfaces.more == 0
 }
 
-fn is_used(interface: &Interface) -> bool {
+/// Whether an interface is used by a protocol.
+pub(crate) fn is_used(interface: &Interface) -> bool {
     interface.arp == Usability::Used || interface.ndp == Usability::Used
 }
 
-fn by_protocol(interface: &Interface) -> String {
+/// An interface that is used, and by what where not by both.
+pub(crate) fn by_protocol(interface: &Interface) -> String {
     let protocols = match (&interface.arp, &interface.ndp) {
         (Usability::Used, Usability::Used) => "",
         (Usability::Used, _) => " (IPv4)",
@@ -184,7 +190,8 @@ fn unused(interfaces: &[Interface]) -> String {
     by_reason.into_iter().map(told).collect::<Vec<_>>().join("; ")
 }
 
-fn why_not(interface: &Interface) -> &str {
+/// Why an interface is not used.
+pub(crate) fn why_not(interface: &Interface) -> &str {
     match (&interface.arp, &interface.ndp) {
         (Usability::Unfit(why), _) | (_, Usability::Unfit(why)) => why.as_str(),
         (Usability::Lost, _) | (_, Usability::Lost) => "it has failed",

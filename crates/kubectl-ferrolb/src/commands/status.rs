@@ -45,61 +45,51 @@ pub(crate) async fn run(connection: &Connection, wait: Option<u64>) -> anyhow::R
 }
 
 /// What is told.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Summary {
-    controllers: Programs,
-    leader: Option<String>,
-    speakers: Programs,
-    pools: Vec<PoolRow>,
-    services: Services,
-    problems: Vec<Problem>,
-    warnings: Vec<String>,
-    not_seen: Vec<String>,
+pub(crate) struct Summary {
+    pub(crate) controllers: Programs,
+    pub(crate) leader: Option<String>,
+    pub(crate) speakers: Programs,
+    pub(crate) pools: Vec<PoolRow>,
+    pub(crate) services: Services,
+    pub(crate) problems: Vec<Problem>,
+    pub(crate) warnings: Vec<String>,
+    pub(crate) not_seen: Vec<String>,
 }
 
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Programs {
-    ready: usize,
-    all: usize,
+pub(crate) struct Programs {
+    pub(crate) ready: usize,
+    pub(crate) all: usize,
 }
 
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Services {
-    all: usize,
-    addresses: usize,
-    announced: usize,
-    waiting: usize,
-    silent: usize,
-    conflicts: usize,
-    starting: usize,
-    unknown: usize,
+pub(crate) struct Services {
+    pub(crate) all: usize,
+    pub(crate) addresses: usize,
+    pub(crate) announced: usize,
+    pub(crate) waiting: usize,
+    pub(crate) silent: usize,
+    pub(crate) conflicts: usize,
+    pub(crate) starting: usize,
+    pub(crate) unknown: usize,
 }
 
 /// Something that somebody should see to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Problem {
-    about: String,
-    reason: String,
-    remedy: Option<String>,
+pub(crate) struct Problem {
+    pub(crate) about: String,
+    pub(crate) reason: String,
+    pub(crate) remedy: Option<String>,
 }
 
 async fn once(cluster: &Cluster) -> Answer {
     let look = Look::at(cluster).await;
-    let (leader, lease_failure) = leader(cluster, &look).await;
-    let mut summary = Summary {
-        controllers: programs(cluster, Part::Controller),
-        speakers: programs(cluster, Part::Speaker),
-        leader,
-        pools: pools::rows(&look),
-        services: services(&look),
-        ..Summary::default()
-    };
-    summary.not_seen.extend(look.failures.iter().chain(&look.unasked).cloned().chain(lease_failure));
-    summary.find(cluster, &look);
+    let summary = Summary::of(cluster, &look).await;
     let page = summary.page(cluster, &look);
     let problem = !summary.problems.is_empty();
     let not_seen = summary.not_seen.clone();
@@ -150,6 +140,22 @@ fn services(look: &Look) -> Services {
 }
 
 impl Summary {
+    /// All that is told of a look.
+    pub(crate) async fn of(cluster: &Cluster, look: &Look) -> Self {
+        let (leader, lease_failure) = leader(cluster, look).await;
+        let mut summary = Self {
+            controllers: programs(cluster, Part::Controller),
+            speakers: programs(cluster, Part::Speaker),
+            leader,
+            pools: pools::rows(look),
+            services: services(look),
+            ..Self::default()
+        };
+        summary.not_seen.extend(look.failures.iter().chain(&look.unasked).cloned().chain(lease_failure));
+        summary.find(cluster, look);
+        summary
+    }
+
     /// Finds problems and warnings.
     fn find(&mut self, cluster: &Cluster, look: &Look) {
         let mut problem = |about: &str, reason: String, remedy: Option<&str>| {
@@ -357,7 +363,8 @@ impl Summary {
 }
 
 impl Services {
-    fn text(&self) -> String {
+    /// In one line.
+    pub(crate) fn text(&self) -> String {
         let addresses =
             if self.addresses == 1 { "1 address" } else { &format!("{} addresses", self.addresses) };
         let mut parts = vec![format!("{} announced", self.announced)];
@@ -411,7 +418,7 @@ fn words(names: &[&String]) -> String {
 }
 
 /// How the speakers hear each other.
-fn hearing(look: &Look) -> String {
+pub(crate) fn hearing(look: &Look) -> String {
     let speakers: Vec<_> = look.speakers.iter().filter_map(Told::speaker).collect();
     if speakers.is_empty() {
         return "nobody can be asked who hears whom".to_owned();
