@@ -155,7 +155,17 @@ impl Command {
             | Self::Services { watch, .. }
             | Self::Ips { watch, .. }
             | Self::Nodes { watch } => watch.watch,
-            _ => false,
+            Self::Pools
+            | Self::Peers
+            | Self::Explain { .. }
+            | Self::Trace { .. }
+            | Self::WhatIf(_)
+            | Self::Validate { .. }
+            | Self::Convert { .. }
+            | Self::Ui { .. }
+            | Self::Inspect { .. }
+            | Self::Version { .. }
+            | Self::Completion { .. } => false,
         }
     }
 }

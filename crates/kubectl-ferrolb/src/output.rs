@@ -1,7 +1,7 @@
 //! How answers are printed: tables as kubectl has them, JSON and YAML.
 
 use std::fmt::Write as _;
-use std::io::{IsTerminal, Write as _};
+use std::io::{self, IsTerminal, Write as _};
 
 use clap::ValueEnum;
 use objects::text::printable;
@@ -294,7 +294,7 @@ fn broken(text: &str, width: Option<usize>) -> Vec<String> {
 impl Style {
     /// That of the standard output.
     pub(crate) fn of_stdout(format: Format) -> Self {
-        let terminal = std::io::stdout().is_terminal();
+        let terminal = io::stdout().is_terminal();
         let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let colour = terminal && !no_colour && std::env::var("TERM").as_deref() != Ok("dumb");
         Self { colour, width: width(terminal), wide: format == Format::Wide }
@@ -310,13 +310,20 @@ pub(crate) fn text(answer: &Answer, format: Format, style: Style) -> String {
     }
 }
 
+/// Writes what is said where it belongs.
+pub(crate) fn write(said: &Said) -> io::Result<()> {
+    eprint!("{}", said.stderr);
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(said.stdout.as_bytes())?;
+    stdout.flush()
+}
+
 /// Prints what is said. Returns the exit status.
 pub(crate) fn print(said: &Said) -> u8 {
-    eprint!("{}", said.stderr);
     // Whoever reads may have read enough.
-    match std::io::stdout().lock().write_all(said.stdout.as_bytes()) {
+    match write(said) {
         Ok(()) => said.code,
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => said.code,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => said.code,
         Err(error) => {
             eprintln!("error: {error}");
             Exit::CouldNotLook.code()
@@ -331,7 +338,7 @@ fn width(terminal: bool) -> Option<usize> {
     }
     let told = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
     let found = || {
-        let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
+        let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
         (size.ws_col > 0).then_some(usize::from(size.ws_col))
     };
     Some(told.or_else(found).unwrap_or(80))

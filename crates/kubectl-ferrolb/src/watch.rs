@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::answer::Exit;
 use crate::options::Cli;
 use crate::output::{self, Format, Style};
 use crate::{Said, commands, spoken};
@@ -22,10 +21,10 @@ pub(crate) async fn watch(cli: &Cli, style: Style) -> u8 {
         let said = spoken(answer.as_ref(), cli.output, style);
         let seen = answer.map_or_else(|error| Value::from(error.to_string()), |answer| answer.machine);
         if let Some(next) = shown.next(seen, said)
-            && output::print(&next) == Exit::CouldNotLook.code()
-            && next.code != Exit::CouldNotLook.code()
+            && output::write(&next).is_err()
         {
-            return Exit::CouldNotLook.code();
+            // Nobody reads any more.
+            return next.code;
         }
         tokio::time::sleep(AGAIN).await;
     }

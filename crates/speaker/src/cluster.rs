@@ -212,6 +212,7 @@ impl Cluster {
                     link.arp.err() == Some(Unfit::NoSocket) || link.ndp.err() == Some(Unfit::NoSocket)
                 };
                 self.set_impaired(Part::PacketSockets, links.values().any(no_socket));
+                self.set_impaired(Part::Netlink, false);
                 self.core.handle(Input::Interfaces(links), now);
             }
             Event::Lan(Report::Follows(follows)) => self.set_impaired(Part::Netlink, !follows),

@@ -1,7 +1,6 @@
 //! What the fuzz targets call: what is read of objects of the API.
 
 use kubekit::speakers::Speakers;
-use slim;
 
 use crate::objects::{self, LoadBalancerClass, Names, SeenService, SeenSlice};
 

@@ -11,6 +11,7 @@ mod ipv6_first;
 mod migration;
 mod moves;
 mod page;
+mod plugin;
 mod policies;
 mod quickstart;
 mod recovery;

@@ -6,8 +6,13 @@ use crate::survey::Announced;
 const AT: Timestamp = Timestamp::UNIX_EPOCH;
 
 fn service(name: &str, ip: &str, health: Health, node: Option<&str>) -> Surveyed {
-    let address =
-        Announced { ip: ip.parse().unwrap(), health, node: node.map(str::to_owned), interfaces: vec![] };
+    let address = Announced {
+        ip: ip.parse().unwrap(),
+        health,
+        node: node.map(str::to_owned),
+        interfaces: vec![],
+        since: None,
+    };
     Surveyed {
         key: None,
         namespace: "default".to_owned(),
