@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::{
-    ArpFrame, ArpFrameError, ArpOperation, Cause, Host, MacAddr, NdpFrame, NdpFrameError, NdpMessage,
+    ArpFrame, ArpFrameError, ArpOperation, Cause, Host, Known, MacAddr, NdpFrame, NdpFrameError, NdpMessage,
     solicited_node,
 };
 
@@ -196,8 +196,10 @@ impl Protocol for Ndp {
                 let asks = Some(Question { target, asker });
                 Ok(Heard { by, claims: None, answers: false, asks })
             }
-            NdpMessage::Advertisement { target: option, cause, known: _ } => {
-                let (by, answers) = (option.unwrap_or(source), cause == Cause::Solicited);
+            NdpMessage::Advertisement { target: option, cause, known } => {
+                let by = option.unwrap_or(source);
+                // RFC 4861 section 7.2.8: who answers for others overrides nobody. To a probe it must say so to all.
+                let answers = cause == Cause::Solicited || known == Known::Stays;
                 Ok(Heard { by, claims: Some(target), answers, asks: None })
             }
         }

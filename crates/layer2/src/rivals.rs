@@ -42,13 +42,24 @@ impl<A: Copy + Ord> Rivals<A> {
         if known.is_some_and(|rival| rival.told > now) {
             return Found::Nothing;
         }
-        if known.is_none() && self.of(address).count() >= MOST_HOSTS {
+        let checked = known.and_then(|rival| rival.checked);
+        self.insert(address, by, Rival { told: now + AGAIN, checked });
+        Found::News
+    }
+
+    /// `by` announces `address`, which is not announced here: should it be one day, that is still to be told.
+    pub(crate) fn announced(&mut self, address: A, by: MacAddr, now: Instant) {
+        if !self.contains(address, by) {
+            self.insert(address, by, Rival { told: now, checked: None });
+        }
+    }
+
+    fn insert(&mut self, address: A, by: MacAddr, rival: Rival) {
+        if !self.contains(address, by) && self.of(address).count() >= MOST_HOSTS {
             let oldest = self.of(address).min_by_key(|(_, rival)| rival.told).map(|(mac, _)| mac);
             oldest.into_iter().for_each(|mac| _ = self.each.remove(&(address, mac)));
         }
-        let checked = known.and_then(|rival| rival.checked);
-        self.each.insert((address, by), Rival { told: now + AGAIN, checked });
-        Found::News
+        self.each.insert((address, by), rival);
     }
 
     /// The rivals for `address` are overruled now.
@@ -65,20 +76,15 @@ impl<A: Copy + Ord> Rivals<A> {
     }
 
     /// What is left is what `stays`.
-    pub(crate) fn retain(&mut self, stays: impl Fn(A) -> bool) {
+    pub(crate) fn retain(&mut self, stays: impl Fn(A, MacAddr) -> bool) {
         let checks = &mut self.checks;
-        self.each.retain(|(address, _), _| {
-            let stays = stays(*address);
+        self.each.retain(|(address, by), _| {
+            let stays = stays(*address, *by);
             if !stays {
                 checks.cancel(address);
             }
             stays
         });
-    }
-
-    /// There are none any more.
-    pub(crate) fn clear(&mut self) {
-        *self = Self::new();
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
@@ -133,7 +139,7 @@ mod tests {
         rivals.heard(1, B, now + CHECK);
         rivals.overrule(1, now + CHECK);
         assert_eq!(rivals.poll_timeout(), Some(now + 2 * CHECK), "another one may be");
-        rivals.retain(|address| address != 1);
+        rivals.retain(|address, _| address != 1);
         assert_eq!((rivals.poll_timeout(), rivals.contains(1, A)), (None, false));
     }
 

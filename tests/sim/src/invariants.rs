@@ -21,7 +21,8 @@
 //! and may; and two may answer, or nobody, for [`DISPUTE`] longer.
 //!
 //! Two that answer and cannot hear each other's gossip, or are interfaces of one node, notice each other by what they
-//! announce. Where they came together after that, since the LAN was in parts, it takes the next refresh.
+//! announce. Where they came together after that, since the LAN was in parts, it takes the next refresh; and that one of
+//! them takes the address over then has a reason.
 //!
 //! What has no duration at all: a takeover long after the last thing that could have caused one, one of an address that a
 //! foreign host is known to have, and a peer that is taken for a foreign host.
@@ -123,6 +124,8 @@ pub(crate) struct Judge {
     /// Until then, an address may be held for one of a foreign host.
     contested: BTreeMap<(LanId, IpAddr), Duration>,
     since: BTreeMap<(usize, IpAddr, Wrong), Duration>,
+    /// Until then, two may find out which of them goes on, who met and have only now noticed that both answer.
+    found_out: BTreeMap<IpAddr, Duration>,
     /// When each interface last began to announce an address.
     spoken: BTreeMap<(StationId, IpAddr), Duration>,
     violation: Option<Violation>,
@@ -142,6 +145,7 @@ impl Judge {
             outdated: Duration::ZERO,
             contested: BTreeMap::new(),
             since: BTreeMap::new(),
+            found_out: BTreeMap::new(),
             spoken: BTreeMap::new(),
             violation: None,
         }
@@ -222,7 +226,8 @@ impl Judge {
         self.spoken.insert((station, vip), now);
         // Where the gossip is torn, the LAN is asked all the time, and questions and answers may be lost.
         let asked_in_vain = now < self.lossy && self.torn.values().any(|until| now < *until);
-        if now > self.moved + CALM && !self.is_contested(lan, vip, now) && !asked_in_vain {
+        let found_out = self.found_out.get(&vip).is_some_and(|until| now < *until);
+        if now > self.moved + CALM && !self.is_contested(lan, vip, now) && !asked_in_vain && !found_out {
             self.violate(format!("{vip} was taken over, and there was no reason"));
         }
     }
@@ -276,17 +281,47 @@ impl Judge {
         }
     }
 
-    /// Until when two that answer may not have noticed each other.
+    /// Until when no two of those that answer may have noticed each other.
     fn unnoticed(&self, sight: &Sight<'_>, meetings: &Meetings) -> Option<Duration> {
-        let [one, other] = sight.answer[..] else { return None };
-        let since = meetings.since(one.station, other.station)?;
-        let spoken = |it: Place| self.spoken.get(&(it.station, sight.vip)).copied().unwrap_or_default();
-        if one.node == other.node && sight.standby {
-            // Who says nothing unasked does not hear itself; nobody is away for longer.
-            return Some(self.disturbed + Duration::from_secs(11));
+        let answer = sight.answer.iter().enumerate();
+        let pairs = answer.flat_map(|(place, other)| sight.answer[..place].iter().map(|one| (*one, *other)));
+        let pairs = pairs.map(|(one, other)| {
+            if one.node == other.node && sight.standby {
+                // Who says nothing unasked does not hear itself; nobody is away for longer.
+                return Some(self.disturbed + Duration::from_secs(11));
+            }
+            let unheard = one.node == other.node || matches!(sight.right, Right::Torn { .. });
+            self.noticed_by(sight.vip, one.station, other.station, meetings).filter(|_| unheard)
+        });
+        // The first pair that has noticed is one too many; `None` comes first.
+        pairs.min().flatten()
+    }
+
+    /// When two stations that answer for an address, and have not announced it since they met, notice each other at the latest.
+    fn noticed_by(
+        &self,
+        vip: IpAddr,
+        one: StationId,
+        other: StationId,
+        meetings: &Meetings,
+    ) -> Option<Duration> {
+        let since = meetings.since(one, other)?;
+        let spoken = |it| self.spoken.get(&(it, vip)).copied().unwrap_or_default();
+        (spoken(one).max(spoken(other)) < since).then_some(since + REFRESH)
+    }
+
+    /// One that announces an address finds that another answers for it too. Where the two have met since either announced it,
+    /// that is news, and the one that goes on says so.
+    pub(crate) fn found_out(
+        &mut self,
+        vip: IpAddr,
+        (one, other): (StationId, StationId),
+        meetings: &Meetings,
+        now: Duration,
+    ) {
+        if self.noticed_by(vip, one, other, meetings).is_some_and(|until| now <= until) {
+            self.found_out.insert(vip, now + CALM);
         }
-        let unheard = one.node == other.node || matches!(sight.right, Right::Torn { .. });
-        (unheard && spoken(one).max(spoken(other)) < since).then(|| since + REFRESH)
     }
 
     fn wrongs(&self, sight: &Sight<'_>, meetings: &Meetings) -> Vec<Wrong> {

@@ -7,7 +7,7 @@ mod queue;
 mod traffic;
 mod trouble;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -139,8 +139,8 @@ pub struct World {
     hosts: Vec<Host>,
     /// Whose each station is.
     stations: Vec<Station>,
-    /// Paths by which the gossip does not arrive, from node to node.
-    lost_paths: BTreeSet<(usize, usize)>,
+    /// Paths by which the gossip does not arrive, from node to node, and which speakers had met before.
+    lost_paths: BTreeMap<(usize, usize), Option<Acquaintance>>,
     meetings: Meetings,
     judge: Judge,
     /// Whether there may be something new to look at.
@@ -148,6 +148,10 @@ pub struct World {
     requests: Requests,
     trace: Trace,
 }
+
+/// Two speakers that have heard each other, by how many were started before on either node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Acquaintance([u64; 2]);
 
 /// Whose a station is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -179,7 +183,7 @@ impl World {
             clients: Vec::new(),
             hosts: Vec::new(),
             stations: Vec::new(),
-            lost_paths: BTreeSet::new(),
+            lost_paths: BTreeMap::new(),
             meetings: Meetings::default(),
             judge: Judge::new(setup.preset),
             changed: true,

@@ -86,7 +86,7 @@ impl<P: Protocol> Port<P> {
         };
         let stays = |sent: &Transmission| P::own(sent.vip).is_some_and(|vip| may_be_said(vip, sent.purpose));
         self.rest.retain(stays);
-        self.rivals.retain(|vip| orders.contains_key(&vip));
+        self.rivals.retain(|vip, _| orders.contains_key(&vip));
         self.echoes.retain(|vip| orders.contains_key(&vip));
         self.heard_claims.retain(|vip, _| orders.contains_key(vip));
         self.effects.retain(|effect| match effect {
@@ -122,7 +122,9 @@ impl<P: Protocol> Port<P> {
         let known = self.known_macs.unknown + self.known_macs.unseen > known_macs.unknown + known_macs.unseen;
         self.known_macs = known_macs;
         if heard || known {
-            self.rivals.clear();
+            // Who is not known as yet may be one of those that are still to be heard.
+            let KnownMacs { contacts, unseen, unknown: _ } = &self.known_macs;
+            self.rivals.retain(|_, by| *unseen > 0 && !contacts.contains_key(&by));
             self.probes.look_again(now);
         }
         let lately = |(_, at): &(MacAddr, Instant)| now < *at + LATELY;

@@ -90,9 +90,15 @@ impl<P: Protocol> Port<P> {
             // It may be one of those that were never heard, to which this node is as unknown.
             None if self.known_macs.unseen > 0 && !self.probes.contains(vip) => self.on_rival(by, vip, now),
             None if !self.probes.contains(vip) => self.claims.heard(vip, by, now),
-            None if self.overrules && !self.rivals.contains(vip, by) => return Err(Ignored::Overruled),
-            // It may be a peer; then it may go as one, or be heard soon.
+            None if self.overrules && self.known_macs.unseen == 0 && !self.rivals.contains(vip, by) => {
+                return Err(Ignored::Overruled);
+            }
+            // It may be a peer; then it may go as one, or be heard soon. Who announces is no router, and is believed when
+            // it answers as well.
             None if self.known_macs.unknown + self.known_macs.unseen > 0 => {
+                if self.overrules && !answers {
+                    self.rivals.announced(vip, by, now);
+                }
                 let found = if self.known_macs.unknown > 0 {
                     self.probes.held_by_a_member(vip, by, now)
                 } else {

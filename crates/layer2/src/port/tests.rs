@@ -12,11 +12,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::*;
 use crate::protocol::Ignored;
-use crate::{Arp, ArpFrame, ArpOperation, Host, Ndp, NdpFrame, NdpFrameError, NdpMessage, solicited_node};
+use crate::{
+    Arp, ArpFrame, ArpOperation, Cause, Host, Known, Ndp, NdpFrame, NdpFrameError, NdpMessage, solicited_node,
+};
 
 const OURS: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
 const THEIRS: MacAddr = MacAddr([2, 0, 0, 0, 0, 2]);
 const PEER: MacAddr = MacAddr([2, 0, 0, 0, 0, 3]);
+const OTHER: MacAddr = MacAddr([2, 0, 0, 0, 0, 4]);
 const V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 10);
 const OTHER_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 11);
 const CLIENT_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);

@@ -137,7 +137,7 @@ impl World {
         let awake = (0..self.nodes.len())
             .filter(|node| self.nodes[*node].awake().is_some() && part(*node) == Some(group));
         let awake: Vec<usize> = awake.collect();
-        let lost = self.lost_paths.iter().filter(|(from, to)| awake.contains(from) && awake.contains(to));
+        let lost = self.lost_paths.keys().filter(|(from, to)| awake.contains(from) && awake.contains(to));
         // Others carry the word where one path is lost.
         let torn = lost.count() > usize::from(awake.len() > 2);
         if torn || awake.iter().any(|node| self.nodes[*node].is_shaky()) {

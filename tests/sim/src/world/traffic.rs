@@ -44,7 +44,7 @@ impl World {
                 let station = |node: usize| self.nodes[node].nics[0].station;
                 if self.lan.connected(station(number), station(to))
                     && !self.nodes[number].gossip_fault.outbound_blocked
-                    && !self.lost_paths.contains(&(number, to))
+                    && !self.lost_paths.contains_key(&(number, to))
                 {
                     let from = self.nodes[number].gossip;
                     let [last, more] = self.lan.weather.fate(&mut self.random);
@@ -103,8 +103,13 @@ impl World {
                     self.judge.overlooked(&name, vip, self.now);
                 }
             }
+            Report::Rival { vip, by } => {
+                if let Some((by, its)) = self.nic_with(by) {
+                    let pair = (station, self.nodes[by].nics[its].station);
+                    self.judge.found_out(vip, pair, &self.meetings, self.now);
+                }
+            }
             Report::Held { .. }
-            | Report::Rival { .. }
             | Report::PeerAnswers { .. }
             | Report::Answered { .. }
             | Report::Silent { .. }

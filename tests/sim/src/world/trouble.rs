@@ -6,7 +6,7 @@ use std::time::Duration;
 use members::Absence;
 use objects::NodeName;
 
-use super::World;
+use super::{Acquaintance, World};
 use super::queue::Event;
 use crate::faults::{Edit, Fault, LanId};
 use crate::host::Kind;
@@ -92,8 +92,17 @@ impl World {
         match *fault {
             Fault::Block(number, direction) => self.nodes[number].gossip_fault.set(direction, true),
             Fault::Unblock(number, direction) => self.nodes[number].gossip_fault.set(direction, false),
-            Fault::Lose(from, to) => _ = self.lost_paths.insert((from, to)),
-            Fault::Deliver(from, to) => _ = self.lost_paths.remove(&(from, to)),
+            Fault::Lose(from, to) => {
+                let met = self.acquaintance(from, to);
+                self.lost_paths.entry((from, to)).or_insert(met);
+            }
+            Fault::Deliver(from, to) => {
+                let met = self.lost_paths.remove(&(from, to));
+                // Two that hear each other for the first time announce what they have, for neither knows what the other did before.
+                if met.is_some_and(|met| met.is_none() || met != self.acquaintance(from, to)) {
+                    self.judge.unsteady(self.now);
+                }
+            }
             Fault::TakePort(number, pause) => {
                 self.nodes[number].gossip_fault.port_taken = true;
                 self.kill(number, pause);
@@ -119,6 +128,16 @@ impl World {
             }
             _ => {}
         }
+    }
+
+    /// The speakers of these nodes, if each has heard the other.
+    fn acquaintance(&self, one: usize, other: usize) -> Option<Acquaintance> {
+        let heard = |by: usize, of: usize| {
+            let of = &self.nodes[of];
+            self.nodes[by].speaker.as_ref().is_some_and(|speaker| speaker.knows(of.nics[0].mac))
+        };
+        let both = heard(one, other) && heard(other, one);
+        both.then(|| Acquaintance([one, other].map(|node| self.nodes[node].boots)))
     }
 
     fn kill(&mut self, number: usize, pause: Duration) {

@@ -172,6 +172,47 @@ fn a_router_that_is_overruled_is_no_rival_but_a_station_that_announces_is() {
 }
 
 #[test]
+fn who_announces_what_is_asked_for_is_no_router_and_keeps_it_where_routers_are_overruled() {
+    let mut bench = Bench::new(ARP);
+    bench.port.set_overrules(true);
+    bench.port.set_known_macs(KnownMacs { unseen: 2, ..known(PEER) }, bench.now);
+    bench.order(&[(V4, 1, Begin::Ask)]);
+    assert_eq!(bench.hear(ArpFrame::gratuitous_request(THEIRS, V4).emit()), Ok(()));
+    assert_eq!(bench.reports(), [Report::Held { vip: V4.into(), by: THEIRS }]);
+    // Another peer is heard for the first time.
+    let known = known_macs(PEER, Contact::Heard);
+    bench.port.set_known_macs(KnownMacs { unseen: 1, ..known }, bench.now);
+    bench.work();
+    for _ in 0..5 {
+        assert_eq!(bench.hear(here(OTHER)), Err(Ignored::Overruled));
+        assert_eq!(bench.hear(here(THEIRS)), Ok(()));
+        bench.advance(ms(3_010));
+    }
+    assert_eq!(bench.times(Purpose::Takeover), []);
+    bench.advance(ms(3_600));
+    assert!(bench.port.answers(V4), "it is gone");
+}
+
+#[test]
+fn a_router_that_answers_for_others_by_ndp_is_overruled_while_a_peer_was_never_heard() {
+    let proxied = NdpFrame::unsolicited(THEIRS, LINK_LOCAL, V6);
+    let message =
+        NdpMessage::Advertisement { target: Some(THEIRS), cause: Cause::Unsolicited, known: Known::Stays };
+    let mut bench = Bench::new(NDP);
+    bench.port.set_overrules(true);
+    bench.port.set_known_macs(KnownMacs { unseen: 1, ..known(PEER) }, bench.now);
+    bench.order(&[(V6, 1, Begin::Ask)]);
+    assert_eq!(bench.hear(NdpFrame { message, ..proxied }.emit()), Err(Ignored::Overruled));
+    bench.advance(ms(100));
+    assert_eq!(bench.times(Purpose::Takeover), [80]);
+    bench.order(&[]);
+    bench.order(&[(V6, 2, Begin::Ask)]);
+    assert_eq!(bench.hear(NdpFrame::answer(THEIRS, LINK_LOCAL, V6, None, OURS).emit()), Ok(()));
+    bench.advance(ms(100));
+    assert_eq!(bench.times(Purpose::Takeover), [80], "it is another speaker");
+}
+
+#[test]
 fn a_peer_that_falls_silent_after_it_claimed_what_is_announced_is_a_rival() {
     let mut bench = Bench::announcing(ARP, V4);
     let claim = ArpFrame::gratuitous_request(PEER, V4).emit();
