@@ -91,8 +91,8 @@ pub struct Members {
 
     /// What is to be told to everybody once more, and when.
     repeats: VecDeque<(Instant, News)>,
-    /// Whether anybody who left has gone since that was asked last.
-    gone: bool,
+    /// Whether the profile of somebody counts no more, or again, since that was asked last.
+    profiles_changed: bool,
     out: VecDeque<Transmit>,
     events: VecDeque<Event>,
     /// When we asked to be called at the latest.
@@ -160,7 +160,7 @@ impl Members {
             profile_version: ProfileVersion::first(),
             incoming: Incoming::default(),
             repeats: VecDeque::new(),
-            gone: false,
+            profiles_changed: false,
             out: VecDeque::new(),
             events: VecDeque::new(),
             due: None,
@@ -383,16 +383,17 @@ impl Members {
     }
 
     /// What the others tell of themselves, those too that only observe, as yet or for good. A member is missing here
-    /// if others told of it, and it has not been heard itself. Of one that was heard only just now, there may be no more
+    /// if others told of it, or of another process of it, which has not been heard itself. Of one that was heard only just now, there may be no more
     /// than what it told [in brief](Profile::with_brief).
     pub fn profiles(&self) -> impl Iterator<Item = (&NodeName, &Profile)> {
-        let running = self.peers.iter().filter(|(_, peer)| peer.runs() && peer.is_vouched_for());
+        let speaks = |peer: &Peer| peer.runs() && peer.is_vouched_for() && peer.is_heard_itself();
+        let running = self.peers.iter().filter(move |(_, peer)| speaks(peer));
         running.filter_map(|(name, peer)| Some((name, peer.told.profile.as_ref()?)))
     }
 
-    /// Whether anybody who said goodbye has gone since this was asked last: its profile is known no more.
-    pub(crate) fn take_gone(&mut self) -> bool {
-        std::mem::take(&mut self.gone)
+    /// Whether [profiles](Self::profiles) changed since this was asked last, though no event tells of it.
+    pub(crate) fn take_profiles_changed(&mut self) -> bool {
+        std::mem::take(&mut self.profiles_changed)
     }
 
     /// How often this member has judged.

@@ -134,10 +134,14 @@ impl Peer {
         self.session.as_ref().is_some_and(|session| session.boot == boot)
     }
 
+    /// Whether the process that runs has proved to be alive, so that what is known of it is not of the one before.
+    pub(crate) fn is_heard_itself(&self) -> bool {
+        self.identity.as_ref().is_some_and(|identity| self.is_proven(identity.boot))
+    }
+
     /// Whether it is to be contacted until it answers.
     pub(crate) fn wants_contact(&self) -> bool {
-        let linked =
-            self.runs() && self.identity.as_ref().is_some_and(|identity| self.is_proven(identity.boot));
+        let linked = self.runs() && self.is_heard_itself();
         (self.listed.is_some() || self.runs()) && (!linked || self.knows_us.no_longer)
     }
 }

@@ -30,8 +30,8 @@ pub(crate) struct Peers {
     leaving: BTreeMap<NodeName, Instant>,
     /// Those that the cluster lists.
     listed: BTreeSet<NodeName>,
-    /// How many members have not told anything yet.
-    unknown: usize,
+    /// Those of which only others tell: another process of a node says nothing by what the one before has told.
+    hearsay: BTreeSet<NodeName>,
     /// Whether this node cannot hear anybody at present: what was last heard may not be so any more.
     isolated: bool,
 }
@@ -64,15 +64,15 @@ impl Peers {
     /// The members are these, as far as `me` knows. Whether that makes a difference.
     pub(crate) fn update(&mut self, me: &NodeName, view: &View, now: Instant) -> bool {
         let others = view.members.iter().filter(|node| *node != me);
-        let unknown = others.filter(|node| !view.profiles.contains_key(*node)).count();
+        let hearsay: BTreeSet<_> = others.filter(|node| !view.profiles.contains_key(*node)).cloned().collect();
         let leaving = self.leaving.len();
         // What a node says whose process has gone is said by the next, which we do not hear yet.
         self.leaving.retain(|node, _| !view.members.contains(node));
         for (_, until) in self.leaving.iter_mut().filter(|(node, _)| !view.profiles.contains_key(*node)) {
             *until = (*until).min(now + LATE);
         }
-        let changed = self.unknown != unknown || self.heard != view.members || self.leaving.len() != leaving;
-        self.unknown = unknown;
+        let changed = self.hearsay != hearsay || self.heard != view.members || self.leaving.len() != leaving;
+        self.hearsay = hearsay;
         self.heard.clone_from(&view.members);
         changed
     }
@@ -158,7 +158,7 @@ impl Peers {
             told.macs.iter().map(move |mac| (MacAddr(*mac), contact)).collect::<Vec<_>>()
         };
         let contacts = self.told.iter().flat_map(macs).collect();
-        KnownMacs { contacts, unknown: self.unknown, unseen: self.unseen() }
+        KnownMacs { contacts, unknown: self.hearsay.len(), unseen: self.unseen() }
     }
 
     /// How each other speaker is heard: those that are listed, and those that are heard or on their way out. `away` are
@@ -185,7 +185,7 @@ impl Peers {
             Contact::Unheard
         } else if self.leaving.contains_key(node) {
             Contact::Leaving
-        } else if self.heard.contains(node) {
+        } else if self.heard.contains(node) && !self.hearsay.contains(node) {
             Contact::Heard
         } else {
             Contact::Unheard

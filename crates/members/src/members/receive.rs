@@ -156,6 +156,7 @@ impl Members {
         let peer = self.peers.entry(name.clone()).or_default();
         peer.session =
             Some(Session { boot: opened.boot, window: Window::after(opened.counter), proven, moved: None });
+        self.profiles_changed = true;
         // Another process counts anew.
         (peer.told.version, peer.told.answers) = (None, false);
         self.incoming.forget(name);

@@ -109,6 +109,7 @@ impl Members {
         }
         peer.identity = Some(identity);
         peer.standing = Standing::Alive;
+        self.profiles_changed |= !peer.is_heard_itself();
         self.disputes.remove(&name);
         if peer.is_vouched_for()
             && let Phase::Leaving(goodbye) = &mut self.phase
@@ -158,7 +159,7 @@ impl Members {
             return;
         }
         let before = peer.standing;
-        self.gone |= matches!(before, Standing::Leaving { .. });
+        self.profiles_changed |= matches!(before, Standing::Leaving { .. });
         peer.standing = if before == Standing::Alive { Standing::Lost } else { Standing::Gone };
         if let Phase::Leaving(goodbye) = &mut self.phase {
             goodbye.remove(name);
