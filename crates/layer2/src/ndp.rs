@@ -171,6 +171,12 @@ impl NdpFrame {
         }
     }
 
+    /// Asks where `vip` is (RFC 4861 section 7.2.2). The answer goes to `from` alone, while that to a [probe](Self::probe) goes
+    /// to all, and overrides what they know.
+    pub fn question(mac: MacAddr, from: Ipv6Addr, vip: Ipv6Addr) -> Self {
+        Self { from, message: NdpMessage::Solicitation { source: Some(mac) }, ..Self::probe(mac, vip) }
+    }
+
     /// Reads a frame. Bytes beyond the IPv6 packet are padding, whatever they are.
     pub fn parse(frame: &[u8]) -> Result<Self, NdpFrameError> {
         let ethernet = EthernetPacket::new(frame).ok_or(NdpFrameError::Truncated)?;

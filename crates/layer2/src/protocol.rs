@@ -26,6 +26,8 @@ pub trait Protocol: Debug {
     fn answer(&self, to: MacAddr, question: Question<Self::Ip>) -> Vec<u8>;
     /// A frame that asks whether anybody has `vip`, and tells nothing.
     fn probe(&self, vip: Self::Ip) -> Vec<u8>;
+    /// A frame that asks whoever has `vip` to tell this station alone: an answer to all would change what they know.
+    fn ask(&self, vip: Self::Ip) -> Vec<u8>;
     /// The frames that tell all stations that `vip` is here now.
     fn announcements(&self, vip: Self::Ip) -> Vec<Vec<u8>>;
     /// The frame that keeps switches and stations from forgetting where `vip` is.
@@ -140,6 +142,10 @@ impl Protocol for Arp {
         ArpFrame::probe(self.mac, vip).emit().into()
     }
 
+    fn ask(&self, vip: Ipv4Addr) -> Vec<u8> {
+        self.probe(vip)
+    }
+
     fn announcements(&self, vip: Ipv4Addr) -> Vec<Vec<u8>> {
         // Some stations learn from requests only, some from replies only.
         [ArpFrame::gratuitous_request(self.mac, vip), ArpFrame::gratuitous_reply(self.mac, vip)]
@@ -211,6 +217,10 @@ impl Protocol for Ndp {
 
     fn probe(&self, vip: Ipv6Addr) -> Vec<u8> {
         NdpFrame::probe(self.mac, vip).emit()
+    }
+
+    fn ask(&self, vip: Ipv6Addr) -> Vec<u8> {
+        NdpFrame::question(self.mac, self.link_local, vip).emit()
     }
 
     fn announcements(&self, vip: Ipv6Addr) -> Vec<Vec<u8>> {

@@ -290,7 +290,8 @@ impl Core {
 
     /// Tells the owners of Services that nobody announces, if this is the speaker that tells: the first by name.
     fn tell_unannounced(&mut self) {
-        let due = self.unannounced.poll(&self.placement, self.is_cut_off(), self.now);
+        let due =
+            self.unannounced.poll(&self.placement, self.is_cut_off(), self.disputes.conceded(), self.now);
         if self.view.members.first() == Some(&self.node) && !self.stopping {
             self.outputs.extend(due.into_iter().map(|(service, notice)| Output::Notice(service, notice)));
         }

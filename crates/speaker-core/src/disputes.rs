@@ -111,6 +111,8 @@ pub(crate) struct Others<'a> {
     pub(crate) told: &'a dyn Fn(&NodeName) -> Option<&'a NodeProfile>,
     /// Who should announce an address.
     pub(crate) announcer: &'a dyn Fn(IpAddr) -> Option<&'a NodeName>,
+    /// Where an address is announced from this node, if it is.
+    pub(crate) interfaces: &'a dyn Fn(IpAddr) -> Option<&'a Interfaces>,
     /// Whether any Service has an address.
     pub(crate) used: &'a dyn Fn(IpAddr) -> bool,
 }
@@ -150,7 +152,8 @@ impl Disputes {
         let Some(watch) = self.watched.get_mut(&vip) else { return };
         match &watch.why {
             Why::Expected(node) if now >= watch.ask || by == Some(node) => _ = self.watched.remove(&vip),
-            Why::Conceded if now >= watch.ask => watch.ask = now + LOOK_AGAIN,
+            // Elsewhere nobody may: it is enough that it is answered for somewhere.
+            Why::Conceded if now >= watch.ask => (watch.ask, watch.silent) = (now + LOOK_AGAIN, false),
             // It may be who had it before.
             Why::Expected(_) | Why::Conceded => {}
         }
@@ -240,7 +243,8 @@ impl Disputes {
         conceded.retain(|vip| !self.refused.contains_key(vip));
         for vip in conceded.difference(&self.conceded) {
             let (why, ask) = (Why::Conceded, now + TAKEN_OVER);
-            self.watched.insert(*vip, Watch { why, interfaces: Interfaces::All, ask, silent: false });
+            let interfaces = (others.interfaces)(*vip).cloned().unwrap_or(Interfaces::All);
+            self.watched.insert(*vip, Watch { why, interfaces, ask, silent: false });
         }
         for vip in self.conceded.difference(&conceded) {
             self.watched.remove(vip);

@@ -134,6 +134,10 @@ pub(crate) struct Memory {
     steadiness: Steadiness,
     /// Those of them that are for a LAN.
     lans: BTreeSet<InterfaceName>,
+    /// The interface, by its number, that each shares the LAN of: its own where it shares nobody's.
+    roots: BTreeMap<InterfaceName, u32>,
+    /// Those that hear each other, until one of them fails and comes back: it may be plugged in elsewhere then.
+    neighbours: BTreeSet<(InterfaceName, InterfaceName)>,
     /// The interfaces that do not exist any more, the latest last.
     vanished: VecDeque<InterfaceName>,
 }
@@ -148,6 +152,14 @@ impl Memory {
             self.steadiness.changed(name, [was.arp, was.ndp].into_iter().zip([is.arp, is.ndp]), now);
         }
         self.steadiness.retain(|name| self.by_name.contains_key(name));
+        self.roots.extend(links.iter().map(|(index, link)| (link.name.clone(), root(links, *index))));
+        self.roots.retain(|name, _| self.by_name.contains_key(name));
+        let able = |it: Option<&ByProtocol>| it.is_some_and(|it| it.arp.max(it.ndp) == Ability::Able);
+        let stays = |name: &InterfaceName| {
+            let now = self.by_name.get(name);
+            now.is_some() && (able(former.get(name)) || !able(now))
+        };
+        self.neighbours.retain(|(one, other)| stays(one) && stays(other));
         for link in links.values() {
             let able = self.by_name.get(&link.name).is_some_and(|it| it.arp.max(it.ndp) == Ability::Able);
             if able {
@@ -155,6 +167,11 @@ impl Memory {
             }
         }
         self.prefixes.retain(|name, prefixes| !prefixes.is_empty() && self.by_name.contains_key(name));
+    }
+
+    /// Two interfaces of this node hear each other: they are on one LAN.
+    pub(crate) fn found_on_one_lan(&mut self, one: InterfaceName, other: InterfaceName) {
+        self.neighbours.insert(if one < other { (one, other) } else { (other, one) });
     }
 
     /// Whether an interface failed so often lately that another node is preferred to it.
@@ -207,24 +224,58 @@ impl Memory {
 
     /// What there is to tell the others.
     pub(crate) fn abilities(&self) -> Abilities {
-        let relevant = self.by_name.iter().filter(|(_, it)| **it != ByProtocol::default());
-        let told = relevant.map(|(name, it)| {
-            let unsteady = |ability| match ability {
-                Ability::Able if self.steadiness.is_held(name) => Ability::Unsteady,
-                ability => ability,
-            };
-            (name.clone(), ByProtocol { arp: unsteady(it.arp), ndp: unsteady(it.ndp) })
-        });
-        Abilities::Known(told.collect())
+        let told = self.by_name.keys().map(|name| (name.clone(), self.told(name)));
+        Abilities::Known(told.filter(|(_, told)| *told != ByProtocol::default()).collect())
     }
 
     /// The prefixes of the interfaces, where they tell what was lost with one: that is mostly nothing.
     pub(crate) fn prefixes(&self) -> Prefixes {
-        let is_lost = |(name, it): (&InterfaceName, &ByProtocol)| {
-            it.arp == Ability::Lost || it.ndp == Ability::Lost || self.steadiness.is_held(name)
-        };
-        if self.by_name.iter().any(is_lost) { self.prefixes.clone() } else { Prefixes::new() }
+        let is_lost = |ability| matches!(ability, Ability::Lost | Ability::Unsteady);
+        let any =
+            self.by_name.keys().map(|name| self.told(name)).any(|it| is_lost(it.arp) || is_lost(it.ndp));
+        if any { self.prefixes.clone() } else { Prefixes::new() }
     }
+
+    /// What is told of an interface. While another one of this node does as well on the same LAN, nothing is lost with it, and
+    /// it does not matter that it failed often.
+    fn told(&self, name: &InterfaceName) -> ByProtocol {
+        let tell = |of: fn(&ByProtocol) -> Ability| {
+            let known = self.by_name.get(name).map(of).unwrap_or_default();
+            let is_held = known == Ability::Able && self.steadiness.is_held(name);
+            if known != Ability::Lost && !is_held {
+                return known;
+            }
+            let does = |other: &InterfaceName| {
+                self.by_name.get(other).map(of) == Some(Ability::Able) && !self.steadiness.is_held(other)
+            };
+            let is_replaced = self.on_the_same_lan(name).any(does);
+            match (known, is_replaced) {
+                (Ability::Lost, true) => Ability::Unable,
+                (Ability::Able, false) => Ability::Unsteady,
+                (known, _) => known,
+            }
+        };
+        ByProtocol { arp: tell(|it| it.arp), ndp: tell(|it| it.ndp) }
+    }
+
+    fn on_the_same_lan<'a>(&'a self, name: &'a InterfaceName) -> impl Iterator<Item = &'a InterfaceName> {
+        let root = self.roots.get(name);
+        let shared = self.roots.iter().filter(move |(other, of)| Some(*of) == root && *other != name);
+        let heard =
+            self.neighbours.iter().filter_map(move |(one, other)| match (one == name, other == name) {
+                (true, _) => Some(other),
+                (_, true) => Some(one),
+                (false, false) => None,
+            });
+        shared.map(|(other, _)| other).chain(heard)
+    }
+}
+
+/// The interface whose LAN the one of this number shares, as a macvlan does that of its parent, and that shares nobody's.
+pub(crate) fn root(links: &Links, index: u32) -> u32 {
+    let shared_with = |index: &u32| links.get(index).and_then(|link| link.lan.shared_with);
+    // Nobody stacks more than a few of them, and they never go round in circles.
+    std::iter::successors(Some(index), shared_with).take(8).last().unwrap_or(index)
 }
 
 #[cfg(test)]
@@ -285,6 +336,47 @@ mod tests {
             memory.update(&(1..).zip(links).collect(), now);
             let Abilities::Known(by_name) = memory.abilities() else { panic!("the interfaces are known") };
             assert_eq!(by_name.contains_key(&"br0".into()), bridge == Some(Ok(())));
+        }
+    }
+
+    #[test]
+    fn nothing_is_lost_while_another_interface_is_on_the_same_lan() {
+        let steady = Duration::from_mins(10);
+        let lan = |name: &str, arp, shared_with| Link {
+            lan: Lan { shared_with, ..Lan::default() },
+            ..link(name, arp)
+        };
+        let told = |memory: &Memory, name: &str| {
+            let Abilities::Known(by_name) = memory.abilities() else { panic!("the interfaces are known") };
+            by_name.get(&name.into()).copied().unwrap_or_default().arp
+        };
+        for (parent, hear_each_other) in [(Some(1), false), (None, true), (None, false)] {
+            let (mut memory, mut now) = (Memory::default(), Instant::now());
+            let mut see = |memory: &mut Memory, eth0, mv0: Option<Result<(), Unfit>>| {
+                now += steady;
+                let mv0 = mv0.map(|arp| (2, lan("mv0", arp, parent)));
+                memory.update(&[(1, lan("eth0", eth0, None))].into_iter().chain(mv0).collect(), now);
+            };
+            let expected = if parent.is_some() || hear_each_other { Ability::Unable } else { Ability::Lost };
+            for failed in [Some(Err(Unfit::Down)), None] {
+                see(&mut memory, Ok(()), Some(Ok(())));
+                if hear_each_other {
+                    memory.found_on_one_lan("mv0".into(), "eth0".into());
+                }
+                see(&mut memory, Ok(()), failed);
+                assert_eq!(told(&memory, "mv0"), expected, "{parent:?} {hear_each_other} {failed:?}");
+                see(&mut memory, Err(Unfit::NoCarrier), failed);
+                assert_eq!(
+                    [told(&memory, "eth0"), told(&memory, "mv0")],
+                    [Ability::Lost; 2],
+                    "the LAN is lost"
+                );
+                see(&mut memory, Ok(()), failed);
+            }
+            see(&mut memory, Ok(()), Some(Ok(())));
+            see(&mut memory, Ok(()), Some(Err(Unfit::Down)));
+            let expected = if parent.is_some() { Ability::Unable } else { Ability::Lost };
+            assert_eq!(told(&memory, "mv0"), expected, "it may be plugged in elsewhere since it is back");
         }
     }
 

@@ -54,19 +54,23 @@ impl Unannounced {
 
     /// What is to be told by now that is news. It counts as told: every speaker comes to the same, and one of them speaks.
     ///
-    /// While this node may be `cut_off`, what depends on which nodes live waits: others may well announce it.
+    /// While this node may be `cut_off`, what depends on which nodes live waits: others may well announce it. So does what it
+    /// has `conceded` to others that have seen more.
     pub(crate) fn poll(
         &mut self,
         placement: &Placement,
         cut_off: bool,
+        conceded: &BTreeSet<IpAddr>,
         now: Instant,
     ) -> Vec<(ServiceKey, Notice)> {
         let mut notices = Vec::new();
         while let Some(service) = self.due.pop(now) {
-            let depends_on_nodes = |(_, outcome): (IpAddr, &Result<Assignment, placement::Unannounced>)| {
-                !matches!(outcome, Ok(_) | Err(placement::Unannounced::Unadvertised(_)))
+            let others_may = |(vip, outcome): (IpAddr, &Result<Assignment, placement::Unannounced>)| {
+                let depends_on_nodes =
+                    !matches!(outcome, Ok(_) | Err(placement::Unannounced::Unadvertised(_)));
+                depends_on_nodes && (cut_off || conceded.contains(&vip))
             };
-            if cut_off && placement.assignments(&service).any(depends_on_nodes) {
+            if placement.assignments(&service).any(others_may) {
                 self.due.set(service, now + PATIENCE);
                 continue;
             }

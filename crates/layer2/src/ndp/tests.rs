@@ -159,6 +159,14 @@ fn options_are_read_past_and_malformed_ones_refused() {
 }
 
 #[test]
+fn a_question_says_where_the_answer_is_to_go() {
+    let question = NdpFrame::question(OURS, LINK_LOCAL, VIP);
+    assert_eq!(NdpFrame::parse(&question.emit()), Ok(question));
+    assert_eq!((question.from, question.to), (LINK_LOCAL, solicited_node(VIP)));
+    assert_eq!(question.message, NdpMessage::Solicitation { source: Some(OURS) });
+}
+
+#[test]
 fn a_probe_must_go_to_the_group_of_its_target_and_not_say_where_to_answer() {
     let probe = NdpFrame::probe(THEIRS, VIP);
     for to in [VIP, ALL_NODES, "ff02::1:ff12:3457".parse().unwrap()] {

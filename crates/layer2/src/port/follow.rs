@@ -70,6 +70,10 @@ impl<P: Protocol> Port<P> {
             }
             self.silence(vip);
             self.watches.end(vip);
+            // Who else answers for what is given up here may be asked for at once.
+            if let Some(ask) = self.watched.get(&vip) {
+                self.watches.begin(vip, *ask);
+            }
             if let Some(group) = P::group(vip).filter(|group| self.groups.remove(*group)) {
                 self.memberships.push_back(Effect::Leave(group));
             }

@@ -36,7 +36,7 @@ impl<P: Protocol> Port<P> {
     pub(super) fn inquire_on(&mut self, now: Instant) -> bool {
         let Some((vip, step)) = self.inquiries.poll(now) else { return false };
         match step {
-            inquiries::Step::Ask => self.send(vip, Purpose::Inquiry, self.protocol.probe(vip), now),
+            inquiries::Step::Ask => self.send(vip, Purpose::Inquiry, self.protocol.ask(vip), now),
             inquiries::Step::Done(by) => {
                 let answered = Answered { vip: vip.into(), here: self.answers(vip), by };
                 self.push(Effect::Answered(answered), now);
@@ -88,7 +88,7 @@ impl<P: Protocol> Port<P> {
         // Whether somebody who answered as well goes on.
         if let Some(vip) = self.rivals.poll(now).or_else(|| self.echoes.poll(now)) {
             if self.answers(vip) {
-                self.send(vip, Purpose::Probe, self.protocol.probe(vip), now);
+                self.send(vip, Purpose::Probe, self.protocol.ask(vip), now);
             }
             return;
         }
@@ -97,7 +97,7 @@ impl<P: Protocol> Port<P> {
         }
         match self.watches.poll(now) {
             Some(watches::Step::Ask(vip)) => {
-                return self.send(vip, Purpose::Probe, self.protocol.probe(vip), now);
+                return self.send(vip, Purpose::Probe, self.protocol.ask(vip), now);
             }
             // A peer that answered as well has ceased to.
             Some(watches::Step::Silent(vip)) if self.orders.contains_key(&vip) => return,

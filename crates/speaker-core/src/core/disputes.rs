@@ -39,6 +39,7 @@ impl Core {
             disputing: self.peers.disputing(),
             told: &|node| self.peers.told(node),
             announcer: &|vip| self.placement.announcer(vip),
+            interfaces: &|vip| self.placement.announcements().get(&vip).map(|it| &it.interfaces),
             used: &|vip| self.placement.is_used(vip),
         };
         self.disputes.follow(&others, self.now);

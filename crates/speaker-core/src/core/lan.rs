@@ -93,7 +93,11 @@ impl Core {
             Report::SameLan { by } => {
                 if self.plan.heard_own(&interface, by) {
                     self.stale.ports = true;
-                    self.same_lan.found(interface, self.plan.name(by).cloned(), self.now);
+                    let other = self.plan.name(by).cloned();
+                    if let Some(other) = other.clone() {
+                        self.memory.found_on_one_lan(interface.clone(), other);
+                    }
+                    self.same_lan.found(interface, other, self.now);
                 }
             }
             Report::PeerAnswers { vip, by } => {

@@ -9,6 +9,7 @@ struct Fixture {
     members: BTreeSet<NodeName>,
     told: BTreeMap<NodeName, NodeProfile>,
     announcer: Option<NodeName>,
+    interfaces: Option<Interfaces>,
     used: bool,
     now: Instant,
 }
@@ -33,6 +34,7 @@ fn fixture(version: u64) -> Fixture {
         members: ["n1", "n2", "n3"].map(NodeName::from).into(),
         told: BTreeMap::new(),
         announcer: Some("n1".into()),
+        interfaces: None,
         used: true,
         now: Instant::now(),
     };
@@ -57,6 +59,7 @@ impl Fixture {
             disputing: &disputing.map(|(node, _)| node.clone()).collect(),
             told: &|node| self.told.get(node),
             announcer: &|_| self.announcer.as_ref(),
+            interfaces: &|_| self.interfaces.as_ref(),
             used: &|_| self.used,
         };
         self.disputes.follow(&others, self.now);
@@ -89,6 +92,16 @@ impl Fixture {
         self.now = ask + ms(200);
         self.disputes.silent(vip());
         self.pass(ms(100));
+    }
+
+    /// The LAN is asked on two interfaces, and somebody answers on one of them.
+    fn find_an_answer_and_silence(&mut self) {
+        let ask = self.disputes.watched()[&vip()].ask;
+        self.now = ask + ms(5);
+        self.disputes.answered(vip(), Some(&"n1".into()), self.now);
+        self.now = ask + ms(240);
+        self.disputes.silent(vip());
+        self.pass(ms(400));
     }
 
     fn asks(&self, node: &str) -> bool {
@@ -267,4 +280,20 @@ fn who_does_not_know_what_it_has_seen_disputes_nothing() {
     let mut it = fixture(0);
     it.disputes.raise("n1".into(), vip(), it.now);
     assert!(!it.asks("n1"));
+}
+
+#[test]
+fn what_is_given_up_stays_so_while_it_is_answered_for_on_any_interface_that_it_was_announced_on() {
+    let mut it = fixture(7);
+    let interfaces = Interfaces::only(["eth1".into()]);
+    it.interfaces = Some(interfaces.clone());
+    it.is_asked_by("n1", Some(8));
+    assert_eq!(it.disputes.watched()[&vip()].interfaces, interfaces);
+    for _ in 0..5 {
+        it.find_an_answer_and_silence();
+        assert!(it.concedes());
+    }
+    // The silence on the other interface came last.
+    it.find_silence();
+    assert!(!it.concedes(), "nobody answers on any");
 }

@@ -38,7 +38,7 @@ fn neighbour_discovery_is_asked_too() {
     bench.work();
     assert_eq!(bench.hear(NdpFrame::answer(THEIRS, LINK_LOCAL, V6, None, OURS).emit()), Ok(()));
     bench.advance(ms(600));
-    assert_eq!(bench.sent(Purpose::Inquiry)[0].1, NdpFrame::probe(OURS, V6).emit());
+    assert_eq!(bench.sent(Purpose::Inquiry)[0].1, NdpFrame::question(OURS, LINK_LOCAL, V6).emit());
     assert_eq!(answered(&bench)[0].1.by, [THEIRS].into());
 }
 

@@ -51,13 +51,13 @@ fn whoever_answers_when_the_lan_is_asked_is_reported_once() {
 }
 
 #[test]
-fn a_peer_that_goes_on_answering_for_what_is_announced_here_is_reported_after_a_second() {
+fn a_peer_that_goes_on_answering_for_what_is_announced_here_is_reported_within_a_second() {
     let mut bench = Bench::announcing(ARP, V4);
     let begin = bench.now;
     assert_eq!(bench.hear(here(PEER)), Err(Ignored::Peer));
-    bench.advance(ms(1000));
+    bench.advance(ms(500));
     let asked = (bench.now - bench.start).as_millis();
-    assert_eq!((bench.now - begin, bench.times(Purpose::Probe)), (ms(1000), vec![asked]));
+    assert_eq!((bench.now - begin, bench.times(Purpose::Probe)), (ms(500), vec![asked]));
     assert_eq!(bench.hear(here(PEER)), Err(Ignored::Peer));
     assert_eq!(bench.reports(), [Report::Answered { vip: V4.into(), by: PEER }]);
 
@@ -76,4 +76,27 @@ fn what_a_peer_that_leaves_says_counts_for_nothing_also_once_it_is_gone() {
     bench.port.set_known_macs(known_macs(PEER, Contact::Unheard), bench.now);
     bench.advance(ms(5000));
     assert_eq!((bench.times(Purpose::Probe), bench.reports()), (vec![], vec![]));
+}
+
+#[test]
+fn what_is_given_up_here_is_asked_for_though_it_was_announced_here() {
+    let mut bench = Bench::announcing(ARP, V4);
+    let (ask, asked) = (bench.now + ms(2000), [12_000, 12_120]);
+    bench.port.set_watched([(V4, ask)].into());
+    bench.order(&[]);
+    bench.advance(ms(5000));
+    assert_eq!(
+        (bench.times(Purpose::Probe), bench.reports()),
+        (asked.into(), vec![Report::Silent { vip: V4.into() }])
+    );
+}
+
+#[test]
+fn whoever_answers_as_well_is_asked_to_tell_this_station_alone() {
+    let mut bench = Bench::announcing(NDP, V6);
+    let here = NdpFrame::answer(PEER, LINK_LOCAL, V6, Some(LINK_LOCAL), OURS).emit();
+    assert_eq!(bench.hear(here), Err(Ignored::Peer));
+    bench.advance(ms(500));
+    let asked = bench.sent(Purpose::Probe);
+    assert_eq!(NdpFrame::parse(&asked[0].1), Ok(NdpFrame::question(OURS, LINK_LOCAL, V6)));
 }

@@ -83,7 +83,7 @@ struct Record {
 /// What comes of a Service.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Outcome {
-    /// Whether any of its addresses is announced, and contested nowhere.
+    /// Whether any of its addresses is announced, and no foreign host has that anywhere.
     announced: bool,
     faults: BTreeSet<Fault>,
 }
@@ -229,7 +229,7 @@ impl Outcomes {
         if !notices.is_empty() {
             let is_found = |fault: &Fault| match fault {
                 Fault::NoInterface(_) => false,
-                Fault::Taken { .. } | Fault::Held(_) => !fault.is_told_by(&record.told.faults),
+                Fault::Taken { .. } | Fault::Held { .. } => !fault.is_told_by(&record.told.faults),
             };
             let settled = record.since.unwrap_or(now) + SETTLE;
             let wait = record.now.faults.iter().any(is_found).then_some(settled).filter(|at| *at > now);
@@ -263,7 +263,7 @@ impl Outcomes {
                 None => self.fault(*vip),
             };
             let outcome = outcome.get_or_insert_with(Outcome::default);
-            outcome.announced |= fault.is_none();
+            outcome.announced |= matches!(fault, None | Some(Fault::Held { elsewhere: true, .. }));
             outcome.faults.extend(fault);
         }
         outcome
@@ -288,7 +288,7 @@ impl Outcomes {
         }
         match (taken.is_empty(), held.is_empty()) {
             (false, _) => Some(Fault::Taken { by: taken, elsewhere: free }),
-            (true, false) => Some(Fault::Held(held)),
+            (true, false) => Some(Fault::Held { by: held, elsewhere: free }),
             (true, true) => None,
         }
     }

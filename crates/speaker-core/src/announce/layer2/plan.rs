@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use layer2::{Arp, Begin, Contact, KnownMacs, MacAddr, Ndp, Order, Port, Protocol, Stance, TransmitPolicy};
 use placement::{Announcement, Announcements, History, InterfaceName, Interfaces, Takeover};
 
-use crate::interfaces::Links;
+use crate::interfaces::{Links, root};
 
 /// What each port is to do. One that is not named any more ends.
 pub type Ports = BTreeMap<PortId, Arc<Orders>>;
@@ -221,17 +221,10 @@ impl Plan {
 
     fn goes_before(&self, other: &PortId, port: &PortId) -> bool {
         let same_lan = || {
-            self.root(other.index) == self.root(port.index)
+            root(&self.links, other.index) == root(&self.links, port.index)
                 || self.same_lan.contains(&pair(other.responder.mac(), port.responder.mac()))
         };
         other.index < port.index && other.responder.name() == port.responder.name() && same_lan()
-    }
-
-    /// The interface whose LAN this one shares, and that shares nobody's.
-    fn root(&self, index: u32) -> u32 {
-        let shared_with = |index: &u32| self.links.get(index).and_then(|link| link.lan.shared_with);
-        // Nobody stacks more than a few of them, and they never go round in circles.
-        std::iter::successors(Some(index), shared_with).take(8).last().unwrap_or(index)
     }
 }
 

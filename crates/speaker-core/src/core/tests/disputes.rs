@@ -114,3 +114,31 @@ fn nothing_is_watched_for_at_the_start() {
     it.all(lists());
     assert_eq!(it.ports.values().next().expect("eth0").watched, BTreeMap::new());
 }
+
+#[test]
+fn who_has_given_an_address_up_does_not_tell_that_nobody_announces_it() {
+    let told = |given_up: bool| {
+        let mut it = seen_up_to(7);
+        it.after(members(&["n1"]));
+        if given_up {
+            it.after(members(&["n1", "n2"]));
+            it.after(asked(8, "192.0.2.1"));
+            it.after(asked(8, "192.0.2.2"));
+        }
+        it.outputs.clear();
+        // By what n1 knows, n2 has no right to them.
+        it.after(Input::Nodes(one("n2".into(), excluded("n2"))));
+        if !given_up {
+            it.after(Input::Nodes(one("n1".into(), excluded("n1"))));
+        }
+        it.now += Duration::from_secs(6);
+        it.after(Input::Time);
+        it.told().into_iter().filter(|reason| *reason == "notAnnounced").count()
+    };
+    assert_eq!((told(true), told(false)), (0, 2));
+}
+
+fn excluded(name: &str) -> Option<Node> {
+    let labels = Labels::from([(placement::EXCLUDE_LABEL.into(), String::new())]);
+    node(name).1.map(|node| Node { labels, ..node })
+}

@@ -18,8 +18,12 @@ pub(super) enum Fault {
         /// Whether it is announced on others.
         elsewhere: bool,
     },
-    /// Peers have it whose gossip is not heard.
-    Held(Vec<Conflict>),
+    /// Peers have it on these interfaces whose gossip is not heard.
+    Held {
+        by: Vec<Conflict>,
+        /// Whether it is announced on others.
+        elsewhere: bool,
+    },
 }
 
 impl Fault {
@@ -29,8 +33,8 @@ impl Fault {
         told.iter().any(|known| match (self, known) {
             (Self::NoInterface(reason), Self::NoInterface(known)) => reason == known,
             (Self::Taken { by, elsewhere: _ }, Self::Taken { by: known, elsewhere: _ })
-            | (Self::Held(by), Self::Held(known)) => all_of(by, known),
-            (Self::NoInterface(_) | Self::Taken { .. } | Self::Held(_), _) => false,
+            | (Self::Held { by, elsewhere: _ }, Self::Held { by: known, elsewhere: _ }) => all_of(by, known),
+            (Self::NoInterface(_) | Self::Taken { .. } | Self::Held { .. }, _) => false,
         })
     }
 
@@ -41,25 +45,30 @@ impl Fault {
             }
             Self::Taken { by, elsewhere } => {
                 let who = named(by, "has the address");
-                let elsewhere = if *elsewhere { "; where nobody has it, it is announced" } else { "" };
                 let message = format!(
-                    "not announcing {from}: {who}{elsewhere}. Take it away from there, or out of the pool; the LAN is asked \
-                     again every 30 s. Where a router answers for all addresses (proxy ARP), start the speakers with \
-                     --ignore-address-conflicts"
+                    "not announcing {from}: {who}{}. Take it away from there, or out of the pool; the LAN is asked again \
+                     every 30 s. Where a router answers for all addresses (proxy ARP, NDP proxy), start the speakers with \
+                     --ignore-address-conflicts (speaker.ignoreAddressConflicts in the chart's values)",
+                    where_else(*elsewhere)
                 );
                 Notice::warning("addressConflict", message)
             }
-            Self::Held(by) => {
+            Self::Held { by, elsewhere } => {
                 let who = named(by, "answers for the address");
                 let message = format!(
-                    "not announcing {from}: {who}, which is another speaker whose gossip is not heard here. Check that \
+                    "not announcing {from}: {who}, which is another speaker whose gossip is not heard here{}. Check that \
                      the gossip port is open between all nodes, and that they have the same key; the LAN is asked \
-                     again every 3 s"
+                     again every 3 s",
+                    where_else(*elsewhere)
                 );
                 Notice::warning("peerUnheard", message)
             }
         }
     }
+}
+
+fn where_else(elsewhere: bool) -> &'static str {
+    if elsewhere { "; where nobody has it, it is announced" } else { "" }
 }
 
 fn named(conflicts: &[Conflict], does: &str) -> String {

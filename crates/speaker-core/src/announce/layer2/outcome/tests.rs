@@ -273,3 +273,13 @@ fn an_address_that_an_unheard_peer_answers_for_is_told_as_such() {
     assert!(it.contested().is_empty());
     assert_eq!(reasons(&mut it, History::Announced), ["nodeAssigned"]);
 }
+
+#[test]
+fn an_address_that_an_unheard_peer_answers_for_on_one_interface_is_announced_on_another() {
+    let mut it = outcomes(&[("eth0", Ok(())), ("eth1", Ok(()))]);
+    it.held(conflict());
+    it.free(vip(), "eth1".into());
+    let notices = reasons(&mut it, History::Announced);
+    assert_eq!(notices, ["peerUnheard", "nodeAssigned"]);
+    assert!(it.is_announced(&ServiceKey::new("default", "web")));
+}
