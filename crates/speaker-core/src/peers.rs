@@ -71,7 +71,8 @@ impl Peers {
     /// The members are these, as far as `me` knows. Whether that makes a difference.
     pub(crate) fn update(&mut self, me: &NodeName, view: &View, now: Instant) -> bool {
         let others = view.members.iter().filter(|node| *node != me);
-        let hearsay: BTreeSet<_> = others.filter(|node| !view.profiles.contains_key(*node)).cloned().collect();
+        let hearsay: BTreeSet<_> =
+            others.filter(|node| !view.profiles.contains_key(*node)).cloned().collect();
         let leaving = self.leaving.len();
         // What a node says whose process has gone is said by the next, which we do not hear yet.
         self.leaving.retain(|node, _| !view.members.contains(node));

@@ -81,3 +81,38 @@ fn two_that_hear_each_other_late_move_nothing() {
         expect_one_on(&world, LanId::First);
     }
 }
+
+/// What one speaker says does not reach another, which knows of its restart by what the rest says: that it was unsteady
+/// before means nothing any more.
+#[test]
+fn a_process_that_another_knows_by_hearsay_keeps_what_it_answers_for() {
+    let setup = Setup { wiring: Wiring::TwoLans, ..Setup::default() };
+    for seed in 0..SEEDS {
+        let mut world = World::new(setup.clone(), seed);
+        advance(&mut world, ms(8000));
+        let vip = world.vips()[0];
+        let restarted = world.answerers(vip)[0];
+        for _ in 0..12 {
+            world.happen(Fault::Unplug(restarted, 1));
+            advance(&mut world, ms(700));
+            world.happen(Fault::Plug(restarted, 1));
+            advance(&mut world, ms(700));
+        }
+        advance(&mut world, ms(8000));
+        let other = world.answerers(vip)[0];
+        assert_ne!(other, restarted, "{}", world.trace());
+        let third = (0..5).find(|node| ![other, restarted].contains(node)).expect("there are five");
+        world.happen(Fault::Isolate(other, 0));
+        world.happen(Fault::Unplug(other, 1));
+        advance(&mut world, ms(100));
+        world.happen(Fault::Lose(restarted, other));
+        world.happen(Fault::Lose(third, other));
+        world.happen(Fault::Kill(restarted, ms(50)));
+        advance(&mut world, ms(5000));
+        expect_one_on(&world, LanId::Second);
+        world.happen(Fault::Plug(other, 1));
+        world.happen(Fault::Rejoin(other, 0));
+        advance(&mut world, ms(12_000));
+        expect_one_on(&world, LanId::Second);
+    }
+}
