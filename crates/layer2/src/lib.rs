@@ -4,11 +4,26 @@
 //! - [`ArpFrame`] reads and writes ARP for IPv4 over Ethernet (RFC 826), [`NdpFrame`] neighbour
 //!   solicitations and advertisements for IPv6 (RFC 4861).
 //! - [`Arp`] and [`Ndp`] give them a common shape, [`Protocol`].
-//! - [`Port`] is one interface by one protocol, and decides: it answers questions, tells of takeovers in
-//!   bursts and refreshes them (`schedule`), asks before it announces what is fresh (`probes`), and defends
-//!   what foreign hosts claim (`claims`). It also finds out whether others answer as they should (`watches`), and
-//!   tells whoever wants to know who answers for an address (`inquiries`).
+//! - [`Port`] is one interface by one protocol, and decides: `port/follow` takes orders, `port/receive` frames, and
+//!   `port/transmit` says what goes out unasked, one frame at a time, and in which order.
+//!   What is announced is told of in bursts and refreshed by `schedule`; what foreign hosts claim is defended by `claims`.
 //! - [`Shards`] spreads memberships of multicast groups over sockets.
+//!
+//! # Who asks the LAN, and why
+//!
+//! Every question is the same frame, a probe that claims nothing. Five modules ask, each for another reason; each knows
+//! when, and whose answers count:
+//!
+//! | module | asks whether | for what is | when | ends with |
+//! |---|---|---|---|---|
+//! | `probes` | the address is free | ordered, and not answered for yet | 2 or 3 times before it is announced; every 30 s where a foreign host has it, every 3 s where an unheard peer does | [`Report::Free`], [`Report::Taken`], [`Report::Held`] |
+//! | `rivals` | an unheard peer that was overruled goes on | announced | once, 0.15 s later | [`Report::Rival`] |
+//! | `echoes` | a heard peer still answers after the takeover | announced | once, 3 s later | [`Report::PeerAnswers`] |
+//! | `watches` | anybody answers, and who | to be announced by another node, or by a heard peer as well | twice, at a time given, unless somebody is heard before | [`Report::Answered`], [`Report::Silent`] |
+//! | `inquiries` | anybody answers, and who | of interest to a person | 3 times, whatever the transmit policy | [`Effect::Answered`] |
+//!
+//! An answer is a claim like any other: who makes it decides in `port/receive` what becomes of it, for whichever of these
+//! reasons it was asked for. The first four share the pace of all that is said unasked (`port/transmit`).
 //!
 //! Nothing here has a socket or a clock: frames and the time come in, frames and decisions go out, and no
 //! input panics.

@@ -383,8 +383,8 @@ impl Members {
     }
 
     /// What the others tell of themselves, those too that only observe, as yet or for good. A member is missing here
-    /// if others told of it, or of another process of it, which has not been heard itself. Of one that was heard only just now, there may be no more
-    /// than what it told [in brief](Profile::with_brief).
+    /// if others told of it, or of another process of it, which has not been heard itself. Of one that was heard only just
+    /// now, there may be no more than what it told [in brief](Profile::with_brief).
     pub fn profiles(&self) -> impl Iterator<Item = (&NodeName, &Profile)> {
         let speaks = |peer: &Peer| peer.runs() && peer.is_vouched_for() && peer.is_heard_itself();
         let running = self.peers.iter().filter(move |(_, peer)| speaks(peer));

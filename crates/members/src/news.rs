@@ -46,7 +46,11 @@ impl Reporter {
     pub fn poll(&mut self, members: &mut Members) -> Option<News> {
         let events: Vec<_> = std::iter::from_fn(|| members.poll_event()).collect();
         let stale = std::mem::take(&mut self.stale);
-        if events.is_empty() && !stale && !members.take_profiles_changed() && members.settled() == self.view.settled {
+        if events.is_empty()
+            && !stale
+            && !members.take_profiles_changed()
+            && members.settled() == self.view.settled
+        {
             return None;
         }
         let view = View {

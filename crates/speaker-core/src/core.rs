@@ -225,6 +225,7 @@ impl Core {
         self.outputs.extend(self.same_lan.poll(now).map(Output::SameLan));
         self.settle();
         self.follow_disputes();
+        self.tell_given_up();
         self.follow_reach();
         self.tell_outcomes();
         self.tell_unannounced();

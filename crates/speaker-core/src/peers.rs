@@ -24,6 +24,8 @@ pub(crate) struct Peers {
     read: BTreeMap<NodeName, Profile>,
     /// Those that ask others to give addresses up.
     disputing: BTreeSet<NodeName>,
+    /// What they have given up since that was last asked.
+    given_up: Vec<(NodeName, IpAddr)>,
     /// Those that are heard: what they do is known.
     heard: BTreeSet<NodeName>,
     /// Those that have said goodbye, and until when they may go on answering.
@@ -53,6 +55,11 @@ impl Peers {
                 } else {
                     self.disputing.insert(node.clone());
                 }
+                // What one of whom nothing was known has given up, it may have given up long ago.
+                if let Some(before) = self.told.get(node) {
+                    let vips = told.conceded.difference(&before.conceded);
+                    self.given_up.extend(vips.map(|vip| (node.clone(), *vip)));
+                }
                 self.told.insert(node.clone(), told);
                 changed.push(node.clone());
             }
@@ -76,6 +83,11 @@ impl Peers {
         self.hearsay = hearsay;
         self.heard.clone_from(&view.members);
         changed
+    }
+
+    /// Who has given what up since that was last asked.
+    pub(crate) fn take_given_up(&mut self) -> Vec<(NodeName, IpAddr)> {
+        std::mem::take(&mut self.given_up)
     }
 
     /// Those that ask others to give addresses up, also if they are not heard any more.
@@ -225,6 +237,24 @@ mod tests {
         assert_eq!(states(&peers), [("n2".into(), PeerState::NotHeard)].into());
         peers.leaves("n3".into(), Instant::now());
         assert_eq!(states(&peers).get(&NodeName::from("n3")), Some(&PeerState::Leaving));
+    }
+
+    #[test]
+    fn another_process_of_which_others_tell_is_unheard_until_it_speaks_itself() {
+        let profile = profile(&NodeProfile { macs: [[2, 0, 0, 0, 0, 2]].into(), ..NodeProfile::default() });
+        let (members, now): (BTreeSet<NodeName>, _) = (["n1".into(), "n2".into()].into(), Instant::now());
+        let told = View { members, profiles: [("n2".into(), profile)].into(), ..View::default() };
+        let hearsay = View { profiles: BTreeMap::new(), ..told.clone() };
+        let mut peers = Peers::default();
+        for (view, contact) in
+            [(&told, Contact::Heard), (&hearsay, Contact::Unheard), (&told, Contact::Heard)]
+        {
+            peers.read(view);
+            assert!(peers.update(&"n1".into(), view, now));
+            let known = peers.known_macs();
+            assert_eq!(known.contacts, [(MacAddr([2, 0, 0, 0, 0, 2]), contact)].into());
+            assert_eq!(known.unknown, usize::from(contact == Contact::Unheard));
+        }
     }
 
     #[test]

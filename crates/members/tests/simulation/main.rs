@@ -109,6 +109,21 @@ fn the_profile_of_the_next_process_replaces_that_of_the_one_before() {
     }
 }
 
+/// Its words do not reach us, but others have them.
+#[test]
+fn what_a_process_told_counts_no_more_when_others_tell_of_the_next() {
+    let mut network = joined(4, Preset::Default, Weather::FINE, 1);
+    network.lost_path = Some((3, 0));
+    network.boot(3);
+    network.run(ms(1000));
+    assert!(network.members(0).members().contains(&network::name(3)));
+    assert_eq!(profile_of(&network, 3, 0), None);
+    assert!(profile_of(&network, 3, 1).is_some());
+    network.lost_path = None;
+    network.run(ms(1000));
+    assert_eq!(profile_of(&network, 3, 0).map(members::Profile::as_bytes), Some(&b"profile of 3"[..]));
+}
+
 #[test]
 fn a_profile_is_sent_once_to_each_and_then_no_more() {
     let mut network = joined(5, Preset::Default, Weather::FINE, 1);

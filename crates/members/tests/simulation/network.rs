@@ -111,6 +111,8 @@ pub(crate) struct Network {
     moved: BTreeMap<usize, usize>,
     /// Frames pass between nodes on the same side only.
     sides: Vec<u8>,
+    /// A path by which nothing arrives: from whom, and to whom.
+    pub(crate) lost_path: Option<(usize, usize)>,
     queue: BinaryHeap<Reverse<Entry>>,
     sequence: u64,
     /// What happened, when, according to whom.
@@ -143,6 +145,7 @@ impl Network {
             nodes: Vec::new(),
             moved: BTreeMap::new(),
             sides: Vec::new(),
+            lost_path: None,
             queue: BinaryHeap::new(),
             sequence: 0,
             events: Vec::new(),
@@ -333,6 +336,7 @@ impl Network {
         if to >= self.nodes.len()
             || self.sides[number] != self.sides[to]
             || self.nodes[number].unheard
+            || self.lost_path == Some((number, to))
             || self.random.random_range(0.0..100.0) < self.weather.loss_percent
         {
             return;

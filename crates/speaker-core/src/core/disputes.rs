@@ -7,7 +7,7 @@ use placement::NodeName;
 
 use super::Core;
 use crate::disputes::Others;
-use crate::output::Output;
+use crate::output::{Notice, Output};
 
 impl Core {
     /// Somebody answers for an address: for one that is watched, or a peer for one that is announced here.
@@ -58,6 +58,17 @@ impl Core {
         }
     }
 
+    /// Tells the owners of what peers have given up and this node announces: the peer itself may well be cut off from the API
+    /// server, and nobody else announces it. Whoever takes it over later tells nothing, since the dispute is the same.
+    pub(super) fn tell_given_up(&mut self) {
+        for (node, vip) in self.peers.take_given_up() {
+            let announced = self.placement.announcements().contains_key(&vip);
+            if announced && self.published.loaded && !self.stopping {
+                self.tell_owners(vip, &given_up(vip, &node, &self.node));
+            }
+        }
+    }
+
     /// Who wants us to give up what we announce announces it as well, though we may never have heard it do so.
     fn dispute_back(&mut self) {
         let announced = |vip: &&IpAddr| self.placement.announcements().contains_key(*vip);
@@ -70,4 +81,16 @@ impl Core {
             self.disputes.raise(node, vip, self.now);
         }
     }
+}
+
+/// Tells that a peer leaves an address to `node`, because it has seen an older state of the cluster.
+fn given_up(vip: IpAddr, peer: &NodeName, node: &NodeName) -> Notice {
+    let (peer, node) = (peer.as_str(), node.as_str());
+    Notice::warning(
+        "nodeOutdated",
+        format!(
+            "node {peer:?} gives up {vip}, which is announced from node {node:?}: its speaker has not seen the latest changes \
+             of the cluster. Check that node {peer:?} reaches the API server; it is considered again once it does"
+        ),
+    )
 }

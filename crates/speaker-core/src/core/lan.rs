@@ -10,7 +10,7 @@ use placement::{InterfaceName, ServiceKey, Takeover};
 use super::Core;
 use crate::announce::layer2::{Conflict, Rival, answered_by_peer, claimed};
 use crate::interfaces::{Link, Links};
-use crate::output::Gossip;
+use crate::output::{Gossip, Notice};
 
 /// Who still finds a rival after having insisted that often takes it for one that goes by another rule.
 const PATIENT_ROUNDS: u32 = 1;
@@ -102,30 +102,35 @@ impl Core {
             }
             Report::PeerAnswers { vip, by } => {
                 let conflict = Conflict { vip, interface, by };
-                if self.outcomes.claimed(&conflict) {
-                    let peer = self.peers.owner(by).map_or_else(|| by.to_string(), ToString::to_string);
-                    let services: Vec<_> = self.services_with(vip).collect();
-                    for service in services {
-                        self.notice(service, answered_by_peer(&conflict, &peer, &self.node));
-                    }
-                }
+                let peer = self.peers.owner(by).map_or_else(|| by.to_string(), ToString::to_string);
+                let notice = answered_by_peer(&conflict, &peer, &self.node);
+                self.tell_of_claim(&conflict, &notice);
             }
             Report::Answered { vip, by } => self.answered(vip, by),
             Report::Silent { vip } => self.disputes.silent(vip),
             Report::Claimed { vip, by } => {
                 let conflict = Conflict { vip, interface, by };
-                if self.outcomes.claimed(&conflict) {
-                    let services: Vec<_> = self.services_with(vip).collect();
-                    for service in services {
-                        if self.outcomes.may_tell(&service, self.now) {
-                            self.notice(service, claimed(&conflict));
-                        }
-                    }
-                }
+                self.tell_of_claim(&conflict, &claimed(&conflict));
             }
             Report::Spoken { vip, takeover } => {
                 self.handovers.spoken(Takeover(takeover));
                 self.stale.outcomes |= self.outcomes.spoken(vip, interface);
+            }
+        }
+    }
+
+    /// Tells the owners of an address that is announced of somebody else who has it: of each station once.
+    fn tell_of_claim(&mut self, conflict: &Conflict, notice: &Notice) {
+        if self.outcomes.claimed(conflict) {
+            self.tell_owners(conflict.vip, notice);
+        }
+    }
+
+    /// Tells the owners of an address that is announced from here something, as far as their budgets go.
+    pub(super) fn tell_owners(&mut self, vip: IpAddr, notice: &Notice) {
+        for service in self.services_with(vip).collect::<Vec<_>>() {
+            if self.outcomes.may_tell(&service, self.now) {
+                self.notice(service, notice.clone());
             }
         }
     }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use members::Absence;
 use objects::NodeName;
 
-use super::{Acquaintance, World};
 use super::queue::Event;
+use super::{Acquaintance, World};
 use crate::faults::{Edit, Fault, LanId};
 use crate::host::Kind;
 use crate::node::AfterDeparture;

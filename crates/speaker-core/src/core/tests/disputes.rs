@@ -61,6 +61,42 @@ fn what_a_peer_gives_up_falls_to_the_next() {
 }
 
 #[test]
+fn what_a_peer_gives_up_is_told_on_the_service_once_and_by_who_announces_it() {
+    let gives_up = |vip: &str| {
+        let conceded = [ip(vip)].into();
+        n2_says(NodeProfile { conceded, ..NodeProfile::default() })
+    };
+    for vip in ["192.0.2.1", "192.0.2.2"] {
+        let mut it = seen_up_to(7);
+        it.after(gives_up(vip));
+        let told: Vec<_> = it.outputs.iter().filter_map(told_of).collect();
+        let [message] = &told[..] else { panic!("{told:?}") };
+        assert!(message.contains(vip) && message.contains("\"n2\" reaches the API server"), "{message}");
+        it.after(gives_up(vip));
+        assert_eq!(it.outputs.iter().filter_map(told_of).count(), 0);
+    }
+    // It takes that over later.
+    let mut it = seen_up_to(7);
+    let n3 = NodeProfile { macs: [FOREIGN.0].into(), ..NodeProfile::default() };
+    let with_n3 = |profile: NodeProfile| {
+        let profiles = [("n3".into(), crate::peers::profile(&profile))].into();
+        seen(View { profiles, ..view(&["n1", "n2", "n3"], true) })
+    };
+    it.after(with_n3(n3.clone()));
+    it.after(with_n3(NodeProfile { conceded: [ip("192.0.2.1")].into(), ..n3 }));
+    it.after(members(&["n1"]));
+    assert!(it.orders().contains_key(&ip("192.0.2.1")));
+    assert_eq!(it.outputs.iter().filter_map(told_of).count(), 0, "n2 has told it");
+}
+
+fn told_of(output: &Output) -> Option<&str> {
+    match output {
+        Output::Notice(_, notice) if notice.reason == "nodeOutdated" => Some(&notice.message),
+        _ => None,
+    }
+}
+
+#[test]
 fn a_peer_that_is_heard_and_answers_too_is_asked_to_give_way_unless_it_leaves() {
     let answered = || Input::Port("eth0".into(), Report::Answered { vip: ip("192.0.2.2"), by: THEIRS });
     let mut it = seen_up_to(7);

@@ -277,3 +277,19 @@ fn a_peer_that_goes_on_answering_is_told_of_once() {
     it.after(answers());
     assert!(it.told().is_empty());
 }
+
+#[test]
+fn peers_and_foreign_hosts_that_answer_by_turns_are_told_of_within_the_budget_of_the_service() {
+    let vip = ip("192.0.2.2");
+    let by = |number| MacAddr([2, 0, 0, 0, 1, number]);
+    for report in [|vip, by| Report::PeerAnswers { vip, by }, |vip, by| Report::Claimed { vip, by }] {
+        let mut it = complete();
+        let mut told = 0;
+        for number in 0..60 {
+            it.after(Input::Port("eth0".into(), report(vip, by(number))));
+            told += it.told().len();
+            it.now += Duration::from_secs(1);
+        }
+        assert_eq!(told, 5, "the sixth was for its announcement");
+    }
+}
