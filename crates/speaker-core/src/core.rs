@@ -1,9 +1,9 @@
 //! The state of a speaker, and what changes it.
 
 mod cluster;
-mod cut_off;
 mod disputes;
 mod gossip;
+mod impairments;
 mod introspect;
 mod lan;
 mod publish;
@@ -23,9 +23,9 @@ use pools::PoolSpec;
 
 use crate::announce::layer2::{Outcomes, Plan, Wanted};
 use crate::configuration::Configuration;
-use crate::cut_off::{CutOff, Follow};
 use crate::departure::Departure;
 use crate::disputes::Disputes;
+use crate::impairments::Impairments;
 use crate::input::{Input, List, Trouble};
 use crate::interfaces::Memory;
 use crate::left_over::Suspects;
@@ -81,9 +81,7 @@ pub struct Core {
     trouble: Option<Trouble>,
     /// The nodes that are alive, as the API server has it.
     ready_nodes: BTreeSet<NodeName>,
-    /// Whether this node reaches the others, and the API server.
-    peers_reach: Follow,
-    api_reach: Follow,
+    impairments: Impairments,
     unannounced: Unannounced,
     suspects: Suspects,
     disputes: Disputes,
@@ -157,8 +155,7 @@ impl Core {
             latest: Arc::default(),
             trouble: None,
             ready_nodes: BTreeSet::new(),
-            peers_reach: Follow::new(CutOff::Peers),
-            api_reach: Follow::new(CutOff::Api),
+            impairments: Impairments::default(),
             unannounced: Unannounced::default(),
             suspects: Suspects::default(),
             disputes: Disputes::default(),
@@ -208,6 +205,7 @@ impl Core {
             Input::OwnNode(state) => self.departure.node = Some(state),
             Input::Members(news) => self.members(news),
             Input::Interfaces(links) => self.interfaces(links),
+            Input::InterfacesFollowed(followed) => self.interfaces_followed(followed),
             Input::GossipInterface(name) => self.gossip_interface(name),
             Input::Port(interface, report) => self.port(interface, report),
             Input::LeftOver(again) => self.suspects.looked(again),
@@ -225,7 +223,7 @@ impl Core {
         self.outputs.extend(self.same_lan.poll(now).map(Output::SameLan));
         self.settle();
         self.follow_disputes();
-        self.follow_reach();
+        self.follow_impairments();
         self.tell_outcomes();
         self.tell_unannounced();
         self.outputs.extend(self.suspects.poll(now).map(Output::LeftOver));
@@ -248,8 +246,7 @@ impl Core {
             self.suspects.deadline(),
             self.memory.deadline(),
             self.same_lan.deadline(),
-            self.peers_reach.deadline(),
-            self.api_reach.deadline(),
+            self.impairments.deadline(),
             self.unannounced.deadline(),
             outcomes,
             statuses,

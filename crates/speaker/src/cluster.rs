@@ -29,12 +29,11 @@ use kubekit::{Identity, Progress};
 use placement::{AdvertisementName, NodeName, PoolName, ServiceKey, SliceKey};
 use pools::PoolSpec;
 use speaker_core::announce::layer2::Ports;
-use speaker_core::{Changes, Core, Input, LeftOver, Link, Seen, Trouble, Unfit};
+use speaker_core::{Changes, Core, Input, LeftOver, Seen, Trouble};
 use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
 use crate::address::Listed;
-use crate::impaired::{Impaired, Part};
 use crate::ipvs::{Answers, Ipvs};
 use crate::lan::Report;
 use crate::objects::{SeenService, node_state, pod_state, read_node};
@@ -79,7 +78,6 @@ pub(crate) struct Cluster {
     class: Option<String>,
     identity: Identity,
     ipvs: Ipvs,
-    impaired: Impaired,
     services: Mirror<ServiceKey>,
     slices: Mirror<SliceKey>,
     nodes: Mirror<NodeName>,
@@ -118,7 +116,6 @@ impl Cluster {
             class: config.lb_class.clone(),
             identity: config.identity.clone(),
             ipvs: Ipvs::default(),
-            impaired: Impaired::default(),
             services: Mirror::default(),
             slices: Mirror::default(),
             nodes: Mirror::default(),
@@ -208,14 +205,11 @@ impl Cluster {
                 if let Some((node, notice)) = self.ipvs.look(&self.node, &links, Answers::of_the_kernel) {
                     self.outputs.publisher.publish(node, notice);
                 }
-                let no_socket = |link: &Link| {
-                    link.arp.err() == Some(Unfit::NoSocket) || link.ndp.err() == Some(Unfit::NoSocket)
-                };
-                self.set_impaired(Part::PacketSockets, links.values().any(no_socket));
-                self.set_impaired(Part::Netlink, false);
                 self.core.handle(Input::Interfaces(links), now);
             }
-            Event::Lan(Report::Follows(follows)) => self.set_impaired(Part::Netlink, !follows),
+            Event::Lan(Report::Follows(follows)) => {
+                self.core.handle(Input::InterfacesFollowed(follows), now);
+            }
             Event::Lan(Report::Port(interface, report)) => {
                 match report {
                     layer2::Report::Taken { vip, by } => {
@@ -254,12 +248,6 @@ impl Cluster {
             Event::LeftOver(again) => self.core.handle(Input::LeftOver(again), now),
             Event::Stop => self.core.handle(Input::Stop, now),
         }
-    }
-
-    /// Something that this speaker needs is lost, or there again.
-    fn set_impaired(&mut self, part: Part, is_lost: bool) {
-        let told = self.impaired.set(part, is_lost, &self.node, &self.readiness, &self.metrics);
-        told.into_iter().for_each(|(node, notice)| self.outputs.publisher.publish(node, notice));
     }
 
     fn services(&mut self, change: kubekit::Change<SeenService>, now: Instant) {

@@ -16,7 +16,6 @@ mod cluster;
 mod configuration;
 #[cfg(fuzzing)]
 pub mod fuzzing;
-mod impaired;
 mod ipvs;
 pub mod lan;
 mod metrics;

@@ -11,8 +11,7 @@ use placement::{Abilities, Ability, InterfaceName, NodeName, ServiceKey};
 
 use super::Core;
 use crate::announce::layer2::Conflict;
-use crate::cut_off::CutOff;
-use crate::input::Trouble;
+use crate::impairments::Impairment;
 use crate::interfaces::{Link, Purpose};
 
 /// Of so many Services is told why nobody announces them: each reason is a look at all nodes.
@@ -26,7 +25,7 @@ impl Core {
             ignores_exclude_label: self.placement.ignores_exclude_label(),
             gossip: Gossip {
                 settled: self.latest.settled,
-                trouble: self.gossip_trouble().map(str::to_owned),
+                trouble: self.gossip_impairment().map(|it| Impairment::name(it).to_owned()),
                 members: self.view.members.len(),
             },
             peers: self.told_peers(),
@@ -35,11 +34,6 @@ impl Core {
             unannounced: self.told_unannounced(),
             ..SpeakerStatus::default()
         }
-    }
-
-    fn gossip_trouble(&self) -> Option<&'static str> {
-        let cut_off = self.peers_reach.is_lost().then_some(CutOff::Peers.name());
-        self.trouble.map(Trouble::name).or(cut_off)
     }
 
     fn told_peers(&self) -> Capped<Peer> {

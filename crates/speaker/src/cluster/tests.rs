@@ -1,5 +1,7 @@
 //! How what Kubernetes says reaches the core, and what the core decides reaches others.
 
+mod impairments;
+
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};

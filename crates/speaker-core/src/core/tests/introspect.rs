@@ -91,7 +91,7 @@ fn peers_are_told_with_how_they_are_heard_and_what_they_have_said() {
     it.after(seen(away));
     assert_eq!(it.core.status().peers.items[0].state, PeerState::Away);
     it.after(Input::Trouble(Some(Trouble::OtherKey)));
-    assert_eq!(it.core.status().gossip.trouble.as_deref(), Some(Trouble::OtherKey.name()));
+    assert_eq!(it.core.status().gossip.trouble.as_deref(), Some(Impairment::GossipKey.name()));
 }
 
 #[test]
