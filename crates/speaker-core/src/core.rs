@@ -15,6 +15,7 @@ use std::time::Instant;
 
 use layer2::TransmitPolicy;
 use members::{Absence, LinkState, View};
+use objects::pack;
 use placement::{
     Change, ExcludeLabel, Handovers, InterfaceName, Interfaces, NodeName, NodeProfile, Placement, PoolName,
     Released, ServiceKey,
@@ -25,6 +26,7 @@ use crate::announce::layer2::{Outcomes, Plan, Wanted};
 use crate::configuration::Configuration;
 use crate::departure::Departure;
 use crate::disputes::Disputes;
+use crate::growth::Growth;
 use crate::impairments::Impairments;
 use crate::input::{Input, List, Trouble};
 use crate::interfaces::Memory;
@@ -82,6 +84,7 @@ pub struct Core {
     /// The nodes that are alive, as the API server has it.
     ready_nodes: BTreeSet<NodeName>,
     impairments: Impairments,
+    growth: Growth,
     unannounced: Unannounced,
     suspects: Suspects,
     disputes: Disputes,
@@ -156,6 +159,7 @@ impl Core {
             trouble: None,
             ready_nodes: BTreeSet::new(),
             impairments: Impairments::default(),
+            growth: Growth::default(),
             unannounced: Unannounced::default(),
             suspects: Suspects::default(),
             disputes: Disputes::default(),
@@ -227,6 +231,7 @@ impl Core {
         self.tell_outcomes();
         self.tell_unannounced();
         self.outputs.extend(self.suspects.poll(now).map(Output::LeftOver));
+        self.pack_once_calm();
     }
 
     /// Whether an interface of this node failed so often lately that another node is preferred to it.
@@ -247,12 +252,24 @@ impl Core {
             self.memory.deadline(),
             self.same_lan.deadline(),
             self.impairments.deadline(),
+            self.growth.deadline(),
             self.unannounced.deadline(),
             outcomes,
             statuses,
             contested,
         ];
         deadlines.into_iter().flatten().min()
+    }
+
+    /// Where thousands of Services have come, what is kept of them is packed.
+    fn pack_once_calm(&mut self) {
+        self.growth.set(self.placement.entries() + self.outcomes.entries(), self.now);
+        if self.growth.poll(self.now) {
+            self.placement.pack();
+            self.outcomes.pack();
+            pack(&mut self.wanted.announcements);
+            pack(&mut self.published.statuses);
+        }
     }
 
     fn reached(&mut self, list: List) {

@@ -26,6 +26,7 @@ mod configuration;
 mod core;
 mod departure;
 mod disputes;
+mod growth;
 mod impairments;
 mod input;
 mod interfaces;

@@ -26,6 +26,7 @@ use kubekit::http::status::Questions;
 use kubekit::keep::Wanted;
 use kubekit::speakers::Speakers;
 use kubekit::{Identity, Progress};
+use objects::pack;
 use placement::{AdvertisementName, NodeName, PoolName, ServiceKey, SliceKey};
 use pools::PoolSpec;
 use speaker_core::announce::layer2::Ports;
@@ -160,7 +161,8 @@ impl Cluster {
 
     /// What `/status` tells.
     fn document(&self) -> Document {
-        let status = SpeakerStatus { load_balancer_class: self.class.clone(), ..self.core.status() };
+        let status =
+            SpeakerStatus { load_balancer_class: self.class.clone(), ..self.core.status(Instant::now()) };
         let missing = self.readiness.missing().into_iter().map(str::to_owned).collect();
         Document::new(missing, introspection::Status::SpeakerStatus(status))
     }
@@ -260,6 +262,9 @@ impl Cluster {
                 None => _ = self.uids.remove(&key),
             }
             each.push((key, service));
+        }
+        if complete {
+            pack(&mut self.uids);
         }
         self.core.handle(Input::Services(Changes { each, complete }), now);
     }

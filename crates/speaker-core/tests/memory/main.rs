@@ -62,8 +62,11 @@ impl Speaker {
                 complete: false,
             }));
         }
-        while let Some(due) = self.port.poll_timeout() {
+        loop {
+            let deadlines = [self.port.poll_timeout(), self.core.poll_timeout()];
+            let Some(due) = deadlines.into_iter().flatten().min() else { break };
             self.now = self.now.max(due);
+            self.handle(Input::Time);
             match self.port.poll(self.now) {
                 Some(Effect::Report(report)) => self.handle(Input::Port("eth0".into(), report)),
                 Some(Effect::Send(_) | Effect::Join(_) | Effect::Leave(_) | Effect::Answered(_)) | None => {}

@@ -40,7 +40,7 @@ fn who_hears_nobody_though_a_peer_answers_on_the_lan_is_not_ready_until_it_hears
     assert!(!it.said(&LOST));
     wait(&mut it, 1);
     assert!(it.said(&LOST));
-    assert_eq!(it.core.status().gossip.trouble.as_deref(), Some(Impairment::Peers.name()));
+    assert_eq!(it.core.status(it.now).gossip.trouble.as_deref(), Some(Impairment::Peers.name()));
     it.after(members(&["n1", "n2"]));
     assert!(it.said(&REACHED));
 }
