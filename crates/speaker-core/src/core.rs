@@ -269,6 +269,7 @@ impl Core {
             self.outcomes.pack();
             pack(&mut self.wanted.announcements);
             pack(&mut self.published.statuses);
+            self.outputs.push_back(Output::Packed);
         }
     }
 

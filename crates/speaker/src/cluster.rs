@@ -96,6 +96,8 @@ pub(crate) struct Cluster {
     readiness: Readiness,
     metrics: Metrics,
     outputs: Outputs,
+    /// Gives memory that is free back to the system.
+    trim: fn(),
 }
 
 impl Cluster {
@@ -131,6 +133,7 @@ impl Cluster {
             readiness,
             metrics,
             outputs,
+            trim: config.trim,
         }
     }
 

@@ -362,6 +362,7 @@ impl Speaker {
             | Decision::Reached(_)
             | Decision::Loaded
             | Decision::Impaired(..)
+            | Decision::Packed
             | Decision::SameLan(_)
             | Decision::Configuration(_)
             | Decision::Problems(_) => {}

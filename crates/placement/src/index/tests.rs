@@ -3,8 +3,8 @@
 use super::*;
 use crate::fixtures::*;
 use crate::{
-    Announcement, Change, History, Ineligible, Network, Obstacle, Released, TrafficPolicy, Unadvertised,
-    Unannounced,
+    Ability, Announcement, Change, History, Ineligible, Network, Obstacle, Released, TrafficPolicy,
+    Unadvertised, Unannounced,
 };
 
 /// A node's view of a cluster of three, where node-b comes first for 10.0.0.1 and 10.0.0.2.

@@ -89,6 +89,7 @@ impl Cluster {
                     "interfaces are on one LAN with others of this node: one of them answers for an address"
                 );
             }
+            Output::Packed => (self.trim)(),
             Output::Configuration(news) => self.configured(news),
             Output::Problems(problems) => {
                 let status = configuration::status(&problems, Timestamp::now());

@@ -121,6 +121,7 @@ fn fixture() -> Fixture {
         beside_metallb: crate::BesideMetalLb::Wait,
         exclude_label: placement::ExcludeLabel::Honoured,
         ignore_conflicts: false,
+        trim: || (),
     };
     let nobody = kube::Config::new("http://127.0.0.1:9".parse().unwrap());
     let publisher =
