@@ -13,7 +13,7 @@ use kubekit::telemetry::LogLevel;
 use kubekit::{Identity, open_files, telemetry};
 use speaker::{ExcludeInterfaces, ExcludeLabel};
 
-use crate::check;
+use crate::{allocator, check};
 
 /// All addresses of both families, on the port where whoever asks looks first.
 const HTTP_BIND: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), introspection::DEFAULT_PORT);
@@ -292,6 +292,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
                 failover: failover.into(),
                 beside_metallb: beside_metallb(common.ignore_metallb),
                 ignore_conflicts: ignore_address_conflicts,
+                trim: allocator::trim,
                 exclude_label: if ignore_exclude_lb { ExcludeLabel::Ignored } else { ExcludeLabel::Honoured },
             }))
         }

@@ -96,6 +96,25 @@ mod tests {
     }
 
     #[test]
+    fn an_interface_of_an_earlier_version_is_read_and_one_that_is_steady_looks_like_it() {
+        let json = json!({"name": "eth0", "arp": "Used", "ndp": "Used", "announced": 2});
+        let interface: Interface = serde_json::from_value(json.clone()).unwrap();
+        assert!(
+            !interface.unsteady && interface.steady_in_seconds.is_none() && interface.prefixes.is_empty()
+        );
+        assert_eq!(serde_json::to_value(interface).unwrap(), json);
+        let interface = Interface {
+            unsteady: true,
+            steady_in_seconds: Some(12),
+            prefixes: vec!["192.0.2.0/24".to_owned()],
+            ..Interface::default()
+        };
+        let json = serde_json::to_value(&interface).unwrap();
+        assert_eq!((&json["unsteady"], &json["steadyInSeconds"]), (&json!(true), &json!(12)));
+        assert_eq!(serde_json::from_value::<Interface>(json).unwrap(), interface);
+    }
+
+    #[test]
     fn what_a_later_version_says_of_an_address_is_no_reason_to_read_nothing() {
         let json = json!({"ip": "192.0.2.1", "state": "Somersault"});
         let address: Address = serde_json::from_value(json).unwrap();

@@ -102,6 +102,17 @@ pub struct Interface {
     pub muted: bool,
     /// How many addresses are announced on it.
     pub announced: usize,
+    /// Whether it failed again soon after it had failed: while it is used, nodes go first whose interface of that name is
+    /// steady.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub unsteady: bool,
+    /// How many seconds that goes on if it does not fail again; none where nobody has said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub steady_in_seconds: Option<u64>,
+    /// The prefixes of its addresses, as `address/bits`. Where an address is in a prefix of some interfaces of a node, the
+    /// loss of others makes no difference to it. A speaker tells others only while it has lost some interface.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub prefixes: Vec<String>,
 }
 
 /// Whether an interface is used by a protocol.

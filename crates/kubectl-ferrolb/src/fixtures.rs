@@ -104,6 +104,14 @@ pub(crate) fn told(node: &str, addresses: Vec<Address>) -> Told {
     Told { program: speaker_on(node), document: Ok(document) }
 }
 
+/// The same, with what it says of its own interfaces changed; that is given its node too.
+pub(crate) fn edited(mut told: Told, edit: impl Fn(&str, &mut Vec<Interface>)) -> Told {
+    if let Ok(Document { status: Status::SpeakerStatus(status), .. }) = &mut told.document {
+        edit(&status.node, &mut status.interfaces.items);
+    }
+    told
+}
+
 /// An address that is in this state, on eth0, with these other hosts that have it.
 pub(crate) fn address(ip: &str, state: AddressState, claimants: &[(&str, Option<&str>)]) -> Address {
     let claimant = |(mac, node): &(&str, Option<&str>)| Claimant {

@@ -314,6 +314,9 @@ impl Snapshot {
         for (node, abilities) in &self.speakers.abilities {
             placement.set_abilities(node.clone(), abilities.clone());
         }
+        for (node, prefixes) in &self.speakers.prefixes {
+            placement.set_prefixes(node.clone(), prefixes.clone());
+        }
         placement.set_members(members);
         placement.settle();
         placement

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, Resource, ResourceExt};
+use objects::pack;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -24,6 +25,8 @@ use crate::{Change, REQUEST_TIMEOUT, Source, Version, due};
 
 /// How long an object is left alone at most when something else is to be written to it than what was refused.
 const OTHERWISE: Duration = Duration::from_secs(10);
+/// Fewer new objects need not be packed.
+const WORTH_PACKING: usize = 64;
 
 /// Makes the objects that `mine` selects those that are wanted, for as long as somebody may say what is
 /// wanted, and then until all is as it was wanted last: creates what is missing, writes
@@ -71,6 +74,8 @@ struct Keeper<K, S, R> {
     /// Whether all that is there is known.
     listed: bool,
     objects: BTreeMap<Arc<str>, Entry<S>>,
+    /// How many there were when they were [packed](pack).
+    packed: usize,
     /// Names of objects to look at.
     due: BTreeSet<Arc<str>>,
     /// Those of them that are not to be written yet.
@@ -129,6 +134,7 @@ where
             complete: false,
             listed: false,
             objects: BTreeMap::new(),
+            packed: 0,
             due: BTreeSet::new(),
             pauses: BTreeMap::new(),
             contests: BTreeMap::new(),
@@ -267,11 +273,21 @@ where
             Ok(Done::Right) => {
                 self.due.remove(&name);
                 self.pauses.remove(&name);
+                self.pack_once_calm();
             }
             Ok(Done::Other) => self.contested(&name, Instant::now()),
             Err(Failure { again, .. }) => {
                 self.pauses.insert(name, Pause { since: now, until: again, why: Why::Failed });
             }
+        }
+    }
+
+    /// Where thousands of objects have come, what is kept of them is packed.
+    fn pack_once_calm(&mut self) {
+        self.packed = self.packed.min(self.objects.len());
+        if self.due.is_empty() && self.objects.len() - self.packed > WORTH_PACKING.max(self.packed / 8) {
+            pack(&mut self.objects);
+            self.packed = self.objects.len();
         }
     }
 

@@ -7,6 +7,8 @@ mod settle;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use objects::pack;
+
 use crate::abilities::AbilitiesOfNodes;
 use crate::election::Outcome;
 use crate::eligibility::Eligibility;
@@ -74,6 +76,22 @@ impl Placement {
             conceding: BTreeMap::new(),
             moved: Vec::new(),
         }
+    }
+
+    /// How many entries there are of what there may be thousands of.
+    pub fn entries(&self) -> usize {
+        self.services.len() + self.slice_of.len() + self.outcomes.len() + self.mine.len()
+    }
+
+    /// Packs what there may be thousands of, which takes a moment for each thousand.
+    pub fn pack(&mut self) {
+        pack(&mut self.services);
+        pack(&mut self.users);
+        pack(&mut self.endpoints);
+        pack(&mut self.slice_of);
+        pack(&mut self.outcomes);
+        pack(&mut self.mine);
+        self.takeovers.pack();
     }
 
     /// A Service is new or different.

@@ -60,7 +60,7 @@ pub use input::{
 pub use objects::{AdvertisementName, InterfaceName, NodeName, PoolName, ServiceKey, SliceKey};
 pub use obstacle::Obstacle;
 pub use pools::Pools;
-pub use prefixes::{Prefix, Prefixes};
+pub use prefixes::{NoPrefix, Prefix, Prefixes};
 pub use profile::{Disputed, Mac, NodeProfile};
 pub use takeover::{Announcement, Announcements, History, Takeover};
 pub use versions::{Kind, Versions};

@@ -1,7 +1,9 @@
 //! Which addresses are on the LAN of an interface: those in the prefixes of its own addresses.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::IpAddr;
+use std::str::FromStr;
 
 use crate::InterfaceName;
 
@@ -14,6 +16,10 @@ pub struct Prefix {
     first: IpAddr,
     length: u8,
 }
+
+/// What was written is no prefix that says anything of a LAN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoPrefix;
 
 impl Prefix {
     /// That of `address`. `None` where it says nothing of a LAN: link-local, of one address only, or of all.
@@ -47,6 +53,22 @@ impl Prefix {
     /// Whether `vip` is in it.
     pub fn contains(self, vip: IpAddr) -> bool {
         self.first.is_ipv4() == vip.is_ipv4() && Self::of(vip, self.length).is_some_and(|it| it == self)
+    }
+}
+
+impl fmt::Display for Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.first, self.length)
+    }
+}
+
+impl FromStr for Prefix {
+    type Err = NoPrefix;
+
+    fn from_str(text: &str) -> Result<Self, NoPrefix> {
+        let (first, length) = text.split_once('/').ok_or(NoPrefix)?;
+        let (first, length) = (first.parse().map_err(|_| NoPrefix)?, length.parse().map_err(|_| NoPrefix)?);
+        Self::of(first, length).ok_or(NoPrefix)
     }
 }
 
@@ -90,6 +112,7 @@ mod tests {
             let prefix = prefix(of, length).expect("a prefix");
             assert!(prefix.contains(ip(within)) && !prefix.contains(ip(without)), "{of}/{length}");
             assert_eq!(Prefix::of(prefix.first(), prefix.length()), Some(prefix));
+            assert_eq!(prefix.to_string().parse(), Ok(prefix));
         }
     }
 
@@ -106,6 +129,10 @@ mod tests {
             ("::1", 64),
         ] {
             assert_eq!(prefix(of, length), None, "{of}/{length}");
+            assert_eq!(format!("{of}/{length}").parse::<Prefix>(), Err(NoPrefix));
+        }
+        for text in ["", "192.0.2.1", "192.0.2.1/", "/24", "192.0.2.1/x", "192.0.2.1/-1", "192.0.2.1/24/24"] {
+            assert_eq!(text.parse::<Prefix>(), Err(NoPrefix), "{text}");
         }
     }
 

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use objects::pack;
+
 use crate::Interfaces;
 
 /// What this node should announce: the answer, ready to be read at any time.
@@ -65,6 +67,10 @@ enum NeverAnnounced {
 impl Takeovers {
     pub(crate) fn new() -> Self {
         Self { announcements: Announcements::new(), last: 0, unannounced: NeverAnnounced::Unknowable }
+    }
+
+    pub(crate) fn pack(&mut self) {
+        pack(&mut self.announcements);
     }
 
     /// An address was given to a Service, and no other had it.

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use objects::pack;
 use placement::ServiceKey;
 
 /// So many changes are told at once.
@@ -37,6 +38,10 @@ impl Budgets {
         }
         self.full_at.insert(service.clone(), full_at + GAP);
         Ok(())
+    }
+
+    pub(crate) fn pack(&mut self) {
+        pack(&mut self.full_at);
     }
 
     /// The Service is gone.

@@ -1,9 +1,9 @@
 //! The state of a speaker, and what changes it.
 
 mod cluster;
-mod cut_off;
 mod disputes;
 mod gossip;
+mod impairments;
 mod introspect;
 mod lan;
 mod publish;
@@ -15,6 +15,7 @@ use std::time::Instant;
 
 use layer2::TransmitPolicy;
 use members::{Absence, LinkState, View};
+use objects::pack;
 use placement::{
     Change, ExcludeLabel, Handovers, InterfaceName, Interfaces, NodeName, NodeProfile, Placement, PoolName,
     Released, ServiceKey,
@@ -23,9 +24,10 @@ use pools::PoolSpec;
 
 use crate::announce::layer2::{Outcomes, Plan, Wanted};
 use crate::configuration::Configuration;
-use crate::cut_off::{CutOff, Follow};
 use crate::departure::Departure;
 use crate::disputes::Disputes;
+use crate::growth::Growth;
+use crate::impairments::Impairments;
 use crate::input::{Input, List, Trouble};
 use crate::interfaces::Memory;
 use crate::left_over::Suspects;
@@ -81,9 +83,8 @@ pub struct Core {
     trouble: Option<Trouble>,
     /// The nodes that are alive, as the API server has it.
     ready_nodes: BTreeSet<NodeName>,
-    /// Whether this node reaches the others, and the API server.
-    peers_reach: Follow,
-    api_reach: Follow,
+    impairments: Impairments,
+    growth: Growth,
     unannounced: Unannounced,
     suspects: Suspects,
     disputes: Disputes,
@@ -157,8 +158,8 @@ impl Core {
             latest: Arc::default(),
             trouble: None,
             ready_nodes: BTreeSet::new(),
-            peers_reach: Follow::new(CutOff::Peers),
-            api_reach: Follow::new(CutOff::Api),
+            impairments: Impairments::default(),
+            growth: Growth::default(),
             unannounced: Unannounced::default(),
             suspects: Suspects::default(),
             disputes: Disputes::default(),
@@ -208,6 +209,7 @@ impl Core {
             Input::OwnNode(state) => self.departure.node = Some(state),
             Input::Members(news) => self.members(news),
             Input::Interfaces(links) => self.interfaces(links),
+            Input::InterfacesFollowed(followed) => self.interfaces_followed(followed),
             Input::GossipInterface(name) => self.gossip_interface(name),
             Input::Port(interface, report) => self.port(interface, report),
             Input::LeftOver(again) => self.suspects.looked(again),
@@ -226,10 +228,11 @@ impl Core {
         self.settle();
         self.follow_disputes();
         self.tell_given_up();
-        self.follow_reach();
+        self.follow_impairments();
         self.tell_outcomes();
         self.tell_unannounced();
         self.outputs.extend(self.suspects.poll(now).map(Output::LeftOver));
+        self.pack_once_calm();
     }
 
     /// Whether an interface of this node failed so often lately that another node is preferred to it.
@@ -249,14 +252,26 @@ impl Core {
             self.suspects.deadline(),
             self.memory.deadline(),
             self.same_lan.deadline(),
-            self.peers_reach.deadline(),
-            self.api_reach.deadline(),
+            self.impairments.deadline(),
+            self.growth.deadline(),
             self.unannounced.deadline(),
             outcomes,
             statuses,
             contested,
         ];
         deadlines.into_iter().flatten().min()
+    }
+
+    /// Where thousands of Services have come, what is kept of them is packed.
+    fn pack_once_calm(&mut self) {
+        self.growth.set(self.placement.entries() + self.outcomes.entries(), self.now);
+        if self.growth.poll(self.now) {
+            self.placement.pack();
+            self.outcomes.pack();
+            pack(&mut self.wanted.announcements);
+            pack(&mut self.published.statuses);
+            self.outputs.push_back(Output::Packed);
+        }
     }
 
     fn reached(&mut self, list: List) {

@@ -42,6 +42,9 @@ pub enum Input {
     Members(News),
     /// The interfaces of this node, all of them.
     Interfaces(Links),
+    /// Whether the interfaces can be followed; if not, they may differ from what was said last. [`Self::Interfaces`] says that
+    /// they can.
+    InterfacesFollowed(bool),
     /// The interface that the gossip goes through, if that is known.
     GossipInterface(Option<InterfaceName>),
     /// What one of the [ports](crate::Output::Ports) on an interface has to say.
@@ -67,16 +70,6 @@ pub enum Trouble {
     Unbound,
     /// All that is received is sealed with other keys.
     OtherKey,
-}
-
-impl Trouble {
-    /// What `/readyz` says.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Unbound => "gossip, whose address or port cannot be had",
-            Self::OtherKey => "gossip, for the other speakers use another key",
-        }
-    }
 }
 
 /// What is new of the objects of one kind.
@@ -149,6 +142,7 @@ impl Input {
             | Self::OwnPod(_)
             | Self::OwnNode(_)
             | Self::Interfaces(_)
+            | Self::InterfacesFollowed(_)
             | Self::GossipInterface(_)
             | Self::LeftOver(_)
             | Self::Port(..)

@@ -179,6 +179,16 @@ impl Memory {
         self.steadiness.is_held(name)
     }
 
+    /// Until when that is so, unless it fails again.
+    pub(crate) fn unsteady_until(&self, name: &InterfaceName) -> Option<Instant> {
+        self.steadiness.held_until(name)
+    }
+
+    /// The prefixes that an interface has, or had when it could last be announced on.
+    pub(crate) fn prefixes_of(&self, name: &InterfaceName) -> impl Iterator<Item = &Prefix> {
+        self.prefixes.get(name).into_iter().flatten()
+    }
+
     /// Time has passed. Whether that makes a difference.
     pub(crate) fn poll(&mut self, now: Instant) -> bool {
         self.steadiness.poll(now)

@@ -8,8 +8,8 @@ use placement::{Change, InterfaceName, Interfaces, NodeName, ServiceKey};
 
 use crate::announce::layer2::Ports;
 use crate::configuration::ConfigurationNews;
-use crate::cut_off::{CutOff, Reach};
-use crate::input::{List, Trouble};
+use crate::impairments::{Impact, Impairment};
+use crate::input::List;
 use crate::left_over::LeftOver;
 
 /// Something that is to be done, in the order in which it comes.
@@ -45,16 +45,16 @@ pub enum Output {
     Reached(List),
     /// Every list is.
     Loaded,
-    /// Why this speaker is not ready: it takes over nothing until its gossip works.
-    Trouble(Option<Trouble>),
     /// These interfaces of this node are on one LAN, each with another: one of them answers for an address. Told once.
     SameLan(BTreeSet<InterfaceName>),
-    /// Whether this speaker reaches the others, or the API server: while it has lost them, it is not ready.
-    Reach(CutOff, Reach),
+    /// This speaker is without something, or has it again, and whether it is ready all the same. Told when it changes.
+    Impaired(Impairment, Impact),
     /// This speaker gives these addresses up and no others: peers have seen changes of the cluster that it has not seen.
     Conceded(BTreeSet<IpAddr>),
     /// These peers are asked to give these addresses up, for they do not seem to have seen the latest changes.
     Disputed(BTreeMap<NodeName, BTreeSet<IpAddr>>),
+    /// What is kept of thousands of Services was packed: much memory is free now.
+    Packed,
     /// Something about an object of the configuration.
     Configuration(ConfigurationNews),
     /// One line for each object of the configuration that is not in force as it stands. Replaces what was said before.

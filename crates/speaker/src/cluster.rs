@@ -26,15 +26,15 @@ use kubekit::http::status::Questions;
 use kubekit::keep::Wanted;
 use kubekit::speakers::Speakers;
 use kubekit::{Identity, Progress};
+use objects::pack;
 use placement::{AdvertisementName, NodeName, PoolName, ServiceKey, SliceKey};
 use pools::PoolSpec;
 use speaker_core::announce::layer2::Ports;
-use speaker_core::{Changes, Core, Input, LeftOver, Link, Seen, Trouble, Unfit};
+use speaker_core::{Changes, Core, Input, LeftOver, Seen, Trouble};
 use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
 use crate::address::Listed;
-use crate::impaired::{Impaired, Part};
 use crate::ipvs::{Answers, Ipvs};
 use crate::lan::Report;
 use crate::objects::{SeenService, node_state, pod_state, read_node};
@@ -79,7 +79,6 @@ pub(crate) struct Cluster {
     class: Option<String>,
     identity: Identity,
     ipvs: Ipvs,
-    impaired: Impaired,
     services: Mirror<ServiceKey>,
     slices: Mirror<SliceKey>,
     nodes: Mirror<NodeName>,
@@ -97,6 +96,8 @@ pub(crate) struct Cluster {
     readiness: Readiness,
     metrics: Metrics,
     outputs: Outputs,
+    /// Gives memory that is free back to the system.
+    trim: fn(),
 }
 
 impl Cluster {
@@ -118,7 +119,6 @@ impl Cluster {
             class: config.lb_class.clone(),
             identity: config.identity.clone(),
             ipvs: Ipvs::default(),
-            impaired: Impaired::default(),
             services: Mirror::default(),
             slices: Mirror::default(),
             nodes: Mirror::default(),
@@ -133,6 +133,7 @@ impl Cluster {
             readiness,
             metrics,
             outputs,
+            trim: config.trim,
         }
     }
 
@@ -163,7 +164,8 @@ impl Cluster {
 
     /// What `/status` tells.
     fn document(&self) -> Document {
-        let status = SpeakerStatus { load_balancer_class: self.class.clone(), ..self.core.status() };
+        let status =
+            SpeakerStatus { load_balancer_class: self.class.clone(), ..self.core.status(Instant::now()) };
         let missing = self.readiness.missing().into_iter().map(str::to_owned).collect();
         Document::new(missing, introspection::Status::SpeakerStatus(status))
     }
@@ -208,14 +210,11 @@ impl Cluster {
                 if let Some((node, notice)) = self.ipvs.look(&self.node, &links, Answers::of_the_kernel) {
                     self.outputs.publisher.publish(node, notice);
                 }
-                let no_socket = |link: &Link| {
-                    link.arp.err() == Some(Unfit::NoSocket) || link.ndp.err() == Some(Unfit::NoSocket)
-                };
-                self.set_impaired(Part::PacketSockets, links.values().any(no_socket));
-                self.set_impaired(Part::Netlink, false);
                 self.core.handle(Input::Interfaces(links), now);
             }
-            Event::Lan(Report::Follows(follows)) => self.set_impaired(Part::Netlink, !follows),
+            Event::Lan(Report::Follows(follows)) => {
+                self.core.handle(Input::InterfacesFollowed(follows), now);
+            }
             Event::Lan(Report::Port(interface, report)) => {
                 match report {
                     layer2::Report::Taken { vip, by } => {
@@ -256,12 +255,6 @@ impl Cluster {
         }
     }
 
-    /// Something that this speaker needs is lost, or there again.
-    fn set_impaired(&mut self, part: Part, is_lost: bool) {
-        let told = self.impaired.set(part, is_lost, &self.node, &self.readiness, &self.metrics);
-        told.into_iter().for_each(|(node, notice)| self.outputs.publisher.publish(node, notice));
-    }
-
     fn services(&mut self, change: kubekit::Change<SeenService>, now: Instant) {
         let complete = is_list(&change);
         let mut each = Vec::new();
@@ -272,6 +265,9 @@ impl Cluster {
                 None => _ = self.uids.remove(&key),
             }
             each.push((key, service));
+        }
+        if complete {
+            pack(&mut self.uids);
         }
         self.core.handle(Input::Services(Changes { each, complete }), now);
     }

@@ -16,7 +16,6 @@ mod cluster;
 mod configuration;
 #[cfg(fuzzing)]
 pub mod fuzzing;
-mod impaired;
 mod ipvs;
 pub mod lan;
 mod metrics;
@@ -83,6 +82,8 @@ pub struct Config {
     pub gossip_key_files: Vec<PathBuf>,
     /// How fast a dead peer is found.
     pub failover: Failover,
+    /// Gives memory that is free back to the system: called where there is much of it.
+    pub trim: fn(),
     /// What to do while MetalLB serves the same Services.
     pub beside_metallb: BesideMetalLb,
 }

@@ -15,7 +15,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::Registry;
-use speaker_core::CutOff;
+use speaker_core::Impairment;
 
 /// The metrics of a speaker. Cheap to clone; all clones count together.
 #[derive(Debug, Clone, Default)]
@@ -31,7 +31,6 @@ pub struct Metrics {
     takeovers: Counter,
     releases: Family<ReasonLabels, Counter>,
     members: Gauge,
-    cut_off: Family<CutOffLabels, Gauge>,
     impaired: Family<PartLabels, Gauge>,
     interfaces: Family<ProtocolLabels, Gauge>,
     refreshes: Family<IpLabels, Counter>,
@@ -76,11 +75,6 @@ struct IpLabels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReasonLabels {
     reason: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct CutOffLabels {
-    from: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -163,15 +157,11 @@ impl Metrics {
         );
         ferrolb.register("speaker_members", "Nodes whose speaker is alive", self.members.clone());
         ferrolb.register(
-            "speaker_cut_off",
-            "1 while no other speaker is heard though some live (peers), or the API server is not reached (api)",
-            self.cut_off.clone(),
-        );
-        ferrolb.register(
             "speaker_impaired",
-            "1 while the speaker has lost something that it needs, by what that is",
+            "1 while the speaker is without something that it needs, by what that is",
             self.impaired.clone(),
         );
+        Impairment::ALL.into_iter().for_each(|what| self.impaired(what, false));
         ferrolb.register(
             "layer2_interfaces",
             "Interfaces of this node that are announced on, by protocol",
@@ -209,8 +199,8 @@ impl Metrics {
         );
     }
 
-    pub(crate) fn impaired(&self, part: &'static str, is_lost: bool) {
-        self.impaired.get_or_create(&PartLabels { part }).set(i64::from(is_lost));
+    pub(crate) fn impaired(&self, what: Impairment, is_missing: bool) {
+        self.impaired.get_or_create(&PartLabels { part: what.label() }).set(is_missing.into());
     }
 
     pub(crate) fn assigned(&self, node: &NodeName, service: &ServiceKey, vips: &[IpAddr]) {
@@ -235,10 +225,6 @@ impl Metrics {
 
     pub(crate) fn members(&self, count: usize) {
         self.members.set(gauge(count));
-    }
-
-    pub(crate) fn cut_off(&self, from: CutOff, cut_off: bool) {
-        self.cut_off.get_or_create(&CutOffLabels { from: from.label() }).set(cut_off.into());
     }
 
     pub(crate) fn update(&self) {

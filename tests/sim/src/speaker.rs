@@ -361,8 +361,8 @@ impl Speaker {
             | Decision::Members(_)
             | Decision::Reached(_)
             | Decision::Loaded
-            | Decision::Trouble(_)
-            | Decision::Reach(..)
+            | Decision::Impaired(..)
+            | Decision::Packed
             | Decision::SameLan(_)
             | Decision::Configuration(_)
             | Decision::Problems(_) => {}

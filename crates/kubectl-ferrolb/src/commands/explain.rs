@@ -54,10 +54,19 @@ struct AddressStory {
     silent: Option<String>,
     /// Nodes that would announce it one after the other.
     ranking: Vec<String>,
+    /// Nodes that rank before the announcer and are passed over.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    passed_over: Vec<PassedOver>,
     /// Nodes that are out.
     out: Vec<NodeReason>,
     /// What the speakers say of it.
     on_the_lan: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct PassedOver {
+    node: String,
+    reason: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -233,8 +242,15 @@ fn tell_address(
     page: &mut Page,
     remedies: &mut Vec<String>,
 ) -> AddressStory {
-    let mut story =
-        AddressStory { ip, announcer: None, silent: None, ranking: vec![], out: vec![], on_the_lan: vec![] };
+    let mut story = AddressStory {
+        ip,
+        announcer: None,
+        silent: None,
+        ranking: vec![],
+        passed_over: vec![],
+        out: vec![],
+        on_the_lan: vec![],
+    };
     if certain {
         tell_election(look, key, ip, &mut story, page, remedies);
     }
@@ -301,6 +317,11 @@ fn tell_election(
             };
             page.field("Announcer", format!("{} for {ip}{by}", elected.announcer));
             page.field("  ranking", story.ranking.join(" > "));
+            for (node, interfaces) in look.placement.passed_over(ip) {
+                let reason = look.snapshot.speakers.why_passed_over(&node, &interfaces);
+                page.field(format!("  {node} is passed over"), &reason);
+                story.passed_over.push(PassedOver { node: node.to_string(), reason });
+            }
         }
         Some(Err(why)) => {
             let reason = look.placement.reason(key, ip).unwrap_or_default();
@@ -322,5 +343,42 @@ fn tell_election(
             page.field(format!("  {node} is out"), text);
             story.out.push(NodeReason { node: node.to_string(), reason, remedy });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{edited, service, snapshot, told};
+    use crate::output::Style;
+
+    #[test]
+    fn a_node_that_waits_after_failing_twice_is_named_with_how_long() {
+        let explained = |unsteady: &str| {
+            let speakers = ["n1", "n2", "n3"].map(|node| {
+                edited(told(node, vec![]), |node, interfaces| {
+                    interfaces[0].unsteady = node == unsteady;
+                    interfaces[0].steady_in_seconds = (node == unsteady).then_some(40);
+                })
+            });
+            let snapshot = snapshot(&[service("web", Some("192.0.2.1"))], &["n1", "n2", "n3"], &speakers);
+            let mut look = Look::new(vec![], speakers.into(), snapshot, None, vec![]);
+            let (key, surveyed) = (ServiceKey::new("default", "web"), look.services[0].clone());
+            let mut page = Page::default();
+            let story = tell(&mut look, &key, &surveyed, &mut page);
+            (story.addresses.into_iter().next().unwrap(), page.render(Style::default()))
+        };
+        let (steady, page) = explained("none");
+        let first = steady.announcer.unwrap();
+        assert!(steady.passed_over.is_empty() && !page.contains("passed over"), "{page}");
+        let (unsteady, page) = explained(&first);
+        assert_ne!(unsteady.announcer.unwrap(), first);
+        assert_eq!(unsteady.ranking.last(), Some(&first), "the others go first");
+        let [passed_over] = &unsteady.passed_over[..] else { panic!("{page}") };
+        assert_eq!(passed_over.node, first);
+        assert!(
+            page.contains(&format!("{first} is passed over")) && page.contains("waits 40 s more"),
+            "{page}"
+        );
     }
 }

@@ -24,7 +24,7 @@ use crate::look::Look;
 use crate::options::{Add, Delete, WhatIf};
 use crate::output::{Page, Table, Tone, cell};
 use crate::predict::Allocation;
-use crate::snapshot::{Snapshot, Source};
+use crate::snapshot::{Snapshot, Source, Speakers};
 use crate::survey::list;
 
 /// What becomes of a Service.
@@ -58,7 +58,7 @@ pub(crate) struct Difference {
 /// Tells what a change would do.
 pub(crate) async fn run(cluster: &Cluster, change: &WhatIf) -> anyhow::Result<Answer> {
     let look = Look::at(cluster).await;
-    let source = look.snapshot.speakers.source;
+    let speakers = look.snapshot.speakers.clone();
     let snapshot = look.snapshot;
     let failures = look.failures;
     if !failures.is_empty() {
@@ -91,12 +91,20 @@ pub(crate) async fn run(cluster: &Cluster, change: &WhatIf) -> anyhow::Result<An
             })?
         }
     };
-    Ok(match source {
+    Ok(noted(answer, &speakers))
+}
+
+/// With what is not known of the speakers, or holds for a moment only.
+fn noted(answer: Answer, speakers: &Speakers) -> Answer {
+    let answer = speakers.unsteady().into_iter().fold(answer, |answer, waits| {
+        answer.with_note(&format!("note: {waits}; what moves back to it after that is not foretold"))
+    });
+    match speakers.source {
         Source::Gossip => answer,
         Source::Pods => answer.with_note(
             "note: no speaker can be asked, so those count as alive whose Pods are ready, and as able to announce on every interface",
         ),
-    })
+    }
 }
 
 /// What differs once a node is drained, and then switched off.
@@ -319,4 +327,36 @@ fn states(allocation: &Allocation, placement: &Placement) -> BTreeMap<ServiceKey
         (key.clone(), state)
     };
     allocation.fates.iter().map(state).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{edited, service, snapshot, told};
+    use crate::output::Style;
+
+    #[test]
+    fn a_drain_goes_by_interfaces_that_failed_twice_and_says_so() {
+        let drained_of = |unsteady: &str| {
+            let speakers = ["n1", "n2", "n3"].map(|node| {
+                edited(told(node, vec![]), |node, interfaces| {
+                    interfaces[0].unsteady = node == unsteady;
+                    interfaces[0].steady_in_seconds = (node == unsteady).then_some(7);
+                })
+            });
+            let snapshot = snapshot(&[service("web", Some("192.0.2.1"))], &["n1", "n2", "n3"], &speakers);
+            let announcer =
+                snapshot.placed_now().announcer("192.0.2.1".parse().unwrap()).unwrap().to_string();
+            let answer = drain(snapshot.clone(), &announcer, &Staying(Ok(BTreeSet::new()))).unwrap();
+            let answer = noted(answer, &snapshot.speakers);
+            let off = answer.machine["items"][0]["off"].as_str().unwrap().to_owned();
+            (announcer, off, answer.page.render(Style::default()))
+        };
+        let (first, second, page) = drained_of("none");
+        assert!(!page.contains("waits"), "{page}");
+        let (same, third, page) = drained_of(&second);
+        assert_eq!(same, first);
+        assert!(![&first, &second].contains(&&third), "{third}");
+        assert!(page.contains(&format!("note: {second} waits 7 s more")), "{page}");
+    }
 }

@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use crate::election::can_announce;
 use crate::index::Placement;
 use crate::{
-    Announcements, Assignment, ExcludeLabel, Interfaces, NodeName, Obstacle, Service, ServiceKey, Takeover,
-    Unadvertised, Unannounced,
+    Abilities, Ability, Announcements, Assignment, ExcludeLabel, InterfaceName, Interfaces, NodeName,
+    Obstacle, Service, ServiceKey, Takeover, Unadvertised, Unannounced,
 };
 
 impl Placement {
@@ -85,6 +85,41 @@ impl Placement {
         let score =
             oldest.and_then(|oldest| self.eligibility.score(oldest, &self.endpoints_of(&oldest.key), node));
         outcome.is_some_and(|outcome| outcome.ranks_first(node, score))
+    }
+
+    /// The candidates for `vip` that rank before its announcer and are passed over, since they have lost an interface on
+    /// which another can announce it, or may lose it again: with these interfaces, and what each can do by now. Wants
+    /// [`Self::settle`] called since the last change.
+    pub fn passed_over(&self, vip: IpAddr) -> BTreeMap<NodeName, BTreeMap<InterfaceName, Ability>> {
+        let Some(announcer) = self.announcer(vip) else { return BTreeMap::new() };
+        let users = self.users.get(&vip).into_iter().flatten();
+        let served: Vec<&ServiceKey> = users
+            .filter(|key| self.outcomes.get(&vip).and_then(|it| it.of(key)).is_some_and(Result::is_ok))
+            .collect();
+        let out: BTreeSet<NodeName> = served
+            .iter()
+            .filter_map(|key| self.obstacles(key, vip)?.ok())
+            .flat_map(BTreeMap::into_keys)
+            .collect();
+        let mut passed_over: BTreeMap<NodeName, BTreeMap<InterfaceName, Ability>> = BTreeMap::new();
+        for service in served.into_iter().filter_map(|key| self.services.get(key)) {
+            let Ok(eligible) = self.eligibility.eligible(service, &self.endpoints_of(&service.key)) else {
+                continue;
+            };
+            for (node, standing) in &eligible.nodes {
+                let is_candidate = standing.live && !out.contains(*node);
+                if !is_candidate || *node == announcer || !self.ranks_first(vip, node) {
+                    continue;
+                }
+                let allowed = |name: &&InterfaceName| eligible.allowed(node).any(|it| it.contains(name));
+                for name in self.abilities.lost(node, vip).filter(allowed) {
+                    let Some(Abilities::Known(by_name)) = self.abilities.get(node) else { continue };
+                    let ability = by_name.get(name).copied().unwrap_or_default().of(vip);
+                    passed_over.entry((*node).clone()).or_default().insert(name.clone(), ability);
+                }
+            }
+        }
+        passed_over
     }
 
     /// Why nodes are no candidates for `vip` as an address of this Service, by name; candidates are not named. `None`

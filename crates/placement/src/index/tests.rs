@@ -3,8 +3,8 @@
 use super::*;
 use crate::fixtures::*;
 use crate::{
-    Announcement, Change, History, Ineligible, Network, Obstacle, Released, TrafficPolicy, Unadvertised,
-    Unannounced,
+    Ability, Announcement, Change, History, Ineligible, Network, Obstacle, Released, TrafficPolicy,
+    Unadvertised, Unannounced,
 };
 
 /// A node's view of a cluster of three, where node-b comes first for 10.0.0.1 and 10.0.0.2.
@@ -362,4 +362,35 @@ fn every_node_that_is_out_has_its_reason() {
     assert_eq!(reason(&mut it), Some(Obstacle::Ineligible(Ineligible::NoNode)));
     it.remove_advertisement(&"ad".into());
     assert_eq!(it.obstacles(&key("web"), ip("10.0.0.1")), Some(Err(Unadvertised::NoAdvertisement)));
+}
+
+#[test]
+fn who_ranks_first_and_is_passed_over_is_told_with_the_interfaces_that_it_lost() {
+    let mut it = with_web("node-a");
+    let passed_over = |it: &mut Placement| {
+        it.settle();
+        let told = it.passed_over(ip("10.0.0.1")).into_iter();
+        let told = told.flat_map(|(node, lost)| lost.into_iter().map(move |lost| (node.to_string(), lost)));
+        told.map(|(node, (name, ability))| (node, name.to_string(), ability)).collect::<Vec<_>>()
+    };
+    let both = able(&[("eth0", true, true), ("eth1", true, true)]);
+    for node in ["node-a", "node-b", "node-c"] {
+        it.set_abilities(node.into(), both.clone());
+    }
+    assert_eq!(passed_over(&mut it), []);
+    it.set_abilities("node-c".into(), one_lost("eth0", "eth1"));
+    assert_eq!(passed_over(&mut it), [], "node-c is not the first");
+    it.set_abilities("node-b".into(), one_lost("eth0", "eth1"));
+    assert_eq!(passed_over(&mut it), [("node-b".to_owned(), "eth1".to_owned(), Ability::Lost)]);
+    it.set_abilities("node-b".into(), able(&[]));
+    assert_eq!(passed_over(&mut it), [], "it is no candidate at all");
+    it.set_abilities("node-b".into(), one_lost("eth0", "eth1"));
+    it.set_members(members(&["node-a", "node-c"]));
+    assert_eq!(passed_over(&mut it), [], "nor while it is dead");
+    it.set_members(members(&["node-b"]));
+    assert_eq!(passed_over(&mut it), [], "it announces, as the last");
+    let service = it.services.get(&key("web")).cloned().unwrap();
+    it.set_members(members(&["node-a", "node-b", "node-c"]));
+    it.set_service(Service { traffic_policy: TrafficPolicy::Local, ..service });
+    assert_eq!(passed_over(&mut it), [], "it may not");
 }

@@ -8,7 +8,6 @@ use placement::{Interfaces, Takeover};
 
 use super::Core;
 use crate::input::{List, Trouble};
-use crate::output::Output;
 
 impl Core {
     /// What is not settled is no ground to act on: what was known before stays, but nothing is said of it, since the
@@ -66,7 +65,7 @@ impl Core {
     pub(super) fn trouble(&mut self, trouble: Option<Trouble>) {
         if self.trouble != trouble {
             self.trouble = trouble;
-            self.outputs.push_back(Output::Trouble(trouble));
+            self.follow_trouble();
             self.follow_isolation();
             if trouble.is_none() {
                 let view = Arc::clone(&self.latest);

@@ -2,44 +2,39 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
 use introspection::{
     Address, AddressState, Capped, Claimant, Gossip, Interface, Peer, SpeakerStatus, Unannounced, Usability,
 };
 use layer2::{MacAddr, TransmitPolicy};
-use placement::{Abilities, Ability, InterfaceName, NodeName, ServiceKey};
+use placement::{Abilities, Ability, InterfaceName, NodeName, NodeProfile, ServiceKey};
 
 use super::Core;
 use crate::announce::layer2::Conflict;
-use crate::cut_off::CutOff;
-use crate::input::Trouble;
+use crate::impairments::Impairment;
 use crate::interfaces::{Link, Purpose};
 
 /// Of so many Services is told why nobody announces them: each reason is a look at all nodes.
 const REASONS: usize = 200;
 
 impl Core {
-    /// What it knows by now. The class is for the caller to add.
-    pub fn status(&self) -> SpeakerStatus {
+    /// What it knows at `now`. The class is for the caller to add.
+    pub fn status(&self, now: Instant) -> SpeakerStatus {
         SpeakerStatus {
             node: self.node.to_string(),
             ignores_exclude_label: self.placement.ignores_exclude_label(),
             gossip: Gossip {
                 settled: self.latest.settled,
-                trouble: self.gossip_trouble().map(str::to_owned),
+                trouble: self.gossip_impairment().map(|it| Impairment::name(it).to_owned()),
                 members: self.view.members.len(),
             },
             peers: self.told_peers(),
-            interfaces: self.plan.links().values().map(|link| self.told_interface(link)).collect(),
+            interfaces: self.plan.links().values().map(|link| self.told_interface(link, now)).collect(),
             addresses: self.told_addresses(),
             unannounced: self.told_unannounced(),
             ..SpeakerStatus::default()
         }
-    }
-
-    fn gossip_trouble(&self) -> Option<&'static str> {
-        let cut_off = self.peers_reach.is_lost().then_some(CutOff::Peers.name());
-        self.trouble.map(Trouble::name).or(cut_off)
     }
 
     fn told_peers(&self) -> Capped<Peer> {
@@ -51,7 +46,7 @@ impl Core {
                 state,
                 address: address.map(ToString::to_string),
                 macs: macs.map(|mac| MacAddr(*mac).to_string()).collect(),
-                interfaces: told.and_then(|told| interfaces(&told.abilities)),
+                interfaces: told.and_then(interfaces),
                 contested: told.into_iter().flat_map(|told| told.contested.iter().copied()).collect(),
                 node: node.to_string(),
             }
@@ -59,11 +54,12 @@ impl Core {
         self.peers.states(&self.node, &self.view.away).into_iter().map(peer).collect()
     }
 
-    fn told_interface(&self, link: &Link) -> Interface {
+    fn told_interface(&self, link: &Link, now: Instant) -> Interface {
         let here = || self.plan.ports().iter().filter(|(place, _)| place.name == link.name);
         let usability = |unfit: Option<crate::Unfit>| {
             unfit.map_or(Usability::Used, |unfit| Usability::Unfit(unfit.to_string()))
         };
+        let unsteady_until = self.memory.unsteady_until(&link.name);
         Interface {
             name: link.name.to_string(),
             mac: link.mac.map(|mac| mac.to_string()),
@@ -72,6 +68,9 @@ impl Core {
             ndp: usability(link.ndp.err()),
             muted: here().any(|(_, orders)| orders.transmit_policy == TransmitPolicy::Muted),
             announced: here().map(|(_, orders)| orders.vips.len()).sum(),
+            unsteady: unsteady_until.is_some(),
+            steady_in_seconds: unsteady_until.map(|until| seconds(until.saturating_duration_since(now))),
+            prefixes: self.memory.prefixes_of(&link.name).map(ToString::to_string).collect(),
         }
     }
 
@@ -131,9 +130,15 @@ impl Core {
     }
 }
 
+/// Whole seconds: one that has begun is one to wait.
+fn seconds(time: Duration) -> u64 {
+    time.as_secs() + u64::from(time.subsec_nanos() > 0)
+}
+
 /// The interfaces of a peer, as it has told.
-fn interfaces(abilities: &Abilities) -> Option<Vec<Interface>> {
-    let Abilities::Known(by_name) = abilities else { return None };
+fn interfaces(told: &NodeProfile) -> Option<Vec<Interface>> {
+    let Abilities::Known(by_name) = &told.abilities else { return None };
+    let prefixes = |name: &InterfaceName| told.prefixes.get(name).into_iter().flatten();
     let usability = |ability| match ability {
         Ability::Able | Ability::Unsteady => Usability::Used,
         Ability::Lost => Usability::Lost,
@@ -143,6 +148,8 @@ fn interfaces(abilities: &Abilities) -> Option<Vec<Interface>> {
         name: name.to_string(),
         arp: usability(it.arp),
         ndp: usability(it.ndp),
+        unsteady: [it.arp, it.ndp].contains(&Ability::Unsteady),
+        prefixes: prefixes(name).map(ToString::to_string).collect(),
         ..Interface::default()
     };
     Some(by_name.iter().map(interface).collect())

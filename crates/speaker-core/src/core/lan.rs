@@ -19,6 +19,8 @@ const SAME_DISPUTE: Duration = Duration::from_secs(3);
 
 impl Core {
     pub(super) fn interfaces(&mut self, links: Links) {
+        self.interfaces_followed(true);
+        self.follow_sockets(&links);
         let cut = self.cut_among(&links);
         self.profile.macs = links.values().filter_map(Link::known_by).map(|mac| mac.0).collect();
         self.follow_link(cut);

@@ -1,8 +1,8 @@
 //! How a speaker follows the cluster, and a small cluster for it to follow.
 
-mod cut_off;
 mod disputes;
 mod gossip;
+mod impairments;
 mod introspect;
 mod lan;
 mod leaving;
@@ -22,7 +22,8 @@ use pools::PoolSpec;
 
 use super::*;
 use crate::configuration::ConfigurationNews;
-use crate::input::Changes;
+use crate::impairments::{Impact, Impairment};
+use crate::input::{Changes, Trouble};
 use crate::interfaces::{Lan, Link, Purpose, Unfit};
 
 /// A speaker on n1 in a cluster of n1 and n2, where n2 ranks first for 192.0.2.1 and n1 for 192.0.2.2.

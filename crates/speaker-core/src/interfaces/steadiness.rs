@@ -58,7 +58,12 @@ impl Steadiness {
 
     /// Whether an interface is back on trial.
     pub(super) fn is_held(&self, name: &InterfaceName) -> bool {
-        self.0.get(name).is_some_and(|record| record.held.is_some())
+        self.held_until(name).is_some()
+    }
+
+    /// Until when an interface is back on trial, if it is.
+    pub(super) fn held_until(&self, name: &InterfaceName) -> Option<Instant> {
+        self.0.get(name)?.held
     }
 
     /// Only these exist.

@@ -7,7 +7,7 @@ use kubekit::events::Notice;
 use kubekit::keep::Wanted;
 use objects::text::listed;
 use placement::{Change, Interfaces, Released, ServiceKey, Unadvertised, Unannounced};
-use speaker_core::{ConfigurationNews, CutOff, Gossip, Output, Reach, Severity, Trouble};
+use speaker_core::{ConfigurationNews, Gossip, Impact, Impairment, Output, Severity};
 use tracing::{debug, info, warn};
 
 use super::Cluster;
@@ -65,11 +65,6 @@ impl Cluster {
             Output::Members(count) => self.metrics.members(count),
             Output::Reached(list) => self.readiness.reached(list.name()),
             Output::Loaded => self.metrics.config_loaded(),
-            Output::Trouble(trouble) => {
-                for one in [Trouble::Unbound, Trouble::OtherKey] {
-                    self.set_impaired(one.into(), trouble == Some(one));
-                }
-            }
             Output::Conceded(vips) if vips.is_empty() => info!("no address is given up any more"),
             Output::Conceded(vips) => {
                 warn!(
@@ -82,7 +77,11 @@ impl Cluster {
                     warn!(%node, ?vips, "asking a speaker to give up addresses, unless it has seen the latest changes");
                 }
             }
-            Output::Reach(whom, reach) => self.follow_reach(whom, reach),
+            Output::Impaired(what, impact) => {
+                if let Some(notice) = self.impaired(what, impact) {
+                    self.outputs.publisher.publish(ipvs::reference(&self.node), notice);
+                }
+            }
             Output::SameLan(interfaces) => {
                 let interfaces = listed(&interfaces);
                 info!(
@@ -90,6 +89,7 @@ impl Cluster {
                     "interfaces are on one LAN with others of this node: one of them answers for an address"
                 );
             }
+            Output::Packed => (self.trim)(),
             Output::Configuration(news) => self.configured(news),
             Output::Problems(problems) => {
                 let status = configuration::status(&problems, Timestamp::now());
@@ -99,24 +99,24 @@ impl Cluster {
         }
     }
 
-    /// Who cannot reach the others, or the API server, is not ready; for how long, the core decides.
-    fn follow_reach(&self, whom: CutOff, reach: Reach) {
-        self.metrics.cut_off(whom, reach != Reach::Reached);
-        match reach {
-            Reach::Reached => {
-                info!(reached = whom.name(), "reached again");
-                self.readiness.reached(whom.name());
+    /// This speaker is without something, or has it again; what there is to tell of its node.
+    pub(super) fn impaired(&self, what: Impairment, impact: Impact) -> Option<Notice> {
+        self.metrics.impaired(what, impact != Impact::None);
+        match impact {
+            Impact::None => {
+                info!(what = what.name(), "there again");
+                self.readiness.reached(what.name());
+                None
             }
-            Reach::Lost => {
-                warn!(waiting_for = whom.name(), "not ready");
-                self.readiness.lost(whom.name());
-                if whom == CutOff::Peers {
-                    self.outputs.publisher.publish(ipvs::reference(&self.node), nobody_is_heard());
-                }
+            Impact::NotReady => {
+                warn!(waiting_for = what.name(), "not ready");
+                self.readiness.lost(what.name());
+                what.notice().map(translate)
             }
-            Reach::GivenUp => {
-                warn!(waiting_for = whom.name(), "still not reached, but ready, so that rollouts go on");
-                self.readiness.reached(whom.name());
+            Impact::Tolerated => {
+                warn!(waiting_for = what.name(), "still missing, but ready, so that rollouts go on");
+                self.readiness.reached(what.name());
+                None
             }
         }
     }
@@ -136,13 +136,6 @@ impl Cluster {
             }
         }
     }
-}
-
-fn nobody_is_heard() -> Notice {
-    let message = "the speaker on this node hears no other speaker, though there are some: addresses may be announced from \
-                   other nodes unseen, and this node takes over nothing that answers on the LAN. Check that the gossip port \
-                   is open between all nodes, and that they have the same key";
-    Notice::warning("gossipUnheard", message)
 }
 
 /// What became of a Service that is no longer announced from here.

@@ -1,5 +1,7 @@
 //! How what Kubernetes says reaches the core, and what the core decides reaches others.
 
+mod impairments;
+
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
@@ -119,6 +121,7 @@ fn fixture() -> Fixture {
         beside_metallb: crate::BesideMetalLb::Wait,
         exclude_label: placement::ExcludeLabel::Honoured,
         ignore_conflicts: false,
+        trim: || (),
     };
     let nobody = kube::Config::new("http://127.0.0.1:9".parse().unwrap());
     let publisher =

@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 
 use introspection::AddressState;
 use layer2::{MOST_HOSTS, MacAddr};
+use objects::pack;
 use placement::{Announcement, Announcements, History, InterfaceName, Interfaces, NodeName, ServiceKey};
 use timers::Timers;
 
@@ -99,6 +100,18 @@ impl Outcomes {
             due: Timers::default(),
             claims: BTreeMap::new(),
         }
+    }
+
+    /// How many entries there are of what there may be thousands of.
+    pub(crate) fn entries(&self) -> usize {
+        self.answers.len() + self.by_service.len()
+    }
+
+    /// Packs what there may be thousands of.
+    pub(crate) fn pack(&mut self) {
+        pack(&mut self.answers);
+        pack(&mut self.by_service);
+        self.budgets.pack();
     }
 
     /// The interfaces of this node are these now.

@@ -112,10 +112,10 @@ fn whoever_cannot_hear_its_peers_takes_none_for_heard() {
 fn nothing_is_taken_over_while_the_gossip_cannot_work() {
     let mut it = complete();
     it.after(Input::Trouble(Some(Trouble::Unbound)));
-    assert!(it.said(&Output::Trouble(Some(Trouble::Unbound))));
+    assert!(it.said(&Output::Impaired(Impairment::GossipAddress, Impact::NotReady)));
     assert_eq!(it.after(members(&["n1"])), ["192.0.2.2"]);
     assert_eq!(it.after(Input::Trouble(None)), ["192.0.2.1", "192.0.2.2"]);
-    assert!(it.said(&Output::Trouble(None)));
+    assert!(it.said(&Output::Impaired(Impairment::GossipAddress, Impact::None)));
 
     let mut it = fixture();
     it.after(Input::Trouble(Some(Trouble::Unbound)));

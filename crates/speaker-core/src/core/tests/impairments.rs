@@ -1,7 +1,6 @@
-//! A node that hears nobody, or does not reach the API server.
+//! A node that hears nobody, does not reach the API server, or is refused something by its kernel.
 
 use super::*;
-use crate::cut_off::{CutOff, Reach};
 
 fn wait(it: &mut Fixture, seconds: u64) {
     it.now += Duration::from_secs(seconds);
@@ -21,8 +20,8 @@ fn held(vip: &str) -> Input {
     Input::Port("eth0".into(), Report::Held { vip: ip(vip), by: THEIRS })
 }
 
-const LOST: Output = Output::Reach(CutOff::Peers, Reach::Lost);
-const REACHED: Output = Output::Reach(CutOff::Peers, Reach::Reached);
+const LOST: Output = Output::Impaired(Impairment::Peers, Impact::NotReady);
+const REACHED: Output = Output::Impaired(Impairment::Peers, Impact::None);
 
 #[test]
 fn who_hears_nobody_says_that_it_announces_only_what_the_lan_leaves_to_it() {
@@ -41,7 +40,7 @@ fn who_hears_nobody_though_a_peer_answers_on_the_lan_is_not_ready_until_it_hears
     assert!(!it.said(&LOST));
     wait(&mut it, 1);
     assert!(it.said(&LOST));
-    assert_eq!(it.core.status().gossip.trouble.as_deref(), Some(CutOff::Peers.name()));
+    assert_eq!(it.core.status(it.now).gossip.trouble.as_deref(), Some(Impairment::Peers.name()));
     it.after(members(&["n1", "n2"]));
     assert!(it.said(&REACHED));
 }
@@ -98,13 +97,13 @@ fn who_does_not_reach_the_api_server_is_not_ready_after_a_while() {
     let mut it = complete();
     it.after(Input::ApiReachable(false));
     wait(&mut it, 29);
-    assert!(!it.said(&Output::Reach(CutOff::Api, Reach::Lost)));
+    assert!(!it.said(&Output::Impaired(Impairment::Api, Impact::NotReady)));
     wait(&mut it, 1);
-    assert!(it.said(&Output::Reach(CutOff::Api, Reach::Lost)));
+    assert!(it.said(&Output::Impaired(Impairment::Api, Impact::NotReady)));
     wait(&mut it, 300);
-    assert!(it.said(&Output::Reach(CutOff::Api, Reach::GivenUp)));
+    assert!(it.said(&Output::Impaired(Impairment::Api, Impact::Tolerated)));
     it.after(Input::ApiReachable(true));
-    assert!(it.said(&Output::Reach(CutOff::Api, Reach::Reached)));
+    assert!(it.said(&Output::Impaired(Impairment::Api, Impact::None)));
 }
 
 #[test]
@@ -124,4 +123,40 @@ fn a_gossip_that_comes_and_goes_makes_few_events() {
 
 fn told_by_n2() -> members::Profile {
     told(&[THEIRS], &[])
+}
+
+/// That `what` is missing, or there again, and nothing else.
+fn impaired(it: &mut Fixture, input: Input, what: Impairment, impact: Impact) {
+    it.after(input);
+    let said = |output: &&Output| matches!(output, Output::Impaired(..));
+    let said: Vec<_> = it.outputs.iter().filter(said).cloned().collect();
+    assert_eq!(said, [Output::Impaired(what, impact)]);
+}
+
+#[test]
+fn what_the_kernel_refuses_keeps_a_speaker_from_being_ready_until_it_is_there_again() {
+    let with = |arp| interfaces(&[link("eth0", OURS, arp)]);
+    for (what, lost, back) in [
+        (Impairment::GossipAddress, Input::Trouble(Some(Trouble::Unbound)), Input::Trouble(None)),
+        (Impairment::GossipKey, Input::Trouble(Some(Trouble::OtherKey)), Input::Trouble(None)),
+        (Impairment::Netlink, Input::InterfacesFollowed(false), Input::InterfacesFollowed(true)),
+        (Impairment::Netlink, Input::InterfacesFollowed(false), with(Ok(()))),
+        (Impairment::PacketSockets, with(Err(Unfit::NoSocket)), with(Err(Unfit::Down))),
+    ] {
+        let mut it = complete();
+        impaired(&mut it, lost.clone(), what, Impact::NotReady);
+        it.after(lost);
+        wait(&mut it, 600);
+        assert!(!it.outputs.iter().any(|output| matches!(output, Output::Impaired(..))), "it is known");
+        impaired(&mut it, back, what, Impact::None);
+    }
+}
+
+#[test]
+fn a_gossip_that_fails_for_another_reason_than_before_names_the_latest() {
+    let mut it = complete();
+    it.after(Input::Trouble(Some(Trouble::OtherKey)));
+    it.after(Input::Trouble(Some(Trouble::Unbound)));
+    assert!(it.said(&Output::Impaired(Impairment::GossipKey, Impact::None)));
+    assert!(it.said(&Output::Impaired(Impairment::GossipAddress, Impact::NotReady)));
 }
