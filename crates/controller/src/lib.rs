@@ -22,6 +22,7 @@ pub mod fuzzing;
 mod gossip_key;
 mod index;
 mod metrics;
+mod node_pool_objects;
 mod pool_objects;
 mod recovery;
 mod statuses;
@@ -44,7 +45,8 @@ use tracing::info;
 
 use crate::index::List;
 pub use crate::metrics::Metrics;
-pub use crate::recovery::Recovery;
+use crate::recovery::Lost;
+pub use crate::recovery::{LostEndpoints, Recovery};
 pub use translation::SharingScope;
 
 /// What an operator sets.
@@ -60,12 +62,14 @@ pub struct Config {
     pub http: http::Config,
     /// The Lease that replicas elect a leader by; without one, this program leads from the start.
     pub lease: Option<String>,
-    /// Whether and how to withdraw the endpoints of lost nodes.
+    /// Whether and how to find out which nodes are lost, and what to do then.
     pub recovery: Option<Recovery>,
     /// What to do while MetalLB serves the same Services.
     pub beside_metallb: BesideMetalLb,
     /// The Secret that the key of the speakers' gossip is written to; without one, no key is made.
     pub gossip_secret: Option<String>,
+    /// Whether Services can have the addresses of nodes.
+    pub node_address_pools: bool,
 }
 
 /// Runs until the program is asked to stop, or MetalLB turns up.
@@ -77,7 +81,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     if config.recovery.is_some() {
         gossip_metrics.register(&mut registry);
     }
-    let readiness = Readiness::waiting_for(List::ALL.map(List::name).into_iter().chain([WAITING_FOR]));
+    let lists = List::needed(config.node_address_pools);
+    let readiness = Readiness::waiting_for(lists.iter().map(|list| list.name()).chain([WAITING_FOR]));
     info!(namespace = config.identity.namespace, class = config.lb_class, "controller starting");
     let (me, namespace) = (config.identity.instance(), config.identity.namespace.as_str());
     let writes = Writes::default();
@@ -117,12 +122,13 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         election.start(client.clone(), writes.clone(), readiness.clone(), &watchdog)
     });
     let leads = leadership.as_ref().map_or_else(Leads::always, Leadership::leads);
+    let mut lost = Lost::unknown();
     if let Some(recovery) = &config.recovery {
         let namespace = namespace.to_owned();
         let (client, leads, events) = (client.clone(), leads.clone(), events.clone());
-        recovery::start(recovery, gossip_metrics, client, namespace, leads, events, writes.clone());
+        lost = recovery::start(recovery, gossip_metrics, client, namespace, leads, events, writes.clone());
     }
-    let told = (&readiness, watchdog.task("index"), questions);
+    let told = (&readiness, watchdog.task("index"), questions, lost);
     let control = control::run(client.clone(), &config, leads, events, writes, &metrics, told);
     tokio::select! {
         result = serving => result?,

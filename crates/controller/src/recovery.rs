@@ -6,12 +6,15 @@
 //! what the lifecycle controller would say much later: that they are not ready. The EndpointSlice controller
 //! and kube-proxy do the rest. A kubelet that is alive after all says otherwise within seconds.
 //!
+//! Where Services have the addresses of nodes, the Index is told which nodes are lost, so that it lists them no more.
+//!
 //! Every replica listens and judges. The leader may be lost with the node, and until another one leads, seconds pass. So
 //! the others act as well, a moment later, on what is left to do then: nothing, unless the leader is gone. Two that say
 //! the same of a Pod do no harm.
 
 mod judge;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::pin;
@@ -31,7 +34,7 @@ use kubekit::write::{Answer, Intent, Object, Writes};
 use kubekit::{Change, Mirror, REQUEST_TIMEOUT};
 use objects::NodeName;
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
 /// How an operator has it take part in the gossip.
@@ -41,6 +44,38 @@ pub struct Recovery {
     pub gossip_bind: SocketAddr,
     /// What the gossip is sealed with, see [`gossip::Config::key_files`].
     pub gossip_key_files: Vec<PathBuf>,
+    /// What to do about the endpoints of lost nodes.
+    pub endpoints: LostEndpoints,
+}
+
+/// What to do about the endpoints of lost nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LostEndpoints {
+    /// Withdraw them.
+    Withdraw,
+    /// Leave them to Kubernetes.
+    Leave,
+}
+
+/// Which nodes are lost, as they are found out to be.
+#[derive(Debug)]
+pub(crate) struct Lost(Option<watch::Receiver<BTreeSet<NodeName>>>);
+
+impl Lost {
+    /// Where nobody finds out.
+    pub(crate) fn unknown() -> Self {
+        Self(None)
+    }
+
+    /// Waits until others are lost than before.
+    pub(crate) async fn changed(&mut self) -> BTreeSet<NodeName> {
+        if let Some(lost) = &mut self.0
+            && lost.changed().await.is_ok()
+        {
+            return lost.borrow_and_update().clone();
+        }
+        std::future::pending().await
+    }
 }
 
 /// Why the Pods of a lost node are not ready, as their condition says.
@@ -65,7 +100,9 @@ pub(crate) fn start(
     leads: Leads,
     publisher: Publisher,
     writes: Writes,
-) {
+) -> Lost {
+    let (told, lost) = watch::channel(BTreeSet::new());
+    let endpoints = recovery.endpoints;
     let bind = recovery.gossip_bind;
     let config = gossip::Config {
         name: speakers::controller_name(bind),
@@ -83,8 +120,9 @@ pub(crate) fn start(
             tokio::time::sleep(KEY_RETRY).await;
         };
         let cluster = Cluster { client, writes, publisher };
-        run(cluster, &namespace, bind.port(), leads, gossip, happened).await;
+        run(cluster, &namespace, bind.port(), leads, gossip, happened, (endpoints, told)).await;
     });
+    Lost(Some(lost))
 }
 
 /// Where what is done about lost nodes goes.
@@ -103,6 +141,7 @@ async fn run(
     leads: Leads,
     gossip: gossip::Handle,
     mut happened: mpsc::Receiver<gossip::News>,
+    (endpoints, told): (LostEndpoints, watch::Sender<BTreeSet<NodeName>>),
 ) {
     let mut view = gossip.view();
     let mut judge = Judge::default();
@@ -140,10 +179,30 @@ async fn run(
             Ok(()) = view.changed() => {}
         }
         let latest = view.borrow_and_update().clone();
-        for verdict in judge.verdicts(&latest, Instant::now()) {
+        let verdicts = judge.verdicts(&latest, Instant::now());
+        told.send_if_modified(|lost| follow(lost, &verdicts, &latest));
+        for verdict in verdicts.into_iter().filter(|_| endpoints == LostEndpoints::Withdraw) {
             tokio::spawn(act(cluster.clone(), leads.clone(), verdict));
         }
     }
+}
+
+/// Brings up to date which nodes are lost: those that were found to be, until they are heard again. Whether that changes
+/// anything.
+fn follow(lost: &mut BTreeSet<NodeName>, verdicts: &[Verdict], view: &gossip::View) -> bool {
+    let before = lost.len();
+    // Who is cut off hears of nobody.
+    if view.settled {
+        lost.retain(|node| !view.members.contains(node));
+    }
+    let mut changed = lost.len() != before;
+    for verdict in verdicts {
+        changed |= match verdict {
+            Verdict::Withdraw(node) => lost.insert(node.clone()),
+            Verdict::TooMany(_) => false,
+        };
+    }
+    changed
 }
 
 async fn act(cluster: Cluster, leads: Leads, verdict: Verdict) {

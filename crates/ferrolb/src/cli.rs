@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use coexistence::BesideMetalLb;
-use controller::SharingScope;
+use controller::{LostEndpoints, SharingScope};
 use kubekit::http::tls::{Tls, Version};
 use kubekit::http::{self, SecureMetrics};
 use kubekit::telemetry::LogLevel;
@@ -111,6 +111,10 @@ struct Controller {
     /// Listens to the gossip of the speakers, so it wants --gossip-bind as well
     #[arg(long, env = "FERROLB_RECOVER_ENDPOINTS", requires = "gossip_bind")]
     recover_endpoints: bool,
+    /// Serve NodeAddressPools too, which give Services the addresses of nodes. With --gossip-bind, nodes that are lost are
+    /// taken out as soon as the speakers know, instead of when Kubernetes notices
+    #[arg(long, env = "FERROLB_NODE_ADDRESS_POOLS")]
+    node_address_pools: bool,
     /// Where to listen to the gossip, ADDRESS:PORT: this Pod's address, and the port of the speakers
     #[arg(long, env = "FERROLB_GOSSIP_BIND", value_parser = gossip_address)]
     gossip_bind: Option<SocketAddr>,
@@ -234,14 +238,24 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
             leader_elect,
             lease_name,
             recover_endpoints,
+            node_address_pools,
             gossip_bind,
             gossip_key_file,
             gossip_secret,
             address_sharing,
         }) => {
-            let recovery = gossip_bind
-                .filter(|_| recover_endpoints)
-                .map(|gossip_bind| controller::Recovery { gossip_bind, gossip_key_files: gossip_key_file });
+            let recovery =
+                gossip_bind.filter(|_| recover_endpoints || node_address_pools).map(|gossip_bind| {
+                    controller::Recovery {
+                        gossip_bind,
+                        gossip_key_files: gossip_key_file,
+                        endpoints: if recover_endpoints {
+                            LostEndpoints::Withdraw
+                        } else {
+                            LostEndpoints::Leave
+                        },
+                    }
+                });
             telemetry::start(common.log_level);
             open_files::raise_limit();
             runtime()?.block_on(controller::run(controller::Config {
@@ -253,6 +267,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
                 recovery,
                 beside_metallb: beside_metallb(common.ignore_metallb),
                 gossip_secret: gossip_secret.filter(|name| !name.is_empty()),
+                node_address_pools,
             }))
         }
         Role::Check(Check { namespace, service, listen, patience }) => {

@@ -34,7 +34,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
 use crate::address::Listed;
-use crate::ipvs::{Answers, Ipvs};
+use crate::ipvs::{Answers, Ipvs, Mode};
 use crate::lan::Report;
 use crate::objects::{SeenService, node_state, pod_state, read_node};
 use crate::status::Reported;
@@ -78,6 +78,9 @@ pub(crate) struct Cluster {
     class: Option<String>,
     identity: Identity,
     ipvs: Ipvs,
+    mode: Mode,
+    /// What is wrong with the configuration, once that is known.
+    problems: Option<Vec<String>>,
     services: Mirror<ServiceKey>,
     slices: Mirror<SliceKey>,
     nodes: Mirror<NodeName>,
@@ -114,6 +117,8 @@ impl Cluster {
             class: config.lb_class.clone(),
             identity: config.identity.clone(),
             ipvs: Ipvs::default(),
+            mode: Mode::default(),
+            problems: None,
             services: Mirror::default(),
             slices: Mirror::default(),
             nodes: Mirror::default(),
@@ -198,6 +203,10 @@ impl Cluster {
             Event::Lan(Report::Interfaces(links)) => {
                 if let Some((node, notice)) = self.ipvs.look(&self.node, &links, Answers::of_the_kernel) {
                     self.outputs.publisher.publish(node, notice);
+                }
+                let before = std::mem::replace(&mut self.mode, Mode::of(&links));
+                if before != self.mode {
+                    self.report_state();
                 }
                 self.core.handle(Input::Interfaces(links), now);
             }

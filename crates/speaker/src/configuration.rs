@@ -1,12 +1,14 @@
 //! `ConfigurationState`: which objects of the configuration are not in force as they stand, for people to read.
 
 use api::{ConfigurationState, ConfigurationStateSpec, ConfigurationStateStatus, names};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, OwnerReference, Time};
 use k8s_openapi::jiff::Timestamp;
 use kube::{Api, Client};
 use kubekit::Source;
 use objects::text::{label_value, object_name};
 use placement::NodeName;
+
+use crate::ipvs::Mode;
 
 /// What the label of the component says of all speakers.
 const COMPONENT: &str = "speaker";
@@ -18,9 +20,22 @@ pub(crate) fn name(node: &NodeName) -> String {
     object_name(&format!("{COMPONENT}-{node}"), "")
 }
 
-/// What it says, with one line for each problem.
-pub(crate) fn status(problems: &[String], now: Timestamp) -> ConfigurationStateStatus {
-    ConfigurationStateStatus::new(CONDITION, problems, now)
+/// What it says, with one line for each problem, and how kube-proxy runs where that matters to the controller.
+pub(crate) fn status(problems: &[String], mode: Mode, now: Timestamp) -> ConfigurationStateStatus {
+    let mut status = ConfigurationStateStatus::new(CONDITION, problems, now);
+    status.conditions.extend(match mode {
+        Mode::Ipvs => Some(Condition {
+            type_: names::KUBE_PROXY_IPVS.to_owned(),
+            status: "True".to_owned(),
+            reason: "InterfaceFound".to_owned(),
+            message: "kube-proxy binds the addresses of Services on this node: none can have those of nodes"
+                .to_owned(),
+            observed_generation: None,
+            last_transition_time: Time(now),
+        }),
+        Mode::Other => None,
+    });
+    status
 }
 
 /// The `ConfigurationState` of this name, to be kept among those of [`source`].
@@ -50,7 +65,7 @@ mod tests {
     use super::*;
 
     fn state_of(node: &NodeName, owner: Option<&OwnerReference>) -> ConfigurationState {
-        state(&name(node), node, owner, status(&[], Timestamp::UNIX_EPOCH))
+        state(&name(node), node, owner, status(&[], Mode::Other, Timestamp::UNIX_EPOCH))
     }
 
     #[test]
@@ -60,6 +75,17 @@ mod tests {
         assert_eq!(metadata.name.as_deref(), Some("speaker-n1"));
         assert_eq!(metadata.labels.as_ref().unwrap()[names::NODE_NAME], "n1");
         assert_eq!(metadata.owner_references.as_deref(), Some(&[owner][..]));
+    }
+
+    #[test]
+    fn ipvs_is_reported_beside_the_configuration_and_nothing_else_is() {
+        let types = |mode| {
+            let status = status(&[], mode, Timestamp::UNIX_EPOCH);
+            status.conditions.into_iter().map(|it| (it.type_, it.status)).collect::<Vec<_>>()
+        };
+        let valid = (CONDITION.to_owned(), "True".to_owned());
+        assert_eq!(types(Mode::Other), std::slice::from_ref(&valid));
+        assert_eq!(types(Mode::Ipvs), [valid, ("KubeProxyIPVS".to_owned(), "True".to_owned())]);
     }
 
     #[test]

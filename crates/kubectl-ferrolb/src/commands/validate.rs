@@ -145,7 +145,8 @@ fn read<K: DeserializeOwned>(manifest: &Manifest) -> Option<K> {
 fn definition(manifest: &Manifest) -> Result<(Vec<String>, Option<JSONSchemaProps>), String> {
     let crds = api::crds();
     let Some(crd) = crds.iter().find(|crd| crd.spec.names.kind == manifest.kind()) else {
-        let kinds: Vec<&str> = crds.iter().map(|crd| crd.spec.names.kind.as_str()).collect();
+        let ours = crds.iter().filter(|crd| crd.spec.group == api::GROUP);
+        let kinds: Vec<&str> = ours.map(|crd| crd.spec.names.kind.as_str()).collect();
         return Err(format!(
             "{} has no kind {:?}: there are {}",
             api::GROUP,

@@ -73,11 +73,18 @@ impl Cluster {
             }
             Output::Configuration(news) => self.configured(news),
             Output::Problems(problems) => {
-                let status = configuration::status(&problems, Timestamp::now());
-                self.outputs.state.set(configuration::name(&self.node), Some(status));
-                self.outputs.state.complete();
+                self.problems = Some(problems);
+                self.report_state();
             }
         }
+    }
+
+    /// Says what is wrong with the configuration and how kube-proxy runs, once both are known.
+    pub(super) fn report_state(&self) {
+        let Some(problems) = &self.problems else { return };
+        let status = configuration::status(problems, self.mode, Timestamp::now());
+        self.outputs.state.set(configuration::name(&self.node), Some(status));
+        self.outputs.state.complete();
     }
 
     fn configured(&self, news: ConfigurationNews) {

@@ -374,6 +374,25 @@ async fn what_is_invalid_is_reported_until_it_is_valid() {
 }
 
 #[tokio::test]
+async fn ipvs_is_reported_while_it_is_in_use() {
+    let mut it = complete();
+    let reported = |it: &Fixture| {
+        let status = it.state.take().each.remove("speaker-n1").flatten().unwrap();
+        status.conditions.iter().any(|it| it.type_ == api::names::KUBE_PROXY_IPVS)
+    };
+    let links = |names: &[&str]| {
+        let (arp, ndp) = (Err(Unfit::Down), Err(Unfit::Down));
+        let link = |name: &&str| Link { name: (*name).into(), purpose: Purpose::Lan, mac: None, arp, ndp };
+        Event::Lan(Report::Interfaces((1..).zip(names.iter().map(link)).collect()))
+    };
+    assert!(!reported(&it));
+    it.after(links(&["eth0", "kube-ipvs0"]));
+    assert!(reported(&it));
+    it.after(links(&["eth0"]));
+    assert!(!reported(&it));
+}
+
+#[tokio::test]
 async fn who_stops_before_it_knows_what_there_is_has_no_report_to_delete_and_waits_for_nothing() {
     let mut it = fixture();
     let nobody = kube::Config::new("http://127.0.0.1:9".parse().unwrap());
