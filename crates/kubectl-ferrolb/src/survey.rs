@@ -7,6 +7,7 @@ use introspection::{Address, AddressState, SpeakerStatus};
 use ipam::ServiceKey;
 use placement::Placement;
 use serde::Serialize;
+use translation::Origin;
 
 use crate::ask::Told;
 use crate::predict::{Allocation, NoAddress, assignment};
@@ -130,7 +131,16 @@ pub(crate) fn survey(snapshot: &Snapshot, allocation: &Allocation, sources: &Sou
             it.reasons.push(format!("it would like a second address: {why}"));
         }
         for ip in ips {
-            let announced = sources.look(key, ip, &mut it);
+            let announced = match fate.observed.origin {
+                Origin::AddressPool => sources.look(key, ip, &mut it),
+                // Nobody announces it: the node that has it answers for it.
+                Origin::NodePool => Announced {
+                    ip,
+                    health: Health::Announced,
+                    node: allocation.reserved.get(&ip).map(ToString::to_string),
+                    interfaces: vec![],
+                },
+            };
             it.addresses.push(announced);
         }
         it

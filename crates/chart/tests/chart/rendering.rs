@@ -138,8 +138,42 @@ fn the_gossip_listens_where_it_is_told_to() {
     assert_eq!(bind(&[&address("10.0.0.1")], "DaemonSet").as_deref(), Some("10.0.0.1:7946"));
     assert_eq!(bind(&[port, &address("fd00::1")], "DaemonSet").as_deref(), Some("[fd00::1]:7999"));
     assert_eq!(bind(&[port], "Deployment"), None, "the controller takes no part");
-    let observer = ["--set=controller.recoverEndpoints=true", &address("10.0.0.1")];
-    assert_eq!(bind(&observer, "Deployment").as_deref(), Some("$(FERROLB_POD_IP):7946"));
+    for value in ["--set=controller.recoverEndpoints=true", "--set=controller.nodeAddressPools.enabled=true"]
+    {
+        let observer = [value, &address("10.0.0.1")];
+        assert_eq!(bind(&observer, "Deployment").as_deref(), Some("$(FERROLB_POD_IP):7946"));
+    }
+}
+
+#[test]
+fn rights_on_pools_of_nodes_come_with_the_option_that_uses_them() {
+    let helm = Helm::find().unwrap();
+    let rights = |values: &[&str]| {
+        let roles = ["ClusterRole", "Role"].map(|kind| objects(&helm, values, kind)).concat();
+        let of_controller = |role: &&Value| role["metadata"]["name"] == "ferrolb-controller";
+        let rules =
+            roles.iter().filter(of_controller).flat_map(|role| role["rules"].as_array().unwrap().clone());
+        let rules = rules.map(|rule| format!("{} {}", rule["resources"], rule["verbs"]));
+        rules.collect::<std::collections::BTreeSet<_>>()
+    };
+    let (without, with) = (rights(&[]), rights(&["--set=controller.nodeAddressPools.enabled=true"]));
+    let added: Vec<&String> = with.difference(&without).collect();
+    assert_eq!(
+        added,
+        [
+            r#"["endpointslices"] ["list","watch"]"#,
+            r#"["nodeaddresspools"] ["list","watch"]"#,
+            r#"["nodeaddresspools/status"] ["patch"]"#,
+        ]
+    );
+    assert!(without.is_subset(&with));
+    let [object] = &objects(&helm, &["--set=controller.nodeAddressPools.enabled=true"], "Deployment")[..]
+    else {
+        panic!("there is one Deployment")
+    };
+    let environment = object["spec"]["template"]["spec"]["containers"][0]["env"].as_array().unwrap();
+    let set = |name: &str| environment.iter().any(|variable| variable["name"] == name);
+    assert!(set("FERROLB_NODE_ADDRESS_POOLS") && !set("FERROLB_RECOVER_ENDPOINTS"));
 }
 
 #[test]
