@@ -13,6 +13,7 @@
 //! the same of a Pod do no harm.
 
 mod judge;
+mod lost;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -31,7 +32,9 @@ use kubekit::lease::Leads;
 use kubekit::slim::{Node, Pod, Service, is_true};
 use kubekit::speakers::{self, Speakers};
 use kubekit::write::{Answer, Intent, Object, Writes};
-use kubekit::{Change, Mirror, REQUEST_TIMEOUT};
+use kubekit::{Change, Mirror, REQUEST_TIMEOUT, due};
+pub(crate) use lost::Lost;
+use lost::LostNodes;
 use objects::NodeName;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
@@ -55,27 +58,6 @@ pub enum LostEndpoints {
     Withdraw,
     /// Leave them to Kubernetes.
     Leave,
-}
-
-/// Which nodes are lost, as they are found out to be.
-#[derive(Debug)]
-pub(crate) struct Lost(Option<watch::Receiver<BTreeSet<NodeName>>>);
-
-impl Lost {
-    /// Where nobody finds out.
-    pub(crate) fn unknown() -> Self {
-        Self(None)
-    }
-
-    /// Waits until others are lost than before.
-    pub(crate) async fn changed(&mut self) -> BTreeSet<NodeName> {
-        if let Some(lost) = &mut self.0
-            && lost.changed().await.is_ok()
-        {
-            return lost.borrow_and_update().clone();
-        }
-        std::future::pending().await
-    }
 }
 
 /// Why the Pods of a lost node are not ready, as their condition says.
@@ -122,7 +104,7 @@ pub(crate) fn start(
         let cluster = Cluster { client, writes, publisher };
         run(cluster, &namespace, bind.port(), leads, gossip, happened, (endpoints, told)).await;
     });
-    Lost(Some(lost))
+    Lost::told(lost)
 }
 
 /// Where what is done about lost nodes goes.
@@ -145,6 +127,7 @@ async fn run(
 ) {
     let mut view = gossip.view();
     let mut judge = Judge::default();
+    let mut lost = LostNodes::default();
     let mut known = Speakers::default();
     let mut changes = pin!(kubekit::watch(speakers::source(&cluster.client, namespace)));
     let mut nodes = Mirror::<NodeName>::default();
@@ -177,32 +160,17 @@ async fn run(
                 }
             }
             Ok(()) = view.changed() => {}
+            () = due(lost.next_expiry()) => {}
         }
         let latest = view.borrow_and_update().clone();
         let verdicts = judge.verdicts(&latest, Instant::now());
-        told.send_if_modified(|lost| follow(lost, &verdicts, &latest));
+        if let Some(nodes) = lost.update(&verdicts, &latest, Instant::now()) {
+            told.send_replace(nodes);
+        }
         for verdict in verdicts.into_iter().filter(|_| endpoints == LostEndpoints::Withdraw) {
             tokio::spawn(act(cluster.clone(), leads.clone(), verdict));
         }
     }
-}
-
-/// Brings up to date which nodes are lost: those that were found to be, until they are heard again. Whether that changes
-/// anything.
-fn follow(lost: &mut BTreeSet<NodeName>, verdicts: &[Verdict], view: &gossip::View) -> bool {
-    let before = lost.len();
-    // Who is cut off hears of nobody.
-    if view.settled {
-        lost.retain(|node| !view.members.contains(node));
-    }
-    let mut changed = lost.len() != before;
-    for verdict in verdicts {
-        changed |= match verdict {
-            Verdict::Withdraw(node) => lost.insert(node.clone()),
-            Verdict::TooMany(_) => false,
-        };
-    }
-    changed
 }
 
 async fn act(cluster: Cluster, leads: Leads, verdict: Verdict) {

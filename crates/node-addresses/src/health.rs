@@ -71,7 +71,7 @@ mod tests {
         assert!(!returning.is_alive());
         assert_eq!(returning.seen(true, start + second), returning, "it is not put off by another look");
         assert_eq!(returning.seen(false, start + second), Health::Dead);
-        assert_eq!(returning.later(start + RETURN_AFTER - second), returning);
+        assert_eq!(returning.later(start + RETURN_AFTER / 2), returning);
         assert!(returning.later(start + RETURN_AFTER).is_alive());
         assert_eq!(returning.until(), Some(start + RETURN_AFTER));
         assert!(Health::first(true).is_alive(), "what is new need not wait");

@@ -140,17 +140,17 @@ fn nothing_is_given_where_a_speaker_reports_ipvs() {
             "lastTransitionTime": "2026-01-01T00:00:00Z",
         });
         let state = json!({"metadata": {"name": "speaker-n1", "labels": labels}});
-        let states: Api<api::ConfigurationState> = Api::namespaced(cluster.client.clone(), "metallb-system");
+        let reports: Api<api::ConfigurationState> = Api::namespaced(cluster.client.clone(), "metallb-system");
         let state = serde_json::from_value(state).unwrap();
-        states.create(&PostParams::default(), &state).await.unwrap();
+        reports.create(&PostParams::default(), &state).await.unwrap();
         let status = Patch::Merge(json!({"status": {"conditions": [condition]}}));
-        states.patch_status("speaker-n1", &PatchParams::default(), &status).await.unwrap();
+        reports.patch_status("speaker-n1", &PatchParams::default(), &status).await.unwrap();
         pool(&cluster, json!({})).await;
         let _controller = cluster.controller("a", POOLS);
         cluster.service("web", json!({})).await;
         cluster.wait_for_event("web", "kube-proxy runs in IPVS mode on node n1").await;
         assert!(cluster.addresses("web").await.is_empty());
-        states.delete("speaker-n1", &DeleteParams::default()).await.unwrap();
+        reports.delete("speaker-n1", &DeleteParams::default()).await.unwrap();
         cluster.wait_for_addresses("web", &["10.9.0.1", "10.9.0.2"]).await;
     });
 }
