@@ -49,6 +49,12 @@ pub(crate) fn with_list_kind(mut crd: CustomResourceDefinition) -> CustomResourc
     crd
 }
 
+/// Makes `kubectl get metallb` list the kind with the others.
+pub(crate) fn with_category(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
+    crd.spec.names.categories = Some(vec!["metallb".to_owned()]);
+    crd
+}
+
 /// Takes back that `null` may stand for an optional field. The derive says so, upstream does not, and to
 /// rules in CEL a null is a value.
 pub(crate) fn without_nulls(crd: CustomResourceDefinition) -> CustomResourceDefinition {

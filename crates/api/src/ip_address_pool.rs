@@ -53,7 +53,11 @@ impl IPAddressPool {
     status = "IPAddressPoolStatus",
     printcolumn = r#"{"name":"Auto Assign","type":"boolean","jsonPath":".spec.autoAssign"}"#,
     printcolumn = r#"{"name":"Avoid Buggy IPs","type":"boolean","jsonPath":".spec.avoidBuggyIPs"}"#,
-    printcolumn = r#"{"name":"Addresses","type":"string","jsonPath":".spec.addresses"}"#
+    printcolumn = r#"{"name":"Addresses","type":"string","jsonPath":".spec.addresses"}"#,
+    printcolumn = r#"{"name":"Used v4","type":"integer","jsonPath":".status.assignedIPv4"}"#,
+    printcolumn = r#"{"name":"Free v4","type":"integer","jsonPath":".status.availableIPv4"}"#,
+    printcolumn = r#"{"name":"Used v6","type":"integer","jsonPath":".status.assignedIPv6"}"#,
+    printcolumn = r#"{"name":"Free v6","type":"integer","jsonPath":".status.availableIPv6"}"#
 )]
 #[serde(rename_all = "camelCase")]
 pub struct IPAddressPoolSpec {

@@ -72,5 +72,5 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
         service_bgp_status,
         service_l2_status,
     ];
-    crds.map(definition::without_nulls).map(definition::with_list_kind).into()
+    crds.map(definition::without_nulls).map(definition::with_list_kind).map(definition::with_category).into()
 }

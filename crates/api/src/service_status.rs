@@ -24,7 +24,9 @@ use crate::rules::immutable;
     status = "ServiceL2StatusStatus",
     printcolumn = r#"{"name":"Allocated Node","type":"string","jsonPath":".status.node"}"#,
     printcolumn = r#"{"name":"Service Name","type":"string","jsonPath":".status.serviceName"}"#,
-    printcolumn = r#"{"name":"Service Namespace","type":"string","jsonPath":".status.serviceNamespace"}"#
+    printcolumn = r#"{"name":"Service Namespace","type":"string","jsonPath":".status.serviceNamespace"}"#,
+    printcolumn = r#"{"name":"Interfaces","type":"string","jsonPath":".status.interfaces"}"#,
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
 pub struct ServiceL2StatusSpec {}
 

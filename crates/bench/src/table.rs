@@ -44,7 +44,7 @@ impl Unit {
     }
 
     /// A figure as it is; of several, the median, the 95th percentile and the greatest.
-    fn show_all(self, figures: &[f64]) -> String {
+    pub fn show_all(self, figures: &[f64]) -> String {
         match figures {
             [] => "-".to_owned(),
             [one] => self.show(*one),

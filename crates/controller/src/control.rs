@@ -18,11 +18,11 @@ use kubekit::events::{Notice, Publisher, Severity};
 use kubekit::http::Readiness;
 use kubekit::http::status::Questions;
 use kubekit::lease::Leads;
-use kubekit::slim::{EndpointSlice, Namespace, Node, Service};
 use kubekit::write::{Answer, Object, Writes};
 use kubekit::{Change, Progress, Watched, due, keep, watch, watch_as, watch_history};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use slim::{EndpointSlice, Namespace, Node, Service};
 use tracing::warn;
 use translation::{Rules, SharingScope};
 

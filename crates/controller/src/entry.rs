@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::ResourceExt;
 use kubekit::Version;
-use kubekit::slim::Service;
 use kubekit::write::{Contest, Undone};
+use slim::Service;
 use translation::{Claim, Observed, Origin, Rules};
 
 use crate::warning::{self, Warning};

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use api::IPAddressPool;
 use kubekit::Change;
-use kubekit::slim::{Namespace, Service};
+use slim::{Namespace, Service};
 use translation::{Rules, SharingScope};
 
 use crate::entry::Seen;

@@ -103,6 +103,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         watchdog: watchdog.clone(),
         metrics: registry,
         status,
+        trace: None,
         namespace: namespace.to_owned(),
     };
     let mut serving = pin!(http::serve(config.http.clone(), content));

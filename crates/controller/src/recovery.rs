@@ -29,7 +29,6 @@ use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
 use kubekit::events::{Notice, Publisher};
 use kubekit::lease::Leads;
-use kubekit::slim::{Node, Pod, Service, is_true};
 use kubekit::speakers::{self, Speakers};
 use kubekit::write::{Answer, Intent, Object, Writes};
 use kubekit::{Change, Mirror, REQUEST_TIMEOUT, due};
@@ -37,6 +36,7 @@ pub(crate) use lost::Lost;
 use lost::LostNodes;
 use objects::NodeName;
 use serde_json::{Value, json};
+use slim::{Node, Pod, Service, is_true};
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 

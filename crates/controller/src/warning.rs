@@ -2,8 +2,8 @@
 
 use api::names;
 use kubekit::events::Notice;
-use kubekit::slim::Service;
 use objects::text::named;
+use slim::Service;
 
 /// Something about a Service that its owner should change.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,11 +8,11 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::api::{Patch, PatchParams};
 use kube::core::NamespaceResourceScope;
 use kube::{Api, Client, Resource};
-use kubekit::slim::Service;
 use kubekit::write::{Answer, Intent, Object, Writes};
 use kubekit::{REQUEST_TIMEOUT, Version};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use slim::Service;
 use tracing::info;
 use translation::{Origin, previous};
 

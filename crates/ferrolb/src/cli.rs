@@ -1,6 +1,6 @@
 //! The command line. Every option can be given in the environment as well.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,6 +14,9 @@ use kubekit::{Identity, open_files, telemetry};
 use speaker::{ExcludeInterfaces, ExcludeLabel};
 
 use crate::check;
+
+/// All addresses of both families, on the port where whoever asks looks first.
+const HTTP_BIND: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), introspection::DEFAULT_PORT);
 
 /// A bare-metal load balancer for Kubernetes.
 #[derive(Debug, Parser)]
@@ -58,7 +61,7 @@ struct Common {
     log_level: LogLevel,
     /// Where /healthz and /readyz are served, and, in plain text and for everybody, /metrics unless --metrics-bind is given;
     /// [::] stands for all addresses of both families, or of IPv4 alone where there is no IPv6
-    #[arg(long, env = "FERROLB_HTTP_BIND", default_value = "[::]:7472")]
+    #[arg(long, env = "FERROLB_HTTP_BIND", default_value_t = HTTP_BIND)]
     http_bind: SocketAddr,
     /// Where /metrics is served by TLS, for those only to whom the API server allows it: it reviews the token of each
     /// request and whether its owner may get the URL /metrics
@@ -101,7 +104,7 @@ struct Controller {
     #[arg(long, env = "FERROLB_LEADER_ELECT", default_value_t = true, num_args = 0..=1, default_missing_value = "true", action = ArgAction::Set)]
     leader_elect: bool,
     /// The Lease that they elect it by
-    #[arg(long, env = "FERROLB_LEASE_NAME", default_value = "ferrolb-controller")]
+    #[arg(long, env = "FERROLB_LEASE_NAME", default_value = introspection::DEFAULT_LEASE)]
     lease_name: String,
     /// Between which Services addresses may be shared: those of all namespaces whose sharing key is equal, or only those of
     /// one namespace

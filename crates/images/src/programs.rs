@@ -19,7 +19,7 @@ pub const TARGET: &str = "x86_64-unknown-linux-musl";
 /// The bytes depend on the sources, `Cargo.lock` and the toolchain, not on where the checkout or the
 /// registry's cache lie. The target is added to the toolchain when it is missing.
 pub fn build<const N: usize>(package: &str, names: [&str; N]) -> Result<[PathBuf; N], Error> {
-    add_target()?;
+    ensure_target()?;
     let workspace = workspace();
     let mut flags = remapped(&workspace);
     flags.rust.push(SEPARATOR);
@@ -110,7 +110,8 @@ fn remapped(workspace: &Path) -> Flags {
     flags
 }
 
-fn add_target() -> Result<(), Error> {
+/// Adds the target to the toolchain when it is missing.
+pub fn ensure_target() -> Result<(), Error> {
     let mut rustc = Command::new("rustc");
     let directory =
         run(rustc.args(["--print", "target-libdir", "--target", TARGET]).current_dir(workspace()))?;

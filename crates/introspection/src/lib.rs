@@ -1,5 +1,5 @@
 //! What the programs tell of themselves at `/status`: one JSON document, whose version is in `apiVersion`, whose kind says
-//! which program it is of.
+//! which program it is of. A speaker also tells who answers for an address on the LAN ([`TRACE_PATH`]).
 //!
 //! The programs write it and `kubectl ferrolb` reads it, maybe of another version: fields that a reader does not know are
 //! passed over, those that a writer does not know are empty. Lists are bounded ([`Capped`]), so that a document never has
@@ -8,6 +8,7 @@
 mod capped;
 mod controller;
 mod speaker;
+mod trace;
 
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +18,13 @@ pub use speaker::{
     Address, AddressState, Claimant, Gossip, Interface, Peer, PeerState, SpeakerStatus, Unannounced,
     Usability,
 };
+pub use trace::{TRACE_PATH, Trace, TracedPlace};
+
+/// Where a program serves its document, unless it is told otherwise.
+pub const DEFAULT_PORT: u16 = 7472;
+
+/// The Lease that controllers elect their leader by, unless they are told otherwise.
+pub const DEFAULT_LEASE: &str = "ferrolb-controller";
 
 /// The version of the documents.
 pub const API_VERSION: &str = "ferrolb.io/v1alpha1";
@@ -52,6 +60,8 @@ pub enum Status {
     ControllerStatus(ControllerStatus),
     /// A speaker.
     SpeakerStatus(SpeakerStatus),
+    /// A speaker that was asked who answers for an address.
+    Trace(Trace),
 }
 
 impl Document {

@@ -23,11 +23,12 @@ pub(crate) async fn connect(options: &Connection) -> anyhow::Result<(Client, Str
     let choice = KubeConfigOptions { context: options.context.clone(), ..KubeConfigOptions::default() };
     let mut config = match &options.kubeconfig {
         Some(path) => {
-            let kubeconfig =
-                Kubeconfig::read_from(path).with_context(|| format!("reading {}", path.display()))?;
+            let kubeconfig = Kubeconfig::read_from(path).context("reading the kubeconfig")?;
             Config::from_custom_kubeconfig(kubeconfig, &choice).await?
         }
-        None if options.context.is_some() => Config::from_kubeconfig(&choice).await?,
+        None if options.context.is_some() => {
+            Config::from_kubeconfig(&choice).await.context("reading the kubeconfig")?
+        }
         None => Config::infer()
             .await
             .context("no cluster to talk to: set KUBECONFIG or --kubeconfig, or write ~/.kube/config")?,
@@ -87,7 +88,7 @@ fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut next = error.source();
     while let Some(error) = next {
         let text = error.to_string();
-        if !texts.last().is_some_and(|last| last.contains(&text)) {
+        if !texts.iter().any(|told| told.contains(&text)) {
             texts.push(text);
         }
         next = error.source();
@@ -123,6 +124,36 @@ impl fmt::Display for Failure {
             Why::Other(why) => write!(f, "cannot {verb} {resource} {place}: {why}"),
         }
     }
+}
+
+/// What could not be done, in as few sentences as that takes: where the API server is away, or does not know the kinds, or
+/// who asks, that is one.
+pub(crate) fn told(failures: &[Failure]) -> Vec<String> {
+    let mut texts: Vec<String> = Vec::new();
+    for failure in failures {
+        let text = match &failure.why {
+            Why::Unreachable(why) => {
+                format!("nothing can be looked at: the API server cannot be reached: {why}")
+            }
+            Why::Unauthorized => {
+                "nothing can be looked at: the API server does not accept your credentials".to_owned()
+            }
+            Why::NotFound => {
+                "the cluster does not know FerroLB's resources (metallb.io): its CRDs are not installed"
+                    .to_owned()
+            }
+            Why::Forbidden | Why::Other(_) => failure.to_string(),
+        };
+        if !texts.contains(&text) {
+            texts.push(text);
+        }
+    }
+    texts
+}
+
+/// An error in one line, each part of its chain once.
+pub(crate) fn one_line(error: &anyhow::Error) -> String {
+    chain(error.as_ref())
 }
 
 /// A kind, as `kubectl` takes it: its plural, and its group where it has one.
@@ -201,6 +232,25 @@ mod tests {
         assert!(
             failure(Some("prod"), Why::Forbidden).ends_with("(kubectl auth can-i list services -n prod)")
         );
+    }
+
+    #[test]
+    fn what_has_one_cause_is_told_once() {
+        let failure = |resource: &str, why: &Why| Failure {
+            verb: "list",
+            resource: resource.to_owned(),
+            namespace: None,
+            why: why.clone(),
+        };
+        let both = |why: Why| told(&[failure("nodes", &why), failure("pods", &why)]);
+        assert_eq!(both(Why::Unreachable("refused".to_owned())).len(), 1);
+        assert!(both(Why::NotFound)[0].contains("CRDs are not installed"));
+        assert!(both(Why::Unauthorized)[0].contains("your credentials"));
+        assert_eq!(both(Why::Forbidden).len(), 2, "each right is another");
+        let error = anyhow::anyhow!("no such file")
+            .context("reading: no such file")
+            .context("reading the kubeconfig");
+        assert_eq!(one_line(&error), "reading the kubeconfig: reading: no such file");
     }
 
     #[test]

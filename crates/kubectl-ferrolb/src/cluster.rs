@@ -1,6 +1,8 @@
 //! What is looked at in a cluster, and what could not be looked at.
 
 use std::fmt::Debug;
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use api::{IPAddressPool, L2Advertisement, ServiceL2Status};
@@ -11,12 +13,12 @@ use serde::de::DeserializeOwned;
 use slim::{EndpointSlice, Namespace, Node, Service};
 use translation::{Rules, SharingScope};
 
-use crate::ask::{self, Told};
+use crate::ask::{self, Question, Tokens, Told};
 use crate::client::{self, Failure};
 use crate::options::Connection;
 use crate::programs::{LABELS, Part, Program};
 use crate::snapshot::{Snapshot, Speakers};
-use crate::survey::Reports;
+use crate::survey::{Report, Reports};
 
 /// Where FerroLB is when nothing else is known.
 const DEFAULT_NAMESPACE: &str = "metallb-system";
@@ -33,6 +35,7 @@ pub(crate) struct Cluster {
     pub(crate) programs: Result<Vec<Program>, Failure>,
     /// How long each of them is waited for.
     pod_timeout: Duration,
+    tokens: Arc<Tokens>,
 }
 
 /// A list, or why it cannot be had.
@@ -42,6 +45,36 @@ impl Cluster {
     /// Reaches a cluster, and finds FerroLB in it.
     pub(crate) async fn open(options: &Connection) -> anyhow::Result<Self> {
         let (client, default_namespace) = client::connect(options).await?;
+        Ok(Self::find(client, default_namespace, Arc::default(), options).await)
+    }
+
+    /// The same cluster by the same connection, with the Pods that there are now.
+    pub(crate) async fn again(&self, options: &Connection) -> Self {
+        let (client, tokens) = (self.client.clone(), Arc::clone(&self.tokens));
+        Self::find(client, self.default_namespace.clone(), tokens, options).await
+    }
+
+    /// A cluster that is never talked to.
+    #[cfg(test)]
+    pub(crate) fn silent(programs: Vec<Program>) -> Self {
+        let nowhere = kube::Config::new(http::Uri::from_static("http://127.0.0.1:9"));
+        Self {
+            client: Client::try_from(nowhere).unwrap(),
+            default_namespace: "default".to_owned(),
+            system: DEFAULT_NAMESPACE.to_owned(),
+            programs: Ok(programs),
+            pod_timeout: Duration::ZERO,
+            tokens: Arc::default(),
+        }
+    }
+
+    /// Finds FerroLB.
+    async fn find(
+        client: Client,
+        default_namespace: String,
+        tokens: Arc<Tokens>,
+        options: &Connection,
+    ) -> Self {
         let given = options.system_namespace.clone().filter(|name| !name.is_empty());
         let pods = async |namespace: Option<&str>| -> Listed<Program> {
             let pods: Vec<Pod> = client::list(&client, namespace, Some(LABELS)).await?;
@@ -67,7 +100,7 @@ impl Cluster {
             programs
         });
         let pod_timeout = Duration::from_secs(options.pod_timeout);
-        Ok(Self { client, default_namespace, system, programs, pod_timeout })
+        Self { client, default_namespace, system, programs, pod_timeout, tokens }
     }
 
     /// The programs of a part; none where the Pods cannot be seen.
@@ -93,7 +126,13 @@ impl Cluster {
     /// Asks the programs of a part for their `/status`.
     pub(crate) async fn ask(&self, part: Part) -> Vec<Told> {
         let programs: Vec<Program> = self.of_part(part).cloned().collect();
-        ask::ask(&self.client, &programs, self.pod_timeout).await
+        ask::ask(&self.client, &programs, &Question::Status, self.pod_timeout, &self.tokens).await
+    }
+
+    /// Asks the speakers who answers for an address on the LAN.
+    pub(crate) async fn trace(&self, ip: IpAddr) -> Vec<Told> {
+        let speakers: Vec<Program> = self.of_part(Part::Speaker).cloned().collect();
+        ask::ask(&self.client, &speakers, &Question::Trace(ip), self.pod_timeout, &self.tokens).await
     }
 
     /// All objects of a kind, everywhere.
@@ -144,12 +183,14 @@ impl Cluster {
     pub(crate) async fn announced(&self) -> Result<Reports, Failure> {
         let reports = self.of_namespace::<ServiceL2Status>(&self.system).await?;
         let mut announced = Reports::new();
-        for report in reports.into_iter().filter_map(|report| report.status) {
+        for object in reports {
+            let since = object.metadata.creation_timestamp.as_ref().map(|time| time.0);
+            let Some(report) = object.status else { continue };
             let key = ServiceKey::new(report.service_namespace, report.service_name);
             let interfaces = report.interfaces.into_iter().map(|interface| interface.name).collect();
-            announced.entry(key).or_default().push((report.node, interfaces));
+            announced.entry(key).or_default().push(Report { node: report.node, interfaces, since });
         }
-        announced.values_mut().for_each(|nodes| nodes.sort());
+        announced.values_mut().for_each(|reports| reports.sort_by(|a, b| a.node.cmp(&b.node)));
         Ok(announced)
     }
 }

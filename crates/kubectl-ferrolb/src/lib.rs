@@ -3,7 +3,7 @@
 //! ```text
 //! API server --> cluster.rs: objects, each list or why it cannot be had --+
 //!     |                                                                   +--> commands/: answers --> output.rs
-//!     +-- Pod proxy --> ask.rs: /status of the programs ------------------+
+//!     +-- Pod proxy --> ask.rs: /status of the programs ------------------+--> ui/: all of it as a page
 //!                       predict.rs: the decisions, by crates ipam, pools and placement
 //! ```
 //!
@@ -25,14 +25,18 @@ mod programs;
 mod remedy;
 mod snapshot;
 mod survey;
+mod ui;
+mod watch;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::answer::Exit;
-use crate::options::Cli;
+pub use crate::ui::Ui;
+
+use crate::answer::{Answer, Exit};
+use crate::options::{Cli, Command};
 use crate::output::{Format, Style};
 
 /// What the program has said.
@@ -57,16 +61,28 @@ pub async fn say<S: Into<OsString> + Clone>(arguments: impl IntoIterator<Item = 
     }
 }
 
+/// The page of `ui`, for a caller that serves it. Fails where the command line says something else, or the port is taken.
+pub async fn page<S: Into<OsString> + Clone>(arguments: impl IntoIterator<Item = S>) -> anyhow::Result<Ui> {
+    let cli = Cli::try_parse_from(arguments)?;
+    let Command::Ui { port, .. } = cli.command else { anyhow::bail!("this is not the command `ui`") };
+    Ui::listen(cli.connection, port).await
+}
+
 async fn said(cli: &Cli, style: Style) -> Said {
-    match commands::run(cli).await {
+    spoken(commands::run(cli).await.as_ref(), cli.output, style)
+}
+
+/// What an answer is in words, or why there is none.
+fn spoken(answer: Result<&Answer, &anyhow::Error>, format: Format, style: Style) -> Said {
+    match answer {
         Ok(answer) => Said {
-            stdout: output::text(&answer, cli.output, style),
+            stdout: output::text(answer, format, style),
             stderr: answer.failures.iter().map(|failure| format!("error: {failure}\n")).collect(),
             code: answer.exit.code(),
         },
         Err(error) => Said {
             stdout: String::new(),
-            stderr: format!("error: {error:#}\n"),
+            stderr: format!("error: {}\n", client::one_line(error)),
             code: Exit::CouldNotLook.code(),
         },
     }
@@ -85,6 +101,10 @@ pub fn main() -> ExitCode {
             return Exit::CouldNotLook.code().into();
         }
     };
-    let said = runtime.block_on(said(&cli, Style::of_stdout(cli.output)));
+    let style = Style::of_stdout(cli.output);
+    if cli.command.watches() {
+        return runtime.block_on(watch::watch(&cli, style)).into();
+    }
+    let said = runtime.block_on(said(&cli, style));
     output::print(&said).into()
 }

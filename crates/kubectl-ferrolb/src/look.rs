@@ -3,6 +3,7 @@
 use placement::Placement;
 
 use crate::ask::Told;
+use crate::client;
 use crate::cluster::Cluster;
 use crate::predict::Allocation;
 use crate::programs::Part;
@@ -31,12 +32,12 @@ impl Look {
             futures::join!(cluster.ask(Part::Controller), cluster.ask(Part::Speaker));
         let ((snapshot, failures), reports) =
             futures::join!(cluster.snapshot(&speakers), cluster.announced());
-        let mut failures: Vec<String> = failures.iter().map(ToString::to_string).collect();
-        let reports = reports.map_err(|failure| failures.push(failure.to_string())).ok();
-        Self::new(controllers, speakers, snapshot, reports, failures)
+        let mut failures = failures;
+        let reports = reports.map_err(|failure| failures.push(failure)).ok();
+        Self::new(controllers, speakers, snapshot, reports, client::told(&failures))
     }
 
-    fn new(
+    pub(crate) fn new(
         controllers: Vec<Told>,
         speakers: Vec<Told>,
         snapshot: Snapshot,

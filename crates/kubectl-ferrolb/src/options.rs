@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -50,17 +51,21 @@ pub(crate) enum Command {
     /// One screen: the programs, the pools, the Services, and every problem
     Status {
         /// Until all is well, or --timeout has passed
-        #[arg(long)]
+        #[arg(long, conflicts_with = "watch")]
         wait: bool,
         /// Seconds to wait
         #[arg(long, default_value_t = 120)]
         timeout: u64,
+        #[command(flatten)]
+        watch: Watch,
     },
     /// The Services of type LoadBalancer: their addresses, and who announces them
     Services {
         /// Only those that have a problem
         #[arg(long)]
         problems: bool,
+        #[command(flatten)]
+        watch: Watch,
     },
     /// The pools, and how full they are
     Pools,
@@ -68,15 +73,25 @@ pub(crate) enum Command {
     Ips {
         /// Only this pool
         pool: Option<String>,
+        #[command(flatten)]
+        watch: Watch,
     },
     /// The nodes: what each announces, and why not
-    Nodes,
+    Nodes {
+        #[command(flatten)]
+        watch: Watch,
+    },
     /// The speakers: how each hears the others
     Peers,
     /// A Service's way from the pool to the wire, each step with its reason
     Explain {
         /// NAME, or NAMESPACE/NAME
         service: String,
+    },
+    /// Asks the LAN, from every node, who answers for an address
+    Trace {
+        /// The address
+        ip: IpAddr,
     },
     /// What would move, what would lose its address or its announcer
     #[command(subcommand, name = "whatif")]
@@ -96,6 +111,15 @@ pub(crate) enum Command {
         #[arg(short, long = "filename")]
         filename: PathBuf,
     },
+    /// A page in the browser that shows all of it, and goes on showing it
+    Ui {
+        /// The port on this machine [default: a free one]
+        #[arg(long)]
+        port: Option<u16>,
+        /// Only say where the page is
+        #[arg(long)]
+        no_browser: bool,
+    },
     /// A bundle for a bug report, without secrets
     Inspect {
         /// The file to write; `-` for the standard output
@@ -113,6 +137,37 @@ pub(crate) enum Command {
         /// The shell
         shell: Shell,
     },
+}
+
+/// Whether to look again and again.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Watch {
+    /// Look again and again, until interrupted
+    #[arg(short, long)]
+    pub(crate) watch: bool,
+}
+
+impl Command {
+    /// Whether to look again and again.
+    pub(crate) fn watches(&self) -> bool {
+        match self {
+            Self::Status { watch, .. }
+            | Self::Services { watch, .. }
+            | Self::Ips { watch, .. }
+            | Self::Nodes { watch } => watch.watch,
+            Self::Pools
+            | Self::Peers
+            | Self::Explain { .. }
+            | Self::Trace { .. }
+            | Self::WhatIf(_)
+            | Self::Validate { .. }
+            | Self::Convert { .. }
+            | Self::Ui { .. }
+            | Self::Inspect { .. }
+            | Self::Version { .. }
+            | Self::Completion { .. } => false,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -179,9 +234,15 @@ mod tests {
             "kubectl-ferrolb whatif add node zone=a,disk=ssd --name n9",
             "kubectl-ferrolb whatif add node",
             "kubectl-ferrolb validate -f a.yaml -f b --server",
+            "kubectl-ferrolb trace 2001:db8::1 -o json",
         ] {
-            Cli::try_parse_from(line.split(' ')).unwrap();
+            assert!(!Cli::try_parse_from(line.split(' ')).unwrap().command.watches(), "{line}");
         }
+        for line in ["status -w", "services -A --watch", "ips lan -w", "nodes -w -o yaml"] {
+            let words = ["kubectl-ferrolb"].into_iter().chain(line.split(' '));
+            assert!(Cli::try_parse_from(words).unwrap().command.watches(), "{line}");
+        }
+        assert!(Cli::try_parse_from(["kubectl-ferrolb", "status", "--wait", "--watch"]).is_err());
         assert!(Cli::try_parse_from(["kubectl-ferrolb", "validate"]).is_err());
     }
 }

@@ -1,7 +1,7 @@
 //! How answers are printed: tables as kubectl has them, JSON and YAML.
 
 use std::fmt::Write as _;
-use std::io::{IsTerminal, Write as _};
+use std::io::{self, IsTerminal, Write as _};
 
 use clap::ValueEnum;
 use objects::text::printable;
@@ -153,6 +153,10 @@ pub(crate) struct Style {
 const GAP: usize = 2;
 /// A last column is not made narrower than that.
 const NARROWEST: usize = 20;
+/// A text that does not fit into a last column narrower than that is put below its row.
+const COMFORTABLE: usize = 40;
+/// How far such a text is moved in.
+const INDENT: usize = 4;
 
 impl Page {
     /// As text.
@@ -223,10 +227,17 @@ impl Table {
                     out.extend(std::iter::repeat_n(' ', padding));
                     continue;
                 }
+                let fits = room.is_none_or(|room| room >= COMFORTABLE || text.chars().count() <= room);
+                let (room, indent) = if fits {
+                    (room, before_last)
+                } else {
+                    (style.width.map(|width| width.saturating_sub(INDENT).max(NARROWEST)), INDENT)
+                };
                 for (number, line) in broken(text, room).into_iter().enumerate() {
-                    if number > 0 {
+                    if number > 0 || !fits {
+                        trim(out);
                         out.push('\n');
-                        out.extend(std::iter::repeat_n(' ', before_last));
+                        out.extend(std::iter::repeat_n(' ', indent));
                     }
                     push(out, &line, *tone, style);
                 }
@@ -283,7 +294,7 @@ fn broken(text: &str, width: Option<usize>) -> Vec<String> {
 impl Style {
     /// That of the standard output.
     pub(crate) fn of_stdout(format: Format) -> Self {
-        let terminal = std::io::stdout().is_terminal();
+        let terminal = io::stdout().is_terminal();
         let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let colour = terminal && !no_colour && std::env::var("TERM").as_deref() != Ok("dumb");
         Self { colour, width: width(terminal), wide: format == Format::Wide }
@@ -299,13 +310,20 @@ pub(crate) fn text(answer: &Answer, format: Format, style: Style) -> String {
     }
 }
 
+/// Writes what is said where it belongs.
+pub(crate) fn write(said: &Said) -> io::Result<()> {
+    eprint!("{}", said.stderr);
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(said.stdout.as_bytes())?;
+    stdout.flush()
+}
+
 /// Prints what is said. Returns the exit status.
 pub(crate) fn print(said: &Said) -> u8 {
-    eprint!("{}", said.stderr);
     // Whoever reads may have read enough.
-    match std::io::stdout().lock().write_all(said.stdout.as_bytes()) {
+    match write(said) {
         Ok(()) => said.code,
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => said.code,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => said.code,
         Err(error) => {
             eprintln!("error: {error}");
             Exit::CouldNotLook.code()
@@ -320,7 +338,7 @@ fn width(terminal: bool) -> Option<usize> {
     }
     let told = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
     let found = || {
-        let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
+        let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
         (size.ws_col > 0).then_some(usize::from(size.ws_col))
     };
     Some(told.or_else(found).unwrap_or(80))
@@ -351,6 +369,20 @@ mod tests {
         let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
         assert_eq!(words(&text), words(&page().render(Style::default())));
         assert!(text.lines().count() > page().render(Style::default()).lines().count());
+    }
+
+    #[test]
+    fn a_text_for_which_the_last_column_is_too_narrow_is_below_its_row() {
+        let mut table = Table::new(["SERVICE", "NODE", "REASON"]);
+        let reason = "no candidate: all 3 nodes are out, each for a reason of its own";
+        table.row(["a-service-with-a-name/of-some-length".into(), "n1".into(), reason.into()]);
+        table.row(["prod/web".into(), "n2".into(), "none".into()]);
+        let text = Page::of(table, "").render(Style { width: Some(72), ..Style::default() });
+        let expected = "SERVICE                               NODE  REASON\n\
+                        a-service-with-a-name/of-some-length  n1\n    \
+                        no candidate: all 3 nodes are out, each for a reason of its own\n\
+                        prod/web                              n2    none\n";
+        assert_eq!(text, expected);
     }
 
     #[test]

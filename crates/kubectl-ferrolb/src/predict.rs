@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use ipam::{Allocator, Assignment as Addresses, Record, Refusal, Request, ServiceKey, Usage};
+use ipam::{Allocator, Assignment as Addresses, Reason, Record, Refusal, Request, ServiceKey, Usage};
 use kube::ResourceExt;
 use objects::{Labels, NodeName, PoolName};
 use placement::{Assignment, Placement, Unannounced};
@@ -35,6 +35,8 @@ pub(crate) struct Fate {
     pub(crate) lost: Option<Refusal>,
     /// Why there is no second address, which it would like to have.
     pub(crate) incomplete: Option<Refusal>,
+    /// A pool that would give it an address, if it asked for the pool by its name.
+    pub(crate) by_name: Option<PoolName>,
     /// What it asks for; nothing where it cannot be served.
     pub(crate) request: Option<Box<Request>>,
     /// What its status says.
@@ -103,8 +105,14 @@ impl Allocation {
 
     fn decide_one(&mut self, entry: Entry) {
         let Entry { key, claim, observed, deleting, .. } = entry;
-        let mut fate =
-            Fate { outcome: Err(NoAddress::Deleting), lost: None, incomplete: None, request: None, observed };
+        let mut fate = Fate {
+            outcome: Err(NoAddress::Deleting),
+            lost: None,
+            incomplete: None,
+            by_name: None,
+            request: None,
+            observed,
+        };
         match claim {
             Claim::OtherType | Claim::OtherClass => return,
             Claim::Unservable(why) => {
@@ -127,12 +135,40 @@ impl Allocation {
                 let (labels, record) = (self.labels_of(&key), fate.observed.record());
                 let decision =
                     self.allocator.assign(&key, &labels, &request, &record, &fate.observed.previous);
+                fate.by_name = decision
+                    .outcome
+                    .as_ref()
+                    .err()
+                    .and_then(|why| self.by_name(&key, &request, &record, why));
                 fate.outcome = decision.outcome.map_err(NoAddress::Refused);
                 (fate.lost, fate.incomplete) = (decision.lost, decision.incomplete);
                 fate.request = Some(request);
             }
         }
         self.fates.insert(key, fate);
+    }
+
+    /// A pool that is kept for those who name it and would give a Service an address, which it was refused for this reason.
+    fn by_name(
+        &mut self,
+        key: &ServiceKey,
+        request: &Request,
+        record: &Record,
+        why: &Refusal,
+    ) -> Option<PoolName> {
+        let Refusal::NothingLeft(unsuitable) = why else { return None };
+        let labels = self.labels_of(key);
+        let named = unsuitable.iter().filter(|it| it.reason == Reason::NotAutomatic).map(|it| &it.pool);
+        named
+            .into_iter()
+            .find(|pool| {
+                let wish =
+                    Request { addresses: ipam::AddressRequest::From((*pool).clone()), ..request.clone() };
+                let decision = self.allocator.assign(key, &labels, &wish, record, &[]);
+                self.allocator.release(key);
+                decision.outcome.is_ok()
+            })
+            .cloned()
     }
 
     fn labels_of(&self, key: &ServiceKey) -> Labels {

@@ -1,5 +1,6 @@
 //! The Pods of FerroLB, and how their programs were started.
 
+use introspection::{DEFAULT_LEASE, DEFAULT_PORT};
 use k8s_openapi::api::core::v1::{Container, Pod};
 use kube::ResourceExt;
 
@@ -58,7 +59,7 @@ impl Program {
         let secure = option(container, "--metrics-bind", "FERROLB_METRICS_BIND");
         let plain = option(container, "--http-bind", "FERROLB_HTTP_BIND");
         let bind = secure.clone().or(plain);
-        let listens_on = bind.and_then(|bind| bind.rsplit_once(':')?.1.parse().ok()).unwrap_or(7472);
+        let listens_on = bind.and_then(|bind| bind.rsplit_once(':')?.1.parse().ok()).unwrap_or(DEFAULT_PORT);
         let has = |flag, variable| switch(container, flag, variable);
         let sharing = option(container, "--address-sharing", "FERROLB_ADDRESS_SHARING");
         let lease = option(container, "--lease-name", "FERROLB_LEASE_NAME");
@@ -77,7 +78,7 @@ impl Program {
             class: option(container, "--lb-class", "FERROLB_LB_CLASS"),
             shares_within_namespace: sharing.as_deref() == Some("namespace"),
             ignores_exclude_label: has("--ignore-exclude-lb", "FERROLB_IGNORE_EXCLUDE_LB"),
-            lease: lease.unwrap_or_else(|| "ferrolb-controller".to_owned()),
+            lease: lease.unwrap_or_else(|| DEFAULT_LEASE.to_owned()),
         })
     }
 }

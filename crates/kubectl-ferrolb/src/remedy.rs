@@ -2,23 +2,24 @@
 
 use introspection::AddressState;
 use ipam::{Conflict, NotAdmitted, Reason, Refusal, ServiceKey, Unsuitable};
+use objects::PoolName;
 use placement::{Ineligible, Obstacle, Unadvertised, Unannounced};
 
 use crate::predict::NoAddress;
 
-/// What helps a Service that has no address.
-pub(crate) fn of_no_address(why: &NoAddress) -> Option<String> {
+/// What helps a Service that has no address. `by_name` is a pool that would give it one if it asked for the pool.
+pub(crate) fn of_no_address(why: &NoAddress, by_name: Option<&PoolName>) -> Option<String> {
     match why {
         NoAddress::Unservable(_) => {
             Some("change the Service's clusterIP or ipFamilyPolicy so that it has a cluster IP of each family it asks for".to_owned())
         }
-        NoAddress::Refused(refusal) => Some(of_refusal(refusal)),
+        NoAddress::Refused(refusal) => Some(of_refusal(refusal, by_name)),
         NoAddress::Deleting => None,
     }
 }
 
 /// What helps where an address is refused.
-pub(crate) fn of_refusal(why: &Refusal) -> String {
+fn of_refusal(why: &Refusal, by_name: Option<&PoolName>) -> String {
     match why {
         Refusal::NoPools => {
             "create an IPAddressPool with addresses of your LAN that nobody else uses".to_owned()
@@ -51,18 +52,19 @@ pub(crate) fn of_refusal(why: &Refusal) -> String {
                 .to_owned()
         }
         Refusal::Unreadable(_) => "correct what the Service asks for".to_owned(),
-        Refusal::NothingLeft(unsuitable) => of_unsuitable(unsuitable),
+        Refusal::NothingLeft(unsuitable) => of_unsuitable(unsuitable, by_name),
     }
 }
 
 /// The pool that is nearest to giving something decides.
-fn of_unsuitable(unsuitable: &[Unsuitable]) -> String {
+fn of_unsuitable(unsuitable: &[Unsuitable], by_name: Option<&PoolName>) -> String {
     let rank = |it: &&Unsuitable| match it.reason {
         Reason::Exhausted { .. } => 0,
         Reason::NotInForce(_) => 1,
-        Reason::NotAutomatic => 2,
+        Reason::NotAutomatic if by_name == Some(&it.pool) => 2,
         Reason::NotAdmitted(_) => 3,
         Reason::NoAddresses(_) => 4,
+        Reason::NotAutomatic => 5,
     };
     let Some(Unsuitable { pool, reason }) = unsuitable.iter().min_by_key(rank) else {
         return "create an IPAddressPool".to_owned();
@@ -75,6 +77,10 @@ fn of_unsuitable(unsuitable: &[Unsuitable]) -> String {
             format!(
                 "correct pool {pool}: kubectl describe ipaddresspool {pool} says what is wrong with its entries"
             )
+        }
+        Reason::NotAutomatic if by_name.is_none() => {
+            "create an IPAddressPool with addresses of the families that it asks for, or add them to one"
+                .to_owned()
         }
         Reason::NotAutomatic => {
             format!(
@@ -98,8 +104,12 @@ fn of_not_admitted(pool: &str, why: &NotAdmitted) -> String {
     }
 }
 
-/// What helps this Service, which nobody announces.
-pub(crate) fn of_unannounced(why: &Unannounced, service: &ServiceKey) -> String {
+/// What helps this Service, which nobody announces, for these obstacles of the nodes.
+pub(crate) fn of_unannounced<'a>(
+    why: &Unannounced,
+    service: &ServiceKey,
+    obstacles: impl IntoIterator<Item = &'a Obstacle>,
+) -> String {
     let remedy = match why {
         Unannounced::Unadvertised(Unadvertised::NoPool) => {
             "no pool has the address any more: put it back into a pool, or delete the Service's status"
@@ -117,7 +127,16 @@ pub(crate) fn of_unannounced(why: &Unannounced, service: &ServiceKey) -> String 
             "take the serviceSelectors out of the L2Advertisement, or the sharing key off the Service"
         }
         Unannounced::NoCandidate => {
-            "make one of the nodes a candidate: each says above what keeps it from that"
+            let mut each: Vec<&str> = Vec::new();
+            for remedy in obstacles.into_iter().map(of_obstacle) {
+                if !each.contains(&remedy) {
+                    each.push(remedy);
+                }
+            }
+            if each.is_empty() {
+                return "add a node to the cluster, with a speaker on it".to_owned();
+            }
+            return each.join("; or ");
         }
         Unannounced::NoInterface => {
             "correct spec.interfaces of the L2Advertisement, or the interfaces of the nodes (kubectl ferrolb nodes)"
@@ -146,6 +165,9 @@ pub(crate) fn of_obstacle(why: &Obstacle) -> &'static str {
         Obstacle::Ineligible(Ineligible::NoLocalEndpoint) => {
             "run a Pod of the Service there, or use externalTrafficPolicy Cluster"
         }
+        Obstacle::Outdated => {
+            "see whether the node reaches the API server (/readyz and the log of its speaker)"
+        }
         Obstacle::NoInterface(_) => "see which interfaces it has: kubectl ferrolb nodes -o wide",
     }
 }
@@ -163,6 +185,7 @@ pub(crate) fn words_of(why: &Obstacle) -> String {
         Obstacle::Ineligible(Ineligible::NoLocalEndpoint) => {
             "no serving endpoint there (externalTrafficPolicy is Local)".to_owned()
         }
+        Obstacle::Outdated => "has not seen the latest changes of the cluster".to_owned(),
         Obstacle::NoInterface(placement::Interfaces::All) => "no interface that can announce".to_owned(),
         Obstacle::NoInterface(placement::Interfaces::Only(names)) => {
             let names: Vec<String> = names.iter().map(ToString::to_string).collect();
@@ -256,13 +279,22 @@ mod tests {
                 "add addresses to pool p1",
             ),
         ] {
-            let remedy = of_refusal(&refusal);
+            let remedy = of_refusal(&refusal, Some(&"p0".into()));
             assert!(remedy.contains(part), "{refusal:?}: {remedy}");
-            assert_eq!(of_no_address(&NoAddress::Refused(refusal)), Some(remedy));
+            assert_eq!(of_no_address(&NoAddress::Refused(refusal), Some(&"p0".into())), Some(remedy));
         }
-        assert_eq!(of_no_address(&NoAddress::Deleting), None);
+        assert_eq!(of_no_address(&NoAddress::Deleting, None), None);
         let headless = NoAddress::Unservable(translation::Unservable::NoFamily);
-        assert!(of_no_address(&headless).unwrap().contains("clusterIP"));
+        assert!(of_no_address(&headless, None).unwrap().contains("clusterIP"));
+    }
+
+    #[test]
+    fn a_pool_that_would_not_help_either_is_not_recommended() {
+        let refusal = unsuitable(&[Reason::NoAddresses(Family::V6), Reason::NotAutomatic]);
+        assert_eq!(of_refusal(&refusal, None), "add IPv6 addresses to pool p0");
+        assert!(of_refusal(&refusal, Some(&"p1".into())).contains("metallb.io/address-pool: p1"));
+        let refusal = unsuitable(&[Reason::NotAutomatic]);
+        assert!(of_refusal(&refusal, None).contains("create an IPAddressPool"));
     }
 
     #[test]
@@ -275,11 +307,17 @@ mod tests {
             ),
             (Unannounced::Unadvertised(Unadvertised::NoAdvertisement), "create an L2Advertisement"),
             (Unannounced::Unadvertised(Unadvertised::SharedYetSelected), "serviceSelectors"),
-            (Unannounced::NoCandidate, "make one of the nodes a candidate"),
+            (
+                Unannounced::NoCandidate,
+                "label the node, or change nodeSelectors of the L2Advertisement; or run a Pod",
+            ),
             (Unannounced::NoInterface, "spec.interfaces"),
             (Unannounced::SharedElsewhere { with: ServiceKey::new("a", "b") }, "an address each"),
         ] {
-            assert!(of_unannounced(&why, &ServiceKey::new("prod", "web")).contains(part), "{why:?}");
+            let obstacles = [Ineligible::NotSelected, Ineligible::NoLocalEndpoint, Ineligible::NotSelected];
+            let obstacles = obstacles.map(Obstacle::Ineligible);
+            let remedy = of_unannounced(&why, &ServiceKey::new("prod", "web"), &obstacles);
+            assert!(remedy.contains(part), "{why:?}: {remedy}");
         }
     }
 

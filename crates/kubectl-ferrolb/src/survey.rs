@@ -5,7 +5,8 @@ use std::net::IpAddr;
 
 use introspection::{Address, AddressState, SpeakerStatus};
 use ipam::ServiceKey;
-use placement::Placement;
+use jiff::Timestamp;
+use placement::{Placement, Unannounced};
 use serde::Serialize;
 use translation::Origin;
 
@@ -15,7 +16,16 @@ use crate::remedy;
 use crate::snapshot::{Snapshot, Source};
 
 /// Who announces Services, as `ServiceL2Status` objects report it.
-pub(crate) type Reports = BTreeMap<ServiceKey, Vec<(String, Vec<String>)>>;
+pub(crate) type Reports = BTreeMap<ServiceKey, Vec<Report>>;
+
+/// That a node announces a Service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Report {
+    pub(crate) node: String,
+    pub(crate) interfaces: Vec<String>,
+    /// Since when.
+    pub(crate) since: Option<Timestamp>,
+}
 
 /// How a Service is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -82,6 +92,9 @@ pub(crate) struct Announced {
     /// The node that announces it, or is to.
     pub(crate) node: Option<String>,
     pub(crate) interfaces: Vec<String>,
+    /// Since when that node has announced the Service.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) since: Option<String>,
 }
 
 /// All that is known of who announces.
@@ -116,7 +129,8 @@ pub(crate) fn survey(snapshot: &Snapshot, allocation: &Allocation, sources: &Sou
         match &fate.outcome {
             Err(why @ NoAddress::Deleting) => it.worse(Health::Starting, Some(why.to_string()), None),
             Err(why) => {
-                it.worse(Health::Waiting, Some(why.to_string()), remedy::of_no_address(why));
+                let remedy = remedy::of_no_address(why, fate.by_name.as_ref());
+                it.worse(Health::Waiting, Some(why.to_string()), remedy);
             }
             Ok(assignment) if ips.is_empty() => {
                 let why = format!(
@@ -131,7 +145,7 @@ pub(crate) fn survey(snapshot: &Snapshot, allocation: &Allocation, sources: &Sou
             it.reasons.push(format!("it would like a second address: {why}"));
         }
         for ip in ips {
-            let announced = match fate.observed.origin {
+            let mut announced = match fate.observed.origin {
                 Origin::AddressPool => sources.look(key, ip, &mut it),
                 // Nobody announces it: the node that has it answers for it.
                 Origin::NodePool => Announced {
@@ -139,8 +153,10 @@ pub(crate) fn survey(snapshot: &Snapshot, allocation: &Allocation, sources: &Sou
                     health: Health::Announced,
                     node: allocation.reserved.get(&ip).map(ToString::to_string),
                     interfaces: vec![],
+                    since: None,
                 },
             };
+            announced.since = sources.since(key, &announced);
             it.addresses.push(announced);
         }
         it
@@ -167,7 +183,8 @@ impl Sources<'_> {
     /// Finds out who announces an address, and tells what is the matter.
     fn look(&self, key: &ServiceKey, ip: IpAddr, it: &mut Surveyed) -> Announced {
         let elected = assignment(self.placement, key, ip);
-        let mut announced = Announced { ip, health: Health::Announced, node: None, interfaces: vec![] };
+        let mut announced =
+            Announced { ip, health: Health::Announced, node: None, interfaces: vec![], since: None };
         let told: Vec<(&SpeakerStatus, &Address)> = self.addresses(ip).collect();
         // One that announces decides; of those that do not, the one to whom it falls.
         let speaks = |state| matches!(state, AddressState::Announced | AddressState::Standby);
@@ -196,17 +213,14 @@ impl Sources<'_> {
             Some(Err(why)) => {
                 let reason = self.placement.reason(key, ip).unwrap_or_default();
                 announced.health = Health::Silent;
-                it.worse(
-                    Health::Silent,
-                    Some(format!("{ip}: {reason}")),
-                    Some(remedy::of_unannounced(&why, key)),
-                );
+                let remedy = remedy_of(self.placement, key, ip, &why);
+                it.worse(Health::Silent, Some(format!("{ip}: {reason}")), Some(remedy));
             }
             Some(Ok(elected)) => {
                 let node = elected.announcer.to_string();
                 let report = self.reports.and_then(|reports| reports.get(key)).into_iter().flatten();
-                let reported = report.clone().find(|(it, _)| *it == node).or_else(|| report.clone().next());
-                if let Some((node, interfaces)) = reported {
+                let reported = report.clone().find(|it| it.node == node).or_else(|| report.clone().next());
+                if let Some(Report { node, interfaces, .. }) = reported {
                     announced.node = Some(node.clone());
                     announced.interfaces.clone_from(interfaces);
                     return announced;
@@ -241,6 +255,13 @@ impl Sources<'_> {
         announced
     }
 
+    /// Since when the node that announces an address has reported that it announces the Service.
+    fn since(&self, key: &ServiceKey, announced: &Announced) -> Option<String> {
+        let mut reports = self.reports?.get(key)?.iter();
+        let report = reports.find(|report| announced.node.as_ref() == Some(&report.node))?;
+        report.since.filter(|_| announced.health == Health::Announced).map(|since| since.to_string())
+    }
+
     fn addresses(&self, ip: IpAddr) -> impl Iterator<Item = (&SpeakerStatus, &Address)> {
         let speakers = self.speakers.iter().filter_map(Told::speaker);
         speakers.flat_map(move |speaker| {
@@ -248,6 +269,12 @@ impl Sources<'_> {
             those.map(move |address| (speaker, address))
         })
     }
+}
+
+/// What helps an address that nobody announces for this reason.
+pub(crate) fn remedy_of(placement: &Placement, key: &ServiceKey, ip: IpAddr, why: &Unannounced) -> String {
+    let obstacles = placement.obstacles(key, ip).and_then(Result::ok).unwrap_or_default();
+    remedy::of_unannounced(why, key, obstacles.values())
 }
 
 fn health_of(state: AddressState) -> Health {

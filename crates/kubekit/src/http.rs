@@ -1,4 +1,5 @@
-//! The small web server that probes, Prometheus and `kubectl ferrolb` ask: `/healthz`, `/readyz`, `/metrics` and `/status`.
+//! The small web server that probes, Prometheus and `kubectl ferrolb` ask: `/healthz`, `/readyz`, `/metrics`, `/status` and,
+//! of a speaker, `/trace`.
 //!
 //! It has a thread of its own, for whoever reaches a node's port is a stranger, and nothing that strangers send may keep
 //! gossip, ARP or the Lease waiting. What they can take is bounded:
@@ -8,10 +9,10 @@
 //!   is connected and is answered at once, long before it is the oldest, and a flood from one host drives out itself.
 //! - **Time**: each connection has some seconds for its headers, as many between two requests, and half a minute in all.
 //! - **Work**: a connection may ask some dozens of times; metrics are rendered a few times a second, whoever asks, and
-//!   sent at a pace ([`page`]); where TLS and reviews of tokens cost more, connections are taken at a pace too.
+//!   sent at a pace ([`page`]); the LAN is asked a few times a second ([`trace`]); where TLS and reviews of tokens cost more, connections are taken at a pace too.
 //! - **Memory**: a few kilobytes for the headers and in the kernel's buffers.
 //!
-//! Probes are always plain and for everybody. Metrics and `/status` are either the same, or have a port of their own, with
+//! Probes are always plain and for everybody. Metrics, `/status` and `/trace` are either the same, or have a port of their own, with
 //! TLS ([`tls`]) and for those only whom the API server allows it ([`review`]), as MetalLB's metrics have.
 
 mod connections;
@@ -22,6 +23,7 @@ mod page;
 mod review;
 pub mod status;
 pub mod tls;
+pub mod trace;
 
 use std::collections::BTreeSet;
 use std::future::ready;
@@ -40,6 +42,7 @@ use status::StatusSource;
 use tls::{Certificates, Tls};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval};
+use trace::TraceSource;
 use tracing::{error, info};
 
 use crate::watchdog::{LOOK_EVERY, Watchdog};
@@ -104,6 +107,8 @@ pub struct Content {
     pub metrics: Registry,
     /// For `/status`.
     pub status: StatusSource,
+    /// For `/trace`, of a program that can ask the LAN.
+    pub trace: Option<TraceSource>,
     /// The namespace of the program: who may make tokens for its service accounts may read `/status`.
     pub namespace: String,
 }

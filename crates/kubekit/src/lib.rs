@@ -1,5 +1,5 @@
 //! What the controller and the speaker share in dealing with a cluster: objects without the fields that
-//! nobody reads ([`slim`]), lists and watches as one stream of changes ([`watch()`]), events
+//! nobody reads (crate [`slim`]), lists and watches as one stream of changes ([`watch()`]), events
 //! ([`events::Publisher`]), writes ([`write::Writes`]), the election of a leader ([`lease`]), and what an operator looks at ([`http`], [`telemetry`]).
 
 pub mod events;
@@ -23,12 +23,11 @@ use std::time::{Duration, Instant};
 
 pub use identity::Identity;
 pub use mirror::Mirror;
-pub use slim;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch::Sender;
 use tokio::time::sleep_until;
 pub use version::Version;
-pub use watch::{Change, Source, Watched, watch, watch_as, watch_history};
+pub use watch::{Change, Known, Source, Watched, watch, watch_as, watch_history, watch_known};
 pub use watchdog::{Progress, Watchdog};
 
 /// How long a single request to the API server may take, retries included. Without a bound of our own, the

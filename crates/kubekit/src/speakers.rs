@@ -6,8 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 use kube::{Api, Client, ResourceExt};
 use objects::NodeName;
 
-use crate::slim::{Node, Pod};
 use crate::{Change, Source};
+use slim::{Node, Pod};
 
 /// The labels of the Pods.
 const LABELS: &str = "app.kubernetes.io/name=ferrolb,app.kubernetes.io/component in (speaker,controller)";

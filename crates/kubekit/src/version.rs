@@ -17,11 +17,15 @@ impl Version {
         &self.0
     }
 
+    /// The number that it is, if it is one.
+    pub fn number(&self) -> Option<u64> {
+        self.0.parse().ok()
+    }
+
     /// Whether the other one came after this. The echo of an older write can arrive after the answer to a
     /// newer one.
     pub fn is_older_than(&self, other: &Self) -> bool {
-        let number = |version: &Self| version.0.parse::<u64>().ok();
-        matches!((number(self), number(other)), (Some(mine), Some(theirs)) if mine < theirs)
+        matches!((self.number(), other.number()), (Some(mine), Some(theirs)) if mine < theirs)
     }
 }
 

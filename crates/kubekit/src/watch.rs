@@ -33,6 +33,15 @@ pub enum Watched<K> {
     Restored,
 }
 
+/// How much of a kind is known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Known {
+    /// Everything up to this version; zero where it is no number.
+    pub complete: u64,
+    /// The newest version of an object, also of one that was deleted while it was watched; zero where there is none.
+    pub newest: u64,
+}
+
 /// What to list and watch.
 #[derive(Debug, Clone)]
 pub struct Source<K> {
@@ -81,9 +90,21 @@ where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
     T: Send + 'static,
 {
-    watch_history(source, convert).filter_map(|watched| {
+    watch_known(source, convert).map(|(change, _)| change)
+}
+
+/// Like [`watch_as`], for whoever compares with others how much they know: with each change comes how much is known by it.
+pub fn watch_known<K, T>(
+    source: impl Into<Source<K>>,
+    convert: impl Fn(K) -> T + Send + 'static,
+) -> impl Stream<Item = (Change<T>, Known)>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+    T: Send + 'static,
+{
+    follow(source, convert).filter_map(|(watched, known)| {
         std::future::ready(match watched {
-            Watched::Change(change) => Some(change),
+            Watched::Change(change) => Some((change, known)),
             Watched::Restored => None,
         })
     })
@@ -99,6 +120,21 @@ where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
     T: Send + 'static,
 {
+    follow(source, convert).map(|(watched, _)| watched)
+}
+
+fn follow<K, T>(
+    source: impl Into<Source<K>>,
+    convert: impl Fn(K) -> T + Send + 'static,
+) -> impl Stream<Item = (Watched<T>, Known)>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+    T: Send + 'static,
+{
     let follower = Follower::new(source.into(), convert);
-    futures::stream::unfold(follower, |mut follower| async move { Some((follower.next().await, follower)) })
+    futures::stream::unfold(follower, |mut follower| async move {
+        let watched = follower.next().await;
+        let known = follower.known();
+        Some(((watched, known), follower))
+    })
 }

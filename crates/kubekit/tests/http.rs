@@ -44,7 +44,7 @@ fn content(watchdog: &Watchdog) -> Content {
     let (readiness, watchdog) = (Readiness::waiting_for([]), watchdog.clone());
     let (status, _) = kubekit::http::status::channel();
     let namespace = "metallb-system".to_owned();
-    Content { readiness, watchdog, metrics: Registry::default(), status, namespace }
+    Content { readiness, watchdog, metrics: Registry::default(), status, trace: None, namespace }
 }
 
 /// A program that has heartbeats to make, and serves if `serves` says where and what. It ends when `stop` is set, and tells how late

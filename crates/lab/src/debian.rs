@@ -37,6 +37,9 @@ pub const FOR_BUILDING: &[Package] = &[
     Package { name: "musl-tools", file: "musl-gcc" },
 ];
 
+/// What fuzz targets are built with: libFuzzer is C++.
+pub const FOR_FUZZING: &[Package] = &[Package { name: "g++", file: "g++" }];
+
 /// What NetworkPolicies are enforced with, for the tests that want it.
 pub const FOR_POLICIES: &[Package] =
     &[Package { name: "ipset", file: "ipset" }, Package { name: "conntrack", file: "conntrack" }];

@@ -14,8 +14,11 @@ pub(crate) const COREDNS: &str = "registry.k8s.io/coredns/coredns:v1.15.0";
 /// The image of every pod's first container.
 pub(crate) const PAUSE: &str = "registry.k8s.io/pause:3.10";
 
-/// The archives of all images, built when the cache does not have them.
-pub(crate) fn ensure(tools: &Tools) -> Result<Vec<PathBuf>> {
+/// The archives of all images, built when the cache does not have them. `tools` has at least CoreDNS.
+///
+/// # Errors
+/// When the Debian packages that they are made of are not to be had, or the cache cannot be written.
+pub fn ensure(tools: &Tools) -> Result<Vec<PathBuf>> {
     let cache = cache()?;
     let mut task: Option<ui::Task> = None;
     let mut progress = |line: &str| {

@@ -2,6 +2,7 @@
 
 pub mod apiserver;
 pub mod audit;
+pub mod browser;
 mod cgroup;
 pub mod chart;
 pub mod cli;
@@ -9,7 +10,7 @@ mod cluster;
 mod control;
 pub mod debian;
 mod demo;
-mod images;
+pub mod images;
 mod init;
 mod keeper;
 pub mod metallb;

@@ -6,7 +6,8 @@
 //! - [`Arp`] and [`Ndp`] give them a common shape, [`Protocol`].
 //! - [`Port`] is one interface by one protocol, and decides: it answers questions, tells of takeovers in
 //!   bursts and refreshes them (`schedule`), asks before it announces what is fresh (`probes`), and defends
-//!   what foreign hosts claim (`claims`).
+//!   what foreign hosts claim (`claims`). It also finds out whether others answer as they should (`watches`), and
+//!   tells whoever wants to know who answers for an address (`inquiries`).
 //! - [`Shards`] spreads memberships of multicast groups over sockets.
 //!
 //! Nothing here has a socket or a clock: frames and the time come in, frames and decisions go out, and no
@@ -15,6 +16,7 @@
 mod arp;
 mod claims;
 mod groups;
+mod inquiries;
 mod mac;
 mod ndp;
 mod port;
@@ -22,6 +24,7 @@ mod probes;
 mod protocol;
 mod rivals;
 mod schedule;
+mod watches;
 
 use std::time::Duration;
 
@@ -30,10 +33,14 @@ pub use groups::Shards;
 pub use mac::MacAddr;
 pub use ndp::{ALL_NODES, Cause, Known, NdpFrame, NdpFrameError, NdpMessage, solicited_node};
 pub use port::{
-    Begin, Contact, Effect, KnownMacs, Order, Port, Purpose, Report, Stance, Transmission, TransmitPolicy,
+    Answered, Begin, Contact, Effect, KnownMacs, Order, Port, Purpose, Report, Stance, Transmission,
+    TransmitPolicy,
 };
 pub use protocol::{Arp, Heard, Ignored, Ndp, Protocol, Question};
 pub use schedule::{frame_gap, refresh_gap};
+
+/// So many hosts are remembered for each address that is announced, lest one host with many names fills the memory.
+pub const MOST_HOSTS: usize = 8;
 
 /// Who acts so much later than it meant to, stood still, and what it knows may have been overtaken.
 const LATE: Duration = Duration::from_millis(500);

@@ -9,15 +9,17 @@ mod transmit;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
-pub use effects::{Effect, Purpose, Report, Transmission};
+pub use effects::{Answered, Effect, Purpose, Report, Transmission};
 pub use orders::{Begin, Contact, KnownMacs, Order, Stance, TransmitPolicy};
 
 use crate::claims::Claims;
 use crate::groups::Groups;
+use crate::inquiries::Inquiries;
 use crate::probes::Probes;
 use crate::protocol::Protocol;
 use crate::rivals::Rivals;
 use crate::schedule::Schedule;
+use crate::watches::Watches;
 use crate::{MacAddr, PATIENCE};
 
 /// An interface as ARP or NDP sees it: answers for addresses there, announces them, and notices who else
@@ -47,6 +49,7 @@ pub struct Port<P: Protocol> {
     known_macs: KnownMacs,
     probes: Probes<P::Ip>,
     claims: Claims<P::Ip>,
+    inquiries: Inquiries<P::Ip>,
     schedule: Schedule<P::Ip>,
     groups: Groups,
     effects: VecDeque<Effect>,
@@ -58,6 +61,9 @@ pub struct Port<P: Protocol> {
     rivals: Rivals<P::Ip>,
     /// Who of the peers that are heard claimed what is announced here, and when: it may turn out to be heard no more.
     heard_claims: BTreeMap<P::Ip, (MacAddr, Instant)>,
+    /// Addresses of which is to be known who answers for them, and those of them that were ordered.
+    watches: Watches<P::Ip>,
+    watched: BTreeMap<P::Ip, Instant>,
     /// What a peer has taken over from this node, which leaves.
     handed_over: BTreeSet<P::Ip>,
     /// Interfaces of this node that are heard here.
@@ -84,6 +90,7 @@ impl<P: Protocol> Port<P> {
             known_macs: KnownMacs::default(),
             probes: Probes::new(seed),
             claims: Claims::new(),
+            inquiries: Inquiries::new(),
             schedule: Schedule::new(refresh_interval, seed),
             groups: Groups::default(),
             effects: VecDeque::new(),
@@ -92,6 +99,8 @@ impl<P: Protocol> Port<P> {
             next_frame: now,
             rivals: Rivals::new(),
             heard_claims: BTreeMap::new(),
+            watches: Watches::new(),
+            watched: BTreeMap::new(),
             handed_over: BTreeSet::new(),
             same_lan: BTreeSet::new(),
             overrules: false,
@@ -122,9 +131,16 @@ impl<P: Protocol> Port<P> {
         self.schedule.set_refresh_gap(gap);
     }
 
-    /// This process stood still. Until the news of what happened meanwhile have been read, nothing is said.
-    pub fn stood_still(&mut self, now: Instant) {
-        self.hold(now);
+    /// This process stood still until `went_on`. Until the news of what happened meanwhile have been read, nothing is said.
+    pub fn stood_still(&mut self, went_on: Instant) {
+        self.hold(went_on);
+    }
+
+    /// Asks the LAN who answers for `vip`, which need not be announced here, and tells in a moment
+    /// ([`Effect::Answered`]). Nothing else follows from it, and no station learns anything from the questions. It is
+    /// asked under whichever transmit policy: a question claims nothing. False if too many addresses are asked for.
+    pub fn inquire(&mut self, vip: P::Ip, now: Instant) -> bool {
+        self.inquiries.begin(vip, now)
     }
 
     /// Whether who asks for `vip` is answered.
@@ -135,8 +151,8 @@ impl<P: Protocol> Port<P> {
 
     /// This program stood still. The addresses may be somebody else's by now, and the news of that may be
     /// waiting to be read: that comes first.
-    fn hold(&mut self, now: Instant) {
-        self.held = now + PATIENCE;
+    fn hold(&mut self, went_on: Instant) {
+        self.held = self.held.max(went_on + PATIENCE);
     }
 
     /// Nothing that was begun for `vip` goes on.

@@ -7,15 +7,13 @@ use std::time::{Duration, Instant};
 
 use timers::Timers;
 
-use crate::MacAddr;
 use crate::probes::Found;
+use crate::{MOST_HOSTS, MacAddr};
 
 /// The same one is not told of again within that time.
 const AGAIN: Duration = Duration::from_secs(1);
 /// Who is overruled has heard of it by then.
 const CHECK: Duration = Duration::from_millis(150);
-/// So many are remembered for each address, lest a host with many names fills the memory.
-const EACH: usize = 8;
 
 /// Who answers for which address too.
 #[derive(Debug)]
@@ -44,7 +42,7 @@ impl<A: Copy + Ord> Rivals<A> {
         if known.is_some_and(|rival| rival.told > now) {
             return Found::Nothing;
         }
-        if known.is_none() && self.of(address).count() >= EACH {
+        if known.is_none() && self.of(address).count() >= MOST_HOSTS {
             let oldest = self.of(address).min_by_key(|(_, rival)| rival.told).map(|(mac, _)| mac);
             oldest.into_iter().for_each(|mac| _ = self.each.remove(&(address, mac)));
         }
@@ -146,7 +144,7 @@ mod tests {
         for number in 0..20 {
             rivals.heard(1, MacAddr([2, 0, 0, 0, 0, number]), now + Duration::from_millis(number.into()));
         }
-        assert_eq!(rivals.each.len(), EACH);
+        assert_eq!(rivals.each.len(), MOST_HOSTS);
         assert!(rivals.contains(1, MacAddr([2, 0, 0, 0, 0, 19])));
     }
 }

@@ -2,7 +2,22 @@
 
 use std::net::IpAddr;
 
-use crate::{NodeName, ServiceKey, Unannounced};
+use crate::{Interfaces, NodeName, ServiceKey, Unannounced};
+
+/// An address that another node is to announce from now on, by what is known here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moved {
+    /// Which.
+    pub vip: IpAddr,
+    /// Who is to announce it.
+    pub to: NodeName,
+    /// On which of its interfaces.
+    pub interfaces: Interfaces,
+    /// Whether this node announced it until now.
+    pub from_here: bool,
+    /// How many other candidates rank between that node and this one, if this one is a candidate.
+    pub place: Option<usize>,
+}
 
 /// A Service that came to this node or left it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -53,6 +53,18 @@ pub(crate) struct Outcome {
     /// Whether it depends on what all candidates can do: the winner has lost an interface, or somebody else who ranks
     /// before it.
     compared: bool,
+    /// How many candidates rank between the announcer and this node, if it is another candidate.
+    pub(crate) place: Option<usize>,
+}
+
+/// What decides an election besides the Services.
+pub(crate) struct Field<'a> {
+    /// Which node this is.
+    pub(crate) me: &'a NodeName,
+    pub(crate) eligibility: &'a Eligibility,
+    pub(crate) abilities: &'a AbilitiesOfNodes,
+    /// The nodes that have given the address up.
+    pub(crate) conceding: Option<&'a BTreeSet<NodeName>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,18 +142,13 @@ fn hash(node: &NodeName, suffix: &str) -> [u8; 32] {
 ///
 /// A Service that would leave no live candidate to those before it is left out. The oldest decides the ranking: its
 /// first address, and its preferences or, where it can be announced by nobody, those of the next.
-pub(crate) fn elect<'a>(
-    vip: IpAddr,
-    services: &[(&Service, Vec<&Endpoints>)],
-    eligibility: &'a Eligibility,
-    abilities: &AbilitiesOfNodes,
-) -> Outcome {
+pub(crate) fn elect<'a>(vip: IpAddr, services: &[(&Service, Vec<&Endpoints>)], field: &Field<'a>) -> Outcome {
     let mut refused: Vec<(ServiceKey, Unannounced)> = Vec::new();
     let mut served: Vec<(&Service, Eligible<'_>)> = Vec::new();
     // Those that can announce it for all that are served, with the score that the first of them gives.
     let mut common: Vec<(&NodeName, Standing)> = Vec::new();
     for (service, endpoints) in services {
-        match candidates(vip, service, endpoints, eligibility, abilities) {
+        match candidates(vip, service, endpoints, field) {
             Err(reason) => refused.push((service.key.clone(), reason)),
             Ok(eligible) => {
                 if let Some((oldest, _)) = served.first() {
@@ -162,7 +169,7 @@ pub(crate) fn elect<'a>(
             }
         }
     }
-    let losers = pass_over_losers(vip, &mut common, &served, abilities);
+    let losers = pass_over_losers(vip, &mut common, &served, field.abilities);
     let ranked_by = services.first().and_then(|(oldest, _)| oldest.vips.first()).copied().unwrap_or(vip);
     let suffix = suffix(ranked_by);
     let place =
@@ -171,6 +178,9 @@ pub(crate) fn elect<'a>(
     let elected = ranked.iter().filter(|(_, _, live)| *live).min();
     let absent = ranked.iter().filter(|(_, _, live)| !live).min();
     let absent = absent.filter(|absent| elected.is_some_and(|elected| *absent < elected));
+    let mine = ranked.iter().find(|(_, node, live)| *node == field.me && *live);
+    let between = |(mine, elected)| ranked.iter().filter(|it| it.2 && *it > elected && *it < mine).count();
+    let my_place = mine.zip(elected).filter(|(mine, elected)| mine != elected).map(between);
     let compared = elected.is_some_and(|elected| losers.iter().any(|loser| place(loser) <= *elected));
     let mut outcome = |(service, _): &(&Service, Vec<&Endpoints>)| {
         if let Some(at) = refused.iter().position(|(key, _)| *key == service.key) {
@@ -189,6 +199,7 @@ pub(crate) fn elect<'a>(
         services: services.iter().filter_map(&mut outcome).collect(),
         winner: elected.map(|(rank, ..)| Winner { ranked_by, rank: *rank }),
         compared,
+        place: my_place,
     }
 }
 
@@ -197,14 +208,15 @@ fn candidates<'a>(
     vip: IpAddr,
     service: &Service,
     endpoints: &[&Endpoints],
-    eligibility: &'a Eligibility,
-    abilities: &AbilitiesOfNodes,
+    field: &Field<'a>,
 ) -> Result<Eligible<'a>, Unannounced> {
+    let Field { eligibility, abilities, conceding, .. } = field;
     let mut eligible = eligibility.eligible(service, endpoints)?;
-    if !some_live(&eligible.nodes) {
+    let mut nodes = std::mem::take(&mut eligible.nodes);
+    nodes.retain(|(node, _)| !conceding.is_some_and(|conceding| conceding.contains(*node)));
+    if !some_live(&nodes) {
         return Err(Unannounced::NoCandidate);
     }
-    let mut nodes = std::mem::take(&mut eligible.nodes);
     nodes.retain(|(node, _)| can_announce(abilities, node, vip, &eligible));
     eligible.nodes = nodes;
     if some_live(&eligible.nodes) { Ok(eligible) } else { Err(Unannounced::NoInterface) }

@@ -13,8 +13,8 @@ use crate::eligibility::Eligibility;
 use crate::index::settle::Stale;
 use crate::takeover::Takeovers;
 use crate::{
-    Abilities, Advertisement, AdvertisementName, Endpoints, ExcludeLabel, Interfaces, Node, NodeName, Pools,
-    Service, ServiceKey, SliceKey,
+    Abilities, Advertisement, AdvertisementName, Endpoints, ExcludeLabel, Interfaces, Moved, Node, NodeName,
+    Pools, Service, ServiceKey, SliceKey,
 };
 
 /// What this node should announce, kept up to date as the cluster changes.
@@ -43,6 +43,10 @@ pub struct Placement {
     takeovers: Takeovers,
     /// The Services of which something was worked out again since somebody looked.
     reviewed: BTreeSet<ServiceKey>,
+    /// The nodes that have given addresses up, by address.
+    conceding: BTreeMap<IpAddr, BTreeSet<NodeName>>,
+    /// What others are to announce since somebody looked.
+    moved: Vec<Moved>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -67,6 +71,8 @@ impl Placement {
             mine: BTreeMap::new(),
             takeovers: Takeovers::new(),
             reviewed: BTreeSet::new(),
+            conceding: BTreeMap::new(),
+            moved: Vec::new(),
         }
     }
 
@@ -191,6 +197,20 @@ impl Placement {
         if self.abilities.set(&node, abilities) {
             self.stale.add_nodes([node]);
         }
+    }
+
+    /// A node, which may be this one, gives these addresses up and no others: it is no candidate for them.
+    pub fn set_conceded(&mut self, node: &NodeName, vips: &BTreeSet<IpAddr>) {
+        let before = |(vip, nodes): (&IpAddr, &BTreeSet<NodeName>)| nodes.contains(node).then_some(*vip);
+        let before: BTreeSet<IpAddr> = self.conceding.iter().filter_map(before).collect();
+        for vip in before.symmetric_difference(vips) {
+            let nodes = self.conceding.entry(*vip).or_default();
+            if !nodes.remove(node) {
+                nodes.insert(node.clone());
+            }
+            self.stale.add([*vip]);
+        }
+        self.conceding.retain(|_, nodes| !nodes.is_empty());
     }
 
     /// The nodes whose speaker is alive.

@@ -20,7 +20,8 @@
 //! For one address:
 //!
 //! 1. the *candidates* are the nodes that are eligible for every Service that uses it, and that can announce it on one
-//!    of the interfaces that the advertisements allow ([`Abilities`]). A Service that leaves no candidate to the older
+//!    of the interfaces that the advertisements allow ([`Abilities`]), and that have not given it up
+//!    ([`Placement::set_conceded`]). A Service that leaves no candidate to the older
 //!    ones is left out, and learns why ([`Unannounced::SharedElsewhere`]);
 //! 2. of these, those are passed over that have [lost](Ability::Lost) an interface on which another candidate can
 //!    announce the address, where some are left;
@@ -43,9 +44,10 @@ mod input;
 mod obstacle;
 mod profile;
 mod takeover;
+mod versions;
 
 pub use abilities::{Abilities, Ability, ByProtocol};
-pub use change::{Change, Released};
+pub use change::{Change, Moved, Released};
 pub use election::{Assignment, Unannounced, rank};
 pub use eligibility::{EXCLUDE_LABEL, ExcludeLabel, Ineligible, Unadvertised};
 pub use handover::Handovers;
@@ -56,5 +58,6 @@ pub use input::{
 pub use objects::{AdvertisementName, InterfaceName, NodeName, PoolName, ServiceKey, SliceKey};
 pub use obstacle::Obstacle;
 pub use pools::Pools;
-pub use profile::{Mac, NodeProfile};
+pub use profile::{Disputed, Mac, NodeProfile};
 pub use takeover::{Announcement, Announcements, History, Takeover};
+pub use versions::{Kind, Versions};

@@ -9,4 +9,6 @@ pub enum Obstacle {
     Ineligible(Ineligible),
     /// It may, but can announce the address on none of these interfaces.
     NoInterface(Interfaces),
+    /// It has given the address up, for it has not seen the latest changes of the cluster.
+    Outdated,
 }

@@ -1,5 +1,6 @@
 //! What a node tells the others of itself, as bytes: the Ethernet addresses that it announces with, where it can
-//! announce, and for which addresses it does not answer although they fell to it.
+//! announce, for which addresses it does not answer although they fell to it, and who of the others does not do with an
+//! address what it should.
 //!
 //! ```text
 //! prefix   version   sections, any number in any order
@@ -12,6 +13,9 @@
 //! tag 2: interfaces on which it can announce by at least one protocol, or could until they were lost, each: flags (1:
 //!        ARP, 2: NDP, 4: ARP lost, 8: NDP lost), length of the name, name
 //! tag 3: contested addresses, each: length, address
+//! tag 4: disputed addresses: the versions of objects that it has seen, 8 octets for each of five kinds; then for each node
+//!        that is to give way: length of the name, name, count of addresses (2 octets), addresses as above
+//! tag 5: addresses that it gives up, as above
 //! ```
 //!
 //! Sections and flags of other tags are for later versions and are passed over. Before there was a version, a node
@@ -23,19 +27,22 @@ use std::net::IpAddr;
 
 use objects::InterfaceName;
 
-use crate::{Abilities, Ability, ByProtocol};
+use crate::{Abilities, Ability, ByProtocol, Kind, NodeName, Versions};
 
 const PREFIX: [u8; 4] = [0xff, b'F', b'L', b'B'];
 const VERSION: u8 = 1;
 const MACS: u8 = 1;
 const INTERFACES: u8 = 2;
 const CONTESTED: u8 = 3;
+const DISPUTED: u8 = 4;
+const CONCEDED: u8 = 5;
 const ARP: u8 = 1;
 const NDP: u8 = 2;
 const ARP_LOST: u8 = 4;
 const NDP_LOST: u8 = 8;
 const HEAD: usize = PREFIX.len() + 1;
 const SECTION_HEAD: usize = 3;
+const VERSIONS: usize = 8 * Kind::COUNT;
 
 /// The octets of an Ethernet address.
 pub type Mac = [u8; 6];
@@ -50,11 +57,24 @@ pub struct NodeProfile {
     /// Addresses that fell to it and that it does not answer for, because some other host has them: a foreign one, or a
     /// peer that it does not hear.
     pub contested: BTreeSet<IpAddr>,
+    /// Addresses that others answer for, or do not answer for, against what this node has seen of the cluster.
+    pub disputed: Disputed,
+    /// Addresses that this node gives up, because others have seen more of the cluster.
+    pub conceded: BTreeSet<IpAddr>,
+}
+
+/// Who does not do with which address what it should, as far as a node has seen.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Disputed {
+    /// What that node has seen of the cluster.
+    pub versions: Versions,
+    /// The addresses that each other node is to give up, unless it has seen as much.
+    pub by_node: BTreeMap<NodeName, BTreeSet<IpAddr>>,
 }
 
 impl NodeProfile {
-    /// As bytes, at most `max` of them. What does not fit is left out: first contested addresses, then where the node can
-    /// announce, which makes it [able everywhere](Abilities::Unknown) for the others, then Ethernet addresses. In 8 KB there is room for some
+    /// As bytes, at most `max` of them. What does not fit is left out: first contested addresses, then those that are given
+    /// up or disputed, then where the node can announce, which makes it [able everywhere](Abilities::Unknown) for the others, then Ethernet addresses. In 8 KB there is room for some
     /// 350 interfaces, each with an Ethernet address of its own and the longest name.
     pub fn encode(&self, max: usize) -> Vec<u8> {
         let mut bytes = Vec::from(PREFIX);
@@ -69,8 +89,16 @@ impl NodeProfile {
                 bytes.truncate(before);
             }
         }
-        let room = max.saturating_sub(bytes.len() + SECTION_HEAD);
-        let contested = contested(&self.contested, room);
+        let room = |bytes: &Vec<u8>| max.saturating_sub(bytes.len() + SECTION_HEAD);
+        for (tag, content) in [
+            (CONCEDED, addresses(&self.conceded, room(&bytes))),
+            (DISPUTED, disputed(&self.disputed, room(&bytes) / 2)),
+        ] {
+            if !content.is_empty() && content.len() <= room(&bytes) {
+                put_section(&mut bytes, tag, &content);
+            }
+        }
+        let contested = addresses(&self.contested, room(&bytes));
         if !contested.is_empty() {
             put_section(&mut bytes, CONTESTED, &contested);
         }
@@ -100,7 +128,9 @@ impl NodeProfile {
                 INTERFACES => {
                     told.abilities = read_interfaces(content).map_or(Abilities::Unknown, Abilities::Known);
                 }
-                CONTESTED => told.contested.extend(read_contested(content)),
+                CONTESTED => told.contested.extend(read_addresses(content)),
+                DISPUTED => told.disputed = read_disputed(content).unwrap_or_default(),
+                CONCEDED => told.conceded.extend(read_addresses(content)),
                 _ => {}
             }
             bytes = rest;
@@ -136,7 +166,7 @@ fn unversioned_macs(bytes: &[u8]) -> BTreeSet<Mac> {
 }
 
 /// As many as there is room for.
-fn contested(addresses: &BTreeSet<IpAddr>, room: usize) -> Vec<u8> {
+fn addresses(addresses: &BTreeSet<IpAddr>, room: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     for address in addresses {
         let (length, octets) = match address {
@@ -151,16 +181,59 @@ fn contested(addresses: &BTreeSet<IpAddr>, room: usize) -> Vec<u8> {
     bytes
 }
 
-fn read_contested(mut bytes: &[u8]) -> BTreeSet<IpAddr> {
+fn read_addresses(mut bytes: &[u8]) -> BTreeSet<IpAddr> {
     let mut addresses = BTreeSet::new();
-    while let Some((length, rest)) = bytes.split_first()
-        && let Some((address, rest)) = rest.split_at_checked((*length).into())
-    {
-        let v4 = <[u8; 4]>::try_from(address).map(IpAddr::from);
-        addresses.extend(v4.or_else(|_| <[u8; 16]>::try_from(address).map(IpAddr::from)));
+    while let Some((address, rest)) = take_address(bytes) {
+        addresses.extend(address);
         bytes = rest;
     }
     addresses
+}
+
+/// The first address, if it is one of a kind that is known; and what comes after it.
+fn take_address(bytes: &[u8]) -> Option<(Option<IpAddr>, &[u8])> {
+    let (length, rest) = bytes.split_first()?;
+    let (address, rest) = rest.split_at_checked((*length).into())?;
+    let v4 = <[u8; 4]>::try_from(address).map(IpAddr::from);
+    Some((v4.or_else(|_| <[u8; 16]>::try_from(address).map(IpAddr::from)).ok(), rest))
+}
+
+/// As many nodes as there is room for, with as many of their addresses; nothing if there are none.
+fn disputed(disputed: &Disputed, room: usize) -> Vec<u8> {
+    let mut bytes: Vec<u8> = disputed.versions.0.iter().flat_map(|version| version.to_be_bytes()).collect();
+    for (node, vips) in &disputed.by_node {
+        let name = node.as_str().as_bytes();
+        let room = room.min(u16::MAX.into()).saturating_sub(bytes.len() + 1 + name.len() + 2);
+        let vips = addresses(vips, room);
+        let count = u16::try_from(read_addresses(&vips).len());
+        if let (Ok(length), Ok(count @ 1..)) = (u8::try_from(name.len()), count) {
+            bytes.push(length);
+            bytes.extend(name);
+            bytes.extend(count.to_be_bytes());
+            bytes.extend(vips);
+        }
+    }
+    if bytes.len() > VERSIONS { bytes } else { vec![] }
+}
+
+fn read_disputed(bytes: &[u8]) -> Option<Disputed> {
+    let (versions, mut bytes) = bytes.split_at_checked(VERSIONS)?;
+    let mut disputed = Disputed::default();
+    for (version, octets) in disputed.versions.0.iter_mut().zip(versions.as_chunks().0) {
+        *version = u64::from_be_bytes(*octets);
+    }
+    while let Some((length, rest)) = bytes.split_first() {
+        let (name, rest) = rest.split_at_checked((*length).into())?;
+        let ([high, low], mut rest) = rest.split_first_chunk()?;
+        let vips = disputed.by_node.entry(std::str::from_utf8(name).ok()?.into()).or_default();
+        for _ in 0..u16::from_be_bytes([*high, *low]) {
+            let (address, after) = take_address(rest)?;
+            vips.extend(address);
+            rest = after;
+        }
+        bytes = rest;
+    }
+    Some(disputed)
 }
 
 fn interfaces(by_name: &BTreeMap<InterfaceName, ByProtocol>) -> Vec<u8> {
@@ -230,6 +303,7 @@ mod tests {
             macs: (0..interfaces).map(mac).collect(),
             abilities: able(&list),
             contested: contested.take(10).collect(),
+            ..NodeProfile::default()
         }
     }
 
@@ -245,9 +319,36 @@ mod tests {
                     macs: (0..count).map(mac).collect(),
                     abilities: abilities.clone(),
                     contested,
+                    ..NodeProfile::default()
                 };
                 assert_eq!(NodeProfile::decode(&told.encode(MAX)), told);
             }
+        }
+    }
+
+    fn with_disputes(nodes: u8, vips: u8) -> NodeProfile {
+        let vips: BTreeSet<IpAddr> = (0..vips).map(|it| IpAddr::from([192, 0, 2, it])).collect();
+        let by_node = (0..nodes).map(|it| (format!("node-{it:03}").as_str().into(), vips.clone())).collect();
+        let disputed = Disputed { versions: Versions([1, u64::MAX, 3, 4, 5]), by_node };
+        NodeProfile { macs: [mac(1)].into(), conceded: vips, disputed, ..NodeProfile::default() }
+    }
+
+    #[test]
+    fn what_is_disputed_and_what_is_given_up_is_understood_as_far_as_it_fits() {
+        let mut told = with_disputes(3, 20);
+        told.conceded.insert(ip("2001:db8::1"));
+        assert_eq!(NodeProfile::decode(&told.encode(MAX)), told);
+        let many = with_disputes(200, 200);
+        let bytes = many.encode(MAX);
+        assert!(bytes.len() <= MAX);
+        let read = NodeProfile::decode(&bytes);
+        assert_eq!((&read.conceded, read.disputed.versions), (&many.conceded, many.disputed.versions));
+        assert!(!read.disputed.by_node.is_empty());
+        for (node, vips) in read.disputed.by_node {
+            assert!(vips.is_subset(&many.disputed.by_node[&node]) && !vips.is_empty());
+        }
+        for length in 0..bytes.len() {
+            NodeProfile::decode(&bytes[..length]);
         }
     }
 

@@ -15,8 +15,8 @@ use crate::observation::{Container, Observation, Process, Seen, Subjects, name_o
 
 /// Two nodes may answer at the same time while an address moves, and no longer.
 pub const DOUBLED_AT_MOST: Duration = Duration::from_secs(1);
-/// How long an address may go without an answer where nothing happens. A speaker that stood still says nothing until it has
-/// read the news, for up to 0.6 s; on a machine that starts many programs at once it may stand still for half a second.
+/// How long an address may go without an answer where nothing happens. On a machine that starts many programs at once a
+/// speaker may stand still for a second; then it says nothing until it has read the news, for 0.3 s.
 pub const SILENT_AT_MOST: Duration = Duration::from_millis(1500);
 /// Of FerroLB's events, for each Service that is watched, in any minute.
 pub const EVENTS_PER_SERVICE: u64 = 20;

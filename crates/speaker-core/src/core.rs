@@ -1,6 +1,7 @@
 //! The state of a speaker, and what changes it.
 
 mod cluster;
+mod disputes;
 mod gossip;
 mod introspect;
 mod lan;
@@ -22,6 +23,7 @@ use pools::PoolSpec;
 use crate::announce::layer2::{Outcomes, Plan, Wanted};
 use crate::configuration::Configuration;
 use crate::departure::Departure;
+use crate::disputes::Disputes;
 use crate::input::{Input, List, Trouble};
 use crate::interfaces::Memory;
 use crate::left_over::Suspects;
@@ -74,6 +76,9 @@ pub struct Core {
     trouble: Option<Trouble>,
     unannounced: Unannounced,
     suspects: Suspects,
+    disputes: Disputes,
+    /// What was given up when that was last told.
+    told_conceded: BTreeSet<IpAddr>,
     /// How often rivals were overruled.
     insisted: u64,
     handovers: Handovers,
@@ -140,6 +145,8 @@ impl Core {
             trouble: None,
             unannounced: Unannounced::default(),
             suspects: Suspects::default(),
+            disputes: Disputes::default(),
+            told_conceded: BTreeSet::new(),
             insisted: 0,
             handovers: Handovers::default(),
             stopping: false,
@@ -166,7 +173,8 @@ impl Core {
     pub fn handle(&mut self, input: Input, now: Instant) {
         self.now = now;
         self.stale.any = true;
-        self.stale.announcements |= !matches!(input, Input::Port(..) | Input::LeftOver(_) | Input::Time);
+        self.stale.announcements |=
+            !matches!(input, Input::Port(..) | Input::Seen(..) | Input::LeftOver(_) | Input::Time);
         if let Some(list) = input.completes().filter(|list| *list != List::Members || self.trouble.is_none())
         {
             self.reached(list);
@@ -177,6 +185,7 @@ impl Core {
             Input::Nodes(changes) => self.nodes(changes),
             Input::Pools(changes) => self.pools(changes),
             Input::Advertisements(changes) => self.advertisements(changes),
+            Input::Seen(kind, seen) => self.disputes.seen(kind, seen),
             Input::Peers(peers) => self.listed(peers),
             Input::Addresses(addresses) => self.addresses(addresses),
             Input::OwnPod(state) => self.departure.pod = Some(state),
@@ -192,6 +201,7 @@ impl Core {
         }
         self.stale.known_macs |= self.peers.poll(now);
         self.settle();
+        self.follow_disputes();
         self.tell_unannounced();
         self.outputs.extend(self.suspects.poll(now).map(Output::LeftOver));
     }
@@ -203,6 +213,7 @@ impl Core {
             self.handovers.deadline(),
             self.peers.deadline(),
             self.unannounced.deadline(),
+            self.disputes.deadline(),
             self.suspects.deadline(),
             contested,
         ];
@@ -225,6 +236,7 @@ impl Core {
                 self.outputs.push_back(Output::Moved(change));
             }
             self.unannounced.review(self.placement.take_reviewed(), &self.placement, self.now);
+            self.follow_moved();
         }
     }
 

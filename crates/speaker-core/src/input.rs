@@ -6,12 +6,13 @@ use std::time::Instant;
 
 use members::News;
 use placement::{
-    Advertisement, AdvertisementName, Endpoints, InterfaceName, Node, NodeName, PoolName, Service,
+    Advertisement, AdvertisementName, Endpoints, InterfaceName, Kind, Node, NodeName, PoolName, Service,
     ServiceKey, SliceKey,
 };
 use pools::PoolSpec;
 
 use crate::departure::{NodeState, PodState};
+use crate::disputes::Seen;
 use crate::interfaces::Links;
 
 /// Something that a speaker learns.
@@ -27,6 +28,8 @@ pub enum Input {
     Pools(Changes<PoolName, PoolSpec>),
     /// Advertisements, each with what of it cannot be read.
     Advertisements(Changes<AdvertisementName, (Advertisement, Vec<String>)>),
+    /// How much has been seen of one kind of these.
+    Seen(Kind, Seen),
     /// Where the other speakers listen, as the API server lists them.
     Peers(BTreeMap<NodeName, SocketAddr>),
     /// All addresses from which each may speak who takes part in the gossip, as the API server lists them.
@@ -138,6 +141,7 @@ impl Input {
             Self::Peers(_) => Some(List::Speakers),
             Self::Members(news) => news.view.settled.then_some(List::Members),
             Self::Addresses(_)
+            | Self::Seen(..)
             | Self::OwnPod(_)
             | Self::OwnNode(_)
             | Self::Interfaces(_)

@@ -60,6 +60,9 @@ pub enum Unfit {
     /// It has no link-local IPv6 address, or one that is not settled yet.
     #[error("it has no link-local IPv6 address")]
     NoLinkLocal,
+    /// No packet socket can be had on it.
+    #[error("no packet socket can be had on it")]
+    NoSocket,
 }
 
 impl Link {
@@ -70,7 +73,8 @@ impl Link {
 
     /// The Ethernet address that others know it by: one that has lost its carrier may have it again before they hear so.
     pub(crate) fn known_by(&self) -> Option<MacAddr> {
-        let may_come_back = |unfit| matches!(unfit, Unfit::Down | Unfit::NoCarrier | Unfit::NoLinkLocal);
+        let may_come_back =
+            |unfit| matches!(unfit, Unfit::Down | Unfit::NoCarrier | Unfit::NoLinkLocal | Unfit::NoSocket);
         let known = self.arp.err().is_none_or(may_come_back) || self.ndp.err().is_none_or(may_come_back);
         self.mac.filter(|_| known)
     }
@@ -85,10 +89,11 @@ impl Unfit {
     /// What becomes of an interface that was announced on: it may fail, or be meant for something else now.
     fn befalls(self, before: Ability) -> Ability {
         match (self, before) {
-            (Self::Down | Self::NoCarrier | Self::NoLinkLocal, Ability::Able | Ability::Lost) => {
-                Ability::Lost
-            }
-            (Self::Down | Self::NoCarrier | Self::NoLinkLocal, Ability::Unable)
+            (
+                Self::Down | Self::NoCarrier | Self::NoLinkLocal | Self::NoSocket,
+                Ability::Able | Ability::Lost,
+            ) => Ability::Lost,
+            (Self::Down | Self::NoCarrier | Self::NoLinkLocal | Self::NoSocket, Ability::Unable)
             | (Self::Excluded | Self::Enslaved | Self::NoArp | Self::NoBroadcast | Self::NoEthernet, _) => {
                 Ability::Unable
             }

@@ -15,6 +15,8 @@
 //! when to call again. Inputs that are there already are best handled together, before the outputs are asked for: what
 //! is published is published once for all of them.
 //!
+//! Speakers that hear each other may have seen different states of the cluster: `disputes` says what they do then.
+//!
 //! What belongs to one protocol of announcing is in [`announce`], with its own plan and its own outcome of each Service.
 //! Nothing here knows a Kubernetes type, a socket or a clock.
 
@@ -22,6 +24,7 @@ pub mod announce;
 mod configuration;
 mod core;
 mod departure;
+mod disputes;
 mod input;
 mod interfaces;
 mod left_over;
@@ -32,6 +35,7 @@ mod unannounced;
 pub use self::core::{Config, Core};
 pub use configuration::ConfigurationNews;
 pub use departure::{NodeState, PodState};
+pub use disputes::Seen;
 pub use input::{Changes, Input, List, Trouble};
 pub use interfaces::{Link, Links, Purpose, Unfit};
 pub use left_over::LeftOver;

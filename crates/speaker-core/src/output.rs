@@ -46,6 +46,10 @@ pub enum Output {
     Loaded,
     /// Why this speaker is not ready: it takes over nothing until its gossip works.
     Trouble(Option<Trouble>),
+    /// This speaker gives these addresses up and no others: peers have seen changes of the cluster that it has not seen.
+    Conceded(BTreeSet<IpAddr>),
+    /// These peers are asked to give these addresses up, for they do not seem to have seen the latest changes.
+    Disputed(BTreeMap<NodeName, BTreeSet<IpAddr>>),
     /// Something about an object of the configuration.
     Configuration(ConfigurationNews),
     /// One line for each object of the configuration that is not in force as it stands. Replaces what was said before.

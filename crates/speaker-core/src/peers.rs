@@ -12,6 +12,9 @@ use placement::{NodeName, NodeProfile};
 /// A peer that says goodbye goes on answering for no longer than that, though nobody says that it has gone.
 const GOODBYE: Duration = Duration::from_secs(6);
 
+/// What a process has sent that has gone has arrived by then. The next one has not begun by then.
+const LATE: Duration = Duration::from_millis(200);
+
 /// What the other speakers tell of themselves. It stays known after their speakers are gone: one that leaves or is cut
 /// off may go on answering for a while, and is no foreign host.
 #[derive(Debug, Default)]
@@ -19,6 +22,8 @@ pub(crate) struct Peers {
     told: BTreeMap<NodeName, NodeProfile>,
     /// The profiles that was read from, so that each is read once.
     read: BTreeMap<NodeName, Profile>,
+    /// Those that ask others to give addresses up.
+    disputing: BTreeSet<NodeName>,
     /// Those that are heard: what they do is known.
     heard: BTreeSet<NodeName>,
     /// Those that have said goodbye, and until when they may go on answering.
@@ -43,6 +48,11 @@ impl Peers {
             let told = NodeProfile::decode(profile.as_bytes());
             // A controller has none, and its name is no node's.
             if !told.macs.is_empty() && self.told.get(node) != Some(&told) {
+                if told.disputed.by_node.is_empty() {
+                    self.disputing.remove(node);
+                } else {
+                    self.disputing.insert(node.clone());
+                }
                 self.told.insert(node.clone(), told);
                 changed.push(node.clone());
             }
@@ -52,16 +62,24 @@ impl Peers {
     }
 
     /// The members are these, as far as `me` knows. Whether that makes a difference.
-    pub(crate) fn update(&mut self, me: &NodeName, view: &View) -> bool {
+    pub(crate) fn update(&mut self, me: &NodeName, view: &View, now: Instant) -> bool {
         let others = view.members.iter().filter(|node| *node != me);
         let unknown = others.filter(|node| !view.profiles.contains_key(*node)).count();
         let leaving = self.leaving.len();
         // What a node says whose process has gone is said by the next, which we do not hear yet.
-        self.leaving.retain(|node, _| !view.members.contains(node) && view.profiles.contains_key(node));
+        self.leaving.retain(|node, _| !view.members.contains(node));
+        for (_, until) in self.leaving.iter_mut().filter(|(node, _)| !view.profiles.contains_key(*node)) {
+            *until = (*until).min(now + LATE);
+        }
         let changed = self.unknown != unknown || self.heard != view.members || self.leaving.len() != leaving;
         self.unknown = unknown;
         self.heard.clone_from(&view.members);
         changed
+    }
+
+    /// Those that ask others to give addresses up, also if they are not heard any more.
+    pub(crate) fn disputing(&self) -> &BTreeSet<NodeName> {
+        &self.disputing
     }
 
     /// What a node has told so far.
@@ -87,6 +105,7 @@ impl Peers {
     /// A node is gone from the cluster. Whether that makes a difference.
     pub(crate) fn forget(&mut self, node: &NodeName) -> bool {
         self.read.remove(node);
+        self.disputing.remove(node);
         self.told.remove(node).is_some()
     }
 
@@ -122,6 +141,11 @@ impl Peers {
         self.told.values().any(|told| told.contested.contains(&vip))
     }
 
+    /// Whether that peer is a member, and has not said goodbye.
+    pub(crate) fn is_heard(&self, node: &NodeName) -> bool {
+        self.contact(node) == Contact::Heard
+    }
+
     /// The stations that are no foreign hosts.
     pub(crate) fn known_macs(&self) -> KnownMacs {
         let macs = |(node, told): (&NodeName, &NodeProfile)| {
@@ -132,10 +156,11 @@ impl Peers {
         KnownMacs { contacts, unknown: self.unknown, unseen: self.unseen() }
     }
 
-    /// How each other speaker is heard: those that are listed, and those that are or were heard. `away` are those that are
-    /// expected back.
+    /// How each other speaker is heard: those that are listed, and those that are heard or on their way out. `away` are
+    /// those that are expected back.
     pub(crate) fn states(&self, me: &NodeName, away: &BTreeSet<NodeName>) -> BTreeMap<NodeName, PeerState> {
-        let known = self.listed.iter().chain(self.told.keys()).chain(&self.heard).chain(away);
+        // Of those that were heard and that nobody lists any more, nobody expects anything.
+        let known = self.listed.iter().chain(self.leaving.keys()).chain(&self.heard).chain(away);
         let state = |node: &NodeName| {
             if self.heard.contains(node) {
                 PeerState::Heard
@@ -151,8 +176,15 @@ impl Peers {
     }
 
     fn contact(&self, node: &NodeName) -> Contact {
-        let heard = self.heard.contains(node) || self.leaving.contains_key(node);
-        if heard && !self.isolated { Contact::Heard } else { Contact::Unheard }
+        if self.isolated {
+            Contact::Unheard
+        } else if self.leaving.contains_key(node) {
+            Contact::Leaving
+        } else if self.heard.contains(node) {
+            Contact::Heard
+        } else {
+            Contact::Unheard
+        }
     }
 }
 
@@ -171,6 +203,22 @@ mod tests {
         let told =
             NodeProfile { macs: (0..200).map(|n| [2, 0, 0, 0, 0, n]).collect(), ..NodeProfile::default() };
         assert_eq!(NodeProfile::decode(profile(&told).as_bytes()), told);
+    }
+
+    #[test]
+    fn a_speaker_that_was_heard_and_that_nobody_lists_any_more_is_not_missed() {
+        let told = NodeProfile { macs: [[2, 0, 0, 0, 0, 3]].into(), ..NodeProfile::default() };
+        let view = View { profiles: [("n3".into(), profile(&told))].into(), ..View::default() };
+        let mut peers = Peers::default();
+        peers.read(&view);
+        peers.set_listed(["n1".into(), "n2".into(), "n3".into()].into());
+        let states = |peers: &Peers| peers.states(&"n1".into(), &BTreeSet::new());
+        let missed = [("n2".into(), PeerState::NotHeard), ("n3".into(), PeerState::NotHeard)];
+        assert_eq!(states(&peers), missed.into());
+        peers.set_listed(["n1".into(), "n2".into()].into());
+        assert_eq!(states(&peers), [("n2".into(), PeerState::NotHeard)].into());
+        peers.leaves("n3".into(), Instant::now());
+        assert_eq!(states(&peers).get(&NodeName::from("n3")), Some(&PeerState::Leaving));
     }
 
     #[test]

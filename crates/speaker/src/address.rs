@@ -15,7 +15,7 @@ pub(crate) use choice::{Choice, Listed};
 pub(crate) use follower::follow;
 use futures::StreamExt;
 use kube::{Api, Client, Resource};
-use kubekit::{Change, Identity, Source, slim};
+use kubekit::{Change, Identity, Source};
 use nix::ifaddrs::{InterfaceAddress, getifaddrs};
 use placement::{InterfaceName, NodeName};
 use serde::de::DeserializeOwned;

@@ -25,15 +25,16 @@ use kubekit::http::Readiness;
 use kubekit::http::status::Questions;
 use kubekit::keep::Wanted;
 use kubekit::speakers::Speakers;
-use kubekit::{Identity, Progress, slim};
+use kubekit::{Identity, Progress};
 use placement::{AdvertisementName, NodeName, PoolName, ServiceKey, SliceKey};
 use pools::PoolSpec;
 use speaker_core::announce::layer2::Ports;
-use speaker_core::{Changes, Core, Input, LeftOver, Trouble};
+use speaker_core::{Changes, Core, Input, LeftOver, Link, Seen, Trouble, Unfit};
 use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
 use crate::address::Listed;
+use crate::impaired::{Impaired, Part};
 use crate::ipvs::{Answers, Ipvs, Mode};
 use crate::lan::Report;
 use crate::objects::{SeenService, node_state, pod_state, read_node};
@@ -81,6 +82,7 @@ pub(crate) struct Cluster {
     mode: Mode,
     /// What is wrong with the configuration, once that is known.
     problems: Option<Vec<String>>,
+    impaired: Impaired,
     services: Mirror<ServiceKey>,
     slices: Mirror<SliceKey>,
     nodes: Mirror<NodeName>,
@@ -119,6 +121,7 @@ impl Cluster {
             ipvs: Ipvs::default(),
             mode: Mode::default(),
             problems: None,
+            impaired: Impaired::default(),
             services: Mirror::default(),
             slices: Mirror::default(),
             nodes: Mirror::default(),
@@ -200,6 +203,9 @@ impl Cluster {
             Event::Pools(change) => self.pools(change, now),
             Event::Advertisements(change) => self.advertisements(change, now),
             Event::Speakers(change) => self.speakers(change, now),
+            Event::Known(kind, kubekit::Known { complete, newest }) => {
+                self.core.handle(Input::Seen(kind, Seen { complete, newest }), now);
+            }
             Event::Lan(Report::Interfaces(links)) => {
                 if let Some((node, notice)) = self.ipvs.look(&self.node, &links, Answers::of_the_kernel) {
                     self.outputs.publisher.publish(node, notice);
@@ -208,8 +214,14 @@ impl Cluster {
                 if before != self.mode {
                     self.report_state();
                 }
+                let no_socket = |link: &Link| {
+                    link.arp.err() == Some(Unfit::NoSocket) || link.ndp.err() == Some(Unfit::NoSocket)
+                };
+                self.set_impaired(Part::PacketSockets, links.values().any(no_socket));
+                self.set_impaired(Part::Netlink, false);
                 self.core.handle(Input::Interfaces(links), now);
             }
+            Event::Lan(Report::Follows(follows)) => self.set_impaired(Part::Netlink, !follows),
             Event::Lan(Report::Port(interface, report)) => {
                 match report {
                     layer2::Report::Taken { vip, by } => {
@@ -227,7 +239,10 @@ impl Cluster {
                     layer2::Report::SameLan { by } => {
                         tracing::info!(%interface, other = %by, "two interfaces are on one LAN: one of them answers");
                     }
-                    layer2::Report::Free { .. } | layer2::Report::Spoken { .. } => {}
+                    layer2::Report::Free { .. }
+                    | layer2::Report::Spoken { .. }
+                    | layer2::Report::Answered { .. }
+                    | layer2::Report::Silent { .. } => {}
                 }
                 self.core.handle(Input::Port(interface, report), now);
             }
@@ -243,6 +258,12 @@ impl Cluster {
             Event::LeftOver(again) => self.core.handle(Input::LeftOver(again), now),
             Event::Stop => self.core.handle(Input::Stop, now),
         }
+    }
+
+    /// Something that this speaker needs is lost, or there again.
+    fn set_impaired(&mut self, part: Part, is_lost: bool) {
+        let told = self.impaired.set(part, is_lost, &self.node, &self.readiness, &self.metrics);
+        told.into_iter().for_each(|(node, notice)| self.outputs.publisher.publish(node, notice));
     }
 
     fn services(&mut self, change: kubekit::Change<SeenService>, now: Instant) {

@@ -1,6 +1,5 @@
 //! What the fuzz targets call: what is read of objects of the API.
 
-use kubekit::slim;
 use kubekit::speakers::Speakers;
 
 use crate::objects::{self, LoadBalancerClass, Names, SeenService, SeenSlice};

@@ -80,7 +80,7 @@ impl Ipvs {
 }
 
 /// A node, as kubelet refers to it in events: `kubectl describe node` looks for its name in place of the UID too.
-fn reference(node: &NodeName) -> ObjectReference {
+pub(crate) fn reference(node: &NodeName) -> ObjectReference {
     ObjectReference {
         kind: Some("Node".to_owned()),
         name: Some(node.as_str().to_owned()),

@@ -19,6 +19,7 @@
 
 mod closing;
 mod follower;
+mod inquiries;
 mod interface;
 mod links;
 mod memberships;
@@ -31,13 +32,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use follower::Follower;
+use inquiries::Inquiry;
+use interface::Failure;
+use kubekit::http::trace::TraceQuestion;
 use kubekit::{Progress, Watchdog};
 pub use links::{BadPattern, ExcludeInterfaces};
-use placement::InterfaceName;
+use placement::{InterfaceName, NodeName};
 use pulse::Pulse;
-use socket::Listen;
+use socket::{Listen, PacketSocket};
 use speaker_core::announce::layer2::{Orders, PortId, Ports, Responder};
-use speaker_core::{Link, Links};
+use speaker_core::{Link, Links, Unfit};
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Interval, MissedTickBehavior, interval};
@@ -47,7 +51,7 @@ use crate::Metrics;
 
 /// How often the metrics of addresses and interfaces that are gone are dropped.
 const TIDY: Duration = Duration::from_secs(10);
-/// Between attempts to talk to netlink.
+/// Between attempts to talk to netlink, and to open a socket.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Makes sure that this program may use packet sockets. One that may not would be elected, and then keep
@@ -58,7 +62,7 @@ const RETRY: Duration = Duration::from_secs(1);
 pub fn claim_packet_sockets() -> anyhow::Result<()> {
     // Where this fails the socket tells, and says so better.
     _ = caps::raise(None, caps::CapSet::Effective, caps::Capability::CAP_NET_RAW);
-    socket::PacketSocket::unbound().map(drop).context(
+    PacketSocket::unbound().map(drop).context(
         "opening a packet socket: the speaker needs the capability NET_RAW. Where it is granted and this \
          comes all the same, the image store dropped the mark on the program's file: run it as root, with \
          NET_RAW as its only capability",
@@ -85,8 +89,19 @@ pub const REPORTS: usize = 1024;
 pub enum Report {
     /// The interfaces of this node as they are now: the first report, and again when something changed.
     Interfaces(Links),
+    /// Whether the interfaces can be followed; if not, the last report of them stands. Told when it changes.
+    Follows(bool),
     /// What a port on an interface says.
     Port(InterfaceName, layer2::Report),
+}
+
+/// Who wants to know who answers for addresses on the LAN, and by which name this node answers.
+#[derive(Debug)]
+pub struct Inquirers {
+    /// This node.
+    pub node: NodeName,
+    /// What they want to know.
+    pub questions: mpsc::Receiver<TraceQuestion>,
 }
 
 /// Does on the LAN what `ports` says, for ever, and reports on it.
@@ -94,6 +109,7 @@ pub async fn run(
     options: Options,
     ports: watch::Receiver<Ports>,
     reports: mpsc::Sender<Report>,
+    inquirers: Inquirers,
     metrics: Metrics,
 ) {
     let pulse = Arc::new(Pulse::new(Instant::now()));
@@ -102,13 +118,31 @@ pub async fn run(
     let progress = options.watchdog.task("interfaces");
     let mut tidy = interval(TIDY);
     tidy.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (links, running) = (None, BTreeMap::new());
-    let mut lan = Lan { options, ports, reports, metrics, pulse, tidy, links, running };
+    let (failed, failures) = mpsc::channel(1);
+    let mut lan = Lan {
+        options,
+        ports,
+        reports,
+        inquirers,
+        metrics,
+        pulse,
+        tidy,
+        retry: interval(RETRY),
+        seen: None,
+        links: None,
+        follows: true,
+        running: BTreeMap::new(),
+        failed,
+        failures,
+        broken: BTreeSet::new(),
+    };
+    lan.retry.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         match lan.follow(&progress).await {
             Ok(()) => return,
             Err(error) => {
                 error!(error = format!("{error:#}"), "cannot follow the interfaces, trying again");
+                lan.set_follows(false).await;
             }
         }
         progress.mark();
@@ -120,17 +154,26 @@ struct Lan {
     options: Options,
     ports: watch::Receiver<Ports>,
     reports: mpsc::Sender<Report>,
+    inquirers: Inquirers,
     metrics: Metrics,
     pulse: Arc<Pulse>,
     tidy: Interval,
-    /// What was seen last.
+    retry: Interval,
+    /// What was seen last, and what was told of it.
+    seen: Option<Links>,
     links: Option<Links>,
+    follows: bool,
     running: BTreeMap<PortId, Running>,
+    /// Where no socket can be had.
+    failed: mpsc::Sender<Failure>,
+    failures: mpsc::Receiver<Failure>,
+    broken: BTreeSet<Failure>,
 }
 
 /// The task of a port, for as long as this lives.
 struct Running {
     orders: watch::Sender<Arc<Orders>>,
+    inquiries: mpsc::Sender<Inquiry>,
     _task: Task,
 }
 
@@ -149,18 +192,49 @@ impl Lan {
         let mut follower = Follower::start(self.options.exclude.clone())?;
         loop {
             tokio::select! {
-                links = follower.next() => self.report(links?).await,
+                links = follower.next() => {
+                    self.seen = Some(links?);
+                    self.set_follows(true).await;
+                    self.report().await;
+                }
+                Some(failure) = self.failures.recv() => {
+                    self.broken.insert(failure);
+                    self.report().await;
+                }
+                _ = self.retry.tick(), if !self.broken.is_empty() => {
+                    self.broken.retain(|it| PacketSocket::open(it.index, it.listen).is_err());
+                    self.report().await;
+                }
                 changed = self.ports.changed() => match changed {
                     Ok(()) => self.give_orders(),
                     Err(_) => return Ok(()),
                 },
+                Some(question) = self.inquirers.questions.recv() => {
+                    inquiries::inquire(question, self.inquirers.node.to_string(), &self.running);
+                }
                 _ = self.tidy.tick() => self.tidy_metrics(),
                 () = progress.beat() => {}
             }
         }
     }
 
-    async fn report(&mut self, links: Links) {
+    async fn set_follows(&mut self, follows: bool) {
+        if std::mem::replace(&mut self.follows, follows) != follows {
+            _ = self.reports.send(Report::Follows(follows)).await;
+        }
+    }
+
+    /// What was seen is told, but nothing is announced where no socket can be had: others may be able to.
+    async fn report(&mut self) {
+        let Some(mut links) = self.seen.clone() else { return };
+        self.broken.retain(|it| links.contains_key(&it.index));
+        for Failure { index, listen } in &self.broken {
+            let Some(link) = links.get_mut(index) else { continue };
+            match listen {
+                Listen::Arp => link.arp = link.arp.and(Err(Unfit::NoSocket)),
+                Listen::Ndp => link.ndp = link.ndp.and(Err(Unfit::NoSocket)),
+            }
+        }
         let before = self.links.as_ref();
         if before == Some(&links) {
             return;
@@ -210,11 +284,13 @@ impl Lan {
 
     fn start(&self, port: PortId, orders: Arc<Orders>) -> Running {
         let (sender, orders) = watch::channel(orders);
+        let (inquiries, to_ask) = mpsc::channel(inquiries::WAITING);
+        let told = (orders, to_ask);
         let task = match port.responder {
-            Responder::Arp(arp) => tokio::spawn(self.interface(port, arp, Listen::Arp, orders).run()),
-            Responder::Ndp(ndp) => tokio::spawn(self.interface(port, ndp, Listen::Ndp, orders).run()),
+            Responder::Arp(arp) => tokio::spawn(self.interface(port, arp, Listen::Arp, told).run()),
+            Responder::Ndp(ndp) => tokio::spawn(self.interface(port, ndp, Listen::Ndp, told).run()),
         };
-        Running { orders: sender, _task: Task(task.abort_handle()) }
+        Running { orders: sender, inquiries, _task: Task(task.abort_handle()) }
     }
 
     fn interface<P>(
@@ -222,7 +298,7 @@ impl Lan {
         port: PortId,
         protocol: P,
         listen: Listen,
-        orders: watch::Receiver<Arc<Orders>>,
+        (orders, inquiries): (watch::Receiver<Arc<Orders>>, mpsc::Receiver<Inquiry>),
     ) -> interface::Interface<P> {
         let progress = self.options.watchdog.task(format!("{} on {}", port.responder.name(), port.name));
         interface::Interface {
@@ -232,7 +308,9 @@ impl Lan {
             listen,
             refresh_interval: self.options.refresh_interval,
             orders,
+            inquiries,
             reports: self.reports.clone(),
+            failures: self.failed.clone(),
             metrics: self.metrics.clone(),
             pulse: Arc::clone(&self.pulse),
             progress,

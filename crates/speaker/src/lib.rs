@@ -16,6 +16,7 @@ mod cluster;
 mod configuration;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod impaired;
 mod ipvs;
 pub mod lan;
 mod metrics;
@@ -135,11 +136,13 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     info!(node = %config.node_name, namespace = %config.identity.namespace, "speaker starts");
     let watchdog = Watchdog::default();
     let (status, questions) = http::status::channel();
+    let (trace, traced) = http::trace::channel();
     let content = http::Content {
         readiness: readiness.clone(),
         watchdog: watchdog.clone(),
         metrics: registry,
         status,
+        trace: Some(trace),
         namespace: config.identity.namespace.clone(),
     };
     let mut serving = pin!(http::serve(config.http.clone(), content));
@@ -149,7 +152,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         asked = kubekit::stop_requested() => return asked.context("waiting for signals"),
     }
     let api = Api { client, publisher, writes };
-    let told = (readiness, watchdog, questions);
+    let inquirers = lan::Inquirers { node: config.node_name.clone(), questions: traced };
+    let told = (readiness, watchdog, questions, inquirers);
     let mut work = pin!(work(config, api, told, (metrics, gossip_metrics), stopped));
     tokio::select! {
         done = &mut work => return done,
@@ -181,7 +185,7 @@ struct Api {
 async fn work(
     config: Config,
     Api { client, publisher, writes }: Api,
-    (readiness, watchdog, questions): (Readiness, Watchdog, Questions),
+    (readiness, watchdog, questions, inquirers): (Readiness, Watchdog, Questions, lan::Inquirers),
     (metrics, gossip_metrics): (Metrics, gossip::Metrics),
     parting: oneshot::Receiver<Parting>,
 ) -> anyhow::Result<()> {
@@ -279,7 +283,7 @@ async fn work(
     let events = watches::events(&client, namespace, class, inputs);
     tokio::select! {
         () = cluster.run(events, questions, progress) => anyhow::bail!("the watches ended"),
-        () = lan::run(options, on_lan, reporter, metrics) => anyhow::bail!("nothing to announce"),
+        () = lan::run(options, on_lan, reporter, inquirers, metrics) => anyhow::bail!("nothing to announce"),
         () = goodbye => Ok(()),
     }
 }

@@ -30,6 +30,7 @@ pub struct Metrics {
     takeovers: Counter,
     releases: Family<ReasonLabels, Counter>,
     members: Gauge,
+    impaired: Family<PartLabels, Gauge>,
     interfaces: Family<ProtocolLabels, Gauge>,
     refreshes: Family<IpLabels, Counter>,
     probes: Family<IpLabels, Counter>,
@@ -73,6 +74,11 @@ struct IpLabels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReasonLabels {
     reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PartLabels {
+    part: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -149,6 +155,11 @@ impl Metrics {
         );
         ferrolb.register("speaker_members", "Nodes whose speaker is alive", self.members.clone());
         ferrolb.register(
+            "speaker_impaired",
+            "1 while the speaker has lost something that it needs, by what that is",
+            self.impaired.clone(),
+        );
+        ferrolb.register(
             "layer2_interfaces",
             "Interfaces of this node that are announced on, by protocol",
             self.interfaces.clone(),
@@ -183,6 +194,10 @@ impl Metrics {
             "Multicast groups that could not be joined: who asks there for an address gets no answer",
             self.groups_not_joined.clone(),
         );
+    }
+
+    pub(crate) fn impaired(&self, part: &'static str, is_lost: bool) {
+        self.impaired.get_or_create(&PartLabels { part }).set(i64::from(is_lost));
     }
 
     pub(crate) fn assigned(&self, node: &NodeName, service: &ServiceKey, vips: &[IpAddr]) {
@@ -235,7 +250,6 @@ impl Metrics {
     }
 
     pub(crate) fn frame_sent(&self, vip: IpAddr, purpose: Purpose) {
-        self.see(vip);
         let gratuitous = || self.gratuitous_sent.get_or_create(&ip(vip)).inc();
         match purpose {
             Purpose::Answer => self.responses_sent.get_or_create(&ip(vip)).inc(),
@@ -244,8 +258,11 @@ impl Metrics {
                 gratuitous();
                 self.refreshes.get_or_create(&ip(vip)).inc();
             }
+            // A series for each address that somebody has made up would fill the memory.
+            Purpose::Inquiry => return,
             Purpose::Probe => _ = self.probes.get_or_create(&ip(vip)).inc(),
         }
+        self.see(vip);
     }
 
     pub(crate) fn taken(&self, vip: IpAddr) {

@@ -1,7 +1,6 @@
 //! What Pods and Nodes mean for the departure of a speaker. What Services, slices and nodes mean for placement is in the
 //! crate `translation`.
 
-use kubekit::slim;
 use speaker_core::{NodeState, PodState};
 pub(crate) use translation::{LoadBalancerClass, Names, SeenService, SeenSlice, read_node};
 

@@ -8,7 +8,8 @@ use futures::stream::{self, SelectAll};
 use futures::{FutureExt, Stream, StreamExt};
 use kube::api::Api;
 use kube::{Client, Resource};
-use kubekit::{Source, slim, speakers};
+use kubekit::speakers;
+use placement::Kind;
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -25,6 +26,8 @@ pub(crate) enum Event {
     Pools(kubekit::Change<IPAddressPool>),
     Advertisements(kubekit::Change<L2Advertisement>),
     Speakers(kubekit::Change<slim::Pod>),
+    /// How much of a kind is known by what came before.
+    Known(Kind, kubekit::Known),
     Lan(Report),
     /// What happened among the members, and who they are now.
     Gossip(gossip::News),
@@ -48,7 +51,8 @@ impl Event {
             | Self::Pools(_)
             | Self::Advertisements(_)
             | Self::Speakers(_) => true,
-            Self::Lan(_)
+            Self::Known(..)
+            | Self::Lan(_)
             | Self::Gossip(_)
             | Self::Trouble(_)
             | Self::LeftOver(_)
@@ -76,28 +80,25 @@ pub(crate) fn events(
     class: LoadBalancerClass,
     inputs: Inputs,
 ) -> impl Stream<Item = Event> + Unpin {
-    fn of<K>(
-        source: impl Into<Source<K>>,
-        event: fn(kubekit::Change<K>) -> Event,
-    ) -> impl Stream<Item = Event>
+    fn of<K>(api: Api<K>, kind: Kind, event: fn(kubekit::Change<K>) -> Event) -> impl Stream<Item = Event>
     where
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
     {
-        kubekit::watch(source).map(event)
+        known(kubekit::watch_known(api, std::convert::identity), kind, event)
     }
     let all = || client.clone();
     let speakers = speakers::source(client, namespace);
     let names = Names::default();
-    let services = kubekit::watch_as(Api::all(all()), move |it| SeenService::read(&it, &class, &names));
+    let services = kubekit::watch_known(Api::all(all()), move |it| SeenService::read(&it, &class, &names));
     let names = Names::default();
-    let slices = kubekit::watch_as(Api::all(all()), move |it| SeenSlice::read(&it, &names));
+    let slices = kubekit::watch_known(Api::all(all()), move |it| SeenSlice::read(&it, &names));
     SelectAll::from_iter([
-        services.map(Event::Services).boxed(),
-        slices.map(Event::Endpoints).boxed(),
-        of(Api::all(all()), Event::Nodes).boxed(),
-        of(Api::namespaced(all(), namespace), Event::Pools).boxed(),
-        of(Api::namespaced(all(), namespace), Event::Advertisements).boxed(),
-        of(speakers, Event::Speakers).boxed(),
+        known(services, Kind::Services, Event::Services).boxed(),
+        known(slices, Kind::EndpointSlices, Event::Endpoints).boxed(),
+        of(Api::all(all()), Kind::Nodes, Event::Nodes).boxed(),
+        of(Api::namespaced(all(), namespace), Kind::Pools, Event::Pools).boxed(),
+        of(Api::namespaced(all(), namespace), Kind::Advertisements, Event::Advertisements).boxed(),
+        kubekit::watch(speakers).map(Event::Speakers).boxed(),
         received(inputs.reports).map(Event::Lan).boxed(),
         changes(inputs.trouble).map(Event::Trouble).boxed(),
         changes(inputs.address).map(Event::Address).boxed(),
@@ -105,6 +106,15 @@ pub(crate) fn events(
         received(inputs.gossip).map(Event::Gossip).boxed(),
         inputs.stop.into_stream().map(|_| Event::Stop).boxed(),
     ])
+}
+
+/// With each change, how much is known by it.
+fn known<T>(
+    changes: impl Stream<Item = (kubekit::Change<T>, kubekit::Known)>,
+    kind: Kind,
+    event: fn(kubekit::Change<T>) -> Event,
+) -> impl Stream<Item = Event> {
+    changes.flat_map(move |(change, known)| stream::iter([event(change), Event::Known(kind, known)]))
 }
 
 fn received<T>(mut channel: mpsc::Receiver<T>) -> impl Stream<Item = T> {

@@ -27,6 +27,13 @@ pub(crate) enum Bench {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// Measure what attacks on the web server of a speaker and of the leading controller cost
+    #[command(disable_help_flag = true)]
+    Http {
+        /// See `cargo xtask bench speaker --help`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
     /// Measure how long an allocation takes
     Ipam,
     /// Measure how long it takes to follow a change of a large cluster
@@ -40,6 +47,7 @@ pub(crate) fn run(bench: Bench) -> Result<()> {
     match bench {
         Bench::Controller { arguments } => controller(arguments),
         Bench::Speaker { arguments } => speaker(arguments),
+        Bench::Http { arguments } => speaker(["--attacks".into()].into_iter().chain(arguments)),
         Bench::Ipam => crate_bench("ipam"),
         Bench::Placement => crate_bench("placement"),
         Bench::Core => crate_bench("speaker-core"),
@@ -61,7 +69,7 @@ fn controller(arguments: Vec<OsString>) -> Result<()> {
 }
 
 /// The image that ships, and the bench in the same profile.
-fn speaker(arguments: Vec<OsString>) -> Result<()> {
+fn speaker(arguments: impl IntoIterator<Item = OsString>) -> Result<()> {
     // Before cargo puts a newer program in the place of this one.
     let program = env::current_exe().context("finding this program")?;
     lab::debian::ensure_installed()?;

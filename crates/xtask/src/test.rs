@@ -6,7 +6,9 @@ use std::{env, fs};
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
+use images::programs;
 use lab::audit::{self, Record};
+use lab::debian;
 use lab::tools::{Program, Tools};
 
 use crate::fuzz::{self, FuzzArgs};
@@ -24,10 +26,7 @@ pub(crate) struct TestArgs {
 pub(crate) fn run(arguments: &TestArgs) -> Result<()> {
     // Before cargo puts a newer program in the place of this one.
     let program = env::current_exe().context("finding this program")?;
-    lab::debian::ensure_installed()?;
-    lab::preflight::check(3)?;
-    // Before the tests, which would otherwise each wait for the same builds and show no progress.
-    Tools::ensure(&[&Program::ALL[..], &Program::FOR_TESTS].concat())?;
+    prepare(arguments)?;
     if arguments.e2e.is_none() {
         cargo(&program, &["test", "--workspace", "--exclude", "e2e"])?;
         fuzz::run(&FuzzArgs::IN_TESTS)?;
@@ -38,9 +37,31 @@ pub(crate) fn run(arguments: &TestArgs) -> Result<()> {
     if let Some(name) = &arguments.e2e {
         return cargo(&program, &[&end_to_end[..], &[name]].concat());
     }
-    let record = images::programs::workspace().join("target/e2e-rights.json");
-    run_cargo(images::programs::cargo().env(audit::RECORD_VARIABLE, &record), &program, &end_to_end)?;
+    let record = programs::workspace().join("target/e2e-rights.json");
+    run_cargo(programs::cargo().env(audit::RECORD_VARIABLE, &record), &program, &end_to_end)?;
     every_right_was_used(&record)
+}
+
+/// Whatever any of the tests needs and this machine lacks: it is installed, fetched and built now, not when its turn comes
+/// a quarter of an hour later.
+fn prepare(arguments: &TestArgs) -> Result<()> {
+    let fuzzes = arguments.e2e.is_none();
+    let for_fuzzing = if fuzzes { debian::FOR_FUZZING } else { &[] };
+    debian::ensure(&[debian::FOR_LABS, debian::FOR_BUILDING, debian::FOR_POLICIES, for_fuzzing].concat())?;
+    lab::preflight::check(3)?;
+    programs::ensure_target()?;
+    let workspaces = [Some("Cargo.toml"), fuzzes.then_some("tests/fuzz/Cargo.toml")];
+    for manifest in workspaces.into_iter().flatten() {
+        let mut fetch = programs::cargo();
+        fetch.args(["fetch", "--locked", "--manifest-path"]).arg(programs::workspace().join(manifest));
+        let status = fetch.status().context("starting cargo")?;
+        ensure!(status.success(), "the crates of {manifest} are not to be had");
+    }
+    // The tests would otherwise each wait for the same builds, and show no progress.
+    let tools = Tools::ensure(&[&Program::ALL[..], &Program::FOR_TESTS].concat())?;
+    lab::images::ensure(&tools)?;
+    // Its sources, which have its chart.
+    lab::metallb::chart().map(drop)
 }
 
 /// A right that nothing needed in all the end-to-end tests is one too many, or lacks a test.
@@ -57,7 +78,7 @@ fn every_right_was_used(record: &Path) -> Result<()> {
 }
 
 fn cargo(program: &Path, arguments: &[&str]) -> Result<()> {
-    run_cargo(&mut images::programs::cargo(), program, arguments)
+    run_cargo(&mut programs::cargo(), program, arguments)
 }
 
 fn run_cargo(cargo: &mut Command, program: &Path, arguments: &[&str]) -> Result<()> {

@@ -6,11 +6,11 @@ use std::rc::Rc;
 
 use objects::{InterfaceName, Labels, NodeName, PoolName, ServiceKey, SliceKey};
 use placement::{
-    Abilities, Ability, Advertisement, ByProtocol, EXCLUDE_LABEL, Endpoints, ExcludeLabel, Interfaces,
+    Abilities, Ability, Advertisement, ByProtocol, EXCLUDE_LABEL, Endpoints, ExcludeLabel, Interfaces, Kind,
     Network, Node, Placement, Pools, Service, Sharing, TrafficPolicy,
 };
 use pools::PoolSpec;
-use speaker_core::{Changes, Input};
+use speaker_core::{Changes, Input, Seen};
 
 use crate::faults::Edit;
 use crate::world::{Setup, Wiring};
@@ -48,6 +48,16 @@ impl Change {
         }
     }
 
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Service(_) | Self::ServiceGone(_) => Kind::Services,
+            Self::Endpoints(..) => Kind::EndpointSlices,
+            Self::Node(_) => Kind::Nodes,
+            Self::Pool(_) => Kind::Pools,
+            Self::Advertisement(_) => Kind::Advertisements,
+        }
+    }
+
     fn tell(&self, placement: &mut Placement) {
         match self.clone() {
             Self::Service(service) => placement.set_service(service),
@@ -67,6 +77,30 @@ impl Change {
 /// The only slice of endpoints of a Service.
 fn slice(service: &ServiceKey, nodes: BTreeSet<NodeName>) -> (SliceKey, Endpoints) {
     (SliceKey::new("default", format!("{service}-1")), nodes.into_iter().map(Some).collect())
+}
+
+/// Some changes that follow each other.
+#[derive(Debug, Clone)]
+pub(crate) struct Episode {
+    /// How many came before.
+    pub(crate) before: usize,
+    pub(crate) changes: Vec<Change>,
+}
+
+impl Episode {
+    /// How much a speaker has seen of each kind after these; the version of a change is its number. One that has just listed
+    /// everything knows that it has missed nothing.
+    pub(crate) fn seen(&self, listed: bool) -> Vec<Input> {
+        let version = |number: usize| u64::try_from(number).expect("there are not that many");
+        let mut newest: BTreeMap<Kind, u64> = BTreeMap::new();
+        for (number, change) in (self.before + 1..).zip(&self.changes) {
+            newest.insert(change.kind(), version(number));
+        }
+        let last = version(self.before + self.changes.len());
+        let seen =
+            |(kind, newest)| Input::Seen(kind, Seen { complete: if listed { last } else { newest }, newest });
+        newest.into_iter().map(seen).collect()
+    }
 }
 
 /// What a speaker learns when all lists are complete.

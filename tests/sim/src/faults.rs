@@ -66,6 +66,10 @@ pub enum Fault {
     Mend(usize),
     /// A switch forgets what it has learned.
     Forget(usize),
+    /// A node is cut off from the API server: its speaker learns nothing new.
+    CutApi(usize),
+    /// It is not any more.
+    HealApi(usize),
     /// The wall clock of a node is set forth or back by so many milliseconds.
     StepClock(usize, i64),
     /// The weather changes.
@@ -124,6 +128,7 @@ impl Fault {
             | Self::PlugClient(_)
             | Self::Forget(_)
             | Self::StepClock(..)
+            | Self::CutApi(_)
             | Self::Weather(_)
             | Self::Lose(..)
             | Self::Deliver(..)
@@ -145,6 +150,7 @@ impl Fault {
             | Self::OtherKey(_)
             | Self::SameKey(_)
             | Self::Renumber(..)
+            | Self::HealApi(_)
             | Self::Squat(..)
             | Self::Vacate(_)
             | Self::Cut(_)
@@ -174,6 +180,8 @@ impl Fault {
             | Self::OtherKey(node)
             | Self::SameKey(node)
             | Self::Renumber(node, _)
+            | Self::CutApi(node)
+            | Self::HealApi(node)
             | Self::StepClock(node, _) => Some(node),
             Self::Lose(..)
             | Self::Deliver(..)

@@ -17,6 +17,9 @@
 //! Where the gossip is torn, so that not all who are there hear each other, nobody can say who should answer: there,
 //! somebody must, who may take [`LOOK`] longer, for that is when the LAN is asked again; and all else holds.
 //!
+//! Where some speaker has missed changes of the cluster, nobody can say who should answer either: somebody must who has not,
+//! and may; and two may answer, or nobody, for [`DISPUTE`] longer.
+//!
 //! Two that answer and cannot hear each other's gossip, or are interfaces of one node, notice each other by what they
 //! announce. Where they came together after that, since the LAN was in parts, it takes the next refresh.
 //!
@@ -37,6 +40,8 @@ use crate::meetings::Meetings;
 pub(crate) const CALM: Duration = Duration::from_secs(6);
 /// Who was found to have an address by the gossip's silence is asked again that much later, at most.
 const LOOK: Duration = Duration::from_millis(3600);
+/// Where speakers have seen different states of the cluster, it takes that much longer to find out who is to yield.
+const DISPUTE: Duration = Duration::from_millis(1500);
 /// What nobody tells is found out when an address is refreshed.
 const REFRESH: Duration = Duration::from_secs(31);
 /// A foreign host is asked again that much later, at most.
@@ -111,6 +116,8 @@ pub(crate) struct Judge {
     patchy: Duration,
     /// Until then, the gossip of a part of a LAN may have been torn.
     torn: BTreeMap<usize, Duration>,
+    /// Until then, speakers may have seen different states of the cluster.
+    outdated: Duration,
     /// Until then, an address may be held for one of a foreign host.
     contested: BTreeMap<(LanId, IpAddr), Duration>,
     since: BTreeMap<(usize, IpAddr, Wrong), Duration>,
@@ -130,6 +137,7 @@ impl Judge {
             lossy: Duration::ZERO,
             patchy: Duration::ZERO,
             torn: BTreeMap::new(),
+            outdated: Duration::ZERO,
             contested: BTreeMap::new(),
             since: BTreeMap::new(),
             spoken: BTreeMap::new(),
@@ -172,6 +180,17 @@ impl Judge {
         self.torn.get(&part).is_some_and(|until| now < *until)
     }
 
+    /// Some speaker is cut off from the API server, and has missed something by that.
+    pub(crate) fn outdated(&mut self, now: Duration) {
+        self.outdated = now + CALM;
+        self.unsteady(now);
+    }
+
+    /// Whether that was so lately.
+    pub(crate) fn is_outdated(&self, now: Duration) -> bool {
+        now < self.outdated
+    }
+
     /// Some of the gossip is lost on its way now: goodbyes and profiles may be.
     pub(crate) fn patchy(&mut self, now: Duration) {
         self.patchy = now + CALM;
@@ -190,7 +209,10 @@ impl Judge {
     /// Whether there is nothing to wait for: as long as nothing changes, there is nothing to look at.
     pub(crate) fn is_content(&self, now: Duration) -> bool {
         let over = |until: &Duration| *until < now;
-        self.since.is_empty() && self.torn.values().all(over) && self.contested.values().all(over)
+        self.since.is_empty()
+            && self.outdated < now
+            && self.torn.values().all(over)
+            && self.contested.values().all(over)
     }
 
     /// A node has announced a takeover.
@@ -313,9 +335,9 @@ impl Judge {
         let torn = matches!(sight.right, Right::Torn { .. }) || now < self.patchy;
         let look = if torn { LOOK } else { Duration::ZERO };
         match wrong {
-            Wrong::Nobody | Wrong::Another => self.outage(now) + look,
-            Wrong::Leaving => self.window(now) + self.preset.timing().verdict(),
-            Wrong::Several => self.window(now),
+            Wrong::Nobody | Wrong::Another => self.outage(now) + look + self.for_dispute(now),
+            Wrong::Leaving => self.window(now) + self.preset.timing().verdict() + self.for_dispute(now),
+            Wrong::Several => self.window(now) + self.for_dispute(now),
             Wrong::Believed { .. } => self.belief(now),
         }
     }
@@ -332,6 +354,10 @@ impl Judge {
 
     fn belief(&self, now: Duration) -> Duration {
         if now < self.lossy { Duration::from_secs(5) } else { Duration::from_millis(1500) }
+    }
+
+    fn for_dispute(&self, now: Duration) -> Duration {
+        if self.is_outdated(now) { DISPUTE } else { Duration::ZERO }
     }
 
     fn for_loss(&self, now: Duration) -> Duration {

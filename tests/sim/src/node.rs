@@ -29,6 +29,9 @@ pub(crate) struct Node {
     pub(crate) stalled: Option<Vec<Input>>,
     /// How much its speaker has seen of the cluster's history.
     pub(crate) seen: usize,
+    /// Whether it is cut off from the API server, and has missed that a peer has another address.
+    pub(crate) api_cut: bool,
+    pub(crate) missed_peers: bool,
     pub(crate) gossip_fault: GossipFault,
     pub(crate) after_departure: AfterDeparture,
     /// When its speaker is to be called, as far as that is planned.
@@ -93,6 +96,8 @@ impl Node {
             clock: Clock::default(),
             stalled: None,
             seen: 0,
+            api_cut: false,
+            missed_peers: false,
             gossip_fault: GossipFault::default(),
             after_departure: AfterDeparture::PowerOff,
             wake: None,
@@ -102,6 +107,11 @@ impl Node {
     /// Its speaker, if it is not standing still.
     pub(crate) fn awake(&self) -> Option<&Speaker> {
         self.speaker.as_ref().filter(|_| self.stalled.is_none())
+    }
+
+    /// Whether it is cut off from the API server and has missed something by that, where there have been so many changes.
+    pub(crate) fn is_outdated(&self, changes: usize) -> bool {
+        self.speaker.is_some() && self.api_cut && (self.seen < changes || self.missed_peers)
     }
 
     /// Nothing is left of its speaker.

@@ -37,9 +37,10 @@ enum Kind {
     Weather,
     Objects,
     Irrelevant,
+    Api,
 }
 
-const KINDS: [Kind; 22] = [
+const KINDS: [Kind; 23] = [
     Kind::Power,
     Kind::Process,
     Kind::Orderly,
@@ -62,6 +63,7 @@ const KINDS: [Kind; 22] = [
     Kind::Weather,
     Kind::Objects,
     Kind::Irrelevant,
+    Kind::Api,
 ];
 
 /// What happens from `start` to `end`, and when; some of it is so from the beginning of the world. Most of what is broken
@@ -147,6 +149,8 @@ fn draw(random: &mut StdRng, kind: Kind, setup: &Setup) -> (Fault, Option<Fault>
             (Fault::Weather(weather), None)
         }
         Kind::Objects => (Fault::Change(edit(random, setup)), None),
+        Kind::Api if random.random() => (Fault::Change(edit(random, setup)), None),
+        Kind::Api => (Fault::CutApi(node), Some(Fault::HealApi(node))),
         Kind::Irrelevant => {
             let value = random.next_u32();
             let service = random.random_range(0..setup.services);

@@ -15,7 +15,7 @@ use speaker_core::{
     Config, Core, Gossip, Input as CoreInput, Link, Links, Output as Decision, Purpose, Trouble, Unfit,
 };
 
-use crate::cluster::{Change, complete};
+use crate::cluster::{Episode, complete};
 
 /// How often each address is announced while nothing changes.
 const REFRESH: Duration = Duration::from_secs(30);
@@ -32,7 +32,7 @@ pub(crate) enum Input {
     /// The other speakers, by the API server's list of Pods.
     Peers(BTreeMap<NodeName, SocketAddr>),
     /// What has changed in the cluster since the last time. The first time: everything.
-    Changes(Vec<Change>),
+    Changes(Episode),
     /// The carriers of all interfaces.
     Carriers(Vec<LinkState>),
     /// Whether the socket for the gossip can be had.
@@ -62,6 +62,10 @@ pub(crate) enum Output {
     Gossip(Event),
     /// Why the gossip does not work, or that it does.
     Trouble(Option<Trouble>),
+    /// It gives these addresses up.
+    Conceded(BTreeSet<IpAddr>),
+    /// It asks others to give addresses up.
+    Disputed(BTreeMap<NodeName, BTreeSet<IpAddr>>),
     /// What happened on the LAN that is behind the interface of this number.
     Lan(usize, Report),
     /// It is not needed any more.
@@ -173,8 +177,10 @@ impl Speaker {
                 self.core.handle(CoreInput::Addresses(places), now);
                 self.core.handle(CoreInput::Peers(peers), now);
             }
-            Input::Changes(changes) => {
-                changes.iter().for_each(|change| self.core.handle(change.input(), now));
+            Input::Changes(episode) => {
+                let seen = episode.seen(!self.listed);
+                episode.changes.iter().for_each(|change| self.core.handle(change.input(), now));
+                seen.into_iter().for_each(|input| self.core.handle(input, now));
                 if !std::mem::replace(&mut self.listed, true) {
                     complete().into_iter().for_each(|input| self.core.handle(input, now));
                 }
@@ -321,6 +327,8 @@ impl Speaker {
             Decision::Gossip(Gossip::ConfirmLeave(node)) => self.members.confirm_leave(&node),
             // Always works.
             Decision::LeftOver(_) => self.core.handle(CoreInput::LeftOver(None), now),
+            Decision::Conceded(vips) => self.outputs.push(Output::Conceded(vips)),
+            Decision::Disputed(by_node) => self.outputs.push(Output::Disputed(by_node)),
             // For people, and for the API server.
             Decision::Moved(_)
             | Decision::Notice(..)
@@ -361,8 +369,8 @@ impl Speaker {
                     self.outputs.push(Output::Lan(interface, report));
                 }
             }
-            // Done by the interface itself.
-            Effect::Join(_) | Effect::Leave(_) => {}
+            // Done by the interface itself; and nobody inquires here.
+            Effect::Join(_) | Effect::Leave(_) | Effect::Answered(_) => {}
         }
     }
 }
@@ -407,7 +415,7 @@ impl Running {
         match &effect {
             Effect::Join(group) => _ = self.groups.insert(*group),
             Effect::Leave(group) => _ = self.groups.remove(group),
-            Effect::Report(_) | Effect::Send(_) => {}
+            Effect::Report(_) | Effect::Send(_) | Effect::Answered(_) => {}
         }
         Some(effect)
     }

@@ -1,10 +1,12 @@
 //! What happens, in words.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 
 use layer2::{MacAddr, Report};
 use members::{Absence, Event};
+use objects::NodeName;
 use speaker_core::Trouble;
 
 use crate::faults::{Direction, Edit, Fault, LanId};
@@ -57,6 +59,8 @@ impl fmt::Display for Fault {
             Self::Renumber(node, pause) => {
                 write!(f, "{} gets another address, which is noticed after {pause:.3?}", Node(*node))
             }
+            Self::CutApi(node) => write!(f, "{} is cut off from the API server", Node(*node)),
+            Self::HealApi(node) => write!(f, "{} reaches the API server again", Node(*node)),
             Self::Squat(lan, service) => {
                 write!(
                     f,
@@ -178,9 +182,32 @@ pub(crate) fn report(report: &Report, on: &str, name: impl Fn(MacAddr) -> String
         Report::Rival { vip, by } => {
             format!("{vip} on {on}: also answered for by {}, which is not heard", name(by))
         }
+        Report::Answered { vip, by } => format!("{vip} on {on}: {} answers for it", name(by)),
+        Report::Silent { vip } => format!("{vip} on {on}: nobody answers for it"),
         Report::SameLan { by } => format!("{on} and {} are on one LAN", name(by)),
         Report::Spoken { vip, takeover: _ } => format!("{vip} on {on}: announced"),
     }
+}
+
+/// What a speaker gives up.
+pub(crate) fn conceded(vips: &BTreeSet<IpAddr>) -> String {
+    if vips.is_empty() {
+        return "gives nothing up any more".to_owned();
+    }
+    format!("gives up {}, for others have seen more", list(vips))
+}
+
+/// What a speaker asks of others.
+pub(crate) fn disputed(by_node: &BTreeMap<NodeName, BTreeSet<IpAddr>>) -> String {
+    if by_node.is_empty() {
+        return "asks nobody any more to give anything up".to_owned();
+    }
+    let of = |(node, vips): (&NodeName, &BTreeSet<IpAddr>)| format!("{node} to give up {}", list(vips));
+    format!("asks {}", by_node.iter().map(of).collect::<Vec<_>>().join(", and "))
+}
+
+fn list(vips: &BTreeSet<IpAddr>) -> String {
+    vips.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")
 }
 
 /// What a client learns.

@@ -359,7 +359,10 @@ impl World {
             Event::Track(host) => self.track(host),
             Event::Socket(node) => self.tell_socket(node),
             Event::Peers { node, boot } => {
-                if self.nodes[node].boots == boot {
+                if self.nodes[node].boots == boot && self.nodes[node].api_cut {
+                    self.nodes[node].missed_peers = true;
+                } else if self.nodes[node].boots == boot {
+                    self.nodes[node].missed_peers = false;
                     let peers = self.nodes.iter().map(|it| (it.name.clone(), it.gossip)).collect();
                     self.feed(node, Input::Peers(peers));
                 }

@@ -10,9 +10,9 @@ use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use kubekit::Version;
-use kubekit::slim::Service;
 use lab::apiserver::ApiServer;
 use serde_json::{Value, json};
+use slim::Service;
 
 use crate::requests::Requests;
 

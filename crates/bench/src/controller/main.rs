@@ -101,12 +101,13 @@ async fn compare(cli: Cli) -> Result<()> {
         usual: parts.contains(&Part::Usual),
         strains: parts.into_iter().filter_map(Part::strain).collect(),
     };
+    // Built now, if it must be, and not when FerroLB has had its turn.
+    let tools = if cli.alone { None } else { Some(Tools::ensure(&[Program::MetallbController])?) };
     let ferrolb = Scenario::new(Contender::FerroLb(cli.ferrolb), &plan).run().await?;
-    if cli.alone {
+    let Some(tools) = tools else {
         println!("{}", report::table(&ferrolb, None));
         return Ok(());
-    }
-    let tools = Tools::ensure(&[Program::MetallbController])?;
+    };
     let program = tools.path(Program::MetallbController).to_owned();
     let metallb = Scenario::new(Contender::MetalLb(program), &plan).run().await;
     println!("{}", report::table(&ferrolb, metallb.as_ref().ok()));

@@ -7,8 +7,8 @@ use anyhow::{Context, Result};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use kube::{Api, Client, ResourceExt};
-use kubekit::slim::Service;
 use kubekit::{Change, watch};
+use slim::Service;
 use tokio::time::timeout;
 
 /// The slowest contender takes a fraction of this.

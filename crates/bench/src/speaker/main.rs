@@ -8,6 +8,7 @@
 //! `cargo xtask bench speaker` builds everything and starts this.
 
 mod asker;
+mod attack;
 mod fault;
 mod idle;
 mod outage;
@@ -20,10 +21,12 @@ mod visitor;
 mod watch;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Parser;
 use fault::Fault;
+use lab::tools::{Program, Tools};
 use product::Product;
 use scenario::{Figures, Plan};
 
@@ -40,6 +43,9 @@ struct Cli {
     /// Measure these faults only
     #[arg(long, value_name = "FAULT", value_delimiter = ',', conflicts_with = "quick")]
     only: Vec<Fault>,
+    /// Measure what attacks on the web server cost, and nothing else
+    #[arg(long, conflicts_with = "only")]
+    attacks: bool,
     /// A smoke test: each fault once, few addresses, and a short idle minute
     #[arg(long)]
     quick: bool,
@@ -48,13 +54,26 @@ struct Cli {
     alone: bool,
 }
 
+/// How long each attack lasts.
+const ATTACKED: Duration = Duration::from_secs(30);
+const ATTACKED_QUICKLY: Duration = Duration::from_secs(5);
+
 fn main() -> Result<()> {
-    let Cli { image, rounds, only, quick, alone } = Cli::parse();
+    let Cli { image, rounds, only, attacks, quick, alone } = Cli::parse();
+    if attacks {
+        let time = if quick { ATTACKED_QUICKLY } else { ATTACKED };
+        println!("{}", attack::run(Product::FerroLb { image }, time)?);
+        return Ok(());
+    }
     let plan = match only {
         _ if quick => Plan::quick(),
         only if only.is_empty() => Plan::new(rounds),
         only => Plan::only(only, rounds),
     };
+    if !alone {
+        // Built now, if it must be, and not when FerroLB has had its turn.
+        Tools::ensure(&Program::METALLB)?;
+    }
     let mut figures = [Figures::default(), Figures::default()];
     let products = [Some(Product::FerroLb { image }), (!alone).then_some(Product::MetalLb)];
     let measured = products.into_iter().flatten().zip(&mut figures).try_for_each(|(product, figures)| {

@@ -8,6 +8,7 @@ mod names;
 mod network;
 mod nulls;
 mod operations;
+mod readmes;
 mod releases;
 mod rendering;
 mod server;

@@ -16,7 +16,7 @@ use crate::rendering::objects;
 const ALL_ALERTS: &str = "--set=prometheus.prometheusRule.enabled=true";
 
 /// The names under which the programs register metrics.
-fn registered() -> BTreeSet<String> {
+pub(crate) fn registered() -> BTreeSet<String> {
     let mut registry = Registry::default();
     controller::Metrics::new(&mut registry);
     speaker::Metrics::default().register(&mut registry);
@@ -39,7 +39,7 @@ fn registered() -> BTreeSet<String> {
 }
 
 /// Whether one of the metrics has samples of this name.
-fn exists(sample: &str, metrics: &BTreeSet<String>) -> bool {
+pub(crate) fn exists(sample: &str, metrics: &BTreeSet<String>) -> bool {
     let suffixes = ["_total", "_bucket", "_sum", "_count"];
     metrics.contains(sample)
         || suffixes

@@ -33,7 +33,7 @@ fn installs_under_another_name(helm: Program) {
     assert!(!cluster.kubectl(&ours).contains("ferrolb"), "nothing has been changed");
 
     // The README's step.
-    let readme = fs::read_to_string(folder().join("../../README.md")).unwrap();
+    let readme = fs::read_to_string(folder().join("README.md")).unwrap();
     assert!(
         readme.contains("helm install lb charts/ferrolb -n lb-system --create-namespace --take-ownership")
     );
@@ -88,7 +88,7 @@ fn it_installs_beside_metallb_with_metallbs_names_and_stays_when_metallb_is_remo
     let temporary = tempfile::tempdir().unwrap();
     let metallb = write(temporary.path(), "metallb.json", &metallbs_workloads());
     let chart = folder();
-    let readme = fs::read_to_string(folder().join("../../README.md")).unwrap();
+    let readme = fs::read_to_string(folder().join("../../examples/from-metallb/README.md")).unwrap();
     let removals: Vec<&str> = readme
         .lines()
         .map(str::trim)

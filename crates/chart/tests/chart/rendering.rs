@@ -207,7 +207,7 @@ fn the_readme_removes_all_that_metallbs_chart_installs_but_the_crds() {
             "--set=prometheus.serviceAccount=it,prometheus.namespace=monitoring".as_ref(),
         ])
         .unwrap();
-    let readme = fs::read_to_string(folder().join("../../README.md")).unwrap();
+    let readme = fs::read_to_string(folder().join("../../examples/from-metallb/README.md")).unwrap();
     let removals = readme.lines().filter(|line| line.contains("kubectl delete"));
     let by_label: Vec<&str> = removals
         .filter(|line| {

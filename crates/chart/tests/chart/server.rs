@@ -130,7 +130,7 @@ fn install_metallb(cluster: &Cluster, folder: &Path, apply: &[&str]) {
 
 /// What the README has done before FerroLB's manifests are applied. Helm needs it not, where the chart sees the cluster.
 fn remove_conversion(cluster: &Cluster) {
-    let readme = fs::read_to_string(chart::folder().join("../../README.md")).unwrap();
+    let readme = fs::read_to_string(chart::folder().join("../../examples/from-metallb/README.md")).unwrap();
     let line = readme.lines().map(str::trim).find(|line| line.starts_with("kubectl patch crd ")).unwrap();
     let words: Vec<&str> = line.split(' ').skip(1).map(|word| word.trim_matches('\'')).collect();
     let patch = words.iter().find_map(|word| word.strip_prefix("--patch='")).unwrap();

@@ -9,8 +9,8 @@ use api::{IPAddressPool, L2Advertisement};
 use ipam::ServiceKey;
 use kube::ResourceExt;
 use kubekit::Change;
-use kubekit::slim::{Namespace, Node};
 use objects::Labels;
+use slim::{Namespace, Node};
 
 use crate::bgp_objects::BgpChange;
 use crate::entry::{Entry, Seen, Source, Updated};

@@ -10,10 +10,10 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::ResourceExt;
 use kubekit::events::Notice;
-use kubekit::slim::{EndpointSlice, Node, is_true};
 use kubekit::{Change, Mirror};
 use node_addresses::{Applicant, NodeAddresses};
 use objects::{Labels, NodeName, SliceKey};
+use slim::{EndpointSlice, Node, is_true};
 use translation::Claim;
 
 use crate::entry::{Goal, Seen};

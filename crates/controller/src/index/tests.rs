@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use api::{AddressEntry, IPAddressPool, IPAddressPoolSpec};
 use jiff::Timestamp;
-use kubekit::slim::{Namespace, Service};
 use kubekit::{Change, Version};
 use serde_json::{Value, json};
+use slim::{Namespace, Service};
 use translation::{Origin, Rules, previous};
 
 use crate::entry::Seen;

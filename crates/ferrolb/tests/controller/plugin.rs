@@ -3,6 +3,7 @@
 mod answers;
 mod degraded;
 mod foretold;
+mod page;
 
 use std::net::{IpAddr, UdpSocket};
 use std::path::{Path, PathBuf};

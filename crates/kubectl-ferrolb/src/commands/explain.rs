@@ -21,7 +21,7 @@ use crate::output::{Page, Tone, cell};
 use crate::predict::{NoAddress, assignment};
 use crate::remedy;
 use crate::snapshot::Source;
-use crate::survey::{Health, Surveyed, list, told_of};
+use crate::survey::{Health, Report, Surveyed, list, remedy_of, told_of};
 
 /// The whole story.
 #[derive(Debug, Default, Serialize)]
@@ -171,7 +171,8 @@ fn tell(look: &mut Look, key: &ServiceKey, surveyed: &Surveyed, page: &mut Page)
                     story.pools.push(PoolReason { pool: pool.to_string(), reason });
                 }
             }
-            let remedy = remedy::of_no_address(why);
+            let by_name = fate.as_ref().and_then(|fate| fate.by_name.as_ref());
+            let remedy = remedy::of_no_address(why, by_name);
             remedy.iter().for_each(|remedy| page.field("  to do", remedy));
             story.remedies.extend(remedy);
         }
@@ -263,10 +264,15 @@ fn tell_address(
         };
         page.field(cell("On the LAN", if quiet { Tone::Good } else { Tone::Bad }), &said);
         story.on_the_lan.push(said);
+        let remedy = remedy::of_state(address.state).filter(|_| !quiet);
+        if let Some(remedy) = remedy.filter(|it| remedies.iter().all(|other| other != it)) {
+            page.field("  to do", remedy);
+            remedies.push(remedy.to_owned());
+        }
     }
     let reports = look.reports.as_ref().and_then(|reports| reports.get(key)).into_iter().flatten();
     if story.on_the_lan.is_empty() {
-        for (node, interfaces) in reports {
+        for Report { node, interfaces, .. } in reports {
             let said = format!("{} has reported that it announces the Service", place(node, interfaces));
             page.field("Reported", &said);
             story.on_the_lan.push(said);
@@ -300,7 +306,7 @@ fn tell_election(
             let reason = look.placement.reason(key, ip).unwrap_or_default();
             page.field(cell("No announcer", Tone::Bad), format!("{ip}: {reason}"));
             story.silent = Some(reason);
-            let remedy = remedy::of_unannounced(&why, key);
+            let remedy = remedy_of(&look.placement, key, ip, &why);
             if !matches!(why, Unannounced::NoCandidate) {
                 page.field("  to do", &remedy);
             }

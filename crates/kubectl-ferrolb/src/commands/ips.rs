@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use ::pools::{Pool, Range, is_buggy, successor};
 use introspection::AddressState;
+use jiff::Timestamp;
 use objects::PoolName;
 use serde::Serialize;
 
@@ -14,7 +15,7 @@ use crate::ask::Told;
 use crate::cluster::Cluster;
 use crate::look::Look;
 use crate::output::{Page, Table, Tone, cell};
-use crate::survey::{Health, list};
+use crate::survey::{Health, Surveyed, list};
 
 /// As many free addresses are listed one by one; more are a range.
 const ONE_BY_ONE: u128 = 256;
@@ -22,14 +23,17 @@ const ONE_BY_ONE: u128 = 256;
 /// An address, or a run of free ones.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct IpRow {
-    ip: String,
-    pool: String,
-    state: &'static str,
-    services: Vec<String>,
-    node: Option<String>,
-    mac: Option<String>,
-    note: Option<String>,
+pub(crate) struct IpRow {
+    pub(crate) ip: String,
+    pub(crate) pool: String,
+    pub(crate) state: &'static str,
+    pub(crate) services: Vec<String>,
+    pub(crate) node: Option<String>,
+    pub(crate) mac: Option<String>,
+    /// Since when the node announces it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) since: Option<String>,
+    pub(crate) note: Option<String>,
 }
 
 /// The addresses of all pools, or of one.
@@ -41,7 +45,8 @@ pub(crate) async fn run(cluster: &Cluster, pool: Option<&str>) -> anyhow::Result
         anyhow::bail!("there is no IPAddressPool {name} in namespace {}", cluster.system);
     }
     let rows: Vec<IpRow> = pools.iter().flat_map(|pool| rows(&look, pool)).collect();
-    let mut table = Table::new(["IP", "STATE", "SERVICE", "NODE/IF", "MAC", "+POOL", "+NOTE"]);
+    let mut table = Table::new(["IP", "STATE", "SERVICE", "NODE/IF", "MAC", "SINCE", "+POOL", "+NOTE"]);
+    let now = Timestamp::now();
     for row in &rows {
         let tone = match row.state {
             "in use" => Tone::Good,
@@ -57,6 +62,7 @@ pub(crate) async fn run(cluster: &Cluster, pool: Option<&str>) -> anyhow::Result
             services.into(),
             or_none(row.node.as_ref()).into(),
             or_none(row.mac.as_ref()).into(),
+            row.since.as_deref().map_or_else(|| "-".to_owned(), |since| age(since, now)).into(),
             row.pool.clone().into(),
             row.note.clone().unwrap_or_default().into(),
         ]);
@@ -94,8 +100,10 @@ fn contested(look: &Look) -> BTreeMap<IpAddr, (&'static str, String)> {
     contested
 }
 
-fn rows(look: &Look, pool: &Pool) -> Vec<IpRow> {
+/// The addresses of a pool, and those that Services hold from it.
+pub(crate) fn rows(look: &Look, pool: &Pool) -> Vec<IpRow> {
     let holders = look.allocation.holders();
+    let surveyed: BTreeMap<String, &Surveyed> = look.services.iter().map(|it| (it.title(), it)).collect();
     let contested = contested(look);
     let macs = announcing_macs(look);
     let mut rows = Vec::new();
@@ -106,12 +114,13 @@ fn rows(look: &Look, pool: &Pool) -> Vec<IpRow> {
         services: vec![],
         node: None,
         mac: None,
+        since: None,
         note: None,
     };
     let held = |ip: IpAddr| {
         let (services, from): (Vec<String>, Vec<&PoolName>) =
             holders.get(&ip)?.iter().map(|(key, pool)| (key.to_string(), pool)).unzip();
-        let shown = look.services.iter().find(|it| services.contains(&it.title()));
+        let shown = services.iter().find_map(|title| surveyed.get(title));
         let address = shown.and_then(|it| it.addresses.iter().find(|address| address.ip == ip));
         let node = address.and_then(|address| address.node.clone());
         let mut row = row(ip.to_string(), "in use");
@@ -123,7 +132,15 @@ fn rows(look: &Look, pool: &Pool) -> Vec<IpRow> {
             macs.get(&(node.clone(), interface.clone())).cloned()
         });
         row.node = node.map(|node| place(&node, address.map_or(&[][..], |it| &it.interfaces)));
+        row.since = address.and_then(|address| address.since.clone());
+        let undisturbed = address.is_some_and(|address| address.health == Health::Announced);
         if let Some((state, by)) = contested.get(&ip) {
+            if undisturbed {
+                // Another speaker, which does not hear the one that announces it, would do so too.
+                row.note = Some(format!("another speaker hears {by} answer, and does not hear its gossip"));
+                row.services = services;
+                return Some(row);
+            }
             row.state = state;
             (row.node, row.mac) = (None, Some(by.clone()));
         }
@@ -172,6 +189,18 @@ fn rows(look: &Look, pool: &Pool) -> Vec<IpRow> {
     rows
 }
 
+/// For how long something has been, as kubectl says it.
+fn age(since: &str, now: Timestamp) -> String {
+    let Ok(since) = since.parse::<Timestamp>() else { return "-".to_owned() };
+    let seconds = now.duration_since(since).as_secs().max(0);
+    match seconds {
+        0..120 => format!("{seconds}s"),
+        120..7_200 => format!("{}m", seconds / 60),
+        7_200..172_800 => format!("{}h", seconds / 3_600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
 /// The Ethernet addresses of the speakers' interfaces.
 fn announcing_macs(look: &Look) -> BTreeMap<(String, String), String> {
     let speakers = look.speakers.iter().filter_map(Told::speaker);
@@ -200,5 +229,43 @@ fn free(
         let state = if pool.avoid_buggy_ips && is_buggy(ip) { "left out" } else { "free" };
         rows.push(row(ip.to_string(), state));
         next = successor(ip);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{address, service, snapshot, told};
+
+    #[test]
+    fn how_long_ago_something_was_is_told_in_one_number() {
+        let now: Timestamp = "2026-05-10T12:00:00Z".parse().unwrap();
+        for (since, expected) in [
+            ("2026-05-10T11:59:55Z", "5s"),
+            ("2026-05-10T11:30:00Z", "30m"),
+            ("2026-05-10T02:00:00Z", "10h"),
+            ("2026-05-01T12:00:00Z", "9d"),
+            ("2026-05-10T12:00:09Z", "0s"),
+            ("soon", "-"),
+        ] {
+            assert_eq!(age(since, now), expected, "{since}");
+        }
+    }
+
+    #[test]
+    fn what_one_node_announces_is_in_use_though_another_that_does_not_hear_it_would_announce_it_too() {
+        const IP: &str = "192.0.2.1";
+        let speakers = [
+            told("n1", vec![address(IP, AddressState::PeerUnheard, &[("02:00:00:00:00:02", Some("n2"))])]),
+            told("n2", vec![address(IP, AddressState::Announced, &[])]),
+            told("n3", vec![]),
+        ];
+        let snapshot = snapshot(&[service("web", Some(IP))], &["n1", "n2", "n3"], &speakers);
+        let look = Look::new(vec![], speakers.to_vec(), snapshot, None, vec![]);
+        let pool = look.allocation.pools().iter().next().unwrap();
+        let rows = rows(&look, pool);
+        assert_eq!((rows[0].state, rows[0].node.as_deref()), ("in use", Some("n2/eth0")));
+        assert!(rows[0].note.as_ref().is_some_and(|note| note.contains("02:00:00:00:00:02")), "{rows:?}");
+        assert_eq!(rows[1].state, "free");
     }
 }

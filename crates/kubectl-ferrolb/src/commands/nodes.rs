@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use introspection::{AddressState, Interface, SpeakerStatus, Usability};
+use introspection::{AddressState, Interface, PeerState, SpeakerStatus, Usability};
 use kube::ResourceExt;
 use placement::EXCLUDE_LABEL;
 use serde::Serialize;
@@ -17,31 +17,26 @@ use crate::survey::list;
 /// A node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct NodeRow {
-    node: String,
+pub(crate) struct NodeRow {
+    pub(crate) node: String,
     /// `ready`, or what keeps its speaker from that.
-    speaker: String,
+    pub(crate) speaker: String,
     /// How many addresses it announces; not known where nobody can be asked.
-    announces: Option<usize>,
-    interfaces: Vec<Interface>,
-    notes: Vec<String>,
-    problem: bool,
+    pub(crate) announces: Option<usize>,
+    pub(crate) interfaces: Vec<Interface>,
+    pub(crate) notes: Vec<String>,
+    pub(crate) problem: bool,
 }
 
 /// The nodes, and what each announces.
 pub(crate) async fn run(cluster: &Cluster) -> anyhow::Result<Answer> {
     let look = Look::at(cluster).await;
-    let told: BTreeMap<&str, &Told> =
-        look.speakers.iter().filter_map(|told| Some((told.program.node.as_deref()?, told))).collect();
-    let mut nodes: Vec<_> = look.snapshot.nodes.iter().collect();
-    nodes.sort_by_key(|node| node.name_any());
-    let rows: Vec<NodeRow> =
-        nodes.into_iter().map(|node| row(node, told.get(&*node.name_any()).copied(), &look)).collect();
+    let rows = rows(&look);
     let mut table = Table::new(["NODE", "SPEAKER", "ANNOUNCES", "INTERFACES", "+NOT USED", "NOTE"]);
     for row in &rows {
         let announces = row.announces.map_or_else(|| "?".to_owned(), |count| count.to_string());
         let used: Vec<String> = row.interfaces.iter().filter(|it| is_used(it)).map(by_protocol).collect();
-        let unused: Vec<String> = row.interfaces.iter().filter(|it| !is_used(it)).map(why_not).collect();
+        let unused = unused(&row.interfaces);
         let known = !row.interfaces.is_empty();
         let used = if used.is_empty() && known { "none".to_owned() } else { list(&used) };
         table.row([
@@ -49,7 +44,7 @@ pub(crate) async fn run(cluster: &Cluster) -> anyhow::Result<Answer> {
             cell(&row.speaker, if row.problem { Tone::Bad } else { Tone::Good }),
             announces.into(),
             if used.is_empty() { "?".into() } else { used.into() },
-            unused.join("; ").into(),
+            unused.into(),
             row.notes.join("; ").into(),
         ]);
     }
@@ -58,6 +53,15 @@ pub(crate) async fn run(cluster: &Cluster) -> anyhow::Result<Answer> {
     let problem = rows.iter().any(|row| row.problem);
     let failures = [look.failures, look.unasked].concat();
     Ok(Answer::list("NodeList", &rows, page).problem_if(problem).not_seen(failures))
+}
+
+/// The nodes of a look, in order.
+pub(crate) fn rows(look: &Look) -> Vec<NodeRow> {
+    let told: BTreeMap<&str, &Told> =
+        look.speakers.iter().filter_map(|told| Some((told.program.node.as_deref()?, told))).collect();
+    let mut nodes: Vec<_> = look.snapshot.nodes.iter().collect();
+    nodes.sort_by_key(|node| node.name_any());
+    nodes.into_iter().map(|node| row(node, told.get(&*node.name_any()).copied(), look)).collect()
 }
 
 fn row(node: &slim::Node, told: Option<&Told>, look: &Look) -> NodeRow {
@@ -76,6 +80,13 @@ fn row(node: &slim::Node, told: Option<&Told>, look: &Look) -> NodeRow {
         (Some(_), None) => ("ready, cannot be asked".to_owned(), false),
     };
     let mut notes = Vec::new();
+    if told.is_none() && !look.speakers.is_empty() {
+        notes.push(format!("no speaker runs here, so it announces nothing: {NO_SPEAKER}"));
+    }
+    if is_down(node) {
+        problem = true;
+        notes.push("the node is not ready".to_owned());
+    }
     if node.labels().contains_key(EXCLUDE_LABEL) {
         let ignored = status.is_some_and(|status| status.ignores_exclude_label);
         let effect = if ignored { "which FerroLB is told to ignore" } else { "so it announces nothing" };
@@ -96,6 +107,11 @@ fn row(node: &slim::Node, told: Option<&Told>, look: &Look) -> NodeRow {
             problem = true;
             notes.push(format!("waits for {trouble}"));
         }
+        let unheard = unheard(status);
+        if !unheard.is_empty() {
+            problem = true;
+            notes.push(format!("does not hear {}", list(&unheard)));
+        }
         let muted = status.interfaces.items.iter().filter(|it| it.muted).map(|it| &it.name);
         let muted: Vec<&String> = muted.collect();
         if !muted.is_empty() {
@@ -112,6 +128,22 @@ fn row(node: &slim::Node, told: Option<&Told>, look: &Look) -> NodeRow {
     }
 }
 
+/// Why a node may have no speaker, and where to look.
+pub(crate) const NO_SPEAKER: &str =
+    "see nodeSelector and tolerations of the speaker's DaemonSet, and the taints of the node";
+
+/// Whether kubelet has told that the node is not ready, or has fallen silent.
+pub(crate) fn is_down(node: &slim::Node) -> bool {
+    node.status.conditions.iter().any(|it| it.type_ == "Ready")
+        && !slim::is_true(&node.status.conditions, "Ready")
+}
+
+/// The nodes whose speakers this one does not hear.
+pub(crate) fn unheard(status: &SpeakerStatus) -> Vec<&String> {
+    let peers = status.peers.items.iter();
+    peers.filter(|peer| peer.state == PeerState::NotHeard).map(|peer| &peer.node).collect()
+}
+
 /// How many addresses a speaker answers for.
 pub(crate) fn announces(status: &SpeakerStatus) -> usize {
     let speaks = |state| matches!(state, AddressState::Announced | AddressState::Standby);
@@ -123,11 +155,13 @@ pub(crate) fn has_no_interface(status: &SpeakerStatus) -> bool {
     !status.interfaces.items.iter().any(is_used) && status.interfaces.more == 0
 }
 
-fn is_used(interface: &Interface) -> bool {
+/// Whether an interface is used by a protocol.
+pub(crate) fn is_used(interface: &Interface) -> bool {
     interface.arp == Usability::Used || interface.ndp == Usability::Used
 }
 
-fn by_protocol(interface: &Interface) -> String {
+/// An interface that is used, and by what where not by both.
+pub(crate) fn by_protocol(interface: &Interface) -> String {
     let protocols = match (&interface.arp, &interface.ndp) {
         (Usability::Used, Usability::Used) => "",
         (Usability::Used, _) => " (IPv4)",
@@ -136,11 +170,65 @@ fn by_protocol(interface: &Interface) -> String {
     format!("{}{protocols}", interface.name)
 }
 
-fn why_not(interface: &Interface) -> String {
-    let why = match (&interface.arp, &interface.ndp) {
+/// The interfaces that are not used, those together that are not for the same reason.
+fn unused(interfaces: &[Interface]) -> String {
+    const NAMED: usize = 2;
+    let mut by_reason: Vec<(&str, Vec<&str>)> = Vec::new();
+    for interface in interfaces.iter().filter(|it| !is_used(it)) {
+        let (why, name) = (why_not(interface), interface.name.as_str());
+        match by_reason.iter_mut().find(|(other, _)| *other == why) {
+            Some((_, names)) => names.push(name),
+            None => by_reason.push((why, vec![name])),
+        }
+    }
+    let told = |(why, names): (&str, Vec<&str>)| {
+        let more = names.len().saturating_sub(NAMED);
+        let named = names.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        format!("{named}{more}: {why}")
+    };
+    by_reason.into_iter().map(told).collect::<Vec<_>>().join("; ")
+}
+
+/// Why an interface is not used.
+pub(crate) fn why_not(interface: &Interface) -> &str {
+    match (&interface.arp, &interface.ndp) {
         (Usability::Unfit(why), _) | (_, Usability::Unfit(why)) => why.as_str(),
         (Usability::Lost, _) | (_, Usability::Lost) => "it has failed",
         (_, _) => "nobody has said why",
-    };
-    format!("{}: {why}", interface.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn interfaces_that_are_not_used_for_one_reason_are_told_of_together() {
+        let unfit = |name: &str, why: &str| Interface {
+            name: name.to_owned(),
+            arp: Usability::Unfit(why.to_owned()),
+            ndp: Usability::Unfit(why.to_owned()),
+            ..Interface::default()
+        };
+        let used = Interface { name: "eth0".to_owned(), arp: Usability::Used, ..Interface::default() };
+        let pods = ["lo", "veth1", "veth2", "veth3"].map(|name| unfit(name, "its name is excluded"));
+        let all: Vec<Interface> = pods.into_iter().chain([used, unfit("eth1", "it has no link")]).collect();
+        assert_eq!(unused(&all), "lo, veth1 and 2 more: its name is excluded; eth1: it has no link");
+        assert_eq!(unused(&[]), "");
+    }
+
+    #[test]
+    fn a_node_is_down_when_it_says_or_is_said_to_be_not_ready() {
+        let node = |conditions: serde_json::Value| -> slim::Node {
+            serde_json::from_value(json!({"metadata": {"name": "n1"}, "status": {"conditions": conditions}}))
+                .unwrap()
+        };
+        for (status, down) in [("True", false), ("False", true), ("Unknown", true)] {
+            assert_eq!(is_down(&node(json!([{"type": "Ready", "status": status}]))), down, "{status}");
+        }
+        assert!(!is_down(&node(json!([]))), "nobody has said");
+    }
 }

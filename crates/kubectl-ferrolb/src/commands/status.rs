@@ -1,13 +1,14 @@
 //! `kubectl ferrolb status`.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use introspection::PeerState;
 use k8s_openapi::api::coordination::v1::Lease;
-use kube::Api;
+use kube::{Api, ResourceExt};
 use serde::Serialize;
 
-use super::nodes::has_no_interface;
+use super::nodes::{NO_SPEAKER, has_no_interface, is_down, unheard};
 use super::pools::{self, PoolRow};
 use crate::answer::{Answer, Exit};
 use crate::ask::Told;
@@ -44,61 +45,51 @@ pub(crate) async fn run(connection: &Connection, wait: Option<u64>) -> anyhow::R
 }
 
 /// What is told.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Summary {
-    controllers: Programs,
-    leader: Option<String>,
-    speakers: Programs,
-    pools: Vec<PoolRow>,
-    services: Services,
-    problems: Vec<Problem>,
-    warnings: Vec<String>,
-    not_seen: Vec<String>,
+pub(crate) struct Summary {
+    pub(crate) controllers: Programs,
+    pub(crate) leader: Option<String>,
+    pub(crate) speakers: Programs,
+    pub(crate) pools: Vec<PoolRow>,
+    pub(crate) services: Services,
+    pub(crate) problems: Vec<Problem>,
+    pub(crate) warnings: Vec<String>,
+    pub(crate) not_seen: Vec<String>,
 }
 
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Programs {
-    ready: usize,
-    all: usize,
+pub(crate) struct Programs {
+    pub(crate) ready: usize,
+    pub(crate) all: usize,
 }
 
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Services {
-    all: usize,
-    addresses: usize,
-    announced: usize,
-    waiting: usize,
-    silent: usize,
-    conflicts: usize,
-    starting: usize,
-    unknown: usize,
+pub(crate) struct Services {
+    pub(crate) all: usize,
+    pub(crate) addresses: usize,
+    pub(crate) announced: usize,
+    pub(crate) waiting: usize,
+    pub(crate) silent: usize,
+    pub(crate) conflicts: usize,
+    pub(crate) starting: usize,
+    pub(crate) unknown: usize,
 }
 
 /// Something that somebody should see to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Problem {
-    about: String,
-    reason: String,
-    remedy: Option<String>,
+pub(crate) struct Problem {
+    pub(crate) about: String,
+    pub(crate) reason: String,
+    pub(crate) remedy: Option<String>,
 }
 
 async fn once(cluster: &Cluster) -> Answer {
     let look = Look::at(cluster).await;
-    let (leader, lease_failure) = leader(cluster, &look).await;
-    let mut summary = Summary {
-        controllers: programs(cluster, Part::Controller),
-        speakers: programs(cluster, Part::Speaker),
-        leader,
-        pools: pools::rows(&look),
-        services: services(&look),
-        ..Summary::default()
-    };
-    summary.not_seen.extend(look.failures.iter().chain(&look.unasked).cloned().chain(lease_failure));
-    summary.find(cluster, &look);
+    let summary = Summary::of(cluster, &look).await;
     let page = summary.page(cluster, &look);
     let problem = !summary.problems.is_empty();
     let not_seen = summary.not_seen.clone();
@@ -149,6 +140,22 @@ fn services(look: &Look) -> Services {
 }
 
 impl Summary {
+    /// All that is told of a look.
+    pub(crate) async fn of(cluster: &Cluster, look: &Look) -> Self {
+        let (leader, lease_failure) = leader(cluster, look).await;
+        let mut summary = Self {
+            controllers: programs(cluster, Part::Controller),
+            speakers: programs(cluster, Part::Speaker),
+            leader,
+            pools: pools::rows(look),
+            services: services(look),
+            ..Self::default()
+        };
+        summary.not_seen.extend(look.failures.iter().chain(&look.unasked).cloned().chain(lease_failure));
+        summary.find(cluster, look);
+        summary
+    }
+
     /// Finds problems and warnings.
     fn find(&mut self, cluster: &Cluster, look: &Look) {
         let mut problem = |about: &str, reason: String, remedy: Option<&str>| {
@@ -163,17 +170,27 @@ impl Summary {
             if self.controllers.all == 0 {
                 problem(
                     "controller",
-                    format!("no Pod of a controller in namespace {system}"),
-                    Some("install FerroLB, or say where it is: --system-namespace"),
+                    format!("no Pod of a controller in namespace {system}, so no Service gets an address"),
+                    Some(&if self.speakers.all == 0 {
+                        "install FerroLB, or say where it is: --system-namespace".to_owned()
+                    } else {
+                        format!("see whether it is scaled to 0: kubectl get deployments,events -n {system}")
+                    }),
                 );
             } else if self.leader.is_none() && look.unasked.is_empty() {
-                problem("controller", "no replica leads, so nobody gets an address".to_owned(), None);
+                problem(
+                    "controller",
+                    "no replica leads, so nobody gets an address".to_owned(),
+                    Some(&format!(
+                        "see what they say: kubectl logs -n {system} -l app.kubernetes.io/component=controller"
+                    )),
+                );
             }
             if self.speakers.all == 0 {
                 problem(
                     "speakers",
                     format!("no Pod of a speaker in namespace {system}, so nobody announces"),
-                    None,
+                    Some(&format!("see why it has none: kubectl get daemonsets,events -n {system}")),
                 );
             }
         }
@@ -185,19 +202,33 @@ impl Summary {
                 problem(pod, reason, Some(&remedy));
             }
         }
+        for node in look.snapshot.nodes.iter().filter(|node| is_down(node)) {
+            let name = node.name_any();
+            problem(
+                &name,
+                "the node is not ready, so its Pods serve nobody".to_owned(),
+                Some(&format!("see why: kubectl describe node {name}")),
+            );
+        }
+        let answer: BTreeSet<&str> =
+            look.speakers.iter().filter_map(Told::speaker).map(|speaker| speaker.node.as_str()).collect();
         for speaker in look.speakers.iter().filter_map(Told::speaker) {
-            let unheard: Vec<&String> = speaker
-                .peers
-                .items
-                .iter()
-                .filter(|peer| peer.state == PeerState::NotHeard)
-                .map(|peer| &peer.node)
-                .collect();
-            if !unheard.is_empty() {
+            let (answering, silent): (Vec<&String>, Vec<&String>) =
+                unheard(speaker).into_iter().partition(|node| answer.contains(node.as_str()));
+            if !answering.is_empty() {
                 problem(
                     &speaker.node,
-                    format!("its speaker does not hear {}", list(&unheard)),
-                    Some("open UDP port 7946 between all nodes, and give all speakers the same key"),
+                    format!("the speaker does not hear {}", list(&answering)),
+                    Some(
+                        "open UDP port 7946 between all nodes, in both directions, and give all speakers the same key",
+                    ),
+                );
+            }
+            if !silent.is_empty() {
+                problem(
+                    &speaker.node,
+                    format!("the speaker does not hear {}, nor can that be asked", list(&silent)),
+                    Some(&format!("see whether it is up: kubectl get nodes {}", words(&silent))),
                 );
             }
             if has_no_interface(speaker) {
@@ -224,8 +255,18 @@ impl Summary {
                 );
             }
         }
+        if self.speakers.all > 0 {
+            let with: BTreeSet<&str> =
+                cluster.of_part(Part::Speaker).filter_map(|speaker| speaker.node.as_deref()).collect();
+            let without = look.snapshot.nodes.iter().map(ResourceExt::name_any);
+            let without: Vec<String> = without.filter(|node| !with.contains(node.as_str())).collect();
+            if !without.is_empty() {
+                let (verb, nodes) = (if without.len() == 1 { "has" } else { "have" }, some(&without));
+                self.warnings.push(format!("{nodes} {verb} no speaker and announce nothing: {NO_SPEAKER}"));
+            }
+        }
         for advertisement in &look.snapshot.advertisements {
-            let name = kube::ResourceExt::name_any(advertisement);
+            let name = advertisement.name_any();
             for fault in advertisement.read().1 {
                 problem(&format!("L2Advertisement {name}"), format!("{}: {}", fault.field, fault.why), None);
             }
@@ -281,12 +322,13 @@ impl Summary {
         if !look.services.is_empty() || known {
             page.field("Services", self.services.text());
         }
-        for Problem { about, reason, remedy } in self.problems.iter().take(PROBLEMS) {
-            let arrow = remedy.as_ref().map(|remedy| format!("\n-> {remedy}")).unwrap_or_default();
-            page.field(cell("PROBLEM", Tone::Bad), format!("{about}: {reason}{arrow}"));
+        let problems = together(&self.problems);
+        for (about, reason, remedy) in problems.iter().take(PROBLEMS) {
+            let arrow = remedy.map(|remedy| format!("\n-> {remedy}")).unwrap_or_default();
+            page.field(cell("PROBLEM", Tone::Bad), format!("{}: {reason}{arrow}", some(about)));
         }
-        if self.problems.len() > PROBLEMS {
-            let more = self.problems.len() - PROBLEMS;
+        if problems.len() > PROBLEMS {
+            let more = problems.len() - PROBLEMS;
             page.field("", format!("and {more} more: kubectl ferrolb services -A --problems"));
         }
         for warning in self.warnings.iter().take(PROBLEMS) {
@@ -321,7 +363,8 @@ impl Summary {
 }
 
 impl Services {
-    fn text(&self) -> String {
+    /// In one line.
+    pub(crate) fn text(&self) -> String {
         let addresses =
             if self.addresses == 1 { "1 address" } else { &format!("{} addresses", self.addresses) };
         let mut parts = vec![format!("{} announced", self.announced)];
@@ -344,8 +387,38 @@ impl Services {
     }
 }
 
+/// Those together that have the same reason.
+fn together(problems: &[Problem]) -> Vec<(Vec<&str>, &str, Option<&str>)> {
+    let mut together: Vec<(Vec<&str>, &str, Option<&str>)> = Vec::new();
+    let mut seen: BTreeMap<(&str, Option<&str>), usize> = BTreeMap::new();
+    for Problem { about, reason, remedy } in problems {
+        let key = (reason.as_str(), remedy.as_deref());
+        let index = *seen.entry(key).or_insert(together.len());
+        match together.get_mut(index) {
+            Some((abouts, _, _)) => abouts.push(about),
+            None => together.push((vec![about], key.0, key.1)),
+        }
+    }
+    together
+}
+
+/// The first of them, and how many more there are.
+fn some(names: &[impl AsRef<str>]) -> String {
+    const NAMED: usize = 3;
+    let first = names.iter().take(NAMED).map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(NAMED) {
+        0 => first,
+        more => format!("{first} and {more} more"),
+    }
+}
+
+/// As words of a command.
+fn words(names: &[&String]) -> String {
+    names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(" ")
+}
+
 /// How the speakers hear each other.
-fn hearing(look: &Look) -> String {
+pub(crate) fn hearing(look: &Look) -> String {
     let speakers: Vec<_> = look.speakers.iter().filter_map(Told::speaker).collect();
     if speakers.is_empty() {
         return "nobody can be asked who hears whom".to_owned();
@@ -356,6 +429,7 @@ fn hearing(look: &Look) -> String {
     match (deaf.count(), speakers.len() == look.speakers.len()) {
         (0, true) => "each hears all others".to_owned(),
         (0, false) => format!("those {} that can be asked hear all others", speakers.len()),
+        (1, _) => "1 does not hear all others".to_owned(),
         (some, _) => format!("{some} do not hear all others"),
     }
 }
@@ -372,4 +446,30 @@ fn not_ready(told: &Told) -> Option<String> {
         (phase, true) => format!("its Pod is {phase}"),
     };
     Some(format!("not ready: {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn problems_with_the_same_reason_are_one_line_however_many_there_are() {
+        let problem = |about: &str, reason: &str| Problem {
+            about: about.to_owned(),
+            reason: reason.to_owned(),
+            remedy: None,
+        };
+        let problems = [
+            problem("a/1", "no pool"),
+            problem("a/2", "another"),
+            problem("a/3", "no pool"),
+            problem("a/4", "no pool"),
+            problem("a/5", "no pool"),
+        ];
+        let shown: Vec<String> = together(&problems)
+            .iter()
+            .map(|(about, reason, _)| format!("{}: {reason}", some(about)))
+            .collect();
+        assert_eq!(shown, ["a/1, a/3, a/4 and 1 more: no pool", "a/2: another"]);
+    }
 }

@@ -16,7 +16,7 @@ use placement::{NodeName, Placement, Unadvertised, Unannounced};
 use serde::Serialize;
 
 use self::apply::{apply, new_node};
-use self::staying::Staying;
+pub(crate) use self::staying::Staying;
 use super::manifests;
 use crate::answer::Answer;
 use crate::cluster::Cluster;
@@ -42,17 +42,17 @@ struct State {
 /// A difference.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Difference {
-    service: String,
-    ip: String,
-    now: String,
-    then: String,
+pub(crate) struct Difference {
+    pub(crate) service: String,
+    pub(crate) ip: String,
+    pub(crate) now: String,
+    pub(crate) then: String,
     /// While the node is off, where that is another thing.
     #[serde(skip_serializing_if = "Option::is_none")]
-    off: Option<String>,
+    pub(crate) off: Option<String>,
     /// `moves`, `gains`, `loses` or `stays`.
-    effect: &'static str,
-    note: String,
+    pub(crate) effect: &'static str,
+    pub(crate) note: String,
 }
 
 /// Tells what a change would do.
@@ -99,8 +99,8 @@ pub(crate) async fn run(cluster: &Cluster, change: &WhatIf) -> anyhow::Result<An
     })
 }
 
-/// What a drain does, and then switching the node off.
-fn drain(snapshot: Snapshot, node: &str, staying: &Staying) -> anyhow::Result<Answer> {
+/// What differs once a node is drained, and then switched off.
+pub(crate) fn drained(snapshot: Snapshot, node: &str, staying: &Staying) -> anyhow::Result<Vec<Difference>> {
     let name = NodeName::from(node);
     if !snapshot.nodes.iter().any(|it| it.name_any() == node) {
         bail!("there is no node {node}");
@@ -129,7 +129,8 @@ fn drain(snapshot: Snapshot, node: &str, staying: &Staying) -> anyhow::Result<An
         for (index, ip) in state.addresses.iter().enumerate() {
             let who = |state: &State| state.announcers.get(index).cloned().unwrap_or(Err(String::new()));
             let (now, then_who, off_who) = (who(state), who(then), who(off));
-            if now == then_who && now == off_who {
+            // Why nobody announces an address may change without a difference to anybody.
+            if now.as_ref().ok() == then_who.as_ref().ok() && now.as_ref().ok() == off_who.as_ref().ok() {
                 continue;
             }
             let lost = now.is_ok() && (then_who.is_err() || off_who.is_err());
@@ -160,6 +161,12 @@ fn drain(snapshot: Snapshot, node: &str, staying: &Staying) -> anyhow::Result<An
             });
         }
     }
+    Ok(differences)
+}
+
+/// What a drain does, and then switching the node off.
+fn drain(snapshot: Snapshot, node: &str, staying: &Staying) -> anyhow::Result<Answer> {
+    let differences = drained(snapshot, node, staying)?;
     let mut table = Table::new(["SERVICE", "IP", "NOW", "DRAINED", "OFF", "NOTE"]);
     for it in &differences {
         let off = it.off.clone().unwrap_or_default();

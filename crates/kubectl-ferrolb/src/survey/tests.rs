@@ -80,9 +80,12 @@ fn who_cannot_be_asked_is_no_sign_of_health_unless_it_has_reported() {
     assert_eq!(it.health, Health::Unknown);
     assert!(it.reasons[0].contains("by the objects in the API, but its speaker cannot be asked"), "{it:?}");
     let node = it.addresses[0].node.clone().unwrap();
-    let reports = Reports::from([(ServiceKey::new("default", "web"), vec![(node, vec!["eth0".to_owned()])])]);
+    let since = "2026-05-10T12:00:00Z".parse().ok();
+    let report = Report { node, interfaces: vec!["eth0".to_owned()], since };
+    let reports = Reports::from([(ServiceKey::new("default", "web"), vec![report])]);
     let it = surveyed(&["n1"], &[], Some(&reports));
     assert_eq!((it.health, &it.addresses[0].interfaces[..]), (Health::Announced, &["eth0".to_owned()][..]));
+    assert_eq!(it.addresses[0].since.as_deref(), Some("2026-05-10T12:00:00Z"));
     // Whoever is elected and can be asked, and says nothing of it, is about to.
     let speakers = ["n1", "n2", "n3"].map(|node| told(node, vec![]));
     assert_eq!(surveyed(&["n1"], &speakers, None).health, Health::Starting);

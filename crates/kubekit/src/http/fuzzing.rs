@@ -25,6 +25,7 @@ pub fn answers(bytes: &[u8]) -> Vec<u8> {
                 watchdog: Watchdog::default(),
                 metrics: Registry::default(),
                 status,
+                trace: None,
                 namespace: "metallb-system".to_owned(),
             };
             let page = Arc::new(Page::new(content));

@@ -7,11 +7,13 @@ use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
+use introspection::TRACE_PATH;
 use prometheus_client::registry::Registry;
 use tokio::time::sleep_until;
 
 use super::connections::Answer;
 use super::status::{NoStatus, StatusPage};
+use super::trace::{NoTrace, TracePage};
 use super::{Content, Readiness};
 use crate::watchdog::Watchdog;
 
@@ -27,6 +29,7 @@ pub(super) struct Page {
     watchdog: Watchdog,
     registry: Registry,
     status: StatusPage,
+    trace: TracePage,
     rendered: Mutex<Option<(Instant, Bytes)>>,
     pace: Pace,
 }
@@ -57,15 +60,25 @@ pub(super) async fn answer<B>(page: Arc<Page>, request: Request<B>) -> Answer {
     match request.uri().path() {
         "/metrics" => page.metrics(request.method()).await,
         "/status" => page.status(request.method()).await,
-        _ => page.probe(&request),
+        TRACE_PATH => page.trace(&request).await,
+        "/healthz" | "/readyz" => page.probe(&request),
+        _ => text(StatusCode::NOT_FOUND, "there are /healthz, /readyz, /metrics, /status and /trace\n"),
     }
 }
 
 impl Page {
     pub(super) fn new(content: Content) -> Self {
-        let Content { readiness, watchdog, metrics: registry, status, namespace: _ } = content;
-        let status = StatusPage::new(status);
-        Self { readiness, watchdog, registry, status, rendered: Mutex::default(), pace: Pace::new(APART) }
+        let Content { readiness, watchdog, metrics: registry, status, trace, namespace: _ } = content;
+        let (status, trace) = (StatusPage::new(status), TracePage::new(trace));
+        Self {
+            readiness,
+            watchdog,
+            registry,
+            status,
+            trace,
+            rendered: Mutex::default(),
+            pace: Pace::new(APART),
+        }
     }
 
     /// Answers probes only.
@@ -78,7 +91,7 @@ impl Page {
                 ok_unless(StatusCode::INTERNAL_SERVER_ERROR, "stuck", &stuck)
             }
             "/readyz" => ok_unless(StatusCode::SERVICE_UNAVAILABLE, "waiting for", &self.readiness.missing()),
-            _ => text(StatusCode::NOT_FOUND, "there are /healthz, /readyz, /metrics and /status\n"),
+            _ => text(StatusCode::NOT_FOUND, "there are /healthz and /readyz\n"),
         }
     }
 
@@ -107,17 +120,34 @@ impl Page {
         }
         self.pace.pass().await;
         match self.status.document().await {
-            Ok(json) => {
-                let mut answer = Response::new(Full::new(json));
-                answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-                answer
-            }
+            Ok(document) => json(document),
             Err(NoStatus::NotStarted) => {
                 let missing = self.readiness.missing().join(", ");
                 text(StatusCode::SERVICE_UNAVAILABLE, format!("not started yet, waiting for: {missing}\n"))
             }
             Err(NoStatus::Failed(why)) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{why}\n")),
         }
+    }
+
+    /// Answers who answers for an address on the LAN, unless that is asked for too often.
+    pub(super) async fn trace<B>(&self, request: &Request<B>) -> Answer {
+        if !is_read(request.method()) {
+            return not_allowed();
+        }
+        let (code, why) = match self.trace.of(request.uri().query()).await {
+            Ok(document) => return json(document),
+            Err(NoTrace::NotHere) => (StatusCode::NOT_FOUND, "a speaker is to be asked that".to_owned()),
+            Err(NoTrace::Unreadable(why)) => (StatusCode::BAD_REQUEST, why),
+            Err(NoTrace::TooOften) => {
+                (StatusCode::TOO_MANY_REQUESTS, "asked too often, try again in a few seconds".to_owned())
+            }
+            Err(NoTrace::NotStarted) => {
+                let missing = self.readiness.missing().join(", ");
+                (StatusCode::SERVICE_UNAVAILABLE, format!("not started yet, waiting for: {missing}"))
+            }
+            Err(NoTrace::Failed(why)) => (StatusCode::INTERNAL_SERVER_ERROR, why),
+        };
+        text(code, format!("{why}\n"))
     }
 
     fn rendered(&self, now: Instant) -> Result<Bytes, std::fmt::Error> {
@@ -133,6 +163,13 @@ impl Page {
         *rendered = Some((now, text.clone()));
         Ok(text)
     }
+}
+
+/// A document.
+fn json(text: Bytes) -> Answer {
+    let mut answer = Response::new(Full::new(text));
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    answer
 }
 
 /// An answer in a few words.
@@ -174,7 +211,8 @@ mod tests {
         let readiness = Readiness::waiting_for(["pools", "services"]);
         let (status, _) = crate::http::status::channel();
         let namespace = "metallb-system".to_owned();
-        let content = Content { readiness, watchdog: Watchdog::default(), metrics, status, namespace };
+        let content =
+            Content { readiness, watchdog: Watchdog::default(), metrics, status, trace: None, namespace };
         (Page::new(content), counter)
     }
 
@@ -207,7 +245,8 @@ mod tests {
         assert_eq!(probe(&page, Method::HEAD, "/healthz").await.0, 200);
         assert_eq!(probe(&page, Method::POST, "/healthz").await.0, 405);
         for elsewhere in ["/", "/metrics", "/healthz/x"] {
-            assert_eq!(probe(&page, Method::GET, elsewhere).await.0, 404, "{elsewhere}");
+            let expected = (404, "there are /healthz and /readyz\n".to_owned());
+            assert_eq!(probe(&page, Method::GET, elsewhere).await, expected, "{elsewhere}");
         }
     }
 

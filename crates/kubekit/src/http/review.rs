@@ -1,10 +1,10 @@
-//! Who may have the metrics and `/status`: whom the API server knows and allows it.
+//! Who may have the metrics, `/status` and `/trace`: whom the API server knows and allows it.
 //!
 //! As controller-runtime does it, and so MetalLB: the token of a request goes to the API server for review, then whether
 //! its owner has the right to the path. What it says is believed for a while, so scrapes don't depend on each other nor,
 //! within that time, on the API server. Where it cannot be asked, there are no metrics, and nothing else suffers.
 //!
-//! The API server passes no credentials on to Pods, so whoever asks for `/status` through it has a token made that is for
+//! The API server passes no credentials on to Pods, so whoever asks for `/status` or `/trace` through it has a token made that is for
 //! nothing else ([`TOKEN_AUDIENCE`]), of a service account of this program's namespace: who may make those may read it.
 //! Of other service accounts, as ever, those may that have the right to the path.
 
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use hyper::header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
 use hyper::{Request, StatusCode};
-use introspection::{TOKEN_AUDIENCE, TOKEN_HEADER};
+use introspection::{TOKEN_AUDIENCE, TOKEN_HEADER, TRACE_PATH};
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, UserInfo};
 use k8s_openapi::api::authorization::v1::{
     NonResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
@@ -78,12 +78,15 @@ pub(super) async fn answer<B>(reviewer: Arc<Reviewer>, page: Arc<Page>, request:
     let bearer = bearer(header(AUTHORIZATION.as_str())).map(Token::Bearer);
     let token = match path {
         "/metrics" => bearer,
-        "/status" => header(TOKEN_HEADER).and_then(|it| it.to_str().ok()).map(Token::Status).or(bearer),
-        _ => return text(StatusCode::NOT_FOUND, "there are /metrics and /status\n"),
+        "/status" | TRACE_PATH => {
+            header(TOKEN_HEADER).and_then(|it| it.to_str().ok()).map(Token::Status).or(bearer)
+        }
+        _ => return text(StatusCode::NOT_FOUND, "there are /metrics, /status and /trace\n"),
     };
     let verb = method.as_str().to_ascii_lowercase();
     match reviewer.review(token, &verb, path).await {
         Verdict::Allowed if path == "/status" => page.status(method).await,
+        Verdict::Allowed if path == TRACE_PATH => page.trace(&request).await,
         Verdict::Allowed => page.metrics(method).await,
         Verdict::Unknown => {
             let mut answer = text(StatusCode::UNAUTHORIZED, "Unauthorized\n");

@@ -28,7 +28,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
-use super::{Change, Source, Watched};
+use super::{Change, Known, Source, Watched};
 use crate::{Version, due};
 
 /// How long a watch may go on, after which it is taken up where it ended. A connection that is dead without having been
@@ -66,6 +66,8 @@ pub(super) struct Follower<K, T, F> {
     state: State<K>,
     /// The latest version that was seen.
     latest: Option<Version>,
+    /// The newest version of an object that was seen since the last list.
+    newest: u64,
     /// A list that has not been emitted yet.
     pending: Option<Vec<T>>,
     pauses: Box<dyn Backoff>,
@@ -126,12 +128,19 @@ where
             convert,
             state: State::Unlisted,
             latest: None,
+            newest: 0,
             pending: None,
             pauses: Box::new(pauses()),
             is_short: true,
             relist: None,
             reachable: true,
         }
+    }
+
+    /// How much is known by what came last.
+    pub(super) fn known(&self) -> Known {
+        let complete = self.latest.as_ref().and_then(Version::number).unwrap_or_default();
+        Known { complete, newest: self.newest }
     }
 
     /// What comes next, however long that takes.
@@ -273,6 +282,9 @@ where
             }
         };
         self.reached();
+        if change.is_some() {
+            self.newest = self.newest.max(version.number().unwrap_or_default());
+        }
         self.latest = Some(version.clone());
         self.state = State::Watching { events, version, since };
         Ok(change.map(Watched::Change))
@@ -281,13 +293,16 @@ where
     /// The whole list, as it is now: without a version to ask for.
     async fn list(&mut self) -> Result<(Vec<T>, Version), Trouble> {
         let mut parameters = self.list_parameters(PAGE);
-        let mut objects = Vec::new();
+        let (mut objects, mut newest) = (Vec::new(), 0);
         loop {
             let page = timeout(LIST_TIMEOUT, self.api.list(&parameters)).await??;
+            newest =
+                page.items.iter().filter_map(|object| Version::of(object).number()).fold(newest, u64::max);
             objects.extend(page.items.into_iter().map(|object| (self.convert)(strip(object))));
             match page.metadata.continue_.filter(|token| !token.is_empty()) {
                 Some(token) => parameters.continue_token = Some(token),
                 None => {
+                    self.newest = newest;
                     self.is_short = parameters.continue_token.is_none();
                     let version = page.metadata.resource_version.unwrap_or_default();
                     return Ok((objects, version.as_str().into()));

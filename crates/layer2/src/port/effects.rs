@@ -1,5 +1,6 @@
 //! What a port wants done: frames, memberships, reports.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv6Addr};
 
 use crate::MacAddr;
@@ -15,6 +16,19 @@ pub enum Effect {
     Leave(Ipv6Addr),
     /// Tell whoever gave the orders.
     Report(Report),
+    /// Tell whoever [inquired](crate::Port::inquire) who answers for an address.
+    Answered(Answered),
+}
+
+/// Who answers for an address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answered {
+    /// The address.
+    pub vip: IpAddr,
+    /// Whether this port does, which hears no questions of its own.
+    pub here: bool,
+    /// The other stations that do.
+    pub by: BTreeSet<MacAddr>,
 }
 
 /// A frame to send.
@@ -41,6 +55,8 @@ pub enum Purpose {
     Defence,
     /// Somebody may have it.
     Probe,
+    /// Somebody wants to know who has it.
+    Inquiry,
 }
 
 /// What became of an order.
@@ -81,6 +97,19 @@ pub enum Report {
         vip: IpAddr,
         /// Which of its stations.
         by: MacAddr,
+    },
+    /// Somebody answers for an address that is watched; or a peer that is heard does so for one that is announced here, and
+    /// has done so for a while.
+    Answered {
+        /// The address.
+        vip: IpAddr,
+        /// Who answers.
+        by: MacAddr,
+    },
+    /// Nobody answers for an address that was watched.
+    Silent {
+        /// The address.
+        vip: IpAddr,
     },
     /// Another interface of this node is heard here: both are on one LAN. Told once.
     SameLan {

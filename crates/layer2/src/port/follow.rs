@@ -69,24 +69,42 @@ impl<P: Protocol> Port<P> {
                 continue;
             }
             self.silence(vip);
+            self.watches.end(vip);
             if let Some(group) = P::group(vip).filter(|group| self.groups.remove(*group)) {
                 self.memberships.push_back(Effect::Leave(group));
             }
         }
         self.since = now;
         // What was about to be said of those that left, or are asked for now, is not said.
-        let (orders, probes) = (&self.orders, &self.probes);
-        let may_be_said = |vip: P::Ip, purpose| purpose == Purpose::Probe || !probes.contains(vip);
+        let (orders, probes, watches) = (&self.orders, &self.probes, &self.watches);
+        let may_be_said = |vip: P::Ip, purpose| match purpose {
+            Purpose::Probe => orders.contains_key(&vip) || watches.contains(vip),
+            _ => orders.contains_key(&vip) && !probes.contains(vip),
+        };
         let stays = |sent: &Transmission| {
-            P::own(sent.vip).is_some_and(|vip| orders.contains_key(&vip) && may_be_said(vip, sent.purpose))
+            sent.purpose == Purpose::Inquiry
+                || P::own(sent.vip).is_some_and(|vip| may_be_said(vip, sent.purpose))
         };
         self.rest.retain(stays);
         self.rivals.retain(|vip| orders.contains_key(&vip));
         self.heard_claims.retain(|vip, _| orders.contains_key(vip));
         self.effects.retain(|effect| match effect {
             Effect::Send(sent) => stays(sent),
-            Effect::Report(_) | Effect::Join(_) | Effect::Leave(_) => true,
+            Effect::Report(_) | Effect::Join(_) | Effect::Leave(_) | Effect::Answered(_) => true,
         });
+    }
+
+    /// The addresses of which is to be known whether somebody answers, none of which is announced here, and when the LAN is
+    /// to be asked for each if nobody is heard before. Each is watched once; with another time, again.
+    pub fn set_watched(&mut self, watched: BTreeMap<P::Ip, Instant>) {
+        for vip in self.watched.keys().filter(|vip| !watched.contains_key(vip)) {
+            self.watches.end(*vip);
+        }
+        for (vip, ask) in watched.iter().filter(|(vip, ask)| self.watched.get(*vip) != Some(*ask)) {
+            self.watches.end(*vip);
+            self.watches.begin(*vip, *ask);
+        }
+        self.watched = watched;
     }
 
     /// The stations that are no foreign hosts from now on.

@@ -37,6 +37,8 @@ pub enum Contact {
     Own,
     /// A peer that takes part in the gossip as we hear it: what it does is known.
     Heard,
+    /// A peer that has said goodbye. It may answer until everybody has taken over, and what it has said may come later.
+    Leaving,
     /// A peer that we do not hear. If it answers for an address, it lives.
     Unheard,
 }

@@ -1,12 +1,15 @@
 //! What a port makes of what it hears.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::follow::LATELY;
 use super::{Contact, Effect, Port, Purpose, Report, Transmission, TransmitPolicy};
 use crate::probes::Found;
 use crate::protocol::{Ignored, Protocol, Question};
 use crate::{LATE, MacAddr};
+
+/// A peer that takes over or hands over has followed what has changed by then.
+const FOLLOWED: Duration = Duration::from_secs(1);
 
 impl<P: Protocol> Port<P> {
     /// Takes in a frame that reached this node when it was `received`. What follows from it comes out of
@@ -28,11 +31,19 @@ impl<P: Protocol> Port<P> {
         {
             self.report(Report::SameLan { by: heard.by }, now);
         }
+        let wanted = heard.claims.is_some_and(|vip| self.inquiries.heard(vip, heard.by));
+        if let Some(vip) =
+            heard.claims.filter(|vip| self.watched.contains_key(vip) && self.watches.contains(*vip))
+            && heard.by != self.protocol.mac()
+        {
+            return self.on_watched(heard.by, vip, now);
+        }
         let ours = heard.claims.filter(|vip| self.orders.contains_key(vip));
         let claim = ours.map(|vip| self.on_claim(heard.by, vip, heard.answers, now));
         let question = heard.asks.map(|question| self.on_question(heard.by, question, received, now));
         match (claim, question) {
             (Some(Ok(())), _) | (_, Some(Ok(()))) => Ok(()),
+            _ if wanted => Ok(()),
             (_, Some(Err(ignored))) | (Some(Err(ignored)), None) => Err(ignored),
             (None, None) => Err(Ignored::NotOurs),
         }
@@ -42,13 +53,19 @@ impl<P: Protocol> Port<P> {
     fn on_claim(&mut self, by: MacAddr, vip: P::Ip, answers: bool, now: Instant) -> Result<(), Ignored> {
         match self.known_macs.contacts.get(&by) {
             _ if by == self.protocol.mac() => return Err(Ignored::Peer),
-            Some(Contact::Own) => return Err(Ignored::Peer),
+            Some(Contact::Own | Contact::Leaving) => return Err(Ignored::Peer),
             // Who leaves is not needed for what somebody has taken over.
             Some(Contact::Heard) if self.transmit_policy == TransmitPolicy::ReplyOnly && !answers => {
                 self.handed_over.insert(vip);
                 return Err(Ignored::Peer);
             }
             Some(Contact::Heard) => {
+                if self.watches.is_asking(vip) {
+                    self.watches.end(vip);
+                    self.report(Report::Answered { vip: vip.into(), by }, now);
+                } else {
+                    self.watches.begin(vip, now + FOLLOWED);
+                }
                 self.heard_claims.retain(|_, (_, at)| now < *at + LATELY);
                 if !self.probes.contains(vip) {
                     self.heard_claims.insert(vip, (by, now));
@@ -91,6 +108,19 @@ impl<P: Protocol> Port<P> {
             }
         }
         Ok(())
+    }
+
+    /// `by` says that it has `vip`, which others should announce. Before the LAN is asked, that may be whoever had it until
+    /// now, or a stranger.
+    fn on_watched(&mut self, by: MacAddr, vip: P::Ip, now: Instant) -> Result<(), Ignored> {
+        let is_peer = self.known_macs.contacts.contains_key(&by);
+        if self.watches.is_asking(vip) {
+            self.watches.end(vip);
+            self.report(Report::Answered { vip: vip.into(), by }, now);
+        } else if is_peer {
+            self.report(Report::Answered { vip: vip.into(), by }, now);
+        }
+        if is_peer { Err(Ignored::Peer) } else { Ok(()) }
     }
 
     /// `by`, which is not heard, says that it has `vip`, which is announced here.

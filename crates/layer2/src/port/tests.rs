@@ -1,10 +1,12 @@
 mod announcements;
 mod answers;
 mod claims;
+mod inquiries;
 mod pacing;
 mod peers;
 mod questions;
 mod stalls;
+mod watches;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

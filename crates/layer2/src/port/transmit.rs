@@ -2,21 +2,27 @@
 
 use std::time::Instant;
 
-use super::{Effect, KnownMacs, Port, Purpose, Report, Transmission, TransmitPolicy};
+use super::{Answered, Effect, KnownMacs, Port, Purpose, Report, Transmission, TransmitPolicy};
+use crate::inquiries;
 use crate::protocol::Protocol;
 use crate::schedule::Due;
+use crate::watches;
 use crate::{LATE, MacAddr};
 
 impl<P: Protocol> Port<P> {
     /// When to call [`Self::poll`] next, if ever.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let waiting = !self.effects.is_empty() || !self.memberships.is_empty();
-        if waiting { Some(self.since) } else { self.due() }
+        let due = || self.due().into_iter().chain(self.inquiries.poll_timeout()).min();
+        if waiting { Some(self.since) } else { due() }
     }
 
     /// Something to do now.
     pub fn poll(&mut self, now: Instant) -> Option<Effect> {
         while self.effects.is_empty() {
+            if self.inquire_on(now) {
+                continue;
+            }
             match self.due() {
                 Some(due) if now > due + LATE => self.hold(now),
                 Some(due) if now >= due => self.act(now),
@@ -24,6 +30,19 @@ impl<P: Protocol> Port<P> {
             }
         }
         self.effects.pop_front()
+    }
+
+    /// Asks for, or tells of, an address that somebody wants to know about. Whether there was one.
+    pub(super) fn inquire_on(&mut self, now: Instant) -> bool {
+        let Some((vip, step)) = self.inquiries.poll(now) else { return false };
+        match step {
+            inquiries::Step::Ask => self.send(vip, Purpose::Inquiry, self.protocol.probe(vip), now),
+            inquiries::Step::Done(by) => {
+                let answered = Answered { vip: vip.into(), here: self.answers(vip), by };
+                self.push(Effect::Answered(answered), now);
+            }
+        }
+        true
     }
 
     /// When something is to be said unasked.
@@ -36,6 +55,7 @@ impl<P: Protocol> Port<P> {
         let frames = [
             self.claims.poll_timeout(),
             self.rivals.poll_timeout(),
+            self.watches.poll_timeout(),
             self.probes.question_timeout(),
             self.schedule.poll_timeout(),
             rest,
@@ -71,6 +91,15 @@ impl<P: Protocol> Port<P> {
         }
         if let Some(vip) = self.probes.poll_question(now) {
             return self.send(vip, Purpose::Probe, self.protocol.probe(vip), now);
+        }
+        match self.watches.poll(now) {
+            Some(watches::Step::Ask(vip)) => {
+                return self.send(vip, Purpose::Probe, self.protocol.probe(vip), now);
+            }
+            // A peer that answered as well has ceased to.
+            Some(watches::Step::Silent(vip)) if self.orders.contains_key(&vip) => return,
+            Some(watches::Step::Silent(vip)) => return self.report(Report::Silent { vip: vip.into() }, now),
+            None => {}
         }
         if self.schedule.waits_first(now) || self.rest.is_empty() {
             match self.schedule.poll(now) {

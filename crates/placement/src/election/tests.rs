@@ -23,10 +23,20 @@ fn electorate() -> Eligibility {
     it
 }
 
+/// An election as node-c sees it.
+fn field<'a>(
+    eligibility: &'a Eligibility,
+    abilities: &'a AbilitiesOfNodes,
+    conceding: Option<&'a BTreeSet<NodeName>>,
+) -> Field<'a> {
+    static ME: std::sync::LazyLock<NodeName> = std::sync::LazyLock::new(|| "node-c".into());
+    Field { me: &ME, eligibility, abilities, conceding }
+}
+
 /// Elects for a Service that shares nothing.
 fn elect_one(it: &Eligibility, service: &Service, endpoints: &Endpoints) -> Result<Assignment, Unannounced> {
     let vip = service.vips.first().copied().unwrap_or(ip("10.0.0.1"));
-    elect(vip, &[(service, vec![endpoints])], it, &AbilitiesOfNodes::default())
+    elect(vip, &[(service, vec![endpoints])], &field(it, &AbilitiesOfNodes::default(), None))
         .of(&service.key)
         .unwrap()
         .clone()
@@ -45,6 +55,26 @@ fn zone(value: &str) -> Selector {
 fn nodes_rank_as_metallb_ranks_them() {
     assert_eq!(ranked("10.0.0.1"), ["node-b", "node-a", "node-c"]);
     assert_eq!(ranked("10.0.0.2"), ["node-b", "node-c", "node-a"]);
+}
+
+#[test]
+fn who_gives_an_address_up_is_no_candidate_for_it_even_if_nobody_else_is() {
+    let mut it = electorate();
+    it.refresh();
+    let (service, abilities, slice) =
+        (service("a", "10.0.0.1"), AbilitiesOfNodes::default(), serving(&["x"]));
+    let elect_among = |conceding: &[&str]| {
+        let conceding = conceding.iter().map(|node| NodeName::from(*node)).collect();
+        let services = [(&service, vec![&slice])];
+        let outcome = elect(service.vips[0], &services, &field(&it, &abilities, Some(&conceding)));
+        let announcer = outcome.of(&service.key).unwrap().clone().map(|it| it.announcer.to_string());
+        (announcer, outcome.place)
+    };
+    assert_eq!(elect_among(&[]), (Ok("node-b".into()), Some(1)));
+    assert_eq!(elect_among(&["node-b"]), (Ok("node-a".into()), Some(0)));
+    assert_eq!(elect_among(&["node-c"]), (Ok("node-b".into()), None));
+    assert_eq!(elect_among(&["node-a", "node-b"]), (Ok("node-c".into()), None));
+    assert_eq!(elect_among(&["node-a", "node-b", "node-c"]), (Err(Unannounced::NoCandidate), None));
 }
 
 #[test]
@@ -232,7 +262,7 @@ fn outcomes(
     for (node, abilities) in abilities {
         of_nodes.set(&(*node).into(), abilities.clone());
     }
-    let outcomes = elect(ip(vip), &given, it, &of_nodes);
+    let outcomes = elect(ip(vip), &given, &field(it, &of_nodes, None));
     let outcome = |(service, _): &(&Service, _)| {
         outcomes.of(&service.key).unwrap().clone().map(|assignment| assignment.announcer.to_string())
     };

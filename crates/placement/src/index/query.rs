@@ -48,6 +48,16 @@ impl Placement {
         self.takeovers.announcements()
     }
 
+    /// Whether any Service uses `vip`.
+    pub fn is_used(&self, vip: IpAddr) -> bool {
+        self.users.contains_key(&vip)
+    }
+
+    /// Who announces `vip` as of the last [`Self::settle`], if anybody does.
+    pub fn announcer(&self, vip: IpAddr) -> Option<&NodeName> {
+        Some(&self.outcomes.get(&vip)?.assignments().next()?.announcer)
+    }
+
     /// Who announces the first address of a Service and where, or why nobody does, as of the last [`Self::settle`];
     /// `None` for a Service that was not known then.
     pub fn assignment(&self, key: &ServiceKey) -> Option<Result<Assignment, Unannounced>> {
@@ -96,6 +106,8 @@ impl Placement {
                     && !can_announce(&self.abilities, node, vip, &eligible)
                 {
                     obstacles.insert(node.clone(), Obstacle::NoInterface(eligible.interfaces(node)));
+                } else if self.conceding.get(&vip).is_some_and(|nodes| nodes.contains(node)) {
+                    obstacles.insert(node.clone(), Obstacle::Outdated);
                 }
             }
             Ok(obstacles)

@@ -118,6 +118,7 @@ fn words(obstacle: &Obstacle, vip: IpAddr) -> String {
         Obstacle::Ineligible(Ineligible::NoLocalEndpoint) => {
             "no serving endpoint (externalTrafficPolicy is Local)".to_owned()
         }
+        Obstacle::Outdated => "changes of the cluster that have not arrived".to_owned(),
         Obstacle::NoInterface(allowed) => {
             let protocol = if vip.is_ipv4() { "ARP" } else { "NDP" };
             match allowed {

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use crate::election::{Outcome, elect};
+use crate::election::{Field, Outcome, elect};
 use crate::index::{Mine, Placement};
 use crate::takeover::Role;
-use crate::{Assignment, Change, Endpoints, NodeName, Released, Service, ServiceKey};
+use crate::{Assignment, Change, Endpoints, Moved, NodeName, Released, Service, ServiceKey};
 
 /// What has to be worked out again.
 #[derive(Debug)]
@@ -44,6 +44,7 @@ impl Placement {
         for vip in self.stale_vips() {
             let outcome = self.elect(vip);
             self.announce(vip, &outcome);
+            self.moved.extend(self.moved(vip, &outcome));
             touched.extend(outcome.services.iter().map(|(key, _)| key.clone()));
             let before = if outcome.services.is_empty() {
                 self.outcomes.remove(&vip)
@@ -64,6 +65,25 @@ impl Placement {
     /// The Services of which [`Self::settle`] worked something out again since the last call.
     pub fn take_reviewed(&mut self) -> BTreeSet<ServiceKey> {
         std::mem::take(&mut self.reviewed)
+    }
+
+    /// The addresses that other nodes are to announce since the last call, in order; some may have moved on meanwhile.
+    pub fn take_moved(&mut self) -> Vec<Moved> {
+        std::mem::take(&mut self.moved)
+    }
+
+    /// Whether another node is to announce the address from now on.
+    fn moved(&self, vip: IpAddr, outcome: &Outcome) -> Option<Moved> {
+        let mut served = outcome.assignments();
+        let Assignment { announcer, interfaces, .. } = served.next()?;
+        let before = self.outcomes.get(&vip).and_then(|before| before.assignments().next());
+        let before = before.map(|before| &before.announcer);
+        if *announcer == self.me || before == Some(announcer) {
+            return None;
+        }
+        let interfaces = served.fold(interfaces.clone(), |all, more| all.union(&more.interfaces));
+        let from_here = before == Some(&self.me);
+        Some(Moved { vip, to: announcer.clone(), interfaces, from_here, place: outcome.place })
     }
 
     /// The addresses to work out again; from now on, none.
@@ -91,7 +111,13 @@ impl Placement {
         let mut services: Vec<(&Service, Vec<&Endpoints>)> =
             users.map(|key| (&self.services[key], self.endpoints_of(key))).collect();
         services.sort_by(|(a, _), (b, _)| a.seniority().cmp(&b.seniority()));
-        elect(vip, &services, &self.eligibility, &self.abilities)
+        let field = Field {
+            me: &self.me,
+            eligibility: &self.eligibility,
+            abilities: &self.abilities,
+            conceding: self.conceding.get(&vip),
+        };
+        elect(vip, &services, &field)
     }
 
     pub(super) fn endpoints_of(&self, key: &ServiceKey) -> Vec<&Endpoints> {

@@ -131,7 +131,7 @@ impl Actor<'_> {
         .map(drop)
     }
 
-    /// As the README has it: all accept the new key; all use it, and accept the old one; the old one is worth nothing.
+    /// As the chart's README has it: all accept the new key; all use it, and accept the old one; the old one is worth nothing.
     fn rotate_key(&self) -> Result<()> {
         let old = self.kubectl(&["get", "secret", SECRET, "-o", "jsonpath={.data.secretkey}"])?;
         let new = self

@@ -40,6 +40,7 @@ impl Core {
                 None => {
                     self.placement.remove_node(&name);
                     self.stale.known_macs |= self.peers.forget(&name);
+                    self.placement.set_conceded(&name, &BTreeSet::new());
                     self.placement.set_abilities(name, Abilities::Unknown);
                 }
             }

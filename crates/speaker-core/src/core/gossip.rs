@@ -23,10 +23,11 @@ impl Core {
         for node in self.peers.read(&view) {
             self.stale.known_macs = true;
             if let Some(told) = self.peers.told(&node) {
+                self.placement.set_conceded(&node, &told.conceded);
                 self.placement.set_abilities(node, told.abilities.clone());
             }
         }
-        self.stale.known_macs |= self.peers.update(&self.node, &view);
+        self.stale.known_macs |= self.peers.update(&self.node, &view, self.now);
         if view.settled && self.link == LinkState::Up && self.cut.take().is_some() {
             self.follow_abilities();
         }

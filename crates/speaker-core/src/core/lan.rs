@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use layer2::{Report, Stance};
+use layer2::{MOST_HOSTS, Report, Stance};
 use members::LinkState;
 use placement::{InterfaceName, ServiceKey, Takeover};
 
@@ -88,6 +88,8 @@ impl Core {
                 self.stale.outcomes = true;
             }
             Report::Rival { vip, by } => self.rival(Conflict { vip, interface, by }),
+            Report::Answered { vip, by } => self.answered(vip, by),
+            Report::Silent { vip } => self.disputes.silent(vip),
             Report::SameLan { by } => self.stale.ports |= self.plan.heard_own(&interface, by),
             Report::Claimed { vip, by } => {
                 let conflict = Conflict { vip, interface, by };
@@ -121,11 +123,12 @@ impl Core {
             self.stale.outcomes = true;
             Stance::Yields
         };
-        self.wanted
-            .rivals
-            .entry(vip)
-            .or_default()
-            .insert(at, Rival { stance, rounds: rounds + 1, found: self.now });
+        let rivals = self.wanted.rivals.entry(vip).or_default();
+        rivals.insert(at, Rival { stance, rounds: rounds + 1, found: self.now });
+        if rivals.len() > MOST_HOSTS {
+            let oldest = rivals.iter().min_by_key(|(_, rival)| rival.found).map(|(at, _)| at.clone());
+            oldest.into_iter().for_each(|at| _ = rivals.remove(&at));
+        }
         self.stale.ports = true;
     }
 

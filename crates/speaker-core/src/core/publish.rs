@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
-use placement::History;
+use placement::{History, NodeProfile};
 
 use super::Core;
 use crate::output::{Gossip, Output};
@@ -136,18 +136,23 @@ impl Core {
         }
     }
 
-    /// Contested addresses may become known one by one, a thousand of them, and everybody is told the whole each time: so
+    /// Contested or disputed addresses may become known one by one, a thousand of them, and everybody is told the whole each time: so
     /// those that follow the first are told together.
     fn publish_profile(&mut self) {
         // Who leaves gives everything up; but whoever takes over from it must know what it did not answer for.
         let contested =
             if self.stopping { self.profile.contested.clone() } else { self.outcomes.contested() };
-        if self.profile.contested != contested && self.now >= self.contested_again {
-            self.profile.contested = contested;
+        let (disputed, conceded) = (self.disputes.disputed(), self.told_conceded.clone());
+        let told = NodeProfile { contested, disputed, conceded, ..self.profile.clone() };
+        if self.profile != told && self.now >= self.contested_again {
+            if self.profile.disputed.by_node != told.disputed.by_node {
+                self.outputs.push_back(Output::Disputed(told.disputed.by_node.clone()));
+            }
+            self.profile = told;
             self.contested_again = self.now + CONTESTED_AGAIN;
             self.contested_waits = false;
         } else {
-            self.contested_waits = self.profile.contested != contested;
+            self.contested_waits = self.profile != told;
         }
         if self.published.profile != self.profile {
             self.published.profile = self.profile.clone();

@@ -1,5 +1,6 @@
 //! How a speaker follows the cluster, and a small cluster for it to follow.
 
+mod disputes;
 mod gossip;
 mod introspect;
 mod lan;
@@ -125,6 +126,7 @@ fn own(links: &[(&str, MacAddr)], contested: &[&str]) -> Output {
         macs: links.iter().map(|(_, mac)| mac.0).collect(),
         abilities: Abilities::Known(links.iter().map(|(name, _)| ((*name).into(), able)).collect()),
         contested: contested.iter().map(|vip| ip(vip)).collect(),
+        ..NodeProfile::default()
     };
     Output::Gossip(Gossip::SetProfile(crate::peers::profile(&profile)))
 }

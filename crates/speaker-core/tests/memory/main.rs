@@ -66,7 +66,7 @@ impl Speaker {
             self.now = self.now.max(due);
             match self.port.poll(self.now) {
                 Some(Effect::Report(report)) => self.handle(Input::Port("eth0".into(), report)),
-                Some(Effect::Send(_) | Effect::Join(_) | Effect::Leave(_)) | None => {}
+                Some(Effect::Send(_) | Effect::Join(_) | Effect::Leave(_) | Effect::Answered(_)) | None => {}
             }
         }
     }

@@ -63,12 +63,19 @@ impl Cluster {
             Output::Loaded => self.metrics.config_loaded(),
             Output::Trouble(trouble) => {
                 for one in [Trouble::Unbound, Trouble::OtherKey] {
-                    if trouble == Some(one) {
-                        warn!(waiting_for = one.name(), "not ready, and nothing is taken over");
-                        self.readiness.lost(one.name());
-                    } else {
-                        self.readiness.reached(one.name());
-                    }
+                    self.set_impaired(one.into(), trouble == Some(one));
+                }
+            }
+            Output::Conceded(vips) if vips.is_empty() => info!("no address is given up any more"),
+            Output::Conceded(vips) => {
+                warn!(
+                    ?vips,
+                    "giving up addresses: other speakers have seen changes of the cluster that have not come here"
+                );
+            }
+            Output::Disputed(by_node) => {
+                for (node, vips) in by_node {
+                    warn!(%node, ?vips, "asking a speaker to give up addresses, unless it has seen the latest changes");
                 }
             }
             Output::Configuration(news) => self.configured(news),

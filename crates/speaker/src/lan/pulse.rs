@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 const BEAT: Duration = Duration::from_millis(100);
 /// So late is no beat of a process that runs.
 const LATE: Duration = Duration::from_millis(300);
+/// No beat was late.
+const NEVER: u64 = u64::MAX;
 
 /// Beats for as long as the process runs.
 #[derive(Debug)]
@@ -19,7 +21,7 @@ pub(super) struct Pulse {
 
 impl Pulse {
     pub(super) fn new(now: Instant) -> Self {
-        Self { start: now, last: AtomicU64::new(0), late: AtomicU64::new(u64::MAX) }
+        Self { start: now, last: AtomicU64::new(0), late: AtomicU64::new(NEVER) }
     }
 
     /// Beats for ever.
@@ -30,19 +32,23 @@ impl Pulse {
         }
     }
 
-    /// Whether the process stood still just before `now`.
-    pub(super) fn stood_still(&self, now: Instant) -> bool {
-        let (now, late) = (self.millis(now), self.late.load(Ordering::Relaxed));
-        let limit = u64::try_from(LATE.as_millis()).expect("short");
-        now.saturating_sub(self.last.load(Ordering::Relaxed)) > limit || (late <= now && now - late < limit)
+    /// When the process went on after it stood still, if that is `now` or was a moment ago.
+    pub(super) fn went_on(&self, now: Instant) -> Option<Instant> {
+        let last = self.start + Duration::from_millis(self.last.load(Ordering::Relaxed));
+        if now.saturating_duration_since(last) > LATE {
+            return Some(now);
+        }
+        let late = self.late.load(Ordering::Relaxed);
+        let late = (late != NEVER).then(|| self.start + Duration::from_millis(late))?;
+        (now.saturating_duration_since(late) < LATE).then_some(late)
     }
 
     fn beat(&self, now: Instant) {
-        let since = self.millis(now).saturating_sub(self.last.load(Ordering::Relaxed));
+        let now = self.millis(now);
+        let since = now.saturating_sub(self.last.swap(now, Ordering::Relaxed));
         if Duration::from_millis(since) > LATE {
-            self.late.store(self.millis(now), Ordering::Relaxed);
+            self.late.store(now, Ordering::Relaxed);
         }
-        self.last.store(self.millis(now), Ordering::Relaxed);
     }
 
     fn millis(&self, at: Instant) -> u64 {
@@ -55,17 +61,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pause_is_seen_before_and_shortly_after_the_next_beat() {
+    fn a_pause_is_seen_before_and_shortly_after_the_next_beat_and_ends_with_it() {
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);
         let pulse = Pulse::new(start);
         pulse.beat(at(100));
-        assert!(!pulse.stood_still(at(350)));
-        assert!(pulse.stood_still(at(1000)));
+        assert_eq!(pulse.went_on(at(350)), None);
+        assert_eq!(pulse.went_on(at(1000)), Some(at(1000)));
         pulse.beat(at(1000));
-        assert!(pulse.stood_still(at(1001)) && pulse.stood_still(at(1299)));
+        for now in [1000, 1001, 1299] {
+            assert_eq!(pulse.went_on(at(now)), Some(at(1000)), "whatever is heard meanwhile");
+        }
         pulse.beat(at(1100));
         pulse.beat(at(1300));
-        assert!(!pulse.stood_still(at(1300)));
+        assert_eq!(pulse.went_on(at(1300)), None);
     }
 }

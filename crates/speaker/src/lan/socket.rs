@@ -20,7 +20,7 @@ use tokio::io::unix::AsyncFd;
 use super::closing::ClosedLater;
 
 /// What to receive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Listen {
     /// ARP.
     Arp,

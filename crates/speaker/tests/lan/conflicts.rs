@@ -20,7 +20,7 @@ fn conflict(vip: impl Into<IpAddr>) -> (IpAddr, MacAddr) {
 /// What is said of the port on the cable.
 fn said(report: lan::Report) -> Option<Report> {
     match report {
-        lan::Report::Interfaces(_) => None,
+        lan::Report::Interfaces(_) | lan::Report::Follows(_) => None,
         lan::Report::Port(_, report) => Some(report),
     }
 }
@@ -29,7 +29,12 @@ fn taken(speaker: &Speaker) -> (IpAddr, MacAddr) {
     speaker.expect_report("a conflict", |report| match said(report)? {
         Report::Taken { vip, by } => Some((vip, by)),
         report @ (Report::Free { .. } | Report::Spoken { .. }) => panic!("{report:?}"),
-        Report::Claimed { .. } | Report::Held { .. } | Report::Rival { .. } | Report::SameLan { .. } => None,
+        Report::Claimed { .. }
+        | Report::Held { .. }
+        | Report::Rival { .. }
+        | Report::Answered { .. }
+        | Report::Silent { .. }
+        | Report::SameLan { .. } => None,
     })
 }
 
@@ -37,7 +42,12 @@ fn free(speaker: &Speaker) -> IpAddr {
     speaker.expect_report("silence", |report| match said(report)? {
         Report::Free { vip } => Some(vip),
         report @ (Report::Taken { .. } | Report::Claimed { .. }) => panic!("{report:?}"),
-        Report::Spoken { .. } | Report::Held { .. } | Report::Rival { .. } | Report::SameLan { .. } => None,
+        Report::Spoken { .. }
+        | Report::Held { .. }
+        | Report::Rival { .. }
+        | Report::Answered { .. }
+        | Report::Silent { .. }
+        | Report::SameLan { .. } => None,
     })
 }
 

@@ -10,6 +10,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use caps::{CapSet, Capability};
+use introspection::{Document, Status, Trace};
+use kubekit::http::trace::TraceSource;
 use layer2::{ArpFrame, ArpOperation, Host, MacAddr, NdpFrame, NdpMessage, solicited_node};
 use nix::sched::{CloneFlags, unshare};
 use placement::{Announcement, Announcements, History, Interfaces, Takeover};
@@ -128,6 +131,8 @@ pub(crate) struct Speaker {
     reports: RefCell<mpsc::Receiver<Report>>,
     registry: Registry,
     stalls: mpsc::Sender<Duration>,
+    sockets: mpsc::Sender<bool>,
+    trace: TraceSource,
     /// How long its tasks were kept waiting at most, in milliseconds.
     pause: Arc<AtomicU64>,
     stop: Option<oneshot::Sender<()>>,
@@ -140,6 +145,8 @@ impl Speaker {
         let (ports, on_lan) = watch::channel(Ports::default());
         let (reporter, to_forward) = mpsc::channel(lan::REPORTS);
         let (forward, reports) = mpsc::channel(lan::REPORTS);
+        let (trace, questions) = kubekit::http::trace::channel();
+        let inquirers = lan::Inquirers { node: "n1".into(), questions };
         let options = Options {
             exclude: "^peer.*,^sw$,^lo$".parse().unwrap(),
             refresh_interval,
@@ -149,6 +156,7 @@ impl Speaker {
         let mut registry = Registry::default();
         metrics.register(&mut registry);
         let (stalls, mut stall) = mpsc::channel(1);
+        let (sockets, mut may_have_sockets) = mpsc::channel(1);
         let pause = Arc::new(AtomicU64::new(0));
         let longest = Arc::clone(&pause);
         let (stop, stopped) = oneshot::channel::<()>();
@@ -160,6 +168,13 @@ impl Speaker {
                         std::thread::sleep(span);
                     }
                 });
+                tokio::spawn(async move {
+                    while let Some(may) = may_have_sockets.recv().await {
+                        // Of this thread alone.
+                        let change = if may { caps::raise } else { caps::drop };
+                        change(None, CapSet::Effective, Capability::CAP_NET_RAW).unwrap();
+                    }
+                });
                 tokio::spawn(plan(to_plan, to_forward, ports, forward));
                 tokio::spawn(async move {
                     loop {
@@ -169,7 +184,7 @@ impl Speaker {
                     }
                 });
                 tokio::select! {
-                    () = lan::run(options, on_lan, reporter, metrics) => {}
+                    () = lan::run(options, on_lan, reporter, inquirers, metrics) => {}
                     _ = stopped => {}
                 }
             });
@@ -181,6 +196,8 @@ impl Speaker {
             reports,
             registry,
             stalls,
+            sockets,
+            trace,
             pause,
             stop: Some(stop),
             thread: Some(thread),
@@ -213,6 +230,24 @@ impl Speaker {
 
     pub(crate) fn set_peer(&self, mac: MacAddr) {
         self.wanted.send_modify(|wanted| wanted.known_macs.contacts = [(mac, layer2::Contact::Heard)].into());
+    }
+
+    /// Whether the speaker may have packet sockets, of those that it opens from now on.
+    pub(crate) fn set_sockets(&self, may: bool) {
+        self.sockets.try_send(may).unwrap();
+    }
+
+    /// Asks the speaker who answers for an address.
+    pub(crate) fn inquire(&self, ip: impl Into<IpAddr>) -> JoinHandle<Trace> {
+        let (trace, ip) = (self.trace.clone(), ip.into());
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let text = runtime.block_on(trace.ask(ip)).unwrap().unwrap();
+            match serde_json::from_slice::<Document>(&text).unwrap().status {
+                Status::Trace(trace) => trace,
+                other => panic!("{other:?}"),
+            }
+        })
     }
 
     /// Lets the speaker stand still for `span` from now on.

@@ -40,6 +40,24 @@ fn an_interface_that_comes_back_is_used_again_and_told_afresh() {
 }
 
 #[test]
+fn where_no_socket_can_be_had_nothing_is_announced_until_one_can() {
+    on_a_cable(|speaker, client| {
+        speaker.announce(&[(V4, 1)]);
+        client.expect_burst(SPEAKER, V4);
+        speaker.set_sockets(false);
+        ip("link set lan0 down");
+        expect_interface(speaker, "lan0", |seen| seen.arp == Err(Unfit::Down));
+        ip("link set lan0 up");
+        expect_interface(speaker, "lan0", |seen| seen.arp == Err(Unfit::NoSocket));
+        expect_interface(speaker, "lan0", |seen| seen.ndp == Err(Unfit::NoSocket));
+        speaker.expect_metric("ferrolb_layer2_interfaces{protocol=\"arp\"}", "0");
+        speaker.set_sockets(true);
+        expect_interface(speaker, "lan0", |seen| seen.arp.is_ok() && seen.ndp.is_ok());
+        client.expect_burst(SPEAKER, V4);
+    });
+}
+
+#[test]
 fn a_bridge_speaks_for_the_interface_that_joins_it() {
     const BRIDGE: MacAddr = MacAddr([2, 0, 0, 0, 0, 3]);
     on_a_cable(|speaker, client| {
@@ -110,7 +128,7 @@ fn expect_interface(speaker: &Speaker, name: &str, is: impl Fn(&Link) -> bool) {
         Report::Interfaces(interfaces) => {
             interfaces.values().any(|seen| seen.name.as_str() == name && is(seen)).then_some(())
         }
-        Report::Port(..) => None,
+        Report::Follows(_) | Report::Port(..) => None,
     });
 }
 

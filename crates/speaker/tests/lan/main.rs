@@ -7,5 +7,6 @@
 mod arp;
 mod conflicts;
 mod fixture;
+mod inquiries;
 mod links;
 mod ndp;

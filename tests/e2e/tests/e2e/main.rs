@@ -10,6 +10,8 @@ mod ipv6;
 mod ipv6_first;
 mod migration;
 mod moves;
+mod page;
+mod plugin;
 mod policies;
 mod quickstart;
 mod recovery;

@@ -38,21 +38,21 @@ struct Steps {
     remove: Vec<String>,
 }
 
-const BACK: &str = "**The way back**";
+const README: &str = "examples/from-metallb/README.md";
 
 impl Steps {
     fn from(metallb: Metallb) -> Result<Self> {
         let last = |step: &String| step.starts_with("helm install ferrolb");
-        Self::read(metallb, ("## Come from MetalLB", BACK), last)
+        Self::read(metallb, "## The way there", last)
     }
 
     fn back_to(metallb: Metallb) -> Result<Self> {
         let last = |step: &String| step.ends_with("kubectl create -f l2advertisements.yaml");
-        Self::read(metallb, (BACK, "## When it does not work"), last)
+        Self::read(metallb, "## The way back", last)
     }
 
-    fn read(metallb: Metallb, (from, to): (&str, &str), last: impl Fn(&String) -> bool) -> Result<Self> {
-        let mut install = readme::commands(from, to)?;
+    fn read(metallb: Metallb, heading: &str, last: impl Fn(&String) -> bool) -> Result<Self> {
+        let mut install = readme::commands(README, heading)?;
         install.retain(|step| !step.starts_with(metallb.not_for_it()));
         let last = install.iter().position(last).context("the README has other steps than this test")?;
         let remove = install.split_off(last + 1);

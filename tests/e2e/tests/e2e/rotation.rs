@@ -1,4 +1,4 @@
-//! The key of the gossip is replaced, as the README has it, while a client makes requests.
+//! The key of the gossip is replaced, as the chart's README has it, while a client makes requests.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -58,7 +58,7 @@ fn keys_read(cluster: &Cluster, pod: &str) -> Result<usize> {
 
 #[test]
 fn nobody_is_lost_while_the_key_is_replaced_and_the_former_one_is_refused_afterwards() {
-    let blocks = readme::commands("**The gossip's key.**", "## Ask: `kubectl ferrolb`");
+    let blocks = readme::commands("charts/ferrolb/README.md", "### Replace the key");
     let blocks = blocks.unwrap_or_else(|error| panic!("{error:#}"));
     with_cluster(|cluster| {
         let [block] = &blocks[..] else { bail!("the README has other steps than this test: {blocks:?}") };

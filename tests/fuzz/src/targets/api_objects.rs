@@ -1,7 +1,7 @@
 //! What the API server has: the objects of the configuration, and those of the cluster.
 
 use api::{BFDProfile, BGPAdvertisement, BGPPeer, Community, IPAddressPool, L2Advertisement};
-use kubekit::slim::{EndpointSlice, Namespace, Node, Pod};
+use slim::{EndpointSlice, Namespace, Node, Pod};
 use pools::{PoolSpec, Pools};
 use serde::de::DeserializeOwned;
 

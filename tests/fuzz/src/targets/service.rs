@@ -2,7 +2,7 @@
 
 use api::IPAddressPool;
 use arbitrary::Arbitrary;
-use kubekit::slim::Service;
+use slim::Service;
 use serde_json::{Map, Value, json};
 
 use super::{is_quoted, structured};

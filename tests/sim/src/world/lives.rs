@@ -5,6 +5,7 @@ use rand::RngExt;
 
 use super::World;
 use super::queue::Event;
+use crate::cluster::Episode;
 use crate::faults::Fault;
 use crate::node::{AfterDeparture, Nic};
 use crate::speaker::{Input, Interface, Socket, Speaker, Start};
@@ -20,7 +21,7 @@ impl World {
             return;
         }
         node.boots += 1;
-        node.seen = 0;
+        (node.seen, node.missed_peers) = (0, false);
         node.gossip_fault.address_gone = false;
         for nic in &mut node.nics {
             nic.was_up = false;
@@ -63,14 +64,15 @@ impl World {
     /// has just started begins with the present.
     pub(super) fn tell(&mut self, number: usize, boot: u64, upto: Option<usize>) {
         let node = &mut self.nodes[number];
-        if node.boots != boot || (node.seen == 0 && upto.is_some()) {
+        if node.boots != boot || node.api_cut || (node.seen == 0 && upto.is_some()) {
             return;
         }
         let upto = upto.unwrap_or(self.cluster.log.len());
         if node.seen < upto {
-            let changes = self.cluster.log[node.seen..upto].to_vec();
+            let episode = Episode { before: node.seen, changes: self.cluster.log[node.seen..upto].to_vec() };
             node.seen = upto;
-            self.feed(number, Input::Changes(changes));
+            self.changed = true;
+            self.feed(number, Input::Changes(episode));
         }
     }
 

@@ -49,8 +49,21 @@ impl World {
         if group.is_none() {
             self.judge.torn(part, self.now);
         }
-        let (elected, somebody) = match group.filter(|_| !self.judge.is_torn(part, self.now)) {
+        let hears_all = group.is_some() && self.lost_paths.is_empty();
+        let changes = self.cluster.log.len();
+        let outdated = |node: usize| self.nodes[node].is_outdated(changes);
+        if (0..self.nodes.len()).any(outdated) {
+            self.judge.outdated(self.now);
+        }
+        let agree = !self.judge.is_torn(part, self.now) && !self.judge.is_outdated(self.now);
+        let (elected, somebody) = match group.filter(|_| agree) {
             Some(group) => (Some(self.cluster.announcers(&group)), BTreeSet::new()),
+            // Who is not heard cannot be asked to give anything up.
+            None if self.judge.is_outdated(self.now)
+                && (!hears_all || self.judge.is_torn(part, self.now)) =>
+            {
+                (None, BTreeSet::new())
+            }
             None => (None, self.somebody_can_answer(part, &here)),
         };
         let lan = if part == self.lan.second() { LanId::Second } else { LanId::First };
@@ -148,6 +161,7 @@ impl World {
         for place in here {
             let node = &self.nodes[place.node];
             let can = node.awake().is_some_and(|it| !it.is_stopping() && !it.is_in_trouble())
+                && !node.is_outdated(self.cluster.log.len())
                 && node.nics[0].carrier() == LinkState::Up;
             let name = node.nics.iter().find(|nic| nic.station == place.station).map(|nic| nic.name.clone());
             if let Some(name) = name.filter(|_| can) {

@@ -64,6 +64,8 @@ impl World {
                 }
             }
             Output::Trouble(trouble) => self.note_of(number, story::trouble(trouble)),
+            Output::Conceded(vips) => self.note_of(number, story::conceded(&vips)),
+            Output::Disputed(by_node) => self.note_of(number, story::disputed(&by_node)),
             Output::Lan(nic, report) => self.reported(number, nic, report),
             Output::Departed => {
                 self.note_of(number, "departs");
@@ -97,7 +99,11 @@ impl World {
                     self.judge.overlooked(&name, vip, self.now);
                 }
             }
-            Report::Held { .. } | Report::Rival { .. } | Report::SameLan { .. } => {}
+            Report::Held { .. }
+            | Report::Rival { .. }
+            | Report::Answered { .. }
+            | Report::Silent { .. }
+            | Report::SameLan { .. } => {}
             // Nobody has told it of that one.
             Report::Taken { by, .. } if !self.nodes[number].awake().is_some_and(|it| it.knows(by)) => {}
             Report::Taken { by, .. } | Report::Claimed { by, .. } => {

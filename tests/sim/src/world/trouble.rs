@@ -60,6 +60,13 @@ impl World {
             Fault::Rejoin(number, nic) => self.lan.serve(self.nodes[number].nics[nic].station, true),
             Fault::UnplugClient(client) => self.lan.plug(self.clients[client].station, false),
             Fault::PlugClient(client) => self.lan.plug(self.clients[client].station, true),
+            Fault::CutApi(number) => self.nodes[number].api_cut = true,
+            Fault::HealApi(number) => {
+                self.nodes[number].api_cut = false;
+                let (boot, after) = (self.nodes[number].boots, self.up_to(1000));
+                self.after(after, Event::Peers { node: number, boot });
+                self.after(after, Event::Changes { node: number, boot, upto: None });
+            }
             Fault::Cut(switch) => self.lan.join(switch, false),
             Fault::Mend(switch) => self.lan.join(switch, true),
             Fault::Forget(switch) => self.lan.forget(switch),

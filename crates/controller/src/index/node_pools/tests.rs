@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use api::IPAddressPool;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kubekit::slim::Namespace;
 use serde_json::{Value, json};
+use slim::Namespace;
 
 use super::*;
 use crate::index::Role;

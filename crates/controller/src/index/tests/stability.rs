@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use kubekit::slim::Node;
+use slim::Node;
 
 use super::*;
 

@@ -12,10 +12,11 @@ use crate::cluster::Cluster;
 
 /// The endpoints that stay on a node which is drained, those of Pods that DaemonSets run: by slice, and which of it. Or why
 /// they cannot be known.
-pub(super) struct Staying(pub(super) Result<BTreeSet<(SliceKey, usize)>, String>);
+pub(crate) struct Staying(pub(crate) Result<BTreeSet<(SliceKey, usize)>, String>);
 
 impl Staying {
-    pub(super) async fn on(cluster: &Cluster, node: &str) -> Self {
+    /// Finds out which Pods stay, and which endpoints they are.
+    pub(crate) async fn on(cluster: &Cluster, node: &str) -> Self {
         let found = async {
             let pods: Vec<Pod> = cluster.all().await?;
             let slices: Vec<EndpointSlice> = cluster.all().await?;

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::fake::{self, Asked, Log};
-use crate::slim::Namespace;
+use slim::Namespace;
 
 fn namespace(name: &str, version: u64) -> Value {
     json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "resourceVersion": version.to_string()}})

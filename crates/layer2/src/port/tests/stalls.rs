@@ -61,6 +61,18 @@ fn nothing_is_said_after_a_pause_of_the_process_until_the_news_are_read() {
 }
 
 #[test]
+fn what_is_heard_after_a_pause_makes_it_no_longer() {
+    let mut bench = Bench::announcing(ARP, V4);
+    let went_on = bench.now;
+    for _ in 0..3 {
+        bench.port.stood_still(went_on);
+        assert_eq!(bench.hear(arp_request(V4).emit()), Err(Ignored::Muted));
+        bench.advance(ms(100));
+    }
+    assert_eq!(bench.hear(arp_request(V4).emit()), Ok(()));
+}
+
+#[test]
 fn a_little_late_is_no_stall() {
     let mut bench = Bench::new(ARP);
     bench.order(&[(V4, 1, Begin::Announce)]);

@@ -13,11 +13,11 @@
 //! Each is told once, and again only when it comes anew. Each address comes to an end of its own: a Service counts as
 //! announced with the first, and is told of the faults of the others.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 
 use introspection::AddressState;
-use layer2::MacAddr;
+use layer2::{MOST_HOSTS, MacAddr};
 use placement::{Announcement, Announcements, History, InterfaceName, Interfaces, NodeName, ServiceKey};
 
 use super::PROTOCOL;
@@ -44,8 +44,8 @@ pub(crate) struct Outcomes {
     /// What the LAN said of addresses when it was asked, on each interface.
     answers: BTreeMap<(IpAddr, InterfaceName), Answer>,
     by_service: BTreeMap<ServiceKey, Outcome>,
-    /// Who was heard to claim what is announced.
-    claims: BTreeSet<(IpAddr, MacAddr)>,
+    /// Who was heard to claim what is announced: for each address the latest few.
+    claims: BTreeMap<IpAddr, VecDeque<MacAddr>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,7 +87,7 @@ impl Outcomes {
             interfaces: None,
             answers: BTreeMap::new(),
             by_service: BTreeMap::new(),
-            claims: BTreeSet::new(),
+            claims: BTreeMap::new(),
         }
     }
 
@@ -120,7 +120,15 @@ impl Outcomes {
 
     /// A foreign host claims an address that is announced; whether that is news.
     pub(crate) fn claimed(&mut self, conflict: &Conflict) -> bool {
-        self.claims.insert((conflict.vip, conflict.by))
+        let hosts = self.claims.entry(conflict.vip).or_default();
+        if hosts.contains(&conflict.by) {
+            return false;
+        }
+        hosts.push_back(conflict.by);
+        if hosts.len() > MOST_HOSTS {
+            hosts.pop_front();
+        }
+        true
     }
 
     /// A Service is no longer announced from here as it was: what comes of it next is to be told.
@@ -141,7 +149,7 @@ impl Outcomes {
         services: impl Iterator<Item = (&'a ServiceKey, &'a [IpAddr], &'a Interfaces)>,
     ) -> Vec<(ServiceKey, Notice)> {
         self.answers.retain(|(vip, _), _| announcements.contains_key(vip));
-        self.claims.retain(|(vip, _)| announcements.contains_key(vip));
+        self.claims.retain(|vip, _| announcements.contains_key(vip));
         let mut notices = Vec::new();
         for (service, vips, interfaces) in services {
             let Some(outcome) = self.outcome(announcements, vips, interfaces) else { continue };
@@ -221,7 +229,7 @@ impl Outcomes {
         };
         let taken = with(|answer| if let Answer::Taken(by) = answer { Some(*by) } else { None });
         let held = with(|answer| if let Answer::Held(by) = answer { Some(*by) } else { None });
-        let claims = self.claims.iter().filter(|(ip, _)| *ip == vip);
+        let claims = self.claims.get(&vip).into_iter().flatten();
         let state = match (taken.is_empty(), held.is_empty(), announcement.history) {
             (false, _, _) => AddressState::Conflict,
             (true, false, _) => AddressState::PeerUnheard,
@@ -229,7 +237,7 @@ impl Outcomes {
             (true, true, History::New) if self.answers_for(vip).next().is_none() => AddressState::Probing,
             (true, true, History::New | History::Announced) => AddressState::Announced,
         };
-        let claims = claims.map(|(_, by)| Conflict { vip, interface: "".into(), by: *by });
+        let claims = claims.map(|by| Conflict { vip, interface: "".into(), by: *by });
         (state, taken.into_iter().chain(held).chain(claims).collect(), None)
     }
 

@@ -41,6 +41,8 @@ pub enum Responder {
 pub struct Orders {
     /// The addresses that it announces.
     pub vips: BTreeMap<IpAddr, Order>,
+    /// The addresses of which is to be known whether somebody answers, and when to ask.
+    pub watched: BTreeMap<IpAddr, Instant>,
     /// The Ethernet addresses that are no foreign hosts'.
     pub known_macs: Arc<KnownMacs>,
     /// The least time between two refreshes.
@@ -61,6 +63,7 @@ impl Orders {
         port.set_overrules(self.overrules);
         port.set_refresh_gap(self.refresh_gap);
         port.set_transmit_policy(self.transmit_policy);
+        port.set_watched(self.watched.iter().filter_map(|(vip, ask)| Some((P::own(*vip)?, *ask))).collect());
         port.set_orders(self.vips.iter().filter_map(|(vip, it)| Some((P::own(*vip)?, *it))).collect(), now);
     }
 }
@@ -76,6 +79,8 @@ pub struct Wanted {
     pub contested: BTreeSet<Takeover>,
     /// The peers that answer for the same address, each where it was heard: another interface may be on another LAN.
     pub rivals: BTreeMap<IpAddr, BTreeMap<(InterfaceName, MacAddr), Rival>>,
+    /// The addresses of which is to be known whether somebody answers, on which interfaces, and when to ask.
+    pub watched: BTreeMap<IpAddr, (Interfaces, Instant)>,
     /// Whether foreign hosts that answer count for nothing.
     pub overrules: bool,
     /// The other nodes that announce: no foreign hosts, whatever they say.
@@ -172,8 +177,15 @@ impl Plan {
             let muted = wanted.muted.as_ref().is_some_and(|muted| muted.contains(&port.name));
             let transmit_policy = if muted { TransmitPolicy::Muted } else { wanted.transmit_policy };
             let known_macs = Arc::clone(&known_macs);
+            let watched = wanted.watched.iter().filter(|(vip, (interfaces, _))| {
+                port.responder.speaks_for(**vip)
+                    && interfaces.contains(&port.name)
+                    && !wanted.announcements.contains_key(*vip)
+            });
+            let watched = watched.map(|(vip, (_, ask))| (*vip, *ask)).collect();
             let orders = Orders {
                 vips,
+                watched,
                 known_macs,
                 refresh_gap,
                 frame_gap,

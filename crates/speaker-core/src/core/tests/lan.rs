@@ -1,5 +1,7 @@
 //! Interfaces, foreign hosts, and peers that are heard on the LAN alone.
 
+use layer2::MOST_HOSTS;
+
 use super::*;
 
 #[test]
@@ -157,6 +159,21 @@ fn of_two_peers_that_never_heard_each_other_the_one_with_the_lower_ethernet_addr
         let insists = matches!(it.order("192.0.2.2").stance, Stance::Insists(_));
         assert_eq!(insists, goes_on, "alone: {alone}, {by}");
     }
+}
+
+#[test]
+fn a_host_that_answers_under_ever_new_names_where_a_peer_was_never_heard_fills_no_memory() {
+    let mut it = complete();
+    it.after(peers(&[1, 2, 3]));
+    it.after(members(&["n1", "n2"]));
+    for number in 0..100 {
+        it.now += Duration::from_millis(1);
+        let by = MacAddr([2, 0, 0, 0, 1, number]);
+        it.after(Input::Port("eth0".into(), Report::Rival { vip: ip("192.0.2.2"), by }));
+    }
+    let rivals = &it.core.wanted.rivals[&ip("192.0.2.2")];
+    assert_eq!(rivals.len(), MOST_HOSTS);
+    assert!(rivals.contains_key(&("eth0".into(), MacAddr([2, 0, 0, 0, 1, 99]))), "the latest is known");
 }
 
 #[test]

@@ -110,9 +110,16 @@ fn a_peer_that_leaves_is_heard_until_its_process_has_gone() {
         };
         it.after(with_profile(members(&["n1", "n2"])));
         it.after(with_profile(leaving(absence)));
-        assert_eq!(it.ordered_macs().contacts[&THEIRS], Contact::Heard);
+        assert_eq!(it.ordered_macs().contacts[&THEIRS], Contact::Leaving);
         let away: BTreeSet<_> = if absence == Absence::Brief { ["n2".into()].into() } else { [].into() };
         it.after(seen(View { away, ..view(&["n1"], true) }));
+        assert_eq!(
+            it.ordered_macs().contacts[&THEIRS],
+            Contact::Leaving,
+            "its last frames may be on their way"
+        );
+        it.now += Duration::from_millis(200);
+        it.after(Input::Time);
         assert_eq!(it.ordered_macs().contacts[&THEIRS], Contact::Unheard);
     }
 }

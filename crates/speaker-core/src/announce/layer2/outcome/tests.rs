@@ -71,6 +71,16 @@ fn every_interface_that_was_looked_at_is_named_with_its_fault() {
 }
 
 #[test]
+fn a_host_that_claims_an_address_under_ever_new_names_fills_no_memory() {
+    let mut it = outcomes(&[("eth0", Ok(()))]);
+    for number in 0..100 {
+        assert!(it.claimed(&Conflict { by: MacAddr([2, 0, 0, 0, 1, number]), ..conflict() }));
+    }
+    assert_eq!(it.claims[&vip()].len(), MOST_HOSTS);
+    assert!(!it.claimed(&Conflict { by: MacAddr([2, 0, 0, 0, 1, 99]), ..conflict() }), "the latest is known");
+}
+
+#[test]
 fn a_foreign_host_that_goes_on_claiming_an_address_is_told_of_once() {
     let mut it = outcomes(&[("eth0", Ok(()))]);
     judge(&mut it, History::Announced, &Interfaces::All);
