@@ -8,6 +8,7 @@ use members::{
     BootId, Config as MembersConfig, Event, Keys, LinkState, Members, News, Refusal, Reporter, View,
 };
 use objects::NodeName;
+use objects::text::listed;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep_until;
 use tracing::{info, trace, warn};
@@ -253,11 +254,13 @@ impl Task {
             }
             Event::Lost { node, confirmed_by } => {
                 self.metrics.lost();
-                info!(%node, ?confirmed_by, "member lost");
+                info!(%node, confirmed_by = listed(confirmed_by), "member lost");
             }
-            Event::Confirmed { node, confirmed_by } => info!(%node, ?confirmed_by, "loss confirmed"),
+            Event::Confirmed { node, confirmed_by } => {
+                info!(%node, confirmed_by = listed(confirmed_by), "loss confirmed");
+            }
             Event::Replaced(node) => info!(%node, "member starts anew"),
-            Event::Leaving { node, absence } => info!(%node, ?absence, "member leaves"),
+            Event::Leaving { node, absence } => info!(%node, %absence, "member leaves"),
             Event::Overdue(node) => {
                 self.metrics.overdue();
                 warn!(%node, "member is not back in time");
@@ -272,7 +275,7 @@ impl Task {
                 self.metrics.stalled();
                 warn!(?time, "this process stood still");
             }
-            Event::Departed { unconfirmed } => info!(?unconfirmed, "we have left"),
+            Event::Departed { unconfirmed } => info!(unconfirmed = listed(unconfirmed), "we have left"),
         }
     }
 }

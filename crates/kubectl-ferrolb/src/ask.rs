@@ -152,6 +152,8 @@ pub(crate) async fn ask(
             Told { program: program.clone(), document }
         }
     });
+    // Collected, as the compiler cannot tell of a borrowing iterator that it may be sent to another thread.
+    let asked: Vec<_> = asked.collect();
     let told: Vec<Told> = futures::stream::iter(asked).buffered(AT_ONCE).collect().await;
     let refused = |told: &Told| told.document.as_ref().is_err_and(|why| why.starts_with(TOKEN_REFUSED));
     if told.iter().any(refused) {

@@ -27,7 +27,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch::Sender;
 use tokio::time::sleep_until;
 pub use version::Version;
-pub use watch::{Change, Known, Source, Watched, watch, watch_as, watch_history, watch_known};
+pub use watch::{Change, Known, Reachability, Source, Watched, watch, watch_as, watch_history, watch_known};
 pub use watchdog::{Progress, Watchdog};
 
 /// How long a single request to the API server may take, retries included. Without a bound of our own, the

@@ -1,6 +1,7 @@
 //! A list that is kept up to date, as a stream of changes.
 
 mod follow;
+mod reachability;
 
 use std::fmt::{Debug, Display};
 
@@ -8,6 +9,7 @@ use follow::Follower;
 pub(crate) use follow::SILENCE;
 use futures::{Stream, StreamExt};
 use kube::{Api, Resource};
+pub use reachability::Reachability;
 use serde::de::DeserializeOwned;
 
 /// What happened to the objects of one kind.
@@ -51,23 +53,31 @@ pub struct Source<K> {
     pub labels: Option<String>,
     /// Only objects with these values in their fields.
     pub fields: Option<String>,
+    /// Who is told whether the API server answers.
+    pub reachability: Option<Reachability>,
 }
 
 impl<K> Source<K> {
     /// The objects with these labels, written as a label selector.
     pub fn labelled(api: Api<K>, labels: impl Into<String>) -> Self {
-        Self { api, labels: Some(labels.into()), fields: None }
+        Self { api, labels: Some(labels.into()), fields: None, reachability: None }
     }
 
     /// The one object of this name.
     pub fn named(api: Api<K>, name: impl Display) -> Self {
-        Self { api, labels: None, fields: Some(format!("metadata.name={name}")) }
+        Self { api, labels: None, fields: Some(format!("metadata.name={name}")), reachability: None }
+    }
+
+    /// The same, and `reachability` is told whether the API server answers.
+    #[must_use]
+    pub fn telling(self, reachability: &Reachability) -> Self {
+        Self { reachability: Some(reachability.clone()), ..self }
     }
 }
 
 impl<K> From<Api<K>> for Source<K> {
     fn from(api: Api<K>) -> Self {
-        Self { api, labels: None, fields: None }
+        Self { api, labels: None, fields: None, reachability: None }
     }
 }
 

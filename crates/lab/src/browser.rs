@@ -18,7 +18,7 @@ use crate::process::{Place, Running, output, spawn};
 /// The browser's Debian package.
 const PACKAGE: &[Package] = &[Package { name: "chromium", file: "chromium" }];
 /// For an answer of the browser on a machine that does other things besides.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Between two looks at a page that is to become something.
 const AGAIN: Duration = Duration::from_millis(100);
 

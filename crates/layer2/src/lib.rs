@@ -15,6 +15,7 @@
 
 mod arp;
 mod claims;
+mod echoes;
 mod groups;
 mod inquiries;
 mod mac;

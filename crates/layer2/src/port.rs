@@ -13,6 +13,7 @@ pub use effects::{Answered, Effect, Purpose, Report, Transmission};
 pub use orders::{Begin, Contact, KnownMacs, Order, Stance, TransmitPolicy};
 
 use crate::claims::Claims;
+use crate::echoes::Echoes;
 use crate::groups::Groups;
 use crate::inquiries::Inquiries;
 use crate::probes::Probes;
@@ -59,6 +60,7 @@ pub struct Port<P: Protocol> {
     frame_gap: Duration,
     next_frame: Instant,
     rivals: Rivals<P::Ip>,
+    echoes: Echoes<P::Ip>,
     /// Who of the peers that are heard claimed what is announced here, and when: it may turn out to be heard no more.
     heard_claims: BTreeMap<P::Ip, (MacAddr, Instant)>,
     /// Addresses of which is to be known who answers for them, and those of them that were ordered.
@@ -98,6 +100,7 @@ impl<P: Protocol> Port<P> {
             frame_gap: Duration::ZERO,
             next_frame: now,
             rivals: Rivals::new(),
+            echoes: Echoes::new(),
             heard_claims: BTreeMap::new(),
             watches: Watches::new(),
             watched: BTreeMap::new(),

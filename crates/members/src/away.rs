@@ -1,6 +1,7 @@
 //! Members that have said goodbye for a moment.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use objects::NodeName;
@@ -18,6 +19,15 @@ pub enum Absence {
     Brief,
     /// It may be for good, and its node may be about to go as well.
     Open,
+}
+
+impl fmt::Display for Absence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Brief => "brief",
+            Self::Open => "open",
+        })
+    }
 }
 
 /// Those who are expected back, and until when.

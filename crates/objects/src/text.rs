@@ -98,6 +98,17 @@ pub fn shorten(text: &str, most: usize) -> String {
     format!("{}{CUT}", beginning(text, most - CUT.len()))
 }
 
+/// These in one line, with commas between them.
+pub fn listed<T: fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
+    let mut line = String::new();
+    for item in items {
+        let separator = if line.is_empty() { "" } else { ", " };
+        line.push_str(separator);
+        line.push_str(&item.to_string());
+    }
+    line
+}
+
 /// The lines, one below the other, in at most `most` bytes. Where not all of them fit, the last line says how many
 /// there are besides; a first line that does not fit by itself is cut.
 pub fn summary<S: AsRef<str>>(lines: &[S], most: usize) -> String {
@@ -190,6 +201,11 @@ fn beginning(text: &str, most: usize) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_is_one_line_with_commas() {
+        assert_eq!([&[][..], &[1], &[1, 2]].map(listed), ["", "1", "1, 2"]);
+    }
 
     #[test]
     fn what_somebody_wrote_is_shown_between_quotes_in_one_line_and_not_at_length() {

@@ -238,8 +238,7 @@ fn pass_over_losers<'a>(
         interfaces.any(|interfaces| interfaces.contains(interface))
     };
     let lost = |node: &NodeName| -> Vec<&InterfaceName> {
-        let lost = abilities.get(node).into_iter().flat_map(|it| it.lost(vip));
-        lost.filter(|name| allowed(node, name)).collect()
+        abilities.lost(node, vip).filter(|name| allowed(node, name)).collect()
     };
     let able_on = |name: &InterfaceName| {
         let able = |node| abilities.get(node).is_some_and(|it| it.is_able(vip, name)) && allowed(node, name);

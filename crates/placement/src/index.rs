@@ -14,7 +14,7 @@ use crate::index::settle::Stale;
 use crate::takeover::Takeovers;
 use crate::{
     Abilities, Advertisement, AdvertisementName, Endpoints, ExcludeLabel, Interfaces, Moved, Node, NodeName,
-    Pools, Service, ServiceKey, SliceKey,
+    Pools, Prefixes, Service, ServiceKey, SliceKey,
 };
 
 /// What this node should announce, kept up to date as the cluster changes.
@@ -195,6 +195,13 @@ impl Placement {
     /// [`Abilities::Unknown`] forgets it.
     pub fn set_abilities(&mut self, node: NodeName, abilities: Abilities) {
         if self.abilities.set(&node, abilities) {
+            self.stale.add_nodes([node]);
+        }
+    }
+
+    /// The prefixes of the interfaces of a node; none where it has not told.
+    pub fn set_prefixes(&mut self, node: NodeName, prefixes: Prefixes) {
+        if self.abilities.set_prefixes(&node, prefixes) {
             self.stale.add_nodes([node]);
         }
     }

@@ -24,7 +24,8 @@
 //!    ([`Placement::set_conceded`]). A Service that leaves no candidate to the older
 //!    ones is left out, and learns why ([`Unannounced::SharedElsewhere`]);
 //! 2. of these, those are passed over that have [lost](Ability::Lost) an interface on which another candidate can
-//!    announce the address, where some are left;
+//!    announce the address, or on which they may lose it [again](Ability::Unsteady), where some are left. Where the
+//!    address is in a [`Prefix`] of some interfaces of a node, only these count for that node;
 //! 3. the candidate with the highest score of preferences announces; among equals the one with the lowest
 //!    `sha256(node + "#" + address)`, where the address is the first one of the oldest Service that uses it. So the
 //!    addresses of a Service that shares none are announced from one node, unless that node cannot announce one
@@ -42,6 +43,7 @@ mod handover;
 mod index;
 mod input;
 mod obstacle;
+mod prefixes;
 mod profile;
 mod takeover;
 mod versions;
@@ -58,6 +60,7 @@ pub use input::{
 pub use objects::{AdvertisementName, InterfaceName, NodeName, PoolName, ServiceKey, SliceKey};
 pub use obstacle::Obstacle;
 pub use pools::Pools;
+pub use prefixes::{Prefix, Prefixes};
 pub use profile::{Disputed, Mac, NodeProfile};
 pub use takeover::{Announcement, Announcements, History, Takeover};
 pub use versions::{Kind, Versions};

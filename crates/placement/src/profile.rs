@@ -11,11 +11,12 @@
 //!
 //! tag 1: Ethernet addresses, 6 octets each
 //! tag 2: interfaces on which it can announce by at least one protocol, or could until they were lost, each: flags (1:
-//!        ARP, 2: NDP, 4: ARP lost, 8: NDP lost), length of the name, name
+//!        ARP, 2: NDP, 4: ARP lost, 8: NDP lost, 16: ARP unsteady, 32: NDP unsteady), length of the name, name
 //! tag 3: contested addresses, each: length, address
 //! tag 4: disputed addresses: the versions of objects that it has seen, 8 octets for each of five kinds; then for each node
 //!        that is to give way: length of the name, name, count of addresses (2 octets), addresses as above
 //! tag 5: addresses that it gives up, as above
+//! tag 6: prefixes of interfaces, each: length of the name, name, bits, length, address
 //! ```
 //!
 //! Sections and flags of other tags are for later versions and are passed over. Before there was a version, a node
@@ -27,7 +28,7 @@ use std::net::IpAddr;
 
 use objects::InterfaceName;
 
-use crate::{Abilities, Ability, ByProtocol, Kind, NodeName, Versions};
+use crate::{Abilities, Ability, ByProtocol, Kind, NodeName, Prefix, Prefixes, Versions};
 
 const PREFIX: [u8; 4] = [0xff, b'F', b'L', b'B'];
 const VERSION: u8 = 1;
@@ -36,10 +37,14 @@ const INTERFACES: u8 = 2;
 const CONTESTED: u8 = 3;
 const DISPUTED: u8 = 4;
 const CONCEDED: u8 = 5;
+const PREFIXES: u8 = 6;
 const ARP: u8 = 1;
 const NDP: u8 = 2;
 const ARP_LOST: u8 = 4;
 const NDP_LOST: u8 = 8;
+/// Along with the bit for what it can.
+const ARP_UNSTEADY: u8 = 16;
+const NDP_UNSTEADY: u8 = 32;
 const HEAD: usize = PREFIX.len() + 1;
 const SECTION_HEAD: usize = 3;
 const VERSIONS: usize = 8 * Kind::COUNT;
@@ -61,6 +66,8 @@ pub struct NodeProfile {
     pub disputed: Disputed,
     /// Addresses that this node gives up, because others have seen more of the cluster.
     pub conceded: BTreeSet<IpAddr>,
+    /// The prefixes of its interfaces. Told while some interface is lost, for they say what was lost with it.
+    pub prefixes: Prefixes,
 }
 
 /// Who does not do with which address what it should, as far as a node has seen.
@@ -74,7 +81,7 @@ pub struct Disputed {
 
 impl NodeProfile {
     /// As bytes, at most `max` of them. What does not fit is left out: first contested addresses, then those that are given
-    /// up or disputed, then where the node can announce, which makes it [able everywhere](Abilities::Unknown) for the others, then Ethernet addresses. In 8 KB there is room for some
+    /// up or disputed, then the prefixes, then where the node can announce, which makes it [able everywhere](Abilities::Unknown) for the others, then Ethernet addresses. In 8 KB there is room for some
     /// 350 interfaces, each with an Ethernet address of its own and the longest name.
     pub fn encode(&self, max: usize) -> Vec<u8> {
         let mut bytes = Vec::from(PREFIX);
@@ -88,6 +95,12 @@ impl NodeProfile {
             if !whole || bytes.len() > max {
                 bytes.truncate(before);
             }
+        }
+        let before = bytes.len();
+        if !self.prefixes.is_empty()
+            && (!put_section(&mut bytes, PREFIXES, &prefixes(&self.prefixes)) || bytes.len() > max)
+        {
+            bytes.truncate(before);
         }
         let room = |bytes: &Vec<u8>| max.saturating_sub(bytes.len() + SECTION_HEAD);
         for (tag, content) in [
@@ -131,6 +144,7 @@ impl NodeProfile {
                 CONTESTED => told.contested.extend(read_addresses(content)),
                 DISPUTED => told.disputed = read_disputed(content).unwrap_or_default(),
                 CONCEDED => told.conceded.extend(read_addresses(content)),
+                PREFIXES => told.prefixes = read_prefixes(content).unwrap_or_default(),
                 _ => {}
             }
             bytes = rest;
@@ -239,7 +253,8 @@ fn read_disputed(bytes: &[u8]) -> Option<Disputed> {
 fn interfaces(by_name: &BTreeMap<InterfaceName, ByProtocol>) -> Vec<u8> {
     let mut bytes = Vec::new();
     for (name, ability) in by_name {
-        let flags = flag(ability.arp, ARP, ARP_LOST) | flag(ability.ndp, NDP, NDP_LOST);
+        let flags =
+            flag(ability.arp, ARP, ARP_LOST, ARP_UNSTEADY) | flag(ability.ndp, NDP, NDP_LOST, NDP_UNSTEADY);
         let name = name.as_str().as_bytes();
         // The kernel has no names that are longer than 15.
         if let Ok(length) = u8::try_from(name.len())
@@ -252,28 +267,69 @@ fn interfaces(by_name: &BTreeMap<InterfaceName, ByProtocol>) -> Vec<u8> {
     bytes
 }
 
-fn flag(ability: Ability, able: u8, lost: u8) -> u8 {
+fn flag(ability: Ability, able: u8, lost: u8, unsteady: u8) -> u8 {
     match ability {
         Ability::Able => able,
+        Ability::Unsteady => able | unsteady,
         Ability::Lost => lost,
         Ability::Unable => 0,
     }
 }
 
-fn ability(flags: u8, able: u8, lost: u8) -> Ability {
+fn ability(flags: u8, able: u8, lost: u8, unsteady: u8) -> Ability {
     match (flags & able != 0, flags & lost != 0) {
+        (true, _) if flags & unsteady != 0 => Ability::Unsteady,
         (true, _) => Ability::Able,
         (false, true) => Ability::Lost,
         (false, false) => Ability::Unable,
     }
 }
 
+fn prefixes(by_name: &Prefixes) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for (name, prefix) in
+        by_name.iter().flat_map(|(name, prefixes)| prefixes.iter().map(move |it| (name, it)))
+    {
+        let name = name.as_str().as_bytes();
+        let octets = match prefix.first() {
+            IpAddr::V4(v4) => v4.octets().to_vec(),
+            IpAddr::V6(v6) => v6.octets().to_vec(),
+        };
+        // The kernel has no names that are longer than 15.
+        if let (Ok(of_name), Ok(of_octets)) = (u8::try_from(name.len()), u8::try_from(octets.len())) {
+            bytes.push(of_name);
+            bytes.extend(name);
+            bytes.extend([prefix.length(), of_octets]);
+            bytes.extend(octets);
+        }
+    }
+    bytes
+}
+
+fn read_prefixes(mut bytes: &[u8]) -> Option<Prefixes> {
+    let mut by_name = Prefixes::new();
+    while let Some((length, rest)) = bytes.split_first() {
+        let (name, rest) = rest.split_at_checked((*length).into())?;
+        let [bits, length, rest @ ..] = rest else { return None };
+        let (octets, rest) = rest.split_at_checked((*length).into())?;
+        let v4 = <[u8; 4]>::try_from(octets).map(IpAddr::from);
+        let first = v4.or_else(|_| <[u8; 16]>::try_from(octets).map(IpAddr::from)).ok()?;
+        let prefixes: &mut BTreeSet<Prefix> =
+            by_name.entry(std::str::from_utf8(name).ok()?.into()).or_default();
+        prefixes.extend(Prefix::of(first, *bits));
+        bytes = rest;
+    }
+    Some(by_name)
+}
+
 fn read_interfaces(mut bytes: &[u8]) -> Option<BTreeMap<InterfaceName, ByProtocol>> {
     let mut by_name = BTreeMap::new();
     while let [flags, length, rest @ ..] = bytes {
         let (name, rest) = rest.split_at_checked((*length).into())?;
-        let by_protocol =
-            ByProtocol { arp: ability(*flags, ARP, ARP_LOST), ndp: ability(*flags, NDP, NDP_LOST) };
+        let by_protocol = ByProtocol {
+            arp: ability(*flags, ARP, ARP_LOST, ARP_UNSTEADY),
+            ndp: ability(*flags, NDP, NDP_LOST, NDP_UNSTEADY),
+        };
         by_name.insert(std::str::from_utf8(name).ok()?.into(), by_protocol);
         bytes = rest;
     }
@@ -315,10 +371,13 @@ mod tests {
         {
             for count in [0, 1, 42, 43, 300] {
                 let contested = [ip("192.0.2.1"), ip("2001:db8::1")].into();
+                let prefixes = [("192.0.2.0", 24), ("2001:db8::", 64)];
+                let prefixes = prefixes.map(|(first, length)| Prefix::of(ip(first), length));
                 let told = NodeProfile {
                     macs: (0..count).map(mac).collect(),
                     abilities: abilities.clone(),
                     contested,
+                    prefixes: [("eth0".into(), prefixes.into_iter().flatten().collect())].into(),
                     ..NodeProfile::default()
                 };
                 assert_eq!(NodeProfile::decode(&told.encode(MAX)), told);
@@ -350,6 +409,26 @@ mod tests {
         for length in 0..bytes.len() {
             NodeProfile::decode(&bytes[..length]);
         }
+    }
+
+    #[test]
+    fn an_interface_that_is_unsteady_is_able_for_those_that_know_no_better() {
+        let of = |arp| ByProtocol { arp, ndp: Ability::Able };
+        let told = Abilities::Known([("eth0".into(), of(Ability::Unsteady))].into());
+        let profile = NodeProfile { macs: [mac(1)].into(), abilities: told, ..NodeProfile::default() };
+        assert_eq!(NodeProfile::decode(&profile.encode(MAX)), profile);
+        assert_eq!(flag(Ability::Unsteady, ARP, ARP_LOST, ARP_UNSTEADY) & (ARP | ARP_LOST), ARP);
+    }
+
+    #[test]
+    fn prefixes_that_are_cut_short_are_not_believed() {
+        let content = [&[4][..], b"eth0", &[24, 4, 192, 0, 2, 0]].concat();
+        let read = read_prefixes(&content).expect("they are whole");
+        assert_eq!(read[&"eth0".into()].len(), 1);
+        for length in 1..content.len() {
+            assert_eq!(read_prefixes(&content[..length]), None, "{length}");
+        }
+        assert_eq!(read_prefixes(&[1, 0xff, 24, 4, 192, 0, 2, 0]), None);
     }
 
     #[test]

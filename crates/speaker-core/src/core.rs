@@ -1,6 +1,7 @@
 //! The state of a speaker, and what changes it.
 
 mod cluster;
+mod cut_off;
 mod disputes;
 mod gossip;
 mod introspect;
@@ -16,12 +17,13 @@ use layer2::TransmitPolicy;
 use members::{Absence, LinkState, View};
 use placement::{
     Change, ExcludeLabel, Handovers, InterfaceName, Interfaces, NodeName, NodeProfile, Placement, PoolName,
-    ServiceKey,
+    Released, ServiceKey,
 };
 use pools::PoolSpec;
 
 use crate::announce::layer2::{Outcomes, Plan, Wanted};
 use crate::configuration::Configuration;
+use crate::cut_off::{CutOff, Follow};
 use crate::departure::Departure;
 use crate::disputes::Disputes;
 use crate::input::{Input, List, Trouble};
@@ -29,6 +31,7 @@ use crate::interfaces::Memory;
 use crate::left_over::Suspects;
 use crate::output::{Gossip, Notice, Output};
 use crate::peers::Peers;
+use crate::same_lan::SameLan;
 use crate::unannounced::Unannounced;
 
 /// Who a speaker is.
@@ -68,12 +71,19 @@ pub struct Core {
     cut: Option<InterfaceName>,
     /// Where we can announce, and could.
     memory: Memory,
+    /// Interfaces of this node that are on one LAN, which people are to know.
+    same_lan: SameLan,
     /// What we tell of ourselves.
     profile: NodeProfile,
     /// The members as last seen.
     latest: Arc<View>,
     /// Why the gossip does not work, where that can be seen.
     trouble: Option<Trouble>,
+    /// The nodes that are alive, as the API server has it.
+    ready_nodes: BTreeSet<NodeName>,
+    /// Whether this node reaches the others, and the API server.
+    peers_reach: Follow,
+    api_reach: Follow,
     unannounced: Unannounced,
     suspects: Suspects,
     disputes: Disputes,
@@ -119,6 +129,8 @@ struct Published {
     profile: NodeProfile,
     /// Of which Services there is a status, and what it says.
     statuses: BTreeMap<ServiceKey, Interfaces>,
+    /// When all Services count as named that are announced here, whatever is not known yet by then.
+    statuses_due: Option<Instant>,
     statuses_complete: bool,
     last_statuses: bool,
 }
@@ -140,9 +152,13 @@ impl Core {
             gossip_interface: None,
             cut: None,
             memory: Memory::default(),
+            same_lan: SameLan::default(),
             profile: NodeProfile::default(),
             latest: Arc::default(),
             trouble: None,
+            ready_nodes: BTreeSet::new(),
+            peers_reach: Follow::new(CutOff::Peers),
+            api_reach: Follow::new(CutOff::Api),
             unannounced: Unannounced::default(),
             suspects: Suspects::default(),
             disputes: Disputes::default(),
@@ -197,24 +213,46 @@ impl Core {
             Input::LeftOver(again) => self.suspects.looked(again),
             Input::Stop => self.stop(),
             Input::Trouble(trouble) => self.trouble(trouble),
+            Input::ReadyNodes(nodes) => self.ready_nodes = nodes,
+            Input::ApiReachable(reachable) => self.api_reachable(reachable),
             Input::Time => {}
         }
         self.stale.known_macs |= self.peers.poll(now);
+        if self.memory.poll(now) {
+            self.stale.announcements = true;
+            self.follow_abilities();
+        }
+        self.outputs.extend(self.same_lan.poll(now).map(Output::SameLan));
         self.settle();
         self.follow_disputes();
+        self.follow_reach();
+        self.tell_outcomes();
         self.tell_unannounced();
         self.outputs.extend(self.suspects.poll(now).map(Output::LeftOver));
+    }
+
+    /// Whether an interface of this node failed so often lately that another node is preferred to it.
+    pub fn is_unsteady(&self, name: &InterfaceName) -> bool {
+        self.memory.is_unsteady(name)
     }
 
     /// When to call [`Self::handle`] with [`Input::Time`], if nothing happens before.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let contested = self.contested_waits.then_some(self.contested_again);
+        let outcomes = self.outcomes.deadline().filter(|_| !self.stopping);
+        let statuses = self.published.statuses_due.filter(|_| !self.published.statuses_complete);
         let deadlines = [
             self.handovers.deadline(),
             self.peers.deadline(),
-            self.unannounced.deadline(),
             self.disputes.deadline(),
             self.suspects.deadline(),
+            self.memory.deadline(),
+            self.same_lan.deadline(),
+            self.peers_reach.deadline(),
+            self.api_reach.deadline(),
+            self.unannounced.deadline(),
+            outcomes,
+            statuses,
             contested,
         ];
         deadlines.into_iter().flatten().min()
@@ -229,8 +267,10 @@ impl Core {
     fn settle(&mut self) {
         if self.missing.is_empty() {
             for change in self.placement.settle() {
-                if let Change::Released { service, .. } = &change {
-                    self.outcomes.forget(service);
+                match &change {
+                    Change::Released { service, why: Released::Gone, .. } => self.outcomes.gone(service),
+                    Change::Released { service, .. } => self.outcomes.forget(service),
+                    Change::Assigned { .. } => {}
                 }
                 self.stale.outcomes = true;
                 self.outputs.push_back(Output::Moved(change));
@@ -240,9 +280,17 @@ impl Core {
         }
     }
 
+    /// Tells what had to wait of the Services that are announced here.
+    fn tell_outcomes(&mut self) {
+        if !self.stopping {
+            let due = self.outcomes.poll(self.now).into_iter();
+            self.outputs.extend(due.map(|(service, notice)| Output::Notice(service, notice)));
+        }
+    }
+
     /// Tells the owners of Services that nobody announces, if this is the speaker that tells: the first by name.
     fn tell_unannounced(&mut self) {
-        let due = self.unannounced.poll(&self.placement, self.now);
+        let due = self.unannounced.poll(&self.placement, self.is_cut_off(), self.now);
         if self.view.members.first() == Some(&self.node) && !self.stopping {
             self.outputs.extend(due.into_iter().map(|(service, notice)| Output::Notice(service, notice)));
         }

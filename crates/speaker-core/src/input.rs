@@ -48,6 +48,10 @@ pub enum Input {
     Port(InterfaceName, layer2::Report),
     /// Why the gossip does not work, or that it does.
     Trouble(Option<Trouble>),
+    /// The nodes that are alive: their kubelets say so to the API server.
+    ReadyNodes(BTreeSet<NodeName>),
+    /// Whether the API server can be reached, as far as the watches tell.
+    ApiReachable(bool),
     /// The [reports of the dead](crate::Output::LeftOver) are removed, or are to be tried again then.
     LeftOver(Option<Instant>),
     /// Somebody asked this speaker to stop.
@@ -149,6 +153,8 @@ impl Input {
             | Self::LeftOver(_)
             | Self::Port(..)
             | Self::Trouble(_)
+            | Self::ReadyNodes(_)
+            | Self::ApiReachable(_)
             | Self::Stop
             | Self::Time => None,
         }

@@ -1,9 +1,14 @@
 //! The interfaces of this node, and which of them can be announced on.
 
+mod steadiness;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Instant;
 
 use layer2::{Arp, MacAddr, Ndp};
-use placement::{Abilities, Ability, ByProtocol, InterfaceName};
+use placement::{Abilities, Ability, ByProtocol, InterfaceName, Prefix, Prefixes};
+
+use self::steadiness::Steadiness;
 
 /// An interface, and how it can be announced on by either protocol.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +23,18 @@ pub struct Link {
     pub arp: Result<Arp, Unfit>,
     /// How IPv6 addresses can be announced on it.
     pub ndp: Result<Ndp, Unfit>,
+    /// What is known of the LAN that it leads to.
+    pub lan: Lan,
+}
+
+/// What the kernel knows of the LAN of an interface.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Lan {
+    /// The prefixes of the addresses that the interface has.
+    pub prefixes: BTreeSet<Prefix>,
+    /// The number of the interface whose LAN this one shares, as a macvlan does that of its parent: the two do not hear each
+    /// other.
+    pub shared_with: Option<u32>,
 }
 
 /// What an interface is for, as far as its kind tells.
@@ -93,7 +110,11 @@ impl Unfit {
                 Self::Down | Self::NoCarrier | Self::NoLinkLocal | Self::NoSocket,
                 Ability::Able | Ability::Lost,
             ) => Ability::Lost,
-            (Self::Down | Self::NoCarrier | Self::NoLinkLocal | Self::NoSocket, Ability::Unable)
+            // What was seen is never unsteady: that is what follows from it.
+            (
+                Self::Down | Self::NoCarrier | Self::NoLinkLocal | Self::NoSocket,
+                Ability::Unable | Ability::Unsteady,
+            )
             | (Self::Excluded | Self::Enslaved | Self::NoArp | Self::NoBroadcast | Self::NoEthernet, _) => {
                 Ability::Unable
             }
@@ -108,6 +129,9 @@ const VANISHED: usize = 32;
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
     by_name: BTreeMap<InterfaceName, ByProtocol>,
+    /// The prefixes that each had when it could last be announced on.
+    prefixes: Prefixes,
+    steadiness: Steadiness,
     /// Those of them that are for a LAN.
     lans: BTreeSet<InterfaceName>,
     /// The interfaces that do not exist any more, the latest last.
@@ -116,7 +140,39 @@ pub(crate) struct Memory {
 
 impl Memory {
     /// The interfaces are these now.
-    pub(crate) fn update(&mut self, links: &Links) {
+    pub(crate) fn update(&mut self, links: &Links, now: Instant) {
+        let former = self.by_name.clone();
+        self.see(links);
+        for (name, is) in &self.by_name {
+            let was = former.get(name).copied().unwrap_or_default();
+            self.steadiness.changed(name, [was.arp, was.ndp].into_iter().zip([is.arp, is.ndp]), now);
+        }
+        self.steadiness.retain(|name| self.by_name.contains_key(name));
+        for link in links.values() {
+            let able = self.by_name.get(&link.name).is_some_and(|it| it.arp.max(it.ndp) == Ability::Able);
+            if able {
+                self.prefixes.insert(link.name.clone(), link.lan.prefixes.clone());
+            }
+        }
+        self.prefixes.retain(|name, prefixes| !prefixes.is_empty() && self.by_name.contains_key(name));
+    }
+
+    /// Whether an interface failed so often lately that another node is preferred to it.
+    pub(crate) fn is_unsteady(&self, name: &InterfaceName) -> bool {
+        self.steadiness.is_held(name)
+    }
+
+    /// Time has passed. Whether that makes a difference.
+    pub(crate) fn poll(&mut self, now: Instant) -> bool {
+        self.steadiness.poll(now)
+    }
+
+    /// When to call [`Self::poll`] next, if ever.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.steadiness.deadline()
+    }
+
+    fn see(&mut self, links: &Links) {
         let mut before = std::mem::take(&mut self.by_name);
         for link in links.values() {
             let before = before.remove(&link.name);
@@ -152,28 +208,54 @@ impl Memory {
     /// What there is to tell the others.
     pub(crate) fn abilities(&self) -> Abilities {
         let relevant = self.by_name.iter().filter(|(_, it)| **it != ByProtocol::default());
-        Abilities::Known(relevant.map(|(name, it)| (name.clone(), *it)).collect())
+        let told = relevant.map(|(name, it)| {
+            let unsteady = |ability| match ability {
+                Ability::Able if self.steadiness.is_held(name) => Ability::Unsteady,
+                ability => ability,
+            };
+            (name.clone(), ByProtocol { arp: unsteady(it.arp), ndp: unsteady(it.ndp) })
+        });
+        Abilities::Known(told.collect())
+    }
+
+    /// The prefixes of the interfaces, where they tell what was lost with one: that is mostly nothing.
+    pub(crate) fn prefixes(&self) -> Prefixes {
+        let is_lost = |(name, it): (&InterfaceName, &ByProtocol)| {
+            it.arp == Ability::Lost || it.ndp == Ability::Lost || self.steadiness.is_held(name)
+        };
+        if self.by_name.iter().any(is_lost) { self.prefixes.clone() } else { Prefixes::new() }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn link(name: &str, arp: Result<(), Unfit>) -> Link {
         let mac = MacAddr([2, 0, 0, 0, 0, 1]);
         let ndp = Err(arp.err().unwrap_or(Unfit::NoLinkLocal));
         let purpose = if name.starts_with("br") { Purpose::Pods } else { Purpose::Lan };
-        Link { name: name.into(), purpose, mac: Some(mac), arp: arp.map(|()| Arp { mac }), ndp }
+        Link {
+            name: name.into(),
+            purpose,
+            mac: Some(mac),
+            arp: arp.map(|()| Arp { mac }),
+            ndp,
+            lan: Lan::default(),
+        }
     }
 
     /// What is known of eth1 after it was seen like this, `None` where it did not exist.
     fn eth1(seen: &[Option<Result<(), Unfit>>]) -> Ability {
-        let mut memory = Memory::default();
+        let (mut memory, mut now) = (Memory::default(), Instant::now());
         for arp in seen {
             let links = [("eth0", Some(Ok(()))), ("eth1", *arp)];
             let links = links.iter().filter_map(|(name, arp)| Some(link(name, (*arp)?)));
-            memory.update(&(1..).zip(links).collect());
+            // Far apart, so that it counts as steady.
+            now += Duration::from_mins(10);
+            memory.update(&(1..).zip(links).collect(), now);
         }
         let Abilities::Known(by_name) = memory.abilities() else { panic!("the interfaces are known") };
         assert_eq!(by_name[&"eth0".into()].arp, Ability::Able);
@@ -194,11 +276,13 @@ mod tests {
 
     #[test]
     fn an_interface_for_pods_is_never_lost() {
-        let mut memory = Memory::default();
+        let (mut memory, mut now) = (Memory::default(), Instant::now());
         for bridge in [Some(Ok(())), Some(Err(Unfit::NoCarrier)), Some(Ok(())), None] {
             let links = [("eth0", Some(Ok(()))), ("br0", bridge)];
             let links = links.iter().filter_map(|(name, arp)| Some(link(name, (*arp)?)));
-            memory.update(&(1..).zip(links).collect());
+            // Far apart, so that it counts as steady.
+            now += Duration::from_mins(10);
+            memory.update(&(1..).zip(links).collect(), now);
             let Abilities::Known(by_name) = memory.abilities() else { panic!("the interfaces are known") };
             assert_eq!(by_name.contains_key(&"br0".into()), bridge == Some(Ok(())));
         }
@@ -206,15 +290,61 @@ mod tests {
 
     #[test]
     fn few_interfaces_are_remembered_that_have_vanished() {
-        let mut memory = Memory::default();
+        let (mut memory, mut now) = (Memory::default(), Instant::now());
         for number in 0..100 {
+            now += Duration::from_mins(10);
             memory.update(
                 &[(1, link("eth0", Ok(()))), (number + 2, link(&format!("pod{number}"), Ok(())))].into(),
+                now,
             );
         }
-        memory.update(&[(1, link("eth0", Ok(())))].into());
+        memory.update(&[(1, link("eth0", Ok(())))].into(), now);
         let Abilities::Known(by_name) = memory.abilities() else { panic!("the interfaces are known") };
         assert_eq!(by_name.len(), 1 + VANISHED);
         assert!(by_name.contains_key(&"pod99".into()) && by_name.contains_key(&"eth0".into()));
+    }
+
+    #[test]
+    fn an_interface_that_fails_again_and_again_is_unsteady_for_a_while_each_time_it_is_back() {
+        let (mut memory, mut now) = (Memory::default(), Instant::now());
+        let see = |memory: &mut Memory, arp, now| {
+            memory.update(&[(1, link("eth0", arp))].into(), now);
+            let Abilities::Known(by_name) = memory.abilities() else { panic!("the interfaces are known") };
+            by_name[&"eth0".into()].arp
+        };
+        let mut flap = |memory: &mut Memory| {
+            now += Duration::from_millis(250);
+            let lost = see(memory, Err(Unfit::NoCarrier), now);
+            now += Duration::from_millis(150);
+            (lost, see(memory, Ok(()), now), memory.deadline().map(|until| until - now))
+        };
+        assert_eq!(see(&mut memory, Ok(()), Instant::now()), Ability::Able);
+        assert_eq!(flap(&mut memory), (Ability::Lost, Ability::Able, None), "the first is followed at once");
+        let mut longest = Duration::ZERO;
+        for _ in 0..12 {
+            let (lost, back, held) = flap(&mut memory);
+            assert_eq!((lost, back), (Ability::Lost, Ability::Unsteady));
+            assert!(held >= Some(longest), "{held:?}");
+            longest = held.expect("it is steady again some time");
+        }
+        let until = memory.deadline().expect("it is steady then");
+        assert!(longest <= Duration::from_mins(1) && !memory.poll(until - Duration::from_millis(1)));
+        assert!(memory.poll(until) && memory.deadline().is_none());
+        assert_eq!(see(&mut memory, Ok(()), until), Ability::Able);
+    }
+
+    #[test]
+    fn prefixes_are_told_while_an_interface_is_lost_also_of_one_that_has_vanished() {
+        let (mut memory, now) = (Memory::default(), Instant::now());
+        let of = |name: &str, address: [u8; 4]| {
+            let prefixes = Prefix::of(address.into(), 24).into_iter().collect();
+            Link { lan: Lan { prefixes, ..Lan::default() }, ..link(name, Ok(())) }
+        };
+        let both = Links::from([(1, of("eth0", [192, 0, 2, 1])), (2, of("eth1", [198, 51, 100, 1]))]);
+        memory.update(&both, now);
+        assert_eq!(memory.prefixes(), Prefixes::new());
+        memory.update(&[(1, of("eth0", [192, 0, 2, 1]))].into(), now);
+        let told: Vec<String> = memory.prefixes().keys().map(ToString::to_string).collect();
+        assert_eq!(told, ["eth0", "eth1"]);
     }
 }

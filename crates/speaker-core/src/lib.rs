@@ -21,8 +21,10 @@
 //! Nothing here knows a Kubernetes type, a socket or a clock.
 
 pub mod announce;
+mod budgets;
 mod configuration;
 mod core;
+mod cut_off;
 mod departure;
 mod disputes;
 mod input;
@@ -30,13 +32,15 @@ mod interfaces;
 mod left_over;
 mod output;
 mod peers;
+mod same_lan;
 mod unannounced;
 
 pub use self::core::{Config, Core};
 pub use configuration::ConfigurationNews;
+pub use cut_off::{CutOff, Reach};
 pub use departure::{NodeState, PodState};
 pub use disputes::Seen;
 pub use input::{Changes, Input, List, Trouble};
-pub use interfaces::{Link, Links, Purpose, Unfit};
+pub use interfaces::{Lan, Link, Links, Purpose, Unfit};
 pub use left_over::LeftOver;
 pub use output::{Gossip, Notice, Output, Severity};

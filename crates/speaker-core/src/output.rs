@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 use members::{Absence, LinkState, Profile};
-use placement::{Change, Interfaces, NodeName, ServiceKey};
+use placement::{Change, InterfaceName, Interfaces, NodeName, ServiceKey};
 
 use crate::announce::layer2::Ports;
 use crate::configuration::ConfigurationNews;
+use crate::cut_off::{CutOff, Reach};
 use crate::input::{List, Trouble};
 use crate::left_over::LeftOver;
 
@@ -46,6 +47,10 @@ pub enum Output {
     Loaded,
     /// Why this speaker is not ready: it takes over nothing until its gossip works.
     Trouble(Option<Trouble>),
+    /// These interfaces of this node are on one LAN, each with another: one of them answers for an address. Told once.
+    SameLan(BTreeSet<InterfaceName>),
+    /// Whether this speaker reaches the others, or the API server: while it has lost them, it is not ready.
+    Reach(CutOff, Reach),
     /// This speaker gives these addresses up and no others: peers have seen changes of the cluster that it has not seen.
     Conceded(BTreeSet<IpAddr>),
     /// These peers are asked to give these addresses up, for they do not seem to have seen the latest changes.

@@ -97,6 +97,11 @@ impl Peers {
         std::mem::replace(&mut self.listed, listed.clone()) != listed
     }
 
+    /// Those that the cluster lists.
+    pub(crate) fn listed(&self) -> impl Iterator<Item = &NodeName> {
+        self.listed.iter()
+    }
+
     /// A peer says goodbye: it goes on answering for a moment, and that is no sign that it stays.
     pub(crate) fn leaves(&mut self, node: NodeName, now: Instant) {
         self.leaving.insert(node, now + GOODBYE);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use placement::{Placement, ServiceKey};
+use placement::{Assignment, Placement, ServiceKey};
 use timers::Timers;
 
 use crate::output::Notice;
@@ -12,6 +12,12 @@ use crate::output::Notice;
 /// So long nobody must have announced it: until endpoints serve and speakers are there, a new Service or a cluster
 /// that starts needs no more.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// After it was told so often, it must have been unannounced for twice as long each time,
+const OFTEN: u32 = 3;
+/// and no longer than that.
+const LONGEST: Duration = Duration::from_mins(5);
+/// How often it was told is forgotten after so long.
+const FORGOTTEN: Duration = Duration::from_mins(10);
 
 /// Which Services nobody announces, and what their owners were told.
 #[derive(Debug, Default)]
@@ -20,6 +26,8 @@ pub(crate) struct Unannounced {
     due: Timers<ServiceKey>,
     /// What there was to tell last, by whichever speaker.
     told: BTreeMap<ServiceKey, String>,
+    /// How often there was something to tell, and when last.
+    tellings: BTreeMap<ServiceKey, (u32, Instant)>,
 }
 
 impl Unannounced {
@@ -34,23 +42,53 @@ impl Unannounced {
             if placement.assignments(&service).all(|(_, outcome)| outcome.is_ok()) {
                 self.due.cancel(&service);
                 self.told.remove(&service);
+                if placement.assignments(&service).next().is_none() {
+                    self.tellings.remove(&service);
+                }
             } else if !self.due.contains(&service) {
-                self.due.set(service, now + PATIENCE);
+                let patience = self.patience(&service, now);
+                self.due.set(service, now + patience);
             }
         }
     }
 
     /// What is to be told by now that is news. It counts as told: every speaker comes to the same, and one of them speaks.
-    pub(crate) fn poll(&mut self, placement: &Placement, now: Instant) -> Vec<(ServiceKey, Notice)> {
+    ///
+    /// While this node may be `cut_off`, what depends on which nodes live waits: others may well announce it.
+    pub(crate) fn poll(
+        &mut self,
+        placement: &Placement,
+        cut_off: bool,
+        now: Instant,
+    ) -> Vec<(ServiceKey, Notice)> {
         let mut notices = Vec::new();
         while let Some(service) = self.due.pop(now) {
+            let depends_on_nodes = |(_, outcome): (IpAddr, &Result<Assignment, placement::Unannounced>)| {
+                !matches!(outcome, Ok(_) | Err(placement::Unannounced::Unadvertised(_)))
+            };
+            if cut_off && placement.assignments(&service).any(depends_on_nodes) {
+                self.due.set(service, now + PATIENCE);
+                continue;
+            }
             let Some(message) = message(placement, &service) else { continue };
             if self.told.get(&service) != Some(&message) {
                 self.told.insert(service.clone(), message.clone());
+                let often = self.often(&service, now) + 1;
+                self.tellings.insert(service.clone(), (often, now));
                 notices.push((service, Notice::warning("notAnnounced", message)));
             }
         }
         notices
+    }
+
+    fn patience(&self, service: &ServiceKey, now: Instant) -> Duration {
+        let doublings = self.often(service, now).saturating_sub(OFTEN).min(16);
+        (PATIENCE * 2_u32.pow(doublings)).min(LONGEST)
+    }
+
+    fn often(&self, service: &ServiceKey, now: Instant) -> u32 {
+        let lately = self.tellings.get(service).filter(|(_, last)| now < *last + FORGOTTEN);
+        lately.map_or(0, |(often, _)| *often)
     }
 
     /// The Services of which some address is not announced, as far as that is known.

@@ -9,7 +9,7 @@
 
 mod carry_out;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -91,6 +91,8 @@ pub(crate) struct Cluster {
     speakers: Speakers,
     speakers_listed: bool,
     nodes_listed: bool,
+    /// The nodes whose kubelet reports that they are ready.
+    ready_nodes: BTreeSet<NodeName>,
     /// The port of the gossip, the same for all speakers.
     gossip_port: u16,
     /// The uids of the Services that the core knows, which events name.
@@ -130,6 +132,7 @@ impl Cluster {
             speakers: Speakers::default(),
             speakers_listed: false,
             nodes_listed: false,
+            ready_nodes: BTreeSet::new(),
             gossip_port: gossip_address.port(),
             uids: BTreeMap::new(),
             readiness,
@@ -236,10 +239,11 @@ impl Cluster {
                     layer2::Report::Rival { vip, by } => {
                         warn!(%vip, %interface, %by, "a speaker whose gossip is not heard answers for the same address");
                     }
-                    layer2::Report::SameLan { by } => {
-                        tracing::info!(%interface, other = %by, "two interfaces are on one LAN: one of them answers");
+                    layer2::Report::PeerAnswers { vip, by } => {
+                        warn!(%vip, %interface, %by, "a speaker's node goes on answering for an address that was taken over");
                     }
-                    layer2::Report::Free { .. }
+                    layer2::Report::SameLan { .. }
+                    | layer2::Report::Free { .. }
                     | layer2::Report::Spoken { .. }
                     | layer2::Report::Answered { .. }
                     | layer2::Report::Silent { .. } => {}
@@ -255,6 +259,7 @@ impl Cluster {
                 });
                 self.core.handle(Input::Trouble(trouble), now);
             }
+            Event::ApiReachable(reachable) => self.core.handle(Input::ApiReachable(reachable), now),
             Event::LeftOver(again) => self.core.handle(Input::LeftOver(again), now),
             Event::Stop => self.core.handle(Input::Stop, now),
         }
@@ -289,6 +294,14 @@ impl Cluster {
             self.core.handle(Input::OwnNode(node_state(node)), now);
         }
         each.iter().for_each(|(name, node)| self.speakers.update_node(name.clone(), node.as_ref()));
+        for (name, node) in &each {
+            if node.as_ref().is_some_and(|node| slim::is_true(&node.status.conditions, "Ready")) {
+                self.ready_nodes.insert(name.clone());
+            } else {
+                self.ready_nodes.remove(name);
+            }
+        }
+        self.core.handle(Input::ReadyNodes(self.ready_nodes.clone()), now);
         self.nodes_listed |= complete;
         self.addresses(now);
         let each = each.into_iter().map(|(name, node)| (name, node.as_ref().map(read_node))).collect();

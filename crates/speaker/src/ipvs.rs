@@ -91,13 +91,20 @@ pub(crate) fn reference(node: &NodeName) -> ObjectReference {
 
 #[cfg(test)]
 mod tests {
-    use speaker_core::{Link, Purpose, Unfit};
+    use speaker_core::{Lan, Link, Purpose, Unfit};
 
     use super::*;
 
     fn told(ipvs: &mut Ipvs, names: &[&str], answers: Answers) -> bool {
         let (arp, ndp) = (Err(Unfit::Down), Err(Unfit::Down));
-        let link = |name: &&str| Link { name: (*name).into(), purpose: Purpose::Lan, mac: None, arp, ndp };
+        let link = |name: &&str| Link {
+            name: (*name).into(),
+            purpose: Purpose::Lan,
+            mac: None,
+            arp,
+            ndp,
+            lan: Lan::default(),
+        };
         let links = (1..).zip(names.iter().map(link)).collect();
         ipvs.look(&"n1".into(), &links, || answers).is_some()
     }

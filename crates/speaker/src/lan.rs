@@ -17,6 +17,7 @@
 //! renamed or changes its address is no port any more, and one that comes (back) another, where everything is announced
 //! afresh. What happens to one protocol, such as a new link-local address, does not touch the other.
 
+mod addresses;
 mod closing;
 mod follower;
 mod inquiries;
@@ -241,7 +242,7 @@ impl Lan {
         }
         for (index, link) in &links {
             if before.and_then(|before| before.get(index)) != Some(link) {
-                let Link { name, purpose: _, mac: _, arp, ndp } = link;
+                let Link { name, purpose: _, mac: _, arp, ndp, lan: _ } = link;
                 debug!(interface = %name, ?arp, ?ndp, "interface seen");
             }
         }

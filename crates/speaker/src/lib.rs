@@ -269,10 +269,11 @@ async fn work(
         if parting != Ok(Parting::Silent) {
             let known = tokio::time::timeout(NEWS, our_absence.wait_for(Option::is_some)).await;
             let absence = known.ok().and_then(|known| *known.ok()?).unwrap_or(Absence::Open);
-            info!(?absence, "saying goodbye");
+            info!(%absence, "saying goodbye");
             let unconfirmed = gossip.leave(absence).await;
             if !unconfirmed.is_empty() {
-                warn!(?unconfirmed, "not every member has confirmed our goodbye");
+                let unconfirmed = ::objects::text::listed(&unconfirmed);
+                warn!(unconfirmed, "not every member has confirmed our goodbye");
             }
         }
         if tokio::time::timeout(LAST_REPORTS, &mut statuses).await.is_err() {

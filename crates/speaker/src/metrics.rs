@@ -15,6 +15,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::Registry;
+use speaker_core::CutOff;
 
 /// The metrics of a speaker. Cheap to clone; all clones count together.
 #[derive(Debug, Clone, Default)]
@@ -30,6 +31,7 @@ pub struct Metrics {
     takeovers: Counter,
     releases: Family<ReasonLabels, Counter>,
     members: Gauge,
+    cut_off: Family<CutOffLabels, Gauge>,
     impaired: Family<PartLabels, Gauge>,
     interfaces: Family<ProtocolLabels, Gauge>,
     refreshes: Family<IpLabels, Counter>,
@@ -77,6 +79,11 @@ struct ReasonLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CutOffLabels {
+    from: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct PartLabels {
     part: &'static str,
 }
@@ -89,12 +96,13 @@ struct ProtocolLabels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ConflictLabels {
     ip: Shown<IpAddr>,
-    /// [`TAKEN`] before it was announced, or [`CLAIMED`] later.
+    /// [`TAKEN`] before it was announced, [`CLAIMED`] later, or [`PEER`] by the node of another speaker.
     found: &'static str,
 }
 
 const TAKEN: &str = "taken";
 const CLAIMED: &str = "claimed";
+const PEER: &str = "peer";
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct InterfaceLabels {
@@ -154,6 +162,11 @@ impl Metrics {
             self.releases.clone(),
         );
         ferrolb.register("speaker_members", "Nodes whose speaker is alive", self.members.clone());
+        ferrolb.register(
+            "speaker_cut_off",
+            "1 while no other speaker is heard though some live (peers), or the API server is not reached (api)",
+            self.cut_off.clone(),
+        );
         ferrolb.register(
             "speaker_impaired",
             "1 while the speaker has lost something that it needs, by what that is",
@@ -224,6 +237,10 @@ impl Metrics {
         self.members.set(gauge(count));
     }
 
+    pub(crate) fn cut_off(&self, from: CutOff, cut_off: bool) {
+        self.cut_off.get_or_create(&CutOffLabels { from: from.label() }).set(cut_off.into());
+    }
+
     pub(crate) fn update(&self) {
         self.updates.inc();
     }
@@ -271,6 +288,10 @@ impl Metrics {
 
     pub(crate) fn claimed(&self, vip: IpAddr) {
         self.conflict(vip, CLAIMED);
+    }
+
+    pub(crate) fn peer_answers(&self, vip: IpAddr) {
+        self.conflict(vip, PEER);
     }
 
     fn conflict(&self, vip: IpAddr, found: &'static str) {
@@ -334,7 +355,7 @@ impl Metrics {
             self.gratuitous_sent.remove(&labels);
             self.refreshes.remove(&labels);
             self.probes.remove(&labels);
-            for found in [TAKEN, CLAIMED] {
+            for found in [TAKEN, CLAIMED, PEER] {
                 self.conflicts.remove(&ConflictLabels { ip: Shown(vip), found });
             }
         }
@@ -455,6 +476,7 @@ mod tests {
                 purposes.iter().for_each(|purpose| metrics.frame_sent(vip, *purpose));
                 metrics.taken(vip);
                 metrics.claimed(vip);
+                metrics.peer_answers(vip);
             }
             for interface in [&eth0, &eth1] {
                 metrics.frame_not_sent(interface);
@@ -471,10 +493,10 @@ mod tests {
         // Also when something is counted after it is gone.
         for _ in 0..2 {
             count();
-            assert_eq!((lines_with("2001:db8::2"), lines_with("eth1")), (7, 2));
+            assert_eq!((lines_with("2001:db8::2"), lines_with("eth1")), (8, 2));
             metrics.keep(&[stays].into(), &[eth0.clone()].into());
             assert_eq!((lines_with("2001:db8::2"), lines_with("eth1")), (0, 0));
-            assert_eq!((lines_with("2001:db8::1"), lines_with("eth0")), (7, 2));
+            assert_eq!((lines_with("2001:db8::1"), lines_with("eth0")), (8, 2));
         }
     }
 }

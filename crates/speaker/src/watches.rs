@@ -8,7 +8,7 @@ use futures::stream::{self, SelectAll};
 use futures::{FutureExt, Stream, StreamExt};
 use kube::api::Api;
 use kube::{Client, Resource};
-use kubekit::speakers;
+use kubekit::{Reachability, Source, speakers};
 use placement::Kind;
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -35,6 +35,8 @@ pub(crate) enum Event {
     Trouble(Option<gossip::Trouble>),
     /// The reports of the dead are removed, or are to be tried again then.
     LeftOver(Option<Instant>),
+    /// Whether the API server can be reached.
+    ApiReachable(bool),
     /// Where the gossip listens now.
     Address(Listening),
     /// This speaker is asked to stop.
@@ -56,6 +58,7 @@ impl Event {
             | Self::Gossip(_)
             | Self::Trouble(_)
             | Self::LeftOver(_)
+            | Self::ApiReachable(_)
             | Self::Address(_)
             | Self::Stop => false,
         }
@@ -80,32 +83,45 @@ pub(crate) fn events(
     class: LoadBalancerClass,
     inputs: Inputs,
 ) -> impl Stream<Item = Event> + Unpin {
-    fn of<K>(api: Api<K>, kind: Kind, event: fn(kubekit::Change<K>) -> Event) -> impl Stream<Item = Event>
+    fn of<K>(
+        source: Source<K>,
+        kind: Kind,
+        event: fn(kubekit::Change<K>) -> Event,
+    ) -> impl Stream<Item = Event>
     where
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
     {
-        known(kubekit::watch_known(api, std::convert::identity), kind, event)
+        known(kubekit::watch_known(source, std::convert::identity), kind, event)
     }
-    let all = || client.clone();
-    let speakers = speakers::source(client, namespace);
+    let reachability = Reachability::default();
+    let speakers = speakers::source(client, namespace).telling(&reachability);
     let names = Names::default();
-    let services = kubekit::watch_known(Api::all(all()), move |it| SeenService::read(&it, &class, &names));
+    let services =
+        kubekit::watch_known(all(client, &reachability), move |it| SeenService::read(&it, &class, &names));
     let names = Names::default();
-    let slices = kubekit::watch_known(Api::all(all()), move |it| SeenSlice::read(&it, &names));
+    let slices = kubekit::watch_known(all(client, &reachability), move |it| SeenSlice::read(&it, &names));
+    let pools = Source::from(Api::namespaced(client.clone(), namespace)).telling(&reachability);
+    let advertisements = Source::from(Api::namespaced(client.clone(), namespace)).telling(&reachability);
     SelectAll::from_iter([
         known(services, Kind::Services, Event::Services).boxed(),
         known(slices, Kind::EndpointSlices, Event::Endpoints).boxed(),
-        of(Api::all(all()), Kind::Nodes, Event::Nodes).boxed(),
-        of(Api::namespaced(all(), namespace), Kind::Pools, Event::Pools).boxed(),
-        of(Api::namespaced(all(), namespace), Kind::Advertisements, Event::Advertisements).boxed(),
+        of(all(client, &reachability), Kind::Nodes, Event::Nodes).boxed(),
+        of(pools, Kind::Pools, Event::Pools).boxed(),
+        of(advertisements, Kind::Advertisements, Event::Advertisements).boxed(),
         kubekit::watch(speakers).map(Event::Speakers).boxed(),
         received(inputs.reports).map(Event::Lan).boxed(),
         changes(inputs.trouble).map(Event::Trouble).boxed(),
         changes(inputs.address).map(Event::Address).boxed(),
         received(inputs.left_over).map(Event::LeftOver).boxed(),
         received(inputs.gossip).map(Event::Gossip).boxed(),
+        reachability.changes().map(Event::ApiReachable).boxed(),
         inputs.stop.into_stream().map(|_| Event::Stop).boxed(),
     ])
+}
+
+/// The objects of a kind in all namespaces.
+fn all<K: Resource<DynamicType = ()>>(client: &Client, reachability: &Reachability) -> Source<K> {
+    Source::from(Api::all(client.clone())).telling(reachability)
 }
 
 /// With each change, how much is known by it.

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use objects::{InterfaceName, Labels, NodeName, PoolName, ServiceKey, SliceKey};
 use placement::{
     Abilities, Ability, Advertisement, ByProtocol, EXCLUDE_LABEL, Endpoints, ExcludeLabel, Interfaces, Kind,
-    Network, Node, Placement, Pools, Service, Sharing, TrafficPolicy,
+    Network, Node, Placement, Pools, Prefix, Prefixes, Service, Sharing, TrafficPolicy,
 };
 use pools::PoolSpec;
 use speaker_core::{Changes, Input, Seen};
@@ -155,6 +155,11 @@ impl Cluster {
             oracle: Placement::new("oracle".into(), ExcludeLabel::Honoured),
             said: BTreeMap::new(),
         };
+        if setup.prefixes {
+            let of = |number: u8| (format!("eth{number}").as_str().into(), prefixes(number));
+            let all: Prefixes = [0, 1].map(of).into();
+            names.iter().for_each(|name| cluster.oracle.set_prefixes(name.clone(), all.clone()));
+        }
         let pools = [
             PoolSpec::new("first", &["198.18.0.0/16", "2001:db8::/112"]),
             PoolSpec::new(SECOND, &["198.19.0.0/16", "2001:db8:1::/112"]),
@@ -341,6 +346,13 @@ impl Cluster {
 /// The name of a Service.
 pub(crate) fn key(number: u16) -> ServiceKey {
     ServiceKey::new("default", format!("service-{number}"))
+}
+
+/// The prefixes of the interface of this number, where interfaces have any: those of a pool.
+pub(crate) fn prefixes(interface: u8) -> BTreeSet<Prefix> {
+    let v4 = Ipv4Addr::new(198, 18 + interface, 255, 1).into();
+    let v6 = Ipv6Addr::new(0x2001, 0xdb8, interface.into(), 0, 0, 0, 0, 0xffff).into();
+    [Prefix::of(v4, 16), Prefix::of(v6, 112)].into_iter().flatten().collect()
 }
 
 /// The interface of a node with the second LAN.

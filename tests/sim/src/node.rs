@@ -1,14 +1,15 @@
 //! A node: a machine with power, interfaces, a firewall and a clock, and the speaker that runs there.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use layer2::{Arp, MacAddr, Ndp};
 use members::{Key, LinkState};
 use objects::{InterfaceName, NodeName};
-use placement::Ability;
+use placement::{Ability, Prefix};
 
-use crate::cluster::Carriers;
+use crate::cluster::{Carriers, prefixes};
 use crate::faults::Direction;
 use crate::lan::StationId;
 use crate::speaker::{Input, Speaker};
@@ -126,12 +127,14 @@ impl Node {
 
     /// What it can do with each of its interfaces.
     pub(crate) fn carriers(&self) -> Carriers {
-        let ability = |nic: &Nic| match nic.carrier() {
+        let unsteady = |nic| self.speaker.as_ref().is_some_and(|speaker| speaker.is_unsteady(nic));
+        let ability = |(number, nic): (usize, &Nic)| match nic.carrier() {
+            LinkState::Up if unsteady(number) => Ability::Unsteady,
             LinkState::Up => Ability::Able,
             LinkState::Down if nic.was_up => Ability::Lost,
             LinkState::Down => Ability::Unable,
         };
-        self.nics.iter().map(ability).collect()
+        self.nics.iter().enumerate().map(ability).collect()
     }
 
     pub(crate) fn keys(&self, sealed: bool) -> Vec<Key> {
@@ -164,6 +167,12 @@ impl Nic {
         let MacAddr([.., number, node]) = self.mac;
         let link_local = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, number.into(), node.into());
         Ndp { mac: self.mac, link_local }
+    }
+
+    /// Those of its addresses, if interfaces have any.
+    pub(crate) fn prefixes(&self, any: bool) -> BTreeSet<Prefix> {
+        let MacAddr([.., number, _]) = self.mac;
+        if any { prefixes(number) } else { BTreeSet::new() }
     }
 
     /// Its speaker is told of the carrier.

@@ -199,6 +199,7 @@ pub(crate) fn setup(random: &mut StdRng) -> Setup {
         proxy,
         tracking: random.random_bool(0.2),
         drift: random.random_bool(0.5),
+        prefixes: random.random_bool(0.5),
     }
 }
 

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use layer2::{Arp, Begin, Effect, MacAddr, Ndp, Port, Protocol, Report};
 use members::{Absence, Event, Keys, LinkState, Members, Refusal, Reporter};
 use objects::{InterfaceName, NodeName};
-use placement::ExcludeLabel;
+use placement::{ExcludeLabel, Prefix};
 use speaker_core::announce::layer2::{Orders, PortId, Ports, Responder};
 use speaker_core::{
-    Config, Core, Gossip, Input as CoreInput, Link, Links, Output as Decision, Purpose, Trouble, Unfit,
+    Config, Core, Gossip, Input as CoreInput, Lan, Link, Links, Output as Decision, Purpose, Trouble, Unfit,
 };
 
 use crate::cluster::{Episode, complete};
@@ -62,6 +62,8 @@ pub(crate) enum Output {
     Gossip(Event),
     /// Why the gossip does not work, or that it does.
     Trouble(Option<Trouble>),
+    /// The interfaces that another node is preferred to, since they failed often.
+    Unsteady(Vec<InterfaceName>),
     /// It gives these addresses up.
     Conceded(BTreeSet<IpAddr>),
     /// It asks others to give addresses up.
@@ -79,6 +81,7 @@ pub(crate) struct Interface {
     pub(crate) arp: Arp,
     pub(crate) ndp: Ndp,
     pub(crate) carrier: LinkState,
+    pub(crate) prefixes: BTreeSet<Prefix>,
 }
 
 /// Who a speaker is, and how it starts.
@@ -104,6 +107,8 @@ pub(crate) struct Speaker {
     trouble: Option<Trouble>,
     listed: bool,
     stopping: bool,
+    /// The interfaces that failed often lately.
+    unsteady: Vec<InterfaceName>,
     /// Whether it may answer for other addresses than when it was last asked that.
     changed: bool,
     outputs: Vec<Output>,
@@ -142,6 +147,7 @@ impl Speaker {
             trouble: None,
             listed: false,
             stopping: false,
+            unsteady: Vec::new(),
             changed: true,
             outputs: Vec::new(),
         };
@@ -207,6 +213,7 @@ impl Speaker {
         if self.core.poll_timeout().is_some_and(|at| at <= now) {
             self.core.handle(CoreInput::Time, now);
         }
+        self.report_unsteady();
         self.follow(now);
         std::mem::take(&mut self.outputs)
     }
@@ -220,6 +227,11 @@ impl Speaker {
     /// Whether who asks for `vip` is answered through the interface of this number.
     pub(crate) fn answers(&self, interface: usize, vip: IpAddr) -> bool {
         self.ports.iter().any(|(port, running)| number(port) == interface && running.answers(vip))
+    }
+
+    /// Whether the interface of this number failed so often lately that another node is preferred to it.
+    pub(crate) fn is_unsteady(&self, interface: usize) -> bool {
+        self.core.is_unsteady(&self.interfaces[interface].name)
     }
 
     /// Whether it only answers for `vip`, since clients are still served by who had it before.
@@ -260,13 +272,14 @@ impl Speaker {
     }
 
     fn tell_links(&mut self, now: Instant) {
-        let link = |Interface { name, arp, ndp, carrier }: &Interface| {
+        let link = |Interface { name, arp, ndp, carrier, prefixes }: &Interface| {
+            let lan = Lan { prefixes: prefixes.clone(), ..Lan::default() };
             let mac = Some(arp.mac);
             let (arp, ndp) = match carrier {
                 LinkState::Up => (Ok(*arp), Ok(*ndp)),
                 LinkState::Down => (Err(Unfit::NoCarrier), Err(Unfit::NoCarrier)),
             };
-            Link { name: name.clone(), purpose: Purpose::Lan, mac, arp, ndp }
+            Link { name: name.clone(), purpose: Purpose::Lan, mac, arp, ndp, lan }
         };
         let links: Links = (1..).zip(self.interfaces.iter().map(link)).collect();
         self.core.handle(CoreInput::Interfaces(links), now);
@@ -283,6 +296,15 @@ impl Speaker {
             (self.trouble, self.changed) = (trouble, true);
             self.outputs.push(Output::Trouble(trouble));
             self.core.handle(CoreInput::Trouble(trouble), now);
+        }
+    }
+
+    fn report_unsteady(&mut self) {
+        let names = self.interfaces.iter().map(|interface| &interface.name);
+        let unsteady: Vec<_> = names.filter(|name| self.core.is_unsteady(name)).cloned().collect();
+        if self.unsteady != unsteady {
+            self.unsteady.clone_from(&unsteady);
+            self.outputs.push(Output::Unsteady(unsteady));
         }
     }
 
@@ -340,6 +362,8 @@ impl Speaker {
             | Decision::Reached(_)
             | Decision::Loaded
             | Decision::Trouble(_)
+            | Decision::Reach(..)
+            | Decision::SameLan(_)
             | Decision::Configuration(_)
             | Decision::Problems(_) => {}
         }

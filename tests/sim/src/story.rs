@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use layer2::{MacAddr, Report};
 use members::{Absence, Event};
-use objects::NodeName;
+use objects::{InterfaceName, NodeName};
 use speaker_core::Trouble;
 
 use crate::faults::{Direction, Edit, Fault, LanId};
@@ -163,6 +163,16 @@ pub(crate) fn event(event: &Event) -> String {
     }
 }
 
+/// Interfaces that failed often, and that another node is preferred to.
+pub(crate) fn unsteady(interfaces: &[InterfaceName]) -> String {
+    let names: Vec<_> = interfaces.iter().map(ToString::to_string).collect();
+    if names.is_empty() {
+        "all interfaces are steady".to_owned()
+    } else {
+        format!("unsteady: {}", names.join(", "))
+    }
+}
+
 /// What a speaker finds out about its gossip.
 pub(crate) fn trouble(trouble: Option<Trouble>) -> &'static str {
     match trouble {
@@ -182,6 +192,7 @@ pub(crate) fn report(report: &Report, on: &str, name: impl Fn(MacAddr) -> String
         Report::Rival { vip, by } => {
             format!("{vip} on {on}: also answered for by {}, which is not heard", name(by))
         }
+        Report::PeerAnswers { vip, by } => format!("{vip} on {on}: {} goes on answering", name(by)),
         Report::Answered { vip, by } => format!("{vip} on {on}: {} answers for it", name(by)),
         Report::Silent { vip } => format!("{vip} on {on}: nobody answers for it"),
         Report::SameLan { by } => format!("{on} and {} are on one LAN", name(by)),

@@ -61,6 +61,9 @@ pub struct Setup {
     pub tracking: bool,
     /// Whether the clocks of the nodes go at different rates.
     pub drift: bool,
+    /// Whether the interfaces have addresses in the prefixes of what is announced: those of the first pool on the first, those
+    /// of the second on the second.
+    pub prefixes: bool,
 }
 
 /// How nodes are connected. The gossip goes through their first interface.
@@ -102,6 +105,7 @@ impl Default for Setup {
             ignore_conflicts: false,
             tracking: false,
             drift: false,
+            prefixes: false,
         }
     }
 }

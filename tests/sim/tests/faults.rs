@@ -142,6 +142,60 @@ fn an_address_moves_when_its_announcer_loses_an_interface() {
     expect_one_answer(&setup, |node| Fault::Unplug(node, 1), |node| Some(Fault::Plug(node, 1)), anything);
 }
 
+#[test]
+fn an_interface_of_another_lan_that_fails_moves_nothing() {
+    let setup = Setup { wiring: Wiring::TwoLans, prefixes: true, services: 4, ..Setup::default() };
+    for seed in 0..SEEDS {
+        let mut world = World::new(setup.clone(), seed);
+        advance(&mut world, ms(8000));
+        // The last one is announced on the second LAN alone, and is to move.
+        let of_pool = |pool: &str| {
+            let vip = world.vips().into_iter().find(|vip| vip.to_string().starts_with(pool));
+            vip.expect("each pool has addresses")
+        };
+        let (first, last) = (of_pool("198.18."), of_pool("198.19."));
+        let announcer = one(&world, LanId::First, first, seed);
+        let of_last = one(&world, LanId::Second, last, seed);
+        for node in [announcer, of_last] {
+            world.happen(Fault::Unplug(node, 1));
+        }
+        advance(&mut world, ms(8000));
+        assert_eq!(one(&world, LanId::First, first, seed), announcer, "{}", world.trace());
+        assert_ne!(one(&world, LanId::Second, last, seed), of_last, "{}", world.trace());
+    }
+}
+
+#[test]
+fn a_cable_that_flaps_moves_an_address_a_few_times_and_never_for_good() {
+    for nodes in [1, 5] {
+        let setup = Setup { wiring: Wiring::TwoLans, nodes, ..Setup::default() };
+        for seed in 0..SEEDS {
+            let mut world = World::new(setup.clone(), seed);
+            advance(&mut world, ms(8000));
+            let vip = world.vips()[0];
+            let (node, before) = (one(&world, LanId::First, vip, seed), world.changes(vip));
+            for _ in 0..12 {
+                world.happen(Fault::Unplug(node, 1));
+                advance(&mut world, ms(700));
+                world.happen(Fault::Plug(node, 1));
+                advance(&mut world, ms(700));
+            }
+            // Away, back, and away.
+            let changes = world.changes(vip) - before;
+            assert!(changes <= 3, "seed {seed}: {changes} changes\n{}", world.trace());
+            advance(&mut world, ms(8000));
+            let other = one(&world, LanId::First, vip, seed);
+            assert_eq!(other == node, nodes == 1, "{}", world.trace());
+            // Whoever serves it now fails, and the cable is still not trusted.
+            for rest in (0..nodes).filter(|rest| *rest != node) {
+                world.happen(Fault::PowerOff(rest));
+            }
+            advance(&mut world, ms(8000));
+            assert_eq!(one(&world, LanId::First, vip, seed), node, "{}", world.trace());
+        }
+    }
+}
+
 /// B15
 #[test]
 fn of_two_interfaces_on_one_lan_one_answers() {

@@ -288,8 +288,8 @@ mod tests {
     fn the_announcer_is_named_by_its_node_and_all_is_well_when_all_hear_it_alone() {
         let n2 = answerer("n2", "02:02");
         let (said, remedy, problem) = found(&[
-            view("n1", false, &[n2.clone()]),
-            view("n2", true, &[n2.clone()]),
+            view("n1", false, std::slice::from_ref(&n2)),
+            view("n2", true, std::slice::from_ref(&n2)),
             view("n3", false, &[n2]),
         ]);
         assert_eq!(said, "one host: node n2 (02:02), which announces it");
@@ -301,7 +301,11 @@ mod tests {
         let (n1, n2, stranger) = (answerer("n1", "01:01"), answerer("n2", "02:02"), answerer("", "0a:0a"));
         for (views, part, to_do) in [
             (vec![view("n1", false, &[])], "nobody answers", "explain prod/web"),
-            (vec![view("n1", false, &[stranger.clone()])], "none of the nodes: 0a:0a", "Ethernet address"),
+            (
+                vec![view("n1", false, std::slice::from_ref(&stranger))],
+                "none of the nodes: 0a:0a",
+                "Ethernet address",
+            ),
             (
                 vec![view("n1", false, &[n2.clone(), stranger.clone()])],
                 "2 hosts answer: 0a:0a (no node), 02:02 (node n2)",
@@ -339,7 +343,7 @@ mod tests {
         let (said, remedy, problem) = judged(&meant(None, true), &[]);
         assert!(said.contains("free") && remedy.is_none() && !problem, "{said}");
         let router = answerer("", "0a:0a");
-        assert!(judged(&meant(None, true), &[router.clone()]).2, "it is about to be given out");
+        assert!(judged(&meant(None, true), std::slice::from_ref(&router)).2, "it is about to be given out");
         assert!(!judged(&meant(None, false), &[router]).2, "the LAN has other hosts too");
         let (said, _, problem) = judged(&meant(Some("n1"), true), &[answerer("n1", "01:01")]);
         assert!(said.contains("own address") && !problem, "{said}");

@@ -31,7 +31,7 @@ impl Query {
         for (name, value) in form_urlencoded::parse(text.as_bytes()) {
             let value = || value.chars().take(LONGEST).collect::<String>();
             match &*name {
-                "q" => query.words = value().trim().to_owned(),
+                "q" => value().trim().clone_into(&mut query.words),
                 "show" => query.problems = value() == "problems",
                 "page" => query.page = value().parse::<usize>().unwrap_or(1).saturating_sub(1),
                 "drain" => query.drain = Some(value()).filter(|node| !node.is_empty()),

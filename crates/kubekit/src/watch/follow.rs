@@ -28,7 +28,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
-use super::{Change, Known, Source, Watched};
+use super::{Change, Known, Reachability, Source, Watched};
 use crate::{Version, due};
 
 /// How long a watch may go on, after which it is taken up where it ended. A connection that is dead without having been
@@ -76,6 +76,7 @@ pub(super) struct Follower<K, T, F> {
     /// When to list again though nothing seems to be missing.
     relist: Option<Instant>,
     reachable: bool,
+    reachability: Option<Reachability>,
 }
 
 type Events<K> = BoxStream<'static, kube::Result<WatchEvent<K>>>;
@@ -120,7 +121,7 @@ where
     F: Fn(K) -> T,
 {
     pub(super) fn new(source: Source<K>, convert: F) -> Self {
-        let Source { api, labels, fields } = source;
+        let Source { api, labels, fields, reachability } = source;
         Self {
             api,
             labels,
@@ -134,6 +135,7 @@ where
             is_short: true,
             relist: None,
             reachable: true,
+            reachability,
         }
     }
 
@@ -160,6 +162,7 @@ where
                         Trouble::Api(_) | Trouble::Timeout(_) | Trouble::Status(_) => {
                             if std::mem::replace(&mut self.reachable, false) {
                                 warn!(kind = %K::kind(&()), error = %trouble, "watch interrupted, trying again");
+                                self.reachability.iter().for_each(Reachability::lost);
                             }
                         }
                     }
@@ -197,6 +200,7 @@ where
                         return Err(error);
                     }
                 };
+                self.reached();
                 if now.is_older_than(&version) {
                     let (before, now) = (version.as_str(), now.as_str());
                     warn!(kind = %K::kind(&()), before, now, "the API server has an older state than before, listing again");
@@ -248,6 +252,7 @@ where
                         Err(error.into())
                     }
                     Ok(None) if since.elapsed() + EARLY >= SILENCE => {
+                        self.reached();
                         self.state = State::Listed { version, trust: Trust::Sure };
                         Ok(None)
                     }
@@ -330,6 +335,7 @@ where
     fn reached(&mut self) {
         if !std::mem::replace(&mut self.reachable, true) {
             info!(kind = %K::kind(&()), "watch resumed");
+            self.reachability.iter().for_each(Reachability::found);
         }
     }
 }

@@ -98,6 +98,14 @@ pub enum Report {
         /// Which of its stations.
         by: MacAddr,
     },
+    /// A peer that is heard goes on answering for the address some seconds after it was taken over here: its kernel has the
+    /// address, or it goes by other objects of the cluster. Told once.
+    PeerAnswers {
+        /// The address.
+        vip: IpAddr,
+        /// Which of its stations.
+        by: MacAddr,
+    },
     /// Somebody answers for an address that is watched; or a peer that is heard does so for one that is announced here, and
     /// has done so for a while.
     Answered {

@@ -87,6 +87,7 @@ impl<P: Protocol> Port<P> {
         };
         self.rest.retain(stays);
         self.rivals.retain(|vip| orders.contains_key(&vip));
+        self.echoes.retain(|vip| orders.contains_key(&vip));
         self.heard_claims.retain(|vip, _| orders.contains_key(vip));
         self.effects.retain(|effect| match effect {
             Effect::Send(sent) => stays(sent),

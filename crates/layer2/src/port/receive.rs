@@ -69,6 +69,11 @@ impl<P: Protocol> Port<P> {
                 self.heard_claims.retain(|_, (_, at)| now < *at + LATELY);
                 if !self.probes.contains(vip) {
                     self.heard_claims.insert(vip, (by, now));
+                    if answers && self.echoes.goes_on(vip, by, now) {
+                        self.report(Report::PeerAnswers { vip: vip.into(), by }, now);
+                    }
+                } else if answers {
+                    self.echoes.heard(vip, by);
                 }
                 return Err(Ignored::Peer);
             }

@@ -55,6 +55,7 @@ impl<P: Protocol> Port<P> {
         let frames = [
             self.claims.poll_timeout(),
             self.rivals.poll_timeout(),
+            self.echoes.poll_timeout(),
             self.watches.poll_timeout(),
             self.probes.question_timeout(),
             self.schedule.poll_timeout(),
@@ -72,6 +73,7 @@ impl<P: Protocol> Port<P> {
     fn act(&mut self, now: Instant) {
         if let Some(vip) = self.probes.poll_silence(now) {
             self.schedule.take_over(vip, now);
+            self.echoes.taken_over(vip, now);
             return self.report(Report::Free { vip: vip.into() }, now);
         }
         if now < self.next_frame {
@@ -84,6 +86,12 @@ impl<P: Protocol> Port<P> {
             return self.report(Report::Claimed { vip: vip.into(), by }, now);
         }
         if let Some(vip) = self.rivals.poll(now) {
+            if self.answers(vip) {
+                self.send(vip, Purpose::Probe, self.protocol.probe(vip), now);
+            }
+            return;
+        }
+        if let Some(vip) = self.echoes.poll(now) {
             if self.answers(vip) {
                 self.send(vip, Purpose::Probe, self.protocol.probe(vip), now);
             }

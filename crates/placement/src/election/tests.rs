@@ -4,7 +4,8 @@ use pools::PoolSpec;
 use super::*;
 use crate::fixtures::*;
 use crate::{
-    Abilities, Advertisement, EXCLUDE_LABEL, ExcludeLabel, Network, Preference, Sharing, TrafficPolicy,
+    Abilities, Ability, Advertisement, ByProtocol, EXCLUDE_LABEL, ExcludeLabel, Network, Preference, Sharing,
+    TrafficPolicy,
 };
 
 fn ranked(vip: &str) -> Vec<String> {
@@ -376,4 +377,20 @@ fn a_node_that_has_lost_an_interface_is_passed_over_for_one_that_has_it() {
     assert_eq!(announcer(Interfaces::All, &with(&one, &both)), "node-a", "it has lost nothing");
     let other = one_lost("eth1", "eth0");
     assert_eq!(announcer(Interfaces::All, &with(&other, &other)), "node-b", "each lacks something");
+}
+
+#[test]
+fn a_node_whose_interface_may_fail_again_is_passed_over_only_where_another_is_better() {
+    let web = service("web", "10.0.0.1");
+    let announcer = |a: &Abilities, c: &Abilities| {
+        let both = |ability| ByProtocol { arp: ability, ndp: ability };
+        let unsteady = Abilities::Known([("eth0".into(), both(Ability::Unsteady))].into());
+        let abilities = [("node-b", unsteady), ("node-a", a.clone()), ("node-c", c.clone())];
+        outcomes(&mut electorate(), &abilities, "10.0.0.1", &[(&web, &["node-a"])]).remove(0).unwrap()
+    };
+    let (steady, elsewhere) = (able(&[("eth0", true, true)]), able(&[("eth1", true, true)]));
+    assert_eq!(announcer(&steady, &steady), "node-a");
+    assert_eq!(announcer(&able(&[]), &steady), "node-c");
+    assert_eq!(announcer(&able(&[]), &able(&[])), "node-b", "nobody else can");
+    assert_eq!(announcer(&elsewhere, &elsewhere), "node-b", "nobody else has that interface");
 }

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 use placement::{
-    Abilities, Advertisement, AdvertisementName, Endpoints, Node, NodeName, PoolName, Pools, Service,
-    ServiceKey, SliceKey,
+    Abilities, Advertisement, AdvertisementName, Endpoints, Node, NodeName, PoolName, Pools, Prefixes,
+    Service, ServiceKey, SliceKey,
 };
 use pools::PoolSpec;
 
@@ -41,7 +41,8 @@ impl Core {
                     self.placement.remove_node(&name);
                     self.stale.known_macs |= self.peers.forget(&name);
                     self.placement.set_conceded(&name, &BTreeSet::new());
-                    self.placement.set_abilities(name, Abilities::Unknown);
+                    self.placement.set_abilities(name.clone(), Abilities::Unknown);
+                    self.placement.set_prefixes(name, Prefixes::new());
                 }
             }
         }

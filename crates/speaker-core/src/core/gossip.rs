@@ -24,7 +24,8 @@ impl Core {
             self.stale.known_macs = true;
             if let Some(told) = self.peers.told(&node) {
                 self.placement.set_conceded(&node, &told.conceded);
-                self.placement.set_abilities(node, told.abilities.clone());
+                self.placement.set_abilities(node.clone(), told.abilities.clone());
+                self.placement.set_prefixes(node, told.prefixes.clone());
             }
         }
         self.stale.known_macs |= self.peers.update(&self.node, &view, self.now);

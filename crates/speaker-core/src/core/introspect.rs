@@ -11,6 +11,8 @@ use placement::{Abilities, Ability, InterfaceName, NodeName, ServiceKey};
 
 use super::Core;
 use crate::announce::layer2::Conflict;
+use crate::cut_off::CutOff;
+use crate::input::Trouble;
 use crate::interfaces::{Link, Purpose};
 
 /// Of so many Services is told why nobody announces them: each reason is a look at all nodes.
@@ -24,7 +26,7 @@ impl Core {
             ignores_exclude_label: self.placement.ignores_exclude_label(),
             gossip: Gossip {
                 settled: self.latest.settled,
-                trouble: self.trouble.map(|trouble| trouble.name().to_owned()),
+                trouble: self.gossip_trouble().map(str::to_owned),
                 members: self.view.members.len(),
             },
             peers: self.told_peers(),
@@ -33,6 +35,11 @@ impl Core {
             unannounced: self.told_unannounced(),
             ..SpeakerStatus::default()
         }
+    }
+
+    fn gossip_trouble(&self) -> Option<&'static str> {
+        let cut_off = self.peers_reach.is_lost().then_some(CutOff::Peers.name());
+        self.trouble.map(Trouble::name).or(cut_off)
     }
 
     fn told_peers(&self) -> Capped<Peer> {
@@ -90,7 +97,9 @@ impl Core {
                 ip: Some(*vip),
                 services: services.get(vip).into_iter().flatten().map(ToString::to_string).collect(),
                 state: match state {
-                    AddressState::Announced | AddressState::Standby if muted => AddressState::Muted,
+                    AddressState::Announced | AddressState::Standby | AddressState::Probing if muted => {
+                        AddressState::Muted
+                    }
                     state => state,
                 },
                 interfaces: names.map(ToString::to_string).collect(),
@@ -126,7 +135,7 @@ impl Core {
 fn interfaces(abilities: &Abilities) -> Option<Vec<Interface>> {
     let Abilities::Known(by_name) = abilities else { return None };
     let usability = |ability| match ability {
-        Ability::Able => Usability::Used,
+        Ability::Able | Ability::Unsteady => Usability::Used,
         Ability::Lost => Usability::Lost,
         Ability::Unable => Usability::Unfit("it cannot".to_owned()),
     };

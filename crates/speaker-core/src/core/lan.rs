@@ -1,5 +1,6 @@
 //! What follows from the interfaces, and from what is heard on the LAN.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use layer2::{MOST_HOSTS, Report, Stance};
@@ -7,7 +8,7 @@ use members::LinkState;
 use placement::{InterfaceName, ServiceKey, Takeover};
 
 use super::Core;
-use crate::announce::layer2::{Conflict, Rival, claimed};
+use crate::announce::layer2::{Conflict, Rival, answered_by_peer, claimed};
 use crate::interfaces::{Link, Links};
 use crate::output::Gossip;
 
@@ -21,8 +22,7 @@ impl Core {
         let cut = self.cut_among(&links);
         self.profile.macs = links.values().filter_map(Link::known_by).map(|mac| mac.0).collect();
         self.follow_link(cut);
-        self.memory.update(&links);
-        self.profile.abilities = self.memory.abilities();
+        self.memory.update(&links, self.now);
         self.follow_abilities();
         self.outcomes.interfaces(&links);
         // Where an interface comes back, the LAN is asked anew.
@@ -59,11 +59,13 @@ impl Core {
     /// Where this node can announce. While the interface is cut off that the gossip goes through, nothing is left to others
     /// for what was lost: the same switch may have failed for all nodes, and they cannot say so.
     pub(super) fn follow_abilities(&mut self) {
+        (self.profile.abilities, self.profile.prefixes) = (self.memory.abilities(), self.memory.prefixes());
         let abilities = match &self.cut {
             Some(_) => self.profile.abilities.without_lost(),
             None => self.profile.abilities.clone(),
         };
         self.placement.set_abilities(self.node.clone(), abilities);
+        self.placement.set_prefixes(self.node.clone(), self.profile.prefixes.clone());
     }
 
     /// What a port says.
@@ -88,19 +90,45 @@ impl Core {
                 self.stale.outcomes = true;
             }
             Report::Rival { vip, by } => self.rival(Conflict { vip, interface, by }),
+            Report::SameLan { by } => {
+                if self.plan.heard_own(&interface, by) {
+                    self.stale.ports = true;
+                    self.same_lan.found(interface, self.plan.name(by).cloned(), self.now);
+                }
+            }
+            Report::PeerAnswers { vip, by } => {
+                let conflict = Conflict { vip, interface, by };
+                if self.outcomes.claimed(&conflict) {
+                    let peer = self.peers.owner(by).map_or_else(|| by.to_string(), ToString::to_string);
+                    let services: Vec<_> = self.services_with(vip).collect();
+                    for service in services {
+                        self.notice(service, answered_by_peer(&conflict, &peer, &self.node));
+                    }
+                }
+            }
             Report::Answered { vip, by } => self.answered(vip, by),
             Report::Silent { vip } => self.disputes.silent(vip),
-            Report::SameLan { by } => self.stale.ports |= self.plan.heard_own(&interface, by),
             Report::Claimed { vip, by } => {
                 let conflict = Conflict { vip, interface, by };
                 if self.outcomes.claimed(&conflict) {
-                    let holders = self.placement.announced().filter(|(_, vips, _)| vips.contains(&vip));
-                    let services: Vec<ServiceKey> = holders.map(|(service, ..)| service.clone()).collect();
-                    services.into_iter().for_each(|service| self.notice(service, claimed(&conflict)));
+                    let services: Vec<_> = self.services_with(vip).collect();
+                    for service in services {
+                        if self.outcomes.may_tell(&service, self.now) {
+                            self.notice(service, claimed(&conflict));
+                        }
+                    }
                 }
             }
-            Report::Spoken { vip: _, takeover } => self.handovers.spoken(Takeover(takeover)),
+            Report::Spoken { vip, takeover } => {
+                self.handovers.spoken(Takeover(takeover));
+                self.stale.outcomes |= self.outcomes.spoken(vip, interface);
+            }
         }
+    }
+
+    fn services_with(&self, vip: IpAddr) -> impl Iterator<Item = ServiceKey> {
+        let holders = self.placement.announced().filter(move |(_, vips, _)| vips.contains(&vip));
+        holders.map(|(service, ..)| service.clone())
     }
 
     fn forget_rivals(&mut self, on: impl Fn(&InterfaceName) -> bool) {

@@ -9,6 +9,8 @@ use super::Core;
 use crate::output::{Gossip, Output};
 use crate::peers::profile;
 
+/// By then it is known of all addresses what has come of them, unless an interface cannot be used.
+const STATUSES: Duration = Duration::from_secs(10);
 /// What has become of contested addresses is told no more often than that.
 const CONTESTED_AGAIN: Duration = Duration::from_millis(200);
 
@@ -49,6 +51,7 @@ impl Core {
         if !std::mem::replace(&mut self.published.loaded, true) {
             self.outputs.push_back(Output::Loaded);
             self.gossip(Gossip::TakePart);
+            self.published.statuses_due = Some(self.now + STATUSES);
         }
         self.publish_outcomes();
         if std::mem::take(&mut self.stale.problems) {
@@ -95,11 +98,14 @@ impl Core {
     }
 
     fn publish_outcomes(&mut self) {
-        if !std::mem::take(&mut self.stale.outcomes) || self.published.last_statuses {
+        let overdue = !self.published.statuses_complete
+            && self.published.statuses_due.is_some_and(|due| due <= self.now);
+        let stale = std::mem::take(&mut self.stale.outcomes);
+        if !stale && !overdue || self.published.last_statuses {
             return;
         }
         let services = self.placement.announced();
-        for (service, notice) in self.outcomes.judge(self.placement.announcements(), services) {
+        for (service, notice) in self.outcomes.judge(self.placement.announcements(), services, self.now) {
             self.outputs.push_back(Output::Notice(service, notice));
         }
         self.publish_statuses();
@@ -131,9 +137,20 @@ impl Core {
             }
             self.outputs.push_back(Output::Status { service, interfaces });
         }
-        if !std::mem::replace(&mut self.published.statuses_complete, true) {
+        if !self.published.statuses_complete && self.are_statuses_complete() {
+            self.published.statuses_complete = true;
             self.outputs.push_back(Output::StatusesComplete);
         }
+    }
+
+    /// What this node announced before its speaker started again is announced once the LAN has said so: until then, no status
+    /// of it is to be deleted.
+    fn are_statuses_complete(&self) -> bool {
+        let overdue = self.published.statuses_due.is_some_and(|due| due <= self.now);
+        let mut services = self.placement.announced();
+        overdue
+            || self.stopping
+            || services.all(|(_, vips, interfaces)| self.outcomes.is_known(vips, interfaces))
     }
 
     /// Contested or disputed addresses may become known one by one, a thousand of them, and everybody is told the whole each time: so

@@ -1,5 +1,6 @@
 //! How a speaker follows the cluster, and a small cluster for it to follow.
 
+mod cut_off;
 mod disputes;
 mod gossip;
 mod introspect;
@@ -22,7 +23,7 @@ use pools::PoolSpec;
 use super::*;
 use crate::configuration::ConfigurationNews;
 use crate::input::Changes;
-use crate::interfaces::{Link, Purpose, Unfit};
+use crate::interfaces::{Lan, Link, Purpose, Unfit};
 
 /// A speaker on n1 in a cluster of n1 and n2, where n2 ranks first for 192.0.2.1 and n1 for 192.0.2.2.
 struct Fixture {
@@ -110,6 +111,7 @@ fn link(name: &str, mac: MacAddr, arp: Result<(), Unfit>) -> Link {
         mac: Some(mac),
         arp: arp.map(|()| Arp { mac }),
         ndp: Err(Unfit::NoLinkLocal),
+        lan: Lan::default(),
     }
 }
 
@@ -175,10 +177,17 @@ fn fixture() -> Fixture {
     it
 }
 
+/// n1 announces 192.0.2.2.
 fn complete() -> Fixture {
     let mut it = fixture();
     it.all(lists());
+    it.all([spoken("192.0.2.2")]);
     it
+}
+
+/// The LAN has nothing against the address.
+fn spoken(vip: &str) -> Input {
+    Input::Port("eth0".into(), Report::Free { vip: ip(vip) })
 }
 
 impl Fixture {
@@ -323,6 +332,8 @@ fn all_statuses_are_named_before_it_is_said_that_they_are_complete_and_that_once
         let about = |output: &&Output| matches!(output, Output::Status { .. } | Output::StatusesComplete);
         it.outputs.iter().filter(about).cloned().collect()
     };
+    assert!(said(&it).is_empty(), "the LAN is asked first");
+    it.after(spoken("192.0.2.2"));
     let two = ServiceKey::new("default", "two");
     let status = Output::Status { service: two, interfaces: Some(Interfaces::All) };
     assert_eq!(said(&it), [status, Output::StatusesComplete]);

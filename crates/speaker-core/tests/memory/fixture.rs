@@ -10,7 +10,7 @@ use placement::{
     SliceKey, TrafficPolicy,
 };
 use pools::PoolSpec;
-use speaker_core::{Changes, Input, Link, Purpose, Unfit};
+use speaker_core::{Changes, Input, Lan, Link, Purpose, Unfit};
 
 pub(crate) fn vip(number: u32) -> Ipv4Addr {
     Ipv4Addr::from_bits(0x0a00_0000 + number)
@@ -49,6 +49,7 @@ pub(crate) fn surroundings(mac: MacAddr, nodes: impl IntoIterator<Item = NodeNam
         mac: Some(mac),
         arp: Ok(Arp { mac }),
         ndp: Err(Unfit::NoLinkLocal),
+        lan: Lan::default(),
     };
     let node = |name: NodeName| {
         (name.clone(), Some(Node { name, labels: BTreeMap::new(), network: Network::Available }))

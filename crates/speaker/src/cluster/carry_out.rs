@@ -5,13 +5,14 @@ use k8s_openapi::api::core::v1::{self, ObjectReference};
 use k8s_openapi::jiff::Timestamp;
 use kubekit::events::Notice;
 use kubekit::keep::Wanted;
-use placement::{Change, ServiceKey};
-use speaker_core::{ConfigurationNews, Gossip, Output, Severity, Trouble};
+use objects::text::listed;
+use placement::{Change, Interfaces, Released, ServiceKey, Unadvertised, Unannounced};
+use speaker_core::{ConfigurationNews, CutOff, Gossip, Output, Reach, Severity, Trouble};
 use tracing::{debug, info, warn};
 
 use super::Cluster;
 use crate::status::Reported;
-use crate::{configuration, status};
+use crate::{configuration, ipvs, status};
 
 impl Cluster {
     /// Does what follows from what the core was told.
@@ -31,11 +32,11 @@ impl Cluster {
                 (self.outputs.gossip)(instruction);
             }
             Output::Moved(Change::Assigned { service, vips }) => {
-                info!(%service, ?vips, "elected to announce");
+                info!(%service, vips = listed(&vips), "elected to announce");
                 self.metrics.assigned(&self.node, &service, &vips);
             }
             Output::Moved(Change::Released { service, vips, why }) => {
-                info!(%service, ?vips, ?why, "no longer elected to announce");
+                info!(%service, vips = listed(&vips), why = words(&why), "no longer elected to announce");
                 self.metrics.released(&self.node, &service, &vips, &why);
             }
             Output::Notice(service, notice) => {
@@ -45,7 +46,10 @@ impl Cluster {
             }
             Output::Status { service, interfaces } => {
                 match &interfaces {
-                    Some(interfaces) => info!(%service, ?interfaces, "announcing"),
+                    Some(Interfaces::All) => info!(%service, interfaces = "all", "announcing"),
+                    Some(Interfaces::Only(names)) => {
+                        info!(%service, interfaces = listed(names.iter()), "announcing");
+                    }
                     None => info!(%service, "no longer announcing"),
                 }
                 if let Some(statuses) = &self.outputs.statuses {
@@ -78,6 +82,14 @@ impl Cluster {
                     warn!(%node, ?vips, "asking a speaker to give up addresses, unless it has seen the latest changes");
                 }
             }
+            Output::Reach(whom, reach) => self.follow_reach(whom, reach),
+            Output::SameLan(interfaces) => {
+                let interfaces = listed(&interfaces);
+                info!(
+                    interfaces,
+                    "interfaces are on one LAN with others of this node: one of them answers for an address"
+                );
+            }
             Output::Configuration(news) => self.configured(news),
             Output::Problems(problems) => {
                 self.problems = Some(problems);
@@ -94,6 +106,28 @@ impl Cluster {
         self.outputs.state.complete();
     }
 
+    /// Who cannot reach the others, or the API server, is not ready; for how long, the core decides.
+    fn follow_reach(&self, whom: CutOff, reach: Reach) {
+        self.metrics.cut_off(whom, reach != Reach::Reached);
+        match reach {
+            Reach::Reached => {
+                info!(reached = whom.name(), "reached again");
+                self.readiness.reached(whom.name());
+            }
+            Reach::Lost => {
+                warn!(waiting_for = whom.name(), "not ready");
+                self.readiness.lost(whom.name());
+                if whom == CutOff::Peers {
+                    self.outputs.publisher.publish(ipvs::reference(&self.node), nobody_is_heard());
+                }
+            }
+            Reach::GivenUp => {
+                warn!(waiting_for = whom.name(), "still not reached, but ready, so that rollouts go on");
+                self.readiness.reached(whom.name());
+            }
+        }
+    }
+
     fn configured(&self, news: ConfigurationNews) {
         match news {
             ConfigurationNews::Invalid { kind, name, error, new } => {
@@ -107,6 +141,38 @@ impl Cluster {
                 info!(kind, name, "valid again");
                 self.metrics.config_stale(!all);
             }
+        }
+    }
+}
+
+fn nobody_is_heard() -> Notice {
+    let message = "the speaker on this node hears no other speaker, though there are some: addresses may be announced from \
+                   other nodes unseen, and this node takes over nothing that answers on the LAN. Check that the gossip port \
+                   is open between all nodes, and that they have the same key";
+    Notice::warning("gossipUnheard", message)
+}
+
+/// What became of a Service that is no longer announced from here.
+fn words(why: &Released) -> String {
+    match why {
+        Released::Gone => "it is gone, or is not to be announced any more".to_owned(),
+        Released::Readdressed => "other addresses of it are announced from here".to_owned(),
+        Released::MovedTo(node) => format!("node {node} announces it"),
+        Released::Unannounced(reason) => {
+            let reason = match reason {
+                Unannounced::Unadvertised(Unadvertised::NoPool) => "no pool has its addresses",
+                Unannounced::Unadvertised(Unadvertised::NoEndpoint) => "it has no serving endpoint",
+                Unannounced::Unadvertised(Unadvertised::NoAdvertisement) => "no advertisement is for it",
+                Unannounced::Unadvertised(Unadvertised::SharedYetSelected) => {
+                    "its address can be shared, and an advertisement selects Services"
+                }
+                Unannounced::NoCandidate => "no live node may announce it",
+                Unannounced::NoInterface => "no live node has an interface for it",
+                Unannounced::SharedElsewhere { with } => {
+                    return format!("nobody announces it: its address is announced for {with}");
+                }
+            };
+            format!("nobody announces it: {reason}")
         }
     }
 }

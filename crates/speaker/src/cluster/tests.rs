@@ -11,7 +11,7 @@ use layer2::{Arp, MacAddr};
 use prometheus_client::registry::Registry;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use speaker_core::{Gossip, Link, Links, List, Purpose, Unfit};
+use speaker_core::{Gossip, Lan, Link, Links, List, Purpose, Unfit};
 
 use super::*;
 use crate::objects::{LoadBalancerClass, Names, SeenSlice};
@@ -173,6 +173,7 @@ fn eth0() -> Event {
         mac: Some(mac),
         arp: Ok(Arp { mac }),
         ndp: Err(Unfit::NoLinkLocal),
+        lan: Lan::default(),
     };
     Event::Lan(Report::Interfaces([(1, link)].into()))
 }

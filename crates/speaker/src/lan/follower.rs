@@ -9,7 +9,6 @@ use std::time::Duration;
 use anyhow::Context;
 use futures::channel::mpsc::UnboundedReceiver;
 use futures::{StreamExt, TryStreamExt};
-use netlink_packet_route::AddressFamily;
 use rtnetlink::packet_core::NetlinkMessage;
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::sys::SocketAddr;
@@ -19,12 +18,13 @@ use tokio::runtime;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::links::{self, ExcludeInterfaces, LinkLocals, link_locals};
+use super::addresses::Addresses;
+use super::links::{self, ExcludeInterfaces};
 
 /// Notifications that come together are answered by one look at the interfaces: a node that starts many
 /// Pods makes many.
 const SETTLE: Duration = Duration::from_millis(5);
-/// A look without a notification, in case one was lost.
+/// A look without a notification, in case one was lost, and for IPv4 addresses: kube-proxy may make thousands of them.
 const INTERVAL: Duration = Duration::from_secs(30);
 
 /// Tells what interfaces there are.
@@ -112,17 +112,12 @@ impl Looker {
             }
             while self.hints.try_recv().is_ok() {}
         }
-        let link_locals = self.link_locals().await.context("listing the addresses")?;
+        let addresses = self.handle.address().get().execute().try_collect::<Vec<_>>();
+        let addresses = Addresses::read(&addresses.await.context("listing the addresses")?);
         let messages = self.handle.link().get().execute();
         let links = messages.try_filter_map(async |message| {
-            Ok(links::read(&message, &link_locals, &self.exclude).map(|link| (message.header.index, link)))
+            Ok(links::read(&message, &addresses, &self.exclude).map(|link| (message.header.index, link)))
         });
         links.try_collect().await.context("listing the interfaces")
-    }
-
-    async fn link_locals(&self) -> Result<LinkLocals, rtnetlink::Error> {
-        let mut request = self.handle.address().get();
-        request.message_mut().header.family = AddressFamily::Inet6;
-        Ok(link_locals(request.execute().try_collect::<Vec<_>>().await?))
     }
 }

@@ -159,6 +159,7 @@ impl<P: Protocol + Copy> Interface<P> {
         match report {
             layer2::Report::Taken { vip, .. } => self.metrics.taken(vip),
             layer2::Report::Claimed { vip, .. } => self.metrics.claimed(vip),
+            layer2::Report::PeerAnswers { vip, .. } => self.metrics.peer_answers(vip),
             layer2::Report::Free { .. }
             | layer2::Report::Held { .. }
             | layer2::Report::Rival { .. }

@@ -1,23 +1,19 @@
 //! The interfaces of this node and which of them can be announced on.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
 use layer2::{Arp, MacAddr, Ndp};
-use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
 use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
 use placement::InterfaceName;
 use regex_lite::Regex;
-use speaker_core::{Link, Purpose, Unfit};
+use speaker_core::{Lan, Link, Purpose, Unfit};
 
-/// The settled link-local address of each interface that has one, by the number of the interface.
-pub(super) type LinkLocals = BTreeMap<u32, Ipv6Addr>;
+use super::addresses::Addresses;
 
 /// Reads an interface; `None` for what has no name.
 pub(super) fn read(
     message: &LinkMessage,
-    link_locals: &LinkLocals,
+    addresses: &Addresses,
     exclude: &ExcludeInterfaces,
 ) -> Option<Link> {
     let attributes = || message.attributes.iter();
@@ -45,47 +41,51 @@ pub(super) fn read(
     };
     let arp = fit.and_then(|mac| has(LinkFlags::Broadcast).then_some(Arp { mac }).ok_or(Unfit::NoBroadcast));
     let ndp = fit.and_then(|mac| {
-        let link_local = *link_locals.get(&message.header.index).ok_or(Unfit::NoLinkLocal)?;
+        let link_local = *addresses.link_locals.get(&message.header.index).ok_or(Unfit::NoLinkLocal)?;
         Ok(Ndp { mac, link_local })
     });
-    Some(Link { name: InterfaceName::from(name.as_str()), purpose: purpose(message), mac, arp, ndp })
+    let prefixes = addresses.prefixes.get(&message.header.index).cloned().unwrap_or_default();
+    let lan = Lan { prefixes, shared_with: shared_with(message) };
+    Some(Link { name: InterfaceName::from(name.as_str()), purpose: purpose(message), mac, arp, ndp, lan })
+}
+
+/// The interface below this one that is on the same LAN. A VLAN is another LAN than that of the interface below it, and
+/// what is below may be in another network namespace, where numbers mean other interfaces.
+fn shared_with(message: &LinkMessage) -> Option<u32> {
+    let attributes = || message.attributes.iter();
+    let elsewhere = attributes().any(|attribute| matches!(attribute, LinkAttribute::LinkNetNsId(_)));
+    let below = attributes().find_map(|attribute| match attribute {
+        LinkAttribute::Link(index) => Some(*index),
+        _ => None,
+    });
+    match kind(message) {
+        Some(InfoKind::MacVlan | InfoKind::MacVtap | InfoKind::IpVlan | InfoKind::IpVtap) if !elsewhere => {
+            below
+        }
+        _ => None,
+    }
 }
 
 /// A network card is of no kind.
-fn purpose(message: &LinkMessage) -> Purpose {
+fn kind(message: &LinkMessage) -> Option<&InfoKind> {
     let kinds = message.attributes.iter().find_map(|attribute| match attribute {
         LinkAttribute::LinkInfo(infos) => Some(infos),
         _ => None,
     });
-    let kind = kinds.into_iter().flatten().find_map(|info| match info {
+    kinds.into_iter().flatten().find_map(|info| match info {
         LinkInfo::Kind(kind) => Some(kind),
         _ => None,
-    });
-    match kind {
+    })
+}
+
+fn purpose(message: &LinkMessage) -> Purpose {
+    match kind(message) {
         Some(InfoKind::Bridge | InfoKind::Vxlan | InfoKind::Geneve | InfoKind::Dummy | InfoKind::Tun) => {
             Purpose::Pods
         }
         Some(InfoKind::Other(kind)) if kind == "openvswitch" => Purpose::Pods,
         _ => Purpose::Lan,
     }
-}
-
-/// The link-local addresses that are settled: one that another host has, or may have, cannot be spoken from.
-/// Where an interface has several, the lowest, so that the choice is the same every time.
-pub(super) fn link_locals(messages: impl IntoIterator<Item = AddressMessage>) -> LinkLocals {
-    let unsettled = AddressHeaderFlags::Tentative | AddressHeaderFlags::Dadfailed;
-    let settled = messages.into_iter().filter(|message| !message.header.flags.intersects(unsettled));
-    let all: BTreeSet<(u32, Ipv6Addr)> = settled
-        .filter_map(|message| {
-            let address = message.attributes.iter().find_map(|attribute| match attribute {
-                AddressAttribute::Address(IpAddr::V6(address)) => Some(*address),
-                _ => None,
-            })?;
-            address.is_unicast_link_local().then_some((message.header.index, address))
-        })
-        .collect();
-    // The last of those with the same key stays.
-    all.into_iter().rev().collect()
 }
 
 /// Interfaces that are never announced on: those whose name matches one of some regular expressions.
@@ -181,6 +181,8 @@ fn split(list: &str) -> Vec<&str> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv6Addr;
+
     use super::*;
 
     const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
@@ -197,8 +199,8 @@ mod tests {
     }
 
     fn link(name: &str, change: impl FnOnce(&mut LinkMessage)) -> Link {
-        let link_locals = [(7, LINK_LOCAL)].into();
-        read(&message(name, change), &link_locals, &ExcludeInterfaces::default()).unwrap()
+        let addresses = Addresses { link_locals: [(7, LINK_LOCAL)].into(), ..Addresses::default() };
+        read(&message(name, change), &addresses, &ExcludeInterfaces::default()).unwrap()
     }
 
     #[test]
@@ -210,6 +212,7 @@ mod tests {
             mac: Some(mac),
             arp: Ok(Arp { mac }),
             ndp: Ok(Ndp { mac, link_local: LINK_LOCAL }),
+            lan: Lan::default(),
         };
         assert_eq!(link("eth0", |_| ()), expected);
     }
@@ -248,6 +251,24 @@ mod tests {
     }
 
     #[test]
+    fn what_shares_the_lan_of_the_interface_below_it_is_told_from_what_has_its_own() {
+        let below = |kind: InfoKind, more: Option<LinkAttribute>| {
+            let attributes = [LinkAttribute::Link(3), LinkAttribute::LinkInfo(vec![LinkInfo::Kind(kind)])];
+            let change = |it: &mut LinkMessage| it.attributes.extend(attributes.into_iter().chain(more));
+            link("x0", change).lan.shared_with
+        };
+        for kind in [InfoKind::MacVlan, InfoKind::MacVtap, InfoKind::IpVlan] {
+            assert_eq!(below(kind.clone(), None), Some(3));
+            let elsewhere = Some(LinkAttribute::LinkNetNsId(0));
+            assert_eq!(below(kind, elsewhere), None, "it is another namespace's interface");
+        }
+        for kind in [InfoKind::Vlan, InfoKind::Veth] {
+            assert_eq!(below(kind, None), None);
+        }
+        assert_eq!(link("eth0", |it| it.attributes.push(LinkAttribute::Link(3))).lan.shared_with, None);
+    }
+
+    #[test]
     fn an_interface_may_do_one_protocol_and_not_the_other() {
         let no_broadcast = link("eth0", |m| m.header.flags.remove(LinkFlags::Broadcast));
         assert_eq!(no_broadcast.arp, Err(Unfit::NoBroadcast));
@@ -255,29 +276,6 @@ mod tests {
         let no_link_local = link("eth0", |m| m.header.index = 8);
         assert_eq!(no_link_local.ndp, Err(Unfit::NoLinkLocal));
         assert!(no_link_local.arp.is_ok());
-    }
-
-    #[test]
-    fn only_settled_link_local_addresses_count_and_of_several_the_lowest() {
-        let address = |index, address: &str, flags| {
-            let mut message = AddressMessage::default();
-            message.header.index = index;
-            message.header.flags = flags;
-            message.attributes = vec![AddressAttribute::Address(address.parse().unwrap())];
-            message
-        };
-        let settled = AddressHeaderFlags::Permanent;
-        let found = link_locals([
-            address(1, "2001:db8::1", settled),
-            address(2, "fe80::2", settled | AddressHeaderFlags::Tentative),
-            address(3, "fe80::3", settled | AddressHeaderFlags::Dadfailed),
-            address(4, "fe80::5", settled),
-            address(4, "fe80::4", settled),
-            address(5, "169.254.0.1", settled),
-            address(6, "fe80::6", settled | AddressHeaderFlags::Tentative),
-            address(6, "fe80::7", settled),
-        ]);
-        assert_eq!(found, [(4, "fe80::4".parse().unwrap()), (6, "fe80::7".parse().unwrap())].into());
     }
 
     #[test]
@@ -322,7 +320,7 @@ mod tests {
         }
         let own_list: ExcludeInterfaces = "^eth1$, ^wg".parse().unwrap();
         let refused =
-            |name| read(&message(name, |_| ()), &LinkLocals::new(), &own_list).unwrap().arp.is_err();
+            |name| read(&message(name, |_| ()), &Addresses::default(), &own_list).unwrap().arp.is_err();
         assert_eq!(["eth0", "eth1", "wg0", "veth0"].map(refused), [false, true, true, false]);
     }
 }

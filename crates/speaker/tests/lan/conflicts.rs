@@ -32,6 +32,7 @@ fn taken(speaker: &Speaker) -> (IpAddr, MacAddr) {
         Report::Claimed { .. }
         | Report::Held { .. }
         | Report::Rival { .. }
+        | Report::PeerAnswers { .. }
         | Report::Answered { .. }
         | Report::Silent { .. }
         | Report::SameLan { .. } => None,
@@ -45,6 +46,7 @@ fn free(speaker: &Speaker) -> IpAddr {
         Report::Spoken { .. }
         | Report::Held { .. }
         | Report::Rival { .. }
+        | Report::PeerAnswers { .. }
         | Report::Answered { .. }
         | Report::Silent { .. }
         | Report::SameLan { .. } => None,

@@ -72,6 +72,45 @@ fn a_bridge_speaks_for_the_interface_that_joins_it() {
     });
 }
 
+/// The kernel passes nothing from the one to the other, so they cannot hear each other.
+#[test]
+fn of_a_macvlan_and_the_interface_below_it_one_answers() {
+    const CHILD: MacAddr = MacAddr([2, 0, 0, 0, 0, 5]);
+    on_a_cable(|speaker, client| {
+        speaker.announce(&[(V4, 1)]);
+        client.expect_burst(SPEAKER, V4);
+        ip("link add mv0 link lan0 address 02:00:00:00:00:05 type macvlan mode bridge");
+        ip("link set mv0 up");
+        expect_interface(speaker, "mv0", |seen| seen.arp.is_ok() && seen.lan.shared_with.is_some());
+        speaker.expect_metric("ferrolb_layer2_interfaces{protocol=\"arp\"}", "2");
+        let only = |interfaces| {
+            let announcement =
+                Announcement { interfaces, takeover: Takeover(2), history: History::Announced };
+            speaker.publish([(V4.into(), announcement)].into());
+        };
+        only(Interfaces::All);
+        client.send(request(V4).emit());
+        let heard = client.arp_within(Duration::from_secs(1));
+        assert!(!heard.is_empty() && heard.iter().all(|frame| frame.sender.mac == SPEAKER), "{heard:?}");
+        only(Interfaces::only(["mv0".into()]));
+        client.expect_burst(CHILD, V4);
+        client.send(request(V4).emit());
+        assert_eq!(client.receive_answer(), answer(&request(V4), CHILD));
+    });
+}
+
+#[test]
+fn an_interface_is_reported_with_the_prefixes_of_its_addresses() {
+    on_a_cable(|speaker, _| {
+        ip("address add 192.0.2.77/24 dev lan0");
+        ip("link set peer0 down");
+        expect_interface(speaker, "lan0", |seen| {
+            let contain = seen.lan.prefixes.iter().any(|prefix| prefix.contains(V4.into()));
+            seen.arp == Err(Unfit::NoCarrier) && contain && seen.lan.shared_with.is_none()
+        });
+    });
+}
+
 #[test]
 fn an_interface_answers_to_its_new_name() {
     on_a_cable(|speaker, client| {

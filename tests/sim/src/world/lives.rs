@@ -42,6 +42,7 @@ impl World {
             arp: nic.arp(),
             ndp: nic.ndp(),
             carrier: nic.told,
+            prefixes: nic.prefixes(self.setup.prefixes),
         };
         let start = Start {
             members,

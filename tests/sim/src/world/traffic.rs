@@ -64,6 +64,10 @@ impl World {
                 }
             }
             Output::Trouble(trouble) => self.note_of(number, story::trouble(trouble)),
+            Output::Unsteady(nics) => {
+                self.note_of(number, story::unsteady(&nics));
+                self.judge.moved(Some(number), self.now);
+            }
             Output::Conceded(vips) => self.note_of(number, story::conceded(&vips)),
             Output::Disputed(by_node) => self.note_of(number, story::disputed(&by_node)),
             Output::Lan(nic, report) => self.reported(number, nic, report),
@@ -101,6 +105,7 @@ impl World {
             }
             Report::Held { .. }
             | Report::Rival { .. }
+            | Report::PeerAnswers { .. }
             | Report::Answered { .. }
             | Report::Silent { .. }
             | Report::SameLan { .. } => {}

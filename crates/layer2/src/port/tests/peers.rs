@@ -211,3 +211,23 @@ fn another_interface_of_this_node_on_the_same_lan_is_told_once() {
     }
     assert_eq!(bench.reports(), [Report::SameLan { by: PEER }]);
 }
+
+#[test]
+fn a_heard_peer_that_goes_on_answering_after_the_takeover_is_told_of_once() {
+    for goes_on in [true, false] {
+        let (vip, by) = (V4.into(), THEIRS);
+        let mut bench = asking(Contact::Heard);
+        assert_eq!(bench.hear(here(THEIRS)), Err(Ignored::Peer));
+        bench.advance(ms(3_080));
+        assert!(bench.times(Purpose::Probe).contains(&3_080), "it is asked whether it goes on");
+        if goes_on {
+            assert_eq!(bench.hear(here(THEIRS)), Err(Ignored::Peer));
+        }
+        bench.advance(ms(20_000));
+        let told = bench.reports().iter().filter(|it| **it == Report::PeerAnswers { vip, by }).count();
+        assert_eq!(told, usize::from(goes_on));
+    }
+    let mut bench = asking(Contact::Heard);
+    bench.advance(ms(20_000));
+    assert_eq!(bench.times(Purpose::Probe).len(), 2, "nobody is suspected");
+}

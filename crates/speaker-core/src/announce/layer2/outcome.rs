@@ -11,18 +11,29 @@
 //! ```
 //!
 //! Each is told once, and again only when it comes anew. Each address comes to an end of its own: a Service counts as
-//! announced with the first, and is told of the faults of the others.
+//! announced with the first, and is told of the faults of the others. What changes to and fro is told less and less
+//! often ([`Budgets`]), and what is then as it was told last is not told again.
+
+mod fault;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
 use introspection::AddressState;
 use layer2::{MOST_HOSTS, MacAddr};
 use placement::{Announcement, Announcements, History, InterfaceName, Interfaces, NodeName, ServiceKey};
+use timers::Timers;
 
+use self::fault::Fault;
+pub(crate) use self::fault::{answered_by_peer, claimed};
 use super::PROTOCOL;
+use crate::budgets::Budgets;
 use crate::interfaces::{Link, Links};
 use crate::output::Notice;
+
+/// A host that was found on one interface is found on the others of its LAN by then: they are told together.
+const SETTLE: Duration = Duration::from_millis(500);
 
 /// Somebody else has an address of ours.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,7 +54,10 @@ pub(crate) struct Outcomes {
     interfaces: Option<BTreeMap<InterfaceName, Link>>,
     /// What the LAN said of addresses when it was asked, on each interface.
     answers: BTreeMap<(IpAddr, InterfaceName), Answer>,
-    by_service: BTreeMap<ServiceKey, Outcome>,
+    by_service: BTreeMap<ServiceKey, Record>,
+    budgets: Budgets,
+    /// When there is more to tell of a Service.
+    due: Timers<ServiceKey>,
     /// Who was heard to claim what is announced: for each address the latest few.
     claims: BTreeMap<IpAddr, VecDeque<MacAddr>>,
 }
@@ -57,27 +71,21 @@ enum Answer {
     Held(MacAddr),
 }
 
+/// What has come of a Service by now, and what its owner was told last.
+#[derive(Debug, Default)]
+struct Record {
+    now: Outcome,
+    /// Since when.
+    since: Option<Instant>,
+    told: Outcome,
+}
+
 /// What comes of a Service.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Outcome {
     /// Whether any of its addresses is announced, and contested nowhere.
     announced: bool,
     faults: BTreeSet<Fault>,
-}
-
-/// Why an address is not announced, or not everywhere.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Fault {
-    /// Why none of the interfaces will do.
-    NoInterface(String),
-    /// Foreign hosts have it on these interfaces.
-    Taken {
-        by: Vec<Conflict>,
-        /// Whether it is announced on others.
-        elsewhere: bool,
-    },
-    /// Peers have it whose gossip is not heard.
-    Held(Vec<Conflict>),
 }
 
 impl Outcomes {
@@ -87,6 +95,8 @@ impl Outcomes {
             interfaces: None,
             answers: BTreeMap::new(),
             by_service: BTreeMap::new(),
+            budgets: Budgets::default(),
+            due: Timers::default(),
             claims: BTreeMap::new(),
         }
     }
@@ -111,6 +121,19 @@ impl Outcomes {
         self.answers.insert((vip, interface), Answer::Held(by));
     }
 
+    /// This node speaks for an address on an interface, whether or not the LAN was asked. Whether that is news.
+    pub(crate) fn spoken(&mut self, vip: IpAddr, interface: InterfaceName) -> bool {
+        let known = self.answers.len();
+        self.answers.entry((vip, interface)).or_insert(Answer::Free);
+        self.answers.len() > known
+    }
+
+    /// Whether a peer answers for any address whose gossip is not heard: it lives, and so may others of whom nothing is
+    /// heard.
+    pub(crate) fn is_any_held(&self) -> bool {
+        self.answers.values().any(|answer| matches!(answer, Answer::Held(_)))
+    }
+
     /// The addresses that fall to this node and that somebody else answers for.
     pub(crate) fn contested(&self) -> BTreeSet<IpAddr> {
         let has_it = |answer: &Answer| matches!(answer, Answer::Taken(_) | Answer::Held(_));
@@ -131,37 +154,97 @@ impl Outcomes {
         true
     }
 
+    /// Whether the owner of a Service may be told something else at `now`. If so, it counts as told.
+    pub(crate) fn may_tell(&mut self, service: &ServiceKey, now: Instant) -> bool {
+        self.budgets.take(service, now).is_ok()
+    }
+
     /// A Service is no longer announced from here as it was: what comes of it next is to be told.
     pub(crate) fn forget(&mut self, service: &ServiceKey) {
         self.by_service.remove(service);
+        self.due.cancel(service);
+    }
+
+    /// A Service is gone: one of the same name is another.
+    pub(crate) fn gone(&mut self, service: &ServiceKey) {
+        self.forget(service);
+        self.budgets.forget(service);
     }
 
     /// Whether a Service is announced from here with any of its addresses.
     pub(crate) fn is_announced(&self, service: &ServiceKey) -> bool {
-        self.by_service.get(service).is_some_and(|outcome| outcome.announced)
+        self.by_service.get(service).is_some_and(|record| record.now.announced)
+    }
+
+    /// Whether it is known of each of these addresses what comes of it.
+    pub(crate) fn is_known(&self, vips: &[IpAddr], interfaces: &Interfaces) -> bool {
+        let Some(there) = &self.interfaces else { return false };
+        let is_known = |vip: &IpAddr| {
+            obstacle(*vip, interfaces, there).is_some() || self.answers_for(*vip).next().is_some()
+        };
+        vips.iter().all(is_known)
     }
 
     /// Looks at the Services that this node is to announce; what to tell the owners of those where the
-    /// outcome is another than before.
+    /// outcome is another than they were told.
     pub(crate) fn judge<'a>(
         &mut self,
         announcements: &Announcements,
         services: impl Iterator<Item = (&'a ServiceKey, &'a [IpAddr], &'a Interfaces)>,
+        now: Instant,
     ) -> Vec<(ServiceKey, Notice)> {
         self.answers.retain(|(vip, _), _| announcements.contains_key(vip));
         self.claims.retain(|vip, _| announcements.contains_key(vip));
         let mut notices = Vec::new();
         for (service, vips, interfaces) in services {
             let Some(outcome) = self.outcome(announcements, vips, interfaces) else { continue };
-            let before = self.by_service.get(service).cloned().unwrap_or_default();
-            let told = self.notices(&before, &outcome).into_iter();
-            notices.extend(told.map(|notice| (service.clone(), notice)));
-            self.by_service.insert(service.clone(), outcome);
+            let record = self.by_service.entry(service.clone()).or_default();
+            if record.since.is_none() || record.now != outcome {
+                (record.now, record.since) = (outcome, Some(now));
+                notices.extend(self.tell(service, now).into_iter().map(|notice| (service.clone(), notice)));
+            }
         }
         notices
     }
 
-    /// What comes of a Service; `None` while that is not known.
+    /// What there is to tell by `now` that had to wait.
+    pub(crate) fn poll(&mut self, now: Instant) -> Vec<(ServiceKey, Notice)> {
+        let mut notices = Vec::new();
+        while let Some(service) = self.due.pop(now) {
+            notices.extend(self.tell(&service, now).into_iter().map(|notice| (service.clone(), notice)));
+        }
+        notices
+    }
+
+    /// When to call [`Self::poll`] next, if ever.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.due.first()
+    }
+
+    /// What to tell of a Service now. What is not to be told yet is due later.
+    fn tell(&mut self, service: &ServiceKey, now: Instant) -> Vec<Notice> {
+        self.due.cancel(service);
+        let Some(record) = self.by_service.get(service) else { return vec![] };
+        let notices = self.notices(&record.told, &record.now);
+        if !notices.is_empty() {
+            let is_found = |fault: &Fault| match fault {
+                Fault::NoInterface(_) => false,
+                Fault::Taken { .. } | Fault::Held(_) => !fault.is_told_by(&record.told.faults),
+            };
+            let settled = record.since.unwrap_or(now) + SETTLE;
+            let wait = record.now.faults.iter().any(is_found).then_some(settled).filter(|at| *at > now);
+            if let Some(later) = wait.or_else(|| self.budgets.take(service, now).err()) {
+                self.due.set(service.clone(), later);
+                return vec![];
+            }
+        }
+        if let Some(record) = self.by_service.get_mut(service) {
+            record.told = record.now.clone();
+        }
+        notices
+    }
+
+    /// What comes of a Service; `None` while that is not known of any of its addresses.
     fn outcome(
         &self,
         announcements: &Announcements,
@@ -169,21 +252,21 @@ impl Outcomes {
         interfaces: &Interfaces,
     ) -> Option<Outcome> {
         let there = self.interfaces.as_ref()?;
-        let mut outcome = Outcome::default();
+        let mut outcome = None;
         for vip in vips {
             let fault = match obstacle(*vip, interfaces, there) {
                 Some(reason) => Some(Fault::NoInterface(reason)),
-                None if announcements.get(vip)?.history == History::New
-                    && self.answers_for(*vip).next().is_none() =>
-                {
-                    return None;
+                // Whoever begins to announce asks the LAN first, or speaks at once.
+                None if announcements.get(vip).is_none() || self.answers_for(*vip).next().is_none() => {
+                    continue;
                 }
                 None => self.fault(*vip),
             };
+            let outcome = outcome.get_or_insert_with(Outcome::default);
             outcome.announced |= fault.is_none();
             outcome.faults.extend(fault);
         }
-        Some(outcome)
+        outcome
     }
 
     fn answers_for(&self, vip: IpAddr) -> impl Iterator<Item = (&InterfaceName, &Answer)> {
@@ -234,7 +317,9 @@ impl Outcomes {
             (false, _, _) => AddressState::Conflict,
             (true, false, _) => AddressState::PeerUnheard,
             (true, true, History::Standby) => AddressState::Standby,
-            (true, true, History::New) if self.answers_for(vip).next().is_none() => AddressState::Probing,
+            (true, true, History::New | History::Announced) if self.answers_for(vip).next().is_none() => {
+                AddressState::Probing
+            }
             (true, true, History::New | History::Announced) => AddressState::Announced,
         };
         let claims = claims.map(|by| Conflict { vip, interface: "".into(), by: *by });
@@ -244,7 +329,7 @@ impl Outcomes {
     /// What is to be told of an outcome after the one before.
     fn notices(&self, before: &Outcome, outcome: &Outcome) -> Vec<Notice> {
         let from = format!("from node {:?} with protocol {PROTOCOL:?}", self.node.as_str());
-        let new = outcome.faults.difference(&before.faults);
+        let new = outcome.faults.iter().filter(|fault| !fault.is_told_by(&before.faults));
         let mut notices: Vec<_> = new.map(|fault| fault.notice(&from)).collect();
         let well = |outcome: &Outcome| outcome.announced && outcome.faults.is_empty();
         if outcome.announced && (!before.announced || (well(outcome) && !well(before))) {
@@ -252,52 +337,6 @@ impl Outcomes {
         }
         notices
     }
-}
-
-impl Fault {
-    fn notice(&self, from: &str) -> Notice {
-        match self {
-            Self::NoInterface(reason) => {
-                Notice::warning("announceFailed", format!("cannot announce {from}: {reason}"))
-            }
-            Self::Taken { by, elsewhere } => {
-                let who = named(by, "has the address");
-                let elsewhere = if *elsewhere { "; where nobody has it, it is announced" } else { "" };
-                let message = format!(
-                    "not announcing {from}: {who}{elsewhere}. Take it away from there, or out of the pool; the LAN is asked \
-                     again every 30 s. Where a router answers for all addresses (proxy ARP), start the speakers with \
-                     --ignore-address-conflicts"
-                );
-                Notice::warning("addressConflict", message)
-            }
-            Self::Held(by) => {
-                let who = named(by, "answers for the address");
-                let message = format!(
-                    "not announcing {from}: {who}, which is another speaker whose gossip is not heard here. Check that \
-                     the gossip port is open between all nodes, and that they have the same key; the LAN is asked \
-                     again every 3 s"
-                );
-                Notice::warning("peerUnheard", message)
-            }
-        }
-    }
-}
-
-fn named(conflicts: &[Conflict], does: &str) -> String {
-    let name =
-        |Conflict { vip, interface, by }: &Conflict| format!("{by} on {interface} {does} {vip} already");
-    conflicts.iter().map(name).collect::<Vec<_>>().join(", ")
-}
-
-/// Tells that a foreign host claims an address which is announced.
-pub(crate) fn claimed(Conflict { vip, interface, by }: &Conflict) -> Notice {
-    Notice::warning(
-        "addressConflict",
-        format!(
-            "{by} on {interface} claims the address {vip}, which is announced: two hosts answer for it. Take \
-             it away from there, or out of the pool"
-        ),
-    )
 }
 
 /// Why `vip` cannot be announced on any of `interfaces`; `None` if it can.

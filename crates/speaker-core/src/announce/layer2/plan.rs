@@ -128,6 +128,11 @@ impl Plan {
         self.ports.keys().find(|port| port.name == *name).map(|port| port.responder.mac())
     }
 
+    /// The name of the interface that is announced on with this Ethernet address.
+    pub fn name(&self, mac: MacAddr) -> Option<&InterfaceName> {
+        self.ports.keys().find(|port| port.responder.mac() == mac).map(|port| &port.name)
+    }
+
     /// The interface `name` hears another one of this node. Whether that is news.
     pub fn heard_own(&mut self, name: &InterfaceName, by: MacAddr) -> bool {
         self.mac(name).is_some_and(|mac| self.same_lan.insert(pair(mac, by)))
@@ -215,9 +220,18 @@ impl Plan {
     }
 
     fn goes_before(&self, other: &PortId, port: &PortId) -> bool {
-        other.index < port.index
-            && other.responder.name() == port.responder.name()
-            && self.same_lan.contains(&pair(other.responder.mac(), port.responder.mac()))
+        let same_lan = || {
+            self.root(other.index) == self.root(port.index)
+                || self.same_lan.contains(&pair(other.responder.mac(), port.responder.mac()))
+        };
+        other.index < port.index && other.responder.name() == port.responder.name() && same_lan()
+    }
+
+    /// The interface whose LAN this one shares, and that shares nobody's.
+    fn root(&self, index: u32) -> u32 {
+        let shared_with = |index: &u32| self.links.get(index).and_then(|link| link.lan.shared_with);
+        // Nobody stacks more than a few of them, and they never go round in circles.
+        std::iter::successors(Some(index), shared_with).take(8).last().unwrap_or(index)
     }
 }
 
@@ -278,7 +292,7 @@ mod tests {
     use placement::Takeover;
 
     use super::*;
-    use crate::interfaces::{Link, Purpose, Unfit};
+    use crate::interfaces::{Lan, Link, Purpose, Unfit};
 
     fn link(name: &str, number: u8) -> Link {
         let mac = MacAddr([2, 0, 0, 0, 0, number]);
@@ -288,6 +302,7 @@ mod tests {
             mac: Some(mac),
             arp: Ok(Arp { mac }),
             ndp: Err(Unfit::NoLinkLocal),
+            lan: Lan::default(),
         }
     }
 
@@ -381,6 +396,28 @@ mod tests {
         plan.set_links([(2, link("eth1", 2))].into());
         plan.follow(&wanted("192.0.2.1", Interfaces::All));
         assert_eq!(vips(&plan), [("eth1".to_owned(), 1)]);
+    }
+
+    #[test]
+    fn of_interfaces_that_share_a_lan_though_they_do_not_hear_each_other_one_announces() {
+        let on = |index, parent| {
+            let number = u8::try_from(index).expect("there are few");
+            let shared_with = Some(parent);
+            Link { lan: Lan { shared_with, ..Lan::default() }, ..link(&format!("eth{index}"), number) }
+        };
+        let mut plan = Plan::default();
+        plan.set_links([(1, link("eth1", 1)), (2, on(2, 1)), (3, on(3, 2)), (4, on(4, 99))].into());
+        let announced = |plan: &Plan| -> Vec<String> {
+            vips(plan).into_iter().filter(|(_, vips)| *vips > 0).map(|(name, _)| name).collect()
+        };
+        plan.follow(&wanted("192.0.2.1", Interfaces::All));
+        assert_eq!(announced(&plan), ["eth1", "eth4"], "the parent of eth4 is not of this node");
+        plan.follow(&wanted("192.0.2.1", Interfaces::only(["eth2", "eth3"].map(Into::into))));
+        assert_eq!(announced(&plan), ["eth2"], "only the children are allowed");
+        let excluded = Link { arp: Err(Unfit::Excluded), ..link("eth1", 1) };
+        plan.set_links([(1, excluded), (2, on(2, 1)), (3, on(3, 1))].into());
+        plan.follow(&wanted("192.0.2.1", Interfaces::All));
+        assert_eq!(announced(&plan), ["eth2"]);
     }
 
     #[test]

@@ -16,7 +16,10 @@ fn only(vip: &str, state: AddressState) -> Vec<(String, AddressState)> {
 
 #[test]
 fn an_address_has_the_state_that_the_lan_gives_it() {
-    let mut it = complete();
+    let mut it = fixture();
+    it.all(lists());
+    assert_eq!(states(&it), only("192.0.2.2", AddressState::Probing));
+    it.after(spoken("192.0.2.2"));
     assert_eq!(states(&it), only("192.0.2.2", AddressState::Announced));
     let address = it.core.status().addresses.items.remove(0);
     assert_eq!(

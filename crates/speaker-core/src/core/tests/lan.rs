@@ -44,6 +44,8 @@ fn an_address_that_a_foreign_host_has_is_not_reported_as_announced() {
     assert_eq!(it.order("192.0.2.6").begin, Begin::Probe);
     assert_eq!(it.reported(), ["two"], "the LAN has not been asked yet");
     it.after(Input::Port("eth0".into(), Report::Taken { vip, by: FOREIGN }));
+    it.now += Duration::from_secs(1);
+    it.after(Input::Time);
     assert_eq!(it.told(), ["addressConflict"]);
     assert_eq!(it.reported(), ["two"]);
     it.after(Input::Port("eth0".into(), Report::Free { vip }));
@@ -98,6 +100,8 @@ fn of_two_peers_that_do_not_hear_each_other_the_better_ranked_goes_on() {
     it.all([rival("192.0.2.1"), rival("192.0.2.2")]);
     assert_eq!(it.order("192.0.2.1").stance, Stance::Yields);
     assert!(matches!(it.order("192.0.2.2").stance, Stance::Insists(_)));
+    it.now += Duration::from_secs(1);
+    it.after(Input::Time);
     assert_eq!(it.told(), ["peerUnheard"]);
     it.after(seen(both));
     assert_eq!(it.order("192.0.2.2").stance, Stance::Alone, "it is heard again");
@@ -221,4 +225,55 @@ fn an_address_falls_only_to_a_node_that_has_an_interface_for_it() {
     assert_eq!(it.after(seen(able(&["eth1"]))), ["192.0.2.2"]);
     assert!(it.after(interfaces(&[link("eth0", OURS, Ok(()))])).is_empty());
     assert!(it.reported().is_empty());
+}
+
+fn with_prefix(name: &str, mac: MacAddr, arp: Result<(), Unfit>, address: &str) -> Link {
+    let prefixes = placement::Prefix::of(ip(address), 24).into_iter().collect();
+    Link { lan: Lan { prefixes, ..Lan::default() }, ..link(name, mac, arp) }
+}
+
+#[test]
+fn an_interface_of_another_lan_that_fails_moves_nothing() {
+    for (eth1_is, moves) in [("198.51.100.1", false), ("192.0.2.77", true)] {
+        let links = |eth1| {
+            let eth0 = with_prefix("eth0", OURS, Ok(()), "192.0.2.201");
+            interfaces(&[eth0, with_prefix("eth1", FOREIGN, eth1, eth1_is)])
+        };
+        let mut it = complete();
+        it.all([links(Ok(())), seen(able(&["eth0", "eth1"]))]);
+        assert_eq!(it.after(links(Err(Unfit::NoCarrier))).is_empty(), moves, "{eth1_is}");
+    }
+}
+
+#[test]
+fn an_address_stays_away_from_an_interface_that_fails_again_and_again_unless_nobody_else_can() {
+    let links = |eth1| interfaces(&[link("eth0", OURS, Ok(())), link("eth1", FOREIGN, eth1)]);
+    let mut it = complete();
+    it.all([links(Ok(())), seen(able(&["eth0", "eth1"]))]);
+    let mut moves = 0;
+    let mut here = true;
+    for _ in 0..12 {
+        for eth1 in [Err(Unfit::NoCarrier), Ok(())] {
+            let is_here = !it.after(links(eth1)).is_empty();
+            assert!(eth1.is_ok() || !is_here, "the first node is left at once");
+            moves += u32::from(std::mem::replace(&mut here, is_here) != is_here);
+            it.now += Duration::from_millis(200);
+        }
+    }
+    assert_eq!((moves, here), (3, false));
+    assert_eq!(it.after(seen(able(&["eth0"]))), ["192.0.2.2"], "n2 has no eth1 any more");
+    assert!(it.after(seen(able(&["eth0", "eth1"]))).is_empty());
+    it.now = it.core.memory.deadline().expect("it is steady then");
+    assert_eq!(it.after(Input::Time), ["192.0.2.2"]);
+}
+
+#[test]
+fn a_peer_that_goes_on_answering_is_told_of_once() {
+    let mut it = complete();
+    it.after(seen(n2_tells(told(&[THEIRS], &[]))));
+    let answers = || Input::Port("eth0".into(), Report::PeerAnswers { vip: ip("192.0.2.2"), by: THEIRS });
+    it.after(answers());
+    assert_eq!(it.told(), ["peerAnswers"]);
+    it.after(answers());
+    assert!(it.told().is_empty());
 }
