@@ -383,7 +383,15 @@ async fn ipvs_is_reported_while_it_is_in_use() {
     };
     let links = |names: &[&str]| {
         let (arp, ndp) = (Err(Unfit::Down), Err(Unfit::Down));
-        let link = |name: &&str| Link { name: (*name).into(), purpose: Purpose::Lan, mac: None, arp, ndp };
+        let lan = Lan::default();
+        let link = |name: &&str| Link {
+            name: (*name).into(),
+            purpose: Purpose::Lan,
+            mac: None,
+            arp,
+            ndp,
+            lan: lan.clone(),
+        };
         Event::Lan(Report::Interfaces((1..).zip(names.iter().map(link)).collect()))
     };
     assert!(!reported(&it));
