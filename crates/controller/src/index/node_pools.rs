@@ -171,7 +171,8 @@ impl Index {
 
     /// Takes in what a node is now.
     pub(super) fn set_node(&mut self, name: &NodeName, node: Option<&Node>) -> bool {
-        self.node_pools.all.set_node(name, node.map(read_node), self.now)
+        let matters = self.needed.contains(&List::NodeAddressPools);
+        matters && self.node_pools.all.set_node(name, node.map(read_node), self.now)
     }
 
     /// Takes in the node ports of a Service.
