@@ -43,7 +43,7 @@ fn no_manifest_holds_a_key_twice_or_a_null() {
             chart::objects(&text).unwrap_or_else(|error| panic!("{}: {error:#}", path.display()));
         }
     }
-    assert_eq!(objects(&Helm::find().unwrap(), &[], "CustomResourceDefinition").len(), 9);
+    assert_eq!(objects(&Helm::find().unwrap(), &[], "CustomResourceDefinition").len(), 10);
 }
 
 #[test]
@@ -77,8 +77,8 @@ fn crds_stay_unless_told_otherwise_and_can_be_left_out() {
         };
         crds.iter().filter_map(policy).collect()
     };
-    assert_eq!(policies(&[]), ["keep"; 9]);
-    assert_eq!(policies(&["--set=crds.keep=false"]), ["delete"; 9]);
+    assert_eq!(policies(&[]), ["keep"; 10]);
+    assert_eq!(policies(&["--set=crds.keep=false"]), ["delete"; 10]);
     assert_eq!(policies(&["--set=crds.enabled=false"]), [""; 0]);
 }
 
@@ -149,12 +149,12 @@ fn the_gossip_listens_where_it_is_told_to() {
 fn rights_on_pools_of_nodes_come_with_the_option_that_uses_them() {
     let helm = Helm::find().unwrap();
     let rights = |values: &[&str]| {
-        let roles = ["ClusterRole", "Role"].map(|kind| objects(&helm, values, kind)).concat();
+        let all = ["ClusterRole", "Role"].map(|kind| objects(&helm, values, kind)).concat();
         let of_controller = |role: &&Value| role["metadata"]["name"] == "ferrolb-controller";
         let rules =
-            roles.iter().filter(of_controller).flat_map(|role| role["rules"].as_array().unwrap().clone());
-        let rules = rules.map(|rule| format!("{} {}", rule["resources"], rule["verbs"]));
-        rules.collect::<std::collections::BTreeSet<_>>()
+            all.iter().filter(of_controller).flat_map(|role| role["rules"].as_array().unwrap().clone());
+        let lines = rules.map(|rule| format!("{} {}", rule["resources"], rule["verbs"]));
+        lines.collect::<std::collections::BTreeSet<_>>()
     };
     let (without, with) = (rights(&[]), rights(&["--set=controller.nodeAddressPools.enabled=true"]));
     let added: Vec<&String> = with.difference(&without).collect();
