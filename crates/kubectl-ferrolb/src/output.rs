@@ -301,6 +301,15 @@ impl Style {
     }
 }
 
+/// The first `most` of some names, and how many more there are.
+pub(crate) fn some(names: &[impl AsRef<str>], most: usize) -> String {
+    let first = names.iter().take(most).map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(most) {
+        0 => first,
+        more => format!("{first} and {more} more"),
+    }
+}
+
 /// An answer as text.
 pub(crate) fn text(answer: &Answer, format: Format, style: Style) -> String {
     match format {

@@ -12,11 +12,8 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::debian::{self, Package};
 use crate::process::{Place, Running, output, spawn};
 
-/// The browser's Debian package.
-const PACKAGE: &[Package] = &[Package { name: "chromium", file: "chromium" }];
 /// For an answer of the browser on a machine that does other things besides.
 const PATIENCE: Duration = Duration::from_mins(1);
 /// Between two looks at a page that is to become something.
@@ -35,13 +32,8 @@ pub struct Browser {
     _profile: TempDir,
 }
 
-/// Installs the browser where it is missing.
-pub fn ensure_installed() -> Result<()> {
-    debian::ensure(PACKAGE)
-}
-
 impl Browser {
-    /// Starts the browser, which must be installed ([`ensure_installed`]), in the network of the calling thread.
+    /// Starts the browser, which must be installed ([`crate::debian::FOR_PAGES`]), in the network of the calling thread.
     pub fn start() -> Result<Self> {
         let profile = tempfile::tempdir().context("making a folder for the browser")?;
         let (for_browser, commands) = io::pipe().context("making a pipe")?;

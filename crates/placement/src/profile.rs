@@ -23,12 +23,18 @@
 //! told its Ethernet addresses only, one after the other and nothing else; the prefix begins with an address of a
 //! group, which no interface has, so the two cannot be mistaken for each other.
 
+mod addresses;
+mod disputed;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use addresses::{addresses, read_addresses};
+pub use disputed::Disputed;
+use disputed::{disputed, read_disputed};
 use objects::InterfaceName;
 
-use crate::{Abilities, Ability, ByProtocol, Kind, NodeName, Prefix, Prefixes, Versions};
+use crate::{Abilities, Ability, ByProtocol, Prefix, Prefixes};
 
 const PREFIX: [u8; 4] = [0xff, b'F', b'L', b'B'];
 const VERSION: u8 = 1;
@@ -47,7 +53,6 @@ const ARP_UNSTEADY: u8 = 16;
 const NDP_UNSTEADY: u8 = 32;
 const HEAD: usize = PREFIX.len() + 1;
 const SECTION_HEAD: usize = 3;
-const VERSIONS: usize = 8 * Kind::COUNT;
 
 /// The octets of an Ethernet address.
 pub type Mac = [u8; 6];
@@ -68,15 +73,6 @@ pub struct NodeProfile {
     pub conceded: BTreeSet<IpAddr>,
     /// The prefixes of its interfaces. Told while some interface is lost, for they say what was lost with it.
     pub prefixes: Prefixes,
-}
-
-/// Who does not do with which address what it should, as far as a node has seen.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Disputed {
-    /// What that node has seen of the cluster.
-    pub versions: Versions,
-    /// The addresses that each other node is to give up, unless it has seen as much.
-    pub by_node: BTreeMap<NodeName, BTreeSet<IpAddr>>,
 }
 
 impl NodeProfile {
@@ -179,77 +175,6 @@ fn unversioned_macs(bytes: &[u8]) -> BTreeSet<Mac> {
     macs.iter().copied().take_while(|mac| mac[0] & 1 == 0).collect()
 }
 
-/// As many as there is room for.
-fn addresses(addresses: &BTreeSet<IpAddr>, room: usize) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for address in addresses {
-        let (length, octets) = match address {
-            IpAddr::V4(v4) => (4, v4.octets().to_vec()),
-            IpAddr::V6(v6) => (16, v6.octets().to_vec()),
-        };
-        if bytes.len() + 1 + octets.len() <= room.min(u16::MAX.into()) {
-            bytes.push(length);
-            bytes.extend(octets);
-        }
-    }
-    bytes
-}
-
-fn read_addresses(mut bytes: &[u8]) -> BTreeSet<IpAddr> {
-    let mut addresses = BTreeSet::new();
-    while let Some((address, rest)) = take_address(bytes) {
-        addresses.extend(address);
-        bytes = rest;
-    }
-    addresses
-}
-
-/// The first address, if it is one of a kind that is known; and what comes after it.
-fn take_address(bytes: &[u8]) -> Option<(Option<IpAddr>, &[u8])> {
-    let (length, rest) = bytes.split_first()?;
-    let (address, rest) = rest.split_at_checked((*length).into())?;
-    let v4 = <[u8; 4]>::try_from(address).map(IpAddr::from);
-    Some((v4.or_else(|_| <[u8; 16]>::try_from(address).map(IpAddr::from)).ok(), rest))
-}
-
-/// As many nodes as there is room for, with as many of their addresses; nothing if there are none.
-fn disputed(disputed: &Disputed, room: usize) -> Vec<u8> {
-    let mut bytes: Vec<u8> = disputed.versions.0.iter().flat_map(|version| version.to_be_bytes()).collect();
-    for (node, vips) in &disputed.by_node {
-        let name = node.as_str().as_bytes();
-        let room = room.min(u16::MAX.into()).saturating_sub(bytes.len() + 1 + name.len() + 2);
-        let vips = addresses(vips, room);
-        let count = u16::try_from(read_addresses(&vips).len());
-        if let (Ok(length), Ok(count @ 1..)) = (u8::try_from(name.len()), count) {
-            bytes.push(length);
-            bytes.extend(name);
-            bytes.extend(count.to_be_bytes());
-            bytes.extend(vips);
-        }
-    }
-    if bytes.len() > VERSIONS { bytes } else { vec![] }
-}
-
-fn read_disputed(bytes: &[u8]) -> Option<Disputed> {
-    let (versions, mut bytes) = bytes.split_at_checked(VERSIONS)?;
-    let mut disputed = Disputed::default();
-    for (version, octets) in disputed.versions.0.iter_mut().zip(versions.as_chunks().0) {
-        *version = u64::from_be_bytes(*octets);
-    }
-    while let Some((length, rest)) = bytes.split_first() {
-        let (name, rest) = rest.split_at_checked((*length).into())?;
-        let ([high, low], mut rest) = rest.split_first_chunk()?;
-        let vips = disputed.by_node.entry(std::str::from_utf8(name).ok()?.into()).or_default();
-        for _ in 0..u16::from_be_bytes([*high, *low]) {
-            let (address, after) = take_address(rest)?;
-            vips.extend(address);
-            rest = after;
-        }
-        bytes = rest;
-    }
-    Some(disputed)
-}
-
 fn interfaces(by_name: &BTreeMap<InterfaceName, ByProtocol>) -> Vec<u8> {
     let mut bytes = Vec::new();
     for (name, ability) in by_name {
@@ -341,6 +266,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::Versions;
     use crate::fixtures::{able, ip, one_lost};
 
     const MAX: usize = 8192;

@@ -144,7 +144,7 @@ mod tests {
             it.set(Some(certainty), now);
             it.set(Some(certainty), now + SECOND);
             assert_eq!(it.deadline(), Some(now + patience));
-            assert_eq!(it.poll(now + patience - SECOND), None);
+            assert_eq!(it.poll(now + patience.saturating_sub(SECOND)), None);
             assert_eq!(it.poll(now + patience), Some(Reach::Lost));
             it.set(None, now + patience + SECOND);
             assert_eq!(it.poll(now + patience + SECOND), Some(Reach::Reached));

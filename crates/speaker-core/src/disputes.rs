@@ -129,15 +129,18 @@ impl Disputes {
     /// Another node is to announce an address from now on.
     pub(crate) fn moved(&mut self, moved: Moved, now: Instant) {
         let Moved { vip, to, interfaces, from_here, place } = moved;
+        if self.conceded.contains(&vip) {
+            return;
+        }
         let later = match place.filter(|_| !from_here) {
             None => 0,
             Some(place) => u32::try_from(place + 1).unwrap_or(u32::MAX),
         };
         let looks = from_here || place.is_some_and(|place| place < LOOKERS);
-        if looks && !self.conceded.contains(&vip) && self.watched.len() < MOST {
+        if looks && self.watched.len() < MOST {
             let ask = now + PATIENCE + STAGGER * later;
             self.watched.insert(vip, Watch { why: Why::Expected(to), interfaces, ask, silent: false });
-        } else if !self.conceded.contains(&vip) {
+        } else {
             self.watched.remove(&vip);
         }
     }

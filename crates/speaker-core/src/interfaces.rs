@@ -328,7 +328,8 @@ mod tests {
             longest = held.expect("it is steady again some time");
         }
         let until = memory.deadline().expect("it is steady then");
-        assert!(longest <= Duration::from_mins(1) && !memory.poll(until - Duration::from_millis(1)));
+        let before = until.checked_sub(Duration::from_millis(1)).expect("it is later than now");
+        assert!(longest <= Duration::from_mins(1) && !memory.poll(before));
         assert!(memory.poll(until) && memory.deadline().is_none());
         assert_eq!(see(&mut memory, Ok(()), until), Ability::Able);
     }

@@ -68,7 +68,7 @@ const LONGEST: &str = "-max_len=4096";
 const KEPT: usize = 24;
 
 pub(crate) fn run(arguments: &FuzzArgs) -> Result<()> {
-    debian::ensure(&[debian::Package { name: "g++", file: "g++" }])?;
+    debian::ensure(debian::FOR_FUZZING)?;
     let fuzzer = Fuzzer::build()?;
     let all = fuzzer.targets()?;
     let unknown = arguments.targets.iter().find(|target| !all.contains(target));

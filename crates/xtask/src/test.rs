@@ -47,7 +47,10 @@ pub(crate) fn run(arguments: &TestArgs) -> Result<()> {
 fn prepare(arguments: &TestArgs) -> Result<()> {
     let fuzzes = arguments.e2e.is_none();
     let for_fuzzing = if fuzzes { debian::FOR_FUZZING } else { &[] };
-    debian::ensure(&[debian::FOR_LABS, debian::FOR_BUILDING, debian::FOR_POLICIES, for_fuzzing].concat())?;
+    debian::ensure(
+        &[debian::FOR_LABS, debian::FOR_BUILDING, debian::FOR_POLICIES, debian::FOR_PAGES, for_fuzzing]
+            .concat(),
+    )?;
     lab::preflight::check(3)?;
     programs::ensure_target()?;
     let workspaces = [Some("Cargo.toml"), fuzzes.then_some("tests/fuzz/Cargo.toml")];

@@ -52,6 +52,8 @@ const AGAIN: Duration = Duration::from_secs(31);
 pub(crate) struct Sight<'a> {
     pub(crate) part: usize,
     pub(crate) vip: IpAddr,
+    /// Whether nodes that meet there hear each other's gossip by that.
+    pub(crate) carries_gossip: bool,
     /// The nodes whose speaker takes part in elections.
     pub(crate) alive: &'a [usize],
     pub(crate) right: Right,
@@ -314,8 +316,9 @@ impl Judge {
         // It was there when that was said.
         let heard = met(right) <= self.spoken.get(&(right.station, sight.vip)).copied();
         // Or it comes from another part of the LAN, together with the node that announced the address there:
-        // then the right one must speak again, for it cannot but notice that the two have met.
-        let came_with_it = matches!(sight.right, Right::Elected(_))
+        // then the right one must speak again, for it cannot but notice that the two have met, by the gossip.
+        let came_with_it = sight.carries_gossip
+            && matches!(sight.right, Right::Elected(_))
             && sight.alive.contains(&at.node)
             && met(at) < met(right)
             && meetings.since(at.station, right.station).is_some()

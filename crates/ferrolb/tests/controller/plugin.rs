@@ -26,7 +26,7 @@ const SYSTEM: &str = "metallb-system";
 async fn plugin_as(kubeconfig: &Path, line: &str) -> Said {
     let kubeconfig = kubeconfig.display().to_string();
     let words = ["kubectl-ferrolb", "--kubeconfig", &kubeconfig].into_iter().chain(line.split(' '));
-    say(words.map(str::to_owned)).await
+    Box::pin(say(words.map(str::to_owned))).await
 }
 
 /// Runs the plugin with every right, and does not wait for Pods that do not answer: an API server goes on trying for long.

@@ -11,7 +11,7 @@ use crate::answer::Answer;
 use crate::ask::Told;
 use crate::cluster::Cluster;
 use crate::look::Look;
-use crate::output::{Page, Table, Tone, cell};
+use crate::output::{Page, Table, Tone, cell, some};
 use crate::survey::list;
 
 /// A node.
@@ -181,12 +181,7 @@ fn unused(interfaces: &[Interface]) -> String {
             None => by_reason.push((why, vec![name])),
         }
     }
-    let told = |(why, names): (&str, Vec<&str>)| {
-        let more = names.len().saturating_sub(NAMED);
-        let named = names.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        format!("{named}{more}: {why}")
-    };
+    let told = |(why, names): (&str, Vec<&str>)| format!("{}: {why}", some(&names, NAMED));
     by_reason.into_iter().map(told).collect::<Vec<_>>().join("; ")
 }
 

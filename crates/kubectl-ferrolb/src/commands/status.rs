@@ -16,10 +16,12 @@ use crate::client;
 use crate::cluster::Cluster;
 use crate::look::Look;
 use crate::options::Connection;
-use crate::output::{Page, Tone, cell};
+use crate::output::{Page, Tone, cell, some};
 use crate::programs::{Part, Program};
 use crate::survey::{Health, list};
 
+/// So many are named of those that have the same reason.
+const NAMED: usize = 3;
 /// Between two looks while all is not well.
 const AGAIN: Duration = Duration::from_secs(2);
 /// So many problems are shown; `services --problems` shows all.
@@ -261,7 +263,7 @@ impl Summary {
             let without = look.snapshot.nodes.iter().map(ResourceExt::name_any);
             let without: Vec<String> = without.filter(|node| !with.contains(node.as_str())).collect();
             if !without.is_empty() {
-                let (verb, nodes) = (if without.len() == 1 { "has" } else { "have" }, some(&without));
+                let (verb, nodes) = (if without.len() == 1 { "has" } else { "have" }, some(&without, NAMED));
                 self.warnings.push(format!("{nodes} {verb} no speaker and announce nothing: {NO_SPEAKER}"));
             }
         }
@@ -325,7 +327,7 @@ impl Summary {
         let problems = together(&self.problems);
         for (about, reason, remedy) in problems.iter().take(PROBLEMS) {
             let arrow = remedy.map(|remedy| format!("\n-> {remedy}")).unwrap_or_default();
-            page.field(cell("PROBLEM", Tone::Bad), format!("{}: {reason}{arrow}", some(about)));
+            page.field(cell("PROBLEM", Tone::Bad), format!("{}: {reason}{arrow}", some(about, NAMED)));
         }
         if problems.len() > PROBLEMS {
             let more = problems.len() - PROBLEMS;
@@ -402,16 +404,6 @@ fn together(problems: &[Problem]) -> Vec<(Vec<&str>, &str, Option<&str>)> {
     together
 }
 
-/// The first of them, and how many more there are.
-fn some(names: &[impl AsRef<str>]) -> String {
-    const NAMED: usize = 3;
-    let first = names.iter().take(NAMED).map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
-    match names.len().saturating_sub(NAMED) {
-        0 => first,
-        more => format!("{first} and {more} more"),
-    }
-}
-
 /// As words of a command.
 fn words(names: &[&String]) -> String {
     names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(" ")
@@ -468,7 +460,7 @@ mod tests {
         ];
         let shown: Vec<String> = together(&problems)
             .iter()
-            .map(|(about, reason, _)| format!("{}: {reason}", some(about)))
+            .map(|(about, reason, _)| format!("{}: {reason}", some(about, NAMED)))
             .collect();
         assert_eq!(shown, ["a/1, a/3, a/4 and 1 more: no pool", "a/2: another"]);
     }

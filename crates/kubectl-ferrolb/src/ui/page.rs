@@ -123,6 +123,15 @@ fn state(health: Health) -> Markup {
     html! { span class=(class) { span.shape aria-hidden="true" {} (health.word()) } }
 }
 
+/// The heads of a table's columns.
+fn heads(names: &[&str]) -> Markup {
+    html! {
+        thead role="rowgroup" {
+            tr role="row" { @for name in names { th scope="col" role="columnheader" { (name) } } }
+        }
+    }
+}
+
 /// `1 address`, `2 addresses`.
 fn counted(count: usize, one: &str, many: &str) -> String {
     if count == 1 { format!("1 {one}") } else { format!("{count} {many}") }

@@ -78,13 +78,13 @@ impl<P: Protocol> Port<P> {
         // What was about to be said of those that left, or are asked for now, is not said.
         let (orders, probes, watches) = (&self.orders, &self.probes, &self.watches);
         let may_be_said = |vip: P::Ip, purpose| match purpose {
+            Purpose::Inquiry => true,
             Purpose::Probe => orders.contains_key(&vip) || watches.contains(vip),
-            _ => orders.contains_key(&vip) && !probes.contains(vip),
+            Purpose::Answer | Purpose::Takeover | Purpose::Refresh | Purpose::Defence => {
+                orders.contains_key(&vip) && !probes.contains(vip)
+            }
         };
-        let stays = |sent: &Transmission| {
-            sent.purpose == Purpose::Inquiry
-                || P::own(sent.vip).is_some_and(|vip| may_be_said(vip, sent.purpose))
-        };
+        let stays = |sent: &Transmission| P::own(sent.vip).is_some_and(|vip| may_be_said(vip, sent.purpose));
         self.rest.retain(stays);
         self.rivals.retain(|vip| orders.contains_key(&vip));
         self.echoes.retain(|vip| orders.contains_key(&vip));

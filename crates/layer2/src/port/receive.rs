@@ -119,10 +119,11 @@ impl<P: Protocol> Port<P> {
     /// now, or a stranger.
     fn on_watched(&mut self, by: MacAddr, vip: P::Ip, now: Instant) -> Result<(), Ignored> {
         let is_peer = self.known_macs.contacts.contains_key(&by);
-        if self.watches.is_asking(vip) {
+        let is_asking = self.watches.is_asking(vip);
+        if is_asking {
             self.watches.end(vip);
-            self.report(Report::Answered { vip: vip.into(), by }, now);
-        } else if is_peer {
+        }
+        if is_asking || is_peer {
             self.report(Report::Answered { vip: vip.into(), by }, now);
         }
         if is_peer { Err(Ignored::Peer) } else { Ok(()) }

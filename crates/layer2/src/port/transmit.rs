@@ -85,13 +85,8 @@ impl<P: Protocol> Port<P> {
             self.announce(vip, Purpose::Defence, now);
             return self.report(Report::Claimed { vip: vip.into(), by }, now);
         }
-        if let Some(vip) = self.rivals.poll(now) {
-            if self.answers(vip) {
-                self.send(vip, Purpose::Probe, self.protocol.probe(vip), now);
-            }
-            return;
-        }
-        if let Some(vip) = self.echoes.poll(now) {
+        // Whether somebody who answered as well goes on.
+        if let Some(vip) = self.rivals.poll(now).or_else(|| self.echoes.poll(now)) {
             if self.answers(vip) {
                 self.send(vip, Purpose::Probe, self.protocol.probe(vip), now);
             }

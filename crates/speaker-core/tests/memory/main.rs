@@ -18,7 +18,7 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 /// The most that each further address may take. What the shell keeps of it comes on top: see the test
 /// `speaker_memory` of `ferrolb`.
-const LIMIT: usize = 2_100;
+const LIMIT: usize = 2_250;
 
 const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
 

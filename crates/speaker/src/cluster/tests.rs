@@ -181,7 +181,13 @@ fn eth0() -> Event {
 fn complete() -> Fixture {
     let mut it = fixture();
     it.hear_everything();
+    it.after(free("192.0.2.2"));
     it
+}
+
+/// Nobody on the LAN has the address.
+fn free(vip: &str) -> Event {
+    Event::Lan(Report::Port("eth0".into(), layer2::Report::Free { vip: vip.parse().unwrap() }))
 }
 
 impl Fixture {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use e2e::Cluster;
-use lab::browser::{self, Browser};
-use lab::{Host, wait_until};
+use lab::browser::Browser;
+use lab::{Host, debian, wait_until};
 use tokio::runtime::Builder;
 
 use crate::{serve, with_cluster};
@@ -66,7 +66,7 @@ fn fits(browser: &mut Browser) -> Result<()> {
 
 #[test]
 fn the_page_shows_who_announces_what_and_a_takeover_without_being_loaded_again() {
-    browser::ensure_installed().unwrap_or_else(|error| panic!("{error:#}"));
+    debian::ensure(debian::FOR_PAGES).unwrap_or_else(|error| panic!("{error:#}"));
     with_cluster(|cluster| {
         let address = serve(cluster, "page", &["172.16.211.230/31"])?.to_string();
         let folder = tempfile::tempdir()?;

@@ -96,6 +96,7 @@ impl World {
             Sight {
                 part,
                 vip,
+                carries_gossip: lan == LanId::First,
                 alive: &alive,
                 right: right(vip),
                 standby: answer.iter().any(stands_in),

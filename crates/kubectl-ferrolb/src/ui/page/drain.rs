@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::counted;
+use super::{counted, heads};
 use crate::commands::whatif::Difference;
 use crate::ui::query::Query;
 use crate::ui::watching::Drain;
@@ -61,16 +61,7 @@ fn table(differences: &[Difference]) -> Markup {
     rows.sort_by_key(|it| it.effect != "loses");
     html! {
         table.list role="table" {
-            thead role="rowgroup" {
-                tr role="row" {
-                    th scope="col" role="columnheader" { "Service" }
-                    th scope="col" role="columnheader" { "Address" }
-                    th scope="col" role="columnheader" { "Now" }
-                    th scope="col" role="columnheader" { "Drained" }
-                    th scope="col" role="columnheader" { "Off" }
-                    th scope="col" role="columnheader" { "Note" }
-                }
-            }
+            (heads(&["Service", "Address", "Now", "Drained", "Off", "Note"]))
             tbody role="rowgroup" {
                 @for it in rows.into_iter().take(SHOWN) {
                     tr role="row" {

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::{counted, state};
+use super::{counted, heads, state};
 use crate::commands::services::place;
 use crate::survey::{Health, Surveyed};
 use crate::ui::query::{PER_PAGE, Query};
@@ -63,15 +63,7 @@ fn table(services: &[&Surveyed], query: &Query) -> Markup {
     html! {
         table.list.services role="table" {
             caption.hidden { "Services of type LoadBalancer" }
-            thead role="rowgroup" {
-                tr role="row" {
-                    th scope="col" role="columnheader" { "Service" }
-                    th scope="col" role="columnheader" { "Address" }
-                    th scope="col" role="columnheader" { "Announced by" }
-                    th scope="col" role="columnheader" { "Pool" }
-                    th scope="col" role="columnheader" { "State" }
-                }
-            }
+            (heads(&["Service", "Address", "Announced by", "Pool", "State"]))
             tbody role="rowgroup" { @for service in services { (row(service, query)) } }
         }
     }

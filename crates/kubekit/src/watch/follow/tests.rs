@@ -82,6 +82,28 @@ async fn a_list_is_followed_by_what_happens_after_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn with_each_change_it_is_known_up_to_where_everything_is_and_how_new_the_newest_object() {
+    let bookmark = event("BOOKMARK", namespace("", 20));
+    let watch = vec![event("DELETED", namespace("a", 12)), bookmark, event("ADDED", namespace("c", 25))];
+    let first = list(10, &[namespace("a", 3), namespace("b", 7)]);
+    let restored = (200, list(8, &[namespace("b", 7)]));
+    let (mut follower, _) = server(vec![(200, first), restored], vec![(200, watch), (200, vec![])]);
+    let mut known = Vec::new();
+    for _ in 0..5 {
+        known.push((said(follower.next().await), follower.known()));
+    }
+    let known_of = |complete, newest| Known { complete, newest };
+    let expected = [
+        ("= a b", known_of(10, 7)),
+        ("- a", known_of(12, 12)),
+        ("+ c", known_of(25, 25)),
+        ("restored", known_of(8, 7)),
+        ("= b", known_of(8, 7)),
+    ];
+    assert_eq!(known, expected.map(|(said, known)| (said.to_owned(), known)));
+}
+
+#[tokio::test(start_paused = true)]
 async fn after_a_watch_was_broken_off_a_short_list_is_believed_though_its_version_is_older() {
     let restored = list(7, &[namespace("a", 3)]);
     let (mut follower, log) = server(

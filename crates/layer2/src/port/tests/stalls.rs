@@ -73,6 +73,19 @@ fn what_is_heard_after_a_pause_makes_it_no_longer() {
 }
 
 #[test]
+fn a_pause_that_ended_earlier_makes_a_later_one_no_shorter() {
+    let mut bench = Bench::announcing(ARP, V4);
+    let earlier = bench.now;
+    bench.advance(ms(200));
+    bench.port.stood_still(bench.now);
+    bench.port.stood_still(earlier);
+    bench.advance(ms(299));
+    assert_eq!(bench.hear(arp_request(V4).emit()), Err(Ignored::Muted));
+    bench.advance(ms(1));
+    assert_eq!(bench.hear(arp_request(V4).emit()), Ok(()));
+}
+
+#[test]
 fn a_little_late_is_no_stall() {
     let mut bench = Bench::new(ARP);
     bench.order(&[(V4, 1, Begin::Announce)]);
