@@ -3,7 +3,9 @@
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use kube::{CustomResource, CustomResourceExt, Resource, ResourceExt};
-use node_addresses::{AddressKind, DEFAULT_PROTECTED, K3sLabels, NodePool, PortRange, ProtectedPorts};
+use node_addresses::{
+    AddressKind, DEFAULT_PROTECTED, K3sLabels, Listening, NodePool, PortRange, ProtectedPorts,
+};
 use pools::Unreadable;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
@@ -58,6 +60,7 @@ impl NodeAddressPool {
                 NodeAddresses::Internal => AddressKind::Internal,
             },
             protected: ProtectedPorts::from_iter(ranges),
+            listeners: if spec.protect_listeners { Listening::Protected } else { Listening::Ignored },
             k3s_labels: if spec.k3s_labels { K3sLabels::Honoured } else { K3sLabels::Ignored },
             ..NodePool::new(self.name_any())
         };
@@ -100,6 +103,9 @@ pub struct NodeAddressPoolSpec {
     /// of your own replaces the default.
     #[schemars(schema_with = "protected_ports")]
     pub protected_ports: Vec<String>,
+    /// Whether a Service gets no port of a node that a program there listens on. The speakers tell which those are; who has
+    /// a port keeps it.
+    pub protect_listeners: bool,
     /// Whether the labels of ServiceLB choose among the nodes, with the same outcome:
     /// svccontroller.k3s.cattle.io/enablelb on nodes, svccontroller.k3s.cattle.io/lbpool on nodes and Services.
     pub k3s_labels: bool,
@@ -113,6 +119,7 @@ impl Default for NodeAddressPoolSpec {
             auto_assign: true,
             service_allocation: None,
             protected_ports: DEFAULT_PROTECTED.map(str::to_owned).into(),
+            protect_listeners: true,
             k3s_labels: false,
         }
     }
@@ -137,7 +144,8 @@ pub struct NodeAddressPoolStatus {
     pub nodes: i64,
     /// Services that have addresses from the pool.
     pub services: i64,
-    /// Whether the pool is in force as it stands (`Accepted`), and if not, why.
+    /// Whether the pool is in force as it stands (`Accepted`), and if not, why; and whether it is known which ports programs
+    /// on its nodes listen on (`ListenersKnown`).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions::schema")]
     pub conditions: Vec<Condition>,
@@ -179,12 +187,13 @@ mod tests {
         let (pool, unreadable) = read(json!({
             "nodeSelectors": [{"matchLabels": {"edge": "true"}}], "addresses": "External", "autoAssign": false,
             "serviceAllocation": {"namespaces": ["prod"]}, "protectedPorts": [], "k3sLabels": true,
+            "protectListeners": false,
         }));
         assert!(unreadable.is_empty());
         assert_eq!((pool.node_selectors.len(), pool.addresses), (1, AddressKind::External));
         assert!(!pool.auto_assign && pool.allocation.is_some());
         assert_eq!(pool.protected, ProtectedPorts::from_iter([]));
-        assert_eq!(pool.k3s_labels, K3sLabels::Honoured);
+        assert_eq!((pool.k3s_labels, pool.listeners), (K3sLabels::Honoured, Listening::Ignored));
     }
 
     #[test]

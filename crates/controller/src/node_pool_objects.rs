@@ -2,16 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use api::{NodeAddressPool, NodeAddressPoolStatus};
+use api::{NodeAddressPool, NodeAddressPoolStatus, names};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::ResourceExt;
 use kubekit::events::Notice;
 use kubekit::{Change, Mirror};
-use node_addresses::NodePool;
-use objects::PoolName;
+use node_addresses::{Listening, NodePool};
+use objects::text;
+use objects::{NodeName, PoolName};
 
 use crate::acceptance::{Acceptance, Assessment};
+
+/// As many nodes as a message names.
+const MOST_NAMED: usize = 10;
 
 /// All `NodeAddressPool` objects, by name.
 #[derive(Debug, Default)]
@@ -30,12 +35,14 @@ struct Object {
 }
 
 /// Who uses a pool.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct InUse {
     /// Selected nodes that take traffic.
     pub(crate) nodes: usize,
     /// Services that have addresses from it.
     pub(crate) services: usize,
+    /// Selected nodes of which nobody tells what programs listen on, though it matters.
+    pub(crate) unwatched: Vec<NodeName>,
 }
 
 impl NodePoolObjects {
@@ -85,12 +92,15 @@ impl NodePoolObjects {
     ) -> Vec<(ObjectReference, NodeAddressPoolStatus)> {
         let outdated = |object: &Object| {
             let (condition, _) = object.acceptance.condition(&object.assessment, now);
-            let InUse { nodes, services } = in_use(&object.pool);
+            let InUse { nodes, services, unwatched } = in_use(&object.pool);
             let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
             let status = NodeAddressPoolStatus {
                 nodes: count(nodes),
                 services: count(services),
-                conditions: vec![condition],
+                conditions: [Some(condition), object.listeners_known(&unwatched, now)]
+                    .into_iter()
+                    .flatten()
+                    .collect(),
             };
             (object.status.as_ref() != Some(&status)).then(|| (object.acceptance.reference.clone(), status))
         };
@@ -114,6 +124,42 @@ impl NodePoolObjects {
             None => _ = self.objects.insert(name, Object { acceptance, assessment, pool, status }),
         }
     }
+}
+
+impl Object {
+    /// Whether it is known what programs listen on, where that matters.
+    fn listeners_known(&self, unwatched: &[NodeName], now: Timestamp) -> Option<Condition> {
+        match self.pool.listeners {
+            Listening::Ignored => return None,
+            Listening::Protected => {}
+        }
+        let (status, reason, message) = match unwatched {
+            [] => ("True", "Reported", String::new()),
+            [..] => ("False", "NotReported", not_known(unwatched)),
+        };
+        let known = self.status.iter().flat_map(|status| &status.conditions);
+        let since = known.clone().find(|it| it.type_ == names::LISTENERS_KNOWN && it.status == status);
+        Some(Condition {
+            type_: names::LISTENERS_KNOWN.to_owned(),
+            status: status.to_owned(),
+            reason: reason.to_owned(),
+            message,
+            observed_generation: None,
+            last_transition_time: since.map_or(Time(now), |it| it.last_transition_time.clone()),
+        })
+    }
+}
+
+fn not_known(unwatched: &[NodeName]) -> String {
+    let named = text::listed(unwatched.iter().take(MOST_NAMED));
+    let more = match unwatched.len().saturating_sub(MOST_NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!(
+        "no speaker reports which ports programs listen on, and whether kube-proxy runs in IPVS mode, on {named}{more}: \
+         there, only protectedPorts are protected"
+    )
 }
 
 #[cfg(test)]
@@ -141,11 +187,34 @@ mod tests {
         all.assess(|_| true);
         assert!(all.emit().is_empty());
         all.assess(|_| false);
-        let in_use = |_: &NodePool| InUse { nodes: 2, services: 3 };
+        let in_use = |_: &NodePool| InUse { nodes: 2, services: 3, unwatched: vec![] };
         let (_, status) = all.outdated(in_use, Timestamp::UNIX_EPOCH).remove(0);
         assert_eq!((status.nodes, status.services, &*status.conditions[0].status), (2, 3, "True"));
         let written = NodeAddressPool { status: Some(status), ..object(json!({})) };
         all.change(Change::Apply(written));
         assert!(all.outdated(in_use, Timestamp::UNIX_EPOCH).is_empty());
+    }
+
+    #[test]
+    fn nodes_of_which_nobody_tells_what_listens_there_are_named() {
+        let mut all = NodePoolObjects::default();
+        all.change(Change::Reset(vec![object(json!({}))]));
+        all.assess(|_| false);
+        let nodes = |count: usize| (1..=count).map(|at| NodeName::from(format!("n{at}"))).collect();
+        let known = |all: &NodePoolObjects, count| {
+            let in_use = |_: &NodePool| InUse { unwatched: nodes(count), ..InUse::default() };
+            let (_, status) = all.outdated(in_use, Timestamp::UNIX_EPOCH).remove(0);
+            status.conditions.into_iter().find(|it| it.type_ == "ListenersKnown")
+        };
+        let condition = known(&all, 12).unwrap();
+        assert_eq!(condition.status, "False");
+        assert!(
+            condition.message.contains("n9, n10 and 2 more: there, only protectedPorts"),
+            "{condition:?}"
+        );
+        let condition = known(&all, 0).unwrap();
+        assert_eq!((&*condition.status, &*condition.message), ("True", ""));
+        all.change(Change::Apply(object(json!({"protectListeners": false}))));
+        assert_eq!(known(&all, 0), None);
     }
 }

@@ -182,6 +182,10 @@ struct Speaker {
     /// ARP)
     #[arg(long, env = "FERROLB_IGNORE_ADDRESS_CONFLICTS")]
     ignore_address_conflicts: bool,
+    /// Report which ports programs on the node listen on, in the ConfigurationState of this speaker: Services with the
+    /// addresses of nodes (NodeAddressPool) do not get those
+    #[arg(long, env = "FERROLB_REPORT_LISTENING_PORTS")]
+    report_listening_ports: bool,
 }
 
 /// `--failover`.
@@ -288,6 +292,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
             failover,
             ignore_exclude_lb,
             ignore_address_conflicts,
+            report_listening_ports,
         }) => {
             telemetry::start(common.log_level);
             open_files::raise_limit();
@@ -307,6 +312,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
                 failover: failover.into(),
                 beside_metallb: beside_metallb(common.ignore_metallb),
                 ignore_conflicts: ignore_address_conflicts,
+                report_listeners: report_listening_ports,
                 exclude_label: if ignore_exclude_lb { ExcludeLabel::Ignored } else { ExcludeLabel::Honoured },
             }))
         }

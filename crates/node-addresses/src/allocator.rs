@@ -13,7 +13,8 @@ use crate::allocator::choose::Wanted;
 use crate::claims::Claims;
 use crate::endpoints::Endpoints;
 use crate::health::Health;
-use crate::{Applicant, Node, NodePool, Refusal, Taken};
+use crate::listeners::Listeners;
+use crate::{Applicant, Listener, Listening, Node, NodePool, Refusal, Taken};
 
 /// Which nodes there are, and which Service has which of their ports.
 ///
@@ -28,6 +29,7 @@ pub struct NodeAddresses {
     /// Nodes where kube-proxy runs in IPVS mode.
     ipvs: BTreeSet<NodeName>,
     endpoints: Endpoints,
+    listeners: Listeners,
     claims: Claims,
     /// Ports that are open on all nodes, each with the Services whose node port it is.
     node_ports: BTreeMap<Port, BTreeSet<ServiceKey>>,
@@ -94,7 +96,10 @@ impl NodeAddresses {
 
     /// Takes in what a node is now, nothing when it is gone. Whether that changes anything.
     pub fn set_node(&mut self, name: &NodeName, node: Option<Node>, now: Instant) -> bool {
-        let Some(node) = node else { return self.nodes.remove(name).is_some() };
+        let Some(node) = node else {
+            self.listeners.set(name, None);
+            return self.nodes.remove(name).is_some();
+        };
         let well = node.ready && !self.lost.contains(name);
         let before = self.nodes.get(name);
         let health = before.map_or_else(|| Health::first(well), |(_, health)| health.seen(well, now));
@@ -117,6 +122,29 @@ impl NodeAddresses {
         let changed = self.ipvs.first() != ipvs.first();
         self.ipvs = ipvs;
         changed
+    }
+
+    /// Takes in what programs on a node listen on, nothing where nobody looks. Whether that changes anything. Who has a port
+    /// keeps it.
+    pub fn set_listeners(&mut self, node: &NodeName, now: Option<BTreeSet<Listener>>) -> bool {
+        self.listeners.set(node, now)
+    }
+
+    /// Nobody looks any more which ports programs listen on.
+    pub fn forget_listeners(&mut self) {
+        self.listeners = Listeners::default();
+    }
+
+    /// The nodes that a pool selects where nobody looks which ports programs listen on, though that matters to the pool.
+    pub fn unwatched(&self, pool: &NodePool) -> Vec<NodeName> {
+        match pool.listeners {
+            Listening::Ignored => Vec::new(),
+            Listening::Protected => {
+                let nobody = Labels::new();
+                let names = self.selected(pool, &nobody).map(|(name, ..)| name);
+                names.filter(|name| !self.listeners.are_known_of(name)).cloned().collect()
+            }
+        }
     }
 
     /// Takes in where the ready endpoints of a slice are, nothing when it is gone. Returns the Services that this changes

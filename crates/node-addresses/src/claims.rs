@@ -39,6 +39,11 @@ impl Claims {
         self.services.get(key).is_some_and(|claims| claims.iter().any(|(_, held)| *held == port))
     }
 
+    /// Whether a Service has a port at a place.
+    pub(crate) fn has_at(&self, key: &ServiceKey, place: &Place, port: Port) -> bool {
+        self.owners.get(&(place.clone(), port)) == Some(key)
+    }
+
     /// A Service has these from now on, none of which is another's, and nothing besides. Whether it had anything else before.
     pub(crate) fn hold(&mut self, key: &ServiceKey, claims: BTreeSet<(Place, Port)>) -> bool {
         let before = self.services.remove(key).unwrap_or_default();

@@ -20,6 +20,8 @@ pub struct NodePool {
     pub addresses: AddressKind,
     /// Ports that no Service gets.
     pub protected: ProtectedPorts,
+    /// What the ports mean that programs on a node listen on.
+    pub listeners: Listening,
     /// Whether the labels of K3s choose among the nodes as well.
     pub k3s_labels: K3sLabels,
 }
@@ -34,6 +36,16 @@ pub enum AddressKind {
     External,
     /// Those of type `InternalIP`.
     Internal,
+}
+
+/// What it means for a port that a program on a node listens on it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Listening {
+    /// No Service gets it there.
+    #[default]
+    Protected,
+    /// Nothing: whatever is sent there goes to the Service from then on.
+    Ignored,
 }
 
 /// What the labels of ServiceLB mean.
@@ -61,6 +73,7 @@ impl NodePool {
             node_selectors: Vec::new(),
             addresses: AddressKind::default(),
             protected: ProtectedPorts::default(),
+            listeners: Listening::default(),
             k3s_labels: K3sLabels::default(),
         }
     }

@@ -1,5 +1,7 @@
 //! Why a Service cannot have addresses of nodes, in words for the person who asked for them.
 
+use std::fmt;
+
 use ipam::Port;
 use objects::{NodeName, PoolName, ServiceKey};
 use pools::Family;
@@ -73,14 +75,32 @@ pub enum NoNodes {
 
 /// Somebody else has a port.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("port {port} of node {node} is in use by {}", named(.owner.as_ref()))]
+#[error("port {port} of node {node} is in use by {owner}")]
 pub struct Taken {
     /// The first node of which it is.
     pub node: NodeName,
     /// The port.
     pub port: Port,
-    /// Who has it; none if that is of another namespace, which is not to be told.
-    pub owner: Option<ServiceKey>,
+    /// Who has it.
+    pub owner: Owner,
+}
+
+/// Who has a port of a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Owner {
+    /// A Service; none if that is of another namespace, which is not to be told.
+    Service(Option<ServiceKey>),
+    /// A program that listens on the node.
+    Program,
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Service(service) => f.write_str(&named(service.as_ref())),
+            Self::Program => f.write_str("a program that listens there"),
+        }
+    }
 }
 
 fn named(owner: Option<&ServiceKey>) -> String {

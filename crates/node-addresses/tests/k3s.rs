@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use ipam::{AddressRequest, Families, Port, Protocol, Request, Sharing};
 use node_addresses::{
-    AddressKind, Applicant, Decision, EXCLUDE_LABEL, K3sLabels, Node, NodeAddresses, NodePool,
-    ProtectedPorts, RETURN_AFTER, Refusal,
+    AddressKind, Applicant, Decision, EXCLUDE_LABEL, K3sLabels, Listener, Listening, Node, NodeAddresses,
+    NodePool, Owner, ProtectedPorts, RETURN_AFTER, Refusal,
 };
 use objects::{Labels, NodeName, PoolName, Selector, ServiceKey, SliceKey};
 use pools::Family;
@@ -183,6 +183,10 @@ fn external_addresses_are_listed_where_a_node_that_serves_has_any() {
         let mut cluster = Cluster::new(NodePool { addresses, ..pool() }, &nodes);
         assert_eq!(cluster.listed(&service("web", &[80])), expected);
     }
+    cluster.all.set_lost(["n2".into()].into(), cluster.now);
+    assert_eq!(cluster.listed(&service("web", &[80])), ["10.0.0.1"], "a dead node chooses for no other");
+    cluster.all.set_lost(["n1".into(), "n2".into()].into(), cluster.now);
+    assert_eq!(cluster.listed(&service("web", &[80])), ["192.0.2.2"]);
     let mut cluster = Cluster::new(NodePool { addresses: AddressKind::External, ..pool() }, &nodes[..1]);
     assert!(
         cluster.refusal(&service("web", &[80])).contains("no selected node has an ExternalIP of family IPv4")
@@ -276,7 +280,10 @@ fn a_port_of_a_node_has_one_owner_who_keeps_it_while_the_node_is_dead() {
     assert_eq!(cluster.decide(&two).outcome.unwrap().taken, None);
     cluster.endpoints("one", &["n1", "n2"]);
     let refused = cluster.decide(&one).outcome.unwrap_err();
-    assert!(matches!(&refused, Refusal::Taken(taken) if taken.owner == Some(two.key.clone())), "{refused}");
+    assert!(
+        matches!(&refused, Refusal::Taken(taken) if taken.owner == Owner::Service(Some(two.key.clone()))),
+        "{refused}"
+    );
     assert!(cluster.all.release(&two.key) && !cluster.all.release(&two.key));
     assert_eq!(cluster.decide(&one).outcome.unwrap().taken, None);
     // Another protocol, another port; and other tenants are not named.
@@ -320,6 +327,43 @@ fn ports_of_the_node_of_kubernetes_and_of_other_services_are_refused() {
     assert!(cluster.refusal(&plex).contains("is the node port of ns/other"));
     assert!(cluster.all.set_node_ports(&ServiceKey::new("ns", "other"), &port, &[]));
     assert_eq!(cluster.listed(&plex), ["10.0.0.1"]);
+}
+
+#[test]
+fn a_port_that_a_program_listens_on_is_not_given_at_that_node() {
+    let listens = |texts: &[&str]| Some(texts.iter().map(|text| text.parse::<Listener>().unwrap()).collect());
+    let nodes = numbered(&[("n1", &[]), ("n2", &[])]);
+    let mut cluster = Cluster::new(pool(), &nodes);
+    let web = service("web", &[8080]);
+    assert_eq!(cluster.all.unwatched(&pool()), [NodeName::from("n1"), "n2".into()]);
+    assert!(cluster.all.set_listeners(&"n1".into(), listens(&["TCP/8080", "UDP/81", "TCP/82@10.0.0.9"])));
+    assert!(cluster.all.set_listeners(&"n2".into(), listens(&[])));
+    assert!(!cluster.all.set_listeners(&"n2".into(), listens(&[])), "nothing new");
+    assert!(cluster.all.unwatched(&pool()).is_empty());
+    let grant = cluster.decide(&web).outcome.unwrap();
+    assert_eq!(grant.ips, ips(&["10.0.0.2"]));
+    let taken = grant.taken.unwrap().to_string();
+    assert_eq!(taken, "port TCP/8080 of node n1 is in use by a program that listens there");
+    assert_eq!(cluster.listed(&service("other", &[81, 82])), ["10.0.0.1", "10.0.0.2"]);
+    // Who has a port keeps it, also where the program comes later.
+    cluster.all.set_listeners(&"n2".into(), listens(&["TCP/8080"]));
+    assert_eq!(cluster.listed(&web), ["10.0.0.2"]);
+    cluster.all.release(&web.key);
+    assert!(cluster.refusal(&web).contains("port TCP/8080 of node n1 is in use by a program"));
+    let Wants { key, request, primary } = &web;
+    let applicant = Applicant { key, namespace_labels: &Labels::new(), request, primary: *primary };
+    cluster.all.adopt(&applicant, &pool_name(), &ips(&["10.0.0.1"]));
+    assert_eq!(cluster.listed(&web), ["10.0.0.1"], "a restart takes nothing away");
+    // A node that is gone takes with it what was known of it, and a pool may ignore all of it.
+    cluster.all.release(&web.key);
+    cluster.all.set_node(&"n1".into(), None, cluster.now);
+    cluster.set("n1", nodes[0].1.clone());
+    assert_eq!(cluster.all.unwatched(&pool()), [NodeName::from("n1")]);
+    assert_eq!(cluster.listed(&web), ["10.0.0.1"]);
+    let careless = NodePool { listeners: Listening::Ignored, ..pool() };
+    assert!(cluster.all.unwatched(&careless).is_empty());
+    cluster.all.set_pools([careless]);
+    assert_eq!(cluster.listed(&web), ["10.0.0.1", "10.0.0.2"]);
 }
 
 #[test]

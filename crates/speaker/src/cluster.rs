@@ -26,6 +26,7 @@ use kubekit::http::status::Questions;
 use kubekit::keep::Wanted;
 use kubekit::speakers::Speakers;
 use kubekit::{Identity, Progress};
+use node_addresses::Listener;
 use placement::{AdvertisementName, NodeName, PoolName, ServiceKey, SliceKey};
 use pools::PoolSpec;
 use speaker_core::announce::layer2::Ports;
@@ -80,6 +81,8 @@ pub(crate) struct Cluster {
     identity: Identity,
     ipvs: Ipvs,
     mode: Mode,
+    /// The ports that programs on this node listen on, if that is known and to be told.
+    listeners: Option<BTreeSet<Listener>>,
     /// What is wrong with the configuration, once that is known.
     problems: Option<Vec<String>>,
     impaired: Impaired,
@@ -122,6 +125,7 @@ impl Cluster {
             identity: config.identity.clone(),
             ipvs: Ipvs::default(),
             mode: Mode::default(),
+            listeners: None,
             problems: None,
             impaired: Impaired::default(),
             services: Mirror::default(),
@@ -258,6 +262,10 @@ impl Cluster {
                     gossip::Trouble::OtherKey => Trouble::OtherKey,
                 });
                 self.core.handle(Input::Trouble(trouble), now);
+            }
+            Event::Listeners(listeners) => {
+                self.listeners = Some(listeners);
+                self.report_state();
             }
             Event::ApiReachable(reachable) => self.core.handle(Input::ApiReachable(reachable), now),
             Event::LeftOver(again) => self.core.handle(Input::LeftOver(again), now),

@@ -19,6 +19,7 @@ pub mod fuzzing;
 mod impaired;
 mod ipvs;
 pub mod lan;
+mod listening;
 mod metrics;
 mod objects;
 mod status;
@@ -35,6 +36,7 @@ use api::ConfigurationStateStatus;
 use cluster::{Cluster, Outputs};
 pub use coexistence::BesideMetalLb;
 use coexistence::{Conflicts, Of, WAITING_FOR};
+use futures::StreamExt;
 use gossip::Absence;
 pub use gossip::Preset as Failover;
 use kube::Client;
@@ -83,6 +85,8 @@ pub struct Config {
     pub gossip_key_files: Vec<PathBuf>,
     /// How fast a dead peer is found.
     pub failover: Failover,
+    /// Whether to report which ports programs on this node listen on.
+    pub report_listeners: bool,
     /// What to do while MetalLB serves the same Services.
     pub beside_metallb: BesideMetalLb,
 }
@@ -232,6 +236,7 @@ async fn work(
         trouble: gossip.trouble(),
         left_over: now_removed,
         address: now_listening,
+        listening: config.report_listeners.then(|| listening::follow().boxed()),
         stop: stop_requested,
     };
 

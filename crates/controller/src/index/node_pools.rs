@@ -8,10 +8,11 @@ use api::{ConfigurationState, NodeAddressPool, NodeAddressPoolStatus, names};
 use ipam::{AddressRequest, Assignment, PoolName, Request, ServiceKey};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 use kubekit::events::Notice;
 use kubekit::{Change, Mirror};
-use node_addresses::{Applicant, NodeAddresses};
+use node_addresses::{Applicant, Listener, NodeAddresses};
 use objects::{Labels, NodeName, SliceKey};
 use slim::{EndpointSlice, Node, is_true};
 use translation::Claim;
@@ -104,6 +105,7 @@ impl Index {
         gone.iter().for_each(|(key, _)| _ = self.node_pools.all.set_endpoints(key, None));
         self.node_pools.states = Mirror::default();
         self.node_pools.ipvs.clear();
+        self.node_pools.all.forget_listeners();
         self.node_pools.all.set_ipvs(BTreeSet::new());
         (self.node_pools.slices_listed, self.node_pools.states_listed) = (false, false);
     }
@@ -129,14 +131,23 @@ impl Index {
         self.now = now;
         let knew_enough = self.node_pools.know_enough();
         self.node_pools.states_listed |= matches!(change, Change::Reset(_));
+        let mut changed = false;
         for (name, state) in self.node_pools.states.update(change, ResourceExt::name_any) {
-            match state.as_ref().and_then(node_with_ipvs) {
-                Some(node) => _ = self.node_pools.ipvs.insert(name, node),
-                None => _ = self.node_pools.ipvs.remove(&name),
+            let Some(state) = state else {
+                // The programs on a node are still there when its speaker is started again.
+                self.node_pools.ipvs.remove(&name);
+                continue;
+            };
+            let node = node_of(&state);
+            if uses_ipvs(&state) {
+                self.node_pools.ipvs.insert(name, node.clone());
+            } else {
+                self.node_pools.ipvs.remove(&name);
             }
+            changed |= self.node_pools.all.set_listeners(&node, listeners(&state));
         }
         let ipvs = self.node_pools.ipvs.values().cloned().collect();
-        let changed = self.node_pools.all.set_ipvs(ipvs);
+        changed |= self.node_pools.all.set_ipvs(ipvs);
         self.surroundings_changed(knew_enough, changed);
     }
 
@@ -165,6 +176,7 @@ impl Index {
         let in_use = |pool: &node_addresses::NodePool| InUse {
             nodes: self.node_pools.all.serving(pool).1,
             services: services.get(&pool.name).copied().unwrap_or_default(),
+            unwatched: self.node_pools.all.unwatched(pool),
         };
         self.node_pools.objects.outdated(in_use, now)
     }
@@ -285,6 +297,7 @@ impl Index {
         }
         if changed || !knew_enough {
             self.nodes_changed();
+            self.freed = true;
         }
     }
 
@@ -309,12 +322,27 @@ fn read_node(node: &Node) -> node_addresses::Node {
     }
 }
 
-/// The node of a speaker that reports that kube-proxy uses IPVS there.
-fn node_with_ipvs(state: &ConfigurationState) -> Option<NodeName> {
-    let conditions = &state.status.as_ref()?.conditions;
-    let ipvs = conditions.iter().any(|it| it.type_ == names::KUBE_PROXY_IPVS && it.status == "True");
-    let node = state.labels().get(names::NODE_NAME).cloned().unwrap_or_else(|| state.name_any());
-    ipvs.then(|| NodeName::from(node))
+/// The node of a speaker. A label has room for less of its name.
+fn node_of(state: &ConfigurationState) -> NodeName {
+    let name = state.name_any();
+    let by_label = || state.labels().get(names::NODE_NAME).cloned();
+    let by_name = name.strip_prefix("speaker-").map(str::to_owned);
+    NodeName::from(by_name.or_else(by_label).unwrap_or(name))
+}
+
+/// Whether a speaker reports that kube-proxy uses IPVS on its node.
+fn uses_ipvs(state: &ConfigurationState) -> bool {
+    condition(state, names::KUBE_PROXY_IPVS).is_some_and(|it| it.status == "True")
+}
+
+/// The ports that programs on the node of a speaker listen on, if it tells.
+fn listeners(state: &ConfigurationState) -> Option<BTreeSet<Listener>> {
+    let told = condition(state, names::LISTENING_PORTS)?.message.split_whitespace();
+    Some(told.filter_map(|text| text.parse().ok()).collect())
+}
+
+fn condition<'a>(state: &'a ConfigurationState, name: &str) -> Option<&'a Condition> {
+    state.status.as_ref()?.conditions.iter().find(|it| it.type_ == name)
 }
 
 #[cfg(test)]

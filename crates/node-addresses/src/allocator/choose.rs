@@ -12,7 +12,7 @@ use crate::claims::Place;
 use crate::health::Health;
 use crate::pool::is_labelled;
 use crate::refusal::nameable;
-use crate::{AddressKind, Applicant, NoNodes, Node, NodePool, Refusal, Taken};
+use crate::{AddressKind, Applicant, Listening, NoNodes, Node, NodePool, Owner, Refusal, Taken};
 
 /// Which addresses a Service is to be listed with.
 pub(super) enum Wanted<'a> {
@@ -34,6 +34,7 @@ impl Wanted<'_> {
 /// A node that could serve, and its addresses that could be listed.
 struct Candidate<'a> {
     name: &'a NodeName,
+    node: &'a Node,
     health: Health,
     addresses: &'a [IpAddr],
 }
@@ -93,10 +94,16 @@ impl NodeAddresses {
                 if addresses.is_empty() {
                     continue;
                 }
+                let of_node = Place::Node(candidate.name.clone(), family);
+                let listened = match (pool.listeners, wanted) {
+                    (Listening::Protected, Wanted::All) => {
+                        self.listened(applicant, candidate, &of_node, family)
+                    }
+                    (Listening::Ignored, _) | (_, Wanted::Listed(_)) => None,
+                };
                 let places = addresses.iter().map(|ip| Place::Address(*ip));
-                let places: Vec<Place> =
-                    places.chain([Place::Node(candidate.name.clone(), family)]).collect();
-                if let Some(by) = self.taken(applicant, candidate.name, &places) {
+                let places: Vec<Place> = places.chain([of_node]).collect();
+                if let Some(by) = self.taken(applicant, candidate.name, &places).or(listened) {
                     taken.get_or_insert(by);
                     continue;
                 }
@@ -153,10 +160,15 @@ impl NodeAddresses {
         let external = match pool.addresses {
             AddressKind::External => true,
             AddressKind::Internal => false,
-            AddressKind::Auto => serving.iter().any(|(_, node, _)| !node.external.is_empty()),
+            // As with ServiceLB, a dead node does not choose for the others.
+            AddressKind::Auto => {
+                let alive = serving.iter().any(|(.., health)| health.is_alive());
+                let mut choosing = serving.iter().filter(|(.., health)| health.is_alive() || !alive);
+                choosing.any(|(_, node, _)| !node.external.is_empty())
+            }
         };
         let addresses = |node: &'a Node| if external { &node.external[..] } else { &node.internal[..] };
-        let candidate = |(name, node, health)| Candidate { name, health, addresses: addresses(node) };
+        let candidate = |(name, node, health)| Candidate { name, node, health, addresses: addresses(node) };
         let kind = if external { "ExternalIP" } else { "InternalIP" };
         Ok((kind, serving.into_iter().map(candidate).collect()))
     }
@@ -165,7 +177,21 @@ impl NodeAddresses {
     fn taken(&self, applicant: &Applicant<'_>, node: &NodeName, places: &[Place]) -> Option<Taken> {
         let other = |place| self.claims.other(applicant.key, place, &applicant.request.ports);
         let (port, owner) = places.iter().find_map(other)?;
-        Some(Taken { node: node.clone(), port, owner: nameable(owner, applicant.key) })
+        Some(Taken { node: node.clone(), port, owner: Owner::Service(nameable(owner, applicant.key)) })
+    }
+
+    /// A program on a node that has one of the ports of a Service, which the Service has not got there already.
+    fn listened(
+        &self,
+        applicant: &Applicant<'_>,
+        candidate: &Candidate<'_>,
+        place: &Place,
+        family: Family,
+    ) -> Option<Taken> {
+        let wanted = applicant.request.ports.iter().copied();
+        let new = wanted.filter(|port| !self.claims.has_at(applicant.key, place, *port));
+        let port = self.listeners.first((candidate.name, candidate.node), family, new)?;
+        Some(Taken { node: candidate.name.clone(), port, owner: Owner::Program })
     }
 }
 

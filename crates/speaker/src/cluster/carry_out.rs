@@ -98,10 +98,10 @@ impl Cluster {
         }
     }
 
-    /// Says what is wrong with the configuration and how kube-proxy runs, once both are known.
+    /// Says what is wrong with the configuration, once that is known, and what the controller must know of this node.
     pub(super) fn report_state(&self) {
         let Some(problems) = &self.problems else { return };
-        let status = configuration::status(problems, self.mode, Timestamp::now());
+        let status = configuration::status(problems, self.mode, self.listeners.as_ref(), Timestamp::now());
         self.outputs.state.set(configuration::name(&self.node), Some(status));
         self.outputs.state.complete();
     }

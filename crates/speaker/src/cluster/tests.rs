@@ -119,6 +119,7 @@ fn fixture() -> Fixture {
         beside_metallb: crate::BesideMetalLb::Wait,
         exclude_label: placement::ExcludeLabel::Honoured,
         ignore_conflicts: false,
+        report_listeners: false,
     };
     let nobody = kube::Config::new("http://127.0.0.1:9".parse().unwrap());
     let publisher =
@@ -405,6 +406,21 @@ async fn ipvs_is_reported_while_it_is_in_use() {
     assert!(reported(&it));
     it.after(links(&["eth0"]));
     assert!(!reported(&it));
+}
+
+#[tokio::test]
+async fn the_ports_that_programs_listen_on_are_reported_as_they_change() {
+    let mut it = complete();
+    let reported = |it: &Fixture| {
+        let status = it.state.take().each.remove("speaker-n1").flatten().unwrap();
+        status.conditions.into_iter().find(|it| it.type_ == api::names::LISTENING_PORTS).map(|it| it.message)
+    };
+    assert_eq!(reported(&it), None);
+    let ports = |texts: &[&str]| Event::Listeners(texts.iter().map(|text| text.parse().unwrap()).collect());
+    it.after(ports(&["TCP/22", "TCP/80"]));
+    assert_eq!(reported(&it).as_deref(), Some("TCP/22 TCP/80"));
+    it.after(ports(&["TCP/22"]));
+    assert_eq!(reported(&it).as_deref(), Some("TCP/22"));
 }
 
 #[tokio::test]

@@ -33,7 +33,7 @@ fn speaker(node: &str, ipvs: bool) -> ConfigurationState {
     let mut state =
         ConfigurationState::new(&format!("speaker-{node}"), api::ConfigurationStateSpec::default());
     state.metadata.labels = Some([(names::NODE_NAME.to_owned(), node.to_owned())].into());
-    let condition = k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition {
+    let condition = Condition {
         type_: names::KUBE_PROXY_IPVS.to_owned(),
         status: if ipvs { "True" } else { "False" }.to_owned(),
         last_transition_time: Time(Timestamp::UNIX_EPOCH),
@@ -44,6 +44,15 @@ fn speaker(node: &str, ipvs: bool) -> ConfigurationState {
     let conditions = vec![condition];
     state.status =
         Some(api::ConfigurationStateStatus { conditions, ..api::ConfigurationStateStatus::default() });
+    state
+}
+
+/// A speaker that tells which ports programs on its node listen on.
+fn listening(node: &str, ports: &str) -> ConfigurationState {
+    let mut state = speaker(node, false);
+    let conditions = &mut state.status.as_mut().unwrap().conditions;
+    conditions[0].type_ = names::LISTENING_PORTS.to_owned();
+    conditions[0].message = ports.to_owned();
     state
 }
 
@@ -119,6 +128,25 @@ fn a_lost_node_is_taken_out_at_once_and_put_back_after_a_while() {
     assert_eq!(cluster.write_all(), ["web 10.0.0.2"], "kubelet is silent");
     cluster.index.nodes(Change::Apply(node("n1", "10.0.0.1", false)), now);
     assert!(cluster.write_all().is_empty());
+}
+
+#[test]
+fn a_port_that_a_program_listens_on_is_given_once_the_program_is_gone() {
+    let mut cluster = start(&[], &[node_pool("nodes", json!({}))], &[("web", json!({}))]);
+    cluster.index.endpoints(Change::Reset(vec![]), Instant::now());
+    let states = [listening("n1", "TCP/22@0.0.0.0 TCP/80 and 3 more"), listening("n2", "UDP/80")];
+    cluster.index.speakers(Change::Reset(states.into()), Instant::now());
+    assert_eq!(cluster.write_all(), ["web 10.0.0.2"]);
+    let notices = cluster.notices();
+    let told = "not served by all nodes: port TCP/80 of node n1 is in use by a program that listens there";
+    assert!(notices.iter().any(|it| it.contains(told)), "{notices:?}");
+    // A speaker that is started again deletes its report before that.
+    cluster.index.speakers(Change::Delete(listening("n1", "")), Instant::now());
+    assert!(cluster.write_all().is_empty());
+    cluster.index.speakers(Change::Apply(listening("n1", "TCP/22")), Instant::now());
+    assert_eq!(cluster.write_all(), ["web 10.0.0.1 10.0.0.2"]);
+    cluster.index.speakers(Change::Apply(listening("n1", "TCP/80")), Instant::now());
+    assert!(cluster.write_all().is_empty(), "who has a port keeps it");
 }
 
 #[test]
