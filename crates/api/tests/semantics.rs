@@ -42,6 +42,7 @@ const DEFAULTS: &[&str] = &[
     r#"NodeAddressPool v1alpha1 .spec.addresses "Auto""#,
     "NodeAddressPool v1alpha1 .spec.autoAssign true",
     "NodeAddressPool v1alpha1 .spec.k3sLabels false",
+    "NodeAddressPool v1alpha1 .spec.protectListeners true",
     r#"NodeAddressPool v1alpha1 .spec.protectedPorts ["TCP/22","TCP/179","TCP/2379-2382","UDP/4789","TCP/6443-6444","TCP/7472","7946","UDP/8472","TCP/9345","TCP/10248-10260"]"#,
 ];
 

@@ -16,6 +16,7 @@ mod advertisements;
 mod bgp_objects;
 mod configuration_state;
 mod control;
+mod default_node_pool;
 mod entry;
 #[cfg(fuzzing)]
 pub mod fuzzing;
@@ -41,6 +42,7 @@ use kubekit::lease::{Election, Leadership, Leads, Timing};
 use kubekit::write::Writes;
 use kubekit::{Identity, Watchdog};
 use prometheus_client::registry::Registry;
+use serde_json::{Map, Value};
 use tracing::info;
 
 use crate::index::List;
@@ -70,6 +72,8 @@ pub struct Config {
     pub gossip_secret: Option<String>,
     /// Whether Services can have the addresses of nodes.
     pub node_address_pools: bool,
+    /// What the `NodeAddressPool` says that is made where there is none; without it, none is made.
+    pub default_node_address_pool: Option<Map<String, Value>>,
 }
 
 /// Runs until the program is asked to stop, or MetalLB turns up.
@@ -128,6 +132,10 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         let namespace = namespace.to_owned();
         let (client, leads, events) = (client.clone(), leads.clone(), events.clone());
         lost = recovery::start(recovery, gossip_metrics, client, namespace, leads, events, writes.clone());
+    }
+    if let Some(spec) = config.default_node_address_pool.clone().filter(|_| config.node_address_pools) {
+        let (client, leads, writes) = (client.clone(), leads.clone(), writes.clone());
+        tokio::spawn(default_node_pool::make(client, namespace.to_owned(), spec, leads, writes));
     }
     let told = (&readiness, watchdog.task("index"), questions, lost);
     let control = control::run(client.clone(), &config, leads, events, writes, &metrics, told);

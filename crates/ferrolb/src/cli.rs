@@ -11,6 +11,7 @@ use kubekit::http::tls::{Tls, Version};
 use kubekit::http::{self, SecureMetrics};
 use kubekit::telemetry::LogLevel;
 use kubekit::{Identity, open_files, telemetry};
+use serde_json::{Map, Value};
 use speaker::{ExcludeInterfaces, ExcludeLabel};
 
 use crate::check;
@@ -118,6 +119,10 @@ struct Controller {
     /// taken out as soon as the speakers know, instead of when Kubernetes notices
     #[arg(long, env = "FERROLB_NODE_ADDRESS_POOLS")]
     node_address_pools: bool,
+    /// If there is no NodeAddressPool when this replica begins to lead, make one named nodes that says this: the spec as
+    /// JSON, such as {"k3sLabels":true}
+    #[arg(long, env = "FERROLB_DEFAULT_NODE_ADDRESS_POOL", value_parser = spec, value_name = "JSON")]
+    default_node_address_pool: Option<Spec>,
     /// Where to listen to the gossip, ADDRESS:PORT: this Pod's address, and the port of the speakers
     #[arg(long, env = "FERROLB_GOSSIP_BIND", value_parser = gossip_address)]
     gossip_bind: Option<SocketAddr>,
@@ -127,6 +132,14 @@ struct Controller {
     /// A Secret of this namespace: if it holds no key for what the speakers tell each other, one is made
     #[arg(long, env = "FERROLB_GOSSIP_SECRET")]
     gossip_secret: Option<String>,
+}
+
+/// The spec of an object.
+#[derive(Debug, Clone)]
+struct Spec(Map<String, Value>);
+
+fn spec(text: &str) -> Result<Spec, String> {
+    serde_json::from_str(text).map(Spec).map_err(|error| error.to_string())
 }
 
 /// Between whom addresses are shared.
@@ -246,6 +259,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
             lease_name,
             recover_endpoints,
             node_address_pools,
+            default_node_address_pool,
             gossip_bind,
             gossip_key_file,
             gossip_secret,
@@ -275,6 +289,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
                 beside_metallb: beside_metallb(common.ignore_metallb),
                 gossip_secret: gossip_secret.filter(|name| !name.is_empty()),
                 node_address_pools,
+                default_node_address_pool: default_node_address_pool.map(|Spec(spec)| spec),
             }))
         }
         Role::Check(Check { namespace, service, listen, patience }) => {

@@ -97,7 +97,7 @@ async fn a_pool_of_nodes_can_say_all_or_nothing() {
     let every_field = json!({
         "nodeSelectors": [{"matchLabels": {"edge": "true"}}], "addresses": "Internal", "autoAssign": false,
         "serviceAllocation": {"priority": 1, "namespaces": ["prod"]},
-        "protectedPorts": ["22", "UDP/8000-8010"], "k3sLabels": true,
+        "protectedPorts": ["22", "UDP/8000-8010"], "protectListeners": false, "k3sLabels": true,
     });
     for (name, spec) in [("empty", json!({})), ("full", every_field)] {
         let pool = json!({

@@ -3,7 +3,7 @@
 use std::fs;
 
 use chart::{Helm, documents, examples, folder, generated, manifests_folder};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// The objects of one kind that come of these values.
 pub(crate) fn objects(helm: &Helm, values: &[&str], kind: &str) -> Vec<Value> {
@@ -174,6 +174,35 @@ fn rights_on_pools_of_nodes_come_with_the_option_that_uses_them() {
     let environment = object["spec"]["template"]["spec"]["containers"][0]["env"].as_array().unwrap();
     let set = |name: &str| environment.iter().any(|variable| variable["name"] == name);
     assert!(set("FERROLB_NODE_ADDRESS_POOLS") && !set("FERROLB_RECOVER_ENDPOINTS"));
+    assert!(!set("FERROLB_DEFAULT_NODE_ADDRESS_POOL"));
+}
+
+#[test]
+fn the_values_for_k3s_make_a_pool_and_have_the_speakers_report_what_listens() {
+    let helm = Helm::find().unwrap();
+    let file = format!("--values={}", folder().join("../../examples/k3s/values.yaml").display());
+    let variable = |values: &[&str], kind: &str, name: &str| {
+        let [object] = &objects(&helm, values, kind)[..] else { panic!("there is one {kind}") };
+        let environment = object["spec"]["template"]["spec"]["containers"][0]["env"].as_array().unwrap();
+        environment.iter().find(|variable| variable["name"] == name).map(|variable| variable["value"].clone())
+    };
+    let default = "FERROLB_DEFAULT_NODE_ADDRESS_POOL";
+    let spec = variable(&[&file], "Deployment", default).unwrap();
+    assert_eq!(spec, r#"{"k3sLabels":true}"#);
+    let report = "FERROLB_REPORT_LISTENING_PORTS";
+    assert_eq!(variable(&[&file], "DaemonSet", report), Some("true".into()));
+    assert_eq!(variable(&[], "DaemonSet", report), None);
+    let creates = |values: &[&str]| {
+        let all = objects(&helm, values, "Role");
+        let mut rules = all.iter().flat_map(|role| role["rules"].as_array().unwrap());
+        rules.any(|rule| {
+            rule["resources"] == json!(["nodeaddresspools"]) && rule["verbs"].to_string().contains("create")
+        })
+    };
+    assert!(creates(&[&file]) && !creates(&["--set=controller.nodeAddressPools.enabled=true"]));
+    let without_spec = [&*file, "--set-json=controller.nodeAddressPools.defaultPool.spec=null"];
+    assert_eq!(variable(&without_spec, "Deployment", default), Some("{}".into()));
+    helm.template([&*file, "--set=controller.nodeAddressPools.defaultPool.spec.k3slabels=true"]).unwrap_err();
 }
 
 #[test]

@@ -131,6 +131,25 @@ fn labels_of_k3s_choose_and_what_servicelb_wrote_stays() {
 }
 
 #[test]
+fn a_pool_is_made_where_there_is_none_and_left_alone_from_then_on() {
+    const DEFAULT: &[&str] = &["--node-address-pools", "--default-node-address-pool={\"k3sLabels\":true}"];
+    run(async {
+        let cluster = two_nodes().await;
+        let controller = cluster.controller("a", DEFAULT);
+        cluster.service("web", json!({})).await;
+        cluster.wait_for_addresses("web", &["10.9.0.1", "10.9.0.2"]).await;
+        let pool_of = async |name: &str| api_of(&cluster).get(name).await.map(|it| it.data["spec"].clone());
+        assert_eq!(pool_of("nodes").await.unwrap()["k3sLabels"], true);
+        drop(controller);
+        pool(&cluster, json!({"k3sLabels": false, "addresses": "Internal"})).await;
+        let _controller = cluster.controller("b", DEFAULT);
+        cluster.service("other", json!({"ports": [{"port": 81}]})).await;
+        cluster.wait_for_addresses("other", &["10.9.0.1", "10.9.0.2"]).await;
+        assert_eq!(pool_of("nodes").await.unwrap()["addresses"], "Internal");
+    });
+}
+
+#[test]
 fn nothing_is_given_where_a_speaker_reports_ipvs() {
     run(async {
         let cluster = two_nodes().await;
@@ -152,6 +171,36 @@ fn nothing_is_given_where_a_speaker_reports_ipvs() {
         assert!(cluster.addresses("web").await.is_empty());
         reports.delete("speaker-n1", &DeleteParams::default()).await.unwrap();
         cluster.wait_for_addresses("web", &["10.9.0.1", "10.9.0.2"]).await;
+    });
+}
+
+#[test]
+fn a_port_that_a_speaker_reports_is_not_given_there() {
+    run(async {
+        let cluster = two_nodes().await;
+        let reports: Api<api::ConfigurationState> = Api::namespaced(cluster.client.clone(), "metallb-system");
+        let labels = json!({"metallb.io/component-type": "speaker", "metallb.io/node-name": "n1"});
+        let state = json!({"metadata": {"name": "speaker-n1", "labels": labels}});
+        reports.create(&PostParams::default(), &serde_json::from_value(state).unwrap()).await.unwrap();
+        let condition = json!({
+            "type": "ListeningPorts", "status": "True", "reason": "Seen", "message": "TCP/22 TCP/80@0.0.0.0",
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        });
+        let status = Patch::Merge(json!({"status": {"conditions": [condition]}}));
+        reports.patch_status("speaker-n1", &PatchParams::default(), &status).await.unwrap();
+        pool(&cluster, json!({})).await;
+        let _controller = cluster.controller("a", POOLS);
+        cluster.service("web", json!({})).await;
+        cluster.wait_for_addresses("web", &["10.9.0.2"]).await;
+        cluster.wait_for_event("web", "port TCP/80 of node n1 is in use by a program").await;
+        let known = wait("the condition of the pool", async || {
+            let status = api_of(&cluster).get("nodes").await.unwrap().data["status"].clone();
+            let conditions = status["conditions"].as_array()?.clone();
+            conditions.into_iter().find(|it| it["type"] == "ListenersKnown")
+        })
+        .await;
+        let message = known["message"].as_str().unwrap_or_default();
+        assert!(known["status"] == "False" && message.contains("on n2: there, only"), "{known}");
     });
 }
 
