@@ -131,3 +131,21 @@ fn addresses_of_nodes_are_well_without_an_announcer() {
     assert_eq!(it.addresses[0].node.as_deref(), Some("n1"));
     assert!(it.reasons.is_empty() && it.remedies.is_empty(), "{it:?}");
 }
+
+#[test]
+fn who_waits_where_pools_of_nodes_are_served_is_sent_to_the_events() {
+    let mut snapshot = snapshot(&[service("web", None)], &[], &[]);
+    snapshot.pools.clear();
+    let look = |snapshot: &Snapshot| {
+        let (allocation, placement) = (Allocation::decide(snapshot), snapshot.placed_now());
+        let sources =
+            Sources { placement: &placement, speakers: &[], reports: None, source: snapshot.speakers.source };
+        survey(snapshot, &allocation, &sources).remove(0).remedies
+    };
+    assert!(look(&snapshot)[0].contains("create an IPAddressPool"));
+    snapshot.node_pools = true;
+    assert!(
+        look(&snapshot)[0]
+            .contains("its events say what that refuses: kubectl describe service -n default web")
+    );
+}
