@@ -162,7 +162,7 @@ pub(crate) async fn run(cluster: &Cluster) -> anyhow::Result<Answer> {
     let mut failures = look.failures;
     let of_nodes = if cluster.serves_node_pools() {
         cluster.of_namespace::<NodeAddressPool>(&cluster.system).await.unwrap_or_else(|failure| {
-            failure.to_string()s.push(failure);
+            failures.push(failure.to_string());
             vec![]
         })
     } else {
