@@ -258,6 +258,12 @@ affinity:
 {{- end }}
 {{- end -}}
 
+{{/* Whether the controller listens to the gossip of the speakers, "true" or nothing. */}}
+{{- define "ferrolb.controllerGossips" -}}
+{{- $controller := .Values.controller -}}
+{{- if or $controller.recoverEndpoints (and $controller.nodeAddressPools.enabled .Values.speaker.enabled) }}true{{ end -}}
+{{- end -}}
+
 {{/* Environment that both programs take. Call with (list $ "speaker"). */}}
 {{- define "ferrolb.environment" -}}
 {{- $memberlist := (index . 0).Values.speaker.memberlist -}}
@@ -271,7 +277,7 @@ affinity:
 - name: FERROLB_IGNORE_METALLB
   value: "true"
 {{- end }}
-{{- if or (eq (index . 1) "speaker") (index . 0).Values.controller.recoverEndpoints }}
+{{- if or (eq (index . 1) "speaker") (include "ferrolb.controllerGossips" (index . 0)) }}
 # The first seals, all open. A file that is missing counts as none.
 - name: FERROLB_GOSSIP_KEY_FILE
   value: {{ printf "%s/secretkey,%s/previous" $memberlist.mlSecretKeyPath $memberlist.mlSecretKeyPath | quote }}

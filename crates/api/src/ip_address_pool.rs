@@ -159,7 +159,10 @@ impl From<&IPAddressPool> for PoolSpec {
     }
 }
 
-fn read_allocation(allocation: &ServiceAllocation, unreadable: &mut Vec<Unreadable>) -> Allocation {
+pub(crate) fn read_allocation(
+    allocation: &ServiceAllocation,
+    unreadable: &mut Vec<Unreadable>,
+) -> Allocation {
     let ServiceAllocation { priority, namespaces, namespace_selectors, service_selectors } = allocation;
     let mut read = |field, list| read_selectors(&format!("spec.serviceAllocation.{field}"), list, unreadable);
     let namespace_selectors = read("namespaceSelectors", namespace_selectors);

@@ -1,4 +1,4 @@
-//! The names and shapes that users see: custom resources of group `metallb.io`, annotations and labels.
+//! The names and shapes that users see: custom resources of the groups `metallb.io` and `ferrolb.io`, annotations and labels.
 //!
 //! Two things happen here. The Rust types are the source of the CRDs in `crds/` and in the chart ([`crds`]),
 //! with rules in CEL that let `kubectl apply` refuse what a single object can show to be wrong. And objects
@@ -25,6 +25,7 @@ mod ip_address_pool;
 mod l2_advertisement;
 mod lenient;
 pub mod names;
+mod node_address_pool;
 mod rules;
 mod selector;
 mod service_status;
@@ -45,6 +46,7 @@ use kube::CustomResourceExt;
 pub use l2_advertisement::{
     L2Advertisement, L2AdvertisementSpec, L2AdvertisementStatus, PreferredNodeSelector,
 };
+pub use node_address_pool::{NodeAddressPool, NodeAddressPoolSpec, NodeAddressPoolStatus, NodeAddresses};
 pub use selector::{LabelSelector, LabelSelectorRequirement};
 pub use service_status::{
     InterfaceInfo, ServiceBGPStatus, ServiceBGPStatusSpec, ServiceBGPStatusStatus, ServiceL2Status,
@@ -52,7 +54,7 @@ pub use service_status::{
 };
 pub use warnings::{aliases_defined_twice, undefined_aliases};
 
-/// The API group of every custom resource.
+/// The API group of the custom resources that MetalLB has too.
 pub const GROUP: &str = "metallb.io";
 
 /// Every CRD, in the order in which they are written to `crds/`.
@@ -66,6 +68,7 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
         ConfigurationState::crd(),
         IPAddressPool::crd(),
         L2Advertisement::crd(),
+        NodeAddressPool::crd(),
         service_bgp_status,
         service_l2_status,
     ];

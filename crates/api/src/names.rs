@@ -18,6 +18,18 @@ pub const ALLOCATED_FROM_POOL: &str = "metallb.io/ip-allocated-from-pool";
 /// back when they are to be had again, after the uid of the Service.
 pub const PREVIOUS_IPS: &str = "ferrolb.io/previous-ips";
 
+/// Written by the controller on a Service whose addresses are those of nodes, which no speaker announces: `true`.
+pub const NODE_ADDRESSES: &str = "ferrolb.io/node-addresses";
+
+/// Condition of the `ConfigurationState` of a speaker: kube-proxy runs in IPVS mode on its node.
+pub const KUBE_PROXY_IPVS: &str = "KubeProxyIPVS";
+
+/// Condition of the `ConfigurationState` of a speaker, with which ports of its node programs listen on.
+pub const LISTENING_PORTS: &str = "ListeningPorts";
+
+/// Condition of a `NodeAddressPool`: whether it is known which ports programs on its nodes listen on.
+pub const LISTENERS_KNOWN: &str = "ListenersKnown";
+
 /// Label of a `ServiceL2Status` or `ServiceBGPStatus`: the node that announces.
 pub const ANNOUNCING_NODE: &str = "metallb.io/node";
 /// Label of a `ServiceL2Status` or `ServiceBGPStatus`: the name of the Service.

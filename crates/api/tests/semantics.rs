@@ -24,6 +24,10 @@ const MERGED: &[&str] = &[
     "L2Advertisement v1beta1 .spec.preferredNodeSelectors[].preference atomic map",
     "L2Advertisement v1beta1 .spec.serviceSelectors[] atomic map",
     "L2Advertisement v1beta1 .status.conditions map list by type",
+    "NodeAddressPool v1alpha1 .spec.nodeSelectors[] atomic map",
+    "NodeAddressPool v1alpha1 .spec.serviceAllocation.namespaceSelectors[] atomic map",
+    "NodeAddressPool v1alpha1 .spec.serviceAllocation.serviceSelectors[] atomic map",
+    "NodeAddressPool v1alpha1 .status.conditions map list by type",
 ];
 
 /// Every value that the API server fills in, which is part of what is stored and merged.
@@ -35,6 +39,11 @@ const DEFAULTS: &[&str] = &[
     "BGPPeer v1beta2 .spec.peerPort 179",
     "IPAddressPool v1beta1 .spec.autoAssign true",
     "IPAddressPool v1beta1 .spec.avoidBuggyIPs false",
+    r#"NodeAddressPool v1alpha1 .spec.addresses "Auto""#,
+    "NodeAddressPool v1alpha1 .spec.autoAssign true",
+    "NodeAddressPool v1alpha1 .spec.k3sLabels false",
+    "NodeAddressPool v1alpha1 .spec.protectListeners true",
+    r#"NodeAddressPool v1alpha1 .spec.protectedPorts ["TCP/22","TCP/179","TCP/2379-2382","UDP/4789","TCP/6443-6444","TCP/7472","7946","UDP/8472","TCP/9345","TCP/10248-10260"]"#,
 ];
 
 /// Every list with a limit. Upstream has none; here they are what lets the rules be judged.
@@ -46,6 +55,8 @@ const LIMITS: &[&str] = &[
     "IPAddressPool v1beta1 .spec.addresses 4096",
     "IPAddressPool v1beta1 .spec.serviceAllocation.namespaces 4096",
     "L2Advertisement v1beta1 .spec.ipAddressPools 4096",
+    "NodeAddressPool v1alpha1 .spec.protectedPorts 256",
+    "NodeAddressPool v1alpha1 .spec.serviceAllocation.namespaces 4096",
 ];
 
 /// What `tell` says of each part of every schema, one line each, with kind, version and path before it.
@@ -99,7 +110,7 @@ fn lists_and_maps_are_merged_as_upstream_does() {
 }
 
 #[test]
-fn defaults_are_upstream_s() {
+fn defaults_are_upstream_s_where_it_has_the_kind() {
     assert_same(&lines(|_, part| part.get("default").map(Value::to_string)), DEFAULTS);
 }
 
@@ -119,6 +130,6 @@ fn every_label_selector_takes_any_label() {
         path.ends_with(".matchLabels").then(|| part["additionalProperties"]["type"].to_string())
     };
     let found = lines(labels);
-    assert_eq!(found.len(), 11, "{found:#?}");
+    assert_eq!(found.len(), 14, "{found:#?}");
     assert!(found.iter().all(|line| line.ends_with(" \"string\"")), "{found:#?}");
 }

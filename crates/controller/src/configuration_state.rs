@@ -20,6 +20,12 @@ pub(crate) fn source(client: &Client, namespace: &str) -> Source<ConfigurationSt
     Source::labelled(api, format!("{}={COMPONENT}", names::COMPONENT_TYPE))
 }
 
+/// The reports of the speakers.
+pub(crate) fn of_speakers(client: &Client, namespace: &str) -> Source<ConfigurationState> {
+    let api = Api::namespaced(client.clone(), namespace);
+    Source::labelled(api, format!("{}=speaker", names::COMPONENT_TYPE))
+}
+
 /// Says what to report; nothing while another replica does.
 pub(crate) fn report(
     to: &Wanted<ConfigurationState>,

@@ -6,7 +6,7 @@ use std::fmt::Debug;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use api::{ConfigurationState, IPAddressPool, L2Advertisement};
+use api::{ConfigurationState, IPAddressPool, L2Advertisement, NodeAddressPool};
 use futures::future::BoxFuture;
 use futures::stream::{BoxStream, FuturesUnordered, SelectAll};
 use futures::{FutureExt, StreamExt};
@@ -19,16 +19,17 @@ use kubekit::http::Readiness;
 use kubekit::http::status::Questions;
 use kubekit::lease::Leads;
 use kubekit::write::{Answer, Object, Writes};
-use kubekit::{Change, Progress, Watched, due, keep, watch, watch_history};
+use kubekit::{Change, Progress, Watched, due, keep, watch, watch_as, watch_history};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use slim::{Namespace, Node, Service};
+use slim::{EndpointSlice, Namespace, Node, Service};
 use tracing::warn;
 use translation::{Rules, SharingScope};
 
 use crate::bgp_objects::BgpChange;
 use crate::entry::Seen;
-use crate::index::{Index, List, Role};
+use crate::index::{Index, List, ReadySlice, Role};
+use crate::recovery::Lost;
 use crate::statuses::{Statuses, Turn};
 use crate::turns::Pace;
 use crate::write::{Ended, StatusEnded};
@@ -58,6 +59,9 @@ enum Incoming {
     Namespaces(Change<Namespace>),
     Nodes(Change<Node>),
     Bgp(BgpChange),
+    NodePools(Change<NodeAddressPool>),
+    Endpoints(Change<ReadySlice>),
+    Speakers(Change<ConfigurationState>),
 }
 
 /// Follows the cluster and serves it for as long as there are changes.
@@ -68,10 +72,11 @@ pub(crate) async fn run(
     events: Publisher,
     writes_to: Writes,
     metrics: &Metrics,
-    (readiness, progress, mut questions): (&Readiness, Progress, Questions),
+    (readiness, progress, mut questions, mut lost): (&Readiness, Progress, Questions, Lost),
 ) {
-    let mut index = Index::new(Instant::now());
+    let mut index = Index::new(List::needed(config.node_address_pools), Instant::now());
     let mut changes = watches(&client, config);
+    let mut endpoints: Option<SelectAll<BoxStream<'static, Incoming>>> = None;
     let mut writes = FuturesUnordered::new();
     let mut reports = FuturesUnordered::new();
     let (report, reported) = keep::wanted();
@@ -95,8 +100,12 @@ pub(crate) async fn run(
             pools_settled = Some(Instant::now());
         }
         let settling = index.has_pools_to_settle().then_some(next_settling);
+        if index.follows_endpoints() != endpoints.is_some() {
+            index.forget_endpoints();
+            endpoints = index.follows_endpoints().then(|| watch_endpoints(&client, config));
+        }
         index.decide(DECISIONS);
-        show_progress(&index, readiness);
+        show_progress(&index, config, readiness);
         while writes.len() < MOST_WRITES
             && role(&leads) == Role::Leader
             && let Some(write) = index.next_write()
@@ -126,6 +135,15 @@ pub(crate) async fn run(
                 let Some(change) = change else { return };
                 metrics.updates.inc();
                 take_in(&mut index, change);
+                counters_due.get_or_insert(Instant::now() + COUNTERS_DELAY);
+            }
+            Some(change) = next_of(&mut endpoints), if !index.is_listing() => {
+                metrics.updates.inc();
+                take_in(&mut index, change);
+                counters_due.get_or_insert(Instant::now() + COUNTERS_DELAY);
+            }
+            nodes = lost.changed() => {
+                index.lost_nodes(nodes, Instant::now());
                 counters_due.get_or_insert(Instant::now() + COUNTERS_DELAY);
             }
             Some(Ended { write, result, took }) = writes.next() => {
@@ -215,6 +233,14 @@ fn outdated_statuses(
             );
         }
     }
+    for (about, status) in index.outdated_node_pool_statuses(now) {
+        let status = json!(status);
+        if turn(&about, &status) {
+            outdated.push(
+                write::status::<NodeAddressPool>(client.clone(), writes.clone(), about, status).boxed(),
+            );
+        }
+    }
     outdated
 }
 
@@ -249,8 +275,14 @@ fn watches(client: &Client, config: &Config) -> SelectAll<BoxStream<'static, Inc
     let client = || client.clone();
     let namespace = config.identity.namespace.as_str();
     let rules = Rules { class: config.lb_class.clone(), sharing: config.address_sharing };
-    let read = move |service: Service| Seen::read(&service, &rules);
-    futures::stream::select_all([
+    let node_pools = config.node_address_pools;
+    let read = move |service: Service| match (Seen::read(&service, &rules), node_pools) {
+        (seen, true) => seen.with_node_ports(&service),
+        (seen, false) => seen,
+    };
+    let pools_of_nodes =
+        node_pools.then(|| needed(Api::namespaced(client(), namespace), identity, Incoming::NodePools));
+    let always = [
         needed(Api::all(client()), read, Incoming::Services),
         needed(Api::namespaced(client(), namespace), identity, Incoming::Pools),
         of(Api::namespaced(client(), namespace), Incoming::Advertisements),
@@ -259,7 +291,25 @@ fn watches(client: &Client, config: &Config) -> SelectAll<BoxStream<'static, Inc
         of(Api::namespaced(client(), namespace), |change| Incoming::Bgp(BgpChange::Peers(change))),
         of(Api::namespaced(client(), namespace), |change| Incoming::Bgp(BgpChange::Advertisements(change))),
         of(Api::namespaced(client(), namespace), |change| Incoming::Bgp(BgpChange::Communities(change))),
-    ])
+    ];
+    futures::stream::select_all(always.into_iter().chain(pools_of_nodes))
+}
+
+/// What matters only while Services have the addresses of nodes: where endpoints are, and what the speakers tell of their
+/// nodes.
+fn watch_endpoints(client: &Client, config: &Config) -> SelectAll<BoxStream<'static, Incoming>> {
+    let slices: Api<EndpointSlice> = Api::all(client.clone());
+    let slices = watch_as(slices, |slice| ReadySlice::read(&slice)).map(Incoming::Endpoints).boxed();
+    let speakers = configuration_state::of_speakers(client, &config.identity.namespace);
+    futures::stream::select_all([slices, watch(speakers).map(Incoming::Speakers).boxed()])
+}
+
+/// The next of what is watched, if anything is.
+async fn next_of(watched: &mut Option<SelectAll<BoxStream<'static, Incoming>>>) -> Option<Incoming> {
+    match watched {
+        Some(watched) => watched.next().await,
+        None => std::future::pending().await,
+    }
 }
 
 fn take_in(index: &mut Index, change: Incoming) {
@@ -271,11 +321,14 @@ fn take_in(index: &mut Index, change: Incoming) {
         Incoming::Namespaces(change) => index.namespaces(change, Instant::now()),
         Incoming::Nodes(change) => index.nodes(change, Instant::now()),
         Incoming::Bgp(change) => index.bgp(change, Instant::now()),
+        Incoming::NodePools(change) => index.node_pools(change, Instant::now()),
+        Incoming::Endpoints(change) => index.endpoints(change, Instant::now()),
+        Incoming::Speakers(change) => index.speakers(change, Instant::now()),
     }
 }
 
-fn show_progress(index: &Index, readiness: &Readiness) {
-    for list in List::ALL.into_iter().filter(|list| index.has(*list)) {
+fn show_progress(index: &Index, config: &Config, readiness: &Readiness) {
+    for list in List::needed(config.node_address_pools).iter().filter(|list| index.has(**list)) {
         readiness.reached(list.name());
     }
 }

@@ -3,14 +3,14 @@
 use std::net::IpAddr;
 use std::time::Instant;
 
-use ipam::{Assignment, Record, ServiceKey};
+use ipam::{Assignment, Family, PoolName, Port, Record, ServiceKey};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::ResourceExt;
 use kubekit::Version;
 use kubekit::write::{Contest, Undone};
 use slim::Service;
-use translation::{Claim, Observed, Rules};
+use translation::{Claim, Observed, Origin, Rules};
 
 use crate::warning::{self, Warning};
 
@@ -26,6 +26,10 @@ pub(crate) struct Seen {
     /// Whether it is being deleted, and waits for its finalizers only.
     pub(crate) deleting: bool,
     pub(crate) warnings: Vec<Warning>,
+    /// The first of its families.
+    pub(crate) primary: Family,
+    /// Its node ports, where they matter.
+    pub(crate) node_ports: Box<[Port]>,
 }
 
 impl Seen {
@@ -40,7 +44,14 @@ impl Seen {
             observed: Observed::read(service),
             deleting: service.metadata.deletion_timestamp.is_some(),
             warnings: warning::read(service),
+            primary: translation::primary_family(service),
+            node_ports: Box::default(),
         }
+    }
+
+    /// The same with the ports that are open on all nodes for it.
+    pub(crate) fn with_node_ports(self, service: &Service) -> Self {
+        Self { node_ports: translation::node_ports(service), ..self }
     }
 }
 
@@ -95,6 +106,10 @@ pub(crate) struct Entry {
     /// The warnings that it calls for, and those that have been told.
     pub(crate) warnings: Vec<Warning>,
     pub(crate) emitted: Vec<Warning>,
+    /// The first of its families.
+    pub(crate) primary: Family,
+    /// Its node ports, where they matter.
+    pub(crate) node_ports: Box<[Port]>,
 }
 
 /// What the status of a Service should say.
@@ -107,21 +122,33 @@ pub(crate) enum Goal {
     Nothing,
     /// These addresses.
     Have(Assignment),
+    /// These addresses, which are those of nodes.
+    Nodes(Assignment),
 }
 
 impl Goal {
     /// What is to be given; nothing to clear all, and nothing at all when whatever is there may stay.
     pub(crate) fn assignment(&self) -> Option<&Assignment> {
         match self {
-            Self::Have(assignment) => Some(assignment),
+            Self::Have(assignment) | Self::Nodes(assignment) => Some(assignment),
             Self::Nothing | Self::Whatever => None,
+        }
+    }
+
+    /// Where the addresses are from, and what the object is to say about that.
+    pub(crate) fn origin(&self) -> Origin {
+        match self {
+            Self::Nodes(_) => Origin::NodePool,
+            Self::Whatever | Self::Nothing | Self::Have(_) => Origin::AddressPool,
         }
     }
 
     fn met_by(&self, observed: &Observed, previous: &[IpAddr]) -> bool {
         match self {
             Self::Whatever => true,
-            Self::Nothing | Self::Have(_) => *observed == Observed::of(self.assignment(), previous),
+            Self::Nothing | Self::Have(_) | Self::Nodes(_) => {
+                *observed == Observed::of(self.assignment(), previous, self.origin())
+            }
         }
     }
 }
@@ -143,7 +170,8 @@ pub(crate) enum Writing {
 impl Entry {
     /// A Service that was not known before.
     pub(crate) fn new(seen: Seen) -> Self {
-        let Seen { key: _, created, uid, version, claim, observed, deleting, warnings } = seen;
+        let Seen { key: _, created, uid, version, claim, observed, deleting, warnings, primary, node_ports } =
+            seen;
         Self {
             created,
             uid,
@@ -161,6 +189,8 @@ impl Entry {
             refusal: None,
             warnings,
             emitted: Vec::new(),
+            primary,
+            node_ports,
             observed,
         }
     }
@@ -197,6 +227,8 @@ impl Entry {
         self.claim = seen.claim;
         self.deleting = seen.deleting;
         self.warnings = seen.warnings;
+        self.primary = seen.primary;
+        self.node_ports = seen.node_ports;
         Updated { changed: rewritten || moved || self.is_off(), undone }
     }
 
@@ -209,7 +241,23 @@ impl Entry {
                 Record { ips: assignment.ips.clone(), pool: Some(assignment.pool.clone()) }
             }
             Goal::Nothing if !self.settled => Record::default(),
-            Goal::Have(_) | Goal::Nothing | Goal::Whatever => self.observed.record(),
+            // No IPAddressPool has those.
+            Goal::Nodes(_) => Record::default(),
+            Goal::Have(_) | Goal::Nothing | Goal::Whatever => match self.observed.origin {
+                Origin::AddressPool => self.observed.record(),
+                Origin::NodePool => Record::default(),
+            },
+        }
+    }
+
+    /// The pool whose nodes' addresses it has.
+    pub(crate) fn node_pool(&self) -> Option<PoolName> {
+        match (&self.goal, self.observed.origin) {
+            (Goal::Nodes(assignment), _) => Some(assignment.pool.clone()),
+            (Goal::Have(_), _) | (_, Origin::AddressPool) => None,
+            (Goal::Nothing | Goal::Whatever, Origin::NodePool) => {
+                self.observed.pool.as_deref().map(PoolName::new)
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use slim::{Namespace, Service};
 use translation::{Rules, SharingScope};
 
 use crate::entry::Seen;
-use crate::index::{Index, Role, Written};
+use crate::index::{Index, List, Role, Written};
 
 /// Takes in these pools and Services, writes what there is to write, and returns what there is to tell.
 pub fn messages(pools: Vec<IPAddressPool>, services: &[Service]) -> Vec<String> {
@@ -16,7 +16,7 @@ pub fn messages(pools: Vec<IPAddressPool>, services: &[Service]) -> Vec<String> 
     for sharing in [SharingScope::Cluster, SharingScope::Namespace] {
         let now = Instant::now();
         let rules = Rules { class: None, sharing };
-        let mut index = Index::new(now);
+        let mut index = Index::new(List::needed(false), now);
         index.set_role(Role::Leader, now);
         index.pools(Change::Reset(pools.clone()), now);
         index.namespaces(Change::Reset(vec![Namespace::default()]), now);

@@ -12,6 +12,7 @@
 mod changes;
 mod decide;
 mod introspect;
+mod node_pools;
 mod report;
 mod writes;
 
@@ -30,6 +31,8 @@ use crate::advertisements::Advertisements;
 use crate::bgp_objects::BgpObjects;
 use crate::entry::{Entry, Source};
 use crate::index::changes::Listing;
+use crate::index::node_pools::NodePools;
+pub(crate) use crate::index::node_pools::ReadySlice;
 pub(crate) use crate::index::writes::{Write, Written};
 use crate::pool_objects::PoolObjects;
 
@@ -37,6 +40,8 @@ use crate::pool_objects::PoolObjects;
 #[derive(Debug)]
 pub(crate) struct Index {
     role: Role,
+    /// Lists that have to be complete.
+    needed: &'static [List],
     /// Lists that are complete.
     lists: BTreeSet<List>,
     /// While lists are taken again after a restore: until when they are waited for.
@@ -44,6 +49,7 @@ pub(crate) struct Index {
     pools: PoolObjects,
     advertisements: Advertisements,
     bgp: BgpObjects,
+    node_pools: NodePools,
     namespaces: Mirror<String>,
     namespace_labels: BTreeMap<String, Labels>,
     nodes: Mirror<NodeName>,
@@ -98,10 +104,18 @@ pub(crate) enum List {
     Namespaces,
     /// Whose addresses are never given.
     Nodes,
+    /// The nodes whose addresses are given after all.
+    NodeAddressPools,
 }
 
 impl List {
-    pub(crate) const ALL: [Self; 4] = [Self::Services, Self::Pools, Self::Namespaces, Self::Nodes];
+    const ALL: [Self; 5] =
+        [Self::Services, Self::Pools, Self::Namespaces, Self::Nodes, Self::NodeAddressPools];
+
+    /// Those that are needed where `NodeAddressPool`s are served or not.
+    pub(crate) fn needed(node_pools: bool) -> &'static [Self] {
+        if node_pools { &Self::ALL } else { &Self::ALL[..4] }
+    }
 
     /// As `/readyz` names it.
     pub(crate) fn name(self) -> &'static str {
@@ -110,20 +124,23 @@ impl List {
             Self::Pools => "list of IPAddressPools",
             Self::Namespaces => "list of Namespaces",
             Self::Nodes => "list of Nodes",
+            Self::NodeAddressPools => "list of NodeAddressPools",
         }
     }
 }
 
 impl Index {
-    /// Knows nothing yet, and does not lead.
-    pub(crate) fn new(now: Instant) -> Self {
+    /// Knows nothing yet, and does not lead. Waits for these lists.
+    pub(crate) fn new(needed: &'static [List], now: Instant) -> Self {
         Self {
             role: Role::Follower,
+            needed,
             lists: BTreeSet::new(),
             restoring: None,
             pools: PoolObjects::default(),
             advertisements: Advertisements::default(),
             bgp: BgpObjects::default(),
+            node_pools: NodePools::default(),
             namespaces: Mirror::default(),
             namespace_labels: BTreeMap::new(),
             nodes: Mirror::default(),
@@ -172,7 +189,8 @@ impl Index {
 
     /// When [`Self::pass_time`] should be called next.
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
-        [self.next_retry(), self.pools.next_expiry(), self.restoring].into_iter().flatten().min()
+        let nodes = self.node_pools.all.next_timeout();
+        [self.next_retry(), self.pools.next_expiry(), self.restoring, nodes].into_iter().flatten().min()
     }
 
     /// Does what is due: lets go of pools that were deleted and have not come back, waits no longer for lists after a
@@ -180,10 +198,13 @@ impl Index {
     pub(crate) fn pass_time(&mut self, now: Instant) {
         self.now = now;
         self.pools.expire(now);
+        if self.node_pools.all.pass_time(now) && self.decides() {
+            self.nodes_changed();
+        }
         if self.restoring.is_some_and(|until| until <= now) {
             let deciding = self.decides();
             self.restoring = None;
-            self.lists.extend(List::ALL);
+            self.lists.extend(self.needed);
             self.proceed(deciding);
         }
         self.retry(now);
@@ -207,7 +228,7 @@ impl Index {
 
     /// Whether this replica decides, and can.
     pub(crate) fn decides(&self) -> bool {
-        self.role == Role::Leader && self.lists.len() == List::ALL.len()
+        self.role == Role::Leader && self.lists.len() == self.needed.len()
     }
 
     fn seen(&mut self, list: List, source: Source) {
@@ -215,7 +236,7 @@ impl Index {
             Source::List => _ = self.lists.insert(list),
             Source::Watch => {}
         }
-        if self.lists.len() == List::ALL.len() {
+        if self.lists.len() == self.needed.len() {
             self.restoring = None;
         }
     }
@@ -231,7 +252,9 @@ impl Index {
         }
         // What is wrong with them is not known before they are worked out.
         let pools = if self.pools.have_changed() { Vec::new() } else { self.pools.emit() };
-        let configuration = pools.into_iter().chain(self.advertisements.emit());
+        self.node_pools.objects.assess(|name| self.pools.in_force().get(name).is_some());
+        let configuration =
+            pools.into_iter().chain(self.advertisements.emit()).chain(self.node_pools.objects.emit());
         self.notices.extend(configuration);
         if !was_deciding {
             self.notices.extend(self.bgp.emit());
@@ -241,6 +264,7 @@ impl Index {
 
     fn forget_decisions(&mut self) {
         self.allocator = Allocator::default();
+        self.node_pools.forget_decisions();
         self.unheard.clear();
         self.due.clear();
         self.waiting.clear();

@@ -16,12 +16,14 @@ mod advertisements;
 mod bgp_objects;
 mod configuration_state;
 mod control;
+mod default_node_pool;
 mod entry;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod gossip_key;
 mod index;
 mod metrics;
+mod node_pool_objects;
 mod pool_objects;
 mod recovery;
 mod statuses;
@@ -40,11 +42,13 @@ use kubekit::lease::{Election, Leadership, Leads, Timing};
 use kubekit::write::Writes;
 use kubekit::{Identity, Watchdog};
 use prometheus_client::registry::Registry;
+use serde_json::{Map, Value};
 use tracing::info;
 
 use crate::index::List;
 pub use crate::metrics::Metrics;
-pub use crate::recovery::Recovery;
+use crate::recovery::Lost;
+pub use crate::recovery::{LostEndpoints, Recovery};
 pub use translation::SharingScope;
 
 /// What an operator sets.
@@ -60,12 +64,16 @@ pub struct Config {
     pub http: http::Config,
     /// The Lease that replicas elect a leader by; without one, this program leads from the start.
     pub lease: Option<String>,
-    /// Whether and how to withdraw the endpoints of lost nodes.
+    /// Whether and how to find out which nodes are lost, and what to do then.
     pub recovery: Option<Recovery>,
     /// What to do while MetalLB serves the same Services.
     pub beside_metallb: BesideMetalLb,
     /// The Secret that the key of the speakers' gossip is written to; without one, no key is made.
     pub gossip_secret: Option<String>,
+    /// Whether Services can have the addresses of nodes.
+    pub node_address_pools: bool,
+    /// What the `NodeAddressPool` says that is made where there is none; without it, none is made.
+    pub default_node_address_pool: Option<Map<String, Value>>,
 }
 
 /// Runs until the program is asked to stop, or MetalLB turns up.
@@ -77,7 +85,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     if config.recovery.is_some() {
         gossip_metrics.register(&mut registry);
     }
-    let readiness = Readiness::waiting_for(List::ALL.map(List::name).into_iter().chain([WAITING_FOR]));
+    let lists = List::needed(config.node_address_pools);
+    let readiness = Readiness::waiting_for(lists.iter().map(|list| list.name()).chain([WAITING_FOR]));
     info!(namespace = config.identity.namespace, class = config.lb_class, "controller starting");
     let (me, namespace) = (config.identity.instance(), config.identity.namespace.as_str());
     let writes = Writes::default();
@@ -118,12 +127,17 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         election.start(client.clone(), writes.clone(), readiness.clone(), &watchdog)
     });
     let leads = leadership.as_ref().map_or_else(Leads::always, Leadership::leads);
+    let mut lost = Lost::unknown();
     if let Some(recovery) = &config.recovery {
         let namespace = namespace.to_owned();
         let (client, leads, events) = (client.clone(), leads.clone(), events.clone());
-        recovery::start(recovery, gossip_metrics, client, namespace, leads, events, writes.clone());
+        lost = recovery::start(recovery, gossip_metrics, client, namespace, leads, events, writes.clone());
     }
-    let told = (&readiness, watchdog.task("index"), questions);
+    if let Some(spec) = config.default_node_address_pool.clone().filter(|_| config.node_address_pools) {
+        let (client, leads, writes) = (client.clone(), leads.clone(), writes.clone());
+        tokio::spawn(default_node_pool::make(client, namespace.to_owned(), spec, leads, writes));
+    }
+    let told = (&readiness, watchdog.task("index"), questions, lost);
     let control = control::run(client.clone(), &config, leads, events, writes, &metrics, told);
     tokio::select! {
         result = serving => result?,

@@ -6,12 +6,16 @@
 //! what the lifecycle controller would say much later: that they are not ready. The EndpointSlice controller
 //! and kube-proxy do the rest. A kubelet that is alive after all says otherwise within seconds.
 //!
+//! Where Services have the addresses of nodes, the Index is told which nodes are lost, so that it lists them no more.
+//!
 //! Every replica listens and judges. The leader may be lost with the node, and until another one leads, seconds pass. So
 //! the others act as well, a moment later, on what is left to do then: nothing, unless the leader is gone. Two that say
 //! the same of a Pod do no harm.
 
 mod judge;
+mod lost;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::pin;
@@ -27,11 +31,13 @@ use kubekit::events::{Notice, Publisher};
 use kubekit::lease::Leads;
 use kubekit::speakers::{self, Speakers};
 use kubekit::write::{Answer, Intent, Object, Writes};
-use kubekit::{Change, Mirror, REQUEST_TIMEOUT};
+use kubekit::{Change, Mirror, REQUEST_TIMEOUT, due};
+pub(crate) use lost::Lost;
+use lost::LostNodes;
 use objects::NodeName;
 use serde_json::{Value, json};
 use slim::{Node, Pod, Service, is_true};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
 /// How an operator has it take part in the gossip.
@@ -41,6 +47,17 @@ pub struct Recovery {
     pub gossip_bind: SocketAddr,
     /// What the gossip is sealed with, see [`gossip::Config::key_files`].
     pub gossip_key_files: Vec<PathBuf>,
+    /// What to do about the endpoints of lost nodes.
+    pub endpoints: LostEndpoints,
+}
+
+/// What to do about the endpoints of lost nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LostEndpoints {
+    /// Withdraw them.
+    Withdraw,
+    /// Leave them to Kubernetes.
+    Leave,
 }
 
 /// Why the Pods of a lost node are not ready, as their condition says.
@@ -65,7 +82,9 @@ pub(crate) fn start(
     leads: Leads,
     publisher: Publisher,
     writes: Writes,
-) {
+) -> Lost {
+    let (told, lost) = watch::channel(BTreeSet::new());
+    let endpoints = recovery.endpoints;
     let bind = recovery.gossip_bind;
     let config = gossip::Config {
         name: speakers::controller_name(bind),
@@ -83,8 +102,9 @@ pub(crate) fn start(
             tokio::time::sleep(KEY_RETRY).await;
         };
         let cluster = Cluster { client, writes, publisher };
-        run(cluster, &namespace, bind.port(), leads, gossip, happened).await;
+        run(cluster, &namespace, bind.port(), leads, gossip, happened, (endpoints, told)).await;
     });
+    Lost::told(lost)
 }
 
 /// Where what is done about lost nodes goes.
@@ -103,9 +123,11 @@ async fn run(
     leads: Leads,
     gossip: gossip::Handle,
     mut happened: mpsc::Receiver<gossip::News>,
+    (endpoints, told): (LostEndpoints, watch::Sender<BTreeSet<NodeName>>),
 ) {
     let mut view = gossip.view();
     let mut judge = Judge::default();
+    let mut lost = LostNodes::default();
     let mut known = Speakers::default();
     let mut changes = pin!(kubekit::watch(speakers::source(&cluster.client, namespace)));
     let mut nodes = Mirror::<NodeName>::default();
@@ -138,9 +160,14 @@ async fn run(
                 }
             }
             Ok(()) = view.changed() => {}
+            () = due(lost.next_expiry()) => {}
         }
         let latest = view.borrow_and_update().clone();
-        for verdict in judge.verdicts(&latest, Instant::now()) {
+        let verdicts = judge.verdicts(&latest, Instant::now());
+        if let Some(nodes) = lost.update(&verdicts, &latest, Instant::now()) {
+            told.send_replace(nodes);
+        }
+        for verdict in verdicts.into_iter().filter(|_| endpoints == LostEndpoints::Withdraw) {
             tokio::spawn(act(cluster.clone(), leads.clone(), verdict));
         }
     }

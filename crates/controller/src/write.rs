@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
-use api::names::ALLOCATED_FROM_POOL;
+use api::names::{ALLOCATED_FROM_POOL, NODE_ADDRESSES};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::api::{Patch, PatchParams};
 use kube::core::NamespaceResourceScope;
@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use slim::Service;
 use tracing::info;
-use translation::previous;
+use translation::{Origin, previous};
 
 use crate::index::{Write, Written};
 
@@ -55,10 +55,14 @@ fn patch(write: &Write) -> Value {
         write.assignment.as_ref().map(|a| a.ips.iter().map(|ip| json!({"ip": ip})).collect::<Vec<_>>());
     let pool = write.assignment.as_ref().map(|a| a.pool.as_str());
     let previous = previous::write(&write.previous, write.uid.as_deref());
+    let of_nodes = match write.origin {
+        Origin::AddressPool => None,
+        Origin::NodePool => Some("true"),
+    };
     json!({
         "metadata": {
             "resourceVersion": write.version.as_str(),
-            "annotations": {ALLOCATED_FROM_POOL: pool, previous::ANNOTATION: previous},
+            "annotations": {ALLOCATED_FROM_POOL: pool, previous::ANNOTATION: previous, NODE_ADDRESSES: of_nodes},
         },
         "status": {"loadBalancer": {"ingress": ingress}},
     })
@@ -110,12 +114,14 @@ mod tests {
             before: Vec::new(),
             assignment,
             previous: previous.iter().map(|ip| ip.parse().unwrap()).collect(),
+            origin: Origin::AddressPool,
         };
         assert_eq!(
             patch(&write(Some(assignment), &[])),
             json!({
                 "metadata": {"resourceVersion": "7", "annotations": {
                     "metallb.io/ip-allocated-from-pool": "p", "ferrolb.io/previous-ips": null,
+                    "ferrolb.io/node-addresses": null,
                 }},
                 "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}},
             })
@@ -125,9 +131,13 @@ mod tests {
             json!({
                 "metadata": {"resourceVersion": "7", "annotations": {
                     "metallb.io/ip-allocated-from-pool": null, "ferrolb.io/previous-ips": "u-1/192.0.2.1,fd00::1",
+                    "ferrolb.io/node-addresses": null,
                 }},
                 "status": {"loadBalancer": {"ingress": null}},
             })
         );
+        let assignment = Assignment { ips: vec!["192.0.2.1".parse().unwrap()], pool: PoolName::new("p") };
+        let of_nodes = Write { origin: Origin::NodePool, ..write(Some(assignment), &[]) };
+        assert_eq!(patch(&of_nodes)["metadata"]["annotations"]["ferrolb.io/node-addresses"], "true");
     }
 }

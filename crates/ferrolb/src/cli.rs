@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use coexistence::BesideMetalLb;
-use controller::SharingScope;
+use controller::{LostEndpoints, SharingScope};
 use kubekit::http::tls::{Tls, Version};
 use kubekit::http::{self, SecureMetrics};
 use kubekit::telemetry::LogLevel;
 use kubekit::{Identity, open_files, telemetry};
+use serde_json::{Map, Value};
 use speaker::{ExcludeInterfaces, ExcludeLabel};
 
 use crate::{allocator, check};
@@ -114,6 +115,14 @@ struct Controller {
     /// Listens to the gossip of the speakers, so it wants --gossip-bind as well
     #[arg(long, env = "FERROLB_RECOVER_ENDPOINTS", requires = "gossip_bind")]
     recover_endpoints: bool,
+    /// Serve NodeAddressPools too, which give Services the addresses of nodes. With --gossip-bind, nodes that are lost are
+    /// taken out as soon as the speakers know, instead of when Kubernetes notices
+    #[arg(long, env = "FERROLB_NODE_ADDRESS_POOLS")]
+    node_address_pools: bool,
+    /// If there is no NodeAddressPool when this replica begins to lead, make one named nodes that says this: the spec as
+    /// JSON, such as {"k3sLabels":true}
+    #[arg(long, env = "FERROLB_DEFAULT_NODE_ADDRESS_POOL", value_parser = spec, value_name = "JSON")]
+    default_node_address_pool: Option<Spec>,
     /// Where to listen to the gossip, ADDRESS:PORT: this Pod's address, and the port of the speakers
     #[arg(long, env = "FERROLB_GOSSIP_BIND", value_parser = gossip_address)]
     gossip_bind: Option<SocketAddr>,
@@ -123,6 +132,14 @@ struct Controller {
     /// A Secret of this namespace: if it holds no key for what the speakers tell each other, one is made
     #[arg(long, env = "FERROLB_GOSSIP_SECRET")]
     gossip_secret: Option<String>,
+}
+
+/// The spec of an object.
+#[derive(Debug, Clone)]
+struct Spec(Map<String, Value>);
+
+fn spec(text: &str) -> Result<Spec, String> {
+    serde_json::from_str(text).map(Spec).map_err(|error| error.to_string())
 }
 
 /// Between whom addresses are shared.
@@ -178,6 +195,10 @@ struct Speaker {
     /// ARP)
     #[arg(long, env = "FERROLB_IGNORE_ADDRESS_CONFLICTS")]
     ignore_address_conflicts: bool,
+    /// Report which ports programs on the node listen on, in the ConfigurationState of this speaker: Services with the
+    /// addresses of nodes (NodeAddressPool) do not get those
+    #[arg(long, env = "FERROLB_REPORT_LISTENING_PORTS")]
+    report_listening_ports: bool,
 }
 
 /// `--failover`.
@@ -237,14 +258,25 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
             leader_elect,
             lease_name,
             recover_endpoints,
+            node_address_pools,
+            default_node_address_pool,
             gossip_bind,
             gossip_key_file,
             gossip_secret,
             address_sharing,
         }) => {
-            let recovery = gossip_bind
-                .filter(|_| recover_endpoints)
-                .map(|gossip_bind| controller::Recovery { gossip_bind, gossip_key_files: gossip_key_file });
+            let recovery =
+                gossip_bind.filter(|_| recover_endpoints || node_address_pools).map(|gossip_bind| {
+                    controller::Recovery {
+                        gossip_bind,
+                        gossip_key_files: gossip_key_file,
+                        endpoints: if recover_endpoints {
+                            LostEndpoints::Withdraw
+                        } else {
+                            LostEndpoints::Leave
+                        },
+                    }
+                });
             telemetry::start(common.log_level);
             open_files::raise_limit();
             runtime()?.block_on(controller::run(controller::Config {
@@ -256,6 +288,8 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
                 recovery,
                 beside_metallb: beside_metallb(common.ignore_metallb),
                 gossip_secret: gossip_secret.filter(|name| !name.is_empty()),
+                node_address_pools,
+                default_node_address_pool: default_node_address_pool.map(|Spec(spec)| spec),
             }))
         }
         Role::Check(Check { namespace, service, listen, patience }) => {
@@ -273,6 +307,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
             failover,
             ignore_exclude_lb,
             ignore_address_conflicts,
+            report_listening_ports,
         }) => {
             telemetry::start(common.log_level);
             open_files::raise_limit();
@@ -293,6 +328,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
                 beside_metallb: beside_metallb(common.ignore_metallb),
                 ignore_conflicts: ignore_address_conflicts,
                 trim: allocator::trim,
+                report_listeners: report_listening_ports,
                 exclude_label: if ignore_exclude_lb { ExcludeLabel::Ignored } else { ExcludeLabel::Honoured },
             }))
         }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use objects::{Labels, NodeName};
-use pools::{Pool, Pools};
+use pools::{Pool, Pools, Presence};
 
 use crate::applicant::{Applicant, Standing};
 use crate::holdings::{Holding, Holdings};
@@ -84,6 +84,17 @@ impl Allocator {
     /// The services that hold something, in no order.
     pub fn holders(&self) -> impl Iterator<Item = (&ServiceKey, &Assignment)> {
         self.holdings.iter().map(|(key, holding)| (key, &holding.assignment))
+    }
+
+    /// Whether some pool is for a service that names none, whether or not anything is left there. One that may be about to
+    /// be made again counts: nobody is to be served from elsewhere in the meantime.
+    pub fn has_pool_for(&self, key: &ServiceKey, namespace_labels: &Labels, request: &Request) -> bool {
+        let record = Record::default();
+        let applicant = Applicant { key, namespace_labels, request, record: &record, former: &[] };
+        self.pools().iter().any(|pool| match pool.presence {
+            Presence::Present => pool.auto_assign && applicant.admitted_to(pool, Standing::Newcomer).is_ok(),
+            Presence::Deleted => true,
+        })
     }
 
     /// How full a pool is.

@@ -123,6 +123,11 @@ impl Cluster {
         if ignored { ExcludeLabel::Ignored } else { ExcludeLabel::Honoured }
     }
 
+    /// Whether the controller serves `NodeAddressPool`s.
+    pub(crate) fn serves_node_pools(&self) -> bool {
+        self.of_part(Part::Controller).any(|controller| controller.node_address_pools)
+    }
+
     /// Asks the programs of a part for their `/status`.
     pub(crate) async fn ask(&self, part: Part) -> Vec<Told> {
         let programs: Vec<Program> = self.of_part(part).cloned().collect();
@@ -165,6 +170,7 @@ impl Cluster {
         let snapshot = Snapshot {
             rules: self.rules(),
             exclude_label: self.exclude_label(),
+            node_pools: self.serves_node_pools(),
             services: or_none(services, &mut failures),
             pools: or_none(pools, &mut failures),
             advertisements: or_none(advertisements, &mut failures),

@@ -45,6 +45,7 @@ pub(crate) fn snapshot(services: &[Value], endpoints_on: &[&str], speakers: &[To
     Snapshot {
         rules: Rules::default(),
         exclude_label: ExcludeLabel::Honoured,
+        node_pools: false,
         services: objects(services),
         pools: objects(&[
             json!({"metadata": {"name": "lan"}, "spec": {"addresses": ["192.0.2.1-192.0.2.2"]}}),
@@ -73,6 +74,7 @@ pub(crate) fn speaker_on(node: &str) -> Program {
         class: None,
         shares_within_namespace: false,
         ignores_exclude_label: false,
+        node_address_pools: false,
         lease: "ferrolb-controller".to_owned(),
     }
 }

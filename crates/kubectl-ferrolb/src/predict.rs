@@ -11,7 +11,7 @@ use placement::{Assignment, Placement, Unannounced};
 use pools::{Family, PoolSpec, Pools};
 use slim::{LoadBalancerIngress, Service};
 use translation::{
-    Claim, LoadBalancerClass, Names, Observed, Rank, SeenService, SeenSlice, Unservable, service_key,
+    Claim, LoadBalancerClass, Names, Observed, Origin, Rank, SeenService, SeenSlice, Unservable, service_key,
 };
 
 use crate::snapshot::Snapshot;
@@ -92,6 +92,8 @@ impl Allocation {
 
     fn hear(&mut self, entry: &Entry) {
         match &entry.claim {
+            // No IPAddressPool has what it has.
+            Claim::Ours(_) if entry.observed.origin == Origin::NodePool => {}
             Claim::Ours(request) => {
                 let labels = self.labels_of(&entry.key);
                 self.allocator.adopt(&entry.key, &labels, request, &entry.observed.record());
@@ -119,6 +121,14 @@ impl Allocation {
             }
             Claim::Ours(request) if deleting => {
                 fate.outcome = self.allocator.assignment(&key).cloned().ok_or(NoAddress::Deleting);
+                fate.request = Some(request);
+            }
+            Claim::Ours(request)
+                if fate.observed.origin == Origin::NodePool && !fate.observed.ips.is_empty() =>
+            {
+                // The controller alone knows what becomes of nodes: what it wrote stands.
+                let Record { ips, pool } = fate.observed.record();
+                fate.outcome = Ok(Addresses { ips, pool: pool.unwrap_or_else(|| PoolName::new("")) });
                 fate.request = Some(request);
             }
             Claim::Ours(request) => {

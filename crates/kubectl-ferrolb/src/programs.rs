@@ -35,6 +35,8 @@ pub(crate) struct Program {
     pub(crate) class: Option<String>,
     pub(crate) shares_within_namespace: bool,
     pub(crate) ignores_exclude_label: bool,
+    /// Whether it serves `NodeAddressPool`s.
+    pub(crate) node_address_pools: bool,
     /// The Lease that its replicas elect a leader by.
     pub(crate) lease: String,
 }
@@ -78,6 +80,7 @@ impl Program {
             class: option(container, "--lb-class", "FERROLB_LB_CLASS"),
             shares_within_namespace: sharing.as_deref() == Some("namespace"),
             ignores_exclude_label: has("--ignore-exclude-lb", "FERROLB_IGNORE_EXCLUDE_LB"),
+            node_address_pools: has("--node-address-pools", "FERROLB_NODE_ADDRESS_POOLS"),
             lease: lease.unwrap_or_else(|| DEFAULT_LEASE.to_owned()),
         })
     }
@@ -131,7 +134,9 @@ mod tests {
         assert_eq!((plain.port, plain.secure), (7473, false));
         let default = program(json!({"args": ["speaker", "--ignore-exclude-lb"]}));
         assert_eq!((default.port, default.secure, default.class), (7472, false, None));
-        assert!(default.ignores_exclude_label);
+        assert!(default.ignores_exclude_label && !default.node_address_pools);
+        let nodes = program(json!({"env": [{"name": "FERROLB_NODE_ADDRESS_POOLS", "value": "true"}]}));
+        assert!(nodes.node_address_pools);
         let environment = program(json!({"env": [
             {"name": "FERROLB_METRICS_BIND", "value": "0.0.0.0:1"}, {"name": "FERROLB_LB_CLASS", "value": ""},
         ]}));

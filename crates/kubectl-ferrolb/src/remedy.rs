@@ -7,6 +7,14 @@ use placement::{Ineligible, Obstacle, Unadvertised, Unannounced};
 
 use crate::predict::NoAddress;
 
+/// What to do about a Service that a `NodeAddressPool` may be for, of which the controller alone knows.
+pub(crate) fn of_nodes(key: &ServiceKey) -> String {
+    format!(
+        "a NodeAddressPool may be for it, and its events say what that refuses: kubectl describe service -n {} {}",
+        key.namespace, key.name
+    )
+}
+
 /// What helps a Service that has no address. `by_name` is a pool that would give it one if it asked for the pool.
 pub(crate) fn of_no_address(why: &NoAddress, by_name: Option<&PoolName>) -> Option<String> {
     match why {

@@ -15,6 +15,8 @@ pub(crate) struct Snapshot {
     /// What the programs were told of Services.
     pub(crate) rules: Rules,
     pub(crate) exclude_label: ExcludeLabel,
+    /// Whether `NodeAddressPool`s are served, too.
+    pub(crate) node_pools: bool,
     pub(crate) services: Vec<Service>,
     pub(crate) pools: Vec<IPAddressPool>,
     pub(crate) advertisements: Vec<L2Advertisement>,

@@ -8,6 +8,7 @@ use ipam::ServiceKey;
 use jiff::Timestamp;
 use placement::{Placement, Unannounced};
 use serde::Serialize;
+use translation::Origin;
 
 use crate::ask::Told;
 use crate::predict::{Allocation, NoAddress, assignment};
@@ -128,7 +129,10 @@ pub(crate) fn survey(snapshot: &Snapshot, allocation: &Allocation, sources: &Sou
         match &fate.outcome {
             Err(why @ NoAddress::Deleting) => it.worse(Health::Starting, Some(why.to_string()), None),
             Err(why) => {
-                let remedy = remedy::of_no_address(why, fate.by_name.as_ref());
+                let remedy = match (why, snapshot.node_pools) {
+                    (NoAddress::Refused(_), true) => Some(remedy::of_nodes(key)),
+                    _ => remedy::of_no_address(why, fate.by_name.as_ref()),
+                };
                 it.worse(Health::Waiting, Some(why.to_string()), remedy);
             }
             Ok(assignment) if ips.is_empty() => {
@@ -144,7 +148,17 @@ pub(crate) fn survey(snapshot: &Snapshot, allocation: &Allocation, sources: &Sou
             it.reasons.push(format!("it would like a second address: {why}"));
         }
         for ip in ips {
-            let mut announced = sources.look(key, ip, &mut it);
+            let mut announced = match fate.observed.origin {
+                Origin::AddressPool => sources.look(key, ip, &mut it),
+                // Nobody announces it: the node that has it answers for it.
+                Origin::NodePool => Announced {
+                    ip,
+                    health: Health::Announced,
+                    node: allocation.reserved.get(&ip).map(ToString::to_string),
+                    interfaces: vec![],
+                    since: None,
+                },
+            };
             announced.since = sources.since(key, &announced);
             it.addresses.push(announced);
         }

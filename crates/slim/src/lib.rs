@@ -61,11 +61,14 @@ pub struct ServiceSpec {
 
 /// A port of a Service.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ServicePort {
     /// 1 to 65535.
     pub port: i32,
     /// `TCP`, `UDP` or `SCTP`; TCP when missing.
     pub protocol: Option<String>,
+    /// The port of all nodes that leads to it.
+    pub node_port: Option<i32>,
 }
 
 /// What a Service has.

@@ -26,6 +26,7 @@ use kubekit::http::status::Questions;
 use kubekit::keep::Wanted;
 use kubekit::speakers::Speakers;
 use kubekit::{Identity, Progress};
+use node_addresses::Listener;
 use objects::pack;
 use placement::{AdvertisementName, NodeName, PoolName, ServiceKey, SliceKey};
 use pools::PoolSpec;
@@ -35,7 +36,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
 use crate::address::Listed;
-use crate::ipvs::{Answers, Ipvs};
+use crate::ipvs::{Answers, Ipvs, Mode};
 use crate::lan::Report;
 use crate::objects::{SeenService, node_state, pod_state, read_node};
 use crate::status::Reported;
@@ -79,6 +80,11 @@ pub(crate) struct Cluster {
     class: Option<String>,
     identity: Identity,
     ipvs: Ipvs,
+    mode: Mode,
+    /// The ports that programs on this node listen on, if that is known and to be told.
+    listeners: Option<BTreeSet<Listener>>,
+    /// What is wrong with the configuration, once that is known.
+    problems: Option<Vec<String>>,
     services: Mirror<ServiceKey>,
     slices: Mirror<SliceKey>,
     nodes: Mirror<NodeName>,
@@ -119,6 +125,9 @@ impl Cluster {
             class: config.lb_class.clone(),
             identity: config.identity.clone(),
             ipvs: Ipvs::default(),
+            mode: Mode::default(),
+            listeners: None,
+            problems: None,
             services: Mirror::default(),
             slices: Mirror::default(),
             nodes: Mirror::default(),
@@ -210,6 +219,10 @@ impl Cluster {
                 if let Some((node, notice)) = self.ipvs.look(&self.node, &links, Answers::of_the_kernel) {
                     self.outputs.publisher.publish(node, notice);
                 }
+                let before = std::mem::replace(&mut self.mode, Mode::of(&links));
+                if before != self.mode {
+                    self.report_state();
+                }
                 self.core.handle(Input::Interfaces(links), now);
             }
             Event::Lan(Report::Follows(follows)) => {
@@ -248,6 +261,10 @@ impl Cluster {
                     gossip::Trouble::OtherKey => Trouble::OtherKey,
                 });
                 self.core.handle(Input::Trouble(trouble), now);
+            }
+            Event::Listeners(listeners) => {
+                self.listeners = Some(listeners);
+                self.report_state();
             }
             Event::ApiReachable(reachable) => self.core.handle(Input::ApiReachable(reachable), now),
             Event::LeftOver(again) => self.core.handle(Input::LeftOver(again), now),

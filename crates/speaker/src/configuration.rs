@@ -1,26 +1,71 @@
 //! `ConfigurationState`: which objects of the configuration are not in force as they stand, for people to read.
 
+use std::collections::BTreeSet;
+
 use api::{ConfigurationState, ConfigurationStateSpec, ConfigurationStateStatus, names};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, OwnerReference, Time};
 use k8s_openapi::jiff::Timestamp;
 use kube::{Api, Client};
 use kubekit::Source;
+use node_addresses::Listener;
 use objects::text::{label_value, object_name};
 use placement::NodeName;
+
+use crate::ipvs::Mode;
 
 /// What the label of the component says of all speakers.
 const COMPONENT: &str = "speaker";
 /// The condition of the part that reads the configuration, as upstream names it.
 const CONDITION: &str = "configReconcilerValid";
 
+/// As many ports as a message takes, with addresses.
+const MOST_LISTENERS: usize = 512;
+
 /// The name of the `ConfigurationState` of the speaker on `node`.
 pub(crate) fn name(node: &NodeName) -> String {
     object_name(&format!("{COMPONENT}-{node}"), "")
 }
 
-/// What it says, with one line for each problem.
-pub(crate) fn status(problems: &[String], now: Timestamp) -> ConfigurationStateStatus {
-    ConfigurationStateStatus::new(CONDITION, problems, now)
+/// What it says, with one line for each problem, how kube-proxy runs where that matters to the controller, and the ports that
+/// programs listen on if that is to be told.
+pub(crate) fn status(
+    problems: &[String],
+    mode: Mode,
+    listeners: Option<&BTreeSet<Listener>>,
+    now: Timestamp,
+) -> ConfigurationStateStatus {
+    let mut status = ConfigurationStateStatus::new(CONDITION, problems, now);
+    status.conditions.extend(match mode {
+        Mode::Ipvs => Some(Condition {
+            type_: names::KUBE_PROXY_IPVS.to_owned(),
+            status: "True".to_owned(),
+            reason: "InterfaceFound".to_owned(),
+            message: "kube-proxy binds the addresses of Services on this node: none can have those of nodes"
+                .to_owned(),
+            observed_generation: None,
+            last_transition_time: Time(now),
+        }),
+        Mode::Other => None,
+    });
+    status.conditions.extend(listeners.map(|listeners| Condition {
+        type_: names::LISTENING_PORTS.to_owned(),
+        status: "True".to_owned(),
+        reason: "Seen".to_owned(),
+        message: listing(listeners),
+        observed_generation: None,
+        last_transition_time: Time(now),
+    }));
+    status
+}
+
+/// Ports in order, so that those that most people know are there in any case.
+fn listing(listeners: &BTreeSet<Listener>) -> String {
+    let more = listeners.len().saturating_sub(MOST_LISTENERS);
+    let mut ordered: Vec<&Listener> = listeners.iter().collect();
+    ordered.sort_by_key(|it| (it.port.number, **it));
+    let shown = ordered.iter().take(MOST_LISTENERS).map(ToString::to_string);
+    let more = (more > 0).then(|| format!("and {more} more"));
+    shown.chain(more).collect::<Vec<_>>().join(" ")
 }
 
 /// The `ConfigurationState` of this name, to be kept among those of [`source`].
@@ -50,7 +95,7 @@ mod tests {
     use super::*;
 
     fn state_of(node: &NodeName, owner: Option<&OwnerReference>) -> ConfigurationState {
-        state(&name(node), node, owner, status(&[], Timestamp::UNIX_EPOCH))
+        state(&name(node), node, owner, status(&[], Mode::Other, None, Timestamp::UNIX_EPOCH))
     }
 
     #[test]
@@ -60,6 +105,34 @@ mod tests {
         assert_eq!(metadata.name.as_deref(), Some("speaker-n1"));
         assert_eq!(metadata.labels.as_ref().unwrap()[names::NODE_NAME], "n1");
         assert_eq!(metadata.owner_references.as_deref(), Some(&[owner][..]));
+    }
+
+    #[test]
+    fn ipvs_is_reported_beside_the_configuration_and_nothing_else_is() {
+        let types = |mode| {
+            let status = status(&[], mode, None, Timestamp::UNIX_EPOCH);
+            status.conditions.into_iter().map(|it| (it.type_, it.status)).collect::<Vec<_>>()
+        };
+        let valid = (CONDITION.to_owned(), "True".to_owned());
+        assert_eq!(types(Mode::Other), std::slice::from_ref(&valid));
+        assert_eq!(types(Mode::Ipvs), [valid, ("KubeProxyIPVS".to_owned(), "True".to_owned())]);
+    }
+
+    #[test]
+    fn ports_are_listed_the_lowest_first_in_a_message_that_the_api_server_takes() {
+        let message = |listeners: &BTreeSet<Listener>| {
+            let status = status(&[], Mode::Other, Some(listeners), Timestamp::UNIX_EPOCH);
+            status.conditions.into_iter().find(|it| it.type_ == names::LISTENING_PORTS).unwrap().message
+        };
+        let few = ["TCP/8080", "UDP/53", "TCP/22@10.0.0.1"].map(|text| text.parse().unwrap());
+        assert_eq!(message(&few.into()), "TCP/22@10.0.0.1 UDP/53 TCP/8080");
+        assert_eq!(message(&BTreeSet::new()), "");
+        let at = "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff";
+        let many =
+            (1_u16..=9999).map(|port| format!("SCTP/{}@{at}", 65_535 - port).parse().unwrap()).collect();
+        let message = message(&many);
+        assert!(message.len() <= objects::text::CONDITION_MESSAGE && message.ends_with("and 9487 more"));
+        assert!(message.starts_with("SCTP/55536@"), "{message}");
     }
 
     #[test]

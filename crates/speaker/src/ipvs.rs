@@ -22,6 +22,24 @@ pub(crate) struct Ipvs {
     told: bool,
 }
 
+/// How kube-proxy runs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// It gives the node the addresses of all Services.
+    Ipvs,
+    /// It does not.
+    #[default]
+    Other,
+}
+
+impl Mode {
+    /// By the interfaces of the node.
+    pub(crate) fn of(links: &Links) -> Self {
+        let is_there = links.values().any(|link| link.name.as_str() == INTERFACE);
+        if is_there { Self::Ipvs } else { Self::Other }
+    }
+}
+
 /// For which addresses the kernel answers ARP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Answers {
@@ -49,7 +67,7 @@ impl Ipvs {
         links: &Links,
         answers: impl FnOnce() -> Answers,
     ) -> Option<(ObjectReference, Notice)> {
-        let wrong = links.values().any(|link| link.name.as_str() == INTERFACE) && answers() == Answers::All;
+        let wrong = Mode::of(links) == Mode::Ipvs && answers() == Answers::All;
         let told = std::mem::replace(&mut self.told, wrong);
         (wrong && !told).then(|| {
             warn!(interface = INTERFACE, "kube-proxy uses IPVS without strictARP: this node answers for all addresses");

@@ -18,6 +18,7 @@ mod configuration;
 pub mod fuzzing;
 mod ipvs;
 pub mod lan;
+mod listening;
 mod metrics;
 mod objects;
 mod status;
@@ -34,6 +35,7 @@ use api::ConfigurationStateStatus;
 use cluster::{Cluster, Outputs};
 pub use coexistence::BesideMetalLb;
 use coexistence::{Conflicts, Of, WAITING_FOR};
+use futures::StreamExt;
 use gossip::Absence;
 pub use gossip::Preset as Failover;
 use kube::Client;
@@ -84,6 +86,8 @@ pub struct Config {
     pub failover: Failover,
     /// Gives memory that is free back to the system: called where there is much of it.
     pub trim: fn(),
+    /// Whether to report which ports programs on this node listen on.
+    pub report_listeners: bool,
     /// What to do while MetalLB serves the same Services.
     pub beside_metallb: BesideMetalLb,
 }
@@ -233,6 +237,7 @@ async fn work(
         trouble: gossip.trouble(),
         left_over: now_removed,
         address: now_listening,
+        listening: config.report_listeners.then(|| listening::follow().boxed()),
         stop: stop_requested,
     };
 

@@ -1,14 +1,16 @@
 //! What of the cluster is watched.
 
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::time::Instant;
 
 use api::{IPAddressPool, L2Advertisement};
-use futures::stream::{self, SelectAll};
+use futures::stream::{self, BoxStream, SelectAll};
 use futures::{FutureExt, Stream, StreamExt};
 use kube::api::Api;
 use kube::{Client, Resource};
 use kubekit::{Reachability, Source, speakers};
+use node_addresses::Listener;
 use placement::Kind;
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -39,6 +41,8 @@ pub(crate) enum Event {
     ApiReachable(bool),
     /// Where the gossip listens now.
     Address(Listening),
+    /// The ports that programs on this node listen on.
+    Listeners(BTreeSet<Listener>),
     /// This speaker is asked to stop.
     Stop,
 }
@@ -60,6 +64,7 @@ impl Event {
             | Self::LeftOver(_)
             | Self::ApiReachable(_)
             | Self::Address(_)
+            | Self::Listeners(_)
             | Self::Stop => false,
         }
     }
@@ -72,6 +77,7 @@ pub(crate) struct Inputs {
     pub(crate) trouble: watch::Receiver<Option<gossip::Trouble>>,
     pub(crate) left_over: mpsc::Receiver<Option<Instant>>,
     pub(crate) address: watch::Receiver<Listening>,
+    pub(crate) listening: Option<BoxStream<'static, BTreeSet<Listener>>>,
     pub(crate) stop: oneshot::Receiver<()>,
 }
 
@@ -112,6 +118,7 @@ pub(crate) fn events(
         received(inputs.reports).map(Event::Lan).boxed(),
         changes(inputs.trouble).map(Event::Trouble).boxed(),
         changes(inputs.address).map(Event::Address).boxed(),
+        stream::iter(inputs.listening).flatten().map(Event::Listeners).boxed(),
         received(inputs.left_over).map(Event::LeftOver).boxed(),
         received(inputs.gossip).map(Event::Gossip).boxed(),
         reachability.changes().map(Event::ApiReachable).boxed(),

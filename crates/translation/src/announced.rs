@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use api::names::{ALLOCATED_FROM_POOL, ALLOW_SHARED_IP};
+use api::names::{ALLOCATED_FROM_POOL, ALLOW_SHARED_IP, NODE_ADDRESSES};
 use kube::ResourceExt;
 use placement::{
     Endpoints, Network, Node, NodeName, PoolName, Service, ServiceKey, Sharing, SliceKey, TrafficPolicy,
@@ -20,6 +20,10 @@ impl LoadBalancerClass {
     /// What there is to announce of a Service; `None` if it is not ours or has no addresses yet.
     fn read(&self, key: &ServiceKey, service: &slim::Service, names: &Names) -> Option<Service> {
         if service.spec.type_ != "LoadBalancer" || service.spec.load_balancer_class != self.0 {
+            return None;
+        }
+        // The nodes answer for those themselves.
+        if service.annotations().contains_key(NODE_ADDRESSES) {
             return None;
         }
         let ingress = &service.status.load_balancer.ingress;
@@ -178,6 +182,13 @@ mod tests {
         ] {
             assert_eq!(read(None, |s| s["status"]["loadBalancer"]["ingress"] = ingress), None);
         }
+    }
+
+    #[test]
+    fn addresses_of_nodes_are_never_announced() {
+        let marked =
+            |s: &mut Value| s["metadata"]["annotations"]["ferrolb.io/node-addresses"] = json!("true");
+        assert_eq!(read(None, marked), None);
     }
 
     #[test]

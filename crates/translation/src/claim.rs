@@ -90,6 +90,23 @@ impl Claim {
     }
 }
 
+/// The first family of a Service, in whose order its addresses are listed.
+pub fn primary_family(service: &Service) -> Family {
+    match service.spec.ip_families.first().map(String::as_str) {
+        Some("IPv6") => Family::V6,
+        Some(_) | None => Family::V4,
+    }
+}
+
+/// The ports of all nodes that lead to a Service.
+pub fn node_ports(service: &Service) -> Box<[Port]> {
+    let of_node = |it: &ServicePort| {
+        let number = it.node_port.filter(|number| *number > 0)?;
+        port(&ServicePort { port: number, ..it.clone() })
+    };
+    service.spec.ports.iter().filter_map(of_node).collect()
+}
+
 fn families(service: &Service) -> Result<Families, Unservable> {
     let spec = &service.spec;
     let texts: Vec<&String> = match spec.cluster_ips.as_slice() {

@@ -13,8 +13,8 @@ mod reserved;
 mod turn;
 
 pub use announced::{LoadBalancerClass, Names, SeenService, SeenSlice, read_node, service_key};
-pub use claim::{Claim, Rules, SharingScope, Unservable};
+pub use claim::{Claim, Rules, SharingScope, Unservable, node_ports, primary_family};
 pub use doubts::pool_doubts;
-pub use observed::Observed;
+pub use observed::{Observed, Origin};
 pub use reserved::reserved;
 pub use turn::{Rank, Turn};

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use api::names::ALLOCATED_FROM_POOL;
+use api::names::{ALLOCATED_FROM_POOL, NODE_ADDRESSES};
 use ipam::{Assignment, PoolName, Record};
 use slim::Service;
 
@@ -19,6 +19,18 @@ pub struct Observed {
     pub pool: Option<String>,
     /// The annotation that keeps what it had before.
     pub previous: Vec<IpAddr>,
+    /// Whether the annotation is there that says that the addresses are those of nodes.
+    pub origin: Origin,
+}
+
+/// Where the addresses of a Service are from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Origin {
+    /// An `IPAddressPool`.
+    #[default]
+    AddressPool,
+    /// The nodes of a `NodeAddressPool`.
+    NodePool,
 }
 
 impl Observed {
@@ -40,16 +52,18 @@ impl Observed {
             foreign,
             pool: annotation(ALLOCATED_FROM_POOL).cloned(),
             previous: previous.unwrap_or_default(),
+            origin: if annotation(NODE_ADDRESSES).is_some() { Origin::NodePool } else { Origin::AddressPool },
         }
     }
 
     /// What it will be once this assignment is written, or once everything is cleared.
-    pub fn of(assignment: Option<&Assignment>, previous: &[IpAddr]) -> Self {
+    pub fn of(assignment: Option<&Assignment>, previous: &[IpAddr], origin: Origin) -> Self {
         Self {
             ips: assignment.map(|a| a.ips.clone()).unwrap_or_default(),
             foreign: false,
             pool: assignment.map(|a| a.pool.as_str().to_owned()),
             previous: previous.to_vec(),
+            origin,
         }
     }
 

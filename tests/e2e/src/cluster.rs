@@ -250,7 +250,7 @@ impl Cluster {
         self.wait_for_api_server(WELL_WITHIN)?;
         self.kubectl(["delete", "services", "--all"])?;
         self.reinstall()?;
-        let ours = "ipaddresspools,l2advertisements";
+        let ours = "ipaddresspools,l2advertisements,nodeaddresspools";
         self.kubectl(["delete", ours, "--all", "-n", chart::NAMESPACE])?;
         self.wait_until_well()
     }

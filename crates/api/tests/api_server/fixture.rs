@@ -102,7 +102,7 @@ impl Cluster {
 
     fn api(&self, version: &str, kind: &str) -> Api<DynamicObject> {
         let crd = api::crds().into_iter().find(|crd| crd.spec.names.kind == kind).unwrap();
-        let kind = GroupVersionKind::gvk(api::GROUP, version, kind);
+        let kind = GroupVersionKind::gvk(&crd.spec.group, version, kind);
         let resource = ApiResource::from_gvk_with_plural(&kind, &crd.spec.names.plural);
         Api::default_namespaced_with(self.client.clone(), &resource)
     }

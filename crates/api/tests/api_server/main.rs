@@ -66,6 +66,7 @@ async fn a_wrong_manifest_is_refused_with_what_to_write_instead() {
     let cluster = Cluster::join().await;
     let tables = [
         refused::pools(),
+        refused::node_address_pools(),
         refused::l2_advertisements(),
         refused::bgp_advertisements(),
         refused::bgp_peers(),
@@ -77,7 +78,7 @@ async fn a_wrong_manifest_is_refused_with_what_to_write_instead() {
     for (type_, spec, expected) in tables.into_iter().flatten() {
         let (version, kind) = type_.split_once(' ').unwrap();
         let manifest = json!({
-            "apiVersion": format!("metallb.io/{version}"), "kind": kind,
+            "apiVersion": format!("{}/{version}", group_of(kind)), "kind": kind,
             "metadata": {"name": "wrong"}, "spec": spec,
         });
         match cluster.try_create(manifest).await {
@@ -88,6 +89,33 @@ async fn a_wrong_manifest_is_refused_with_what_to_write_instead() {
         }
     }
     assert!(surprises.is_empty(), "{}", surprises.join("\n"));
+}
+
+#[tokio::test]
+async fn a_pool_of_nodes_can_say_all_or_nothing() {
+    let cluster = Cluster::join().await;
+    let every_field = json!({
+        "nodeSelectors": [{"matchLabels": {"edge": "true"}}], "addresses": "Internal", "autoAssign": false,
+        "serviceAllocation": {"priority": 1, "namespaces": ["prod"]},
+        "protectedPorts": ["22", "UDP/8000-8010"], "protectListeners": false, "k3sLabels": true,
+    });
+    for (name, spec) in [("empty", json!({})), ("full", every_field)] {
+        let pool = json!({
+            "apiVersion": "ferrolb.io/v1alpha1", "kind": "NodeAddressPool",
+            "metadata": {"name": name}, "spec": spec,
+        });
+        cluster.apply(pool).await.unwrap();
+        let spec = cluster.get("v1alpha1", "NodeAddressPool", name, "spec").await;
+        let object = json!({"metadata": {"name": name}, "spec": spec});
+        let (_, unreadable) = serde_json::from_value::<api::NodeAddressPool>(object).unwrap().read();
+        assert!(unreadable.is_empty(), "{unreadable:?}");
+    }
+    let filled_in = cluster.get("v1alpha1", "NodeAddressPool", "empty", "spec").await;
+    assert_eq!(filled_in["protectedPorts"][0], "TCP/22", "people see what is protected: {filled_in}");
+}
+
+fn group_of(kind: &str) -> String {
+    api::crds().into_iter().find(|crd| crd.spec.names.kind == kind).unwrap().spec.group
 }
 
 #[tokio::test]

@@ -38,6 +38,16 @@ pub(crate) fn pools() -> Vec<Refused> {
     ]
 }
 
+pub(crate) fn node_address_pools() -> Vec<Refused> {
+    let pool = |spec: Value, message| ("v1alpha1 NodeAddressPool", spec, message);
+    vec![
+        pool(json!({"protectedPorts": ["ssh"]}), "spec.protectedPorts[0]: Invalid value"),
+        pool(json!({"protectedPorts": ["tcp/22"]}), "spec.protectedPorts[0]: Invalid value"),
+        pool(json!({"addresses": "Public"}), "spec.addresses: Unsupported value: \"Public\""),
+        pool(json!({"nodeSelectors": [unknown_operator()]}), "operator: Unsupported value: \"Is\""),
+    ]
+}
+
 pub(crate) fn l2_advertisements() -> Vec<Refused> {
     let advertisement = |spec: Value, message| ("v1beta1 L2Advertisement", spec, message);
     vec![

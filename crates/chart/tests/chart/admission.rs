@@ -107,9 +107,12 @@ fn the_controller_may_write_its_addresses_and_annotations_and_nothing_else() {
     });
     assert_eq!(cluster.denies("service/web", &taken), None);
 
+    let mut marked = ingress(&["192.0.2.1", "192.0.2.2", "192.0.2.3"]);
+    marked["metadata"] = json!({"annotations": {"ferrolb.io/node-addresses": "true"}});
     denied("service/other", ingress(&["192.0.2.1"]), "of the class that is served");
     for (patch, why) in [
         (ingress(&["192.0.2.1", "192.0.2.2", "192.0.2.3"]), "one address of each family"),
+        (marked, "one address of each family"),
         (
             json!({"status": {"loadBalancer": {"ingress": [{"hostname": "evil.example.com"}]}}}),
             "no host name",
@@ -156,7 +159,8 @@ fn the_controller_may_write_its_addresses_and_annotations_and_nothing_else() {
 
 #[test]
 fn the_controller_may_say_of_a_pod_that_it_is_not_ready_and_nothing_else() {
-    let cluster = cluster(&["--set=loadBalancerClass=x.y/z"], &[("web", "LoadBalancer", Some("x.y/z"))]);
+    let values = ["--set=loadBalancerClass=x.y/z", "--set=controller.nodeAddressPools.enabled=true"];
+    let cluster = cluster(&values, &[("web", "LoadBalancer", Some("x.y/z"))]);
     let now = "2026-01-01T00:00:00Z";
     let ready = |status: &str, reason: &str| json!({"type": "Ready", "status": status, "reason": reason, "message": "", "lastTransitionTime": now});
     let scheduled = json!({"type": "PodScheduled", "status": "True", "lastTransitionTime": now});
@@ -189,4 +193,9 @@ fn the_controller_may_say_of_a_pod_that_it_is_not_ready_and_nothing_else() {
     }
     // The class that is served is the one of the values.
     assert_eq!(cluster.denies("service/web", &ingress(&["192.0.2.1"])), None);
+    // The addresses of nodes may be many, where the values allow such, and are marked as what they are.
+    let mut nodes = ingress(&["192.0.2.1", "192.0.2.2", "192.0.2.3"]);
+    assert!(cluster.denies("service/web", &nodes).is_some());
+    nodes["metadata"] = json!({"annotations": {ANNOTATION: "nodes", "ferrolb.io/node-addresses": "true"}});
+    assert_eq!(cluster.denies("service/web", &nodes), None);
 }

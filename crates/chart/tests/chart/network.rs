@@ -77,14 +77,17 @@ fn rendered(values: &[&str]) -> (Vec<Value>, [Value; 3]) {
 #[test]
 fn policies_allow_what_is_needed_and_nothing_else() {
     for deny in ["--set=networkpolicies.defaultDeny=false", "--set=networkpolicies.defaultDeny=true"] {
-        for recovers in [false, true] {
-            let recover = format!("--set=controller.recoverEndpoints={recovers}");
-            let (policies, [controller, speaker, test]) = rendered(&[deny, &recover]);
+        for (value, gossips) in [
+            ("--set=controller.recoverEndpoints=false", false),
+            ("--set=controller.recoverEndpoints=true", true),
+            ("--set=controller.nodeAddressPools.enabled=true", true),
+        ] {
+            let (policies, [controller, speaker, test]) = rendered(&[deny, value]);
             for needed in [&API_SERVER, &SCRAPE, &PROBE] {
                 assert!(allowed(&policies, &controller, needed), "{} {}", needed.direction, needed.port);
             }
             for gossip in &GOSSIP {
-                assert_eq!(allowed(&policies, &controller, gossip), recovers, "{}", gossip.direction);
+                assert_eq!(allowed(&policies, &controller, gossip), gossips, "{value} {}", gossip.direction);
             }
             for else_ in &ANYTHING_ELSE {
                 assert!(!allowed(&policies, &controller, else_), "{} {}", else_.direction, else_.port);

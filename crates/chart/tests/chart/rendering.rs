@@ -3,7 +3,7 @@
 use std::fs;
 
 use chart::{Helm, documents, examples, folder, generated, manifests_folder};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// The objects of one kind that come of these values.
 pub(crate) fn objects(helm: &Helm, values: &[&str], kind: &str) -> Vec<Value> {
@@ -43,7 +43,7 @@ fn no_manifest_holds_a_key_twice_or_a_null() {
             chart::objects(&text).unwrap_or_else(|error| panic!("{}: {error:#}", path.display()));
         }
     }
-    assert_eq!(objects(&Helm::find().unwrap(), &[], "CustomResourceDefinition").len(), 9);
+    assert_eq!(objects(&Helm::find().unwrap(), &[], "CustomResourceDefinition").len(), 10);
 }
 
 #[test]
@@ -77,8 +77,8 @@ fn crds_stay_unless_told_otherwise_and_can_be_left_out() {
         };
         crds.iter().filter_map(policy).collect()
     };
-    assert_eq!(policies(&[]), ["keep"; 9]);
-    assert_eq!(policies(&["--set=crds.keep=false"]), ["delete"; 9]);
+    assert_eq!(policies(&[]), ["keep"; 10]);
+    assert_eq!(policies(&["--set=crds.keep=false"]), ["delete"; 10]);
     assert_eq!(policies(&["--set=crds.enabled=false"]), [""; 0]);
 }
 
@@ -138,8 +138,71 @@ fn the_gossip_listens_where_it_is_told_to() {
     assert_eq!(bind(&[&address("10.0.0.1")], "DaemonSet").as_deref(), Some("10.0.0.1:7946"));
     assert_eq!(bind(&[port, &address("fd00::1")], "DaemonSet").as_deref(), Some("[fd00::1]:7999"));
     assert_eq!(bind(&[port], "Deployment"), None, "the controller takes no part");
-    let observer = ["--set=controller.recoverEndpoints=true", &address("10.0.0.1")];
-    assert_eq!(bind(&observer, "Deployment").as_deref(), Some("$(FERROLB_POD_IP):7946"));
+    for value in ["--set=controller.recoverEndpoints=true", "--set=controller.nodeAddressPools.enabled=true"]
+    {
+        let observer = [value, &address("10.0.0.1")];
+        assert_eq!(bind(&observer, "Deployment").as_deref(), Some("$(FERROLB_POD_IP):7946"));
+    }
+}
+
+#[test]
+fn rights_on_pools_of_nodes_come_with_the_option_that_uses_them() {
+    let helm = Helm::find().unwrap();
+    let rights = |values: &[&str]| {
+        let all = ["ClusterRole", "Role"].map(|kind| objects(&helm, values, kind)).concat();
+        let of_controller = |role: &&Value| role["metadata"]["name"] == "ferrolb-controller";
+        let rules =
+            all.iter().filter(of_controller).flat_map(|role| role["rules"].as_array().unwrap().clone());
+        let lines = rules.map(|rule| format!("{} {}", rule["resources"], rule["verbs"]));
+        lines.collect::<std::collections::BTreeSet<_>>()
+    };
+    let (without, with) = (rights(&[]), rights(&["--set=controller.nodeAddressPools.enabled=true"]));
+    let added: Vec<&String> = with.difference(&without).collect();
+    assert_eq!(
+        added,
+        [
+            r#"["endpointslices"] ["list","watch"]"#,
+            r#"["nodeaddresspools"] ["list","watch"]"#,
+            r#"["nodeaddresspools/status"] ["patch"]"#,
+        ]
+    );
+    assert!(without.is_subset(&with));
+    let [object] = &objects(&helm, &["--set=controller.nodeAddressPools.enabled=true"], "Deployment")[..]
+    else {
+        panic!("there is one Deployment")
+    };
+    let environment = object["spec"]["template"]["spec"]["containers"][0]["env"].as_array().unwrap();
+    let set = |name: &str| environment.iter().any(|variable| variable["name"] == name);
+    assert!(set("FERROLB_NODE_ADDRESS_POOLS") && !set("FERROLB_RECOVER_ENDPOINTS"));
+    assert!(!set("FERROLB_DEFAULT_NODE_ADDRESS_POOL"));
+}
+
+#[test]
+fn the_values_for_k3s_make_a_pool_and_have_the_speakers_report_what_listens() {
+    let helm = Helm::find().unwrap();
+    let file = format!("--values={}", folder().join("../../examples/k3s/values.yaml").display());
+    let variable = |values: &[&str], kind: &str, name: &str| {
+        let [object] = &objects(&helm, values, kind)[..] else { panic!("there is one {kind}") };
+        let environment = object["spec"]["template"]["spec"]["containers"][0]["env"].as_array().unwrap();
+        environment.iter().find(|variable| variable["name"] == name).map(|variable| variable["value"].clone())
+    };
+    let default = "FERROLB_DEFAULT_NODE_ADDRESS_POOL";
+    let spec = variable(&[&file], "Deployment", default).unwrap();
+    assert_eq!(spec, r#"{"k3sLabels":true}"#);
+    let report = "FERROLB_REPORT_LISTENING_PORTS";
+    assert_eq!(variable(&[&file], "DaemonSet", report), Some("true".into()));
+    assert_eq!(variable(&[], "DaemonSet", report), None);
+    let creates = |values: &[&str]| {
+        let all = objects(&helm, values, "Role");
+        let mut rules = all.iter().flat_map(|role| role["rules"].as_array().unwrap());
+        rules.any(|rule| {
+            rule["resources"] == json!(["nodeaddresspools"]) && rule["verbs"].to_string().contains("create")
+        })
+    };
+    assert!(creates(&[&file]) && !creates(&["--set=controller.nodeAddressPools.enabled=true"]));
+    let without_spec = [&*file, "--set-json=controller.nodeAddressPools.defaultPool.spec=null"];
+    assert_eq!(variable(&without_spec, "Deployment", default), Some("{}".into()));
+    helm.template([&*file, "--set=controller.nodeAddressPools.defaultPool.spec.k3slabels=true"]).unwrap_err();
 }
 
 #[test]

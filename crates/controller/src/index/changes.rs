@@ -131,8 +131,9 @@ impl Index {
         self.now = now;
         let deciding = self.decides();
         self.seen(List::Nodes, source(&change));
-        let mut changed = false;
+        let (mut changed, mut moved) = (false, false);
         for (name, node) in self.nodes.update(change, |node| node.name_any().into()) {
+            moved |= self.set_node(&name, node.as_ref());
             changed |= match node {
                 Some(node) => {
                     let ips: Vec<IpAddr> = node.status.ips().collect();
@@ -147,13 +148,20 @@ impl Index {
                 self.reserved_changed();
             }
         }
+        if moved && deciding {
+            self.nodes_changed();
+        }
         self.proceed(deciding);
     }
 
     fn put(&mut self, service: Seen, source: Source) {
         let key = service.key.clone();
-        let known = self.services.get_mut(&key).filter(|entry| entry.uid == service.uid);
-        let changed = match known {
+        if self.services.get(&key).is_some_and(|entry| entry.uid != service.uid) {
+            // One of the same name was deleted and made again, and the watch missed the gap.
+            self.remove(&key);
+        }
+        self.set_node_ports(&key, Some(&service));
+        let changed = match self.services.get_mut(&key) {
             Some(entry) => {
                 let Updated { changed, undone } = entry.update(service, source, self.now);
                 if let Some(undone) = undone {
@@ -164,8 +172,6 @@ impl Index {
                 changed
             }
             None => {
-                // One of the same name was deleted and made again, and the watch missed the gap.
-                self.remove(&key);
                 self.services.insert(key.clone(), Entry::new(service));
                 true
             }
@@ -178,7 +184,9 @@ impl Index {
     }
 
     fn remove(&mut self, key: &ServiceKey) {
+        self.set_node_ports(key, None);
         let Some(entry) = self.services.remove(key) else { return };
+        self.freed |= self.node_pools.release(key);
         self.waiting.remove(&(entry.created, key.clone()));
         self.freed |= self.allocator.release(key).is_some();
         self.freed |= self.allocator.set_elsewhere(key, []);
@@ -203,7 +211,7 @@ impl Index {
 }
 
 /// Where a change comes from.
-fn source<K>(change: &Change<K>) -> Source {
+pub(super) fn source<K>(change: &Change<K>) -> Source {
     match change {
         Change::Reset(_) => Source::List,
         Change::Apply(_) | Change::Delete(_) => Source::Watch,

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use ipam::{AddressRequest, Decision, Family, PoolName, Refusal, Request, ServiceKey};
 use kubekit::events::Notice;
 use objects::{Labels, NodeName};
-use translation::{Claim, Unservable};
+use translation::{Claim, Origin, Unservable};
 
 use crate::entry::{Entry, Goal, Writing};
 use crate::index::{Index, Rank, Turn};
@@ -78,11 +78,12 @@ impl Index {
         self.unheard = holders.into_iter().map(|(_, key)| key).chain(others).collect();
     }
 
-    /// The pools that Services of ours record, with the addresses that they have from each.
+    /// The `IPAddressPool`s that Services of ours record, with the addresses that they have from each.
     pub(super) fn recorded_pools(&self) -> BTreeMap<PoolName, Vec<IpAddr>> {
         let mut recorded: BTreeMap<PoolName, Vec<IpAddr>> = BTreeMap::new();
         for entry in self.services.values().filter(|entry| matches!(entry.claim, Claim::Ours(_))) {
-            if let Some(pool) = &entry.observed.pool {
+            let recorded_pool = entry.observed.pool.as_ref();
+            if let Some(pool) = recorded_pool.filter(|_| entry.observed.origin == Origin::AddressPool) {
                 recorded.entry(PoolName::new(pool.as_str())).or_default().extend(&entry.observed.ips);
             }
         }
@@ -101,6 +102,8 @@ impl Index {
                 self.make_due(&key);
             }
         }
+        // Who names a pool of nodes gets it only as long as no other has that name.
+        self.nodes_changed();
         // What is being deleted keeps what it has, and has it again when its pool is back.
         let deleting = self.services.iter().filter(|(_, entry)| entry.deleting).map(|(key, _)| key.clone());
         deleting.collect::<Vec<_>>().iter().for_each(|key| self.make_due(key));
@@ -123,7 +126,10 @@ impl Index {
     fn adopt(&mut self, key: &ServiceKey) -> bool {
         let Some(entry) = self.services.get(key) else { return false };
         let request = match &entry.claim {
-            Claim::Ours(request) => request,
+            Claim::Ours(request) => match self.node_pool_of(key, request) {
+                Some(pool) => return self.adopt_nodes(key, &request.clone(), &pool),
+                None => request,
+            },
             Claim::OtherClass => return self.allocator.set_elsewhere(key, entry.observed.ips.clone()),
             Claim::Unservable(_) | Claim::OtherType => return false,
         };
@@ -150,13 +156,13 @@ impl Index {
             }
             Claim::Unservable(why) => {
                 let notice = unservable_notice(why);
-                self.freed |= self.allocator.release(key).is_some();
+                self.freed |= self.release(key);
                 self.aim(key, Goal::Nothing);
                 Some(notice)
             }
             Claim::OtherType | Claim::OtherClass => {
                 let left_behind = left_behind(entry);
-                let held = self.allocator.release(key).is_some();
+                let held = self.release(key);
                 self.freed |= held;
                 if let Some(entry) = self.services.get_mut(key) {
                     entry.previous.clear();
@@ -180,9 +186,19 @@ impl Index {
         self.enqueue(key);
     }
 
+    /// The Service holds nothing from now on. Whether it held something.
+    fn release(&mut self, key: &ServiceKey) -> bool {
+        let [addresses, ports] = [self.allocator.release(key).is_some(), self.node_pools.release(key)];
+        addresses || ports
+    }
+
     /// Decides for a Service of ours. Returns why it has not all that it wants, if so.
     fn assign(&mut self, turn: &Turn, request: &Request) -> Option<Notice> {
         let (_, key) = turn;
+        if let Some(pool) = self.node_pool_of(key, request) {
+            return self.assign_nodes(turn, request, pool);
+        }
+        self.freed |= self.node_pools.release(key);
         let entry = self.services.get_mut(key)?;
         let record = entry.record();
         let quietly = entry.paused.is_some();

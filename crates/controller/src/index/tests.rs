@@ -9,10 +9,10 @@ use jiff::Timestamp;
 use kubekit::{Change, Version};
 use serde_json::{Value, json};
 use slim::{Namespace, Service};
-use translation::{Rules, previous};
+use translation::{Origin, Rules, previous};
 
 use crate::entry::Seen;
-use crate::index::{Index, Role, Write, Written};
+use crate::index::{Index, List, Role, Write, Written};
 
 /// An Index, and an API server as far as it is needed: versions, and the echo of each write.
 pub(super) struct Cluster {
@@ -22,9 +22,15 @@ pub(super) struct Cluster {
 }
 
 impl Cluster {
+    /// With nothing yet, and with pools of nodes or without.
+    pub(super) fn new(node_pools: bool) -> Self {
+        let index = Index::new(List::needed(node_pools), Instant::now());
+        Self { index, version: 1, services: Vec::new() }
+    }
+
     /// With these pools and Services at the start.
     pub(super) fn start(pools: &[IPAddressPool], services: &[(&str, Value)]) -> Self {
-        let mut cluster = Self { index: Index::new(Instant::now()), version: 1, services: Vec::new() };
+        let mut cluster = Self::new(false);
         cluster.index.set_role(Role::Leader, Instant::now());
         cluster.index.pools(Change::Reset(pools.to_vec()), Instant::now());
         cluster.index.namespaces(Change::Reset(vec![Namespace::default()]), Instant::now());
@@ -34,7 +40,7 @@ impl Cluster {
         cluster
     }
 
-    fn store(&mut self, name: &str, overlay: Value) -> Seen {
+    pub(super) fn store(&mut self, name: &str, overlay: Value) -> Seen {
         self.version += 1;
         self.services.retain(|(known, _)| known != name);
         let mut object = json!({
@@ -46,12 +52,12 @@ impl Cluster {
         seen(object)
     }
 
-    fn apply(&mut self, name: &str, overlay: Value) {
+    pub(super) fn apply(&mut self, name: &str, overlay: Value) {
         let service = self.store(name, overlay);
         self.index.services(Change::Apply(service), Instant::now());
     }
 
-    fn delete(&mut self, name: &str) {
+    pub(super) fn delete(&mut self, name: &str) {
         let at = self.services.iter().position(|(known, _)| known == name).unwrap();
         let (_, object) = self.services.remove(at);
         self.index.services(Change::Delete(seen(object)), Instant::now());
@@ -95,6 +101,7 @@ impl Cluster {
             merge(object, json!({"metadata": {"resourceVersion": version}}));
             let written = [
                 ("metallb.io/ip-allocated-from-pool", pool.map(str::to_owned)),
+                ("ferrolb.io/node-addresses", (write.origin == Origin::NodePool).then(|| "true".to_owned())),
                 ("ferrolb.io/previous-ips", previous::write(&write.previous, write.uid.as_deref())),
             ];
             for (annotation, value) in written {
@@ -111,7 +118,7 @@ impl Cluster {
         }
     }
 
-    fn notices(&mut self) -> Vec<String> {
+    pub(super) fn notices(&mut self) -> Vec<String> {
         self.index.settle_pools(Instant::now());
         self.index.decide(usize::MAX);
         self.index.notices.drain(..).map(|(_, n)| format!("{}: {}", n.reason, n.message)).collect()
@@ -125,7 +132,7 @@ fn describe(write: &Write) -> String {
 
 fn seen(object: Value) -> Seen {
     let service: Service = serde_json::from_value(object).unwrap();
-    Seen::read(&service, &Rules::default())
+    Seen::read(&service, &Rules::default()).with_node_ports(&service)
 }
 
 fn merge(into: &mut Value, overlay: Value) {
@@ -173,9 +180,9 @@ fn nobody_is_decided_by_pools_that_have_changed_since_they_were_settled() {
 
 #[test]
 fn nothing_is_decided_before_every_list_is_complete() {
-    let mut index = Index::new(Instant::now());
+    let mut index = Index::new(List::needed(false), Instant::now());
     index.set_role(Role::Leader, Instant::now());
-    let mut cluster = Cluster { index: Index::new(Instant::now()), version: 1, services: Vec::new() };
+    let mut cluster = Cluster::new(false);
     let service = cluster.store("a", json!({}));
     index.services(Change::Reset(vec![service]), Instant::now());
     assert_eq!(index.next_write(), None);

@@ -8,7 +8,7 @@ use ipam::{Assignment, ServiceKey};
 use kubekit::Version;
 use kubekit::events::Notice;
 use kubekit::write::{Class, pause};
-use translation::Observed;
+use translation::{Observed, Origin};
 
 use crate::entry::Writing;
 use crate::index::Index;
@@ -27,6 +27,8 @@ pub(crate) struct Write {
     pub(crate) assignment: Option<Assignment>,
     /// What it has lost and may have again.
     pub(crate) previous: Vec<IpAddr>,
+    /// Where what it is to hold is from.
+    pub(crate) origin: Origin,
 }
 
 /// What became of a write.
@@ -65,6 +67,7 @@ impl Index {
                 before: entry.observed.ips.clone(),
                 assignment: entry.goal.assignment().cloned(),
                 previous: entry.previous.clone(),
+                origin: entry.goal.origin(),
             });
         }
         None
@@ -83,7 +86,7 @@ impl Index {
                 }
                 if !version.is_older_than(&entry.version) {
                     entry.version = version;
-                    entry.observed = Observed::of(write.assignment.as_ref(), &write.previous);
+                    entry.observed = Observed::of(write.assignment.as_ref(), &write.previous, write.origin);
                     entry.settled |= !entry.is_off();
                 }
             }
@@ -131,7 +134,9 @@ fn allocated(write: &Write) -> Option<Notice> {
     let added: Vec<&IpAddr> = ips.iter().filter(|ip| !write.before.contains(ip)).collect();
     let message = match added.len() {
         0 => return None,
-        1 if ips.len() == 2 => format!("Assigned additional IP \"{}\"", added[0]),
+        1 if ips.len() == 2 && write.origin == Origin::AddressPool => {
+            format!("Assigned additional IP \"{}\"", added[0])
+        }
         _ => {
             let quoted: Vec<String> = ips.iter().map(|ip| format!("\"{ip}\"")).collect();
             format!("Assigned IP [{}]", quoted.join(" "))

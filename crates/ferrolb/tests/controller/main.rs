@@ -8,6 +8,7 @@ mod families;
 mod faults;
 mod fixture;
 mod gossip_key;
+mod node_addresses;
 mod plugin;
 mod proxy;
 mod refusals;

@@ -9,7 +9,7 @@ use kube::Api;
 use placement::Unannounced;
 use serde::Serialize;
 use slim::Service;
-use translation::Claim;
+use translation::{Claim, Origin};
 
 use super::services::{place, tone};
 use crate::answer::Answer;
@@ -195,7 +195,15 @@ fn tell(look: &mut Look, key: &ServiceKey, surveyed: &Surveyed, page: &mut Page)
     if let Some(incomplete) = fate.as_ref().and_then(|fate| fate.incomplete.as_ref()) {
         page.field(cell("Second", Tone::Warn), incomplete);
     }
-    for address in &surveyed.addresses {
+    let of_nodes = fate.as_ref().is_some_and(|fate| fate.observed.origin == Origin::NodePool);
+    for address in surveyed.addresses.iter().filter(|_| of_nodes) {
+        let node = address.node.as_deref().unwrap_or("that has it");
+        page.field(
+            "On the LAN",
+            format!("node {node} answers for {} itself: nothing is announced", address.ip),
+        );
+    }
+    for address in surveyed.addresses.iter().filter(|_| !of_nodes) {
         let told = tell_address(look, key, address.ip, certain, page, &mut story.remedies);
         story.addresses.push(told);
     }

@@ -1,7 +1,7 @@
 //! `kubectl ferrolb pools`.
 
 use ::pools::{Family, PoolSpec};
-use api::IPAddressPool;
+use api::{IPAddressPool, NodeAddressPool};
 use kube::ResourceExt;
 use objects::PoolName;
 use serde::Serialize;
@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::answer::Answer;
 use crate::cluster::Cluster;
 use crate::look::Look;
-use crate::output::{Page, Table, Tone, cell};
+use crate::output::{Cell, Page, Table, Tone, cell};
 
 /// A pool.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -26,6 +26,53 @@ pub(crate) struct PoolRow {
     pub(crate) faults: Vec<String>,
     /// What its author may not mean.
     pub(crate) warnings: Vec<String>,
+}
+
+/// A pool of nodes, whose addresses Services have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct NodePoolRow {
+    name: String,
+    /// Selected nodes that take traffic, and Services that have their addresses.
+    nodes: i64,
+    services: i64,
+    /// `Auto`, `External` or `Internal`.
+    addresses: String,
+    auto_assign: bool,
+    /// What the controller says of it.
+    faults: Vec<String>,
+    warnings: Vec<String>,
+}
+
+/// A pool of either kind.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Row {
+    Addresses(PoolRow),
+    Nodes(NodePoolRow),
+}
+
+impl NodePoolRow {
+    fn of(object: &NodeAddressPool) -> Self {
+        let status = object.status.clone().unwrap_or_default();
+        let (mut faults, mut warnings) = (vec![], vec![]);
+        for condition in status.conditions.into_iter().filter(|it| !it.message.is_empty()) {
+            match (condition.type_ == api::ACCEPTED, condition.status == "True") {
+                (true, false) => faults.push(condition.message),
+                (true, true) | (false, false) => warnings.push(condition.message),
+                (false, true) => {}
+            }
+        }
+        Self {
+            name: object.name_any(),
+            nodes: status.nodes,
+            services: status.services,
+            addresses: format!("{:?}", object.spec.addresses),
+            auto_assign: object.spec.auto_assign,
+            faults,
+            warnings,
+        }
+    }
 }
 
 /// How many addresses of a family there are; the largest number where there are more.
@@ -102,14 +149,6 @@ pub(crate) async fn run(cluster: &Cluster) -> anyhow::Result<Answer> {
     let mut table = Table::new(["POOL", "IPV4", "IPV6", "AUTO", "+ADDRESSES", "FOR", "MESSAGE"]);
     for row in &rows {
         let count = |count: Count| cell(count.text(), if count.is_full() { Tone::Warn } else { Tone::Plain });
-        let messages = row.faults.iter().chain(&row.warnings).cloned().collect::<Vec<_>>().join("; ");
-        let tone = if !row.faults.is_empty() {
-            Tone::Bad
-        } else if row.warnings.is_empty() {
-            Tone::Plain
-        } else {
-            Tone::Warn
-        };
         table.row([
             row.name.clone().into(),
             count(row.v4),
@@ -117,15 +156,92 @@ pub(crate) async fn run(cluster: &Cluster) -> anyhow::Result<Answer> {
             if row.auto_assign { "yes".into() } else { "no".into() },
             row.addresses.join(",").into(),
             row.only_for.clone().unwrap_or_else(|| "all".to_owned()).into(),
-            cell(messages, tone),
+            messages(&row.faults, &row.warnings),
         ]);
     }
-    let none = if look.failures.is_empty() {
+    let mut failures = look.failures;
+    let of_nodes = if cluster.serves_node_pools() {
+        cluster.of_namespace::<NodeAddressPool>(&cluster.system).await.unwrap_or_else(|failure| {
+            failures.push(failure.to_string());
+            vec![]
+        })
+    } else {
+        vec![]
+    };
+    let of_nodes: Vec<NodePoolRow> = of_nodes.iter().map(NodePoolRow::of).collect();
+    let mut table_of_nodes =
+        Table::new(["POOL OF NODES", "NODES", "SERVICES", "AUTO", "+ADDRESSES", "MESSAGE"]);
+    for row in &of_nodes {
+        table_of_nodes.row([
+            row.name.clone().into(),
+            row.nodes.to_string().into(),
+            row.services.to_string().into(),
+            if row.auto_assign { "yes".into() } else { "no".into() },
+            row.addresses.clone().into(),
+            messages(&row.faults, &row.warnings),
+        ]);
+    }
+    let none = if failures.is_empty() {
         format!("No IPAddressPools found in namespace {}.", cluster.system)
     } else {
         "Nothing can be told.".to_owned()
     };
-    let problem = rows.iter().any(|row| !row.faults.is_empty());
-    let page = Page::of(table, &none);
-    Ok(Answer::list("PoolList", &rows, page).problem_if(problem).not_seen(look.failures))
+    let problem = rows.iter().map(|row| &row.faults).chain(of_nodes.iter().map(|row| &row.faults));
+    let problem = problem.into_iter().any(|faults| !faults.is_empty());
+    let mut page = Page::default();
+    if !rows.is_empty() || of_nodes.is_empty() {
+        page.table(table, &none);
+    }
+    if !of_nodes.is_empty() {
+        page.table(table_of_nodes, "");
+    }
+    let rows = rows.into_iter().map(Row::Addresses).chain(of_nodes.into_iter().map(Row::Nodes));
+    let rows: Vec<Row> = rows.collect();
+    Ok(Answer::list("PoolList", &rows, page).problem_if(problem).not_seen(failures))
+}
+
+/// What is wrong, and what may be.
+fn messages(faults: &[String], warnings: &[String]) -> Cell {
+    let tone = match (faults, warnings) {
+        ([], []) => Tone::Plain,
+        ([], _) => Tone::Warn,
+        _ => Tone::Bad,
+    };
+    cell(faults.iter().chain(warnings).cloned().collect::<Vec<_>>().join("; "), tone)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_pool_of_nodes_is_shown_with_what_the_controller_says_of_it() {
+        let condition = |kind: &str, status: &str, message: &str| {
+            json!({
+                "type": kind, "status": status, "reason": "R", "message": message,
+                "lastTransitionTime": "2026-01-01T00:00:00Z",
+            })
+        };
+        let conditions = [
+            condition("Accepted", "False", "spec.protectedPorts[0]: bad"),
+            condition("ListenersKnown", "False", "no speaker on n2"),
+        ];
+        let object = json!({
+            "metadata": {"name": "nodes"}, "spec": {"addresses": "External"},
+            "status": {"nodes": 2, "services": 3, "conditions": conditions},
+        });
+        let row = NodePoolRow::of(&serde_json::from_value(object).unwrap());
+        assert_eq!((row.nodes, row.services, &*row.addresses, row.auto_assign), (2, 3, "External", true));
+        assert_eq!(
+            (row.faults, row.warnings),
+            (vec!["spec.protectedPorts[0]: bad".to_owned()], vec!["no speaker on n2".to_owned()],)
+        );
+        let fine = json!({"metadata": {"name": "nodes"}, "status": {"nodes": 2, "services": 3, "conditions": [
+            condition("Accepted", "True", ""), condition("ListenersKnown", "True", ""),
+        ]}});
+        let row = NodePoolRow::of(&serde_json::from_value(fine).unwrap());
+        assert!(row.faults.is_empty() && row.warnings.is_empty(), "{row:?}");
+    }
 }

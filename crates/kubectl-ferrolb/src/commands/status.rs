@@ -241,7 +241,9 @@ impl Summary {
                 );
             }
         }
-        if look.failures.is_empty() {
+        // Whoever has the addresses of nodes needs neither.
+        let nodes_only = look.snapshot.node_pools && look.snapshot.pools.is_empty();
+        if look.failures.is_empty() && !nodes_only {
             if look.snapshot.pools.is_empty() {
                 problem(
                     "pools",

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use ::pools::{PoolSpec, Pools};
-use api::{BGPAdvertisement, BGPPeer, Community, IPAddressPool, L2Advertisement};
+use api::{BGPAdvertisement, BGPPeer, Community, IPAddressPool, L2Advertisement, NodeAddressPool};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaProps;
 use kube::api::{DynamicObject, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
@@ -43,7 +43,7 @@ enum Severity {
 /// Checks manifests, beside the objects of a cluster if there is one.
 pub(crate) async fn run(cluster: Option<&Cluster>, filenames: &[PathBuf]) -> anyhow::Result<Answer> {
     let manifests = manifests::read(filenames)?;
-    let ours: Vec<&Manifest> = manifests.iter().filter(|it| it.group() == api::GROUP).collect();
+    let ours: Vec<&Manifest> = manifests.iter().filter(|it| is_ours(it)).collect();
     let mut findings = Vec::new();
     for manifest in &ours {
         check_alone(manifest, &mut findings);
@@ -81,10 +81,23 @@ pub(crate) async fn run(cluster: Option<&Cluster>, filenames: &[PathBuf]) -> any
     let skipped = if others == 0 { String::new() } else { format!(" ({others} of other kinds passed over)") };
     let tone = if errors > 0 { Tone::Bad } else { Tone::Good };
     page.line(cell(
-        format!("{} objects of {}: {errors} errors, {warnings} warnings{skipped}", ours.len(), api::GROUP),
+        format!("{} objects of {}: {errors} errors, {warnings} warnings{skipped}", ours.len(), groups(&ours)),
         tone,
     ));
     Ok(Answer::list("FindingList", &findings, page).problem_if(errors > 0).not_seen(failures))
+}
+
+/// The groups of some objects, as people read them.
+fn groups(manifests: &[&Manifest]) -> String {
+    let mut groups: Vec<&str> = manifests.iter().map(|it| it.group()).collect();
+    groups.sort_unstable();
+    groups.dedup();
+    if groups.is_empty() { api::GROUP.to_owned() } else { groups.join(" and ") }
+}
+
+/// Whether it is of a group of which there are definitions here.
+fn is_ours(manifest: &Manifest) -> bool {
+    manifest.group() == api::GROUP || api::crds().iter().any(|crd| crd.spec.group == manifest.group())
 }
 
 fn finding(manifest: &Manifest, severity: Severity, message: impl Into<String>) -> Finding {
@@ -105,8 +118,8 @@ fn check_alone(manifest: &Manifest, findings: &mut Vec<Finding>) {
         return error(format!(
             "apiVersion {:?} is not served: write {}/{}",
             manifest.text("/apiVersion"),
-            api::GROUP,
-            versions.join(&format!(" or {}/", api::GROUP))
+            manifest.group(),
+            versions.join(&format!(" or {}/", manifest.group()))
         ));
     };
     let wrong = schema::check(&schema, &manifest.object);
@@ -131,6 +144,12 @@ fn check_alone(manifest: &Manifest, findings: &mut Vec<Finding>) {
             read::<BGPAdvertisement>(manifest).iter().for_each(|it| warn(it.warnings()));
         }
         "BGPPeer" => read::<BGPPeer>(manifest).iter().for_each(|it| warn(it.warnings())),
+        "NodeAddressPool" if !unreadable => {
+            for fault in read::<NodeAddressPool>(manifest).iter().flat_map(|pool| pool.read().1) {
+                let message = format!("{}: {}", fault.field, fault.why);
+                findings.push(finding(manifest, Severity::Error, message));
+            }
+        }
         "Community" => read::<Community>(manifest).iter().for_each(|it| warn(it.warnings())),
         _ => {}
     }
@@ -143,18 +162,14 @@ fn read<K: DeserializeOwned>(manifest: &Manifest) -> Option<K> {
 
 /// The versions of a kind, and the schema of the one that an object is of.
 fn definition(manifest: &Manifest) -> Result<(Vec<String>, Option<JSONSchemaProps>), String> {
-    let crds = api::crds();
-    let Some(crd) = crds.iter().find(|crd| crd.spec.names.kind == manifest.kind()) else {
-        let kinds: Vec<&str> = crds.iter().map(|crd| crd.spec.names.kind.as_str()).collect();
-        return Err(format!(
-            "{} has no kind {:?}: there are {}",
-            api::GROUP,
-            manifest.kind(),
-            kinds.join(", ")
-        ));
+    let (crds, group) = (api::crds(), manifest.group());
+    let of_group = || crds.iter().filter(|crd| crd.spec.group == group);
+    let Some(crd) = of_group().find(|crd| crd.spec.names.kind == manifest.kind()) else {
+        let kinds: Vec<&str> = of_group().map(|crd| crd.spec.names.kind.as_str()).collect();
+        return Err(format!("{group} has no kind {:?}: there are {}", manifest.kind(), kinds.join(", ")));
     };
     let of = manifest.text("/apiVersion");
-    let version = crd.spec.versions.iter().find(|it| of == format!("{}/{}", api::GROUP, it.name));
+    let version = crd.spec.versions.iter().find(|it| of == format!("{group}/{}", it.name));
     let schema = version.and_then(|it| it.schema.as_ref()?.open_api_v3_schema.clone());
     Ok((crd.spec.versions.iter().map(|it| it.name.clone()).collect(), schema))
 }

@@ -111,3 +111,41 @@ fn a_service_without_an_address_waits_and_one_that_is_about_to_have_it_does_not(
     room.services.remove(1);
     assert_eq!(look(&room).health, Health::Starting);
 }
+
+#[test]
+fn addresses_of_nodes_are_well_without_an_announcer() {
+    let mut of_nodes = service("web", Some("10.0.0.1"));
+    of_nodes["metadata"]["annotations"]["metallb.io/ip-allocated-from-pool"] = "nodes".into();
+    of_nodes["metadata"]["annotations"]["ferrolb.io/node-addresses"] = "true".into();
+    of_nodes["status"]["loadBalancer"]["ingress"] =
+        serde_json::json!([{"ip": "10.0.0.1"}, {"ip": "10.0.0.2"}, {"ip": "10.0.0.3"}]);
+    let speakers = ["n1", "n2", "n3"].map(|node| told(node, vec![]));
+    let mut snapshot = snapshot(&[of_nodes], &[], &speakers);
+    snapshot.nodes[0].status.addresses =
+        vec![slim::NodeAddress { type_: "InternalIP".to_owned(), address: "10.0.0.1".to_owned() }];
+    let (allocation, placement) = (Allocation::decide(&snapshot), snapshot.placed_now());
+    let source = snapshot.speakers.source;
+    let sources = Sources { placement: &placement, speakers: &speakers, reports: None, source };
+    let it = survey(&snapshot, &allocation, &sources).remove(0);
+    assert_eq!((it.health, it.pool.as_deref(), it.addresses.len()), (Health::Announced, Some("nodes"), 3));
+    assert_eq!(it.addresses[0].node.as_deref(), Some("n1"));
+    assert!(it.reasons.is_empty() && it.remedies.is_empty(), "{it:?}");
+}
+
+#[test]
+fn who_waits_where_pools_of_nodes_are_served_is_sent_to_the_events() {
+    let mut snapshot = snapshot(&[service("web", None)], &[], &[]);
+    snapshot.pools.clear();
+    let look = |snapshot: &Snapshot| {
+        let (allocation, placement) = (Allocation::decide(snapshot), snapshot.placed_now());
+        let sources =
+            Sources { placement: &placement, speakers: &[], reports: None, source: snapshot.speakers.source };
+        survey(snapshot, &allocation, &sources).remove(0).remedies
+    };
+    assert!(look(&snapshot)[0].contains("create an IPAddressPool"));
+    snapshot.node_pools = true;
+    assert!(
+        look(&snapshot)[0]
+            .contains("its events say what that refuses: kubectl describe service -n default web")
+    );
+}

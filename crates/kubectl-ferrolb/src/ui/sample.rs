@@ -160,6 +160,7 @@ impl Sample<'_> {
         Snapshot {
             rules: Rules::default(),
             exclude_label: ExcludeLabel::Honoured,
+            node_pools: false,
             services: objects(&services),
             pools: if self.empty { vec![] } else { objects(&pools) },
             advertisements: if self.empty {

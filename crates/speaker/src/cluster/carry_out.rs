@@ -92,11 +92,18 @@ impl Cluster {
             Output::Packed => (self.trim)(),
             Output::Configuration(news) => self.configured(news),
             Output::Problems(problems) => {
-                let status = configuration::status(&problems, Timestamp::now());
-                self.outputs.state.set(configuration::name(&self.node), Some(status));
-                self.outputs.state.complete();
+                self.problems = Some(problems);
+                self.report_state();
             }
         }
+    }
+
+    /// Says what is wrong with the configuration, once that is known, and what the controller must know of this node.
+    pub(super) fn report_state(&self) {
+        let Some(problems) = &self.problems else { return };
+        let status = configuration::status(problems, self.mode, self.listeners.as_ref(), Timestamp::now());
+        self.outputs.state.set(configuration::name(&self.node), Some(status));
+        self.outputs.state.complete();
     }
 
     /// This speaker is without something, or has it again; what there is to tell of its node.

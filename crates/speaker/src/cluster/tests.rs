@@ -122,6 +122,7 @@ fn fixture() -> Fixture {
         exclude_label: placement::ExcludeLabel::Honoured,
         ignore_conflicts: false,
         trim: || (),
+        report_listeners: false,
     };
     let nobody = kube::Config::new("http://127.0.0.1:9".parse().unwrap());
     let publisher =
@@ -381,6 +382,48 @@ async fn what_is_invalid_is_reported_until_it_is_valid() {
     assert!(said.starts_with("IPAddressPool pool: "), "{said}");
     it.after(Event::Pools(ListChange::Apply(object(pool("192.0.2.0/24")))));
     assert_eq!(summary(&it), "");
+}
+
+#[tokio::test]
+async fn ipvs_is_reported_while_it_is_in_use() {
+    let mut it = complete();
+    let reported = |it: &Fixture| {
+        let status = it.state.take().each.remove("speaker-n1").flatten().unwrap();
+        status.conditions.iter().any(|it| it.type_ == api::names::KUBE_PROXY_IPVS)
+    };
+    let links = |names: &[&str]| {
+        let (arp, ndp) = (Err(Unfit::Down), Err(Unfit::Down));
+        let lan = Lan::default();
+        let link = |name: &&str| Link {
+            name: (*name).into(),
+            purpose: Purpose::Lan,
+            mac: None,
+            arp,
+            ndp,
+            lan: lan.clone(),
+        };
+        Event::Lan(Report::Interfaces((1..).zip(names.iter().map(link)).collect()))
+    };
+    assert!(!reported(&it));
+    it.after(links(&["eth0", "kube-ipvs0"]));
+    assert!(reported(&it));
+    it.after(links(&["eth0"]));
+    assert!(!reported(&it));
+}
+
+#[tokio::test]
+async fn the_ports_that_programs_listen_on_are_reported_as_they_change() {
+    let mut it = complete();
+    let reported = |it: &Fixture| {
+        let status = it.state.take().each.remove("speaker-n1").flatten().unwrap();
+        status.conditions.into_iter().find(|it| it.type_ == api::names::LISTENING_PORTS).map(|it| it.message)
+    };
+    assert_eq!(reported(&it), None);
+    let ports = |texts: &[&str]| Event::Listeners(texts.iter().map(|text| text.parse().unwrap()).collect());
+    it.after(ports(&["TCP/22", "TCP/80"]));
+    assert_eq!(reported(&it).as_deref(), Some("TCP/22 TCP/80"));
+    it.after(ports(&["TCP/22"]));
+    assert_eq!(reported(&it).as_deref(), Some("TCP/22"));
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ mod ipv6;
 mod ipv6_first;
 mod migration;
 mod moves;
+mod node_addresses;
 mod page;
 mod plugin;
 mod policies;

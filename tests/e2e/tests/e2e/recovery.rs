@@ -41,7 +41,7 @@ fn readiness(cluster: &Cluster, node: NodeId) -> Result<Value> {
 }
 
 /// Where the controller runs that leads.
-fn node_of_the_leader(cluster: &Cluster) -> Result<NodeId> {
+pub(crate) fn node_of_the_leader(cluster: &Cluster) -> Result<NodeId> {
     wait_until("a controller leads", e2e::SOON, || {
         let lease = cluster.kubectl_json(["get", "lease", "ferrolb-controller", "-n", chart::NAMESPACE])?;
         let leader = lease["spec"]["holderIdentity"].as_str().filter(|name| !name.is_empty());

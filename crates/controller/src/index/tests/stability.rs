@@ -19,7 +19,7 @@ fn addresses(texts: &[&str]) -> Vec<IpAddr> {
 /// Another replica that leads from now on, with no more than the API server has.
 fn restart(cluster: &mut Cluster, pools: &[IPAddressPool]) {
     let objects: Vec<Value> = cluster.services.iter().map(|(_, object)| object.clone()).collect();
-    cluster.index = Index::new(Instant::now());
+    cluster.index = Index::new(List::needed(false), Instant::now());
     let now = Instant::now();
     cluster.index.set_role(Role::Leader, now);
     cluster.index.pools(Change::Reset(pools.to_vec()), now);

@@ -49,6 +49,29 @@ fn each_fault_of_one_object_is_named_with_its_field() {
 }
 
 #[test]
+fn pools_of_nodes_are_checked_by_the_definition_of_their_kind() {
+    let of = |version: &str, kind: &str, spec: &str| {
+        found(&format!(
+            "{{apiVersion: ferrolb.io/{version}, kind: {kind}, metadata: {{name: n}}, spec: {spec}}}"
+        ))
+    };
+    let pool = |spec| of("v1alpha1", "NodeAddressPool", spec);
+    assert_eq!(pool("{k3sLabels: true, protectedPorts: [TCP/22]}"), [] as [String; 0]);
+    let example = std::fs::read_to_string("../../examples/node-addresses.yaml").unwrap();
+    let (pool_of_example, _) = example.split_once("\n---\n").unwrap();
+    assert_eq!(found(pool_of_example), [] as [String; 0]);
+    assert!(pool("{k3slabels: true}")[0].contains("spec.k3slabels is no field"));
+    assert!(pool("{protectedPorts: [TCP/30-20]}")[0].starts_with("Error spec.protectedPorts[0]"));
+    assert!(of("v1", "NodeAddressPool", "{}")[0].contains("write ferrolb.io/v1alpha1"));
+    assert!(of("v1alpha1", "NodePool", "{}")[0].contains("there are NodeAddressPool"));
+    let manifest = |yaml: &str| manifests::parse(yaml, "f").unwrap().remove(0);
+    assert!(is_ours(&manifest(
+        "{apiVersion: ferrolb.io/v1alpha1, kind: NodeAddressPool, metadata: {name: n}}"
+    )));
+    assert!(!is_ours(&manifest("{apiVersion: v1, kind: Service, metadata: {name: n}}")));
+}
+
+#[test]
 fn a_kind_or_version_that_there_is_not_is_named_with_those_that_there_are() {
     let of = |version: &str, kind: &str| {
         found(&format!(
