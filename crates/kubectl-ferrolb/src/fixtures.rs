@@ -73,7 +73,7 @@ pub(crate) fn speaker_on(node: &str) -> Program {
         class: None,
         shares_within_namespace: false,
         ignores_exclude_label: false,
-        lease: "ferrolb-controller".to_owned(),
+        lease: Some("ferrolb-controller".to_owned()),
     }
 }
 

@@ -35,8 +35,8 @@ pub(crate) struct Program {
     pub(crate) class: Option<String>,
     pub(crate) shares_within_namespace: bool,
     pub(crate) ignores_exclude_label: bool,
-    /// The Lease that its replicas elect a leader by.
-    pub(crate) lease: String,
+    /// The Lease that its replicas elect a leader by, if they do.
+    pub(crate) lease: Option<String>,
 }
 
 impl Program {
@@ -63,6 +63,7 @@ impl Program {
         let has = |flag, variable| switch(container, flag, variable);
         let sharing = option(container, "--address-sharing", "FERROLB_ADDRESS_SHARING");
         let lease = option(container, "--lease-name", "FERROLB_LEASE_NAME");
+        let elects = option(container, "--leader-elect", "FERROLB_LEADER_ELECT");
         Some(Self {
             part,
             namespace: pod.namespace().unwrap_or_default(),
@@ -78,7 +79,8 @@ impl Program {
             class: option(container, "--lb-class", "FERROLB_LB_CLASS"),
             shares_within_namespace: sharing.as_deref() == Some("namespace"),
             ignores_exclude_label: has("--ignore-exclude-lb", "FERROLB_IGNORE_EXCLUDE_LB"),
-            lease: lease.unwrap_or_else(|| DEFAULT_LEASE.to_owned()),
+            lease: (elects.as_deref() != Some("false"))
+                .then(|| lease.unwrap_or_else(|| DEFAULT_LEASE.to_owned())),
         })
     }
 }

@@ -128,7 +128,7 @@ pub(crate) fn survey(snapshot: &Snapshot, allocation: &Allocation, sources: &Sou
         match &fate.outcome {
             Err(why @ NoAddress::Deleting) => it.worse(Health::Starting, Some(why.to_string()), None),
             Err(why) => {
-                let remedy = remedy::of_no_address(why, fate.by_name.as_ref());
+                let remedy = remedy::of_no_address(why, fate.by_name.as_ref(), allocation.pools());
                 it.worse(Health::Waiting, Some(why.to_string()), remedy);
             }
             Ok(assignment) if ips.is_empty() => {

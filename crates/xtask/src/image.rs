@@ -26,10 +26,15 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let archive = build()?;
     let (name, digest) = archive.images.first_key_value().context("the image has no name")?;
     println!("{name}@{digest}");
-    #[expect(clippy::cast_precision_loss, reason = "a size for people to read")]
-    let megabytes = archive.size as f64 / f64::from(1 << 20);
-    println!("{}: {megabytes:.1} MB in {:.1} s", archive.path.display(), start.elapsed().as_secs_f64());
+    let (path, size) = (archive.path.display(), megabytes(archive.size));
+    println!("{path}: {size:.1} MB in {:.1} s", start.elapsed().as_secs_f64());
     Ok(())
+}
+
+/// A number of bytes, for people to read.
+#[expect(clippy::cast_precision_loss, reason = "it is rounded to the tenth of a megabyte")]
+pub(crate) fn megabytes(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
 }
 
 /// Builds `ferrolb` for musl in the profile `image` and writes it, as an image named

@@ -8,6 +8,7 @@ mod differential;
 mod fuzz;
 mod image;
 mod manifests;
+mod plugin;
 mod soak;
 mod test;
 
@@ -42,6 +43,8 @@ enum Task {
     Deny,
     /// Build FerroLB's container image.
     Image,
+    /// Build the kubectl plugin, one static program.
+    Plugin,
     /// Generate the custom resource definitions, in crds/ and in the chart.
     Crds,
     /// Generate what is made from the chart: plain manifests, the table of its values, and examples rendered.
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         Task::Fuzz(arguments) => report(fuzz::run(&arguments)),
         Task::Deny => report(deny::run()),
         Task::Image => report(image::run()),
+        Task::Plugin => report(plugin::run()),
         Task::Crds => report(crds::run()),
         Task::Manifests => report(manifests::run()),
     }
