@@ -42,9 +42,9 @@ enum Task {
     /// Hold what FerroLB is made of and tested with to .deny.toml.
     Deny,
     /// Build FerroLB's container image.
-    Image,
+    Image(image::ImageArgs),
     /// Build the kubectl plugin, one static program.
-    Plugin,
+    Plugin(plugin::PluginArgs),
     /// Generate the custom resource definitions, in crds/ and in the chart.
     Crds,
     /// Generate what is made from the chart: plain manifests, the table of its values, and examples rendered.
@@ -61,8 +61,8 @@ fn main() -> ExitCode {
         Task::Soak(arguments) => report(soak::run(arguments)),
         Task::Fuzz(arguments) => report(fuzz::run(&arguments)),
         Task::Deny => report(deny::run()),
-        Task::Image => report(image::run()),
-        Task::Plugin => report(plugin::run()),
+        Task::Image(arguments) => report(image::run(&arguments)),
+        Task::Plugin(arguments) => report(plugin::run(&arguments)),
         Task::Crds => report(crds::run()),
         Task::Manifests => report(manifests::run()),
     }
