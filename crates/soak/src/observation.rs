@@ -44,6 +44,8 @@ pub enum Seen {
     Unsettled(String),
     /// The addresses of every Service.
     Services(BTreeMap<String, BTreeSet<IpAddr>>),
+    /// Services without a Pod that serves: Kubernetes takes all Pods of a node that it does not hear for not ready.
+    Unserved(BTreeSet<String>),
     /// So many events of FerroLB's are new since the last look.
     Events(u64),
     /// How often the container of each of FerroLB's Pods was started again.

@@ -137,6 +137,7 @@ fn line(what: &Seen) -> Option<String> {
         Seen::Paused(pause) => Some(format!("nobody was asked for {}", seconds(*pause))),
         Seen::Answer { .. }
         | Seen::Services(_)
+        | Seen::Unserved(_)
         | Seen::Events(_)
         | Seen::Restarts(_)
         | Seen::Memory(_, _)

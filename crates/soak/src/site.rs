@@ -130,6 +130,20 @@ pub(crate) fn addresses(list: &Value) -> BTreeMap<String, BTreeSet<IpAddr>> {
     services.filter(|service| service["metadata"]["namespace"] == e2e::NAMESPACE).filter_map(of).collect()
 }
 
+/// The Services in a list of objects that none of its EndpointSlices has an endpoint for that serves.
+pub(crate) fn unserved(list: &Value) -> BTreeSet<String> {
+    let slices =
+        list["items"].as_array().into_iter().flatten().filter(|item| item["kind"] == "EndpointSlice");
+    let serves = |slice: &&Value| {
+        let endpoints = slice["endpoints"].as_array().into_iter().flatten();
+        endpoints.into_iter().any(|endpoint| endpoint["conditions"]["serving"] != false)
+    };
+    let ours = slices.filter(|slice| slice["metadata"]["namespace"] == e2e::NAMESPACE).filter(serves);
+    let served: BTreeSet<&str> =
+        ours.filter_map(|slice| slice["metadata"]["labels"]["kubernetes.io/service-name"].as_str()).collect();
+    addresses(list).into_keys().filter(|name| !served.contains(name.as_str())).collect()
+}
+
 /// Creates Services that want an address each, as `count` of them.
 pub(crate) fn create_more(lab: &Lab, count: usize) -> Result<()> {
     let services = (0..count).map(|i| objects::load_balancer(&format!("more-{i}")).to_string());
@@ -168,5 +182,22 @@ mod tests {
         let (name, cluster) = subject(&made[0], &has).unwrap();
         assert_eq!((name.as_str(), cluster.addresses.len(), cluster.in_edited_pool), ("cluster", 1, true));
         assert!(subject(&made[1], &has).is_err());
+    }
+
+    #[test]
+    fn a_service_is_served_by_an_endpoint_that_serves() {
+        let service = |name: &str| json!({"kind": "Service", "metadata": {"name": name, "namespace": "e2e"}});
+        let slice = |name: &str, conditions: &[Value]| {
+            let endpoints: Vec<_> = conditions.iter().map(|it| json!({"conditions": it})).collect();
+            let labels = json!({"kubernetes.io/service-name": name});
+            json!({"kind": "EndpointSlice", "endpoints": endpoints,
+                "metadata": {"name": name, "namespace": "e2e", "labels": labels}})
+        };
+        let (serves, fails) = (json!({"ready": true, "serving": true}), json!({"serving": false}));
+        let list = json!({"items": [
+            service("a"), service("b"), service("c"), service("d"),
+            slice("a", &[fails.clone(), serves]), slice("b", &[fails]), slice("c", &[json!({})]),
+        ]});
+        assert_eq!(unserved(&list), BTreeSet::from(["b".to_owned(), "d".to_owned()]));
     }
 }

@@ -45,6 +45,7 @@ pub(crate) fn runs(answers: impl IntoIterator<Item = (Duration, Mac)>) -> Vec<Ru
 pub(super) fn judge(subjects: &Subjects, seen: &[Observation], past: &[Past], verdict: &mut Verdict) {
     let (Some(first), Some(last)) = (seen.first(), seen.last()) else { return };
     let pauses = pauses(seen);
+    let unserved = unserved(seen);
     let mut all: BTreeMap<IpAddr, Vec<(Duration, Mac)>> = BTreeMap::new();
     for address in subjects.values().flat_map(|subject| &subject.addresses) {
         all.entry(*address).or_default();
@@ -61,6 +62,9 @@ pub(super) fn judge(subjects: &Subjects, seen: &[Observation], past: &[Past], ve
         let subject = subjects.values().find(|subject| subject.addresses.contains(&address));
         let in_edited_pool = subject.is_some_and(|subject| subject.in_edited_pool);
         let mut excused = pauses.clone();
+        for (name, _) in subjects.iter().filter(|(_, subject)| subject.addresses.contains(&address)) {
+            excused.extend(unserved.get(name.as_str()).into_iter().flatten());
+        }
         for round in past {
             excused.extend(round.withdrawn(Withdrawn::Announcements, ANNOUNCED_WITHIN));
             excused.extend(round.withdrawn(Withdrawn::Pool, ANNOUNCED_WITHIN).filter(|_| in_edited_pool));
@@ -77,6 +81,26 @@ fn pauses(seen: &[Observation]) -> Vec<Span> {
         _ => None,
     };
     seen.iter().filter_map(pause).collect()
+}
+
+/// When each Service may have had no Pod that serves: from the last look that found one to the next that does, and as
+/// long as an address takes to be announced again.
+fn unserved(seen: &[Observation]) -> BTreeMap<&str, Vec<Span>> {
+    let looks = seen.iter().filter_map(|it| match &it.what {
+        Seen::Unserved(services) => Some((it.at, services)),
+        _ => None,
+    });
+    let looks: Vec<_> = looks.collect();
+    let mut spans: BTreeMap<&str, Vec<Span>> = BTreeMap::new();
+    for (i, (at, services)) in looks.iter().enumerate() {
+        let from =
+            i.checked_sub(1).and_then(|before| looks.get(before)).map_or(Duration::ZERO, |(at, _)| *at);
+        let to = looks.get(i + 1).map_or(*at, |(at, _)| *at) + ANNOUNCED_WITHIN;
+        for name in *services {
+            spans.entry(name).or_default().push((from, to));
+        }
+    }
+    spans
 }
 
 fn doubled(address: IpAddr, answers: &[(Duration, Mac)], verdict: &mut Verdict) {
@@ -203,6 +227,19 @@ mod tests {
         assert_eq!(silences(&judged(seen)), []);
         let seen = answers(1, 0, 2000).chain(answers(1, 4000, 5000));
         assert_eq!(silences(&judged(seen.chain([at(3900, Seen::Paused(millis(1000)))]))), []);
+    }
+
+    #[test]
+    fn nobody_is_to_answer_for_a_service_without_a_pod_that_serves() {
+        let look = |time, services: &[&str]| {
+            at(time, Seen::Unserved(services.iter().map(|&it| it.to_owned()).collect()))
+        };
+        let silent = |without: &'static str| {
+            let looks = [look(1000, &[]), look(3000, &[without]), look(5000, &[without]), look(7000, &[])];
+            silences(&judged(answers(1, 0, 2000).chain(answers(1, 9900, 12_000)).chain(looks)))
+        };
+        assert_eq!(silent("web"), []);
+        assert_eq!(silent("other"), [(millis(2000), millis(7900))]);
     }
 
     #[test]

@@ -25,8 +25,9 @@ pub(super) fn look(lab: &Lab, recorder: &Recorder, ends: &End) {
             break;
         }
         // Who cannot be asked has been switched off by the script.
-        if let Ok(list) = lab.kubectl_json(["get", "services,pods", "-A", TIMEOUT]) {
+        if let Ok(list) = lab.kubectl_json(["get", "services,endpointslices,pods", "-A", TIMEOUT]) {
             recorder.now(Seen::Services(site::addresses(&list)));
+            recorder.now(Seen::Unserved(site::unserved(&list)));
             recorder.now(Seen::Restarts(restarts(&list)));
         }
         if turn.is_multiple_of(LOOKS_PER_EVENTS)
