@@ -9,6 +9,7 @@ mod fuzz;
 mod image;
 mod manifests;
 mod plugin;
+mod push;
 mod soak;
 mod test;
 
@@ -45,6 +46,8 @@ enum Task {
     Image(image::ImageArgs),
     /// Build the kubectl plugin, one static program.
     Plugin(plugin::PluginArgs),
+    /// Build the image for all platforms, and push it and the chart to a registry.
+    Push(push::PushArgs),
     /// Generate the custom resource definitions, in crds/ and in the chart.
     Crds,
     /// Generate what is made from the chart: plain manifests, the table of its values, and examples rendered.
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         Task::Fuzz(arguments) => report(fuzz::run(&arguments)),
         Task::Deny => report(deny::run()),
         Task::Image(arguments) => report(image::run(&arguments)),
+        Task::Push(arguments) => report(push::run(&arguments)),
         Task::Plugin(arguments) => report(plugin::run(&arguments)),
         Task::Crds => report(crds::run()),
         Task::Manifests => report(manifests::run()),
