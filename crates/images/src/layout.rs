@@ -147,11 +147,11 @@ fn write_archive(
     root: &Descriptor,
     out: &Path,
 ) -> Result<Archive, Error> {
-    let named = names.iter().map(|name| Descriptor {
+    let descriptors = names.iter().map(|name| Descriptor {
         annotations: [CONTAINERD_NAME, REF_NAME].map(|key| (key.to_owned(), name.to_string())).into(),
         ..root.clone()
     });
-    let index = Index { schema_version: 2, media_type: Some(INDEX.to_owned()), manifests: named.collect() };
+    let index = Index { schema_version: 2, media_type: Some(INDEX.to_owned()), manifests: descriptors.collect() };
 
     let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = tempfile::NamedTempFile::new_in(parent).map_err(Error::io(parent))?;

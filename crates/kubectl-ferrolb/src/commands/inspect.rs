@@ -16,7 +16,7 @@ use crate::ask::{self, Told};
 use crate::client::{Failure, Why};
 use crate::cluster::Cluster;
 use crate::output::Page;
-use crate::programs::{LABELS, Part};
+use crate::programs::{LABELS, Part, Program};
 
 /// So many lines of each log.
 const LINES: i64 = 500;
@@ -79,8 +79,12 @@ pub(crate) async fn run(cluster: &Cluster, filename: &Path) -> anyhow::Result<An
         match api.logs(&program.pod, &parameters).await {
             Ok(log) => _ = logs.insert(program.pod.clone(), log.lines().collect::<Vec<_>>().into()),
             Err(error) => {
-                let why = failure("get", "pods/log".to_owned(), Some(&program.namespace), &error);
-                missing.push(format!("the log of Pod {}/{}: {why}", program.namespace, program.pod));
+                let why = match Why::of(&error) {
+                    Why::Forbidden => failure("get", "pods/log".to_owned(), Some(&program.namespace), &error),
+                    why => why.to_string(),
+                };
+                let Program { namespace, pod, .. } = program;
+                missing.push(format!("the log of Pod {namespace}/{pod} cannot be had: {why}"));
             }
         }
     }

@@ -41,6 +41,10 @@ fn all_but(missing: &str) -> Value {
         ("", "pods/proxy"),
         ("coordination.k8s.io", "leases"),
         ("metallb.io", "configurationstates"),
+        ("metallb.io", "bgppeers"),
+        ("metallb.io", "bgpadvertisements"),
+        ("metallb.io", "communities"),
+        ("metallb.io", "bfdprofiles"),
     ];
     LISTS.into_iter().chain(more).filter(|(_, resource)| *resource != missing).map(rule).collect()
 }
