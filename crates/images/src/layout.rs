@@ -151,7 +151,8 @@ fn write_archive(
         annotations: [CONTAINERD_NAME, REF_NAME].map(|key| (key.to_owned(), name.to_string())).into(),
         ..root.clone()
     });
-    let index = Index { schema_version: 2, media_type: Some(INDEX.to_owned()), manifests: descriptors.collect() };
+    let index =
+        Index { schema_version: 2, media_type: Some(INDEX.to_owned()), manifests: descriptors.collect() };
 
     let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = tempfile::NamedTempFile::new_in(parent).map_err(Error::io(parent))?;
