@@ -9,7 +9,7 @@ use crate::programs::{self, SEPARATOR, add_target, run, workspace};
 use crate::{Error, Platform};
 
 /// What is installed, with the checksum of each package.
-const REQUIREMENTS: &str = "tests/tools/zig/requirements.txt";
+const REQUIREMENTS: &str = "crates/images/assets/compilers.txt";
 
 /// Cargo for a platform, as far as the command that builds; compiler flags that it needs are added to `flags`.
 pub(crate) fn cargo(platform: Platform, flags: &mut OsString) -> Result<Command, Error> {
