@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tar::{Builder, EntryType, Header};
 
-use crate::{Error, Reference, Tree};
+use crate::{Error, Platform, Reference, Tree};
 
 /// An image to be written.
 #[derive(Clone, Debug)]
@@ -97,31 +97,68 @@ impl ImageSpec {
     }
 }
 
-/// Writes an image archive: an OCI image layout with one uncompressed layer. The same image gives the
-/// same bytes. The file appears whole or not at all.
+/// Writes an image archive: an OCI image layout with one uncompressed layer, for the platform of this machine. The same
+/// image gives the same bytes. The file appears whole or not at all.
 pub fn write_image(image: &ImageSpec, out: &Path) -> Result<Archive, Error> {
     let mut blobs = BTreeMap::new();
-    let layer = add_blob(&mut blobs, LAYER, image.files.to_layer()?);
+    let manifest = add_image(&mut blobs, Platform::HOST, image)?;
+    write_archive(&mut blobs, &image.names, &manifest, out)
+}
+
+/// Writes an archive of one image for several platforms, of which each container runtime takes its own: an index of the
+/// manifests. Its names are those of the first. The same images in the same order give the same bytes.
+///
+/// # Panics
+/// When there is no image.
+pub fn write_index(images: &[(Platform, ImageSpec)], out: &Path) -> Result<Archive, Error> {
+    let mut blobs = BTreeMap::new();
+    let manifests = images.iter().map(|(platform, image)| {
+        let manifest = add_image(&mut blobs, *platform, image)?;
+        Ok(Descriptor { platform: Some((*platform).into()), ..manifest })
+    });
+    let manifests: Vec<Descriptor> = manifests.collect::<Result<_, Error>>()?;
+    let index = Index { schema_version: 2, media_type: Some(INDEX.to_owned()), manifests };
+    let index = add_blob(&mut blobs, INDEX, to_json(&index));
+    let (_, first) = images.first().expect("there is at least one platform");
+    write_archive(&mut blobs, &first.names, &index, out)
+}
+
+/// Adds an image's layer, configuration and manifest.
+fn add_image(
+    blobs: &mut BTreeMap<String, Vec<u8>>,
+    platform: Platform,
+    image: &ImageSpec,
+) -> Result<Descriptor, Error> {
+    let layer = add_blob(blobs, LAYER, image.files.to_layer()?);
     let config = ConfigFile {
-        architecture: "amd64",
-        os: "linux",
+        platform: platform.into(),
         config: &image.config,
         rootfs: RootFs { kind: "layers", diff_ids: [&layer.digest] },
     };
-    let config = add_blob(&mut blobs, CONFIG, to_json(&config));
+    let config = add_blob(blobs, CONFIG, to_json(&config));
     let manifest = Manifest { schema_version: 2, media_type: MANIFEST, config, layers: [layer] };
-    let manifest = add_blob(&mut blobs, MANIFEST, to_json(&manifest));
-    let named = image.names.iter().map(|name| Descriptor {
+    Ok(add_blob(blobs, MANIFEST, to_json(&manifest)))
+}
+
+/// Writes the blobs, of which `root` is the manifest or the index that has these names.
+fn write_archive(
+    blobs: &mut BTreeMap<String, Vec<u8>>,
+    names: &[Reference],
+    root: &Descriptor,
+    out: &Path,
+) -> Result<Archive, Error> {
+    let descriptors = names.iter().map(|name| Descriptor {
         annotations: [CONTAINERD_NAME, REF_NAME].map(|key| (key.to_owned(), name.to_string())).into(),
-        ..manifest.clone()
+        ..root.clone()
     });
-    let index = Index { schema_version: 2, media_type: Some(INDEX.to_owned()), manifests: named.collect() };
+    let index =
+        Index { schema_version: 2, media_type: Some(INDEX.to_owned()), manifests: descriptors.collect() };
 
     let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = tempfile::NamedTempFile::new_in(parent).map_err(Error::io(parent))?;
     let mut tar = Builder::new(file.as_file_mut());
     let write = |tar: &mut Builder<&mut File>| {
-        for (digest, content) in &blobs {
+        for (digest, content) in blobs.iter() {
             append(tar, &format!("blobs/sha256/{}", digest.trim_start_matches("sha256:")), content)?;
         }
         append(tar, "index.json", &to_json(&index))?;
@@ -133,7 +170,7 @@ pub fn write_image(image: &ImageSpec, out: &Path) -> Result<Archive, Error> {
     let size = file.as_file().metadata().map_err(Error::io(out))?.len();
     file.as_file().set_permissions(Permissions::from_mode(0o644)).map_err(Error::io(out))?;
     file.persist(out).map_err(|error| Error::io(out)(error.error))?;
-    let images = image.names.iter().map(|name| (name.clone(), manifest.digest.clone())).collect();
+    let images = names.iter().map(|name| (name.clone(), root.digest.clone())).collect();
     Ok(Archive { path: out.to_owned(), size, images })
 }
 
@@ -183,6 +220,27 @@ struct Descriptor {
     size: u64,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     annotations: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    platform: Option<Runs>,
+}
+
+/// On what an image runs.
+#[derive(Serialize, Deserialize, Clone)]
+struct Runs {
+    architecture: String,
+    os: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    variant: Option<String>,
+}
+
+impl From<Platform> for Runs {
+    fn from(platform: Platform) -> Self {
+        Self {
+            architecture: platform.architecture().to_owned(),
+            os: "linux".to_owned(),
+            variant: platform.variant().map(str::to_owned),
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -205,8 +263,8 @@ struct Manifest {
 
 #[derive(Serialize)]
 struct ConfigFile<'a> {
-    architecture: &'static str,
-    os: &'static str,
+    #[serde(flatten)]
+    platform: Runs,
     config: &'a Config,
     rootfs: RootFs<'a>,
 }
@@ -222,7 +280,13 @@ fn add_blob(blobs: &mut BTreeMap<String, Vec<u8>>, media_type: &str, content: Ve
     let digest = digest(&content);
     let size = content.len() as u64;
     blobs.insert(digest.clone(), content);
-    Descriptor { media_type: media_type.to_owned(), digest, size, annotations: BTreeMap::new() }
+    Descriptor {
+        media_type: media_type.to_owned(),
+        digest,
+        size,
+        annotations: BTreeMap::new(),
+        platform: None,
+    }
 }
 
 /// The content's address: `sha256:` and 64 hexadecimal digits.
@@ -252,87 +316,4 @@ fn as_keys<S: serde::Serializer>(items: &[String], serializer: S) -> Result<S::O
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs;
-    use std::os::unix::fs::FileExt;
-
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    fn image() -> ImageSpec {
-        let mut files = Tree::new();
-        files.file("/hello", 0o755, "#!/bin/sh\n").symlink("/bin/sh", "/hello").directory("/tmp", 0o1777);
-        let config = Config {
-            user: "1:2".into(),
-            exposed_ports: vec!["80/tcp".into()],
-            env: vec!["PATH=/bin".into()],
-            entrypoint: vec!["/hello".into()],
-            cmd: vec!["world".into()],
-            working_dir: "/tmp".into(),
-            labels: [("a".into(), "b".into())].into(),
-            stop_signal: "SIGQUIT".into(),
-        };
-        let names = ["hello", "ghcr.io/x/hello:1"].map(|name| name.parse().unwrap());
-        ImageSpec { names: names.into(), files, config }
-    }
-
-    #[test]
-    fn the_same_image_gives_the_same_bytes() {
-        let directory = tempfile::tempdir().unwrap();
-        let paths = ["a.tar", "b.tar"].map(|name| directory.path().join(name));
-        for path in &paths {
-            write_image(&image(), path).unwrap();
-        }
-        assert_eq!(fs::read(&paths[0]).unwrap(), fs::read(&paths[1]).unwrap());
-    }
-
-    #[test]
-    fn what_was_written_is_read_back_with_every_blob_under_its_digest() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("hello.tar");
-        let written = write_image(&image(), &path).unwrap();
-        let (read, blobs) = read_blobs(&path).unwrap();
-        assert_eq!(read, written);
-        assert_eq!(read.images.len(), 2);
-
-        let file = File::open(&path).unwrap();
-        let content = |wanted: &str| {
-            let blob = blobs[wanted];
-            let mut bytes = vec![0; usize::try_from(blob.size).unwrap()];
-            file.read_exact_at(&mut bytes, blob.offset).unwrap();
-            assert_eq!(digest(&bytes), wanted);
-            bytes
-        };
-        let parse =
-            |wanted: &Value| -> Value { serde_json::from_slice(&content(wanted.as_str().unwrap())).unwrap() };
-        let manifest = parse(&json!(read.images.values().next().unwrap()));
-        assert_eq!(manifest["mediaType"], MANIFEST);
-        let layer = manifest["layers"][0]["digest"].as_str().unwrap();
-        content(layer);
-        assert_eq!(
-            parse(&manifest["config"]["digest"]),
-            json!({
-                "architecture": "amd64", "os": "linux",
-                "config": {
-                    "User": "1:2", "ExposedPorts": {"80/tcp": {}}, "Env": ["PATH=/bin"],
-                    "Entrypoint": ["/hello"], "Cmd": ["world"], "WorkingDir": "/tmp",
-                    "Labels": {"a": "b"}, "StopSignal": "SIGQUIT"
-                },
-                "rootfs": {"type": "layers", "diff_ids": [layer]}
-            })
-        );
-        assert_eq!(blobs.len(), 3);
-    }
-
-    #[test]
-    fn a_file_that_is_no_image_is_refused_with_the_reason() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("x.tar");
-        for (content, reason) in [(vec![b'x'; 2000], ""), (vec![0; 1024], "it has no index.json")] {
-            fs::write(&path, content).unwrap();
-            let error = Archive::open(&path).unwrap_err().to_string();
-            assert!(error.contains("not an OCI image archive") && error.contains(reason), "{error}");
-        }
-    }
-}
+mod tests;

@@ -6,10 +6,12 @@
 //! bytes, so a digest says whether anything changed. [`registry`] serves a directory of such archives
 //! to container runtimes. [`tutorial`] holds the images that manifests found in the wild ask for.
 //!
-//! Everything here is for x86-64 Linux, as the lab is.
+//! The images of the lab are for the platform of this machine, [`Platform::HOST`]; [`write_index`] writes one image for several.
 
+mod cross;
 pub mod debian;
 mod layout;
+pub mod platform;
 pub mod programs;
 mod reference;
 pub mod registry;
@@ -19,7 +21,8 @@ pub mod tutorial;
 use std::io;
 use std::path::PathBuf;
 
-pub use layout::{Archive, Config, ImageSpec, write_image};
+pub use layout::{Archive, Config, ImageSpec, write_image, write_index};
+pub use platform::Platform;
 pub use reference::{BadReference, Reference};
 pub use tree::{Owner, Tree, file_capability};
 pub use tutorial::tutorial_set;

@@ -8,30 +8,42 @@ use std::process::{Command, Stdio};
 
 use serde::Deserialize;
 
-use crate::Error;
+use crate::{Error, Platform, cross};
 
-/// What the programs are built for: Linux with the C library linked in.
-pub const TARGET: &str = "x86_64-unknown-linux-musl";
-
-/// Builds programs of a package of this workspace in the profile `image` and returns where each is.
-/// Cargo's own progress goes to standard error.
+/// Builds programs of a package of this workspace for this machine's platform, in the profile `image`, and returns where each
+/// is. Cargo's own progress goes to standard error.
 ///
 /// The bytes depend on the sources, `Cargo.lock` and the toolchain, not on where the checkout or the
 /// registry's cache lie. The target is added to the toolchain when it is missing.
 pub fn build<const N: usize>(package: &str, names: [&str; N]) -> Result<[PathBuf; N], Error> {
-    ensure_target()?;
+    build_for(Platform::HOST, package, names)
+}
+
+/// The same for any platform. For another one than this machine's, the compilers are those of [`cross`].
+pub fn build_for<const N: usize>(
+    platform: Platform,
+    package: &str,
+    names: [&str; N],
+) -> Result<[PathBuf; N], Error> {
     let workspace = workspace();
-    let mut flags = remapped(&workspace);
+    let mut flags = remapped(&workspace)?;
     flags.rust.push(SEPARATOR);
     flags.rust.push(SORTED);
-    let mut cargo = cargo();
+    let mut cargo = if platform == Platform::HOST {
+        ensure_target()?;
+        let mut cargo = cargo();
+        cargo.arg("build");
+        cargo
+    } else {
+        cross::cargo(platform, &mut flags.rust)?
+    };
     cargo
-        .args(["build", "--locked", "--profile", "image", "--target", TARGET, "--package", package])
+        .args(["--locked", "--profile", "image", "--target", platform.target(), "--package", package])
         .arg("--message-format=json-render-diagnostics")
         .args(names.iter().flat_map(|name| ["--bin", name]))
         .current_dir(&workspace)
         .env("CARGO_ENCODED_RUSTFLAGS", flags.rust)
-        .env("CFLAGS_x86_64_unknown_linux_musl", flags.c)
+        .env(format!("CFLAGS_{}", platform.target().replace('-', "_")), flags.c)
         .env("SOURCE_DATE_EPOCH", "0")
         .stderr(Stdio::inherit());
     let output = run(&mut cargo)?;
@@ -82,7 +94,7 @@ struct MessageTarget {
 const SORTED: &str = "-Clink-arg=-Wl,--sort-section=name";
 
 /// What CARGO_ENCODED_RUSTFLAGS separates by; CFLAGS does by spaces.
-const SEPARATOR: &str = "\u{1f}";
+pub(crate) const SEPARATOR: &str = "\u{1f}";
 
 struct Flags {
     rust: OsString,
@@ -90,11 +102,11 @@ struct Flags {
 }
 
 /// Compiler flags that keep this machine's paths out of the programs.
-fn remapped(workspace: &Path) -> Flags {
+fn remapped(workspace: &Path) -> Result<Flags, Error> {
     let cargo_home =
         env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(env::home_dir()?.join(".cargo")));
     let mut flags = Flags { rust: OsString::new(), c: OsString::new() };
-    for (from, to) in cargo_home.iter().map(|home| (home.as_path(), "/cargo")).chain([(workspace, "/src")]) {
+    let mut add = |from: &Path, to: &str| {
         for (list, flag, separator) in
             [(&mut flags.rust, "--remap-path-prefix=", SEPARATOR), (&mut flags.c, "-ffile-prefix-map=", " ")]
         {
@@ -106,19 +118,41 @@ fn remapped(workspace: &Path) -> Flags {
             list.push("=");
             list.push(to);
         }
-    }
-    flags
+    };
+    cargo_home.iter().for_each(|home| add(home, "/cargo"));
+    add(workspace, "/src");
+    // Where the toolchain has the sources of the standard library, the compiler names those in the place of the path that
+    // the library was built with.
+    let (sources, built_as) = standard_library()?;
+    add(&sources, &built_as);
+    Ok(flags)
 }
 
-/// Adds the target to the toolchain when it is missing.
+/// Where the sources of the standard library are or would be, and the path that it was built with.
+fn standard_library() -> Result<(PathBuf, String), Error> {
+    let rustc = |arguments: &[&str]| run(Command::new("rustc").args(arguments).current_dir(workspace()));
+    let sysroot = rustc(&["--print", "sysroot"])?;
+    let sources = Path::new(String::from_utf8_lossy(&sysroot).trim()).join("lib/rustlib/src/rust");
+    let version = rustc(&["--version", "--verbose"])?;
+    let version = String::from_utf8_lossy(&version).into_owned();
+    let hash = version.lines().find_map(|line| line.strip_prefix("commit-hash: ")).unwrap_or("unknown");
+    Ok((sources, format!("/rustc/{hash}")))
+}
+
+/// Adds the target of this machine's platform to the toolchain when it is missing.
 pub fn ensure_target() -> Result<(), Error> {
-    let mut rustc = Command::new("rustc");
+    add_target(Platform::HOST)
+}
+
+/// Adds the target of a platform to the toolchain when it is missing.
+pub(crate) fn add_target(platform: Platform) -> Result<(), Error> {
+    let (mut rustc, target) = (Command::new("rustc"), platform.target());
     let directory =
-        run(rustc.args(["--print", "target-libdir", "--target", TARGET]).current_dir(workspace()))?;
+        run(rustc.args(["--print", "target-libdir", "--target", target]).current_dir(workspace()))?;
     if Path::new(String::from_utf8_lossy(&directory).trim()).exists() {
         return Ok(());
     }
-    run(Command::new("rustup").args(["target", "add", TARGET]).current_dir(workspace())).map(drop)
+    run(Command::new("rustup").args(["target", "add", target]).current_dir(workspace())).map(drop)
 }
 
 /// Runs a program to its end and returns what it printed.

@@ -1,5 +1,5 @@
-//! A read-only registry over a directory of image archives, the part of the OCI distribution
-//! specification 1.1 that pulling needs.
+//! A registry over a directory of image archives, the part of the OCI distribution specification 1.1
+//! that pulling needs; where it is asked to, it takes what is pushed as well.
 //!
 //! It stands in for every registry at once: container runtimes that use it as a mirror add the
 //! registry they mean as `?ns=`, which is not looked at, so `library/nginx` is the `nginx` of
@@ -7,6 +7,8 @@
 //!
 //! Archives may be added, replaced and removed at any time, best by renaming: every request
 //! compares the directory with what is known and reads again what changed.
+
+mod pushes;
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
@@ -16,11 +18,11 @@ use std::time::SystemTime;
 use std::{fs, io};
 
 use axum::body::Body;
-use axum::extract::{Path as UrlPath, State};
+use axum::extract::{DefaultBodyLimit, Path as UrlPath, State};
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::json;
@@ -28,6 +30,7 @@ use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio::net::TcpListener;
 use tokio_util::io::ReaderStream;
 
+use self::pushes::Pushes;
 use crate::layout::{Archive, Blob, INDEX, MANIFEST, MAX_JSON, read_blobs};
 
 const DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
@@ -37,16 +40,28 @@ const CHUNK: usize = 256 << 10;
 
 /// Serves all `*.tar` archives of the directory until the listener fails.
 pub async fn serve(listener: TcpListener, directory: PathBuf) -> io::Result<()> {
-    axum::serve(listener, router(directory)).await
+    axum::serve(listener, router(directory, None)).await
 }
 
-fn router(directory: PathBuf) -> Router {
+/// Serves the same, and what is pushed: that is held in memory for as long as this runs, and goes before what archives hold.
+pub async fn serve_and_take(listener: TcpListener, directory: PathBuf) -> io::Result<()> {
+    let pushes = Pushes::default();
+    let take = post(pushes::push).patch(pushes::push).put(pushes::push);
+    let take = Router::new()
+        .route("/v2/{*rest}", take)
+        // A layer is as large as it is.
+        .layer(DefaultBodyLimit::disable())
+        .with_state(pushes.clone());
+    axum::serve(listener, router(directory, Some(pushes)).merge(take)).await
+}
+
+fn router(directory: PathBuf, pushes: Option<Pushes>) -> Router {
     let version = || async { [(API_VERSION, "registry/2.0")] };
     Router::new()
         .route("/v2", get(version))
         .route("/v2/", get(version))
         .route("/v2/{*rest}", get(pull))
-        .with_state(Arc::new(Store { directory, known: Mutex::default() }))
+        .with_state(Arc::new(Store { directory, known: Mutex::default(), pushes }))
 }
 
 /// `GET` and `HEAD` of `<name>/manifests/<tag or digest>` and `<name>/blobs/<digest>`.
@@ -54,6 +69,9 @@ async fn pull(State(store): State<Arc<Store>>, UrlPath(path): UrlPath<String>) -
     let Some(wanted) = Wanted::parse(&path) else {
         return not_found("UNSUPPORTED", &path, "only manifests and blobs are served");
     };
+    if let Some(pushed) = store.pushes.as_ref().and_then(|pushes| pushes.find(wanted)) {
+        return pushed;
+    }
     let Some((digest, place)) = store.find(wanted) else {
         return match wanted {
             Wanted::Manifest { .. } => not_found("MANIFEST_UNKNOWN", &path, "no archive holds this image"),
@@ -127,6 +145,8 @@ struct Store {
     directory: PathBuf,
     /// Held only while the directory is compared and, seldom, a changed archive's headers are read.
     known: Mutex<BTreeMap<PathBuf, Known>>,
+    /// Nothing where pushing is refused.
+    pushes: Option<Pushes>,
 }
 
 /// What is known of one file.

@@ -34,15 +34,24 @@ pub(crate) struct Answer {
     /// For programs.
     pub(crate) machine: Value,
     pub(crate) exit: Exit,
-    /// What could not be looked at: told on standard error, whatever the format.
+    /// What could not be looked at: told on standard error, whatever the format, unless the page has it.
     pub(crate) failures: Vec<String>,
+    /// What makes the answer another than it seems: told on standard error, whatever the format.
+    pub(crate) warnings: Vec<String>,
+    /// Whether the page tells what could not be looked at.
+    pub(crate) page_has_failures: bool,
 }
 
 impl Answer {
     /// A list of rows of some kind.
     pub(crate) fn list(kind: &str, items: &[impl Serialize], page: Page) -> Self {
         let machine = json!({"apiVersion": introspection::API_VERSION, "kind": kind, "items": items});
-        Self { page, machine, exit: Exit::Fine, failures: vec![] }
+        Self::plain(page, machine)
+    }
+
+    /// A page, and the same for programs.
+    pub(crate) fn plain(page: Page, machine: Value) -> Self {
+        Self { page, machine, exit: Exit::Fine, failures: vec![], warnings: vec![], page_has_failures: false }
     }
 
     /// One object of some kind.
@@ -53,7 +62,7 @@ impl Answer {
         {
             machine.extend(fields);
         }
-        Self { page, machine, exit: Exit::Fine, failures: vec![] }
+        Self::plain(page, machine)
     }
 
     /// Adds a line for people.
@@ -68,6 +77,19 @@ impl Answer {
             self.exit = self.exit.max(Exit::Problem);
         }
         self
+    }
+
+    /// The page tells what could not be looked at, which is not to be told twice.
+    pub(crate) fn with_failures_on_page(mut self) -> Self {
+        self.page_has_failures = true;
+        self
+    }
+
+    /// FerroLB does not run, if it does not: that is a problem, whatever else is told.
+    pub(crate) fn absent(mut self, absent: Option<(String, String)>) -> Self {
+        self.warnings.extend(absent.map(|(what, remedy)| format!("{what} ({remedy})")));
+        let so = !self.warnings.is_empty();
+        self.problem_if(so)
     }
 
     /// This could not be looked at.

@@ -15,9 +15,11 @@ use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::api::PostParams;
 use kube::{Api, Client};
+use serde_json::Value;
 use tokio::time::timeout;
 
 use crate::client::{Failure, Why};
+use crate::output::some;
 use crate::programs::Program;
 
 /// So many are asked at once.
@@ -28,16 +30,13 @@ const TOKEN_SECONDS: i64 = 600;
 /// A token is used again for so long, well within that.
 const TOKEN_REUSED: Duration = Duration::from_mins(4);
 
-/// What is said where a program does not accept a token.
-const TOKEN_REFUSED: &str = "it does not accept the token";
-
 /// The tokens that were made, by namespace and service account. Who looks again and again makes a new one now and then only.
 #[derive(Debug, Default)]
 pub(crate) struct Tokens(Mutex<BTreeMap<(String, String), (Instant, String)>>);
 
 impl Tokens {
     /// One that is good for a while yet, else a new one.
-    async fn of(&self, client: &Client, (namespace, account): (&str, &str)) -> Result<String, String> {
+    async fn of(&self, client: &Client, (namespace, account): (&str, &str)) -> Result<String, Silence> {
         let key = (namespace.to_owned(), account.to_owned());
         let kept = self.lock().get(&key).cloned();
         if let Some((made, token)) = kept
@@ -83,7 +82,43 @@ impl fmt::Display for Question {
 #[derive(Debug, Clone)]
 pub(crate) struct Told {
     pub(crate) program: Program,
-    pub(crate) document: Result<Document, String>,
+    pub(crate) document: Result<Document, Silence>,
+}
+
+/// Why a program said nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Silence {
+    /// Whoever asks lacks a right, in the words of [`Failure`].
+    Forbidden(String),
+    /// It does not accept the token.
+    TokenRefused(String),
+    /// Anything else: it may be down, or of a version that cannot be asked that.
+    Other(String),
+}
+
+impl fmt::Display for Silence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TokenRefused(why) => write!(f, "it does not accept the token: {why}"),
+            Self::Forbidden(why) | Self::Other(why) => f.write_str(why),
+        }
+    }
+}
+
+impl From<String> for Silence {
+    fn from(why: String) -> Self {
+        Self::Other(why)
+    }
+}
+
+impl From<Failure> for Silence {
+    fn from(failure: Failure) -> Self {
+        if failure.why == Why::Forbidden {
+            Self::Forbidden(failure.to_string())
+        } else {
+            Self::Other(failure.to_string())
+        }
+    }
 }
 
 impl Told {
@@ -110,12 +145,35 @@ impl Told {
             Some(Status::ControllerStatus(_) | Status::SpeakerStatus(_)) | None => None,
         }
     }
+}
 
-    /// Why it said nothing, in a sentence that names it.
-    pub(crate) fn failure(&self) -> Option<String> {
-        let why = self.document.as_ref().err()?;
-        Some(format!("Pod {}/{} cannot be asked: {why}", self.program.namespace, self.program.pod))
+/// Why programs said nothing, in sentences that name them: those together for which it is the same.
+pub(crate) fn failures<'a>(told: impl IntoIterator<Item = &'a Told>) -> Vec<String> {
+    grouped(told.into_iter().filter_map(|told| Some((told, told.document.as_ref().err()?))))
+}
+
+/// The same of those that could not be asked since a right is missing.
+pub(crate) fn forbidden<'a>(told: impl IntoIterator<Item = &'a Told>) -> Vec<String> {
+    let silent = told.into_iter().filter_map(|told| Some((told, told.document.as_ref().err()?)));
+    grouped(silent.filter(|(_, why)| matches!(why, Silence::Forbidden(_))))
+}
+
+fn grouped<'a>(silent: impl Iterator<Item = (&'a Told, &'a Silence)>) -> Vec<String> {
+    /// So many are named of those for which it is the same.
+    const NAMED: usize = 3;
+    let mut by_reason: Vec<(&Silence, Vec<String>)> = Vec::new();
+    for (Told { program, .. }, why) in silent {
+        let pod = format!("{}/{}", program.namespace, program.pod);
+        match by_reason.iter_mut().find(|(other, _)| *other == why) {
+            Some((_, pods)) => pods.push(pod),
+            None => by_reason.push((why, vec![pod])),
+        }
     }
+    let told = |(why, pods): (&Silence, Vec<String>)| {
+        let (noun, names) = (if pods.len() == 1 { "Pod" } else { "Pods" }, some(&pods, NAMED));
+        format!("{noun} {names} cannot be asked: {why}")
+    };
+    by_reason.into_iter().map(told).collect()
 }
 
 /// Asks all of them, in the same order. One that does not answer within `patience` is not waited for; where that is zero,
@@ -130,11 +188,11 @@ pub(crate) async fn ask(
     if patience.is_zero() {
         let unasked = |program: &Program| Told {
             program: program.clone(),
-            document: Err("that is not wanted (--pod-timeout 0)".to_owned()),
+            document: Err("that is not wanted (--pod-timeout 0)".to_owned().into()),
         };
         return programs.iter().map(unasked).collect();
     }
-    let mut by_account: BTreeMap<(&str, &str), Result<String, String>> = BTreeMap::new();
+    let mut by_account: BTreeMap<(&str, &str), Result<String, Silence>> = BTreeMap::new();
     for program in programs.iter().filter(|program| program.secure && program.phase == "Running") {
         let account = (program.namespace.as_str(), program.service_account.as_str());
         if let Entry::Vacant(entry) = by_account.entry(account) {
@@ -147,7 +205,7 @@ pub(crate) async fn ask(
         async move {
             let document = match timeout(patience, ask_one(client, program, question, token)).await {
                 Ok(document) => document,
-                Err(_) => Err(format!("it does not answer within {} s", patience.as_secs())),
+                Err(_) => Err(format!("it does not answer within {} s", patience.as_secs()).into()),
             };
             Told { program: program.clone(), document }
         }
@@ -155,7 +213,7 @@ pub(crate) async fn ask(
     // Collected, as the compiler cannot tell of a borrowing iterator that it may be sent to another thread.
     let asked: Vec<_> = asked.collect();
     let told: Vec<Told> = futures::stream::iter(asked).buffered(AT_ONCE).collect().await;
-    let refused = |told: &Told| told.document.as_ref().is_err_and(|why| why.starts_with(TOKEN_REFUSED));
+    let refused = |told: &Told| matches!(told.document, Err(Silence::TokenRefused(_)));
     if told.iter().any(refused) {
         tokens.forget();
     }
@@ -163,7 +221,7 @@ pub(crate) async fn ask(
 }
 
 /// A token that is good for reading documents, and for nothing else.
-async fn token(client: &Client, (namespace, account): (&str, &str)) -> Result<String, String> {
+async fn token(client: &Client, (namespace, account): (&str, &str)) -> Result<String, Silence> {
     let api: Api<ServiceAccount> = Api::namespaced(client.clone(), namespace);
     let request = TokenRequest {
         spec: TokenRequestSpec {
@@ -179,20 +237,22 @@ async fn token(client: &Client, (namespace, account): (&str, &str)) -> Result<St
         // A right is on all accounts of a namespace.
         let resource =
             if why == Why::Forbidden { resource.to_owned() } else { format!("{resource} of {account}") };
-        Failure { verb: "create", resource, namespace: Some(namespace.to_owned()), why }.to_string()
+        Failure { verb: "create", resource, namespace: Some(namespace.to_owned()), why }
     })?;
-    made.status.map(|status| status.token).ok_or_else(|| "the API server made no token".to_owned())
+    made.status
+        .map(|status| status.token)
+        .ok_or_else(|| Silence::Other("the API server made no token".to_owned()))
 }
 
 async fn ask_one(
     client: &Client,
     program: &Program,
     question: &Question,
-    token: Option<Result<String, String>>,
-) -> Result<Document, String> {
+    token: Option<Result<String, Silence>>,
+) -> Result<Document, Silence> {
     let Program { namespace, pod, port, secure, phase, .. } = program;
     if phase != "Running" {
-        return Err(format!("it is not running, but {phase}"));
+        return Err(format!("it is not running, but {phase}").into());
     }
     let scheme = if *secure { "https:" } else { "" };
     let path = format!("/api/v1/namespaces/{namespace}/pods/{scheme}{pod}:{port}/proxy{question}");
@@ -202,47 +262,77 @@ async fn ask_one(
     }
     let request = request.body(Vec::new()).map_err(|error| error.to_string())?;
     let text = client.request_text(request).await.map_err(|error| refused(&error, namespace))?;
-    let document: Document =
-        serde_json::from_str(&text).map_err(|error| format!("its answer cannot be read: {error}"))?;
-    if document.api_version != introspection::API_VERSION {
-        let (theirs, ours) = (document.api_version, introspection::API_VERSION);
+    read(&text).map_err(Silence::Other)
+}
+
+/// Reads a document; one of another version may have any fields, so its version is looked at first.
+fn read(text: &str) -> Result<Document, String> {
+    let unreadable = |error: serde_json::Error| format!("its answer cannot be read: {error}");
+    let document: Value = serde_json::from_str(text).map_err(unreadable)?;
+    let (theirs, ours) = (document["apiVersion"].as_str().unwrap_or("none"), introspection::API_VERSION);
+    if theirs != ours {
         return Err(format!("its answer is of version {theirs}, and this program reads {ours}"));
     }
-    Ok(document)
+    serde_json::from_value(document).map_err(unreadable)
 }
 
 /// Why there is no answer. The API server's own refusals have a reason; a program's are a word of text.
-fn refused(error: &kube::Error, namespace: &str) -> String {
+fn refused(error: &kube::Error, namespace: &str) -> Silence {
     let kube::Error::Api(status) = error else {
-        return match Why::of(error) {
-            Why::Unreachable(why) => format!("the API server cannot be reached: {why}"),
-            why => format!("{why:?}"),
-        };
+        return Silence::Other(Why::of(error).to_string());
     };
     let text = status.message.trim();
     match status.code {
         403 if text.contains("pods/proxy") || text.contains("cannot") => {
             let (resource, namespace) = ("pods/proxy".to_owned(), Some(namespace.to_owned()));
-            Failure { verb: "get", resource, namespace, why: Why::Forbidden }.to_string()
+            Failure { verb: "get", resource, namespace, why: Why::Forbidden }.into()
         }
-        401 | 403 => format!("{TOKEN_REFUSED}: {text}"),
+        401 | 403 => Silence::TokenRefused(text.to_owned()),
         404 if text.contains("/metrics") || text.contains("/healthz") => {
-            "it runs a version that cannot be asked that".to_owned()
+            Silence::Other("it runs a version that cannot be asked that".to_owned())
         }
-        404 => "it is gone".to_owned(),
-        429 if text.starts_with("asked too often") => text.to_owned(),
-        503 if text.starts_with("not started") => text.to_owned(),
-        code => format!("the API server does not reach it ({code}: {text})"),
+        404 => Silence::Other("it is gone".to_owned()),
+        429 if text.starts_with("asked too often") => Silence::Other(text.to_owned()),
+        503 if text.starts_with("not started") => Silence::Other(text.to_owned()),
+        code => Silence::Other(format!("the API server does not reach it ({code}: {text})")),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fixtures::speaker_on;
 
     fn answered(code: u16, text: &str) -> String {
         let status = kube::core::Status::failure(text, "").with_code(code);
-        refused(&kube::Error::Api(status.boxed()), "lb")
+        refused(&kube::Error::Api(status.boxed()), "lb").to_string()
+    }
+
+    #[test]
+    fn programs_that_are_silent_for_one_reason_are_told_of_together() {
+        let told = |node: &str, why: Silence| Told { program: speaker_on(node), document: Err(why) };
+        let old = || Silence::Other("it runs a version that cannot be asked that".to_owned());
+        let right = || Silence::Forbidden("missing right".to_owned());
+        let all =
+            [told("n1", old()), told("n2", right()), told("n3", old()), told("n4", old()), told("n5", old())];
+        assert_eq!(
+            failures(&all),
+            [
+                "Pods lb/s-n1, lb/s-n3, lb/s-n4 and 1 more cannot be asked: it runs a version that cannot be asked that",
+                "Pod lb/s-n2 cannot be asked: missing right",
+            ]
+        );
+        assert_eq!(forbidden(&all), ["Pod lb/s-n2 cannot be asked: missing right"]);
+    }
+
+    #[test]
+    fn a_document_of_another_version_is_named_as_such_whatever_is_in_it() {
+        let other = r#"{"apiVersion": "ferrolb.io/v9", "kind": "Orchestra", "version": 9}"#;
+        assert!(read(other).unwrap_err().contains("of version ferrolb.io/v9, and this program reads"));
+        assert!(read("[]").unwrap_err().contains("of version none"));
+        assert!(read("<html>").unwrap_err().contains("cannot be read"));
+        let odd = r#"{"apiVersion": "ferrolb.io/v1alpha1", "kind": "Orchestra", "version": "9"}"#;
+        assert!(read(odd).unwrap_err().contains("cannot be read"));
     }
 
     #[test]

@@ -2,15 +2,17 @@
 
 use std::fmt;
 use std::fmt::Debug;
+use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow, bail};
 use kube::api::ListParams;
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Api, Client, Config, Resource};
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
+use crate::nearest::did_you_mean;
 use crate::options::Connection;
 
 /// As many objects come at a time.
@@ -20,23 +22,68 @@ const LIST_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A client, and the namespace of the context.
 pub(crate) async fn connect(options: &Connection) -> anyhow::Result<(Client, String)> {
-    let choice = KubeConfigOptions { context: options.context.clone(), ..KubeConfigOptions::default() };
-    let mut config = match &options.kubeconfig {
-        Some(path) => {
-            let kubeconfig = Kubeconfig::read_from(path).context("reading the kubeconfig")?;
-            Config::from_custom_kubeconfig(kubeconfig, &choice).await?
-        }
-        None if options.context.is_some() => {
-            Config::from_kubeconfig(&choice).await.context("reading the kubeconfig")?
-        }
-        None => Config::infer()
-            .await
-            .context("no cluster to talk to: set KUBECONFIG or --kubeconfig, or write ~/.kube/config")?,
+    let mut config = match kubeconfig(options.kubeconfig.as_deref())? {
+        Some(kubeconfig) => of_kubeconfig(kubeconfig, options.context.clone()).await?,
+        None if options.context.is_some() => bail!("{NO_KUBECONFIG}"),
+        None => Config::incluster().map_err(|_| anyhow!("no cluster to talk to: {NO_KUBECONFIG}"))?,
     };
     config.connect_timeout = Some(Duration::from_secs(5));
     config.read_timeout = Some(Duration::from_secs(30));
     let namespace = config.default_namespace.clone();
     Ok((Client::try_from(config).context("making a client of the kubeconfig")?, namespace))
+}
+
+/// What is to be done where there is none.
+const NO_KUBECONFIG: &str = "set KUBECONFIG or --kubeconfig, or write ~/.kube/config";
+
+/// The kubeconfig, as kubectl finds it: that which is named, those that `KUBECONFIG` names, or that of the user; nothing if
+/// there is none.
+pub(crate) fn kubeconfig(named: Option<&Path>) -> anyhow::Result<Option<Kubeconfig>> {
+    let read = |path: &Path| Kubeconfig::read_from(path).map(Some);
+    let of_user = || std::env::home_dir().map(|home| home.join(".kube/config")).filter(|path| path.exists());
+    let found = match named {
+        Some(path) => read(path),
+        None => match Kubeconfig::from_env() {
+            Ok(None) => of_user().map_or(Ok(None), |path| read(&path)),
+            found => found,
+        },
+    };
+    found.map_err(|error| anyhow!("{}", unreadable(&error)))
+}
+
+/// Why a kubeconfig cannot be used, in one line; kube tells that once for each error of the chain.
+fn unreadable(error: &KubeconfigError) -> String {
+    match error {
+        KubeconfigError::ReadConfig(why, path) => {
+            format!("the kubeconfig {} cannot be read: {why}", path.display())
+        }
+        other => {
+            let text = chain(other);
+            // A parser shows the place with a mark below it.
+            let first = text.lines().next().unwrap_or_default();
+            format!("the kubeconfig cannot be used: {}", first.trim())
+        }
+    }
+}
+
+async fn of_kubeconfig(kubeconfig: Kubeconfig, context: Option<String>) -> anyhow::Result<Config> {
+    let context = context.filter(|name| !name.is_empty());
+    let wanted = context.as_ref().or(kubeconfig.current_context.as_ref()).filter(|name| !name.is_empty());
+    let contexts = || kubeconfig.contexts.iter().map(|context| context.name.clone());
+    match wanted {
+        None => bail!(
+            "the kubeconfig has no current context: name one with --context{}",
+            did_you_mean("", contexts())
+        ),
+        Some(name) if contexts().all(|it| it != *name) => {
+            bail!("there is no context {name} in the kubeconfig{}", did_you_mean(name, contexts()))
+        }
+        Some(_) => {}
+    }
+    let choice = KubeConfigOptions { context, ..KubeConfigOptions::default() };
+    Config::from_custom_kubeconfig(kubeconfig, &choice)
+        .await
+        .map_err(|error| anyhow!("{}", unreadable(&error)))
 }
 
 /// What could not be done, and why.
@@ -82,6 +129,18 @@ impl Why {
     }
 }
 
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Forbidden => f.write_str("you lack the right"),
+            Self::Unauthorized => f.write_str("the API server does not accept your credentials"),
+            Self::NotFound => f.write_str("there is no such thing"),
+            Self::Unreachable(why) => write!(f, "the API server cannot be reached: {why}"),
+            Self::Other(why) => f.write_str(why),
+        }
+    }
+}
+
 /// An error with what is behind it.
 fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut texts = vec![error.to_string()];
@@ -114,10 +173,11 @@ impl fmt::Display for Failure {
             Why::Unauthorized => {
                 write!(f, "cannot {verb} {resource}: the API server does not accept your credentials")
             }
-            Why::NotFound => write!(
+            Why::NotFound if resource.ends_with(".metallb.io") => write!(
                 f,
                 "cannot {verb} {resource}: the cluster does not know them, so FerroLB's CRDs are not installed"
             ),
+            Why::NotFound => write!(f, "cannot {verb} {resource} {place}: there is no such thing"),
             Why::Unreachable(why) => {
                 write!(f, "cannot {verb} {resource}: the API server cannot be reached: {why}")
             }
@@ -220,17 +280,18 @@ mod tests {
 
     fn failure(namespace: Option<&str>, why: Why) -> String {
         let namespace = namespace.map(str::to_owned);
-        Failure { verb: "list", resource: "services".to_owned(), namespace, why }.to_string()
+        Failure { verb: "list", resource: "ipaddresspools.metallb.io".to_owned(), namespace, why }.to_string()
     }
 
     #[test]
     fn a_missing_right_is_named_with_the_command_that_shows_it() {
         assert_eq!(
             failure(None, Why::Forbidden),
-            "missing right: you may not list services in all namespaces (kubectl auth can-i list services -A)"
+            "missing right: you may not list ipaddresspools.metallb.io in all namespaces (kubectl auth can-i list ipaddresspools.metallb.io -A)"
         );
         assert!(
-            failure(Some("prod"), Why::Forbidden).ends_with("(kubectl auth can-i list services -n prod)")
+            failure(Some("prod"), Why::Forbidden)
+                .ends_with("(kubectl auth can-i list ipaddresspools.metallb.io -n prod)")
         );
     }
 
@@ -251,6 +312,54 @@ mod tests {
             .context("reading: no such file")
             .context("reading the kubeconfig");
         assert_eq!(one_line(&error), "reading the kubeconfig: reading: no such file");
+    }
+
+    #[tokio::test]
+    async fn a_kubeconfig_that_cannot_be_used_is_told_once_and_in_one_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("kubeconfig");
+        let context = |cluster: &str| {
+            format!(
+                "{{contexts: [{{name: homelab, context: {{cluster: {cluster}, user: u}}}}, \
+                 {{name: work, context: {{cluster: {cluster}, user: u}}}}], \
+                 clusters: [{{name: c, cluster: {{server: 'http://127.0.0.1:9'}}}}], users: [{{name: u, user: {{}}}}]}}"
+            )
+        };
+        for (content, named, part) in [
+            (None, None, "No such file or directory"),
+            (Some("contexts: [\n".to_owned()), None, "cannot be used"),
+            (Some("just words".to_owned()), None, "cannot be used"),
+            (Some("{}".to_owned()), None, "no current context"),
+            (
+                Some(context("c")),
+                None,
+                "no current context: name one with --context: there are homelab, work",
+            ),
+            (
+                Some(context("c")),
+                Some("homlab"),
+                "there is no context homlab in the kubeconfig: did you mean homelab?",
+            ),
+            (Some(context("none")), Some("work"), "cluster of context"),
+        ] {
+            _ = std::fs::remove_file(&path);
+            if let Some(content) = &content {
+                std::fs::write(&path, content).unwrap();
+            }
+            let options = Connection {
+                kubeconfig: Some(path.clone()),
+                context: named.map(str::to_owned),
+                ..Connection::default()
+            };
+            let error = one_line(&connect(&options).await.map(drop).unwrap_err());
+            assert_eq!(error.matches(part).count(), 1, "{content:?}: {error}");
+            assert_eq!(error.lines().count(), 1, "{content:?}: {error}");
+            assert!(error.matches("kubeconfig").count() <= 2, "{content:?}: {error}");
+        }
+        // A folder in its place.
+        let options = Connection { kubeconfig: Some(folder.path().to_owned()), ..Connection::default() };
+        let error = one_line(&connect(&options).await.map(drop).unwrap_err());
+        assert_eq!(error.matches("Is a directory").count(), 1, "{error}");
     }
 
     #[test]

@@ -23,6 +23,9 @@ use crate::survey::{Report, Reports};
 /// Where FerroLB is when nothing else is known.
 const DEFAULT_NAMESPACE: &str = "metallb-system";
 
+/// The labels of MetalLB's Pods: those of its chart, and those of its manifests.
+const METALLB: [&str; 2] = ["app.kubernetes.io/name=metallb", "app=metallb,app.kubernetes.io/name!=ferrolb"];
+
 /// A cluster with FerroLB in it.
 #[derive(Clone)]
 pub(crate) struct Cluster {
@@ -33,9 +36,22 @@ pub(crate) struct Cluster {
     pub(crate) system: String,
     /// Its Pods, or why they cannot be seen.
     pub(crate) programs: Result<Vec<Program>, Failure>,
+    /// What there is where it is not.
+    pub(crate) instead: Option<Instead>,
     /// How long each of them is waited for.
     pod_timeout: Duration,
     tokens: Arc<Tokens>,
+}
+
+/// What there is where FerroLB has no Pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Instead {
+    /// FerroLB in another namespace than the one that was given.
+    Elsewhere(String),
+    /// MetalLB, in this namespace.
+    MetalLb(String),
+    /// Nothing that is known.
+    Nothing,
 }
 
 /// A list, or why it cannot be had.
@@ -62,6 +78,7 @@ impl Cluster {
             client: Client::try_from(nowhere).unwrap(),
             default_namespace: "default".to_owned(),
             system: DEFAULT_NAMESPACE.to_owned(),
+            instead: programs.is_empty().then_some(Instead::Nothing),
             programs: Ok(programs),
             pod_timeout: Duration::ZERO,
             tokens: Arc::default(),
@@ -99,8 +116,35 @@ impl Cluster {
             programs.sort_by(|a, b| (a.part, &a.node, &a.pod).cmp(&(b.part, &b.node, &b.pod)));
             programs
         });
+        let instead = match &programs {
+            Ok(programs) if programs.is_empty() => Some(Instead::look(&client).await),
+            Ok(_) | Err(_) => None,
+        };
         let pod_timeout = Duration::from_secs(options.pod_timeout);
-        Self { client, default_namespace, system, programs, pod_timeout, tokens }
+        Self { client, default_namespace, system, programs, instead, pod_timeout, tokens }
+    }
+
+    /// That FerroLB does not run, where that is so, and what to do.
+    pub(crate) fn absent(&self) -> Option<(String, String)> {
+        let system = &self.system;
+        let (what, remedy) = match self.instead.as_ref()? {
+            Instead::Elsewhere(namespace) => (
+                format!("no Pod of FerroLB in namespace {system}; there are some in namespace {namespace}"),
+                format!("--system-namespace {namespace}"),
+            ),
+            Instead::MetalLb(namespace) => (
+                format!(
+                    "no Pod of FerroLB in namespace {system}: MetalLB serves this cluster, from namespace {namespace}"
+                ),
+                "examples/from-metallb says how to let FerroLB take over; whatif and explain tell what it would do"
+                    .to_owned(),
+            ),
+            Instead::Nothing => (
+                format!("no Pod of FerroLB in namespace {system}, so no Service gets an address"),
+                "install FerroLB, or say where it is: --system-namespace".to_owned(),
+            ),
+        };
+        Some((what, remedy))
     }
 
     /// The programs of a part; none where the Pods cannot be seen.
@@ -198,6 +242,25 @@ impl Cluster {
         }
         announced.values_mut().for_each(|reports| reports.sort_by(|a, b| a.node.cmp(&b.node)));
         Ok(announced)
+    }
+}
+
+impl Instead {
+    /// Finds out what there is.
+    async fn look(client: &Client) -> Self {
+        let first = async |labels: &str| -> Option<String> {
+            let pods: Vec<Pod> = client::list(client, None, Some(labels)).await.ok()?;
+            pods.into_iter().find_map(|pod| pod.metadata.namespace)
+        };
+        if let Some(namespace) = first(LABELS).await {
+            return Self::Elsewhere(namespace);
+        }
+        for labels in METALLB {
+            if let Some(namespace) = first(labels).await {
+                return Self::MetalLb(namespace);
+            }
+        }
+        Self::Nothing
     }
 }
 

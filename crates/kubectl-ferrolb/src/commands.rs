@@ -23,36 +23,46 @@ use crate::ui;
 
 /// Does what the command line says.
 pub(crate) async fn run(cli: &Cli) -> anyhow::Result<Answer> {
-    let cluster = async || Cluster::open(&cli.connection).await;
     match &cli.command {
         Command::Status { wait, timeout, watch: _ } => {
             status::run(&cli.connection, wait.then_some(*timeout)).await
         }
         Command::Services { problems, watch: _ } => {
-            services::run(&cluster().await?, scope(cli), *problems).await
+            of_cluster(cli, async |it| services::run(it, scope(cli), *problems).await).await
         }
-        Command::Pools => pools::run(&cluster().await?).await,
-        Command::Ips { pool, watch: _ } => ips::run(&cluster().await?, pool.as_deref()).await,
-        Command::Nodes { watch: _ } => nodes::run(&cluster().await?).await,
-        Command::Peers => peers::run(&cluster().await?).await,
+        Command::Pools => of_cluster(cli, pools::run).await,
+        Command::Ips { pool, watch: _ } => {
+            of_cluster(cli, async |it| ips::run(it, pool.as_deref()).await).await
+        }
+        Command::Nodes { watch: _ } => of_cluster(cli, nodes::run).await,
+        Command::Peers => of_cluster(cli, peers::run).await,
         Command::Explain { service } => {
-            explain::run(&cluster().await?, cli.namespace.as_deref(), service).await
+            of_cluster(cli, async |it| explain::run(it, cli.namespace.as_deref(), service).await).await
         }
-        Command::Trace { ip } => trace::run(&cluster().await?, *ip).await,
-        Command::WhatIf(change) => whatif::run(&cluster().await?, change).await,
+        Command::Trace { ip } => of_cluster(cli, async |it| trace::run(it, *ip).await).await,
+        Command::WhatIf(change) => of_cluster(cli, async |it| whatif::run(it, change).await).await,
         Command::Validate { filenames, server } => {
-            let cluster = if *server { Some(cluster().await?) } else { None };
+            let cluster = if *server { Some(Cluster::open(&cli.connection).await?) } else { None };
             validate::run(cluster.as_ref(), filenames).await
         }
         Command::Convert { filename } => convert::run(filename, cli.connection.system_namespace.as_deref()),
         Command::Ui { port, no_browser } => ui::run(&cli.connection, *port, *no_browser).await,
-        Command::Inspect { filename } => inspect::run(&cluster().await?, filename).await,
+        Command::Inspect { filename } => of_cluster(cli, async |it| inspect::run(it, filename).await).await,
         Command::Version { client } => {
-            let cluster = if *client { None } else { Some(cluster().await) };
+            let cluster = if *client { None } else { Some(Cluster::open(&cli.connection).await) };
             Ok(version::run(cluster).await)
         }
         Command::Completion { shell } => Ok(completion::script(*shell)),
     }
+}
+
+/// What a command answers of a cluster; where FerroLB does not run in it, that is said too.
+async fn of_cluster(
+    cli: &Cli,
+    command: impl AsyncFnOnce(&Cluster) -> anyhow::Result<Answer>,
+) -> anyhow::Result<Answer> {
+    let cluster = Cluster::open(&cli.connection).await?;
+    Ok(command(&cluster).await?.absent(cluster.absent()))
 }
 
 /// Of which namespace Services are asked about.

@@ -75,7 +75,7 @@ pub(crate) fn speaker_on(node: &str) -> Program {
         shares_within_namespace: false,
         ignores_exclude_label: false,
         node_address_pools: false,
-        lease: "ferrolb-controller".to_owned(),
+        lease: Some("ferrolb-controller".to_owned()),
     }
 }
 

@@ -18,6 +18,7 @@ mod commands;
 #[cfg(test)]
 mod fixtures;
 mod look;
+mod nearest;
 mod options;
 mod output;
 mod predict;
@@ -29,6 +30,7 @@ mod ui;
 mod watch;
 
 use std::ffi::OsString;
+use std::io;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -68,6 +70,17 @@ pub async fn page<S: Into<OsString> + Clone>(arguments: impl IntoIterator<Item =
     Ui::listen(cli.connection, port).await
 }
 
+/// Does what a command line with `--watch` says, as it would on something that is no terminal, and hands over what is to be
+/// printed each time; ends when that fails. Fails where the command line cannot be read.
+pub async fn watched<S: Into<OsString> + Clone>(
+    arguments: impl IntoIterator<Item = S>,
+    write: impl FnMut(&Said) -> io::Result<()>,
+) -> anyhow::Result<u8> {
+    let cli = Cli::try_parse_from(arguments)?;
+    let style = Style { wide: cli.output == Format::Wide, ..Style::default() };
+    Ok(watch::watch(&cli, style, write).await)
+}
+
 async fn said(cli: &Cli, style: Style) -> Said {
     spoken(commands::run(cli).await.as_ref(), cli.output, style)
 }
@@ -75,11 +88,16 @@ async fn said(cli: &Cli, style: Style) -> Said {
 /// What an answer is in words, or why there is none.
 fn spoken(answer: Result<&Answer, &anyhow::Error>, format: Format, style: Style) -> Said {
     match answer {
-        Ok(answer) => Said {
-            stdout: output::text(answer, format, style),
-            stderr: answer.failures.iter().map(|failure| format!("error: {failure}\n")).collect(),
-            code: answer.exit.code(),
-        },
+        Ok(answer) => {
+            let shown = answer.page_has_failures && matches!(format, Format::Table | Format::Wide);
+            let failures = answer.failures.iter().filter(|_| !shown).map(|it| format!("error: {it}\n"));
+            let warnings = answer.warnings.iter().map(|it| format!("warning: {it}\n"));
+            Said {
+                stdout: output::text(answer, format, style),
+                stderr: failures.chain(warnings).collect(),
+                code: answer.exit.code(),
+            }
+        }
         Err(error) => Said {
             stdout: String::new(),
             stderr: format!("error: {}\n", client::one_line(error)),
@@ -103,7 +121,7 @@ pub fn main() -> ExitCode {
     };
     let style = Style::of_stdout(cli.output);
     if cli.command.watches() {
-        return runtime.block_on(watch::watch(&cli, style)).into();
+        return runtime.block_on(watch::watch(&cli, style, output::write)).into();
     }
     let said = runtime.block_on(said(&cli, style));
     output::print(&said).into()

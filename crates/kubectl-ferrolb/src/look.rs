@@ -2,9 +2,10 @@
 
 use placement::Placement;
 
-use crate::ask::Told;
+use crate::ask::{self, Told};
 use crate::client;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Instead};
+use crate::output::{Cell, Tone, cell};
 use crate::predict::Allocation;
 use crate::programs::Part;
 use crate::snapshot::Snapshot;
@@ -21,8 +22,10 @@ pub(crate) struct Look {
     pub(crate) services: Vec<Surveyed>,
     /// Lists that could not be had. What follows from them is not known.
     pub(crate) failures: Vec<String>,
-    /// Programs that could not be asked, each with the reason. What follows from objects is known all the same.
+    /// Programs that could not be asked, with the reasons. What follows from objects is known all the same.
     pub(crate) unasked: Vec<String>,
+    /// Those of them that could not be asked since a right is missing.
+    pub(crate) forbidden: Vec<String>,
 }
 
 impl Look {
@@ -34,7 +37,12 @@ impl Look {
             futures::join!(cluster.snapshot(&speakers), cluster.announced());
         let mut failures = failures;
         let reports = reports.map_err(|failure| failures.push(failure)).ok();
-        Self::new(controllers, speakers, snapshot, reports, client::told(&failures))
+        let mut look = Self::new(controllers, speakers, snapshot, reports, client::told(&failures));
+        if let Some(Instead::MetalLb(_)) = cluster.instead {
+            let why = "MetalLB serves it, which tells this program nothing";
+            look.services.iter_mut().for_each(|service| without_guesses(service, why));
+        }
+        look
     }
 
     pub(crate) fn new(
@@ -54,19 +62,32 @@ impl Look {
         };
         let mut services = survey(&snapshot, &allocation, &sources);
         if !failures.is_empty() {
-            services.iter_mut().for_each(without_guesses);
+            let why = "the reason cannot be told while lists are missing";
+            services.iter_mut().for_each(|service| without_guesses(service, why));
         }
-        let unasked = controllers.iter().chain(&speakers).filter_map(Told::failure).collect();
-        Self { controllers, speakers, snapshot, allocation, placement, reports, services, failures, unasked }
+        let unasked = ask::failures(controllers.iter().chain(&speakers));
+        let forbidden = ask::forbidden(controllers.iter().chain(&speakers));
+        Self {
+            controllers,
+            speakers,
+            snapshot,
+            allocation,
+            placement,
+            reports,
+            services,
+            failures,
+            unasked,
+            forbidden,
+        }
     }
 }
 
-/// Where lists are missing, nothing follows from what is not in them.
-fn without_guesses(service: &mut Surveyed) {
+/// Where something is missing, nothing follows from what is not in it.
+fn without_guesses(service: &mut Surveyed, why: &str) {
     let guessed = |health| matches!(health, Health::Waiting | Health::Silent | Health::Starting);
     if guessed(service.health) {
         service.health = Health::Unknown;
-        service.reasons = vec!["the reason cannot be told while lists are missing".to_owned()];
+        service.reasons = vec![why.to_owned()];
         service.remedies.clear();
     }
     for address in &mut service.addresses {
@@ -77,6 +98,12 @@ fn without_guesses(service: &mut Surveyed) {
 }
 
 impl Look {
+    /// Programs that could not be asked though there is a right to, in lines for people.
+    pub(crate) fn notes(&self) -> impl Iterator<Item = Cell> {
+        let notes = self.unasked.iter().filter(|it| !self.forbidden.contains(it));
+        notes.map(|note| cell(format!("note: {note}"), Tone::Dim))
+    }
+
     /// The same with these Services, where not all could be listed.
     pub(crate) fn with_services(self, services: Vec<slim::Service>) -> Self {
         let snapshot = Snapshot { services, ..self.snapshot };

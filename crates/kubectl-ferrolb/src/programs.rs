@@ -37,8 +37,8 @@ pub(crate) struct Program {
     pub(crate) ignores_exclude_label: bool,
     /// Whether it serves `NodeAddressPool`s.
     pub(crate) node_address_pools: bool,
-    /// The Lease that its replicas elect a leader by.
-    pub(crate) lease: String,
+    /// The Lease that its replicas elect a leader by, if they do.
+    pub(crate) lease: Option<String>,
 }
 
 impl Program {
@@ -65,6 +65,7 @@ impl Program {
         let has = |flag, variable| switch(container, flag, variable);
         let sharing = option(container, "--address-sharing", "FERROLB_ADDRESS_SHARING");
         let lease = option(container, "--lease-name", "FERROLB_LEASE_NAME");
+        let elects = option(container, "--leader-elect", "FERROLB_LEADER_ELECT");
         Some(Self {
             part,
             namespace: pod.namespace().unwrap_or_default(),
@@ -81,7 +82,8 @@ impl Program {
             shares_within_namespace: sharing.as_deref() == Some("namespace"),
             ignores_exclude_label: has("--ignore-exclude-lb", "FERROLB_IGNORE_EXCLUDE_LB"),
             node_address_pools: has("--node-address-pools", "FERROLB_NODE_ADDRESS_POOLS"),
-            lease: lease.unwrap_or_else(|| DEFAULT_LEASE.to_owned()),
+            lease: (elects.as_deref() != Some("false"))
+                .then(|| lease.unwrap_or_else(|| DEFAULT_LEASE.to_owned())),
         })
     }
 }

@@ -4,7 +4,9 @@ use introspection::AddressState;
 use ipam::{Conflict, NotAdmitted, Reason, Refusal, ServiceKey, Unsuitable};
 use objects::PoolName;
 use placement::{Ineligible, Obstacle, Unadvertised, Unannounced};
+use pools::Pools;
 
+use crate::nearest::did_you_mean;
 use crate::predict::NoAddress;
 
 /// What to do about a Service that a `NodeAddressPool` may be for, of which the controller alone knows.
@@ -15,25 +17,27 @@ pub(crate) fn of_nodes(key: &ServiceKey) -> String {
     )
 }
 
-/// What helps a Service that has no address. `by_name` is a pool that would give it one if it asked for the pool.
-pub(crate) fn of_no_address(why: &NoAddress, by_name: Option<&PoolName>) -> Option<String> {
+/// What helps a Service that has no address. `by_name` is a pool that would give it one if it asked for the pool; `pools` are
+/// those that there are.
+pub(crate) fn of_no_address(why: &NoAddress, by_name: Option<&PoolName>, pools: &Pools) -> Option<String> {
     match why {
         NoAddress::Unservable(_) => {
             Some("change the Service's clusterIP or ipFamilyPolicy so that it has a cluster IP of each family it asks for".to_owned())
         }
-        NoAddress::Refused(refusal) => Some(of_refusal(refusal, by_name)),
+        NoAddress::Refused(refusal) => Some(of_refusal(refusal, by_name, pools)),
         NoAddress::Deleting => None,
     }
 }
 
 /// What helps where an address is refused.
-fn of_refusal(why: &Refusal, by_name: Option<&PoolName>) -> String {
+fn of_refusal(why: &Refusal, by_name: Option<&PoolName>, pools: &Pools) -> String {
     match why {
         Refusal::NoPools => {
             "create an IPAddressPool with addresses of your LAN that nobody else uses".to_owned()
         }
-        Refusal::UnknownPool(_) => {
-            "look for a typing mistake: kubectl ferrolb pools lists the pools".to_owned()
+        Refusal::UnknownPool(wanted) => {
+            let near = did_you_mean(wanted, pools.iter().map(|pool| pool.name.to_string()));
+            format!("look for a typing mistake in the Service's annotation metallb.io/address-pool{near}")
         }
         Refusal::NotInAnyPool(_) => "ask for an address of a pool, or add it to one".to_owned(),
         Refusal::NotInForce { pool, .. } => {
@@ -225,6 +229,8 @@ pub(crate) fn of_state(state: AddressState) -> Option<&'static str> {
 mod tests {
     use ipam::{Families, Family, Port, Protocol};
     use placement::Interfaces;
+    use pools::PoolSpec;
+    use serde_json::json;
 
     use super::*;
 
@@ -241,9 +247,13 @@ mod tests {
         let ip = "192.0.2.1".parse().unwrap();
         let holder = Some(ServiceKey::new("a", "b"));
         let port = Port { protocol: Protocol::Tcp, number: 80 };
+        let lan = json!({"metadata": {"name": "lan"}, "spec": {"addresses": ["192.0.2.1/32"]}});
+        let lan: api::IPAddressPool = serde_json::from_value(lan).unwrap();
+        let pools = Pools::new(vec![PoolSpec::from(&lan)]);
         for (refusal, part) in [
             (Refusal::NoPools, "create an IPAddressPool"),
-            (Refusal::UnknownPool("p".to_owned()), "typing mistake"),
+            (Refusal::UnknownPool("lna".to_owned()), "typing mistake"),
+            (Refusal::UnknownPool("lna".to_owned()), "did you mean lan?"),
             (Refusal::NotInAnyPool(vec![ip]), "address of a pool"),
             (Refusal::NotInForce { ip, pool: "p".into() }, "kubectl describe ipaddresspool p"),
             (
@@ -287,22 +297,23 @@ mod tests {
                 "add addresses to pool p1",
             ),
         ] {
-            let remedy = of_refusal(&refusal, Some(&"p0".into()));
+            let remedy = of_refusal(&refusal, Some(&"p0".into()), &pools);
             assert!(remedy.contains(part), "{refusal:?}: {remedy}");
-            assert_eq!(of_no_address(&NoAddress::Refused(refusal), Some(&"p0".into())), Some(remedy));
+            assert_eq!(of_no_address(&NoAddress::Refused(refusal), Some(&"p0".into()), &pools), Some(remedy));
         }
-        assert_eq!(of_no_address(&NoAddress::Deleting, None), None);
+        assert_eq!(of_no_address(&NoAddress::Deleting, None, &pools), None);
         let headless = NoAddress::Unservable(translation::Unservable::NoFamily);
-        assert!(of_no_address(&headless, None).unwrap().contains("clusterIP"));
+        assert!(of_no_address(&headless, None, &pools).unwrap().contains("clusterIP"));
     }
 
     #[test]
     fn a_pool_that_would_not_help_either_is_not_recommended() {
+        let none = Pools::new(vec![]);
         let refusal = unsuitable(&[Reason::NoAddresses(Family::V6), Reason::NotAutomatic]);
-        assert_eq!(of_refusal(&refusal, None), "add IPv6 addresses to pool p0");
-        assert!(of_refusal(&refusal, Some(&"p1".into())).contains("metallb.io/address-pool: p1"));
+        assert_eq!(of_refusal(&refusal, None, &none), "add IPv6 addresses to pool p0");
+        assert!(of_refusal(&refusal, Some(&"p1".into()), &none).contains("metallb.io/address-pool: p1"));
         let refusal = unsuitable(&[Reason::NotAutomatic]);
-        assert!(of_refusal(&refusal, None).contains("create an IPAddressPool"));
+        assert!(of_refusal(&refusal, None, &none).contains("create an IPAddressPool"));
     }
 
     #[test]

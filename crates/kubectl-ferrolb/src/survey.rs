@@ -131,7 +131,7 @@ pub(crate) fn survey(snapshot: &Snapshot, allocation: &Allocation, sources: &Sou
             Err(why) => {
                 let remedy = match (why, snapshot.node_pools) {
                     (NoAddress::Refused(_), true) => Some(remedy::of_nodes(key)),
-                    _ => remedy::of_no_address(why, fate.by_name.as_ref()),
+                    _ => remedy::of_no_address(why, fate.by_name.as_ref(), allocation.pools()),
                 };
                 it.worse(Health::Waiting, Some(why.to_string()), remedy);
             }

@@ -1,11 +1,13 @@
 //! `--watch`: looks again and again, and shows what is different.
 
+use std::io;
 use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::answer::Exit;
 use crate::options::Cli;
-use crate::output::{self, Format, Style};
+use crate::output::{Format, Style};
 use crate::{Said, commands, spoken};
 
 /// Between two looks.
@@ -13,17 +15,17 @@ const AGAIN: Duration = Duration::from_secs(2);
 /// To the upper left corner, and nothing below.
 const CLEAR: &str = "\x1b[H\x1b[J";
 
-/// Looks again and again, until nobody reads any more. Returns the exit status.
-pub(crate) async fn watch(cli: &Cli, style: Style) -> u8 {
+/// Looks again and again, and says what is to be printed until `write` fails: then nobody reads any more. Returns the exit
+/// status.
+pub(crate) async fn watch(cli: &Cli, style: Style, mut write: impl FnMut(&Said) -> io::Result<()>) -> u8 {
     let mut shown = Shown::new(cli.output, style.width.is_some());
     loop {
         let answer = commands::run(cli).await;
         let said = spoken(answer.as_ref(), cli.output, style);
         let seen = answer.map_or_else(|error| Value::from(error.to_string()), |answer| answer.machine);
         if let Some(next) = shown.next(seen, said)
-            && output::write(&next).is_err()
+            && write(&next).is_err()
         {
-            // Nobody reads any more.
             return next.code;
         }
         tokio::time::sleep(AGAIN).await;
@@ -35,7 +37,8 @@ pub(crate) async fn watch(cli: &Cli, style: Style) -> u8 {
 struct Shown {
     format: Format,
     terminal: bool,
-    last: Option<Value>,
+    /// What was seen, and what was said of what could not be.
+    last: Option<(Value, String)>,
 }
 
 impl Shown {
@@ -46,6 +49,7 @@ impl Shown {
     /// What to print for what was seen. On a terminal, all of it in the place of what was there; elsewhere what is different
     /// from what was seen before, after it.
     fn next(&mut self, seen: Value, said: Said) -> Option<Said> {
+        let seen = (seen, said.stderr.clone());
         let first = self.last.is_none();
         let same = self.last.as_ref() == Some(&seen);
         self.last = Some(seen);
@@ -59,6 +63,10 @@ impl Shown {
         }
         if same {
             return None;
+        }
+        if said.code == Exit::CouldNotLook.code() && matches!(self.format, Format::Json | Format::Yaml) {
+            // A list that could not be had is no empty list.
+            return Some(Said { stdout: String::new(), ..said });
         }
         let between = match self.format {
             Format::Table | Format::Wide => "\n",
@@ -91,6 +99,21 @@ mod tests {
         assert_eq!(printed(Format::Table, false, &looks), ["a 5s\n", "\nb\n"]);
         assert_eq!(printed(Format::Yaml, true, &looks), ["a 5s\n", "---\nb\n"]);
         assert_eq!(printed(Format::Json, false, &looks), ["a 5s\n", "b\n"]);
+    }
+
+    #[test]
+    fn programs_are_not_given_an_empty_list_where_nothing_can_be_seen() {
+        let mut shown = Shown::new(Format::Json, false);
+        assert_eq!(shown.next(Value::from(1), said("one")).unwrap().stdout, "one\n");
+        let failed = || Said {
+            stdout: "[]\n".to_owned(),
+            stderr: "error: away\n".to_owned(),
+            code: Exit::CouldNotLook.code(),
+        };
+        let next = shown.next(Value::Null, failed()).unwrap();
+        assert_eq!((next.stdout.as_str(), next.stderr.as_str()), ("", "error: away\n"));
+        assert_eq!(shown.next(Value::Null, failed()), None, "it is told once");
+        assert_eq!(shown.next(Value::from(1), said("one")).unwrap().stdout, "one\n", "it is back");
     }
 
     #[test]

@@ -43,6 +43,9 @@ pub const FOR_FUZZING: &[Package] = &[Package { name: "g++", file: "g++" }];
 /// What the page of `kubectl ferrolb ui` is looked at with, for its test.
 pub const FOR_PAGES: &[Package] = &[Package { name: "chromium", file: "chromium" }];
 
+/// What images are pushed with.
+pub const FOR_PUSHING: &[Package] = &[Package { name: "skopeo", file: "skopeo" }];
+
 /// What NetworkPolicies are enforced with, for the tests that want it.
 pub const FOR_POLICIES: &[Package] =
     &[Package { name: "ipset", file: "ipset" }, Package { name: "conntrack", file: "conntrack" }];

@@ -134,14 +134,14 @@ pub(crate) fn addresses(list: &Value) -> BTreeMap<String, BTreeSet<IpAddr>> {
 pub(crate) fn unserved(list: &Value) -> BTreeSet<String> {
     let slices =
         list["items"].as_array().into_iter().flatten().filter(|item| item["kind"] == "EndpointSlice");
-    let serves = |slice: &&Value| {
+    let ours = slices.filter(|slice| slice["metadata"]["namespace"] == e2e::NAMESPACE).filter(|slice| {
         let endpoints = slice["endpoints"].as_array().into_iter().flatten();
         endpoints.into_iter().any(|endpoint| endpoint["conditions"]["serving"] != false)
-    };
-    let ours = slices.filter(|slice| slice["metadata"]["namespace"] == e2e::NAMESPACE).filter(serves);
-    let served: BTreeSet<&str> =
-        ours.filter_map(|slice| slice["metadata"]["labels"]["kubernetes.io/service-name"].as_str()).collect();
-    addresses(list).into_keys().filter(|name| !served.contains(name.as_str())).collect()
+    });
+    let of_service =
+        |slice: &Value| Some(slice["metadata"]["labels"]["kubernetes.io/service-name"].as_str()?.to_owned());
+    let served: BTreeSet<String> = ours.filter_map(of_service).collect();
+    addresses(list).into_keys().filter(|name| !served.contains(name)).collect()
 }
 
 /// Creates Services that want an address each, as `count` of them.

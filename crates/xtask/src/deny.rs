@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use images::programs;
+use images::{Platform, programs};
 use serde::Deserialize;
 use spdx::{Expression, ParseMode};
 use toml_edit::{Document, Item};
@@ -55,7 +55,8 @@ struct Metadata {
 
 fn packages(manifest: &Path) -> Result<Vec<Package>> {
     let mut cargo = programs::cargo();
-    cargo.args(["metadata", "--format-version=1", "--locked", "--filter-platform", programs::TARGET]);
+    cargo.args(["metadata", "--format-version=1", "--locked"]);
+    Platform::ALL.iter().for_each(|platform| _ = cargo.args(["--filter-platform", platform.target()]));
     let output = cargo.arg("--manifest-path").arg(manifest).output().context("starting cargo")?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "`cargo metadata` of {}: {}", manifest.display(), said.trim());

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, ensure};
-use images::programs;
+use images::{Platform, programs};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -48,10 +48,11 @@ struct Kind {
     kind: Option<String>,
 }
 
-/// `ferrolb` itself, and each crate that it may be linked with, with the indices of those that it uses in turn.
-pub(crate) fn linked() -> Result<Vec<(Package, Vec<usize>)>> {
+/// `ferrolb` itself, and each crate that it may be linked with for a platform, with the indices of those that it
+/// uses in turn.
+pub(crate) fn linked(platform: Platform) -> Result<Vec<(Package, Vec<usize>)>> {
     let mut cargo = programs::cargo();
-    cargo.args(["metadata", "--format-version=1", "--locked", "--filter-platform", programs::TARGET]);
+    cargo.args(["metadata", "--format-version=1", "--locked", "--filter-platform", platform.target()]);
     let output = cargo.current_dir(programs::workspace()).output().context("starting cargo")?;
     ensure!(output.status.success(), "`cargo metadata`: {}", String::from_utf8_lossy(&output.stderr).trim());
     let metadata = serde_json::from_slice(&output.stdout).context("reading what `cargo metadata` says")?;
@@ -85,8 +86,8 @@ fn from_metadata(Metadata { packages, resolve }: Metadata) -> Result<Vec<(Packag
 }
 
 /// A bill of materials in the format of CycloneDX 1.5.
-pub(crate) fn bill_of_materials() -> Result<String> {
-    let linked = linked()?;
+pub(crate) fn bill_of_materials(platform: Platform) -> Result<String> {
+    let linked = linked(platform)?;
     // A version of our own is no reference to anything that could be fetched.
     let reference = |package: &Package| match package.source {
         Some(_) => format!("pkg:cargo/{}@{}", package.name, package.version),
@@ -131,7 +132,7 @@ mod tests {
 
     #[test]
     fn the_bill_of_materials_names_every_crate_and_what_it_uses() {
-        let bill: Value = serde_json::from_str(&bill_of_materials().unwrap()).unwrap();
+        let bill: Value = serde_json::from_str(&bill_of_materials(Platform::HOST).unwrap()).unwrap();
         assert_eq!(bill["metadata"]["component"]["name"], "ferrolb");
         let names: BTreeSet<&str> =
             bill["components"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();

@@ -8,6 +8,8 @@ mod differential;
 mod fuzz;
 mod image;
 mod manifests;
+mod plugin;
+mod push;
 mod soak;
 mod test;
 
@@ -41,7 +43,11 @@ enum Task {
     /// Hold what FerroLB is made of and tested with to .deny.toml.
     Deny,
     /// Build FerroLB's container image.
-    Image,
+    Image(image::ImageArgs),
+    /// Build the kubectl plugin, one static program.
+    Plugin(plugin::PluginArgs),
+    /// Build the image for all platforms, and push it and the chart to a registry.
+    Push(push::PushArgs),
     /// Generate the custom resource definitions, in crds/ and in the chart.
     Crds,
     /// Generate what is made from the chart: plain manifests, the table of its values, and examples rendered.
@@ -58,7 +64,9 @@ fn main() -> ExitCode {
         Task::Soak(arguments) => report(soak::run(arguments)),
         Task::Fuzz(arguments) => report(fuzz::run(&arguments)),
         Task::Deny => report(deny::run()),
-        Task::Image => report(image::run()),
+        Task::Image(arguments) => report(image::run(&arguments)),
+        Task::Push(arguments) => report(push::run(&arguments)),
+        Task::Plugin(arguments) => report(plugin::run(&arguments)),
         Task::Crds => report(crds::run()),
         Task::Manifests => report(manifests::run()),
     }

@@ -48,8 +48,15 @@ fn prepare(arguments: &TestArgs) -> Result<()> {
     let fuzzes = arguments.e2e.is_none();
     let for_fuzzing = if fuzzes { debian::FOR_FUZZING } else { &[] };
     debian::ensure(
-        &[debian::FOR_LABS, debian::FOR_BUILDING, debian::FOR_POLICIES, debian::FOR_PAGES, for_fuzzing]
-            .concat(),
+        &[
+            debian::FOR_LABS,
+            debian::FOR_BUILDING,
+            debian::FOR_POLICIES,
+            debian::FOR_PAGES,
+            debian::FOR_PUSHING,
+            for_fuzzing,
+        ]
+        .concat(),
     )?;
     lab::preflight::check(3)?;
     programs::ensure_target()?;

@@ -4,13 +4,16 @@ mod answers;
 mod degraded;
 mod foretold;
 mod page;
+mod rights;
+mod site;
+mod skew;
 
 use std::net::{IpAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{Node, Pod, ServiceAccount};
-use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
 use kube::config::Kubeconfig;
 use kube::core::{ApiResource, GroupVersionKind};
@@ -121,6 +124,21 @@ async fn endpoints(cluster: &Cluster, service: &str, nodes: &[&str]) {
         },
     });
     create(cluster, ("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices"), slice).await;
+}
+
+/// A kubeconfig of a user who may do this in all namespaces, and nothing else.
+async fn viewer(cluster: &Cluster, name: &str, rules: Value) -> (tempfile::TempDir, PathBuf) {
+    let roles: Api<ClusterRole> = Api::all(cluster.client.clone());
+    let role = json!({"metadata": {"name": name}, "rules": rules});
+    roles.create(&PostParams::default(), &serde_json::from_value(role).unwrap()).await.unwrap();
+    let bindings: Api<ClusterRoleBinding> = Api::all(cluster.client.clone());
+    let binding = json!({
+        "metadata": {"name": name},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name},
+        "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": "default"}],
+    });
+    bindings.create(&PostParams::default(), &serde_json::from_value(binding).unwrap()).await.unwrap();
+    user(cluster, name, &[]).await
 }
 
 /// A kubeconfig of a user who may do this, in each of the namespaces that are named, and nothing else.

@@ -10,7 +10,7 @@ use clap_complete::Shell;
 use kube::ResourceExt;
 use slim::{Node, Service};
 
-use crate::answer::{Answer, Exit};
+use crate::answer::Answer;
 use crate::cluster::Cluster;
 use crate::options::{Cli, Connection};
 use crate::output::Page;
@@ -34,7 +34,7 @@ pub(crate) fn script(shell: Shell) -> Answer {
     let script = String::from_utf8_lossy(&script).into_owned();
     let mut page = Page::default();
     page.raw(script.as_str());
-    Answer { page, machine: script.into(), exit: Exit::Fine, failures: vec![] }
+    Answer::plain(page, script.into())
 }
 
 /// Tells kubectl the words that may come next, if that is what this program was called for.

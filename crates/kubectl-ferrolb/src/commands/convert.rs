@@ -20,12 +20,8 @@ pub(crate) fn run(filename: &Path, namespace: Option<&str>) -> anyhow::Result<An
         documents.push(yaml.trim_end().to_owned());
     }
     page.raw(documents.join("\n---\n"));
-    Ok(Answer {
-        page,
-        machine: json!({"apiVersion": "v1", "kind": "List", "items": objects}),
-        exit: crate::answer::Exit::Fine,
-        failures: vec![],
-    })
+    let machine = json!({"apiVersion": "v1", "kind": "List", "items": objects});
+    Ok(Answer::plain(page, machine))
 }
 
 /// The objects for the text of a ConfigMap or of its configuration.

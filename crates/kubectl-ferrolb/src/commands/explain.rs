@@ -2,10 +2,10 @@
 
 use std::net::IpAddr;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use introspection::{Address, SpeakerStatus};
 use ipam::{AddressRequest, Families, Request, ServiceKey};
-use kube::Api;
+use kube::{Api, ResourceExt};
 use placement::Unannounced;
 use serde::Serialize;
 use slim::Service;
@@ -17,6 +17,7 @@ use crate::ask::Told;
 use crate::client;
 use crate::cluster::Cluster;
 use crate::look::Look;
+use crate::nearest::did_you_mean_in;
 use crate::output::{Page, Tone, cell};
 use crate::predict::{NoAddress, assignment};
 use crate::remedy;
@@ -79,7 +80,8 @@ struct NodeReason {
 
 /// Explains a Service, given as `NAME` or `NAMESPACE/NAME`.
 pub(crate) async fn run(cluster: &Cluster, namespace: Option<&str>, service: &str) -> anyhow::Result<Answer> {
-    let name = service.strip_prefix("service/").or_else(|| service.strip_prefix("svc/")).unwrap_or(service);
+    let kinds = ["service/", "services/", "svc/"];
+    let name = kinds.iter().find_map(|kind| service.strip_prefix(kind)).unwrap_or(service);
     let (namespace, name) = match name.split_once('/') {
         Some((namespace, name)) => (namespace.to_owned(), name),
         None => (namespace.unwrap_or(&cluster.default_namespace).to_owned(), name),
@@ -87,7 +89,10 @@ pub(crate) async fn run(cluster: &Cluster, namespace: Option<&str>, service: &st
     let services: Api<Service> = Api::namespaced(cluster.client.clone(), &namespace);
     let found =
         client::get(&services, &namespace, name).await.map_err(|failure| anyhow::anyhow!("{failure}"))?;
-    let object = found.with_context(|| format!("there is no Service {namespace}/{name}"))?;
+    let Some(object) = found else {
+        let near = did_you_mean_in((&namespace, name), titles(cluster, &namespace).await);
+        bail!("there is no Service {namespace}/{name}{near}");
+    };
     let mut look = Look::at(cluster).await;
     let key = ServiceKey::new(namespace.as_str(), name);
     let mut page = Page::default();
@@ -110,12 +115,23 @@ pub(crate) async fn run(cluster: &Cluster, namespace: Option<&str>, service: &st
     let failures = if surveyed.health == Health::Unknown {
         [look.failures, look.unasked].concat()
     } else {
-        look.unasked.iter().for_each(|note| page.line(cell(format!("note: {note}"), Tone::Dim)));
-        look.failures
+        look.notes().for_each(|note| page.line(note));
+        [look.failures, look.forbidden].concat()
     };
     Ok(Answer::object("Explanation", &story, page)
         .problem_if(surveyed.health.is_problem())
         .not_seen(failures))
+}
+
+/// The Services that there are, as far as they can be seen: as `NAMESPACE/NAME`.
+async fn titles(cluster: &Cluster, namespace: &str) -> Vec<String> {
+    let seen = match cluster.all::<Service>().await {
+        // Whoever may not see all may see these.
+        Err(_) => cluster.of_namespace::<Service>(namespace).await,
+        all => all,
+    };
+    let title = |it: &Service| format!("{}/{}", it.namespace().unwrap_or_default(), it.name_any());
+    seen.iter().flatten().map(title).collect()
 }
 
 /// What kind of Service it is.
@@ -181,7 +197,7 @@ fn tell(look: &mut Look, key: &ServiceKey, surveyed: &Surveyed, page: &mut Page)
                 }
             }
             let by_name = fate.as_ref().and_then(|fate| fate.by_name.as_ref());
-            let remedy = remedy::of_no_address(why, by_name);
+            let remedy = remedy::of_no_address(why, by_name, look.allocation.pools());
             remedy.iter().for_each(|remedy| page.field("  to do", remedy));
             story.remedies.extend(remedy);
         }

@@ -12,10 +12,11 @@ use kube::{Api, ResourceExt};
 use serde_json::{Map, Value, json};
 
 use crate::answer::Answer;
-use crate::ask::Told;
+use crate::ask::{self, Told};
+use crate::client::{Failure, Why};
 use crate::cluster::Cluster;
 use crate::output::Page;
-use crate::programs::{LABELS, Part};
+use crate::programs::{LABELS, Part, Program};
 
 /// So many lines of each log.
 const LINES: i64 = 500;
@@ -30,19 +31,20 @@ pub(crate) async fn run(cluster: &Cluster, filename: &Path) -> anyhow::Result<An
     bundle.insert("client".to_owned(), env!("CARGO_PKG_VERSION").into());
     bundle.insert("namespace".to_owned(), cluster.system.clone().into());
     let version = cluster.client.apiserver_version().await;
-    let version = version.map_or_else(|error| format!("cannot be had: {error}"), |it| it.git_version);
+    let version =
+        version.map_or_else(|error| format!("cannot be had: {}", Why::of(&error)), |it| it.git_version);
     bundle.insert("kubernetes".to_owned(), version.into());
 
     let told = [cluster.ask(Part::Controller).await, cluster.ask(Part::Speaker).await].concat();
     let statuses = told.iter().map(|Told { program, document }| {
         let value = match document {
             Ok(document) => serde_json::to_value(document).unwrap_or_default(),
-            Err(why) => json!({"cannotBeAsked": why}),
+            Err(why) => json!({"cannotBeAsked": why.to_string()}),
         };
         (program.pod.clone(), value)
     });
     bundle.insert("status".to_owned(), Value::Object(statuses.collect()));
-    missing.extend(told.iter().filter_map(Told::failure));
+    missing.extend(ask::failures(&told));
 
     for kind in ["IPAddressPool", "L2Advertisement", "BGPPeer", "BGPAdvertisement", "Community", "BFDProfile"]
     {
@@ -76,7 +78,14 @@ pub(crate) async fn run(cluster: &Cluster, filename: &Path) -> anyhow::Result<An
         let parameters = LogParams { tail_lines: Some(LINES), ..LogParams::default() };
         match api.logs(&program.pod, &parameters).await {
             Ok(log) => _ = logs.insert(program.pod.clone(), log.lines().collect::<Vec<_>>().into()),
-            Err(error) => missing.push(format!("the log of Pod {} cannot be had: {error}", program.pod)),
+            Err(error) => {
+                let why = match Why::of(&error) {
+                    Why::Forbidden => failure("get", "pods/log".to_owned(), Some(&program.namespace), &error),
+                    why => why.to_string(),
+                };
+                let Program { namespace, pod, .. } = program;
+                missing.push(format!("the log of Pod {namespace}/{pod} cannot be had: {why}"));
+            }
         }
     }
     bundle.insert("logs".to_owned(), Value::Object(logs));
@@ -130,11 +139,21 @@ async fn list(
     let objects = api
         .list(&ListParams::default())
         .await
-        .map_err(|error| format!("{plural} cannot be listed: {error}"))?;
+        .map_err(|error| failure("list", named(&plural, group), namespace, &error))?;
     Ok(objects.items.iter().filter_map(|object| serde_json::to_value(object).ok()).collect())
 }
 
-fn values<K: serde::Serialize>(list: Result<Vec<K>, crate::client::Failure>) -> Result<Vec<Value>, String> {
+/// A kind, as `kubectl` takes it.
+fn named(plural: &str, group: &str) -> String {
+    if group.is_empty() { plural.to_owned() } else { format!("{plural}.{group}") }
+}
+
+fn failure(verb: &'static str, resource: String, namespace: Option<&str>, error: &kube::Error) -> String {
+    let namespace = namespace.map(str::to_owned);
+    Failure { verb, resource, namespace, why: Why::of(error) }.to_string()
+}
+
+fn values<K: serde::Serialize>(list: Result<Vec<K>, Failure>) -> Result<Vec<Value>, String> {
     let list = list.map_err(|failure| failure.to_string())?;
     Ok(list.iter().filter_map(|object| serde_json::to_value(object).ok()).collect())
 }

@@ -1,5 +1,7 @@
 //! `kubectl ferrolb ips`.
 
+mod conflicts;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -9,11 +11,13 @@ use jiff::Timestamp;
 use objects::PoolName;
 use serde::Serialize;
 
+use self::conflicts::since_of_conflicts;
 use super::services::place;
 use crate::answer::Answer;
 use crate::ask::Told;
 use crate::cluster::Cluster;
 use crate::look::Look;
+use crate::nearest::did_you_mean;
 use crate::output::{Page, Table, Tone, cell};
 use crate::survey::{Health, Surveyed, list};
 
@@ -30,7 +34,7 @@ pub(crate) struct IpRow {
     pub(crate) services: Vec<String>,
     pub(crate) node: Option<String>,
     pub(crate) mac: Option<String>,
-    /// Since when the node announces it.
+    /// Since when the node announces it, or another host has it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) since: Option<String>,
     pub(crate) note: Option<String>,
@@ -42,9 +46,15 @@ pub(crate) async fn run(cluster: &Cluster, pool: Option<&str>) -> anyhow::Result
     let wanted = |it: &&Pool| pool.is_none_or(|name| it.name.as_str() == name);
     let pools: Vec<&Pool> = look.allocation.pools().iter().filter(wanted).collect();
     if let (Some(name), true, true) = (pool, pools.is_empty(), look.failures.is_empty()) {
-        anyhow::bail!("there is no IPAddressPool {name} in namespace {}", cluster.system);
+        let pools = look.allocation.pools().iter().map(|pool| pool.name.to_string());
+        anyhow::bail!(
+            "there is no IPAddressPool {name} in namespace {}{}",
+            cluster.system,
+            did_you_mean(name, pools)
+        );
     }
-    let rows: Vec<IpRow> = pools.iter().flat_map(|pool| rows(&look, pool)).collect();
+    let mut rows: Vec<IpRow> = pools.iter().flat_map(|pool| rows(&look, pool)).collect();
+    let untold = since_of_conflicts(cluster, &mut rows).await;
     let mut table = Table::new(["IP", "STATE", "SERVICE", "NODE/IF", "MAC", "SINCE", "+POOL", "+NOTE"]);
     let now = Timestamp::now();
     for row in &rows {
@@ -69,11 +79,20 @@ pub(crate) async fn run(cluster: &Cluster, pool: Option<&str>) -> anyhow::Result
     }
     let none = if look.failures.is_empty() { "No addresses found." } else { "Nothing can be told." };
     let mut page = Page::of(table, none);
-    for note in &look.unasked {
-        page.line(cell(format!("note: {note}, so conflicts that it knows of are not shown"), Tone::Dim));
+    look.notes().for_each(|note| page.line(note));
+    if !look.unasked.is_empty() {
+        page.line(cell("note: conflicts that only those know of are not shown", Tone::Dim));
+    }
+    if let Some(why) = untold {
+        page.line(cell(
+            format!("note: since when addresses are in conflict cannot be told: {why}"),
+            Tone::Dim,
+        ));
     }
     let problem = rows.iter().any(|row| matches!(row.state, "conflict" | "not heard" | "silent"));
-    Ok(Answer::list("IPList", &rows, page).problem_if(problem).not_seen(look.failures))
+    Ok(Answer::list("IPList", &rows, page)
+        .problem_if(problem)
+        .not_seen([look.failures, look.forbidden].concat()))
 }
 
 /// What the speakers say of an address.
@@ -104,6 +123,8 @@ fn contested(look: &Look) -> BTreeMap<IpAddr, (&'static str, String)> {
 pub(crate) fn rows(look: &Look, pool: &Pool) -> Vec<IpRow> {
     let holders = look.allocation.holders();
     let surveyed: BTreeMap<String, &Surveyed> = look.services.iter().map(|it| (it.title(), it)).collect();
+    // What no Service is seen to have may be in use all the same.
+    let free_state = if look.failures.is_empty() { "free" } else { "unknown" };
     let contested = contested(look);
     let macs = announcing_macs(look);
     let mut rows = Vec::new();
@@ -160,7 +181,7 @@ pub(crate) fn rows(look: &Look, pool: &Pool) -> Vec<IpRow> {
         let mut next = Some(range.first());
         for ip in special {
             if let (Some(first), Some(last)) = (next, ::pools::predecessor(ip)) {
-                free(pool, first, last, &mut rows, &row);
+                free(pool, (first, last), free_state, &mut rows, &row);
             }
             seen.push(ip);
             match (held(ip), look.allocation.reserved.get(&ip)) {
@@ -175,7 +196,7 @@ pub(crate) fn rows(look: &Look, pool: &Pool) -> Vec<IpRow> {
             next = successor(ip);
         }
         if let Some(first) = next {
-            free(pool, first, range.last(), &mut rows, &row);
+            free(pool, (first, range.last()), free_state, &mut rows, &row);
         }
     }
     // Services may hold what the pool does not list any more.
@@ -214,19 +235,19 @@ fn announcing_macs(look: &Look) -> BTreeMap<(String, String), String> {
 /// Adds free addresses, one by one where they are few.
 fn free(
     pool: &Pool,
-    first: IpAddr,
-    last: IpAddr,
+    (first, last): (IpAddr, IpAddr),
+    state: &'static str,
     rows: &mut Vec<IpRow>,
     row: &impl Fn(String, &'static str) -> IpRow,
 ) {
     let Ok(range) = Range::new(first, last) else { return };
     if range.size() > ONE_BY_ONE {
-        rows.push(row(format!("{first}-{last}"), "free"));
+        rows.push(row(format!("{first}-{last}"), state));
         return;
     }
     let mut next = Some(first);
     while let Some(ip) = next.filter(|ip| *ip <= last) {
-        let state = if pool.avoid_buggy_ips && is_buggy(ip) { "left out" } else { "free" };
+        let state = if pool.avoid_buggy_ips && is_buggy(ip) { "left out" } else { state };
         rows.push(row(ip.to_string(), state));
         next = successor(ip);
     }

@@ -4,7 +4,7 @@ use introspection::PeerState;
 use serde::Serialize;
 
 use crate::answer::Answer;
-use crate::ask::Told;
+use crate::ask::{self, Told};
 use crate::cluster::Cluster;
 use crate::output::{Page, Table, Tone, cell};
 use crate::programs::Part;
@@ -25,7 +25,7 @@ struct PeerRow {
 /// How each speaker hears the others.
 pub(crate) async fn run(cluster: &Cluster) -> anyhow::Result<Answer> {
     let told = cluster.ask(Part::Speaker).await;
-    let mut failures: Vec<String> = told.iter().filter_map(Told::failure).collect();
+    let mut failures = ask::failures(&told);
     failures.extend(cluster.programs.as_ref().err().map(ToString::to_string));
     let mut rows = Vec::new();
     let mut trouble = Vec::new();

@@ -16,8 +16,9 @@ use crate::output::{Cell, Page, Table, Tone, cell};
 #[serde(rename_all = "camelCase")]
 pub(crate) struct PoolRow {
     pub(crate) name: String,
-    pub(crate) v4: Count,
-    pub(crate) v6: Count,
+    /// Not known where lists are missing.
+    pub(crate) v4: Option<Count>,
+    pub(crate) v6: Option<Count>,
     pub(crate) addresses: Vec<String>,
     pub(crate) auto_assign: bool,
     /// For whom it is; nothing when for all.
@@ -102,6 +103,7 @@ impl Count {
 /// The pools of a look, in order.
 pub(crate) fn rows(look: &Look) -> Vec<PoolRow> {
     let mut doubts = translation::pool_doubts(look.allocation.pools(), &look.allocation.reserved);
+    let known = look.failures.is_empty();
     let mut objects: Vec<&IPAddressPool> = look.snapshot.pools.iter().collect();
     objects.sort_by_key(|object| object.name_any());
     objects
@@ -116,8 +118,8 @@ pub(crate) fn rows(look: &Look) -> Vec<PoolRow> {
             let in_force = look.allocation.pools().get(&name);
             let of_others = doubts.remove(&name).unwrap_or_default();
             PoolRow {
-                v4: count(Family::V4),
-                v6: count(Family::V6),
+                v4: known.then(|| count(Family::V4)),
+                v6: known.then(|| count(Family::V6)),
                 addresses: object.spec.addresses.iter().map(|entry| entry.0.clone()).collect(),
                 auto_assign: object.spec.auto_assign,
                 only_for: only_for(&PoolSpec::from(object)),
@@ -148,7 +150,10 @@ pub(crate) async fn run(cluster: &Cluster) -> anyhow::Result<Answer> {
     let rows = rows(&look);
     let mut table = Table::new(["POOL", "IPV4", "IPV6", "AUTO", "+ADDRESSES", "FOR", "MESSAGE"]);
     for row in &rows {
-        let count = |count: Count| cell(count.text(), if count.is_full() { Tone::Warn } else { Tone::Plain });
+        let count = |count: Option<Count>| match count {
+            Some(count) => cell(count.text(), if count.is_full() { Tone::Warn } else { Tone::Plain }),
+            None => cell("?", Tone::Warn),
+        };
         table.row([
             row.name.clone().into(),
             count(row.v4),

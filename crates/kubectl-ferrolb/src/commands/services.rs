@@ -1,11 +1,14 @@
 //! `kubectl ferrolb services`.
 
+use anyhow::bail;
+use kube::ResourceExt;
 use slim::Service;
 
 use super::Scope;
 use crate::answer::Answer;
 use crate::cluster::Cluster;
 use crate::look::Look;
+use crate::nearest::did_you_mean;
 use crate::output::{Page, Table, Tone, cell};
 use crate::survey::{Health, Surveyed, list};
 
@@ -28,6 +31,14 @@ pub(crate) async fn run(cluster: &Cluster, scope: Scope, problems: bool) -> anyh
     let of_scope = |it: &Surveyed| namespace.is_none_or(|namespace| it.namespace == namespace);
     let wanted = |it: &Surveyed| of_scope(it) && (!problems || it.health.is_problem());
     let services: Vec<&Surveyed> = look.services.iter().filter(|it| wanted(it)).collect();
+    if let Some(namespace) = namespace
+        && services.is_empty()
+        && look.failures.is_empty()
+        && look.snapshot.namespaces.iter().all(|it| it.name_any() != namespace)
+    {
+        let near = did_you_mean(namespace, look.snapshot.namespaces.iter().map(ResourceExt::name_any));
+        bail!("there is no namespace {namespace}{near}");
+    }
     let none = match (problems, namespace) {
         (true, _) => "No problems found.".to_owned(),
         (false, Some(namespace)) => {
@@ -38,12 +49,12 @@ pub(crate) async fn run(cluster: &Cluster, scope: Scope, problems: bool) -> anyh
     let none = if look.failures.is_empty() { none } else { "Nothing can be told.".to_owned() };
     let mut page = Page::of(table(&services), &none);
     let unknown = services.iter().any(|it| it.health == Health::Unknown);
-    let (failures, notes) = if unknown {
-        ([look.failures, look.unasked].concat(), vec![])
+    let failures = if unknown {
+        [look.failures, look.unasked].concat()
     } else {
-        (look.failures, look.unasked)
+        look.notes().for_each(|note| page.line(note));
+        [look.failures, look.forbidden].concat()
     };
-    notes.iter().for_each(|note| page.line(cell(format!("note: {note}"), Tone::Dim)));
     let problem = services.iter().any(|it| it.health.is_problem());
     Ok(Answer::list("ServiceList", &services, page).problem_if(problem).not_seen(failures))
 }

@@ -1,18 +1,19 @@
 //! `kubectl ferrolb status`.
 
+mod leader;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use introspection::PeerState;
-use k8s_openapi::api::coordination::v1::Lease;
-use kube::{Api, ResourceExt};
+use kube::ResourceExt;
 use serde::Serialize;
 
+use self::leader::{Leader, leader};
 use super::nodes::{NO_SPEAKER, has_no_interface, is_down, unheard};
 use super::pools::{self, PoolRow};
 use crate::answer::{Answer, Exit};
 use crate::ask::Told;
-use crate::client;
 use crate::cluster::Cluster;
 use crate::look::Look;
 use crate::options::Connection;
@@ -95,31 +96,12 @@ async fn once(cluster: &Cluster) -> Answer {
     let page = summary.page(cluster, &look);
     let problem = !summary.problems.is_empty();
     let not_seen = summary.not_seen.clone();
-    Answer::object("Status", &summary, page).problem_if(problem).not_seen(not_seen)
+    Answer::object("Status", &summary, page).problem_if(problem).not_seen(not_seen).with_failures_on_page()
 }
 
 fn programs(cluster: &Cluster, part: Part) -> Programs {
     let ready = cluster.of_part(part).filter(|program| program.ready).count();
     Programs { ready, all: cluster.of_part(part).count() }
-}
-
-/// The Pod that decides, by its own word, else by the Lease; and why that cannot be known.
-async fn leader(cluster: &Cluster, look: &Look) -> (Option<String>, Option<String>) {
-    let leads = |told: &&Told| told.controller().is_some_and(|status| status.leads);
-    if let Some(told) = look.controllers.iter().find(leads) {
-        return (Some(told.program.pod.clone()), None);
-    }
-    let Some(controller) = cluster.of_part(Part::Controller).next() else { return (None, None) };
-    let leases: Api<Lease> = Api::namespaced(cluster.client.clone(), &cluster.system);
-    match client::get(&leases, &cluster.system, &controller.lease).await {
-        Ok(lease) => {
-            let holder = lease.and_then(|lease| lease.spec?.holder_identity);
-            // Whoever has gone may be named for some seconds.
-            let there = |holder: &String| cluster.of_part(Part::Controller).any(|it| it.pod == *holder);
-            (holder.filter(there), None)
-        }
-        Err(failure) => (None, Some(failure.to_string())),
-    }
 }
 
 fn services(look: &Look) -> Services {
@@ -144,7 +126,11 @@ fn services(look: &Look) -> Services {
 impl Summary {
     /// All that is told of a look.
     pub(crate) async fn of(cluster: &Cluster, look: &Look) -> Self {
-        let (leader, lease_failure) = leader(cluster, look).await;
+        let (leader, nobody, lease_failure) = match leader(cluster, look).await {
+            Leader::Pod(pod) => (Some(pod), None, None),
+            Leader::Nobody(why) => (None, Some(why), None),
+            Leader::Unknown(failure) => (None, None, failure),
+        };
         let mut summary = Self {
             controllers: programs(cluster, Part::Controller),
             speakers: programs(cluster, Part::Speaker),
@@ -154,12 +140,12 @@ impl Summary {
             ..Self::default()
         };
         summary.not_seen.extend(look.failures.iter().chain(&look.unasked).cloned().chain(lease_failure));
-        summary.find(cluster, look);
+        summary.find(cluster, look, nobody);
         summary
     }
 
-    /// Finds problems and warnings.
-    fn find(&mut self, cluster: &Cluster, look: &Look) {
+    /// Finds problems and warnings. `nobody` is why no controller leads.
+    fn find(&mut self, cluster: &Cluster, look: &Look, nobody: Option<String>) {
         let mut problem = |about: &str, reason: String, remedy: Option<&str>| {
             self.problems.push(Problem {
                 about: about.to_owned(),
@@ -168,21 +154,21 @@ impl Summary {
             });
         };
         let system = &cluster.system;
-        if cluster.programs.is_ok() {
+        if let Some((what, remedy)) = cluster.absent() {
+            problem("FerroLB", what, Some(&remedy));
+        } else if cluster.programs.is_ok() {
             if self.controllers.all == 0 {
                 problem(
                     "controller",
                     format!("no Pod of a controller in namespace {system}, so no Service gets an address"),
-                    Some(&if self.speakers.all == 0 {
-                        "install FerroLB, or say where it is: --system-namespace".to_owned()
-                    } else {
-                        format!("see whether it is scaled to 0: kubectl get deployments,events -n {system}")
-                    }),
+                    Some(&format!(
+                        "see whether it is scaled to 0: kubectl get deployments,events -n {system}"
+                    )),
                 );
-            } else if self.leader.is_none() && look.unasked.is_empty() {
+            } else if let Some(why) = nobody {
                 problem(
                     "controller",
-                    "no replica leads, so nobody gets an address".to_owned(),
+                    why,
                     Some(&format!(
                         "see what they say: kubectl logs -n {system} -l app.kubernetes.io/component=controller"
                     )),
@@ -352,10 +338,11 @@ impl Summary {
             return "none".to_owned();
         }
         let text = |pool: &PoolRow| {
-            let families = [(pool.v4, "v4"), (pool.v6, "v6")];
-            let counts = families.iter().filter(|(count, _)| count.in_use > 0 || count.free > 0);
+            let families = [(pool.v4, "v4"), (pool.v6, "v6")].into_iter();
+            let known = families.filter_map(|(count, family)| Some((count?, family)));
+            let some = known.filter(|(count, _)| count.in_use > 0 || count.free > 0);
             let counts: Vec<String> =
-                counts.map(|(count, family)| format!("{} {family}", count.text())).collect();
+                some.map(|(count, family)| format!("{} {family}", count.text())).collect();
             format!("{} {}", pool.name, if counts.is_empty() { "-".to_owned() } else { counts.join(" ") })
         };
         let mut pools: Vec<String> = self.pools.iter().take(POOLS).map(text).collect();

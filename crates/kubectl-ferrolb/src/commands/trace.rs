@@ -8,7 +8,7 @@ use kube::ResourceExt;
 use serde::Serialize;
 
 use crate::answer::Answer;
-use crate::ask::Told;
+use crate::ask::{self, Told};
 use crate::cluster::Cluster;
 use crate::look::Look;
 use crate::output::{Page, Table, Tone, cell};
@@ -56,7 +56,7 @@ pub(crate) async fn run(cluster: &Cluster, ip: IpAddr) -> anyhow::Result<Answer>
     let (look, told) = futures::join!(Look::at(cluster), cluster.trace(ip));
     let owners = owners(&look);
     let views: Vec<View> = told.iter().filter_map(Told::trace).flat_map(|it| views(it, &owners)).collect();
-    let unasked: Vec<String> = told.iter().filter_map(Told::failure).collect();
+    let unasked = ask::failures(&told);
     let traced = Traced::new(ip, &look, views);
     let mut page = Page::default();
     page.field("Address", traced.whose());

@@ -17,6 +17,7 @@ use super::manifests::{self, Manifest};
 use crate::answer::Answer;
 use crate::client::Why;
 use crate::cluster::Cluster;
+use crate::nearest::did_you_mean;
 use crate::output::{Page, Tone, cell};
 
 mod schema;
@@ -228,8 +229,9 @@ fn check_together(
         };
         for name in &advertisement.spec.ip_address_pools {
             if system.is_some() && in_force.get(&PoolName::new(name.as_str())).is_none() {
+                let near = did_you_mean(name, in_force.iter().map(|pool| pool.name.to_string()));
                 let message =
-                    format!("spec.ipAddressPools names {name:?}, and there is no such IPAddressPool");
+                    format!("spec.ipAddressPools names {name:?}, and there is no such IPAddressPool{near}");
                 findings.push(finding(manifest, Severity::Warning, message));
             }
         }

@@ -3,6 +3,8 @@
 use serde::Serialize;
 
 use crate::answer::Answer;
+use crate::ask;
+use crate::client;
 use crate::cluster::Cluster;
 use crate::output::{Page, Tone, cell};
 use crate::programs::Part;
@@ -29,15 +31,16 @@ pub(crate) async fn run(cluster: Option<anyhow::Result<Cluster>>) -> Answer {
     let mut page = Page::default();
     page.field("Client", &client);
     let mut versions = Versions { client: client.clone(), programs: vec![], skew: false };
-    let mut failures = Vec::new();
+    let (mut failures, mut absent) = (Vec::new(), None);
     match cluster {
         None => {}
-        Some(Err(error)) => failures.push(format!("{error:#}")),
+        Some(Err(error)) => failures.push(client::one_line(&error)),
         Some(Ok(cluster)) => {
             failures.extend(cluster.programs.as_ref().err().map(ToString::to_string));
             let told = [cluster.ask(Part::Controller).await, cluster.ask(Part::Speaker).await].concat();
+            failures.extend(ask::failures(&told));
+            absent = cluster.absent();
             for told in told {
-                failures.extend(told.failure());
                 let version = told.document.ok().map(|document| document.version);
                 let shown = version.clone().unwrap_or_else(|| "?".to_owned());
                 let other = version.as_ref().is_some_and(|version| *version != client);
@@ -59,5 +62,5 @@ pub(crate) async fn run(cluster: Option<anyhow::Result<Cluster>>) -> Answer {
         ));
     }
     let skew = versions.skew;
-    Answer::object("Versions", &versions, page).problem_if(skew).not_seen(failures)
+    Answer::object("Versions", &versions, page).problem_if(skew).absent(absent).not_seen(failures)
 }

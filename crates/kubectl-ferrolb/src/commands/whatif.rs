@@ -21,6 +21,7 @@ use super::manifests;
 use crate::answer::Answer;
 use crate::cluster::Cluster;
 use crate::look::Look;
+use crate::nearest::did_you_mean;
 use crate::options::{Add, Delete, WhatIf};
 use crate::output::{Page, Table, Tone, cell};
 use crate::predict::Allocation;
@@ -59,6 +60,7 @@ pub(crate) struct Difference {
 pub(crate) async fn run(cluster: &Cluster, change: &WhatIf) -> anyhow::Result<Answer> {
     let look = Look::at(cluster).await;
     let speakers = look.snapshot.speakers.clone();
+    let forbidden = look.forbidden;
     let snapshot = look.snapshot;
     let failures = look.failures;
     if !failures.is_empty() {
@@ -68,11 +70,11 @@ pub(crate) async fn run(cluster: &Cluster, change: &WhatIf) -> anyhow::Result<An
     let answer = match change {
         WhatIf::Drain { node } => drain(snapshot, node, &Staying::on(cluster, node).await)?,
         WhatIf::Delete(Delete::Pool { pool }) => changed(snapshot, |then| {
-            let before = then.pools.len();
-            then.pools.retain(|it| it.name_any() != *pool);
-            if then.pools.len() == before {
-                bail!("there is no IPAddressPool {pool} in namespace {}", cluster.system);
-            }
+            let Some(at) = then.pools.iter().position(|it| it.name_any() == *pool) else {
+                let near = did_you_mean(pool, then.pools.iter().map(ResourceExt::name_any));
+                bail!("there is no IPAddressPool {pool} in namespace {}{near}", cluster.system);
+            };
+            then.pools.remove(at);
             Ok(())
         })?,
         WhatIf::Apply { filenames } => {
@@ -91,7 +93,7 @@ pub(crate) async fn run(cluster: &Cluster, change: &WhatIf) -> anyhow::Result<An
             })?
         }
     };
-    Ok(noted(answer, &speakers))
+    Ok(noted(answer.not_seen(forbidden), &speakers))
 }
 
 /// With what is not known of the speakers, or holds for a moment only.
@@ -111,7 +113,8 @@ fn noted(answer: Answer, speakers: &Speakers) -> Answer {
 pub(crate) fn drained(snapshot: Snapshot, node: &str, staying: &Staying) -> anyhow::Result<Vec<Difference>> {
     let name = NodeName::from(node);
     if !snapshot.nodes.iter().any(|it| it.name_any() == node) {
-        bail!("there is no node {node}");
+        let near = did_you_mean(node, snapshot.nodes.iter().map(ResourceExt::name_any));
+        bail!("there is no node {node}{near}");
     }
     let (now, allocation) = snapshot.settled();
     let before = states(&allocation, &now.placed_now());
@@ -196,12 +199,11 @@ fn drain(snapshot: Snapshot, node: &str, staying: &Staying) -> anyhow::Result<An
             "DRAINED: its Pods are evicted but for those of DaemonSets, such as its speaker. OFF: the node is switched off.",
             Tone::Dim,
         ));
-        if let Err(why) = &staying.0 {
-            page.line(cell(format!("note: all endpoints there count as evicted: {why}"), Tone::Dim));
-        }
     }
+    let missing =
+        staying.0.as_ref().err().map(|why| format!("all endpoints on {node} count as evicted: {why}"));
     let outage = differences.iter().any(|it| it.effect == "loses");
-    Ok(Answer::list("PredictionList", &differences, page).problem_if(outage))
+    Ok(Answer::list("PredictionList", &differences, page).problem_if(outage).not_seen(missing))
 }
 
 /// What any other change does.

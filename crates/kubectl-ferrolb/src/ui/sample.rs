@@ -181,7 +181,7 @@ impl Sample<'_> {
             let program = Program { ready: false, ..program(Part::Speaker, node) };
             return Told {
                 program,
-                document: Err("the API server does not reach it (503: timeout)".to_owned()),
+                document: Err("the API server does not reach it (503: timeout)".to_owned().into()),
             };
         }
         let interface = |name: &str, last: u8, arp: Usability| Interface {

@@ -8,13 +8,12 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Event;
 use kube::Api;
 use kube::api::ListParams;
-use kube::config::Kubeconfig;
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 
 use super::timeline::Timeline;
 use super::view::{Seen, View};
-use crate::client::Why;
+use crate::client::{self, Why};
 use crate::cluster::Cluster;
 use crate::commands::whatif::{Difference, Staying, drained};
 use crate::look::Look;
@@ -177,7 +176,7 @@ pub(super) async fn watch(hub: Arc<Hub>, connection: Connection) {
             Some(cluster) => Ok(cluster.again(&connection).await),
             None => Cluster::open(&connection).await,
         };
-        match opened.map_err(|error| format!("{error:#}")).and_then(reached) {
+        match opened.map_err(|error| client::one_line(&error)).and_then(reached) {
             Err(why) => hub.show(|view| view.trouble = Some(why)),
             Ok(now) => {
                 let look = Look::at(&now).await;
@@ -231,7 +230,7 @@ async fn events(cluster: &Cluster) -> Result<Vec<Event>, String> {
         Ok(Ok(events)) => Ok(events.items),
         Ok(Err(error)) => Err(match Why::of(&error) {
             Why::Forbidden => "you may not list events in all namespaces".to_owned(),
-            why => format!("events cannot be listed: {why:?}"),
+            why => format!("events cannot be listed: {why}"),
         }),
         Err(_) => Err("the API server does not list events in time".to_owned()),
     }
@@ -239,10 +238,6 @@ async fn events(cluster: &Cluster) -> Result<Vec<Event>, String> {
 
 /// The name of the context, which is what the user calls the cluster.
 fn cluster_name(connection: &Connection) -> String {
-    let kubeconfig = match &connection.kubeconfig {
-        Some(path) => Kubeconfig::read_from(path),
-        None => Kubeconfig::read(),
-    };
-    let current = || kubeconfig.ok().and_then(|it| it.current_context);
+    let current = || client::kubeconfig(connection.kubeconfig.as_deref()).ok()??.current_context;
     connection.context.clone().or_else(current).unwrap_or_else(|| "this cluster".to_owned())
 }

@@ -76,7 +76,8 @@ impl PacketSocket {
 }
 
 fn receive(socket: &Socket, buffer: &mut [u8]) -> io::Result<Received> {
-    let mut control = cmsg_space!(TimeSpec);
+    // On 32 bits, musl adds the timestamp in the other form; where there is no room for both, all that was received is refused.
+    let mut control = cmsg_space!(TimeSpec, TimeSpec);
     let mut parts = [IoSliceMut::new(buffer)];
     let message = recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut control), MsgFlags::empty())?;
     let received = message.cmsgs()?.find_map(|about| match about {

@@ -134,7 +134,10 @@ fn without_speakers_to_ask_the_objects_tell_who_should_announce() {
         let (cluster, _controller) = site().await;
         let said = plugin_soon(&cluster, "services -A -o json").await;
         assert_eq!(said.code, 2, "nobody can be asked whether it is announced: {said:?}");
-        assert!(said.stderr.contains("Pod metallb-system/s-1 cannot be asked: "), "{said:?}");
+        assert!(
+            said.stderr.contains("metallb-system/s-1") && said.stderr.contains("cannot be asked: "),
+            "{said:?}"
+        );
         let services = answered(&said);
         let broad = services["items"].as_array().unwrap().iter().find(|it| it["name"] == "broad").unwrap();
         assert_eq!(broad["health"], "Unknown");

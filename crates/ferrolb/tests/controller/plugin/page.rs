@@ -64,7 +64,7 @@ fn the_page_shows_what_is_there_and_hears_of_what_comes() {
         cluster.wait_for_addresses("a", &["10.9.0.0"]).await;
         let page = Page::serve(&cluster.server.kubeconfig()).await;
         let shown = page.wait_for(&["data-key=\"service default/a\"", "10.9.0.0: silent by default/a"]).await;
-        assert!(shown.contains("No Pod of a speaker in namespace metallb-system"), "{shown}");
+        assert!(shown.contains("No Pod of FerroLB in namespace metallb-system"), "{shown}");
         assert!(shown.contains("<b data-flash>1</b> of 2 "), "{shown}");
 
         let version = shown.split_once("data-version=\"").unwrap().1.split_once('"').unwrap().0;

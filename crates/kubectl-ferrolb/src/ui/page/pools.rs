@@ -35,9 +35,14 @@ fn one(PoolView { row, cells, more }: &PoolView, index: usize, query: &Query) ->
                 h3 { a href={ (query.with_words(&format!("pool:{}", row.name)).link()) "#services" } { (row.name) } }
                 p.note { (kind(row)) }
             }
-            (count(row.v4, "IPv4"))
-            (count(row.v6, "IPv6"))
-            @if row.v4.text() == "-" && row.v6.text() == "-" { p.note { "None of its addresses can be given." } }
+            @match (row.v4, row.v6) {
+                (Some(v4), Some(v6)) => {
+                    (count(v4, "IPv4"))
+                    (count(v6, "IPv6"))
+                    @if v4.text() == "-" && v6.text() == "-" { p.note { "None of its addresses can be given." } }
+                }
+                (_, _) => { p.note { "How many are in use cannot be told." } }
+            }
             @for fault in &row.faults { p.bad-text { "Not in force: " (fault) } }
             @for warning in &row.warnings { p.note { (warning) } }
             @if !cells.is_empty() {
