@@ -25,7 +25,7 @@ fn speakers_of_a_version_that_cannot_be_asked_are_named_and_what_the_others_say_
         assert_eq!(status.stdout.matches(why).count(), 1, "what cannot be seen is told once: {status:?}");
         assert!(status.stdout.contains("1 announced"), "{status:?}");
         for (command, code) in
-            [("peers", 2), ("nodes", 2), ("version", 2), ("trace 10.9.0.0", 2), ("inspect -f -", 2)]
+            [("peers", 2), ("nodes", 2), ("version", 2), ("trace 10.9.0.0", 2), ("inspect -f /dev/null", 2)]
         {
             let said = plugin(&cluster, command).await;
             assert!(said.code == code && said.stderr.contains(why), "{command}: {said:?}");
