@@ -8,7 +8,7 @@ const NAMED: usize = 3;
 /// What is said after a name that does not exist: the nearest of those that do, where one is near, else which there are.
 /// Begins with a colon, or is empty where there is none.
 pub(crate) fn did_you_mean(wanted: &str, names: impl IntoIterator<Item = impl Into<String>>) -> String {
-    told(wanted, names, |wanted, name| damerau_levenshtein(wanted, name))
+    told(wanted, names, damerau_levenshtein)
 }
 
 /// The same for what has a namespace, as `NAMESPACE/NAME`: to be right but for the namespace is nearer than any mistyped name.

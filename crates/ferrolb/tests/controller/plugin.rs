@@ -127,9 +127,9 @@ async fn endpoints(cluster: &Cluster, service: &str, nodes: &[&str]) {
 }
 
 /// A kubeconfig of a user who may do this in all namespaces, and nothing else.
-async fn viewer(cluster: &Cluster, name: &str, rules: Value) -> (tempfile::TempDir, PathBuf) {
+async fn viewer(cluster: &Cluster, name: &str, allowed: Value) -> (tempfile::TempDir, PathBuf) {
     let roles: Api<ClusterRole> = Api::all(cluster.client.clone());
-    let role = json!({"metadata": {"name": name}, "rules": rules});
+    let role = json!({"metadata": {"name": name}, "rules": allowed});
     roles.create(&PostParams::default(), &serde_json::from_value(role).unwrap()).await.unwrap();
     let bindings: Api<ClusterRoleBinding> = Api::all(cluster.client.clone());
     let binding = json!({

@@ -22,7 +22,7 @@ fn a_user_without_rights_is_told_which_are_missing_and_never_that_all_is_well() 
             ("explain a", &["get services"]),
             ("trace 10.9.0.0", &["list pods"]),
             (
-                "inspect -f -",
+                "inspect -f /dev/null",
                 &["list services", "list events", "list configurationstates.metallb.io", "list pods"],
             ),
             ("whatif drain n1", &["list nodes"]),

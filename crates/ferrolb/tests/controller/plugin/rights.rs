@@ -17,7 +17,7 @@ const COMMANDS: [&str; 10] = [
     "explain a",
     "whatif drain n2",
     "trace 10.9.0.0",
-    "inspect -f -",
+    "inspect -f /dev/null",
 ];
 
 /// What is listed for every answer that follows from the objects.
@@ -71,7 +71,7 @@ fn one_missing_right_is_named_by_every_command_that_needs_it_and_by_no_other() {
                 let independent = match command {
                     "peers" => !["pods", "pods/proxy"].contains(&resource),
                     "pools" => resource == "pods/proxy",
-                    "inspect -f -" => resource == "namespaces",
+                    "inspect -f /dev/null" => resource == "namespaces",
                     _ => false,
                 };
                 let said = plugin_as(&almost, command).await;

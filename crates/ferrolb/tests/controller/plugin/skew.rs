@@ -25,7 +25,7 @@ fn speakers_of_a_version_that_cannot_be_asked_are_named_and_what_the_others_say_
         assert_eq!(status.stdout.matches(why).count(), 1, "what cannot be seen is told once: {status:?}");
         assert!(status.stdout.contains("1 announced"), "{status:?}");
         for (command, code) in
-            [("peers", 2), ("nodes", 2), ("version", 2), ("trace 10.9.0.0", 2), ("inspect -f -", 2)]
+            [("peers", 2), ("nodes", 2), ("version", 2), ("trace 10.9.0.0", 2), ("inspect -f /dev/null", 2)]
         {
             let said = plugin(&cluster, command).await;
             assert!(said.code == code && said.stderr.contains(why), "{command}: {said:?}");
@@ -183,7 +183,7 @@ fn an_api_server_that_goes_away_while_somebody_watches_is_told_and_is_no_empty_l
         let (send, mut told) = mpsc::unbounded_channel::<Said>();
         let line = ["kubectl-ferrolb", "--kubeconfig", &kubeconfig, "services", "--watch", "-o", "json"]
             .map(str::to_owned);
-        let watching = watched(line, move |said| send.send(said.clone()).map_err(io::Error::other));
+        let watching = Box::pin(watched(line, move |said| send.send(said.clone()).map_err(io::Error::other)));
         let story = async {
             let first = told.recv().await.unwrap();
             assert_eq!((first.code, &answered(&first)["items"][0]["name"]), (0, &json!("a")));
@@ -200,7 +200,7 @@ fn an_api_server_that_goes_away_while_somebody_watches_is_told_and_is_no_empty_l
             .await;
         };
         tokio::select! {
-            ended = Box::pin(watching) => panic!("it ended: {ended:?}"),
+            ended = watching => panic!("it ended: {ended:?}"),
             () = story => {}
         }
     });
