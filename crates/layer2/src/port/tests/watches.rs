@@ -98,5 +98,5 @@ fn whoever_answers_as_well_is_asked_to_tell_this_station_alone() {
     assert_eq!(bench.hear(here), Err(Ignored::Peer));
     bench.advance(ms(500));
     let asked = bench.sent(Purpose::Probe);
-    assert_eq!(NdpFrame::parse(&asked[0].1), Ok(NdpFrame::question(OURS, LINK_LOCAL, V6)));
+    assert_eq!(NdpFrame::parse(asked[0].1), Ok(NdpFrame::question(OURS, LINK_LOCAL, V6)));
 }
