@@ -52,7 +52,7 @@ fn each_fault_of_one_object_is_named_with_its_field() {
 fn pools_of_nodes_are_checked_by_the_definition_of_their_kind() {
     let of = |version: &str, kind: &str, spec: &str| {
         found(&format!(
-            "{{apiVersion: ferrolb.io/{version}, kind: {kind}, metadata: {{name: n}}, spec: {spec}}}"
+            "{{apiVersion: ferrolb.io/{version}, kind: {kind}, metadata: {{name: nodes}}, spec: {spec}}}"
         ))
     };
     let pool = |spec| of("v1alpha1", "NodeAddressPool", spec);
@@ -66,9 +66,9 @@ fn pools_of_nodes_are_checked_by_the_definition_of_their_kind() {
     assert!(of("v1alpha1", "NodePool", "{}")[0].contains("there are NodeAddressPool"));
     let manifest = |yaml: &str| manifests::parse(yaml, "f").unwrap().remove(0);
     assert!(is_ours(&manifest(
-        "{apiVersion: ferrolb.io/v1alpha1, kind: NodeAddressPool, metadata: {name: n}}"
+        "{apiVersion: ferrolb.io/v1alpha1, kind: NodeAddressPool, metadata: {name: nodes}}"
     )));
-    assert!(!is_ours(&manifest("{apiVersion: v1, kind: Service, metadata: {name: n}}")));
+    assert!(!is_ours(&manifest("{apiVersion: v1, kind: Service, metadata: {name: nodes}}")));
 }
 
 #[test]
