@@ -17,8 +17,8 @@ use layer2::TransmitPolicy;
 use members::{Absence, LinkState, View};
 use objects::pack;
 use placement::{
-    Change, ExcludeLabel, Handovers, InterfaceName, Interfaces, NodeName, NodeProfile, Placement, PoolName,
-    Released, ServiceKey,
+    ByProtocol, Change, ExcludeLabel, Handovers, InterfaceName, Interfaces, NodeName, NodeProfile, Placement,
+    PoolName, Released, ServiceKey,
 };
 use pools::PoolSpec;
 
@@ -238,6 +238,11 @@ impl Core {
     /// Whether an interface of this node failed so often lately that another node is preferred to it.
     pub fn is_unsteady(&self, name: &InterfaceName) -> bool {
         self.memory.is_unsteady(name)
+    }
+
+    /// What the others are told of an interface of this node.
+    pub fn ability(&self, name: &InterfaceName) -> ByProtocol {
+        self.memory.told(name)
     }
 
     /// When to call [`Self::handle`] with [`Input::Time`], if nothing happens before.

@@ -128,10 +128,11 @@ impl Node {
     /// What it can do with each of its interfaces.
     pub(crate) fn carriers(&self) -> Carriers {
         let unsteady = |nic| self.speaker.as_ref().is_some_and(|speaker| speaker.is_unsteady(nic));
+        let does_without = |nic| self.speaker.as_ref().is_some_and(|speaker| speaker.does_without(nic));
         let ability = |(number, nic): (usize, &Nic)| match nic.carrier() {
             LinkState::Up if unsteady(number) => Ability::Unsteady,
             LinkState::Up => Ability::Able,
-            LinkState::Down if nic.was_up => Ability::Lost,
+            LinkState::Down if nic.was_up && !does_without(number) => Ability::Lost,
             LinkState::Down => Ability::Unable,
         };
         self.nics.iter().enumerate().map(ability).collect()

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use layer2::{Arp, Begin, Effect, MacAddr, Ndp, Port, Protocol, Report};
 use members::{Absence, Event, Keys, LinkState, Members, Refusal, Reporter};
 use objects::{InterfaceName, NodeName};
-use placement::{ExcludeLabel, Prefix};
+use placement::{Ability, ExcludeLabel, Prefix};
 use speaker_core::announce::layer2::{Orders, PortId, Ports, Responder};
 use speaker_core::{
     Config, Core, Gossip, Input as CoreInput, Lan, Link, Links, Output as Decision, Purpose, Trouble, Unfit,
@@ -232,6 +232,11 @@ impl Speaker {
     /// Whether the interface of this number failed so often lately that another node is preferred to it.
     pub(crate) fn is_unsteady(&self, interface: usize) -> bool {
         self.core.is_unsteady(&self.interfaces[interface].name)
+    }
+
+    /// Whether nothing is lost with an interface that has failed, since another one is on its LAN.
+    pub(crate) fn does_without(&self, interface: usize) -> bool {
+        self.core.ability(&self.interfaces[interface].name).arp == Ability::Unable
     }
 
     /// Whether it only answers for `vip`, since clients are still served by who had it before.

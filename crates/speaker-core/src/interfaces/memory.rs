@@ -62,7 +62,8 @@ impl Memory {
 
     /// Whether an interface failed so often lately that another node is preferred to it.
     pub(crate) fn is_unsteady(&self, name: &InterfaceName) -> bool {
-        self.steadiness.is_held(name)
+        let told = self.told(name);
+        told.arp == Ability::Unsteady || told.ndp == Ability::Unsteady
     }
 
     /// Until when that is so, unless it fails again.
@@ -134,7 +135,7 @@ impl Memory {
 
     /// What is told of an interface. While another one of this node does as well on the same LAN, nothing is lost with it, and
     /// it does not matter that it failed often.
-    fn told(&self, name: &InterfaceName) -> ByProtocol {
+    pub(crate) fn told(&self, name: &InterfaceName) -> ByProtocol {
         let tell = |of: fn(&ByProtocol) -> Ability| {
             let known = self.by_name.get(name).map(of).unwrap_or_default();
             let is_held = known == Ability::Able && self.steadiness.is_held(name);

@@ -24,8 +24,10 @@ fn whoever_answers_an_inquiry_is_told_of_and_nothing_is_announced() {
         assert_eq!(place.answers, [CLIENT, FOREIGN].map(|mac| mac.to_string()));
 
         let inquired = speaker.inquire(V6);
-        assert_eq!(client.receive_ndp(V6), NdpFrame::probe(SPEAKER, V6));
-        client.send(NdpFrame::answer(FOREIGN, CLIENT_V6, V6, None, SPEAKER).emit());
+        let question = client.receive_ndp(V6);
+        assert_eq!(question, NdpFrame::question(SPEAKER, question.from, V6));
+        assert!(question.from.is_unicast_link_local(), "{question:?}");
+        client.send(NdpFrame::answer(FOREIGN, CLIENT_V6, V6, Some(question.from), SPEAKER).emit());
         let trace = inquired.join().unwrap();
         assert_eq!(trace.places[0].answers, [FOREIGN.to_string()]);
         assert!(speaker.metric("metallb_layer2_gratuitous_sent").is_empty());
