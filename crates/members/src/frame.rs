@@ -3,7 +3,7 @@
 use objects::NodeName;
 use serde::{Deserialize, Serialize};
 
-use crate::identity::{Identity, name};
+use crate::identity::{Claim, Identity, name};
 use crate::parts::{Part, PartNumbers, ProfileVersion};
 use crate::profile::Brief;
 use crate::session::Cookie;
@@ -99,14 +99,15 @@ impl Payload {
 }
 
 impl Payload {
-    /// All generations that are claimed for anybody, but those in a message of SWIM.
-    pub(crate) fn generations(&self) -> impl Iterator<Item = u64> {
-        let [first, second] = match &self.body {
-            Body::Hello(hello) => [Some(hello.identity.generation), hello.known],
-            Body::Dead(identity) => [Some(identity.generation), None],
-            _ => [None, None],
+    /// The generations that are claimed for the sender and the receiver.
+    pub(crate) fn generations(&self) -> impl Iterator<Item = (Claim, u64)> {
+        let hello = match &self.body {
+            Body::Hello(hello) => Some(hello),
+            _ => None,
         };
-        [Some(self.generation), first, second].into_iter().flatten()
+        let own = [Some(self.generation), hello.map(|hello| hello.identity.generation)];
+        let own = own.into_iter().flatten().map(|generation| (Claim::OfSpeaker, generation));
+        own.chain(hello.and_then(|hello| hello.known).map(|known| (Claim::OfHearer, known)))
     }
 }
 

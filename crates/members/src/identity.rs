@@ -40,16 +40,30 @@ impl foca::Identity for Identity {
 }
 
 /// Which generations a clock can have given, told by the one that this process began with.
+///
+/// Clocks differ, so each process has limits of its own. Who may be told to outlive a generation must be able to do so, and be
+/// understood by all others afterwards: each limit is greater than the one before by far more than clocks can be apart, such
+/// as one that has been set and one that began in 1970 for want of a battery.
 #[derive(Debug)]
 pub(crate) struct Generations {
     first: u64,
     start: Instant,
 }
 
+/// What a generation is claimed for, and so how far ahead it may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Claim {
+    /// For somebody else.
+    OfAnother,
+    /// For whoever hears it, which is to outlive it.
+    OfHearer,
+    /// For whoever says so, at its own address.
+    OfSpeaker,
+}
+
 impl Generations {
-    /// How far others may be ahead, in milliseconds: far more than there is between a clock that has been set and one
-    /// that began in 1970 for want of a battery.
-    const AHEAD: u64 = 100 * 365 * 24 * 60 * 60 * 1000;
+    /// A hundred years, in milliseconds.
+    const CENTURY: u64 = 100 * 365 * 24 * 60 * 60 * 1000;
 
     /// For a process that begins with `first` as its generation, or less if that is absurd: many follow it.
     pub(crate) fn new(first: u64, start: Instant) -> Self {
@@ -62,10 +76,15 @@ impl Generations {
 
     /// Whether a clock can have given that one by now. What is allowed grows as time passes, so there is always a
     /// next one to be had.
-    pub(crate) fn allow(&self, generation: u64, now: Instant) -> bool {
+    pub(crate) fn allow(&self, claim: Claim, generation: u64, now: Instant) -> bool {
         let passed: Duration = now.saturating_duration_since(self.start);
         let passed = u64::try_from(passed.as_millis()).unwrap_or(u64::MAX / 4);
-        generation <= self.first + passed.min(u64::MAX / 4) + Self::AHEAD
+        let centuries = match claim {
+            Claim::OfAnother => 1,
+            Claim::OfHearer => 2,
+            Claim::OfSpeaker => 3,
+        };
+        generation <= self.first + passed.min(u64::MAX / 4) + centuries * Self::CENTURY
     }
 }
 

@@ -35,7 +35,9 @@ impl Members {
         if payload.from == self.swim.identity().name {
             return Err(Refusal::OwnName);
         }
-        if payload.generations().any(|generation| !self.generations.allow(generation, now)) {
+        if payload.generations().any(|(claim, generation)| !self.generations.allow(claim, generation, now))
+            || matches!(&payload.body, Body::Dead(identity) if !self.is_credible(identity, now))
+        {
             return Err(Refusal::FarAhead);
         }
         let place = self.check_place(from.ip(), &opened, &payload, now)?;

@@ -8,6 +8,7 @@ use std::time::Instant;
 use objects::NodeName;
 
 use super::{Members, Phase};
+use crate::identity::{Claim, Identity};
 use crate::peer::Source;
 use crate::swim::Swim;
 use crate::{Event, Refusal};
@@ -20,7 +21,7 @@ impl Members {
     /// Takes in a message of SWIM by `name`, unless it tells of what nobody could believe.
     pub(super) fn on_swim(&mut self, name: &NodeName, message: &[u8], now: Instant) -> Result<(), Refusal> {
         let mentioned = Swim::mentioned(message)?;
-        if mentioned.iter().any(|identity| !self.generations.allow(identity.generation, now)) {
+        if mentioned.iter().any(|identity| !self.is_credible(identity, now)) {
             return Err(Refusal::FarAhead);
         }
         let own = &self.swim.identity().name;
@@ -41,6 +42,17 @@ impl Members {
             }
         }
         Ok(())
+    }
+
+    /// Whether what others say of somebody may be so. It may be what that one has said itself.
+    pub(super) fn is_credible(&self, identity: &Identity, now: Instant) -> bool {
+        let said = if identity.name == self.swim.identity().name {
+            Some(self.swim.identity().generation)
+        } else {
+            self.swim.generation(&identity.name)
+        };
+        said.is_some_and(|said| identity.generation <= said)
+            || self.generations.allow(Claim::OfAnother, identity.generation, now)
     }
 
     /// `name` is listed, or has proved to be alive. If it was said to be a member, it is one from now on.
@@ -72,7 +84,7 @@ mod tests {
     use crate::config::Role;
     use crate::fixtures::{ms, names};
     use crate::frame::{Body, Hello, Payload};
-    use crate::identity::{Generations, Identity};
+    use crate::identity::Generations;
     use crate::parts::ProfileVersion;
     use crate::profile::Brief;
     use crate::seal::FrameEncryption;
@@ -250,7 +262,7 @@ mod tests {
     #[test]
     fn a_generation_that_no_clock_gave_is_refused_wherever_it_is() {
         let (mut us, mut other) = Us::new();
-        for absurd in [u64::MAX, u64::MAX - 1, u64::MAX / 2, NOW + NOW * 2] {
+        for absurd in [u64::MAX, u64::MAX - 1, u64::MAX / 2, NOW * 10] {
             let mut victim = TestPeer::of(identity("victim", absurd));
             assert_eq!(us.meet(&mut victim), Err(Refusal::FarAhead));
             let body = other.swim(&us.members, vec![identity("victim", absurd)]);
@@ -269,7 +281,7 @@ mod tests {
     #[test]
     fn who_is_impersonated_by_the_greatest_generation_that_is_believed_can_object() {
         let (mut us, _) = Us::new();
-        let greatest = NOW + 100 * 365 * 24 * 60 * 60 * 1000;
+        let greatest = NOW + 300 * 365 * 24 * 60 * 60 * 1000;
         us.meet(&mut TestPeer::of(identity("victim", greatest))).unwrap();
         us.now += ms(1);
         let mut victim = TestPeer::of(Identity { boot: BootId(77), ..identity("victim", greatest + 1) });
@@ -278,16 +290,55 @@ mod tests {
     }
 
     #[test]
+    fn whatever_one_is_told_to_outlive_the_others_understand_it_afterwards() {
+        let century = 100 * 365 * 24 * 60 * 60 * 1000;
+        let now = Instant::now();
+        let clocks = [0, NOW - 5, NOW, NOW + 600_000];
+        for (victim, other) in clocks.into_iter().flat_map(|one| clocks.map(|other| (one, other))) {
+            let [victim, other] = [victim, other].map(|first| Generations::new(first, now));
+            let greatest = |by: &Generations, claim: Claim, centuries: u64| {
+                let greatest = by.first() + centuries * century;
+                assert!(by.allow(claim, greatest, now) && !by.allow(claim, greatest + 1, now));
+                greatest
+            };
+            let said = greatest(&other, Claim::OfAnother, 1);
+            assert!(victim.allow(Claim::OfHearer, said, now), "what others believe of one, one can outlive");
+            let adopted = greatest(&victim, Claim::OfHearer, 2) + 1;
+            assert!(other.allow(Claim::OfSpeaker, adopted, now), "and they understand whoever has");
+        }
+    }
+
+    #[test]
+    fn what_somebody_has_said_itself_others_may_say_of_it() {
+        let (mut us, mut other) = Us::new();
+        let far = NOW + 150 * 365 * 24 * 60 * 60 * 1000;
+        let mut victim = TestPeer::of(identity("victim", far));
+        let body = other.swim(&us.members, vec![victim.identity.clone()]);
+        assert_eq!(us.hear(&mut other, body), Err(Refusal::FarAhead), "nobody knows that yet");
+        us.meet(&mut victim).unwrap();
+        let body = other.swim(&us.members, vec![victim.identity.clone()]);
+        assert!(us.hear(&mut other, body).is_ok());
+        let later = Identity { generation: far + 1, ..victim.identity };
+        let body = other.swim(&us.members, vec![later]);
+        assert_eq!(us.hear(&mut other, body), Err(Refusal::FarAhead));
+    }
+
+    #[test]
     fn a_clock_that_is_absurd_itself_breaks_nothing() {
         let now = Instant::now();
         for first in [0, NOW, u64::MAX / 2, u64::MAX] {
             let generations = Generations::new(first, now);
             let later = now + ms(1000);
-            assert!(generations.allow(generations.first() + 1000, later));
-            assert!(generations.allow(0, later) && !generations.allow(u64::MAX, later));
+            for claim in [Claim::OfAnother, Claim::OfHearer, Claim::OfSpeaker] {
+                assert!(generations.allow(claim, generations.first() + 1000, later));
+                assert!(generations.allow(claim, 0, later) && !generations.allow(claim, u64::MAX, later));
+            }
             assert!(identity("us", generations.first()).renew().is_some());
         }
-        assert!(Generations::new(0, now).allow(NOW, now), "ours has not been set since it began in 1970");
+        assert!(
+            Generations::new(0, now).allow(Claim::OfAnother, NOW, now),
+            "ours has not been set since it began in 1970"
+        );
     }
 
     #[test]
