@@ -97,6 +97,8 @@ pub struct Members {
     events: VecDeque<Event>,
     /// When we asked to be called at the latest.
     due: Option<Instant>,
+    /// When anything was done last.
+    called: Instant,
 }
 
 /// Whether we come or go.
@@ -164,6 +166,7 @@ impl Members {
             out: VecDeque::new(),
             events: VecDeque::new(),
             due: None,
+            called: now,
         };
         members.regroup(now);
         members.due = members.poll_timeout();

@@ -15,9 +15,10 @@ const STRAYS: Duration = Duration::from_secs(1);
 impl Members {
     /// Finds out whether we stood still. In that time we could hear nobody.
     pub(super) fn wake(&mut self, now: Instant) {
-        let late = self.due.map_or(Duration::ZERO, |due| now.saturating_duration_since(due));
-        // Counted once, however many calls follow.
-        self.due = self.due.map(|due| due.max(now));
+        // Counted once, however many calls follow before all that is due is done.
+        let late = |due: Instant| now.saturating_duration_since(due.max(self.called));
+        let late = self.due.map_or(Duration::ZERO, late);
+        self.called = now;
         if late > self.timing.period && self.cut_since.is_none() {
             if late + self.timing.period > self.timing.verdict() {
                 self.events.push_back(Event::Stalled(late));

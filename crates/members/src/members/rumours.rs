@@ -324,6 +324,21 @@ mod tests {
     }
 
     #[test]
+    fn a_stall_is_told_of_once_however_many_frames_of_strangers_are_read_after_it() {
+        let (mut us, _) = Us::new();
+        us.members.poll(us.now);
+        while us.members.poll_event().is_some() {}
+        us.now += ms(1500);
+        for _ in 0..50 {
+            let _ = us.meet(&mut TestPeer::of(identity("stranger", NOW)));
+            us.now += ms(1);
+        }
+        us.members.poll(us.now);
+        let events = std::iter::from_fn(|| us.members.poll_event());
+        assert_eq!(events.filter(|event| matches!(event, Event::Stalled(_))).count(), 1);
+    }
+
+    #[test]
     fn a_clock_that_is_absurd_itself_breaks_nothing() {
         let now = Instant::now();
         for first in [0, NOW, u64::MAX / 2, u64::MAX] {
