@@ -106,8 +106,8 @@ impl Payload {
             _ => None,
         };
         let own = [Some(self.generation), hello.map(|hello| hello.identity.generation)];
-        let own = own.into_iter().flatten().map(|generation| (Claim::OfSpeaker, generation));
-        own.chain(hello.and_then(|hello| hello.known).map(|known| (Claim::OfHearer, known)))
+        let own = own.into_iter().flatten().map(|generation| (Claim::Speaker, generation));
+        own.chain(hello.and_then(|hello| hello.known).map(|known| (Claim::Hearer, known)))
     }
 }
 

@@ -50,15 +50,15 @@ pub(crate) struct Generations {
     start: Instant,
 }
 
-/// What a generation is claimed for, and so how far ahead it may be.
+/// Whose generation is claimed, and so how far ahead it may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Claim {
-    /// For somebody else.
-    OfAnother,
-    /// For whoever hears it, which is to outlive it.
-    OfHearer,
-    /// For whoever says so, at its own address.
-    OfSpeaker,
+    /// That of somebody else.
+    Another,
+    /// That of whoever hears it, and is to outlive it.
+    Hearer,
+    /// That of whoever says so, at its own address.
+    Speaker,
 }
 
 impl Generations {
@@ -80,9 +80,9 @@ impl Generations {
         let passed: Duration = now.saturating_duration_since(self.start);
         let passed = u64::try_from(passed.as_millis()).unwrap_or(u64::MAX / 4);
         let centuries = match claim {
-            Claim::OfAnother => 1,
-            Claim::OfHearer => 2,
-            Claim::OfSpeaker => 3,
+            Claim::Another => 1,
+            Claim::Hearer => 2,
+            Claim::Speaker => 3,
         };
         generation <= self.first + passed.min(u64::MAX / 4) + centuries * Self::CENTURY
     }

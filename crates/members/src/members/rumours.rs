@@ -52,7 +52,7 @@ impl Members {
             self.swim.generation(&identity.name)
         };
         said.is_some_and(|said| identity.generation <= said)
-            || self.generations.allow(Claim::OfAnother, identity.generation, now)
+            || self.generations.allow(Claim::Another, identity.generation, now)
     }
 
     /// `name` is listed, or has proved to be alive. If it was said to be a member, it is one from now on.
@@ -301,10 +301,10 @@ mod tests {
                 assert!(by.allow(claim, greatest, now) && !by.allow(claim, greatest + 1, now));
                 greatest
             };
-            let said = greatest(&other, Claim::OfAnother, 1);
-            assert!(victim.allow(Claim::OfHearer, said, now), "what others believe of one, one can outlive");
-            let adopted = greatest(&victim, Claim::OfHearer, 2) + 1;
-            assert!(other.allow(Claim::OfSpeaker, adopted, now), "and they understand whoever has");
+            let said = greatest(&other, Claim::Another, 1);
+            assert!(victim.allow(Claim::Hearer, said, now), "what others believe of one, one can outlive");
+            let adopted = greatest(&victim, Claim::Hearer, 2) + 1;
+            assert!(other.allow(Claim::Speaker, adopted, now), "and they understand whoever has");
         }
     }
 
@@ -344,14 +344,14 @@ mod tests {
         for first in [0, NOW, u64::MAX / 2, u64::MAX] {
             let generations = Generations::new(first, now);
             let later = now + ms(1000);
-            for claim in [Claim::OfAnother, Claim::OfHearer, Claim::OfSpeaker] {
+            for claim in [Claim::Another, Claim::Hearer, Claim::Speaker] {
                 assert!(generations.allow(claim, generations.first() + 1000, later));
                 assert!(generations.allow(claim, 0, later) && !generations.allow(claim, u64::MAX, later));
             }
             assert!(identity("us", generations.first()).renew().is_some());
         }
         assert!(
-            Generations::new(0, now).allow(Claim::OfAnother, NOW, now),
+            Generations::new(0, now).allow(Claim::Another, NOW, now),
             "ours has not been set since it began in 1970"
         );
     }
