@@ -141,7 +141,7 @@ fn left_behind(cluster: &Cluster) -> Result<()> {
             "ServiceAccount" => name == "default",
             "ConfigMap" => name == "kube-root-ca.crt",
             "IPAddressPool" => name == "kept",
-            "CustomResourceDefinition" => name.ends_with(".metallb.io"),
+            "CustomResourceDefinition" => name.ends_with(".metallb.io") || name.ends_with(".ferrolb.io"),
             kind => kind == "Event",
         }
     };
