@@ -142,6 +142,8 @@ fn left_behind(cluster: &Cluster) -> Result<()> {
             "ConfigMap" => name == "kube-root-ca.crt",
             "IPAddressPool" => name == "kept",
             "CustomResourceDefinition" => name.ends_with(".metallb.io") || name.ends_with(".ferrolb.io"),
+            // Kubernetes makes one for each version that the definitions have.
+            "APIService" => name.ends_with(".ferrolb.io"),
             kind => kind == "Event",
         }
     };
