@@ -14,7 +14,7 @@ use kubekit::{Identity, open_files, telemetry};
 use serde_json::{Map, Value};
 use speaker::{ExcludeInterfaces, ExcludeLabel};
 
-use crate::{allocator, check};
+use crate::check;
 
 /// All addresses of both families, on the port where whoever asks looks first.
 const HTTP_BIND: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), introspection::DEFAULT_PORT);
@@ -327,7 +327,6 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
                 failover: failover.into(),
                 beside_metallb: beside_metallb(common.ignore_metallb),
                 ignore_conflicts: ignore_address_conflicts,
-                trim: allocator::trim,
                 report_listeners: report_listening_ports,
                 exclude_label: if ignore_exclude_lb { ExcludeLabel::Ignored } else { ExcludeLabel::Honoured },
             }))

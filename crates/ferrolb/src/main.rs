@@ -3,11 +3,15 @@
 //! One program with two roles. The controller gives Services addresses; a speaker on every node answers
 //! for them on the LAN.
 
-mod allocator;
 mod check;
 mod cli;
 
 use clap::Parser;
+
+/// The allocator of musl's libc is slow under load.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> anyhow::Result<()> {
     cli::run(cli::Cli::parse())

@@ -275,7 +275,6 @@ impl Core {
             self.outcomes.pack();
             pack(&mut self.wanted.announcements);
             pack(&mut self.published.statuses);
-            self.outputs.push_back(Output::Packed);
         }
     }
 

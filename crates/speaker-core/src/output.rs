@@ -53,8 +53,6 @@ pub enum Output {
     Conceded(BTreeSet<IpAddr>),
     /// These peers are asked to give these addresses up, for they do not seem to have seen the latest changes.
     Disputed(BTreeMap<NodeName, BTreeSet<IpAddr>>),
-    /// What is kept of thousands of Services was packed: much memory is free now.
-    Packed,
     /// Something about an object of the configuration.
     Configuration(ConfigurationNews),
     /// One line for each object of the configuration that is not in force as it stands. Replaces what was said before.

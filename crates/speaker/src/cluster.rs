@@ -102,8 +102,6 @@ pub(crate) struct Cluster {
     readiness: Readiness,
     metrics: Metrics,
     outputs: Outputs,
-    /// Gives memory that is free back to the system.
-    trim: fn(),
 }
 
 impl Cluster {
@@ -142,7 +140,6 @@ impl Cluster {
             readiness,
             metrics,
             outputs,
-            trim: config.trim,
         }
     }
 

@@ -84,8 +84,6 @@ pub struct Config {
     pub gossip_key_files: Vec<PathBuf>,
     /// How fast a dead peer is found.
     pub failover: Failover,
-    /// Gives memory that is free back to the system: called where there is much of it.
-    pub trim: fn(),
     /// Whether to report which ports programs on this node listen on.
     pub report_listeners: bool,
     /// What to do while MetalLB serves the same Services.

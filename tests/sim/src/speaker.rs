@@ -367,7 +367,6 @@ impl Speaker {
             | Decision::Reached(_)
             | Decision::Loaded
             | Decision::Impaired(..)
-            | Decision::Packed
             | Decision::SameLan(_)
             | Decision::Configuration(_)
             | Decision::Problems(_) => {}

@@ -89,7 +89,6 @@ impl Cluster {
                     "interfaces are on one LAN with others of this node: one of them answers for an address"
                 );
             }
-            Output::Packed => (self.trim)(),
             Output::Configuration(news) => self.configured(news),
             Output::Problems(problems) => {
                 self.problems = Some(problems);

@@ -121,7 +121,6 @@ fn fixture() -> Fixture {
         beside_metallb: crate::BesideMetalLb::Wait,
         exclude_label: placement::ExcludeLabel::Honoured,
         ignore_conflicts: false,
-        trim: || (),
         report_listeners: false,
     };
     let nobody = kube::Config::new("http://127.0.0.1:9".parse().unwrap());
