@@ -235,11 +235,6 @@ impl Core {
         self.pack_once_calm();
     }
 
-    /// Whether an interface of this node failed so often lately that another node is preferred to it.
-    pub fn is_unsteady(&self, name: &InterfaceName) -> bool {
-        self.memory.is_unsteady(name)
-    }
-
     /// What the others are told of an interface of this node.
     pub fn ability(&self, name: &InterfaceName) -> ByProtocol {
         self.memory.told(name)

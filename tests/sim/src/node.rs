@@ -127,13 +127,13 @@ impl Node {
 
     /// What it can do with each of its interfaces.
     pub(crate) fn carriers(&self) -> Carriers {
-        let unsteady = |nic| self.speaker.as_ref().is_some_and(|speaker| speaker.is_unsteady(nic));
-        let does_without = |nic| self.speaker.as_ref().is_some_and(|speaker| speaker.does_without(nic));
-        let ability = |(number, nic): (usize, &Nic)| match nic.carrier() {
-            LinkState::Up if unsteady(number) => Ability::Unsteady,
-            LinkState::Up => Ability::Able,
-            LinkState::Down if nic.was_up && !does_without(number) => Ability::Lost,
-            LinkState::Down => Ability::Unable,
+        let told = |nic| self.speaker.as_ref().map(|speaker| speaker.ability(nic));
+        let ability = |(number, nic): (usize, &Nic)| match (nic.carrier(), told(number)) {
+            (LinkState::Up, Some(Ability::Unsteady)) => Ability::Unsteady,
+            (LinkState::Up, _) => Ability::Able,
+            // Nothing is lost with an interface while another one is on its LAN.
+            (LinkState::Down, told) if nic.was_up && told != Some(Ability::Unable) => Ability::Lost,
+            (LinkState::Down, _) => Ability::Unable,
         };
         self.nics.iter().enumerate().map(ability).collect()
     }

@@ -229,14 +229,9 @@ impl Speaker {
         self.ports.iter().any(|(port, running)| number(port) == interface && running.answers(vip))
     }
 
-    /// Whether the interface of this number failed so often lately that another node is preferred to it.
-    pub(crate) fn is_unsteady(&self, interface: usize) -> bool {
-        self.core.is_unsteady(&self.interfaces[interface].name)
-    }
-
-    /// Whether nothing is lost with an interface that has failed, since another one is on its LAN.
-    pub(crate) fn does_without(&self, interface: usize) -> bool {
-        self.core.ability(&self.interfaces[interface].name).arp == Ability::Unable
+    /// What it tells others of the interface of this number: the same for both protocols.
+    pub(crate) fn ability(&self, interface: usize) -> Ability {
+        self.core.ability(&self.interfaces[interface].name).arp
     }
 
     /// Whether it only answers for `vip`, since clients are still served by who had it before.
@@ -306,7 +301,8 @@ impl Speaker {
 
     fn report_unsteady(&mut self) {
         let names = self.interfaces.iter().map(|interface| &interface.name);
-        let unsteady: Vec<_> = names.filter(|name| self.core.is_unsteady(name)).cloned().collect();
+        let is_unsteady = |name: &&InterfaceName| self.core.ability(name).arp == Ability::Unsteady;
+        let unsteady: Vec<_> = names.filter(is_unsteady).cloned().collect();
         if self.unsteady != unsteady {
             self.unsteady.clone_from(&unsteady);
             self.outputs.push(Output::Unsteady(unsteady));

@@ -60,15 +60,10 @@ impl Memory {
         self.neighbours.insert(if one < other { (one, other) } else { (other, one) });
     }
 
-    /// Whether an interface failed so often lately that another node is preferred to it.
-    pub(crate) fn is_unsteady(&self, name: &InterfaceName) -> bool {
-        let told = self.told(name);
-        told.arp == Ability::Unsteady || told.ndp == Ability::Unsteady
-    }
-
-    /// Until when that is so, unless it fails again.
+    /// Until when another node is preferred to an interface that failed often lately, unless it fails again.
     pub(crate) fn unsteady_until(&self, name: &InterfaceName) -> Option<Instant> {
-        self.steadiness.held_until(name)
+        let ByProtocol { arp, ndp } = self.told(name);
+        self.steadiness.held_until(name).filter(|_| [arp, ndp].contains(&Ability::Unsteady))
     }
 
     /// The prefixes that an interface has, or had when it could last be announced on.
@@ -270,6 +265,20 @@ mod tests {
             see(&mut memory, Ok(()), Some(Err(Unfit::Down)));
             let expected = if parent.is_some() { Ability::Unable } else { Ability::Lost };
             assert_eq!(told(&memory, "mv0"), expected, "it may be plugged in elsewhere since it is back");
+        }
+    }
+
+    #[test]
+    fn an_interface_that_fails_again_and_again_is_not_waited_for_while_another_is_on_its_lan() {
+        for (parent, waits) in [(Some(1), false), (None, true)] {
+            let (mut memory, mut now) = (Memory::default(), Instant::now());
+            for failed in [false, true, false, true, false] {
+                let arp = if failed { Err(Unfit::Down) } else { Ok(()) };
+                let mv0 = Link { lan: Lan { shared_with: parent, ..Lan::default() }, ..link("mv0", arp) };
+                memory.update(&[(1, link("eth0", Ok(()))), (2, mv0)].into(), now);
+                now += Duration::from_secs(1);
+            }
+            assert_eq!(memory.unsteady_until(&"mv0".into()).is_some(), waits);
         }
     }
 
