@@ -225,6 +225,17 @@ impl World {
         Ok(())
     }
 
+    /// Lets time pass, as tests do.
+    ///
+    /// # Panics
+    ///
+    /// With the whole story, if an invariant is violated.
+    pub fn advance(&mut self, time: Duration) {
+        if let Err(violation) = self.run(time) {
+            panic!("{}{violation:?}", self.trace());
+        }
+    }
+
     /// Lets time pass until `done`; how long that took, or `None` if it takes longer than `limit`.
     pub fn run_until(
         &mut self,

@@ -12,12 +12,6 @@ fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-fn advance(world: &mut World, time: Duration) {
-    if let Err(violation) = world.run(time) {
-        panic!("{}{violation:?}", world.trace());
-    }
-}
-
 /// Lets a fault happen to whoever announces the address, and be mended, with each of some seeds. The invariants hold all
 /// the while; after each, exactly one node answers on every LAN, and no client's entry has changed more than once.
 fn expect_one_answer(
@@ -28,7 +22,7 @@ fn expect_one_answer(
 ) {
     for seed in 0..SEEDS {
         let mut world = World::new(setup.clone(), seed);
-        advance(&mut world, ms(8000 + 37 * seed));
+        world.advance(ms(8000 + 37 * seed));
         let vip = world.vips()[0];
         let announcer = one(&world, LanId::First, vip, seed);
         let fault = fault(announcer);
@@ -40,7 +34,7 @@ fn expect_one_answer(
             let Some(event) = event else { continue };
             let before = world.changes(vip);
             world.happen(event);
-            advance(&mut world, ms(12_000));
+            world.advance(ms(12_000));
             one(&world, LanId::First, vip, seed);
             if setup.wiring == Wiring::TwoLans {
                 one(&world, LanId::Second, vip, seed);
@@ -87,7 +81,7 @@ fn a_node_whose_gossip_was_blocked_from_the_start_answers_for_nothing_that_anoth
                 [None, Some(Fault::Kill((node + 1) % 5, ms(60_000))), Some(Fault::Unblock(node, direction))]
             {
                 fault.into_iter().for_each(|fault| world.happen(fault));
-                advance(&mut world, ms(12_000));
+                world.advance(ms(12_000));
                 world.vips().into_iter().for_each(|vip| _ = one(&world, LanId::First, vip, seed));
             }
         }
@@ -101,9 +95,9 @@ fn a_node_whose_port_is_taken_says_so_and_takes_nothing_over() {
     let freed = |node| Some(Fault::FreePort(node));
     for seed in 0..SEEDS {
         let mut world = World::new(Setup::default(), seed);
-        advance(&mut world, ms(8000));
+        world.advance(ms(8000));
         world.happen(taken(0));
-        advance(&mut world, ms(12_000));
+        world.advance(ms(12_000));
         assert!(!world.is_ready(0) && world.answerers(world.vips()[0]) != [0], "{}", world.trace());
     }
     expect_one_answer(&Setup::default(), taken, freed, anything);
@@ -147,7 +141,7 @@ fn an_interface_of_another_lan_that_fails_moves_nothing() {
     let setup = Setup { wiring: Wiring::TwoLans, prefixes: true, services: 4, ..Setup::default() };
     for seed in 0..SEEDS {
         let mut world = World::new(setup.clone(), seed);
-        advance(&mut world, ms(8000));
+        world.advance(ms(8000));
         // The last one is announced on the second LAN alone, and is to move.
         let of_pool = |pool: &str| {
             let vip = world.vips().into_iter().find(|vip| vip.to_string().starts_with(pool));
@@ -159,7 +153,7 @@ fn an_interface_of_another_lan_that_fails_moves_nothing() {
         for node in [announcer, of_last] {
             world.happen(Fault::Unplug(node, 1));
         }
-        advance(&mut world, ms(8000));
+        world.advance(ms(8000));
         assert_eq!(one(&world, LanId::First, first, seed), announcer, "{}", world.trace());
         assert_ne!(one(&world, LanId::Second, last, seed), of_last, "{}", world.trace());
     }
@@ -171,26 +165,26 @@ fn a_cable_that_flaps_moves_an_address_a_few_times_and_never_for_good() {
         let setup = Setup { wiring: Wiring::TwoLans, nodes, ..Setup::default() };
         for seed in 0..SEEDS {
             let mut world = World::new(setup.clone(), seed);
-            advance(&mut world, ms(8000));
+            world.advance(ms(8000));
             let vip = world.vips()[0];
             let (node, before) = (one(&world, LanId::First, vip, seed), world.changes(vip));
             for _ in 0..12 {
                 world.happen(Fault::Unplug(node, 1));
-                advance(&mut world, ms(700));
+                world.advance(ms(700));
                 world.happen(Fault::Plug(node, 1));
-                advance(&mut world, ms(700));
+                world.advance(ms(700));
             }
             // Away, back, and away.
             let changes = world.changes(vip) - before;
             assert!(changes <= 3, "seed {seed}: {changes} changes\n{}", world.trace());
-            advance(&mut world, ms(8000));
+            world.advance(ms(8000));
             let other = one(&world, LanId::First, vip, seed);
             assert_eq!(other == node, nodes == 1, "{}", world.trace());
             // Whoever serves it now fails, and the cable is still not trusted.
             for rest in (0..nodes).filter(|rest| *rest != node) {
                 world.happen(Fault::PowerOff(rest));
             }
-            advance(&mut world, ms(8000));
+            world.advance(ms(8000));
             assert_eq!(one(&world, LanId::First, vip, seed), node, "{}", world.trace());
         }
     }
@@ -220,10 +214,10 @@ fn an_address_that_services_share_has_one_announcer() {
     let setup = Setup { services: 6, sharing: true, ..Setup::default() };
     for seed in 0..SEEDS {
         let mut world = World::new(setup.clone(), seed);
-        advance(&mut world, ms(8000));
+        world.advance(ms(8000));
         for fault in [Fault::PowerOff(0), Fault::PowerOn(0)] {
             world.happen(fault);
-            advance(&mut world, ms(8000));
+            world.advance(ms(8000));
             world.vips().into_iter().for_each(|vip| _ = one(&world, LanId::First, vip, seed));
         }
     }
@@ -235,15 +229,15 @@ fn nobody_takes_over_an_address_that_a_foreign_host_has() {
     for seed in 0..SEEDS {
         let mut world = World::new(Setup::default(), seed);
         world.plan([(Duration::ZERO, Fault::Squat(LanId::First, 0))]);
-        advance(&mut world, ms(8000));
+        world.advance(ms(8000));
         let vip = world.vips()[0];
         for node in 0..5 {
             world.happen(Fault::Kill(node, ms(10)));
-            advance(&mut world, ms(4000));
+            world.advance(ms(4000));
             assert_eq!(world.answerers(vip), [], "{}", world.trace());
         }
         world.happen(Fault::Vacate(LanId::First));
-        advance(&mut world, ms(40_000));
+        world.advance(ms(40_000));
         one(&world, LanId::First, vip, seed);
     }
 }
@@ -261,10 +255,10 @@ fn a_router_with_proxy_arp_can_be_overruled() {
     let setup = Setup { proxy: true, ignore_conflicts: true, ..Setup::default() };
     for seed in 0..SEEDS {
         let mut world = World::new(setup.clone(), seed);
-        advance(&mut world, ms(8000));
+        world.advance(ms(8000));
         let announcer = one(&world, LanId::First, world.vips()[0], seed);
         world.happen(Fault::PowerOff(announcer));
-        advance(&mut world, ms(8000));
+        world.advance(ms(8000));
         one(&world, LanId::First, world.vips()[0], seed);
     }
 }
@@ -273,7 +267,7 @@ fn a_router_with_proxy_arp_can_be_overruled() {
 fn clocks_that_drift_apart_move_nothing() {
     for seed in 0..SEEDS {
         let mut world = World::new(Setup { drift: true, ..Setup::default() }, seed);
-        advance(&mut world, ms(120_000));
+        world.advance(ms(120_000));
         assert!(world.changes(world.vips()[0]) <= 1, "{}", world.trace());
     }
 }

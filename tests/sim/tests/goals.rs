@@ -19,7 +19,7 @@ fn setup(preset: Preset) -> Setup {
 fn settled(setup: Setup, seed: u64) -> World {
     let mut world = World::new(setup, seed);
     // Long enough for the bursts of the beginning to be over, and never at the same point of any period.
-    advance(&mut world, ms(8000 + 37 * seed));
+    world.advance(ms(8000 + 37 * seed));
     for vip in world.vips() {
         let [announcer] = world.answerers(vip)[..] else {
             panic!("{vip} has no announcer\n{}", world.trace())
@@ -27,12 +27,6 @@ fn settled(setup: Setup, seed: u64) -> World {
         assert!(world.believed(vip).iter().all(|node| *node == announcer));
     }
     world
-}
-
-fn advance(world: &mut World, time: Duration) {
-    if let Err(violation) = world.run(time) {
-        panic!("{}{violation:?}", world.trace());
-    }
 }
 
 /// How long it takes until all clients know who announces each address now, which is not `former`.
@@ -119,10 +113,10 @@ fn no_request_is_lost_when_nodes_are_drained_one_after_the_other() {
         let before = world.requests();
         for node in 0..5 {
             world.happen(Fault::Drain(node));
-            advance(&mut world, ms(4000));
+            world.advance(ms(4000));
             assert!(!world.runs(node), "{}", world.trace());
             world.happen(Fault::PowerOn(node));
-            advance(&mut world, ms(8000));
+            world.advance(ms(8000));
         }
         let after = world.requests();
         assert_eq!(
@@ -145,7 +139,7 @@ fn no_client_moves_and_no_request_is_lost_when_all_speakers_are_replaced_one_aft
         for node in 0..5 {
             world.happen(Fault::Replace(node, ms(2000)));
             for _ in 0..80 {
-                advance(&mut world, ms(100));
+                world.advance(ms(100));
                 assert_eq!(world.believed(vip), first, "seed {seed}\n{}", world.trace());
             }
             assert!(world.runs(node), "{}", world.trace());
@@ -176,7 +170,7 @@ fn a_partition_that_heals_has_one_announcer_within_a_second_and_all_clients_know
         for seed in 0..SEEDS {
             let mut world = settled(setup(preset), seed);
             world.happen(Fault::Cut(0));
-            advance(&mut world, ms(5000 + 61 * seed));
+            world.advance(ms(5000 + 61 * seed));
             world.happen(Fault::Mend(0));
             let took = moved(&mut world, usize::MAX);
             assert!(took <= ms(1000), "seed {seed}: {took:?}\n{}", world.trace());
@@ -189,7 +183,7 @@ fn nothing_moves_when_nothing_happens() {
     for preset in [Preset::Default, Preset::Fast, Preset::Relaxed] {
         for seed in 0..4 {
             let mut world = settled(Setup { weather: Weather::BAD, ..setup(preset) }, seed);
-            advance(&mut world, ms(120_000));
+            world.advance(ms(120_000));
         }
     }
 }
@@ -202,14 +196,14 @@ fn no_request_is_lost_when_a_node_leaves_in_the_middle_of_its_burst() {
         let mut world = settled(Setup { nodes: 2, request_interval: ms(1), ..setup(Preset::Default) }, seed);
         let announcer = world.answerers(world.vips()[0])[0];
         world.happen(Fault::Drain(1 - announcer));
-        advance(&mut world, ms(1000));
+        world.advance(ms(1000));
         world.happen(Fault::PowerOn(1 - announcer));
-        advance(&mut world, ms(2000));
+        world.advance(ms(2000));
         world.happen(Fault::Restart(announcer, ms(10)));
-        advance(&mut world, ms(1000 + seed));
+        world.advance(ms(1000 + seed));
         let before = world.requests();
         world.happen(Fault::Drain(announcer));
-        advance(&mut world, ms(3000));
+        world.advance(ms(3000));
         assert_eq!(world.requests().lost, before.lost, "seed {seed}\n{}", world.trace());
     }
 }

@@ -10,12 +10,6 @@ fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-fn advance(world: &mut World, time: Duration) {
-    if let Err(violation) = world.run(time) {
-        panic!("{}{violation:?}", world.trace());
-    }
-}
-
 fn expect_one_on(world: &World, lan: LanId) {
     for vip in world.vips() {
         let there = world.answerers_on(lan, vip);
@@ -39,9 +33,9 @@ fn where_routers_are_overruled_an_address_does_not_go_round_among_peers_that_wer
         let setup = Setup { services: 2, proxy, ignore_conflicts: true, ..Setup::default() };
         for seed in 0..SEEDS {
             let mut world = mute(setup.clone(), seed);
-            advance(&mut world, ms(15_000));
+            world.advance(ms(15_000));
             let before: Vec<_> = world.vips().into_iter().map(|vip| (vip, world.changes(vip))).collect();
-            advance(&mut world, ms(60_000));
+            world.advance(ms(60_000));
             expect_one_on(&world, LanId::First);
             for (vip, changes) in before {
                 assert_eq!(world.changes(vip), changes, "seed {seed}\n{}", world.trace());
@@ -56,9 +50,9 @@ fn of_three_that_meet_and_hear_no_gossip_one_goes_on_by_the_next_refresh() {
     for seed in 0..SEEDS {
         let mut world = mute(setup.clone(), seed);
         world.plan((0..3).map(|node| (Duration::ZERO, Fault::Isolate(node, 1))));
-        advance(&mut world, ms(15_000));
+        world.advance(ms(15_000));
         (0..3).for_each(|node| world.happen(Fault::Rejoin(node, 1)));
-        advance(&mut world, ms(40_000));
+        world.advance(ms(40_000));
         expect_one_on(&world, LanId::Second);
     }
 }
@@ -70,12 +64,12 @@ fn two_that_hear_each_other_late_move_nothing() {
     for (seed, (from, to)) in (0..SEEDS).zip([(3, 1), (1, 3), (0, 4), (2, 0)].into_iter().cycle()) {
         let mut world = World::new(setup.clone(), seed);
         world.plan([(Duration::ZERO, Fault::Lose(from, to)), (Duration::ZERO, Fault::OtherKey(to))]);
-        advance(&mut world, ms(8000));
+        world.advance(ms(8000));
         world.happen(Fault::SameKey(to));
-        advance(&mut world, ms(15_000));
+        world.advance(ms(15_000));
         let before: Vec<_> = world.vips().into_iter().map(|vip| world.answerers(vip)).collect();
         world.happen(Fault::Deliver(from, to));
-        advance(&mut world, ms(8000));
+        world.advance(ms(8000));
         let after: Vec<_> = world.vips().into_iter().map(|vip| world.answerers(vip)).collect();
         assert_eq!(after, before, "seed {seed}\n{}", world.trace());
         expect_one_on(&world, LanId::First);
@@ -89,30 +83,30 @@ fn a_process_that_another_knows_by_hearsay_keeps_what_it_answers_for() {
     let setup = Setup { wiring: Wiring::TwoLans, ..Setup::default() };
     for seed in 0..SEEDS {
         let mut world = World::new(setup.clone(), seed);
-        advance(&mut world, ms(8000));
+        world.advance(ms(8000));
         let vip = world.vips()[0];
         let restarted = world.answerers(vip)[0];
         for _ in 0..12 {
             world.happen(Fault::Unplug(restarted, 1));
-            advance(&mut world, ms(700));
+            world.advance(ms(700));
             world.happen(Fault::Plug(restarted, 1));
-            advance(&mut world, ms(700));
+            world.advance(ms(700));
         }
-        advance(&mut world, ms(8000));
+        world.advance(ms(8000));
         let other = world.answerers(vip)[0];
         assert_ne!(other, restarted, "{}", world.trace());
         let third = (0..5).find(|node| ![other, restarted].contains(node)).expect("there are five");
         world.happen(Fault::Isolate(other, 0));
         world.happen(Fault::Unplug(other, 1));
-        advance(&mut world, ms(100));
+        world.advance(ms(100));
         world.happen(Fault::Lose(restarted, other));
         world.happen(Fault::Lose(third, other));
         world.happen(Fault::Kill(restarted, ms(50)));
-        advance(&mut world, ms(5000));
+        world.advance(ms(5000));
         expect_one_on(&world, LanId::Second);
         world.happen(Fault::Plug(other, 1));
         world.happen(Fault::Rejoin(other, 0));
-        advance(&mut world, ms(12_000));
+        world.advance(ms(12_000));
         expect_one_on(&world, LanId::Second);
     }
 }

@@ -17,14 +17,8 @@ fn ms(millis: u64) -> Duration {
 
 fn settled(setup: &Setup, seed: u64) -> World {
     let mut world = World::new(setup.clone(), seed);
-    advance(&mut world, ms(8000 + 37 * seed));
+    world.advance(ms(8000 + 37 * seed));
     world
-}
-
-fn advance(world: &mut World, time: Duration) {
-    if let Err(violation) = world.run(time) {
-        panic!("{}{violation:?}", world.trace());
-    }
 }
 
 fn one(world: &World, vip: IpAddr) -> usize {
@@ -44,7 +38,7 @@ fn heir(setup: &Setup, seed: u64, edit: impl Fn(usize) -> Edit) -> (usize, usize
     let vip = world.vips()[0];
     let announcer = one(&world, vip);
     change(&mut world, edit(announcer));
-    advance(&mut world, ms(3000));
+    world.advance(ms(3000));
     (announcer, one(&world, vip))
 }
 
@@ -57,19 +51,19 @@ fn an_announcer_that_misses_that_the_endpoints_have_moved_gives_way() {
         let other = (announcer + 1) % 5;
         change(&mut world, Edit::Endpoints(0, [announcer].into()));
         change(&mut world, Edit::Policy(0, TrafficPolicy::Local));
-        advance(&mut world, ms(8000));
+        world.advance(ms(8000));
         assert_eq!(one(&world, vip), announcer);
         world.happen(Fault::CutApi(announcer));
-        advance(&mut world, ms(10_000));
+        world.advance(ms(10_000));
         change(&mut world, Edit::Endpoints(0, [other].into()));
-        advance(&mut world, SETTLED);
+        world.advance(SETTLED);
         for _ in 0..120 {
             assert_eq!(one(&world, vip), other, "{}", world.trace());
-            advance(&mut world, ms(500));
+            world.advance(ms(500));
         }
         let changes = world.changes(vip);
         world.happen(Fault::HealApi(announcer));
-        advance(&mut world, ms(10_000));
+        world.advance(ms(10_000));
         assert_eq!((one(&world, vip), world.changes(vip)), (other, changes), "{}", world.trace());
     }
 }
@@ -82,17 +76,17 @@ fn where_the_next_in_rank_misses_that_it_is_its_turn_another_takes_over_until_it
         let mut world = settled(&setup, seed);
         let vip = world.vips()[0];
         world.happen(Fault::CutApi(next));
-        advance(&mut world, ms(10_000));
+        world.advance(ms(10_000));
         change(&mut world, Edit::ToggleExclusion(announcer));
-        advance(&mut world, SETTLED);
+        world.advance(SETTLED);
         let other = one(&world, vip);
         assert!(other != announcer && other != next, "{}", world.trace());
         for _ in 0..120 {
             assert_eq!(one(&world, vip), other, "{}", world.trace());
-            advance(&mut world, ms(500));
+            world.advance(ms(500));
         }
         world.happen(Fault::HealApi(next));
-        advance(&mut world, ms(4000));
+        world.advance(ms(4000));
         assert_eq!(one(&world, vip), next, "{}", world.trace());
     }
 }
@@ -105,18 +99,18 @@ fn where_the_next_two_in_rank_miss_that_it_is_their_turn_another_takes_over() {
         let mut world = settled(&setup, seed);
         let vip = world.vips()[0];
         change(&mut world, Edit::ToggleExclusion(announcer));
-        advance(&mut world, ms(5000));
+        world.advance(ms(5000));
         change(&mut world, Edit::ToggleExclusion(next));
-        advance(&mut world, ms(5000));
+        world.advance(ms(5000));
         let second = one(&world, vip);
         change(&mut world, Edit::ToggleExclusion(next));
         change(&mut world, Edit::ToggleExclusion(announcer));
-        advance(&mut world, ms(8000));
+        world.advance(ms(8000));
         assert_eq!(one(&world, vip), announcer);
         [next, second].into_iter().for_each(|node| world.happen(Fault::CutApi(node)));
         change(&mut world, Edit::ToggleExclusion(announcer));
         // The first of them is found out, then the second.
-        advance(&mut world, 2 * SETTLED);
+        world.advance(2 * SETTLED);
         let other = one(&world, vip);
         assert!(![announcer, next, second].contains(&other), "{}", world.trace());
     }
@@ -131,11 +125,11 @@ fn a_new_address_is_announced_though_the_first_in_rank_knows_nothing_of_it() {
         for service in 0..3 {
             change(&mut world, Edit::Readdress(service));
         }
-        advance(&mut world, SETTLED);
+        world.advance(SETTLED);
         for vip in world.vips() {
             assert_ne!(one(&world, vip), cut, "{}", world.trace());
         }
-        advance(&mut world, ms(60_000));
+        world.advance(ms(60_000));
         for vip in world.vips() {
             assert_ne!(one(&world, vip), cut, "{}", world.trace());
         }
@@ -151,16 +145,16 @@ fn of_two_that_are_cut_off_at_different_times_neither_answers_for_what_has_moved
         let [second, third] = [1, 2].map(|after| (first + after) % 5);
         change(&mut world, Edit::Policy(0, TrafficPolicy::Local));
         change(&mut world, Edit::Endpoints(0, [first].into()));
-        advance(&mut world, ms(8000));
+        world.advance(ms(8000));
         for (cut, next) in [(first, second), (second, third)] {
             world.happen(Fault::CutApi(cut));
             change(&mut world, Edit::Endpoints(0, [next].into()));
-            advance(&mut world, SETTLED);
+            world.advance(SETTLED);
             assert_eq!(one(&world, vip), next, "{}", world.trace());
         }
         for healed in [first, second] {
             world.happen(Fault::HealApi(healed));
-            advance(&mut world, ms(5000));
+            world.advance(ms(5000));
             assert_eq!(one(&world, vip), third, "{}", world.trace());
         }
     }
@@ -175,14 +169,14 @@ fn who_has_missed_less_goes_before_who_has_missed_more_where_all_are_cut_off() {
         let second = (first + 1) % 5;
         change(&mut world, Edit::Policy(0, TrafficPolicy::Local));
         change(&mut world, Edit::Endpoints(0, [first].into()));
-        advance(&mut world, ms(8000));
+        world.advance(ms(8000));
         world.happen(Fault::CutApi(first));
         change(&mut world, Edit::Endpoints(0, [second].into()));
-        advance(&mut world, ms(100));
+        world.advance(ms(100));
         (0..5).filter(|node| *node != first).for_each(|node| world.happen(Fault::CutApi(node)));
-        advance(&mut world, SETTLED);
+        world.advance(SETTLED);
         assert_eq!(one(&world, vip), second, "{}", world.trace());
-        advance(&mut world, ms(60_000));
+        world.advance(ms(60_000));
         assert_eq!(one(&world, vip), second, "{}", world.trace());
     }
 }
@@ -197,18 +191,18 @@ fn a_control_plane_that_is_down_for_an_hour_moves_nothing_and_delays_no_failover
         for node in 0..cut {
             world.happen(Fault::CutApi(node));
             change(&mut world, Edit::IrrelevantLabel(node, 7));
-            advance(&mut world, ms(3000));
+            world.advance(ms(3000));
         }
         for minute in 0..60 {
             change(&mut world, Edit::IrrelevantServiceLabel(0, minute));
-            advance(&mut world, ms(60_000));
+            world.advance(ms(60_000));
         }
         for (vip, changes) in before {
             assert_eq!(world.changes(vip), changes, "{}", world.trace());
         }
         let announcer = one(&world, world.vips()[0]);
         world.happen(Fault::PowerOff(announcer));
-        advance(&mut world, ms(1000));
+        world.advance(ms(1000));
         for vip in world.vips() {
             assert_ne!(one(&world, vip), announcer, "{}", world.trace());
         }
@@ -226,9 +220,9 @@ fn a_watch_that_is_slow_moves_an_address_once() {
             let changes = world.changes(vip);
             world.happen(Fault::CutApi(slow));
             change(&mut world, Edit::ToggleExclusion(announcer));
-            advance(&mut world, ms(200));
+            world.advance(ms(200));
             world.happen(Fault::HealApi(slow));
-            advance(&mut world, ms(20_000));
+            world.advance(ms(20_000));
             assert!(world.changes(vip) <= changes + 1, "{}", world.trace());
         }
     }
