@@ -35,26 +35,24 @@ pub(crate) fn status(
     now: Timestamp,
 ) -> ConfigurationStateStatus {
     let mut status = ConfigurationStateStatus::new(CONDITION, problems, now);
-    status.conditions.extend(match mode {
-        Mode::Ipvs => Some(Condition {
-            type_: names::KUBE_PROXY_IPVS.to_owned(),
-            status: "True".to_owned(),
-            reason: "InterfaceFound".to_owned(),
-            message: "kube-proxy binds the addresses of Services on this node: none can have those of nodes"
-                .to_owned(),
-            observed_generation: None,
-            last_transition_time: Time(now),
-        }),
-        Mode::Other => None,
-    });
-    status.conditions.extend(listeners.map(|listeners| Condition {
-        type_: names::LISTENING_PORTS.to_owned(),
+    let is_so = |type_: &str, reason: &str, message: String| Condition {
+        type_: type_.to_owned(),
         status: "True".to_owned(),
-        reason: "Seen".to_owned(),
-        message: listing(listeners),
+        reason: reason.to_owned(),
+        message,
         observed_generation: None,
         last_transition_time: Time(now),
-    }));
+    };
+    status.conditions.extend(match mode {
+        Mode::Ipvs => {
+            let message =
+                "kube-proxy binds the addresses of Services on this node: none can have those of nodes";
+            Some(is_so(names::KUBE_PROXY_IPVS, "InterfaceFound", message.to_owned()))
+        }
+        Mode::Other => None,
+    });
+    let listening = |listeners| is_so(names::LISTENING_PORTS, "Seen", listing(listeners));
+    status.conditions.extend(listeners.map(listening));
     status
 }
 

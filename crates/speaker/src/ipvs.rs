@@ -90,12 +90,13 @@ pub(crate) fn reference(node: &NodeName) -> ObjectReference {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use speaker_core::{Lan, Link, Purpose, Unfit};
 
     use super::*;
 
-    fn told(ipvs: &mut Ipvs, names: &[&str], answers: Answers) -> bool {
+    /// Interfaces that have names and nothing else.
+    pub(crate) fn links(names: &[&str]) -> Links {
         let (arp, ndp) = (Err(Unfit::Down), Err(Unfit::Down));
         let link = |name: &&str| Link {
             name: (*name).into(),
@@ -105,8 +106,11 @@ mod tests {
             ndp,
             lan: Lan::default(),
         };
-        let links = (1..).zip(names.iter().map(link)).collect();
-        ipvs.look(&"n1".into(), &links, || answers).is_some()
+        (1..).zip(names.iter().map(link)).collect()
+    }
+
+    fn told(ipvs: &mut Ipvs, names: &[&str], answers: Answers) -> bool {
+        ipvs.look(&"n1".into(), &links(names), || answers).is_some()
     }
 
     #[test]

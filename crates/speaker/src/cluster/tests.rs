@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use speaker_core::{Gossip, Lan, Link, Links, List, Purpose, Unfit};
 
 use super::*;
+use crate::ipvs::tests::links;
 use crate::objects::{LoadBalancerClass, Names, SeenSlice};
 
 /// A speaker on n1 in a cluster of n1 and n2, where n2 ranks first for 192.0.2.1 and n1 for 192.0.2.2.
@@ -390,19 +391,7 @@ async fn ipvs_is_reported_while_it_is_in_use() {
         let status = it.state.take().each.remove("speaker-n1").flatten().unwrap();
         status.conditions.iter().any(|it| it.type_ == api::names::KUBE_PROXY_IPVS)
     };
-    let links = |names: &[&str]| {
-        let (arp, ndp) = (Err(Unfit::Down), Err(Unfit::Down));
-        let lan = Lan::default();
-        let link = |name: &&str| Link {
-            name: (*name).into(),
-            purpose: Purpose::Lan,
-            mac: None,
-            arp,
-            ndp,
-            lan: lan.clone(),
-        };
-        Event::Lan(Report::Interfaces((1..).zip(names.iter().map(link)).collect()))
-    };
+    let links = |names: &[&str]| Event::Lan(Report::Interfaces(links(names)));
     assert!(!reported(&it));
     it.after(links(&["eth0", "kube-ipvs0"]));
     assert!(reported(&it));
