@@ -11,8 +11,9 @@
 //!
 //! # Who asks the LAN, and why
 //!
-//! Every question is the same frame, a probe that claims nothing. Five modules ask, each for another reason; each knows
-//! when, and whose answers count:
+//! No question claims anything. `probes` asks in the form of a probe (RFC 5227 section 2.1.1, RFC 4862 section 5.4.2). All
+//! others ask about what somebody may announce: by NDP they ask from the link-local address, for the answer to a probe goes
+//! to all and changes what clients know. Five modules ask, each for another reason; each knows when, and whose answers count:
 //!
 //! | module | asks whether | for what is | when | ends with |
 //! |---|---|---|---|---|
