@@ -22,7 +22,7 @@ enum Step {
     Node(usize, bool),
     /// The speakers find these nodes dead, a bit each.
     Lost(u8),
-    /// A Service wants these ports, of two, from nodes with an endpoint or from all.
+    /// A Service wants these ports, a bit each, from nodes with an endpoint or from all.
     Decide { service: usize, ports: u8, local: bool },
     /// The endpoints of a Service are on these nodes, a bit each.
     Endpoints(usize, u8),
@@ -69,13 +69,13 @@ fn bits(mask: u8) -> impl Iterator<Item = usize> {
 }
 
 fn request(ports: u8, local: bool) -> Request {
-    let port = |bit: usize| Port { protocol: Protocol::Tcp, number: [80, 443][bit] };
+    let port = |bit: usize| Port { protocol: Protocol::Tcp, number: [80, 443, 8080][bit] };
     Request {
         labels: Labels::new(),
         families: Families::Single(Family::V4),
         addresses: AddressRequest::Anything,
         sharing: Sharing { backend: if local { "ns/a=b" } else { "" }.into(), ..Sharing::default() },
-        ports: bits(ports).filter(|bit| *bit < 2).map(port).collect(),
+        ports: bits(ports).filter(|bit| *bit < 3).map(port).collect(),
     }
 }
 
@@ -126,6 +126,23 @@ impl Run {
         self.listed.insert(service, (request.clone(), ips));
     }
 
+    /// Another that is listed with an address and wants one of these ports.
+    fn owner_beside(&self, service: usize, ip: IpAddr, ports: &BTreeSet<Port>) -> Option<usize> {
+        let mut others = self.listed.iter().filter(|(other, _)| **other != service);
+        let owns =
+            |(request, ips): &(Request, Vec<IpAddr>)| ips.contains(&ip) && !request.ports.is_disjoint(ports);
+        others.find(|(_, listed)| owns(listed)).map(|(other, _)| *other)
+    }
+
+    /// Whether a Service that wants a port that nobody else does would be listed with an address.
+    fn is_alive(&mut self, ip: IpAddr) -> bool {
+        let (ports, nobody) = (4, SERVICES);
+        self.decide(nobody, &request(ports, false));
+        let (_, ips) = self.listed.remove(&nobody).unwrap();
+        self.all.release(&key(nobody));
+        ips.contains(&ip)
+    }
+
     /// Everybody is decided once more, as after a change of nodes.
     fn settle(&mut self) {
         for (service, (request, _)) in self.listed.clone() {
@@ -158,9 +175,15 @@ proptest! {
         let before = run.listed.clone();
         run.decide(other, &request(ports, false));
         run.settle();
-        for (service, (_, ips)) in before.iter().filter(|(service, _)| **service != other) {
-            let now = &run.listed[service].1;
-            prop_assert!(ips.iter().all(|ip| now.contains(ip)), "s{service} had {ips:?} and has {now:?}");
+        for (service, (request, ips)) in before.iter().filter(|(service, _)| **service != other) {
+            let now = run.listed[service].1.clone();
+            // What the other gave up can be of living nodes, and then those serve instead of dead ones.
+            prop_assert!(ips.is_empty() || !now.is_empty(), "s{service} had {ips:?} and has nothing");
+            for gone in ips.iter().filter(|ip| !now.contains(ip)) {
+                let owner = run.owner_beside(*service, *gone, &request.ports);
+                prop_assert_eq!(owner, None, "s{} had {:?} and has {:?}", service, ips, now);
+                prop_assert!(!run.is_alive(*gone), "s{service} had {ips:?} and has {now:?}");
+            }
         }
     }
 
