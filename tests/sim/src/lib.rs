@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! cargo test -p sim                                       a few hundred seeds
-//! SIM_SEEDS=10000 cargo test --release -p sim random      as every night
+//! SIM_SEEDS=10000 cargo test --release -p sim random      as every night; with SIM_SEEDS=3000..8000 those seeds
 //! SIM_SEED=17 cargo test -p sim random -- --nocapture     one seed, with its trace
 //! ```
 //!

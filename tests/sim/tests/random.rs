@@ -1,25 +1,28 @@
 //! Worlds drawn at random: see the documentation of the crate.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::{env, thread};
 
-/// How many seeds are tried if nobody says otherwise.
-const SEEDS: u64 = 400;
+/// The seeds that are tried if nobody says otherwise.
+const SEEDS: Range<u64> = 0..400;
 
 #[test]
 fn invariants_hold_whatever_happens() {
-    if let Some(seed) = number("SIM_SEED") {
+    if let Ok(seed) = env::var("SIM_SEED") {
+        let seed = number(&seed);
         match sim::simulate(seed) {
             Ok(story) => return println!("{story}"),
             Err(failure) => panic!("\n{failure}"),
         }
     }
-    let (next, end) = (AtomicU64::new(0), number("SIM_SEEDS").unwrap_or(SEEDS));
+    let seeds = env::var("SIM_SEEDS").map_or(SEEDS, |range| seeds(&range));
+    let next = AtomicU64::new(seeds.start);
     let work = || {
         let mut failures = Vec::new();
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= end {
+            if seed >= seeds.end {
                 return failures;
             }
             failures.extend(sim::simulate(seed).err());
@@ -32,10 +35,16 @@ fn invariants_hold_whatever_happens() {
     });
     if let Some(first) = failures.iter().min_by_key(|failure| failure.seed) {
         let all: Vec<_> = failures.iter().map(|it| format!("{:>6}  {}", it.seed, it.what)).collect();
-        panic!("\n{first}\n{} of {end} seeds fail:\n{}", failures.len(), all.join("\n"));
+        panic!("\n{first}\n{} of {seeds:?} fail:\n{}", failures.len(), all.join("\n"));
     }
 }
 
-fn number(variable: &str) -> Option<u64> {
-    env::var(variable).ok().map(|value| value.parse().expect("a number"))
+/// The first ones, so many; or those from one up to another.
+fn seeds(range: &str) -> Range<u64> {
+    let (start, end) = range.split_once("..").unwrap_or(("0", range));
+    number(start)..number(end)
+}
+
+fn number(text: &str) -> u64 {
+    text.parse().expect("a number")
 }
