@@ -1,5 +1,5 @@
-//! Whether somebody answers for an address, and who: for addresses that another node should announce, and for those that
-//! are announced here and by a peer as well.
+//! Whether somebody answers for an address, and who: for addresses that another node should announce, for those that are
+//! announced here and by a peer as well, and for those that are only answered for.
 //!
 //! ```text
 //!            begin              at the time given                  after QUESTIONS, and a last pause of silence

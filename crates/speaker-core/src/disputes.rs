@@ -9,6 +9,8 @@
 //!                                                                                  +--> raised: the peer is asked by
 //!  nobody answers PATIENCE after a peer was to begin, by what is known here -------+    gossip to give the address up
 //!
+//!  raised, and the peer neither gives it up nor asks the same of us by REPORTED ------> it may not hear us: we say on the
+//!                                                                                       LAN once more that we have it
 //!  somebody raises it against us, and we have not seen all that it has seen ----------> conceded: we give it up, and say so
 //! ```
 //!
@@ -31,6 +33,8 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use placement::{Disputed, Interfaces, Kind, Moved, NodeName, NodeProfile, Versions};
+
+use crate::announce::layer2::Conflict;
 
 /// Whoever is to announce an address has begun by then, also where the news came late.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -71,6 +75,8 @@ pub(crate) struct Disputes {
     raised_with: Versions,
     /// What was raised in vain, and is not raised again before.
     in_vain: BTreeMap<(NodeName, IpAddr), Instant>,
+    /// Where peers answer who may not hear us.
+    unnoticed: Vec<Conflict>,
     conceded: BTreeSet<IpAddr>,
     refused: BTreeMap<IpAddr, Instant>,
 }
@@ -98,6 +104,8 @@ enum Why {
 struct Raised {
     at: Instant,
     conceded: bool,
+    /// Where the peer answered, until it has had the time to notice that it is asked.
+    answered: Option<Conflict>,
 }
 
 /// What is known of the others.
@@ -166,8 +174,17 @@ impl Disputes {
         }
     }
 
+    /// `node`, which is heard, answers for what is announced here, and is to give it up.
+    pub(crate) fn answers_too(&mut self, node: NodeName, conflict: Conflict, now: Instant) {
+        self.raise_where(node, conflict.vip, Some(conflict), now);
+    }
+
     /// `node`, which is heard, is to give `vip` up, unless it has seen as much as we.
     pub(crate) fn raise(&mut self, node: NodeName, vip: IpAddr, now: Instant) {
+        self.raise_where(node, vip, None, now);
+    }
+
+    fn raise_where(&mut self, node: NodeName, vip: IpAddr, answered: Option<Conflict>, now: Instant) {
         let dispute = (node, vip);
         let in_vain = self.in_vain.get(&dispute).is_some_and(|until| now < *until);
         if self.newest.is_known()
@@ -175,7 +192,7 @@ impl Disputes {
             && !self.raised.contains_key(&dispute)
             && self.raised.len() < MOST
         {
-            self.raised.insert(dispute, Raised { at: now, conceded: false });
+            self.raised.insert(dispute, Raised { at: now, conceded: false, answered });
             self.raised_with = self.newest;
         }
     }
@@ -185,12 +202,20 @@ impl Disputes {
         self.refused.retain(|_, until| now < *until);
         self.in_vain.retain(|_, until| now < *until);
         self.look(others, now);
-        let Self { raised, in_vain, .. } = self;
+        let Self { raised, in_vain, unnoticed, .. } = self;
         raised.retain(|(node, vip), it| {
             if !others.members.contains(node) || !(others.used)(*vip) {
                 return false;
             }
-            let conceded = (others.told)(node).is_some_and(|told| told.conceded.contains(vip));
+            let told = (others.told)(node);
+            let conceded = told.is_some_and(|told| told.conceded.contains(vip));
+            if now >= it.at + REPORTED
+                && let Some(conflict) = it.answered.take()
+            {
+                let asks_back = told.is_some_and(|told| told.disputed.asks(others.me, *vip));
+                let unheard = !conceded && !asks_back && (others.interfaces)(*vip).is_some();
+                unnoticed.extend(unheard.then_some(conflict));
+            }
             if conceded {
                 it.conceded = true;
             } else if !it.conceded && now >= it.at + UNANSWERED {
@@ -252,6 +277,11 @@ impl Disputes {
         self.conceded = conceded;
     }
 
+    /// Where peers answer who were asked to give an address up, and may not have heard that.
+    pub(crate) fn take_unnoticed(&mut self) -> Vec<Conflict> {
+        std::mem::take(&mut self.unnoticed)
+    }
+
     /// The addresses of which is to be known whether somebody answers.
     pub(crate) fn watched(&self) -> &BTreeMap<IpAddr, Watch> {
         &self.watched
@@ -275,7 +305,8 @@ impl Disputes {
     /// When to call [`Self::follow`] next, if nothing happens before.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let watched = self.watched.values().map(Watch::ends);
-        let raised = self.raised.values().filter(|it| !it.conceded).map(|it| it.at + UNANSWERED);
+        let raised = self.raised.values().filter(|it| !it.conceded);
+        let raised = raised.map(|it| it.at + if it.answered.is_some() { REPORTED } else { UNANSWERED });
         watched.chain(raised).chain(self.refused.values().copied()).min()
     }
 }

@@ -21,8 +21,8 @@
 //! and may; and two may answer, or nobody, for [`DISPUTE`] longer.
 //!
 //! Two that answer and cannot hear each other's gossip, or are interfaces of one node, notice each other by what they
-//! announce. Where they came together after that, since the LAN was in parts, it takes the next refresh; and that one of
-//! them takes the address over then has a reason.
+//! announce. Where they came together after that, since the LAN was in parts, it takes the next announcement, and that is
+//! a refresh at the latest; and that one of them takes the address over then has a reason.
 //!
 //! What has no duration at all: a takeover long after the last thing that could have caused one, one of an address that a
 //! foreign host is known to have, and a peer that is taken for a foreign host.
@@ -126,8 +126,10 @@ pub(crate) struct Judge {
     since: BTreeMap<(usize, IpAddr, Wrong), Duration>,
     /// Until then, two may find out which of them goes on, who met and have only now noticed that both answer.
     found_out: BTreeMap<IpAddr, Duration>,
-    /// When each interface last began to announce an address.
-    spoken: BTreeMap<(StationId, IpAddr), Duration>,
+    /// When the speaker of each node last started.
+    started: BTreeMap<usize, Duration>,
+    /// When each interface began to announce an address, each time.
+    spoken: BTreeMap<(StationId, IpAddr), Vec<Duration>>,
     violation: Option<Violation>,
 }
 
@@ -146,6 +148,7 @@ impl Judge {
             contested: BTreeMap::new(),
             since: BTreeMap::new(),
             found_out: BTreeMap::new(),
+            started: BTreeMap::new(),
             spoken: BTreeMap::new(),
             violation: None,
         }
@@ -158,6 +161,12 @@ impl Judge {
             Some(node) => _ = self.each_disturbed.insert(node, now),
             None => self.all_disturbed = now,
         }
+    }
+
+    /// A speaker has started.
+    pub(crate) fn started(&mut self, node: usize, now: Duration) {
+        self.started.insert(node, now);
+        self.moved(Some(node), now);
     }
 
     /// Something has happened by which addresses may move.
@@ -223,7 +232,7 @@ impl Judge {
 
     /// A node has announced a takeover.
     pub(crate) fn spoken(&mut self, station: StationId, lan: LanId, vip: IpAddr, now: Duration) {
-        self.spoken.insert((station, vip), now);
+        self.spoken.entry((station, vip)).or_default().push(now);
         // Where the gossip is torn, the LAN is asked all the time, and questions and answers may be lost.
         let asked_in_vain = now < self.lossy && self.torn.values().any(|until| now < *until);
         let found_out = self.found_out.get(&vip).is_some_and(|until| now < *until);
@@ -297,7 +306,8 @@ impl Judge {
         pairs.min().flatten()
     }
 
-    /// When two stations that answer for an address, and have not announced it since they met, notice each other at the latest.
+    /// When two stations that answer for an address and have met notice each other at the latest: when one of them
+    /// announces it.
     fn noticed_by(
         &self,
         vip: IpAddr,
@@ -306,8 +316,14 @@ impl Judge {
         meetings: &Meetings,
     ) -> Option<Duration> {
         let since = meetings.since(one, other)?;
-        let spoken = |it| self.spoken.get(&(it, vip)).copied().unwrap_or_default();
-        (spoken(one).max(spoken(other)) < since).then_some(since + REFRESH)
+        let spoken = |it| self.spoken_since(it, vip, since).unwrap_or(since + REFRESH);
+        Some(spoken(one).min(spoken(other)))
+    }
+
+    /// When a station first announced an address after that.
+    fn spoken_since(&self, station: StationId, vip: IpAddr, since: Duration) -> Option<Duration> {
+        let spoken = self.spoken.get(&(station, vip))?;
+        spoken.get(spoken.partition_point(|at| *at < since)).copied()
     }
 
     /// One that announces an address finds that another answers for it too. Where the two have met since either announced it,
@@ -319,7 +335,11 @@ impl Judge {
         meetings: &Meetings,
         now: Duration,
     ) {
-        if self.noticed_by(vip, one, other, meetings).is_some_and(|until| now <= until) {
+        let quiet = |since: Duration| {
+            let spoken = |it| self.spoken_since(it, vip, since).is_some();
+            !spoken(one) && !spoken(other) && now <= since + REFRESH
+        };
+        if meetings.since(one, other).is_some_and(quiet) {
             self.found_out.insert(vip, now + CALM);
         }
     }
@@ -349,19 +369,25 @@ impl Judge {
         let Belief { client: _, station, at } = *belief;
         let met = |it: Place| meetings.since(station, it.station);
         // It was there when that was said.
-        let heard = met(right) <= self.spoken.get(&(right.station, sight.vip)).copied();
-        // Or it comes from another part of the LAN, together with the node that announced the address there:
-        // then the right one must speak again, for it cannot but notice that the two have met, by the gossip.
+        let spoken = self.spoken.get(&(right.station, sight.vip)).and_then(|spoken| spoken.last());
+        let heard = met(right).as_ref() <= spoken;
+        // Or it comes from another part of the LAN, together with the speaker that announced the address there:
+        // then the right one must speak again, for it cannot but notice that the two have met, by the gossip. What a
+        // speaker announced that had gone by then, nobody tells.
         let came_with_it = sight.carries_gossip
             && matches!(sight.right, Right::Elected(_))
             && sight.alive.contains(&at.node)
             && met(at) < met(right)
-            && meetings.since(at.station, right.station).is_some()
+            && meetings.since(at.station, right.station).is_some_and(|met| met >= self.start_of(at.node))
             && meetings
                 .apart(at.station, right.station)
                 .last()
                 .is_some_and(|it| it.to.saturating_sub(it.from) > self.noticed());
         heard || came_with_it
+    }
+
+    fn start_of(&self, node: usize) -> Duration {
+        self.started.get(&node).copied().unwrap_or_default()
     }
 
     /// Who is gone for so long is missed by the others.

@@ -181,6 +181,23 @@ fn who_has_missed_less_goes_before_who_has_missed_more_where_all_are_cut_off() {
     }
 }
 
+#[test]
+fn of_two_that_stand_in_for_one_that_is_away_the_one_that_has_missed_a_change_gives_way() {
+    let setup = Setup::default();
+    for seed in 0..SEEDS {
+        let (announcer, next) = heir(&setup, seed, Edit::ToggleExclusion);
+        let mut world = settled(&setup, seed);
+        let vip = world.vips()[0];
+        world.happen(Fault::CutApi(next));
+        world.happen(Fault::Replace(announcer, ms(9000)));
+        world.advance(ms(600));
+        assert_eq!(one(&world, vip), next, "{}", world.trace());
+        change(&mut world, Edit::ToggleExclusion(next));
+        world.advance(SETTLED);
+        assert!(![announcer, next].contains(&one(&world, vip)), "{}", world.trace());
+    }
+}
+
 /// With changes that concern no address, so that each has seen another state.
 #[test]
 fn a_control_plane_that_is_down_for_an_hour_moves_nothing_and_delays_no_failover() {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use super::receive::FOLLOWED;
 use super::{Begin, Contact, Effect, KnownMacs, Order, Port, Purpose, Report, Stance, Transmission};
 use crate::MacAddr;
 use crate::probes::Care;
@@ -57,6 +58,8 @@ impl<P: Protocol> Port<P> {
                 }
                 Begin::Answer => {
                     self.silence(vip);
+                    // Two that say nothing unasked would not hear of each other.
+                    self.watches.begin(vip, now + FOLLOWED);
                     self.report(Report::Spoken { vip: vip.into(), takeover: order.takeover }, now);
                 }
             }

@@ -75,6 +75,7 @@ pub enum Begin {
     Ask,
     /// Saying that it is here: a peer hands it over.
     Announce,
-    /// Saying nothing unasked, now or later: somebody of us has it who does not answer at present.
+    /// Saying nothing unasked, now or later, but for one question whether a peer answers as well: somebody of us has it who
+    /// does not answer at present.
     Answer,
 }

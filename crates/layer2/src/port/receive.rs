@@ -10,7 +10,7 @@ use crate::{LATE, MacAddr};
 
 /// A peer that takes over or hands over has followed what has changed by then. One that has not is asked to give the address
 /// up, which it does within some tenths of a second: two answer for less than a second.
-const FOLLOWED: Duration = Duration::from_millis(500);
+pub(super) const FOLLOWED: Duration = Duration::from_millis(500);
 
 impl<P: Protocol> Port<P> {
     /// Takes in a frame that reached this node when it was `received`. What follows from it comes out of

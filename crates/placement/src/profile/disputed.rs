@@ -17,6 +17,13 @@ pub struct Disputed {
     pub by_node: BTreeMap<NodeName, BTreeSet<IpAddr>>,
 }
 
+impl Disputed {
+    /// Whether `node` is to give `vip` up.
+    pub fn asks(&self, node: &NodeName, vip: IpAddr) -> bool {
+        self.by_node.get(node).is_some_and(|vips| vips.contains(&vip))
+    }
+}
+
 /// As many nodes as there is room for, with as many of their addresses; nothing if there are none.
 pub(super) fn disputed(disputed: &Disputed, room: usize) -> Vec<u8> {
     let mut bytes: Vec<u8> = disputed.versions.0.iter().flat_map(|version| version.to_be_bytes()).collect();

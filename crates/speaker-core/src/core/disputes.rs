@@ -2,21 +2,21 @@
 
 use std::net::IpAddr;
 
-use layer2::MacAddr;
 use placement::NodeName;
 
 use super::Core;
+use crate::announce::layer2::Conflict;
 use crate::disputes::Others;
 use crate::output::{Notice, Output};
 
 impl Core {
     /// Somebody answers for an address: for one that is watched, or a peer for one that is announced here.
-    pub(super) fn answered(&mut self, vip: IpAddr, by: MacAddr) {
-        let node = self.peers.owner(by);
-        if !self.placement.announcements().contains_key(&vip) {
-            self.disputes.answered(vip, node, self.now);
+    pub(super) fn answered(&mut self, conflict: Conflict) {
+        let node = self.peers.owner(conflict.by);
+        if !self.placement.announcements().contains_key(&conflict.vip) {
+            self.disputes.answered(conflict.vip, node, self.now);
         } else if let Some(node) = node.filter(|node| self.peers.is_heard(node)).cloned() {
-            self.disputes.raise(node, vip, self.now);
+            self.disputes.answers_too(node, conflict, self.now);
         }
     }
 
@@ -43,6 +43,10 @@ impl Core {
             used: &|vip| self.placement.is_used(vip),
         };
         self.disputes.follow(&others, self.now);
+        for conflict in self.disputes.take_unnoticed() {
+            let stance = self.insist();
+            self.set_rival(conflict, stance, 0);
+        }
         if self.told_conceded != *self.disputes.conceded() {
             self.told_conceded.clone_from(self.disputes.conceded());
             self.placement.set_conceded(&self.node, &self.told_conceded);

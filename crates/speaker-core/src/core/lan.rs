@@ -108,7 +108,7 @@ impl Core {
                 let notice = answered_by_peer(&conflict, &peer, &self.node);
                 self.tell_of_claim(&conflict, &notice);
             }
-            Report::Answered { vip, by } => self.answered(vip, by),
+            Report::Answered { vip, by } => self.answered(Conflict { vip, interface, by }),
             Report::Silent { vip } => self.disputes.silent(vip),
             Report::Claimed { vip, by } => {
                 let conflict = Conflict { vip, interface, by };
@@ -150,20 +150,30 @@ impl Core {
 
     /// A peer whose gossip is not heard answers for an address too: one of the two goes on. The other finds the same.
     fn rival(&mut self, conflict: Conflict) {
-        let (vip, at) = (conflict.vip, (conflict.interface.clone(), conflict.by));
-        let before = self.wanted.rivals.get(&vip).and_then(|rivals| rivals.get(&at));
+        let at = (conflict.interface.clone(), conflict.by);
+        let before = self.wanted.rivals.get(&conflict.vip).and_then(|rivals| rivals.get(&at));
         let before = before.filter(|rival| self.now < rival.found + SAME_DISPUTE);
         let rounds = before.map_or(0, |rival| rival.rounds);
         let stance = if self.goes_before(&conflict, rounds) {
-            self.insisted += 1;
-            Stance::Insists(self.insisted)
+            self.insist()
         } else {
-            self.outcomes.held(conflict);
+            self.outcomes.held(conflict.clone());
             self.stale.outcomes = true;
             Stance::Yields
         };
+        self.set_rival(conflict, stance, rounds + 1);
+    }
+
+    /// By a stance of its own, it is said once more that we have an address.
+    pub(super) fn insist(&mut self) -> Stance {
+        self.insisted += 1;
+        Stance::Insists(self.insisted)
+    }
+
+    pub(super) fn set_rival(&mut self, conflict: Conflict, stance: Stance, rounds: u32) {
+        let Conflict { vip, interface, by } = conflict;
         let rivals = self.wanted.rivals.entry(vip).or_default();
-        rivals.insert(at, Rival { stance, rounds: rounds + 1, found: self.now });
+        rivals.insert((interface, by), Rival { stance, rounds, found: self.now });
         if rivals.len() > MOST_HOSTS {
             let oldest = rivals.iter().min_by_key(|(_, rival)| rival.found).map(|(at, _)| at.clone());
             oldest.into_iter().for_each(|at| _ = rivals.remove(&at));

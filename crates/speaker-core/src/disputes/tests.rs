@@ -213,6 +213,32 @@ fn what_a_peer_does_not_give_up_is_forgotten_and_not_raised_again_at_once() {
     assert!(!it.asks("n1"), "there is nothing to announce any more");
 }
 
+/// n1 answers for what n2 announces, and after that n1 tells this.
+fn unnoticed(told: NodeProfile) -> Vec<Conflict> {
+    let mut it = fixture(7);
+    let conflict = Conflict { vip: vip(), interface: "eth0".into(), by: layer2::MacAddr([2, 0, 0, 0, 0, 1]) };
+    it.interfaces = Some(Interfaces::All);
+    it.disputes.answers_too("n1".into(), conflict, it.now);
+    it.told.insert("n1".into(), told);
+    it.pass(ms(299));
+    assert_eq!(it.disputes.take_unnoticed(), [], "it may still react");
+    it.pass(ms(1));
+    let unnoticed = it.disputes.take_unnoticed();
+    it.pass(ms(60_000));
+    assert_eq!(it.disputes.take_unnoticed(), [], "once is enough");
+    unnoticed
+}
+
+#[test]
+fn a_peer_that_answers_too_and_says_nothing_to_that_may_not_hear_us() {
+    let nothing = NodeProfile::default;
+    assert_eq!(unnoticed(nothing()).len(), 1);
+    assert_eq!(unnoticed(NodeProfile { conceded: [vip()].into(), ..nothing() }), []);
+    let by_node = [("n2".into(), [vip()].into())].into();
+    let disputed = Disputed { versions: versions(7), by_node };
+    assert_eq!(unnoticed(NodeProfile { disputed, ..nothing() }), [], "it asks the same of us");
+}
+
 #[test]
 fn who_has_seen_less_gives_way_until_it_has_caught_up_or_is_not_asked_any_more() {
     let mut it = fixture(7);

@@ -54,7 +54,7 @@ impl World {
         node.speaker = Some(Speaker::new(start, node.clock.at(self.start, self.now)));
         let (name, boot) = (node.name.clone(), node.boots);
         self.note(name, "its speaker starts");
-        self.judge.moved(Some(number), self.now);
+        self.judge.started(number, self.now);
         self.feed(number, Input::Timer);
         let (peers, changes) = (self.up_to(100), self.up_to(200));
         self.after(peers, Event::Peers { node: number, boot });

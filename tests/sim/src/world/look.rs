@@ -7,7 +7,7 @@ use members::LinkState;
 use objects::NodeName;
 
 use super::queue::Event;
-use super::{LOOK, World};
+use super::{LOOK, Wiring, World};
 use crate::cluster::Carriers;
 use crate::faults::LanId;
 use crate::host::Kind;
@@ -64,6 +64,9 @@ impl World {
             {
                 (None, BTreeSet::new())
             }
+            // Profiles come from who they are of: by an older one, somebody may leave an address to a node that leaves it
+            // to others until its interface counts as steady again.
+            None if self.lost_paths.values().any(|path| path.missed_steadiness) => (None, BTreeSet::new()),
             None => (None, self.somebody_can_answer(part, &here)),
         };
         let lan = if part == self.lan.second() { LanId::Second } else { LanId::First };
@@ -149,7 +152,8 @@ impl World {
     }
 
     /// The addresses that somebody must answer for there in the end, though not all hear each other: some node there
-    /// may and can.
+    /// may and can. Of two interfaces on one LAN the first answers while it has a carrier; that it reaches nobody cannot
+    /// be told from all others being gone.
     fn somebody_can_answer(&mut self, part: usize, here: &[Place]) -> BTreeSet<IpAddr> {
         let everybody = (0..self.nodes.len()).filter(|node| self.nodes[*node].speaker.is_some());
         // The one that is elected may announce an address elsewhere only.
@@ -163,7 +167,8 @@ impl World {
             let node = &self.nodes[place.node];
             let can = node.awake().is_some_and(|it| !it.is_stopping() && !it.is_in_trouble())
                 && !node.is_outdated(self.cluster.log.len())
-                && node.nics[0].carrier() == LinkState::Up;
+                && node.nics[0].carrier() == LinkState::Up
+                && (self.setup.wiring != Wiring::TwiceOnOne || node.nics[0].station == place.station);
             let name = node.nics.iter().find(|nic| nic.station == place.station).map(|nic| nic.name.clone());
             if let Some(name) = name.filter(|_| can) {
                 let alone = [(node.name.clone(), node.carriers())].into();

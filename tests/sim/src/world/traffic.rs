@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use layer2::{MacAddr, Report};
+use objects::NodeName;
 
 use super::queue::Event;
 use super::{Station, World};
@@ -59,14 +60,21 @@ impl World {
             Output::Frame(nic, frame) => self.send(self.nodes[number].nics[nic].station, frame),
             Output::Gossip(event) => {
                 self.note_of(number, story::event(&event));
-                if matches!(event, members::Event::Overdue(_)) {
-                    self.judge.moved(None, self.now);
+                match event {
+                    members::Event::Overdue(_) => self.judge.moved(None, self.now),
+                    // By the word of others, which may take longer than all else.
+                    members::Event::Returned(by) if self.is_lost_from(&by, number) => {
+                        self.judge.unsteady(self.now);
+                    }
+                    _ => {}
                 }
             }
             Output::Trouble(trouble) => self.note_of(number, story::trouble(trouble)),
             Output::Unsteady(nics) => {
                 self.note_of(number, story::unsteady(&nics));
                 self.judge.moved(Some(number), self.now);
+                let missed = self.lost_paths.iter_mut().filter(|((from, _), _)| *from == number);
+                missed.for_each(|(_, path)| path.missed_steadiness = true);
             }
             Output::Conceded(vips) => self.note_of(number, story::conceded(&vips)),
             Output::Disputed(by_node) => self.note_of(number, story::disputed(&by_node)),
@@ -78,6 +86,11 @@ impl World {
                 self.after(after, Event::Exit { node: number, boot });
             }
         }
+    }
+
+    /// Whether what that node says to the one of this number is lost on its way.
+    fn is_lost_from(&self, name: &NodeName, to: usize) -> bool {
+        self.lost_paths.keys().any(|(from, at)| *at == to && self.nodes[*from].name == *name)
     }
 
     fn note_of(&mut self, number: usize, what: impl std::fmt::Display) {

@@ -69,6 +69,25 @@ fn a_peer_that_goes_on_answering_for_what_is_announced_here_is_reported_within_a
 }
 
 #[test]
+fn who_only_answers_asks_whether_a_peer_does_too_and_one_that_is_heard_is_reported() {
+    let spoken = Report::Spoken { vip: V4.into(), takeover: 1 };
+    for answered in [true, false] {
+        let mut bench = Bench::new(ARP);
+        bench.order(&[(V4, 1, Begin::Answer)]);
+        bench.advance(ms(500));
+        assert_eq!(bench.times(Purpose::Probe), [500]);
+        if answered {
+            assert_eq!(bench.hear(here(PEER)), Err(Ignored::Peer));
+        }
+        bench.advance(ms(60_000));
+        let too = Report::Answered { vip: V4.into(), by: PEER };
+        let (asked, reports) = if answered { (1, vec![spoken, too]) } else { (2, vec![spoken]) };
+        assert_eq!((bench.times(Purpose::Probe).len(), bench.reports()), (asked, reports));
+        assert!(bench.port.answers(V4));
+    }
+}
+
+#[test]
 fn what_a_peer_that_leaves_says_counts_for_nothing_also_once_it_is_gone() {
     let mut bench = Bench::announcing(ARP, V4);
     bench.port.set_known_macs(known_macs(PEER, Contact::Leaving), bench.now);

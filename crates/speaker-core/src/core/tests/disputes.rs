@@ -111,6 +111,16 @@ fn a_peer_that_is_heard_and_answers_too_is_asked_to_give_way_unless_it_leaves() 
 }
 
 #[test]
+fn a_peer_that_answers_too_and_does_not_react_is_told_on_the_lan() {
+    let mut it = seen_up_to(7);
+    it.after(Input::Port("eth0".into(), Report::Answered { vip: ip("192.0.2.2"), by: THEIRS }));
+    assert_eq!(it.order("192.0.2.2").stance, Stance::Alone);
+    it.now = it.core.poll_timeout().expect("it is waited for");
+    it.after(Input::Time);
+    assert!(matches!(it.order("192.0.2.2").stance, Stance::Insists(_)));
+}
+
+#[test]
 fn who_asks_for_what_is_announced_here_and_has_not_seen_more_is_asked_the_same() {
     let mut it = seen_up_to(7);
     it.after(asked(6, "192.0.2.2"));
