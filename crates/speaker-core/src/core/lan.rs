@@ -98,6 +98,9 @@ impl Core {
                     let other = self.plan.name(by).cloned();
                     if let Some(other) = other.clone() {
                         self.memory.found_on_one_lan(interface.clone(), other);
+                        // What failed often counts for nothing where another one does as well.
+                        self.follow_abilities();
+                        self.stale.announcements = true;
                     }
                     self.same_lan.found(interface, other, self.now);
                 }

@@ -10,6 +10,7 @@ use super::queue::Event;
 use super::{Station, World};
 use crate::host::{Kind, TRACKING};
 use crate::lan::StationId;
+use crate::node::Node;
 use crate::speaker::{Input, Output};
 use crate::story;
 
@@ -63,7 +64,7 @@ impl World {
                 match event {
                     members::Event::Overdue(_) => self.judge.moved(None, self.now),
                     // By the word of others, which may take longer than all else.
-                    members::Event::Returned(by) if self.is_lost_from(&by, number) => {
+                    members::Event::Returned(by) if self.is_known_by_hearsay(&by, number) => {
                         self.judge.unsteady(self.now);
                     }
                     _ => {}
@@ -88,9 +89,12 @@ impl World {
         }
     }
 
-    /// Whether what that node says to the one of this number is lost on its way.
-    fn is_lost_from(&self, name: &NodeName, to: usize) -> bool {
-        self.lost_paths.keys().any(|(from, at)| *at == to && self.nodes[*from].name == *name)
+    /// Whether what that node says to the one of this number may be lost, and others carry the word.
+    fn is_known_by_hearsay(&self, name: &NodeName, to: usize) -> bool {
+        let is_lost =
+            |(from, node): (usize, &Node)| node.is_shaky() || self.lost_paths.contains_key(&(from, to));
+        let mut that = self.nodes.iter().enumerate().filter(|(_, node)| node.name == *name);
+        self.nodes[to].is_shaky() || that.any(is_lost)
     }
 
     fn note_of(&mut self, number: usize, what: impl std::fmt::Display) {

@@ -268,6 +268,19 @@ fn an_address_stays_away_from_an_interface_that_fails_again_and_again_unless_nob
 }
 
 #[test]
+fn an_interface_that_failed_often_is_no_worse_once_another_one_is_found_on_its_lan() {
+    let links = |eth1| interfaces(&[link("eth0", OURS, Ok(())), link("eth1", FOREIGN, eth1)]);
+    let mut it = complete();
+    it.all([links(Ok(())), seen(able(&["eth0", "eth1"]))]);
+    for eth1 in [Err(Unfit::NoCarrier), Ok(()), Err(Unfit::NoCarrier), Ok(())] {
+        it.now += Duration::from_millis(200);
+        it.after(links(eth1));
+    }
+    assert!(it.after(Input::Time).is_empty(), "eth1 is on trial");
+    assert_eq!(it.after(Input::Port("eth1".into(), Report::SameLan { by: OURS })), ["192.0.2.2"]);
+}
+
+#[test]
 fn a_peer_that_goes_on_answering_is_told_of_once() {
     let mut it = complete();
     it.after(seen(n2_tells(told(&[THEIRS], &[]))));
