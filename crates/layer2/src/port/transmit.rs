@@ -1,5 +1,6 @@
 //! What a port says unasked, and when.
 
+use std::collections::VecDeque;
 use std::time::Instant;
 
 use super::{Answered, Effect, KnownMacs, Port, Purpose, Report, Transmission, TransmitPolicy};
@@ -116,6 +117,10 @@ impl<P: Protocol> Port<P> {
                 None => {}
             }
         } else if let Some(sent) = self.rest.pop_front() {
+            // Thousands of addresses may have been taken over at once.
+            if self.rest.is_empty() {
+                self.rest = VecDeque::new();
+            }
             self.next_frame = now + self.frame_gap;
             self.push(Effect::Send(sent), now);
         }
