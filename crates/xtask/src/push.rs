@@ -56,21 +56,30 @@ pub(crate) fn run(arguments: &PushArgs) -> Result<()> {
     let folder = programs::workspace().join("charts/ferrolb");
     let chart = registry.push_chart(&folder, &to, arguments.home.as_deref())?;
     println!("oci://{} --version {}", chart.name, env!("CARGO_PKG_VERSION"));
-    if let Some(outputs) = &arguments.outputs {
+    if let Some(file) = &arguments.outputs {
         let platforms = registry.platforms(&format!("{name}@{digest}"))?;
-        let platforms = platforms.iter().map(|(platform, digest)| (format!("{platform}-digest"), digest));
-        let lines: String = [("image", &name), ("image-digest", digest)]
-            .into_iter()
-            .chain([("chart", &chart.name), ("chart-digest", &chart.digest)])
-            .map(|(key, value)| (key.to_owned(), value))
-            .chain(platforms)
-            .map(|(key, value)| format!("{key}={value}\n"))
-            .collect();
-        let file = OpenOptions::new().create(true).append(true).open(outputs);
-        let written = file.and_then(|mut file| file.write_all(lines.as_bytes()));
-        written.with_context(|| format!("writing {}", outputs.display()))?;
+        let lines = outputs((&name, digest), (&chart.name, &chart.digest), &platforms);
+        let lines: String = lines.into_iter().map(|(key, value)| format!("{key}={value}\n")).collect();
+        let opened = OpenOptions::new().create(true).append(true).open(file);
+        let written = opened.and_then(|mut file| file.write_all(lines.as_bytes()));
+        written.with_context(|| format!("writing {}", file.display()))?;
     }
     Ok(())
+}
+
+/// What was pushed, for a workflow's next steps: name and digest of the image and of the chart, and the digest of each
+/// platform's image.
+pub(crate) fn outputs(
+    image: (&str, &str),
+    chart: (&str, &str),
+    platforms: &[(String, String)],
+) -> Vec<(String, String)> {
+    let named = [("image", image), ("chart", chart)].into_iter().flat_map(|(what, (name, digest))| {
+        [(what.to_owned(), name.to_owned()), (format!("{what}-digest"), digest.to_owned())]
+    });
+    let of_platforms =
+        platforms.iter().map(|(platform, digest)| (format!("{platform}-digest"), digest.clone()));
+    named.chain(of_platforms).collect()
 }
 
 /// The name of the image, with this version's tag unless another one is given.
@@ -98,9 +107,10 @@ struct PushedChart {
     digest: String,
 }
 
-/// As much of an index of images as tells them apart.
+/// As much of an index of images as tells them apart. The image of one platform has none.
 #[derive(Deserialize)]
 struct Index {
+    #[serde(default)]
     manifests: Vec<Manifest>,
 }
 

@@ -50,6 +50,11 @@ pub(crate) fn run(release: &Release) -> Result<()> {
     }
 }
 
+/// The targets, as Rust names them, that anything is released for.
+pub(crate) fn triples() -> impl Iterator<Item = &'static str> {
+    plugins::TARGETS.into_iter().map(|target| target.triple)
+}
+
 /// The folder of all that is attached to a release.
 fn assets() -> Result<PathBuf> {
     let folder = programs::workspace().join("target/release-assets");

@@ -1,7 +1,7 @@
 //! That the workflows can run: what they use is pinned, what they call exists, and each job has the rights that it needs
 //! and no others.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use clap::Parser as _;
 use images::programs;
 use serde_json::Value;
 
-use crate::Cli;
+use crate::{Cli, push};
 
 /// A workflow, as text and as what it says.
 struct Workflow {
@@ -210,4 +210,21 @@ fn jobs_wait_for_jobs_that_are_there_and_read_outputs_that_they_have() {
         }
     }
     assert!(read > 4, "{read}");
+}
+
+#[test]
+fn what_is_read_of_a_push_is_what_it_tells() {
+    let platforms = ["linux-amd64", "linux-arm64", "linux-armv7"].map(|it| (it.to_owned(), String::new()));
+    let told = push::outputs(("", ""), ("", ""), &platforms);
+    let told: BTreeSet<String> = told.into_iter().map(|(key, _)| key).collect();
+    let release = workflows().pop().unwrap();
+    let push = release.steps().into_iter().find(|(_, step)| step["id"] == "push").unwrap().1;
+    assert!(push["run"].as_str().unwrap().starts_with("cargo xtask push"), "{push}");
+    let read: BTreeSet<String> = release
+        .text
+        .split("steps.push.outputs.")
+        .skip(1)
+        .map(|rest| rest.split_whitespace().next().unwrap().to_owned())
+        .collect();
+    assert_eq!(read, told);
 }
