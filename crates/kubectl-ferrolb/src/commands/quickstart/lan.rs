@@ -42,12 +42,12 @@ impl Site {
         }
     }
 
-    /// As people call it.
-    pub(super) fn name(self) -> &'static str {
+    /// What follows "so many nodes".
+    pub(super) fn words(self) -> &'static str {
         match self {
-            Self::Kind => "KIND: the nodes are containers on a network of Docker",
-            Self::K3d => "k3d: the nodes are containers on a network of Docker",
-            Self::Elsewhere => "machines on a LAN",
+            Self::Kind => " of KIND, containers on a network of Docker",
+            Self::K3d => " of k3d, containers on a network of Docker",
+            Self::Elsewhere => ", neither of KIND nor of k3d",
         }
     }
 

@@ -68,7 +68,7 @@ pub(super) async fn propose(
         ));
     }
     let site = Site::of(&nodes);
-    found.saw("Cluster", format!("{} of {}", nodes_in_words(nodes.len()), site.name()));
+    found.saw("Cluster", nodes_in_words(nodes.len()) + site.words());
     let wanted = options.range;
     let family = wanted.map_or(Family::V4, Range::family);
     let lan = Lan::of(&nodes, &look.speakers, family).map_err(|why| match why {
