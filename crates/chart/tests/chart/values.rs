@@ -197,12 +197,22 @@ fn expressions_for_interfaces_reach_the_program_as_they_are() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("values.yaml");
     let patterns = ["^veth[0-9a-f]{4,8}$", r"^a\.b$", "a: b #c", "\"'"];
-    fs::write(&file, json!({"speaker": {"excludeInterfaces": {"patterns": patterns}}}).to_string()).unwrap();
+    fs::write(
+        &file,
+        json!({"speaker": {
+            "excludeInterfaces": {"patterns": patterns},
+            "promiscuousInterfaces": patterns,
+        }})
+        .to_string(),
+    )
+    .unwrap();
     let speaker = objects(&helm, &[&format!("--values={}", file.display())], "DaemonSet").remove(0);
     let args = speaker["spec"]["template"]["spec"]["containers"][0]["args"].as_array().unwrap();
-    let given: Vec<&str> =
-        args.iter().filter_map(|argument| argument.as_str()?.strip_prefix("--exclude-interfaces=")).collect();
-    assert_eq!(given, patterns);
+    for option in ["--exclude-interfaces=", "--promiscuous-interfaces="] {
+        let given: Vec<&str> =
+            args.iter().filter_map(|argument| argument.as_str()?.strip_prefix(option)).collect();
+        assert_eq!(given, patterns);
+    }
 }
 
 #[test]
