@@ -127,9 +127,9 @@ impl Swim {
         self.expect(result, now);
     }
 
-    /// Begins another life, after all that are known as `generation` or before.
+    /// Begins another life, as `generation`, which is greater than that of this one.
     pub(crate) fn outlive(&mut self, generation: u64, now: Instant) {
-        self.begin(self.identity().clone(), generation, now);
+        self.begin(self.identity().clone(), generation.saturating_sub(1), now);
     }
 
     /// Begins another life, in this role.

@@ -300,7 +300,8 @@ impl Members {
 
     /// `name` holds us dead. We object: by another life, or if that has begun already, by saying so.
     fn on_own_death(&mut self, name: &NodeName, identity: &Identity, now: Instant) {
-        if identity == self.swim.identity() {
+        let own = self.swim.identity();
+        if identity == own || (identity.name == own.name && identity.generation > own.generation) {
             self.died(Death { generation: identity.generation, held_dead: true }, now);
         } else if identity.name == self.swim.identity().name {
             self.hello(name, None, false, now);

@@ -92,8 +92,9 @@ impl Members {
     /// Begins another life and tells everybody, unless one has begun since.
     pub(super) fn come_back(&mut self, death: rebirths::Death, now: Instant) {
         let rebirths::Death { generation, held_dead } = death;
-        if generation >= self.swim.identity().generation {
-            self.swim.outlive(generation, now);
+        let own = self.swim.identity().generation;
+        if generation >= own {
+            self.swim.outlive(self.generations.next(own, generation, now), now);
         }
         if held_dead {
             self.events.push_back(Event::PresumedDead);

@@ -53,11 +53,11 @@ impl Members {
 
     /// Whether what others say of somebody may be so. It may be what that one has said itself.
     pub(super) fn is_credible(&self, identity: &Identity, now: Instant) -> bool {
-        let said = if identity.name == self.swim.identity().name {
-            Some(self.swim.identity().generation)
-        } else {
-            self.swim.generation(&identity.name)
-        };
+        if identity.name == self.swim.identity().name {
+            // What others are told of us we must hear of, to object.
+            return self.generations.allow(Claim::Hearer, identity.generation, now);
+        }
+        let said = self.swim.generation(&identity.name);
         said.is_some_and(|said| identity.generation <= said)
             || self.generations.allow(Claim::Another, identity.generation, now)
     }

@@ -354,3 +354,41 @@ fn who_objects_later_does_so_before_anybody_who_hears_it_gives_it_up() {
         assert!(rebirths.poll_timeout().is_some_and(|due| due <= now + silence / 2));
     }
 }
+
+#[test]
+fn who_is_held_dead_in_lives_that_it_never_led_goes_beyond_what_is_believed_of_it() {
+    let century = 100 * 365 * 24 * 60 * 60 * 1000;
+    let told: [fn(&Us, &TestPeer, u64) -> Body; 3] = [
+        |us, _, generation| Body::Dead(Identity { generation, ..us.members.swim.identity().clone() }),
+        |us, other, generation| Body::Hello(Hello { known: Some(generation), ..us.hello(other) }),
+        |_, _, generation| Body::Dead(identity("us", generation)),
+    ];
+    for (number, told) in told.into_iter().enumerate() {
+        for forged in [NOW + 50, NOW + 10_000, NOW + century - 2, NOW + century + 600_000] {
+            let (mut us, mut other) = Us::new();
+            let body = told(&us, &other, forged);
+            us.hear(&mut other, body).unwrap();
+            let next = us.members.swim.identity().generation;
+            for clock in [NOW - 600_000, NOW, NOW + 600_000] {
+                let others = Generations::new(clock, us.now);
+                assert!(others.allow(Claim::Speaker, next, us.now), "they understand it");
+                assert!(others.allow(Claim::Hearer, next, us.now), "and can tell its next process of it");
+                let later = us.now + ms(60_000);
+                assert!(
+                    !others.allow(Claim::Another, next + 1, later),
+                    "{number}: nobody goes on from {forged}"
+                );
+            }
+        }
+    }
+
+    let (mut us, mut other) = Us::new();
+    let before = us.members.swim.identity().clone();
+    us.hear(&mut other, Body::Dead(before.clone())).unwrap();
+    assert_eq!(us.members.swim.identity().generation, before.generation + 1, "that life it has led");
+    // However often it starts again, it does not come further.
+    let generations = Generations::new(NOW, us.now);
+    let beyond = generations.next(NOW, NOW + 1, us.now);
+    let later = Generations::new(NOW + 1000, us.now);
+    assert_eq!(later.next(NOW + 1000, beyond + 8, us.now), beyond + 1000);
+}
