@@ -76,7 +76,9 @@
 //! somebody goes there. A process that moves is heard at its new address at once by those who knew it before.
 //!
 //! Generations are about the time by the wall clock. One that is a hundred years ahead is refused: nothing could come
-//! after the greatest number there is, so whoever was declared dead under it could never object.
+//! after the greatest number there is, so whoever was declared dead under it could never object. Whoever is told of a
+//! life of its own that it never led goes on beyond all that is believed of it when others say so: nobody can claim
+//! the next of its lives before it begins.
 //!
 //! Who is not listed, and is known only by what others say, is asked, but is no member before it has answered; and each
 //! may tell of a limited number of such (module `members::rumours`).
