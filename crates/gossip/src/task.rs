@@ -190,7 +190,7 @@ impl Task {
     /// Brings out whatever the members have to say.
     fn flush(&mut self) {
         while let Some((what, about, left_out)) = self.journal.poll(Instant::now()) {
-            let node = about.as_ref().map(|node| node.as_str());
+            let node = about.as_ref().map(NodeName::as_str);
             info!(what, node, left_out, "of events of the gossip, so many were left out here");
         }
         while let Some(transmit) = self.members.poll_transmit() {

@@ -99,8 +99,8 @@ impl Advisory {
     fn parse(text: &str) -> Result<Option<(String, Self)>> {
         let head = text.split_once("```toml").and_then(|(_, rest)| rest.split_once("```"));
         let (head, _) = head.context("no ```toml")?;
-        let file: Document<String> = head.parse()?;
-        let item = |section: &str, key: &str| file.get(section).and_then(|section| section.get(key));
+        let document: Document<String> = head.parse()?;
+        let item = |section: &str, key: &str| document.get(section).and_then(|section| section.get(key));
         let string = |key| item("advisory", key).and_then(Item::as_str).map(str::to_owned);
         let strings = |section, key| {
             let all = item(section, key).and_then(Item::as_array).into_iter().flatten();

@@ -77,7 +77,7 @@ fn however_often_one_is_held_dead_or_others_come_back_the_lan_is_told_a_few_time
         it.after(Input::Time);
         assert_ne!(it.order("192.0.2.2"), last);
         let last = it.order("192.0.2.2");
-        it.now += Duration::from_secs(3600);
+        it.now += Duration::from_hours(1);
         it.after(Input::Time);
         assert_eq!(it.order("192.0.2.2"), last, "and then no more");
     }
