@@ -40,7 +40,7 @@ mod tests {
         assert_eq!(read(&text, Some("u-2")), None);
         assert_eq!(read(&text, None), None);
         assert_eq!(
-            read(&format!("u-1/{}", vec!["192.0.2.1"; 3].join(",")), Some("u-1")),
+            read(&format!("u-1/{}", ["192.0.2.1"; 3].join(",")), Some("u-1")),
             None,
             "of a family each"
         );

@@ -133,7 +133,7 @@ fn the_controller_may_write_its_addresses_and_annotations_and_nothing_else() {
 
     let mut marked = ingress(&["192.0.2.1", "192.0.2.2", "192.0.2.3"]);
     marked["metadata"] = json!({"annotations": {OF_NODES: "true"}});
-    let many = vec!["192.0.2.1"; 20].join(",");
+    let many = ["192.0.2.1"; 20].join(",");
     denied("service/other", ingress(&["192.0.2.1"]), "of the class that is served");
     for (patch, why) in [
         (ingress(&["192.0.2.1", "192.0.2.2", "192.0.2.3"]), "one address of each family"),
