@@ -19,7 +19,7 @@ use kubekit::http::Readiness;
 use kubekit::http::status::Questions;
 use kubekit::lease::Leads;
 use kubekit::write::{Answer, Object, Writes};
-use kubekit::{Change, Progress, Watched, due, keep, watch, watch_as, watch_history};
+use kubekit::{Change, Progress, Reachability, Source, Watched, due, keep, watch, watch_as, watch_history};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use slim::{EndpointSlice, Namespace, Node, Service};
@@ -75,7 +75,9 @@ pub(crate) async fn run(
     (readiness, progress, mut questions, mut lost): (&Readiness, Progress, Questions, Lost),
 ) {
     let mut index = Index::new(List::needed(config.node_address_pools), Instant::now());
-    let mut changes = watches(&client, config);
+    let reachability = Reachability::default();
+    let mut changes = watches(&client, config, &reachability);
+    let mut deciding_readiness = pin!(reachability.decide(readiness));
     let mut endpoints: Option<SelectAll<BoxStream<'static, Incoming>>> = None;
     let mut writes = FuturesUnordered::new();
     let mut reports = FuturesUnordered::new();
@@ -157,6 +159,7 @@ pub(crate) async fn run(
             () = due(settling) => {}
             () = events.room(), if index.has_notice() => {}
             () = &mut reporting => return,
+            () = &mut deciding_readiness => return,
             () = progress.beat() => {}
             question = questions.next() => question.answer(document(&index, config, readiness)),
             Some(StatusEnded { object, status, answer }) = reports.next() => {
@@ -249,7 +252,12 @@ fn role(leads: &Leads) -> Role {
     if leads.leads(Instant::now()) { Role::Leader } else { Role::Follower }
 }
 
-fn watches(client: &Client, config: &Config) -> SelectAll<BoxStream<'static, Incoming>> {
+/// All that is followed always. `reachability` is told of what nothing is decided without.
+fn watches(
+    client: &Client,
+    config: &Config,
+    reachability: &Reachability,
+) -> SelectAll<BoxStream<'static, Incoming>> {
     fn of<K>(api: Api<K>, incoming: fn(Change<K>) -> Incoming) -> BoxStream<'static, Incoming>
     where
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
@@ -259,6 +267,7 @@ fn watches(client: &Client, config: &Config) -> SelectAll<BoxStream<'static, Inc
     /// What nothing is decided without.
     fn needed<K, T>(
         api: Api<K>,
+        reachability: &Reachability,
         read: impl Fn(K) -> T + Send + 'static,
         incoming: fn(Change<T>) -> Incoming,
     ) -> BoxStream<'static, Incoming>
@@ -270,7 +279,7 @@ fn watches(client: &Client, config: &Config) -> SelectAll<BoxStream<'static, Inc
             Watched::Change(change) => incoming(change),
             Watched::Restored => Incoming::Restored,
         };
-        watch_history(api, read).map(incoming).boxed()
+        watch_history(Source::from(api).telling(reachability), read).map(incoming).boxed()
     }
     let client = || client.clone();
     let namespace = config.identity.namespace.as_str();
@@ -280,14 +289,14 @@ fn watches(client: &Client, config: &Config) -> SelectAll<BoxStream<'static, Inc
         (seen, true) => seen.with_node_ports(&service),
         (seen, false) => seen,
     };
-    let pools_of_nodes =
-        node_pools.then(|| needed(Api::namespaced(client(), namespace), identity, Incoming::NodePools));
+    let pools_of_nodes = node_pools
+        .then(|| needed(Api::namespaced(client(), namespace), reachability, identity, Incoming::NodePools));
     let always = [
-        needed(Api::all(client()), read, Incoming::Services),
-        needed(Api::namespaced(client(), namespace), identity, Incoming::Pools),
+        needed(Api::all(client()), reachability, read, Incoming::Services),
+        needed(Api::namespaced(client(), namespace), reachability, identity, Incoming::Pools),
         of(Api::namespaced(client(), namespace), Incoming::Advertisements),
-        needed(Api::all(client()), identity, Incoming::Namespaces),
-        needed(Api::all(client()), identity, Incoming::Nodes),
+        needed(Api::all(client()), reachability, identity, Incoming::Namespaces),
+        needed(Api::all(client()), reachability, identity, Incoming::Nodes),
         of(Api::namespaced(client(), namespace), |change| Incoming::Bgp(BgpChange::Peers(change))),
         of(Api::namespaced(client(), namespace), |change| Incoming::Bgp(BgpChange::Advertisements(change))),
         of(Api::namespaced(client(), namespace), |change| Incoming::Bgp(BgpChange::Communities(change))),

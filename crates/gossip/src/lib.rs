@@ -10,6 +10,7 @@
 //! events mean.
 
 mod commands;
+mod journal;
 mod keys;
 mod metrics;
 mod socket;

@@ -23,6 +23,8 @@ pub struct Metrics {
     doubts_cleared: Counter,
     declared: Counter,
     stalls: Counter,
+    deaths_put_off: Counter,
+    lines_left_out: Counter,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -59,6 +61,16 @@ impl Metrics {
         gossip.register("doubts", "Silent members that others were asked for", self.doubts.clone());
         gossip.register("doubts_cleared", "Such members that were alive", self.doubts_cleared.clone());
         gossip.register("stalls", "Times this process stood still for long", self.stalls.clone());
+        gossip.register(
+            "own_deaths_put_off",
+            "Times this speaker was held dead again before it might say again that it lives",
+            self.deaths_put_off.clone(),
+        );
+        gossip.register(
+            "log_lines_left_out",
+            "Events of the gossip that were not logged, because there were too many of their kind",
+            self.lines_left_out.clone(),
+        );
         gossip.register("deaths_declared", "Such members that were not", self.declared.clone());
     }
 
@@ -96,6 +108,15 @@ impl Metrics {
 
     pub(crate) fn overdue(&self) {
         self.overdue.inc();
+    }
+
+    pub(crate) fn line_left_out(&self) {
+        self.lines_left_out.inc();
+    }
+
+    /// Of one source only, whose counter never falls.
+    pub(crate) fn deaths_put_off(&self, count: u64) {
+        self.deaths_put_off.inc_by(count.saturating_sub(self.deaths_put_off.get()));
     }
 
     /// Of one source only, whose counters never fall.

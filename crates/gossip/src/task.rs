@@ -14,6 +14,7 @@ use tokio::time::sleep_until;
 use tracing::{info, trace, warn};
 
 use crate::commands::{Commands, Listen, Receiver};
+use crate::journal::Journal;
 use crate::metrics::Metrics;
 use crate::socket::Socket;
 use crate::{Config, Trouble};
@@ -40,6 +41,7 @@ pub(crate) struct Task {
     /// Since when nothing is received but what is sealed with other keys.
     foreign_since: Option<Instant>,
     reporter: Reporter,
+    journal: Journal,
     reports: mpsc::Sender<News>,
     /// News for which there was no room yet.
     backlog: VecDeque<News>,
@@ -78,6 +80,7 @@ impl Task {
             trouble,
             foreign_since: None,
             reporter: Reporter::default(),
+            journal: Journal::default(),
             reports,
             backlog: VecDeque::new(),
             leavers: Vec::new(),
@@ -93,7 +96,7 @@ impl Task {
             self.follow_link();
             self.flush();
             self.publish_trouble();
-            let due = self.members.poll_timeout();
+            let due = [self.members.poll_timeout(), self.journal.poll_timeout()].into_iter().flatten().min();
             tokio::select! {
                 () = self.socket.ready() => self.receive(),
                 () = sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() => self.receive(),
@@ -186,6 +189,10 @@ impl Task {
 
     /// Brings out whatever the members have to say.
     fn flush(&mut self) {
+        while let Some((what, about, left_out)) = self.journal.poll(Instant::now()) {
+            let node = about.as_ref().map(NodeName::as_str);
+            info!(what, node, left_out, "of events of the gossip, so many were left out here");
+        }
         while let Some(transmit) = self.members.poll_transmit() {
             match self.socket.send(transmit.to, &transmit.frame) {
                 Ok(()) => self.metrics.sent(transmit.kind),
@@ -232,6 +239,7 @@ impl Task {
         }
         self.metrics.view(news.view.members.len(), news.view.settled);
         self.metrics.judged(self.members.counters());
+        self.metrics.deaths_put_off(self.members.deaths_put_off());
         self.view.send_if_modified(|current| {
             let changed = *current != news.view;
             if changed {
@@ -245,37 +253,64 @@ impl Task {
         }
     }
 
-    fn log(&self, event: &Event) {
-        match event {
-            Event::Joined(node) => info!(%node, "member joined"),
+    /// Writes a line, unless there were too many of its kind about that member lately.
+    fn log(&mut self, event: &Event) {
+        let (what, about) = match event {
+            Event::Joined(node) => ("joined", Some(node)),
             Event::Returned(node) => {
                 self.metrics.returned();
-                info!(%node, "member is back, and may have been alive all along");
+                ("returned", Some(node))
             }
-            Event::Lost { node, confirmed_by } => {
+            Event::Lost { node, .. } => {
                 self.metrics.lost();
-                info!(%node, confirmed_by = listed(confirmed_by), "member lost");
+                ("lost", Some(node))
             }
-            Event::Confirmed { node, confirmed_by } => {
-                info!(%node, confirmed_by = listed(confirmed_by), "loss confirmed");
-            }
-            Event::Replaced(node) => info!(%node, "member starts anew"),
-            Event::Leaving { node, absence } => info!(%node, %absence, "member leaves"),
+            Event::Confirmed { node, .. } => ("confirmed", Some(node)),
+            Event::Replaced(node) => ("replaced", Some(node)),
+            Event::Leaving { node, .. } => ("leaving", Some(node)),
             Event::Overdue(node) => {
                 self.metrics.overdue();
-                warn!(%node, "member is not back in time");
+                ("overdue", Some(node))
             }
-            Event::Profile(node) => tracing::debug!(%node, "profile known"),
-            Event::WrongAddress { node, from } => warn!(
-                %node, %from,
-                "refusing what is said in the name of a member from where the API server does not list it"
-            ),
-            Event::PresumedDead => warn!("others held us dead, and know better now"),
-            Event::Stalled(time) => {
+            Event::Profile(node) => ("profile", Some(node)),
+            Event::WrongAddress { node, .. } => ("wrongAddress", Some(node)),
+            Event::PresumedDead => ("presumedDead", None),
+            Event::Stalled(_) => {
                 self.metrics.stalled();
-                warn!(?time, "this process stood still");
+                ("stalled", None)
             }
-            Event::Departed { unconfirmed } => info!(unconfirmed = listed(unconfirmed), "we have left"),
+            Event::Departed { .. } => ("departed", None),
+        };
+        match self.journal.admit(what, about, Instant::now()) {
+            Some(left_out) => write(event, (left_out > 0).then_some(left_out)),
+            None => self.metrics.line_left_out(),
         }
+    }
+}
+
+/// Writes a line about an event, of whose kind so many were left out before.
+fn write(event: &Event, left_out: Option<u64>) {
+    match event {
+        Event::Joined(node) => info!(%node, left_out, "member joined"),
+        Event::Returned(node) => {
+            info!(%node, left_out, "member is back, and may have been alive all along");
+        }
+        Event::Lost { node, confirmed_by } => {
+            info!(%node, confirmed_by = listed(confirmed_by), left_out, "member lost");
+        }
+        Event::Confirmed { node, confirmed_by } => {
+            info!(%node, confirmed_by = listed(confirmed_by), left_out, "loss confirmed");
+        }
+        Event::Replaced(node) => info!(%node, left_out, "member starts anew"),
+        Event::Leaving { node, absence } => info!(%node, %absence, left_out, "member leaves"),
+        Event::Overdue(node) => warn!(%node, left_out, "member is not back in time"),
+        Event::Profile(node) => tracing::debug!(%node, left_out, "profile known"),
+        Event::WrongAddress { node, from } => warn!(
+            %node, %from, left_out,
+            "refusing what is said in the name of a member from where the API server does not list it"
+        ),
+        Event::PresumedDead => warn!(left_out, "others held us dead, and know better now"),
+        Event::Stalled(time) => warn!(?time, left_out, "this process stood still"),
+        Event::Departed { unconfirmed } => info!(unconfirmed = listed(unconfirmed), "we have left"),
     }
 }

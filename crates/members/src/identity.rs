@@ -64,6 +64,8 @@ pub(crate) enum Claim {
 impl Generations {
     /// A hundred years, in milliseconds.
     const CENTURY: u64 = 100 * 365 * 24 * 60 * 60 * 1000;
+    /// A day, in milliseconds: clocks that are set are not further apart.
+    const APART: u64 = 24 * 60 * 60 * 1000;
 
     /// For a process that begins with `first` as its generation, or less if that is absurd: many follow it.
     pub(crate) fn new(first: u64, start: Instant) -> Self {
@@ -74,17 +76,30 @@ impl Generations {
         self.first
     }
 
+    /// The generation to begin next for one that leads the life `own` and is told that it must outlive `after`.
+    ///
+    /// Whoever claims lives that this one never led can go on with ever greater ones, faster than it is heard. So it goes
+    /// beyond what anybody is believed of another, and then only itself can tell of what comes next.
+    pub(crate) fn next(&self, own: u64, after: u64, now: Instant) -> u64 {
+        let beyond = self.by_clock(now) + Self::CENTURY + Self::APART;
+        if after > own && after < beyond { beyond } else { own.max(after).saturating_add(1) }
+    }
+
     /// Whether a clock can have given that one by now. What is allowed grows as time passes, so there is always a
     /// next one to be had.
     pub(crate) fn allow(&self, claim: Claim, generation: u64, now: Instant) -> bool {
-        let passed: Duration = now.saturating_duration_since(self.start);
-        let passed = u64::try_from(passed.as_millis()).unwrap_or(u64::MAX / 4);
         let centuries = match claim {
             Claim::Another => 1,
             Claim::Hearer => 2,
             Claim::Speaker => 3,
         };
-        generation <= self.first + passed.min(u64::MAX / 4) + centuries * Self::CENTURY
+        generation <= self.by_clock(now) + centuries * Self::CENTURY
+    }
+
+    /// What a process would begin with that starts at `now`.
+    fn by_clock(&self, now: Instant) -> u64 {
+        let passed: Duration = now.saturating_duration_since(self.start);
+        self.first + u64::try_from(passed.as_millis()).unwrap_or(u64::MAX).min(u64::MAX / 4)
     }
 }
 

@@ -36,7 +36,8 @@
 //! # Being wrong
 //!
 //! Membership is that of SWIM, by foca: a member *lives* under a generation, and death ends a life for good. Whoever learns
-//! of its own death begins the next life and tells everybody. The others see the same process, by its [`BootId`],
+//! of its own death begins the next life and tells everybody: at once, but when it is told again and again, only a few
+//! times while those who hear it wait for that. The others see the same process, by its [`BootId`],
 //! in another life: [`Event::Returned`]. It may have answered for its addresses all the time, so it must announce them
 //! afresh: [`Event::PresumedDead`]. Whoever is listed as a peer but is not alive is contacted for ever, several
 //! times a second, so a partition that heals is noticed by both sides at once; whoever hears one that is held dead
@@ -75,7 +76,9 @@
 //! somebody goes there. A process that moves is heard at its new address at once by those who knew it before.
 //!
 //! Generations are about the time by the wall clock. One that is a hundred years ahead is refused: nothing could come
-//! after the greatest number there is, so whoever was declared dead under it could never object.
+//! after the greatest number there is, so whoever was declared dead under it could never object. Whoever is told of a
+//! life of its own that it never led goes on beyond all that is believed of it when others say so: nobody can claim
+//! the next of its lives before it begins.
 //!
 //! Who is not listed, and is known only by what others say, is asked, but is no member before it has answered; and each
 //! may tell of a limited number of such (module `members::rumours`).
@@ -84,8 +87,10 @@
 //!
 //! - In its own name, all that a member can: be counted while it does nothing, leave and return, and tell of itself what
 //!   is not so, such as where it can announce.
-//! - Of others, say that one is dead: as often as it likes, and as often the one objects within a round trip and goes on
-//!   in another life, without having been missed by those who hear it. Say that one is alive who is not: whoever is listed
+//! - Of others, say that one is dead, as often as it likes. The one objects, the first times within a round trip and then
+//!   three times in the time of a doubt (9 a second by `Default`), and goes on in another life, without having been missed
+//!   by those who hear it. So it makes each of them tell everybody who it is by now that often, and hold that others may
+//!   have taken over from it; whoever announces afresh by [`Event::PresumedDead`] or [`Event::Returned`] must limit that. Say that one is alive who is not: whoever is listed
 //!   is believed to live by that until it is asked, which its monitors and the probes of SWIM do by themselves; it
 //!   answers nothing, so it is found dead again, but a lie that is told for ever delays that.
 //! - Name members that there are not: they are asked, count for nothing until they answer from where they are listed,
@@ -130,6 +135,7 @@ mod parts;
 mod peer;
 mod places;
 mod profile;
+mod rebirths;
 mod ring;
 mod seal;
 mod session;

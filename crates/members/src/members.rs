@@ -29,6 +29,7 @@ use crate::monitor::{Monitor, Verdict};
 use crate::parts::{Incoming, ProfileVersion};
 use crate::peer::{Peer, Standing};
 use crate::places::{BackOff, Places};
+use crate::rebirths::Rebirths;
 use crate::ring::Ring;
 use crate::seal::{FrameEncryption, OVERHEAD};
 use crate::session::{Cookies, Epoch};
@@ -58,6 +59,8 @@ pub struct Members {
     /// What those who have not proved to be alive may still get.
     answers: Answers,
     swim: Swim,
+    /// How often we come back from deaths that others tell of.
+    rebirths: Rebirths,
     peers: BTreeMap<NodeName, Peer>,
 
     /// The names of all members.
@@ -143,6 +146,7 @@ impl Members {
             complaints: BackOff::default(),
             answers: Answers::default(),
             swim: Swim::new(identity, max_message, random.random()),
+            rebirths: Rebirths::new(timing.silence),
             peers: BTreeMap::new(),
             roster: BTreeSet::new(),
             ring: Ring::default(),
@@ -211,6 +215,9 @@ impl Members {
             });
         }
         self.settle_disputes(now);
+        if let Some(death) = self.rebirths.poll(now) {
+            self.come_back(death, now);
+        }
         while let Some(name) = self.away.poll(now) {
             self.events.push_back(Event::Overdue(name));
         }
@@ -244,7 +251,9 @@ impl Members {
         let settle = self.settle.poll_timeout();
         let away = self.away.poll_timeout();
         let profiles = self.incoming.poll_timeout();
-        [Some(self.beat.0), goodbye, judging, swim, repeat, dispute, contact, settle, away, profiles]
+        let rebirth = self.rebirths.poll_timeout();
+        let beat = Some(self.beat.0);
+        [beat, goodbye, judging, swim, repeat, dispute, contact, settle, away, profiles, rebirth]
             .into_iter()
             .flatten()
             .min()
@@ -402,6 +411,11 @@ impl Members {
     /// How often this member has judged.
     pub fn counters(&self) -> Counters {
         self.monitor.counters()
+    }
+
+    /// How often this member was told of its own death again before it might object again: a few times a second.
+    pub fn deaths_put_off(&self) -> u64 {
+        self.rebirths.put_off()
     }
 
     fn role(&self) -> Role {

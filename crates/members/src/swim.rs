@@ -58,20 +58,38 @@ impl Swim {
 
     /// Whom a message tells of: its sender, and those whose state it passes on.
     pub(crate) fn mentioned(message: &[u8]) -> Result<Vec<Identity>, Refusal> {
+        let (header, members) = Self::parse(message)?;
+        Ok([header.src].into_iter().chain(members.iter().map(|member| member.id().clone())).collect())
+    }
+
+    fn parse(message: &[u8]) -> Result<(Header<Identity>, Vec<Member<Identity>>), Refusal> {
         let malformed = |_| Refusal::Malformed;
         let (header, rest) = postcard::take_from_bytes::<Header<Identity>>(message).map_err(malformed)?;
-        let mut mentioned = vec![header.src];
+        let mut members = Vec::new();
         if header.message != Message::Broadcast
             && let Some((count, mut rest)) = rest.split_first_chunk()
         {
             for _ in 0..u16::from_be_bytes(*count) {
                 let (member, more) =
                     postcard::take_from_bytes::<Member<Identity>>(rest).map_err(malformed)?;
-                mentioned.push(member.id().clone());
+                members.push(member);
                 rest = more;
             }
         }
-        Ok(mentioned)
+        Ok((header, members))
+    }
+
+    /// Whether a message makes `whom`, that it is for, begin another life: it says that this one is dead, or suspects
+    /// it in a way that it could not refute.
+    pub(crate) fn tells_of_death(message: &[u8], whom: &Identity) -> Result<bool, Refusal> {
+        let (header, members) = Self::parse(message)?;
+        let dead = |member: &Member<Identity>| match member.state() {
+            State::Alive => false,
+            State::Suspect => member.incarnation() >= foca::Incarnation::MAX - 1,
+            State::Down => true,
+        };
+        Ok((header.message == Message::TurnUndead && header.dst == *whom)
+            || members.iter().any(|member| member.id() == whom && dead(member)))
     }
 
     /// How much of a message is about its sender alone.
@@ -109,9 +127,9 @@ impl Swim {
         self.expect(result, now);
     }
 
-    /// Begins another life, after all that are known as `generation` or before.
+    /// Begins another life, as `generation`, which is greater than that of this one.
     pub(crate) fn outlive(&mut self, generation: u64, now: Instant) {
-        self.begin(self.identity().clone(), generation, now);
+        self.begin(self.identity().clone(), generation.saturating_sub(1), now);
     }
 
     /// Begins another life, in this role.

@@ -40,6 +40,12 @@ impl fmt::Display for Quoted<'_> {
     }
 }
 
+/// As much of something that somebody wrote as [`quoted`] shows, and that there is more, where there is. What is cut is
+/// longer than any name of an object, so none is made up by that.
+pub fn bounded(text: &str) -> &str {
+    text.char_indices().nth(QUOTED + 1).map_or(text, |(end, _)| &text[..end])
+}
+
 /// A name that somebody wrote; see [`named`].
 #[derive(Debug, Clone, Copy)]
 pub struct Named<'a>(&'a str);

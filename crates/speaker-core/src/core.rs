@@ -11,7 +11,7 @@ mod publish;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use layer2::TransmitPolicy;
 use members::{Absence, LinkState, View};
@@ -21,6 +21,7 @@ use placement::{
     PoolName, Released, ServiceKey,
 };
 use pools::PoolSpec;
+use timers::Budget;
 
 use crate::announce::layer2::{Outcomes, Plan, Wanted};
 use crate::configuration::Configuration;
@@ -35,6 +36,11 @@ use crate::output::{Gossip, Notice, Output};
 use crate::peers::Peers;
 use crate::same_lan::SameLan;
 use crate::unannounced::Unannounced;
+
+/// So often is everything announced afresh at once, as when several come back from a partition one after the other,
+const REASSERTS_AT_ONCE: u32 = 6;
+/// and then once in this time, half of which a burst of announcements takes.
+const REASSERTS_EACH: Duration = Duration::from_secs(10);
 
 /// Who a speaker is.
 #[derive(Debug, Clone)]
@@ -93,6 +99,9 @@ pub struct Core {
     /// How often rivals were overruled.
     insisted: u64,
     handovers: Handovers,
+    /// When to announce everything afresh, and how often that may be.
+    reassert_due: Option<Instant>,
+    reasserts: Budget,
     stopping: bool,
     /// What there is to announce by layer 2, where, and what has come of it.
     wanted: Wanted,
@@ -166,6 +175,8 @@ impl Core {
             told_conceded: BTreeSet::new(),
             insisted: 0,
             handovers: Handovers::default(),
+            reassert_due: None,
+            reasserts: Budget::new(REASSERTS_AT_ONCE, REASSERTS_EACH),
             stopping: false,
             wanted: Wanted { overrules: ignore_conflicts, ..Wanted::default() },
             plan: Plan::default(),
@@ -224,6 +235,7 @@ impl Core {
             self.stale.announcements = true;
             self.follow_abilities();
         }
+        self.reassert();
         self.outputs.extend(self.same_lan.poll(now).map(Output::SameLan));
         self.settle();
         self.follow_disputes();
@@ -258,6 +270,7 @@ impl Core {
             outcomes,
             statuses,
             contested,
+            self.reassert_due,
         ];
         deadlines.into_iter().flatten().min()
     }

@@ -1,7 +1,11 @@
-//! What is due when. The time is an argument, as in all pure crates.
+//! What is due when, and how often something may happen. The time is an argument, as in all pure crates.
+
+mod budget;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
+
+pub use budget::Budget;
 
 /// One moment for each of some keys, and which comes first.
 #[derive(Debug)]

@@ -11,6 +11,8 @@ use placement::{
     Endpoints, Network, Node, NodeName, PoolName, Service, ServiceKey, Sharing, SliceKey, TrafficPolicy,
 };
 
+use crate::bounded;
+
 /// The Services that are ours: of type LoadBalancer and of this class, where `None` is the class of those
 /// that name none.
 #[derive(Debug, Clone)]
@@ -39,7 +41,7 @@ impl LoadBalancerClass {
             labels: service.labels().clone(),
             vips,
             created: service.creation_timestamp().map(|time| time.0.as_second()),
-            recorded_pool: pool.map(|pool| PoolName::new(names.of(pool))),
+            recorded_pool: pool.map(|pool| PoolName::new(names.of(bounded::name(pool)))),
             traffic_policy: if local { TrafficPolicy::Local } else { TrafficPolicy::Cluster },
             sharing: if shared { Sharing::Shared } else { Sharing::Sole },
         })

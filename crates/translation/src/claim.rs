@@ -9,6 +9,8 @@ use ipam::{AddressRequest, Families, Family, PoolName, Port, Protocol, Request, 
 use objects::text::quoted;
 use slim::{Service, ServicePort};
 
+use crate::bounded;
+
 /// Whether a Service is FerroLB's to serve.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Claim {
@@ -78,7 +80,7 @@ impl Claim {
             families,
             addresses: addresses(annotations, spec.load_balancer_ip.as_deref()),
             sharing: Sharing {
-                key: text(ALLOW_SHARED_IP, annotations).map(Into::into),
+                key: text(ALLOW_SHARED_IP, annotations).map(bounded::key),
                 backend: backend(service),
                 namespace: match rules.sharing {
                     SharingScope::Cluster => None,
@@ -115,7 +117,7 @@ fn families(service: &Service) -> Result<Families, Unservable> {
     };
     let parse = |text: &&String| match text.as_str() {
         "" | "None" => Err(Unservable::NoFamily),
-        text => text.parse::<IpAddr>().map_err(|_| Unservable::BadAddress(text.to_owned())),
+        text => text.parse::<IpAddr>().map_err(|_| Unservable::BadAddress(bounded::name(text).to_owned())),
     };
     let ips = texts.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
     let policy = spec.ip_family_policy.as_deref();
@@ -132,7 +134,7 @@ fn families(service: &Service) -> Result<Families, Unservable> {
 
 /// What is asked for. One that cannot be read is an answer too: it must not be taken for no request at all.
 fn addresses(annotations: &BTreeMap<String, String>, field: Option<&str>) -> AddressRequest {
-    let pool = text(ADDRESS_POOL, annotations).map(PoolName::new);
+    let pool = text(ADDRESS_POOL, annotations).map(bounded::name).map(PoolName::new);
     let annotation = text(LOAD_BALANCER_IPS, annotations);
     let field = field.filter(|ip| !ip.is_empty());
     let ips = match (annotation, field) {
@@ -183,7 +185,7 @@ fn backend(service: &Service) -> Arc<str> {
         return "".into();
     }
     let pairs: Vec<String> = service.spec.selector.iter().map(|(k, v)| format!("{k}={v}")).collect();
-    format!("{}/{}", namespace(service), pairs.join(",")).into()
+    bounded::key(&format!("{}/{}", namespace(service), pairs.join(",")))
 }
 
 fn namespace(service: &Service) -> &str {

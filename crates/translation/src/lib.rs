@@ -5,6 +5,7 @@
 //! programs do. (`IPAddressPool` and `L2Advertisement` are read by the crate `api`, which has their types.)
 
 mod announced;
+mod bounded;
 mod claim;
 mod doubts;
 mod observed;

@@ -6,7 +6,7 @@ use api::names::{ALLOCATED_FROM_POOL, NODE_ADDRESSES};
 use ipam::{Assignment, PoolName, Record};
 use slim::Service;
 
-use crate::previous;
+use crate::{bounded, previous};
 
 /// The part of a Service's status and annotations that the controller writes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -50,7 +50,7 @@ impl Observed {
         Self {
             ips,
             foreign,
-            pool: annotation(ALLOCATED_FROM_POOL).cloned(),
+            pool: annotation(ALLOCATED_FROM_POOL).map(|pool| bounded::name(pool).to_owned()),
             previous: previous.unwrap_or_default(),
             origin: if annotation(NODE_ADDRESSES).is_some() { Origin::NodePool } else { Origin::AddressPool },
         }

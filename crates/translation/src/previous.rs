@@ -7,6 +7,9 @@ use std::net::IpAddr;
 
 pub use api::names::PREVIOUS_IPS as ANNOTATION;
 
+/// One of each family.
+const MOST: usize = 2;
+
 /// What the Service with this uid has lost; nothing if this is not its own record, or not one that the controller
 /// writes.
 pub fn read(text: &str, uid: Option<&str>) -> Option<Vec<IpAddr>> {
@@ -14,7 +17,8 @@ pub fn read(text: &str, uid: Option<&str>) -> Option<Vec<IpAddr>> {
     if of != uid.unwrap_or_default() {
         return None;
     }
-    ips.split(',').map(|ip| ip.parse().ok()).collect()
+    let ips: Vec<IpAddr> = ips.split(',').take(MOST + 1).map(|ip| ip.parse().ok()).collect::<Option<_>>()?;
+    (ips.len() <= MOST).then_some(ips)
 }
 
 /// The value for the Service with this uid; none where there is nothing to keep.
@@ -35,6 +39,11 @@ mod tests {
         assert_eq!(read(&text, Some("u-1")), Some(ips));
         assert_eq!(read(&text, Some("u-2")), None);
         assert_eq!(read(&text, None), None);
+        assert_eq!(
+            read(&format!("u-1/{}", ["192.0.2.1"; 3].join(",")), Some("u-1")),
+            None,
+            "of a family each"
+        );
         for other in ["", "192.0.2.1", "u-1/", "u-1/x", "u-1/192.0.2.1,", "/192.0.2.1", "u-1/ 192.0.2.1"] {
             assert_eq!(read(other, Some("u-1")), None, "{other:?}");
         }

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use spdx::{Expression, ParseMode};
 use toml_edit::{Document, Item};
 
+use crate::advisories::{Database, Weight};
 use crate::release;
 
 pub(crate) fn run() -> Result<()> {
@@ -19,14 +20,21 @@ pub(crate) fn run() -> Result<()> {
     let policy = Policy::read(&workspace)?;
     let mut faults = BTreeSet::new();
     let mut count = 0;
+    let database = policy.advisories();
     for manifest in ["Cargo.toml", "tests/fuzz/Cargo.toml"] {
         let packages = packages(&workspace.join(manifest))?;
         count += packages.len();
         faults.extend(policy.faults(&packages));
+        if let Some(database) = &database {
+            faults.extend(policy.weaknesses(&packages, database)?);
+        }
     }
     let faults: Vec<String> = faults.into_iter().collect();
     ensure!(faults.is_empty(), "not as .deny.toml has it:\n  {}", faults.join("\n  "));
     println!("{count} crates are as .deny.toml has it");
+    if let Some(database) = &database {
+        println!("none of them has a weakness that is among {} advisories", database.len());
+    }
     Ok(())
 }
 
@@ -76,6 +84,10 @@ struct Policy {
     registries: BTreeSet<String>,
     /// Crates that are not used, and why.
     banned: BTreeMap<String, String>,
+    /// Where RustSec's database is.
+    database: Option<String>,
+    /// Advisories that count for nothing.
+    ignored: BTreeSet<String>,
 }
 
 impl Policy {
@@ -95,6 +107,9 @@ impl Policy {
             registries: list("sources", "allow-registry")?.into_iter().collect(),
             ..Self::default()
         };
+        let databases = item("advisories", "db-urls").map(strings).unwrap_or_default();
+        policy.database = databases.into_iter().next();
+        policy.ignored = item("advisories", "ignore").map(strings).unwrap_or_default().into_iter().collect();
         for (name, exception) in tables(item("licenses", "exceptions")) {
             let allowed = exception.get("allow").and_then(|allow| allow.as_array());
             let allowed = allowed.into_iter().flatten().filter_map(|one| one.as_str().map(str::to_owned));
@@ -105,6 +120,34 @@ impl Policy {
             policy.banned.insert(name, reason.to_owned());
         }
         Ok(policy)
+    }
+
+    /// The advisories, where they can be had. Whoever works without the network is told that they count for nothing.
+    fn advisories(&self) -> Option<Database> {
+        let url = self.database.as_deref()?;
+        let folder = lab::tools::cache_dir().map(|cache| cache.join("advisory-db"));
+        match folder.and_then(|folder| Database::at(url, &folder)) {
+            Ok(database) => Some(database),
+            Err(why) => {
+                println!("NOT CHECKED: known weaknesses of crates ({why:#}: {url})");
+                None
+            }
+        }
+    }
+
+    /// What is known against these.
+    fn weaknesses(&self, packages: &[Package], database: &Database) -> Result<Vec<String>> {
+        let mut faults = Vec::new();
+        for package in packages.iter().filter(|package| package.source.is_some()) {
+            for (weight, said) in database.against(&package.name, &package.version)? {
+                match weight {
+                    _ if self.ignored.iter().any(|id| said.ends_with(id.as_str())) => {}
+                    Weight::Notice => println!("{said}"),
+                    Weight::Weakness => faults.push(said),
+                }
+            }
+        }
+        Ok(faults)
     }
 
     /// What is wrong with these.

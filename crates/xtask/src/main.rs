@@ -1,5 +1,6 @@
 //! `cargo xtask`: everything about this repository that is not a plain cargo command.
 
+mod advisories;
 mod bench;
 mod crds;
 mod deny;

@@ -11,6 +11,8 @@ use crate::server::{Cluster, write};
 
 const ACCOUNT: &str = "--as=system:serviceaccount:metallb-system:ferrolb-controller";
 const ANNOTATION: &str = "metallb.io/ip-allocated-from-pool";
+const PREVIOUS: &str = "ferrolb.io/previous-ips";
+const OF_NODES: &str = "ferrolb.io/node-addresses";
 
 impl Cluster {
     /// Writes the status of an object; what the policy says against it, or `None` if it passes.
@@ -25,6 +27,15 @@ impl Cluster {
         let (_, reason) =
             said.split_once("denied request: ").unwrap_or_else(|| panic!("{what} {patch}: {said}"));
         Some(reason.trim().to_owned())
+    }
+
+    /// Whether a status is as before when that is written by somebody who may.
+    fn leaves_out(&self, what: &str, patch: &Value) -> bool {
+        let show = "--output=jsonpath={.status}";
+        let patch = patch.to_string();
+        let arguments = ["patch", what, "--subresource=status", "--type=merge", "--patch", &patch, show];
+        let written = self.kubectl(&[&arguments[..], &["--dry-run=server"]].concat());
+        written == self.kubectl(&["get", what, show])
     }
 
     /// The same by the controller, tried out only.
@@ -99,27 +110,54 @@ fn the_controller_may_write_its_addresses_and_annotations_and_nothing_else() {
     };
     // As the controller writes it.
     let mut given = ingress(&["192.0.2.1", "2001:db8::1"]);
-    given["metadata"] = json!({"annotations": {ANNOTATION: "lan", "ferrolb.io/previous-ips": null}});
+    given["metadata"] = json!({"annotations": {ANNOTATION: "lan", PREVIOUS: null, OF_NODES: null}});
     assert_eq!(cluster.refuses(&[ACCOUNT], "service/web", &given), None);
-    let taken = json!({
-        "metadata": {"annotations": {ANNOTATION: null, "ferrolb.io/previous-ips": "u/192.0.2.1"}},
-        "status": {"loadBalancer": {"ingress": null}},
-    });
-    assert_eq!(cluster.denies("service/web", &taken), None);
+    let uid = cluster.kubectl(&["get", "service", "web", "--output=jsonpath={.metadata.uid}"]);
+    let uid = uid.trim();
+    let annotated = |key: &str, value: &str| json!({"metadata": {"annotations": {key: value}}});
+    let entry = |entry: Value| json!({"status": {"loadBalancer": {"ingress": [entry]}}});
+    for lost in ["192.0.2.1", "2001:db8::1", "192.0.2.1,2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff"] {
+        let taken = json!({
+            "metadata": {"annotations": {ANNOTATION: null, PREVIOUS: format!("{uid}/{lost}"), OF_NODES: null}},
+            "status": {"loadBalancer": {"ingress": null}},
+        });
+        assert_eq!(cluster.denies("service/web", &taken), None, "{lost}");
+    }
+    for patch in [
+        ingress(&["2001:db8::1"]),
+        entry(json!({"ip": "192.0.2.1", "ipMode": "VIP"})),
+        annotated(ANNOTATION, "a-pool.of-7"),
+    ] {
+        assert_eq!(cluster.denies("service/web", &patch), None, "{patch}");
+    }
 
     let mut marked = ingress(&["192.0.2.1", "192.0.2.2", "192.0.2.3"]);
-    marked["metadata"] = json!({"annotations": {"ferrolb.io/node-addresses": "true"}});
+    marked["metadata"] = json!({"annotations": {OF_NODES: "true"}});
+    let many = ["192.0.2.1"; 20].join(",");
     denied("service/other", ingress(&["192.0.2.1"]), "of the class that is served");
     for (patch, why) in [
         (ingress(&["192.0.2.1", "192.0.2.2", "192.0.2.3"]), "one address of each family"),
         (marked, "one address of each family"),
+        (ingress(&["192.0.2.1", "192.0.2.2"]), "one address of each family"),
+        (ingress(&["2001:db8::1", "2001:db8::2"]), "one address of each family"),
+        (entry(json!({"ip": "192.0.2.1", "ipMode": "Proxy"})), "a mode"),
+        (entry(json!({"ip": "192.0.2.1", "ports": [{"port": 80, "protocol": "TCP"}]})), "state of a port"),
+        (annotated(OF_NODES, "true"), "only with controller.nodeAddressPools.enabled"),
+        (annotated(ANNOTATION, &"a".repeat(254)), "the name of a pool"),
+        (annotated(ANNOTATION, "a\nb"), "the name of a pool"),
+        (annotated(ANNOTATION, ""), "the name of a pool"),
+        (annotated(PREVIOUS, "u/192.0.2.1"), "of this Service"),
+        (annotated(PREVIOUS, &format!("{uid}/{many}")), "of this Service"),
+        (annotated(PREVIOUS, &format!("{uid}/192.0.2.1,192.0.2.2,192.0.2.3")), "of this Service"),
+        (annotated(PREVIOUS, &format!("{uid}/{}", "1".repeat(100_000))), "of this Service"),
+        (annotated(PREVIOUS, &format!("{uid}/")), "of this Service"),
         (
             json!({"status": {"loadBalancer": {"ingress": [{"hostname": "evil.example.com"}]}}}),
-            "no host name",
+            "such as a host name",
         ),
         (
             json!({"status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1", "hostname": "evil.example.com"}]}}}),
-            "no host name",
+            "such as a host name",
         ),
         (
             json!({"status": {"conditions": [{"type": "A", "status": "True", "reason": "R", "message": "",
@@ -165,11 +203,39 @@ fn the_controller_may_say_of_a_pod_that_it_is_not_ready_and_nothing_else() {
     let ready = |status: &str, reason: &str| json!({"type": "Ready", "status": status, "reason": reason, "message": "", "lastTransitionTime": now});
     let scheduled = json!({"type": "PodScheduled", "status": "True", "lastTransitionTime": now});
     let conditions = |all: &[Value]| json!({"status": {"conditions": all}});
-    let kubelet = json!({"status": {"phase": "Running", "podIP": "10.0.0.1", "podIPs": [{"ip": "10.0.0.1"}],
+    let kubelet = json!({"status": {"phase": "Running", "observedGeneration": 1, "podIP": "10.0.0.1", "podIPs": [{"ip": "10.0.0.1"}],
         "conditions": [scheduled, ready("True", "")]}});
     assert_eq!(cluster.refuses(&[], "pod/db", &kubelet), None);
-    let lost = ready("False", "FerroLBNodeLost");
+    let mut lost = ready("False", "FerroLBNodeLost");
     assert_eq!(cluster.denies("pod/db", &conditions(&[scheduled.clone(), lost.clone()])), None);
+    // As the controller writes it.
+    lost["message"] = json!("the node of this Pod is lost");
+    assert_eq!(cluster.denies("pod/db", &conditions(&[scheduled.clone(), lost.clone()])), None);
+    let with = |key: &str, value: Value| {
+        let mut other = lost.clone();
+        other[key] = value;
+        conditions(&[scheduled.clone(), other])
+    };
+    for patch in [
+        with("message", json!("x".repeat(201))),
+        with("lastProbeTime", json!(now)),
+        with("observedGeneration", json!(9)),
+        conditions(&[scheduled.clone(), lost.clone(), lost.clone()]),
+        json!({"status": {"observedGeneration": 9}}),
+        json!({"status": {"allocatedResources": {"cpu": "1"}}}),
+        json!({"status": {"resources": {"requests": {"cpu": "1"}}}}),
+        json!({"status": {"resize": "Infeasible"}}),
+        json!({"status": {"reason": "Evicted"}}),
+        json!({"status": {"message": "x"}}),
+        json!({"status": {"nominatedNodeName": "other"}}),
+        json!({"status": {"hostIP": "10.0.0.9", "hostIPs": [{"ip": "10.0.0.9"}]}}),
+        json!({"status": {"startTime": now}}),
+        json!({"status": {"containerStatuses": [{"name": "db", "image": "i", "imageID": "", "ready": true, "restartCount": 0}]}}),
+    ] {
+        // What is not switched on in this API server it leaves out.
+        let refused = cluster.denies("pod/db", &patch).is_some() || cluster.leaves_out("pod/db", &patch);
+        assert!(refused, "{patch}");
+    }
     for patch in [
         conditions(&[scheduled.clone(), ready("True", "FerroLBNodeLost")]),
         conditions(&[scheduled.clone(), ready("False", "Other")]),
@@ -198,4 +264,15 @@ fn the_controller_may_say_of_a_pod_that_it_is_not_ready_and_nothing_else() {
     assert!(cluster.denies("service/web", &nodes).is_some());
     nodes["metadata"] = json!({"annotations": {ANNOTATION: "nodes", "ferrolb.io/node-addresses": "true"}});
     assert_eq!(cluster.denies("service/web", &nodes), None);
+    let both = ["192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2"];
+    let mut nodes = ingress(&both);
+    nodes["metadata"] = json!({"annotations": {OF_NODES: "true"}});
+    assert_eq!(cluster.denies("service/web", &nodes), None);
+    for patch in [
+        json!({"metadata": {"annotations": {OF_NODES: "x".repeat(100_000)}}}),
+        json!({"metadata": {"annotations": {OF_NODES: "false"}}}),
+        ingress(&both),
+    ] {
+        assert!(cluster.denies("service/web", &patch).is_some(), "{patch}");
+    }
 }

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use serde_json::json;
 
-use crate::fixture::{Cluster, controller, run, wait, wait_within};
+use crate::fixture::{Cluster, controller, run, start, wait, wait_within};
 use crate::proxy::{Mischief, Proxy};
+use crate::told::{free_address, get};
 
 /// Every Service has one address, and no two have the same.
 async fn all_served(cluster: &Cluster, names: &[String]) {
@@ -258,4 +259,36 @@ async fn holder(cluster: &Cluster) -> String {
         lease.spec?.holder_identity.filter(|holder| !holder.is_empty())
     })
     .await
+}
+
+#[test]
+fn without_the_api_server_it_is_not_ready_at_first_and_after_a_while_and_goes_on_all_the_same() {
+    run(async {
+        let cluster = Cluster::start().await;
+        cluster.pool("lan", &["192.0.2.0/24"]).await;
+        let (proxy, bind) = (Proxy::start(&cluster).await, free_address().await);
+        proxy.set(Mischief::Forbid("/"));
+        let http = format!("--http-bind={bind}");
+        let _controller = start(&proxy.kubeconfig(&cluster), "c", &[&http]);
+        wait("to say what it waits for", async || {
+            get(&bind, "/readyz").await?.contains("IPAddressPools").then_some(())
+        })
+        .await;
+        proxy.set(Mischief::None);
+        wait("to be ready", async || (get(&bind, "/readyz").await? == "ok\n").then_some(())).await;
+
+        proxy.set(Mischief::Hang);
+        wait_within(Duration::from_mins(2), "not to be ready", async || {
+            get(&bind, "/readyz").await?.contains("API server").then_some(())
+        })
+        .await;
+        assert_eq!(get(&bind, "/healthz").await.unwrap(), "ok\n", "a restart would not help");
+        proxy.set(Mischief::None);
+        wait_within(Duration::from_mins(2), "to be ready", async || {
+            (get(&bind, "/readyz").await? == "ok\n").then_some(())
+        })
+        .await;
+        cluster.service("a", json!({})).await;
+        cluster.wait_for_addresses("a", &["192.0.2.0"]).await;
+    });
 }

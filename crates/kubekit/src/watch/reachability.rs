@@ -1,11 +1,21 @@
 //! Whether the API server answers, as far as watches tell. One that is silent without having been closed is found out when
 //! it is to be taken up again, so this may be late by as much.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
-use futures::Stream;
-use futures::stream;
+use futures::{Stream, StreamExt, stream};
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+use tracing::{info, warn};
+
+use crate::http::Readiness;
+
+/// What `/readyz` waits for meanwhile.
+const WAITING_FOR: &str = "the API server, which cannot be reached";
+/// How long that must last: an API server that is replaced is back before.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How many watches get no answer. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -36,13 +46,68 @@ impl Reachability {
             Some((count == 0, (unanswered, count == 0)))
         })
     }
+
+    /// Keeps a program unready that has been without answers for half a minute, until all of its watches have them again.
+    /// Never returns.
+    pub async fn decide(&self, readiness: &Readiness) {
+        let mut changes = pin!(self.changes());
+        let mut due: Option<Instant> = None;
+        loop {
+            let patience = async {
+                match due {
+                    Some(due) => sleep_until(due).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                Some(reachable) = changes.next() => {
+                    due = (!reachable).then(|| Instant::now() + PATIENCE);
+                    if reachable && readiness.missing().contains(&WAITING_FOR) {
+                        info!("the API server can be reached again");
+                        readiness.reached(WAITING_FOR);
+                    }
+                }
+                () = patience => {
+                    due = None;
+                    warn!("the API server has not been reached for a while: not ready");
+                    readiness.lost(WAITING_FOR);
+                }
+            }
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use futures::{FutureExt, StreamExt};
+    use futures::FutureExt;
 
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_without_answers_for_long_is_not_ready_until_it_has_them_again() {
+        let (it, readiness) = (Reachability::default(), Readiness::waiting_for([]));
+        let (told, ready) = (it.clone(), readiness.clone());
+        let deciding = tokio::spawn(async move { told.decide(&ready).await });
+        let after = async |seconds| {
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            readiness.is_ready()
+        };
+        assert!(after(100).await);
+        it.lost();
+        assert!(after(20).await, "that may be an API server that is replaced");
+        it.found();
+        assert!(after(100).await);
+        it.lost();
+        it.lost();
+        assert!(!after(31).await);
+        assert_eq!(readiness.missing(), [WAITING_FOR]);
+        it.found();
+        assert!(!after(1).await, "one gets no answer yet");
+        assert!(!after(3600).await, "however long it lasts");
+        it.found();
+        assert!(after(1).await);
+        deciding.abort();
+    }
 
     #[tokio::test]
     async fn it_is_lost_with_the_first_watch_and_back_with_the_last() {

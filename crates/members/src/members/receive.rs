@@ -11,6 +11,7 @@ use crate::config::Role;
 use crate::frame::{Body, Hello, NEVER, Payload};
 use crate::identity::Identity;
 use crate::parts::ProfileVersion;
+use crate::rebirths::Death;
 use crate::seal::Opened;
 use crate::session::{Session, Window};
 use crate::swim::Swim;
@@ -192,9 +193,8 @@ impl Members {
     ) {
         let Hello { identity, profile, cookie, echo, reply, known, late } = hello;
         let counts = self.places.admit(name);
-        if counts && known.is_some_and(|generation| generation > self.swim.identity().generation) {
-            self.swim.outlive(known.unwrap_or_default(), now);
-            self.tell(super::News::Myself, now);
+        if let Some(generation) = known.filter(|known| counts && *known > self.swim.identity().generation) {
+            self.died(Death { generation, held_dead: false }, now);
         }
         let before = self.peers.get(name).and_then(|peer| peer.identity.as_ref()).map(|known| known.boot);
         self.swim.alive(identity.clone(), now);
@@ -300,8 +300,9 @@ impl Members {
 
     /// `name` holds us dead. We object: by another life, or if that has begun already, by saying so.
     fn on_own_death(&mut self, name: &NodeName, identity: &Identity, now: Instant) {
-        if identity == self.swim.identity() {
-            self.swim.down(identity.clone(), now);
+        let own = self.swim.identity();
+        if identity == own || (identity.name == own.name && identity.generation > own.generation) {
+            self.died(Death { generation: identity.generation, held_dead: true }, now);
         } else if identity.name == self.swim.identity().name {
             self.hello(name, None, false, now);
         }

@@ -7,12 +7,12 @@ use objects::NodeName;
 
 use super::send::News;
 use super::{Death, Members, Phase, Standing};
-use crate::Event;
 use crate::config::Role;
 use crate::frame::Body;
 use crate::identity::Identity;
 use crate::ring::Ring;
 use crate::swim::Note;
+use crate::{Event, rebirths};
 
 impl Members {
     /// We have found `name` dead.
@@ -68,11 +68,8 @@ impl Members {
                 Note::Rename(_, identity) => {
                     changed |= self.renamed(identity, now);
                 }
-                Note::Rejoin(_) => {
-                    self.events.push_back(Event::PresumedDead);
-                    self.tell(News::Myself, now);
-                }
-                Note::Active | Note::Idle | Note::Defunct => {}
+                // Of our own death foca is told nothing.
+                Note::Rejoin(_) | Note::Active | Note::Idle | Note::Defunct => {}
             }
         }
         if changed {
@@ -83,6 +80,27 @@ impl Members {
                 self.send_at(address, &to.name, Body::Swim(message));
             }
         }
+    }
+
+    /// Others tell of our death. We come back, now or soon.
+    pub(super) fn died(&mut self, death: rebirths::Death, now: Instant) {
+        if self.rebirths.allow(death, now) {
+            self.come_back(death, now);
+        }
+    }
+
+    /// Begins another life and tells everybody, unless one has begun since.
+    pub(super) fn come_back(&mut self, death: rebirths::Death, now: Instant) {
+        let rebirths::Death { generation, held_dead } = death;
+        let own = self.swim.identity().generation;
+        if generation >= own {
+            self.swim.outlive(self.generations.next(own, generation, now), now);
+        }
+        if held_dead {
+            self.events.push_back(Event::PresumedDead);
+        }
+        self.tell(News::Myself, now);
+        self.drain_swim(now);
     }
 
     /// Somebody is alive who was not.

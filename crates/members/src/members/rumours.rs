@@ -10,6 +10,7 @@ use objects::NodeName;
 use super::{Members, Phase};
 use crate::identity::{Claim, Identity};
 use crate::peer::Source;
+use crate::rebirths::Death;
 use crate::swim::Swim;
 use crate::{Event, Refusal};
 
@@ -23,6 +24,12 @@ impl Members {
         let mentioned = Swim::mentioned(message)?;
         if mentioned.iter().any(|identity| !self.is_credible(identity, now)) {
             return Err(Refusal::FarAhead);
+        }
+        if Swim::tells_of_death(message, self.swim.identity())? {
+            // The rest comes again; this would begin a life as often as it is said.
+            let generation = self.swim.identity().generation;
+            self.died(Death { generation, held_dead: true }, now);
+            return Ok(());
         }
         let own = &self.swim.identity().name;
         let names = mentioned.into_iter().map(|identity| identity.name);
@@ -46,11 +53,11 @@ impl Members {
 
     /// Whether what others say of somebody may be so. It may be what that one has said itself.
     pub(super) fn is_credible(&self, identity: &Identity, now: Instant) -> bool {
-        let said = if identity.name == self.swim.identity().name {
-            Some(self.swim.identity().generation)
-        } else {
-            self.swim.generation(&identity.name)
-        };
+        if identity.name == self.swim.identity().name {
+            // What others are told of us we must hear of, to object.
+            return self.generations.allow(Claim::Hearer, identity.generation, now);
+        }
+        let said = self.swim.generation(&identity.name);
         said.is_some_and(|said| identity.generation <= said)
             || self.generations.allow(Claim::Another, identity.generation, now)
     }
@@ -75,295 +82,4 @@ impl Members {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::net::SocketAddr;
-
-    use foca::{Header, Identity as _, Member, Message};
-
-    use super::*;
-    use crate::config::Role;
-    use crate::fixtures::{ms, names};
-    use crate::frame::{Body, Hello, Payload};
-    use crate::identity::Generations;
-    use crate::parts::ProfileVersion;
-    use crate::profile::Brief;
-    use crate::seal::FrameEncryption;
-    use crate::session::Cookie;
-    use crate::{BootId, Preset, Profile};
-
-    const NOW: u64 = 1_790_000_000_000;
-
-    fn address(number: u8) -> SocketAddr {
-        SocketAddr::from(([192, 0, 2, number], 7946))
-    }
-
-    fn identity(name: &str, generation: u64) -> Identity {
-        let boot = BootId(name.bytes().map(u128::from).sum());
-        Identity { name: name.into(), address: address(2), boot, generation, role: Role::Speaker }
-    }
-
-    /// The member `us`, which `other`, that is listed, and others speak to by hand.
-    struct Us {
-        members: Members,
-        now: Instant,
-        sent: Vec<Body>,
-    }
-
-    /// One that speaks by hand.
-    struct TestPeer {
-        identity: Identity,
-        encryption: FrameEncryption,
-    }
-
-    impl TestPeer {
-        fn of(identity: Identity) -> Self {
-            let encryption = FrameEncryption::new(identity.name.clone(), identity.boot, Vec::new());
-            Self { identity, encryption }
-        }
-
-        /// A message of SWIM with which this one tells `us` of others.
-        fn swim(&self, us: &Members, about: Vec<Identity>) -> Body {
-            let (src, dst) = (self.identity.clone(), us.swim.identity().clone());
-            let header = Header { src, src_incarnation: 0, dst, message: Message::Gossip };
-            let mut message = postcard::to_allocvec(&header).unwrap();
-            message.extend(u16::try_from(about.len()).unwrap().to_be_bytes());
-            message.extend(
-                about.into_iter().flat_map(|who| postcard::to_allocvec(&Member::alive(who)).unwrap()),
-            );
-            Body::Swim(message)
-        }
-    }
-
-    impl Us {
-        fn new() -> (Self, TestPeer) {
-            let now = Instant::now();
-            let config = crate::Config {
-                name: "us".into(),
-                address: address(1),
-                boot: BootId(1),
-                generation: NOW,
-                preset: Preset::Default,
-                keys: Vec::new(),
-                profile: Profile::default(),
-            };
-            let mut us = Members::new(config, [1; 32], now);
-            us.set_peers([("other".into(), address(2))].into(), now);
-            us.take_part(now);
-            let mut us = Self { members: us, now, sent: Vec::new() };
-            let mut other = TestPeer::of(identity("other", NOW));
-            us.meet(&mut other).unwrap();
-            assert_eq!(us.members.members(), &names(&["us", "other"]));
-            us.sent.clear();
-            (us, other)
-        }
-
-        fn collect(&mut self) {
-            while let Some(transmit) = self.members.poll_transmit() {
-                // They are not sealed, so it does not matter for whom they are.
-                let opened =
-                    FrameEncryption::new("any".into(), BootId(9), Vec::new()).open(&transmit.frame).unwrap();
-                self.sent.push(Payload::decode(&opened.payload).unwrap().body);
-            }
-        }
-
-        fn hear(&mut self, peer: &mut TestPeer, body: Body) -> Result<&'static str, Refusal> {
-            let Identity { name: from, generation, .. } = peer.identity.clone();
-            let payload =
-                Payload { from, generation, profile: ProfileVersion::of_an_earlier_member(0), body };
-            let frame = peer.encryption.seal(&"us".into(), &payload.encode());
-            let result = self.members.handle(peer.identity.address, &frame, self.now);
-            self.members.poll(self.now);
-            self.collect();
-            result
-        }
-
-        /// An introduction with the proof that it takes.
-        fn hello(&self, peer: &TestPeer) -> Hello {
-            Hello {
-                identity: peer.identity.clone(),
-                profile: Brief::default(),
-                cookie: Cookie([0; 16]),
-                echo: Some(self.members.cookies.make(&peer.identity.name, self.now)),
-                reply: false,
-                known: None,
-                late: false,
-            }
-        }
-
-        fn meet(&mut self, peer: &mut TestPeer) -> Result<&'static str, Refusal> {
-            let hello = self.hello(peer);
-            self.hear(peer, Body::Hello(hello))
-        }
-    }
-
-    #[test]
-    fn who_is_known_only_by_what_others_say_is_asked_and_no_member_before_it_answers() {
-        let (mut us, mut other) = Us::new();
-        while us.members.poll_event().is_some() {}
-        let body = other.swim(&us.members, vec![identity("new", NOW)]);
-        assert_eq!(us.hear(&mut other, body), Ok("swim"));
-        assert_eq!(us.members.members(), &names(&["us", "other"]));
-        assert_eq!(us.members.poll_event(), None);
-        let asked = us.sent.iter().any(|body| matches!(body, Body::Hello(hello) if hello.reply));
-        assert!(asked, "{:?}", us.sent);
-
-        us.meet(&mut TestPeer::of(identity("new", NOW))).unwrap();
-        assert_eq!(us.members.members(), &names(&["us", "other", "new"]));
-        let events: Vec<_> = std::iter::from_fn(|| us.members.poll_event()).collect();
-        assert_eq!(events.iter().filter(|event| **event == Event::Joined("new".into())).count(), 1);
-    }
-
-    #[test]
-    fn who_is_listed_is_believed_to_live_by_what_others_say() {
-        let (mut us, mut other) = Us::new();
-        let body = other.swim(&us.members, vec![identity("new", NOW)]);
-        us.hear(&mut other, body).unwrap();
-        us.members.set_peers([("other".into(), address(2)), ("new".into(), address(3))].into(), us.now);
-        assert_eq!(us.members.members(), &names(&["us", "other", "new"]));
-
-        let (mut us, mut other) = Us::new();
-        us.members.set_peers([("other".into(), address(2)), ("new".into(), address(3))].into(), us.now);
-        assert_eq!(us.members.members(), &names(&["us", "other"]));
-        let body = other.swim(&us.members, vec![identity("new", NOW)]);
-        us.hear(&mut other, body).unwrap();
-        assert_eq!(us.members.members(), &names(&["us", "other", "new"]));
-    }
-
-    #[test]
-    fn one_may_tell_of_a_limited_number_that_nobody_else_knows() {
-        let (mut us, mut other) = Us::new();
-        let mut refused = 0;
-        for round in 0..50 {
-            let about = (0..10).map(|number| identity(&format!("made-up-{round}-{number}"), NOW)).collect();
-            let body = other.swim(&us.members, about);
-            refused += usize::from(us.hear(&mut other, body) == Err(Refusal::TooMany));
-        }
-        assert!(refused > 40, "{refused}");
-        assert!(
-            us.members.peers.len() <= EACH + 1 && us.members.swim.count() <= EACH + 2,
-            "{}",
-            us.members.peers.len()
-        );
-        assert_eq!(us.members.members(), &names(&["us", "other"]));
-
-        // Those who do not answer are found dead and forgotten, and then there is room again.
-        for _ in 0..12_000 {
-            us.now += ms(50);
-            us.members.poll(us.now);
-            us.collect();
-            us.hear(&mut other, Body::Heartbeat).unwrap();
-        }
-        assert_eq!(us.members.peers.len(), 1);
-        assert!(
-            !std::iter::from_fn(|| us.members.poll_event()).any(|event| matches!(event, Event::Lost { .. }))
-        );
-    }
-
-    #[test]
-    fn a_generation_that_no_clock_gave_is_refused_wherever_it_is() {
-        let (mut us, mut other) = Us::new();
-        for absurd in [u64::MAX, u64::MAX - 1, u64::MAX / 2, NOW * 10] {
-            let mut victim = TestPeer::of(identity("victim", absurd));
-            assert_eq!(us.meet(&mut victim), Err(Refusal::FarAhead));
-            let body = other.swim(&us.members, vec![identity("victim", absurd)]);
-            assert_eq!(us.hear(&mut other, body), Err(Refusal::FarAhead));
-            let dead = Body::Dead(identity("victim", absurd));
-            assert_eq!(us.hear(&mut other, dead), Err(Refusal::FarAhead));
-            // Nor does anybody make us take it.
-            let hello = Hello { known: Some(absurd), ..us.hello(&other) };
-            assert_eq!(us.hear(&mut other, Body::Hello(hello)), Err(Refusal::FarAhead));
-        }
-        assert!(us.members.swim.identity().generation < NOW + 10);
-        assert!(us.meet(&mut TestPeer::of(identity("victim", NOW))).is_ok());
-        assert_eq!(us.members.members(), &names(&["us", "other", "victim"]));
-    }
-
-    #[test]
-    fn who_is_impersonated_by_the_greatest_generation_that_is_believed_can_object() {
-        let (mut us, _) = Us::new();
-        let greatest = NOW + 300 * 365 * 24 * 60 * 60 * 1000;
-        us.meet(&mut TestPeer::of(identity("victim", greatest))).unwrap();
-        us.now += ms(1);
-        let mut victim = TestPeer::of(Identity { boot: BootId(77), ..identity("victim", greatest + 1) });
-        us.meet(&mut victim).unwrap();
-        assert_eq!(us.members.peers[&NodeName::from("victim")].identity, Some(victim.identity));
-    }
-
-    #[test]
-    fn whatever_one_is_told_to_outlive_the_others_understand_it_afterwards() {
-        let century = 100 * 365 * 24 * 60 * 60 * 1000;
-        let now = Instant::now();
-        let clocks = [0, NOW - 5, NOW, NOW + 600_000];
-        for (victim, other) in clocks.into_iter().flat_map(|one| clocks.map(|other| (one, other))) {
-            let [victim, other] = [victim, other].map(|first| Generations::new(first, now));
-            let greatest = |by: &Generations, claim: Claim, centuries: u64| {
-                let greatest = by.first() + centuries * century;
-                assert!(by.allow(claim, greatest, now) && !by.allow(claim, greatest + 1, now));
-                greatest
-            };
-            let said = greatest(&other, Claim::Another, 1);
-            assert!(victim.allow(Claim::Hearer, said, now), "what others believe of one, one can outlive");
-            let adopted = greatest(&victim, Claim::Hearer, 2) + 1;
-            assert!(other.allow(Claim::Speaker, adopted, now), "and they understand whoever has");
-        }
-    }
-
-    #[test]
-    fn what_somebody_has_said_itself_others_may_say_of_it() {
-        let (mut us, mut other) = Us::new();
-        let far = NOW + 150 * 365 * 24 * 60 * 60 * 1000;
-        let mut victim = TestPeer::of(identity("victim", far));
-        let body = other.swim(&us.members, vec![victim.identity.clone()]);
-        assert_eq!(us.hear(&mut other, body), Err(Refusal::FarAhead), "nobody knows that yet");
-        us.meet(&mut victim).unwrap();
-        let body = other.swim(&us.members, vec![victim.identity.clone()]);
-        assert!(us.hear(&mut other, body).is_ok());
-        let later = Identity { generation: far + 1, ..victim.identity };
-        let body = other.swim(&us.members, vec![later]);
-        assert_eq!(us.hear(&mut other, body), Err(Refusal::FarAhead));
-    }
-
-    #[test]
-    fn a_stall_is_told_of_once_however_many_frames_of_strangers_are_read_after_it() {
-        let (mut us, _) = Us::new();
-        us.members.poll(us.now);
-        while us.members.poll_event().is_some() {}
-        us.now += ms(1500);
-        for _ in 0..50 {
-            let _ = us.meet(&mut TestPeer::of(identity("stranger", NOW)));
-            us.now += ms(1);
-        }
-        us.members.poll(us.now);
-        let events = std::iter::from_fn(|| us.members.poll_event());
-        assert_eq!(events.filter(|event| matches!(event, Event::Stalled(_))).count(), 1);
-    }
-
-    #[test]
-    fn a_clock_that_is_absurd_itself_breaks_nothing() {
-        let now = Instant::now();
-        for first in [0, NOW, u64::MAX / 2, u64::MAX] {
-            let generations = Generations::new(first, now);
-            let later = now + ms(1000);
-            for claim in [Claim::Another, Claim::Hearer, Claim::Speaker] {
-                assert!(generations.allow(claim, generations.first() + 1000, later));
-                assert!(generations.allow(claim, 0, later) && !generations.allow(claim, u64::MAX, later));
-            }
-            assert!(identity("us", generations.first()).renew().is_some());
-        }
-        assert!(
-            Generations::new(0, now).allow(Claim::Another, NOW, now),
-            "ours has not been set since it began in 1970"
-        );
-    }
-
-    #[test]
-    fn a_recording_of_an_earlier_start_gets_few_answers() {
-        let (mut us, _) = Us::new();
-        let mut earlier = TestPeer::of(Identity { boot: BootId(88), ..identity("other", NOW - 1) });
-        for _ in 0..1000 {
-            assert_eq!(us.hear(&mut earlier, Body::Heartbeat), Err(Refusal::Unproven));
-        }
-        let sent = us.sent.len();
-        assert!((1..=20).contains(&sent), "{sent}");
-    }
-}
+mod tests;

@@ -10,6 +10,20 @@ use super::Core;
 use crate::input::{List, Trouble};
 
 impl Core {
+    /// Announces everything afresh that is announced here, if that is due. Others may have answered meanwhile.
+    ///
+    /// Whoever has the gossip's key can hold us dead, or come back itself, as often as it can send. What was announced
+    /// afresh a moment ago is being repeated, so after a few it waits for that to end, and then counts as one.
+    pub(super) fn reassert(&mut self) {
+        if self.reassert_due.is_some_and(|due| due <= self.now) {
+            self.reassert_due = self.reasserts.take(self.now).err();
+            if self.reassert_due.is_none() {
+                self.placement.reassert();
+                self.stale.announcements = true;
+            }
+        }
+    }
+
     /// What is not settled is no ground to act on: what was known before stays, but nothing is said of it, since the
     /// others may have acted meanwhile. Interfaces that were there all along go on while another one is cut off: the
     /// same switch may have failed for all nodes.
@@ -89,8 +103,7 @@ impl Core {
     fn happened(&mut self, event: Event, after: &View) {
         match event {
             Event::Returned(_) | Event::PresumedDead => {
-                self.placement.reassert();
-                self.stale.announcements = true;
+                self.reassert_due.get_or_insert(self.now);
             }
             Event::Leaving { node, absence } => {
                 let view = Arc::make_mut(&mut self.view);

@@ -52,6 +52,38 @@ fn a_peer_that_may_have_announced_all_along_is_overruled_by_a_new_takeover() {
 }
 
 #[test]
+fn however_often_one_is_held_dead_or_others_come_back_the_lan_is_told_a_few_times_and_once_more_at_the_end() {
+    for event in [Event::PresumedDead, Event::Returned("n2".into())] {
+        let mut it = complete();
+        let mut orders = vec![];
+        let both = || view(&["n1", "n2"], true);
+        it.after(members(&["n1", "n2"]));
+        let before = it.order("192.0.2.2");
+        it.after(happened(event.clone(), both()));
+        assert_ne!(it.order("192.0.2.2"), before, "the first is told at once");
+        for _ in 0..25_000 {
+            it.now += Duration::from_millis(1);
+            it.after(happened(event.clone(), both()));
+            orders.push(it.order("192.0.2.2"));
+        }
+        orders.dedup();
+        assert!((6..=9).contains(&orders.len()), "{}", orders.len());
+        it.now += Duration::from_millis(1);
+        it.after(happened(event, both()));
+        let last = it.order("192.0.2.2");
+        let due = it.core.poll_timeout().expect("the last is told as well");
+        assert!(due <= it.now + Duration::from_secs(10));
+        it.now = due;
+        it.after(Input::Time);
+        assert_ne!(it.order("192.0.2.2"), last);
+        let last = it.order("192.0.2.2");
+        it.now += Duration::from_hours(1);
+        it.after(Input::Time);
+        assert_eq!(it.order("192.0.2.2"), last, "and then no more");
+    }
+}
+
+#[test]
 fn going_and_coming_back_is_a_new_takeover_even_when_both_come_together() {
     let mut it = complete();
     let before = it.orders();

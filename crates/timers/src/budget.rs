@@ -1,0 +1,54 @@
+//! How often something may happen.
+
+use std::time::{Duration, Instant};
+
+/// Something may happen so many times at once, and after that once in each period.
+#[derive(Debug)]
+pub struct Budget {
+    each: Duration,
+    at_once: u32,
+    /// When all of it is there again.
+    full_at: Option<Instant>,
+}
+
+impl Budget {
+    /// All of it is there. Once always is: `at_once` counts as 1 or more.
+    pub const fn new(at_once: u32, each: Duration) -> Self {
+        Self { each, at_once, full_at: None }
+    }
+
+    /// Whether all of it is there at `now`.
+    pub fn is_full(&self, now: Instant) -> bool {
+        self.full_at.is_none_or(|at| at <= now)
+    }
+
+    /// Takes one, if there is one left at `now`; otherwise says when there is.
+    pub fn take(&mut self, now: Instant) -> Result<(), Instant> {
+        let full_at = self.full_at.map_or(now, |at| at.max(now));
+        match full_at.checked_sub(self.each * self.at_once.saturating_sub(1)) {
+            Some(next) if next > now => Err(next),
+            Some(_) | None => {
+                self.full_at = Some(full_at + self.each);
+                Ok(())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn some_are_had_at_once_and_then_one_in_each_period() {
+        let start = Instant::now();
+        let ms = |millis| start + Duration::from_millis(millis);
+        let mut budget = Budget::new(3, Duration::from_millis(100));
+        let had: Vec<_> = (0..450).filter(|at| budget.take(ms(*at)).is_ok()).collect();
+        assert_eq!(had, [0, 1, 2, 100, 200, 300, 400]);
+        assert_eq!(budget.take(ms(450)), Err(ms(500)));
+        assert!(!budget.is_full(ms(699)) && budget.is_full(ms(700)));
+        let had: Vec<_> = (10_000..10_050).filter(|at| budget.take(ms(*at)).is_ok()).collect();
+        assert_eq!(had, [10_000, 10_001, 10_002], "no more of it comes together than there was at first");
+    }
+}
