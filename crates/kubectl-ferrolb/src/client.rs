@@ -212,8 +212,12 @@ pub(crate) fn told(failures: &[Failure]) -> Vec<String> {
                 "nothing can be looked at: the API server does not accept your credentials".to_owned()
             }
             Why::NotFound => {
-                "the cluster does not know FerroLB's resources (metallb.io): its CRDs are not installed"
-                    .to_owned()
+                let missing = failures.iter().filter(|it| it.why == Why::NotFound);
+                let missing: Vec<&str> = missing.map(|it| it.resource.as_str()).collect();
+                format!(
+                    "the cluster does not know {}: these CRDs are not installed (helm upgrade, or kubectl apply -f crds/)",
+                    missing.join(", ")
+                )
             }
             Why::Forbidden | Why::Other(_) => failure.to_string(),
         };

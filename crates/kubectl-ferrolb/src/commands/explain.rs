@@ -1,5 +1,7 @@
 //! `kubectl ferrolb explain`: a Service's way from the pool to the wire.
 
+mod notes;
+
 use std::net::IpAddr;
 
 use anyhow::bail;
@@ -37,6 +39,8 @@ struct Story {
     /// Why each pool gives none.
     pools: Vec<PoolReason>,
     remedies: Vec<String>,
+    /// What is written on the Service in vain, or lies beyond FerroLB.
+    notes: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -111,7 +115,26 @@ pub(crate) async fn run(cluster: &Cluster, namespace: Option<&str>, service: &st
     let Some(surveyed) = look.services.iter().find(|it| it.key.as_ref() == Some(&key)).cloned() else {
         bail!("Service {key} was deleted meanwhile");
     };
-    let story = tell(&mut look, &key, &surveyed, &mut page);
+    let mut story = tell(&mut look, &key, &surveyed, &mut page);
+    for note in notes::in_vain(&object) {
+        page.field(cell("In vain", Tone::Warn), &note);
+        story.notes.push(note);
+    }
+    let of_nodes = look.allocation.fates.get(&key).is_some_and(|it| it.observed.origin == Origin::NodePool);
+    let announced = surveyed.addresses.iter().filter(|it| it.health == Health::Announced && !of_nodes);
+    for address in announced.clone() {
+        let node = address.node.as_deref().map(Into::into);
+        let off = node.and_then(|node| notes::off_lan(&look.snapshot.speakers, &node, address.ip));
+        for note in off {
+            page.field(cell("Network", Tone::Warn), &note);
+            story.notes.push(note);
+        }
+    }
+    let mut announced = announced;
+    if let Some(note) = announced.next().and_then(|it| notes::beyond(&object, it.ip)) {
+        page.field(cell("No answer?", Tone::Dim), &note);
+        story.notes.push(note);
+    }
     let failures = if surveyed.health == Health::Unknown {
         [look.failures, look.unasked].concat()
     } else {
