@@ -4,6 +4,7 @@
 //! test fails when it is out of step.
 
 mod helm;
+mod hub;
 mod manifests;
 pub mod values;
 
@@ -41,13 +42,14 @@ pub fn examples() -> Result<Vec<PathBuf>> {
 }
 
 /// Every file that is made from the chart, with what it should hold: the plain manifests, the table of values, the
-/// defaults as the templates read them, and what comes of each of the [`examples`].
+/// defaults as the templates read them, what Artifact Hub shows, and what comes of each of the [`examples`].
 pub fn generated(helm: &Helm) -> Result<BTreeMap<PathBuf, String>> {
-    let readme = folder().join("README.md");
+    let (readme, chart) = (folder().join("README.md"), folder().join("Chart.yaml"));
     let mut files = BTreeMap::from([
         (manifests_folder().join("ferrolb.yaml"), manifests::plain(helm)?),
         (readme.clone(), values::into_readme(&read(&readme)?, &values::documented()?)?),
         (folder().join("files/defaults.yaml"), values::defaults()?),
+        (chart.clone(), hub::into_chart(&read(&chart)?)?),
     ]);
     for example in examples()? {
         let name = example.file_name().context("an example is a file")?.to_string_lossy();

@@ -12,7 +12,7 @@ use kubekit::http::{self, SecureMetrics};
 use kubekit::telemetry::LogLevel;
 use kubekit::{Identity, open_files, telemetry};
 use serde_json::{Map, Value};
-use speaker::{ExcludeInterfaces, ExcludeLabel};
+use speaker::{ExcludeLabel, InterfacePatterns};
 
 use crate::check;
 
@@ -172,7 +172,11 @@ struct Speaker {
     /// commas; a comma within {}, [] or () separates nothing. May be given several times; empty, it excludes
     /// none [default: what container runtimes and network plugins commonly make]
     #[arg(long, env = "FERROLB_EXCLUDE_INTERFACES", value_name = "REGEX,...", action = ArgAction::Append)]
-    exclude_interfaces: Option<Vec<ExcludeInterfaces>>,
+    exclude_interfaces: Option<Vec<InterfacePatterns>>,
+    /// Make interfaces promiscuous whose name matches one of these regular expressions, written as above, while they are
+    /// announced on: wireless ones that do not hear ARP and NDP requests otherwise
+    #[arg(long, env = "FERROLB_PROMISCUOUS_INTERFACES", value_name = "REGEX,...", action = ArgAction::Append)]
+    promiscuous_interfaces: Vec<InterfacePatterns>,
     /// Announce each address again as often as that, in seconds, while nothing changes, lest switches
     /// forget it; 0 for never
     #[arg(long, env = "FERROLB_REFRESH_INTERVAL", default_value_t = 30)]
@@ -301,6 +305,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
             common,
             node_name,
             exclude_interfaces,
+            promiscuous_interfaces,
             refresh_interval,
             gossip_bind,
             gossip_key_file,
@@ -318,8 +323,8 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
                 identity: Identity::new(common.namespace, common.pod_name).in_pod(common.pod_uid),
                 lb_class: common.lb_class,
                 exclude_interfaces: exclude_interfaces
-                    .map(|lists| lists.into_iter().collect())
-                    .unwrap_or_default(),
+                    .map_or_else(InterfacePatterns::usually_excluded, |lists| lists.into_iter().collect()),
+                promiscuous_interfaces: promiscuous_interfaces.into_iter().collect(),
                 refresh_interval: (refresh_interval > 0)
                     .then(|| Duration::from_secs(refresh_interval.into())),
                 gossip_bind,

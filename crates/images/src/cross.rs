@@ -67,7 +67,7 @@ fn failed(what: &Path, reason: &str) -> Error {
 }
 
 /// Where what is built or fetched survives, as that of the lab does.
-fn cache() -> PathBuf {
+pub fn cache() -> PathBuf {
     let home = || env::home_dir().map(|home| home.join(".cache"));
     let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home);
     cache.unwrap_or_else(env::temp_dir).join("ferrolb")

@@ -21,6 +21,7 @@ pub mod tutorial;
 use std::io;
 use std::path::PathBuf;
 
+pub use cross::cache;
 pub use layout::{Archive, Config, ImageSpec, write_image, write_index};
 pub use platform::Platform;
 pub use reference::{BadReference, Reference};

@@ -234,7 +234,7 @@ pub(crate) fn one_line(error: &anyhow::Error) -> String {
 }
 
 /// A kind, as `kubectl` takes it: its plural, and its group where it has one.
-fn resource<K: Resource<DynamicType = ()>>() -> String {
+pub(crate) fn resource<K: Resource<DynamicType = ()>>() -> String {
     let (plural, group) = (K::plural(&()), K::group(&()));
     if group.is_empty() { plural.to_string() } else { format!("{plural}.{group}") }
 }

@@ -191,6 +191,16 @@ impl Cluster {
             .await
     }
 
+    /// Asks one speaker.
+    pub(crate) async fn trace_from(&self, speaker: &Program, ip: IpAddr) -> Told {
+        let speakers = std::slice::from_ref(speaker);
+        let told =
+            ask::ask(&self.client, speakers, &Question::Trace(ip), self.pod_timeout, &self.tokens).await;
+        let nothing =
+            || Told { program: speaker.clone(), document: Err("it says nothing".to_owned().into()) };
+        told.into_iter().next().unwrap_or_else(nothing)
+    }
+
     /// All objects of a kind, everywhere.
     pub(crate) async fn all<K>(&self) -> Listed<K>
     where

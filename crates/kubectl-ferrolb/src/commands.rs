@@ -9,6 +9,7 @@ mod manifests;
 pub(crate) mod nodes;
 mod peers;
 pub(crate) mod pools;
+mod quickstart;
 pub(crate) mod services;
 pub(crate) mod status;
 mod trace;
@@ -29,6 +30,10 @@ pub(crate) async fn run(cli: &Cli) -> anyhow::Result<Answer> {
         }
         Command::Services { problems, watch: _ } => {
             of_cluster(cli, async |it| services::run(it, scope(cli), *problems).await).await
+        }
+        Command::Quickstart(options) => {
+            // It says itself where FerroLB does not run.
+            quickstart::run(&Cluster::open(&cli.connection).await?, options).await
         }
         Command::Pools => of_cluster(cli, pools::run).await,
         Command::Ips { pool, watch: _ } => {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
+use pools::Range;
 
 use crate::output::Format;
 
@@ -67,6 +68,8 @@ pub(crate) enum Command {
         #[command(flatten)]
         watch: Watch,
     },
+    /// From Services that wait to addresses that answer: proposes a pool, shows why, and asks
+    Quickstart(Quickstart),
     /// The pools, and how full they are
     Pools,
     /// The addresses of the pools, one by one
@@ -139,6 +142,24 @@ pub(crate) enum Command {
     },
 }
 
+/// What pool to make.
+#[derive(Debug, Args)]
+pub(crate) struct Quickstart {
+    /// The addresses, FIRST-LAST or PREFIX/LENGTH, that nobody else gives out [default: where Docker gives out the
+    /// addresses of the nodes, as with KIND, the largest part at the end that nobody has]
+    #[arg(long)]
+    pub(crate) range: Option<Range>,
+    /// The name of the pool
+    #[arg(long, default_value = "lan")]
+    pub(crate) pool: String,
+    /// Make it without asking
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    /// Only show the manifests
+    #[arg(long, conflicts_with = "yes")]
+    pub(crate) dry_run: bool,
+}
+
 /// Whether to look again and again.
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct Watch {
@@ -155,7 +176,8 @@ impl Command {
             | Self::Services { watch, .. }
             | Self::Ips { watch, .. }
             | Self::Nodes { watch } => watch.watch,
-            Self::Pools
+            Self::Quickstart(_)
+            | Self::Pools
             | Self::Peers
             | Self::Explain { .. }
             | Self::Trace { .. }

@@ -347,8 +347,8 @@ fn width(terminal: bool) -> Option<usize> {
     }
     let told = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
     let found = || {
-        let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
-        (size.ws_col > 0).then_some(usize::from(size.ws_col))
+        let (width, _) = terminal_size::terminal_size_of(io::stdout())?;
+        Some(usize::from(width.0))
     };
     Some(told.or_else(found).unwrap_or(80))
 }

@@ -24,6 +24,7 @@ mod inquiries;
 mod interface;
 mod links;
 mod memberships;
+mod patterns;
 mod pulse;
 mod socket;
 
@@ -37,10 +38,10 @@ use inquiries::Inquiry;
 use interface::Failure;
 use kubekit::http::trace::TraceQuestion;
 use kubekit::{Progress, Watchdog};
-pub use links::{BadPattern, ExcludeInterfaces};
+pub use patterns::{BadPattern, InterfacePatterns};
 use placement::{InterfaceName, NodeName};
 use pulse::Pulse;
-use socket::{Listen, PacketSocket};
+use socket::{Listen, PacketSocket, Reception};
 use speaker_core::announce::layer2::{Orders, PortId, Ports, Responder};
 use speaker_core::{Link, Links, Unfit};
 use tokio::sync::{mpsc, watch};
@@ -74,7 +75,10 @@ pub fn claim_packet_sockets() -> anyhow::Result<()> {
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Interfaces that are never announced on.
-    pub exclude: ExcludeInterfaces,
+    pub exclude: InterfacePatterns,
+    /// Interfaces that are told to receive what is sent to others as well. The chips of some drop broadcasts and multicasts
+    /// else that they take to be for others, most wireless ones of single-board computers among them.
+    pub promiscuous: InterfacePatterns,
     /// How often each address is announced while nothing changes, lest switches forget it; `None` for never.
     pub refresh_interval: Option<Duration>,
     /// Watches the tasks.
@@ -203,7 +207,7 @@ impl Lan {
                     self.report().await;
                 }
                 _ = self.retry.tick(), if !self.broken.is_empty() => {
-                    self.broken.retain(|it| PacketSocket::open(it.index, it.listen).is_err());
+                    self.broken.retain(|it| PacketSocket::open(it.index, it.listen, it.reception).is_err());
                     self.report().await;
                 }
                 changed = self.ports.changed() => match changed {
@@ -229,7 +233,7 @@ impl Lan {
     async fn report(&mut self) {
         let Some(mut links) = self.seen.clone() else { return };
         self.broken.retain(|it| links.contains_key(&it.index));
-        for Failure { index, listen } in &self.broken {
+        for Failure { index, listen, reception: _ } in &self.broken {
             let Some(link) = links.get_mut(index) else { continue };
             match listen {
                 Listen::Arp => link.arp = link.arp.and(Err(Unfit::NoSocket)),
@@ -302,11 +306,14 @@ impl Lan {
         (orders, inquiries): (watch::Receiver<Arc<Orders>>, mpsc::Receiver<Inquiry>),
     ) -> interface::Interface<P> {
         let progress = self.options.watchdog.task(format!("{} on {}", port.responder.name(), port.name));
+        let is_promiscuous = self.options.promiscuous.contains(port.name.as_str());
+        let reception = if is_promiscuous { Reception::Promiscuous } else { Reception::Own };
         interface::Interface {
             index: port.index,
             name: port.name,
             protocol,
             listen,
+            reception,
             refresh_interval: self.options.refresh_interval,
             orders,
             inquiries,

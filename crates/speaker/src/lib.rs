@@ -44,7 +44,7 @@ use kubekit::http::status::Questions;
 use kubekit::http::{self, Readiness};
 use kubekit::write::Writes;
 use kubekit::{Identity, Progress, Watchdog, keep};
-pub use lan::ExcludeInterfaces;
+pub use lan::InterfacePatterns;
 pub use metrics::Metrics;
 pub use placement::ExcludeLabel;
 use placement::NodeName;
@@ -68,7 +68,9 @@ pub struct Config {
     /// Where probes and metrics are served.
     pub http: http::Config,
     /// Interfaces that are never announced on.
-    pub exclude_interfaces: ExcludeInterfaces,
+    pub exclude_interfaces: InterfacePatterns,
+    /// Interfaces that are to receive what is sent to others as well, see [`lan::Options::promiscuous`].
+    pub promiscuous_interfaces: InterfacePatterns,
     /// How often each address is announced while nothing changes; `None` for never.
     pub refresh_interval: Option<Duration>,
     /// Whether nodes can be excluded by a label.
@@ -264,6 +266,7 @@ async fn work(
     let cluster = Cluster::new(&config, bind, readiness, metrics.clone(), outputs);
     let options = lan::Options {
         exclude: config.exclude_interfaces.clone(),
+        promiscuous: config.promiscuous_interfaces.clone(),
         refresh_interval: config.refresh_interval,
         watchdog,
     };

@@ -61,6 +61,7 @@ fn interfaces_are_followed_on_when_notifications_were_lost() {
     let (_trace, questions) = kubekit::http::trace::channel();
     let options = Options {
         exclude: "^peer.*,^lo$".parse().unwrap(),
+        promiscuous: lan::InterfacePatterns::default(),
         refresh_interval: None,
         watchdog: kubekit::Watchdog::default(),
     };

@@ -7,10 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use images::{Platform, programs};
+use images::programs;
 use serde::Deserialize;
 use spdx::{Expression, ParseMode};
 use toml_edit::{Document, Item};
+
+use crate::release;
 
 pub(crate) fn run() -> Result<()> {
     let workspace = programs::workspace();
@@ -56,7 +58,7 @@ struct Metadata {
 fn packages(manifest: &Path) -> Result<Vec<Package>> {
     let mut cargo = programs::cargo();
     cargo.args(["metadata", "--format-version=1", "--locked"]);
-    Platform::ALL.iter().for_each(|platform| _ = cargo.args(["--filter-platform", platform.target()]));
+    release::triples().for_each(|triple| _ = cargo.args(["--filter-platform", triple]));
     let output = cargo.arg("--manifest-path").arg(manifest).output().context("starting cargo")?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "`cargo metadata` of {}: {}", manifest.display(), said.trim());
@@ -213,6 +215,14 @@ mod tests {
         });
         ours.dependencies.push(Dependency { name: "sibling".into(), req: "*".into(), source: None });
         assert_eq!(faults(ours), ["ours takes any version of b"]);
+    }
+
+    #[test]
+    fn the_graph_is_that_of_all_targets_that_are_released() {
+        let text = std::fs::read_to_string(programs::workspace().join(".deny.toml")).unwrap();
+        let file: Document<String> = text.parse().unwrap();
+        let targets = file.get("graph").and_then(|graph| graph.get("targets")).map(strings).unwrap();
+        assert_eq!(BTreeSet::from_iter(targets), release::triples().map(str::to_owned).collect());
     }
 
     #[test]

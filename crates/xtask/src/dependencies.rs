@@ -1,4 +1,4 @@
-//! What FerroLB is made of: the crates that may be linked into `ferrolb`, as cargo resolves them.
+//! What FerroLB is made of: the crates that may be linked into its programs, as cargo resolves them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -48,20 +48,23 @@ struct Kind {
     kind: Option<String>,
 }
 
-/// `ferrolb` itself, and each crate that it may be linked with for a platform, with the indices of those that it
-/// uses in turn.
-pub(crate) fn linked(platform: Platform) -> Result<Vec<(Package, Vec<usize>)>> {
+/// A program's crate, and each crate that it may be linked with for a target, with the indices of those that it uses in
+/// turn.
+pub(crate) fn linked(program: &str, target: &str) -> Result<Vec<(Package, Vec<usize>)>> {
     let mut cargo = programs::cargo();
-    cargo.args(["metadata", "--format-version=1", "--locked", "--filter-platform", platform.target()]);
+    cargo.args(["metadata", "--format-version=1", "--locked", "--filter-platform", target]);
     let output = cargo.current_dir(programs::workspace()).output().context("starting cargo")?;
     ensure!(output.status.success(), "`cargo metadata`: {}", String::from_utf8_lossy(&output.stderr).trim());
     let metadata = serde_json::from_slice(&output.stdout).context("reading what `cargo metadata` says")?;
-    from_metadata(metadata)
+    from_metadata(program, metadata)
 }
 
-fn from_metadata(Metadata { packages, resolve }: Metadata) -> Result<Vec<(Package, Vec<usize>)>> {
-    let root =
-        packages.iter().find(|package| package.name == "ferrolb").context("there is no crate ferrolb")?;
+fn from_metadata(
+    program: &str,
+    Metadata { packages, resolve }: Metadata,
+) -> Result<Vec<(Package, Vec<usize>)>> {
+    let root = packages.iter().find(|package| package.name == program);
+    let root = root.with_context(|| format!("there is no crate {program}"))?;
     let linked_with = |node: &Node| -> Vec<String> {
         let linked =
             node.deps.iter().filter(|dependency| dependency.dep_kinds.iter().any(|kind| kind.kind.is_none()));
@@ -87,7 +90,7 @@ fn from_metadata(Metadata { packages, resolve }: Metadata) -> Result<Vec<(Packag
 
 /// A bill of materials in the format of CycloneDX 1.5.
 pub(crate) fn bill_of_materials(platform: Platform) -> Result<String> {
-    let linked = linked(platform)?;
+    let linked = linked("ferrolb", platform.target())?;
     // A version of our own is no reference to anything that could be fetched.
     let reference = |package: &Package| match package.source {
         Some(_) => format!("pkg:cargo/{}@{}", package.name, package.version),
@@ -142,9 +145,10 @@ mod tests {
         for name in ["ferrolb", "lab", "xtask", "proptest"] {
             assert!(!names.contains(name), "{name} is no part of the program");
         }
+        let ours = |name: &str| json!(format!("{name}@{}", env!("CARGO_PKG_VERSION")));
         let program =
-            bill["dependencies"].as_array().unwrap().iter().find(|one| one["ref"] == "ferrolb@0.1.0");
+            bill["dependencies"].as_array().unwrap().iter().find(|one| one["ref"] == ours("ferrolb"));
         let uses = program.unwrap()["dependsOn"].as_array().unwrap();
-        assert!(uses.contains(&json!("controller@0.1.0")), "{uses:?}");
+        assert!(uses.contains(&ours("controller")), "{uses:?}");
     }
 }

@@ -10,8 +10,11 @@ mod image;
 mod manifests;
 mod plugin;
 mod push;
+mod release;
 mod soak;
 mod test;
+#[cfg(test)]
+mod workflows;
 
 use std::process::ExitCode;
 
@@ -48,6 +51,9 @@ enum Task {
     Plugin(plugin::PluginArgs),
     /// Build the image for all platforms, and push it and the chart to a registry.
     Push(push::PushArgs),
+    /// Make what a release has besides, step by step.
+    #[command(subcommand)]
+    Release(release::Release),
     /// Generate the custom resource definitions, in crds/ and in the chart.
     Crds,
     /// Generate what is made from the chart: plain manifests, the table of its values, and examples rendered.
@@ -66,6 +72,7 @@ fn main() -> ExitCode {
         Task::Deny => report(deny::run()),
         Task::Image(arguments) => report(image::run(&arguments)),
         Task::Push(arguments) => report(push::run(&arguments)),
+        Task::Release(release) => report(release::run(&release)),
         Task::Plugin(arguments) => report(plugin::run(&arguments)),
         Task::Crds => report(crds::run()),
         Task::Manifests => report(manifests::run()),

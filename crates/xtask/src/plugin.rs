@@ -34,7 +34,7 @@ pub(crate) fn run(arguments: &PluginArgs) -> anyhow::Result<()> {
 }
 
 /// As `kubectl-ferrolb-linux-armv7`.
-fn name_for(platform: Platform) -> String {
+pub(crate) fn name_for(platform: Platform) -> String {
     format!("{NAME}-{}", platform.to_string().replace("/v", "v").replace('/', "-"))
 }
 

@@ -1,19 +1,20 @@
 //! `cargo xtask push`: the image for all platforms and the chart, in a registry.
 
-use std::fs;
-use std::path::Path;
+mod chart;
+
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
-use images::{Platform, Reference, programs};
+use images::{Archive, Platform, Reference, programs};
 use lab::debian;
 use lab::tools::{Program, Tools};
+use serde::Deserialize;
 
 use crate::image;
-
-/// What the chart asks for unless it is told otherwise.
-const REPOSITORY: &str = "repository: docker.io/ferrolb/ferrolb\n";
 
 /// Where to push to.
 #[derive(Debug, Args)]
@@ -24,6 +25,15 @@ pub(crate) struct PushArgs {
     /// Platforms: linux/amd64, linux/arm64, linux/arm/v7
     #[arg(long, value_delimiter = ',', default_values_t = Platform::ALL)]
     platform: Vec<Platform>,
+    /// Push what `cargo xtask image --platform` has written, and build nothing
+    #[arg(long, value_name = "FILE", conflicts_with = "platform")]
+    archive: Option<PathBuf>,
+    /// The address of the project's page, which the chart then names
+    #[arg(long, value_name = "URL")]
+    home: Option<String>,
+    /// Add the names and digests of image and chart to this file, as lines `image=NAME` and `image-digest=DIGEST`
+    #[arg(long, value_name = "FILE")]
+    outputs: Option<PathBuf>,
     /// The registry speaks HTTP without TLS
     #[arg(long)]
     plain_http: bool,
@@ -34,14 +44,42 @@ pub(crate) fn run(arguments: &PushArgs) -> Result<()> {
     let to = destination(&arguments.to)?;
     debian::ensure(debian::FOR_PUSHING)?;
     let tools = Tools::ensure(&[Program::Helm])?;
-    let archive = image::build_index(&arguments.platform)?;
+    let archive = match &arguments.archive {
+        Some(path) => Archive::open(path)?,
+        None => image::build_index(&arguments.platform)?,
+    };
     let (_, digest) = archive.images.first_key_value().context("the image has no name")?;
     let registry = Registry { helm: tools.path(Program::Helm), plain_http: arguments.plain_http };
     registry.push_image(&archive.path, &to)?;
-    println!("{}/{}:{}@{digest}", to.registry(), to.repository(), to.tag());
-    let chart = registry.push_chart(&programs::workspace().join("charts/ferrolb"), &to)?;
-    println!("{chart}");
+    let name = format!("{}/{}", to.registry(), to.repository());
+    println!("{name}:{}@{digest}", to.tag());
+    let folder = programs::workspace().join("charts/ferrolb");
+    let chart = registry.push_chart(&folder, &to, arguments.home.as_deref())?;
+    println!("oci://{} --version {}", chart.name, env!("CARGO_PKG_VERSION"));
+    if let Some(file) = &arguments.outputs {
+        let platforms = registry.platforms(&format!("{name}@{digest}"))?;
+        let lines = outputs((&name, digest), (&chart.name, &chart.digest), &platforms);
+        let lines: String = lines.into_iter().map(|(key, value)| format!("{key}={value}\n")).collect();
+        let opened = OpenOptions::new().create(true).append(true).open(file);
+        let written = opened.and_then(|mut file| file.write_all(lines.as_bytes()));
+        written.with_context(|| format!("writing {}", file.display()))?;
+    }
     Ok(())
+}
+
+/// What was pushed, for a workflow's next steps: name and digest of the image and of the chart, and the digest of each
+/// platform's image.
+pub(crate) fn outputs(
+    image: (&str, &str),
+    chart: (&str, &str),
+    platforms: &[(String, String)],
+) -> Vec<(String, String)> {
+    let named = [("image", image), ("chart", chart)].into_iter().flat_map(|(what, (name, digest))| {
+        [(what.to_owned(), name.to_owned()), (format!("{what}-digest"), digest.to_owned())]
+    });
+    let of_platforms =
+        platforms.iter().map(|(platform, digest)| (format!("{platform}-digest"), digest.clone()));
+    named.chain(of_platforms).collect()
 }
 
 /// The name of the image, with this version's tag unless another one is given.
@@ -61,6 +99,34 @@ struct Registry<'a> {
     plain_http: bool,
 }
 
+/// A chart in a registry.
+struct PushedChart {
+    /// Where it is, without a tag.
+    name: String,
+    /// That of its manifest.
+    digest: String,
+}
+
+/// As much of an index of images as tells them apart. The image of one platform has none.
+#[derive(Deserialize)]
+struct Index {
+    #[serde(default)]
+    manifests: Vec<Manifest>,
+}
+
+#[derive(Deserialize)]
+struct Manifest {
+    digest: String,
+    platform: Runs,
+}
+
+#[derive(Deserialize)]
+struct Runs {
+    os: String,
+    architecture: String,
+    variant: Option<String>,
+}
+
 impl Registry<'_> {
     /// Pushes all that an archive has of an image, byte for byte, so that its digest stays what it is.
     fn push_image(&self, archive: &Path, to: &Reference) -> Result<()> {
@@ -68,40 +134,56 @@ impl Registry<'_> {
         // Whether images must be signed to be read is a question for whoever runs them.
         skopeo.args(["--insecure-policy", "copy", "--all", "--preserve-digests"]);
         skopeo.args(self.plain_http.then_some("--dest-tls-verify=false"));
-        run_quietly(skopeo.arg(format!("oci-archive:{}", archive.display())).arg(format!("docker://{to}")))
+        run_quietly(skopeo.arg(format!("oci-archive:{}", archive.display())).arg(format!("docker://{to}")))?;
+        Ok(())
     }
 
-    /// Pushes the chart, which asks for that image unless it is told otherwise. Returns where it is.
-    fn push_chart(&self, chart: &Path, image: &Reference) -> Result<String> {
+    /// The digest of each platform's image in an index, by the platform's name in file names.
+    fn platforms(&self, index: &str) -> Result<Vec<(String, String)>> {
+        let mut skopeo = Command::new("skopeo");
+        skopeo.args(["--insecure-policy", "inspect", "--no-tags", "--raw"]);
+        skopeo.args(self.plain_http.then_some("--tls-verify=false")).arg(format!("docker://{index}"));
+        let output = skopeo.output().context("starting skopeo")?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "skopeo: {}", said.trim());
+        let index: Index = serde_json::from_slice(&output.stdout).context("reading the index of images")?;
+        let named = index.manifests.into_iter().map(|Manifest { digest, platform }| {
+            let Runs { os, architecture, variant } = platform;
+            (format!("{os}-{architecture}{}", variant.unwrap_or_default()), digest)
+        });
+        Ok(named.collect())
+    }
+
+    /// Pushes the chart, which asks for that image unless it is told otherwise.
+    fn push_chart(&self, chart: &Path, image: &Reference, home: Option<&str>) -> Result<PushedChart> {
         let folder = tempfile::tempdir().context("making a folder")?;
         let copy = folder.path().join("ferrolb");
         run_quietly(Command::new("cp").arg("-r").arg(chart).arg(&copy))?;
-        let values = copy.join("values.yaml");
-        let text = fs::read_to_string(&values).with_context(|| format!("reading {}", values.display()))?;
-        ensure!(text.matches(REPOSITORY).count() == 1, "{} says once where the image is", values.display());
-        let (registry, repository) = (image.registry(), image.repository());
-        let text = text.replace(REPOSITORY, &format!("repository: {registry}/{repository}\n"));
-        fs::write(&values, text).with_context(|| format!("writing {}", values.display()))?;
+        chart::publish(&copy, image, home)?;
         let mut package = Command::new(self.helm);
         package.args(["package", "--app-version", image.tag(), "--destination"]).arg(folder.path());
         run_quietly(package.arg(&copy))?;
         let archive = folder.path().join(format!("ferrolb-{}.tgz", env!("CARGO_PKG_VERSION")));
+        let (registry, repository) = (image.registry(), image.repository());
         let beside = repository.rsplit_once('/').map(|(folder, _)| format!("{folder}/")).unwrap_or_default();
-        let to = format!("oci://{registry}/{beside}charts");
+        let to = format!("{registry}/{beside}charts");
         let mut push = Command::new(self.helm);
         push.arg("push").args(self.plain_http.then_some("--plain-http"));
-        run_quietly(push.arg(&archive).arg(&to))?;
-        Ok(format!("{to}/ferrolb --version {}", env!("CARGO_PKG_VERSION")))
+        let said = run_quietly(push.arg(&archive).arg(format!("oci://{to}")))?;
+        let digest = said.lines().find_map(|line| line.trim().strip_prefix("Digest: "));
+        let digest = digest.with_context(|| format!("helm names no digest: {}", said.trim()))?.to_owned();
+        Ok(PushedChart { name: format!("{to}/ferrolb"), digest })
     }
 }
 
-/// Runs a program, whose words are shown where it fails.
-fn run_quietly(command: &mut Command) -> Result<()> {
+/// Runs a program, whose words are shown where it fails and returned where it does not.
+fn run_quietly(command: &mut Command) -> Result<String> {
     let program = command.get_program().to_string_lossy().into_owned();
     let output = command.output().with_context(|| format!("starting {program}"))?;
-    let said = String::from_utf8_lossy(&output.stderr);
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said).into_owned();
     ensure!(output.status.success(), "{program}: {}", said.trim());
-    Ok(())
+    Ok(said)
 }
 
 #[cfg(test)]
@@ -153,15 +235,31 @@ mod tests {
         };
         let digest = archive.images.values().next().unwrap();
         assert_eq!(inspect(&["--format", "{{.Digest}}"]).trim(), digest);
-        assert_eq!(inspect(&["--raw"]).matches("\"architecture\"").count(), 3);
+        let in_index = pusher.platforms(&format!("{host}/x/ferrolb@{digest}")).unwrap();
+        let names: Vec<&str> = in_index.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["linux-amd64", "linux-arm64", "linux-armv7"]);
+        for (name, digest) in &in_index {
+            assert!(inspect(&["--raw"]).contains(digest.as_str()), "{name}: {digest}");
+        }
 
-        let chart = pusher.push_chart(&programs::workspace().join("charts/ferrolb"), &to).unwrap();
-        assert!(chart.starts_with(&format!("oci://{host}/x/charts/ferrolb --version ")), "{chart}");
-        let mut helm = Command::new(tools.path(Program::Helm));
-        helm.args(["template", "ferrolb", "--plain-http"]).args(chart.split(' '));
-        let rendered = helm.output().unwrap();
-        assert!(rendered.status.success(), "{}", String::from_utf8_lossy(&rendered.stderr));
-        let rendered = String::from_utf8(rendered.stdout).unwrap();
+        let chart = programs::workspace().join("charts/ferrolb");
+        let chart = pusher.push_chart(&chart, &to, Some("https://example.com/lb")).unwrap();
+        assert_eq!(chart.name, format!("{host}/x/charts/ferrolb"));
+        // By its digest, which is what is signed.
+        let name = format!("oci://{}@{}", chart.name, chart.digest);
+        let helm = |arguments: &[&str]| {
+            let mut helm = Command::new(tools.path(Program::Helm));
+            let output = helm.args(arguments).args(["--plain-http", &name]).output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            String::from_utf8(output.stdout).unwrap()
+        };
+        let shown = helm(&["show", "chart"]);
+        assert!(
+            shown.contains("home: https://example.com/lb") && shown.contains("appVersion: edge"),
+            "{shown}"
+        );
+        assert!(shown.contains(&format!("{host}/x/ferrolb:edge")) && !shown.contains("docker.io"), "{shown}");
+        let rendered = helm(&["template", "ferrolb"]);
         assert!(rendered.contains(&format!("image: \"{host}/x/ferrolb:edge\"")), "{rendered}");
         assert!(!rendered.contains("docker.io/ferrolb"), "{rendered}");
     }

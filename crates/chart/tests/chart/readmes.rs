@@ -201,7 +201,10 @@ fn an_api_server_takes_every_manifest() {
         }
     }
     assert!(applied > 6, "{applied}");
-    apply(&repository().join("examples/quickstart"));
+    // Artifact Hub shows objects of these.
+    for example in ["examples/quickstart", "examples/node-addresses.yaml"] {
+        apply(&repository().join(example));
+    }
 }
 
 #[test]

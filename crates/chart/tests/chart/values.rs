@@ -8,6 +8,9 @@ use serde_json::{Value, json};
 
 use crate::rendering::objects;
 
+/// The image that the chart asks for unless it is told otherwise.
+const OURS: &str = concat!("docker.io/ferrolb/ferrolb:v", env!("CARGO_PKG_VERSION"));
+
 /// Values of MetalLB's chart that are accepted and mean nothing.
 fn without_meaning() -> Vec<String> {
     let text = fs::read_to_string(folder().join("files/metallb-values.yaml")).unwrap();
@@ -144,7 +147,6 @@ fn images_of_metallb_are_not_mistaken_for_ours_and_mirrors_of_ours_are_used() {
         let image = object["spec"]["template"]["spec"]["containers"][0]["image"].take();
         (image.as_str().unwrap().to_owned(), helm.notes(&values).unwrap())
     };
-    let ours = "docker.io/ferrolb/ferrolb:v0.1.0";
     for part in ["controller", "speaker"] {
         for repository in [
             format!("quay.io/metallb/{part}"),
@@ -162,15 +164,19 @@ fn images_of_metallb_are_not_mistaken_for_ours_and_mirrors_of_ours_are_used() {
             // A tag is dropped with its repository, whichever that is.
             for tag in &tags[..if repository.starts_with("quay.io") { tags.len() } else { 1 }] {
                 let (used, notes) = image(part, &repository, tag);
-                assert_eq!(used, ours, "{repository} {tag}");
+                assert_eq!(used, OURS, "{repository} {tag}");
                 assert!(
-                    notes.contains(&format!("- {part}.image: this is an image of MetalLB; used is {ours}")),
+                    notes.contains(&format!("- {part}.image: this is an image of MetalLB; used is {OURS}")),
                     "{notes}"
                 );
             }
         }
         for (repository, tag, expected) in [
-            ("registry.example.com/ferrolb", "", "registry.example.com/ferrolb:v0.1.0"),
+            (
+                "registry.example.com/ferrolb",
+                "",
+                concat!("registry.example.com/ferrolb:v", env!("CARGO_PKG_VERSION")),
+            ),
             ("registry.example.com/metallb/ferrolb", "v9", "registry.example.com/metallb/ferrolb:v9"),
             ("localhost:5000/lb", "v9", "localhost:5000/lb:v9"),
             ("localhost:5000/lb", "sha256:00", "localhost:5000/lb@sha256:00"),
@@ -191,12 +197,22 @@ fn expressions_for_interfaces_reach_the_program_as_they_are() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("values.yaml");
     let patterns = ["^veth[0-9a-f]{4,8}$", r"^a\.b$", "a: b #c", "\"'"];
-    fs::write(&file, json!({"speaker": {"excludeInterfaces": {"patterns": patterns}}}).to_string()).unwrap();
+    fs::write(
+        &file,
+        json!({"speaker": {
+            "excludeInterfaces": {"patterns": patterns},
+            "promiscuousInterfaces": patterns,
+        }})
+        .to_string(),
+    )
+    .unwrap();
     let speaker = objects(&helm, &[&format!("--values={}", file.display())], "DaemonSet").remove(0);
     let args = speaker["spec"]["template"]["spec"]["containers"][0]["args"].as_array().unwrap();
-    let given: Vec<&str> =
-        args.iter().filter_map(|argument| argument.as_str()?.strip_prefix("--exclude-interfaces=")).collect();
-    assert_eq!(given, patterns);
+    for option in ["--exclude-interfaces=", "--promiscuous-interfaces="] {
+        let given: Vec<&str> =
+            args.iter().filter_map(|argument| argument.as_str()?.strip_prefix(option)).collect();
+        assert_eq!(given, patterns);
+    }
 }
 
 #[test]
@@ -206,6 +222,6 @@ fn metallbs_own_values_file_installs_with_our_image() {
     for (kind, helm) in [("Deployment", Helm::find().unwrap()), ("DaemonSet", Helm::find_3().unwrap())] {
         let object = objects(&helm, &[&values], kind).remove(0);
         let image = &object["spec"]["template"]["spec"]["containers"][0]["image"];
-        assert_eq!(image, "docker.io/ferrolb/ferrolb:v0.1.0");
+        assert_eq!(image, OURS);
     }
 }

@@ -4,6 +4,7 @@ mod answers;
 mod degraded;
 mod foretold;
 mod page;
+mod quickstart;
 mod rights;
 mod site;
 mod skew;

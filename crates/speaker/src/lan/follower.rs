@@ -19,7 +19,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::addresses::Addresses;
-use super::links::{self, ExcludeInterfaces};
+use super::links;
+use super::patterns::InterfacePatterns;
 
 /// Notifications that come together are answered by one look at the interfaces: a node that starts many
 /// Pods makes many.
@@ -32,7 +33,7 @@ pub(super) struct Follower(mpsc::Receiver<anyhow::Result<Links>>);
 
 impl Follower {
     /// Starts to follow the interfaces, those excluded among them. It ends with this.
-    pub(super) fn start(exclude: ExcludeInterfaces) -> anyhow::Result<Self> {
+    pub(super) fn start(exclude: InterfacePatterns) -> anyhow::Result<Self> {
         // One look may wait to be read. Until it is, nobody looks again: what comes next is as it is then.
         let (looks, follower) = mpsc::channel(1);
         let runtime =
@@ -56,7 +57,7 @@ impl Follower {
 }
 
 /// Looks whenever something may have changed, until that fails.
-async fn follow(exclude: ExcludeInterfaces, looks: &mpsc::Sender<anyhow::Result<Links>>) {
+async fn follow(exclude: InterfacePatterns, looks: &mpsc::Sender<anyhow::Result<Links>>) {
     let mut looker = match Looker::new(exclude) {
         Ok(looker) => looker,
         Err(error) => {
@@ -81,7 +82,7 @@ async fn follow(exclude: ExcludeInterfaces, looks: &mpsc::Sender<anyhow::Result<
 struct Looker {
     handle: Handle,
     hints: UnboundedReceiver<(NetlinkMessage<RouteNetlinkMessage>, SocketAddr)>,
-    exclude: ExcludeInterfaces,
+    exclude: InterfacePatterns,
     connection: JoinHandle<()>,
     looked: bool,
 }
@@ -93,7 +94,7 @@ impl Drop for Looker {
 }
 
 impl Looker {
-    fn new(exclude: ExcludeInterfaces) -> anyhow::Result<Self> {
+    fn new(exclude: InterfacePatterns) -> anyhow::Result<Self> {
         // The queue has no bound, for the library offers none. It is emptied at every look.
         let groups = [MulticastGroup::Link, MulticastGroup::Ipv6Ifaddr];
         let (connection, handle, hints) =

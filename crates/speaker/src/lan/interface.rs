@@ -16,7 +16,7 @@ use super::Report;
 use super::inquiries::Inquiry;
 use super::memberships::Memberships;
 use super::pulse::Pulse;
-use super::socket::{Listen, PacketSocket, Received};
+use super::socket::{Listen, PacketSocket, Received, Reception};
 use crate::Metrics;
 
 /// Between attempts to open a socket.
@@ -29,6 +29,7 @@ const FRAME: usize = 2048;
 pub(super) struct Failure {
     pub(super) index: u32,
     pub(super) listen: Listen,
+    pub(super) reception: Reception,
 }
 
 /// An interface, and whom it talks to.
@@ -37,6 +38,7 @@ pub(super) struct Interface<P> {
     pub(super) name: InterfaceName,
     pub(super) protocol: P,
     pub(super) listen: Listen,
+    pub(super) reception: Reception,
     pub(super) refresh_interval: Option<Duration>,
     pub(super) orders: watch::Receiver<Arc<Orders>>,
     pub(super) inquiries: mpsc::Receiver<Inquiry>,
@@ -56,13 +58,16 @@ impl<P: Protocol + Copy> Interface<P> {
             if told.replace(error.kind()) != Some(error.kind()) {
                 warn!(interface = %self.name, %error, "cannot use the interface, trying again");
             }
-            let again = PacketSocket::open(self.index, self.listen);
+            let again = PacketSocket::open(self.index, self.listen, self.reception);
             // Whoever follows the interfaces knows of one that is gone.
             let is_gone = |error: &io::Error| {
                 matches!(error.raw_os_error(), Some(libc::ENODEV | libc::ENXIO | libc::ENETDOWN))
             };
             if again.is_err_and(|error| !is_gone(&error)) {
-                _ = self.failures.send(Failure { index: self.index, listen: self.listen }).await;
+                _ = self
+                    .failures
+                    .send(Failure { index: self.index, listen: self.listen, reception: self.reception })
+                    .await;
                 return;
             }
             self.progress.mark();
@@ -75,7 +80,7 @@ impl<P: Protocol + Copy> Interface<P> {
     ///
     /// Everything begins anew with each call: in between nobody was answered.
     async fn serve(&mut self) -> io::Result<()> {
-        let socket = PacketSocket::open(self.index, self.listen)?;
+        let socket = PacketSocket::open(self.index, self.listen, self.reception)?;
         let mut memberships = Memberships::new(self.index);
         let mut port = Port::new(self.protocol, self.refresh_interval, rand::random(), Instant::now());
         let mut frame = [0; FRAME];

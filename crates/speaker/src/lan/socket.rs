@@ -9,10 +9,10 @@ use std::io::{self, IoSliceMut};
 use std::os::fd::AsRawFd;
 use std::time::{Duration, SystemTime};
 
-use nix::cmsg_space;
 use nix::sys::socket::sockopt::ReceiveTimestampns;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt};
 use nix::sys::time::TimeSpec;
+use nix::{cmsg_space, setsockopt_impl, sockopt_impl};
 use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, SockFilter, Socket, Type};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -27,6 +27,24 @@ pub(super) enum Listen {
     /// Neighbour solicitations and advertisements.
     Ndp,
 }
+
+/// Which frames the interface is to take off the wire. What a promiscuous one takes besides, the filters drop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Reception {
+    /// Those that it takes to be for this host.
+    Own,
+    /// All. It lasts for as long as the socket does.
+    Promiscuous,
+}
+
+sockopt_impl!(
+    /// What an interface takes off the wire for this socket, see packet(7).
+    Membership,
+    SetOnly,
+    libc::SOL_PACKET,
+    libc::PACKET_ADD_MEMBERSHIP,
+    libc::packet_mreq
+);
 
 /// A frame that was received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,8 +63,8 @@ impl PacketSocket {
     /// Opens a socket on the interface with this index. Needs `CAP_NET_RAW`.
     ///
     /// It is made for no protocol, and so receives nothing before the filter is in place; only then it is
-    /// bound to the interface and to the protocol. It leaves the interface's promiscuity alone.
-    pub(super) fn open(index: u32, listen: Listen) -> io::Result<Self> {
+    /// bound to the interface and to the protocol.
+    pub(super) fn open(index: u32, listen: Listen, reception: Reception) -> io::Result<Self> {
         let socket = Self::unbound()?;
         match listen {
             Listen::Arp => socket.attach_filter(&ARP)?,
@@ -54,6 +72,10 @@ impl PacketSocket {
         }
         setsockopt(&socket, ReceiveTimestampns, &true)?;
         socket.bind(&address(index, listen)?)?;
+        match reception {
+            Reception::Own => {}
+            Reception::Promiscuous => setsockopt(&socket, Membership, &promiscuous(index)?)?,
+        }
         // SAFETY: the socket owns its descriptor, and `AsyncFd` owns the socket: nobody can close or replace
         // it meanwhile.
         Ok(Self(unsafe { AsyncFd::register(socket.into())? }))
@@ -137,6 +159,12 @@ const NDP: [SockFilter; 11] = {
         SockFilter::new(RETURN, 0, 0, 0),
     ]
 };
+
+fn promiscuous(index: u32) -> io::Result<libc::packet_mreq> {
+    let mr_ifindex = i32::try_from(index).map_err(io::Error::other)?;
+    let mr_type = libc::PACKET_MR_PROMISC as libc::c_ushort;
+    Ok(libc::packet_mreq { mr_ifindex, mr_type, mr_alen: 0, mr_address: [0; 8] })
+}
 
 /// The address of "this protocol on this interface".
 fn address(index: u32, listen: Listen) -> io::Result<SockAddr> {

@@ -6,7 +6,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsRawFd;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -22,6 +21,8 @@ use speaker::Metrics;
 use speaker::lan::{self, Options, Report};
 use speaker_core::announce::layer2::{Plan, Ports, Wanted};
 use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::pause::{Bystander, Pause};
 
 pub(crate) const SPEAKER: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
 pub(crate) const CLIENT: MacAddr = MacAddr([2, 0, 0, 0, 0, 2]);
@@ -133,8 +134,10 @@ pub(crate) struct Speaker {
     stalls: mpsc::Sender<Duration>,
     sockets: mpsc::Sender<bool>,
     trace: TraceSource,
-    /// How long its tasks were kept waiting at most, in milliseconds.
-    pause: Arc<AtomicU64>,
+    /// How long its tasks were kept waiting at most.
+    pause: Arc<Pause>,
+    /// The same of a thread with nothing to do but that.
+    bystander: Bystander,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -149,6 +152,7 @@ impl Speaker {
         let inquirers = lan::Inquirers { node: "n1".into(), questions };
         let options = Options {
             exclude: "^peer.*,^sw$,^lo$".parse().unwrap(),
+            promiscuous: "^wlan[0-9]+$".parse().unwrap(),
             refresh_interval,
             watchdog: kubekit::Watchdog::default(),
         };
@@ -157,8 +161,8 @@ impl Speaker {
         metrics.register(&mut registry);
         let (stalls, mut stall) = mpsc::channel(1);
         let (sockets, mut may_have_sockets) = mpsc::channel(1);
-        let pause = Arc::new(AtomicU64::new(0));
-        let longest = Arc::clone(&pause);
+        let pause = Arc::new(Pause::default());
+        let watched = Arc::clone(&pause);
         let (stop, stopped) = oneshot::channel::<()>();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -176,13 +180,7 @@ impl Speaker {
                     }
                 });
                 tokio::spawn(plan(to_plan, to_forward, ports, forward));
-                tokio::spawn(async move {
-                    loop {
-                        let begin = Instant::now();
-                        tokio::time::sleep(Duration::from_millis(5)).await;
-                        longest.fetch_max(begin.elapsed().as_millis().try_into().unwrap(), Ordering::Relaxed);
-                    }
-                });
+                tokio::spawn(async move { watched.watch().await });
                 tokio::select! {
                     () = lan::run(options, on_lan, reporter, inquirers, metrics) => {}
                     _ = stopped => {}
@@ -199,6 +197,7 @@ impl Speaker {
             sockets,
             trace,
             pause,
+            bystander: Bystander::start(),
             stop: Some(stop),
             thread: Some(thread),
         }
@@ -255,9 +254,10 @@ impl Speaker {
         self.stalls.try_send(span).unwrap();
     }
 
-    /// How long its tasks were kept waiting at most since this was asked last.
+    /// By how much longer its tasks were kept waiting at most, since this was asked last, than those of a thread with
+    /// nothing to do: that one waits for nothing but the machine.
     pub(crate) fn longest_pause(&self) -> Duration {
-        Duration::from_millis(self.pause.swap(0, Ordering::Relaxed))
+        self.pause.take().saturating_sub(self.bystander.take())
     }
 
     /// The next report that `wanted` takes for what it is waiting for.

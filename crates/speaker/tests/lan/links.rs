@@ -1,6 +1,7 @@
 //! Interfaces that come, go and change.
 
 use std::net::IpAddr;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use layer2::{ArpFrame, MacAddr};
@@ -55,6 +56,37 @@ fn where_no_socket_can_be_had_nothing_is_announced_until_one_can() {
         expect_interface(speaker, "lan0", |seen| seen.arp.is_ok() && seen.ndp.is_ok());
         client.expect_burst(SPEAKER, V4);
     });
+}
+
+#[test]
+fn an_interface_is_promiscuous_where_it_is_told_to_and_only_while_it_is_announced_on() {
+    on_a_cable(|speaker, client| {
+        speaker.announce(&[(V4, 1)]);
+        client.expect_burst(SPEAKER, V4);
+        assert_eq!(promiscuity("lan0"), 0);
+        ip("link set lan0 down");
+        ip("link set lan0 name wlan0");
+        ip("link set wlan0 up");
+        client.expect_burst(SPEAKER, V4);
+        // One for each protocol.
+        wait_for("promiscuity", || (promiscuity("wlan0") == 2).then_some(()));
+        let to_another = ArpFrame { destination: MacAddr([2, 0, 0, 0, 0, 7]), ..request(V4) };
+        client.send(to_another.emit());
+        client.send(request(V4).emit());
+        assert_eq!(client.receive_answer(), answer(&request(V4), SPEAKER));
+        speaker.expect_metric("metallb_layer2_requests_received{ip=\"192.0.2.10\"}", "1");
+        ip("link set wlan0 down");
+        speaker.expect_metric("ferrolb_layer2_interfaces{protocol=\"arp\"}", "0");
+        wait_for("its end", || (promiscuity("wlan0") == 0).then_some(()));
+    });
+}
+
+/// How many want the interface to be promiscuous.
+fn promiscuity(interface: &str) -> u32 {
+    let shown = Command::new("ip").args(["-details", "link", "show", interface]).output().unwrap().stdout;
+    let shown = String::from_utf8(shown).unwrap();
+    let (_, count) = shown.split_once(" promiscuity ").unwrap();
+    count.split_whitespace().next().unwrap().parse().unwrap()
 }
 
 #[test]

@@ -10,3 +10,4 @@ mod fixture;
 mod inquiries;
 mod links;
 mod ndp;
+mod pause;

@@ -70,7 +70,8 @@ fn a_running_controller_is_asked_and_its_decisions_are_foretold_word_for_word() 
         );
         assert_eq!(status.code, 1, "{status:?}");
         let version = plugin(&cluster, "version").await;
-        assert!(version.code == 0 && version.stdout.contains("c-1     0.1.0  ferrolb:test"), "{version:?}");
+        let ours = concat!("c-1     ", env!("CARGO_PKG_VERSION"), "  ferrolb:test");
+        assert!(version.code == 0 && version.stdout.contains(ours), "{version:?}");
 
         // A pending Service is explained pool by pool, and what to do.
         let explained = plugin(&cluster, "explain default/late").await;

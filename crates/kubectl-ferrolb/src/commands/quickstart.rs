@@ -1,0 +1,209 @@
+//! `kubectl ferrolb quickstart`: from Services that wait to addresses that answer, with the evidence that they are free.
+
+mod choice;
+mod lan;
+mod proposal;
+mod rivals;
+mod sweep;
+
+use std::io::{self, BufRead, IsTerminal};
+use std::time::Duration;
+
+use api::{IPAddressPool, L2Advertisement};
+use kube::api::{DynamicObject, PostParams};
+use kube::core::ApiResource;
+use kube::{Api, ResourceExt};
+use pools::Range;
+use serde::Serialize;
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use self::proposal::{NoProposal, propose};
+use crate::answer::Answer;
+use crate::client::{Failure, Why};
+use crate::cluster::Cluster;
+use crate::look::Look;
+use crate::options::Quickstart;
+use crate::output::{Page, Style, Tone, cell};
+use crate::survey::Health;
+
+/// So long the Services that wait are waited for, once there is a pool.
+const PATIENCE: Duration = Duration::from_secs(20);
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+/// What was found out, and done.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Found {
+    /// One line for each step.
+    evidence: Vec<Evidence>,
+    /// Why nothing is proposed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refusal: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remedy: Option<String>,
+    /// What is proposed, as manifests.
+    objects: Vec<Value>,
+    applied: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Evidence {
+    what: &'static str,
+    found: String,
+}
+
+impl Found {
+    fn saw(&mut self, what: &'static str, found: impl Into<String>) {
+        self.evidence.push(Evidence { what, found: found.into() });
+    }
+
+    fn page(&self) -> Page {
+        let mut page = Page::default();
+        self.evidence.iter().for_each(|it| page.field(it.what, &it.found));
+        page
+    }
+
+    fn manifests(&self) -> anyhow::Result<String> {
+        let mut documents = Vec::new();
+        for object in &self.objects {
+            documents.push(serde_saphyr::to_string(object)?.trim_end().to_owned());
+        }
+        Ok(documents.join("\n---\n"))
+    }
+}
+
+/// Proposes a pool, and makes it if that is wanted.
+pub(crate) async fn run(cluster: &Cluster, options: &Quickstart) -> anyhow::Result<Answer> {
+    let look = Look::at(cluster).await;
+    let mut found = Found::default();
+    match propose(cluster, &look, options, &mut found).await {
+        Ok(range) => found.objects = objects(cluster, &look, options, range),
+        Err(NoProposal::Done(why)) => {
+            found.saw("Nothing to do", why);
+            return Ok(Answer::object("Quickstart", &found, found.page()));
+        }
+        Err(NoProposal::Refused(why, remedy)) => {
+            let mut page = found.page();
+            page.field(cell("REFUSED", Tone::Bad), cell(&why, Tone::Bad));
+            page.field("  to do", &remedy);
+            (found.refusal, found.remedy) = (Some(why), Some(remedy));
+            return Ok(Answer::object("Quickstart", &found, page).problem_if(true));
+        }
+        Err(NoProposal::Unseen(failures)) => {
+            return Ok(Answer::object("Quickstart", &found, found.page()).not_seen(failures));
+        }
+    }
+    if options.dry_run {
+        let mut page = Page::default();
+        page.raw(found.manifests()?);
+        let machine = json!({"apiVersion": "v1", "kind": "List", "items": found.objects});
+        return Ok(Answer::plain(page, machine));
+    }
+    let mut page = found.page();
+    if !options.yes {
+        let mut shown = found.page();
+        shown.raw(found.manifests()?);
+        eprint!("{}", shown.render(Style::default()));
+        if !confirmed()? {
+            let mut page = Page::default();
+            page.line("Nothing was applied. --yes applies it without asking, --dry-run only shows it.");
+            return Ok(Answer::object("Quickstart", &found, page).problem_if(true));
+        }
+        page = Page::default();
+    }
+    for object in &found.objects {
+        match create(cluster, object).await {
+            Ok(title) => page.field("Created", title),
+            Err(failure) => {
+                let failure = failure.to_string();
+                return Ok(Answer::object("Quickstart", &found, page).not_seen([failure]));
+            }
+        }
+    }
+    found.applied = true;
+    let waiting = served(cluster, &mut page).await;
+    Ok(Answer::object("Quickstart", &found, page).problem_if(waiting))
+}
+
+/// What is to be made: a pool, and an advertisement unless there is one for every pool.
+fn objects(cluster: &Cluster, look: &Look, options: &Quickstart, range: Range) -> Vec<Value> {
+    let metadata = json!({"name": options.pool, "namespace": cluster.system});
+    let pool = json!({
+        "apiVersion": "metallb.io/v1beta1", "kind": "IPAddressPool", "metadata": metadata,
+        "spec": {"addresses": [range.to_string()]},
+    });
+    let for_all = |it: &L2Advertisement| {
+        let spec = &it.spec;
+        spec.ip_address_pools.is_empty()
+            && spec.ip_address_pool_selectors.is_empty()
+            && spec.service_selectors.is_empty()
+            && spec.node_selectors.is_empty()
+            && spec.interfaces.is_empty()
+    };
+    let advertisement = (!look.snapshot.advertisements.iter().any(for_all)).then(|| {
+        json!({
+            "apiVersion": "metallb.io/v1beta1", "kind": "L2Advertisement", "metadata": metadata,
+            "spec": {"ipAddressPools": [options.pool]},
+        })
+    });
+    std::iter::once(pool).chain(advertisement).collect()
+}
+
+/// Asks whoever sits at the terminal; nobody says yes where there is none.
+fn confirmed() -> io::Result<bool> {
+    if !io::stdin().is_terminal() {
+        return Ok(false);
+    }
+    eprint!("Apply? [y/N] ");
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+/// Creates an object. What is there already is left as it is: somebody else has made it meanwhile.
+async fn create(cluster: &Cluster, object: &Value) -> Result<String, Failure> {
+    let kind = match object["kind"].as_str() {
+        Some("IPAddressPool") => ApiResource::erase::<IPAddressPool>(&()),
+        _ => ApiResource::erase::<L2Advertisement>(&()),
+    };
+    let failure = |why| Failure {
+        verb: "create",
+        resource: format!("{}.{}", kind.plural, kind.group),
+        namespace: Some(cluster.system.clone()),
+        why,
+    };
+    let object: DynamicObject =
+        serde_json::from_value(object.clone()).map_err(|error| failure(Why::Other(error.to_string())))?;
+    let api: Api<DynamicObject> = Api::namespaced_with(cluster.client.clone(), &cluster.system, &kind);
+    api.create(&PostParams::default(), &object).await.map_err(|error| failure(Why::of(&error)))?;
+    Ok(format!("{} {}", kind.kind, object.name_any()))
+}
+
+/// What became of the Services that want addresses, once that has settled. Whether one has a problem.
+async fn served(cluster: &Cluster, page: &mut Page) -> bool {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let look = Look::at(cluster).await;
+        let unsettled = look.services.iter().any(|it| it.health != Health::Announced);
+        if unsettled && Instant::now() < end {
+            sleep(LOOK_AGAIN).await;
+            continue;
+        }
+        if look.services.is_empty() {
+            page.line("Services of type LoadBalancer get addresses from now on. Try one:");
+            page.line("  kubectl create deployment web --image=nginx --port=80");
+            page.line("  kubectl expose deployment web --type=LoadBalancer");
+        }
+        for service in &look.services {
+            let ips: Vec<String> = service.addresses.iter().map(|address| address.ip.to_string()).collect();
+            let tone = if service.health.is_problem() { Tone::Bad } else { Tone::Good };
+            let text = format!("{}  {}", service.health.word(), ips.join(" "));
+            page.field(service.title(), cell(text.trim_end(), tone));
+        }
+        if unsettled {
+            page.line("Not all is well yet: kubectl ferrolb status says why.");
+        }
+        return unsettled;
+    }
+}

@@ -1,0 +1,176 @@
+//! Which addresses to propose, and by what that is known.
+
+use std::io::{self, IsTerminal};
+use std::net::IpAddr;
+
+use k8s_openapi::api::apps::v1::DaemonSet;
+use k8s_openapi::api::core::v1::Node;
+use kube::ResourceExt;
+use pools::{Family, Pool, Range};
+
+use super::choice::{self, Taken};
+use super::lan::{self, Lan, NoLan, Site};
+use super::{Found, rivals, sweep};
+use crate::client::Failure;
+use crate::cluster::Cluster;
+use crate::look::Look;
+use crate::options::Quickstart;
+use crate::output::some;
+use crate::survey::list;
+
+/// So many answers are named.
+const NAMED: usize = 3;
+
+/// Why there is no proposal.
+pub(super) enum NoProposal {
+    /// Nothing is to be done.
+    Done(String),
+    /// It would not be safe, or there is nothing to go by; and what to do.
+    Refused(String, String),
+    /// Something could not be looked at.
+    Unseen(Vec<String>),
+}
+
+/// Which addresses to give to Services, and by what that is known.
+pub(super) async fn propose(
+    cluster: &Cluster,
+    look: &Look,
+    options: &Quickstart,
+    found: &mut Found,
+) -> Result<Range, NoProposal> {
+    if let Some((what, remedy)) = cluster.absent() {
+        return Err(NoProposal::Refused(what, remedy));
+    }
+    if !look.failures.is_empty() {
+        return Err(NoProposal::Unseen(look.failures.clone()));
+    }
+    let (nodes, daemon_sets) = futures::join!(cluster.all::<Node>(), cluster.all::<DaemonSet>());
+    let unseen = |failure: Failure| NoProposal::Unseen(vec![failure.to_string()]);
+    let (nodes, daemon_sets) = (nodes.map_err(unseen)?, daemon_sets.map_err(unseen)?);
+    if let Some((what, remedy)) = rivals::found(&nodes, &daemon_sets) {
+        return Err(NoProposal::Refused(what, remedy));
+    }
+    let for_all = |pool: &&Pool| pool.auto_assign && pool.allocation.is_none() && !pool.ranges.is_empty();
+    if options.range.is_none()
+        && let Some(pool) = look.allocation.pools().iter().find(for_all)
+    {
+        let ranges: Vec<String> = pool.ranges.iter().map(ToString::to_string).collect();
+        return Err(NoProposal::Done(format!(
+            "IPAddressPool {} gives Services addresses already: {} (kubectl ferrolb status)",
+            pool.name,
+            list(&ranges)
+        )));
+    }
+    if let Some(taken) = look.snapshot.pools.iter().find(|pool| pool.name_any() == options.pool) {
+        return Err(NoProposal::Refused(
+            format!("there is an IPAddressPool {} already", taken.name_any()),
+            "name another by --pool".to_owned(),
+        ));
+    }
+    let site = Site::of(&nodes);
+    found.saw("Cluster", nodes_in_words(nodes.len()) + site.words());
+    let wanted = options.range;
+    let family = wanted.map_or(Family::V4, Range::family);
+    let lan = Lan::of(&nodes, &look.speakers, family).map_err(|why| match why {
+        NoLan::Unsafe(why) => NoProposal::Refused(
+            why,
+            "write an IPAddressPool and an L2Advertisement by hand, with nodeSelectors where nodes are on \
+             different LANs"
+                .to_owned(),
+        ),
+        NoLan::Unseen(why) => NoProposal::Unseen(look.unasked.iter().cloned().chain([why]).collect()),
+    })?;
+    let mut interfaces: Vec<&String> = lan.interfaces.values().collect();
+    interfaces.sort_unstable();
+    interfaces.dedup();
+    found.saw("LAN", format!("{}, on which all nodes are by {}", lan.prefix, list(&interfaces)));
+    let taken = known(&nodes, look);
+    let candidate = match wanted {
+        Some(range) => {
+            if let Some(why) = choice::unfit(range, lan.prefix, &taken) {
+                return Err(NoProposal::Refused(why, "write another --range".to_owned()));
+            }
+            found.saw("Range", format!("{range}, as you say that nobody else gives it out"));
+            range
+        }
+        None => {
+            let range = if site.is_dockers() { choice::of_docker(lan.prefix) } else { None };
+            let Some(range) = range else { return Err(no_range(site, &lan)) };
+            found.saw("Range", format!("{range}: Docker gives out addresses from the lowest on"));
+            range
+        }
+    };
+    let seconds = sweep::duration(cluster, candidate).as_secs();
+    if io::stderr().is_terminal() {
+        eprintln!("Asking the LAN for {} addresses, which takes about {seconds} s", candidate.size());
+    }
+    let answered = sweep::sweep(cluster, candidate).await.map_err(|why| NoProposal::Unseen(vec![why]))?;
+    let heard: Vec<String> = answered.iter().map(|(ip, whose)| format!("{ip} is {whose}")).collect();
+    let count = candidate.size();
+    found.saw(
+        "Asked",
+        match heard.as_slice() {
+            [] => format!("for {count} addresses, and nobody answered"),
+            heard => format!("for {count} addresses: {}", some(heard, NAMED)),
+        },
+    );
+    if wanted.is_some() {
+        return match heard.first() {
+            None => Ok(candidate),
+            Some(one) => Err(NoProposal::Refused(
+                format!("somebody has addresses of {candidate}: {one}"),
+                "write a --range that nobody has".to_owned(),
+            )),
+        };
+    }
+    let answered = answered.into_iter().filter_map(|(ip, whose)| Some((single(ip)?, whose)));
+    let taken: Taken = taken.into_iter().chain(answered).collect();
+    choice::largest_free(candidate, &taken).ok_or_else(|| {
+        NoProposal::Refused(
+            format!("nearly all of {candidate} is in use"),
+            "say which addresses nobody uses: --range FIRST-LAST".to_owned(),
+        )
+    })
+}
+
+/// Addresses that are known to be somebody's.
+fn known(nodes: &[Node], look: &Look) -> Taken {
+    let of_node = |node: &Node| {
+        let whose = format!("that of node {}", node.name_any());
+        let ranges = lan::internal_addresses(node).filter_map(single).collect::<Vec<_>>();
+        ranges.into_iter().map(move |range| (range, whose.clone()))
+    };
+    let of_pools =
+        look.allocation.pools().iter().flat_map(|pool| {
+            pool.ranges.iter().map(|range| (*range, format!("in IPAddressPool {}", pool.name)))
+        });
+    nodes.iter().flat_map(of_node).chain(of_pools).collect()
+}
+
+fn single(ip: IpAddr) -> Option<Range> {
+    Range::new(ip, ip).ok()
+}
+
+fn no_range(site: Site, lan: &Lan) -> NoProposal {
+    let prefix = lan.prefix;
+    if site.is_dockers() {
+        return NoProposal::Refused(
+            format!("{prefix} has too few addresses to leave some to Docker"),
+            "say which addresses nobody uses: --range FIRST-LAST".to_owned(),
+        );
+    }
+    NoProposal::Refused(
+        format!(
+            "which addresses of {prefix} nobody gives out cannot be seen from here: a DHCP server may give out \
+             any that is silent now"
+        ),
+        format!(
+            "take some addresses of {prefix} out of what your router's DHCP server gives out, and say which: \
+             --range FIRST-LAST"
+        ),
+    )
+}
+
+fn nodes_in_words(count: usize) -> String {
+    if count == 1 { "1 node".to_owned() } else { format!("{count} nodes") }
+}
