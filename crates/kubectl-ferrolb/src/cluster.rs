@@ -30,7 +30,7 @@ const METALLB: [&str; 2] = ["app.kubernetes.io/name=metallb", "app=metallb,app.k
 #[derive(Clone)]
 pub(crate) struct Cluster {
     pub(crate) client: Client,
-    /// For what Pods say.
+    /// For what Pods say of themselves. The LAN is asked by the other, which waits where they are asked too often.
     once: Client,
     /// The namespace of the Services that are asked about, if not of all.
     pub(crate) default_namespace: String,
@@ -187,15 +187,27 @@ impl Cluster {
     /// Asks the speakers who answers for an address on the LAN.
     pub(crate) async fn trace(&self, ip: IpAddr) -> Vec<Told> {
         let speakers: Vec<Program> = self.of_part(Part::Speaker).cloned().collect();
-        ask::ask((&self.client, &self.once), &speakers, &Question::Trace(ip), self.pod_timeout, &self.tokens)
-            .await
+        ask::ask(
+            (&self.client, &self.client),
+            &speakers,
+            &Question::Trace(ip),
+            self.pod_timeout,
+            &self.tokens,
+        )
+        .await
     }
 
     /// Asks one speaker.
     pub(crate) async fn trace_from(&self, speaker: &Program, ip: IpAddr) -> Told {
         let speakers = std::slice::from_ref(speaker);
-        let told =
-            ask::ask(&self.client, speakers, &Question::Trace(ip), self.pod_timeout, &self.tokens).await;
+        let told = ask::ask(
+            (&self.client, &self.client),
+            speakers,
+            &Question::Trace(ip),
+            self.pod_timeout,
+            &self.tokens,
+        )
+        .await;
         let nothing =
             || Told { program: speaker.clone(), document: Err("it says nothing".to_owned().into()) };
         told.into_iter().next().unwrap_or_else(nothing)

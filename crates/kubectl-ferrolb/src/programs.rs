@@ -76,10 +76,10 @@ impl Program {
         let conditions = status.conditions.unwrap_or_default();
         let secure = option(container, "--metrics-bind", "FERROLB_METRICS_BIND");
         let plain = option(container, "--http-bind", "FERROLB_HTTP_BIND");
-        let port = |bind: Option<String>| -> u16 {
+        let number = |bind: Option<String>| -> u16 {
             bind.and_then(|bind| bind.rsplit_once(':')?.1.parse().ok()).unwrap_or(DEFAULT_PORT)
         };
-        let (listens_on, probes) = (port(secure.clone().or_else(|| plain.clone())), port(plain));
+        let (listens_on, probes) = (number(secure.clone().or_else(|| plain.clone())), number(plain));
         let has = |flag, variable| switch(container, flag, variable);
         let sharing = option(container, "--address-sharing", "FERROLB_ADDRESS_SHARING");
         let lease = option(container, "--lease-name", "FERROLB_LEASE_NAME");
