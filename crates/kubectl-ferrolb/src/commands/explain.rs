@@ -125,7 +125,7 @@ pub(crate) async fn run(cluster: &Cluster, namespace: Option<&str>, service: &st
     for address in announced.clone() {
         let node = address.node.as_deref().map(Into::into);
         let off = node.and_then(|node| notes::off_lan(&look.snapshot.speakers, &node, address.ip));
-        for note in off {
+        if let Some(note) = off {
             page.field(cell("Network", Tone::Warn), &note);
             story.notes.push(note);
         }
