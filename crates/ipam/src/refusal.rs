@@ -201,11 +201,15 @@ impl fmt::Display for Unsuitable {
             }
             Reason::NotAdmitted(NotAdmitted::Labels) => f.write_str("the labels are not selected"),
             Reason::NotAdmitted(NotAdmitted::Deleted) => f.write_str("has been deleted"),
-            Reason::Exhausted { family: None, in_use, capacity } => {
-                write!(f, "exhausted ({in_use} of {capacity})")
-            }
-            Reason::Exhausted { family: Some(family), in_use, capacity } => {
-                write!(f, "{family} exhausted ({in_use} of {capacity})")
+            Reason::Exhausted { family, in_use, capacity } => {
+                if let Some(family) = family {
+                    write!(f, "{family} ")?;
+                }
+                write!(f, "exhausted ({in_use} of {capacity}")?;
+                if in_use < capacity {
+                    f.write_str("; the others are of nodes, or of services of other classes")?;
+                }
+                f.write_str(")")
             }
             Reason::NoAddresses(family) => write!(f, "has no {family} addresses"),
             Reason::NotInForce(family) => {

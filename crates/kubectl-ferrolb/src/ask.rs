@@ -90,6 +90,8 @@ pub(crate) struct Told {
 pub(crate) enum Silence {
     /// Whoever asks lacks a right, in the words of [`Failure`].
     Forbidden(String),
+    /// It does not run.
+    Down(String),
     /// It does not accept the token.
     TokenRefused(String),
     /// Anything else: it may be down, or of a version that cannot be asked that.
@@ -100,6 +102,7 @@ impl fmt::Display for Silence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TokenRefused(why) => write!(f, "it does not accept the token: {why}"),
+            Self::Down(why) => write!(f, "it does not run: {why}"),
             Self::Forbidden(why) | Self::Other(why) => f.write_str(why),
         }
     }
@@ -122,6 +125,17 @@ impl From<Failure> for Silence {
 }
 
 impl Told {
+    /// What keeps a program from being ready that is not.
+    pub(crate) fn not_ready(&self) -> String {
+        let waits_for = self.document.as_ref().map(|it| it.waiting_for.join(", ")).unwrap_or_default();
+        match (&self.program.down, &self.program.waits_for) {
+            (Some(why), _) => why.clone(),
+            (None, _) if !waits_for.is_empty() => format!("waits for {waits_for}"),
+            (None, Some(waits_for)) => format!("waits for {waits_for}"),
+            (None, None) => "its Pod runs, and does not say what it waits for".to_owned(),
+        }
+    }
+
     /// What it said, of a controller.
     pub(crate) fn controller(&self) -> Option<&ControllerStatus> {
         match self.document.as_ref().ok().map(|document| &document.status) {
@@ -147,9 +161,11 @@ impl Told {
     }
 }
 
-/// Why programs said nothing, in sentences that name them: those together for which it is the same.
+/// Why programs said nothing, in sentences that name them: those together for which it is the same. Of one that does not
+/// run it is known that it has nothing to say.
 pub(crate) fn failures<'a>(told: impl IntoIterator<Item = &'a Told>) -> Vec<String> {
-    grouped(told.into_iter().filter_map(|told| Some((told, told.document.as_ref().err()?))))
+    let silent = told.into_iter().filter_map(|told| Some((told, told.document.as_ref().err()?)));
+    grouped(silent.filter(|(_, why)| !matches!(why, Silence::Down(_))))
 }
 
 /// The same of those that could not be asked since a right is missing.
@@ -177,9 +193,9 @@ fn grouped<'a>(silent: impl Iterator<Item = (&'a Told, &'a Silence)>) -> Vec<Str
 }
 
 /// Asks all of them, in the same order. One that does not answer within `patience` is not waited for; where that is zero,
-/// none is asked.
+/// none is asked. Tokens are made by the first client, and the second asks, which takes the first answer.
 pub(crate) async fn ask(
-    client: &Client,
+    (client, once): (&Client, &Client),
     programs: &[Program],
     question: &Question,
     patience: Duration,
@@ -193,7 +209,7 @@ pub(crate) async fn ask(
         return programs.iter().map(unasked).collect();
     }
     let mut by_account: BTreeMap<(&str, &str), Result<String, Silence>> = BTreeMap::new();
-    for program in programs.iter().filter(|program| program.secure && program.phase == "Running") {
+    for program in programs.iter().filter(|program| program.secure && program.down.is_none()) {
         let account = (program.namespace.as_str(), program.service_account.as_str());
         if let Entry::Vacant(entry) = by_account.entry(account) {
             entry.insert(tokens.of(client, account).await);
@@ -203,11 +219,15 @@ pub(crate) async fn ask(
         let account = (program.namespace.as_str(), program.service_account.as_str());
         let token = by_account.get(&account).filter(|_| program.secure).cloned();
         async move {
-            let document = match timeout(patience, ask_one(client, program, question, token)).await {
+            let document = match timeout(patience, ask_one(once, program, question, token)).await {
                 Ok(document) => document,
                 Err(_) => Err(format!("it does not answer within {} s", patience.as_secs()).into()),
             };
-            Told { program: program.clone(), document }
+            let mut program = program.clone();
+            if !program.ready && document.is_err() && program.down.is_none() {
+                program.waits_for = timeout(patience, readyz(once, &program)).await.ok().flatten();
+            }
+            Told { program, document }
         }
     });
     // Collected, as the compiler cannot tell of a borrowing iterator that it may be sent to another thread.
@@ -250,9 +270,9 @@ async fn ask_one(
     question: &Question,
     token: Option<Result<String, Silence>>,
 ) -> Result<Document, Silence> {
-    let Program { namespace, pod, port, secure, phase, .. } = program;
-    if phase != "Running" {
-        return Err(format!("it is not running, but {phase}").into());
+    let Program { namespace, pod, port, secure, down, .. } = program;
+    if let Some(why) = down {
+        return Err(Silence::Down(why.clone()));
     }
     let scheme = if *secure { "https:" } else { "" };
     let path = format!("/api/v1/namespaces/{namespace}/pods/{scheme}{pod}:{port}/proxy{question}");
@@ -263,6 +283,23 @@ async fn ask_one(
     let request = request.body(Vec::new()).map_err(|error| error.to_string())?;
     let text = client.request_text(request).await.map_err(|error| refused(&error, namespace))?;
     read(&text).map_err(Silence::Other)
+}
+
+/// What a program waits for that is not ready. It tells that to everybody, also where it cannot find out who asks.
+async fn readyz(client: &Client, Program { namespace, pod, probes, .. }: &Program) -> Option<String> {
+    let path = format!("/api/v1/namespaces/{namespace}/pods/{pod}:{probes}/proxy/readyz");
+    let request = http::Request::get(path).body(Vec::new()).ok()?;
+    match client.request_text(request).await {
+        Err(kube::Error::Api(status)) => waits_for(status.code, &status.message),
+        Ok(_) | Err(_) => None,
+    }
+}
+
+/// What the answer of a program that is not ready says.
+fn waits_for(code: u16, text: &str) -> Option<String> {
+    let text = text.trim();
+    let waits_for = text.strip_prefix("waiting for").filter(|_| code == 503)?;
+    Some(waits_for.trim_start_matches(':').trim().to_owned()).filter(|it| !it.is_empty())
 }
 
 /// Reads a document; one of another version may have any fields, so its version is looked at first.
@@ -294,6 +331,9 @@ fn refused(error: &kube::Error, namespace: &str) -> Silence {
         404 => Silence::Other("it is gone".to_owned()),
         429 if text.starts_with("asked too often") => Silence::Other(text.to_owned()),
         503 if text.starts_with("not started") => Silence::Other(text.to_owned()),
+        500 if text.contains("who may have this") => Silence::Other(
+            "it cannot find out at the API server who may ask it: does it reach the API server, and has its service account its roles?".to_owned(),
+        ),
         code => Silence::Other(format!("the API server does not reach it ({code}: {text})")),
     }
 }
@@ -336,6 +376,21 @@ mod tests {
     }
 
     #[test]
+    fn what_a_program_waits_for_is_taken_from_its_own_answer_alone() {
+        assert_eq!(waits_for(503, "waiting for: services, pools\n").as_deref(), Some("services, pools"));
+        assert_eq!(waits_for(503, "error trying to reach service: dial tcp: connection refused"), None);
+        assert_eq!(waits_for(503, "waiting for:"), None);
+        assert_eq!(waits_for(403, "waiting for: nobody"), None);
+    }
+
+    #[test]
+    fn who_does_not_run_is_not_among_those_that_could_not_be_asked() {
+        let told = |why: Silence| Told { program: speaker_on("n1"), document: Err(why) };
+        assert!(failures(&[told(Silence::Down("it ended".to_owned()))]).is_empty());
+        assert_eq!(failures(&[told(Silence::Other("no answer".to_owned()))]).len(), 1);
+    }
+
+    #[test]
     fn each_reason_for_silence_has_a_word_of_its_own() {
         for (code, text, expected) in [
             (
@@ -351,6 +406,7 @@ mod tests {
             (429, "asked too often, try again in a few seconds", "asked too often, try"),
             (404, "pods \"s-1\" not found", "it is gone"),
             (503, "not started yet, waiting for: MetalLB to go", "not started yet"),
+            (500, "the API server cannot be asked who may have this", "has its service account its roles?"),
             (503, "error trying to reach service: dial tcp: connection refused", "does not reach it (503"),
         ] {
             let said = answered(code, text);

@@ -21,7 +21,7 @@ const PAGE: u32 = 500;
 const LIST_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A client, and the namespace of the context.
-pub(crate) async fn connect(options: &Connection) -> anyhow::Result<(Client, String)> {
+pub(crate) async fn connect(options: &Connection) -> anyhow::Result<(Clients, String)> {
     let mut config = match kubeconfig(options.kubeconfig.as_deref())? {
         Some(kubeconfig) => of_kubeconfig(kubeconfig, options.context.clone()).await?,
         None if options.context.is_some() => bail!("{NO_KUBECONFIG}"),
@@ -30,7 +30,20 @@ pub(crate) async fn connect(options: &Connection) -> anyhow::Result<(Client, Str
     config.connect_timeout = Some(Duration::from_secs(5));
     config.read_timeout = Some(Duration::from_secs(30));
     let namespace = config.default_namespace.clone();
-    Ok((Client::try_from(config).context("making a client of the kubeconfig")?, namespace))
+    let client = |config| Client::try_from(config).context("making a client of the kubeconfig");
+    // A Pod that does not answer is not to be waited for, nor is what it says in refusing: it may be the answer.
+    let api = client(config.clone())?;
+    config.default_retry = false;
+    Ok((Clients { api, once: client(config)? }, namespace))
+}
+
+/// Clients of one API server.
+#[derive(Clone)]
+pub(crate) struct Clients {
+    /// Asks again where the API server says that it is busy.
+    pub(crate) api: Client,
+    /// Takes the first answer, whatever it is.
+    pub(crate) once: Client,
 }
 
 /// What is to be done where there is none.
@@ -199,8 +212,12 @@ pub(crate) fn told(failures: &[Failure]) -> Vec<String> {
                 "nothing can be looked at: the API server does not accept your credentials".to_owned()
             }
             Why::NotFound => {
-                "the cluster does not know FerroLB's resources (metallb.io): its CRDs are not installed"
-                    .to_owned()
+                let missing = failures.iter().filter(|it| it.why == Why::NotFound);
+                let missing: Vec<&str> = missing.map(|it| it.resource.as_str()).collect();
+                format!(
+                    "the cluster does not know {}: these CRDs are not installed (helm upgrade, or kubectl apply -f crds/)",
+                    missing.join(", ")
+                )
             }
             Why::Forbidden | Why::Other(_) => failure.to_string(),
         };

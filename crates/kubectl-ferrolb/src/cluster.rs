@@ -14,10 +14,10 @@ use slim::{EndpointSlice, Namespace, Node, Service};
 use translation::{Rules, SharingScope};
 
 use crate::ask::{self, Question, Tokens, Told};
-use crate::client::{self, Failure};
+use crate::client::{self, Clients, Failure, Why};
 use crate::options::Connection;
 use crate::programs::{LABELS, Part, Program};
-use crate::snapshot::{Snapshot, Speakers};
+use crate::snapshot::{self, ADVERTISEMENT, POOL, Snapshot, Speakers};
 use crate::survey::{Report, Reports};
 
 /// Where FerroLB is when nothing else is known.
@@ -30,6 +30,8 @@ const METALLB: [&str; 2] = ["app.kubernetes.io/name=metallb", "app=metallb,app.k
 #[derive(Clone)]
 pub(crate) struct Cluster {
     pub(crate) client: Client,
+    /// For what Pods say of themselves. The LAN is asked by the other, which waits where they are asked too often.
+    once: Client,
     /// The namespace of the Services that are asked about, if not of all.
     pub(crate) default_namespace: String,
     /// FerroLB's.
@@ -60,22 +62,25 @@ pub(crate) type Listed<K> = Result<Vec<K>, Failure>;
 impl Cluster {
     /// Reaches a cluster, and finds FerroLB in it.
     pub(crate) async fn open(options: &Connection) -> anyhow::Result<Self> {
-        let (client, default_namespace) = client::connect(options).await?;
-        Ok(Self::find(client, default_namespace, Arc::default(), options).await)
+        let (clients, default_namespace) = client::connect(options).await?;
+        Ok(Self::find(clients, default_namespace, Arc::default(), options).await)
     }
 
     /// The same cluster by the same connection, with the Pods that there are now.
     pub(crate) async fn again(&self, options: &Connection) -> Self {
-        let (client, tokens) = (self.client.clone(), Arc::clone(&self.tokens));
-        Self::find(client, self.default_namespace.clone(), tokens, options).await
+        let clients = Clients { api: self.client.clone(), once: self.once.clone() };
+        let tokens = Arc::clone(&self.tokens);
+        Self::find(clients, self.default_namespace.clone(), tokens, options).await
     }
 
     /// A cluster that is never talked to.
     #[cfg(test)]
     pub(crate) fn silent(programs: Vec<Program>) -> Self {
         let nowhere = kube::Config::new(http::Uri::from_static("http://127.0.0.1:9"));
+        let client = Client::try_from(nowhere).unwrap();
         Self {
-            client: Client::try_from(nowhere).unwrap(),
+            once: client.clone(),
+            client,
             default_namespace: "default".to_owned(),
             system: DEFAULT_NAMESPACE.to_owned(),
             instead: programs.is_empty().then_some(Instead::Nothing),
@@ -87,7 +92,7 @@ impl Cluster {
 
     /// Finds FerroLB.
     async fn find(
-        client: Client,
+        Clients { api: client, once }: Clients,
         default_namespace: String,
         tokens: Arc<Tokens>,
         options: &Connection,
@@ -121,7 +126,7 @@ impl Cluster {
             Ok(_) | Err(_) => None,
         };
         let pod_timeout = Duration::from_secs(options.pod_timeout);
-        Self { client, default_namespace, system, programs, instead, pod_timeout, tokens }
+        Self { client, once, default_namespace, system, programs, instead, pod_timeout, tokens }
     }
 
     /// That FerroLB does not run, where that is so, and what to do.
@@ -175,20 +180,34 @@ impl Cluster {
     /// Asks the programs of a part for their `/status`.
     pub(crate) async fn ask(&self, part: Part) -> Vec<Told> {
         let programs: Vec<Program> = self.of_part(part).cloned().collect();
-        ask::ask(&self.client, &programs, &Question::Status, self.pod_timeout, &self.tokens).await
+        ask::ask((&self.client, &self.once), &programs, &Question::Status, self.pod_timeout, &self.tokens)
+            .await
     }
 
     /// Asks the speakers who answers for an address on the LAN.
     pub(crate) async fn trace(&self, ip: IpAddr) -> Vec<Told> {
         let speakers: Vec<Program> = self.of_part(Part::Speaker).cloned().collect();
-        ask::ask(&self.client, &speakers, &Question::Trace(ip), self.pod_timeout, &self.tokens).await
+        ask::ask(
+            (&self.client, &self.client),
+            &speakers,
+            &Question::Trace(ip),
+            self.pod_timeout,
+            &self.tokens,
+        )
+        .await
     }
 
     /// Asks one speaker.
     pub(crate) async fn trace_from(&self, speaker: &Program, ip: IpAddr) -> Told {
         let speakers = std::slice::from_ref(speaker);
-        let told =
-            ask::ask(&self.client, speakers, &Question::Trace(ip), self.pod_timeout, &self.tokens).await;
+        let told = ask::ask(
+            (&self.client, &self.client),
+            speakers,
+            &Question::Trace(ip),
+            self.pod_timeout,
+            &self.tokens,
+        )
+        .await;
         let nothing =
             || Told { program: speaker.clone(), document: Err("it says nothing".to_owned().into()) };
         told.into_iter().next().unwrap_or_else(nothing)
@@ -210,28 +229,47 @@ impl Cluster {
         client::list(&self.client, Some(namespace), None).await
     }
 
+    /// All objects of a kind that FerroLB reads in its own namespace: those of all namespaces, or of its own alone where no
+    /// more may be seen.
+    async fn everywhere<K>(&self) -> Listed<K>
+    where
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+    {
+        match self.all::<K>().await {
+            Err(Failure { why: Why::Forbidden, .. }) => self.of_namespace(&self.system).await,
+            listed => listed,
+        }
+    }
+
     /// All that decisions are made from, and the lists that could not be had.
     pub(crate) async fn snapshot(&self, speakers: &[Told]) -> (Snapshot, Vec<Failure>) {
         let (services, pools, advertisements, namespaces, nodes, slices) = futures::join!(
             self.all::<Service>(),
-            self.of_namespace::<IPAddressPool>(&self.system),
-            self.of_namespace::<L2Advertisement>(&self.system),
+            self.everywhere::<IPAddressPool>(),
+            self.everywhere::<L2Advertisement>(),
             self.all::<Namespace>(),
             self.all::<Node>(),
             self.all::<EndpointSlice>(),
         );
         let mut failures = Vec::new();
+        let (pools, mut elsewhere) = snapshot::part(or_none(pools, &mut failures), POOL, &self.system);
+        let (advertisements, others) =
+            snapshot::part(or_none(advertisements, &mut failures), ADVERTISEMENT, &self.system);
+        elsewhere.extend(others);
+        let known = self.programs.is_ok();
         let snapshot = Snapshot {
             rules: self.rules(),
             exclude_label: self.exclude_label(),
             node_pools: self.serves_node_pools(),
             services: or_none(services, &mut failures),
-            pools: or_none(pools, &mut failures),
-            advertisements: or_none(advertisements, &mut failures),
+            pools,
+            advertisements,
             namespaces: or_none(namespaces, &mut failures),
             nodes: or_none(nodes, &mut failures),
             slices: or_none(slices, &mut failures),
-            speakers: Speakers::read(self.programs.as_deref().unwrap_or_default(), speakers),
+            speakers: Speakers::read(self.programs.as_deref().ok(), speakers),
+            elsewhere,
+            controller: !known || self.of_part(Part::Controller).next().is_some(),
         };
         if let Err(failure) = &self.programs {
             failures.push(failure.clone());

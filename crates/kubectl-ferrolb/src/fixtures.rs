@@ -54,7 +54,9 @@ pub(crate) fn snapshot(services: &[Value], endpoints_on: &[&str], speakers: &[To
         namespaces: objects(&[json!({"metadata": {"name": "default"}})]),
         nodes: objects(&["n1", "n2", "n3"].iter().map(node).collect::<Vec<_>>()),
         slices: objects(&services.iter().map(slice).collect::<Vec<_>>()),
-        speakers: Speakers::read(&["n1", "n2", "n3"].map(speaker_on), speakers),
+        speakers: Speakers::read(Some(&["n1", "n2", "n3"].map(speaker_on)), speakers),
+        elsewhere: vec![],
+        controller: true,
     }
 }
 
@@ -66,7 +68,9 @@ pub(crate) fn speaker_on(node: &str) -> Program {
         pod: format!("s-{node}"),
         node: Some(node.to_owned()),
         ready: true,
-        phase: "Running".to_owned(),
+        down: None,
+        waits_for: None,
+        probes: 17472,
         port: 7472,
         secure: false,
         service_account: "it".to_owned(),

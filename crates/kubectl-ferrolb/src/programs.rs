@@ -1,5 +1,7 @@
 //! The Pods of FerroLB, and how their programs were started.
 
+mod down;
+
 use introspection::{DEFAULT_LEASE, DEFAULT_PORT};
 use k8s_openapi::api::core::v1::{Container, Pod};
 use kube::ResourceExt;
@@ -15,6 +17,16 @@ pub(crate) enum Part {
     Speaker,
 }
 
+impl Part {
+    /// The labels of its Pods, as a selector.
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::Controller => "app.kubernetes.io/component=controller",
+            Self::Speaker => "app.kubernetes.io/component=speaker",
+        }
+    }
+}
+
 /// A Pod with one of the programs in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is an answer to another question")]
@@ -24,8 +36,12 @@ pub(crate) struct Program {
     pub(crate) pod: String,
     pub(crate) node: Option<String>,
     pub(crate) ready: bool,
-    /// `Running` and others.
-    pub(crate) phase: String,
+    /// Why its container does not run, if it does not.
+    pub(crate) down: Option<String>,
+    /// What it waits for before it is ready, as it says itself to everybody.
+    pub(crate) waits_for: Option<String>,
+    /// Where it says that.
+    pub(crate) probes: u16,
     /// Where `/status` is, and whether by HTTPS and for those only who show a token.
     pub(crate) port: u16,
     pub(crate) secure: bool,
@@ -50,18 +66,20 @@ impl Program {
             _ => return None,
         };
         let (spec, status) = (pod.spec.as_ref()?, pod.status.clone().unwrap_or_default());
-        let phase = status.phase.unwrap_or_default();
-        if matches!(phase.as_str(), "Succeeded" | "Failed") {
+        if matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")) {
             return None;
         }
         let name = if part == Part::Controller { "controller" } else { "speaker" };
         let container =
             spec.containers.iter().find(|it| it.name == name).or_else(|| spec.containers.first())?;
+        let down = down::why(&status, &container.name);
         let conditions = status.conditions.unwrap_or_default();
         let secure = option(container, "--metrics-bind", "FERROLB_METRICS_BIND");
         let plain = option(container, "--http-bind", "FERROLB_HTTP_BIND");
-        let bind = secure.clone().or(plain);
-        let listens_on = bind.and_then(|bind| bind.rsplit_once(':')?.1.parse().ok()).unwrap_or(DEFAULT_PORT);
+        let number = |bind: Option<String>| -> u16 {
+            bind.and_then(|bind| bind.rsplit_once(':')?.1.parse().ok()).unwrap_or(DEFAULT_PORT)
+        };
+        let (listens_on, probes) = (number(secure.clone().or_else(|| plain.clone())), number(plain));
         let has = |flag, variable| switch(container, flag, variable);
         let sharing = option(container, "--address-sharing", "FERROLB_ADDRESS_SHARING");
         let lease = option(container, "--lease-name", "FERROLB_LEASE_NAME");
@@ -73,7 +91,9 @@ impl Program {
             node: spec.node_name.clone(),
             ready: pod.metadata.deletion_timestamp.is_none()
                 && conditions.iter().any(|it| it.type_ == "Ready" && it.status == "True"),
-            phase,
+            down,
+            waits_for: None,
+            probes,
             port: listens_on,
             secure: secure.is_some(),
             service_account: spec.service_account_name.clone().unwrap_or_else(|| "default".to_owned()),

@@ -1,13 +1,17 @@
 //! What to do, for each reason that is given.
 
+mod endpoints;
+
 use introspection::AddressState;
-use ipam::{Conflict, NotAdmitted, Reason, Refusal, ServiceKey, Unsuitable};
-use objects::PoolName;
+use ipam::{Conflict, Families, Family, NotAdmitted, Reason, Refusal, ServiceKey, Unsuitable};
+use objects::{NodeName, PoolName};
 use placement::{Ineligible, Obstacle, Unadvertised, Unannounced};
 use pools::Pools;
 
+use crate::commands::nodes::NO_SPEAKER;
 use crate::nearest::did_you_mean;
 use crate::predict::NoAddress;
+use crate::snapshot::{ADVERTISEMENT, Elsewhere, POOL, Snapshot};
 
 /// What to do about a Service that a `NodeAddressPool` may be for, of which the controller alone knows.
 pub(crate) fn of_nodes(key: &ServiceKey) -> String {
@@ -19,18 +23,35 @@ pub(crate) fn of_nodes(key: &ServiceKey) -> String {
 
 /// What helps a Service that has no address. `by_name` is a pool that would give it one if it asked for the pool; `pools` are
 /// those that there are.
-pub(crate) fn of_no_address(why: &NoAddress, by_name: Option<&PoolName>, pools: &Pools) -> Option<String> {
+pub(crate) fn of_no_address(
+    why: &NoAddress,
+    by_name: Option<&PoolName>,
+    families: Option<Families>,
+    pools: &Pools,
+    elsewhere: &[Elsewhere],
+) -> Option<String> {
     match why {
         NoAddress::Unservable(_) => {
             Some("change the Service's clusterIP or ipFamilyPolicy so that it has a cluster IP of each family it asks for".to_owned())
         }
-        NoAddress::Refused(refusal) => Some(of_refusal(refusal, by_name, pools)),
+        NoAddress::Refused(Refusal::NoPools) if let Some(it) = Elsewhere::of_kind(elsewhere, POOL) => {
+            Some(it.remedy())
+        }
+        NoAddress::Refused(Refusal::UnknownPool(name)) if let Some(it) = Elsewhere::pool(elsewhere, name) => {
+            Some(it.remedy())
+        }
+        NoAddress::Refused(refusal) => Some(of_refusal(refusal, by_name, families, pools)),
         NoAddress::Deleting => None,
     }
 }
 
 /// What helps where an address is refused.
-fn of_refusal(why: &Refusal, by_name: Option<&PoolName>, pools: &Pools) -> String {
+fn of_refusal(
+    why: &Refusal,
+    by_name: Option<&PoolName>,
+    families: Option<Families>,
+    pools: &Pools,
+) -> String {
     match why {
         Refusal::NoPools => {
             "create an IPAddressPool with addresses of your LAN that nobody else uses".to_owned()
@@ -49,7 +70,8 @@ fn of_refusal(why: &Refusal, by_name: Option<&PoolName>, pools: &Pools) -> Strin
         }
         Refusal::NotAdmitted(pool, why) => of_not_admitted(pool.as_str(), why),
         Refusal::Taken(Conflict::SharingKey { .. }) => {
-            "give both Services the same metallb.io/allow-shared-ip, or ask for another address".to_owned()
+            "ask for another address; or, where the two have no port in common, give both the same metallb.io/allow-shared-ip"
+                .to_owned()
         }
         Refusal::Taken(Conflict::Namespace { .. }) => "ask for another address".to_owned(),
         Refusal::Taken(Conflict::Backend { .. }) => {
@@ -64,23 +86,39 @@ fn of_refusal(why: &Refusal, by_name: Option<&PoolName>, pools: &Pools) -> Strin
                 .to_owned()
         }
         Refusal::Unreadable(_) => "correct what the Service asks for".to_owned(),
-        Refusal::NothingLeft(unsuitable) => of_unsuitable(unsuitable, by_name),
+        Refusal::NothingLeft(unsuitable) => of_unsuitable(unsuitable, by_name, families, pools),
     }
 }
 
 /// The pool that is nearest to giving something decides.
-fn of_unsuitable(unsuitable: &[Unsuitable], by_name: Option<&PoolName>) -> String {
+fn of_unsuitable(
+    unsuitable: &[Unsuitable],
+    by_name: Option<&PoolName>,
+    families: Option<Families>,
+    pools: &Pools,
+) -> String {
+    // A pool of other families gives nothing to whom it would be opened.
+    let fits = |it: &Unsuitable| {
+        let (Some(families), Some(pool)) = (families, pools.get(&it.pool)) else { return true };
+        let has = |family| pool.capacity(family) > 0;
+        match families {
+            Families::Single(family) => has(family),
+            Families::RequireDual => has(Family::V4) && has(Family::V6),
+            Families::PreferDual { .. } => has(Family::V4) || has(Family::V6),
+        }
+    };
     let rank = |it: &&Unsuitable| match it.reason {
         Reason::Exhausted { .. } => 0,
         Reason::NotInForce(_) => 1,
         Reason::NotAutomatic if by_name == Some(&it.pool) => 2,
-        Reason::NotAdmitted(_) => 3,
+        Reason::NotAdmitted(_) if fits(it) => 3,
         Reason::NoAddresses(_) => 4,
-        Reason::NotAutomatic => 5,
+        Reason::NotAutomatic | Reason::NotAdmitted(_) => 5,
     };
-    let Some(Unsuitable { pool, reason }) = unsuitable.iter().min_by_key(rank) else {
+    let Some(nearest) = unsuitable.iter().min_by_key(rank) else {
         return "create an IPAddressPool".to_owned();
     };
+    let Unsuitable { pool, reason } = nearest;
     match reason {
         Reason::Exhausted { .. } => format!(
             "add addresses to pool {pool}, or delete Services that need none (kubectl ferrolb ips {pool})"
@@ -89,6 +127,10 @@ fn of_unsuitable(unsuitable: &[Unsuitable], by_name: Option<&PoolName>) -> Strin
             format!(
                 "correct pool {pool}: kubectl describe ipaddresspool {pool} says what is wrong with its entries"
             )
+        }
+        Reason::NotAdmitted(_) if !fits(nearest) => {
+            "create an IPAddressPool with addresses of the families that it asks for, or add them to one"
+                .to_owned()
         }
         Reason::NotAutomatic if by_name.is_none() => {
             "create an IPAddressPool with addresses of the families that it asks for, or add them to one"
@@ -120,19 +162,22 @@ fn of_not_admitted(pool: &str, why: &NotAdmitted) -> String {
 pub(crate) fn of_unannounced<'a>(
     why: &Unannounced,
     service: &ServiceKey,
-    obstacles: impl IntoIterator<Item = &'a Obstacle>,
+    obstacles: impl IntoIterator<Item = (&'a NodeName, &'a Obstacle)>,
+    snapshot: &Snapshot,
 ) -> String {
     let remedy = match why {
         Unannounced::Unadvertised(Unadvertised::NoPool) => {
             "no pool has the address any more: put it back into a pool, or delete the Service's status"
         }
         Unannounced::Unadvertised(Unadvertised::NoEndpoint) => {
-            return format!(
-                "make a Pod behind the Service ready: kubectl get endpointslices -n {} -l kubernetes.io/service-name={}",
-                service.namespace, service.name
-            );
+            return endpoints::remedy(service, snapshot);
         }
         Unannounced::Unadvertised(Unadvertised::NoAdvertisement) => {
+            if let (true, Some(it)) =
+                (snapshot.advertisements.is_empty(), Elsewhere::of_kind(&snapshot.elsewhere, ADVERTISEMENT))
+            {
+                return it.remedy();
+            }
             "create an L2Advertisement that selects the pool and the Service; one with an empty spec selects all"
         }
         Unannounced::Unadvertised(Unadvertised::SharedYetSelected) => {
@@ -140,7 +185,8 @@ pub(crate) fn of_unannounced<'a>(
         }
         Unannounced::NoCandidate => {
             let mut each: Vec<&str> = Vec::new();
-            for remedy in obstacles.into_iter().map(of_obstacle) {
+            let runs = |node| snapshot.speakers.has_pod(node);
+            for remedy in obstacles.into_iter().map(|(node, why)| of_obstacle(why, runs(node))) {
                 if !each.contains(&remedy) {
                     each.push(remedy);
                 }
@@ -160,10 +206,11 @@ pub(crate) fn of_unannounced<'a>(
     remedy.to_owned()
 }
 
-/// What helps a node that is no candidate.
-pub(crate) fn of_obstacle(why: &Obstacle) -> &'static str {
+/// What helps a node that is no candidate. `has_pod` says whether it has a Pod of a speaker, where that is known.
+pub(crate) fn of_obstacle(why: &Obstacle, has_pod: Option<bool>) -> &'static str {
     match why {
         Obstacle::Ineligible(Ineligible::NoNode) => "the node is gone from the cluster",
+        Obstacle::Ineligible(Ineligible::NotMember) if has_pod == Some(false) => NO_SPEAKER,
         Obstacle::Ineligible(Ineligible::NotMember) => {
             "see whether its speaker runs, and whether UDP port 7946 is open between all nodes (kubectl ferrolb peers)"
         }
@@ -185,9 +232,12 @@ pub(crate) fn of_obstacle(why: &Obstacle) -> &'static str {
 }
 
 /// What keeps a node from being a candidate.
-pub(crate) fn words_of(why: &Obstacle) -> String {
+pub(crate) fn words_of(why: &Obstacle, has_pod: Option<bool>) -> String {
     match why {
         Obstacle::Ineligible(Ineligible::NoNode) => "no such Node".to_owned(),
+        Obstacle::Ineligible(Ineligible::NotMember) if has_pod == Some(false) => {
+            "it has no Pod of a speaker".to_owned()
+        }
         Obstacle::Ineligible(Ineligible::NotMember) => "its speaker is not heard".to_owned(),
         Obstacle::Ineligible(Ineligible::NetworkUnavailable) => "condition NetworkUnavailable".to_owned(),
         Obstacle::Ineligible(Ineligible::Excluded) => format!("label {}", placement::EXCLUDE_LABEL),
@@ -227,12 +277,13 @@ pub(crate) fn of_state(state: AddressState) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use ipam::{Families, Family, Port, Protocol};
+    use ipam::{Port, Protocol};
     use placement::Interfaces;
     use pools::PoolSpec;
     use serde_json::json;
 
     use super::*;
+    use crate::fixtures::snapshot;
 
     fn unsuitable(reasons: &[Reason]) -> Refusal {
         let names = ["p0", "p1", "p2", "p3", "p4"];
@@ -297,23 +348,28 @@ mod tests {
                 "add addresses to pool p1",
             ),
         ] {
-            let remedy = of_refusal(&refusal, Some(&"p0".into()), &pools);
+            let remedy = of_refusal(&refusal, Some(&"p0".into()), None, &pools);
             assert!(remedy.contains(part), "{refusal:?}: {remedy}");
-            assert_eq!(of_no_address(&NoAddress::Refused(refusal), Some(&"p0".into()), &pools), Some(remedy));
+            assert_eq!(
+                of_no_address(&NoAddress::Refused(refusal), Some(&"p0".into()), None, &pools, &[]),
+                Some(remedy)
+            );
         }
-        assert_eq!(of_no_address(&NoAddress::Deleting, None, &pools), None);
+        assert_eq!(of_no_address(&NoAddress::Deleting, None, None, &pools, &[]), None);
         let headless = NoAddress::Unservable(translation::Unservable::NoFamily);
-        assert!(of_no_address(&headless, None, &pools).unwrap().contains("clusterIP"));
+        assert!(of_no_address(&headless, None, None, &pools, &[]).unwrap().contains("clusterIP"));
     }
 
     #[test]
     fn a_pool_that_would_not_help_either_is_not_recommended() {
         let none = Pools::new(vec![]);
         let refusal = unsuitable(&[Reason::NoAddresses(Family::V6), Reason::NotAutomatic]);
-        assert_eq!(of_refusal(&refusal, None, &none), "add IPv6 addresses to pool p0");
-        assert!(of_refusal(&refusal, Some(&"p1".into()), &none).contains("metallb.io/address-pool: p1"));
+        assert_eq!(of_refusal(&refusal, None, None, &none), "add IPv6 addresses to pool p0");
+        assert!(
+            of_refusal(&refusal, Some(&"p1".into()), None, &none).contains("metallb.io/address-pool: p1")
+        );
         let refusal = unsuitable(&[Reason::NotAutomatic]);
-        assert!(of_refusal(&refusal, None, &none).contains("create an IPAddressPool"));
+        assert!(of_refusal(&refusal, None, None, &none).contains("create an IPAddressPool"));
     }
 
     #[test]
@@ -335,7 +391,13 @@ mod tests {
         ] {
             let obstacles = [Ineligible::NotSelected, Ineligible::NoLocalEndpoint, Ineligible::NotSelected];
             let obstacles = obstacles.map(Obstacle::Ineligible);
-            let remedy = of_unannounced(&why, &ServiceKey::new("prod", "web"), &obstacles);
+            let nodes: Vec<NodeName> = ["n1", "n2", "n3"].map(Into::into).into();
+            let remedy = of_unannounced(
+                &why,
+                &ServiceKey::new("prod", "web"),
+                nodes.iter().zip(&obstacles),
+                &snapshot(&[], &[], &[]),
+            );
             assert!(remedy.contains(part), "{why:?}: {remedy}");
         }
     }
@@ -357,8 +419,61 @@ mod tests {
             (Obstacle::NoInterface(Interfaces::All), "no interface", "kubectl ferrolb nodes"),
             (Obstacle::NoInterface(only), "interfaces eth7", "kubectl ferrolb nodes"),
         ] {
-            assert!(words_of(&obstacle).contains(words), "{obstacle:?}: {}", words_of(&obstacle));
-            assert!(of_obstacle(&obstacle).contains(remedy), "{obstacle:?}: {}", of_obstacle(&obstacle));
+            let (said, helps) = (words_of(&obstacle, Some(true)), of_obstacle(&obstacle, None));
+            assert!(said.contains(words) && helps.contains(remedy), "{obstacle:?}: {said}: {helps}");
         }
+        let unheard = Obstacle::Ineligible(Ineligible::NotMember);
+        assert_eq!(words_of(&unheard, Some(false)), "it has no Pod of a speaker");
+        assert!(of_obstacle(&unheard, Some(false)).contains("tolerations of the speaker's DaemonSet"));
+    }
+
+    #[test]
+    fn a_pool_of_other_families_is_not_opened_to_who_could_not_use_it() {
+        let pool = |name: &str, entry: &str| {
+            let it = json!({"metadata": {"name": name}, "spec": {"addresses": [entry]}});
+            PoolSpec::from(&serde_json::from_value::<api::IPAddressPool>(it).unwrap())
+        };
+        let pools = Pools::new(vec![pool("p0", "192.0.2.0/28"), pool("p1", "192.0.2.16/28")]);
+        let labels = || Reason::NotAdmitted(NotAdmitted::Labels);
+        let six = Some(Families::Single(Family::V6));
+        let said = |reasons: &[Reason], families| of_refusal(&unsuitable(reasons), None, families, &pools);
+        let closed = [Reason::NoAddresses(Family::V6), labels()];
+        assert_eq!(said(&closed, six), "add IPv6 addresses to pool p0");
+        assert_eq!(said(&closed, Some(Families::RequireDual)), "add IPv6 addresses to pool p0");
+        assert!(said(&[labels()], six).contains("of the families that it asks for"));
+        for families in [Families::Single(Family::V4), Families::PreferDual { primary: Family::V6 }] {
+            assert!(said(&closed, Some(families)).contains("labels that spec.serviceAllocation of pool p1"));
+        }
+    }
+
+    #[test]
+    fn what_is_in_a_namespace_that_nobody_reads_is_named() {
+        let elsewhere = |kind, name: &str| Elsewhere {
+            kind,
+            namespace: "default".to_owned(),
+            name: name.to_owned(),
+            system: "lb".to_owned(),
+        };
+        let all = [elsewhere(POOL, "lan"), elsewhere(ADVERTISEMENT, "all")];
+        let none = Pools::new(vec![]);
+        for refusal in [Refusal::NoPools, Refusal::UnknownPool("lan".to_owned())] {
+            let said = of_no_address(&NoAddress::Refused(refusal), None, None, &none, &all).unwrap();
+            assert_eq!(
+                said,
+                "create IPAddressPool lan in namespace lb, and delete it in default: FerroLB reads lb only"
+            );
+        }
+        let other = NoAddress::Refused(Refusal::UnknownPool("prod".to_owned()));
+        assert!(of_no_address(&other, None, None, &none, &all).unwrap().contains("typing mistake"));
+        let mut snapshot = snapshot(&[], &[], &[]);
+        snapshot.elsewhere = all.into();
+        let why = Unannounced::Unadvertised(Unadvertised::NoAdvertisement);
+        let said = |snapshot: &Snapshot| of_unannounced(&why, &ServiceKey::new("a", "b"), [], snapshot);
+        assert!(
+            said(&snapshot).starts_with("create an L2Advertisement that selects"),
+            "there is one that counts"
+        );
+        snapshot.advertisements.clear();
+        assert!(said(&snapshot).starts_with("create L2Advertisement all in namespace lb"));
     }
 }

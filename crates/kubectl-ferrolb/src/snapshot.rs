@@ -1,5 +1,6 @@
 //! The objects that decisions are made from, at one moment.
 
+mod elsewhere;
 mod speakers;
 
 use api::{IPAddressPool, L2Advertisement};
@@ -7,6 +8,7 @@ use placement::ExcludeLabel;
 use slim::{EndpointSlice, Namespace, Node, Service};
 use translation::Rules;
 
+pub(crate) use self::elsewhere::{ADVERTISEMENT, Elsewhere, POOL, part};
 pub(crate) use self::speakers::{Source, Speakers};
 
 /// The objects that decisions are made from.
@@ -24,4 +26,8 @@ pub(crate) struct Snapshot {
     pub(crate) nodes: Vec<Node>,
     pub(crate) slices: Vec<EndpointSlice>,
     pub(crate) speakers: Speakers,
+    /// Pools and advertisements that FerroLB does not read.
+    pub(crate) elsewhere: Vec<Elsewhere>,
+    /// Whether there is a controller, as far as that is known.
+    pub(crate) controller: bool,
 }

@@ -131,9 +131,23 @@ pub(crate) fn survey(snapshot: &Snapshot, allocation: &Allocation, sources: &Sou
             Err(why) => {
                 let remedy = match (why, snapshot.node_pools) {
                     (NoAddress::Refused(_), true) => Some(remedy::of_nodes(key)),
-                    _ => remedy::of_no_address(why, fate.by_name.as_ref(), allocation.pools()),
+                    _ => remedy::of_no_address(
+                        why,
+                        fate.by_name.as_ref(),
+                        fate.request.as_ref().map(|request| request.families),
+                        allocation.pools(),
+                        &snapshot.elsewhere,
+                    ),
                 };
                 it.worse(Health::Waiting, Some(why.to_string()), remedy);
+            }
+            Ok(assignment) if ips.is_empty() && !snapshot.controller => {
+                let why = format!(
+                    "it would get {}, but no controller runs that could write it",
+                    list(&assignment.ips)
+                );
+                let remedy = "start a controller: its Deployment may be scaled to 0";
+                it.worse(Health::Waiting, Some(why), Some(remedy.to_owned()));
             }
             Ok(assignment) if ips.is_empty() => {
                 let why = format!(
@@ -149,7 +163,7 @@ pub(crate) fn survey(snapshot: &Snapshot, allocation: &Allocation, sources: &Sou
         }
         for ip in ips {
             let mut announced = match fate.observed.origin {
-                Origin::AddressPool => sources.look(key, ip, &mut it),
+                Origin::AddressPool => sources.look(snapshot, key, ip, &mut it),
                 // Nobody announces it: the node that has it answers for it.
                 Origin::NodePool => Announced {
                     ip,
@@ -184,7 +198,7 @@ impl Surveyed {
 
 impl Sources<'_> {
     /// Finds out who announces an address, and tells what is the matter.
-    fn look(&self, key: &ServiceKey, ip: IpAddr, it: &mut Surveyed) -> Announced {
+    fn look(&self, snapshot: &Snapshot, key: &ServiceKey, ip: IpAddr, it: &mut Surveyed) -> Announced {
         let elected = assignment(self.placement, key, ip);
         let mut announced =
             Announced { ip, health: Health::Announced, node: None, interfaces: vec![], since: None };
@@ -216,7 +230,7 @@ impl Sources<'_> {
             Some(Err(why)) => {
                 let reason = self.placement.reason(key, ip).unwrap_or_default();
                 announced.health = Health::Silent;
-                let remedy = remedy_of(self.placement, key, ip, &why);
+                let remedy = remedy_of(snapshot, self.placement, key, ip, &why);
                 it.worse(Health::Silent, Some(format!("{ip}: {reason}")), Some(remedy));
             }
             Some(Ok(elected)) => {
@@ -275,9 +289,15 @@ impl Sources<'_> {
 }
 
 /// What helps an address that nobody announces for this reason.
-pub(crate) fn remedy_of(placement: &Placement, key: &ServiceKey, ip: IpAddr, why: &Unannounced) -> String {
+pub(crate) fn remedy_of(
+    snapshot: &Snapshot,
+    placement: &Placement,
+    key: &ServiceKey,
+    ip: IpAddr,
+    why: &Unannounced,
+) -> String {
     let obstacles = placement.obstacles(key, ip).and_then(Result::ok).unwrap_or_default();
-    remedy::of_unannounced(why, key, obstacles.values())
+    remedy::of_unannounced(why, key, &obstacles, snapshot)
 }
 
 fn health_of(state: AddressState) -> Health {

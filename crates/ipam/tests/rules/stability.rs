@@ -157,6 +157,14 @@ fn an_address_of_a_node_is_never_given() {
     let wanting = Request { addresses: exactly(&["10.0.0.1"]), ..request() };
     let refusal = assign(&mut allocator, "b", &wanting).unwrap_err().to_string();
     assert!(refusal.contains("10.0.0.1 is an address of node n1"), "{refusal}");
+    let full = pool("n", &["192.0.2.1/32"]);
+    let mut of_nodes = crate::fixtures::allocator([full]);
+    of_nodes.set_reserved(nodes(&["192.0.2.1"]));
+    let refusal = assign(&mut of_nodes, "b", &request()).unwrap_err().to_string();
+    assert!(
+        refusal.ends_with("exhausted (0 of 1; the others are of nodes, or of services of other classes)"),
+        "{refusal}"
+    );
     assert_eq!(allocator.set_reserved(nodes(&["10.0.0.3"])), []);
     assert_eq!(
         assign(&mut allocator, "b", &wanting),

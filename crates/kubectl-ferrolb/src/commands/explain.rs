@@ -1,5 +1,7 @@
 //! `kubectl ferrolb explain`: a Service's way from the pool to the wire.
 
+mod notes;
+
 use std::net::IpAddr;
 
 use anyhow::bail;
@@ -37,6 +39,8 @@ struct Story {
     /// Why each pool gives none.
     pools: Vec<PoolReason>,
     remedies: Vec<String>,
+    /// What is written on the Service in vain, or lies beyond FerroLB.
+    notes: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -111,7 +115,26 @@ pub(crate) async fn run(cluster: &Cluster, namespace: Option<&str>, service: &st
     let Some(surveyed) = look.services.iter().find(|it| it.key.as_ref() == Some(&key)).cloned() else {
         bail!("Service {key} was deleted meanwhile");
     };
-    let story = tell(&mut look, &key, &surveyed, &mut page);
+    let mut story = tell(&mut look, &key, &surveyed, &mut page);
+    for note in notes::in_vain(&object) {
+        page.field(cell("In vain", Tone::Warn), &note);
+        story.notes.push(note);
+    }
+    let of_nodes = look.allocation.fates.get(&key).is_some_and(|it| it.observed.origin == Origin::NodePool);
+    let announced = surveyed.addresses.iter().filter(|it| it.health == Health::Announced && !of_nodes);
+    for address in announced.clone() {
+        let node = address.node.as_deref().map(Into::into);
+        let off = node.and_then(|node| notes::off_lan(&look.snapshot.speakers, &node, address.ip));
+        if let Some(note) = off {
+            page.field(cell("Network", Tone::Warn), &note);
+            story.notes.push(note);
+        }
+    }
+    let mut announced = announced;
+    if let Some(note) = announced.next().and_then(|it| notes::beyond(&object, it.ip)) {
+        page.field(cell("No answer?", Tone::Dim), &note);
+        story.notes.push(note);
+    }
     let failures = if surveyed.health == Health::Unknown {
         [look.failures, look.unasked].concat()
     } else {
@@ -186,6 +209,10 @@ fn tell(look: &mut Look, key: &ServiceKey, surveyed: &Surveyed, page: &mut Page)
     match fate.as_ref().map(|fate| &fate.outcome) {
         Some(Ok(assignment)) => {
             page.field("Address", format!("{} from pool {}", list(&assignment.ips), assignment.pool));
+            if surveyed.health == Health::Waiting {
+                surveyed.reasons.iter().for_each(|reason| page.field(cell("Not written", Tone::Bad), reason));
+                story.waiting = surveyed.reasons.first().cloned();
+            }
         }
         Some(Err(why)) if certain => {
             page.field(cell("No address", Tone::Bad), why);
@@ -197,7 +224,9 @@ fn tell(look: &mut Look, key: &ServiceKey, surveyed: &Surveyed, page: &mut Page)
                 }
             }
             let by_name = fate.as_ref().and_then(|fate| fate.by_name.as_ref());
-            let remedy = remedy::of_no_address(why, by_name, look.allocation.pools());
+            let families = fate.as_ref().and_then(|fate| Some(fate.request.as_ref()?.families));
+            let elsewhere = &look.snapshot.elsewhere;
+            let remedy = remedy::of_no_address(why, by_name, families, look.allocation.pools(), elsewhere);
             remedy.iter().for_each(|remedy| page.field("  to do", remedy));
             story.remedies.extend(remedy);
         }
@@ -351,7 +380,7 @@ fn tell_election(
             let reason = look.placement.reason(key, ip).unwrap_or_default();
             page.field(cell("No announcer", Tone::Bad), format!("{ip}: {reason}"));
             story.silent = Some(reason);
-            let remedy = remedy_of(&look.placement, key, ip, &why);
+            let remedy = remedy_of(&look.snapshot, &look.placement, key, ip, &why);
             if !matches!(why, Unannounced::NoCandidate) {
                 page.field("  to do", &remedy);
             }
@@ -362,7 +391,10 @@ fn tell_election(
     if let Some(Ok(obstacles)) = look.placement.obstacles(key, ip) {
         let silent = story.silent.is_some();
         for (node, obstacle) in obstacles {
-            let (reason, remedy) = (remedy::words_of(&obstacle), remedy::of_obstacle(&obstacle));
+            let (reason, remedy) = {
+                let has_pod = look.snapshot.speakers.has_pod(&node);
+                (remedy::words_of(&obstacle, has_pod), remedy::of_obstacle(&obstacle, has_pod))
+            };
             let text = if silent { format!("{reason}\n-> {remedy}") } else { reason.clone() };
             page.field(format!("  {node} is out"), text);
             story.out.push(NodeReason { node: node.to_string(), reason, remedy });

@@ -68,19 +68,16 @@ fn row(node: &slim::Node, told: Option<&Told>, look: &Look) -> NodeRow {
     let name = node.name_any();
     let status = told.and_then(Told::speaker);
     let (speaker, mut problem) = match (told, status) {
-        (None, _) if look.speakers.is_empty() => ("not known".to_owned(), false),
-        (None, _) => ("none".to_owned(), false),
-        (Some(told), _) if !told.program.ready => {
-            let waiting = told.document.as_ref().map(|it| it.waiting_for.join(", ")).unwrap_or_default();
-            let why =
-                if waiting.is_empty() { told.program.phase.clone() } else { format!("waits for {waiting}") };
-            (format!("not ready: {why}"), true)
-        }
+        (None, _) if look.snapshot.speakers.pods_on.is_none() => ("not known".to_owned(), false),
+        (None, _) => ("none".to_owned(), look.speakers.is_empty()),
+        (Some(told), _) if !told.program.ready && is_down(node) => ("not ready".to_owned(), true),
+        (Some(told), _) if told.program.down.is_some() => ("not running".to_owned(), true),
+        (Some(told), _) if !told.program.ready => (format!("not ready: {}", told.not_ready()), true),
         (Some(_), Some(_)) => ("ready".to_owned(), false),
         (Some(_), None) => ("ready, cannot be asked".to_owned(), false),
     };
-    let mut notes = Vec::new();
-    if told.is_none() && !look.speakers.is_empty() {
+    let mut notes: Vec<String> = told.and_then(|told| told.program.down.clone()).into_iter().collect();
+    if told.is_none() && look.snapshot.speakers.pods_on.is_some() {
         notes.push(format!("no speaker runs here, so it announces nothing: {NO_SPEAKER}"));
     }
     if is_down(node) {

@@ -166,8 +166,14 @@ fn definition(manifest: &Manifest) -> Result<(Vec<String>, Option<JSONSchemaProp
     let (crds, group) = (api::crds(), manifest.group());
     let of_group = || crds.iter().filter(|crd| crd.spec.group == group);
     let Some(crd) = of_group().find(|crd| crd.spec.names.kind == manifest.kind()) else {
-        let kinds: Vec<&str> = of_group().map(|crd| crd.spec.names.kind.as_str()).collect();
-        return Err(format!("{group} has no kind {:?}: there are {}", manifest.kind(), kinds.join(", ")));
+        let kinds = || of_group().map(|crd| crd.spec.names.kind.as_str());
+        let near = match (manifest.kind(), kinds().find(|kind| kind.eq_ignore_ascii_case(manifest.kind()))) {
+            // MetalLB had it until 0.13.
+            ("AddressPool", _) => ": IPAddressPool and L2Advertisement took its place".to_owned(),
+            (_, Some(kind)) => format!(": write {kind}"),
+            (other, None) => did_you_mean(other, kinds()),
+        };
+        return Err(format!("{group} has no kind {:?}{near}", manifest.kind()));
     };
     let of = manifest.text("/apiVersion");
     let version = crd.spec.versions.iter().find(|it| of == format!("{group}/{}", it.name));
@@ -182,18 +188,17 @@ fn check_together(
     system: Option<&str>,
     findings: &mut Vec<Finding>,
 ) {
+    for manifest in manifests {
+        findings.extend(in_vain(manifest, system).map(|why| finding(manifest, Severity::Warning, why)));
+    }
+    if system.is_none() {
+        findings.extend(two_namespaces(manifests));
+    }
     let mut places: BTreeMap<PoolName, &Manifest> = BTreeMap::new();
     let mut pools: Vec<PoolSpec> = Vec::new();
     for (index, manifest) in manifests.iter().enumerate().filter(|(_, it)| it.kind() == "IPAddressPool") {
         let Ok(pool) = serde_json::from_value::<IPAddressPool>(manifest.object.clone()) else { continue };
-        let namespace = pool.namespace();
-        if system.is_some_and(|system| namespace.as_deref().is_some_and(|it| it != system)) {
-            let message = format!(
-                "namespace {} is not that of FerroLB, which reads {} only: it has no effect there",
-                namespace.unwrap_or_default(),
-                system.unwrap_or_default()
-            );
-            findings.push(finding(manifest, Severity::Warning, message));
+        if in_vain(manifest, system).is_some() {
             continue;
         }
         let mut spec = PoolSpec::from(&pool);
@@ -236,6 +241,29 @@ fn check_together(
             }
         }
     }
+}
+
+/// Why an object has no effect where it is, if it has none.
+fn in_vain(manifest: &Manifest, system: Option<&str>) -> Option<String> {
+    let (system, namespace) = (system?, manifest.text("/metadata/namespace"));
+    (!namespace.is_empty() && namespace != system).then(|| {
+        format!(
+            "namespace {namespace} is not that of FerroLB, which reads {system} only: it has no effect there"
+        )
+    })
+}
+
+/// That the objects are in more than one namespace, of which FerroLB reads one.
+fn two_namespaces(manifests: &[&Manifest]) -> Option<Finding> {
+    let namespace = |it: &&&Manifest| it.text("/metadata/namespace").to_owned();
+    let placed = || manifests.iter().filter(|it| !namespace(it).is_empty());
+    let first = namespace(&placed().next()?);
+    let other = placed().find(|it| namespace(it) != first)?;
+    let message = format!(
+        "it is in namespace {}, and others are in {first}: FerroLB reads the one that it runs in only",
+        namespace(&other)
+    );
+    Some(finding(other, Severity::Warning, message))
 }
 
 /// What the API server says of an object, without storing it: a refusal, or why it cannot be asked.

@@ -17,6 +17,8 @@ pub(crate) struct Speakers {
     pub(crate) prefixes: BTreeMap<NodeName, Prefixes>,
     /// In how many seconds interfaces count as steady that do not yet.
     steady_in: BTreeMap<(NodeName, InterfaceName), u64>,
+    /// The nodes that have a Pod of a speaker; nothing where the Pods cannot be seen.
+    pub(crate) pods_on: Option<BTreeSet<NodeName>>,
     /// By what that is known.
     pub(crate) source: Source,
 }
@@ -33,14 +35,16 @@ pub(crate) enum Source {
 
 impl Speakers {
     /// What the speakers say themselves where one has answered, else what the API server says of their Pods.
-    pub(crate) fn read(programs: &[Program], told: &[Told]) -> Self {
+    pub(crate) fn read(programs: Option<&[Program]>, told: &[Told]) -> Self {
         let speakers: Vec<_> = told.iter().filter_map(Told::speaker).collect();
+        let pods = || programs.unwrap_or_default().iter().filter(|program| program.part == Part::Speaker);
+        let node = |program: &Program| Some(program.node.as_deref()?.into());
+        let pods_on = programs.map(|_| pods().filter_map(node).collect());
         if speakers.is_empty() {
-            let ready = programs.iter().filter(|program| program.part == Part::Speaker && program.ready);
-            let members = ready.filter_map(|program| Some(program.node.as_deref()?.into())).collect();
-            return Self { members, ..Self::default() };
+            let members = pods().filter(|program| program.ready).filter_map(node).collect();
+            return Self { members, pods_on, ..Self::default() };
         }
-        let mut this = Self { source: Source::Gossip, ..Self::default() };
+        let mut this = Self { source: Source::Gossip, pods_on, ..Self::default() };
         for speaker in &speakers {
             for peer in &speaker.peers.items {
                 if peer.state == PeerState::Heard {
@@ -70,6 +74,11 @@ impl Speakers {
             this.members.insert(node);
         }
         this
+    }
+
+    /// Whether a node has a Pod of a speaker, if that can be seen.
+    pub(crate) fn has_pod(&self, node: &NodeName) -> Option<bool> {
+        Some(self.pods_on.as_ref()?.contains(node))
     }
 
     /// Why a node is passed over that has lost these interfaces, or may lose them again.

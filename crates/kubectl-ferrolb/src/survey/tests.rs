@@ -71,7 +71,7 @@ fn what_nobody_may_announce_is_silent_with_the_reason_of_the_election() {
     let it = surveyed(&[], &speakers, None);
     assert_eq!(it.health, Health::Silent);
     assert_eq!(it.reasons, ["192.0.2.1: no EndpointSlice of it has a serving endpoint"]);
-    assert!(it.remedies[0].contains("make a Pod behind the Service ready"));
+    assert!(it.remedies[0].contains("kubernetes.io/service-name: web"));
 }
 
 #[test]

@@ -171,7 +171,9 @@ impl Sample<'_> {
             namespaces: objects(&names),
             nodes: objects(&nodes),
             slices: objects(&endpoints),
-            speakers: Speakers::read(&programs, speakers),
+            speakers: Speakers::read(Some(&programs), speakers),
+            elsewhere: vec![],
+            controller: true,
         }
     }
 

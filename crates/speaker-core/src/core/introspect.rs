@@ -111,7 +111,8 @@ impl Core {
 
     fn claimant(&self, Conflict { vip: _, interface, by }: Conflict) -> Claimant {
         let node = self.peers.owner(by).map(ToString::to_string);
-        Claimant { mac: by.to_string(), interface: interface.to_string(), node }
+        // Of a claim it is not kept where it was heard; a name that is shown would be two quotation marks then.
+        Claimant { mac: by.to_string(), interface: interface.as_str().to_owned(), node }
     }
 
     fn told_unannounced(&self) -> Capped<Unannounced> {

@@ -37,7 +37,8 @@ fn a_running_controller_is_asked_and_its_decisions_are_foretold_word_for_word() 
         let events = cluster.events("late").await;
         assert!(events.iter().any(|event| event.ends_with(reason)), "{reason}: {events:?}");
         assert!(
-            reason.contains("lan: exhausted (2 of 3)") && reason.contains("kept: autoAssign is off"),
+            reason.contains("lan: exhausted (2 of 3; the others are of nodes")
+                && reason.contains("kept: autoAssign is off"),
             "{reason}"
         );
         let problems = plugin(&cluster, "services -A --problems").await.stdout;
@@ -79,7 +80,7 @@ fn a_running_controller_is_asked_and_its_decisions_are_foretold_word_for_word() 
             "No address",
             "pool kept",
             "autoAssign is off",
-            "exhausted (2 of 3)",
+            "exhausted (2 of 3; the others are of nodes",
             "to do",
             "add addresses to pool lan",
         ] {

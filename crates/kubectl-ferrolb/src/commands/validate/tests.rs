@@ -78,8 +78,41 @@ fn a_kind_or_version_that_there_is_not_is_named_with_those_that_there_are() {
             "{{apiVersion: metallb.io/{version}, kind: {kind}, metadata: {{name: a}}, spec: {{}}}}"
         ))
     };
-    assert!(of("v1beta1", "AddressPool")[0].contains("no kind \"AddressPool\": there are BFDProfile"));
+    assert!(of("v1beta1", "AddressPool")[0].contains("IPAddressPool and L2Advertisement took its place"));
+    assert!(of("v1beta1", "IPAddresspool")[0].ends_with("no kind \"IPAddresspool\": write IPAddressPool"));
+    assert!(of("v1beta1", "L2Advertisment")[0].ends_with(": did you mean L2Advertisement?"));
     assert!(of("v1beta9", "IPAddressPool")[0].contains("is not served: write metallb.io/v1beta1"));
+}
+
+#[test]
+fn what_is_in_a_namespace_that_ferrolb_does_not_read_is_warned_of() {
+    let both = |first: &str, second: &str| {
+        let [pool, advertisement] = [("IPAddressPool", first), ("L2Advertisement", second)].map(|(kind, place)| {
+            manifests::parse(&format!(
+                "{{apiVersion: metallb.io/v1beta1, kind: {kind}, metadata: {{name: a{place}}}, spec: {{addresses: [10.0.0.1/32]}}}}"
+            ), "f").unwrap().remove(0)
+        });
+        [pool, advertisement]
+    };
+    let told = |manifests: &[Manifest; 2], system| {
+        let mut findings = Vec::new();
+        check_together(&manifests.iter().collect::<Vec<_>>(), vec![], system, &mut findings);
+        findings.into_iter().map(|it| format!("{}: {}", it.object, it.message)).collect::<Vec<_>>()
+    };
+    let wrong = both(", namespace: default", ", namespace: default");
+    let found = told(&wrong, Some("lb"));
+    assert_eq!(found.len(), 2, "the pool and the advertisement: {found:?}");
+    assert!(found.iter().all(|it| it.contains("which reads lb only")), "{found:?}");
+    assert!(told(&wrong, None).is_empty(), "it may run there");
+    assert!(told(&wrong, Some("default")).is_empty());
+    assert!(told(&both("", ""), Some("lb")).is_empty());
+    let [found] = &told(&both(", namespace: lb", ", namespace: default"), None)[..] else {
+        panic!("one warning")
+    };
+    assert!(
+        found.starts_with("L2Advertisement a: it is in namespace default, and others are in lb"),
+        "{found}"
+    );
 }
 
 #[test]

@@ -32,6 +32,7 @@ fn an_address_has_the_state_that_the_lan_gives_it() {
     it.after(says(Report::Claimed { vip, by: FOREIGN }));
     let address = it.core.status(it.now).addresses.items.remove(0);
     assert_eq!((address.state, &*address.conflicts[0].mac), (AddressState::Announced, "02:00:00:00:00:09"));
+    assert_eq!(address.conflicts[0].interface, "", "where a claim was heard is not kept");
 
     it.after(says(Report::Taken { vip, by: FOREIGN }));
     assert_eq!(states(&it), only("192.0.2.2", AddressState::Conflict));
