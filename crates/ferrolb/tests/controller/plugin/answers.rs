@@ -62,7 +62,7 @@ fn a_running_controller_is_asked_and_its_decisions_are_foretold_word_for_word() 
         assert!(status.stdout.contains("1/1 ready, leader c-1 (n1)"), "{}", status.stdout);
         assert!(status.stdout.contains("lan 2/2 v4"), "{}", status.stdout);
         assert!(status.stdout.contains("PROBLEM"), "{}", status.stdout);
-        let remedy = "kubectl get endpointslices -n default -l kubernetes.io/service-name=a";
+        let remedy = "make an EndpointSlice with the label kubernetes.io/service-name: a";
         assert!(status.stdout.contains(remedy), "{}", status.stdout);
         assert!(
             status.stdout.contains("no Pod of a speaker in namespace metallb-system"),
