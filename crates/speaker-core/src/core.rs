@@ -39,8 +39,8 @@ use crate::unannounced::Unannounced;
 
 /// So often is everything announced afresh at once, as when several come back from a partition one after the other,
 const REASSERTS_AT_ONCE: u32 = 6;
-/// and then once in this time, half of which a burst of announcements takes.
-const REASSERTS_EACH: Duration = Duration::from_secs(10);
+/// and then once in this time: so long, at most, clients may go on by what somebody else has said meanwhile.
+const REASSERTS_EACH: Duration = Duration::from_secs(3);
 
 /// Who a speaker is.
 #[derive(Debug, Clone)]
