@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use super::{Answered, Effect, KnownMacs, Port, Purpose, Report, Transmission, TransmitPolicy};
+use super::{Answered, Begin, Effect, KnownMacs, Port, Purpose, Report, Transmission, TransmitPolicy};
 use crate::inquiries;
 use crate::protocol::Protocol;
 use crate::schedule::Due;
@@ -100,8 +100,13 @@ impl<P: Protocol> Port<P> {
             Some(watches::Step::Ask(vip)) => {
                 return self.send(vip, Purpose::Probe, self.protocol.ask(vip), now);
             }
-            // A peer that answered as well has ceased to.
-            Some(watches::Step::Silent(vip)) if self.orders.contains_key(&vip) => return,
+            Some(watches::Step::Silent(vip)) if self.orders.contains_key(&vip) => {
+                // A peer that said that it has it has ceased to, and whoever believed it goes on by that.
+                if self.heard_claims.contains_key(&vip) && self.says_unasked(vip) {
+                    self.announce(vip, Purpose::Takeover, now);
+                }
+                return;
+            }
             Some(watches::Step::Silent(vip)) => return self.report(Report::Silent { vip: vip.into() }, now),
             None => {}
         }
@@ -124,6 +129,10 @@ impl<P: Protocol> Port<P> {
             self.next_frame = now + self.frame_gap;
             self.push(Effect::Send(sent), now);
         }
+    }
+
+    fn says_unasked(&self, vip: P::Ip) -> bool {
+        self.answers(vip) && self.orders.get(&vip).is_some_and(|order| order.begin != Begin::Answer)
     }
 
     fn announce(&mut self, vip: P::Ip, purpose: Purpose, now: Instant) {

@@ -82,10 +82,14 @@ fn fellows_and_this_node_itself_are_no_foreign_hosts() {
         assert_eq!(bench6.hear(told.emit()), Err(Ignored::Peer));
         bench.advance(ms(20_000));
         bench6.advance(ms(20_000));
-        // Whether a peer goes on answering is found out, and nothing follows here.
-        let asked = if mac == PEER { 2 } else { 0 };
-        assert_eq!((bench.times(Purpose::Probe).len(), bench.done.len()), (asked, asked));
-        assert_eq!((bench6.times(Purpose::Probe).len(), bench6.done.len()), (asked, asked));
+        // Whether a peer goes on answering is found out, and once it does not, clients are told. Nothing else follows.
+        let (asked, said, said6) = if mac == PEER { (2, 2, 1) } else { (0, 0, 0) };
+        let done =
+            (bench.times(Purpose::Probe).len(), bench.times(Purpose::Takeover).len(), bench.done.len());
+        assert_eq!(done, (asked, said, asked + said));
+        let done =
+            (bench6.times(Purpose::Probe).len(), bench6.times(Purpose::Takeover).len(), bench6.done.len());
+        assert_eq!(done, (asked, said6, asked + said6));
     }
 }
 

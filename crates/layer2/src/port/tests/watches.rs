@@ -69,6 +69,33 @@ fn a_peer_that_goes_on_answering_for_what_is_announced_here_is_reported_within_a
 }
 
 #[test]
+fn what_a_peer_has_claimed_and_answers_for_no_more_is_announced_once_again() {
+    let announced = |claimed: bool, answers: bool| {
+        let mut bench = Bench::announcing(ARP, V4);
+        bench.advance(ms(10_000));
+        let before = bench.times(Purpose::Takeover).len();
+        if claimed {
+            assert_eq!(bench.hear(ArpFrame::gratuitous_request(PEER, V4).emit()), Err(Ignored::Peer));
+        }
+        bench.advance(ms(500));
+        if answers {
+            assert_eq!(bench.hear(here(PEER)), Err(Ignored::Peer));
+        }
+        bench.advance(ms(10_000));
+        bench.times(Purpose::Takeover).len() - before
+    };
+    let frames = announced(true, false);
+    assert!(frames > 0, "clients may have believed it");
+    assert_eq!((announced(false, false), announced(true, true)), (0, 0));
+    // Who stands in says nothing unasked.
+    let mut bench = Bench::new(ARP);
+    bench.order(&[(V4, 1, Begin::Answer)]);
+    bench.hear(ArpFrame::gratuitous_request(PEER, V4).emit()).unwrap_err();
+    bench.advance(ms(10_000));
+    assert_eq!(bench.times(Purpose::Takeover), []);
+}
+
+#[test]
 fn who_only_answers_asks_whether_a_peer_does_too_and_one_that_is_heard_is_reported() {
     let spoken = Report::Spoken { vip: V4.into(), takeover: 1 };
     for answered in [true, false] {
