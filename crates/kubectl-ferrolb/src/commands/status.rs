@@ -1,30 +1,27 @@
 //! `kubectl ferrolb status`.
 
 mod leader;
+mod problems;
 mod starting;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use api::{IPAddressPool, L2Advertisement};
 use introspection::PeerState;
-use kube::ResourceExt;
 use serde::Serialize;
 
 use self::leader::{Leader, leader};
-use super::nodes::{NO_SPEAKER, has_no_interface, is_down, unheard};
+use self::problems::Finder;
 use super::pools::{self, PoolRow};
 use crate::answer::{Answer, Exit};
 use crate::ask::Told;
 use crate::cluster::Cluster;
 use crate::look::Look;
-use crate::nearest::did_you_mean;
 use crate::options::Connection;
 use crate::output::{Page, Tone, cell, some};
-use crate::programs::{Part, Program};
-use crate::snapshot::{ADVERTISEMENT, Elsewhere, POOL};
-use crate::survey::{Health, list};
+use crate::programs::Part;
+use crate::survey::Health;
 
 /// So many are named of those that have the same reason.
 const NAMED: usize = 3;
@@ -146,191 +143,9 @@ impl Summary {
         };
         summary.not_seen.extend(look.failures.iter().chain(&look.unasked).cloned().chain(lease_failure));
         let events = starting::events(cluster, look).await;
-        summary.find(cluster, look, nobody, &events);
+        let found = Finder::find(cluster, look, &summary.pools, nobody, &events);
+        (summary.problems, summary.warnings) = (found.problems, found.warnings);
         summary
-    }
-
-    /// Finds problems and warnings. `nobody` is why no controller leads, `events` what kubelets tell of Pods that they cannot
-    /// start.
-    fn find(
-        &mut self,
-        cluster: &Cluster,
-        look: &Look,
-        nobody: Option<String>,
-        events: &BTreeMap<String, String>,
-    ) {
-        let mut problem = |about: &str, reason: String, remedy: Option<&str>| {
-            self.problems.push(Problem {
-                about: about.to_owned(),
-                reason,
-                remedy: remedy.map(str::to_owned),
-            });
-        };
-        let system = &cluster.system;
-        if let Some((what, remedy)) = cluster.absent() {
-            problem("FerroLB", what, Some(&remedy));
-        } else if cluster.programs.is_ok() {
-            if self.controllers.all == 0 {
-                problem(
-                    "controller",
-                    format!("no Pod of a controller in namespace {system}, so no Service gets an address"),
-                    Some(&format!(
-                        "see whether it is scaled to 0: kubectl get deployments,events -n {system}"
-                    )),
-                );
-            } else if let Some(why) = nobody {
-                problem(
-                    "controller",
-                    why,
-                    Some(&format!(
-                        "see what they say: kubectl logs -n {system} -l app.kubernetes.io/component=controller"
-                    )),
-                );
-            }
-            if self.speakers.all == 0 {
-                problem(
-                    "speakers",
-                    format!("no Pod of a speaker in namespace {system}, so nobody announces"),
-                    Some(&format!("see why it has none: kubectl get daemonsets,events -n {system}")),
-                );
-            }
-        }
-        let down: BTreeSet<String> =
-            look.snapshot.nodes.iter().filter(|node| is_down(node)).map(ResourceExt::name_any).collect();
-        let is_on_one = |program: &Program| program.node.as_ref().is_some_and(|node| down.contains(node));
-        let not_ready = || {
-            let programs = look.controllers.iter().chain(&look.speakers);
-            programs.filter(|told| !told.program.ready && !is_on_one(&told.program))
-        };
-        // Of those nodes it is told already why nobody hears them.
-        let told_of: BTreeSet<&str> = not_ready()
-            .filter(|told| told.program.part == Part::Speaker && told.speaker().is_none())
-            .filter_map(|told| told.program.node.as_deref())
-            .chain(down.iter().map(String::as_str))
-            .collect();
-        for told in not_ready() {
-            let Program { pod, part, .. } = &told.program;
-            let event = events.get(pod).map(String::as_str).unwrap_or_default();
-            let event_text = if event.is_empty() { String::new() } else { format!(": {event}") };
-            let reason = format!("not ready: {}{event_text}", told.not_ready());
-            let others = || not_ready().filter(|other| other.program.part == *part).count() > 1;
-            let which = if others() { format!("-l {}", part.label()) } else { pod.clone() };
-            let remedy = starting::remedy(event).unwrap_or_else(|| {
-                format!("kubectl describe pod -n {system} {which}; kubectl logs -n {system} {which}")
-            });
-            problem(pod, reason, Some(&remedy));
-        }
-        for node in look.snapshot.nodes.iter().filter(|node| is_down(node)) {
-            let name = node.name_any();
-            problem(
-                &name,
-                "the node is not ready, so its Pods serve nobody".to_owned(),
-                Some(&format!("see why: kubectl describe node {name}")),
-            );
-        }
-        let answer: BTreeSet<&str> =
-            look.speakers.iter().filter_map(Told::speaker).map(|speaker| speaker.node.as_str()).collect();
-        for speaker in look.speakers.iter().filter_map(Told::speaker) {
-            let (answering, silent): (Vec<&String>, Vec<&String>) =
-                unheard(speaker).into_iter().partition(|node| answer.contains(node.as_str()));
-            let silent: Vec<&String> =
-                silent.into_iter().filter(|node| !told_of.contains(node.as_str())).collect();
-            if !answering.is_empty() {
-                problem(
-                    &speaker.node,
-                    format!("the speaker does not hear {}", list(&answering)),
-                    Some(
-                        "open UDP port 7946 between all nodes, in both directions, and give all speakers the same key",
-                    ),
-                );
-            }
-            if !silent.is_empty() {
-                problem(
-                    &speaker.node,
-                    format!("the speaker does not hear {}, nor can that be asked", list(&silent)),
-                    Some(&format!("see whether it is up: kubectl get nodes {}", words(&silent))),
-                );
-            }
-            if has_no_interface(speaker) {
-                problem(
-                    &speaker.node,
-                    "its speaker has no interface that it can announce on".to_owned(),
-                    Some("kubectl ferrolb nodes -o wide says why of each"),
-                );
-            }
-        }
-        // Whoever has the addresses of nodes needs neither.
-        let nodes_only = look.snapshot.node_pools && look.snapshot.pools.is_empty();
-        if look.failures.is_empty() && !nodes_only {
-            let elsewhere = |kind| Elsewhere::of_kind(&look.snapshot.elsewhere, kind);
-            let but = |it: Option<&Elsewhere>| it.map(|it| format!(", but {it}")).unwrap_or_default();
-            if look.snapshot.pools.is_empty() {
-                let it = elsewhere(POOL);
-                problem(
-                    "pools",
-                    format!("there is no IPAddressPool in namespace {system}{}", but(it)),
-                    Some(&it.map_or_else(
-                        || "create one with addresses of your LAN that nobody else uses".to_owned(),
-                        Elsewhere::remedy,
-                    )),
-                );
-            }
-            if look.snapshot.advertisements.is_empty() {
-                let it = elsewhere(ADVERTISEMENT);
-                problem(
-                    "advertisements",
-                    format!(
-                        "there is no L2Advertisement in namespace {system}{}, so nothing is announced",
-                        but(it)
-                    ),
-                    Some(&it.map_or_else(
-                        || "create one; an empty spec announces all pools from all nodes".to_owned(),
-                        Elsewhere::remedy,
-                    )),
-                );
-            }
-        }
-        if self.speakers.all > 0 {
-            let with: BTreeSet<&str> =
-                cluster.of_part(Part::Speaker).filter_map(|speaker| speaker.node.as_deref()).collect();
-            let without = look.snapshot.nodes.iter().map(ResourceExt::name_any);
-            let without: Vec<String> = without.filter(|node| !with.contains(node.as_str())).collect();
-            if !without.is_empty() {
-                let verbs = if without.len() == 1 {
-                    "has no speaker and announces"
-                } else {
-                    "have no speaker and announce"
-                };
-                self.warnings.push(format!("{} {verbs} nothing: {NO_SPEAKER}", some(&without, NAMED)));
-            }
-        }
-        for it in &look.snapshot.elsewhere {
-            self.warnings.push(format!("{it} has no effect, for FerroLB reads {} only", it.system));
-        }
-        for advertisement in &look.snapshot.advertisements {
-            let name = advertisement.name_any();
-            for fault in advertisement.read().1 {
-                problem(&format!("L2Advertisement {name}"), format!("{}: {}", fault.field, fault.why), None);
-            }
-            let missing = missing_pools(advertisement, &look.snapshot.pools);
-            self.warnings.extend(missing.iter().map(|it| format!("L2Advertisement {name}: {it}")));
-            self.warnings
-                .extend(advertisement.warnings().iter().map(|it| format!("L2Advertisement {name}: {it}")));
-        }
-        for pool in &self.pools {
-            if !pool.faults.is_empty() {
-                let about = format!("IPAddressPool {}", pool.name);
-                self.problems.push(Problem { about, reason: pool.faults.join("; "), remedy: None });
-            }
-            self.warnings.extend(pool.warnings.iter().map(|it| format!("IPAddressPool {}: {it}", pool.name)));
-        }
-        for service in look.services.iter().filter(|service| service.health.is_problem()) {
-            self.problems.push(Problem {
-                about: service.title(),
-                reason: service.reasons.join("; "),
-                remedy: service.remedies.first().cloned(),
-            });
-        }
     }
 
     fn page(&self, cluster: &Cluster, look: &Look) -> Page {
@@ -461,24 +276,6 @@ fn but_for_address(reason: &str) -> &str {
     }
 }
 
-/// The pools that an advertisement names and that there are not, each with what it may be meant to be.
-fn missing_pools(advertisement: &L2Advertisement, pools: &[IPAddressPool]) -> Vec<String> {
-    let there: BTreeSet<String> = pools.iter().map(ResourceExt::name_any).collect();
-    let named = advertisement.spec.ip_address_pools.iter().map(|name| name.trim());
-    named
-        .filter(|name| !there.contains(*name))
-        .map(|name| {
-            let near = did_you_mean(name, there.iter().cloned());
-            format!("spec.ipAddressPools names {name:?}, and there is no such IPAddressPool{near}")
-        })
-        .collect()
-}
-
-/// As words of a command.
-fn words(names: &[&String]) -> String {
-    names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(" ")
-}
-
 /// How the speakers hear each other.
 pub(crate) fn hearing(look: &Look) -> String {
     let speakers: Vec<_> = look.speakers.iter().filter_map(Told::speaker).collect();
@@ -498,10 +295,7 @@ pub(crate) fn hearing(look: &Look) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
-    use crate::fixtures::{snapshot, speaker_on, told};
 
     #[test]
     fn problems_with_the_same_reason_are_one_line_however_many_there_are() {
@@ -530,76 +324,5 @@ mod tests {
         let shown: Vec<_> =
             together(&silent).into_iter().map(|(about, reason, _)| (about.len(), reason)).collect();
         assert_eq!(shown, [(2, "no live speaker"), (1, "192.0.2.3: not announced")]);
-    }
-
-    #[test]
-    fn a_pool_that_an_advertisement_names_in_vain_is_told_with_what_it_may_be_meant_to_be() {
-        let names = |names: &[&str]| {
-            let it = json!({"metadata": {"name": "a"}, "spec": {"ipAddressPools": names}});
-            missing_pools(&serde_json::from_value(it).unwrap(), &snapshot(&[], &[], &[]).pools)
-        };
-        assert_eq!(names(&["lan", " lan "]), Vec::<String>::new());
-        let [said] = &names(&["lan", "lna"])[..] else { panic!("one is missing") };
-        assert!(said.ends_with("\"lna\", and there is no such IPAddressPool: did you mean lan?"), "{said}");
-    }
-
-    /// What is found of a cluster with these speakers, where this node is down.
-    fn found(speakers: Vec<Told>, down: &str) -> Vec<(String, String)> {
-        let mut snapshot = snapshot(&[], &["n1"], &speakers);
-        for node in snapshot.nodes.iter_mut().filter(|node| node.name_any() == down) {
-            node.status.conditions =
-                vec![slim::Condition { type_: "Ready".to_owned(), status: "Unknown".to_owned() }];
-        }
-        let programs = speakers.iter().map(|told| told.program.clone()).collect();
-        let look = Look::new(vec![], speakers, snapshot, None, vec![]);
-        let mut summary = Summary { speakers: Programs { ready: 2, all: 3 }, ..Summary::default() };
-        summary.find(&Cluster::silent(programs), &look, None, &BTreeMap::new());
-        let problems = summary.problems.into_iter().filter(|it| it.about != "controller");
-        problems.map(|it| (it.about, it.reason)).collect()
-    }
-
-    /// The speakers of n1 and n2, which hear each other, and that of n3, which says nothing.
-    fn without_the_third(edit: impl Fn(&mut Program)) -> Vec<Told> {
-        let mut all = vec![told("n1", vec![]), told("n2", vec![])];
-        for told in &mut all {
-            let Ok(introspection::Document { status: introspection::Status::SpeakerStatus(it), .. }) =
-                &mut told.document
-            else {
-                panic!("speakers")
-            };
-            it.peers.items.iter_mut().filter(|peer| peer.node == "n3").for_each(|peer| {
-                peer.state = PeerState::NotHeard;
-            });
-        }
-        let mut program = speaker_on("n3");
-        edit(&mut program);
-        all.push(Told { program, document: Err("no answer".to_owned().into()) });
-        all
-    }
-
-    #[tokio::test]
-    async fn of_a_speaker_that_does_not_run_the_cause_is_told_and_not_that_nobody_hears_it() {
-        let ended = without_the_third(|it| {
-            it.ready = false;
-            it.down = Some("it ended with exit status 1: no right".to_owned());
-        });
-        let expected = ("s-n3".to_owned(), "not ready: it ended with exit status 1: no right".to_owned());
-        assert_eq!(found(ended, ""), [expected]);
-        let off = found(without_the_third(|it| it.ready = false), "n3");
-        assert_eq!(off, [("n3".to_owned(), "the node is not ready, so its Pods serve nobody".to_owned())]);
-        // Where nothing explains it, it is told.
-        let silent = found(without_the_third(|_| {}), "");
-        assert!(
-            silent.len() == 2 && silent[0].1.contains("does not hear n3, nor can that be asked"),
-            "{silent:?}"
-        );
-        let waits = found(
-            without_the_third(|it| {
-                it.ready = false;
-                it.waits_for = Some("services, nodes".to_owned());
-            }),
-            "",
-        );
-        assert_eq!(waits, [("s-n3".to_owned(), "not ready: waits for services, nodes".to_owned())]);
     }
 }

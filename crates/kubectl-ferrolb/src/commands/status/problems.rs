@@ -1,0 +1,363 @@
+//! What is the matter, and what to do about it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use api::{IPAddressPool, L2Advertisement};
+use kube::ResourceExt;
+
+use super::{NAMED, Problem, starting};
+use crate::ask::Told;
+use crate::cluster::Cluster;
+use crate::commands::nodes::{NO_SPEAKER, has_no_interface, is_down, unheard};
+use crate::commands::pools::PoolRow;
+use crate::look::Look;
+use crate::nearest::did_you_mean;
+use crate::output::some;
+use crate::programs::{Part, Program};
+use crate::snapshot::{ADVERTISEMENT, Elsewhere, POOL};
+use crate::survey::list;
+
+/// Finds what is the matter with one look at a cluster.
+pub(super) struct Finder<'a> {
+    cluster: &'a Cluster,
+    look: &'a Look,
+    pub(super) problems: Vec<Problem>,
+    pub(super) warnings: Vec<String>,
+}
+
+impl<'a> Finder<'a> {
+    /// Looks for everything, the programs first. `nobody` is why no controller leads, `events` what kubelets tell of Pods that
+    /// they cannot start.
+    pub(super) fn find(
+        cluster: &'a Cluster,
+        look: &'a Look,
+        pools: &[PoolRow],
+        nobody: Option<String>,
+        events: &BTreeMap<String, String>,
+    ) -> Self {
+        let mut it = Self { cluster, look, problems: vec![], warnings: vec![] };
+        it.programs(nobody);
+        it.pods(events);
+        it.nodes();
+        it.peers();
+        it.objects();
+        it.nodes_without_speaker();
+        it.advertisements();
+        it.pools(pools);
+        it.services();
+        it
+    }
+
+    fn problem(&mut self, about: &str, reason: String, remedy: Option<&str>) {
+        let remedy = remedy.map(str::to_owned);
+        self.problems.push(Problem { about: about.to_owned(), reason, remedy });
+    }
+
+    /// Whether there are programs, and whether one leads.
+    fn programs(&mut self, nobody: Option<String>) {
+        let system = &self.cluster.system;
+        if let Some((what, remedy)) = self.cluster.absent() {
+            self.problem("FerroLB", what, Some(&remedy));
+        } else if self.cluster.programs.is_ok() {
+            if self.cluster.of_part(Part::Controller).next().is_none() {
+                self.problem(
+                    "controller",
+                    format!("no Pod of a controller in namespace {system}, so no Service gets an address"),
+                    Some(&format!(
+                        "see whether it is scaled to 0: kubectl get deployments,events -n {system}"
+                    )),
+                );
+            } else if let Some(why) = nobody {
+                self.problem(
+                    "controller",
+                    why,
+                    Some(&format!(
+                        "see what they say: kubectl logs -n {system} -l app.kubernetes.io/component=controller"
+                    )),
+                );
+            }
+            if self.cluster.of_part(Part::Speaker).next().is_none() {
+                self.problem(
+                    "speakers",
+                    format!("no Pod of a speaker in namespace {system}, so nobody announces"),
+                    Some(&format!("see why it has none: kubectl get daemonsets,events -n {system}")),
+                );
+            }
+        }
+    }
+
+    /// The nodes that are down.
+    fn down(&self) -> BTreeSet<String> {
+        let nodes = self.look.snapshot.nodes.iter();
+        nodes.filter(|node| is_down(node)).map(ResourceExt::name_any).collect()
+    }
+
+    /// The programs that are not ready for another reason than that their node is down.
+    fn not_ready(&self) -> Vec<&'a Told> {
+        let down = self.down();
+        let is_on_one = |program: &Program| program.node.as_ref().is_some_and(|node| down.contains(node));
+        let programs = self.look.controllers.iter().chain(&self.look.speakers);
+        programs.filter(|told| !told.program.ready && !is_on_one(&told.program)).collect()
+    }
+
+    fn pods(&mut self, events: &BTreeMap<String, String>) {
+        let system = &self.cluster.system;
+        let not_ready = self.not_ready();
+        for told in &not_ready {
+            let Program { pod, part, .. } = &told.program;
+            let event = events.get(pod).map(String::as_str).unwrap_or_default();
+            let event_text = if event.is_empty() { String::new() } else { format!(": {event}") };
+            let reason = format!("not ready: {}{event_text}", told.not_ready());
+            let of_part = not_ready.iter().filter(|other| other.program.part == *part).count();
+            let which = if of_part > 1 { format!("-l {}", part.label()) } else { pod.clone() };
+            let remedy = starting::remedy(event).unwrap_or_else(|| {
+                format!("kubectl describe pod -n {system} {which}; kubectl logs -n {system} {which}")
+            });
+            self.problem(pod, reason, Some(&remedy));
+        }
+    }
+
+    fn nodes(&mut self) {
+        for name in self.down() {
+            self.problem(
+                &name,
+                "the node is not ready, so its Pods serve nobody".to_owned(),
+                Some(&format!("see why: kubectl describe node {name}")),
+            );
+        }
+    }
+
+    fn peers(&mut self) {
+        // Of those nodes it is told already why nobody hears them.
+        let silent = self.not_ready().into_iter().filter(|told| told.program.part == Part::Speaker);
+        let silent = silent.filter(|told| told.speaker().is_none());
+        let told_of = silent.filter_map(|told| told.program.node.clone());
+        let told_of: BTreeSet<String> = told_of.chain(self.down()).collect();
+        let answer: BTreeSet<&str> = self
+            .look
+            .speakers
+            .iter()
+            .filter_map(Told::speaker)
+            .map(|speaker| speaker.node.as_str())
+            .collect();
+        for speaker in self.look.speakers.iter().filter_map(Told::speaker) {
+            let (answering, silent): (Vec<&String>, Vec<&String>) =
+                unheard(speaker).into_iter().partition(|node| answer.contains(node.as_str()));
+            let silent: Vec<&String> = silent.into_iter().filter(|node| !told_of.contains(*node)).collect();
+            if !answering.is_empty() {
+                self.problem(
+                    &speaker.node,
+                    format!("the speaker does not hear {}", list(&answering)),
+                    Some(
+                        "open UDP port 7946 between all nodes, in both directions, and give all speakers the same key",
+                    ),
+                );
+            }
+            if !silent.is_empty() {
+                self.problem(
+                    &speaker.node,
+                    format!("the speaker does not hear {}, nor can that be asked", list(&silent)),
+                    Some(&format!("see whether it is up: kubectl get nodes {}", words(&silent))),
+                );
+            }
+            if has_no_interface(speaker) {
+                self.problem(
+                    &speaker.node,
+                    "its speaker has no interface that it can announce on".to_owned(),
+                    Some("kubectl ferrolb nodes -o wide says why of each"),
+                );
+            }
+        }
+    }
+
+    /// Whether there are pools and advertisements.
+    fn objects(&mut self) {
+        let system = &self.cluster.system;
+        // Whoever has the addresses of nodes needs neither.
+        let nodes_only = self.look.snapshot.node_pools && self.look.snapshot.pools.is_empty();
+        if self.look.failures.is_empty() && !nodes_only {
+            let elsewhere = |kind| Elsewhere::of_kind(&self.look.snapshot.elsewhere, kind);
+            let but = |it: Option<&Elsewhere>| it.map(|it| format!(", but {it}")).unwrap_or_default();
+            if self.look.snapshot.pools.is_empty() {
+                let it = elsewhere(POOL);
+                self.problem(
+                    "pools",
+                    format!("there is no IPAddressPool in namespace {system}{}", but(it)),
+                    Some(&it.map_or_else(
+                        || "create one with addresses of your LAN that nobody else uses".to_owned(),
+                        Elsewhere::remedy,
+                    )),
+                );
+            }
+            if self.look.snapshot.advertisements.is_empty() {
+                let it = elsewhere(ADVERTISEMENT);
+                self.problem(
+                    "advertisements",
+                    format!(
+                        "there is no L2Advertisement in namespace {system}{}, so nothing is announced",
+                        but(it)
+                    ),
+                    Some(&it.map_or_else(
+                        || "create one; an empty spec announces all pools from all nodes".to_owned(),
+                        Elsewhere::remedy,
+                    )),
+                );
+            }
+        }
+    }
+
+    fn nodes_without_speaker(&mut self) {
+        if self.cluster.of_part(Part::Speaker).next().is_some() {
+            let with: BTreeSet<&str> =
+                self.cluster.of_part(Part::Speaker).filter_map(|speaker| speaker.node.as_deref()).collect();
+            let without = self.look.snapshot.nodes.iter().map(ResourceExt::name_any);
+            let without: Vec<String> = without.filter(|node| !with.contains(node.as_str())).collect();
+            if !without.is_empty() {
+                let verbs = if without.len() == 1 {
+                    "has no speaker and announces"
+                } else {
+                    "have no speaker and announce"
+                };
+                self.warnings.push(format!("{} {verbs} nothing: {NO_SPEAKER}", some(&without, NAMED)));
+            }
+        }
+    }
+
+    fn advertisements(&mut self) {
+        for it in &self.look.snapshot.elsewhere {
+            self.warnings.push(format!("{it} has no effect, for FerroLB reads {} only", it.system));
+        }
+        for advertisement in &self.look.snapshot.advertisements {
+            let name = advertisement.name_any();
+            for fault in advertisement.read().1 {
+                self.problem(
+                    &format!("L2Advertisement {name}"),
+                    format!("{}: {}", fault.field, fault.why),
+                    None,
+                );
+            }
+            let missing = missing_pools(advertisement, &self.look.snapshot.pools);
+            self.warnings.extend(missing.iter().map(|it| format!("L2Advertisement {name}: {it}")));
+            self.warnings
+                .extend(advertisement.warnings().iter().map(|it| format!("L2Advertisement {name}: {it}")));
+        }
+    }
+
+    fn pools(&mut self, pools: &[PoolRow]) {
+        for pool in pools {
+            if !pool.faults.is_empty() {
+                let about = format!("IPAddressPool {}", pool.name);
+                self.problems.push(Problem { about, reason: pool.faults.join("; "), remedy: None });
+            }
+            self.warnings.extend(pool.warnings.iter().map(|it| format!("IPAddressPool {}: {it}", pool.name)));
+        }
+    }
+
+    fn services(&mut self) {
+        for service in self.look.services.iter().filter(|service| service.health.is_problem()) {
+            self.problems.push(Problem {
+                about: service.title(),
+                reason: service.reasons.join("; "),
+                remedy: service.remedies.first().cloned(),
+            });
+        }
+    }
+}
+
+/// The pools that an advertisement names and that there are not, each with what it may be meant to be.
+fn missing_pools(advertisement: &L2Advertisement, pools: &[IPAddressPool]) -> Vec<String> {
+    let there: BTreeSet<String> = pools.iter().map(ResourceExt::name_any).collect();
+    let named = advertisement.spec.ip_address_pools.iter().map(|name| name.trim());
+    named
+        .filter(|name| !there.contains(*name))
+        .map(|name| {
+            let near = did_you_mean(name, there.iter().cloned());
+            format!("spec.ipAddressPools names {name:?}, and there is no such IPAddressPool{near}")
+        })
+        .collect()
+}
+
+/// As words of a command.
+fn words(names: &[&String]) -> String {
+    names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use introspection::PeerState;
+    use serde_json::json;
+
+    use super::*;
+    use crate::fixtures::{snapshot, speaker_on, told};
+
+    #[test]
+    fn a_pool_that_an_advertisement_names_in_vain_is_told_with_what_it_may_be_meant_to_be() {
+        let names = |names: &[&str]| {
+            let it = json!({"metadata": {"name": "a"}, "spec": {"ipAddressPools": names}});
+            missing_pools(&serde_json::from_value(it).unwrap(), &snapshot(&[], &[], &[]).pools)
+        };
+        assert_eq!(names(&["lan", " lan "]), Vec::<String>::new());
+        let [said] = &names(&["lan", "lna"])[..] else { panic!("one is missing") };
+        assert!(said.ends_with("\"lna\", and there is no such IPAddressPool: did you mean lan?"), "{said}");
+    }
+
+    /// What is found of a cluster with these speakers, where this node is down.
+    fn found(speakers: Vec<Told>, down: &str) -> Vec<(String, String)> {
+        let mut snapshot = snapshot(&[], &["n1"], &speakers);
+        for node in snapshot.nodes.iter_mut().filter(|node| node.name_any() == down) {
+            node.status.conditions =
+                vec![slim::Condition { type_: "Ready".to_owned(), status: "Unknown".to_owned() }];
+        }
+        let programs = speakers.iter().map(|told| told.program.clone()).collect();
+        let look = Look::new(vec![], speakers, snapshot, None, vec![]);
+        let cluster = Cluster::silent(programs);
+        let found = Finder::find(&cluster, &look, &[], None, &BTreeMap::new());
+        let problems = found.problems.into_iter().filter(|it| it.about != "controller");
+        problems.map(|it| (it.about, it.reason)).collect()
+    }
+
+    /// The speakers of n1 and n2, which hear each other, and that of n3, which says nothing.
+    fn without_the_third(edit: impl Fn(&mut Program)) -> Vec<Told> {
+        let mut all = vec![told("n1", vec![]), told("n2", vec![])];
+        for told in &mut all {
+            let Ok(introspection::Document { status: introspection::Status::SpeakerStatus(it), .. }) =
+                &mut told.document
+            else {
+                panic!("speakers")
+            };
+            it.peers.items.iter_mut().filter(|peer| peer.node == "n3").for_each(|peer| {
+                peer.state = PeerState::NotHeard;
+            });
+        }
+        let mut program = speaker_on("n3");
+        edit(&mut program);
+        all.push(Told { program, document: Err("no answer".to_owned().into()) });
+        all
+    }
+
+    #[tokio::test]
+    async fn of_a_speaker_that_does_not_run_the_cause_is_told_and_not_that_nobody_hears_it() {
+        let ended = without_the_third(|it| {
+            it.ready = false;
+            it.down = Some("it ended with exit status 1: no right".to_owned());
+        });
+        let expected = ("s-n3".to_owned(), "not ready: it ended with exit status 1: no right".to_owned());
+        assert_eq!(found(ended, ""), [expected]);
+        let off = found(without_the_third(|it| it.ready = false), "n3");
+        assert_eq!(off, [("n3".to_owned(), "the node is not ready, so its Pods serve nobody".to_owned())]);
+        // Where nothing explains it, it is told.
+        let silent = found(without_the_third(|_| {}), "");
+        assert!(
+            silent.len() == 2 && silent[0].1.contains("does not hear n3, nor can that be asked"),
+            "{silent:?}"
+        );
+        let waits = found(
+            without_the_third(|it| {
+                it.ready = false;
+                it.waits_for = Some("services, nodes".to_owned());
+            }),
+            "",
+        );
+        assert_eq!(waits, [("s-n3".to_owned(), "not ready: waits for services, nodes".to_owned())]);
+    }
+}
