@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use objects::pack;
 use placement::ServiceKey;
+use timers::Rate;
 
 /// So many changes are told at once.
 const BURST: u32 = 6;
@@ -27,16 +28,12 @@ pub(crate) struct Budgets {
 impl Budgets {
     /// Whether the owner of `service` may be told something at `now`; if so, it counts as told. Otherwise, when it may be.
     pub(crate) fn take(&mut self, service: &ServiceKey, now: Instant) -> Result<(), Instant> {
-        let full_at = self.full_at.get(service).copied().unwrap_or(now).max(now);
-        let next = full_at.checked_sub(GAP * (BURST - 1)).unwrap_or(now);
-        if next > now {
-            return Err(next);
-        }
+        let full_at = Rate::new(BURST, GAP).take(self.full_at.get(service).copied(), now)?;
         if self.full_at.len() >= TIDY.max(2 * self.tidied) {
             self.full_at.retain(|_, full_at| *full_at > now);
             self.tidied = self.full_at.len();
         }
-        self.full_at.insert(service.clone(), full_at + GAP);
+        self.full_at.insert(service.clone(), full_at);
         Ok(())
     }
 

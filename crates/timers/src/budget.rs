@@ -2,19 +2,42 @@
 
 use std::time::{Duration, Instant};
 
-/// Something may happen so many times at once, and after that once in each period.
+/// So many times at once may something happen, and after that once in each period.
+#[derive(Debug, Clone, Copy)]
+pub struct Rate {
+    at_once: u32,
+    each: Duration,
+}
+
+impl Rate {
+    /// Once always may be: `at_once` counts as 1 or more.
+    pub const fn new(at_once: u32, each: Duration) -> Self {
+        Self { at_once, each }
+    }
+
+    /// Takes one at `now` of what is all there again at `full_at`, if there is one left, and says when it is all there again
+    /// then; otherwise says when there is one.
+    pub fn take(self, full_at: Option<Instant>, now: Instant) -> Result<Instant, Instant> {
+        let full_at = full_at.map_or(now, |at| at.max(now));
+        match full_at.checked_sub(self.each * self.at_once.saturating_sub(1)) {
+            Some(next) if next > now => Err(next),
+            Some(_) | None => Ok(full_at + self.each),
+        }
+    }
+}
+
+/// What of a [`Rate`] is left.
 #[derive(Debug)]
 pub struct Budget {
-    each: Duration,
-    at_once: u32,
+    rate: Rate,
     /// When all of it is there again.
     full_at: Option<Instant>,
 }
 
 impl Budget {
-    /// All of it is there. Once always is: `at_once` counts as 1 or more.
+    /// All of it is there.
     pub const fn new(at_once: u32, each: Duration) -> Self {
-        Self { each, at_once, full_at: None }
+        Self { rate: Rate::new(at_once, each), full_at: None }
     }
 
     /// Whether all of it is there at `now`.
@@ -24,14 +47,8 @@ impl Budget {
 
     /// Takes one, if there is one left at `now`; otherwise says when there is.
     pub fn take(&mut self, now: Instant) -> Result<(), Instant> {
-        let full_at = self.full_at.map_or(now, |at| at.max(now));
-        match full_at.checked_sub(self.each * self.at_once.saturating_sub(1)) {
-            Some(next) if next > now => Err(next),
-            Some(_) | None => {
-                self.full_at = Some(full_at + self.each);
-                Ok(())
-            }
-        }
+        self.full_at = Some(self.rate.take(self.full_at, now)?);
+        Ok(())
     }
 }
 
