@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures::{Stream, StreamExt, stream};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::http::Readiness;
@@ -53,12 +53,6 @@ impl Reachability {
         let mut changes = pin!(self.changes());
         let mut due: Option<Instant> = None;
         loop {
-            let patience = async {
-                match due {
-                    Some(due) => sleep_until(due).await,
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
                 Some(reachable) = changes.next() => {
                     due = (!reachable).then(|| Instant::now() + PATIENCE);
@@ -67,7 +61,7 @@ impl Reachability {
                         readiness.reached(WAITING_FOR);
                     }
                 }
-                () = patience => {
+                () = crate::due(due.map(Instant::into_std)) => {
                     due = None;
                     warn!("the API server has not been reached for a while: not ready");
                     readiness.lost(WAITING_FOR);
