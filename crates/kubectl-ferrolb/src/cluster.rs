@@ -187,30 +187,13 @@ impl Cluster {
     /// Asks the speakers who answers for an address on the LAN.
     pub(crate) async fn trace(&self, ip: IpAddr) -> Vec<Told> {
         let speakers: Vec<Program> = self.of_part(Part::Speaker).cloned().collect();
-        ask::ask(
-            (&self.client, &self.client),
-            &speakers,
-            &Question::Trace(ip),
-            self.pod_timeout,
-            &self.tokens,
-        )
-        .await
+        self.trace_from(&speakers, ip).await
     }
 
-    /// Asks one speaker.
-    pub(crate) async fn trace_from(&self, speaker: &Program, ip: IpAddr) -> Told {
-        let speakers = std::slice::from_ref(speaker);
-        let told = ask::ask(
-            (&self.client, &self.client),
-            speakers,
-            &Question::Trace(ip),
-            self.pod_timeout,
-            &self.tokens,
-        )
-        .await;
-        let nothing =
-            || Told { program: speaker.clone(), document: Err("it says nothing".to_owned().into()) };
-        told.into_iter().next().unwrap_or_else(nothing)
+    /// Asks these speakers, and answers in their order.
+    pub(crate) async fn trace_from(&self, speakers: &[Program], ip: IpAddr) -> Vec<Told> {
+        let clients = (&self.client, &self.client);
+        ask::ask(clients, speakers, &Question::Trace(ip), self.pod_timeout, &self.tokens).await
     }
 
     /// All objects of a kind, everywhere.

@@ -7,21 +7,12 @@ use serde_json::{Map, Value, json};
 
 use super::manifests;
 use crate::answer::Answer;
-use crate::output::Page;
 
 /// The objects for a ConfigMap, or for what it has under `config`.
 pub(crate) fn run(filename: &Path, namespace: Option<&str>) -> anyhow::Result<Answer> {
     let text = manifests::text_of(filename)?;
     let objects = convert(&text, namespace)?;
-    let mut page = Page::default();
-    let mut documents = Vec::new();
-    for object in &objects {
-        let yaml = serde_saphyr::to_string(object).context("writing YAML")?;
-        documents.push(yaml.trim_end().to_owned());
-    }
-    page.raw(documents.join("\n---\n"));
-    let machine = json!({"apiVersion": "v1", "kind": "List", "items": objects});
-    Ok(Answer::plain(page, machine))
+    manifests::answer(&objects)
 }
 
 /// The objects for the text of a ConfigMap or of its configuration.

@@ -4,7 +4,10 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use serde_json::Value;
+use serde_json::{Value, json};
+
+use crate::answer::Answer;
+use crate::output::Page;
 
 /// One object of a manifest, and where it is.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,6 +40,23 @@ impl Manifest {
     pub(crate) fn title(&self) -> String {
         format!("{} {}", self.kind(), self.name())
     }
+}
+
+/// Manifests as an answer, to be applied as they are.
+pub(crate) fn answer(objects: &[Value]) -> anyhow::Result<Answer> {
+    let mut page = Page::default();
+    page.raw(yaml(objects)?);
+    Ok(Answer::plain(page, json!({"apiVersion": "v1", "kind": "List", "items": objects})))
+}
+
+/// Objects as documents of YAML.
+pub(crate) fn yaml(objects: &[Value]) -> anyhow::Result<String> {
+    let mut documents = Vec::new();
+    for object in objects {
+        let yaml = serde_saphyr::to_string(object).context("writing YAML")?;
+        documents.push(yaml.trim_end().to_owned());
+    }
+    Ok(documents.join("\n---\n"))
 }
 
 /// The objects in all of these, lists taken apart.

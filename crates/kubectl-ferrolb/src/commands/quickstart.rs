@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use self::proposal::{NoProposal, propose};
+use super::manifests;
 use crate::answer::Answer;
 use crate::client::{Failure, Why};
 use crate::cluster::Cluster;
@@ -63,14 +64,6 @@ impl Found {
         self.evidence.iter().for_each(|it| page.field(it.what, &it.found));
         page
     }
-
-    fn manifests(&self) -> anyhow::Result<String> {
-        let mut documents = Vec::new();
-        for object in &self.objects {
-            documents.push(serde_saphyr::to_string(object)?.trim_end().to_owned());
-        }
-        Ok(documents.join("\n---\n"))
-    }
 }
 
 /// Proposes a pool, and makes it if that is wanted.
@@ -95,15 +88,12 @@ pub(crate) async fn run(cluster: &Cluster, options: &Quickstart) -> anyhow::Resu
         }
     }
     if options.dry_run {
-        let mut page = Page::default();
-        page.raw(found.manifests()?);
-        let machine = json!({"apiVersion": "v1", "kind": "List", "items": found.objects});
-        return Ok(Answer::plain(page, machine));
+        return manifests::answer(&found.objects);
     }
     let mut page = found.page();
     if !options.yes {
         let mut shown = found.page();
-        shown.raw(found.manifests()?);
+        shown.raw(manifests::yaml(&found.objects)?);
         eprint!("{}", shown.render(Style::default()));
         if !confirmed()? {
             let mut page = Page::default();

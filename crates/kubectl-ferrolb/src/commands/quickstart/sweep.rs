@@ -60,10 +60,11 @@ fn addresses(range: Range) -> impl Iterator<Item = IpAddr> {
 async fn ask(cluster: &Cluster, speaker: &Program, ip: IpAddr) -> Result<Option<String>, String> {
     let mut last = String::new();
     for _ in 0..TRIES {
-        let told = cluster.trace_from(speaker, ip).await;
-        match heard(&told) {
-            Heard::Answered(whose) => return Ok(whose),
-            Heard::NotNow(why) => last = why,
+        for told in cluster.trace_from(std::slice::from_ref(speaker), ip).await {
+            match heard(&told) {
+                Heard::Answered(whose) => return Ok(whose),
+                Heard::NotNow(why) => last = why,
+            }
         }
         sleep(2 * APART).await;
     }

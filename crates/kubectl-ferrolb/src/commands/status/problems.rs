@@ -21,6 +21,10 @@ use crate::survey::list;
 pub(super) struct Finder<'a> {
     cluster: &'a Cluster,
     look: &'a Look,
+    /// The nodes that are down.
+    down: BTreeSet<String>,
+    /// The programs that are not ready for another reason than that their node is down.
+    not_ready: Vec<&'a Told>,
     pub(super) problems: Vec<Problem>,
     pub(super) warnings: Vec<String>,
 }
@@ -35,7 +39,12 @@ impl<'a> Finder<'a> {
         nobody: Option<String>,
         events: &BTreeMap<String, String>,
     ) -> Self {
-        let mut it = Self { cluster, look, problems: vec![], warnings: vec![] };
+        let nodes = look.snapshot.nodes.iter();
+        let down: BTreeSet<String> = nodes.filter(|node| is_down(node)).map(ResourceExt::name_any).collect();
+        let is_on_one = |program: &Program| program.node.as_ref().is_some_and(|node| down.contains(node));
+        let programs = look.controllers.iter().chain(&look.speakers);
+        let not_ready = programs.filter(|told| !told.program.ready && !is_on_one(&told.program)).collect();
+        let mut it = Self { cluster, look, down, not_ready, problems: vec![], warnings: vec![] };
         it.programs(nobody);
         it.pods(events);
         it.nodes();
@@ -86,29 +95,14 @@ impl<'a> Finder<'a> {
         }
     }
 
-    /// The nodes that are down.
-    fn down(&self) -> BTreeSet<String> {
-        let nodes = self.look.snapshot.nodes.iter();
-        nodes.filter(|node| is_down(node)).map(ResourceExt::name_any).collect()
-    }
-
-    /// The programs that are not ready for another reason than that their node is down.
-    fn not_ready(&self) -> Vec<&'a Told> {
-        let down = self.down();
-        let is_on_one = |program: &Program| program.node.as_ref().is_some_and(|node| down.contains(node));
-        let programs = self.look.controllers.iter().chain(&self.look.speakers);
-        programs.filter(|told| !told.program.ready && !is_on_one(&told.program)).collect()
-    }
-
     fn pods(&mut self, events: &BTreeMap<String, String>) {
         let system = &self.cluster.system;
-        let not_ready = self.not_ready();
-        for told in &not_ready {
+        for told in self.not_ready.clone() {
             let Program { pod, part, .. } = &told.program;
             let event = events.get(pod).map(String::as_str).unwrap_or_default();
             let event_text = if event.is_empty() { String::new() } else { format!(": {event}") };
             let reason = format!("not ready: {}{event_text}", told.not_ready());
-            let of_part = not_ready.iter().filter(|other| other.program.part == *part).count();
+            let of_part = self.not_ready.iter().filter(|other| other.program.part == *part).count();
             let which = if of_part > 1 { format!("-l {}", part.label()) } else { pod.clone() };
             let remedy = starting::remedy(event).unwrap_or_else(|| {
                 format!("kubectl describe pod -n {system} {which}; kubectl logs -n {system} {which}")
@@ -118,7 +112,7 @@ impl<'a> Finder<'a> {
     }
 
     fn nodes(&mut self) {
-        for name in self.down() {
+        for name in self.down.clone() {
             self.problem(
                 &name,
                 "the node is not ready, so its Pods serve nobody".to_owned(),
@@ -129,10 +123,10 @@ impl<'a> Finder<'a> {
 
     fn peers(&mut self) {
         // Of those nodes it is told already why nobody hears them.
-        let silent = self.not_ready().into_iter().filter(|told| told.program.part == Part::Speaker);
+        let silent = self.not_ready.iter().filter(|told| told.program.part == Part::Speaker);
         let silent = silent.filter(|told| told.speaker().is_none());
         let told_of = silent.filter_map(|told| told.program.node.clone());
-        let told_of: BTreeSet<String> = told_of.chain(self.down()).collect();
+        let told_of: BTreeSet<String> = told_of.chain(self.down.iter().cloned()).collect();
         let answer: BTreeSet<&str> = self
             .look
             .speakers
