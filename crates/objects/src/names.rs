@@ -66,6 +66,14 @@ name!(
     /// The name of a network interface, such as `eth0`.
     InterfaceName
 );
+name!(
+    /// The name of a `BGPPeer`.
+    BgpPeerName
+);
+name!(
+    /// The name of a `BFDProfile`.
+    BfdProfileName
+);
 
 macro_rules! key {
     ($(#[$doc:meta])* $key:ident) => {

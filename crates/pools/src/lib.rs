@@ -24,8 +24,8 @@ mod range;
 mod range_set;
 
 pub use fault::{Fault, Others};
-pub use objects::PoolName;
+pub use objects::{Family, PoolName};
 pub use pool::{Allocation, Entry, Pool, PoolSpec, Presence, Unreadable};
 pub use pools::Pools;
-pub use range::{Family, ParseRangeError, Range, is_buggy, predecessor, successor};
+pub use range::{ParseRangeError, Range, is_buggy, predecessor, successor};
 pub use range_set::RangeSet;
