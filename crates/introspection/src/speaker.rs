@@ -184,6 +184,9 @@ pub struct Claimant {
     /// The node whose speaker it is, if it is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
+    /// How many seconds ago it was heard last; none where the LAN is asked for the address again and again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_heard_seconds: Option<u64>,
 }
 
 /// An address that nobody announces.

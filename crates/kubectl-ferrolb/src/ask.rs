@@ -94,6 +94,8 @@ pub(crate) enum Silence {
     Down(String),
     /// It does not accept the token.
     TokenRefused(String),
+    /// It is not reached, or does not answer in time: its node may be down.
+    NoAnswer(String),
     /// Anything else: it may be down, or of a version that cannot be asked that.
     Other(String),
 }
@@ -103,7 +105,7 @@ impl fmt::Display for Silence {
         match self {
             Self::TokenRefused(why) => write!(f, "it does not accept the token: {why}"),
             Self::Down(why) => write!(f, "it does not run: {why}"),
-            Self::Forbidden(why) | Self::Other(why) => f.write_str(why),
+            Self::Forbidden(why) | Self::NoAnswer(why) | Self::Other(why) => f.write_str(why),
         }
     }
 }
@@ -133,6 +135,14 @@ impl Told {
             (None, _) if !waits_for.is_empty() => format!("waits for {waits_for}"),
             (None, Some(waits_for)) => format!("waits for {waits_for}"),
             (None, None) => "its Pod runs, and does not say what it waits for".to_owned(),
+        }
+    }
+
+    /// Why it gives no answer, though its Pod is ready by what the API says.
+    pub(crate) fn unanswered(&self) -> Option<&str> {
+        match &self.document {
+            Err(Silence::NoAnswer(why)) if self.program.ready => Some(why),
+            Ok(_) | Err(_) => None,
         }
     }
 
@@ -221,7 +231,9 @@ pub(crate) async fn ask(
         async move {
             let document = match timeout(patience, ask_one(once, program, question, token)).await {
                 Ok(document) => document,
-                Err(_) => Err(format!("it does not answer within {} s", patience.as_secs()).into()),
+                Err(_) => {
+                    Err(Silence::NoAnswer(format!("it does not answer within {} s", patience.as_secs())))
+                }
             };
             let mut program = program.clone();
             if !program.ready && document.is_err() && program.down.is_none() {
@@ -334,7 +346,7 @@ fn refused(error: &kube::Error, namespace: &str) -> Silence {
         500 if text.contains("who may have this") => Silence::Other(
             "it cannot find out at the API server who may ask it: does it reach the API server, and has its service account its roles?".to_owned(),
         ),
-        code => Silence::Other(format!("the API server does not reach it ({code}: {text})")),
+        code => Silence::NoAnswer(format!("the API server does not reach it ({code}: {text})")),
     }
 }
 

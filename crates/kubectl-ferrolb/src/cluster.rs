@@ -24,7 +24,8 @@ use crate::survey::{Report, Reports};
 const DEFAULT_NAMESPACE: &str = "metallb-system";
 
 /// The labels of MetalLB's Pods: those of its chart, and those of its manifests.
-const METALLB: [&str; 2] = ["app.kubernetes.io/name=metallb", "app=metallb,app.kubernetes.io/name!=ferrolb"];
+pub(crate) const METALLB: [&str; 2] =
+    ["app.kubernetes.io/name=metallb", "app=metallb,app.kubernetes.io/name!=ferrolb"];
 
 /// A cluster with FerroLB in it.
 #[derive(Clone)]

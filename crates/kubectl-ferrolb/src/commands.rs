@@ -3,6 +3,7 @@
 pub(crate) mod completion;
 mod convert;
 mod explain;
+mod foreign;
 mod inspect;
 pub(crate) mod ips;
 mod manifests;

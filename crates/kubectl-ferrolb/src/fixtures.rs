@@ -38,7 +38,7 @@ pub(crate) fn snapshot(services: &[Value], endpoints_on: &[&str], speakers: &[To
             "metadata": {
                 "name": format!("{name}-1"), "namespace": "default", "labels": {"kubernetes.io/service-name": name},
             },
-            "endpoints": endpoints,
+            "endpoints": endpoints, "ports": [{"port": 8080}],
         })
     };
     let node = |name: &&str| json!({"metadata": {"name": name}});
@@ -124,6 +124,7 @@ pub(crate) fn address(ip: &str, state: AddressState, claimants: &[(&str, Option<
         mac: (*mac).to_owned(),
         interface: "eth0".to_owned(),
         node: node.map(str::to_owned),
+        last_heard_seconds: None,
     };
     Address {
         ip: Some(ip.parse().unwrap()),

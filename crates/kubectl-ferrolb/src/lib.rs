@@ -25,6 +25,7 @@ mod predict;
 mod programs;
 mod remedy;
 mod snapshot;
+mod surroundings;
 mod survey;
 mod ui;
 mod watch;

@@ -84,6 +84,8 @@ impl Look {
 
 /// Where something is missing, nothing follows from what is not in it.
 fn without_guesses(service: &mut Surveyed, why: &str) {
+    service.unserved = None;
+    service.warnings.clear();
     let guessed = |health| matches!(health, Health::Waiting | Health::Silent | Health::Starting);
     if guessed(service.health) {
         service.health = Health::Unknown;

@@ -270,10 +270,7 @@ impl Snapshot {
 
     /// The addresses of nodes, each with the first node that has it.
     pub(crate) fn reserved(&self) -> BTreeMap<IpAddr, NodeName> {
-        let nodes = self.nodes.iter();
-        translation::reserved(
-            &nodes.map(|node| (node.name_any().into(), node.status.ips().collect())).collect(),
-        )
+        reserved_by(&self.nodes)
     }
 
     /// The same after the controller has written what it decides.
@@ -356,6 +353,12 @@ impl Snapshot {
         }
         ranking
     }
+}
+
+/// The addresses of these nodes, each with the first node that has it.
+pub(crate) fn reserved_by(nodes: &[slim::Node]) -> BTreeMap<IpAddr, NodeName> {
+    let nodes = nodes.iter().map(|node| (node.name_any().into(), node.status.ips().collect()));
+    translation::reserved(&nodes.collect())
 }
 
 /// Who announces an address of a Service, or why nobody does.

@@ -1,14 +1,17 @@
 //! What to do, for each reason that is given.
 
+mod advertised;
 mod endpoints;
 
 use introspection::AddressState;
 use ipam::{Conflict, Families, Family, NotAdmitted, Reason, Refusal, ServiceKey, Unsuitable};
+use kube::ResourceExt;
 use objects::{NodeName, PoolName};
 use placement::{Ineligible, Obstacle, Unadvertised, Unannounced};
 use pools::Pools;
 
-use crate::commands::nodes::NO_SPEAKER;
+pub(crate) use self::advertised::Advertised;
+use crate::commands::nodes::no_speaker;
 use crate::nearest::did_you_mean;
 use crate::predict::NoAddress;
 use crate::snapshot::{ADVERTISEMENT, Elsewhere, POOL, Snapshot};
@@ -163,6 +166,7 @@ pub(crate) fn of_unannounced<'a>(
     why: &Unannounced,
     service: &ServiceKey,
     obstacles: impl IntoIterator<Item = (&'a NodeName, &'a Obstacle)>,
+    advertised: &Advertised,
     snapshot: &Snapshot,
 ) -> String {
     let remedy = match why {
@@ -184,9 +188,9 @@ pub(crate) fn of_unannounced<'a>(
             "take the serviceSelectors out of the L2Advertisement, or the sharing key off the Service"
         }
         Unannounced::NoCandidate => {
-            let mut each: Vec<&str> = Vec::new();
-            let runs = |node| snapshot.speakers.has_pod(node);
-            for remedy in obstacles.into_iter().map(|(node, why)| of_obstacle(why, runs(node))) {
+            let mut each: Vec<String> = Vec::new();
+            for (node, why) in obstacles {
+                let remedy = of_obstacle(why, node, advertised, snapshot);
                 if !each.contains(&remedy) {
                     each.push(remedy);
                 }
@@ -196,9 +200,7 @@ pub(crate) fn of_unannounced<'a>(
             }
             return each.join("; or ");
         }
-        Unannounced::NoInterface => {
-            "correct spec.interfaces of the L2Advertisement, or the interfaces of the nodes (kubectl ferrolb nodes)"
-        }
+        Unannounced::NoInterface => return of_no_interface(advertised),
         Unannounced::SharedElsewhere { .. } => {
             "give the two Services endpoints on the same nodes, or an address each"
         }
@@ -206,11 +208,18 @@ pub(crate) fn of_unannounced<'a>(
     remedy.to_owned()
 }
 
-/// What helps a node that is no candidate. `has_pod` says whether it has a Pod of a speaker, where that is known.
-pub(crate) fn of_obstacle(why: &Obstacle, has_pod: Option<bool>) -> &'static str {
-    match why {
+/// What helps a node that is no candidate for a Service which these advertisements are for.
+pub(crate) fn of_obstacle(
+    why: &Obstacle,
+    node: &NodeName,
+    advertised: &Advertised,
+    snapshot: &Snapshot,
+) -> String {
+    let remedy = match why {
         Obstacle::Ineligible(Ineligible::NoNode) => "the node is gone from the cluster",
-        Obstacle::Ineligible(Ineligible::NotMember) if has_pod == Some(false) => NO_SPEAKER,
+        Obstacle::Ineligible(Ineligible::NotMember) if snapshot.speakers.has_pod(node) == Some(false) => {
+            return no_speaker(snapshot.nodes.iter().find(|it| it.name_any() == node.as_str()));
+        }
         Obstacle::Ineligible(Ineligible::NotMember) => {
             "see whether its speaker runs, and whether UDP port 7946 is open between all nodes (kubectl ferrolb peers)"
         }
@@ -219,7 +228,7 @@ pub(crate) fn of_obstacle(why: &Obstacle, has_pod: Option<bool>) -> &'static str
             "remove the label, or set speaker.ignoreExcludeLB in the chart"
         }
         Obstacle::Ineligible(Ineligible::NotSelected) => {
-            "label the node, or change nodeSelectors of the L2Advertisement"
+            return format!("label the node, or change {}", advertised.node_selectors());
         }
         Obstacle::Ineligible(Ineligible::NoLocalEndpoint) => {
             "run a Pod of the Service there, or use externalTrafficPolicy Cluster"
@@ -227,12 +236,22 @@ pub(crate) fn of_obstacle(why: &Obstacle, has_pod: Option<bool>) -> &'static str
         Obstacle::Outdated => {
             "see whether the node reaches the API server (/readyz and the log of its speaker)"
         }
-        Obstacle::NoInterface(_) => "see which interfaces it has: kubectl ferrolb nodes -o wide",
+        Obstacle::NoInterface(_) => return of_no_interface(advertised),
+    };
+    remedy.to_owned()
+}
+
+/// What helps where no interface will do.
+fn of_no_interface(advertised: &Advertised) -> String {
+    const SEE: &str = "see which interfaces the nodes have: kubectl ferrolb nodes -o wide";
+    match advertised.interfaces() {
+        Some(field) => format!("correct {field}; {SEE}"),
+        None => SEE.to_owned(),
     }
 }
 
-/// What keeps a node from being a candidate.
-pub(crate) fn words_of(why: &Obstacle, has_pod: Option<bool>) -> String {
+/// What keeps a node from being a candidate. `has_pod` says whether it has a Pod of a speaker, where that is known.
+pub(crate) fn words_of(why: &Obstacle, advertised: &Advertised, has_pod: Option<bool>) -> String {
     match why {
         Obstacle::Ineligible(Ineligible::NoNode) => "no such Node".to_owned(),
         Obstacle::Ineligible(Ineligible::NotMember) if has_pod == Some(false) => {
@@ -242,7 +261,7 @@ pub(crate) fn words_of(why: &Obstacle, has_pod: Option<bool>) -> String {
         Obstacle::Ineligible(Ineligible::NetworkUnavailable) => "condition NetworkUnavailable".to_owned(),
         Obstacle::Ineligible(Ineligible::Excluded) => format!("label {}", placement::EXCLUDE_LABEL),
         Obstacle::Ineligible(Ineligible::NotSelected) => {
-            "no nodeSelectors of an L2Advertisement match it".to_owned()
+            format!("{} do not match it", advertised.node_selectors())
         }
         Obstacle::Ineligible(Ineligible::NoLocalEndpoint) => {
             "no serving endpoint there (externalTrafficPolicy is Local)".to_owned()
@@ -257,22 +276,21 @@ pub(crate) fn words_of(why: &Obstacle, has_pod: Option<bool>) -> String {
 }
 
 /// What helps an address that falls to a node and is not announced there.
-pub(crate) fn of_state(state: AddressState) -> Option<&'static str> {
-    match state {
+pub(crate) fn of_state(state: AddressState, advertised: &Advertised) -> Option<String> {
+    let remedy = match state {
         AddressState::Conflict => Some(
             "find that host by its Ethernet address and give it another address, or take the address out of the pool",
         ),
         AddressState::PeerUnheard => Some(
             "open UDP port 7946 between all nodes, in both directions, and give all speakers the same key",
         ),
-        AddressState::NoInterface => Some(
-            "correct spec.interfaces of the L2Advertisement, or the interfaces of the node (kubectl ferrolb nodes)",
-        ),
+        AddressState::NoInterface => return Some(of_no_interface(advertised)),
         AddressState::Muted => Some("wait some seconds: the node finds out what happened meanwhile"),
         AddressState::Probing | AddressState::Announced | AddressState::Standby | AddressState::Unknown => {
             None
         }
-    }
+    };
+    remedy.map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -384,9 +402,9 @@ mod tests {
             (Unannounced::Unadvertised(Unadvertised::SharedYetSelected), "serviceSelectors"),
             (
                 Unannounced::NoCandidate,
-                "label the node, or change nodeSelectors of the L2Advertisement; or run a Pod",
+                "label the node, or change spec.nodeSelectors of its L2Advertisement; or run a Pod",
             ),
-            (Unannounced::NoInterface, "spec.interfaces"),
+            (Unannounced::NoInterface, "kubectl ferrolb nodes -o wide"),
             (Unannounced::SharedElsewhere { with: ServiceKey::new("a", "b") }, "an address each"),
         ] {
             let obstacles = [Ineligible::NotSelected, Ineligible::NoLocalEndpoint, Ineligible::NotSelected];
@@ -396,6 +414,7 @@ mod tests {
                 &why,
                 &ServiceKey::new("prod", "web"),
                 nodes.iter().zip(&obstacles),
+                &Advertised::default(),
                 &snapshot(&[], &[], &[]),
             );
             assert!(remedy.contains(part), "{why:?}: {remedy}");
@@ -405,6 +424,8 @@ mod tests {
     #[test]
     fn each_node_that_is_out_has_its_words_and_something_to_do() {
         let only = Interfaces::only(["eth7".into()]);
+        let (advertised, node) = (Advertised::default(), "n1".into());
+        let mut snapshot = snapshot(&[], &[], &[]);
         for (obstacle, words, remedy) in [
             (Obstacle::Ineligible(Ineligible::NoNode), "no such Node", "gone from the cluster"),
             (Obstacle::Ineligible(Ineligible::NotMember), "not heard", "UDP port 7946"),
@@ -419,12 +440,15 @@ mod tests {
             (Obstacle::NoInterface(Interfaces::All), "no interface", "kubectl ferrolb nodes"),
             (Obstacle::NoInterface(only), "interfaces eth7", "kubectl ferrolb nodes"),
         ] {
-            let (said, helps) = (words_of(&obstacle, Some(true)), of_obstacle(&obstacle, None));
+            let helps = of_obstacle(&obstacle, &node, &advertised, &snapshot);
+            let said = words_of(&obstacle, &advertised, Some(true));
             assert!(said.contains(words) && helps.contains(remedy), "{obstacle:?}: {said}: {helps}");
         }
         let unheard = Obstacle::Ineligible(Ineligible::NotMember);
-        assert_eq!(words_of(&unheard, Some(false)), "it has no Pod of a speaker");
-        assert!(of_obstacle(&unheard, Some(false)).contains("tolerations of the speaker's DaemonSet"));
+        assert_eq!(words_of(&unheard, &advertised, Some(false)), "it has no Pod of a speaker");
+        snapshot.speakers.pods_on = Some(std::collections::BTreeSet::new());
+        let helps = of_obstacle(&unheard, &node, &advertised, &snapshot);
+        assert!(helps.contains("tolerations of the speaker's DaemonSet"), "{helps}");
     }
 
     #[test]
@@ -468,7 +492,9 @@ mod tests {
         let mut snapshot = snapshot(&[], &[], &[]);
         snapshot.elsewhere = all.into();
         let why = Unannounced::Unadvertised(Unadvertised::NoAdvertisement);
-        let said = |snapshot: &Snapshot| of_unannounced(&why, &ServiceKey::new("a", "b"), [], snapshot);
+        let said = |snapshot: &Snapshot| {
+            of_unannounced(&why, &ServiceKey::new("a", "b"), [], &Advertised::default(), snapshot)
+        };
         assert!(
             said(&snapshot).starts_with("create an L2Advertisement that selects"),
             "there is one that counts"

@@ -1,9 +1,11 @@
 //! What becomes of each Service: its addresses, who announces them, and what is the matter.
 
+mod doubts;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use introspection::{Address, AddressState, SpeakerStatus};
+use introspection::{Address, AddressState, Claimant, SpeakerStatus};
 use ipam::ServiceKey;
 use jiff::Timestamp;
 use placement::{Placement, Unannounced};
@@ -12,8 +14,12 @@ use translation::Origin;
 
 use crate::ask::Told;
 use crate::predict::{Allocation, NoAddress, assignment};
-use crate::remedy;
+use crate::remedy::{self, Advertised};
 use crate::snapshot::{Snapshot, Source};
+
+/// A host that claims an address is heard again within so many seconds, unless it is gone: hosts that talk to anybody ask
+/// for their neighbours once a minute.
+const CLAIM_COUNTS: u64 = 90;
 
 /// Who announces Services, as `ServiceL2Status` objects report it.
 pub(crate) type Reports = BTreeMap<ServiceKey, Vec<Report>>;
@@ -81,6 +87,20 @@ pub(crate) struct Surveyed {
     pub(crate) reasons: Vec<String>,
     /// What to do about it.
     pub(crate) remedies: Vec<String>,
+    /// That nobody behind it serves any of its ports.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) unserved: Option<Warning>,
+    /// What may keep some clients from it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) warnings: Vec<Warning>,
+}
+
+/// What may keep clients from a Service whose addresses are announced.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Warning {
+    pub(crate) reason: String,
+    pub(crate) remedy: String,
 }
 
 /// An address of a Service.
@@ -114,18 +134,13 @@ pub(crate) fn survey(snapshot: &Snapshot, allocation: &Allocation, sources: &Sou
         .iter()
         .map(|service| (translation::service_key(service), translation::Observed::read(service).ips))
         .collect();
+    let objects: BTreeMap<ServiceKey, &slim::Service> =
+        snapshot.services.iter().map(|service| (translation::service_key(service), service)).collect();
+    let slices = doubts::Slices::of(snapshot);
     let one = |(key, fate): (&ServiceKey, &crate::predict::Fate)| {
         let ips = shown.get(key).cloned().unwrap_or_default();
-        let mut it = Surveyed {
-            key: Some(key.clone()),
-            namespace: key.namespace.to_string(),
-            name: key.name.to_string(),
-            health: Health::Announced,
-            pool: fate.outcome.as_ref().ok().map(|assignment| assignment.pool.to_string()),
-            addresses: vec![],
-            reasons: vec![],
-            remedies: vec![],
-        };
+        let mut it = Surveyed::new(key);
+        it.pool = fate.outcome.as_ref().ok().map(|assignment| assignment.pool.to_string());
         match &fate.outcome {
             Err(why @ NoAddress::Deleting) => it.worse(Health::Starting, Some(why.to_string()), None),
             Err(why) => {
@@ -176,12 +191,48 @@ pub(crate) fn survey(snapshot: &Snapshot, allocation: &Allocation, sources: &Sou
             announced.since = sources.since(key, &announced);
             it.addresses.push(announced);
         }
+        if let Some(service) = objects.get(key).filter(|_| fate.observed.origin == Origin::AddressPool) {
+            doubts::find(snapshot, &slices, service, &mut it);
+        }
         it
     };
     allocation.fates.iter().map(one).collect()
 }
 
 impl Surveyed {
+    /// One of which nothing is known.
+    pub(crate) fn new(key: &ServiceKey) -> Self {
+        Self {
+            key: Some(key.clone()),
+            namespace: key.namespace.to_string(),
+            name: key.name.to_string(),
+            health: Health::Announced,
+            pool: None,
+            addresses: vec![],
+            reasons: vec![],
+            remedies: vec![],
+            unserved: None,
+            warnings: vec![],
+        }
+    }
+
+    /// Whether somebody should do something.
+    pub(crate) fn is_problem(&self) -> bool {
+        self.health.is_problem() || self.unserved.is_some()
+    }
+
+    /// What is the matter, or may be.
+    pub(crate) fn all_reasons(&self) -> impl Iterator<Item = &str> {
+        let warnings = self.unserved.iter().chain(&self.warnings).map(|warning| warning.reason.as_str());
+        self.reasons.iter().map(String::as_str).chain(warnings)
+    }
+
+    /// What to do about that.
+    pub(crate) fn all_remedies(&self) -> impl Iterator<Item = &str> {
+        let warnings = self.unserved.iter().chain(&self.warnings).map(|warning| warning.remedy.as_str());
+        self.remedies.iter().map(String::as_str).chain(warnings)
+    }
+
     /// As `namespace/name`.
     pub(crate) fn title(&self) -> String {
         format!("{}/{}", self.namespace, self.name)
@@ -216,12 +267,20 @@ impl Sources<'_> {
             announced.interfaces.clone_from(&address.interfaces);
             let health = health_of(address.state);
             announced.health = health;
-            if !speaks(address.state) || !address.conflicts.is_empty() {
+            if health == Health::Announced
+                && !address.conflicts.is_empty()
+                && address.conflicts.iter().all(is_past)
+            {
+                it.warnings.push(Warning {
+                    reason: told_of(speaker, address),
+                    remedy: format!("kubectl ferrolb trace {ip} asks the LAN who has it now"),
+                });
+            } else if !speaks(address.state) || !address.conflicts.is_empty() {
                 let conflict = !address.conflicts.is_empty() && health == Health::Announced;
                 let health = if conflict { Health::Conflict } else { health };
                 announced.health = health;
                 let state = if conflict { AddressState::Conflict } else { address.state };
-                let remedy = remedy::of_state(state).map(str::to_owned);
+                let remedy = remedy::of_state(state, &Advertised::of(self.placement, key));
                 it.worse(health, Some(told_of(speaker, address)), remedy);
             }
             return announced;
@@ -297,7 +356,7 @@ pub(crate) fn remedy_of(
     why: &Unannounced,
 ) -> String {
     let obstacles = placement.obstacles(key, ip).and_then(Result::ok).unwrap_or_default();
-    remedy::of_unannounced(why, key, &obstacles, snapshot)
+    remedy::of_unannounced(why, key, &obstacles, &Advertised::of(placement, key), snapshot)
 }
 
 fn health_of(state: AddressState) -> Health {
@@ -308,6 +367,11 @@ fn health_of(state: AddressState) -> Health {
         AddressState::NoInterface => Health::Silent,
         AddressState::Unknown => Health::Unknown,
     }
+}
+
+/// Whether a host has not been heard to claim an address for so long that it may have given it up.
+fn is_past(claimant: &Claimant) -> bool {
+    claimant.last_heard_seconds.is_some_and(|seconds| seconds > CLAIM_COUNTS)
 }
 
 /// What a speaker says of an address that it does not announce, or not undisturbed.
@@ -324,12 +388,16 @@ pub(crate) fn told_of(speaker: &SpeakerStatus, address: &Address) -> String {
                 format!(" on {}", claimant.interface)
             };
             let whose = claimant.node.as_ref().map(|node| format!(" (node {node})")).unwrap_or_default();
-            format!("{}{whose}{place}", claimant.mac)
+            let heard = claimant.last_heard_seconds.filter(|seconds| *seconds > 0);
+            let heard = heard.map(|seconds| format!(", last heard {seconds} s ago")).unwrap_or_default();
+            format!("{}{whose}{place}{heard}", claimant.mac)
         })
         .collect();
     let who = claimants.join(", ");
     match address.state {
-        AddressState::Conflict => format!("{ip}: not announced by node {node}, for {who} has the address"),
+        AddressState::Conflict => format!(
+            "{ip}: not announced by node {node}, for {who} has the address; the LAN is asked again every 30 s"
+        ),
         AddressState::PeerUnheard => {
             format!(
                 "{ip}: not announced by node {node}, for {who} answers, another speaker that it does not hear"
@@ -343,6 +411,9 @@ pub(crate) fn told_of(speaker: &SpeakerStatus, address: &Address) -> String {
             format!("{ip}: node {node} says nothing until it has heard the other speakers again")
         }
         AddressState::Probing => format!("{ip}: node {node} asks the LAN whether anybody has the address"),
+        AddressState::Announced | AddressState::Standby if address.conflicts.iter().all(is_past) => {
+            format!("{ip}: announced by node {node}; {who} has claimed the address too")
+        }
         AddressState::Announced | AddressState::Standby => {
             format!(
                 "{ip}: announced by node {node}, and {who} claims the address too: two hosts answer for it"

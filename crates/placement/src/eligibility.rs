@@ -204,7 +204,8 @@ impl Eligibility {
         }
     }
 
-    fn advertisements_of(
+    /// The advertisements that are for `service`.
+    pub(crate) fn advertisements_of(
         &self,
         service: &Service,
         endpoints: &[&Endpoints],

@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use k8s_openapi::api::core::v1;
 use k8s_openapi::api::discovery::v1 as discovery;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::Resource;
 use metadata::metadata;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -63,8 +64,12 @@ pub struct ServiceSpec {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ServicePort {
+    /// Its name, by which endpoints say that they serve it; may be missing where it is the only one.
+    pub name: Option<String>,
     /// 1 to 65535.
     pub port: i32,
+    /// The port of the Pods, or the name that they have for it; the same number when missing.
+    pub target_port: Option<IntOrString>,
     /// `TCP`, `UDP` or `SCTP`; TCP when missing.
     pub protocol: Option<String>,
     /// The port of all nodes that leads to it.
@@ -112,10 +117,13 @@ pub struct EndpointSlice {
     /// The endpoints.
     #[serde(default, deserialize_with = "null_as_none")]
     pub endpoints: Vec<Endpoint>,
+    /// The ports that all of them serve.
+    #[serde(default, deserialize_with = "null_as_none")]
+    pub ports: Vec<EndpointPort>,
 }
 
-/// The API server writes this list of none as `null`, unlike all other lists here, which it leaves out.
-fn null_as_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Endpoint>, D::Error> {
+/// The API server writes these lists of none as `null`, unlike all other lists here, which it leaves out.
+fn null_as_none<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
@@ -127,6 +135,14 @@ impl EndpointSlice {
     pub fn service_name(&self) -> Option<&str> {
         self.metadata.labels.as_ref()?.get(Self::SERVICE_NAME).map(String::as_str)
     }
+}
+
+/// A port that the endpoints of a slice serve.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct EndpointPort {
+    /// The name of the port of the Service; missing or empty where that has none.
+    pub name: Option<String>,
 }
 
 /// One endpoint of a Service.
@@ -186,6 +202,10 @@ pub struct NodeSpec {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct Taint {
+    /// What it is about.
+    pub key: String,
+    /// More of that.
+    pub value: String,
     /// `NoSchedule`, `PreferNoSchedule` or `NoExecute`.
     pub effect: String,
 }

@@ -15,7 +15,7 @@ mod turn;
 
 pub use announced::{LoadBalancerClass, Names, SeenService, SeenSlice, read_node, service_key};
 pub use claim::{Claim, Rules, SharingScope, Unservable, node_ports, primary_family};
-pub use doubts::pool_doubts;
+pub use doubts::{node_doubts, pool_doubts};
 pub use observed::{Observed, Origin};
 pub use reserved::reserved;
 pub use turn::{Rank, Turn};

@@ -1,6 +1,7 @@
 //! `kubectl ferrolb` against a real API server, with a real controller where one is needed.
 
 mod answers;
+mod around;
 mod degraded;
 mod foretold;
 mod page;
@@ -119,6 +120,7 @@ async fn endpoints(cluster: &Cluster, service: &str, nodes: &[&str]) {
         .collect();
     let slice = json!({
         "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4", "endpoints": endpoints,
+        "ports": [{"name": "", "port": 8080, "protocol": "TCP"}],
         "metadata": {
             "name": format!("{service}-1"), "namespace": "default",
             "labels": {"kubernetes.io/service-name": service},

@@ -22,8 +22,9 @@ use crate::look::Look;
 use crate::nearest::did_you_mean_in;
 use crate::output::{Page, Tone, cell};
 use crate::predict::{NoAddress, assignment};
-use crate::remedy;
+use crate::remedy::{self, Advertised};
 use crate::snapshot::Source;
+use crate::surroundings;
 use crate::survey::{Health, Report, Surveyed, list, remedy_of, told_of};
 
 /// The whole story.
@@ -79,7 +80,7 @@ struct PassedOver {
 struct NodeReason {
     node: String,
     reason: String,
-    remedy: &'static str,
+    remedy: String,
 }
 
 /// Explains a Service, given as `NAME` or `NAMESPACE/NAME`.
@@ -121,16 +122,16 @@ pub(crate) async fn run(cluster: &Cluster, namespace: Option<&str>, service: &st
         story.notes.push(note);
     }
     let of_nodes = look.allocation.fates.get(&key).is_some_and(|it| it.observed.origin == Origin::NodePool);
-    let announced = surveyed.addresses.iter().filter(|it| it.health == Health::Announced && !of_nodes);
-    for address in announced.clone() {
-        let node = address.node.as_deref().map(Into::into);
-        let off = node.and_then(|node| notes::off_lan(&look.snapshot.speakers, &node, address.ip));
-        if let Some(note) = off {
-            page.field(cell("Network", Tone::Warn), &note);
-            story.notes.push(note);
-        }
+    for warning in &surveyed.warnings {
+        page.field(cell("Warning", Tone::Warn), format!("{}\n-> {}", warning.reason, warning.remedy));
+        story.notes.push(format!("{}: {}", warning.reason, warning.remedy));
     }
-    let mut announced = announced;
+    let has_address = !surveyed.addresses.is_empty() && !of_nodes;
+    for beside in if has_address { surroundings::found(cluster).await } else { vec![] } {
+        page.field(cell("Beside", Tone::Warn), &beside);
+        story.notes.push(beside);
+    }
+    let mut announced = surveyed.addresses.iter().filter(|it| it.health == Health::Announced && !of_nodes);
     if let Some(note) = announced.next().and_then(|it| notes::beyond(&object, it.ip)) {
         page.field(cell("No answer?", Tone::Dim), &note);
         story.notes.push(note);
@@ -141,9 +142,7 @@ pub(crate) async fn run(cluster: &Cluster, namespace: Option<&str>, service: &st
         look.notes().for_each(|note| page.line(note));
         [look.failures, look.forbidden].concat()
     };
-    Ok(Answer::object("Explanation", &story, page)
-        .problem_if(surveyed.health.is_problem())
-        .not_seen(failures))
+    Ok(Answer::object("Explanation", &story, page).problem_if(surveyed.is_problem()).not_seen(failures))
 }
 
 /// The Services that there are, as far as they can be seen: as `NAMESPACE/NAME`.
@@ -252,6 +251,12 @@ fn tell(look: &mut Look, key: &ServiceKey, surveyed: &Surveyed, page: &mut Page)
         let told = tell_address(look, key, address.ip, certain, page, &mut story.remedies);
         story.addresses.push(told);
     }
+    if let Some(unserved) = &surveyed.unserved {
+        page.field(cell("Ports", Tone::Bad), &unserved.reason);
+        page.field("  to do", &unserved.remedy);
+        story.notes.push(unserved.reason.clone());
+        story.remedies.push(unserved.remedy.clone());
+    }
     for remedy in &surveyed.remedies {
         if !story.remedies.contains(remedy) {
             page.field("To do", remedy);
@@ -333,10 +338,11 @@ fn tell_address(
         };
         page.field(cell("On the LAN", if quiet { Tone::Good } else { Tone::Bad }), &said);
         story.on_the_lan.push(said);
-        let remedy = remedy::of_state(address.state).filter(|_| !quiet);
+        let remedy =
+            remedy::of_state(address.state, &Advertised::of(&look.placement, key)).filter(|_| !quiet);
         if let Some(remedy) = remedy.filter(|it| remedies.iter().all(|other| other != it)) {
-            page.field("  to do", remedy);
-            remedies.push(remedy.to_owned());
+            page.field("  to do", &remedy);
+            remedies.push(remedy);
         }
     }
     let reports = look.reports.as_ref().and_then(|reports| reports.get(key)).into_iter().flatten();
@@ -390,10 +396,12 @@ fn tell_election(
     }
     if let Some(Ok(obstacles)) = look.placement.obstacles(key, ip) {
         let silent = story.silent.is_some();
+        let advertised = Advertised::of(&look.placement, key);
         for (node, obstacle) in obstacles {
             let (reason, remedy) = {
                 let has_pod = look.snapshot.speakers.has_pod(&node);
-                (remedy::words_of(&obstacle, has_pod), remedy::of_obstacle(&obstacle, has_pod))
+                let remedy = remedy::of_obstacle(&obstacle, &node, &advertised, &look.snapshot);
+                (remedy::words_of(&obstacle, &advertised, has_pod), remedy)
             };
             let text = if silent { format!("{reason}\n-> {remedy}") } else { reason.clone() };
             page.field(format!("  {node} is out"), text);

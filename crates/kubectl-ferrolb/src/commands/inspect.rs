@@ -17,6 +17,7 @@ use crate::client::{Failure, Why};
 use crate::cluster::Cluster;
 use crate::output::Page;
 use crate::programs::{LABELS, Part, Program};
+use crate::surroundings;
 
 /// So many lines of each log.
 const LINES: i64 = 500;
@@ -71,6 +72,8 @@ pub(crate) async fn run(cluster: &Cluster, filename: &Path) -> anyhow::Result<An
     insert(&mut bundle, "Event", values(events), &mut missing);
     let pods = crate::client::list::<Pod>(&cluster.client, Some(&cluster.system), Some(LABELS)).await;
     insert(&mut bundle, "Pod", values(pods), &mut missing);
+
+    bundle.insert("beside".to_owned(), json!(surroundings::found(cluster).await));
 
     let mut logs = Map::new();
     for Told { program, .. } in &told {

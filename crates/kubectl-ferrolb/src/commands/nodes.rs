@@ -78,7 +78,7 @@ fn row(node: &slim::Node, told: Option<&Told>, look: &Look) -> NodeRow {
     };
     let mut notes: Vec<String> = told.and_then(|told| told.program.down.clone()).into_iter().collect();
     if told.is_none() && look.snapshot.speakers.pods_on.is_some() {
-        notes.push(format!("no speaker runs here, so it announces nothing: {NO_SPEAKER}"));
+        notes.push(format!("no speaker runs here, so it announces nothing: {}", no_speaker(Some(node))));
     }
     if is_down(node) {
         problem = true;
@@ -126,8 +126,27 @@ fn row(node: &slim::Node, told: Option<&Told>, look: &Look) -> NodeRow {
 }
 
 /// Why a node may have no speaker, and where to look.
-pub(crate) const NO_SPEAKER: &str =
-    "see nodeSelector and tolerations of the speaker's DaemonSet, and the taints of the node";
+pub(crate) fn no_speaker(node: Option<&slim::Node>) -> String {
+    let taints = node.into_iter().flat_map(|node| &node.spec.taints);
+    let keeps_off = |taint: &&slim::Taint| {
+        let is_strict = taint.effect == "NoSchedule" || taint.effect == "NoExecute";
+        // Those of Kubernetes itself every DaemonSet tolerates, and those of control planes the chart's.
+        let tolerated = ["node.kubernetes.io/", "node-role.kubernetes.io/"];
+        is_strict && !tolerated.iter().any(|prefix| taint.key.starts_with(prefix))
+    };
+    let text = |slim::Taint { key, value, effect }: &slim::Taint| {
+        if value.is_empty() { format!("{key}:{effect}") } else { format!("{key}={value}:{effect}") }
+    };
+    let taints: Vec<String> = taints.filter(keeps_off).map(text).collect();
+    if taints.is_empty() {
+        return "see nodeSelector and tolerations of the speaker's DaemonSet, and the taints of the node"
+            .to_owned();
+    }
+    format!(
+        "its taint {} keeps off Pods that do not tolerate it: add that to the tolerations of the speaker's DaemonSet (speaker.tolerations in the chart), or look at its nodeSelector",
+        taints.join(", ")
+    )
+}
 
 /// Whether kubelet has told that the node is not ready, or has fallen silent.
 pub(crate) fn is_down(node: &slim::Node) -> bool {
@@ -210,6 +229,23 @@ mod tests {
         let all: Vec<Interface> = pods.into_iter().chain([used, unfit("eth1", "it has no link")]).collect();
         assert_eq!(unused(&all), "lo, veth1 and 2 more: its name is excluded; eth1: it has no link");
         assert_eq!(unused(&[]), "");
+    }
+
+    #[test]
+    fn the_taints_that_keep_a_speaker_off_are_named_and_not_those_that_it_tolerates() {
+        let node = |taints: serde_json::Value| -> slim::Node {
+            serde_json::from_value(json!({"metadata": {"name": "n1"}, "spec": {"taints": taints}})).unwrap()
+        };
+        let said = no_speaker(Some(&node(json!([
+            {"key": "dedicated", "value": "db", "effect": "NoSchedule"},
+            {"key": "slow", "effect": "PreferNoSchedule"},
+            {"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"},
+            {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"},
+        ]))));
+        assert!(said.starts_with("its taint dedicated=db:NoSchedule keeps off"), "{said}");
+        for node in [None, Some(&node(json!([])))] {
+            assert!(no_speaker(node).starts_with("see nodeSelector"));
+        }
     }
 
     #[test]

@@ -61,11 +61,14 @@ pub(crate) async fn run(cluster: &Cluster) -> anyhow::Result<Answer> {
         ]);
     }
     let none = match (told.iter().filter_map(Told::speaker).count(), failures.is_empty()) {
-        (1, _) => "There is one speaker, so it has no peers.",
-        (_, true) => "No speakers found.",
-        (_, false) => "Nothing can be told.",
+        (1, _) => "There is one speaker, so it has no peers.".to_owned(),
+        (_, true) => format!(
+            "No speakers found in namespace {}, so nobody announces (kubectl ferrolb status).",
+            cluster.system
+        ),
+        (_, false) => "Nothing can be told.".to_owned(),
     };
-    let mut page = Page::of(table, none);
+    let mut page = Page::of(table, &none);
     trouble.iter().for_each(|line| page.line(cell(line, Tone::Bad)));
     let unheard = rows.iter().any(|row| row.state == PeerState::NotHeard);
     Ok(Answer::list("PeerList", &rows, page).problem_if(unheard || !trouble.is_empty()).not_seen(failures))

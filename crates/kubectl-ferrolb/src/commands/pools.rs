@@ -187,7 +187,10 @@ pub(crate) async fn run(cluster: &Cluster) -> anyhow::Result<Answer> {
         ]);
     }
     let none = if failures.is_empty() {
-        format!("No IPAddressPools found in namespace {}.", cluster.system)
+        format!(
+            "No IPAddressPools found in namespace {}, so no Service gets an address of one (kubectl ferrolb quickstart).",
+            cluster.system
+        )
     } else {
         "Nothing can be told.".to_owned()
     };

@@ -187,7 +187,7 @@ async fn served(cluster: &Cluster, page: &mut Page) -> bool {
         }
         for service in &look.services {
             let ips: Vec<String> = service.addresses.iter().map(|address| address.ip.to_string()).collect();
-            let tone = if service.health.is_problem() { Tone::Bad } else { Tone::Good };
+            let tone = if service.is_problem() { Tone::Bad } else { Tone::Good };
             let text = format!("{}  {}", service.health.word(), ips.join(" "));
             page.field(service.title(), cell(text.trim_end(), tone));
         }

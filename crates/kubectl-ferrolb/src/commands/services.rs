@@ -4,7 +4,7 @@ use anyhow::bail;
 use kube::ResourceExt;
 use slim::Service;
 
-use super::Scope;
+use super::{Scope, foreign};
 use crate::answer::Answer;
 use crate::cluster::Cluster;
 use crate::look::Look;
@@ -29,7 +29,7 @@ pub(crate) async fn run(cluster: &Cluster, scope: Scope, problems: bool) -> anyh
         look = look.with_services(services);
     }
     let of_scope = |it: &Surveyed| namespace.is_none_or(|namespace| it.namespace == namespace);
-    let wanted = |it: &Surveyed| of_scope(it) && (!problems || it.health.is_problem());
+    let wanted = |it: &Surveyed| of_scope(it) && (!problems || it.is_problem() || !it.warnings.is_empty());
     let services: Vec<&Surveyed> = look.services.iter().filter(|it| wanted(it)).collect();
     if let Some(namespace) = namespace
         && services.is_empty()
@@ -46,8 +46,10 @@ pub(crate) async fn run(cluster: &Cluster, scope: Scope, problems: bool) -> anyh
         }
         (false, None) => "No Services of type LoadBalancer found.".to_owned(),
     };
+    let foreign = foreign::found(&look.snapshot, namespace);
     let none = if look.failures.is_empty() { none } else { "Nothing can be told.".to_owned() };
     let mut page = Page::of(table(&services), &none);
+    foreign.iter().for_each(|it| page.line(cell(format!("note: {it}"), Tone::Dim)));
     let unknown = services.iter().any(|it| it.health == Health::Unknown);
     let failures = if unknown {
         [look.failures, look.unasked].concat()
@@ -55,7 +57,7 @@ pub(crate) async fn run(cluster: &Cluster, scope: Scope, problems: bool) -> anyh
         look.notes().for_each(|note| page.line(note));
         [look.failures, look.forbidden].concat()
     };
-    let problem = services.iter().any(|it| it.health.is_problem());
+    let problem = services.iter().any(|it| it.is_problem());
     Ok(Answer::list("ServiceList", &services, page).problem_if(problem).not_seen(failures))
 }
 
@@ -79,7 +81,7 @@ pub(crate) fn table(services: &[&Surveyed]) -> Table {
             cell(it.health.word(), tone),
             or_none(list(&places)).into(),
             it.pool.clone().unwrap_or_else(|| "-".to_owned()).into(),
-            it.reasons.join("; ").into(),
+            it.all_reasons().collect::<Vec<_>>().join("; ").into(),
         ]);
     }
     table

@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use self::leader::{Leader, leader};
 use self::problems::Finder;
+use super::foreign;
 use super::pools::{self, PoolRow};
 use crate::answer::{Answer, Exit};
 use crate::ask::Told;
@@ -21,6 +22,7 @@ use crate::look::Look;
 use crate::options::Connection;
 use crate::output::{Page, Tone, cell, some};
 use crate::programs::Part;
+use crate::surroundings;
 use crate::survey::Health;
 
 /// So many are named of those that have the same reason.
@@ -60,6 +62,8 @@ pub(crate) struct Summary {
     pub(crate) services: Services,
     pub(crate) problems: Vec<Problem>,
     pub(crate) warnings: Vec<String>,
+    /// Services that another load balancer is asked to serve.
+    pub(crate) others: Vec<String>,
     pub(crate) not_seen: Vec<String>,
 }
 
@@ -142,9 +146,11 @@ impl Summary {
             ..Self::default()
         };
         summary.not_seen.extend(look.failures.iter().chain(&look.unasked).cloned().chain(lease_failure));
-        let events = starting::events(cluster, look).await;
+        summary.others = foreign::found(&look.snapshot, None);
+        let (events, beside) = futures::join!(starting::events(cluster, look), surroundings::found(cluster));
         let found = Finder::find(cluster, look, &summary.pools, nobody, &events);
         (summary.problems, summary.warnings) = (found.problems, found.warnings);
+        summary.warnings.extend(beside);
         summary
     }
 
@@ -181,6 +187,7 @@ impl Summary {
         if !look.services.is_empty() || known {
             page.field("Services", self.services.text());
         }
+        self.others.iter().for_each(|other| page.field(cell("Others", Tone::Dim), cell(other, Tone::Dim)));
         let problems = together(&self.problems);
         for (about, reason, remedy) in problems.iter().take(PROBLEMS) {
             let arrow = remedy.map(|remedy| format!("\n-> {remedy}")).unwrap_or_default();

@@ -1,6 +1,7 @@
 //! `kubectl ferrolb validate`: what is wrong in one object, and what shows beside others.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use ::pools::{PoolSpec, Pools};
@@ -9,9 +10,10 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSche
 use kube::api::{DynamicObject, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, ResourceExt};
-use objects::PoolName;
+use objects::{NodeName, PoolName};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use slim::Node;
 
 use super::manifests::{self, Manifest};
 use crate::answer::Answer;
@@ -19,6 +21,7 @@ use crate::client::Why;
 use crate::cluster::Cluster;
 use crate::nearest::did_you_mean;
 use crate::output::{Page, Tone, cell};
+use crate::predict::reserved_by;
 
 mod schema;
 
@@ -51,9 +54,14 @@ pub(crate) async fn run(cluster: Option<&Cluster>, filenames: &[PathBuf]) -> any
     }
     let mut failures = Vec::new();
     let mut there = Vec::new();
+    let mut reserved = BTreeMap::new();
     if let Some(cluster) = cluster {
         match cluster.of_namespace::<IPAddressPool>(&cluster.system).await {
             Ok(pools) => there = pools,
+            Err(failure) => failures.push(failure.to_string()),
+        }
+        match cluster.all::<Node>().await {
+            Ok(nodes) => reserved = reserved_by(&nodes),
             Err(failure) => failures.push(failure.to_string()),
         }
         for manifest in &ours {
@@ -64,7 +72,7 @@ pub(crate) async fn run(cluster: Option<&Cluster>, filenames: &[PathBuf]) -> any
             }
         }
     }
-    check_together(&ours, there, cluster.map(|it| it.system.as_str()), &mut findings);
+    check_together(&ours, there, &reserved, cluster.map(|it| it.system.as_str()), &mut findings);
     // The API server finds again what was found here.
     findings.dedup_by(|a, b| a == b);
 
@@ -185,6 +193,7 @@ fn definition(manifest: &Manifest) -> Result<(Vec<String>, Option<JSONSchemaProp
 fn check_together(
     manifests: &[&Manifest],
     there: Vec<IPAddressPool>,
+    reserved: &BTreeMap<IpAddr, NodeName>,
     system: Option<&str>,
     findings: &mut Vec<Finding>,
 ) {
@@ -218,6 +227,7 @@ fn check_together(
     let others = there.iter().filter(|it| !places.contains_key(&PoolName::new(it.name_any())));
     pools.extend(others.map(PoolSpec::from));
     let in_force = Pools::new(pools);
+    let mut doubts = translation::node_doubts(&in_force, reserved);
     for pool in in_force.iter() {
         let Some(manifest) = places.get(&pool.name) else { continue };
         for fault in &pool.faults {
@@ -227,6 +237,8 @@ fn check_together(
                 findings.push(finding(manifest, Severity::Error, message));
             }
         }
+        let doubts = doubts.remove(&pool.name).unwrap_or_default();
+        findings.extend(doubts.into_iter().map(|doubt| finding(manifest, Severity::Warning, doubt)));
     }
     for manifest in manifests.iter().filter(|it| it.kind() == "L2Advertisement") {
         let Ok(advertisement) = serde_json::from_value::<L2Advertisement>(manifest.object.clone()) else {

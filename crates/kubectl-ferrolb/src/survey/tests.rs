@@ -50,7 +50,7 @@ fn each_state_that_a_speaker_can_tell_has_its_health_words_and_remedy() {
             "02:00:00:00:00:03 (node n3) on eth0 answers, another speaker that it does not hear",
             "open UDP port 7946",
         ),
-        (AddressState::NoInterface, &[], Health::Silent, "not announced by node n2", "spec.interfaces"),
+        (AddressState::NoInterface, &[], Health::Silent, "not announced by node n2", "kubectl ferrolb nodes"),
         (AddressState::Unknown, &[], Health::Unknown, "does not know", ""),
     ] {
         let it = in_state(state, claimants);

@@ -80,7 +80,7 @@ impl Query {
 
     /// Whether a Service is asked for. `node:n1` and `pool:lan` ask for just these; other words for what has them in it.
     pub(super) fn wants(&self, service: &Surveyed) -> bool {
-        if self.problems && !service.health.is_problem() {
+        if self.problems && !service.is_problem() {
             return false;
         }
         self.words.split_whitespace().all(|word| has(service, &word.to_lowercase()))
@@ -108,7 +108,7 @@ fn has(service: &Surveyed, word: &str) -> bool {
             .addresses
             .iter()
             .any(|it| within(&it.ip.to_string()) || it.node.as_deref().is_some_and(within))
-        || service.reasons.iter().any(|reason| within(reason))
+        || service.all_reasons().any(within)
 }
 
 #[cfg(test)]
@@ -133,6 +133,8 @@ mod tests {
             addresses: vec![address],
             reasons: vec![],
             remedies: vec![],
+            unserved: None,
+            warnings: vec![],
         }
     }
 

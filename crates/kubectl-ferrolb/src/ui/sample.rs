@@ -130,6 +130,7 @@ impl Sample<'_> {
                         "labels": {"kubernetes.io/service-name": name},
                     },
                     "endpoints": on.iter().map(|node| json!({"nodeName": node})).collect::<Vec<_>>(),
+                    "ports": [{"port": 8080}],
                 })
             })
             .collect();
@@ -224,7 +225,8 @@ impl Sample<'_> {
 /// An address that a speaker announces; one is taken by another host, where there are problems.
 fn address(ip: std::net::IpAddr, service: &str, problems: bool) -> Address {
     let taken = problems && service == "home/zigbee2mqtt";
-    let printer = Claimant { mac: "b8:27:eb:11:22:33".to_owned(), interface: "eth0".to_owned(), node: None };
+    let printer =
+        Claimant { mac: "b8:27:eb:11:22:33".to_owned(), interface: "eth0".to_owned(), ..Claimant::default() };
     Address {
         ip: Some(ip),
         services: vec![service.to_owned()],

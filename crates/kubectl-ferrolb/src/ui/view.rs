@@ -83,7 +83,7 @@ impl Seen {
         let leader = summary.leader.as_ref();
         let leader = leader.and_then(|pod| cluster.of_part(Part::Controller).find(|it| it.pod == **pod));
         let mut services = look.services.clone();
-        services.sort_by_key(|service| (!service.health.is_problem(), service.health == Health::Announced));
+        services.sort_by_key(|service| (!service.is_problem(), service.health == Health::Announced));
         Self {
             leader_on: leader.and_then(|it| it.node.clone()),
             hearing: hearing(look),

@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use crate::election::can_announce;
 use crate::index::Placement;
 use crate::{
-    Abilities, Ability, Announcements, Assignment, ExcludeLabel, InterfaceName, Interfaces, NodeName,
-    Obstacle, Service, ServiceKey, Takeover, Unadvertised, Unannounced,
+    Abilities, Ability, Advertisement, Announcements, Assignment, ExcludeLabel, InterfaceName, Interfaces,
+    NodeName, Obstacle, Service, ServiceKey, Takeover, Unadvertised, Unannounced,
 };
 
 impl Placement {
@@ -120,6 +120,12 @@ impl Placement {
             }
         }
         passed_over
+    }
+
+    /// The advertisements that are for a Service, by name; none for one that is not known, or that none is for.
+    pub fn advertisements(&self, key: &ServiceKey) -> Vec<&Advertisement> {
+        let Some(service) = self.services.get(key) else { return vec![] };
+        self.eligibility.advertisements_of(service, &self.endpoints_of(key)).unwrap_or_default()
     }
 
     /// Why nodes are no candidates for `vip` as an address of this Service, by name; candidates are not named. `None`

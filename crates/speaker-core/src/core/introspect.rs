@@ -31,7 +31,7 @@ impl Core {
             },
             peers: self.told_peers(),
             interfaces: self.plan.links().values().map(|link| self.told_interface(link, now)).collect(),
-            addresses: self.told_addresses(),
+            addresses: self.told_addresses(now),
             unannounced: self.told_unannounced(),
             ..SpeakerStatus::default()
         }
@@ -74,7 +74,7 @@ impl Core {
         }
     }
 
-    fn told_addresses(&self) -> Capped<Address> {
+    fn told_addresses(&self, now: Instant) -> Capped<Address> {
         let mut services: BTreeMap<IpAddr, Vec<&ServiceKey>> = BTreeMap::new();
         for (service, vips, _) in self.placement.announced() {
             vips.iter().for_each(|vip| services.entry(*vip).or_default().push(service));
@@ -102,7 +102,13 @@ impl Core {
                     state => state,
                 },
                 interfaces: names.map(ToString::to_string).collect(),
-                conflicts: conflicts.into_iter().map(|conflict| self.claimant(conflict)).collect(),
+                conflicts: conflicts
+                    .into_iter()
+                    .map(|(conflict, heard)| Claimant {
+                        last_heard_seconds: heard.map(|heard| now.saturating_duration_since(heard).as_secs()),
+                        ..self.claimant(conflict)
+                    })
+                    .collect(),
                 reason,
             }
         };
@@ -112,7 +118,12 @@ impl Core {
     fn claimant(&self, Conflict { vip: _, interface, by }: Conflict) -> Claimant {
         let node = self.peers.owner(by).map(ToString::to_string);
         // Of a claim it is not kept where it was heard; a name that is shown would be two quotation marks then.
-        Claimant { mac: by.to_string(), interface: interface.as_str().to_owned(), node }
+        Claimant {
+            mac: by.to_string(),
+            interface: interface.as_str().to_owned(),
+            node,
+            last_heard_seconds: None,
+        }
     }
 
     fn told_unannounced(&self) -> Capped<Unannounced> {

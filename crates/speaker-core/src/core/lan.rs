@@ -126,7 +126,7 @@ impl Core {
 
     /// Tells the owners of an address that is announced of somebody else who has it: of each station once.
     fn tell_of_claim(&mut self, conflict: &Conflict, notice: &Notice) {
-        if self.outcomes.claimed(conflict) {
+        if self.outcomes.claimed(conflict, self.now) {
             self.tell_owners(conflict.vip, notice);
         }
     }

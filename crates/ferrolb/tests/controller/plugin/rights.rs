@@ -7,9 +7,13 @@ use super::{plugin, plugin_as, user, viewer};
 use crate::fixture::{Cluster, run, wait};
 
 /// Every command that asks the cluster something, but for `ui`.
-const COMMANDS: [&str; 10] = [
+const COMMANDS: [&str; 14] = [
     "status",
     "services",
+    "services -A --problems",
+    "quickstart --dry-run",
+    "version",
+    "whatif delete pool lan",
     "pools",
     "ips",
     "nodes",
@@ -39,6 +43,7 @@ fn all_but(missing: &str) -> Value {
         ("", "events"),
         ("", "pods/log"),
         ("", "pods/proxy"),
+        ("apps", "daemonsets"),
         ("coordination.k8s.io", "leases"),
         ("metallb.io", "configurationstates"),
         ("metallb.io", "bgppeers"),
@@ -53,7 +58,7 @@ fn all_but(missing: &str) -> Value {
 fn one_missing_right_is_named_by_every_command_that_needs_it_and_by_no_other() {
     run(async {
         let cluster = site().await;
-        for command in &COMMANDS[..9] {
+        for command in &COMMANDS[..13] {
             let said = plugin(&cluster, command).await;
             assert_eq!((said.code, said.stderr.as_str()), (0, ""), "{command}: {said:?}");
         }
@@ -69,8 +74,9 @@ fn one_missing_right_is_named_by_every_command_that_needs_it_and_by_no_other() {
             only_this_is_missing(&almost, &right).await;
             for command in COMMANDS {
                 let independent = match command {
-                    "peers" => !["pods", "pods/proxy"].contains(&resource),
-                    "pools" => resource == "pods/proxy",
+                    "peers" | "version" => !["pods", "pods/proxy"].contains(&resource),
+                    // There is a pool already, so nobody is asked.
+                    "pools" | "quickstart --dry-run" => resource == "pods/proxy",
                     "inspect -f /dev/null" => resource == "namespaces",
                     _ => false,
                 };
@@ -93,6 +99,39 @@ fn one_missing_right_is_named_by_every_command_that_needs_it_and_by_no_other() {
                     "{command} without {resource}: {said:?}"
                 );
             }
+        }
+    });
+}
+
+#[test]
+fn a_right_that_one_command_needs_is_named_by_that_one() {
+    run(async {
+        let cluster = site().await;
+        for (number, (command, verb, missing, kind)) in [
+            ("quickstart --dry-run", "list", "daemonsets", "daemonsets.apps"),
+            ("inspect -f /dev/null", "list", "events", "events"),
+            ("inspect -f /dev/null", "list", "configurationstates", "configurationstates.metallb.io"),
+            ("inspect -f /dev/null", "list", "bgppeers", "bgppeers.metallb.io"),
+            ("inspect -f /dev/null", "get", "pods/log", "pods/log"),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let (_folder, almost) = viewer(&cluster, &format!("but-{number}"), all_but(missing)).await;
+            let right = format!("missing right: you may not {verb} {kind}");
+            wait("the rights to be there", async || {
+                let status = plugin_as(&almost, "status").await;
+                (status.code == 0).then_some(())
+            })
+            .await;
+            let said = plugin_as(&almost, command).await;
+            let told = format!("{}{}", said.stdout, said.stderr);
+            assert_eq!(
+                (said.code, told.matches("missing right").count() > 0),
+                (2, true),
+                "{command}: {said:?}"
+            );
+            assert!(told.contains(&right), "{command} without {missing}: {said:?}");
         }
     });
 }

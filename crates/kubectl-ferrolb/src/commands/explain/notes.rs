@@ -3,11 +3,9 @@
 use std::net::IpAddr;
 
 use kube::ResourceExt;
-use placement::NodeName;
 use slim::Service;
 
 use crate::nearest::did_you_mean;
-use crate::snapshot::Speakers;
 
 /// The groups of MetalLB's annotations.
 const GROUPS: [&str; 2] = ["metallb.io", "metallb.universe.tf"];
@@ -50,22 +48,6 @@ pub(super) fn in_vain(service: &Service) -> Vec<String> {
     annotations.chain(labels).collect()
 }
 
-/// That an address is on no network of the node that announces it, as far as its prefixes tell.
-pub(super) fn off_lan(speakers: &Speakers, node: &NodeName, ip: IpAddr) -> Option<String> {
-    let prefixes = speakers.prefixes.get(node)?;
-    let of_family = || prefixes.values().flatten().filter(|it| it.first().is_ipv4() == ip.is_ipv4());
-    of_family().next()?;
-    if of_family().any(|prefix| prefix.contains(ip)) {
-        return None;
-    }
-    let mut lans: Vec<String> = of_family().map(ToString::to_string).collect();
-    lans.dedup();
-    Some(format!(
-        "{ip} is in no network of {node} ({}), so hosts there look for it behind their router: give the pool addresses of that LAN, or the router a route to it",
-        lans.join(", ")
-    ))
-}
-
 /// Where to look on when an address is announced and does not answer.
 pub(super) fn beyond(service: &Service, ip: IpAddr) -> Option<String> {
     let port = service.spec.ports.first()?.port;
@@ -83,7 +65,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::fixtures::{edited, service, told};
+    use crate::fixtures::service;
 
     fn with(annotations: &Value, labels: &Value) -> Service {
         let mut it = service("web", None);
@@ -110,19 +92,6 @@ mod tests {
         assert_eq!(in_vain(&with(&right, &json!({"app": "web"}))), Vec::<String>::new());
         let label = in_vain(&with(&json!({}), &json!({"metallb.universe.tf/allow-shared-ip": "k"})));
         assert!(label[0].ends_with("write it under metadata.annotations"), "{label:?}");
-    }
-
-    #[test]
-    fn an_address_of_another_network_is_told_with_those_of_the_node() {
-        let speaker = edited(told("n1", vec![]), |_, interfaces| {
-            interfaces[0].prefixes = vec!["192.0.2.0/24".to_owned(), "fd00::/64".to_owned()];
-        });
-        let speakers = Speakers::read(None, &[speaker]);
-        let off = |node: &str, ip: &str| off_lan(&speakers, &node.into(), ip.parse().unwrap());
-        assert!(off("n1", "10.99.0.1").unwrap().contains("no network of n1 (192.0.2.0/24)"));
-        assert!(off("n1", "fd01::1").unwrap().contains("(fd00::/64)"));
-        assert_eq!((off("n1", "192.0.2.9"), off("n1", "fd00::9")), (None, None));
-        assert_eq!(off("n2", "10.99.0.1"), None, "who has told nothing is on any");
     }
 
     #[test]

@@ -8,14 +8,14 @@ use kube::ResourceExt;
 use super::{NAMED, Problem, starting};
 use crate::ask::Told;
 use crate::cluster::Cluster;
-use crate::commands::nodes::{NO_SPEAKER, has_no_interface, is_down, unheard};
+use crate::commands::nodes::{has_no_interface, is_down, no_speaker, unheard};
 use crate::commands::pools::PoolRow;
 use crate::look::Look;
 use crate::nearest::did_you_mean;
 use crate::output::some;
 use crate::programs::{Part, Program};
 use crate::snapshot::{ADVERTISEMENT, Elsewhere, POOL};
-use crate::survey::list;
+use crate::survey::{Warning, list};
 
 /// Finds what is the matter with one look at a cluster.
 pub(super) struct Finder<'a> {
@@ -48,6 +48,7 @@ impl<'a> Finder<'a> {
         it.programs(nobody);
         it.pods(events);
         it.nodes();
+        it.unanswered();
         it.peers();
         it.objects();
         it.nodes_without_speaker();
@@ -104,7 +105,7 @@ impl<'a> Finder<'a> {
             let reason = format!("not ready: {}{event_text}", told.not_ready());
             let of_part = self.not_ready.iter().filter(|other| other.program.part == *part).count();
             let which = if of_part > 1 { format!("-l {}", part.label()) } else { pod.clone() };
-            let remedy = starting::remedy(event).unwrap_or_else(|| {
+            let remedy = starting::remedy(event).or_else(|| waits_for_metallb(told)).unwrap_or_else(|| {
                 format!("kubectl describe pod -n {system} {which}; kubectl logs -n {system} {which}")
             });
             self.problem(pod, reason, Some(&remedy));
@@ -121,12 +122,42 @@ impl<'a> Finder<'a> {
         }
     }
 
+    /// The speakers that give no answer while the API knows nothing of that yet: their nodes may have lost their power.
+    fn unanswered(&mut self) {
+        let silent = self.look.speakers.iter().filter(|told| told.unanswered().is_some());
+        let silent: Vec<&Told> = silent.filter(|told| !self.is_on_one_that_is_down(told)).collect();
+        let nodes: Vec<&String> = silent.iter().filter_map(|told| told.program.node.as_ref()).collect();
+        let (Some(first), false) = (silent.first(), nodes.is_empty()) else { return };
+        let why = first.unanswered().unwrap_or_default();
+        let heard = self.look.speakers.iter().filter_map(Told::speaker);
+        let unheard: BTreeSet<&String> = heard.flat_map(unheard).collect();
+        let also = match nodes.iter().filter(|node| unheard.contains(*node)).count() {
+            0 => "",
+            some if some == nodes.len() => ", nor do others hear it",
+            _ => ", nor do others hear all of them",
+        };
+        self.problem(
+            &format!("speaker of {}", some(&nodes, NAMED)),
+            format!("no answer, though its Pod is ready{also}: {why}"),
+            Some(&format!(
+                "see whether the node is up: ping it, and kubectl get nodes {}",
+                words(&nodes.iter().copied().take(NAMED).collect::<Vec<_>>())
+            )),
+        );
+    }
+
+    fn is_on_one_that_is_down(&self, told: &Told) -> bool {
+        told.program.node.as_ref().is_some_and(|node| self.down.contains(node))
+    }
+
     fn peers(&mut self) {
         // Of those nodes it is told already why nobody hears them.
         let silent = self.not_ready.iter().filter(|told| told.program.part == Part::Speaker);
         let silent = silent.filter(|told| told.speaker().is_none());
         let told_of = silent.filter_map(|told| told.program.node.clone());
-        let told_of: BTreeSet<String> = told_of.chain(self.down.iter().cloned()).collect();
+        let unanswered = self.look.speakers.iter().filter(|told| told.unanswered().is_some());
+        let unanswered = unanswered.filter_map(|told| told.program.node.clone());
+        let told_of: BTreeSet<String> = told_of.chain(self.down.iter().cloned()).chain(unanswered).collect();
         let answer: BTreeSet<&str> = self
             .look
             .speakers
@@ -212,7 +243,10 @@ impl<'a> Finder<'a> {
                 } else {
                     "have no speaker and announce"
                 };
-                self.warnings.push(format!("{} {verbs} nothing: {NO_SPEAKER}", some(&without, NAMED)));
+                let tainted =
+                    |node: &&slim::Node| without.contains(&node.name_any()) && !node.spec.taints.is_empty();
+                let why = no_speaker(self.look.snapshot.nodes.iter().find(tainted));
+                self.warnings.push(format!("{} {verbs} nothing: {why}", some(&without, NAMED)));
             }
         }
     }
@@ -248,12 +282,25 @@ impl<'a> Finder<'a> {
     }
 
     fn services(&mut self) {
-        for service in self.look.services.iter().filter(|service| service.health.is_problem()) {
+        for service in self.look.services.iter().filter(|service| service.is_problem()) {
+            let unserved = service.unserved.iter().map(|it| it.reason.as_str());
+            let reasons = service.reasons.iter().map(String::as_str).chain(unserved);
             self.problems.push(Problem {
                 about: service.title(),
-                reason: service.reasons.join("; "),
-                remedy: service.remedies.first().cloned(),
+                reason: reasons.collect::<Vec<_>>().join("; "),
+                remedy: service.all_remedies().next().map(str::to_owned),
             });
+        }
+        // The same for many Services is told once, with the first of them.
+        let mut alike: BTreeMap<&str, (&str, BTreeSet<String>)> = BTreeMap::new();
+        for service in &self.look.services {
+            for Warning { reason, remedy } in &service.warnings {
+                alike.entry(remedy).or_insert((reason, BTreeSet::new())).1.insert(service.title());
+            }
+        }
+        for (remedy, (reason, services)) in alike {
+            let services: Vec<String> = services.into_iter().collect();
+            self.warnings.push(format!("{}: {reason}: {remedy}", some(&services, NAMED)));
         }
     }
 }
@@ -269,6 +316,14 @@ fn missing_pools(advertisement: &L2Advertisement, pools: &[IPAddressPool]) -> Ve
             format!("spec.ipAddressPools names {name:?}, and there is no such IPAddressPool{near}")
         })
         .collect()
+}
+
+/// What to do where a program waits for MetalLB to be gone.
+fn waits_for_metallb(told: &Told) -> Option<String> {
+    told.not_ready().contains("MetalLB to be gone").then(|| {
+        "MetalLB runs in the same namespace and serves the same Services: remove it (examples/from-metallb says how), or give one of the two a class"
+            .to_owned()
+    })
 }
 
 /// As words of a command.
@@ -339,6 +394,14 @@ mod tests {
         assert_eq!(found(ended, ""), [expected]);
         let off = found(without_the_third(|it| it.ready = false), "n3");
         assert_eq!(off, [("n3".to_owned(), "the node is not ready, so its Pods serve nobody".to_owned())]);
+        // Where nobody answers for its node, that is a problem before the API knows of it.
+        let mut cut = without_the_third(|_| {});
+        cut[2].document = Err(crate::ask::Silence::NoAnswer("it does not answer within 6 s".to_owned()));
+        let cut = found(cut, "");
+        assert!(
+            cut.len() == 1 && cut[0].0 == "speaker of n3" && cut[0].1.contains("nor do others hear it"),
+            "{cut:?}"
+        );
         // Where nothing explains it, it is told.
         let silent = found(without_the_third(|_| {}), "");
         assert!(

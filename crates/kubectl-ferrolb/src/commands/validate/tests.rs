@@ -6,7 +6,7 @@ fn found(yaml: &str) -> Vec<String> {
     let all: Vec<&Manifest> = manifests.iter().collect();
     let mut findings = Vec::new();
     all.iter().for_each(|it| check_alone(it, &mut findings));
-    check_together(&all, vec![], None, &mut findings);
+    check_together(&all, vec![], &BTreeMap::new(), None, &mut findings);
     findings.iter().map(|it| format!("{:?} {}", it.severity, it.message)).collect()
 }
 
@@ -96,7 +96,13 @@ fn what_is_in_a_namespace_that_ferrolb_does_not_read_is_warned_of() {
     };
     let told = |manifests: &[Manifest; 2], system| {
         let mut findings = Vec::new();
-        check_together(&manifests.iter().collect::<Vec<_>>(), vec![], system, &mut findings);
+        check_together(
+            &manifests.iter().collect::<Vec<_>>(),
+            vec![],
+            &BTreeMap::new(),
+            system,
+            &mut findings,
+        );
         findings.into_iter().map(|it| format!("{}: {}", it.object, it.message)).collect::<Vec<_>>()
     };
     let wrong = both(", namespace: default", ", namespace: default");
@@ -132,4 +138,19 @@ fn an_advertisement_that_cannot_be_read_is_an_error() {
         found.iter().any(|it| it.starts_with("Error spec.nodeSelectors[0]") && it.contains("Is")),
         "{found:?}"
     );
+}
+
+#[test]
+fn the_address_of_a_node_in_a_pool_is_pointed_out() {
+    let manifests = manifests::parse(&pool("{addresses: [10.0.0.0/28]}"), "f").unwrap();
+    let all: Vec<&Manifest> = manifests.iter().collect();
+    let reserved = BTreeMap::from([
+        ("10.0.0.3".parse().unwrap(), "n1".into()),
+        ("10.0.1.3".parse().unwrap(), "n2".into()),
+    ]);
+    let mut findings = Vec::new();
+    check_together(&all, vec![], &reserved, Some("metallb-system"), &mut findings);
+    let [found] = &findings[..] else { panic!("{findings:?}") };
+    assert_eq!(found.severity, Severity::Warning);
+    assert!(found.message.contains("10.0.0.3, an address of node n1"), "{found:?}");
 }

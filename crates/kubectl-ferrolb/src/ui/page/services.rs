@@ -12,7 +12,7 @@ pub(super) fn section(seen: &Seen, query: &Query) -> Markup {
     let wanted: Vec<&Surveyed> = seen.services.iter().filter(|service| query.wants(service)).collect();
     let pages = wanted.len().div_ceil(PER_PAGE).max(1);
     let page = query.page.min(pages - 1);
-    let problems = seen.services.iter().filter(|service| service.health.is_problem()).count();
+    let problems = seen.services.iter().filter(|service| service.is_problem()).count();
     html! {
         section.services aria-labelledby="services" {
             h2 #services tabindex="-1" { "Services" span.count { (seen.services.len()) } }
@@ -70,7 +70,7 @@ fn table(services: &[&Surveyed], query: &Query) -> Markup {
 }
 
 fn row(service: &Surveyed, query: &Query) -> Markup {
-    let bad = service.health.is_problem();
+    let bad = service.is_problem();
     html! {
         tr role="row" data-key={ "service " (service.title()) } class=[bad.then_some("problem")] {
             th scope="row" role="rowheader" data-label="Service" {
@@ -99,8 +99,8 @@ fn row(service: &Surveyed, query: &Query) -> Markup {
             }
             td role="cell" data-label="State" {
                 (state(service.health))
-                @for reason in &service.reasons { p.reason { (reason) } }
-                @for remedy in &service.remedies { p.remedy { span.label { "What to do" } (remedy) } }
+                @for reason in service.all_reasons() { p.reason { (reason) } }
+                @for remedy in service.all_remedies() { p.remedy { span.label { "What to do" } (remedy) } }
                 @if bad { p.remedy { span.label { "Why" } code { "kubectl ferrolb explain " (service.title()) } } }
             }
         }

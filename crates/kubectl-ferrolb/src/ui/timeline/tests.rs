@@ -22,6 +22,8 @@ fn service(name: &str, ip: &str, health: Health, node: Option<&str>) -> Surveyed
         addresses: vec![address],
         reasons: vec![],
         remedies: vec![],
+        unserved: None,
+        warnings: vec![],
     }
 }
 

@@ -47,6 +47,9 @@ pub struct Conflict {
     pub by: MacAddr,
 }
 
+/// Who else has an address, and when that was heard last where nobody asks for it again.
+pub(crate) type Heard = Vec<(Conflict, Option<Instant>)>;
+
 /// What has come of the Services that this node announces.
 #[derive(Debug)]
 pub(crate) struct Outcomes {
@@ -59,8 +62,8 @@ pub(crate) struct Outcomes {
     budgets: Budgets,
     /// When there is more to tell of a Service.
     due: Timers<ServiceKey>,
-    /// Who was heard to claim what is announced: for each address the latest few.
-    claims: BTreeMap<IpAddr, VecDeque<MacAddr>>,
+    /// Who was heard to claim what is announced, and when last: for each address the latest few.
+    claims: BTreeMap<IpAddr, VecDeque<(MacAddr, Instant)>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,12 +158,13 @@ impl Outcomes {
     }
 
     /// A foreign host claims an address that is announced; whether that is news.
-    pub(crate) fn claimed(&mut self, conflict: &Conflict) -> bool {
+    pub(crate) fn claimed(&mut self, conflict: &Conflict, now: Instant) -> bool {
         let hosts = self.claims.entry(conflict.vip).or_default();
-        if hosts.contains(&conflict.by) {
+        if let Some((_, heard)) = hosts.iter_mut().find(|(by, _)| *by == conflict.by) {
+            *heard = now;
             return false;
         }
-        hosts.push_back(conflict.by);
+        hosts.push_back((conflict.by, now));
         if hosts.len() > MOST_HOSTS {
             hosts.pop_front();
         }
@@ -306,20 +310,20 @@ impl Outcomes {
         }
     }
 
-    /// What comes of an address that is to be announced on `interfaces`, as far as the LAN has a say: who else has it, and why
-    /// no interface will do.
+    /// What comes of an address that is to be announced on `interfaces`, as far as the LAN has a say: who else has it, with
+    /// when that was heard last where nobody asks for it again, and why no interface will do.
     pub(crate) fn state(
         &self,
         vip: IpAddr,
         announcement: &Announcement,
-    ) -> (AddressState, Vec<Conflict>, Option<String>) {
+    ) -> (AddressState, Heard, Option<String>) {
         let there = self.interfaces.as_ref();
         if let Some(reason) = there.and_then(|there| obstacle(vip, &announcement.interfaces, there)) {
             return (AddressState::NoInterface, vec![], Some(reason));
         }
-        let with = |which: fn(&Answer) -> Option<MacAddr>| -> Vec<Conflict> {
+        let with = |which: fn(&Answer) -> Option<MacAddr>| -> Heard {
             let conflict = |(interface, answer): (&InterfaceName, &Answer)| {
-                Some(Conflict { vip, interface: interface.clone(), by: which(answer)? })
+                Some((Conflict { vip, interface: interface.clone(), by: which(answer)? }, None))
             };
             self.answers_for(vip).filter_map(conflict).collect()
         };
@@ -335,7 +339,8 @@ impl Outcomes {
             }
             (true, true, History::New | History::Announced) => AddressState::Announced,
         };
-        let claims = claims.map(|by| Conflict { vip, interface: "".into(), by: *by });
+        let claims =
+            claims.map(|(by, heard)| (Conflict { vip, interface: "".into(), by: *by }, Some(*heard)));
         (state, taken.into_iter().chain(held).chain(claims).collect(), None)
     }
 

@@ -33,6 +33,11 @@ fn an_address_has_the_state_that_the_lan_gives_it() {
     let address = it.core.status(it.now).addresses.items.remove(0);
     assert_eq!((address.state, &*address.conflicts[0].mac), (AddressState::Announced, "02:00:00:00:00:09"));
     assert_eq!(address.conflicts[0].interface, "", "where a claim was heard is not kept");
+    let heard = |it: &Fixture, later: u64| {
+        let status = it.core.status(it.now + Duration::from_secs(later));
+        status.addresses.items[0].conflicts[0].last_heard_seconds
+    };
+    assert_eq!((heard(&it, 0), heard(&it, 20)), (Some(0), Some(20)));
 
     it.after(says(Report::Taken { vip, by: FOREIGN }));
     assert_eq!(states(&it), only("192.0.2.2", AddressState::Conflict));

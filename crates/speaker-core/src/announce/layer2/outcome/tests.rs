@@ -127,19 +127,23 @@ fn every_interface_that_was_looked_at_is_named_with_its_fault() {
 fn a_host_that_claims_an_address_under_ever_new_names_fills_no_memory() {
     let mut it = outcomes(&[("eth0", Ok(()))]);
     for number in 0..100 {
-        assert!(it.claimed(&Conflict { by: MacAddr([2, 0, 0, 0, 1, number]), ..conflict() }));
+        let by = MacAddr([2, 0, 0, 0, 1, number]);
+        let now = it.now;
+        assert!(it.claimed(&Conflict { by, ..conflict() }, now));
     }
     assert_eq!(it.claims[&vip()].len(), MOST_HOSTS);
-    assert!(!it.claimed(&Conflict { by: MacAddr([2, 0, 0, 0, 1, 99]), ..conflict() }), "the latest is known");
+    let (by, now) = (MacAddr([2, 0, 0, 0, 1, 99]), it.now);
+    assert!(!it.claimed(&Conflict { by, ..conflict() }, now), "the latest is known");
 }
 
 #[test]
 fn a_foreign_host_that_goes_on_claiming_an_address_is_told_of_once() {
     let mut it = spoken();
     judge(&mut it, History::Announced, &Interfaces::All);
-    assert_eq!([it.claimed(&conflict()), it.claimed(&conflict())], [true, false]);
+    let now = it.now;
+    assert_eq!([it.claimed(&conflict(), now), it.claimed(&conflict(), now)], [true, false]);
     it.judge(&Announcements::new(), std::iter::empty());
-    assert!(it.claimed(&conflict()), "it was given up in between");
+    assert!(it.claimed(&conflict(), now), "it was given up in between");
 }
 
 #[test]
