@@ -69,12 +69,15 @@ fn what_answers_for_the_same_addresses_beside_ferrolb_is_told() {
             },
         });
         create(&cluster, ("", "v1", "Pod", "pods"), metallb).await;
-        for command in ["status", "explain a", "inspect -f -"] {
+        let folder = tempfile::tempdir().unwrap();
+        let bundle = folder.path().join("bundle.json");
+        plugin(&cluster, &format!("inspect -f {}", bundle.display())).await;
+        let bundle: serde_json::Value = serde_json::from_slice(&std::fs::read(bundle).unwrap()).unwrap();
+        assert_eq!(bundle["beside"].as_array().map(Vec::len), Some(2), "{}", bundle["beside"]);
+        for command in ["status", "explain a"] {
             let said = plugin(&cluster, command).await;
             assert_eq!(said.code, 0, "{command}: {said:?}");
-        }
-        for command in ["status", "explain a"] {
-            let said = plugin(&cluster, command).await.stdout;
+            let said = said.stdout;
             for part in ["without strictARP", "MetalLB runs in namespace default"] {
                 assert!(said.contains(part), "{command}: {part}: {said}");
             }

@@ -13,7 +13,7 @@ const COMMANDS: [&str; 14] = [
     "services -A --problems",
     "quickstart --dry-run",
     "version",
-    "whatif delete pool lan",
+    "whatif add node",
     "pools",
     "ips",
     "nodes",
