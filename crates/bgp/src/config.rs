@@ -45,6 +45,36 @@ pub struct SessionConfig {
     pub bfd: Option<BfdProfileName>,
 }
 
+impl SessionConfig {
+    /// Whether a session that is like this can go on when it is to be like `other`.
+    pub fn makes_same_session(&self, other: &Self) -> bool {
+        let Self {
+            name: _,
+            transport,
+            port,
+            vrf,
+            asns,
+            router_id,
+            timers,
+            password,
+            hops,
+            families,
+            graceful_restart,
+            bfd: _,
+        } = self;
+        *transport == other.transport
+            && *port == other.port
+            && *vrf == other.vrf
+            && *asns == other.asns
+            && *router_id == other.router_id
+            && *timers == other.timers
+            && *password == other.password
+            && *hops == other.hops
+            && *families == other.families
+            && *graceful_restart == other.graceful_restart
+    }
+}
+
 /// The way to a peer. Both ends are of one address family.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Transport {
@@ -269,6 +299,22 @@ pub enum Families {
 }
 
 impl Families {
+    /// Those of which this says so, if any.
+    pub fn of(v4: bool, v6: bool) -> Option<Self> {
+        match (v4, v6) {
+            (true, true) => Some(Self::Both),
+            (true, false) => Some(Self::Only(Family::V4)),
+            (false, true) => Some(Self::Only(Family::V6)),
+            (false, false) => None,
+        }
+    }
+
+    /// Those that are in both, if any.
+    pub fn common(self, other: Self) -> Option<Self> {
+        let has = |family| self.contain(family) && other.contain(family);
+        Self::of(has(Family::V4), has(Family::V6))
+    }
+
     /// Whether routes of `family` are exchanged.
     pub fn contain(self, family: Family) -> bool {
         self.iter().any(|it| it == family)

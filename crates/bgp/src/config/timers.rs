@@ -55,6 +55,13 @@ impl HoldTime {
         (self.0 != 0).then(|| Duration::from_secs(self.0.into()))
     }
 
+    /// The shorter one: what both ends agree on (RFC 4271 section 4.2).
+    #[must_use]
+    pub fn min_of(self, other: Self) -> Self {
+        // For ever on one end is for ever on both: a peer that gives no signs of life cannot be missed.
+        Self(self.0.min(other.0))
+    }
+
     fn from_duration(hold: Duration) -> Result<Self, TimersError> {
         let seconds = u16::try_from(hold.as_secs()).map_err(|_| TimersError::HoldTooLong(hold))?;
         Self::from_seconds(seconds).ok_or(TimersError::HoldTooShort(hold))
