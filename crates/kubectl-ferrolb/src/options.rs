@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use pools::Range;
 
@@ -152,12 +152,31 @@ pub(crate) struct Quickstart {
     /// The name of the pool
     #[arg(long, default_value = "lan")]
     pub(crate) pool: String,
+    /// Writes what means the same as the configuration of another load balancer in this cluster, with what cannot be
+    /// carried over; refuses to apply it while that one serves
+    #[arg(long, conflicts_with_all = ["range", "pool"])]
+    pub(crate) from: Option<Source>,
     /// Make it without asking
     #[arg(short, long)]
     pub(crate) yes: bool,
     /// Only show the manifests
     #[arg(long, conflicts_with = "yes")]
     pub(crate) dry_run: bool,
+}
+
+/// Another load balancer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Source {
+    /// MetalLB: its objects in another namespace, or its old ConfigMap
+    Metallb,
+    /// kube-vip: the ConfigMap of its cloud provider
+    KubeVip,
+    /// PureLB: its ServiceGroups
+    Purelb,
+    /// Cilium: its pools and its policies of L2 announcements
+    Cilium,
+    /// ServiceLB of K3s, as a `NodeAddressPool`
+    Servicelb,
 }
 
 /// Whether to look again and again.

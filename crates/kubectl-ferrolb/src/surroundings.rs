@@ -60,7 +60,7 @@ fn of_metallb(pods: &[Pod], class: Option<&str>, system: &str) -> Option<String>
 }
 
 /// Whether a Pod of MetalLB serves this class, as far as its command line tells.
-fn serves(pod: &Pod, class: Option<&str>) -> bool {
+pub(crate) fn serves(pod: &Pod, class: Option<&str>) -> bool {
     let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
     let mut words = containers.flat_map(|it| it.command.iter().chain(&it.args).flatten());
     let its = loop {

@@ -4,6 +4,7 @@ mod answers;
 mod around;
 mod degraded;
 mod foretold;
+mod from_others;
 mod page;
 mod quickstart;
 mod rights;

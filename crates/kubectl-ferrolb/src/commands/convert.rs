@@ -16,7 +16,7 @@ pub(crate) fn run(filename: &Path, namespace: Option<&str>) -> anyhow::Result<An
 }
 
 /// The objects for the text of a ConfigMap or of its configuration.
-fn convert(text: &str, namespace: Option<&str>) -> anyhow::Result<Vec<Value>> {
+pub(super) fn convert(text: &str, namespace: Option<&str>) -> anyhow::Result<Vec<Value>> {
     let document: Value = serde_saphyr::from_str(text).map_err(|error| anyhow::anyhow!("{error}"))?;
     let is_map = document["kind"] == "ConfigMap";
     let found = document["metadata"]["namespace"].as_str().map(str::to_owned);

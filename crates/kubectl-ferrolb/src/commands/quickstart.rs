@@ -1,6 +1,7 @@
 //! `kubectl ferrolb quickstart`: from Services that wait to addresses that answer, with the evidence that they are free.
 
 mod choice;
+mod from;
 mod lan;
 mod proposal;
 mod rivals;
@@ -9,7 +10,7 @@ mod sweep;
 use std::io::{self, BufRead, IsTerminal};
 use std::time::Duration;
 
-use api::{IPAddressPool, L2Advertisement};
+use api::{IPAddressPool, L2Advertisement, NodeAddressPool};
 use kube::api::{DynamicObject, PostParams};
 use kube::core::ApiResource;
 use kube::{Api, ResourceExt};
@@ -68,6 +69,9 @@ impl Found {
 
 /// Proposes a pool, and makes it if that is wanted.
 pub(crate) async fn run(cluster: &Cluster, options: &Quickstart) -> anyhow::Result<Answer> {
+    if let Some(source) = options.from {
+        return Box::pin(from::run(cluster, options, source)).await;
+    }
     let look = Look::at(cluster).await;
     let mut found = Found::default();
     match propose(cluster, &look, options, &mut found).await {
@@ -155,6 +159,7 @@ fn confirmed() -> io::Result<bool> {
 async fn create(cluster: &Cluster, object: &Value) -> Result<String, Failure> {
     let kind = match object["kind"].as_str() {
         Some("IPAddressPool") => ApiResource::erase::<IPAddressPool>(&()),
+        Some("NodeAddressPool") => ApiResource::erase::<NodeAddressPool>(&()),
         _ => ApiResource::erase::<L2Advertisement>(&()),
     };
     let failure = |why| Failure {
