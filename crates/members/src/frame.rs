@@ -7,7 +7,7 @@ use crate::identity::{Claim, Identity, name};
 use crate::parts::{Part, PartNumbers, ProfileVersion};
 use crate::profile::Brief;
 use crate::session::Cookie;
-use crate::{Absence, Refusal};
+use crate::{Absence, BootId, Refusal};
 
 /// What is in every frame.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +61,13 @@ pub(crate) enum Body {
     ProfileWanted(PartNumbers),
     /// A part of my profile, of the version that the frame names.
     ProfilePart(Part),
+    /// A process that I watch over has a new profile. Only to those who have said that they take what is relayed, like all
+    /// that follows. See [`crate::relays`].
+    ProfileNews { boot: BootId, version: ProfileVersion },
+    /// I do not hear that process: tell me these parts of its profile, if you do.
+    RelayWanted { boot: BootId, numbers: PartNumbers },
+    /// A part of the profile of that process, which I have heard itself.
+    RelayedPart { boot: BootId, version: ProfileVersion, part: Part },
 }
 
 /// The age in [`Body::Heard`] of what was never heard.
@@ -125,6 +132,7 @@ impl Body {
             Self::Leave(_) | Self::LeaveConfirmed | Self::Bye => "leave",
             Self::Swim(_) => "swim",
             Self::ProfileWanted(_) | Self::ProfilePart(_) => "profile",
+            Self::ProfileNews { .. } | Self::RelayWanted { .. } | Self::RelayedPart { .. } => "relay",
         }
     }
 }
@@ -134,8 +142,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::Profile;
     use crate::config::Role;
-    use crate::{BootId, Profile};
 
     fn identity() -> Identity {
         Identity {
@@ -157,6 +165,7 @@ mod tests {
             known: Some(u64::MAX),
             late: true,
         };
+        let part = Part::all_of(&Profile::new([7; Profile::MAX]).unwrap()).remove(0);
         vec![
             Body::Heartbeat,
             Body::Hello(hello),
@@ -172,7 +181,10 @@ mod tests {
             Body::Bye,
             Body::Swim(vec![1, 2, 3]),
             Body::ProfileWanted(PartNumbers::ALL),
-            Body::ProfilePart(Part::all_of(&Profile::new([7; Profile::MAX]).unwrap()).remove(0)),
+            Body::ProfilePart(part.clone()),
+            Body::ProfileNews { boot: BootId(u128::MAX), version: ProfileVersion::first() },
+            Body::RelayWanted { boot: BootId(1), numbers: PartNumbers::ALL },
+            Body::RelayedPart { boot: BootId(1), version: ProfileVersion::first(), part },
         ]
     }
 
@@ -225,7 +237,7 @@ mod tests {
         }
 
         #[test]
-        fn no_change_panics(which in 0..15usize, at: prop::sample::Index, to: u8) {
+        fn no_change_panics(which in 0..18usize, at: prop::sample::Index, to: u8) {
             let mut bytes = payload(bodies()[which].clone()).encode();
             let at = at.index(bytes.len());
             bytes[at] = to;

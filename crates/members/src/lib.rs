@@ -54,7 +54,8 @@
 //! [takes part](Members::take_part), by another life, and is a member. Two that meet when both take part already
 //! did without each other, and what they announced may contradict: [`Event::Returned`]. `Hello` also carries the
 //! [`Profile`] as far as it fits; the whole follows in parts (module `parts`), which are asked for whenever a frame
-//! shows that an outdated one is known.
+//! shows that an outdated one is known. Where the path from one to another is lost, its monitors relay its profile (module
+//! `relays`).
 //!
 //! A [goodbye](Members::leave) is told to everybody directly, until each has confirmed. The others count the leaver no more
 //! at once, [`Event::Leaving`], and confirm when they have taken over, while the leaver goes on answering: make before
@@ -95,6 +96,9 @@
 //!   answers nothing, so it is found dead again, but a lie that is told for ever delays that.
 //! - Name members that there are not: they are asked, count for nothing until they answer from where they are listed,
 //!   and are no more than 64 at a time.
+//! - Of those that it watches over, tell profiles that they never had ([`View::relayed`]). That counts with those
+//!   that do not hear the one itself, and ends when they do. So whoever acts on it asks the LAN first, and a lie takes no
+//!   address from one that answers; it can keep one who hears too little from taking an address over.
 //! - Cost others some work: each frame must be opened. It gets no more answers than it sends, and those that it sends
 //!   before it has proved to be alive get 10 a second.
 //!
@@ -136,6 +140,7 @@ mod peer;
 mod places;
 mod profile;
 mod rebirths;
+mod relays;
 mod ring;
 mod seal;
 mod session;

@@ -4,6 +4,7 @@ mod isolation;
 mod place;
 mod profiles;
 mod receive;
+mod relays;
 mod roster;
 mod rumours;
 mod send;
@@ -30,6 +31,7 @@ use crate::parts::{Incoming, ProfileVersion};
 use crate::peer::{Peer, Standing};
 use crate::places::{BackOff, Places};
 use crate::rebirths::Rebirths;
+use crate::relays::Relays;
 use crate::ring::Ring;
 use crate::seal::{FrameEncryption, OVERHEAD};
 use crate::session::{Cookies, Epoch};
@@ -91,6 +93,8 @@ pub struct Members {
     profile_version: ProfileVersion,
     /// The profiles of others that are on their way.
     incoming: Incoming,
+    /// What others are asked of those that are not heard, and told of those that are.
+    relays: Relays,
 
     /// What is to be told to everybody once more, and when.
     repeats: VecDeque<(Instant, News)>,
@@ -165,6 +169,7 @@ impl Members {
             profile,
             profile_version: ProfileVersion::first(),
             incoming: Incoming::default(),
+            relays: Relays::default(),
             repeats: VecDeque::new(),
             profiles_changed: false,
             out: VecDeque::new(),
@@ -225,6 +230,7 @@ impl Members {
             self.hello(&name, None, true, now);
         }
         self.ask_for_profiles(now);
+        self.poll_relays(now);
         while self.repeats.front().is_some_and(|(at, _)| *at <= now) {
             if let Some((_, news)) = self.repeats.pop_front() {
                 self.repeat(&news, now);
@@ -252,8 +258,9 @@ impl Members {
         let away = self.away.poll_timeout();
         let profiles = self.incoming.poll_timeout();
         let rebirth = self.rebirths.poll_timeout();
+        let relays = self.relays.poll_timeout();
         let beat = Some(self.beat.0);
-        [beat, goodbye, judging, swim, repeat, dispute, contact, settle, away, profiles, rebirth]
+        [beat, goodbye, judging, swim, repeat, dispute, contact, settle, away, profiles, rebirth, relays]
             .into_iter()
             .flatten()
             .min()

@@ -18,6 +18,8 @@ pub struct View {
     pub away: BTreeSet<NodeName>,
     /// What the others tell of themselves, see [`Members::profiles`].
     pub profiles: BTreeMap<NodeName, Profile>,
+    /// What they tell by way of others, of those that are not heard themselves at present, see [`Members::relayed`].
+    pub relayed: BTreeMap<NodeName, Profile>,
 }
 
 /// Events, and the members after the last of them.
@@ -53,11 +55,13 @@ impl Reporter {
         {
             return None;
         }
+        let cloned = |(name, profile): (&NodeName, &Profile)| (name.clone(), profile.clone());
         let view = View {
             members: members.members().clone(),
             settled: members.settled(),
             away: members.away(),
-            profiles: members.profiles().map(|(name, profile)| (name.clone(), profile.clone())).collect(),
+            profiles: members.profiles().map(cloned).collect(),
+            relayed: members.relayed().map(cloned).collect(),
         };
         let changed = view != *self.view;
         if changed {

@@ -32,22 +32,24 @@ const LONGEST: Duration = Duration::from_secs(2);
 
 /// How often the profile of a process has changed.
 ///
-/// A member that sends and takes parts counts from [`IN_PARTS`](Self::IN_PARTS), one of an earlier version from zero:
-/// so every frame tells which of them its sender is, and no part is sent to whom it would be malformed.
+/// A member that sends and takes parts counts from [`IN_PARTS`](Self::IN_PARTS), one that also relays those of others from
+/// [`RELAYED`](Self::RELAYED) beyond that, one of an earlier version from zero: so every frame tells which of them its sender
+/// is, and nothing is sent to whom it would be malformed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ProfileVersion(u32);
 
 impl ProfileVersion {
     /// Small, for it is in every frame.
     const IN_PARTS: u32 = 1 << 20;
+    const RELAYED: u32 = 1 << 19;
 
     pub(crate) const fn first() -> Self {
-        Self(Self::IN_PARTS)
+        Self(Self::IN_PARTS | Self::RELAYED)
     }
 
     /// The version after this one; after very many they begin again.
     pub(crate) const fn next(self) -> Self {
-        Self(Self::IN_PARTS | ((self.0 + 1) % Self::IN_PARTS))
+        Self(Self::IN_PARTS | Self::RELAYED | ((self.0 + 1) % Self::RELAYED))
     }
 
     /// Whether its sender sends its profile in parts, and takes those of others.
@@ -55,10 +57,16 @@ impl ProfileVersion {
         self.0 & Self::IN_PARTS != 0
     }
 
+    /// Whether its sender relays the profiles of others, and takes what is relayed.
+    pub(crate) const fn is_relayed(self) -> bool {
+        self.is_in_parts() && self.0 & Self::RELAYED != 0
+    }
+
     /// Whether this is the later of two versions of one process.
     const fn is_after(self, other: Self) -> bool {
-        let ahead = self.0.wrapping_sub(other.0) % Self::IN_PARTS;
-        0 < ahead && ahead < Self::IN_PARTS / 2
+        let round = if self.is_relayed() { Self::RELAYED } else { Self::IN_PARTS };
+        let ahead = self.0.wrapping_sub(other.0) % round;
+        0 < ahead && ahead < round / 2
     }
 
     /// Whether it is worth asking for, if `known` is.
@@ -121,29 +129,76 @@ impl PartNumbers {
     }
 }
 
+/// A profile that is put together.
+#[derive(Debug)]
+pub(crate) struct Assembly {
+    version: ProfileVersion,
+    /// Empty as long as it is not known how many there are.
+    parts: Vec<Option<Vec<u8>>>,
+}
+
+impl Assembly {
+    pub(crate) fn new(version: ProfileVersion) -> Self {
+        Self { version, parts: Vec::new() }
+    }
+
+    pub(crate) fn version(&self) -> ProfileVersion {
+        self.version
+    }
+
+    /// What to ask for.
+    pub(crate) fn missing(&self) -> PartNumbers {
+        match &self.parts[..] {
+            [] => PartNumbers::ALL,
+            parts => PartNumbers::of_missing(parts),
+        }
+    }
+
+    /// How many have come.
+    fn count(&self) -> usize {
+        self.parts.iter().flatten().count()
+    }
+
+    /// A part has come. Returns the profile when it was the last one that was missing.
+    pub(crate) fn add(&mut self, part: Part) -> Result<Option<Profile>, Refusal> {
+        if !part.is_sound() {
+            return Err(Refusal::Malformed);
+        }
+        if self.parts.is_empty() {
+            self.parts = vec![None; part.count.into()];
+        }
+        if self.parts.len() != usize::from(part.count) {
+            return Err(Refusal::Malformed);
+        }
+        self.parts[usize::from(part.number)].get_or_insert(part.bytes);
+        let Some(parts) = self.parts.iter().map(Option::as_deref).collect::<Option<Vec<_>>>() else {
+            return Ok(None);
+        };
+        Profile::new(parts.concat()).map(Some).map_err(|_too_long| Refusal::Malformed)
+    }
+}
+
 /// The profiles that are on their way here.
 #[derive(Debug, Default)]
 pub(crate) struct Incoming(BTreeMap<NodeName, Collected>);
 
 #[derive(Debug)]
 struct Collected {
-    version: ProfileVersion,
-    /// Empty as long as it is not known how many there are.
-    parts: Vec<Option<Vec<u8>>>,
+    assembly: Assembly,
     next: Instant,
     pause: Duration,
 }
 
 impl Collected {
     fn new(version: ProfileVersion, next: Instant) -> Self {
-        Self { version, parts: Vec::new(), next, pause: FIRST }
+        Self { assembly: Assembly::new(version), next, pause: FIRST }
     }
 }
 
 impl Incoming {
     /// `name` has that version, which is unknown here. What is missing of it is asked for from now on.
     pub(crate) fn want(&mut self, name: &NodeName, version: ProfileVersion, now: Instant) {
-        if self.0.get(name).is_none_or(|known| version.is_after(known.version)) {
+        if self.0.get(name).is_none_or(|known| version.is_after(known.assembly.version)) {
             self.0.insert(name.clone(), Collected::new(version, now + MOMENT));
         }
     }
@@ -161,27 +216,19 @@ impl Incoming {
             return Err(Refusal::Malformed);
         }
         self.want(name, version, now);
-        let Some(known) = self.0.get_mut(name).filter(|known| known.version == version) else {
+        let Some(known) = self.0.get_mut(name).filter(|known| known.assembly.version == version) else {
             return Ok(None);
         };
-        if known.parts.is_empty() {
-            known.parts = vec![None; part.count.into()];
-        }
-        if known.parts.len() != usize::from(part.count) {
-            return Err(Refusal::Malformed);
-        }
-        let place = &mut known.parts[usize::from(part.number)];
-        if place.is_none() {
-            *place = Some(part.bytes);
+        let before = known.assembly.count();
+        let profile = known.assembly.add(part)?;
+        if known.assembly.count() > before {
             // The others are probably on their way too.
             (known.next, known.pause) = (now + FIRST, FIRST);
         }
-        let Some(parts) = known.parts.iter().map(Option::as_deref).collect::<Option<Vec<_>>>() else {
-            return Ok(None);
-        };
-        let profile = Profile::new(parts.concat()).map_err(|_too_long| Refusal::Malformed)?;
-        self.forget(name);
-        Ok(Some(profile))
+        if profile.is_some() {
+            self.forget(name);
+        }
+        Ok(profile)
     }
 
     /// Nothing is wanted of `name` any more.
@@ -199,11 +246,7 @@ impl Incoming {
         let (name, collected) = self.0.iter_mut().find(|(_, collected)| collected.next <= now)?;
         collected.next = now + collected.pause;
         collected.pause = (2 * collected.pause).min(LONGEST);
-        let missing = match &collected.parts[..] {
-            [] => PartNumbers::ALL,
-            parts => PartNumbers::of_missing(parts),
-        };
-        Some((name.clone(), missing))
+        Some((name.clone(), collected.assembly.missing()))
     }
 }
 

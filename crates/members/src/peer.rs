@@ -8,6 +8,7 @@ use objects::NodeName;
 use crate::config::Role;
 use crate::identity::Identity;
 use crate::parts::ProfileVersion;
+use crate::relays::Relayed;
 use crate::session::{Cookie, Session};
 use crate::{BootId, Profile};
 
@@ -33,6 +34,8 @@ pub(crate) struct Peer {
     /// Whether it took part before it knew us.
     pub(crate) it_was_late: bool,
     pub(crate) told: Told,
+    /// What others tell of what it tells, since it is not heard itself.
+    pub(crate) relayed: Option<Relayed>,
     /// When it was last asked for a `Hello` since it said something surprising.
     pub(crate) asked: Option<Instant>,
 }
@@ -56,6 +59,8 @@ pub(crate) struct Told {
     pub(crate) version: Option<ProfileVersion>,
     /// Whether it takes profiles in parts.
     pub(crate) takes_parts: bool,
+    /// Whether it relays those of others, and takes what is relayed.
+    pub(crate) takes_relays: bool,
     /// Whether it has answered us, but not told all of itself yet.
     pub(crate) answers: bool,
 }
@@ -137,6 +142,17 @@ impl Peer {
     /// Whether the process that runs has proved to be alive, so that what is known of it is not of the one before.
     pub(crate) fn is_heard_itself(&self) -> bool {
         self.identity.as_ref().is_some_and(|identity| self.is_proven(identity.boot))
+    }
+
+    /// The process that runs, as far as SWIM told.
+    pub(crate) fn boot(&self) -> Option<BootId> {
+        self.identity.as_ref().map(|identity| identity.boot)
+    }
+
+    /// What others tell of the process that runs.
+    pub(crate) fn relayed_of_now(&self) -> Option<&Relayed> {
+        let counts = self.runs() && self.is_vouched_for();
+        self.relayed.as_ref().filter(|relayed| counts && self.boot() == Some(relayed.boot))
     }
 
     /// Whether it is to be contacted until it answers.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use introspection::PeerState;
 use layer2::{Contact, KnownMacs, MacAddr};
 use members::{Profile, View};
-use placement::{NodeName, NodeProfile};
+use placement::{Abilities, NodeName, NodeProfile, Prefixes};
 
 /// A peer that says goodbye goes on answering for no longer than that, though nobody says that it has gone.
 const GOODBYE: Duration = Duration::from_secs(6);
@@ -22,6 +22,9 @@ pub(crate) struct Peers {
     told: BTreeMap<NodeName, NodeProfile>,
     /// The profiles that was read from, so that each is read once.
     read: BTreeMap<NodeName, Profile>,
+    /// What others say that they tell, of those that are not heard themselves. It says where they can announce, and nothing
+    /// else: somebody else's word makes no address known, gives nothing up, and accuses nobody.
+    relayed: BTreeMap<NodeName, (Profile, NodeProfile)>,
     /// Those that ask others to give addresses up.
     disputing: BTreeSet<NodeName>,
     /// What they have given up since that was last asked.
@@ -65,7 +68,28 @@ impl Peers {
             }
         }
         self.read.retain(|node, _| view.profiles.contains_key(node));
+        self.read_relayed(view, &mut changed);
         changed
+    }
+
+    fn read_relayed(&mut self, view: &View, changed: &mut Vec<NodeName>) {
+        let ended = self.relayed.extract_if(.., |node, _| !view.relayed.contains_key(node));
+        changed.extend(ended.map(|(node, _)| node));
+        for (node, profile) in &view.relayed {
+            if self.relayed.get(node).is_none_or(|(read, _)| read != profile) {
+                let told = NodeProfile::decode(profile.as_bytes());
+                self.relayed.insert(node.clone(), (profile.clone(), told));
+                changed.push(node.clone());
+            }
+        }
+    }
+
+    /// Where a node can announce, and the prefixes of its interfaces there: by its own word, or by the latest of others while
+    /// it is not heard.
+    pub(crate) fn abilities(&self, node: &NodeName) -> Option<(&Abilities, &Prefixes)> {
+        let relayed = self.relayed.get(node).map(|(_, told)| told);
+        let told = relayed.or_else(|| self.told.get(node))?;
+        Some((&told.abilities, &told.prefixes))
     }
 
     /// The members are these, as far as `me` knows. Whether that makes a difference.
@@ -198,7 +222,12 @@ impl Peers {
             Contact::Unheard
         } else if self.leaving.contains_key(node) {
             Contact::Leaving
-        } else if self.heard.contains(node) && !self.hearsay.contains(node) {
+        } else if self.heard.contains(node)
+            && !self.hearsay.contains(node)
+            && !self.relayed.contains_key(node)
+        {
+            // Where others speak for it, the LAN says whether it answers.
+
             Contact::Heard
         } else {
             Contact::Unheard

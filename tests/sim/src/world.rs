@@ -139,23 +139,14 @@ pub struct World {
     hosts: Vec<Host>,
     /// Whose each station is.
     stations: Vec<Station>,
-    /// Paths by which the gossip does not arrive, from node to node.
-    lost_paths: BTreeMap<(usize, usize), LostPath>,
+    /// Paths by which the gossip does not arrive, from node to node, and which speakers had met before.
+    lost_paths: BTreeMap<(usize, usize), Option<Acquaintance>>,
     meetings: Meetings,
     judge: Judge,
     /// Whether there may be something new to look at.
     changed: bool,
     requests: Requests,
     trace: Trace,
-}
-
-/// A path by which the gossip does not arrive.
-#[derive(Debug, Clone, Copy)]
-struct LostPath {
-    /// Which speakers had met before.
-    met: Option<Acquaintance>,
-    /// Whether the one at its end has missed how steady the interfaces of the other are.
-    missed_steadiness: bool,
 }
 
 /// Two speakers that have heard each other, by how many were started before on either node.

@@ -52,6 +52,8 @@ impl Members {
             self.regroup(now);
             for name in &others {
                 self.hello(name, None, true, now);
+                // What it has told meanwhile is lost.
+                self.doubt(name, now);
             }
             self.settle.ask_again(others, now);
         }

@@ -62,9 +62,12 @@ impl Members {
             && let Some(profile) = self.incoming.add(name, version, part, now)?
             && let Some(peer) = self.peers.get_mut(name)
         {
-            peer.told.version = Some(version);
+            let is_news = peer.told.version.replace(version).is_some();
             let answers = std::mem::take(&mut peer.told.answers);
             self.learn(name, profile);
+            if is_news {
+                self.pass_on(name, now);
+            }
             if answers {
                 self.hear_answer(name, version, now);
             }
@@ -307,8 +310,9 @@ mod tests {
     fn a_part_fits_into_a_frame_however_long_the_names_are() {
         let profile = Profile::new([7; Profile::MAX]).unwrap();
         let version = ProfileVersion::first();
-        for part in Part::all_of(&profile) {
-            let body = Body::ProfilePart(part);
+        let relayed = |part| Body::RelayedPart { boot: BootId(u128::MAX), version, part };
+        let parts = Part::all_of(&profile);
+        for body in parts.iter().cloned().map(Body::ProfilePart).chain(parts.iter().cloned().map(relayed)) {
             let from = NodeName::from("n".repeat(253));
             let payload = Payload { from: from.clone(), generation: u64::MAX, profile: version, body };
             let frame =

@@ -50,7 +50,12 @@ impl Members {
             session.moved = Some(from.ip());
         }
         let counts = self.places.admit(&name);
-        if !counts && matches!(body, Body::Dead(_) | Body::Heard { .. }) {
+        if !counts
+            && matches!(
+                body,
+                Body::Dead(_) | Body::Heard { .. } | Body::ProfileNews { .. } | Body::RelayedPart { .. }
+            )
+        {
             return Err(Refusal::Unlisted);
         }
         let kind = body.kind();
@@ -58,7 +63,8 @@ impl Members {
             self.note_life(&name, now);
         }
         let peer = self.peers.entry(name.clone()).or_default();
-        peer.told.takes_parts = profile.is_in_parts();
+        (peer.told.takes_parts, peer.told.takes_relays) = (profile.is_in_parts(), profile.is_relayed());
+        self.speaks_itself(&name, profile, now);
         if let Body::Hello(hello) = body {
             self.meet(from, &name, hello, profile, now);
             self.want_profile(&name, profile, now);
@@ -83,8 +89,7 @@ impl Members {
             }
             Some(_) if peer.told.version == Some(profile) || profile.is_in_parts() => {}
             _ => {
-                if peer.asked.is_none_or(|asked| now >= asked + ASK_PAUSE) {
-                    peer.asked = Some(now);
+                if self.may_ask(&name, now) {
                     self.hello_at(from, &name, None, true, now);
                 }
             }
@@ -96,6 +101,16 @@ impl Members {
         }
         self.want_profile(&name, profile, now);
         Ok(kind)
+    }
+
+    /// Whether `name` may be asked now, as it was not a moment ago.
+    pub(super) fn may_ask(&mut self, name: &NodeName, now: Instant) -> bool {
+        let Some(peer) = self.peers.get_mut(name) else { return false };
+        let may = peer.asked.is_none_or(|asked| now >= asked + ASK_PAUSE);
+        if may {
+            peer.asked = Some(now);
+        }
+        may
     }
 
     /// Whether the frame is neither old nor a copy; if that cannot be told, its sender is asked for proof.
@@ -251,6 +266,11 @@ impl Members {
                 }
             }
             Body::ProfileWanted(numbers) => self.send_profile(name, numbers),
+            Body::ProfileNews { boot, version } => self.on_profile_news(name, boot, version, now),
+            Body::RelayWanted { boot, numbers } => self.relay(name, boot, numbers),
+            Body::RelayedPart { boot, version, part } => {
+                self.take_relayed_part(name, boot, version, part)?;
+            }
             Body::Ping => self.send(name, Body::Pong),
             Body::PingFor(asker) => self.send(name, Body::PongFor(asker)),
             Body::PongFor(asker) => self.send(&asker, Body::Heard { node: name.clone(), age: 0 }),

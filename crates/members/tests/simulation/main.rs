@@ -7,6 +7,7 @@ mod frames;
 mod network;
 mod orderly;
 mod partitions;
+mod relays;
 
 use members::{Event, Preset};
 use network::{Network, Part, Weather, ms};

@@ -37,8 +37,10 @@ impl Core {
             self.stale.known_macs = true;
             if let Some(told) = self.peers.told(&node) {
                 self.placement.set_conceded(&node, &told.conceded);
-                self.placement.set_abilities(node.clone(), told.abilities.clone());
-                self.placement.set_prefixes(node, told.prefixes.clone());
+            }
+            if let Some((abilities, prefixes)) = self.peers.abilities(&node) {
+                self.placement.set_abilities(node.clone(), abilities.clone());
+                self.placement.set_prefixes(node, prefixes.clone());
             }
         }
         self.stale.known_macs |= self.peers.update(&self.node, &view, self.now);

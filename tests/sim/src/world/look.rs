@@ -64,9 +64,6 @@ impl World {
             {
                 (None, BTreeSet::new())
             }
-            // Profiles come from who they are of: by an older one, somebody may leave an address to a node that leaves it
-            // to others until its interface counts as steady again.
-            None if self.lost_paths.values().any(|path| path.missed_steadiness) => (None, BTreeSet::new()),
             None => (None, self.somebody_can_answer(part, &here)),
         };
         let lan = if part == self.lan.second() { LanId::Second } else { LanId::First };

@@ -74,8 +74,6 @@ impl World {
             Output::Unsteady(nics) => {
                 self.note_of(number, story::unsteady(&nics));
                 self.judge.moved(Some(number), self.now);
-                let missed = self.lost_paths.iter_mut().filter(|((from, _), _)| *from == number);
-                missed.for_each(|(_, path)| path.missed_steadiness = true);
             }
             Output::Conceded(vips) => self.note_of(number, story::conceded(&vips)),
             Output::Disputed(by_node) => self.note_of(number, story::disputed(&by_node)),

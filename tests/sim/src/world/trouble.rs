@@ -7,7 +7,7 @@ use members::Absence;
 use objects::NodeName;
 
 use super::queue::Event;
-use super::{Acquaintance, LostPath, World};
+use super::{Acquaintance, World};
 use crate::faults::{Edit, Fault, LanId};
 use crate::host::Kind;
 use crate::node::AfterDeparture;
@@ -94,10 +94,10 @@ impl World {
             Fault::Unblock(number, direction) => self.nodes[number].gossip_fault.set(direction, false),
             Fault::Lose(from, to) => {
                 let met = self.acquaintance(from, to);
-                self.lost_paths.entry((from, to)).or_insert(LostPath { met, missed_steadiness: false });
+                self.lost_paths.entry((from, to)).or_insert(met);
             }
             Fault::Deliver(from, to) => {
-                let met = self.lost_paths.remove(&(from, to)).map(|path| path.met);
+                let met = self.lost_paths.remove(&(from, to));
                 // Two that hear each other for the first time announce what they have, for neither knows what the other did before.
                 if met.is_some_and(|met| met.is_none() || met != self.acquaintance(from, to)) {
                     self.judge.unsteady(self.now);

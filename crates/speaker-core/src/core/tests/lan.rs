@@ -306,3 +306,29 @@ fn peers_and_foreign_hosts_that_answer_by_turns_are_told_of_within_the_budget_of
         assert_eq!(told, 5, "the sixth was for its announcement");
     }
 }
+
+/// The path from n2 is lost, and others say what it tells.
+#[test]
+fn where_a_peer_can_announce_is_believed_of_others_and_nothing_else() {
+    let on = |name: &str, interface: &str| {
+        let interfaces = Interfaces::only([interface.into()]);
+        (name.into(), Some((Advertisement { interfaces, ..Advertisement::new(name) }, vec![])))
+    };
+    let mut it = complete();
+    it.after(Input::Advertisements(list([on("ad", "eth1")])));
+    it.after(interfaces(&[link("eth1", OURS, Ok(()))]));
+    let heard = able(&["eth1"]);
+    assert_eq!(it.after(seen(heard.clone())), ["192.0.2.2"]);
+    let unable = NodeProfile {
+        macs: [FOREIGN.0].into(),
+        abilities: Abilities::Known([].into()),
+        conceded: [ip("192.0.2.2")].into(),
+        ..NodeProfile::default()
+    };
+    let relayed = [("n2".into(), crate::peers::profile(&unable))].into();
+    assert_eq!(it.after(seen(View { relayed, ..heard.clone() })), ["192.0.2.1", "192.0.2.2"]);
+    let known = it.known_macs();
+    assert_eq!(known.contacts.get(&THEIRS), Some(&layer2::Contact::Unheard), "the LAN is asked");
+    assert!(!known.contacts.contains_key(&FOREIGN), "nobody is vouched for by others");
+    assert_eq!(it.after(seen(heard)), ["192.0.2.2"], "it speaks itself again");
+}
