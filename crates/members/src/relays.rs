@@ -202,7 +202,7 @@ mod tests {
         let (mut relays, now) = (Relays::default(), Instant::now());
         let (x, boot, version) = (NodeName::from("x"), BootId(1), ProfileVersion::first());
         relays.want(&x, boot, Doubt::Silence, now);
-        let mut tell = |relays: &mut Relays, teller: &str, boot| {
+        let tell = |relays: &mut Relays, teller: &str, boot| {
             let part = parts(teller.as_bytes()).remove(0);
             let told = relays.add((&x, boot), &teller.into(), version, part).unwrap();
             told.map(|told| told.profile.as_bytes().to_vec())

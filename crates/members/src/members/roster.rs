@@ -127,12 +127,10 @@ impl Members {
         }
         peer.identity = Some(identity);
         peer.standing = Standing::Alive;
-        let is_heard = peer.is_heard_itself();
-        self.profiles_changed |= !is_heard;
+        self.profiles_changed |= !peer.is_heard_itself();
         self.disputes.remove(&name);
-        if !is_heard {
-            self.doubt(&name, now);
-        }
+        // By the word of others, maybe.
+        self.doubt(&name, now);
         let Some(peer) = self.peers.get_mut(&name) else { return };
         if peer.is_vouched_for()
             && let Phase::Leaving(goodbye) = &mut self.phase

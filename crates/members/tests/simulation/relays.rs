@@ -24,8 +24,7 @@ fn what_changes_reaches_those_by_others_who_do_not_hear_it() {
             for length in [5, Profile::MAX] {
                 let profile = Profile::new(vec![u8::try_from(from).unwrap(); length]).unwrap();
                 network.with(from, |members, now| members.set_profile(profile.clone(), now));
-                let took =
-                    network.run_until(ms(3000), |network| relayed(network, from, 0) == Some(&profile));
+                let took = network.run_until(ms(3000), |network| relayed(network, from, 0) == Some(&profile));
                 assert!(took.is_some_and(|took| took < ms(300)), "{count}, {length}: {took:?}");
                 assert_eq!(heard(&network, from, 0), before.as_ref(), "that is its own word");
             }

@@ -64,7 +64,9 @@ impl World {
                 match event {
                     members::Event::Overdue(_) => self.judge.moved(None, self.now),
                     // By the word of others, which may take longer than all else.
-                    members::Event::Returned(by) if self.is_known_by_hearsay(&by, number) => {
+                    members::Event::Joined(by) | members::Event::Returned(by)
+                        if self.is_known_by_hearsay(&by, number) =>
+                    {
                         self.judge.unsteady(self.now);
                     }
                     _ => {}

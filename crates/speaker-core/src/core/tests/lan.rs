@@ -328,7 +328,7 @@ fn where_a_peer_can_announce_is_believed_of_others_and_nothing_else() {
     let relayed = [("n2".into(), crate::peers::profile(&unable))].into();
     assert_eq!(it.after(seen(View { relayed, ..heard.clone() })), ["192.0.2.1", "192.0.2.2"]);
     let known = it.known_macs();
-    assert_eq!(known.contacts.get(&THEIRS), Some(&layer2::Contact::Unheard), "the LAN is asked");
+    assert_eq!(known.contacts.get(&THEIRS), Some(&Contact::Unheard), "the LAN is asked");
     assert!(!known.contacts.contains_key(&FOREIGN), "nobody is vouched for by others");
     assert_eq!(it.after(seen(heard)), ["192.0.2.2"], "it speaks itself again");
 }
