@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use objects::NodeName;
-use timers::Budget;
+use timers::LogLines;
 
 /// So many lines at once,
 const AT_ONCE: u32 = 10;
@@ -21,33 +21,25 @@ type Subject = (&'static str, Option<NodeName>);
 /// What was logged lately, and what was left out.
 #[derive(Debug, Default)]
 pub(crate) struct Journal {
-    subjects: BTreeMap<Subject, Entry>,
+    subjects: BTreeMap<Subject, LogLines>,
     /// Those of which something was left out, and when that may be said.
     silent: BTreeMap<Subject, Instant>,
-}
-
-#[derive(Debug)]
-struct Entry {
-    budget: Budget,
-    left_out: u64,
 }
 
 impl Journal {
     /// Whether to write a line of that kind about `node`; if so, how many were left out before.
     pub(crate) fn admit(&mut self, what: &'static str, node: Option<&NodeName>, now: Instant) -> Option<u64> {
         if self.subjects.len() >= TIDY {
-            self.subjects.retain(|_, entry| entry.left_out > 0 || !entry.budget.is_full(now));
+            self.subjects.retain(|_, lines| !lines.is_fresh(now));
         }
         let subject = (what, node.cloned());
-        let fresh = || Entry { budget: Budget::new(AT_ONCE, EACH), left_out: 0 };
-        let entry = self.subjects.entry(subject.clone()).or_insert_with(fresh);
-        match entry.budget.take(now) {
-            Ok(()) => {
+        let lines = self.subjects.entry(subject.clone()).or_insert_with(|| LogLines::new(AT_ONCE, EACH));
+        match lines.admit(now) {
+            Ok(left_out) => {
                 self.silent.remove(&subject);
-                Some(std::mem::take(&mut entry.left_out))
+                Some(left_out)
             }
             Err(next) => {
-                entry.left_out += 1;
                 self.silent.insert(subject, next);
                 None
             }

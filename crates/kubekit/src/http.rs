@@ -19,6 +19,7 @@ mod connections;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod listen;
+mod pace;
 mod page;
 mod review;
 pub mod status;

@@ -32,6 +32,7 @@ use placement::{AdvertisementName, NodeName, PoolName, ServiceKey, SliceKey};
 use pools::PoolSpec;
 use speaker_core::announce::layer2::Ports;
 use speaker_core::{Changes, Core, Input, LeftOver, Seen, Trouble};
+use timers::LogLines;
 use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
@@ -99,6 +100,8 @@ pub(crate) struct Cluster {
     gossip_port: u16,
     /// The uids of the Services that the core knows, which events name.
     uids: BTreeMap<ServiceKey, Box<str>>,
+    /// What was logged of disputes, by the node they were with.
+    disputes_logged: BTreeMap<NodeName, LogLines>,
     readiness: Readiness,
     metrics: Metrics,
     outputs: Outputs,
@@ -137,6 +140,7 @@ impl Cluster {
             ready_nodes: BTreeSet::new(),
             gossip_port: gossip_address.port(),
             uids: BTreeMap::new(),
+            disputes_logged: BTreeMap::new(),
             readiness,
             metrics,
             outputs,

@@ -52,6 +52,32 @@ impl Budget {
     }
 }
 
+/// The lines of a log about one thing, which strangers can make happen often: some are written, the others counted.
+#[derive(Debug)]
+pub struct LogLines {
+    budget: Budget,
+    left_out: u64,
+}
+
+impl LogLines {
+    /// `at_once` lines are written, and after that one in each period.
+    pub const fn new(at_once: u32, each: Duration) -> Self {
+        Self { budget: Budget::new(at_once, each), left_out: 0 }
+    }
+
+    /// Whether to write a line at `now`: if so, how many were left out since the last one; otherwise, when one may be written.
+    pub fn admit(&mut self, now: Instant) -> Result<u64, Instant> {
+        let admitted = self.budget.take(now);
+        self.left_out += u64::from(admitted.is_err());
+        admitted.map(|()| std::mem::take(&mut self.left_out))
+    }
+
+    /// Whether nothing is to be remembered: none was left out, and all may be written again.
+    pub fn is_fresh(&self, now: Instant) -> bool {
+        self.left_out == 0 && self.budget.is_full(now)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,5 +93,17 @@ mod tests {
         assert!(!budget.is_full(ms(699)) && budget.is_full(ms(700)));
         let had: Vec<_> = (10_000..10_050).filter(|at| budget.take(ms(*at)).is_ok()).collect();
         assert_eq!(had, [10_000, 10_001, 10_002], "no more of it comes together than there was at first");
+    }
+
+    #[test]
+    fn the_first_lines_are_written_and_of_the_others_how_many_there_were() {
+        let start = Instant::now();
+        let mut lines = LogLines::new(2, Duration::from_mins(1));
+        let written: Vec<_> =
+            (0..181).filter_map(|second| lines.admit(start + Duration::from_secs(second)).ok()).collect();
+        assert_eq!(written, [0, 0, 58, 59, 59]);
+        assert!(lines.is_fresh(start + Duration::from_mins(5)));
+        assert_eq!(lines.admit(start + Duration::from_secs(181)), Err(start + Duration::from_mins(4)));
+        assert!(!lines.is_fresh(start + Duration::from_secs(301)), "one is still to be told of");
     }
 }

@@ -5,7 +5,7 @@ mod budget;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-pub use budget::{Budget, Rate};
+pub use budget::{Budget, LogLines, Rate};
 
 /// One moment for each of some keys, and which comes first.
 #[derive(Debug)]

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
 use std::io;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -18,8 +19,10 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, Id, JoinSet, yield_now};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{sleep, timeout};
 use tracing::debug;
+
+use super::pace::Pace;
 
 pub(super) type Answer = Response<Full<Bytes>>;
 
@@ -28,9 +31,8 @@ pub(super) type Answer = Response<Full<Bytes>>;
 pub(super) struct Limits {
     /// How many are open at a time.
     connections: usize,
-    /// How many are taken at once, and then one each `every`.
-    burst: u32,
-    every: Duration,
+    /// The time between two that begin, in the order in which they came.
+    apart: Option<Duration>,
     /// For a handshake, for the headers of a request, and between two requests.
     idle: Duration,
     /// For all that it asks.
@@ -46,18 +48,17 @@ const MOST_HEADERS: usize = 64;
 const RETRY: Duration = Duration::from_millis(50);
 
 impl Limits {
-    /// A connection costs little. All that come are taken at once, for a probe may be behind them.
+    /// A connection costs little, and a probe may be behind it.
     pub(super) const PLAIN: Self = Self {
         connections: 512,
-        burst: u32::MAX,
-        every: Duration::ZERO,
+        apart: None,
         idle: Duration::from_secs(5),
         lifetime: Duration::from_secs(30),
         requests: 32,
     };
     /// A handshake costs a signature, and no probe is behind it.
     pub(super) const SECURE: Self =
-        Self { connections: 64, burst: 64, every: Duration::from_millis(5), ..Self::PLAIN };
+        Self { connections: 64, apart: Some(Duration::from_millis(5)), ..Self::PLAIN };
 
     /// Waits for a handshake, though not for long.
     pub(super) async fn shake_hands<S>(self, hands: impl Future<Output = io::Result<S>>) -> Option<S> {
@@ -97,27 +98,30 @@ impl Limits {
 }
 
 /// Serves all connections, for ever.
+///
+/// All that come are taken at once, also those that then wait for their turn: in the kernel's queue nobody's place depends on how
+/// many others the same host has made, and those that were closed long ago are waited for.
 pub(super) async fn serve<F>(listener: TcpListener, limits: Limits, serve: impl Fn(TcpStream, Limits) -> F)
 where
     F: Future<Output = ()> + Send + 'static,
 {
     let (mut tasks, mut open) = (JoinSet::new(), Open::default());
-    // What is taken counts as one of the burst until so much time has passed.
-    let burst = limits.every * limits.burst.min(1024);
-    let mut paid_until = Instant::now();
+    let turn = limits.apart.map(|apart| Arc::new(Pace::new(apart)));
     loop {
-        let due = paid_until.checked_sub(burst).unwrap_or(paid_until);
-        if due > Instant::now() {
-            sleep_until(due).await;
-        }
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
-                    paid_until = paid_until.max(Instant::now()) + limits.every;
                     if open.count() >= limits.connections {
                         open.evict();
                     }
-                    open.add(source(peer.ip()), tasks.spawn(serve(stream, limits)));
+                    let (turn, served) = (turn.clone(), serve(stream, limits));
+                    let task = tasks.spawn(async move {
+                        if let Some(turn) = turn {
+                            turn.pass().await;
+                        }
+                        served.await;
+                    });
+                    open.add(source(peer.ip()), task);
                     // It may have asked already.
                     yield_now().await;
                 }
@@ -185,6 +189,9 @@ fn source(peer: IpAddr) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpSocket;
+
     use super::*;
 
     #[tokio::test]
@@ -208,6 +215,36 @@ mod tests {
         assert_eq!(evicted(&mut open), 0, "with two each, the oldest");
         assert_eq!(evicted(&mut open), 0, "the flood has most again");
         assert!(tasks.join_next().await.unwrap().unwrap_err().is_cancelled());
+    }
+
+    #[tokio::test]
+    async fn whoever_comes_is_served_soon_while_another_host_makes_connections_and_closes_them() {
+        let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        // From an address of its own: all of 127.0.0.0/8 is this host.
+        let connect = async move |from: [u8; 4]| {
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.bind((from, 0).into()).unwrap();
+            socket.connect(([127, 0, 0, 1], port).into()).await.unwrap()
+        };
+        for _ in 0..1000 {
+            drop(connect([127, 0, 0, 2]).await);
+        }
+        tokio::spawn(serve(listener, Limits::SECURE, |mut stream, _| async move {
+            _ = stream.write_all(b"served").await;
+        }));
+        let flood = tokio::spawn(async move {
+            loop {
+                drop(connect([127, 0, 0, 2]).await);
+                sleep(Duration::from_millis(1)).await;
+            }
+        });
+        let mut answer = String::new();
+        // The thousand that came before would take five seconds, one after the other.
+        let answered = async { connect([127, 0, 0, 3]).await.read_to_string(&mut answer).await };
+        timeout(Duration::from_secs(2), answered).await.expect("it waits for the flood").unwrap();
+        assert_eq!(answer, "served");
+        flood.abort();
     }
 
     #[test]

@@ -9,9 +9,9 @@ use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use introspection::TRACE_PATH;
 use prometheus_client::registry::Registry;
-use tokio::time::sleep_until;
 
 use super::connections::Answer;
+use super::pace::Pace;
 use super::status::{NoStatus, StatusPage};
 use super::trace::{NoTrace, TracePage};
 use super::{Content, Readiness};
@@ -32,27 +32,6 @@ pub(super) struct Page {
     trace: TracePage,
     rendered: Mutex<Option<(Instant, Bytes)>>,
     pace: Pace,
-}
-
-/// Lets pass one after the other, in the order in which they came. Who goes away while waiting takes no time.
-#[derive(Debug)]
-pub(super) struct Pace {
-    apart: Duration,
-    next: tokio::sync::Mutex<Option<tokio::time::Instant>>,
-}
-
-impl Pace {
-    pub(super) fn new(apart: Duration) -> Self {
-        Self { apart, next: tokio::sync::Mutex::default() }
-    }
-
-    pub(super) async fn pass(&self) {
-        let mut next = self.next.lock().await;
-        if let Some(next) = *next {
-            sleep_until(next).await;
-        }
-        *next = Some(tokio::time::Instant::now() + self.apart);
-    }
 }
 
 /// Answers everything, to everybody.

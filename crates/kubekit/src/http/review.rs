@@ -23,11 +23,13 @@ use k8s_openapi::api::authorization::v1::{
 use kube::api::PostParams;
 use kube::{Api, Client};
 use ring::digest::{SHA256, digest};
+use timers::LogLines;
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use super::connections::Answer;
-use super::page::{Pace, Page, text};
+use super::pace::Pace;
+use super::page::{Page, text};
 use crate::REQUEST_TIMEOUT;
 
 /// How long it is believed who has a token, or that nobody has.
@@ -37,6 +39,8 @@ const ALLOWED: Duration = Duration::from_mins(5);
 const DENIED: Duration = Duration::from_secs(30);
 /// Between two that have to be asked about: strangers are not to make work for the API server.
 const APART: Duration = Duration::from_millis(50);
+/// Between two lines that say that the API server can't be asked: strangers are not to fill the log.
+const LINES_APART: Duration = Duration::from_mins(1);
 /// What is kept of each: more than come to scrape.
 const MOST: usize = 256;
 
@@ -48,6 +52,7 @@ pub(super) struct Reviewer {
     pace: Pace,
     users: Memory<Option<UserInfo>>,
     rights: Memory<bool>,
+    failures: Mutex<LogLines>,
 }
 
 /// What comes of a review.
@@ -113,7 +118,8 @@ impl Reviewer {
     pub(super) fn new(client: Client, namespace: &str) -> Self {
         let (users, rights) = (Memory::default(), Memory::default());
         let accounts = format!("system:serviceaccount:{namespace}:");
-        Self { client, accounts, pace: Pace::new(APART), users, rights }
+        let failures = Mutex::new(LogLines::new(1, LINES_APART));
+        Self { client, accounts, pace: Pace::new(APART), users, rights, failures }
     }
 
     async fn review(&self, token: Option<Token<'_>>, verb: &str, path: &str) -> Verdict {
@@ -122,7 +128,13 @@ impl Reviewer {
             Ok(verdict) => verdict,
             Err(error) => {
                 let error = format!("{error:#}");
-                warn!(error, "nobody gets metrics or status: a review of who asks for them failed");
+                let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Ok(not_logged) = failures.admit(Instant::now()) {
+                    warn!(
+                        error,
+                        not_logged, "nobody gets metrics or status: a review of who asks for them failed"
+                    );
+                }
                 Verdict::Unavailable
             }
         }
@@ -321,6 +333,18 @@ mod tests {
             Verdict::Unavailable
         );
         assert_eq!(reviewer.review(Some(Token::Bearer("token")), "get", "/metrics").await, Verdict::Allowed);
+    }
+
+    #[tokio::test]
+    async fn of_reviews_that_fail_one_in_a_minute_is_logged() {
+        let (reviewer, _) = reviewer(|_| refusal(503, "ServiceUnavailable", "no etcd"));
+        for number in 0..5 {
+            let token = number.to_string();
+            let verdict = reviewer.review(Some(Token::Bearer(&token)), "get", "/metrics").await;
+            assert_eq!(verdict, Verdict::Unavailable);
+        }
+        let in_a_minute = Instant::now() + LINES_APART;
+        assert_eq!(reviewer.failures.lock().unwrap().admit(in_a_minute), Ok(4), "the first was logged");
     }
 
     #[tokio::test]

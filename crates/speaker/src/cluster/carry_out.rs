@@ -1,5 +1,7 @@
 //! What the core decided is done: by the LAN side, the gossip, and the writers; and it is counted and logged.
 
+use std::time::{Duration, Instant};
+
 use k8s_openapi::Resource;
 use k8s_openapi::api::core::v1::{self, ObjectReference};
 use k8s_openapi::jiff::Timestamp;
@@ -8,11 +10,19 @@ use kubekit::keep::Wanted;
 use objects::text::listed;
 use placement::{Change, Interfaces, Released, ServiceKey, Unadvertised, Unannounced};
 use speaker_core::{ConfigurationNews, Gossip, Impact, Impairment, Output, Severity};
+use timers::LogLines;
 use tracing::{debug, info, warn};
 
 use super::Cluster;
 use crate::status::Reported;
 use crate::{configuration, ipvs, status};
+
+/// So many lines tell at once of disputes with a node, and then one in this time: any host on the LAN can cause them by frames
+/// with the Ethernet address of a speaker.
+const LINES_AT_ONCE: u32 = 5;
+const LINES_APART: Duration = Duration::from_mins(1);
+/// How many addresses a line names.
+const FEW: usize = 8;
 
 impl Cluster {
     /// Does what follows from what the core was told.
@@ -74,7 +84,18 @@ impl Cluster {
             }
             Output::Disputed(by_node) => {
                 for (node, vips) in by_node {
-                    warn!(%node, ?vips, "asking a speaker to give up addresses, unless it has seen the latest changes");
+                    let lines = self.disputes_logged.entry(node.clone());
+                    let lines = lines.or_insert_with(|| LogLines::new(LINES_AT_ONCE, LINES_APART));
+                    if let Ok(not_logged) = lines.admit(Instant::now()) {
+                        let (count, first) = (vips.len(), listed(vips.iter().take(FEW)));
+                        warn!(
+                            %node,
+                            count,
+                            first,
+                            not_logged,
+                            "asking a speaker to give up addresses, unless it has seen the latest changes"
+                        );
+                    }
                 }
             }
             Output::Impaired(what, impact) => {
