@@ -4,7 +4,9 @@ mod advertised;
 mod endpoints;
 
 use introspection::AddressState;
-use ipam::{Conflict, Families, Family, NotAdmitted, Reason, Refusal, ServiceKey, Unsuitable};
+use ipam::{
+    Conflict, Families, Family, NotAdmitted, Quota, QuotaReached, Reason, Refusal, ServiceKey, Unsuitable,
+};
 use kube::ResourceExt;
 use objects::{NodeName, PoolName};
 use placement::{Ineligible, Obstacle, Unadvertised, Unannounced};
@@ -126,6 +128,9 @@ fn of_unsuitable(
         Reason::Exhausted { .. } => format!(
             "add addresses to pool {pool}, or delete Services that need none (kubectl ferrolb ips {pool})"
         ),
+        Reason::QuotaReached(QuotaReached { quota: Quota::Unreadable, .. }) => {
+            format!("correct annotation {} of pool {pool}", api::names::MAX_ADDRESSES_PER_NAMESPACE)
+        }
         Reason::QuotaReached(reached) => format!(
             "delete Services of namespace {} that need no address of pool {pool}, or have who runs the cluster raise \
              the pool's annotation {}",
@@ -301,7 +306,7 @@ pub(crate) fn of_state(state: AddressState, advertised: &Advertised) -> Option<S
 
 #[cfg(test)]
 mod tests {
-    use ipam::{Port, Protocol, Quota, QuotaReached};
+    use ipam::{Port, Protocol};
     use placement::Interfaces;
     use pools::PoolSpec;
     use serde_json::json;
@@ -369,6 +374,14 @@ mod tests {
                     in_use: 5,
                 })]),
                 "delete Services of namespace dev that need no address of pool p0",
+            ),
+            (
+                unsuitable(&[Reason::QuotaReached(QuotaReached {
+                    quota: Quota::Unreadable,
+                    namespace: "dev".to_owned(),
+                    in_use: 0,
+                })]),
+                "correct annotation ferrolb.io/max-addresses-per-namespace of pool p0",
             ),
             (unsuitable(&[Reason::NotAdmitted(NotAdmitted::Labels)]), "of pool p0 selects"),
             (
