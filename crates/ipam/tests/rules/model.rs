@@ -284,7 +284,7 @@ enum Operation {
 }
 
 fn key(service: u8) -> ServiceKey {
-    ServiceKey::new(if service % 2 == 0 { "ns" } else { "other" }, format!("s{service}"))
+    ServiceKey::new(if service.is_multiple_of(2) { "ns" } else { "other" }, format!("s{service}"))
 }
 
 fn v4() -> impl Strategy<Value = IpAddr> {
