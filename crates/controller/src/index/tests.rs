@@ -269,6 +269,7 @@ fn over_the_quota_of_its_namespace_the_oldest_gets_what_is_freed_and_holders_kee
     assert_eq!(cluster.notices(), [told("z", 2, 2), told("y", 2, 2)]);
     cluster.delete("a");
     assert_eq!(cluster.write_all(), ["z 10.0.0.0"]);
+    assert_eq!(cluster.notices(), ["IPAllocated: Assigned IP [\"10.0.0.0\"]"], "y has been told already");
     let change = |cluster: &mut Cluster, most: &str| {
         cluster.index.pools(Change::Apply(limited(most)), Instant::now());
         cluster.index.settle_pools(Instant::now());
