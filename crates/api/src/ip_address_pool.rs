@@ -3,14 +3,15 @@
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use kube::{CustomResource, CustomResourceExt, KubeSchema, Resource, ResourceExt};
-use pools::{Allocation, Entry, PoolName, PoolSpec, Presence, Unreadable};
+use objects::text::quoted;
+use pools::{Allocation, Entry, PoolName, PoolSpec, Presence, Quota, Unreadable};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::definition::untitled;
 use crate::rules::no_duplicates;
 use crate::selector::read_selectors;
-use crate::{AddressEntry, LabelSelector, conditions, lenient};
+use crate::{AddressEntry, LabelSelector, conditions, lenient, names};
 
 /// Addresses that Services of type `LoadBalancer` may get, and who may get them.
 #[derive(Resource, Debug, Clone, Default, PartialEq, Deserialize)]
@@ -140,6 +141,7 @@ impl From<&IPAddressPool> for PoolSpec {
         let spec = &resource.spec;
         let mut unreadable = Vec::new();
         let allocation = spec.service_allocation.as_ref().map(|it| read_allocation(it, &mut unreadable));
+        let quota = read_quota(resource, &mut unreadable);
         Self {
             name: PoolName::new(resource.name_any()),
             created: resource.creation_timestamp().map(|time| time.0.as_second()),
@@ -153,10 +155,27 @@ impl From<&IPAddressPool> for PoolSpec {
             auto_assign: spec.auto_assign,
             avoid_buggy_ips: spec.avoid_buggy_ips,
             allocation,
+            quota,
             unreadable,
             presence: Presence::Present,
         }
     }
+}
+
+fn read_quota(resource: &IPAddressPool, unreadable: &mut Vec<Unreadable>) -> Quota {
+    let Some(text) = resource.annotations().get(names::MAX_ADDRESSES_PER_NAMESPACE) else {
+        return Quota::Unlimited;
+    };
+    Quota::parse(text).unwrap_or_else(|_| {
+        let field = format!("metadata.annotations[{}]", names::MAX_ADDRESSES_PER_NAMESPACE);
+        let why = format!(
+            "{} is no whole number: write one like \"5\"; until then Services keep what they have from this pool, and \
+             nobody gets more",
+            quoted(text)
+        );
+        unreadable.push(Unreadable { field, why });
+        Quota::Unreadable
+    })
 }
 
 pub(crate) fn read_allocation(
@@ -208,6 +227,23 @@ mod tests {
         assert!(allocation.admits_namespace("prod", &Labels::new()));
         let pools = Pools::new([spec]);
         assert_eq!(pools.get(&"p".into()).unwrap().capacity(Family::V4), 7);
+    }
+
+    #[test]
+    fn a_quota_is_read_and_one_that_cannot_be_read_is_named() {
+        let with = |text: &str| {
+            let annotations = json!({"ferrolb.io/max-addresses-per-namespace": text});
+            let object = json!({"metadata": {"name": "p", "annotations": annotations}});
+            PoolSpec::from(&serde_json::from_value::<IPAddressPool>(object).unwrap())
+        };
+        assert_eq!(pool(json!({})).quota, Quota::Unlimited);
+        let good = with("5");
+        assert_eq!((good.quota, good.unreadable), (Quota::AtMost(5), vec![]));
+        let bad = with("five");
+        assert_eq!(bad.quota, Quota::Unreadable);
+        let [fault] = &bad.unreadable[..] else { panic!("{:?}", bad.unreadable) };
+        assert_eq!(fault.field, "metadata.annotations[ferrolb.io/max-addresses-per-namespace]");
+        assert!(fault.why.starts_with("\"five\" is no whole number"), "{}", fault.why);
     }
 
     #[test]

@@ -11,6 +11,9 @@ pub const LOAD_BALANCER_IPS: Annotation = Annotation::new("loadBalancerIPs");
 pub const ADDRESS_POOL: Annotation = Annotation::new("address-pool");
 /// Services with the same value may share an address when their ports differ.
 pub const ALLOW_SHARED_IP: Annotation = Annotation::new("allow-shared-ip");
+/// Annotation of an `IPAddressPool`: how many of its addresses the Services of one namespace may hold. It is no field,
+/// since the schema of that kind is MetalLB's.
+pub const MAX_ADDRESSES_PER_NAMESPACE: &str = "ferrolb.io/max-addresses-per-namespace";
 /// Written by the controller: the pool that the addresses of a Service come from.
 pub const ALLOCATED_FROM_POOL: &str = "metallb.io/ip-allocated-from-pool";
 

@@ -41,7 +41,8 @@ pub struct Decision {
 impl Decision {
     /// Whether it may be another one once somebody else gives something up.
     pub fn waits(&self) -> bool {
-        let may_pass = |it: &Unsuitable| matches!(it.reason, Reason::Exhausted { .. });
+        let may_pass =
+            |it: &Unsuitable| matches!(it.reason, Reason::Exhausted { .. } | Reason::QuotaReached(_));
         match (&self.outcome, &self.incomplete) {
             (Err(_), _) => true,
             (Ok(_), Some(Refusal::NothingLeft(unsuitable))) => unsuitable.iter().any(may_pass),
@@ -207,6 +208,13 @@ impl Allocator {
         for &ip in ips {
             self.holdings.is_free_for(applicant, ip, standing)?;
         }
+        // Who holds something keeps it, whatever has become of the quota.
+        if standing == Standing::Newcomer {
+            self.holdings.within_quota(applicant, pool, ips).map_err(|reached| {
+                let (pool, reason) = (pool.name.clone(), Reason::QuotaReached(reached));
+                Refusal::NothingLeft(vec![Unsuitable { pool, reason }])
+            })?;
+        }
         Ok(pool)
     }
 
@@ -224,7 +232,7 @@ impl Allocator {
             return Ok(assignment);
         }
         let missing = Family::of(ip).other();
-        match (self.candidate(applicant, &assignment.pool, missing), families, addresses) {
+        match (self.candidate(applicant, &assignment.pool, missing, &[ip]), families, addresses) {
             // It has named one and no other.
             (Ok(_), _, AddressRequest::Exactly { .. }) => {}
             (Ok(second), ..) => {

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use objects::NodeName;
-use pools::{Pool, Pools};
+use pools::{Pool, Pools, QuotaReached};
 
 use crate::applicant::{Applicant, Standing};
 use crate::ledger::{Ledger, Origin, Vips};
 use crate::reserved::Reserved;
+use crate::tally::Tally;
 use crate::vip::Vip;
 use crate::{Assignment, Family, PoolName, Port, Reason, Refusal, Request, ServiceKey, Sharing, Usage};
 
@@ -19,6 +20,7 @@ pub(crate) struct Holdings {
     ledgers: BTreeMap<PoolName, Ledger>,
     vips: Vips,
     services: HashMap<ServiceKey, Holding>,
+    tally: Tally,
     /// Addresses that are not given out.
     reserved: Reserved,
 }
@@ -156,6 +158,7 @@ impl Holdings {
     /// The service holds nothing from now on. Returns what it held.
     pub(crate) fn take_off(&mut self, key: &ServiceKey) -> Option<Holding> {
         let holding = self.services.remove(key)?;
+        self.tally.remove(&holding.assignment.pool, key, &holding.assignment.ips);
         for &ip in &holding.assignment.ips {
             let Some(vip) = self.vips.get_mut(&ip) else { continue };
             let owner = self.pools.owner(ip).map(|owner| &owner.name);
@@ -184,6 +187,9 @@ impl Holdings {
     /// The service, which held nothing, holds this from now on: addresses that it may have, from a pool that there is.
     pub(crate) fn hold(&mut self, key: ServiceKey, holding: Holding) {
         let Holding { assignment: Assignment { ips, pool }, sharing, ports } = &holding;
+        if let Some(pool) = self.pools.get(pool) {
+            self.tally.add(pool, &key, ips);
+        }
         for &ip in ips {
             if let Some(vip) = self.vips.get_mut(&ip) {
                 vip.insert(&key, ports);
@@ -244,6 +250,16 @@ impl Holdings {
             }
             None => Ok(()),
         }
+    }
+
+    /// Whether the quota of the service's namespace allows it to hold these addresses of a pool.
+    pub(crate) fn within_quota(
+        &self,
+        applicant: &Applicant<'_>,
+        pool: &Pool,
+        ips: &[IpAddr],
+    ) -> Result<(), QuotaReached> {
+        self.tally.admits(pool, applicant.key, ips)
     }
 
     /// The next address of a family that a pool has for a service.

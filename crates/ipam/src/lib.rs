@@ -15,11 +15,12 @@ mod ledger;
 mod refusal;
 mod request;
 mod reserved;
+mod tally;
 mod vip;
 
 pub use allocator::{Allocator, Decision};
 pub use ledger::Usage;
 pub use objects::{PoolName, ServiceKey};
-pub use pools::Family;
+pub use pools::{Family, Quota, QuotaReached};
 pub use refusal::{Conflict, NotAdmitted, Reason, Refusal, Unsuitable};
 pub use request::{AddressRequest, Assignment, Families, Port, Protocol, Record, Request, Sharing};

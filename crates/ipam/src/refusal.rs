@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use objects::NodeName;
 use objects::text::quoted;
-use pools::{Fault, Pool};
+use pools::{Fault, Pool, QuotaReached};
 
 use crate::{Families, Family, PoolName, Port, ServiceKey};
 
@@ -169,6 +169,8 @@ pub enum Reason {
         /// How many there are.
         capacity: u128,
     },
+    /// The services of the namespace hold as many of its addresses as they may.
+    QuotaReached(QuotaReached),
     /// It has no addresses of a family that is needed.
     NoAddresses(Family),
     /// It lists addresses, but none of this family is in force.
@@ -211,6 +213,7 @@ impl fmt::Display for Unsuitable {
                 }
                 f.write_str(")")
             }
+            Reason::QuotaReached(reached) => reached.fmt(f),
             Reason::NoAddresses(family) => write!(f, "has no {family} addresses"),
             Reason::NotInForce(family) => {
                 write!(f, "has no {family} addresses in force, see its condition Accepted")

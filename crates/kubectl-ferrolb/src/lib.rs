@@ -57,7 +57,7 @@ pub struct Said {
 /// is no terminal.
 pub async fn say<S: Into<OsString> + Clone>(arguments: impl IntoIterator<Item = S>) -> Said {
     match Cli::try_parse_from(arguments) {
-        Ok(cli) => said(&cli, Style { wide: cli.output == Format::Wide, ..Style::default() }).await,
+        Ok(cli) => Box::pin(said(&cli, Style { wide: cli.output == Format::Wide, ..Style::default() })).await,
         Err(error) => {
             Said { stdout: String::new(), stderr: error.to_string(), code: Exit::CouldNotLook.code() }
         }

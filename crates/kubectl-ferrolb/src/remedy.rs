@@ -4,7 +4,9 @@ mod advertised;
 mod endpoints;
 
 use introspection::AddressState;
-use ipam::{Conflict, Families, Family, NotAdmitted, Reason, Refusal, ServiceKey, Unsuitable};
+use ipam::{
+    Conflict, Families, Family, NotAdmitted, Quota, QuotaReached, Reason, Refusal, ServiceKey, Unsuitable,
+};
 use kube::ResourceExt;
 use objects::{NodeName, PoolName};
 use placement::{Ineligible, Obstacle, Unadvertised, Unannounced};
@@ -111,7 +113,7 @@ fn of_unsuitable(
         }
     };
     let rank = |it: &&Unsuitable| match it.reason {
-        Reason::Exhausted { .. } => 0,
+        Reason::Exhausted { .. } | Reason::QuotaReached(_) => 0,
         Reason::NotInForce(_) => 1,
         Reason::NotAutomatic if by_name == Some(&it.pool) => 2,
         Reason::NotAdmitted(_) if fits(it) => 3,
@@ -125,6 +127,15 @@ fn of_unsuitable(
     match reason {
         Reason::Exhausted { .. } => format!(
             "add addresses to pool {pool}, or delete Services that need none (kubectl ferrolb ips {pool})"
+        ),
+        Reason::QuotaReached(QuotaReached { quota: Quota::Unreadable, .. }) => {
+            format!("correct annotation {} of pool {pool}", api::names::MAX_ADDRESSES_PER_NAMESPACE)
+        }
+        Reason::QuotaReached(reached) => format!(
+            "delete Services of namespace {} that need no address of pool {pool}, or have who runs the cluster raise \
+             the pool's annotation {}",
+            reached.namespace,
+            api::names::MAX_ADDRESSES_PER_NAMESPACE
         ),
         Reason::NotInForce(_) => {
             format!(
@@ -356,6 +367,22 @@ mod tests {
             (unsuitable(&[Reason::NotAutomatic]), "metallb.io/address-pool: p0"),
             (unsuitable(&[Reason::NoAddresses(Family::V6)]), "add IPv6 addresses to pool p0"),
             (unsuitable(&[Reason::NotInForce(Family::V4)]), "correct pool p0"),
+            (
+                unsuitable(&[Reason::QuotaReached(QuotaReached {
+                    quota: Quota::AtMost(5),
+                    namespace: "dev".to_owned(),
+                    in_use: 5,
+                })]),
+                "delete Services of namespace dev that need no address of pool p0",
+            ),
+            (
+                unsuitable(&[Reason::QuotaReached(QuotaReached {
+                    quota: Quota::Unreadable,
+                    namespace: "dev".to_owned(),
+                    in_use: 0,
+                })]),
+                "correct annotation ferrolb.io/max-addresses-per-namespace of pool p0",
+            ),
             (unsuitable(&[Reason::NotAdmitted(NotAdmitted::Labels)]), "of pool p0 selects"),
             (
                 unsuitable(&[

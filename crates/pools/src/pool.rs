@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use objects::{Labels, PoolName, Selector, any_matches};
 
 use crate::range::is_buggy;
-use crate::{Family, Fault, ParseRangeError, Range, RangeSet};
+use crate::{Family, Fault, ParseRangeError, Quota, Range, RangeSet};
 
 /// What an `IPAddressPool` object says, as far as it can be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub struct PoolSpec {
     pub avoid_buggy_ips: bool,
     /// Present on a pinned pool: one that only some services may use, and that those try first.
     pub allocation: Option<Allocation>,
+    /// How much of it one namespace may hold.
+    pub quota: Quota,
     /// What else of the object cannot be read.
     pub unreadable: Vec<Unreadable>,
     /// Whether there is such an object.
@@ -56,6 +58,7 @@ impl PoolSpec {
             auto_assign: true,
             avoid_buggy_ips: false,
             allocation: None,
+            quota: Quota::Unlimited,
             unreadable: vec![],
             presence: Presence::Present,
         }
@@ -146,6 +149,8 @@ pub struct Pool {
     pub avoid_buggy_ips: bool,
     /// Which services may use it; `None` for all.
     pub allocation: Option<Allocation>,
+    /// How much of it one namespace may hold.
+    pub quota: Quota,
     /// What it gives addresses from, in this order. No other pool has any of them.
     pub ranges: Vec<Range>,
     /// What is not in force, and why.

@@ -245,6 +245,43 @@ fn a_waiting_service_complains_once_and_gets_what_is_freed() {
 }
 
 #[test]
+fn over_the_quota_of_its_namespace_the_oldest_gets_what_is_freed_and_holders_keep_theirs() {
+    let limited = |most: &str| {
+        let mut pool = pool("p", "10.0.0.0/28");
+        let annotation = ("ferrolb.io/max-addresses-per-namespace".to_owned(), most.to_owned());
+        pool.metadata.annotations = Some([annotation].into());
+        pool
+    };
+    let services = [
+        ("a", holding("10.0.0.0")),
+        ("b", holding("10.0.0.1")),
+        ("y", and(created(9), json!({}))),
+        ("z", and(created(5), json!({}))),
+    ];
+    let mut cluster = Cluster::start(&[limited("2")], &services);
+    assert!(cluster.write_all().is_empty());
+    let told = |name: &str, in_use: u8, most: u8| {
+        format!(
+            "AllocationFailed: Failed to allocate IP for \"default/{name}\": no available IPs: pool p: quota of \
+             namespace default reached ({in_use} in use, at most {most} for each namespace)"
+        )
+    };
+    assert_eq!(cluster.notices(), [told("z", 2, 2), told("y", 2, 2)]);
+    cluster.delete("a");
+    assert_eq!(cluster.write_all(), ["z 10.0.0.0"]);
+    assert_eq!(cluster.notices(), ["IPAllocated: Assigned IP [\"10.0.0.0\"]"], "y has been told already");
+    let change = |cluster: &mut Cluster, most: &str| {
+        cluster.index.pools(Change::Apply(limited(most)), Instant::now());
+        cluster.index.settle_pools(Instant::now());
+    };
+    change(&mut cluster, "1");
+    assert!(cluster.write_all().is_empty());
+    assert_eq!(cluster.notices(), [told("y", 2, 1)]);
+    change(&mut cluster, "3");
+    assert_eq!(cluster.write_all(), ["y 10.0.0.2"]);
+}
+
+#[test]
 fn who_lacks_a_second_address_gets_what_is_freed_before_those_who_have_none() {
     let two =
         |policy: &str| json!({"spec": {"clusterIPs": ["10.96.0.1", "fd96::1"], "ipFamilyPolicy": policy}});

@@ -64,7 +64,7 @@ impl Cluster {
         start(&self.server.kubeconfig(), pod, &[&format!("--http-bind={bind}")])
     }
 
-    fn pools(&self) -> Api<DynamicObject> {
+    pub(crate) fn pools(&self) -> Api<DynamicObject> {
         let kind = GroupVersionKind::gvk("metallb.io", "v1beta1", "IPAddressPool");
         let resource = ApiResource::from_gvk_with_plural(&kind, "ipaddresspools");
         Api::namespaced_with(self.client.clone(), "metallb-system", &resource)

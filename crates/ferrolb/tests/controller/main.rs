@@ -11,6 +11,7 @@ mod gossip_key;
 mod node_addresses;
 mod plugin;
 mod proxy;
+mod quota;
 mod refusals;
 mod requests;
 mod restore;

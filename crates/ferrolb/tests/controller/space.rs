@@ -83,6 +83,13 @@ impl Space<'_> {
         self.cluster.write_pool(&self.fill(&format!("NS-{name}")), self.filled(full)).await.unwrap();
     }
 
+    /// Writes an annotation of a pool.
+    pub(crate) async fn annotate_pool(&self, name: &str, key: &str, value: &str) {
+        let patch = json!({"metadata": {"annotations": {key: value}}});
+        let name = self.fill(&format!("NS-{name}"));
+        self.cluster.pools().patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
+    }
+
     pub(crate) async fn delete_pool(&self, name: &str) {
         self.cluster.delete_pool(&self.fill(&format!("NS-{name}"))).await;
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use pools::Presence;
+use pools::{Pool, Presence, Quota};
 
 use crate::allocator::Allocator;
 use crate::applicant::{Applicant, Standing, families_of};
@@ -98,22 +98,33 @@ impl Allocator {
         let mut second_best: BTreeMap<SecondBest, Assignment> = BTreeMap::new();
         let mut unsuitable = Vec::new();
         for pool in pools {
-            let mut candidate = |family| self.candidate(applicant, &pool, family);
+            let mut candidate = |family, beside: &[IpAddr]| self.candidate(applicant, &pool, family, beside);
             let found = match applicant.request.families {
-                Families::Single(family) => candidate(family).map(|ip| vec![ip]),
+                Families::Single(family) => candidate(family, &[]).map(|ip| vec![ip]),
                 Families::RequireDual => {
-                    candidate(Family::V4).and_then(|v4| Ok(vec![v4, candidate(Family::V6)?]))
+                    candidate(Family::V4, &[]).and_then(|v4| Ok(vec![v4, candidate(Family::V6, &[v4])?]))
                 }
-                Families::PreferDual { primary } => match (candidate(Family::V4), candidate(Family::V6)) {
-                    (Ok(v4), Ok(v6)) => Ok(vec![v4, v6]),
-                    (Ok(ip), Err(_)) | (Err(_), Ok(ip)) => {
-                        let rank =
-                            if Family::of(ip) == primary { SecondBest::Primary } else { SecondBest::Other };
-                        second_best.entry(rank).or_insert(Assignment { ips: vec![ip], pool });
-                        continue;
+                Families::PreferDual { primary } => {
+                    let first = candidate(primary, &[]);
+                    let second = candidate(primary.other(), first.as_ref().map_or(&[], std::slice::from_ref));
+                    match (first, second) {
+                        (Ok(first), Ok(second)) => {
+                            let mut ips = vec![first, second];
+                            ips.sort_unstable();
+                            Ok(ips)
+                        }
+                        (Ok(ip), Err(_)) | (Err(_), Ok(ip)) => {
+                            let rank = if Family::of(ip) == primary {
+                                SecondBest::Primary
+                            } else {
+                                SecondBest::Other
+                            };
+                            second_best.entry(rank).or_insert(Assignment { ips: vec![ip], pool });
+                            continue;
+                        }
+                        (Err(why), Err(_)) => Err(why),
                     }
-                    (Err(v4), Err(v6)) => Err(if primary == Family::V4 { v4 } else { v6 }),
-                },
+                }
             };
             match found {
                 Ok(ips) => return Ok(Assignment { ips, pool }),
@@ -123,12 +134,14 @@ impl Allocator {
         second_best.into_values().next().ok_or(unsuitable)
     }
 
-    /// The address of a family that the service would be given in a pool: one that it had before, else the next.
+    /// The address of a family that the service would be given in a pool beside others of the same pool: one that it
+    /// had before, else the next.
     pub(super) fn candidate(
         &mut self,
         applicant: &Applicant<'_>,
         pool: &PoolName,
         family: Family,
+        beside: &[IpAddr],
     ) -> Result<IpAddr, Reason> {
         if self.holdings.pools().get(pool).is_none_or(|pool| pool.presence == Presence::Deleted) {
             return Err(Reason::NotAdmitted(NotAdmitted::Deleted));
@@ -137,10 +150,16 @@ impl Allocator {
             self.holdings.pool_of(&[*ip], None).is_some_and(|its| its.name == *pool)
                 && self.holdings.is_free_for(applicant, *ip, Standing::Newcomer).is_ok()
         };
-        if let Some(ip) = applicant.former_of(family).find(again) {
-            return Ok(ip);
+        let ip = match applicant.former_of(family).find(again) {
+            Some(ip) => ip,
+            None => self.holdings.next(pool, family, applicant.request)?,
+        };
+        let limited = |pool: &&Pool| pool.quota != Quota::Unlimited;
+        if let Some(pool) = self.holdings.pools().get(pool).filter(limited) {
+            let ips: Vec<IpAddr> = beside.iter().copied().chain([ip]).collect();
+            self.holdings.within_quota(applicant, pool, &ips).map_err(Reason::QuotaReached)?;
         }
-        self.holdings.next(pool, family, applicant.request)
+        Ok(ip)
     }
 }
 

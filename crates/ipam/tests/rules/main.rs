@@ -4,4 +4,5 @@
 mod allocation;
 mod fixtures;
 mod model;
+mod quota;
 mod stability;

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipam::{
-    AddressRequest, Allocator, Families, Family, PoolName, Port, Protocol, Record, Request, ServiceKey,
-    Sharing,
+    AddressRequest, Allocator, Families, Family, PoolName, Port, Protocol, Quota, Record, Request,
+    ServiceKey, Sharing,
 };
 use objects::{Labels, NodeName, Requirement, Selector};
 use pools::{Allocation, Pool, PoolSpec, Pools, Presence};
@@ -19,6 +19,8 @@ struct Model {
     pools: Pools,
     reserved: BTreeSet<IpAddr>,
     held: BTreeMap<ServiceKey, Held>,
+    /// That of the service whose turn it is.
+    namespace: String,
 }
 
 #[derive(Clone)]
@@ -44,6 +46,22 @@ impl Model {
         free && !self.reserved.contains(&ip)
     }
 
+    /// Whether the namespace may have these addresses too.
+    fn within_quota(&self, pool: &Pool, ips: &[IpAddr]) -> bool {
+        let of_namespace = self
+            .held
+            .iter()
+            .filter(|(key, held)| *key.namespace == *self.namespace && held.pool == pool.name);
+        let before: BTreeSet<IpAddr> = of_namespace.flat_map(|(_, held)| held.ips.iter().copied()).collect();
+        let after: BTreeSet<IpAddr> = before.iter().chain(ips).copied().collect();
+        after == before
+            || match pool.quota {
+                Quota::Unlimited => true,
+                Quota::AtMost(most) => after.len() <= most as usize,
+                Quota::Unreadable => false,
+            }
+    }
+
     fn admits(pool: &Pool, request: &Request) -> bool {
         pool.presence == Presence::Present
             && pool.allocation.as_ref().is_none_or(|allocation| allocation.admits_service(&request.labels))
@@ -56,7 +74,14 @@ impl Model {
         }
     }
 
-    fn candidate(&self, pool: &Pool, family: Family, request: &Request, former: &[IpAddr]) -> Option<IpAddr> {
+    fn candidate(
+        &self,
+        pool: &Pool,
+        family: Family,
+        request: &Request,
+        former: &[IpAddr],
+        beside: &[IpAddr],
+    ) -> Option<IpAddr> {
         if pool.presence == Presence::Deleted {
             return None;
         }
@@ -65,7 +90,9 @@ impl Model {
         let kept =
             self.held.values().filter(|held| held.pool == pool.name).flat_map(|held| &held.ips).copied();
         let extra: BTreeSet<IpAddr> = kept.filter(|ip| !expand(pool).contains(ip)).collect();
-        former.iter().copied().chain(expand(pool)).chain(extra).find(|ip| usable(ip))
+        let ip = former.iter().copied().chain(expand(pool)).chain(extra).find(|ip| usable(ip))?;
+        let all: Vec<IpAddr> = beside.iter().copied().chain([ip]).collect();
+        self.within_quota(pool, &all).then_some(ip)
     }
 
     fn assign(
@@ -75,6 +102,7 @@ impl Model {
         record: &Record,
         former: &[IpAddr],
     ) -> Option<Held> {
+        self.namespace = key.namespace.to_string();
         let before = self.held.remove(key);
         let held =
             before.map_or_else(Record::default, |held| Record { ips: held.ips, pool: Some(held.pool) });
@@ -150,7 +178,7 @@ impl Model {
             return Some((ips, pool.clone()));
         }
         let missing = Family::of(ips[0]).other();
-        match self.candidate(self.pools.get(pool).unwrap(), missing, request, former) {
+        match self.candidate(self.pools.get(pool).unwrap(), missing, request, former, &ips) {
             Some(second) => ips.push(second),
             None if request.families == Families::RequireDual => {
                 return self.find(request, record, former);
@@ -172,7 +200,8 @@ impl Model {
                     Families::RequireDual | Families::PreferDual { .. } => families.len() == 2,
                 };
                 let pool = self.pool_of(ips, record.pool.as_ref()).filter(admits)?;
-                let granted = fits && ips.iter().all(|&ip| self.may_have(ip, request));
+                let granted =
+                    fits && ips.iter().all(|&ip| self.may_have(ip, request)) && self.within_quota(pool, ips);
                 return granted.then(|| (ips.clone(), pool.name.clone()));
             }
             AddressRequest::From(name) => vec![self.pools.get(name).filter(admits)?],
@@ -207,7 +236,9 @@ impl Model {
             Families::RequireDual | Families::PreferDual { .. } => vec![of(Family::V4)?, of(Family::V6)?],
         };
         let pool = self.pool_of(&ips, record.pool.as_ref())?;
-        let granted = Self::admits(pool, request) && ips.iter().all(|ip| self.may_have(*ip, request));
+        let granted = Self::admits(pool, request)
+            && ips.iter().all(|ip| self.may_have(*ip, request))
+            && self.within_quota(pool, &ips);
         granted.then(|| (ips, pool.name.clone()))
     }
 
@@ -217,13 +248,15 @@ impl Model {
         request: &Request,
         former: &[IpAddr],
     ) -> Option<(Vec<IpAddr>, PoolName)> {
-        let found = |pool: &Pool, family| self.candidate(pool, family, request, former);
+        let found =
+            |pool: &Pool, family, beside: &[IpAddr]| self.candidate(pool, family, request, former, beside);
         let both = || {
-            pools
-                .iter()
-                .find_map(|p| Some((vec![found(p, Family::V4)?, found(p, Family::V6)?], p.name.clone())))
+            pools.iter().find_map(|p| {
+                let v4 = found(p, Family::V4, &[])?;
+                Some((vec![v4, found(p, Family::V6, &[v4])?], p.name.clone()))
+            })
         };
-        let one = |family| pools.iter().find_map(|p| Some((vec![found(p, family)?], p.name.clone())));
+        let one = |family| pools.iter().find_map(|p| Some((vec![found(p, family, &[])?], p.name.clone())));
         match request.families {
             Families::Single(family) => one(family),
             Families::RequireDual => both(),
@@ -251,7 +284,7 @@ enum Operation {
 }
 
 fn key(service: u8) -> ServiceKey {
-    ServiceKey::new("ns", format!("s{service}"))
+    ServiceKey::new(if service.is_multiple_of(2) { "ns" } else { "other" }, format!("s{service}"))
 }
 
 fn v4() -> impl Strategy<Value = IpAddr> {
@@ -325,14 +358,19 @@ fn pools() -> impl Strategy<Value = Vec<PoolSpec>> {
     ];
     let flags =
         (prop_oneof![4 => Just(true), 1 => Just(false)], prop_oneof![3 => Just(false), 1 => Just(true)]);
+    let quota = prop_oneof![
+        4 => Just(Quota::Unlimited),
+        2 => (0u32..4).prop_map(Quota::AtMost),
+        1 => Just(Quota::Unreadable),
+    ];
     let presence = prop_oneof![6 => Just(Presence::Present), 1 => Just(Presence::Deleted)];
-    let parts = (proptest::collection::vec(entry, 0..4), flags, allocation, 0i64..3, presence);
+    let parts = (proptest::collection::vec(entry, 0..4), flags, allocation, 0i64..3, presence, quota);
     proptest::collection::vec(parts, 0..4).prop_map(|pools| {
-        let spec = |(n, (entries, (auto_assign, avoid_buggy_ips), allocation, at, presence))| {
+        let spec = |(n, (entries, (auto_assign, avoid_buggy_ips), allocation, at, presence, quota))| {
             let entries: &Vec<String> = &entries;
             let entries: Vec<&str> = entries.iter().map(String::as_str).collect();
             let plain: PoolSpec = pool(&format!("p{n}"), &entries);
-            PoolSpec { auto_assign, avoid_buggy_ips, allocation, created: Some(at), presence, ..plain }
+            PoolSpec { auto_assign, avoid_buggy_ips, allocation, created: Some(at), presence, quota, ..plain }
         };
         pools.into_iter().enumerate().map(spec).collect()
     })
