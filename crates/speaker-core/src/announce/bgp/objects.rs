@@ -8,7 +8,7 @@ use objects::{BfdProfileName, BgpPeerName, Labels, SecretName};
 use peering::{Advertisement, Announcing, CommunityNames, Faults, Objects, Peer, Secret, ThisNode};
 use placement::{AdvertisementName, NodeName, Placement, ServiceKey};
 
-use super::{Change, NotAnnounced, Plan, Touched, View};
+use super::{Change, Plan, Touched, View};
 use crate::input::Changes;
 
 /// What a speaker learns of the objects about BGP.
@@ -203,7 +203,7 @@ impl Bgp {
     pub(crate) fn outcome(
         &self,
         service: &ServiceKey,
-    ) -> Option<Result<BTreeSet<BgpPeerName>, NotAnnounced>> {
+    ) -> Option<Result<BTreeSet<BgpPeerName>, super::NotAnnounced>> {
         self.plan.outcome(service)
     }
 }

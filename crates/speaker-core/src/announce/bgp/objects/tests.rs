@@ -9,6 +9,7 @@ use pools::PoolSpec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::announce::bgp::NotAnnounced;
 
 fn peer(name: &str, address: &str) -> Peer {
     let asn = |number| Asn::try_from(number).unwrap();
@@ -316,7 +317,7 @@ fn take(site: &mut Site, step: Step) {
         Step::Service(name, vip, local) => {
             let policy = if local { TrafficPolicy::Local } else { TrafficPolicy::Cluster };
             let (v4, v6) = (format!("192.0.2.{}", vip * 40), format!("2001:db8::{vip}"));
-            let it = service(&name.to_string(), &[v4.as_str(), v6.as_str()][..1 + usize::from(vip % 2)]);
+            let it = service(&name.to_string(), &[v4.as_str(), v6.as_str()][..=usize::from(vip % 2)]);
             site.placement.set_service(Service { traffic_policy: policy, ..it });
         }
         Step::NoService(name) => site.placement.remove_service(&ServiceKey::new("default", name.to_string())),
