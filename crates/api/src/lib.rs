@@ -26,6 +26,7 @@ mod l2_advertisement;
 mod lenient;
 pub mod names;
 mod node_address_pool;
+mod peering;
 mod rules;
 mod selector;
 mod service_status;

@@ -59,7 +59,7 @@ name!(
     PoolName
 );
 name!(
-    /// The name of an `L2Advertisement`.
+    /// The name of an `L2Advertisement` or a `BGPAdvertisement`.
     AdvertisementName
 );
 name!(
@@ -73,6 +73,10 @@ name!(
 name!(
     /// The name of a `BFDProfile`.
     BfdProfileName
+);
+name!(
+    /// The name of a Secret in the namespace of the installation.
+    SecretName
 );
 
 macro_rules! key {

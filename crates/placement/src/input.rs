@@ -142,17 +142,20 @@ impl Advertisement {
         }
     }
 
-    pub(crate) fn covers(&self, pool: &Pool) -> bool {
+    /// Whether it is about the addresses of `pool`.
+    pub fn covers(&self, pool: &Pool) -> bool {
         (self.pools.is_empty() && self.pool_selectors.is_empty())
             || self.pools.contains(&pool.name)
             || any_matches(&self.pool_selectors, &pool.labels)
     }
 
-    pub(crate) fn selects_service(&self, labels: &Labels) -> bool {
+    /// Whether it is about a Service with these labels, if its addresses are covered.
+    pub fn selects_service(&self, labels: &Labels) -> bool {
         self.service_selectors.is_empty() || any_matches(&self.service_selectors, labels)
     }
 
-    pub(crate) fn selects_node(&self, labels: &Labels) -> bool {
+    /// Whether a node with these labels may announce by it.
+    pub fn selects_node(&self, labels: &Labels) -> bool {
         self.node_selectors.is_empty() || any_matches(&self.node_selectors, labels)
     }
 }

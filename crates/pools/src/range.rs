@@ -83,6 +83,22 @@ impl Range {
         self.overlaps(other).then_some(overlap)
     }
 
+    /// The length of the shortest prefix whose addresses all are in the range.
+    pub fn shortest_prefix(self) -> u8 {
+        let (width, whole) = match self.family() {
+            Family::V4 => (32_u8, u128::from(u32::MAX)),
+            Family::V6 => (128, u128::MAX),
+        };
+        let (first, last) = (bits(self.first), bits(self.last));
+        let fits = |length: &u8| {
+            // The addresses of a prefix of this length differ in these bits.
+            let within = whole.checked_shr((*length).into()).unwrap_or(0);
+            let begin = first.checked_add(within).map(|it| it & !within);
+            begin.and_then(|begin| begin.checked_add(within)).is_some_and(|end| end <= last)
+        };
+        (0..width).find(fits).unwrap_or(width)
+    }
+
     /// How many of its addresses are ones that [`is_buggy`] names.
     pub(crate) fn buggy(self) -> u128 {
         if self.family() == Family::V6 {
@@ -164,6 +180,24 @@ impl fmt::Display for Range {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_shortest_prefix_within_a_range() {
+        for (range, length) in [
+            ("192.0.2.0/24", 24),
+            ("192.0.2.1/32", 32),
+            ("0.0.0.0/0", 0),
+            ("::/0", 0),
+            ("2001:db8::/64", 64),
+            ("192.168.10.50-192.168.10.60", 30),
+            ("192.168.10.48-192.168.10.60", 29),
+            ("255.255.255.254-255.255.255.255", 31),
+            ("192.0.2.1-192.0.2.2", 32),
+            ("ffff::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", 16),
+        ] {
+            assert_eq!(range.parse::<Range>().unwrap().shortest_prefix(), length, "{range}");
+        }
+    }
 
     fn range(text: &str) -> Range {
         text.parse().unwrap()

@@ -4,4 +4,5 @@
 //! Who announces an address is decided before, by [`placement`]. A protocol that announces from several nodes at once
 //! has its own module here, with its own plan and outcome.
 
+pub mod bgp;
 pub mod layer2;

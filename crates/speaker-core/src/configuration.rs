@@ -47,11 +47,27 @@ impl Configuration {
         Some(ConfigurationNews::Invalid { kind, name, new: before.as_ref() != Some(&error), error })
     }
 
+    /// The same, but nothing where that was known before.
+    pub(crate) fn assess_anew(
+        &mut self,
+        kind: &'static str,
+        name: &str,
+        faults: &[String],
+    ) -> Option<ConfigurationNews> {
+        let known = self.0.get(&(kind, name.to_owned())).is_some_and(|known| *known == faults.join("; "));
+        if known { None } else { self.assess(kind, name, faults) }
+    }
+
     /// All of an object is in force, or it is gone.
     pub(crate) fn valid(&mut self, kind: &'static str, name: &str) -> Option<ConfigurationNews> {
         let name = name.to_owned();
         self.0.remove(&(kind, name.clone()))?;
         Some(ConfigurationNews::Valid { kind, name, all: self.0.is_empty() })
+    }
+
+    /// The names of the objects of a kind that are not in force as they stand.
+    pub(crate) fn invalid(&self, kind: &'static str) -> impl Iterator<Item = &str> {
+        self.0.keys().filter(move |(of, _)| *of == kind).map(|(_, name)| name.as_str())
     }
 
     /// One line for each object that is not in force as it stands.

@@ -1,5 +1,6 @@
 //! The state of a speaker, and what changes it.
 
+mod bgp;
 mod cluster;
 mod disputes;
 mod gossip;
@@ -23,6 +24,7 @@ use placement::{
 use pools::PoolSpec;
 use timers::Budget;
 
+use crate::announce::bgp::Bgp;
 use crate::announce::layer2::{Outcomes, Plan, Wanted};
 use crate::configuration::Configuration;
 use crate::departure::Departure;
@@ -107,6 +109,8 @@ pub struct Core {
     wanted: Wanted,
     plan: Plan,
     outcomes: Outcomes,
+    /// What there is to announce by BGP, and to whom.
+    bgp: Bgp,
     /// Contested addresses are not told again before, and whether there are some to tell.
     contested_again: Instant,
     contested_waits: bool,
@@ -143,6 +147,8 @@ struct Published {
     statuses_due: Option<Instant>,
     statuses_complete: bool,
     last_statuses: bool,
+    /// The Services that are announced from here by BGP.
+    bgp: BTreeSet<ServiceKey>,
 }
 
 impl Core {
@@ -181,6 +187,7 @@ impl Core {
             wanted: Wanted { overrules: ignore_conflicts, ..Wanted::default() },
             plan: Plan::default(),
             outcomes: Outcomes::new(node.clone()),
+            bgp: Bgp::new(node.clone()),
             contested_again: now,
             contested_waits: false,
             outputs: VecDeque::new(),
@@ -213,6 +220,7 @@ impl Core {
             Input::Nodes(changes) => self.nodes(changes),
             Input::Pools(changes) => self.pools(changes),
             Input::Advertisements(changes) => self.advertisements(changes),
+            Input::Bgp(input) => self.bgp.handle(input),
             Input::Seen(kind, seen) => self.disputes.seen(kind, seen),
             Input::Peers(peers) => self.listed(peers),
             Input::Addresses(addresses) => self.addresses(addresses),
@@ -303,7 +311,9 @@ impl Core {
                 self.stale.outcomes = true;
                 self.outputs.push_back(Output::Moved(change));
             }
-            self.unannounced.review(self.placement.take_reviewed(), &self.placement, self.now);
+            let reviewed = self.placement.take_reviewed();
+            self.settle_bgp(&reviewed);
+            self.unannounced.review(reviewed, &self.placement, self.now);
             self.follow_moved();
         }
     }
@@ -321,7 +331,12 @@ impl Core {
         let due =
             self.unannounced.poll(&self.placement, self.is_cut_off(), self.disputes.conceded(), self.now);
         if self.view.members.first() == Some(&self.node) && !self.stopping {
-            self.outputs.extend(due.into_iter().map(|(service, notice)| Output::Notice(service, notice)));
+            // Whom only advertisements by BGP are for, nobody is to announce by layer 2.
+            for (service, notice) in due {
+                if !self.is_for_bgp_alone(&service) {
+                    self.notice(service, notice);
+                }
+            }
         }
     }
 

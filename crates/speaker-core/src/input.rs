@@ -11,6 +11,7 @@ use placement::{
 };
 use pools::PoolSpec;
 
+use crate::announce::bgp::BgpInput;
 use crate::departure::{NodeState, PodState};
 use crate::disputes::Seen;
 use crate::interfaces::Links;
@@ -28,6 +29,8 @@ pub enum Input {
     Pools(Changes<PoolName, PoolSpec>),
     /// Advertisements, each with what of it cannot be read.
     Advertisements(Changes<AdvertisementName, (Advertisement, Vec<String>)>),
+    /// Something of the objects about BGP.
+    Bgp(BgpInput),
     /// How much has been seen of one kind of these.
     Seen(Kind, Seen),
     /// Where the other speakers listen, as the API server lists them.
@@ -138,6 +141,7 @@ impl Input {
             Self::Peers(_) => Some(List::Speakers),
             Self::Members(news) => news.view.settled.then_some(List::Members),
             Self::Addresses(_)
+            | Self::Bgp(_)
             | Self::Seen(..)
             | Self::OwnPod(_)
             | Self::OwnNode(_)

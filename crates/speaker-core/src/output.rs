@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
+use bgp::config::SessionConfig;
+use bgp::route::RouteChange;
 use members::{Absence, LinkState, Profile};
+use objects::{BgpPeerName, SecretName};
 use placement::{Change, InterfaceName, Interfaces, NodeName, ServiceKey};
 
 use crate::announce::layer2::Ports;
@@ -29,6 +32,20 @@ pub enum Output {
         service: ServiceKey,
         /// Where it is announced from here; `None` if it has no status any more.
         interfaces: Option<Interfaces>,
+    },
+    /// The BGP sessions of this node are these. What a peer is told stays as it is, and that of one that is gone is
+    /// forgotten.
+    BgpSessions(BTreeMap<BgpPeerName, SessionConfig>),
+    /// What a peer is told is different by this. Of a peer that is new, this is all of it.
+    BgpRoutes(BgpPeerName, Vec<RouteChange>),
+    /// These Secrets hold passwords for BGP sessions, and no others are wanted.
+    BgpSecrets(BTreeSet<SecretName>),
+    /// These peers are told of a Service; none any more.
+    BgpStatus {
+        /// Which.
+        service: ServiceKey,
+        /// The peers.
+        peers: BTreeSet<BgpPeerName>,
     },
     /// Every Service that is announced from here was named by a [`Self::Status`]: no other has one.
     StatusesComplete,

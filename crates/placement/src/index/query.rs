@@ -6,11 +6,36 @@ use std::net::IpAddr;
 use crate::election::can_announce;
 use crate::index::Placement;
 use crate::{
-    Abilities, Ability, Advertisement, Announcements, Assignment, ExcludeLabel, InterfaceName, Interfaces,
-    NodeName, Obstacle, Service, ServiceKey, Takeover, Unadvertised, Unannounced,
+    Abilities, Ability, Advertisement, Announcements, Assignment, Endpoints, ExcludeLabel, InterfaceName,
+    Interfaces, Node, NodeName, Obstacle, Pools, Service, ServiceKey, Takeover, Unadvertised, Unannounced,
 };
 
 impl Placement {
+    /// The Services that are known.
+    pub fn services(&self) -> impl Iterator<Item = &Service> {
+        self.services.values()
+    }
+
+    /// What is known of a Service.
+    pub fn service(&self, key: &ServiceKey) -> Option<&Service> {
+        self.services.get(key)
+    }
+
+    /// Where a Service has serving endpoints: one entry for each of its slices.
+    pub fn endpoints(&self, key: &ServiceKey) -> impl Iterator<Item = &Endpoints> {
+        self.endpoints.get(key).into_iter().flatten().map(|(_, endpoints)| endpoints)
+    }
+
+    /// The pools that are in force.
+    pub fn pools(&self) -> &Pools {
+        &self.eligibility.pools
+    }
+
+    /// What is known of a node.
+    pub fn node(&self, name: &NodeName) -> Option<&Node> {
+        self.eligibility.nodes.get(name)
+    }
+
     /// Whether nodes with [`EXCLUDE_LABEL`](crate::EXCLUDE_LABEL) may announce all the same.
     pub fn ignores_exclude_label(&self) -> bool {
         self.eligibility.exclude_label == ExcludeLabel::Ignored

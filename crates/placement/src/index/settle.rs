@@ -121,7 +121,7 @@ impl Placement {
     }
 
     pub(super) fn endpoints_of(&self, key: &ServiceKey) -> Vec<&Endpoints> {
-        self.endpoints.get(key).into_iter().flatten().map(|(_, endpoints)| endpoints).collect()
+        self.endpoints(key).collect()
     }
 
     /// Brings the announcement of one address in line with its outcome.

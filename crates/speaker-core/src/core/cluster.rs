@@ -68,6 +68,7 @@ impl Core {
                 self.configured(news);
             }
             self.placement.set_pools(pools);
+            self.bgp.pools_changed();
         }
     }
 
@@ -90,7 +91,7 @@ impl Core {
         }
     }
 
-    fn configured(&mut self, news: Option<ConfigurationNews>) {
+    pub(super) fn configured(&mut self, news: Option<ConfigurationNews>) {
         self.stale.problems |= news.is_some();
         self.outputs.extend(news.map(Output::Configuration));
     }

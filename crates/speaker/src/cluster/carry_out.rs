@@ -67,6 +67,11 @@ impl Cluster {
                     statuses.set(name, interfaces.map(|interfaces| Reported { service, interfaces }));
                 }
             }
+            // They come of objects about BGP, which nobody watches yet.
+            Output::BgpSessions(_)
+            | Output::BgpRoutes(..)
+            | Output::BgpSecrets(_)
+            | Output::BgpStatus { .. } => {}
             Output::StatusesComplete => self.outputs.statuses.iter().for_each(Wanted::complete),
             Output::LastStatuses => self.outputs.statuses = None,
             // The core waits for what comes of it before there is more to remove, so there is room.

@@ -1,0 +1,97 @@
+//! What is announced, and with which attributes, as a `BGPAdvertisement` says.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use bgp::route::{Attributes, LocalPreference, Prefix};
+use objects::{BgpPeerName, Family};
+use pools::{Pool, Range};
+
+/// What a `BGPAdvertisement` says. Its communities may be names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Advertisement {
+    /// Its name, and which pools, Services and nodes it is for.
+    pub scope: placement::Advertisement,
+    /// The peers it is for; all when empty.
+    pub peers: BTreeSet<BgpPeerName>,
+    /// How long the prefixes are.
+    pub aggregation: Aggregation,
+    /// Which path is preferred within the AS.
+    pub local_preference: LocalPreference,
+    /// Communities, as they are written.
+    pub communities: Vec<String>,
+}
+
+/// How long prefixes are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Aggregation {
+    v4: u8,
+    v6: u8,
+}
+
+impl Aggregation {
+    /// Of so many bits. `None` when that is more than addresses have.
+    pub fn new(v4: u8, v6: u8) -> Option<Self> {
+        (v4 <= 32 && v6 <= 128).then_some(Self { v4, v6 })
+    }
+
+    /// Of prefixes of this family, in bits.
+    pub fn length(self, family: Family) -> u8 {
+        match family {
+            Family::V4 => self.v4,
+            Family::V6 => self.v6,
+        }
+    }
+}
+
+/// Each address by itself.
+impl Default for Aggregation {
+    fn default() -> Self {
+        Self { v4: 32, v6: 128 }
+    }
+}
+
+/// An advertisement that is in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Announcing {
+    /// Which pools, Services and nodes it is for.
+    pub scope: placement::Advertisement,
+    /// The peers it is for; all when empty.
+    pub peers: BTreeSet<BgpPeerName>,
+    /// How long the prefixes are.
+    pub aggregation: Aggregation,
+    /// What is told about each prefix.
+    pub attributes: Attributes,
+}
+
+impl Announcing {
+    /// The prefix that `vip` is announced with.
+    pub fn prefix(&self, vip: IpAddr) -> Prefix {
+        let length = self.aggregation.length(Family::of(vip));
+        Prefix::containing(vip, length).unwrap_or_else(|_| Prefix::host(vip))
+    }
+
+    /// Whether it is for this peer.
+    pub fn is_for_peer(&self, peer: &BgpPeerName) -> bool {
+        self.peers.is_empty() || self.peers.contains(peer)
+    }
+
+    /// Whether some peer may be one of both.
+    pub fn may_share_peer(&self, other: &Self) -> bool {
+        self.peers.is_empty() || other.peers.is_empty() || !self.peers.is_disjoint(&other.peers)
+    }
+
+    /// Whether it is for the addresses of `pool`. It is not where its prefixes would reach beyond what the pool has: see
+    /// [`Self::exceeds`].
+    pub fn covers(&self, pool: &Pool) -> bool {
+        self.scope.covers(pool) && self.exceeds(pool).is_none()
+    }
+
+    /// A range of `pool` that has no addresses for a whole prefix of the length that is asked for.
+    pub fn exceeds(&self, pool: &Pool) -> Option<Range> {
+        pool.ranges
+            .iter()
+            .copied()
+            .find(|range| self.aggregation.length(range.family()) < range.shortest_prefix())
+    }
+}

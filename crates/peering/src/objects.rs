@@ -1,0 +1,232 @@
+//! The objects, and what follows from all of them together.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bgp::config::{Password, RouterId, SessionConfig};
+use bgp::route::{Attributes, Communities, Community, LargeCommunity};
+use objects::text::quoted;
+use objects::{BfdProfileName, BgpPeerName, Labels, SecretName};
+use placement::AdvertisementName;
+use pools::Pools;
+
+use crate::{Advertisement, Announcing, PasswordSource, Peer, Secret};
+
+/// For each object that is not in force as it stands, what is wrong.
+pub type Faults<K> = BTreeMap<K, Vec<String>>;
+
+/// What a `Community` object says: names and what they stand for, as they are written.
+pub type CommunityNames = Vec<(String, String)>;
+
+/// All objects about BGP.
+#[derive(Debug, Clone, Default)]
+pub struct Objects {
+    /// The peers, or why one cannot be read.
+    pub peers: BTreeMap<BgpPeerName, Result<Peer, Vec<String>>>,
+    /// The advertisements, or why one is not in force at all; and what of it cannot be read.
+    pub advertisements: BTreeMap<AdvertisementName, (Option<Advertisement>, Vec<String>)>,
+    /// Names of communities, by the object that defines them.
+    pub communities: BTreeMap<String, CommunityNames>,
+    /// The BFD profiles that there are.
+    pub profiles: BTreeSet<BfdProfileName>,
+    /// The Secrets that are known of those that peers name.
+    pub secrets: BTreeMap<SecretName, Secret>,
+}
+
+/// What of a node counts for the sessions.
+#[derive(Debug, Clone, Copy)]
+pub struct ThisNode<'a> {
+    /// Its labels.
+    pub labels: &'a Labels,
+    /// Its BGP identifier, for peers that ask for no other.
+    pub router_id: RouterId,
+}
+
+impl Objects {
+    /// The Secrets that peers name.
+    pub fn wanted_secrets(&self) -> BTreeSet<SecretName> {
+        let sources = self.peers.values().flatten().map(|peer| &peer.password);
+        let names = sources.filter_map(|source| match source {
+            PasswordSource::Secret(name) => Some(name.clone()),
+            PasswordSource::None | PasswordSource::Given(_) => None,
+        });
+        names.collect()
+    }
+
+    /// The sessions that a node is to have.
+    pub fn sessions(
+        &self,
+        node: ThisNode<'_>,
+    ) -> (BTreeMap<BgpPeerName, SessionConfig>, Faults<BgpPeerName>) {
+        let (mut sessions, mut faults) = (BTreeMap::new(), Faults::new());
+        let mut taken: Vec<&Peer> = vec![];
+        let mut peers: Vec<_> = self.peers.iter().collect();
+        peers.sort_by_key(|(name, peer)| (peer.as_ref().ok().and_then(|peer| peer.created), *name));
+        for (name, peer) in peers {
+            let session = peer.as_ref().map_err(Clone::clone).and_then(|peer| {
+                let password = self.resolve(peer).map_err(|why| vec![why])?;
+                let here = peer.selects_node(node.labels);
+                if let Some(other) = taken.iter().find(|other| here && other.is_same_router(peer)) {
+                    return Err(vec![format!(
+                        "BGPPeer {} has the same address and port, and its nodes include this one: remove one of them, or let their spec.nodeSelectors select other nodes",
+                        other.name
+                    )]);
+                }
+                if here {
+                    taken.push(peer);
+                }
+                Ok(here.then(|| peer.session(node.router_id, password)))
+            });
+            match session {
+                Ok(Some(session)) => _ = sessions.insert(name.clone(), session),
+                Ok(None) => {}
+                Err(why) => _ = faults.insert(name.clone(), why),
+            }
+        }
+        (sessions, faults)
+    }
+
+    /// The password of a peer, where what it refers to is there.
+    fn resolve(&self, peer: &Peer) -> Result<Option<Password>, String> {
+        if let Some(profile) = peer.bfd.as_ref().filter(|profile| !self.profiles.contains(*profile)) {
+            return Err(format!(
+                "spec.bfdProfile: there is no BFDProfile {profile}: create it, or correct the name"
+            ));
+        }
+        match &peer.password {
+            PasswordSource::None => Ok(None),
+            PasswordSource::Given(password) => Ok(Some(password.clone())),
+            PasswordSource::Secret(name) => match self.secrets.get(name).map(Secret::password) {
+                Some(Ok(password)) => Ok(Some(password.clone())),
+                Some(Err(why)) => Err(format!("spec.passwordSecret: Secret {name}: {why}")),
+                None => Err(format!(
+                    "spec.passwordSecret: there is no Secret {name} in the namespace of the installation: create it, or correct the name"
+                )),
+            },
+        }
+    }
+
+    /// The advertisements that are in force, and for which pools some is not.
+    pub fn advertisements(
+        &self,
+        pools: &Pools,
+    ) -> (BTreeMap<AdvertisementName, Announcing>, Faults<AdvertisementName>) {
+        let names = Names::of(&self.communities);
+        let (mut announcing, mut faults) = (BTreeMap::new(), Faults::new());
+        for (name, (advertisement, unreadable)) in &self.advertisements {
+            let mut wrong = unreadable.clone();
+            match advertisement.as_ref().map(|advertisement| names.attributes(advertisement)) {
+                Some(Ok(attributes)) => {
+                    let Advertisement { scope, peers, aggregation, .. } =
+                        advertisement.clone().expect("there are attributes of it");
+                    let it = Announcing { scope, peers, aggregation, attributes };
+                    wrong.extend(exceeded(&it, pools));
+                    announcing.insert(name.clone(), it);
+                }
+                Some(Err(why)) => wrong.push(why),
+                None => {}
+            }
+            if !wrong.is_empty() {
+                faults.insert(name.clone(), wrong);
+            }
+        }
+        (announcing, faults)
+    }
+}
+
+/// The pools for which an advertisement is not in force.
+fn exceeded<'a>(it: &'a Announcing, pools: &'a Pools) -> impl Iterator<Item = String> {
+    let covered = pools.iter().filter(|pool| it.scope.covers(pool));
+    covered.filter_map(|pool| {
+        let range = it.exceeds(pool)?;
+        let (field, length) = match range.family() {
+            objects::Family::V4 => ("aggregationLength", it.aggregation.length(objects::Family::V4)),
+            objects::Family::V6 => ("aggregationLengthV6", it.aggregation.length(objects::Family::V6)),
+        };
+        Some(format!(
+            "spec.{field}: prefixes of length {length} reach beyond {range} of pool {}, which is not announced by this: write {} or more",
+            pool.name,
+            range.shortest_prefix()
+        ))
+    })
+}
+
+/// What names of communities stand for: what is written, and in which objects.
+struct Names<'a>(BTreeMap<&'a str, BTreeMap<&'a str, BTreeSet<&'a str>>>);
+
+impl<'a> Names<'a> {
+    fn of(objects: &'a BTreeMap<String, CommunityNames>) -> Self {
+        let mut names: BTreeMap<_, BTreeMap<_, BTreeSet<_>>> = BTreeMap::new();
+        for (object, aliases) in objects {
+            for (name, value) in aliases {
+                let values = names.entry(name.as_str()).or_default();
+                values.entry(value.as_str()).or_default().insert(object.as_str());
+            }
+        }
+        Self(names)
+    }
+
+    /// What an advertisement tells about its prefixes.
+    fn attributes(&self, advertisement: &Advertisement) -> Result<Attributes, String> {
+        let (mut standard, mut large) = (BTreeSet::new(), BTreeSet::new());
+        for (index, text) in advertisement.communities.iter().enumerate() {
+            let wrong = |why: String| format!("spec.communities[{index}] {}: {why}", quoted(text));
+            match self.read(text).map_err(wrong)? {
+                Either::Standard(community) => _ = standard.insert(community),
+                Either::Large(community) => _ = large.insert(community),
+            }
+        }
+        let too_many = |why: bgp::route::TooMany| format!("spec.communities: {why}");
+        Ok(Attributes {
+            local_preference: advertisement.local_preference,
+            communities: Communities::new(standard).map_err(too_many)?,
+            large_communities: Communities::new(large).map_err(too_many)?,
+            ..Attributes::default()
+        })
+    }
+
+    /// A name goes before what can be read as it stands.
+    fn read(&self, text: &str) -> Result<Either, String> {
+        let Some(values) = self.0.get(text) else {
+            if !text.contains(':') {
+                return Err(
+                    "no Community object defines this name: create one, or correct the name".to_owned()
+                );
+            }
+            return read(text);
+        };
+        let mut values = values.iter();
+        match (values.next(), values.next()) {
+            (Some((value, objects)), None) => read(value).map_err(|why| {
+                let object = objects.first().copied().unwrap_or_default();
+                format!("Community {} gives it the value {}, which is {why}", quoted(object), quoted(value))
+            }),
+            (Some((_, one)), Some((_, other))) => {
+                let of = |objects: &BTreeSet<&str>| {
+                    quoted(objects.first().copied().unwrap_or_default()).to_string()
+                };
+                Err(format!(
+                    "Community {} and Community {} give it different values: keep one",
+                    of(one),
+                    of(other)
+                ))
+            }
+            (None, _) => Err("no Community object defines this name".to_owned()),
+        }
+    }
+}
+
+/// A community of one sort or the other.
+enum Either {
+    Standard(Community),
+    Large(LargeCommunity),
+}
+
+fn read(text: &str) -> Result<Either, String> {
+    if text.starts_with("large:") {
+        return text.parse().map(Either::Large).map_err(|why: bgp::route::NoCommunity| why.to_string());
+    }
+    text.parse().map(Either::Standard).map_err(|why: bgp::route::NoCommunity| why.to_string())
+}
+
+#[cfg(test)]
+mod tests;

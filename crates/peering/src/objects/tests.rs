@@ -1,0 +1,176 @@
+use bgp::config::{AsNumbers, Asn, Families, Hops, PORT, PeerAs, Timers, Transport};
+use bgp::route::LocalPreference;
+use objects::Family;
+use objects::{Requirement, Selector};
+use pools::PoolSpec;
+
+use super::*;
+use crate::Aggregation;
+
+fn peer(name: &str, address: &str) -> Peer {
+    let asn = |number| Asn::try_from(number).unwrap();
+    Peer {
+        name: name.into(),
+        created: None,
+        node_selectors: vec![],
+        transport: Transport::new(address.parse().unwrap(), None).unwrap(),
+        port: PORT,
+        vrf: None,
+        asns: AsNumbers { own: asn(64_512), shown: None, peer: PeerAs::Is(asn(64_513)) },
+        router_id: None,
+        timers: Timers::default(),
+        password: PasswordSource::None,
+        hops: Hops::One,
+        families: Families::Only(Family::V4),
+        graceful_restart: None,
+        bfd: None,
+    }
+}
+
+fn zone(value: &str) -> Selector {
+    Selector::from_iter([Requirement::equals("zone", value)])
+}
+
+fn with_peers(peers: impl IntoIterator<Item = Peer>) -> Objects {
+    let peers = peers.into_iter().map(|peer| (peer.name.clone(), Ok(peer))).collect();
+    Objects { peers, ..Objects::default() }
+}
+
+/// The sessions of a node in zone a, and what is wrong, by name.
+fn sessions(objects: &Objects) -> (Vec<String>, Vec<(String, String)>) {
+    let labels = Labels::from([("zone".to_owned(), "a".to_owned())]);
+    let router_id = RouterId::try_from(std::net::Ipv4Addr::new(192, 0, 2, 9)).unwrap();
+    let (sessions, faults) = objects.sessions(ThisNode { labels: &labels, router_id });
+    let faults = faults.into_iter().map(|(name, why)| (name.to_string(), why.join("; ")));
+    (sessions.into_keys().map(|name| name.to_string()).collect(), faults.collect())
+}
+
+fn advertisement(name: &str) -> Advertisement {
+    Advertisement {
+        scope: placement::Advertisement::new(name),
+        peers: BTreeSet::new(),
+        aggregation: Aggregation::default(),
+        local_preference: LocalPreference::default(),
+        communities: vec![],
+    }
+}
+
+fn with_communities(texts: &[&str], aliases: &[(&str, &str, &str)]) -> Objects {
+    let communities = texts.iter().map(ToString::to_string).collect();
+    let it = Advertisement { communities, ..advertisement("ad") };
+    let mut objects =
+        Objects { advertisements: [("ad".into(), (Some(it), vec![]))].into(), ..Objects::default() };
+    for (object, name, value) in aliases {
+        let names: &mut CommunityNames = objects.communities.entry((*object).to_owned()).or_default();
+        names.push(((*name).to_owned(), (*value).to_owned()));
+    }
+    objects
+}
+
+/// The communities of the only advertisement, or what is wrong with it.
+fn communities(texts: &[&str], aliases: &[(&str, &str, &str)]) -> Result<Vec<String>, String> {
+    let (announcing, faults) = with_communities(texts, aliases).advertisements(&Pools::default());
+    if let Some(why) = faults.into_values().next() {
+        assert!(announcing.is_empty());
+        return Err(why.join("; "));
+    }
+    let Attributes { communities, large_communities, .. } =
+        announcing.into_values().next().unwrap().attributes;
+    let large = large_communities.iter().map(|it| it.to_string());
+    Ok(communities.iter().map(|it| it.to_string()).chain(large).collect())
+}
+
+#[test]
+fn a_node_has_sessions_with_the_peers_that_select_it() {
+    let elsewhere = Peer { node_selectors: vec![zone("b")], ..peer("b", "192.0.2.2") };
+    let here = Peer { node_selectors: vec![zone("b"), zone("a")], ..peer("c", "192.0.2.3") };
+    let objects = with_peers([peer("a", "192.0.2.1"), elsewhere, here]);
+    assert_eq!(sessions(&objects), (vec!["a".to_owned(), "c".to_owned()], vec![]));
+}
+
+#[test]
+fn of_two_peers_that_are_one_router_the_older_counts() {
+    let older = Peer { created: Some(1), ..peer("z", "192.0.2.1") };
+    let newer = Peer { created: Some(2), ..peer("a", "192.0.2.1") };
+    let (kept, faults) = sessions(&with_peers([older.clone(), newer.clone()]));
+    assert_eq!(kept, ["z"]);
+    assert!(faults[0].0 == "a" && faults[0].1.starts_with("BGPPeer z has the same address"), "{faults:?}");
+
+    let another_port = Peer { port: 1179.try_into().unwrap(), ..newer.clone() };
+    let elsewhere = Peer { node_selectors: vec![zone("b")], ..newer };
+    for other in [another_port, elsewhere] {
+        assert!(sessions(&with_peers([older.clone(), other])).1.is_empty());
+    }
+}
+
+#[test]
+fn a_peer_whose_bfd_profile_or_secret_is_missing_is_not_in_force_and_others_are() {
+    let with_bfd = Peer { bfd: Some("fast".into()), ..peer("bfd", "192.0.2.1") };
+    let secret = PasswordSource::Secret("router".into());
+    let with_secret = Peer { password: secret, ..peer("secret", "192.0.2.2") };
+    let mut objects = with_peers([with_bfd, with_secret, peer("well", "192.0.2.3")]);
+    objects.peers.insert("unreadable".into(), Err(vec!["spec.myASN: 0".to_owned()]));
+    let (kept, faults) = sessions(&objects);
+    assert_eq!(kept, ["well"]);
+    let names: Vec<_> = faults.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["bfd", "secret", "unreadable"]);
+    assert!(
+        faults[0].1.contains("no BFDProfile fast") && faults[1].1.contains("no Secret router"),
+        "{faults:?}"
+    );
+
+    assert_eq!(objects.wanted_secrets(), ["router".into()].into());
+    objects.profiles.insert("fast".into());
+    let basic = "kubernetes.io/basic-auth";
+    objects.secrets.insert("router".into(), Secret::new(basic, Some(b"secret")));
+    assert_eq!(sessions(&objects).0, ["bfd", "secret", "well"]);
+    for (secret, why) in [
+        (Secret::new("Opaque", Some(b"secret")), "its type is"),
+        (Secret::new(basic, None), "no key password"),
+        (Secret::new(basic, Some(b"")), "empty"),
+    ] {
+        objects.secrets.insert("router".into(), secret);
+        let (kept, faults) = sessions(&objects);
+        assert_eq!(kept, ["bfd", "well"]);
+        assert!(faults[0].1.contains(why), "{faults:?}");
+    }
+}
+
+#[test]
+fn communities_are_numbers_or_names_that_an_object_defines() {
+    let named = [("a", "no-export", "65535:65281"), ("b", "big", "large:1:2:3")];
+    let texts = ["64512:1", "no-export", "big", "large:4:5:6"];
+    let expected = ["64512:1", "65535:65281", "large:1:2:3", "large:4:5:6"].map(str::to_owned);
+    assert_eq!(communities(&texts, &named), Ok(expected.into()));
+    for (text, aliases, why) in [
+        ("no-export", &[][..], "no Community object defines this name"),
+        ("70000:1", &[], "not a community"),
+        ("x", &[("a", "x", "1:1"), ("b", "x", "1:2")], "Community \"a\" and Community \"b\""),
+        ("x", &[("a", "x", "1")], "gives it the value"),
+    ] {
+        let wrong = communities(&[text], aliases).unwrap_err();
+        assert!(wrong.starts_with("spec.communities[0] ") && wrong.contains(why), "{wrong}");
+    }
+    let same = [("a", "x", "1:1"), ("b", "x", "1:1")];
+    assert_eq!(communities(&["x"], &same), Ok(vec!["1:1".to_owned()]), "both say the same");
+    let many: Vec<String> = (0..64).map(|number| format!("1:{number}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    assert!(communities(&many, &[]).unwrap_err().contains("63"));
+}
+
+#[test]
+fn prefixes_that_reach_beyond_a_pool_are_not_announced_of_this_pool_alone() {
+    let it = Advertisement { aggregation: Aggregation::new(24, 64).unwrap(), ..advertisement("ad") };
+    let objects =
+        Objects { advertisements: [("ad".into(), (Some(it), vec![]))].into(), ..Objects::default() };
+    let specs = [("exact", "192.0.2.0/24"), ("small", "198.51.100.0/25"), ("v6", "2001:db8::/64")];
+    let pools = Pools::new(specs.map(|(name, entry)| PoolSpec::new(name, &[entry])));
+    let (announcing, faults) = objects.advertisements(&pools);
+    let covered = |name: &str| announcing[&"ad".into()].covers(pools.get(&name.into()).unwrap());
+    assert_eq!(["exact", "small", "v6"].map(covered), [true, false, true]);
+    let [why] = &faults[&"ad".into()][..] else { panic!("{faults:?}") };
+    assert!(
+        why.starts_with("spec.aggregationLength: prefixes of length 24") && why.ends_with("write 25 or more"),
+        "{why}"
+    );
+}

@@ -1,0 +1,15 @@
+//! Announcing by BGP.
+//!
+//! Every node that may announce a Service does, so nothing is elected. What a peer is told follows from the objects alone:
+//! [`peering`] says which of them are in force, [`Plan`] which prefixes a peer is to have, and with which attributes.
+
+mod objects;
+mod plan;
+
+pub use objects::BgpInput;
+pub(crate) use objects::{Bgp, BgpNews};
+pub use plan::NotAnnounced;
+pub(crate) use plan::{Change, Plan, Touched, View};
+
+/// The name of the protocol, as events and metrics call it.
+pub const PROTOCOL: &str = "bgp";

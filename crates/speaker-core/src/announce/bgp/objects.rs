@@ -1,0 +1,233 @@
+//! The objects about BGP, what of them is in force on this node, and the plan that follows.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+use bgp::config::{RouterId, SessionConfig};
+use objects::{BfdProfileName, BgpPeerName, Labels, SecretName};
+use peering::{Advertisement, Announcing, CommunityNames, Faults, Objects, Peer, Secret, ThisNode};
+use placement::{AdvertisementName, NodeName, Placement, ServiceKey};
+
+use super::{Change, Plan, Touched, View};
+use crate::input::Changes;
+
+/// What a speaker learns of the objects about BGP.
+#[derive(Debug, Clone)]
+pub enum BgpInput {
+    /// Peers, or why one cannot be read.
+    Peers(Changes<BgpPeerName, Result<Peer, Vec<String>>>),
+    /// Advertisements, or none where one is not in force at all, each with what of it cannot be read.
+    Advertisements(Changes<AdvertisementName, (Option<Advertisement>, Vec<String>)>),
+    /// Names of communities, by the object that defines them.
+    Communities(Changes<String, CommunityNames>),
+    /// BFD profiles.
+    Profiles(Changes<BfdProfileName, ()>),
+    /// A Secret that a peer names is new or different, or is not there.
+    Secret(SecretName, Option<Secret>),
+    /// The IPv4 address of this node, if it has one.
+    NodeAddress(Option<Ipv4Addr>),
+}
+
+/// What has become different.
+#[derive(Debug)]
+pub(crate) enum BgpNews {
+    /// The sessions of this node are these.
+    Sessions(BTreeMap<BgpPeerName, SessionConfig>),
+    /// These Secrets are wanted, and no others.
+    Secrets(BTreeSet<SecretName>),
+    /// The plan.
+    Plan(Change),
+    /// For each object of the kinds that is not in force as it stands, what is wrong.
+    Faults(Faults<BgpPeerName>, Faults<AdvertisementName>),
+}
+
+/// The kinds of objects that must be known before anything is announced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Peers,
+    Advertisements,
+    Communities,
+    Profiles,
+}
+
+/// All about announcing by BGP.
+#[derive(Debug)]
+pub(crate) struct Bgp {
+    me: NodeName,
+    objects: Objects,
+    missing: BTreeSet<Kind>,
+    address: Option<Ipv4Addr>,
+    /// Whether an object or a pool is different since [`Self::settle`].
+    stale: bool,
+    /// Whether there were any objects then.
+    active: bool,
+    /// What of this node was looked at last.
+    labels: Labels,
+    network: Option<placement::Network>,
+    sessions: BTreeMap<BgpPeerName, SessionConfig>,
+    advertisements: BTreeMap<AdvertisementName, Announcing>,
+    secrets: BTreeSet<SecretName>,
+    plan: Plan,
+}
+
+impl Bgp {
+    /// Knows of no object yet.
+    pub(crate) fn new(me: NodeName) -> Self {
+        Self {
+            me,
+            objects: Objects::default(),
+            missing: [Kind::Peers, Kind::Advertisements, Kind::Communities, Kind::Profiles].into(),
+            address: None,
+            stale: false,
+            active: false,
+            labels: Labels::new(),
+            network: None,
+            sessions: BTreeMap::new(),
+            advertisements: BTreeMap::new(),
+            secrets: BTreeSet::new(),
+            plan: Plan::default(),
+        }
+    }
+
+    /// Takes something in.
+    pub(crate) fn handle(&mut self, input: BgpInput) {
+        self.stale = true;
+        match input {
+            BgpInput::Peers(changes) => {
+                self.complete(changes.complete, Kind::Peers);
+                apply(&mut self.objects.peers, changes);
+            }
+            BgpInput::Advertisements(changes) => {
+                self.complete(changes.complete, Kind::Advertisements);
+                apply(&mut self.objects.advertisements, changes);
+            }
+            BgpInput::Communities(changes) => {
+                self.complete(changes.complete, Kind::Communities);
+                apply(&mut self.objects.communities, changes);
+            }
+            BgpInput::Profiles(changes) => {
+                self.complete(changes.complete, Kind::Profiles);
+                for (name, profile) in changes.each {
+                    match profile {
+                        Some(()) => _ = self.objects.profiles.insert(name),
+                        None => _ = self.objects.profiles.remove(&name),
+                    }
+                }
+            }
+            BgpInput::Secret(name, Some(secret)) => _ = self.objects.secrets.insert(name, secret),
+            BgpInput::Secret(name, None) => _ = self.objects.secrets.remove(&name),
+            BgpInput::NodeAddress(address) => self.address = address,
+        }
+    }
+
+    fn complete(&mut self, complete: bool, kind: Kind) {
+        if complete {
+            self.missing.remove(&kind);
+        }
+    }
+
+    /// The pools are different.
+    pub(crate) fn pools_changed(&mut self) {
+        self.stale = true;
+    }
+
+    /// Whether nobody asks for BGP, or did when that was looked at last.
+    fn is_idle(&self) -> bool {
+        self.objects.peers.is_empty() && self.objects.advertisements.is_empty() && !self.active
+    }
+
+    /// Works out what follows, where these Services or their endpoints may have changed.
+    pub(crate) fn settle(&mut self, placement: &Placement, services: &BTreeSet<ServiceKey>) -> Vec<BgpNews> {
+        if !self.missing.is_empty() || self.is_idle() {
+            return vec![];
+        }
+        let mut news = Vec::new();
+        let touched = if std::mem::take(&mut self.stale) || !self.is_same_node(placement) {
+            news.extend(self.read(placement));
+            Touched::Everything
+        } else if services.is_empty() {
+            return vec![];
+        } else {
+            Touched::Services(services.clone())
+        };
+        let Self { me, sessions, advertisements, plan, .. } = self;
+        let view = View { me, placement, advertisements, sessions };
+        news.extend(plan.follow(view, &touched).into_iter().map(BgpNews::Plan));
+        news
+    }
+
+    fn is_same_node(&self, placement: &Placement) -> bool {
+        let node = placement.node(&self.me);
+        node.map(|it| it.network) == self.network && node.is_none_or(|it| it.labels == self.labels)
+    }
+
+    /// Works out which objects are in force.
+    fn read(&mut self, placement: &Placement) -> Vec<BgpNews> {
+        let node = placement.node(&self.me);
+        self.network = node.map(|it| it.network);
+        self.labels = node.map(|it| it.labels.clone()).unwrap_or_default();
+        self.active = !self.objects.peers.is_empty() || !self.objects.advertisements.is_empty();
+        let mut news = Vec::new();
+        let wanted = self.objects.wanted_secrets();
+        self.objects.secrets.retain(|name, _| wanted.contains(name));
+        if self.secrets != wanted {
+            self.secrets.clone_from(&wanted);
+            news.push(BgpNews::Secrets(wanted));
+        }
+        let this_node = ThisNode { labels: &self.labels, router_id: router_id(self.address, &self.me) };
+        // Without its labels, nobody knows which peers are for this node.
+        let (sessions, of_peers) =
+            if node.is_some() { self.objects.sessions(this_node) } else { Default::default() };
+        let (advertisements, of_advertisements) = self.objects.advertisements(placement.pools());
+        news.push(BgpNews::Faults(of_peers, of_advertisements));
+        self.advertisements = advertisements;
+        if self.sessions != sessions {
+            self.sessions = sessions.clone();
+            news.push(BgpNews::Sessions(sessions));
+        }
+        news
+    }
+
+    /// Whether an advertisement is for a Service, from whichever node.
+    pub(crate) fn concerns(&self, placement: &Placement, key: &ServiceKey) -> bool {
+        let Some(service) = placement.service(key) else { return false };
+        let pool = placement.pools().pool_of(&service.vips, service.recorded_pool.as_ref());
+        pool.is_some_and(|pool| {
+            let mut all = self.advertisements.values();
+            all.any(|it| it.covers(pool) && it.scope.selects_service(&service.labels))
+        })
+    }
+
+    /// The peers that are told of a Service, or why this node does not announce it.
+    #[cfg(test)]
+    pub(crate) fn outcome(
+        &self,
+        service: &ServiceKey,
+    ) -> Option<Result<BTreeSet<BgpPeerName>, super::NotAnnounced>> {
+        self.plan.outcome(service)
+    }
+}
+
+fn apply<K: Ord, V>(map: &mut BTreeMap<K, V>, changes: Changes<K, V>) {
+    for (key, value) in changes.each {
+        match value {
+            Some(value) => _ = map.insert(key, value),
+            None => _ = map.remove(&key),
+        }
+    }
+}
+
+/// The BGP identifier of a node: its IPv4 address, and where it has none, a number that its name always gives (FNV-1a).
+fn router_id(address: Option<Ipv4Addr>, node: &NodeName) -> RouterId {
+    let hash = || {
+        let bytes = node.as_str().bytes();
+        let hash =
+            bytes.fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+        Ipv4Addr::from_bits(hash | 1)
+    };
+    let id = address.and_then(|address| RouterId::try_from(address).ok());
+    id.unwrap_or_else(|| RouterId::try_from(hash()).expect("its last bit is set"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,394 @@
+use bgp::config::{AsNumbers, Asn, Families, Hops, PORT, PeerAs, Timers, Transport};
+use bgp::route::{Community, LocalPreference};
+use objects::{Family, Requirement, Selector};
+use peering::{Aggregation, PasswordSource};
+use placement::{
+    EXCLUDE_LABEL, Endpoints, ExcludeLabel, Network, Node, Pools, Service, Sharing, SliceKey, TrafficPolicy,
+};
+use pools::PoolSpec;
+use proptest::prelude::*;
+
+use super::*;
+use crate::announce::bgp::NotAnnounced;
+
+fn peer(name: &str, address: &str) -> Peer {
+    let asn = |number| Asn::try_from(number).unwrap();
+    Peer {
+        name: name.into(),
+        created: None,
+        node_selectors: vec![],
+        transport: Transport::new(address.parse().unwrap(), None).unwrap(),
+        port: PORT,
+        vrf: None,
+        asns: AsNumbers { own: asn(64_512), shown: None, peer: PeerAs::Is(asn(64_513)) },
+        router_id: None,
+        timers: Timers::default(),
+        password: PasswordSource::None,
+        hops: Hops::One,
+        families: Families::Only(Family::V4),
+        graceful_restart: None,
+        bfd: None,
+    }
+}
+
+fn advertisement(name: &str) -> Advertisement {
+    Advertisement {
+        scope: placement::Advertisement::new(name),
+        peers: BTreeSet::new(),
+        aggregation: Aggregation::default(),
+        local_preference: LocalPreference::default(),
+        communities: vec![],
+    }
+}
+
+fn node(pairs: &[(&str, &str)], network: Network) -> Node {
+    let labels = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    Node { name: "me".into(), labels, network }
+}
+
+fn service(name: &str, vips: &[&str]) -> Service {
+    Service {
+        key: ServiceKey::new("default", name),
+        labels: Labels::from([("name".to_owned(), name.to_owned())]),
+        vips: vips.iter().map(|vip| vip.parse().unwrap()).collect(),
+        created: None,
+        recorded_pool: None,
+        traffic_policy: TrafficPolicy::Cluster,
+        sharing: Sharing::Sole,
+    }
+}
+
+fn selector(key: &str, value: &str) -> Selector {
+    Selector::from_iter([Requirement::equals(key, value)])
+}
+
+fn each<K, V>(each: impl IntoIterator<Item = (K, Option<V>)>) -> Changes<K, V> {
+    Changes { each: each.into_iter().collect(), complete: true }
+}
+
+/// A cluster with one pool, one Service, endpoints on two nodes, and a peer.
+struct Site {
+    placement: Placement,
+    bgp: Bgp,
+}
+
+impl Site {
+    fn new() -> Self {
+        let mut placement = Placement::new("me".into(), ExcludeLabel::Honoured);
+        placement.set_node(node(&[], Network::Available));
+        placement.set_pools(Pools::new([PoolSpec::new("lan", &["192.0.2.0/24", "2001:db8::/64"])]));
+        placement.set_service(service("web", &["192.0.2.1"]));
+        let mut site = Self { placement, bgp: Bgp::new("me".into()) };
+        site.endpoints("web", &["me", "other"]);
+        site.bgp.handle(BgpInput::Communities(each([])));
+        site.bgp.handle(BgpInput::Profiles(each([])));
+        site.bgp.handle(BgpInput::Advertisements(each([])));
+        site.peer(peer("router", "192.0.2.254"));
+        site
+    }
+
+    fn endpoints(&mut self, service: &str, nodes: &[&str]) {
+        let endpoints: Endpoints = nodes.iter().map(|node| Some((*node).into())).collect();
+        let (slice, key) = (SliceKey::new("default", service), ServiceKey::new("default", service));
+        self.placement.set_endpoints(&slice, &key, endpoints);
+    }
+
+    fn peer(&mut self, peer: Peer) {
+        self.bgp.handle(BgpInput::Peers(each([(peer.name.clone(), Some(Ok(peer)))])));
+    }
+
+    fn advertise(&mut self, it: Advertisement) {
+        self.bgp.handle(BgpInput::Advertisements(each([(it.scope.name.clone(), Some((Some(it), vec![])))])));
+    }
+
+    fn settle(&mut self) -> Vec<BgpNews> {
+        self.placement.settle();
+        let reviewed = self.placement.take_reviewed();
+        self.bgp.settle(&self.placement, &reviewed)
+    }
+
+    /// The prefixes and attributes that a peer is to have, in words.
+    fn routes(&mut self, peer: &str) -> Vec<String> {
+        self.settle();
+        let routes = self.bgp.plan.routes().get(&peer.into()).cloned().unwrap_or_default();
+        let words = routes.into_iter().map(|(prefix, it)| {
+            let mut words = vec![prefix.to_string(), it.local_preference.0.to_string()];
+            words.extend(it.communities.iter().map(|community: Community| community.to_string()));
+            words.join(" ")
+        });
+        words.collect()
+    }
+
+    fn outcome(&mut self) -> Result<Vec<String>, NotAnnounced> {
+        self.settle();
+        let outcome = self.bgp.outcome(&ServiceKey::new("default", "web")).expect("it is known");
+        outcome.map(|peers| peers.iter().map(ToString::to_string).collect())
+    }
+
+    /// The plan, made from nothing.
+    fn made_anew(&self) -> Plan {
+        let Bgp { me, advertisements, sessions, .. } = &self.bgp;
+        let mut plan = Plan::default();
+        plan.follow(View { me, placement: &self.placement, advertisements, sessions }, &Touched::Everything);
+        plan
+    }
+}
+
+#[test]
+fn each_reason_why_a_service_is_not_announced_is_told() {
+    let mut site = Site::new();
+    site.advertise(Advertisement {
+        scope: placement::Advertisement {
+            node_selectors: vec![selector("zone", "a")],
+            service_selectors: vec![selector("name", "web")],
+            ..placement::Advertisement::new("ad")
+        },
+        ..advertisement("ad")
+    });
+    assert_eq!(site.outcome(), Err(NotAnnounced::NotOwner));
+
+    let zone = ("zone", "a");
+    site.placement.set_node(node(&[zone], Network::Available));
+    assert_eq!(site.outcome(), Ok(vec!["router".to_owned()]));
+    site.placement.set_node(node(&[zone], Network::Unavailable));
+    assert_eq!(site.outcome(), Err(NotAnnounced::NodeNetworkUnavailable));
+    site.placement.set_node(node(&[zone, (EXCLUDE_LABEL, "false")], Network::Available));
+    assert_eq!(site.outcome(), Err(NotAnnounced::NodeLabeledExcludeBalancers));
+    site.placement.set_node(node(&[zone], Network::Available));
+
+    let local = Service { traffic_policy: TrafficPolicy::Local, ..service("web", &["192.0.2.1"]) };
+    site.placement.set_service(local.clone());
+    assert_eq!(site.outcome(), Ok(vec!["router".to_owned()]));
+    site.endpoints("web", &["other"]);
+    assert_eq!(site.outcome(), Err(NotAnnounced::NoLocalEndpoints));
+    site.placement.set_service(service("web", &["192.0.2.1"]));
+    assert_eq!(site.outcome(), Ok(vec!["router".to_owned()]));
+    site.endpoints("web", &[]);
+    assert_eq!(site.outcome(), Err(NotAnnounced::NoEndpoints));
+    site.endpoints("web", &["me"]);
+
+    site.placement.set_service(Service { labels: Labels::new(), ..local });
+    assert_eq!(site.outcome(), Err(NotAnnounced::NoMatchingAdvertisement));
+}
+
+#[test]
+fn different_local_preferences_conflict_where_prefix_and_peer_are_the_same() {
+    let preferring = |preference, peers: &[&str], length| Advertisement {
+        local_preference: LocalPreference(preference),
+        peers: peers.iter().map(|peer| (*peer).into()).collect(),
+        aggregation: Aggregation::new(length, 128).unwrap(),
+        ..advertisement("b")
+    };
+    let mut site = Site::new();
+    site.advertise(advertisement("a"));
+    site.advertise(preferring(200, &[], 32));
+    assert_eq!(site.outcome(), Err(NotAnnounced::ConflictingAdvertisements));
+    assert!(site.routes("router").is_empty());
+    site.advertise(preferring(100, &[], 32));
+    assert_eq!(site.routes("router"), ["192.0.2.1/32 100"]);
+    site.advertise(preferring(200, &[], 24));
+    assert_eq!(site.routes("router"), ["192.0.2.0/24 200", "192.0.2.1/32 100"]);
+    site.advertise(Advertisement { peers: ["other".into()].into(), ..advertisement("a") });
+    site.advertise(preferring(200, &["router"], 32));
+    assert_eq!(site.routes("router"), ["192.0.2.1/32 200"]);
+}
+
+#[test]
+fn communities_of_advertisements_of_one_prefix_are_united_for_each_peer() {
+    let mut site = Site::new();
+    site.peer(peer("second", "192.0.2.253"));
+    let with = |name, communities: &[&str], peers: &[&str]| Advertisement {
+        communities: communities.iter().map(ToString::to_string).collect(),
+        peers: peers.iter().map(|peer| (*peer).into()).collect(),
+        ..advertisement(name)
+    };
+    site.advertise(with("a", &["1:1", "1:2"], &[]));
+    site.advertise(with("b", &["1:2", "1:3"], &["second"]));
+    assert_eq!(site.routes("router"), ["192.0.2.1/32 100 1:1 1:2"]);
+    assert_eq!(site.routes("second"), ["192.0.2.1/32 100 1:1 1:2 1:3"]);
+    assert_eq!(site.outcome(), Ok(vec!["router".to_owned(), "second".to_owned()]));
+}
+
+#[test]
+fn a_peer_is_told_of_its_families_alone() {
+    let mut site = Site::new();
+    site.placement.set_service(service("web", &["192.0.2.1", "2001:db8::1"]));
+    site.peer(Peer { families: Families::Both, ..peer("both", "192.0.2.253") });
+    site.peer(Peer { families: Families::Only(Family::V6), ..peer("v6", "2001:db8::254") });
+    site.advertise(advertisement("ad"));
+    assert_eq!(site.routes("router"), ["192.0.2.1/32 100"]);
+    assert_eq!(site.routes("both"), ["192.0.2.1/32 100", "2001:db8::1/128 100"]);
+    assert_eq!(site.routes("v6"), ["2001:db8::1/128 100"]);
+}
+
+#[test]
+fn a_prefix_stays_for_as_long_as_one_service_is_announced_with_it() {
+    let mut site = Site::new();
+    site.advertise(Advertisement { aggregation: Aggregation::new(24, 64).unwrap(), ..advertisement("ad") });
+    site.placement.set_service(service("other", &["192.0.2.2"]));
+    site.endpoints("other", &["me"]);
+    assert_eq!(site.routes("router"), ["192.0.2.0/24 100"]);
+    site.placement.remove_service(&ServiceKey::new("default", "web"));
+    assert!(site.settle().iter().all(|it| !matches!(it, BgpNews::Plan(Change::Routes(..)))));
+    assert_eq!(site.routes("router"), ["192.0.2.0/24 100"]);
+    site.endpoints("other", &[]);
+    assert!(site.routes("router").is_empty());
+}
+
+#[test]
+fn only_a_change_of_a_peer_touches_sessions() {
+    let mut site = Site::new();
+    let sessions = |news: Vec<BgpNews>| news.iter().filter(|it| matches!(it, BgpNews::Sessions(_))).count();
+    assert_eq!(sessions(site.settle()), 1);
+    site.advertise(Advertisement { communities: vec!["1:1".to_owned()], ..advertisement("ad") });
+    assert_eq!(sessions(site.settle()), 0);
+    site.placement.set_service(service("web", &["192.0.2.7"]));
+    site.placement.set_node(node(&[("zone", "b")], Network::Unavailable));
+    site.bgp.pools_changed();
+    assert_eq!(sessions(site.settle()), 0);
+    site.peer(Peer { families: Families::Both, ..peer("router", "192.0.2.254") });
+    assert_eq!(sessions(site.settle()), 1);
+    site.bgp.handle(BgpInput::Peers(each([("router".into(), None)])));
+    assert_eq!(sessions(site.settle()), 1);
+}
+
+#[test]
+fn without_objects_nothing_is_kept() {
+    let mut site = Site::new();
+    site.advertise(advertisement("ad"));
+    site.settle();
+    site.bgp.handle(BgpInput::Peers(each([("router".into(), None)])));
+    site.bgp.handle(BgpInput::Advertisements(each([("ad".into(), None)])));
+    let news = site.settle();
+    assert!(
+        news.iter().any(|it| matches!(it, BgpNews::Sessions(sessions) if sessions.is_empty())),
+        "{news:?}"
+    );
+    assert_eq!(site.bgp.plan, Plan::default());
+    site.placement.set_service(service("web", &["192.0.2.9"]));
+    assert!(site.settle().is_empty() && site.bgp.is_idle());
+}
+
+#[test]
+fn a_node_without_an_ipv4_address_has_an_identifier_all_the_same() {
+    let of = |address: Option<&str>, name: &str| {
+        router_id(address.map(|it| it.parse().unwrap()), &name.into()).to_string()
+    };
+    assert_eq!(of(Some("192.0.2.7"), "a"), "192.0.2.7");
+    assert_eq!(of(None, "a"), of(Some("0.0.0.0"), "a"));
+    assert_ne!(of(None, "node-1"), of(None, "node-3"));
+}
+
+/// Something that happens.
+#[derive(Debug, Clone)]
+enum Step {
+    Service(u8, u8, bool),
+    NoService(u8),
+    Endpoints(u8, bool, bool),
+    Node(bool, bool),
+    Pools(bool),
+    Advertisement(u8, u8, u8, bool, bool),
+    NoAdvertisement(u8),
+    Peer(u8, bool, bool),
+    NoPeer(u8),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        (0u8..4, 0u8..6, any::<bool>()).prop_map(|(name, vip, local)| Step::Service(name, vip, local)),
+        (0u8..4).prop_map(Step::NoService),
+        (0u8..4, any::<bool>(), any::<bool>()).prop_map(|(name, me, other)| Step::Endpoints(name, me, other)),
+        (any::<bool>(), any::<bool>()).prop_map(|(zone, network)| Step::Node(zone, network)),
+        any::<bool>().prop_map(Step::Pools),
+        (0u8..3, 0u8..3, 0u8..3, any::<bool>(), any::<bool>()).prop_map(
+            |(name, length, peer, zone, preference)| Step::Advertisement(
+                name, length, peer, zone, preference
+            )
+        ),
+        (0u8..3).prop_map(Step::NoAdvertisement),
+        (0u8..3, any::<bool>(), any::<bool>()).prop_map(|(name, both, zone)| Step::Peer(name, both, zone)),
+        (0u8..3).prop_map(Step::NoPeer),
+    ]
+}
+
+fn take(site: &mut Site, step: Step) {
+    let zone = |yes: bool| if yes { vec![selector("zone", "a")] } else { vec![] };
+    match step {
+        Step::Service(name, vip, local) => {
+            let policy = if local { TrafficPolicy::Local } else { TrafficPolicy::Cluster };
+            let (v4, v6) = (format!("192.0.2.{}", vip * 40), format!("2001:db8::{vip}"));
+            let it = service(&name.to_string(), &[v4.as_str(), v6.as_str()][..=usize::from(vip % 2)]);
+            site.placement.set_service(Service { traffic_policy: policy, ..it });
+        }
+        Step::NoService(name) => site.placement.remove_service(&ServiceKey::new("default", name.to_string())),
+        Step::Endpoints(name, me, other) => {
+            let nodes = [me.then_some("me"), other.then_some("other")];
+            site.endpoints(&name.to_string(), &nodes.into_iter().flatten().collect::<Vec<_>>());
+        }
+        Step::Node(zone, network) => {
+            let labels: &[(&str, &str)] = if zone { &[("zone", "a")] } else { &[] };
+            let network = if network { Network::Available } else { Network::Unavailable };
+            site.placement.set_node(node(labels, network));
+        }
+        Step::Pools(halves) => {
+            let entries: &[&str] =
+                if halves { &["192.0.2.0/25"] } else { &["192.0.2.0/24", "2001:db8::/64"] };
+            site.placement.set_pools(Pools::new([PoolSpec::new("lan", entries)]));
+            site.bgp.pools_changed();
+        }
+        Step::Advertisement(name, length, peer, in_zone, preference) => {
+            let name = name.to_string();
+            let mut it = advertisement(&name);
+            it.scope.node_selectors = zone(in_zone);
+            it.aggregation = Aggregation::new([32, 25, 24][usize::from(length)], 128).unwrap();
+            it.peers = (peer > 0).then(|| BgpPeerName::from(peer.to_string())).into_iter().collect();
+            it.communities = vec![format!("1:{name}")];
+            it.local_preference = LocalPreference(if preference { 200 } else { 100 });
+            site.advertise(it);
+        }
+        Step::NoAdvertisement(name) => {
+            let gone = (AdvertisementName::from(name.to_string()), None);
+            site.bgp.handle(BgpInput::Advertisements(each([gone])));
+        }
+        Step::Peer(name, both, in_zone) => {
+            let families = if both { Families::Both } else { Families::Only(Family::V4) };
+            let it = peer(&name.to_string(), &format!("198.51.100.{name}"));
+            site.peer(Peer { families, node_selectors: zone(in_zone), ..it });
+        }
+        Step::NoPeer(name) => {
+            site.bgp.handle(BgpInput::Peers(each([(BgpPeerName::from(name.to_string()), None)])));
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_plan_that_follows_changes_is_the_plan_made_anew(steps in prop::collection::vec(step(), 1..40)) {
+        let mut site = Site::new();
+        let mut told: BTreeMap<BgpPeerName, bgp::route::Routes> = BTreeMap::new();
+        for step in steps {
+            take(&mut site, step);
+            for news in site.settle() {
+                match news {
+                    BgpNews::Sessions(sessions) => told.retain(|peer, _| sessions.contains_key(peer)),
+                    BgpNews::Plan(Change::Routes(peer, changes)) => {
+                        let routes = told.entry(peer).or_default();
+                        for change in changes {
+                            match change.attributes {
+                                Some(attributes) => _ = routes.insert(change.prefix, attributes),
+                                None => _ = routes.remove(&change.prefix),
+                            }
+                        }
+                    }
+                    BgpNews::Plan(Change::Peers(..)) | BgpNews::Secrets(_) | BgpNews::Faults(..) => {}
+                }
+            }
+            if !site.bgp.is_idle() {
+                prop_assert_eq!(&site.bgp.plan, &site.made_anew());
+            }
+            let told: BTreeMap<_, _> = told.iter().filter(|(_, routes)| !routes.is_empty()).collect();
+            let planned = site.bgp.plan.routes().iter();
+            prop_assert_eq!(told, planned.filter(|(_, routes)| !routes.is_empty()).collect());
+        }
+    }
+}

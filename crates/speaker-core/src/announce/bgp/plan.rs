@@ -1,0 +1,325 @@
+//! Which prefixes each peer of this node is to have, and with which attributes.
+//!
+//! ```text
+//! Service -> (prefix, advertisement) pairs, or why there are none          judge
+//! prefix  -> the advertisements it is announced by, with their Services    users
+//! peer    -> prefix -> attributes, united over these advertisements        routes
+//! ```
+//!
+//! A change of a Service costs its prefixes; one of the advertisements, pools or the node all of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bgp::config::SessionConfig;
+use bgp::route::{Attributes, Communities, Prefix, RouteChange, Routes};
+use objects::BgpPeerName;
+use peering::Announcing;
+use placement::{AdvertisementName, EXCLUDE_LABEL, Network, NodeName, Placement, ServiceKey, TrafficPolicy};
+
+/// Why this node does not announce a Service by BGP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum NotAnnounced {
+    /// No advertisement of its pool selects this node.
+    NotOwner,
+    /// No advertisement that selects this node selects the Service.
+    NoMatchingAdvertisement,
+    /// Several advertisements ask for different local preferences of one prefix for one peer.
+    ConflictingAdvertisements,
+    /// The condition `NetworkUnavailable` of this node is true.
+    NodeNetworkUnavailable,
+    /// This node carries the label [`EXCLUDE_LABEL`].
+    NodeLabeledExcludeBalancers,
+    /// No endpoint serves on this node, which the policy Local asks for.
+    NoLocalEndpoints,
+    /// No endpoint serves.
+    NoEndpoints,
+}
+
+impl NotAnnounced {
+    /// One word for it, as upstream has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NotOwner => "notOwner",
+            Self::NoMatchingAdvertisement => "noMatchingAdvertisement",
+            Self::ConflictingAdvertisements => "conflictingAdvertisements",
+            Self::NodeNetworkUnavailable => "nodeNetworkUnavailable",
+            Self::NodeLabeledExcludeBalancers => "nodeLabeledExcludeBalancers",
+            Self::NoLocalEndpoints => "noLocalEndpoints",
+            Self::NoEndpoints => "noEndpoints",
+        }
+    }
+}
+
+/// What the plan is made from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct View<'a> {
+    /// This node.
+    pub(crate) me: &'a NodeName,
+    /// What is known of the cluster.
+    pub(crate) placement: &'a Placement,
+    /// The advertisements in force.
+    pub(crate) advertisements: &'a BTreeMap<AdvertisementName, Announcing>,
+    /// The sessions of this node.
+    pub(crate) sessions: &'a BTreeMap<BgpPeerName, SessionConfig>,
+}
+
+/// What may be different since the plan was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Touched {
+    /// These Services and their endpoints.
+    Services(BTreeSet<ServiceKey>),
+    /// Anything.
+    Everything,
+}
+
+/// What the plan has become different by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// What a peer is told. Of a peer that is new, all of it.
+    Routes(BgpPeerName, Vec<RouteChange>),
+    /// Which peers are told of a Service; none any more.
+    Peers(ServiceKey, BTreeSet<BgpPeerName>),
+}
+
+/// By which advertisements a Service is announced, with which prefixes.
+type Announced = BTreeSet<(Prefix, AdvertisementName)>;
+
+/// Which prefixes each peer of this node is to have, and why a Service has none.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Plan {
+    services: BTreeMap<ServiceKey, Result<Announced, NotAnnounced>>,
+    users: BTreeMap<Prefix, BTreeMap<AdvertisementName, BTreeSet<ServiceKey>>>,
+    routes: BTreeMap<BgpPeerName, Routes>,
+    /// Which peers are told of a Service, where any is.
+    peers: BTreeMap<ServiceKey, BTreeSet<BgpPeerName>>,
+}
+
+/// Attributes by the advertisements that they are united from, so that routes share them.
+type Shared = BTreeMap<Vec<AdvertisementName>, Arc<Attributes>>;
+
+impl Plan {
+    /// What each peer is to have.
+    #[cfg(test)]
+    pub(crate) fn routes(&self) -> &BTreeMap<BgpPeerName, Routes> {
+        &self.routes
+    }
+
+    /// The peers that are told of a Service; why there are none, where that does not lie with the peers. `None` for a Service
+    /// that is not known, or as long as there are no advertisements.
+    #[cfg(test)]
+    pub(crate) fn outcome(
+        &self,
+        service: &ServiceKey,
+    ) -> Option<Result<BTreeSet<BgpPeerName>, NotAnnounced>> {
+        let announced = self.services.get(service)?;
+        let peers = || self.peers.get(service).cloned().unwrap_or_default();
+        Some(announced.as_ref().map(|_| peers()).map_err(|why| *why))
+    }
+
+    /// Brings the plan up to date.
+    pub(crate) fn follow(&mut self, view: View<'_>, touched: &Touched) -> Vec<Change> {
+        let mut prefixes = BTreeSet::new();
+        let services = match touched {
+            // Nobody asked for BGP: nothing is to be kept.
+            _ if view.advertisements.is_empty() => self.services.keys().cloned().collect(),
+            Touched::Services(services) => services.clone(),
+            Touched::Everything => {
+                let known = view.placement.services().map(|service| service.key.clone());
+                known.chain(self.services.keys().cloned()).collect()
+            }
+        };
+        for service in &services {
+            self.announce(service, view.judge(service), &mut prefixes);
+        }
+        if *touched == Touched::Everything {
+            prefixes.extend(self.users.keys().copied());
+        }
+        let mut changes = self.tell(view, touched, &prefixes);
+        let affected = prefixes.iter().filter_map(|prefix| self.users.get(prefix));
+        let affected = affected.flat_map(BTreeMap::values).flatten().cloned();
+        for service in affected.chain(services).collect::<BTreeSet<_>>() {
+            changes.extend(self.assign(service));
+        }
+        changes
+    }
+
+    /// Brings what a Service is announced with up to date, and collects the prefixes that this touches.
+    fn announce(
+        &mut self,
+        service: &ServiceKey,
+        now: Option<Result<Announced, NotAnnounced>>,
+        prefixes: &mut BTreeSet<Prefix>,
+    ) {
+        let nothing = Announced::new();
+        let before = self.services.remove(service);
+        let of = |it: &Option<Result<Announced, _>>| it.as_ref().and_then(|it| it.as_ref().ok()).cloned();
+        let (had, has) = (of(&before).unwrap_or_default(), of(&now).unwrap_or(nothing));
+        for (prefix, advertisement) in had.difference(&has) {
+            prefixes.insert(*prefix);
+            if let Some(by) = self.users.get_mut(prefix) {
+                if let Some(services) = by.get_mut(advertisement) {
+                    services.remove(service);
+                    if services.is_empty() {
+                        by.remove(advertisement);
+                    }
+                }
+                if by.is_empty() {
+                    self.users.remove(prefix);
+                }
+            }
+        }
+        for (prefix, advertisement) in has.difference(&had) {
+            prefixes.insert(*prefix);
+            let by = self.users.entry(*prefix).or_default();
+            by.entry(advertisement.clone()).or_default().insert(service.clone());
+        }
+        if let Some(now) = now {
+            self.services.insert(service.clone(), now);
+        }
+    }
+
+    /// Brings the routes of these prefixes up to date for each peer.
+    fn tell(&mut self, view: View<'_>, touched: &Touched, prefixes: &BTreeSet<Prefix>) -> Vec<Change> {
+        let mut shared = Shared::new();
+        let mut changes = Vec::new();
+        self.routes.retain(|peer, _| view.sessions.contains_key(peer));
+        for (peer, session) in view.sessions {
+            let routes = self.routes.entry(peer.clone()).or_default();
+            let mut of_peer = Vec::new();
+            let gone: Vec<Prefix> = match touched {
+                Touched::Everything => {
+                    routes.keys().filter(|prefix| !self.users.contains_key(prefix)).copied().collect()
+                }
+                Touched::Services(_) => vec![],
+            };
+            for prefix in prefixes.iter().copied().chain(gone).collect::<BTreeSet<_>>() {
+                let by = self.users.get(&prefix).filter(|_| session.families.contain(prefix.family()));
+                let attributes = by.and_then(|by| view.attributes(peer, by.keys(), &mut shared));
+                if routes.get(&prefix) == attributes.as_ref() {
+                    continue;
+                }
+                match &attributes {
+                    Some(attributes) => _ = routes.insert(prefix, Arc::clone(attributes)),
+                    None => _ = routes.remove(&prefix),
+                }
+                of_peer.push(RouteChange { prefix, attributes });
+            }
+            if !of_peer.is_empty() {
+                changes.push(Change::Routes(peer.clone(), of_peer));
+            }
+        }
+        changes
+    }
+
+    /// Brings up to date which peers are told of a Service.
+    fn assign(&mut self, service: ServiceKey) -> Option<Change> {
+        let announced = self.services.get(&service).and_then(|it| it.as_ref().ok());
+        let prefixes: BTreeSet<Prefix> = announced.into_iter().flatten().map(|(prefix, _)| *prefix).collect();
+        let told = |routes: &Routes| prefixes.iter().any(|prefix| routes.contains_key(prefix));
+        let now: BTreeSet<_> =
+            self.routes.iter().filter(|(_, routes)| told(routes)).map(|(peer, _)| peer.clone()).collect();
+        let before = self.peers.remove(&service).unwrap_or_default();
+        if !now.is_empty() {
+            self.peers.insert(service.clone(), now.clone());
+        }
+        (before != now).then_some(Change::Peers(service, now))
+    }
+}
+
+impl View<'_> {
+    /// What a Service is announced with from this node, or why it is not; `None` for one that is not known. Reasons are looked
+    /// for in upstream's order.
+    fn judge(&self, key: &ServiceKey) -> Option<Result<Announced, NotAnnounced>> {
+        if self.advertisements.is_empty() {
+            return None;
+        }
+        let service = self.placement.service(key)?;
+        let pool = self.placement.pools().pool_of(&service.vips, service.recorded_pool.as_ref());
+        let node = self.placement.node(self.me);
+        let (Some(pool), Some(node)) = (pool, node) else { return Some(Err(NotAnnounced::NotOwner)) };
+        let covering = self.advertisements.values().filter(|it| it.covers(pool));
+        let here: Vec<_> = covering.filter(|it| it.scope.selects_node(&node.labels)).collect();
+        if here.is_empty() {
+            return Some(Err(NotAnnounced::NotOwner));
+        }
+        let matching: Vec<_> =
+            here.into_iter().filter(|it| it.scope.selects_service(&service.labels)).collect();
+        if matching.is_empty() {
+            return Some(Err(NotAnnounced::NoMatchingAdvertisement));
+        }
+        let mut announced: BTreeMap<Prefix, BTreeMap<&AdvertisementName, &Announcing>> = BTreeMap::new();
+        for (vip, it) in service.vips.iter().flat_map(|vip| matching.iter().map(move |it| (vip, *it))) {
+            announced.entry(it.prefix(*vip)).or_default().insert(&it.scope.name, it);
+        }
+        if announced.values().any(|by| conflict(by.values().copied())) {
+            return Some(Err(NotAnnounced::ConflictingAdvertisements));
+        }
+        if node.network == Network::Unavailable {
+            return Some(Err(NotAnnounced::NodeNetworkUnavailable));
+        }
+        if !self.placement.ignores_exclude_label() && node.labels.contains_key(EXCLUDE_LABEL) {
+            return Some(Err(NotAnnounced::NodeLabeledExcludeBalancers));
+        }
+        let local = service.traffic_policy == TrafficPolicy::Local;
+        if local && !self.placement.endpoints(key).any(|slice| slice.on(self.me)) {
+            return Some(Err(NotAnnounced::NoLocalEndpoints));
+        }
+        if !self.placement.endpoints(key).any(placement::Endpoints::anywhere) {
+            return Some(Err(NotAnnounced::NoEndpoints));
+        }
+        let pairs = announced
+            .into_iter()
+            .flat_map(|(prefix, by)| by.into_keys().map(move |name| (prefix, name.clone())));
+        Some(Ok(pairs.collect()))
+    }
+
+    /// What a peer is told of a prefix that is announced by these advertisements; `None` where none is for the peer.
+    fn attributes<'a>(
+        &self,
+        peer: &BgpPeerName,
+        by: impl Iterator<Item = &'a AdvertisementName>,
+        shared: &mut Shared,
+    ) -> Option<Arc<Attributes>> {
+        let of =
+            |name: &&AdvertisementName| self.advertisements.get(*name).is_some_and(|it| it.is_for_peer(peer));
+        let names: Vec<_> = by.filter(of).cloned().collect();
+        if names.is_empty() {
+            return None;
+        }
+        let united = shared.entry(names).or_insert_with_key(|names| {
+            let all = names.iter().filter_map(|name| self.advertisements.get(name));
+            Arc::new(unite(all.map(|it| &it.attributes)))
+        });
+        Some(Arc::clone(united))
+    }
+}
+
+/// Whether advertisements of one prefix ask for different local preferences for one peer.
+fn conflict<'a>(by: impl Iterator<Item = &'a Announcing> + Clone) -> bool {
+    let mut rest = by;
+    while let Some(one) = rest.next() {
+        let preference = one.attributes.local_preference;
+        let differs =
+            |other: &Announcing| other.attributes.local_preference != preference && one.may_share_peer(other);
+        if rest.clone().any(differs) {
+            return true;
+        }
+    }
+    false
+}
+
+/// The communities of all. Of the preferences, which differ only where Services of different pools have a prefix in common, the
+/// greatest. Beyond as many communities as a route may have, the greatest are left out.
+fn unite<'a>(all: impl Iterator<Item = &'a Attributes> + Clone) -> Attributes {
+    let most = Communities::<bgp::route::Community>::MOST;
+    let standard: BTreeSet<_> = all.clone().flat_map(|it| it.communities.iter()).collect();
+    let large: BTreeSet<_> = all.clone().flat_map(|it| it.large_communities.iter()).collect();
+    Attributes {
+        local_preference: all.clone().map(|it| it.local_preference).max().unwrap_or_default(),
+        communities: Communities::new(standard.into_iter().take(most)).unwrap_or_default(),
+        large_communities: Communities::new(large.into_iter().take(most)).unwrap_or_default(),
+        prepend: all.map(|it| it.prepend).max().unwrap_or_default(),
+        link_bandwidth: None,
+    }
+}
