@@ -66,7 +66,7 @@ pub struct NoInterval;
 
 impl Interval {
     /// The longest one, as MetalLB has it.
-    pub const MOST: Duration = Duration::from_secs(60);
+    pub const MOST: Duration = Duration::from_mins(1);
 
     /// Its length.
     pub fn duration(self) -> Duration {

@@ -28,6 +28,7 @@ const MULTIPOINT: u8 = 0x01;
 
 /// What one end says to the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "bits of the packet, each free of the others")]
 pub struct Packet {
     /// Why its session was last down.
     pub diagnostic: Diagnostic,

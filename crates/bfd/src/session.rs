@@ -12,7 +12,7 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use timers::Timers;
 
-use crate::config::{Config, Role};
+use crate::config::{Config, Interval, Role};
 use crate::echo::{self, Echo};
 use crate::packet::{self, Diagnostic, Packet, State};
 use machine::{Event, Step, next};
@@ -381,7 +381,7 @@ impl Session {
             yours: self.peer.discriminator,
             desired_transmit: self.desired_transmit(),
             required_receive: self.config.receive.duration(),
-            required_echo: self.config.echo().map_or(Duration::ZERO, |echo| echo.duration()),
+            required_echo: self.config.echo().map_or(Duration::ZERO, Interval::duration),
         };
         self.counters.sent += 1;
         self.outputs.push_back(Output::Send(packet.emit()));

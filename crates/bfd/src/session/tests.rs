@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{Hops, Interval};
+use crate::config::Hops;
 
 /// One way.
 const LATENCY: Duration = Duration::from_millis(2);
@@ -215,6 +215,49 @@ fn a_poll_is_answered_at_once_and_only_then() {
             assert!(answer.r#final && !answer.poll);
         }
     }
+}
+
+#[test]
+fn what_changes_at_up_is_polled_for_until_the_peer_has_answered() {
+    let mut session = Session::new(config(50, 50, 3), NonZeroU32::MIN, 1, Instant::now());
+    let mut now = Instant::now();
+    let mut packet = |session: &mut Session, flags| {
+        let bytes =
+            [0x20, flags, 3, 24, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0xc3, 0x50, 0, 0, 0xc3, 0x50, 0, 0, 0, 0];
+        while session.poll_output().is_some() {}
+        now += ms(50);
+        session.handle(Input::Received { packet: Packet::parse(&bytes).unwrap(), ttl: 255 }, now);
+        session.handle(Input::Time, now);
+        let sent = std::iter::from_fn(|| session.poll_output());
+        sent.filter_map(|output| match output {
+            Output::Send(bytes) => Some(Packet::parse(&bytes).unwrap()),
+            Output::SendEcho(_) | Output::Changed(_) => None,
+        })
+        .last()
+        .map(|packet| (packet.state, packet.poll))
+    };
+    assert_eq!(packet(&mut session, 0x80), Some((State::Up, true)));
+    assert_eq!(packet(&mut session, 0xc0), Some((State::Up, true)), "nobody has answered");
+    packet(&mut session, 0xd0);
+    assert_eq!(packet(&mut session, 0xc0), Some((State::Up, false)));
+}
+
+#[test]
+fn who_is_to_send_more_seldom_does_so_when_the_peer_knows() {
+    let mut pair = Pair::new([config(50, 50, 3); 2], 0, 7);
+    pair.run(ms(500));
+    pair.loss = 1000;
+    pair.tell(0, Input::Configure(config(1000, 50, 3)));
+    let before = pair.ends[0].counters().sent;
+    pair.run(ms(100));
+    assert!(pair.ends[0].counters().sent > before, "the peer still expects a packet every 50 ms");
+    pair.loss = 0;
+    pair.run(ms(5000));
+    assert_eq!(pair.states(), [State::Up; 2]);
+    let before = pair.ends[0].counters().sent;
+    pair.run(ms(2000));
+    assert!(pair.ends[0].counters().sent - before <= 3);
+    assert_eq!(pair.ends[1].detection_time(), ms(3000));
 }
 
 #[test]
