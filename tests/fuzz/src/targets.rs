@@ -1,6 +1,7 @@
 //! The targets. Each takes any bytes; what is structured is made of them.
 
 mod api_objects;
+mod bfd;
 mod gossip;
 mod http;
 mod lan;
@@ -16,6 +17,7 @@ pub type Target = fn(&[u8]);
 pub const TARGETS: &[(&str, Target)] = &[
     ("arp", lan::arp),
     ("ndp", lan::ndp),
+    ("bfd", bfd::play),
     ("gossip", gossip::play),
     ("told", gossip::told),
     ("range", texts::range),
