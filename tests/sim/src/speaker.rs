@@ -365,7 +365,12 @@ impl Speaker {
             | Decision::Impaired(..)
             | Decision::SameLan(_)
             | Decision::Configuration(_)
-            | Decision::Problems(_) => {}
+            | Decision::Problems(_)
+            // No router takes part.
+            | Decision::BgpSessions(_)
+            | Decision::BgpRoutes(..)
+            | Decision::BgpSecrets(_)
+            | Decision::BgpStatus { .. } => {}
         }
     }
 
