@@ -34,7 +34,8 @@ pub(crate) async fn run(cli: &Cli) -> anyhow::Result<Answer> {
         }
         Command::Quickstart(options) => {
             // It says itself where FerroLB does not run.
-            quickstart::run(&Cluster::open(&cli.connection).await?, options).await
+            let cluster = Cluster::open(&cli.connection).await?;
+            quickstart::run(&cluster, cli.namespace.as_deref(), options).await
         }
         Command::Pools => of_cluster(cli, pools::run).await,
         Command::Ips { pool, watch: _ } => {

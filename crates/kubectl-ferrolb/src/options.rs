@@ -156,12 +156,43 @@ pub(crate) struct Quickstart {
     /// carried over; refuses to apply it while that one serves
     #[arg(long, conflicts_with_all = ["range", "pool"])]
     pub(crate) from: Option<Source>,
+    #[command(flatten)]
+    pub(crate) demo: Demo,
     /// Make it without asking
     #[arg(short, long)]
     pub(crate) yes: bool,
     /// Only show the manifests
     #[arg(long, conflicts_with = "yes")]
     pub(crate) dry_run: bool,
+}
+
+/// What is made to see whether it answers.
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// Also makes a web server behind a Service of type LoadBalancer (ferrolb-demo, in the namespace of -n), waits until it
+    /// answers, and says what was seen on the way or what is in the way
+    #[arg(id = "demo", long = "demo", conflicts_with = "from")]
+    pub(crate) wanted: bool,
+    /// The web server's image; one that is not called http-echo is to serve HTTP on port 8080 and not to need root
+    #[arg(
+        long = "demo-image",
+        value_name = "IMAGE",
+        default_value = "hashicorp/http-echo:1.0",
+        requires = "demo"
+    )]
+    pub(crate) image: String,
+    /// Seconds to wait for the web server's Pod
+    #[arg(
+        id = "demo-timeout",
+        long = "demo-timeout",
+        value_name = "SECONDS",
+        default_value_t = 120,
+        requires = "demo"
+    )]
+    pub(crate) timeout: u64,
+    /// Removes what --demo has made in the namespace of -n, and nothing else
+    #[arg(long = "demo-delete", conflicts_with_all = ["demo", "range", "pool", "from", "yes", "dry_run"])]
+    pub(crate) delete: bool,
 }
 
 /// Another load balancer.
@@ -276,6 +307,8 @@ mod tests {
             "kubectl-ferrolb whatif add node",
             "kubectl-ferrolb validate -f a.yaml -f b --server",
             "kubectl-ferrolb trace 2001:db8::1 -o json",
+            "kubectl-ferrolb quickstart --demo --demo-image web:1 --demo-timeout 5 -n shop --dry-run",
+            "kubectl-ferrolb quickstart --demo-delete -n shop",
         ] {
             assert!(!Cli::try_parse_from(line.split(' ')).unwrap().command.watches(), "{line}");
         }
@@ -285,5 +318,11 @@ mod tests {
         }
         assert!(Cli::try_parse_from(["kubectl-ferrolb", "status", "--wait", "--watch"]).is_err());
         assert!(Cli::try_parse_from(["kubectl-ferrolb", "validate"]).is_err());
+        for line in
+            ["--demo --demo-delete", "--demo-image web:1", "--demo --from metallb", "--demo-delete --dry-run"]
+        {
+            let words = ["kubectl-ferrolb", "quickstart"].into_iter().chain(line.split(' '));
+            assert!(Cli::try_parse_from(words).is_err(), "{line}");
+        }
     }
 }

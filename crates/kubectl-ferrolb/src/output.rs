@@ -131,6 +131,11 @@ impl Page {
         }
     }
 
+    /// Adds another page below.
+    pub(crate) fn append(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+
     /// A page of a table.
     pub(crate) fn of(table: Table, none: &str) -> Self {
         let mut page = Self::default();

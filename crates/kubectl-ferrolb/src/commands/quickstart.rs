@@ -1,6 +1,7 @@
 //! `kubectl ferrolb quickstart`: from Services that wait to addresses that answer, with the evidence that they are free.
 
 mod choice;
+mod demo;
 mod from;
 mod lan;
 mod proposal;
@@ -19,6 +20,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
+use self::demo::{Demo, Seen};
 use self::proposal::{NoProposal, propose};
 use super::manifests;
 use crate::answer::Answer;
@@ -67,15 +69,30 @@ impl Found {
     }
 }
 
-/// Proposes a pool, and makes it if that is wanted.
-pub(crate) async fn run(cluster: &Cluster, options: &Quickstart) -> anyhow::Result<Answer> {
+/// Proposes a pool, and makes it if that is wanted; with `--demo` a Service in the namespace that is given, too.
+pub(crate) async fn run(
+    cluster: &Cluster,
+    namespace: Option<&str>,
+    options: &Quickstart,
+) -> anyhow::Result<Answer> {
     if let Some(source) = options.from {
         return Box::pin(from::run(cluster, options, source)).await;
     }
-    let look = Look::at(cluster).await;
+    let namespace = namespace.unwrap_or(&cluster.default_namespace);
     let mut found = Found::default();
-    match propose(cluster, &look, options, &mut found).await {
+    if options.demo.delete {
+        let seen = demo::delete(cluster, namespace).await;
+        return Ok(with_demo(found, Page::default(), seen));
+    }
+    let look = Look::at(cluster).await;
+    let proposed = if options.demo.wanted && options.range.is_none() && cluster.serves_node_pools() {
+        Err(NoProposal::Done("Services may get the addresses of nodes (NodeAddressPool)".to_owned()))
+    } else {
+        propose(cluster, &look, options, &mut found).await
+    };
+    match proposed {
         Ok(range) => found.objects = objects(cluster, &look, options, range),
+        Err(NoProposal::Done(why)) if options.demo.wanted => found.saw("Pool", why),
         Err(NoProposal::Done(why)) => {
             found.saw("Nothing to do", why);
             return Ok(Answer::object("Quickstart", &found, found.page()));
@@ -91,6 +108,9 @@ pub(crate) async fn run(cluster: &Cluster, options: &Quickstart) -> anyhow::Resu
             return Ok(Answer::object("Quickstart", &found, found.page()).not_seen(failures));
         }
     }
+    let demo = options.demo.wanted.then(|| Demo::new(cluster, options, namespace));
+    let pools = found.objects.len();
+    found.objects.extend(demo.iter().flat_map(Demo::objects));
     if options.dry_run {
         return manifests::answer(&found.objects);
     }
@@ -106,7 +126,7 @@ pub(crate) async fn run(cluster: &Cluster, options: &Quickstart) -> anyhow::Resu
         }
         page = Page::default();
     }
-    for object in &found.objects {
+    for object in &found.objects[..pools] {
         match create(cluster, object).await {
             Ok(title) => page.field("Created", title),
             Err(failure) => {
@@ -116,8 +136,19 @@ pub(crate) async fn run(cluster: &Cluster, options: &Quickstart) -> anyhow::Resu
         }
     }
     found.applied = true;
+    if let Some(demo) = demo {
+        let seen = Box::pin(demo.run()).await;
+        return Ok(with_demo(found, page, seen));
+    }
     let waiting = served(cluster, &mut page).await;
     Ok(Answer::object("Quickstart", &found, page).problem_if(waiting))
+}
+
+/// The answer that ends with what was seen of the demo.
+fn with_demo(mut found: Found, mut page: Page, seen: Seen) -> Answer {
+    seen.tell(&mut page);
+    seen.lines.into_iter().for_each(|line| found.saw(line.what, line.text));
+    Answer::object("Quickstart", &found, page).problem_if(seen.problem).not_seen(seen.failures)
 }
 
 /// What is to be made: a pool, and an advertisement unless there is one for every pool.

@@ -17,16 +17,16 @@ use crate::survey::{Health, list};
 /// What was found out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Traced {
+pub(crate) struct Traced {
     ip: IpAddr,
     pool: Option<String>,
     services: Vec<String>,
     /// Who answers, each once.
     answerers: Vec<Answerer>,
     views: Vec<View>,
-    finding: String,
-    remedy: Option<String>,
-    problem: bool,
+    pub(crate) finding: String,
+    pub(crate) remedy: Option<String>,
+    pub(crate) problem: bool,
 }
 
 /// A host that answers.
@@ -51,13 +51,21 @@ struct View {
     answers: Vec<Answerer>,
 }
 
-/// Asks all speakers.
-pub(crate) async fn run(cluster: &Cluster, ip: IpAddr) -> anyhow::Result<Answer> {
+/// Asks all speakers who answers for an address; what could not be asked is told, too.
+pub(crate) async fn ask_all(cluster: &Cluster, ip: IpAddr) -> (Traced, Vec<String>) {
     let (look, told) = futures::join!(Look::at(cluster), cluster.trace(ip));
     let owners = owners(&look);
     let views: Vec<View> = told.iter().filter_map(Told::trace).flat_map(|it| views(it, &owners)).collect();
+    let none = (told.is_empty() && cluster.programs.is_ok()).then(|| "there is no speaker to ask".to_owned());
     let unasked = ask::failures(&told);
     let traced = Traced::new(ip, &look, views);
+    let failures = unasked.into_iter().chain(look.failures).chain(none).collect();
+    (traced, failures)
+}
+
+/// Asks all speakers, and answers.
+pub(crate) async fn run(cluster: &Cluster, ip: IpAddr) -> anyhow::Result<Answer> {
+    let (traced, failures) = ask_all(cluster, ip).await;
     let mut page = Page::default();
     page.field("Address", traced.whose());
     let tone = if traced.problem { Tone::Bad } else { Tone::Good };
@@ -71,12 +79,8 @@ pub(crate) async fn run(cluster: &Cluster, ip: IpAddr) -> anyhow::Result<Answer>
         table.row([view.node.clone().into(), view.interface.clone().into(), view.text().into()]);
     }
     page.table(table, "No node could ask.");
-    let failures = [unasked, look.failures].concat();
-    let none = told.is_empty().then(|| "there is no speaker to ask".to_owned());
     let problem = traced.problem;
-    Ok(Answer::object("Trace", &traced, page)
-        .problem_if(problem)
-        .not_seen(failures.into_iter().chain(cluster.programs.is_ok().then_some(none).flatten())))
+    Ok(Answer::object("Trace", &traced, page).problem_if(problem).not_seen(failures))
 }
 
 /// The nodes by the Ethernet addresses of their interfaces, as their speakers and the peers of those say.
