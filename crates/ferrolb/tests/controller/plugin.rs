@@ -3,6 +3,7 @@
 mod answers;
 mod around;
 mod degraded;
+mod demo;
 mod foretold;
 mod from_others;
 mod page;
