@@ -79,7 +79,7 @@ pub(super) fn service(namespace: &str, class: Option<&str>) -> Value {
         "spec": {
             "type": "LoadBalancer",
             "selector": {LABEL_OF_NAME: NAME, MANAGED_BY: MANAGER},
-            "ports": [{"name": "http", "port": PORT, "protocol": "TCP", "targetPort": TARGET_PORT}],
+            "ports": [{"port": PORT, "protocol": "TCP", "targetPort": TARGET_PORT}],
         },
     });
     if let Some(class) = class {
