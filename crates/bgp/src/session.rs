@@ -237,6 +237,11 @@ impl Session {
         self.outputs.pop_front()
     }
 
+    /// Whether there is something to do.
+    pub fn has_outputs(&self) -> bool {
+        !self.outputs.is_empty()
+    }
+
     /// The next octets to write when there is room: what the peer is to know of routes. They go after all that
     /// [`Session::poll_output`] has returned.
     pub fn poll_update(&mut self) -> Option<Vec<u8>> {

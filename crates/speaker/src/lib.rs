@@ -12,6 +12,7 @@
 //! and the tasks that connect them. When the API server is away, what was last known stays in force.
 
 mod address;
+pub mod bgp;
 mod cluster;
 mod configuration;
 #[cfg(fuzzing)]

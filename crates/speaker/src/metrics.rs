@@ -376,9 +376,14 @@ fn gauge(count: usize) -> i64 {
 
 /// A counter without the suffix `_total` that [`Counter`] adds: dashboards know these names without it.
 #[derive(Debug, Default)]
-struct PlainCounter(Counter);
+pub(crate) struct PlainCounter(Counter);
 
 impl PlainCounter {
+    /// Counts up to `value`, which somebody else counts.
+    pub(crate) fn reach(&self, value: u64) {
+        self.0.inc_by(value.saturating_sub(self.0.get()));
+    }
+
     fn inc(&self) {
         self.0.inc();
     }

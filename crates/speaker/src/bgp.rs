@@ -1,0 +1,150 @@
+//! The routers' side: holds the sessions that are wanted, and announces in each what is wanted there.
+//!
+//! ```text
+//!            Wanted              Peering
+//!   core ------------> run ------------------> Peer, one for each router, with a bgp::session::Session inside
+//!     ^                                          |  ^
+//!     |              Statuses                    |  TCP connection
+//!     +------------------------------------------+
+//! ```
+//!
+//! Both ways state is told, each time as a whole (`watch`: whoever reads late skips what was overtaken), so nobody waits for
+//! a router that is slow. Routes are compared with what was wanted before where they are not the same in memory.
+
+mod connect;
+mod metrics;
+mod peer;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bgp::config::SessionConfig;
+use bgp::route::Routes;
+use bgp::session::{Farewell, Past, State};
+pub use metrics::BgpMetrics;
+use objects::BgpPeerName;
+use peer::Peer;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tracing::warn;
+
+/// What there is to be.
+#[derive(Debug, Clone)]
+pub enum Wanted {
+    /// These sessions, and no others. Sessions that are left out are ended.
+    Sessions(BTreeMap<BgpPeerName, Peering>),
+    /// None any more: each ends like this, and then everything does.
+    Nothing(Farewell),
+}
+
+impl Default for Wanted {
+    fn default() -> Self {
+        Self::Sessions(BTreeMap::new())
+    }
+}
+
+/// A session, and what is announced in it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Peering {
+    /// The session.
+    pub config: Arc<SessionConfig>,
+    /// Every route that there is.
+    pub routes: Arc<Routes>,
+}
+
+/// How each session is doing.
+pub type Statuses = BTreeMap<BgpPeerName, Status>;
+
+/// How a session is doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// Where it stands.
+    pub state: State,
+    /// How it came to this, in a few words.
+    pub why: String,
+    /// The address of this end, as long as there is a connection.
+    pub local: Option<IpAddr>,
+    /// How many prefixes the peer was told of.
+    pub announced: usize,
+}
+
+/// How long sessions may take to end: longer than it takes to leave by [`Farewell::Leave`].
+const FAREWELL: Duration = Duration::from_secs(4);
+
+/// Does what is wanted, until nothing is wanted any more, and tells how each session is doing. Every session begins as `past`
+/// says.
+pub async fn run(
+    mut wanted: watch::Receiver<Wanted>,
+    past: Past,
+    statuses: watch::Sender<Statuses>,
+    metrics: BgpMetrics,
+) {
+    let mut running: BTreeMap<BgpPeerName, watch::Sender<peer::Order>> = BTreeMap::new();
+    let mut tasks = JoinSet::new();
+    let farewell = loop {
+        let sessions = match wanted.borrow_and_update().clone() {
+            Wanted::Sessions(sessions) => sessions,
+            Wanted::Nothing(farewell) => break farewell,
+        };
+        running.retain(|name, order| {
+            let stays = sessions.contains_key(name);
+            if !stays {
+                order.send_replace(peer::Order::End(Farewell::Cease));
+            }
+            stays
+        });
+        for (name, peering) in sessions {
+            let order = peer::Order::Hold(peering.clone());
+            if let Some(running) = running.get(&name) {
+                kubekit::send_if_new(running, order);
+            } else {
+                let (sender, orders) = watch::channel(order);
+                let peer = Peer::new(peering, orders, past, statuses.clone(), metrics.clone());
+                tasks.spawn(peer.run());
+                running.insert(name, sender);
+            }
+        }
+        loop {
+            tokio::select! {
+                changed = wanted.changed() => {
+                    if changed.is_ok() {
+                        break;
+                    }
+                    return;
+                }
+                // A session that was ended.
+                Some(_) = tasks.join_next() => {}
+            }
+        }
+    };
+    for order in running.values() {
+        order.send_replace(peer::Order::End(farewell));
+    }
+    let all = async { while tasks.join_next().await.is_some() {} };
+    if tokio::time::timeout(FAREWELL, all).await.is_err() {
+        warn!("some BGP sessions could not be ended in time");
+    }
+}
+
+/// A peer as metrics and logs name it, by where it is: `192.0.2.1:179`, or `eth0:179`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct PeerAddress(String);
+
+impl PeerAddress {
+    fn of(config: &SessionConfig) -> Self {
+        Self(match config.transport.peer() {
+            Some(address @ IpAddr::V6(_)) => format!("[{address}]:{}", config.port),
+            Some(address @ IpAddr::V4(_)) => format!("{address}:{}", config.port),
+            None => format!("{}:{}", config.transport, config.port),
+        })
+    }
+}
+
+impl fmt::Display for PeerAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}

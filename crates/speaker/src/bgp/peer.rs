@@ -1,0 +1,295 @@
+//! One session: the task that owns it and its connection.
+
+use std::io;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bgp::route::{RouteChange, Routes};
+use bgp::session::{Farewell, Input, Local, Output, Past, Session, State, Transition};
+use futures::FutureExt;
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::sleep_until;
+use tracing::{debug, info, warn};
+
+use super::connect::connect;
+use super::metrics::{BgpMetrics, PeerLabels};
+use super::{PeerAddress, Peering, Status, Statuses};
+
+/// So much may wait to be written. UPDATEs are made when there is room for them: what changes meanwhile falls together.
+const WAITING: usize = 64 * 1024;
+/// So much is read at once. Nothing of it is kept but the beginning of a message.
+const READ: usize = 16 * 1024;
+
+/// What a session is told.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Order {
+    /// It is to be like this.
+    Hold(Peering),
+    /// It is to end, like this.
+    End(Farewell),
+}
+
+type Connecting = Pin<Box<dyn Future<Output = io::Result<(TcpStream, Local)>> + Send>>;
+
+pub(super) struct Peer {
+    session: Session,
+    orders: watch::Receiver<Order>,
+    routes: Arc<Routes>,
+    ends: bool,
+    connecting: Option<Connecting>,
+    stream: Option<TcpStream>,
+    local: Option<IpAddr>,
+    to_write: Vec<u8>,
+    statuses: watch::Sender<Statuses>,
+    why: String,
+    metrics: BgpMetrics,
+    labels: PeerLabels,
+}
+
+/// What has happened.
+enum News {
+    Ordered,
+    /// Nobody is there any more who would give orders.
+    Abandoned,
+    Connected(io::Result<(TcpStream, Local)>),
+    /// Something can be read or written.
+    Ready,
+    Due,
+}
+
+impl Peer {
+    pub(super) fn new(
+        Peering { config, routes }: Peering,
+        mut orders: watch::Receiver<Order>,
+        past: Past,
+        statuses: watch::Sender<Statuses>,
+        metrics: BgpMetrics,
+    ) -> Self {
+        let mut session = Session::new((*config).clone(), past, rand::random());
+        orders.mark_unchanged();
+        let now = Instant::now();
+        session.handle(Input::Routes(difference(&Routes::new(), &routes)), now);
+        session.handle(Input::RoutesComplete, now);
+        session.handle(Input::Start, now);
+        let labels = PeerLabels::of(&session);
+        Self {
+            session,
+            orders,
+            routes,
+            ends: false,
+            connecting: None,
+            stream: None,
+            local: None,
+            to_write: Vec::new(),
+            statuses,
+            why: String::new(),
+            metrics,
+            labels,
+        }
+    }
+
+    /// Until it is told to end.
+    pub(super) async fn run(mut self) {
+        let mut buffer = vec![0; READ];
+        loop {
+            self.follow();
+            self.tell();
+            if self.ends && self.session.state() == State::Idle {
+                break;
+            }
+            match self.next().await {
+                News::Ordered => self.obey(),
+                News::Abandoned => break,
+                News::Connected(Ok((stream, local))) => {
+                    self.stream = Some(stream);
+                    self.local = Some(local.address);
+                    self.session.handle(Input::Connected(local), Instant::now());
+                }
+                News::Connected(Err(error)) => {
+                    let peer = PeerAddress::of(self.session.config());
+                    debug!(peer = %self.session.config().name, address = %peer, %error, "no BGP connection");
+                    self.session.handle(Input::Disconnected, Instant::now());
+                }
+                News::Ready => self.exchange(&mut buffer),
+                News::Due => self.session.handle(Input::Time, Instant::now()),
+            }
+        }
+        self.statuses.send_modify(|statuses| {
+            statuses.remove(&self.session.config().name);
+        });
+        self.metrics.forget(&self.labels);
+    }
+
+    /// Orders come first, and what can be read comes before anybody is held to be silent.
+    async fn next(&mut self) -> News {
+        let due = self.session.poll_timeout();
+        let interest = if self.to_write.is_empty() {
+            Interest::READABLE
+        } else {
+            Interest::READABLE | Interest::WRITABLE
+        };
+        let stream = self.stream.as_ref();
+        let ready = async {
+            match stream {
+                Some(stream) => drop(stream.ready(interest).await),
+                None => std::future::pending().await,
+            }
+        };
+        let connecting = async {
+            match &mut self.connecting {
+                Some(connecting) => connecting.await,
+                None => std::future::pending().await,
+            }
+        };
+        let due = async {
+            match due {
+                Some(due) => sleep_until(due.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        let news = tokio::select! {
+            biased;
+            changed = self.orders.changed() => {
+                if changed.is_ok() { News::Ordered } else { News::Abandoned }
+            }
+            () = ready => News::Ready,
+            result = connecting => News::Connected(result),
+            () = due => News::Due,
+        };
+        if matches!(news, News::Connected(_)) {
+            self.connecting = None;
+        }
+        news
+    }
+
+    fn obey(&mut self) {
+        let order = self.orders.borrow_and_update().clone();
+        let now = Instant::now();
+        match order {
+            Order::End(farewell) => {
+                self.ends = true;
+                self.session.handle(Input::Stop(farewell), now);
+            }
+            Order::Hold(Peering { config, routes }) => {
+                if !Arc::ptr_eq(&routes, &self.routes) {
+                    self.session.handle(Input::Routes(difference(&self.routes, &routes)), now);
+                    self.routes = routes;
+                }
+                if *config != *self.session.config() {
+                    self.session.handle(Input::Configure(Box::new((*config).clone())), now);
+                    let labels = PeerLabels::of(&self.session);
+                    if labels != self.labels {
+                        self.metrics.forget(&std::mem::replace(&mut self.labels, labels));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Does what the session wants done, and makes UPDATEs as long as there is room for them.
+    fn follow(&mut self) {
+        loop {
+            while let Some(output) = self.session.poll_output() {
+                match output {
+                    Output::Connect => {
+                        let config = self.session.config().clone();
+                        self.connecting = Some(async move { connect(&config).await }.boxed());
+                    }
+                    Output::Send(message) => self.to_write.extend(message),
+                    Output::Close => self.close(),
+                    Output::Changed(transition) => self.changed(&transition),
+                }
+            }
+            if self.to_write.len() >= WAITING {
+                return;
+            }
+            match self.session.poll_update() {
+                Some(message) => self.to_write.extend(message),
+                // The last of them may have been what the session waited for, to end.
+                None if self.session.has_outputs() => {}
+                None => return,
+            }
+        }
+    }
+
+    fn changed(&mut self, Transition { from, to, why }: &Transition) {
+        self.why = why.to_string();
+        let config = self.session.config();
+        let (peer, address) = (&config.name, PeerAddress::of(config));
+        if *to == State::Established {
+            info!(%peer, %address, "BGP session established");
+        } else if *from == State::Established {
+            warn!(%peer, %address, reason = %why, "BGP session ended");
+        } else {
+            debug!(%peer, %address, %from, %to, reason = %why, "BGP session");
+        }
+    }
+
+    /// Reads what is there, and writes what there is room for.
+    fn exchange(&mut self, buffer: &mut [u8]) {
+        let Some(stream) = &self.stream else { return };
+        let now = Instant::now();
+        match stream.try_read(buffer) {
+            Ok(0) => return self.session.handle(Input::Disconnected, now),
+            Ok(length) => self.session.handle(Input::Received(&buffer[..length]), now),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => return self.session.handle(Input::Disconnected, now),
+        }
+        if !self.write() {
+            self.session.handle(Input::Disconnected, now);
+        }
+    }
+
+    /// False where the connection is lost.
+    fn write(&mut self) -> bool {
+        let Some(stream) = &self.stream else { return true };
+        while !self.to_write.is_empty() {
+            match stream.try_write(&self.to_write) {
+                Ok(written) => drop(self.to_write.drain(..written)),
+                Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
+            }
+        }
+        true
+    }
+
+    /// The kernel sends what was written; what it has no room for is lost, as it would be with a peer that is gone.
+    fn close(&mut self) {
+        self.write();
+        self.connecting = None;
+        self.stream = None;
+        self.local = None;
+        self.to_write.clear();
+    }
+
+    fn tell(&self) {
+        let status = Status {
+            state: self.session.state(),
+            why: self.why.clone(),
+            local: self.local,
+            announced: self.session.rib().announced(),
+        };
+        let name = &self.session.config().name;
+        self.statuses.send_if_modified(|statuses| {
+            let is_new = statuses.get(name) != Some(&status);
+            if is_new {
+                statuses.insert(name.clone(), status);
+            }
+            is_new
+        });
+        self.metrics.show(&self.labels, &self.session);
+    }
+}
+
+/// What makes `after` of `before`.
+fn difference(before: &Routes, after: &Routes) -> Vec<RouteChange> {
+    let gone = before.keys().filter(|prefix| !after.contains_key(prefix)).map(|&prefix| (prefix, None));
+    let new = after
+        .iter()
+        .filter(|(prefix, attributes)| before.get(prefix) != Some(attributes))
+        .map(|(&prefix, attributes)| (prefix, Some(Arc::clone(attributes))));
+    gone.chain(new).map(|(prefix, attributes)| RouteChange { prefix, attributes }).collect()
+}

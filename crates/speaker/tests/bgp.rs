@@ -1,0 +1,351 @@
+//! Sessions with real routers, each in a network namespace of its own at the other end of a veth pair.
+//!
+//! Needs root, and BIRD and FRR of Debian.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use bgp::config::{AsNumbers, Families, Hops, PORT, PeerAs, SessionConfig, Timers, Transport};
+use bgp::route::{Attributes, Communities, Prefix, Routes};
+use bgp::session::{Farewell, Past, State};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use prometheus_client::registry::Registry;
+use speaker::bgp::{BgpMetrics, Peering, Statuses, Wanted, run};
+use tempfile::TempDir;
+use tokio::sync::watch;
+
+const DEADLINE: Duration = Duration::from_secs(20);
+const PASSWORD: &str = "correct-horse";
+
+#[test]
+fn bird_hears_what_is_announced() {
+    announce_to(Bird::start);
+}
+
+#[test]
+fn frr_hears_what_is_announced() {
+    announce_to(Frr::start);
+}
+
+/// A router with two sessions, by IPv4 and by IPv6, both with a password and for both families.
+trait Router {
+    /// What it has to say of the best route to a prefix, if there is one.
+    fn route(&self, prefix: &str) -> Option<String>;
+    /// How it writes a community.
+    fn community(&self, high: u16, low: u16) -> String;
+}
+
+fn announce_to<R: Router>(start: fn() -> R) {
+    unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace for this thread, which needs root");
+    ip("link add lan0 type veth peer name peer0");
+    ip("address add 192.0.2.2/24 dev lan0");
+    ip("address add 2001:db8::2/64 dev lan0 nodad");
+    ip("link set lan0 up");
+    let router = start();
+    let mut speaker = Speaker::start();
+
+    let all = |low| routes(&["198.51.100.1/32", "203.0.113.0/24", "2001:db8:1::1/128"], low);
+    speaker.want(&all(7), Some(PASSWORD));
+    speaker.wait_until("both are established", |statuses| {
+        statuses.len() == 2 && statuses.values().all(|it| it.state == State::Established)
+    });
+    for prefix in ["198.51.100.1/32", "203.0.113.0/24", "2001:db8:1::1/128"] {
+        let route = wait_for(prefix, || router.route(prefix));
+        assert!(route.contains(&router.community(64_512, 7)), "{prefix}: {route}");
+    }
+    let route = router.route("198.51.100.1/32").unwrap();
+    assert!(route.contains("192.0.2.2"), "the next hop: {route}");
+    let route = router.route("2001:db8:1::1/128").unwrap();
+    assert!(route.contains("2001:db8::2"), "the next hop: {route}");
+
+    for low in 8..20 {
+        speaker.want(&all(low), Some(PASSWORD));
+        wait_for("the new community", || {
+            let route = router.route("198.51.100.1/32")?;
+            route.contains(&router.community(64_512, low)).then_some(())
+        });
+    }
+    speaker.want(&routes(&["203.0.113.0/24"], 20), Some(PASSWORD));
+    wait_for("the withdrawal", || router.route("198.51.100.1/32").is_none().then_some(()));
+    assert!(router.route("203.0.113.0/24").is_some());
+    let metrics = speaker.metrics();
+    for line in [
+        r#"metallb_bgp_session_up{peer="192.0.2.1:179",vrf=""} 1"#,
+        r#"metallb_bgp_announced_prefixes_total{peer="[2001:db8::1]:179",vrf=""} 1"#,
+        // No session is touched when routes change.
+        r#"metallb_bgp_opens_sent{peer="192.0.2.1:179",vrf=""} 1"#,
+        r#"metallb_bgp_opens_sent{peer="[2001:db8::1]:179",vrf=""} 1"#,
+    ] {
+        assert!(metrics.contains(line), "{line} is not in\n{metrics}");
+    }
+
+    speaker.want(&routes(&["203.0.113.0/24"], 20), Some("another one"));
+    speaker.wait_until("no session comes up by a wrong password", |statuses| {
+        statuses.values().all(|it| it.state != State::Established)
+    });
+    wait_for("the routes to go", || router.route("203.0.113.0/24").is_none().then_some(()));
+    speaker.want(&all(21), Some(PASSWORD));
+    wait_for("the routes", || router.route("203.0.113.0/24"));
+
+    speaker.wanted.send_replace(Wanted::Nothing(Farewell::Leave));
+    let shutdown = router.community(65_535, 0);
+    wait_for("the announcement of the end", || {
+        router.route("203.0.113.0/24").filter(|route| route.contains(&shutdown))
+    });
+    wait_for("the end", || router.route("203.0.113.0/24").is_none().then_some(()));
+    speaker.runtime.block_on(async { tokio::time::timeout(DEADLINE, speaker.task).await }).unwrap().unwrap();
+}
+
+fn routes(prefixes: &[&str], low: u16) -> Routes {
+    let community = bgp::route::Community::new(64_512, low);
+    let communities = Communities::new([community]).unwrap();
+    let attributes = Arc::new(Attributes { communities, ..Attributes::default() });
+    prefixes.iter().map(|it| (it.parse::<Prefix>().unwrap(), Arc::clone(&attributes))).collect()
+}
+
+/// What is tested, with two sessions.
+struct Speaker {
+    runtime: tokio::runtime::Runtime,
+    wanted: watch::Sender<Wanted>,
+    statuses: watch::Receiver<Statuses>,
+    registry: Registry,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Speaker {
+    fn start() -> Self {
+        // Its thread begins in the namespace of this one.
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        let runtime = runtime.worker_threads(1).enable_all().build().unwrap();
+        let (wanted, to_do) = watch::channel(Wanted::default());
+        let (sender, statuses) = watch::channel(Statuses::new());
+        let metrics = BgpMetrics::default();
+        let mut registry = Registry::default();
+        metrics.register(&mut registry);
+        let task = runtime.spawn(run(to_do, Past::Fresh, sender, metrics));
+        Self { runtime, wanted, statuses, registry, task }
+    }
+
+    fn want(&self, routes: &Routes, password: Option<&str>) {
+        let routes = Arc::new(routes.clone());
+        let sessions = ["192.0.2.1", "2001:db8::1"].map(|peer| {
+            let config = Arc::new(config(peer.parse().unwrap(), password));
+            (config.name.clone(), Peering { config, routes: Arc::clone(&routes) })
+        });
+        self.wanted.send_replace(Wanted::Sessions(BTreeMap::from(sessions)));
+    }
+
+    fn wait_until(&mut self, what: &str, mut condition: impl FnMut(&Statuses) -> bool) {
+        let met = self.statuses.wait_for(|statuses| condition(statuses));
+        let met = self.runtime.block_on(async { tokio::time::timeout(DEADLINE, met).await.map(drop) });
+        assert!(met.is_ok(), "{what}: {:?}", self.statuses.borrow());
+    }
+
+    fn metrics(&self) -> String {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry).unwrap();
+        text
+    }
+}
+
+fn config(peer: IpAddr, password: Option<&str>) -> SessionConfig {
+    SessionConfig {
+        name: format!("by {peer}").into(),
+        transport: Transport::new(peer, None).unwrap(),
+        port: PORT,
+        vrf: None,
+        asns: AsNumbers {
+            own: 64_512.try_into().unwrap(),
+            shown: None,
+            peer: PeerAs::Is(64_513.try_into().unwrap()),
+        },
+        router_id: std::net::Ipv4Addr::new(192, 0, 2, 2).try_into().unwrap(),
+        timers: Timers::new(Some(Duration::from_secs(9)), None, Some(Duration::from_secs(1))).unwrap(),
+        password: password.map(|password| password.parse().unwrap()),
+        hops: Hops::One,
+        families: Families::Both,
+        graceful_restart: None,
+        bfd: None,
+    }
+}
+
+/// A program at the other end of the pair.
+struct Process {
+    child: Child,
+    folder: TempDir,
+}
+
+impl Process {
+    /// Runs `script` with the addresses of the router, in `folder`. FRR resets sessions as long as there is no link-local one.
+    fn start(folder: TempDir, script: &str) -> Self {
+        let script = format!(
+            "until ip link show peer0 >/dev/null 2>&1; do sleep 0.02; done
+             ip address add 192.0.2.1/24 dev peer0
+             ip address add 2001:db8::1/64 dev peer0 nodad
+             ip link set lo up
+             ip link set peer0 up
+             until ip address show dev peer0 scope link -tentative | grep -q fe80; do sleep 0.02; done
+             {script}"
+        );
+        let log = fs::File::create(folder.path().join("log")).unwrap();
+        let child = Command::new("unshare")
+            .args(["--net", "--pid", "--fork", "sh", "-c", &script])
+            .current_dir(folder.path())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let ours = fs::read_link("/proc/thread-self/ns/net").unwrap();
+        let theirs = PathBuf::from(format!("/proc/{}/ns/net", child.id()));
+        wait_for("the namespace of the router", || {
+            fs::read_link(&theirs).is_ok_and(|it| it != ours).then_some(())
+        });
+        ip(&format!("link set peer0 netns {}", child.id()));
+        Self { child, folder }
+    }
+
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", fs::read_to_string(self.path().join("log")).unwrap_or_default());
+        }
+        // Whoever is first in a namespace of processes takes the others along. It would not end with its parent: FRR goes by
+        // another user, which makes the kernel forget that it should.
+        let id = self.child.id();
+        let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
+        for first in children.split_whitespace().filter_map(|it| it.parse().ok()) {
+            _ = kill(Pid::from_raw(first), Signal::SIGKILL);
+        }
+        self.child.wait().unwrap();
+    }
+}
+
+struct Bird(Process);
+
+impl Bird {
+    fn start() -> Self {
+        let folder = TempDir::new().unwrap();
+        let session = |name: &str, local: &str, neighbor: &str| {
+            format!(
+                "protocol bgp {name} {{ local {local} as 64513; neighbor {neighbor} as 64512; passive yes;
+                 password \"{PASSWORD}\"; ipv4 {{ import all; export none; extended next hop; }};
+                 ipv6 {{ import all; export none; }}; }}\n"
+            )
+        };
+        let configuration = [
+            "router id 192.0.2.1;\nprotocol device {}\n".to_owned(),
+            session("by4", "192.0.2.1", "192.0.2.2"),
+            session("by6", "2001:db8::1", "2001:db8::2"),
+        ];
+        fs::write(folder.path().join("bird.conf"), configuration.concat()).unwrap();
+        Self(Process::start(folder, "exec bird -f -c bird.conf -s control -P pid"))
+    }
+
+    fn ask(&self, question: &str) -> String {
+        let control = self.0.path().join("control");
+        let asked = Command::new("birdc").arg("-s").arg(control).args(question.split(' ')).output().unwrap();
+        String::from_utf8(asked.stdout).unwrap()
+    }
+}
+
+impl Router for Bird {
+    fn route(&self, prefix: &str) -> Option<String> {
+        Some(self.ask(&format!("show route {prefix} all"))).filter(|route| route.contains("BGP.origin"))
+    }
+
+    fn community(&self, high: u16, low: u16) -> String {
+        format!("({high},{low})")
+    }
+}
+
+/// zebra and bgpd: without the first, the other takes no next hop to be reachable.
+struct Frr(Process);
+
+impl Frr {
+    fn start() -> Self {
+        let folder = TempDir::new().unwrap();
+        let configuration = format!(
+            "router bgp 64513
+              bgp router-id 192.0.2.1
+              no bgp ebgp-requires-policy
+              neighbor 192.0.2.2 remote-as 64512
+              neighbor 192.0.2.2 passive
+              neighbor 192.0.2.2 password {PASSWORD}
+              neighbor 2001:db8::2 remote-as 64512
+              neighbor 2001:db8::2 passive
+              neighbor 2001:db8::2 password {PASSWORD}
+              address-family ipv4 unicast
+               neighbor 192.0.2.2 activate
+               neighbor 2001:db8::2 activate
+              exit-address-family
+              address-family ipv6 unicast
+               neighbor 192.0.2.2 activate
+               neighbor 2001:db8::2 activate
+              exit-address-family
+             "
+        );
+        fs::write(folder.path().join("bgpd.conf"), configuration).unwrap();
+        fs::write(folder.path().join("zebra.conf"), "").unwrap();
+        let common = "-u frr -g frr -z $PWD/zserv --vty_socket $PWD -P 0 --log stdout";
+        let script = format!(
+            "PATH=$PATH:/usr/lib/frr
+             chown -R frr:frr .
+             zebra {common} -f $PWD/zebra.conf -i $PWD/zebra.pid -d
+             exec bgpd {common} -f $PWD/bgpd.conf -i $PWD/bgpd.pid"
+        );
+        Self(Process::start(folder, &script))
+    }
+
+    fn ask(&self, question: &str) -> String {
+        let folder = self.0.path();
+        let asked = Command::new("vtysh").arg("--vty_socket").arg(folder).args(["-c", question]).output();
+        String::from_utf8(asked.unwrap().stdout).unwrap()
+    }
+}
+
+impl Router for Frr {
+    fn route(&self, prefix: &str) -> Option<String> {
+        let family = if prefix.contains(':') { "ipv6" } else { "ipv4" };
+        let route = self.ask(&format!("show bgp {family} unicast {prefix}"));
+        Some(route).filter(|route| route.contains("best"))
+    }
+
+    fn community(&self, high: u16, low: u16) -> String {
+        match (high, low) {
+            (65_535, 0) => "graceful-shutdown".to_owned(),
+            _ => format!("{high}:{low}"),
+        }
+    }
+}
+
+fn ip(arguments: &str) {
+    let status = Command::new("ip").args(arguments.split(' ')).status().expect("the program ip");
+    assert!(status.success(), "ip {arguments}: {status}");
+}
+
+/// Asks again and again until there is an answer.
+fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(began.elapsed() < DEADLINE, "{what}: it took too long");
+        sleep(Duration::from_millis(20));
+    }
+}
