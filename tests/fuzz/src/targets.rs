@@ -2,6 +2,7 @@
 
 mod api_objects;
 mod bfd;
+mod bgp;
 mod gossip;
 mod http;
 mod lan;
@@ -18,6 +19,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("arp", lan::arp),
     ("ndp", lan::ndp),
     ("bfd", bfd::play),
+    ("bgp", bgp::play),
     ("gossip", gossip::play),
     ("told", gossip::told),
     ("range", texts::range),
