@@ -1,6 +1,6 @@
 //! Sessions with real routers, each in a network namespace of its own at the other end of a veth pair.
 //!
-//! Needs root, and BIRD and FRR of Debian.
+//! Needs root, and BIRD and FRR of Debian: `cargo test -p speaker --test bgp -- --ignored`.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 use std::collections::BTreeMap;
@@ -27,11 +27,13 @@ const DEADLINE: Duration = Duration::from_secs(20);
 const PASSWORD: &str = "correct-horse";
 
 #[test]
+#[ignore = "needs BIRD (bird2)"]
 fn bird_hears_what_is_announced() {
     announce_to(Bird::start);
 }
 
 #[test]
+#[ignore = "needs FRR (frr)"]
 fn frr_hears_what_is_announced() {
     announce_to(Frr::start);
 }
