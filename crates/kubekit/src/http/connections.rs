@@ -193,6 +193,7 @@ mod tests {
     use tokio::net::TcpSocket;
 
     use super::*;
+    use crate::http::listen::listen;
 
     #[tokio::test]
     async fn the_oldest_of_whoever_has_most_goes_first() {
@@ -219,7 +220,7 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_comes_is_served_soon_while_another_host_makes_connections_and_closes_them() {
-        let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
+        let listener = listen(([0, 0, 0, 0], 0).into()).unwrap();
         let port = listener.local_addr().unwrap().port();
         // From an address of its own: all of 127.0.0.0/8 is this host.
         let connect = async move |from: [u8; 4]| {
