@@ -12,7 +12,6 @@ use bgp::config::{
 };
 use bgp::route::LocalPreference;
 use kube::ResourceExt;
-use objects::Family;
 use objects::text::quoted;
 use placement::Interfaces;
 use pools::Unreadable;
@@ -55,20 +54,13 @@ impl BGPPeer {
         if !faults.is_empty() {
             return Err(faults);
         }
-        let families = match &transport {
-            Transport::Interface(_) => Families::Both,
-            Transport::V4 { .. } | Transport::V6 { .. } if spec.dual_stack_address_family => Families::Both,
-            Transport::V4 { .. } => Families::Only(Family::V4),
-            Transport::V6 { .. } => Families::Only(Family::V6),
-        };
+        let plain = Peer::new(self.name_any().into(), transport, asns);
+        let families = if spec.dual_stack_address_family { Families::Both } else { plain.families };
         Ok(Peer {
-            name: self.name_any().into(),
             created: self.creation_timestamp().map(|time| time.0.as_second()),
             node_selectors,
-            transport,
             port,
             vrf: given(spec.vrf.as_deref()).map(Into::into),
-            asns,
             router_id,
             timers,
             password,
@@ -76,6 +68,7 @@ impl BGPPeer {
             families,
             graceful_restart: (spec.enable_graceful_restart == Some(true)).then(RestartTime::default),
             bfd: given(spec.bfd_profile.as_deref()).map(Into::into),
+            ..plain
         })
     }
 }

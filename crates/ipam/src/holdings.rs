@@ -253,11 +253,11 @@ impl Holdings {
     }
 
     /// Whether the quota of the service's namespace allows it to hold these addresses of a pool.
-    pub(crate) fn within_quota(
+    pub(crate) fn within_quota<'a>(
         &self,
         applicant: &Applicant<'_>,
         pool: &Pool,
-        ips: &[IpAddr],
+        ips: impl IntoIterator<Item = &'a IpAddr>,
     ) -> Result<(), QuotaReached> {
         self.tally.admits(pool, applicant.key, ips)
     }

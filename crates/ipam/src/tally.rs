@@ -49,13 +49,18 @@ impl Tally {
     }
 
     /// Whether a service that holds nothing may come to hold all of these addresses of the pool.
-    pub(crate) fn admits(&self, pool: &Pool, key: &ServiceKey, ips: &[IpAddr]) -> Result<(), QuotaReached> {
+    pub(crate) fn admits<'a>(
+        &self,
+        pool: &Pool,
+        key: &ServiceKey,
+        ips: impl IntoIterator<Item = &'a IpAddr>,
+    ) -> Result<(), QuotaReached> {
         if pool.quota == Quota::Unlimited {
             return Ok(());
         }
         let held = self.0.get(&pool.name).and_then(|namespaces| namespaces.get(&key.namespace));
         let in_use = held.map_or(0, BTreeMap::len);
-        let more = ips.iter().filter(|ip| held.is_none_or(|held| !held.contains_key(ip))).count();
+        let more = ips.into_iter().filter(|ip| held.is_none_or(|held| !held.contains_key(ip))).count();
         if more == 0 || pool.quota.allows(in_use + more) {
             return Ok(());
         }

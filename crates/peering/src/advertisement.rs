@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use bgp::route::{Attributes, LocalPreference, Prefix};
 use objects::{BgpPeerName, Family};
+use placement::AdvertisementName;
 use pools::{Pool, Range};
 
 /// What a `BGPAdvertisement` says. Its communities may be names.
@@ -20,6 +21,19 @@ pub struct Advertisement {
     pub local_preference: LocalPreference,
     /// Communities, as they are written.
     pub communities: Vec<String>,
+}
+
+impl Advertisement {
+    /// One of which nothing else is said: each address by itself, of every pool, to every peer.
+    pub fn new(name: impl Into<AdvertisementName>) -> Self {
+        Self {
+            scope: placement::Advertisement::new(name),
+            peers: BTreeSet::new(),
+            aggregation: Aggregation::default(),
+            local_preference: LocalPreference::default(),
+            communities: vec![],
+        }
+    }
 }
 
 /// How long prefixes are.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bgp::config::{Password, RouterId, SessionConfig};
 use bgp::route::{Attributes, Communities, Community, LargeCommunity};
 use objects::text::quoted;
-use objects::{BfdProfileName, BgpPeerName, Labels, SecretName};
+use objects::{BfdProfileName, BgpPeerName, Family, Labels, SecretName};
 use placement::AdvertisementName;
 use pools::Pools;
 
@@ -114,16 +114,16 @@ impl Objects {
         let (mut announcing, mut faults) = (BTreeMap::new(), Faults::new());
         for (name, (advertisement, unreadable)) in &self.advertisements {
             let mut wrong = unreadable.clone();
-            match advertisement.as_ref().map(|advertisement| names.attributes(advertisement)) {
-                Some(Ok(attributes)) => {
-                    let Advertisement { scope, peers, aggregation, .. } =
-                        advertisement.clone().expect("there are attributes of it");
-                    let it = Announcing { scope, peers, aggregation, attributes };
-                    wrong.extend(exceeded(&it, pools));
-                    announcing.insert(name.clone(), it);
+            if let Some(advertisement) = advertisement {
+                match names.attributes(advertisement) {
+                    Ok(attributes) => {
+                        let Advertisement { scope, peers, aggregation, .. } = advertisement.clone();
+                        let it = Announcing { scope, peers, aggregation, attributes };
+                        wrong.extend(exceeded(&it, pools));
+                        announcing.insert(name.clone(), it);
+                    }
+                    Err(why) => wrong.push(why),
                 }
-                Some(Err(why)) => wrong.push(why),
-                None => {}
             }
             if !wrong.is_empty() {
                 faults.insert(name.clone(), wrong);
@@ -139,8 +139,8 @@ fn exceeded<'a>(it: &'a Announcing, pools: &'a Pools) -> impl Iterator<Item = St
     covered.filter_map(|pool| {
         let range = it.exceeds(pool)?;
         let (field, length) = match range.family() {
-            objects::Family::V4 => ("aggregationLength", it.aggregation.length(objects::Family::V4)),
-            objects::Family::V6 => ("aggregationLengthV6", it.aggregation.length(objects::Family::V6)),
+            Family::V4 => ("aggregationLength", it.aggregation.length(Family::V4)),
+            Family::V6 => ("aggregationLengthV6", it.aggregation.length(Family::V6)),
         };
         Some(format!(
             "spec.{field}: prefixes of length {length} reach beyond {range} of pool {}, which is not announced by this: write {} or more",

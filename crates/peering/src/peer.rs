@@ -3,9 +3,11 @@
 use std::num::NonZeroU16;
 
 use bgp::config::{
-    AsNumbers, Families, Hops, Password, RestartTime, RouterId, SessionConfig, Timers, Transport,
+    AsNumbers, Families, Hops, PORT, Password, RestartTime, RouterId, SessionConfig, Timers, Transport,
 };
-use objects::{BfdProfileName, BgpPeerName, InterfaceName, Labels, SecretName, Selector, any_matches};
+use objects::{
+    BfdProfileName, BgpPeerName, Family, InterfaceName, Labels, SecretName, Selector, any_matches,
+};
 
 /// What a `BGPPeer` says. What differs from node to node is left open.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +54,32 @@ pub enum PasswordSource {
 }
 
 impl Peer {
+    /// One of which nothing else is said: a session carries the family of its addresses, and both where its end is an
+    /// interface.
+    pub fn new(name: BgpPeerName, transport: Transport, asns: AsNumbers) -> Self {
+        let families = match transport {
+            Transport::Interface(_) => Families::Both,
+            Transport::V4 { .. } => Families::Only(Family::V4),
+            Transport::V6 { .. } => Families::Only(Family::V6),
+        };
+        Self {
+            name,
+            created: None,
+            node_selectors: vec![],
+            transport,
+            port: PORT,
+            vrf: None,
+            asns,
+            router_id: None,
+            timers: Timers::default(),
+            password: PasswordSource::None,
+            hops: Hops::One,
+            families,
+            graceful_restart: None,
+            bfd: None,
+        }
+    }
+
     /// Whether a node with these labels connects to it.
     pub fn selects_node(&self, labels: &Labels) -> bool {
         self.node_selectors.is_empty() || any_matches(&self.node_selectors, labels)

@@ -226,10 +226,9 @@ impl Peers {
             && !self.hearsay.contains(node)
             && !self.relayed.contains_key(node)
         {
-            // Where others speak for it, the LAN says whether it answers.
-
             Contact::Heard
         } else {
+            // Where others speak for it, too: the LAN says whether it answers.
             Contact::Unheard
         }
     }

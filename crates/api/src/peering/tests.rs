@@ -1,3 +1,4 @@
+use objects::Family;
 use serde_json::{Value, json};
 
 use super::*;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use pools::{Pool, Presence, Quota};
+use pools::Presence;
 
 use crate::allocator::Allocator;
 use crate::applicant::{Applicant, Standing, families_of};
@@ -154,10 +154,9 @@ impl Allocator {
             Some(ip) => ip,
             None => self.holdings.next(pool, family, applicant.request)?,
         };
-        let limited = |pool: &&Pool| pool.quota != Quota::Unlimited;
-        if let Some(pool) = self.holdings.pools().get(pool).filter(limited) {
-            let ips: Vec<IpAddr> = beside.iter().copied().chain([ip]).collect();
-            self.holdings.within_quota(applicant, pool, &ips).map_err(Reason::QuotaReached)?;
+        if let Some(pool) = self.holdings.pools().get(pool) {
+            let ips = beside.iter().chain([&ip]);
+            self.holdings.within_quota(applicant, pool, ips).map_err(Reason::QuotaReached)?;
         }
         Ok(ip)
     }

@@ -9,6 +9,7 @@ mod rivals;
 mod sweep;
 
 use std::io::{self, BufRead, IsTerminal};
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use api::{IPAddressPool, L2Advertisement, NodeAddressPool};
@@ -98,11 +99,7 @@ pub(crate) async fn run(
             return Ok(Answer::object("Quickstart", &found, found.page()));
         }
         Err(NoProposal::Refused(why, remedy)) => {
-            let mut page = found.page();
-            page.field(cell("REFUSED", Tone::Bad), cell(&why, Tone::Bad));
-            page.field("  to do", &remedy);
-            (found.refusal, found.remedy) = (Some(why), Some(remedy));
-            return Ok(Answer::object("Quickstart", &found, page).problem_if(true));
+            return Ok(refused(found, why, &[remedy]));
         }
         Err(NoProposal::Unseen(failures)) => {
             return Ok(Answer::object("Quickstart", &found, found.page()).not_seen(failures));
@@ -114,34 +111,59 @@ pub(crate) async fn run(
     if options.dry_run {
         return manifests::answer(&found.objects);
     }
-    let mut page = found.page();
-    if !options.yes {
-        let mut shown = found.page();
-        shown.raw(manifests::yaml(&found.objects)?);
-        eprint!("{}", shown.render(Style::default()));
-        if !confirmed()? {
-            let mut page = Page::default();
-            page.line("Nothing was applied. --yes applies it without asking, --dry-run only shows it.");
-            return Ok(Answer::object("Quickstart", &found, page).problem_if(true));
-        }
-        page = Page::default();
-    }
-    for object in &found.objects[..pools] {
-        match create(cluster, object).await {
-            Ok(title) => page.field("Created", title),
-            Err(failure) => {
-                let failure = failure.to_string();
-                return Ok(Answer::object("Quickstart", &found, page).not_seen([failure]));
-            }
-        }
-    }
-    found.applied = true;
+    let mut page = match make(cluster, options, &mut found, pools).await? {
+        ControlFlow::Continue(page) => page,
+        ControlFlow::Break(answer) => return Ok(answer),
+    };
     if let Some(demo) = demo {
         let seen = Box::pin(demo.run()).await;
         return Ok(with_demo(found, page, seen));
     }
     let waiting = served(cluster, &mut page).await;
     Ok(Answer::object("Quickstart", &found, page).problem_if(waiting))
+}
+
+/// Makes the first `count` of the objects, once all of them were shown and somebody has said yes, unless `--yes` does. The page
+/// that says so goes on, or the answer ends there.
+async fn make(
+    cluster: &Cluster,
+    options: &Quickstart,
+    found: &mut Found,
+    count: usize,
+) -> anyhow::Result<ControlFlow<Answer, Page>> {
+    let mut page = found.page();
+    if !options.yes {
+        page.raw(manifests::yaml(&found.objects)?);
+        eprint!("{}", page.render(Style::default()));
+        page = Page::default();
+        if !confirmed()? {
+            page.line("Nothing was applied. --yes applies it without asking, --dry-run only shows it.");
+            let answer = Answer::object("Quickstart", &found, page).problem_if(true);
+            return Ok(ControlFlow::Break(answer));
+        }
+    }
+    for object in &found.objects[..count] {
+        match create(cluster, object).await {
+            Ok(title) => page.field("Created", title),
+            Err(failure) => {
+                let answer = Answer::object("Quickstart", &found, page).not_seen([failure.to_string()]);
+                return Ok(ControlFlow::Break(answer));
+            }
+        }
+    }
+    found.applied = true;
+    Ok(ControlFlow::Continue(page))
+}
+
+/// Nothing is written, for a reason, and what to do one after the other.
+fn refused(mut found: Found, why: String, steps: &[String]) -> Answer {
+    let mut page = found.page();
+    page.field(cell("REFUSED", Tone::Bad), cell(&why, Tone::Bad));
+    for (index, step) in steps.iter().enumerate() {
+        page.field(if index == 0 { "  to do" } else { "" }, step);
+    }
+    (found.refusal, found.remedy) = (Some(why), Some(steps.join("; ")));
+    Answer::object("Quickstart", &found, page).problem_if(true)
 }
 
 /// The answer that ends with what was seen of the demo.

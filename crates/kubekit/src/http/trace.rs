@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use hyper::body::Bytes;
+use timers::Budget;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
@@ -60,12 +61,6 @@ pub(super) struct TracePage {
     budget: Mutex<Budget>,
 }
 
-#[derive(Debug)]
-struct Budget {
-    left: u32,
-    counted: Instant,
-}
-
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum NoTrace {
@@ -81,38 +76,20 @@ pub(super) enum NoTrace {
 
 impl TracePage {
     pub(super) fn new(source: Option<TraceSource>) -> Self {
-        let budget = Mutex::new(Budget { left: BURST, counted: Instant::now() });
-        Self { source, budget }
+        Self { source, budget: Mutex::new(Budget::new(BURST, APART)) }
     }
 
     /// The document for the query of a URL.
     pub(super) async fn of(&self, query: Option<&str>) -> Result<Bytes, NoTrace> {
         let source = self.source.as_ref().ok_or(NoTrace::NotHere)?;
         let ip = address(query).map_err(NoTrace::Unreadable)?;
-        if !self.budget.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now()) {
-            return Err(NoTrace::TooOften);
-        }
+        let taken = self.budget.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now().into());
+        taken.map_err(|_later| NoTrace::TooOften)?;
         match timeout(PATIENCE, source.ask(ip)).await {
             Ok(Some(Ok(text))) => Ok(text.into()),
             Ok(Some(Err(error))) => Err(NoTrace::Failed(error.to_string())),
             Ok(None) | Err(_) => Err(NoTrace::NotStarted),
         }
-    }
-}
-
-impl Budget {
-    /// Whether there is something left, which is taken.
-    fn take(&mut self, now: Instant) -> bool {
-        while self.left < BURST && now >= self.counted + APART {
-            self.left += 1;
-            self.counted += APART;
-        }
-        if self.left == BURST {
-            self.counted = now;
-        }
-        let some = self.left > 0;
-        self.left = self.left.saturating_sub(1);
-        some
     }
 }
 

@@ -1,6 +1,4 @@
-use bgp::config::{AsNumbers, Asn, Families, Hops, PORT, PeerAs, Timers, Transport};
-use bgp::route::LocalPreference;
-use objects::Family;
+use bgp::config::{AsNumbers, Asn, PeerAs, Transport};
 use objects::{Requirement, Selector};
 use pools::PoolSpec;
 
@@ -9,22 +7,8 @@ use crate::Aggregation;
 
 fn peer(name: &str, address: &str) -> Peer {
     let asn = |number| Asn::try_from(number).unwrap();
-    Peer {
-        name: name.into(),
-        created: None,
-        node_selectors: vec![],
-        transport: Transport::new(address.parse().unwrap(), None).unwrap(),
-        port: PORT,
-        vrf: None,
-        asns: AsNumbers { own: asn(64_512), shown: None, peer: PeerAs::Is(asn(64_513)) },
-        router_id: None,
-        timers: Timers::default(),
-        password: PasswordSource::None,
-        hops: Hops::One,
-        families: Families::Only(Family::V4),
-        graceful_restart: None,
-        bfd: None,
-    }
+    let asns = AsNumbers { own: asn(64_512), shown: None, peer: PeerAs::Is(asn(64_513)) };
+    Peer::new(name.into(), Transport::new(address.parse().unwrap(), None).unwrap(), asns)
 }
 
 fn zone(value: &str) -> Selector {
@@ -45,19 +29,9 @@ fn sessions(objects: &Objects) -> (Vec<String>, Vec<(String, String)>) {
     (sessions.into_keys().map(|name| name.to_string()).collect(), faults.collect())
 }
 
-fn advertisement(name: &str) -> Advertisement {
-    Advertisement {
-        scope: placement::Advertisement::new(name),
-        peers: BTreeSet::new(),
-        aggregation: Aggregation::default(),
-        local_preference: LocalPreference::default(),
-        communities: vec![],
-    }
-}
-
 fn with_communities(texts: &[&str], aliases: &[(&str, &str, &str)]) -> Objects {
     let communities = texts.iter().map(ToString::to_string).collect();
-    let it = Advertisement { communities, ..advertisement("ad") };
+    let it = Advertisement { communities, ..Advertisement::new("ad") };
     let mut objects =
         Objects { advertisements: [("ad".into(), (Some(it), vec![]))].into(), ..Objects::default() };
     for (object, name, value) in aliases {
@@ -160,7 +134,7 @@ fn communities_are_numbers_or_names_that_an_object_defines() {
 
 #[test]
 fn prefixes_that_reach_beyond_a_pool_are_not_announced_of_this_pool_alone() {
-    let it = Advertisement { aggregation: Aggregation::new(24, 64).unwrap(), ..advertisement("ad") };
+    let it = Advertisement { aggregation: Aggregation::new(24, 64).unwrap(), ..Advertisement::new("ad") };
     let objects =
         Objects { advertisements: [("ad".into(), (Some(it), vec![]))].into(), ..Objects::default() };
     let specs = [("exact", "192.0.2.0/24"), ("small", "198.51.100.0/25"), ("v6", "2001:db8::/64")];

@@ -12,7 +12,6 @@ use futures::FutureExt;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::sleep_until;
 use tracing::{debug, info, warn};
 
 use super::connect::connect;
@@ -145,12 +144,6 @@ impl Peer {
                 None => std::future::pending().await,
             }
         };
-        let due = async {
-            match due {
-                Some(due) => sleep_until(due.into()).await,
-                None => std::future::pending().await,
-            }
-        };
         let news = tokio::select! {
             biased;
             changed = self.orders.changed() => {
@@ -158,7 +151,7 @@ impl Peer {
             }
             () = ready => News::Ready,
             result = connecting => News::Connected(result),
-            () = due => News::Due,
+            () = kubekit::due(due) => News::Due,
         };
         if matches!(news, News::Connected(_)) {
             self.connecting = None;

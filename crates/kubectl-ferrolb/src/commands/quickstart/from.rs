@@ -10,6 +10,8 @@ mod purelb;
 mod services;
 mod source;
 
+use std::ops::ControlFlow;
+
 use ::pools::{PoolSpec, Pools};
 use api::{IPAddressPool, L2Advertisement};
 use kube::ResourceExt;
@@ -17,11 +19,10 @@ use serde_json::{Value, json};
 use slim::Service;
 
 use self::source::{NotRead, There};
-use super::{Found, confirmed, create, manifests, served};
+use super::{Found, make, manifests, refused, served};
 use crate::answer::Answer;
 use crate::cluster::Cluster;
 use crate::options::{Quickstart, Source};
-use crate::output::{Page, Style, Tone, cell};
 
 /// Writes what means the same, if that is wanted and nobody else announces.
 pub(super) async fn run(cluster: &Cluster, options: &Quickstart, source: Source) -> anyhow::Result<Answer> {
@@ -56,7 +57,7 @@ pub(super) async fn run(cluster: &Cluster, options: &Quickstart, source: Source)
             return Ok(Answer::object("Quickstart", &found, found.page()));
         }
         let why = format!("there is nothing of it: {}", source.where_it_is());
-        return Ok(refused(found, why, vec!["say which one serves this cluster: --from".to_owned()]));
+        return Ok(refused(found, why, &["say which one serves this cluster: --from".to_owned()]));
     }
     let there = Pools::new(pools.iter().map(PoolSpec::from));
     if source != Source::Servicelb {
@@ -82,16 +83,16 @@ pub(super) async fn run(cluster: &Cluster, options: &Quickstart, source: Source)
             "{} serves the same Services now, by {who}: two would answer for one address",
             source.words()
         );
-        return Ok(refused(found, why, source.steps()));
+        return Ok(refused(found, why, &source.steps()));
     }
     if let Some((what, remedy)) = cluster.absent() {
-        return Ok(refused(found, what, vec![remedy]));
+        return Ok(refused(found, what, &[remedy]));
     }
     if source == Source::Servicelb && !cluster.serves_node_pools() {
         let remedy =
             "turn it on in the chart: helm upgrade with --set controller.nodeAddressPools.enabled=true";
         let why = "the controller does not serve NodeAddressPools".to_owned();
-        return Ok(refused(found, why, vec![remedy.to_owned()]));
+        return Ok(refused(found, why, &[remedy.to_owned()]));
     }
     if let Some(title) = differing.first() {
         let why = format!("there is {title} already, and it says something else");
@@ -99,51 +100,18 @@ pub(super) async fn run(cluster: &Cluster, options: &Quickstart, source: Source)
             "write what you want into it, or delete it: --from {} --dry-run prints the other",
             source.word()
         );
-        return Ok(refused(found, why, vec![remedy]));
+        return Ok(refused(found, why, &[remedy]));
     }
     if let Some(why) = overlap(&found.objects, &pools) {
-        return Ok(refused(found, why, vec!["take the addresses out of one of the two pools".to_owned()]));
+        return Ok(refused(found, why, &["take the addresses out of one of the two pools".to_owned()]));
     }
-    apply(cluster, options, found).await
-}
-
-/// Asks, writes, and waits for what comes of it.
-async fn apply(cluster: &Cluster, options: &Quickstart, mut found: Found) -> anyhow::Result<Answer> {
-    let mut page = found.page();
-    if !options.yes {
-        let mut shown = found.page();
-        shown.raw(manifests::yaml(&found.objects)?);
-        eprint!("{}", shown.render(Style::default()));
-        if !confirmed()? {
-            let mut page = Page::default();
-            page.line("Nothing was applied. --yes applies it without asking, --dry-run only shows it.");
-            return Ok(Answer::object("Quickstart", &found, page).problem_if(true));
-        }
-        page = Page::default();
-    }
-    for object in &found.objects {
-        match create(cluster, object).await {
-            Ok(title) => page.field("Created", title),
-            Err(failure) => {
-                let failure = failure.to_string();
-                return Ok(Answer::object("Quickstart", &found, page).not_seen([failure]));
-            }
-        }
-    }
-    found.applied = true;
+    let count = found.objects.len();
+    let mut page = match make(cluster, options, &mut found, count).await? {
+        ControlFlow::Continue(page) => page,
+        ControlFlow::Break(answer) => return Ok(answer),
+    };
     let waiting = served(cluster, &mut page).await;
     Ok(Answer::object("Quickstart", &found, page).problem_if(waiting))
-}
-
-/// Nothing is written, for a reason, and what to do one after the other.
-fn refused(mut found: Found, why: String, steps: Vec<String>) -> Answer {
-    let mut page = found.page();
-    page.field(cell("REFUSED", Tone::Bad), cell(&why, Tone::Bad));
-    for (index, step) in steps.iter().enumerate() {
-        page.field(if index == 0 { "  to do" } else { "" }, step);
-    }
-    (found.refusal, found.remedy) = (Some(why), Some(steps.join("; ")));
-    Answer::object("Quickstart", &found, page).problem_if(true)
 }
 
 /// The objects that are not there yet, in their namespace, and the titles of those that are there and differ.

@@ -1,7 +1,7 @@
-use bgp::config::{AsNumbers, Asn, Families, Hops, PORT, PeerAs, Timers, Transport};
+use bgp::config::{AsNumbers, Asn, Families, PeerAs, Transport};
 use bgp::route::{Community, LocalPreference};
 use objects::{Family, Requirement, Selector};
-use peering::{Aggregation, PasswordSource};
+use peering::Aggregation;
 use placement::{
     EXCLUDE_LABEL, Endpoints, ExcludeLabel, Network, Node, Pools, Service, Sharing, SliceKey, TrafficPolicy,
 };
@@ -13,32 +13,8 @@ use crate::announce::bgp::NotAnnounced;
 
 fn peer(name: &str, address: &str) -> Peer {
     let asn = |number| Asn::try_from(number).unwrap();
-    Peer {
-        name: name.into(),
-        created: None,
-        node_selectors: vec![],
-        transport: Transport::new(address.parse().unwrap(), None).unwrap(),
-        port: PORT,
-        vrf: None,
-        asns: AsNumbers { own: asn(64_512), shown: None, peer: PeerAs::Is(asn(64_513)) },
-        router_id: None,
-        timers: Timers::default(),
-        password: PasswordSource::None,
-        hops: Hops::One,
-        families: Families::Only(Family::V4),
-        graceful_restart: None,
-        bfd: None,
-    }
-}
-
-fn advertisement(name: &str) -> Advertisement {
-    Advertisement {
-        scope: placement::Advertisement::new(name),
-        peers: BTreeSet::new(),
-        aggregation: Aggregation::default(),
-        local_preference: LocalPreference::default(),
-        communities: vec![],
-    }
+    let asns = AsNumbers { own: asn(64_512), shown: None, peer: PeerAs::Is(asn(64_513)) };
+    Peer::new(name.into(), Transport::new(address.parse().unwrap(), None).unwrap(), asns)
 }
 
 fn node(pairs: &[(&str, &str)], network: Network) -> Node {
@@ -143,7 +119,7 @@ fn each_reason_why_a_service_is_not_announced_is_told() {
             service_selectors: vec![selector("name", "web")],
             ..placement::Advertisement::new("ad")
         },
-        ..advertisement("ad")
+        ..Advertisement::new("ad")
     });
     assert_eq!(site.outcome(), Err(NotAnnounced::NotOwner));
 
@@ -177,10 +153,10 @@ fn different_local_preferences_conflict_where_prefix_and_peer_are_the_same() {
         local_preference: LocalPreference(preference),
         peers: peers.iter().map(|peer| (*peer).into()).collect(),
         aggregation: Aggregation::new(length, 128).unwrap(),
-        ..advertisement("b")
+        ..Advertisement::new("b")
     };
     let mut site = Site::new();
-    site.advertise(advertisement("a"));
+    site.advertise(Advertisement::new("a"));
     site.advertise(preferring(200, &[], 32));
     assert_eq!(site.outcome(), Err(NotAnnounced::ConflictingAdvertisements));
     assert!(site.routes("router").is_empty());
@@ -188,7 +164,7 @@ fn different_local_preferences_conflict_where_prefix_and_peer_are_the_same() {
     assert_eq!(site.routes("router"), ["192.0.2.1/32 100"]);
     site.advertise(preferring(200, &[], 24));
     assert_eq!(site.routes("router"), ["192.0.2.0/24 200", "192.0.2.1/32 100"]);
-    site.advertise(Advertisement { peers: ["other".into()].into(), ..advertisement("a") });
+    site.advertise(Advertisement { peers: ["other".into()].into(), ..Advertisement::new("a") });
     site.advertise(preferring(200, &["router"], 32));
     assert_eq!(site.routes("router"), ["192.0.2.1/32 200"]);
 }
@@ -200,7 +176,7 @@ fn communities_of_advertisements_of_one_prefix_are_united_for_each_peer() {
     let with = |name, communities: &[&str], peers: &[&str]| Advertisement {
         communities: communities.iter().map(ToString::to_string).collect(),
         peers: peers.iter().map(|peer| (*peer).into()).collect(),
-        ..advertisement(name)
+        ..Advertisement::new(name)
     };
     site.advertise(with("a", &["1:1", "1:2"], &[]));
     site.advertise(with("b", &["1:2", "1:3"], &["second"]));
@@ -215,7 +191,7 @@ fn a_peer_is_told_of_its_families_alone() {
     site.placement.set_service(service("web", &["192.0.2.1", "2001:db8::1"]));
     site.peer(Peer { families: Families::Both, ..peer("both", "192.0.2.253") });
     site.peer(Peer { families: Families::Only(Family::V6), ..peer("v6", "2001:db8::254") });
-    site.advertise(advertisement("ad"));
+    site.advertise(Advertisement::new("ad"));
     assert_eq!(site.routes("router"), ["192.0.2.1/32 100"]);
     assert_eq!(site.routes("both"), ["192.0.2.1/32 100", "2001:db8::1/128 100"]);
     assert_eq!(site.routes("v6"), ["2001:db8::1/128 100"]);
@@ -224,7 +200,10 @@ fn a_peer_is_told_of_its_families_alone() {
 #[test]
 fn a_prefix_stays_for_as_long_as_one_service_is_announced_with_it() {
     let mut site = Site::new();
-    site.advertise(Advertisement { aggregation: Aggregation::new(24, 64).unwrap(), ..advertisement("ad") });
+    site.advertise(Advertisement {
+        aggregation: Aggregation::new(24, 64).unwrap(),
+        ..Advertisement::new("ad")
+    });
     site.placement.set_service(service("other", &["192.0.2.2"]));
     site.endpoints("other", &["me"]);
     assert_eq!(site.routes("router"), ["192.0.2.0/24 100"]);
@@ -240,7 +219,7 @@ fn only_a_change_of_a_peer_touches_sessions() {
     let mut site = Site::new();
     let sessions = |news: Vec<BgpNews>| news.iter().filter(|it| matches!(it, BgpNews::Sessions(_))).count();
     assert_eq!(sessions(site.settle()), 1);
-    site.advertise(Advertisement { communities: vec!["1:1".to_owned()], ..advertisement("ad") });
+    site.advertise(Advertisement { communities: vec!["1:1".to_owned()], ..Advertisement::new("ad") });
     assert_eq!(sessions(site.settle()), 0);
     site.placement.set_service(service("web", &["192.0.2.7"]));
     site.placement.set_node(node(&[("zone", "b")], Network::Unavailable));
@@ -255,7 +234,7 @@ fn only_a_change_of_a_peer_touches_sessions() {
 #[test]
 fn without_objects_nothing_is_kept() {
     let mut site = Site::new();
-    site.advertise(advertisement("ad"));
+    site.advertise(Advertisement::new("ad"));
     site.settle();
     site.bgp.handle(BgpInput::Peers(each([("router".into(), None)])));
     site.bgp.handle(BgpInput::Advertisements(each([("ad".into(), None)])));
@@ -338,7 +317,7 @@ fn take(site: &mut Site, step: Step) {
         }
         Step::Advertisement(name, length, peer, in_zone, preference) => {
             let name = name.to_string();
-            let mut it = advertisement(&name);
+            let mut it = Advertisement::new(name.as_str());
             it.scope.node_selectors = zone(in_zone);
             it.aggregation = Aggregation::new([32, 25, 24][usize::from(length)], 128).unwrap();
             it.peers = (peer > 0).then(|| BgpPeerName::from(peer.to_string())).into_iter().collect();
