@@ -231,6 +231,9 @@ impl Session {
             Input::Time => {
                 while let Some(timer) = self.timers.pop(now) {
                     self.on_timer(timer, now);
+                    // What is due at once because of that is done at once.
+                    self.follow_pace(now);
+                    self.follow_echo_pace(now);
                 }
             }
         }

@@ -198,6 +198,22 @@ fn a_peer_that_wants_no_packets_is_sent_none() {
 }
 
 #[test]
+fn a_peer_that_wanted_no_packets_and_is_gone_is_spoken_to_at_once() {
+    let now = Instant::now();
+    let mut session = Session::new(config(50, 50, 1), NonZeroU32::MIN, 7, now);
+    session.handle(Input::Time, now);
+    let mut packet =
+        Packet::parse(&[0x20, 0xc0, 1, 24, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0xc3, 0x50, 0, 0, 0, 0, 0, 0, 0, 0])
+            .unwrap();
+    packet.state = State::AdminDown;
+    session.handle(Input::Received { packet, ttl: 255 }, now);
+    let gone = now + ms(5000);
+    session.handle(Input::Time, gone);
+    assert_eq!(session.state(), State::Down);
+    assert!(session.poll_timeout().is_some_and(|at| at > gone), "what was due is done");
+}
+
+#[test]
 fn a_poll_is_answered_at_once_and_only_then() {
     let mut pair = Pair::new([config(50, 50, 3); 2], 0, 7);
     pair.run(ms(500));
