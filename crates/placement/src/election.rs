@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::abilities::AbilitiesOfNodes;
 use crate::eligibility::{Eligibility, Eligible, Standing};
+use crate::spread::{Homes, Place};
 use crate::{Endpoints, InterfaceName, Interfaces, NodeName, Service, ServiceKey, Unadvertised};
 
 /// Who announces an address of a Service, and where.
@@ -55,6 +56,8 @@ pub(crate) struct Outcome {
     compared: bool,
     /// How many candidates rank between the announcer and this node, if it is another candidate.
     pub(crate) place: Option<usize>,
+    /// Whether some live candidate would be preferred to the announcer, if that did not keep the address.
+    pub(crate) kept: bool,
 }
 
 /// What decides an election besides the Services.
@@ -65,6 +68,10 @@ pub(crate) struct Field<'a> {
     pub(crate) abilities: &'a AbilitiesOfNodes,
     /// The nodes that have given the address up.
     pub(crate) conceding: Option<&'a BTreeSet<NodeName>>,
+    /// Which nodes come first for the address, where addresses are spread evenly.
+    pub(crate) homes: Option<&'a Homes>,
+    /// The nodes that keep the address.
+    pub(crate) keeping: Option<&'a BTreeSet<NodeName>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,7 +82,42 @@ struct Winner {
 }
 
 /// The place of a node among the candidates for an address: the lowest wins.
-type Rank = (Reverse<u32>, [u8; 32]);
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank {
+    tenure: Tenure,
+    merit: Merit,
+}
+
+/// What ranks a node besides who has the address.
+type Merit = (Reverse<u32>, Place, [u8; 32]);
+
+/// Whether a node keeps an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Tenure {
+    Keeps,
+    None,
+}
+
+/// What goes before the hash of a node, for one address.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Precedence {
+    pub(crate) keeps: bool,
+    pub(crate) place: Place,
+}
+
+impl Precedence {
+    pub(crate) fn of(node: &NodeName, homes: Option<&Homes>, keeping: Option<&BTreeSet<NodeName>>) -> Self {
+        Self {
+            keeps: keeping.is_some_and(|keeping| keeping.contains(node)),
+            place: homes.map_or(Place::Other, |homes| homes.place(node)),
+        }
+    }
+
+    fn rank(self, score: u32, hash: [u8; 32]) -> Rank {
+        let tenure = if self.keeps { Tenure::Keeps } else { Tenure::None };
+        Rank { tenure, merit: (Reverse(score), self.place, hash) }
+    }
+}
 
 impl Outcome {
     pub(crate) fn of(&self, service: &ServiceKey) -> Option<&Result<Assignment, Unannounced>> {
@@ -93,7 +135,12 @@ impl Outcome {
     /// Where all Services are served whom an advertisement matches, a node makes no difference that neither announces
     /// the address, nor would if it were not away, nor ranks before the announcer. Where one is not served, it may be
     /// why; where interfaces are lost, it may be why somebody is passed over.
-    pub(crate) fn depends_on(&self, node: &NodeName, highest_score: Option<u32>) -> bool {
+    pub(crate) fn depends_on(
+        &self,
+        node: &NodeName,
+        highest_score: Option<u32>,
+        precedence: Precedence,
+    ) -> bool {
         let involves = |outcome: &Result<Assignment, Unannounced>| match outcome {
             Ok(Assignment { announcer, stand_in_for, interfaces: _ }) => {
                 announcer == node || stand_in_for.as_ref() == Some(node)
@@ -106,13 +153,19 @@ impl Outcome {
         if self.compared || self.services.iter().any(|(_, outcome)| involves(outcome)) {
             return true;
         }
-        self.ranks_first(node, highest_score)
+        self.ranks_first(node, highest_score, precedence)
     }
 
     /// Whether `node`, with this score, would announce the address if it may and can.
-    pub(crate) fn ranks_first(&self, node: &NodeName, score: Option<u32>) -> bool {
+    pub(crate) fn ranks_first(&self, node: &NodeName, score: Option<u32>, precedence: Precedence) -> bool {
         let (Some(winner), Some(score)) = (&self.winner, score) else { return false };
-        (Reverse(score), hash(node, &suffix(winner.ranked_by))) <= winner.rank
+        precedence.rank(score, hash(node, &suffix(winner.ranked_by))) <= winner.rank
+    }
+
+    /// Whether `node` would be preferred to whoever announces the address if nobody kept it.
+    pub(crate) fn is_better(&self, node: &NodeName, score: Option<u32>, precedence: Precedence) -> bool {
+        let (Some(winner), Some(score)) = (&self.winner, score) else { return false };
+        precedence.rank(score, hash(node, &suffix(winner.ranked_by))).merit < winner.rank.merit
     }
 }
 
@@ -172,8 +225,10 @@ pub(crate) fn elect<'a>(vip: IpAddr, services: &[(&Service, Vec<&Endpoints>)], f
     let losers = pass_over_losers(vip, &mut common, &served, field.abilities);
     let ranked_by = services.first().and_then(|(oldest, _)| oldest.vips.first()).copied().unwrap_or(vip);
     let suffix = suffix(ranked_by);
-    let place =
-        |(node, it): &(&'a NodeName, Standing)| ((Reverse(it.score), hash(node, &suffix)), *node, it.live);
+    let place = |(node, it): &(&'a NodeName, Standing)| {
+        let precedence = Precedence::of(node, field.homes, field.keeping);
+        (precedence.rank(it.score, hash(node, &suffix)), *node, it.live)
+    };
     let ranked: Vec<_> = common.iter().map(place).collect();
     let elected = ranked.iter().filter(|(_, _, live)| *live).min();
     let absent = ranked.iter().filter(|(_, _, live)| !live).min();
@@ -181,6 +236,8 @@ pub(crate) fn elect<'a>(vip: IpAddr, services: &[(&Service, Vec<&Endpoints>)], f
     let mine = ranked.iter().find(|(_, node, live)| *node == field.me && *live);
     let between = |(mine, elected)| ranked.iter().filter(|it| it.2 && *it > elected && *it < mine).count();
     let my_place = mine.zip(elected).filter(|(mine, elected)| mine != elected).map(between);
+    let kept = field.keeping.is_some()
+        && elected.is_some_and(|(rank, ..)| ranked.iter().any(|it| it.2 && it.0.merit < rank.merit));
     let compared = elected.is_some_and(|elected| losers.iter().any(|loser| place(loser) <= *elected));
     let mut outcome = |(service, _): &(&Service, Vec<&Endpoints>)| {
         if let Some(at) = refused.iter().position(|(key, _)| *key == service.key) {
@@ -200,6 +257,7 @@ pub(crate) fn elect<'a>(vip: IpAddr, services: &[(&Service, Vec<&Endpoints>)], f
         winner: elected.map(|(rank, ..)| Winner { ranked_by, rank: *rank }),
         compared,
         place: my_place,
+        kept,
     }
 }
 

@@ -2,6 +2,7 @@
 //! it is announced.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use pools::Pools;
 
@@ -169,6 +170,33 @@ impl Eligibility {
         Ok(Eligible { nodes, advertisements })
     }
 
+    /// The nodes that may announce `service` whenever their speakers are alive, of those with the highest score. Put into
+    /// `known` by advertisements, for most Services are like others.
+    pub(crate) fn potential<'a>(
+        &'a self,
+        service: &Service,
+        endpoints: &[&Endpoints],
+        known: &mut BTreeMap<Vec<&'a AdvertisementName>, Rc<[usize]>>,
+    ) -> Rc<[usize]> {
+        let Ok(matching) = self.advertisements_of(service, endpoints) else { return Rc::new([]) };
+        let key = matching.iter().map(|ad| &ad.name).collect();
+        let best = |serves: &dyn Fn(&NodeName) -> bool| -> Rc<[usize]> {
+            let nodes = self.nodes.values().enumerate();
+            let score = |(number, node): (usize, &Node)| {
+                let selecting = matching.iter().filter(|ad| ad.selects_node(&node.labels));
+                let score = selecting.map(|ad| score(ad, node)).reduce(u32::saturating_add)?;
+                (self.barred(node).is_none() && serves(&node.name)).then_some((number, score))
+            };
+            let scores: Vec<_> = nodes.filter_map(score).collect();
+            let highest = scores.iter().map(|(_, score)| *score).max();
+            scores.iter().filter(|(_, it)| Some(*it) == highest).map(|(number, _)| *number).collect()
+        };
+        match service.traffic_policy {
+            TrafficPolicy::Cluster => Rc::clone(known.entry(key).or_insert_with(|| best(&|_| true))),
+            TrafficPolicy::Local => best(&|node| serves(service, endpoints, node)),
+        }
+    }
+
     /// Why `node` may not announce `service`; `None` if it may, or is away for a moment.
     pub(crate) fn ineligible(
         &self,
@@ -189,12 +217,15 @@ impl Eligibility {
 
     /// Why `node` may announce nothing at all.
     fn obstacle(&self, node: &NodeName) -> Option<Ineligible> {
-        let Some(Node { name, labels, network }) = self.nodes.get(node) else {
-            return Some(Ineligible::NoNode);
-        };
-        if !self.members.contains(name) && !self.away.contains(name) {
+        let Some(known) = self.nodes.get(node) else { return Some(Ineligible::NoNode) };
+        if !self.members.contains(node) && !self.away.contains(node) {
             return Some(Ineligible::NotMember);
         }
+        self.barred(known)
+    }
+
+    /// The same for a node whose speaker is alive.
+    fn barred(&self, Node { name: _, labels, network }: &Node) -> Option<Ineligible> {
         if *network == Network::Unavailable {
             return Some(Ineligible::NetworkUnavailable);
         }

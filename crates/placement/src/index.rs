@@ -1,5 +1,6 @@
 //! The index: keeps what it was told, and works out again only what a change can have touched.
 
+mod homes;
 mod query;
 mod reason;
 mod settle;
@@ -12,7 +13,9 @@ use objects::pack;
 use crate::abilities::AbilitiesOfNodes;
 use crate::election::Outcome;
 use crate::eligibility::Eligibility;
+use crate::index::homes::HomesOfAll;
 use crate::index::settle::Stale;
+use crate::keeping::Keeping;
 use crate::takeover::Takeovers;
 use crate::{
     Abilities, Advertisement, AdvertisementName, Endpoints, ExcludeLabel, Interfaces, Moved, Node, NodeName,
@@ -28,8 +31,8 @@ use crate::{
 /// Being told again what is known already costs nothing and changes nothing.
 #[derive(Debug)]
 pub struct Placement {
-    me: NodeName,
-    eligibility: Eligibility,
+    pub(crate) me: NodeName,
+    pub(crate) eligibility: Eligibility,
     abilities: AbilitiesOfNodes,
     services: BTreeMap<ServiceKey, Service>,
     /// The Services that have an address, in no order; most have one only.
@@ -38,8 +41,8 @@ pub struct Placement {
     endpoints: BTreeMap<ServiceKey, Vec<(SliceKey, Endpoints)>>,
     slice_of: BTreeMap<SliceKey, ServiceKey>,
     /// What became of each address as of the last [`Self::settle`].
-    outcomes: BTreeMap<IpAddr, Outcome>,
-    stale: Stale,
+    pub(crate) outcomes: BTreeMap<IpAddr, Outcome>,
+    pub(crate) stale: Stale,
     /// What this node announces of which Services.
     mine: BTreeMap<ServiceKey, Mine>,
     takeovers: Takeovers,
@@ -47,6 +50,9 @@ pub struct Placement {
     reviewed: BTreeSet<ServiceKey>,
     /// The nodes that have given addresses up, by address.
     conceding: BTreeMap<IpAddr, BTreeSet<NodeName>>,
+    /// Where addresses are at home, if they are spread evenly.
+    pub(crate) homes: HomesOfAll,
+    pub(crate) keeping: Keeping,
     /// What others are to announce since somebody looked.
     moved: Vec<Moved>,
 }
@@ -74,6 +80,8 @@ impl Placement {
             takeovers: Takeovers::new(),
             reviewed: BTreeSet::new(),
             conceding: BTreeMap::new(),
+            homes: HomesOfAll::default(),
+            keeping: Keeping::default(),
             moved: Vec::new(),
         }
     }
@@ -114,6 +122,7 @@ impl Placement {
         }
         let dropped = former.iter().filter(|vip| !service.vips.contains(vip));
         dropped.for_each(|vip| self.unuse(*vip, &service.key));
+        self.homes.stale = true;
         self.stale.add(former.iter().chain(&service.vips).copied());
         self.services.insert(service.key.clone(), service);
     }
@@ -121,6 +130,7 @@ impl Placement {
     /// A Service is gone, or wants no announcing any more.
     pub fn remove_service(&mut self, key: &ServiceKey) {
         if let Some(service) = self.services.remove(key) {
+            self.homes.stale = true;
             service.vips.iter().for_each(|vip| self.unuse(*vip, key));
             self.stale.add(service.vips);
         }
@@ -168,6 +178,7 @@ impl Placement {
 
     fn endpoints_changed(&mut self, service: &ServiceKey) {
         if let Some(service) = self.services.get(service) {
+            self.homes.stale = true;
             self.stale.add(service.vips.iter().copied());
         }
     }
@@ -176,6 +187,7 @@ impl Placement {
     pub fn set_node(&mut self, node: Node) {
         let name = node.name.clone();
         if replace(&mut self.eligibility.nodes, name.clone(), node) {
+            self.homes.stale = true;
             self.stale.add_nodes([name]);
         }
     }
@@ -183,6 +195,7 @@ impl Placement {
     /// A node is gone.
     pub fn remove_node(&mut self, name: &NodeName) {
         if self.eligibility.nodes.remove(name).is_some() {
+            self.homes.stale = true;
             self.stale.add_nodes([name.clone()]);
         }
     }
@@ -191,22 +204,27 @@ impl Placement {
     pub fn set_pools(&mut self, pools: Pools) {
         if self.eligibility.pools != pools {
             self.eligibility.pools = pools;
-            self.stale = Stale::Everything;
+            self.configuration_changed();
         }
     }
 
     /// An advertisement is new or different.
     pub fn set_advertisement(&mut self, advertisement: Advertisement) {
         if replace(&mut self.eligibility.advertisements, advertisement.name.clone(), advertisement) {
-            self.stale = Stale::Everything;
+            self.configuration_changed();
         }
     }
 
     /// An advertisement is gone.
     pub fn remove_advertisement(&mut self, name: &AdvertisementName) {
         if self.eligibility.advertisements.remove(name).is_some() {
-            self.stale = Stale::Everything;
+            self.configuration_changed();
         }
+    }
+
+    fn configuration_changed(&mut self) {
+        self.homes.stale = true;
+        self.stale = Stale::Everything;
     }
 
     /// Where a node can announce, this one included. It is remembered while the node is no member;
@@ -240,6 +258,7 @@ impl Placement {
 
     /// The nodes whose speaker is alive.
     pub fn set_members(&mut self, members: BTreeSet<NodeName>) {
+        self.keeping.see(&members);
         let before = std::mem::replace(&mut self.eligibility.members, members);
         self.stale.add_nodes(before.symmetric_difference(&self.eligibility.members).cloned());
     }

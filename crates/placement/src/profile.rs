@@ -17,6 +17,7 @@
 //!        that is to give way: length of the name, name, count of addresses (2 octets), addresses as above
 //! tag 5: addresses that it gives up, as above
 //! tag 6: prefixes of interfaces, each: length of the name, name, bits, length, address
+//! tag 7: addresses that it keeps although others that are preferred may come back, as above
 //! ```
 //!
 //! Sections and flags of other tags are for later versions and are passed over. Before there was a version, a node
@@ -44,6 +45,7 @@ const CONTESTED: u8 = 3;
 const DISPUTED: u8 = 4;
 const CONCEDED: u8 = 5;
 const PREFIXES: u8 = 6;
+const KEPT: u8 = 7;
 const ARP: u8 = 1;
 const NDP: u8 = 2;
 const ARP_LOST: u8 = 4;
@@ -71,6 +73,8 @@ pub struct NodeProfile {
     pub disputed: Disputed,
     /// Addresses that this node gives up, because others have seen more of the cluster.
     pub conceded: BTreeSet<IpAddr>,
+    /// Addresses that this node keeps although others that are preferred may come back.
+    pub kept: BTreeSet<IpAddr>,
     /// The prefixes of its interfaces. Told while some interface is lost, for they say what was lost with it.
     pub prefixes: Prefixes,
 }
@@ -100,6 +104,7 @@ impl NodeProfile {
         }
         let room = |bytes: &Vec<u8>| max.saturating_sub(bytes.len() + SECTION_HEAD);
         for (tag, content) in [
+            (KEPT, addresses(&self.kept, room(&bytes))),
             (CONCEDED, addresses(&self.conceded, room(&bytes))),
             (DISPUTED, disputed(&self.disputed, room(&bytes) / 2)),
         ] {
@@ -140,6 +145,7 @@ impl NodeProfile {
                 CONTESTED => told.contested.extend(read_addresses(content)),
                 DISPUTED => told.disputed = read_disputed(content).unwrap_or_default(),
                 CONCEDED => told.conceded.extend(read_addresses(content)),
+                KEPT => told.kept.extend(read_addresses(content)),
                 PREFIXES => told.prefixes = read_prefixes(content).unwrap_or_default(),
                 _ => {}
             }

@@ -31,7 +31,7 @@ fn field<'a>(
     conceding: Option<&'a BTreeSet<NodeName>>,
 ) -> Field<'a> {
     static ME: std::sync::LazyLock<NodeName> = std::sync::LazyLock::new(|| "node-c".into());
-    Field { me: &ME, eligibility, abilities, conceding }
+    Field { me: &ME, eligibility, abilities, conceding, homes: None, keeping: None }
 }
 
 /// Elects for a Service that shares nothing.

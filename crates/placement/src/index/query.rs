@@ -101,15 +101,19 @@ impl Placement {
 
     /// Whether `node` would rank before whoever announces `vip` as of the last [`Self::settle`], if it were a live member.
     pub fn ranks_first(&self, vip: IpAddr, node: &NodeName) -> bool {
+        let (score, precedence) = (self.score_of(vip, node), self.precedence(vip, node));
+        self.outcomes.get(&vip).is_some_and(|outcome| outcome.ranks_first(node, score, precedence))
+    }
+
+    /// The score that the oldest Service which `vip` is announced for would give `node` if it were a live member.
+    pub(crate) fn score_of(&self, vip: IpAddr, node: &NodeName) -> Option<u32> {
         let users = self.users.get(&vip).into_iter().flatten().filter_map(|key| self.services.get(key));
         let outcome = self.outcomes.get(&vip);
         let served = |service: &&Service| {
             outcome.and_then(|outcome| outcome.of(&service.key)).is_some_and(Result::is_ok)
         };
         let oldest = users.filter(served).min_by(|one, other| one.seniority().cmp(&other.seniority()));
-        let score =
-            oldest.and_then(|oldest| self.eligibility.score(oldest, &self.endpoints_of(&oldest.key), node));
-        outcome.is_some_and(|outcome| outcome.ranks_first(node, score))
+        oldest.and_then(|oldest| self.eligibility.score(oldest, &self.endpoints_of(&oldest.key), node))
     }
 
     /// The candidates for `vip` that rank before its announcer and are passed over, since they have lost an interface on

@@ -10,7 +10,7 @@ use crate::{Assignment, Change, Endpoints, Moved, NodeName, Released, Service, S
 
 /// What has to be worked out again.
 #[derive(Debug)]
-pub(super) enum Stale {
+pub(crate) enum Stale {
     /// These addresses, and of the others those for which one of these nodes makes a difference.
     Some { vips: BTreeSet<IpAddr>, nodes: BTreeSet<NodeName> },
     /// All of them: pools or advertisements are different.
@@ -22,7 +22,7 @@ impl Stale {
         Self::Some { vips: BTreeSet::new(), nodes: BTreeSet::new() }
     }
 
-    pub(super) fn add(&mut self, more: impl IntoIterator<Item = IpAddr>) {
+    pub(crate) fn add(&mut self, more: impl IntoIterator<Item = IpAddr>) {
         match self {
             Self::Some { vips, .. } => vips.extend(more),
             Self::Everything => {}
@@ -41,7 +41,9 @@ impl Placement {
     /// Works out what has changed since the last call, and returns the Services that came and went.
     pub fn settle(&mut self) -> Vec<Change> {
         let mut touched: BTreeSet<ServiceKey> = BTreeSet::new();
-        for vip in self.stale_vips() {
+        let mut stale = self.stale_vips();
+        stale.extend(self.follow_homes());
+        for vip in stale {
             let outcome = self.elect(vip);
             self.announce(vip, &outcome);
             self.moved.extend(self.moved(vip, &outcome));
@@ -54,6 +56,7 @@ impl Placement {
             touched.extend(before.into_iter().flat_map(|before| before.services).map(|(key, _)| key));
         }
         self.takeovers.started();
+        self.follow_kept();
         let mut changes = Vec::new();
         self.reviewed.extend(touched.iter().cloned());
         for key in touched {
@@ -97,8 +100,9 @@ impl Placement {
                 for node in nodes {
                     self.eligibility.refresh_node(&node);
                     let score = self.eligibility.highest_score(&node);
-                    let depends =
-                        self.outcomes.iter().filter(|(_, outcome)| outcome.depends_on(&node, score));
+                    let depends = self.outcomes.iter().filter(|(vip, outcome)| {
+                        outcome.depends_on(&node, score, self.precedence(**vip, &node))
+                    });
                     vips.extend(depends.map(|(vip, _)| *vip));
                 }
                 vips
@@ -116,6 +120,8 @@ impl Placement {
             eligibility: &self.eligibility,
             abilities: &self.abilities,
             conceding: self.conceding.get(&vip),
+            homes: self.homes.of(vip),
+            keeping: self.keeping.of(vip),
         };
         elect(vip, &services, &field)
     }
