@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use objects::{Labels, Requirement, Selector};
 use placement::{
     Abilities, Ability, Advertisement, ByProtocol, Change, EXCLUDE_LABEL, Endpoints, ExcludeLabel,
-    Interfaces, Network, Node, NodeName, Placement, Pools, Service, ServiceKey, Sharing, SliceKey,
+    Interfaces, Network, Node, NodeName, Placement, Pools, Service, ServiceKey, Sharing, SliceKey, Spread,
     TrafficPolicy,
 };
 use pools::PoolSpec;
@@ -76,6 +76,10 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         6 => Just(Step::Settle),
     ];
     proptest::collection::vec(step, 1..40).prop_map(|steps| [beginning(), steps].concat())
+}
+
+fn spread() -> impl Strategy<Value = Spread> {
+    select(vec![Spread::ByHash, Spread::Evenly])
 }
 
 fn vip(number: u8) -> IpAddr {
@@ -160,8 +164,9 @@ fn follow(mine: &mut BTreeMap<ServiceKey, Vec<IpAddr>>, changes: Vec<Change>) {
 
 proptest! {
     #[test]
-    fn step_by_step_and_all_at_once_come_to_the_same(steps in steps()) {
+    fn step_by_step_and_all_at_once_come_to_the_same(steps in steps(), spread in spread()) {
         let mut incremental = Placement::new("a".into(), ExcludeLabel::Honoured);
+        incremental.set_spread(spread);
         let mut mine = BTreeMap::new();
         for so_far in 1..=steps.len() {
             let step = steps[so_far - 1].clone();
@@ -172,6 +177,7 @@ proptest! {
             }
             follow(&mut mine, incremental.settle());
             let mut fresh = Placement::new("a".into(), ExcludeLabel::Honoured);
+            fresh.set_spread(spread);
             for step in &steps[..so_far] {
                 tell(&mut fresh, step.clone());
             }
@@ -184,9 +190,10 @@ proptest! {
     }
 
     #[test]
-    fn every_address_has_one_announcer_and_all_nodes_know_which(steps in steps()) {
+    fn every_address_has_one_announcer_and_all_nodes_know_which(steps in steps(), spread in spread()) {
         let nodes = NODES.map(|name| {
             let mut placement = Placement::new(name.into(), ExcludeLabel::Honoured);
+            placement.set_spread(spread);
             for step in &steps {
                 tell(&mut placement, step.clone());
             }
