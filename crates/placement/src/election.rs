@@ -56,8 +56,6 @@ pub(crate) struct Outcome {
     compared: bool,
     /// How many candidates rank between the announcer and this node, if it is another candidate.
     pub(crate) place: Option<usize>,
-    /// Whether some live candidate would be preferred to the announcer, if that did not keep the address.
-    pub(crate) kept: bool,
 }
 
 /// What decides an election besides the Services.
@@ -236,8 +234,6 @@ pub(crate) fn elect<'a>(vip: IpAddr, services: &[(&Service, Vec<&Endpoints>)], f
     let mine = ranked.iter().find(|(_, node, live)| *node == field.me && *live);
     let between = |(mine, elected)| ranked.iter().filter(|it| it.2 && *it > elected && *it < mine).count();
     let my_place = mine.zip(elected).filter(|(mine, elected)| mine != elected).map(between);
-    let kept = field.keeping.is_some()
-        && elected.is_some_and(|(rank, ..)| ranked.iter().any(|it| it.2 && it.0.merit < rank.merit));
     let compared = elected.is_some_and(|elected| losers.iter().any(|loser| place(loser) <= *elected));
     let mut outcome = |(service, _): &(&Service, Vec<&Endpoints>)| {
         if let Some(at) = refused.iter().position(|(key, _)| *key == service.key) {
@@ -257,7 +253,6 @@ pub(crate) fn elect<'a>(vip: IpAddr, services: &[(&Service, Vec<&Endpoints>)], f
         winner: elected.map(|(rank, ..)| Winner { ranked_by, rank: *rank }),
         compared,
         place: my_place,
-        kept,
     }
 }
 

@@ -76,10 +76,10 @@ impl Placement {
         }
         let eligibility = &self.eligibility;
         self.keeping.seen.retain(|node| eligibility.nodes.contains_key(node));
-        let absent = |node: &&NodeName| {
-            **node != self.me && !eligibility.members.contains(*node) && !eligibility.away.contains(*node)
-        };
-        let absent: Vec<&NodeName> = self.keeping.seen.iter().filter(absent).collect();
+        let others = self.keeping.seen.iter().filter(|node| **node != self.me);
+        let there =
+            |node: &&NodeName| eligibility.members.contains(*node) || eligibility.away.contains(*node);
+        let (present, absent): (Vec<&NodeName>, Vec<_>) = others.partition(there);
         let keeps = |vip: &IpAddr| {
             let Some(outcome) = self.outcomes.get(vip) else { return false };
             let stands_in = outcome.assignments().any(|it| it.stand_in_for.is_some());
@@ -87,7 +87,9 @@ impl Placement {
                 let precedence = Precedence::of(node, self.homes.of(*vip), None);
                 outcome.is_better(node, self.score_of(*vip, node), precedence)
             };
-            !stands_in && (outcome.kept || absent.iter().any(preferred))
+            // Who is there goes before this node, unless that keeps the address already.
+            let keeps_already = self.keeping.own.contains(vip);
+            !stands_in && (absent.iter().any(preferred) || keeps_already && present.iter().any(preferred))
         };
         let own: BTreeSet<IpAddr> =
             self.announcements().keys().filter(|vip| keeps(vip)).take(MOST).copied().collect();

@@ -71,9 +71,11 @@ impl<'a> Nodes<'a> {
     }
 }
 
-/// The homes of addresses, which come in the order in which they are served, each with the nodes that may announce it, by
-/// their numbers.
-pub(crate) fn homes(addresses: &[(IpAddr, Rc<[usize]>)], nodes: &Nodes<'_>) -> BTreeMap<IpAddr, Homes> {
+/// An address and the nodes that may announce it, by their numbers.
+pub(crate) type WithNodes = (IpAddr, Rc<[usize]>);
+
+/// The homes of addresses, which come in the order in which they are served.
+pub(crate) fn homes(addresses: &[WithNodes], nodes: &Nodes<'_>) -> BTreeMap<IpAddr, Homes> {
     let mut is_involved = vec![false; nodes.names.len()];
     // Mostly all may be announced by the same.
     let mut before: Option<&Rc<[usize]>> = None;
@@ -86,7 +88,7 @@ pub(crate) fn homes(addresses: &[(IpAddr, Rc<[usize]>)], nodes: &Nodes<'_>) -> B
     let among = is_involved.iter().filter(|it| **it).count();
     let most = capacity(addresses.len(), among);
     let mut loads = vec![0; nodes.names.len()];
-    let mut by_home: BTreeMap<usize, Vec<&(IpAddr, Rc<[usize]>)>> = BTreeMap::new();
+    let mut by_home: BTreeMap<usize, Vec<&WithNodes>> = BTreeMap::new();
     for address in addresses {
         let (vip, may) = address;
         if let Some(home) = choose(*vip, may.iter().copied(), &mut loads, most, nodes) {

@@ -171,7 +171,7 @@ proptest! {
     fn only_what_a_lost_node_had_moves(
         nodes in 2..9usize,
         hosts in btree_set(any::<u16>(), 1..60),
-        order in Just(Vec::from_iter(0..8usize)).prop_shuffle(),
+        order in Just((0..8usize).collect::<Vec<_>>()).prop_shuffle(),
         spread in spread(),
     ) {
         let mut all = placement(name(0), nodes, &hosts, spread);
@@ -201,7 +201,7 @@ proptest! {
         let mut other = placement(name(nodes - 1), 0, &BTreeSet::new(), Spread::ByHash);
         let gone: Vec<u16> = gone.difference(&hosts).copied().collect();
         gone.iter().for_each(|host| add_service(&mut other, *host));
-        let mut rest = Vec::from_iter(hosts.clone());
+        let mut rest = hosts.iter().copied().collect::<Vec<_>>();
         for (number, at) in order.into_iter().enumerate().take(rest.len()) {
             if number < nodes {
                 let node = Node {
