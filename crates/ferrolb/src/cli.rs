@@ -12,7 +12,7 @@ use kubekit::http::{self, SecureMetrics};
 use kubekit::telemetry::LogLevel;
 use kubekit::{Identity, open_files, telemetry};
 use serde_json::{Map, Value};
-use speaker::{ExcludeLabel, InterfacePatterns};
+use speaker::{ExcludeLabel, Failback, InterfacePatterns, Spread};
 
 use crate::check;
 
@@ -162,6 +162,7 @@ impl From<AddressSharing> for SharingScope {
 
 /// What a speaker takes besides.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is another option")]
 struct Speaker {
     #[command(flatten)]
     common: Common,
@@ -195,6 +196,14 @@ struct Speaker {
     /// Announce from nodes with the label node.kubernetes.io/exclude-from-external-load-balancers too
     #[arg(long, env = "FERROLB_IGNORE_EXCLUDE_LB")]
     ignore_exclude_lb: bool,
+    /// Spread the addresses evenly over the nodes that may announce them, instead of by hash as MetalLB does; the same for all
+    /// speakers, and addresses move when it changes
+    #[arg(long, env = "FERROLB_SPREAD")]
+    spread: bool,
+    /// Leave addresses with the node that took them over when the one before is there again; the same for all speakers. At
+    /// most 256 addresses for each node
+    #[arg(long, env = "FERROLB_NO_FAILBACK")]
+    no_failback: bool,
     /// Announce addresses also where other hosts answer for them, as a router does that answers for all addresses (proxy
     /// ARP)
     #[arg(long, env = "FERROLB_IGNORE_ADDRESS_CONFLICTS")]
@@ -311,6 +320,8 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
             gossip_key_file,
             failover,
             ignore_exclude_lb,
+            spread,
+            no_failback,
             ignore_address_conflicts,
             report_listening_ports,
         }) => {
@@ -334,6 +345,8 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
                 ignore_conflicts: ignore_address_conflicts,
                 report_listeners: report_listening_ports,
                 exclude_label: if ignore_exclude_lb { ExcludeLabel::Ignored } else { ExcludeLabel::Honoured },
+                spread: if spread { Spread::Evenly } else { Spread::ByHash },
+                failback: if no_failback { Failback::Never } else { Failback::Always },
             }))
         }
     }

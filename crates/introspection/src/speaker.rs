@@ -17,6 +17,9 @@ pub struct SpeakerStatus {
     pub load_balancer_class: Option<String>,
     /// Whether it announces from nodes with the label that excludes them too.
     pub ignores_exclude_label: bool,
+    /// The addresses that it keeps though others come back that rank before it (`--no-failback`).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<IpAddr>,
     /// How its gossip is.
     pub gossip: Gossip,
     /// The other speakers.

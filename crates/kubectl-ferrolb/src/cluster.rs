@@ -8,7 +8,7 @@ use std::time::Duration;
 use api::{IPAddressPool, L2Advertisement, ServiceL2Status};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Client, Resource};
-use placement::{ExcludeLabel, ServiceKey};
+use placement::{ExcludeLabel, Failback, ServiceKey, Spread};
 use serde::de::DeserializeOwned;
 use slim::{EndpointSlice, Namespace, Node, Service};
 use translation::{Rules, SharingScope};
@@ -173,6 +173,16 @@ impl Cluster {
         if ignored { ExcludeLabel::Ignored } else { ExcludeLabel::Honoured }
     }
 
+    fn spread(&self) -> Spread {
+        let evenly = self.of_part(Part::Speaker).any(|speaker| speaker.spreads);
+        if evenly { Spread::Evenly } else { Spread::ByHash }
+    }
+
+    fn failback(&self) -> Failback {
+        let never = self.of_part(Part::Speaker).any(|speaker| speaker.never_fails_back);
+        if never { Failback::Never } else { Failback::Always }
+    }
+
     /// Whether the controller serves `NodeAddressPool`s.
     pub(crate) fn serves_node_pools(&self) -> bool {
         self.of_part(Part::Controller).any(|controller| controller.node_address_pools)
@@ -244,6 +254,8 @@ impl Cluster {
         let snapshot = Snapshot {
             rules: self.rules(),
             exclude_label: self.exclude_label(),
+            spread: self.spread(),
+            failback: self.failback(),
             node_pools: self.serves_node_pools(),
             services: or_none(services, &mut failures),
             pools,

@@ -4,7 +4,7 @@ use introspection::{
     Address, AddressState, Capped, Claimant, Document, Interface, Peer, PeerState, SpeakerStatus, Status,
     Usability,
 };
-use placement::ExcludeLabel;
+use placement::{ExcludeLabel, Failback, Spread};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use translation::Rules;
@@ -45,6 +45,8 @@ pub(crate) fn snapshot(services: &[Value], endpoints_on: &[&str], speakers: &[To
     Snapshot {
         rules: Rules::default(),
         exclude_label: ExcludeLabel::Honoured,
+        spread: Spread::ByHash,
+        failback: Failback::Always,
         node_pools: false,
         services: objects(services),
         pools: objects(&[
@@ -78,6 +80,8 @@ pub(crate) fn speaker_on(node: &str) -> Program {
         class: None,
         shares_within_namespace: false,
         ignores_exclude_label: false,
+        spreads: false,
+        never_fails_back: false,
         node_address_pools: false,
         lease: Some("ferrolb-controller".to_owned()),
     }

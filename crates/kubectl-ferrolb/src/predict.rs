@@ -302,6 +302,8 @@ impl Snapshot {
     /// Who announces what, with these speakers alive.
     pub(crate) fn placed(&self, members: BTreeSet<NodeName>) -> Placement {
         let mut placement = Placement::new("".into(), self.exclude_label);
+        placement.set_spread(self.spread);
+        placement.set_failback(self.failback);
         let class = LoadBalancerClass(self.rules.class.clone());
         let names = Names::default();
         for service in &self.services {
@@ -323,6 +325,9 @@ impl Snapshot {
         }
         for (node, prefixes) in &self.speakers.prefixes {
             placement.set_prefixes(node.clone(), prefixes.clone());
+        }
+        for (node, kept) in &self.speakers.kept {
+            placement.set_kept(node, kept);
         }
         placement.set_members(members);
         placement.settle();

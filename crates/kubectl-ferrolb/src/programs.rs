@@ -51,6 +51,8 @@ pub(crate) struct Program {
     pub(crate) class: Option<String>,
     pub(crate) shares_within_namespace: bool,
     pub(crate) ignores_exclude_label: bool,
+    pub(crate) spreads: bool,
+    pub(crate) never_fails_back: bool,
     /// Whether it serves `NodeAddressPool`s.
     pub(crate) node_address_pools: bool,
     /// The Lease that its replicas elect a leader by, if they do.
@@ -101,6 +103,8 @@ impl Program {
             class: option(container, "--lb-class", "FERROLB_LB_CLASS"),
             shares_within_namespace: sharing.as_deref() == Some("namespace"),
             ignores_exclude_label: has("--ignore-exclude-lb", "FERROLB_IGNORE_EXCLUDE_LB"),
+            spreads: has("--spread", "FERROLB_SPREAD"),
+            never_fails_back: has("--no-failback", "FERROLB_NO_FAILBACK"),
             node_address_pools: has("--node-address-pools", "FERROLB_NODE_ADDRESS_POOLS"),
             lease: (elects.as_deref() != Some("false"))
                 .then(|| lease.unwrap_or_else(|| DEFAULT_LEASE.to_owned())),
@@ -154,14 +158,17 @@ mod tests {
         assert!(secure.ready);
         let plain = program(json!({"args": ["speaker", "--http-bind", "[::]:7473"]}));
         assert_eq!((plain.port, plain.secure), (7473, false));
-        let default = program(json!({"args": ["speaker", "--ignore-exclude-lb"]}));
+        let default = program(json!({"args": ["speaker", "--ignore-exclude-lb", "--spread"]}));
         assert_eq!((default.port, default.secure, default.class), (7472, false, None));
         assert!(default.ignores_exclude_label && !default.node_address_pools);
+        assert!(default.spreads && !default.never_fails_back);
         let nodes = program(json!({"env": [{"name": "FERROLB_NODE_ADDRESS_POOLS", "value": "true"}]}));
         assert!(nodes.node_address_pools);
         let environment = program(json!({"env": [
             {"name": "FERROLB_METRICS_BIND", "value": "0.0.0.0:1"}, {"name": "FERROLB_LB_CLASS", "value": ""},
+            {"name": "FERROLB_NO_FAILBACK", "value": "true"},
         ]}));
+        assert!(environment.never_fails_back && !environment.spreads);
         assert_eq!((environment.port, environment.secure, environment.class), (1, true, None));
     }
 }

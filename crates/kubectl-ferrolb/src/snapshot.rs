@@ -4,7 +4,7 @@ mod elsewhere;
 mod speakers;
 
 use api::{IPAddressPool, L2Advertisement};
-use placement::ExcludeLabel;
+use placement::{ExcludeLabel, Failback, Spread};
 use slim::{EndpointSlice, Namespace, Node, Service};
 use translation::Rules;
 
@@ -17,6 +17,8 @@ pub(crate) struct Snapshot {
     /// What the programs were told of Services.
     pub(crate) rules: Rules,
     pub(crate) exclude_label: ExcludeLabel,
+    pub(crate) spread: Spread,
+    pub(crate) failback: Failback,
     /// Whether `NodeAddressPool`s are served, too.
     pub(crate) node_pools: bool,
     pub(crate) services: Vec<Service>,

@@ -11,7 +11,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use fixture::{endpoints, list, service, surroundings};
 use layer2::MacAddr;
 use members::{Event, News, Profile, View};
-use placement::{Abilities, Ability, ByProtocol, ExcludeLabel, NodeName, NodeProfile};
+use placement::{Abilities, Ability, ByProtocol, ExcludeLabel, Failback, NodeName, NodeProfile, Spread};
 use speaker_core::{Changes, Config, Core, Input};
 
 const SERVICES: u32 = 5_000;
@@ -48,7 +48,13 @@ fn profile(number: u32) -> Profile {
 impl Cluster {
     fn of(nodes: u32) -> Self {
         let now = Instant::now();
-        let config = Config { node: name(0), exclude_label: ExcludeLabel::Honoured, ignore_conflicts: false };
+        let config = Config {
+            node: name(0),
+            exclude_label: ExcludeLabel::Honoured,
+            ignore_conflicts: false,
+            spread: Spread::ByHash,
+            failback: Failback::Always,
+        };
         let mut this = Self { core: Core::new(config, now), now, nodes };
         this.core.handle(Input::Services(list((0..SERVICES).map(service))), now);
         let on = |number| endpoints(number, name(number % nodes));

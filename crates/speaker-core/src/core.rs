@@ -18,8 +18,8 @@ use layer2::TransmitPolicy;
 use members::{Absence, LinkState, View};
 use objects::pack;
 use placement::{
-    ByProtocol, Change, ExcludeLabel, Handovers, InterfaceName, Interfaces, NodeName, NodeProfile, Placement,
-    PoolName, Released, ServiceKey,
+    ByProtocol, Change, ExcludeLabel, Failback, Handovers, InterfaceName, Interfaces, NodeName, NodeProfile,
+    Placement, PoolName, Released, ServiceKey, Spread,
 };
 use pools::PoolSpec;
 use timers::Budget;
@@ -53,6 +53,10 @@ pub struct Config {
     pub exclude_label: ExcludeLabel,
     /// Whether foreign hosts that answer for an address count for nothing.
     pub ignore_conflicts: bool,
+    /// How nodes are ranked for an address that are preferred alike; the same for all speakers.
+    pub spread: Spread,
+    /// Whether addresses go back to nodes that come back; the same for all speakers.
+    pub failback: Failback,
 }
 
 /// All that a speaker knows, and all that it decides.
@@ -154,11 +158,14 @@ struct Published {
 impl Core {
     /// Knows nothing yet.
     pub fn new(config: Config, now: Instant) -> Self {
-        let Config { node, exclude_label, ignore_conflicts } = config;
+        let Config { node, exclude_label, ignore_conflicts, spread, failback } = config;
+        let mut placement = Placement::new(node.clone(), exclude_label);
+        placement.set_spread(spread);
+        placement.set_failback(failback);
         Self {
             now,
             missing: List::ALL.into(),
-            placement: Placement::new(node.clone(), exclude_label),
+            placement,
             pools: BTreeMap::new(),
             configuration: Configuration::default(),
             departure: Departure::default(),
@@ -258,6 +265,11 @@ impl Core {
     /// What the others are told of an interface of this node.
     pub fn ability(&self, name: &InterfaceName) -> ByProtocol {
         self.memory.told(name)
+    }
+
+    /// The addresses that this node keeps, as the others are told.
+    pub fn kept(&self) -> &BTreeSet<IpAddr> {
+        &self.profile.kept
     }
 
     /// When to call [`Self::handle`] with [`Input::Time`], if nothing happens before.

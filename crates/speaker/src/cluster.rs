@@ -119,6 +119,8 @@ impl Cluster {
             node: config.node_name.clone(),
             exclude_label: config.exclude_label,
             ignore_conflicts: config.ignore_conflicts,
+            spread: config.spread,
+            failback: config.failback,
         };
         Self {
             core: Core::new(core, Instant::now()),

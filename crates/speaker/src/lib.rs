@@ -47,8 +47,8 @@ use kubekit::write::Writes;
 use kubekit::{Identity, Progress, Watchdog, keep};
 pub use lan::InterfacePatterns;
 pub use metrics::Metrics;
-pub use placement::ExcludeLabel;
 use placement::NodeName;
+pub use placement::{ExcludeLabel, Failback, Spread};
 use prometheus_client::registry::Registry;
 use speaker_core::announce::layer2::Ports;
 use speaker_core::{Gossip, List};
@@ -76,6 +76,10 @@ pub struct Config {
     pub refresh_interval: Option<Duration>,
     /// Whether nodes can be excluded by a label.
     pub exclude_label: ExcludeLabel,
+    /// How nodes are ranked for an address that are preferred alike.
+    pub spread: Spread,
+    /// Whether addresses go back to nodes that come back.
+    pub failback: Failback,
     /// Whether foreign hosts that answer for an address do not keep it from being announced, as where a router answers for
     /// all addresses (proxy ARP).
     pub ignore_conflicts: bool,

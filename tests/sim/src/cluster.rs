@@ -120,6 +120,9 @@ pub(crate) fn complete() -> [Input; 5] {
 /// What a node can do with each of its interfaces.
 pub(crate) type Carriers = Vec<Ability>;
 
+/// A node that is alive: where it can announce, and what it keeps.
+pub(crate) type Alive = (Carriers, BTreeSet<IpAddr>);
+
 /// The truth, and its history.
 #[derive(Debug)]
 pub(crate) struct Cluster {
@@ -134,8 +137,8 @@ pub(crate) struct Cluster {
     sharing: bool,
     /// Sees everything at once.
     oracle: Placement,
-    /// What it said since the last change, by who was alive and where each can announce.
-    said: BTreeMap<BTreeMap<NodeName, Carriers>, Rc<Announcers>>,
+    /// What it said since the last change, by who was alive.
+    said: BTreeMap<BTreeMap<NodeName, Alive>, Rc<Announcers>>,
 }
 
 /// Who should announce an address, and on which interfaces.
@@ -155,6 +158,8 @@ impl Cluster {
             oracle: Placement::new("oracle".into(), ExcludeLabel::Honoured),
             said: BTreeMap::new(),
         };
+        cluster.oracle.set_spread(setup.spread);
+        cluster.oracle.set_failback(setup.failback);
         if setup.prefixes {
             let of = |number: u8| (format!("eth{number}").as_str().into(), prefixes(number));
             let all: Prefixes = [0, 1].map(of).into();
@@ -265,12 +270,13 @@ impl Cluster {
     }
 
     /// Who should announce what, were exactly these alive.
-    pub(crate) fn announcers(&mut self, alive: &BTreeMap<NodeName, Carriers>) -> Rc<Announcers> {
+    pub(crate) fn announcers(&mut self, alive: &BTreeMap<NodeName, Alive>) -> Rc<Announcers> {
         if let Some(said) = self.said.get(alive) {
             return Rc::clone(said);
         }
         self.oracle.set_members(alive.keys().cloned().collect());
-        for (node, carriers) in alive {
+        for (node, (carriers, kept)) in alive {
+            self.oracle.set_kept(node, kept);
             let ability = |(number, it): (usize, &Ability)| {
                 (format!("eth{number}").as_str().into(), ByProtocol { arp: *it, ndp: *it })
             };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use members::Preset;
-use placement::TrafficPolicy;
+use placement::{Failback, Spread, TrafficPolicy};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, RngExt};
@@ -183,6 +183,8 @@ pub(crate) fn setup(random: &mut StdRng) -> Setup {
     let presets = [Preset::Default, Preset::Default, Preset::Fast, Preset::Relaxed];
     let wirings = [Wiring::One, Wiring::One, Wiring::TwoLans, Wiring::TwiceOnOne];
     let proxy = random.random_bool(0.1);
+    let spread = if random.random_bool(0.3) { Spread::Evenly } else { Spread::ByHash };
+    let failback = if random.random_bool(0.3) { Failback::Never } else { Failback::Always };
     Setup {
         nodes: random.random_range(1..=6),
         clients: random.random_range(1..=3),
@@ -196,6 +198,8 @@ pub(crate) fn setup(random: &mut StdRng) -> Setup {
         sharing: random.random_bool(0.3),
         // Otherwise nothing is announced where there is one.
         ignore_conflicts: proxy,
+        spread,
+        failback,
         proxy,
         tracking: random.random_bool(0.2),
         drift: random.random_bool(0.5),

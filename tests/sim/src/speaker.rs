@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use layer2::{Arp, Begin, Effect, MacAddr, Ndp, Port, Protocol, Report};
 use members::{Absence, Event, Keys, LinkState, Members, Refusal, Reporter};
 use objects::{InterfaceName, NodeName};
-use placement::{Ability, ExcludeLabel, Prefix};
+use placement::{Ability, ExcludeLabel, Failback, Prefix, Spread};
 use speaker_core::announce::layer2::{Orders, PortId, Ports, Responder};
 use speaker_core::{
     Config, Core, Gossip, Input as CoreInput, Lan, Link, Links, Output as Decision, Purpose, Trouble, Unfit,
@@ -90,6 +90,8 @@ pub(crate) struct Start {
     pub(crate) interfaces: Vec<Interface>,
     pub(crate) socket: Socket,
     pub(crate) ignore_conflicts: bool,
+    pub(crate) spread: Spread,
+    pub(crate) failback: Failback,
     pub(crate) seed: u64,
 }
 
@@ -130,11 +132,11 @@ enum Either {
 
 impl Speaker {
     pub(crate) fn new(start: Start, now: Instant) -> Self {
-        let Start { members, interfaces, socket, ignore_conflicts, seed } = start;
+        let Start { members, interfaces, socket, ignore_conflicts, spread, failback, seed } = start;
         let mut wide = [0; 32];
         wide[..8].copy_from_slice(&seed.to_be_bytes());
-        let config =
-            Config { node: members.name.clone(), exclude_label: ExcludeLabel::Honoured, ignore_conflicts };
+        let (node, exclude_label) = (members.name.clone(), ExcludeLabel::Honoured);
+        let config = Config { node, exclude_label, ignore_conflicts, spread, failback };
         let mut speaker = Self {
             core: Core::new(config, now),
             members: Members::new(members, wide, now),
@@ -227,6 +229,11 @@ impl Speaker {
     /// Whether who asks for `vip` is answered through the interface of this number.
     pub(crate) fn answers(&self, interface: usize, vip: IpAddr) -> bool {
         self.ports.iter().any(|(port, running)| number(port) == interface && running.answers(vip))
+    }
+
+    /// The addresses that it keeps, as it tells the others.
+    pub(crate) fn kept(&self) -> &BTreeSet<IpAddr> {
+        self.core.kept()
     }
 
     /// What it tells others of the interface of this number: the same for both protocols.

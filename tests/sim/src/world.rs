@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use layer2::MacAddr;
 use members::Preset;
 use objects::NodeName;
+use placement::{Failback, Spread};
 use queue::{Event, Queue};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -57,6 +58,10 @@ pub struct Setup {
     pub proxy: bool,
     /// Whether foreign hosts that answer count for nothing.
     pub ignore_conflicts: bool,
+    /// How nodes are ranked.
+    pub spread: Spread,
+    /// Whether addresses go back.
+    pub failback: Failback,
     /// Whether the switches track who is where, by unicast probes.
     pub tracking: bool,
     /// Whether the clocks of the nodes go at different rates.
@@ -103,6 +108,8 @@ impl Default for Setup {
             sharing: false,
             proxy: false,
             ignore_conflicts: false,
+            spread: Spread::ByHash,
+            failback: Failback::Always,
             tracking: false,
             drift: false,
             prefixes: false,

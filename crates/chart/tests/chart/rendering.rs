@@ -222,6 +222,21 @@ fn conflicts_of_addresses_are_heeded_unless_the_values_say_otherwise() {
 }
 
 #[test]
+fn addresses_are_spread_and_stay_where_they_are_only_if_the_values_say_so() {
+    let helm = Helm::find().unwrap();
+    let given = |values: &[&str]| -> Vec<String> {
+        let [object] = &objects(&helm, values, "DaemonSet")[..] else { panic!("there is one DaemonSet") };
+        let arguments = object["spec"]["template"]["spec"]["containers"][0]["args"].as_array().unwrap();
+        let arguments = arguments.iter().filter_map(|it| it.as_str());
+        arguments.filter(|it| ["--spread", "--no-failback"].contains(it)).map(str::to_owned).collect()
+    };
+    assert!(given(&[]).is_empty());
+    assert!(given(&["--set=speaker.spread=null", "--set=speaker.failback=null"]).is_empty());
+    assert_eq!(given(&["--set=speaker.spread=true"]), ["--spread"]);
+    assert_eq!(given(&["--set=speaker.failback=false"]), ["--no-failback"]);
+}
+
+#[test]
 fn the_readme_removes_all_that_metallbs_chart_installs_but_the_crds() {
     let chart = lab::metallb::chart().unwrap();
     let rendered = Helm::find()

@@ -1,6 +1,7 @@
 //! The speakers that are alive, and where they can announce.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use introspection::{Interface, PeerState, Usability};
 use placement::{Abilities, Ability, ByProtocol, InterfaceName, NodeName, Prefixes};
@@ -15,6 +16,8 @@ pub(crate) struct Speakers {
     pub(crate) abilities: BTreeMap<NodeName, Abilities>,
     /// The prefixes of their interfaces, as far as they have told.
     pub(crate) prefixes: BTreeMap<NodeName, Prefixes>,
+    /// The addresses that they keep, as they have told.
+    pub(crate) kept: BTreeMap<NodeName, BTreeSet<IpAddr>>,
     /// In how many seconds interfaces count as steady that do not yet.
     steady_in: BTreeMap<(NodeName, InterfaceName), u64>,
     /// The nodes that have a Pod of a speaker; nothing where the Pods cannot be seen.
@@ -71,6 +74,7 @@ impl Speakers {
                     this.steady_in.insert((node.clone(), interface.name.as_str().into()), seconds);
                 }
             }
+            this.kept.insert(node.clone(), speaker.kept.iter().copied().collect());
             this.members.insert(node);
         }
         this
@@ -161,9 +165,9 @@ fn with_losses(now: Abilities, heard: Option<Abilities>) -> Abilities {
 
 #[cfg(test)]
 mod tests {
-    use std::net::IpAddr;
-
+    use introspection::Status;
     use objects::ServiceKey;
+    use placement::Failback;
 
     use super::*;
     use crate::fixtures::{edited, service, snapshot, told};
@@ -216,6 +220,24 @@ mod tests {
         }
         let all = cluster(|_, interfaces| interfaces[0].unsteady = true);
         assert_eq!(elected(&all), (first, vec![]), "nobody is better");
+    }
+
+    #[test]
+    fn what_a_speaker_says_that_it_keeps_stays_with_it_if_nothing_goes_back() {
+        let (first, _) = elected(&cluster(|_, _| {}));
+        let other = if first == "n1" { "n2" } else { "n1" };
+        let mut speakers = ["n1", "n2", "n3"].map(|node| told(node, vec![]));
+        for document in speakers.iter_mut().filter_map(|it| it.document.as_mut().ok()) {
+            if let Status::SpeakerStatus(status) = &mut document.status {
+                status.kept.extend((status.node == other).then(vip));
+            }
+        }
+        let mut snapshot = snapshot(&[service("web", Some(IP))], &["n1", "n2", "n3"], &speakers);
+        assert_eq!(elected(&snapshot).0, first);
+        snapshot.failback = Failback::Never;
+        assert_eq!(elected(&snapshot).0, other);
+        snapshot.speakers.members.remove(&other.into());
+        assert_eq!(elected(&snapshot).0, first);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use introspection::{
     Address, AddressState, Claimant, ControllerStatus, Document, Interface, Peer, PeerState, SpeakerStatus,
     Status, Usability,
 };
-use placement::{ExcludeLabel, Placement};
+use placement::{ExcludeLabel, Failback, Placement, Spread};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use translation::Rules;
@@ -161,6 +161,8 @@ impl Sample<'_> {
         Snapshot {
             rules: Rules::default(),
             exclude_label: ExcludeLabel::Honoured,
+            spread: Spread::ByHash,
+            failback: Failback::Always,
             node_pools: false,
             services: objects(&services),
             pools: if self.empty { vec![] } else { objects(&pools) },

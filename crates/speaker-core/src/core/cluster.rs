@@ -41,6 +41,7 @@ impl Core {
                     self.placement.remove_node(&name);
                     self.stale.known_macs |= self.peers.forget(&name);
                     self.placement.set_conceded(&name, &BTreeSet::new());
+                    self.placement.set_kept(&name, &BTreeSet::new());
                     self.placement.set_abilities(name.clone(), Abilities::Unknown);
                     self.placement.set_prefixes(name, Prefixes::new());
                 }

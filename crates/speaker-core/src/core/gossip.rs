@@ -37,6 +37,7 @@ impl Core {
             self.stale.known_macs = true;
             if let Some(told) = self.peers.told(&node) {
                 self.placement.set_conceded(&node, &told.conceded);
+                self.placement.set_kept(&node, &told.kept);
             }
             if let Some((abilities, prefixes)) = self.peers.abilities(&node) {
                 self.placement.set_abilities(node.clone(), abilities.clone());

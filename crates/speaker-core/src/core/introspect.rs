@@ -24,6 +24,7 @@ impl Core {
         SpeakerStatus {
             node: self.node.to_string(),
             ignores_exclude_label: self.placement.ignores_exclude_label(),
+            kept: self.kept().iter().copied().collect(),
             gossip: Gossip {
                 settled: self.latest.settled,
                 trouble: self.gossip_impairment().map(|it| Impairment::name(it).to_owned()),

@@ -160,7 +160,8 @@ impl Core {
         let contested =
             if self.stopping { self.profile.contested.clone() } else { self.outcomes.contested() };
         let (disputed, conceded) = (self.disputes.disputed(), self.told_conceded.clone());
-        let told = NodeProfile { contested, disputed, conceded, ..self.profile.clone() };
+        let kept = self.placement.kept().clone();
+        let told = NodeProfile { contested, disputed, conceded, kept, ..self.profile.clone() };
         if self.profile != told && self.now >= self.contested_again {
             if self.profile.disputed.by_node != told.disputed.by_node {
                 self.outputs.push_back(Output::Disputed(told.disputed.by_node.clone()));

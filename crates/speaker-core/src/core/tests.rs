@@ -170,8 +170,18 @@ fn lists() -> [Input; 7] {
 }
 
 fn fixture() -> Fixture {
+    fixture_with(Spread::ByHash, Failback::Always)
+}
+
+fn fixture_with(spread: Spread, failback: Failback) -> Fixture {
     let now = Instant::now();
-    let config = Config { node: "n1".into(), exclude_label: ExcludeLabel::Honoured, ignore_conflicts: false };
+    let config = Config {
+        node: "n1".into(),
+        exclude_label: ExcludeLabel::Honoured,
+        ignore_conflicts: false,
+        spread,
+        failback,
+    };
     let core = Core::new(config, now);
     let mut it = Fixture { core, now, ports: [].into(), statuses: BTreeMap::new(), outputs: vec![] };
     it.after(interfaces(&[link("eth0", OURS, Ok(()))]));

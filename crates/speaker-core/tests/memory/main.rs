@@ -9,7 +9,7 @@ use std::time::Instant;
 use fixture::{endpoints, list, service, surroundings, vip};
 use layer2::{Arp, Effect, MacAddr, Port};
 use members::{News, View};
-use placement::ExcludeLabel;
+use placement::{ExcludeLabel, Failback, Spread};
 use speaker_core::{Changes, Config, Core, Input, Output};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
@@ -32,8 +32,13 @@ struct Speaker {
 impl Speaker {
     fn start() -> Self {
         let now = Instant::now();
-        let config =
-            Config { node: "node".into(), exclude_label: ExcludeLabel::Honoured, ignore_conflicts: false };
+        let config = Config {
+            node: "node".into(),
+            exclude_label: ExcludeLabel::Honoured,
+            ignore_conflicts: false,
+            spread: Spread::ByHash,
+            failback: Failback::Always,
+        };
         let port = Port::new(Arp { mac: MAC }, None, 7, now);
         let mut this = Self { core: Core::new(config, now), port, now };
         let view = View { members: ["node".into()].into(), settled: true, ..View::default() };

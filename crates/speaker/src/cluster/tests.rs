@@ -122,6 +122,8 @@ fn fixture() -> Fixture {
         failover: gossip::Preset::Default,
         beside_metallb: crate::BesideMetalLb::Wait,
         exclude_label: placement::ExcludeLabel::Honoured,
+        spread: placement::Spread::ByHash,
+        failback: placement::Failback::Always,
         ignore_conflicts: false,
         report_listeners: false,
     };

@@ -49,6 +49,8 @@ impl World {
             interfaces: node.nics.iter().map(interface).collect(),
             socket: if node.gossip_fault.has_no_socket() { Socket::Refused } else { Socket::Bound },
             ignore_conflicts: self.setup.ignore_conflicts,
+            spread: self.setup.spread,
+            failback: self.setup.failback,
             seed,
         };
         node.speaker = Some(Speaker::new(start, node.clock.at(self.start, self.now)));

@@ -8,10 +8,11 @@ use objects::NodeName;
 
 use super::queue::Event;
 use super::{LOOK, Wiring, World};
-use crate::cluster::Carriers;
+use crate::cluster::Alive;
 use crate::faults::LanId;
 use crate::host::Kind;
 use crate::invariants::{Belief, Place, Right, Sight};
+use crate::node::Node;
 
 impl World {
     pub(super) fn look(&mut self) {
@@ -126,8 +127,8 @@ impl World {
         here.iter().filter(answers).copied().collect()
     }
 
-    /// Those that hear each other, if all that are here do; with their carriers.
-    fn gossip_group(&self, here: &[Place]) -> Option<BTreeMap<NodeName, Carriers>> {
+    /// Those that hear each other, if all that are here do.
+    fn gossip_group(&self, here: &[Place]) -> Option<BTreeMap<NodeName, Alive>> {
         let part = |node: usize| self.lan.part(self.nodes[node].nics[0].station);
         let Some(first) = here.first() else { return Some(BTreeMap::new()) };
         let group = part(first.node)?;
@@ -144,8 +145,10 @@ impl World {
             return None;
         }
         let alive = awake.into_iter().map(|node| &self.nodes[node]);
-        let alive = alive.filter(|node| node.awake().is_some_and(|it| !it.is_stopping()));
-        Some(alive.map(|node| (node.name.clone(), node.carriers())).collect())
+        let taking_part =
+            |node: &Node| node.awake().filter(|it| !it.is_stopping()).map(|it| it.kept().clone());
+        let alive = alive.filter_map(|node| Some((node.name.clone(), (node.carriers(), taking_part(node)?))));
+        Some(alive.collect())
     }
 
     /// The addresses that somebody must answer for there in the end, though not all hear each other: some node there
@@ -168,7 +171,7 @@ impl World {
                 && (self.setup.wiring != Wiring::TwiceOnOne || node.nics[0].station == place.station);
             let name = node.nics.iter().find(|nic| nic.station == place.station).map(|nic| nic.name.clone());
             if let Some(name) = name.filter(|_| can) {
-                let alone = [(node.name.clone(), node.carriers())].into();
+                let alone = [(node.name.clone(), (node.carriers(), BTreeSet::new()))].into();
                 let announcers = self.cluster.announcers(&alone);
                 let here = announcers.iter().filter(|(_, (_, interfaces))| interfaces.contains(&name));
                 vips.extend(here.map(|(vip, _)| *vip));

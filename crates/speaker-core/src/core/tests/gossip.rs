@@ -180,3 +180,56 @@ fn whose_reports_are_left_over_is_known_only_while_the_others_are_heard() {
     it.after(Input::Stop);
     assert_eq!(left_over(&mut it, members(&["n3"])), None);
 }
+
+/// What this node last told that it keeps, if it told anything.
+fn told_kept(it: &Fixture) -> Option<Vec<String>> {
+    let told = it.outputs.iter().rev().find_map(|output| match output {
+        Output::Gossip(Gossip::SetProfile(profile)) => Some(NodeProfile::decode(profile.as_bytes())),
+        _ => None,
+    });
+    Some(told?.kept.iter().map(ToString::to_string).collect())
+}
+
+#[test]
+fn without_failback_what_was_taken_over_is_told_and_stays() {
+    let mut it = fixture_with(Spread::ByHash, Failback::Never);
+    it.all(lists());
+    it.all([spoken("192.0.2.2")]);
+    it.now += Duration::from_secs(1);
+    assert_eq!(it.after(members(&["n1"])), ["192.0.2.1", "192.0.2.2"]);
+    assert_eq!(told_kept(&it), Some(vec!["192.0.2.1".to_owned()]));
+    assert_eq!(it.core.status(it.now).kept, [ip("192.0.2.1")]);
+    it.now += Duration::from_secs(1);
+    assert_eq!(it.after(members(&["n1", "n2"])), ["192.0.2.1", "192.0.2.2"], "n2 is back");
+    it.now += Duration::from_secs(1);
+    it.after(Input::Nodes(one("n2".into(), None)));
+    it.now += Duration::from_secs(1);
+    it.after(Input::Time);
+    assert!(it.core.kept().is_empty(), "there is nobody to keep it from");
+}
+
+#[test]
+fn what_another_keeps_stays_there_until_it_is_lost_or_its_node_is_removed() {
+    let kept = |vips: &[&str]| {
+        let kept = vips.iter().map(|vip| ip(vip)).collect();
+        n2_tells(crate::peers::profile(&NodeProfile {
+            macs: [THEIRS.0].into(),
+            kept,
+            ..NodeProfile::default()
+        }))
+    };
+    let start = |failback| {
+        let mut it = fixture_with(Spread::ByHash, failback);
+        it.all(lists());
+        it
+    };
+    let mut it = start(Failback::Always);
+    assert_eq!(it.after(seen(kept(&["192.0.2.2"]))), ["192.0.2.2"], "that counts for nothing");
+    let mut it = start(Failback::Never);
+    assert!(it.after(seen(kept(&["192.0.2.2"]))).is_empty());
+    assert_eq!(it.after(seen(kept(&[]))), ["192.0.2.2"]);
+    assert!(it.after(seen(kept(&["192.0.2.2"]))).is_empty());
+    it.after(Input::Nodes(one("n2".into(), None)));
+    it.after(Input::Nodes(Changes { each: vec![node("n2")], complete: false }));
+    assert_eq!(it.after(Input::Time), ["192.0.2.2"], "what the former node kept is forgotten");
+}
