@@ -53,7 +53,7 @@ pub(crate) async fn run(cli: &Cli) -> anyhow::Result<Answer> {
             validate::run(cluster.as_ref(), filenames).await
         }
         Command::Convert { filename } => convert::run(filename, cli.connection.system_namespace.as_deref()),
-        Command::Ui { port, no_browser } => ui::run(&cli.connection, *port, *no_browser).await,
+        Command::Ui { port, no_browser } => Box::pin(ui::run(&cli.connection, *port, *no_browser)).await,
         Command::Inspect { filename } => of_cluster(cli, async |it| inspect::run(it, filename).await).await,
         Command::Version { client } => {
             let cluster = if *client { None } else { Some(Cluster::open(&cli.connection).await) };
