@@ -22,8 +22,8 @@ pub(crate) struct Peers {
     told: BTreeMap<NodeName, NodeProfile>,
     /// The profiles that was read from, so that each is read once.
     read: BTreeMap<NodeName, Profile>,
-    /// What others say that they tell, of those that are not heard themselves. It says where they can announce, and nothing
-    /// else: somebody else's word makes no address known, gives nothing up, and accuses nobody.
+    /// What others say that they tell, of those that are not heard themselves. It says where they can announce and what
+    /// they keep, and nothing else: somebody else's word makes no address known, gives nothing up, and accuses nobody.
     relayed: BTreeMap<NodeName, (Profile, NodeProfile)>,
     /// Those that ask others to give addresses up.
     disputing: BTreeSet<NodeName>,
@@ -87,9 +87,18 @@ impl Peers {
     /// Where a node can announce, and the prefixes of its interfaces there: by its own word, or by the latest of others while
     /// it is not heard.
     pub(crate) fn abilities(&self, node: &NodeName) -> Option<(&Abilities, &Prefixes)> {
-        let relayed = self.relayed.get(node).map(|(_, told)| told);
-        let told = relayed.or_else(|| self.told.get(node))?;
+        let told = self.latest(node)?;
         Some((&told.abilities, &told.prefixes))
+    }
+
+    /// What a node keeps, by the same.
+    pub(crate) fn kept(&self, node: &NodeName) -> Option<&BTreeSet<IpAddr>> {
+        Some(&self.latest(node)?.kept)
+    }
+
+    fn latest(&self, node: &NodeName) -> Option<&NodeProfile> {
+        let relayed = self.relayed.get(node).map(|(_, told)| told);
+        relayed.or_else(|| self.told.get(node))
     }
 
     /// The members are these, as far as `me` knows. Whether that makes a difference.

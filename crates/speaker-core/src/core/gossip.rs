@@ -37,7 +37,9 @@ impl Core {
             self.stale.known_macs = true;
             if let Some(told) = self.peers.told(&node) {
                 self.placement.set_conceded(&node, &told.conceded);
-                self.placement.set_kept(&node, &told.kept);
+            }
+            if let Some(kept) = self.peers.kept(&node) {
+                self.placement.set_kept(&node, kept);
             }
             if let Some((abilities, prefixes)) = self.peers.abilities(&node) {
                 self.placement.set_abilities(node.clone(), abilities.clone());

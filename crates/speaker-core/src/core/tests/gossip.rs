@@ -233,3 +233,16 @@ fn what_another_keeps_stays_there_until_it_is_lost_or_its_node_is_removed() {
     it.after(Input::Nodes(Changes { each: vec![node("n2")], complete: false }));
     assert_eq!(it.after(Input::Time), ["192.0.2.2"], "what the former node kept is forgotten");
 }
+
+#[test]
+fn what_one_keeps_that_is_not_heard_is_known_by_the_word_of_others() {
+    let mut it = fixture_with(Spread::ByHash, Failback::Never);
+    it.all(lists());
+    let kept = [ip("192.0.2.2")].into();
+    let profile = NodeProfile { macs: [THEIRS.0].into(), kept, ..NodeProfile::default() };
+    let relayed = View {
+        relayed: [("n2".into(), crate::peers::profile(&profile))].into(),
+        ..view(&["n1", "n2"], true)
+    };
+    assert!(it.after(seen(relayed)).is_empty());
+}
