@@ -96,24 +96,24 @@ enum Tenure {
     None,
 }
 
-/// What goes before the hash of a node, for one address.
+/// What ranks a node for one address besides its score and its hash.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Precedence {
-    pub(crate) keeps: bool,
-    pub(crate) place: Place,
+    tenure: Tenure,
+    place: Place,
 }
 
 impl Precedence {
     pub(crate) fn of(node: &NodeName, homes: Option<&Homes>, keeping: Option<&BTreeSet<NodeName>>) -> Self {
+        let keeps = keeping.is_some_and(|keeping| keeping.contains(node));
         Self {
-            keeps: keeping.is_some_and(|keeping| keeping.contains(node)),
+            tenure: if keeps { Tenure::Keeps } else { Tenure::None },
             place: homes.map_or(Place::Other, |homes| homes.place(node)),
         }
     }
 
     fn rank(self, score: u32, hash: [u8; 32]) -> Rank {
-        let tenure = if self.keeps { Tenure::Keeps } else { Tenure::None };
-        Rank { tenure, merit: (Reverse(score), self.place, hash) }
+        Rank { tenure: self.tenure, merit: (Reverse(score), self.place, hash) }
     }
 }
 

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use pools::Pools;
+use pools::{Pool, Pools};
 
 use crate::{
     Advertisement, AdvertisementName, Endpoints, Interfaces, Network, Node, NodeName, Service, Sharing,
@@ -138,10 +138,7 @@ impl Eligibility {
 
     /// What score `service` would give `node` if it were a live member; `None` if no advertisement selects it.
     pub(crate) fn score(&self, service: &Service, endpoints: &[&Endpoints], node: &NodeName) -> Option<u32> {
-        let (node, matching) = (self.nodes.get(node)?, self.advertisements_of(service, endpoints).ok()?);
-        let scores =
-            matching.into_iter().filter(|ad| ad.selects_node(&node.labels)).map(|ad| score(ad, node));
-        scores.reduce(u32::saturating_add)
+        total_score(&self.advertisements_of(service, endpoints).ok()?, self.nodes.get(node)?)
     }
 
     /// The nodes that may announce `service`. Wants [`Self::refresh`] called since the last change.
@@ -170,31 +167,23 @@ impl Eligibility {
         Ok(Eligible { nodes, advertisements })
     }
 
-    /// The nodes that may announce `service` whenever their speakers are alive, of those with the highest score. Put into
-    /// `known` by advertisements, for most Services are like others.
-    pub(crate) fn potential<'a>(
+    /// The nodes, by their numbers, that may announce `service` by its advertisements alone, of those with the highest score:
+    /// whoever is alive and wherever endpoints serve. Put into `known` by advertisements, for most Services are like others.
+    pub(crate) fn preferred<'a>(
         &'a self,
         service: &Service,
-        endpoints: &[&Endpoints],
         known: &mut BTreeMap<Vec<&'a AdvertisementName>, Rc<[usize]>>,
     ) -> Rc<[usize]> {
-        let Ok(matching) = self.advertisements_of(service, endpoints) else { return Rc::new([]) };
-        let key = matching.iter().map(|ad| &ad.name).collect();
-        let best = |serves: &dyn Fn(&NodeName) -> bool| -> Rc<[usize]> {
-            let nodes = self.nodes.values().enumerate();
-            let score = |(number, node): (usize, &Node)| {
-                let selecting = matching.iter().filter(|ad| ad.selects_node(&node.labels));
-                let score = selecting.map(|ad| score(ad, node)).reduce(u32::saturating_add)?;
-                (self.barred(node).is_none() && serves(&node.name)).then_some((number, score))
-            };
-            let scores: Vec<_> = nodes.filter_map(score).collect();
+        let pool = self.pools.pool_of(&service.vips, service.recorded_pool.as_ref());
+        let matching = pool.and_then(|pool| self.matching(service, pool).ok()).unwrap_or_default();
+        let find = || {
+            let nodes = self.nodes.values().enumerate().filter(|(_, node)| self.barred(node).is_none());
+            let scores: Vec<_> =
+                nodes.filter_map(|(number, node)| Some((number, total_score(&matching, node)?))).collect();
             let highest = scores.iter().map(|(_, score)| *score).max();
             scores.iter().filter(|(_, it)| Some(*it) == highest).map(|(number, _)| *number).collect()
         };
-        match service.traffic_policy {
-            TrafficPolicy::Cluster => Rc::clone(known.entry(key).or_insert_with(|| best(&|_| true))),
-            TrafficPolicy::Local => best(&|node| serves(service, endpoints, node)),
-        }
+        Rc::clone(known.entry(matching.iter().map(|ad| &ad.name).collect()).or_insert_with(find))
     }
 
     /// Why `node` may not announce `service`; `None` if it may, or is away for a moment.
@@ -246,6 +235,11 @@ impl Eligibility {
         if !endpoints.iter().any(|slice| slice.anywhere()) {
             return Err(Unadvertised::NoEndpoint);
         }
+        self.matching(service, pool)
+    }
+
+    /// The same for a Service with addresses from `pool`, whether or not it has endpoints.
+    fn matching(&self, service: &Service, pool: &Pool) -> Result<Vec<&Advertisement>, Unadvertised> {
         let matches = |ad: &&Advertisement| ad.covers(pool) && ad.selects_service(&service.labels);
         let matching: Vec<&Advertisement> = self.advertisements.values().filter(matches).collect();
         if matching.is_empty() {
@@ -272,11 +266,18 @@ impl Eligible<'_> {
     }
 }
 
-fn serves(service: &Service, endpoints: &[&Endpoints], node: &NodeName) -> bool {
+/// Whether `node` has an endpoint of the Service where it needs one to announce it.
+pub(crate) fn serves(service: &Service, endpoints: &[&Endpoints], node: &NodeName) -> bool {
     match service.traffic_policy {
         TrafficPolicy::Cluster => true,
         TrafficPolicy::Local => endpoints.iter().any(|slice| slice.on(node)),
     }
+}
+
+/// The score of a node by those of these advertisements that select it; `None` if none does.
+fn total_score(advertisements: &[&Advertisement], node: &Node) -> Option<u32> {
+    let selecting = advertisements.iter().filter(|ad| ad.selects_node(&node.labels));
+    selecting.map(|ad| score(ad, node)).reduce(u32::saturating_add)
 }
 
 fn score(advertisement: &Advertisement, node: &Node) -> u32 {

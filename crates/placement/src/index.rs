@@ -1,6 +1,7 @@
 //! The index: keeps what it was told, and works out again only what a change can have touched.
 
 mod homes;
+mod keeping;
 mod query;
 mod reason;
 mod settle;
@@ -14,12 +15,13 @@ use crate::abilities::AbilitiesOfNodes;
 use crate::election::Outcome;
 use crate::eligibility::Eligibility;
 use crate::index::homes::HomesOfAll;
+pub use crate::index::keeping::Failback;
+use crate::index::keeping::Keeping;
 use crate::index::settle::Stale;
-use crate::keeping::Keeping;
 use crate::takeover::Takeovers;
 use crate::{
     Abilities, Advertisement, AdvertisementName, Endpoints, ExcludeLabel, Interfaces, Moved, Node, NodeName,
-    Pools, Prefixes, Service, ServiceKey, SliceKey,
+    Pools, Prefixes, Service, ServiceKey, SliceKey, TrafficPolicy,
 };
 
 /// What this node should announce, kept up to date as the cluster changes.
@@ -31,8 +33,8 @@ use crate::{
 /// Being told again what is known already costs nothing and changes nothing.
 #[derive(Debug)]
 pub struct Placement {
-    pub(crate) me: NodeName,
-    pub(crate) eligibility: Eligibility,
+    me: NodeName,
+    eligibility: Eligibility,
     abilities: AbilitiesOfNodes,
     services: BTreeMap<ServiceKey, Service>,
     /// The Services that have an address, in no order; most have one only.
@@ -41,8 +43,8 @@ pub struct Placement {
     endpoints: BTreeMap<ServiceKey, Vec<(SliceKey, Endpoints)>>,
     slice_of: BTreeMap<SliceKey, ServiceKey>,
     /// What became of each address as of the last [`Self::settle`].
-    pub(crate) outcomes: BTreeMap<IpAddr, Outcome>,
-    pub(crate) stale: Stale,
+    outcomes: BTreeMap<IpAddr, Outcome>,
+    stale: Stale,
     /// What this node announces of which Services.
     mine: BTreeMap<ServiceKey, Mine>,
     takeovers: Takeovers,
@@ -51,8 +53,8 @@ pub struct Placement {
     /// The nodes that have given addresses up, by address.
     conceding: BTreeMap<IpAddr, BTreeSet<NodeName>>,
     /// Where addresses are at home, if they are spread evenly.
-    pub(crate) homes: HomesOfAll,
-    pub(crate) keeping: Keeping,
+    homes: HomesOfAll,
+    keeping: Keeping,
     /// What others are to announce since somebody looked.
     moved: Vec<Moved>,
 }
@@ -178,7 +180,7 @@ impl Placement {
 
     fn endpoints_changed(&mut self, service: &ServiceKey) {
         if let Some(service) = self.services.get(service) {
-            self.homes.stale = true;
+            self.homes.stale |= service.traffic_policy == TrafficPolicy::Local;
             self.stale.add(service.vips.iter().copied());
         }
     }

@@ -29,10 +29,10 @@
 //! 3. the candidate with the highest score of preferences announces; among equals the one with the lowest
 //!    `sha256(node + "#" + address)`, where the address is the first one of the oldest Service that uses it. So the
 //!    addresses of a Service that shares none are announced from one node, unless that node cannot announce one
-//!    of them. Where they are to be [spread evenly](Spread::Evenly), the home of the address and then its deputy come before
-//!    the others (module `spread`);
-//! 4. where there is to be [no failback](Failback::Never), the candidate that keeps an address, as others may rank before it
-//!    that were gone when it took the address over, goes before all that (module `keeping`).
+//!    of them. Where they are to be [spread evenly](Spread::Evenly), the home of the address and then its deputy come
+//!    before the others of that score (module `spread`);
+//! 4. with [no failback](Failback::Never), the candidate that keeps the address goes before all of these (module
+//!    `index::keeping`).
 //!
 //! Nothing here knows a Kubernetes type, a socket or a clock.
 
@@ -45,7 +45,6 @@ mod fixtures;
 mod handover;
 mod index;
 mod input;
-mod keeping;
 mod obstacle;
 mod prefixes;
 mod profile;
@@ -58,11 +57,10 @@ pub use change::{Change, Moved, Released};
 pub use election::{Assignment, Unannounced, rank};
 pub use eligibility::{EXCLUDE_LABEL, ExcludeLabel, Ineligible, Unadvertised};
 pub use handover::Handovers;
-pub use index::Placement;
+pub use index::{Failback, Placement};
 pub use input::{
     Advertisement, Endpoints, Interfaces, Network, Node, Preference, Service, Sharing, TrafficPolicy,
 };
-pub use keeping::Failback;
 pub use objects::{AdvertisementName, InterfaceName, NodeName, PoolName, ServiceKey, SliceKey};
 pub use obstacle::Obstacle;
 pub use pools::Pools;

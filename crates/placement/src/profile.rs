@@ -80,9 +80,10 @@ pub struct NodeProfile {
 }
 
 impl NodeProfile {
-    /// As bytes, at most `max` of them. What does not fit is left out: first contested addresses, then those that are given
-    /// up or disputed, then the prefixes, then where the node can announce, which makes it [able everywhere](Abilities::Unknown) for the others, then Ethernet addresses. In 8 KB there is room for some
-    /// 350 interfaces, each with an Ethernet address of its own and the longest name.
+    /// As bytes, at most `max` of them. What does not fit is left out: first contested addresses, then those that are
+    /// disputed, given up or kept, then the prefixes, then where the node can announce, which makes it
+    /// [able everywhere](Abilities::Unknown) for the others, then Ethernet addresses. In 8 KB there is room for some 350
+    /// interfaces, each with an Ethernet address of its own and the longest name.
     pub fn encode(&self, max: usize) -> Vec<u8> {
         let mut bytes = Vec::from(PREFIX);
         bytes.push(VERSION);

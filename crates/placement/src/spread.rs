@@ -2,9 +2,9 @@
 //!
 //! By hash alone, as MetalLB ranks, some nodes have twice as many addresses as others. Here each address has a *home*, a node
 //! that comes first for it, and a *deputy* that comes next; after these two, and where either cannot announce it, the ranking
-//! by hash goes on. Both follow from the Services, the nodes and the configuration alone, never from who is alive: so all
-//! speakers agree without talking, in whichever order they learn things, and when a node is lost only its addresses move,
-//! evenly over the others.
+//! by hash goes on. Both follow from the Services, the nodes and the configuration, and with the policy Local from the endpoints,
+//! never from who is alive: so all speakers agree without talking, in whichever order they learn things, and when a node is
+//! lost only its addresses move, evenly over the others.
 //!
 //! Homes are given out by consistent hashing with bounded loads: the addresses, those of the oldest Services first, go each
 //! to the first node in an order by hash that is not full. Capacities grow in steps, so that few addresses move when one comes
@@ -74,18 +74,8 @@ impl<'a> Nodes<'a> {
 /// An address and the nodes that may announce it, by their numbers.
 pub(crate) type WithNodes = (IpAddr, Rc<[usize]>);
 
-/// The homes of addresses, which come in the order in which they are served.
-pub(crate) fn homes(addresses: &[WithNodes], nodes: &Nodes<'_>) -> BTreeMap<IpAddr, Homes> {
-    let mut is_involved = vec![false; nodes.names.len()];
-    // Mostly all may be announced by the same.
-    let mut before: Option<&Rc<[usize]>> = None;
-    for (_, may) in addresses {
-        if !before.is_some_and(|before| Rc::ptr_eq(before, may)) {
-            may.iter().for_each(|node| is_involved[*node] = true);
-        }
-        before = Some(may);
-    }
-    let among = is_involved.iter().filter(|it| **it).count();
+/// The homes of addresses, which come in the order in which they are served and are spread over `among` nodes.
+pub(crate) fn homes(addresses: &[WithNodes], among: usize, nodes: &Nodes<'_>) -> BTreeMap<IpAddr, Homes> {
     let most = capacity(addresses.len(), among);
     let mut loads = vec![0; nodes.names.len()];
     let mut by_home: BTreeMap<usize, Vec<&WithNodes>> = BTreeMap::new();
@@ -173,8 +163,9 @@ mod tests {
     /// Speakers of different versions must agree.
     #[test]
     fn the_hash_of_an_address_stays_what_it_is() {
-        assert_eq!(hash_of(ip("192.0.2.1")), hash_of(ip("192.0.2.1")));
-        assert_ne!(hash_of(ip("192.0.2.1")), hash_of(ip("::c000:201")));
         assert_eq!(mix(0), 0xe220_a839_7b1d_cdaf);
+        assert_eq!(hash_of(ip("192.0.2.1")), 0x1074_103d_c932_8854);
+        assert_eq!(hash_of(ip("2001:db8::1")), 0x4de8_97d9_54fd_23d5);
+        assert_ne!(hash_of(ip("192.0.2.1")), hash_of(ip("::c000:201")));
     }
 }

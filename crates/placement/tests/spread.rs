@@ -141,6 +141,58 @@ fn spread() -> impl Strategy<Value = Spread> {
     select(vec![Spread::ByHash, Spread::Evenly])
 }
 
+#[test]
+fn what_is_kept_already_stays_when_more_is_taken_over_than_can_be_kept() {
+    const MOST: usize = 256;
+    let hosts: BTreeSet<u16> = (100..800).collect();
+    let mut one = placement(name(0), 2, &hosts, Spread::Evenly);
+    one.set_failback(Failback::Never);
+    one.set_members(names(2));
+    one.settle();
+    assert!(one.kept().is_empty());
+    one.set_members(names(1));
+    one.settle();
+    let kept = one.kept().clone();
+    assert_eq!(kept.len(), MOST);
+    one.set_members(names(2));
+    one.settle();
+    one.set_members(names(1));
+    (0..100).for_each(|host| add_service(&mut one, host));
+    one.settle();
+    assert_eq!(*one.kept(), kept);
+}
+
+#[test]
+fn endpoints_that_come_and_go_move_only_addresses_with_the_policy_local() {
+    let hosts: BTreeSet<u16> = (0..60).collect();
+    let mut all = placement(name(0), 5, &hosts, Spread::Evenly);
+    let local = ServiceKey::new("default", "service-0");
+    all.set_service(Service { traffic_policy: TrafficPolicy::Local, ..service(0) });
+    all.settle();
+    let of_others = |all: &Placement| {
+        let mut announcers = announcers(all, &hosts);
+        announcers.retain(|vip, _| !service(0).vips.contains(vip));
+        announcers
+    };
+    let before = of_others(&all);
+    assert_eq!(before.len(), 59);
+    let slice = |host: u16| SliceKey::new("default", format!("slice-{host}"));
+    for node in names(5) {
+        all.set_endpoints(&slice(0), &local, std::iter::once(Some(node.clone())).collect::<Endpoints>());
+        all.settle();
+        assert_eq!(of_others(&all), before, "{node} has the endpoint");
+    }
+    for host in 1..60 {
+        all.remove_endpoints(&slice(host));
+        all.settle();
+        let now = of_others(&all);
+        assert_eq!(now.len(), 58, "{host}");
+        assert!(now.iter().all(|(vip, node)| before[vip] == *node), "{host} has no endpoint");
+        all.set_endpoints(&slice(host), &service(host).key, std::iter::once(None).collect::<Endpoints>());
+        all.settle();
+    }
+}
+
 proptest! {
     #[test]
     fn no_node_has_more_than_its_share_allows(nodes in 1..9usize, hosts in btree_set(any::<u16>(), 0..150)) {

@@ -5,9 +5,10 @@ use std::net::IpAddr;
 use std::rc::Rc;
 
 use crate::election::Precedence;
+use crate::eligibility::serves;
 use crate::index::Placement;
 use crate::spread::{Homes, Nodes, Spread, homes};
-use crate::{NodeName, Service, ServiceKey};
+use crate::{NodeName, Service, TrafficPolicy};
 
 /// The homes of all addresses.
 #[derive(Debug, Default)]
@@ -33,7 +34,7 @@ impl Placement {
         }
     }
 
-    /// What goes before the hash of a node for an address.
+    /// What ranks a node for an address besides its score and its hash.
     pub(super) fn precedence(&self, vip: IpAddr, node: &NodeName) -> Precedence {
         Precedence::of(node, self.homes.of(vip), self.keeping.of(vip))
     }
@@ -44,7 +45,6 @@ impl Placement {
             return vec![];
         }
         let now = match self.homes.spread {
-            Spread::ByHash if self.homes.by_vip.is_empty() => return vec![],
             Spread::ByHash => BTreeMap::new(),
             Spread::Evenly => self.find_homes(),
         };
@@ -55,29 +55,36 @@ impl Placement {
     }
 
     /// The addresses of a Service that shares none have one home, that of the first.
+    ///
+    /// Endpoints come and go with Pods. They make a difference to Services with the policy Local only, which therefore are
+    /// served last: no home moves for an endpoint of another Service.
     fn find_homes(&self) -> BTreeMap<IpAddr, Homes> {
         let nodes = Nodes::new(self.eligibility.nodes.keys());
-        let oldest = |users: &Vec<ServiceKey>| {
-            let users = users.iter().map(|key| &self.services[key]);
-            users.min_by(|one, other| one.seniority().cmp(&other.seniority()))
-        };
         let ranked_by: BTreeMap<IpAddr, IpAddr> = self
             .users
-            .iter()
-            .filter_map(|(vip, users)| Some((*vip, *oldest(users)?.vips.first()?)))
+            .keys()
+            .filter_map(|vip| Some((*vip, *self.by_seniority(*vip).first()?.vips.first()?)))
             .collect();
         let ranking: BTreeSet<IpAddr> = ranked_by.values().copied().collect();
         let mut ranking: Vec<(IpAddr, Vec<&Service>)> =
             ranking.into_iter().map(|vip| (vip, self.by_seniority(vip))).collect();
-        ranking.sort_by(|(a, users), (b, others)| {
-            let oldest = |users: &[&Service]| users.first().map(|it| (it.created, it.key.clone()));
-            oldest(users).cmp(&oldest(others)).then(a.cmp(b))
+        let is_local = |users: &[&Service]| users.iter().any(|it| it.traffic_policy == TrafficPolicy::Local);
+        ranking.sort_by(|(_, users), (_, others)| {
+            let locals = is_local(users).cmp(&is_local(others));
+            locals.then_with(|| {
+                users.first().map(|it| it.seniority()).cmp(&others.first().map(|it| it.seniority()))
+            })
         });
         let mut known = BTreeMap::new();
-        let mut potential = |users: &[&Service]| {
+        let mut candidates = |users: &[&Service]| {
             let mut common: Option<Rc<[usize]>> = None;
             for service in users {
-                let more = self.eligibility.potential(service, &self.endpoints_of(&service.key), &mut known);
+                let mut more = self.eligibility.preferred(service, &mut known);
+                if service.traffic_policy == TrafficPolicy::Local {
+                    let endpoints = self.endpoints_of(&service.key);
+                    let serving = more.iter().filter(|it| serves(service, &endpoints, nodes.names[**it]));
+                    more = serving.copied().collect();
+                }
                 common = match common {
                     None => Some(more).filter(|it| !it.is_empty()),
                     Some(common) if Rc::ptr_eq(&common, &more) => Some(common),
@@ -90,13 +97,15 @@ impl Placement {
             }
             common.unwrap_or_default()
         };
-        let addresses: Vec<_> = ranking.iter().map(|(vip, users)| (*vip, potential(users))).collect();
-        let homes = homes(&addresses, &nodes);
+        let addresses: Vec<_> = ranking.iter().map(|(vip, users)| (*vip, candidates(users))).collect();
+        let among = known.values().flat_map(|nodes| nodes.iter()).collect::<BTreeSet<_>>().len();
+        let homes = homes(&addresses, among, &nodes);
         let of = |(vip, ranked_by): (&IpAddr, &IpAddr)| Some((*vip, homes.get(ranked_by)?.clone()));
         ranked_by.iter().filter_map(of).collect()
     }
 
-    fn by_seniority(&self, vip: IpAddr) -> Vec<&Service> {
+    /// The Services that use an address, the oldest first.
+    pub(super) fn by_seniority(&self, vip: IpAddr) -> Vec<&Service> {
         let users = self.users.get(&vip).into_iter().flatten();
         let mut services: Vec<&Service> = users.map(|key| &self.services[key]).collect();
         services.sort_by(|a, b| a.seniority().cmp(&b.seniority()));

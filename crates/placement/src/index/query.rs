@@ -106,7 +106,7 @@ impl Placement {
     }
 
     /// The score that the oldest Service which `vip` is announced for would give `node` if it were a live member.
-    pub(crate) fn score_of(&self, vip: IpAddr, node: &NodeName) -> Option<u32> {
+    pub(super) fn score_of(&self, vip: IpAddr, node: &NodeName) -> Option<u32> {
         let users = self.users.get(&vip).into_iter().flatten().filter_map(|key| self.services.get(key));
         let outcome = self.outcomes.get(&vip);
         let served = |service: &&Service| {

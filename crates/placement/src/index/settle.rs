@@ -22,7 +22,7 @@ impl Stale {
         Self::Some { vips: BTreeSet::new(), nodes: BTreeSet::new() }
     }
 
-    pub(crate) fn add(&mut self, more: impl IntoIterator<Item = IpAddr>) {
+    pub(super) fn add(&mut self, more: impl IntoIterator<Item = IpAddr>) {
         match self {
             Self::Some { vips, .. } => vips.extend(more),
             Self::Everything => {}
@@ -111,10 +111,9 @@ impl Placement {
     }
 
     fn elect(&self, vip: IpAddr) -> Outcome {
-        let users = self.users.get(&vip).into_iter().flatten();
-        let mut services: Vec<(&Service, Vec<&Endpoints>)> =
-            users.map(|key| (&self.services[key], self.endpoints_of(key))).collect();
-        services.sort_by(|(a, _), (b, _)| a.seniority().cmp(&b.seniority()));
+        let services = self.by_seniority(vip).into_iter();
+        let services: Vec<(&Service, Vec<&Endpoints>)> =
+            services.map(|service| (service, self.endpoints_of(&service.key))).collect();
         let field = Field {
             me: &self.me,
             eligibility: &self.eligibility,

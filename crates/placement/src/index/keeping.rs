@@ -91,8 +91,10 @@ impl Placement {
             let keeps_already = self.keeping.own.contains(vip);
             !stands_in && (absent.iter().any(preferred) || keeps_already && present.iter().any(preferred))
         };
-        let own: BTreeSet<IpAddr> =
-            self.announcements().keys().filter(|vip| keeps(vip)).take(MOST).copied().collect();
+        let kept = self.announcements().keys().copied().filter(keeps);
+        // What is kept already comes first: who is preferred may be there, and would not wait to be told.
+        let (held, taken): (Vec<_>, Vec<_>) = kept.partition(|vip| self.keeping.own.contains(vip));
+        let own: BTreeSet<IpAddr> = held.into_iter().chain(taken).take(MOST).collect();
         if own != self.keeping.own {
             self.keeping.set(&self.me, &own);
             self.keeping.own = own;
