@@ -9,8 +9,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
 
 use crate::control::Power;
-use crate::plan::{Host, IpFamilies, LabName, NodeId, ProxyMode};
-use crate::tools::Program;
+use crate::plan::{Host, IpFamilies, LabName, NodeId, ProxyMode, Router};
 use crate::{Lab, Options, chart, cluster, debian, demo, metallb, roles, ui};
 
 /// A real Kubernetes cluster on this machine, without Docker.
@@ -41,6 +40,9 @@ struct Shape {
     /// Which addresses it has; nodes, Pods and Services are known by those of the first family.
     #[arg(long, value_enum, default_value_t)]
     ip_family: IpFamilies,
+    /// Put a router between the client and the nodes, which speaks BGP with each of them.
+    #[arg(long, value_enum)]
+    router: Option<Router>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -72,7 +74,7 @@ enum LabCommand {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
-    /// Run a command on a host: client, cp, n1, ...
+    /// Run a command on a host: client, cp, router, n1, ...
     Exec {
         host: Host,
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
@@ -88,7 +90,7 @@ enum LabCommand {
     Unplug { node: NodeId },
     /// Put it back.
     Plug { node: NodeId },
-    /// Show the log of a program: kubelet, containerd, kube-proxy; on cp kube-apiserver, etcd, ...
+    /// Show the log of a program: kubelet, containerd, kube-proxy; on cp kube-apiserver, etcd, ...; on router bgpd, bird, ...
     Logs {
         host: Host,
         program: String,
@@ -152,12 +154,13 @@ fn act(arguments: LabArgs) -> Result<ExitCode> {
 
 impl Shape {
     fn options(self, name: LabName) -> Options {
-        Options { name, nodes: self.nodes, proxy_mode: self.proxy_mode, families: self.ip_family }
+        let Self { nodes, proxy_mode, ip_family: families, router } = self;
+        Options { name, nodes, proxy_mode, families, router }
     }
 }
 
 fn up(bare: bool, metallb: bool, options: Options) -> Result<()> {
-    debian::ensure_installed()?;
+    debian::ensure_installed(options.router)?;
     let image = if bare || metallb { None } else { Some(chart::build_image()?) };
     let lab = Lab::start(options)?;
     let installed = match image {
@@ -198,15 +201,15 @@ fn exit_code(status: std::process::ExitStatus) -> ExitCode {
 }
 
 fn logs(lab: &Lab, host: Host, program: &str, follow: bool) -> Result<ExitCode> {
-    let with_log = |program: &Program| lab.log(host, *program).exists();
-    let Some(found) = Program::ALL.into_iter().filter(with_log).find(|known| known.name() == program) else {
-        let names: Vec<_> = Program::ALL.into_iter().filter(with_log).map(Program::name).collect();
+    let logs = lab.logs(host)?;
+    let Some(log) = logs.get(program) else {
+        let names: Vec<&str> = logs.keys().map(String::as_str).collect();
         bail!(
             "{host} has no log of {program}: it has {}",
             if names.is_empty() { "none".into() } else { names.join(", ") }
         );
     };
     let mut tail = Command::new("tail");
-    tail.args(["--lines=+1"]).args(follow.then_some("--follow")).arg(lab.log(host, found));
+    tail.args(["--lines=+1"]).args(follow.then_some("--follow")).arg(log);
     Ok(exit_code(tail.status().context("starting tail")?))
 }

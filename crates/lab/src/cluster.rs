@@ -1,5 +1,6 @@
 //! A handle to a running lab.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io::{BufReader, Write};
 use std::os::unix::process::CommandExt;
@@ -14,7 +15,7 @@ use serde_json::Value;
 use crate::cgroup::Cgroups;
 use crate::control::{DETACH, Event, HostStatus, Request, Response, ask, read_line, write_line};
 use crate::keeper::environment;
-use crate::plan::{Host, IpFamilies, LabName, NodeId, ProxyMode};
+use crate::plan::{Host, IpFamilies, LabName, NodeId, ProxyMode, Router};
 use crate::process::{Running, output, spawn};
 use crate::state::{INSIDE, Logs, Namespaces, Spec, Spot, StateDir};
 use crate::tools::{Program, Tools};
@@ -34,6 +35,8 @@ pub struct Options {
     pub proxy_mode: ProxyMode,
     /// The families of its addresses.
     pub families: IpFamilies,
+    /// What stands between the client and the nodes; nothing, and the client is on the nodes' LAN.
+    pub router: Option<Router>,
 }
 
 /// A running lab. One that this process has started ends with it, or when the handle is dropped, unless
@@ -60,6 +63,7 @@ impl Default for Options {
             nodes: 3,
             proxy_mode: ProxyMode::default(),
             families: IpFamilies::default(),
+            router: None,
         }
     }
 }
@@ -68,12 +72,12 @@ impl Lab {
     /// Starts a lab and returns when all its nodes are Ready. What an earlier lab of the same name has left behind is
     /// removed first; one that is up is an error.
     pub fn start(options: Options) -> Result<Self> {
-        preflight::check(options.nodes)?;
+        preflight::check(options.nodes, options.router)?;
         let tools = Tools::ensure(&Program::ALL)?;
         let images = images::ensure(&tools)?;
-        let Options { name, nodes, proxy_mode, families } = options;
+        let Options { name, nodes, proxy_mode, families, router } = options;
         let state = StateDir::of(&name)?;
-        let spec = Spec { name, nodes, proxy_mode, families, tools, images };
+        let spec = Spec { name, nodes, proxy_mode, families, router, tools, images };
 
         let log = fs::File::create(state.keeper_log()).context("creating the lab's log")?;
         let mut command = Command::new(roles::program()?);
@@ -150,6 +154,11 @@ impl Lab {
         self.spec.families
     }
 
+    /// What stands between the client and the nodes.
+    pub fn router(&self) -> Option<Router> {
+        self.spec.router
+    }
+
     /// Its nodes.
     pub fn nodes(&self) -> impl Iterator<Item = NodeId> + use<> {
         NodeId::all(self.spec.nodes)
@@ -157,7 +166,7 @@ impl Lab {
 
     /// All its hosts.
     pub fn hosts(&self) -> impl Iterator<Item = Host> + use<> {
-        Host::all(self.spec.nodes)
+        Host::all(self.spec.nodes, self.spec.router)
     }
 
     /// Runs a command on a host to its end and returns what it wrote, also if it failed.
@@ -328,6 +337,20 @@ impl Lab {
     /// The log of a program that the lab runs on a host.
     pub fn log(&self, host: Host, program: Program) -> PathBuf {
         self.state.log(host, program)
+    }
+
+    /// The logs of the programs that the lab has started on a host, by their names.
+    pub(crate) fn logs(&self, host: Host) -> Result<BTreeMap<String, PathBuf>> {
+        let folder = self.state.logs(host);
+        let mut logs = BTreeMap::new();
+        for entry in fs::read_dir(&folder).with_context(|| format!("reading {}", folder.display()))? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|it| it == "log") {
+                let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+                logs.insert(name, path);
+            }
+        }
+        Ok(logs)
     }
 
     /// What service accounts have asked of the API server; [`crate::audit`] reads it.

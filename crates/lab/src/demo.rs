@@ -3,6 +3,7 @@
 //! Every step waits for a condition, says how long that took, and fails when what it shows is not so.
 
 mod announcer;
+mod routed;
 mod traffic;
 
 use std::net::IpAddr;
@@ -14,7 +15,7 @@ use anyhow::{Context, Result, ensure};
 use nix::sys::signal::{SigSet, Signal};
 use serde_json::Value;
 
-use crate::plan::{IpFamily, LabName};
+use crate::plan::{IpFamily, LabName, Router};
 use crate::ui::{self, human};
 use crate::{Lab, Options, chart, cluster, debian, wait_until};
 
@@ -33,16 +34,13 @@ static SHOWN: AtomicBool = AtomicBool::new(false);
 
 /// Runs the demonstration. With `once` it ends there; otherwise the lab stays until Ctrl-C.
 pub(crate) fn run(options: Options, once: bool) -> Result<()> {
-    debian::ensure_installed()?;
+    debian::ensure_installed(options.router)?;
     remove_on_interrupt(options.name.clone())?;
     let image = chart::build_image()?;
-    let (name, family) = (options.name.clone(), options.families.first());
+    let name = options.name.clone();
     let began = Instant::now();
     let lab = Lab::start(options)?;
-    if let Err(error) = show(&lab, &image, began) {
-        explain_failure(&lab);
-        return Err(error);
-    }
+    let address = show(&lab, &image, began).inspect_err(|_| explain_failure(&lab))?;
     if once {
         let task = ui::task("removing the lab", Duration::ZERO);
         lab.down()?;
@@ -50,30 +48,41 @@ pub(crate) fn run(options: Options, once: bool) -> Result<()> {
         return Ok(());
     }
     SHOWN.store(true, Ordering::Relaxed);
-    print!("{}", next_steps(&name, family)?);
+    print!("{}", next_steps(&name, address, lab.router()));
     loop {
         // The thread that waits for signals ends the process.
         thread::park();
     }
 }
 
-fn show(lab: &Lab, image: &std::path::Path, began: Instant) -> Result<()> {
+/// Shows it all, and returns the address of the Service that is shown.
+fn show(lab: &Lab, image: &std::path::Path, began: Instant) -> Result<IpAddr> {
     println!();
     print_indented(&lab.kubectl(["get", "nodes", "-o", "wide"])?);
     chart::install(lab, image)?;
     print_indented(&lab.kubectl(["get", "pods", "-n", chart::NAMESPACE, "-o", "wide"])?);
 
+    let address = match lab.router() {
+        None => show_on_lan(lab, began)?,
+        Some(router) => routed::show(lab, router, began)?,
+    };
+    ui::note(format_args!("everything was shown {} after the start", human(began.elapsed())));
+    Ok(address)
+}
+
+fn show_on_lan(lab: &Lab, began: Instant) -> Result<IpAddr> {
     let capture = announcer::Capture::start(lab)?;
     let service = apply_quickstart(lab)?;
     let address = service.wait_for_address(lab)?;
+    let expected = expected(lab.families().first())?;
+    ensure!(address == expected, "the Service got {address}, not the first address of the pool, {expected}");
     traffic::curl(lab, address)?;
     ui::note(format_args!("the address answers {} after the start", human(began.elapsed())));
     capture.show(address)?;
     service.wait_for_pods(lab)?;
     traffic::hey(lab, &service, address)?;
     announcer::power_off(lab, address)?;
-    ui::note(format_args!("everything was shown {} after the start", human(began.elapsed())));
-    Ok(())
+    Ok(address)
 }
 
 /// The Service of the quickstart.
@@ -97,15 +106,8 @@ fn apply_quickstart(lab: &Lab) -> Result<Service> {
             task.done();
         }
     }
-    let applied = lab.kubectl_json(["get", "-f", &folder])?;
-    let items = applied["items"].as_array().context("the quickstart has several objects")?;
-    let is_balanced = |item: &&Value| item["kind"] == "Service" && item["spec"]["type"] == "LoadBalancer";
-    let service = items.iter().find(is_balanced).context("the quickstart has no LoadBalancer Service")?;
-    let labels = service["spec"]["selector"].as_object().context("its Service selects pods")?;
-    let labels = labels.iter().map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()));
-    let name = service["metadata"]["name"].as_str().context("every Service has a name")?.to_owned();
     print_indented(&lab.kubectl(["get", "ipaddresspools", "-n", chart::NAMESPACE])?);
-    Ok(Service { name, selector: labels.collect::<Vec<_>>().join(",") })
+    Service::of(lab, &folder)
 }
 
 /// The quickstart's manifests with addresses of IPv6 in its pool.
@@ -138,6 +140,19 @@ fn url(address: IpAddr) -> String {
 }
 
 impl Service {
+    /// The one among manifests that were applied.
+    fn of(lab: &Lab, manifests: &str) -> Result<Self> {
+        let applied = lab.kubectl_json(["get", "-f", manifests])?;
+        let items = applied["items"].as_array().context("there are several objects")?;
+        let is_balanced = |item: &&Value| item["kind"] == "Service" && item["spec"]["type"] == "LoadBalancer";
+        let service = items.iter().find(is_balanced).context("there is no LoadBalancer Service")?;
+        let labels = service["spec"]["selector"].as_object().context("its Service selects pods")?;
+        let labels =
+            labels.iter().map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()));
+        let name = service["metadata"]["name"].as_str().context("every Service has a name")?.to_owned();
+        Ok(Self { name, selector: labels.collect::<Vec<_>>().join(",") })
+    }
+
     fn wait_for_address(&self, lab: &Lab) -> Result<IpAddr> {
         let task = ui::task("the Service has an EXTERNAL-IP", Duration::ZERO);
         let address = wait_until("the Service has an address", SOON, || {
@@ -145,11 +160,6 @@ impl Service {
             let address = service["status"]["loadBalancer"]["ingress"][0]["ip"].as_str().map(str::to_owned);
             Ok(address.context("its status names none")?.parse()?)
         })?;
-        let expected = expected(lab.families().first())?;
-        ensure!(
-            address == expected,
-            "the Service got {address}, not the first address of the pool, {expected}"
-        );
         task.done_with(address);
         print_indented(&lab.kubectl(["get", "service", &self.name])?);
         Ok(address)
@@ -199,13 +209,19 @@ pub(crate) fn explain_failure(lab: &Lab) {
     }
 }
 
-fn next_steps(name: &LabName, family: IpFamily) -> Result<String> {
+fn next_steps(name: &LabName, address: IpAddr, router: Option<Router>) -> String {
     let lab = match name.as_str() {
         "lab" => "cargo xtask lab".to_owned(),
         name => format!("cargo xtask lab --name {name}"),
     };
-    let values = [("lab", &lab[..]), ("url", &url(expected(family)?)), ("filter", announcer::filter(family))];
-    Ok(crate::template::render(include_str!("../templates/next-steps.txt"), &values))
+    let look = match router {
+        None => format!("exec client tcpdump -n -e {}", announcer::filter(IpFamily::of(address))),
+        Some(router) => {
+            format!("exec router {}", router.asks_in_a_shell(&router.shows_route(&routed::prefix(address))))
+        }
+    };
+    let values = [("lab", &lab[..]), ("url", &url(address)), ("look", &look)];
+    crate::template::render(include_str!("../templates/next-steps.txt"), &values)
 }
 
 fn print_indented(text: &str) {
@@ -234,10 +250,15 @@ mod tests {
 
     #[test]
     fn what_to_try_next_is_said_for_the_family() {
-        let said = next_steps(&LabName::default(), IpFamily::V6).unwrap();
+        let said = next_steps(&LabName::default(), "fd00:172:16:211::200".parse().unwrap(), None);
         assert!(
             said.contains("curl http://[fd00:172:16:211::200]/\n") && said.contains("-e icmp6\n"),
             "{said}"
         );
+        let of = |router| next_steps(&LabName::default(), "172.16.213.1".parse().unwrap(), Some(router));
+        let said = of(Router::Frr);
+        assert!(said.contains("exec router vtysh -c 'show ip route 172.16.213.1/32'\n"), "{said}");
+        let said = of(Router::Bird);
+        assert!(said.contains("exec router birdc show route 172.16.213.1/32\n"), "{said}");
     }
 }

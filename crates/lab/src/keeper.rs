@@ -10,6 +10,7 @@
 
 mod host;
 mod programs;
+mod router;
 mod start;
 
 use std::collections::BTreeMap;
@@ -45,6 +46,8 @@ struct Keeper {
     inits: BTreeMap<Option<NodeId>, Running>,
     programs: BTreeMap<(Host, Program), Running>,
     links: BTreeMap<NodeId, Link>,
+    /// The router's programs.
+    router: Vec<Running>,
     // Held until the process ends: the sign that this lab is up.
     _lock: File,
 }
@@ -72,6 +75,7 @@ pub(crate) fn run() -> Result<()> {
         inits: BTreeMap::new(),
         programs: BTreeMap::new(),
         links: BTreeMap::new(),
+        router: Vec::new(),
         _lock: lock,
     };
     if let Err(error) = keeper.start() {
@@ -239,14 +243,14 @@ impl Keeper {
                 processes: self.cgroups.pids(Some(host)).map_or(0, |pids| pids.len()),
             })
         };
-        Host::all(self.spec.nodes).map(of).collect()
+        Host::all(self.spec.nodes, self.spec.router).map(of).collect()
     }
 
     fn power(&self, host: Host) -> Power {
         match host {
             Host::Node(node) if !self.inits.contains_key(&Some(node)) => Power::Off,
             Host::Node(node) if self.links.get(&node) == Some(&Link::Down) => Power::Unplugged,
-            Host::Cp | Host::Client | Host::Node(_) => Power::On,
+            Host::Cp | Host::Client | Host::Router | Host::Node(_) => Power::On,
         }
     }
 

@@ -21,6 +21,7 @@ pub mod policies;
 pub mod preflight;
 pub mod process;
 pub mod roles;
+mod router;
 mod state;
 mod template;
 pub mod tools;
@@ -28,4 +29,4 @@ mod ui;
 
 pub use cluster::{Lab, Options, down, wait_until};
 pub use control::{HostStatus, Power};
-pub use plan::{Host, IpFamilies, IpFamily, LabName, NodeId, ProxyMode};
+pub use plan::{Host, IpFamilies, IpFamily, LabName, Network, NodeId, ProxyMode, Router};

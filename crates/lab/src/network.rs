@@ -1,64 +1,113 @@
 //! The LAN: a bridge in the lab's own network namespace, and a network namespace per host with one cable to it.
 //!
-//! Nothing leads out of the LAN. All of it is written as batches for the `ip` program.
+//! With a router there is a second bridge, for the client's network, and the router has a cable to each of the two.
+//! Nothing else leads out of the LAN. All of it is written as batches for the `ip` program.
 
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::plan::{Host, IpFamilies, IpFamily, NodeId};
+use crate::plan::{Host, IpFamilies, IpFamily, Network, NodeId, Router};
 use crate::template;
 
 /// Where kubelet's and kube-proxy's wishes are met in a host that forwards packets, and in the client, which must not.
 pub(crate) const FORWARDING: [&str; 2] = ["net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"];
 
-/// What else is set in a host's network, before it has a cable: new addresses are usable at once, and there is none of
-/// IPv6 where the lab has none.
-pub(crate) fn settings(families: IpFamilies) -> [(&'static str, &'static str); 3] {
+/// What else is set in a host's network, before its cards are up: new addresses are usable at once, and there is none
+/// of IPv6 where the lab has none. A router chooses a next hop by addresses and ports, so that one client sees all.
+pub(crate) fn settings(host: Host, families: IpFamilies) -> Vec<(&'static str, &'static str)> {
     let without_ipv6 = if families.all().contains(&IpFamily::V6) { "0" } else { "1" };
-    [
+    let mut settings = vec![
         ("net/ipv6/conf/all/accept_dad", "0"),
         ("net/ipv6/conf/eth0/accept_dad", "0"),
         ("net/ipv6/conf/all/disable_ipv6", without_ipv6),
-    ]
+    ];
+    if host == Host::Router {
+        settings.extend([
+            ("net/ipv6/conf/eth1/accept_dad", "0"),
+            ("net/ipv4/fib_multipath_hash_policy", "1"),
+            ("net/ipv6/fib_multipath_hash_policy", "1"),
+        ]);
+    }
+    settings
 }
 
-/// Makes the bridge.
-pub(crate) fn bridge(families: IpFamilies) -> String {
-    let mut batch = "link set lo up\nlink add br0 type bridge mcast_snooping 0\nlink set br0 up\n".to_owned();
+/// Makes the bridges.
+pub(crate) fn bridges(families: IpFamilies, router: Option<Router>) -> String {
+    let mut batch = "link set lo up\n".to_owned();
+    let clients = router.map(|_| Network::Clients);
+    for network in [Network::Lan].into_iter().chain(clients) {
+        let bridge = bridge(network);
+        let _ = writeln!(batch, "link add {bridge} type bridge mcast_snooping 0\nlink set {bridge} up");
+    }
     for &family in families.all() {
-        batch.push_str(&address(gateway(family), family, "br0"));
+        batch.push_str(&address(gateway(family), family, bridge(Network::Lan)));
     }
     batch
 }
 
-/// Makes `host`'s namespace with a network card, cabled to the bridge. For the lab's own namespace.
-pub(crate) fn cable(host: Host) -> String {
-    format!(
-        "netns add {host}\n\
-         link add {port} type veth peer name eth0 address {mac} netns {host}\n\
-         link set {port} master br0 up\n",
-        port = port(host),
-        mac = host.mac()
-    )
+/// Makes `host`'s namespace with its network cards, cabled to the bridges. For the lab's own namespace.
+pub(crate) fn cable(host: Host, router: Option<Router>) -> String {
+    let card = |port: String, card: &str, network| {
+        format!(
+            "link add {port} type veth peer name {card} netns {host}\n\
+             link set {port} master {} up\n",
+            bridge(network)
+        )
+    };
+    let first = format!("eth0 address {}", host.mac());
+    let first = card(port(host), &first, first_network(host, router));
+    let second = match host {
+        Host::Router => card(format!("{}-1", port(host)), "eth1", Network::Clients),
+        Host::Cp | Host::Client | Host::Node(_) => String::new(),
+    };
+    format!("netns add {host}\n{first}{second}")
+}
+
+/// Where `host`'s first network card is.
+fn first_network(host: Host, router: Option<Router>) -> Network {
+    match host {
+        Host::Client if router.is_some() => Network::Clients,
+        Host::Client | Host::Cp | Host::Router | Host::Node(_) => Network::Lan,
+    }
 }
 
 /// Gives `host` its addresses and routes. For the host's namespace.
-pub(crate) fn addresses(host: Host, nodes: u8, families: IpFamilies) -> String {
+pub(crate) fn addresses(host: Host, nodes: u8, families: IpFamilies, router: Option<Router>) -> String {
     let mut batch = "link set lo up\nlink set eth0 up\n".to_owned();
+    if host == Host::Router {
+        batch.push_str("link set eth1 up\n");
+    }
     for &family in families.all() {
-        batch.push_str(&address(host.address(family), family, "eth0"));
-        if host == Host::Client {
-            continue;
-        }
-        // The gateway forwards nothing. But without a default route a process in the host's network that connects to a
-        // Service address is refused before kube-proxy's rules can rewrite it.
-        let _ = writeln!(batch, "route add default via {}", gateway(family));
-        for node in NodeId::all(nodes).filter(|node| Host::Node(*node) != host) {
-            let _ =
-                writeln!(batch, "route add {} via {}", node.pods(family), Host::Node(node).address(family));
-        }
+        batch.push_str(&address(host.address_in(first_network(host, router), family), family, "eth0"));
+        batch.push_str(&ways(host, nodes, family, router));
     }
     batch
+}
+
+/// What `host` reaches beyond its first network.
+fn ways(host: Host, nodes: u8, family: IpFamily, router: Option<Router>) -> String {
+    match (host, router) {
+        (Host::Client, None) => String::new(),
+        (Host::Client, Some(_)) => {
+            format!("route add default via {}\n", Host::Router.address_in(Network::Clients, family))
+        }
+        // All else that it knows, it learns.
+        (Host::Router, _) => address(host.address_in(Network::Clients, family), family, "eth1"),
+        (Host::Cp | Host::Node(_), router) => {
+            // The gateway forwards nothing. But without a default route a process in the host's network that connects
+            // to a Service address is refused before kube-proxy's rules can rewrite it.
+            let mut ways = format!("route add default via {}\n", gateway(family));
+            if router.is_some() {
+                let (clients, router) = (family.range(Network::Clients), Host::Router.address(family));
+                let _ = writeln!(ways, "route add {clients} via {router}");
+            }
+            for node in NodeId::all(nodes).filter(|node| Host::Node(*node) != host) {
+                let via = Host::Node(node).address(family);
+                let _ = writeln!(ways, "route add {} via {via}", node.pods(family));
+            }
+            ways
+        }
+    }
 }
 
 fn gateway(family: IpFamily) -> IpAddr {
@@ -118,6 +167,13 @@ fn port(host: Host) -> String {
     format!("p-{host}")
 }
 
+fn bridge(network: Network) -> &'static str {
+    match network {
+        Network::Lan => "br0",
+        Network::Clients => "br1",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
@@ -126,23 +182,45 @@ mod tests {
 
     #[test]
     fn a_node_has_routes_to_the_pods_of_the_others() {
-        let batch = addresses(Host::Node("n2".parse().unwrap()), 3, IpFamilies::Dual4);
+        let batch = addresses(Host::Node("n2".parse().unwrap()), 3, IpFamilies::Dual4, None);
         assert!(batch.contains("route add 10.244.1.0/24 via 172.16.211.11\n"));
         assert!(batch.contains("route add fd00:10:244:3::/64 via fd00:172:16:211::13\n"));
-        assert!(!batch.contains("10.244.2.0"));
+        assert!(!batch.contains("10.244.2.0") && !batch.contains("172.16.212."));
     }
 
     #[test]
     fn the_client_knows_nothing_but_the_lan() {
-        assert!(!addresses(Host::Client, 3, IpFamilies::Dual4).contains("route"));
+        assert!(!addresses(Host::Client, 3, IpFamilies::Dual4, None).contains("route"));
+    }
+
+    #[test]
+    fn with_a_router_the_client_is_behind_it_and_nodes_know_the_way_there() {
+        let router = Some(Router::Frr);
+        assert!(bridges(IpFamilies::Dual4, router).contains("link add br1 "));
+        assert!(!bridges(IpFamilies::Dual4, None).contains("br1"));
+        assert!(cable(Host::Client, router).contains("link set p-client master br1 up\n"));
+        assert!(cable(Host::Client, None).contains("link set p-client master br0 up\n"));
+        let batch = |host| addresses(host, 3, IpFamilies::Dual4, router);
+        let client = batch(Host::Client);
+        assert!(client.contains("addr add 172.16.212.100/24 dev eth0\n"), "{client}");
+        assert!(client.contains("route add default via fd00:172:16:212::3\n"), "{client}");
+        for host in [Host::Cp, Host::Node("n2".parse().unwrap())] {
+            assert!(batch(host).contains("route add 172.16.212.0/24 via 172.16.211.3\n"), "{host}");
+        }
+        let router = batch(Host::Router);
+        assert!(router.contains("addr add fd00:172:16:212::3/64 dev eth1 nodad\n"), "{router}");
+        assert!(!router.contains("route"), "{router}");
     }
 
     #[test]
     fn a_lab_of_one_family_has_nothing_of_the_other() {
-        let hosts = || Host::all(3).map(|host| addresses(host, 3, IpFamilies::Ipv6)).collect::<String>();
-        assert!(!(hosts() + &bridge(IpFamilies::Ipv6)).contains("172.16.211."));
-        let hosts = || Host::all(3).map(|host| addresses(host, 3, IpFamilies::Ipv4)).collect::<String>();
-        assert!(!(hosts() + &bridge(IpFamilies::Ipv4)).contains("fd00:"));
+        let router = Some(Router::Bird);
+        let all = |families| {
+            let hosts = Host::all(3, router).map(|host| addresses(host, 3, families, router));
+            hosts.chain([bridges(families, router)]).collect::<String>()
+        };
+        assert!(!all(IpFamilies::Ipv6).contains("172.16.21"));
+        assert!(!all(IpFamilies::Ipv4).contains("fd00:"));
     }
 
     #[test]

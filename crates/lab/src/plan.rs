@@ -4,11 +4,16 @@
 //! |---|---|---|
 //! | the bridge, default gateway | 172.16.211.1 | fd00:172:16:211::1 |
 //! | `cp` | 172.16.211.2 | fd00:172:16:211::2 |
+//! | `router`, where there is one | 172.16.211.3 | fd00:172:16:211::3 |
 //! | `n1`, `n2`, ... | 172.16.211.11, .12, ... | fd00:172:16:211::11, ::12, ... |
 //! | `client` | 172.16.211.100 | fd00:172:16:211::100 |
 //!
 //! 172.16.211.200 to .210 and fd00:172:16:211::200 to ::210 stay free for address pools. A lab has the addresses of its
 //! [`IpFamilies`]. Each has a LAN of its own, so labs may share the plan.
+//!
+//! With a router, the client is not on the LAN but in a network of its own, 172.16.212.0/24 and fd00:172:16:212::/64,
+//! behind it: both have their last digits there too. 172.16.213.0/24 and fd00:172:16:213::/64 are nobody's, for pools
+//! whose addresses only routes lead to.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -44,6 +49,8 @@ pub enum Host {
     Cp,
     /// A machine of somebody else: no part of the cluster, no routes to pods.
     Client,
+    /// What stands between the client and the nodes, in a lab with a [`Router`].
+    Router,
     /// A node of the cluster.
     Node(NodeId),
 }
@@ -70,6 +77,25 @@ pub enum IpFamilies {
     Ipv4,
     /// IPv6 alone.
     Ipv6,
+}
+
+/// A network of a lab.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Network {
+    /// That of the nodes.
+    Lan,
+    /// That of the client, where a router is between it and the nodes.
+    Clients,
+}
+
+/// A program that speaks BGP and BFD with every node, and forwards by what it learns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Router {
+    /// FRRouting.
+    Frr,
+    /// The BIRD Internet Routing Daemon.
+    Bird,
 }
 
 /// How kube-proxy writes its rules.
@@ -117,6 +143,11 @@ impl NodeId {
 }
 
 impl IpFamily {
+    /// The family of an address.
+    pub fn of(address: IpAddr) -> Self {
+        if address.is_ipv4() { Self::V4 } else { Self::V6 }
+    }
+
     /// Where one listens to all addresses of this family.
     pub fn unspecified(self) -> IpAddr {
         match self {
@@ -138,6 +169,16 @@ impl IpFamily {
         match self {
             Self::V4 => "10.244.0.0/16",
             Self::V6 => "fd00:10:244::/48",
+        }
+    }
+
+    /// All addresses of a network.
+    pub fn range(self, network: Network) -> &'static str {
+        match (self, network) {
+            (Self::V4, Network::Lan) => "172.16.211.0/24",
+            (Self::V4, Network::Clients) => "172.16.212.0/24",
+            (Self::V6, Network::Lan) => "fd00:172:16:211::/64",
+            (Self::V6, Network::Clients) => "fd00:172:16:212::/64",
         }
     }
 
@@ -192,14 +233,16 @@ impl IpFamilies {
 }
 
 impl Host {
-    /// All hosts of a lab with `nodes` nodes.
-    pub fn all(nodes: u8) -> impl Iterator<Item = Self> + Clone {
-        [Self::Cp, Self::Client].into_iter().chain(NodeId::all(nodes).map(Self::Node))
+    /// All hosts of a lab with `nodes` nodes, and perhaps with a router.
+    pub fn all(nodes: u8, router: Option<Router>) -> impl Iterator<Item = Self> + Clone {
+        let router = router.map(|_| Self::Router);
+        [Self::Cp, Self::Client].into_iter().chain(router).chain(NodeId::all(nodes).map(Self::Node))
     }
 
     fn suffix(self) -> u8 {
         match self {
             Self::Cp => 2,
+            Self::Router => 3,
             Self::Client => 100,
             Self::Node(NodeId(number)) => 10 + number,
         }
@@ -226,6 +269,21 @@ impl Host {
         }
     }
 
+    /// Its address of a family in a network, if it is there.
+    pub fn address_in(self, network: Network, family: IpFamily) -> IpAddr {
+        match (network, self.address(family)) {
+            (Network::Lan, address) => address,
+            (Network::Clients, IpAddr::V4(address)) => {
+                let [a, b, _, d] = address.octets();
+                Ipv4Addr::new(a, b, 212, d).into()
+            }
+            (Network::Clients, IpAddr::V6(address)) => {
+                let [a, b, c, _, .., last] = address.segments();
+                Ipv6Addr::new(a, b, c, 0x212, 0, 0, 0, last).into()
+            }
+        }
+    }
+
     /// The hardware address of its network card. A node that comes back has the same card.
     pub fn mac(self) -> String {
         format!("02:00:ac:10:d3:{:02x}", self.suffix())
@@ -233,7 +291,7 @@ impl Host {
 
     /// Whose network card has this hardware address.
     pub fn with_mac(mac: &str, nodes: u8) -> Option<Self> {
-        Self::all(nodes).find(|host| host.mac().eq_ignore_ascii_case(mac))
+        Self::all(nodes, None).chain([Self::Router]).find(|host| host.mac().eq_ignore_ascii_case(mac))
     }
 }
 
@@ -254,8 +312,18 @@ impl fmt::Display for Host {
         match self {
             Self::Cp => f.write_str("cp"),
             Self::Client => f.write_str("client"),
+            Self::Router => f.write_str("router"),
             Self::Node(node) => node.fmt(f),
         }
+    }
+}
+
+impl fmt::Display for Router {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Frr => "FRR",
+            Self::Bird => "BIRD",
+        })
     }
 }
 
@@ -299,9 +367,10 @@ impl FromStr for Host {
         match text {
             "cp" => Ok(Self::Cp),
             "client" => Ok(Self::Client),
+            "router" => Ok(Self::Router),
             _ => text.parse().map(Self::Node).map_err(|_| {
                 Error::msg(format!(
-                    "{text:?} is no host: hosts are client, cp, and the nodes n1, n2 and so on"
+                    "{text:?} is no host: hosts are client, cp, router, and the nodes n1, n2 and so on"
                 ))
             }),
         }
@@ -343,6 +412,16 @@ mod tests {
     }
 
     #[test]
+    fn behind_a_router_hosts_keep_their_last_digits() {
+        let addresses = |host: Host| {
+            [IpFamily::V4, IpFamily::V6].map(|family| host.address_in(Network::Clients, family).to_string())
+        };
+        assert_eq!(addresses(Host::Client), ["172.16.212.100", "fd00:172:16:212::100"]);
+        assert_eq!(addresses(Host::Router), ["172.16.212.3", "fd00:172:16:212::3"]);
+        assert!(!Host::all(3, None).any(|host| host == Host::Router));
+    }
+
+    #[test]
     fn the_first_family_is_the_one_that_programs_are_reached_by() {
         let of = |families: IpFamilies| {
             (families.api_server(), families.registry().to_string(), families.list(IpFamily::services))
@@ -361,8 +440,8 @@ mod tests {
 
     #[test]
     fn no_two_hosts_share_an_address_and_none_has_one_of_the_pool() {
-        let hosts: Vec<Host> = Host::all(MAX_NODES).collect();
-        assert_eq!(hosts.len(), 42);
+        let hosts: Vec<Host> = Host::all(MAX_NODES, Some(Router::Frr)).collect();
+        assert_eq!(hosts.len(), 43);
         let distinct: BTreeSet<_> = hosts.iter().map(|host| host.ipv4()).collect();
         assert_eq!(distinct.len(), hosts.len());
         assert!(distinct.iter().all(|address| address.octets()[3] < 200));
@@ -378,7 +457,7 @@ mod tests {
 
     #[test]
     fn names_are_read_as_they_are_written() {
-        for name in ["cp", "client", "n1", "n40"] {
+        for name in ["cp", "client", "router", "n1", "n40"] {
             assert_eq!(name.parse::<Host>().unwrap().to_string(), name);
         }
         for wrong in ["n0", "n41", "n", "N1", "node1", "", "n1x"] {

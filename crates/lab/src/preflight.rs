@@ -7,14 +7,14 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::cgroup::Cgroups;
 use crate::debian;
-use crate::plan::{LabName, MAX_NODES};
+use crate::plan::{LabName, MAX_NODES, Router};
 
 /// Up to this many nodes, the machine's usual limit of 128 inotify instances is enough: a node takes nine.
 const NODES_WITHOUT_TUNING: u8 = 12;
 const INOTIFY_PER_NODE: u32 = 10;
 
-/// Fails when a lab of `nodes` nodes cannot run here.
-pub fn check(nodes: u8) -> Result<()> {
+/// Fails when a lab of `nodes` nodes, and perhaps with a router, cannot run here.
+pub fn check(nodes: u8, router: Option<Router>) -> Result<()> {
     ensure!((1..=MAX_NODES).contains(&nodes), "a lab has 1 to {MAX_NODES} nodes, not {nodes}");
     ensure!(
         cfg!(all(target_os = "linux", target_arch = "x86_64")),
@@ -29,7 +29,7 @@ pub fn check(nodes: u8) -> Result<()> {
     if nodes > NODES_WITHOUT_TUNING {
         inotify(nodes)?;
     }
-    let missing = debian::missing(debian::FOR_LABS);
+    let missing = debian::missing(&[debian::FOR_LABS, debian::for_router(router)].concat());
     if !missing.is_empty() {
         bail!("these Debian packages are missing: `apt-get install {}`", missing.join(" "));
     }

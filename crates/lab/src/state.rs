@@ -5,7 +5,7 @@
 //! /var/lib/ferrolb-lab/NAME.log     what the keeper has to say when it fails
 //! /var/lib/ferrolb-lab/NAME/        seen as /run/lab by every host
 //!     lab.json  control.sock  program  init.pid  bin/  pki/  etcd/  images/
-//!     hosts/n1/{init.pid,etc,kubelet,containerd,log}
+//!     hosts/n1/{init.pid,etc,kubelet,containerd,log}  hosts/router/
 //!     log/HOST/PROGRAM.log
 //! ```
 //! It must be on a file system that containerd can put overlays on (ext4, xfs).
@@ -20,7 +20,7 @@ use nix::sched::CloneFlags;
 use serde::{Deserialize, Serialize};
 
 use crate::cgroup::Cgroups;
-use crate::plan::{Host, IpFamilies, LabName, NodeId, ProxyMode};
+use crate::plan::{Host, IpFamilies, LabName, NodeId, ProxyMode, Router};
 use crate::process::Place;
 use crate::tools::{Program, Tools};
 
@@ -40,6 +40,7 @@ pub(crate) struct Spec {
     pub nodes: u8,
     pub proxy_mode: ProxyMode,
     pub families: IpFamilies,
+    pub router: Option<Router>,
     pub tools: Tools,
     /// Archives for the lab's registry.
     pub images: Vec<PathBuf>,
@@ -97,6 +98,11 @@ impl StateDir {
         self.root().join("hosts").join(node.to_string())
     }
 
+    /// What the router's programs are configured with.
+    pub(crate) fn router(&self) -> PathBuf {
+        self.root().join("hosts").join(Host::Router.to_string())
+    }
+
     pub(crate) fn logs(&self, host: Host) -> PathBuf {
         self.root().join("log").join(host.to_string())
     }
@@ -112,7 +118,7 @@ impl StateDir {
     /// The file with the process id of the first process of the namespaces at `spot`.
     pub(crate) fn init_pid(&self, spot: Spot) -> PathBuf {
         match spot {
-            Spot::Switch | Spot::Host(Host::Cp | Host::Client) => self.root().join("init.pid"),
+            Spot::Switch | Spot::Host(Host::Cp | Host::Client | Host::Router) => self.root().join("init.pid"),
             Spot::Host(Host::Node(node)) => self.host(node).join("init.pid"),
         }
     }
@@ -193,7 +199,7 @@ impl Namespaces {
                 all.extend(of_init(&base)?);
                 all
             }
-            Spot::Host(host @ (Host::Cp | Host::Client)) => {
+            Spot::Host(host @ (Host::Cp | Host::Client | Host::Router)) => {
                 let mut all = Self::network(state, host)?.0;
                 all.extend(of_init(&base)?);
                 all

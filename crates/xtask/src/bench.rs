@@ -72,7 +72,7 @@ fn controller(arguments: Vec<OsString>) -> Result<()> {
 fn speaker(arguments: impl IntoIterator<Item = OsString>) -> Result<()> {
     // Before cargo puts a newer program in the place of this one.
     let program = env::current_exe().context("finding this program")?;
-    lab::debian::ensure_installed()?;
+    lab::debian::ensure_installed(None)?;
     let image = image::build()?.path;
     let [bench] = programs::build("bench", ["bench-speaker"])?;
     let mut bench = Command::new(bench);

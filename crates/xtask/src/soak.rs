@@ -23,7 +23,7 @@ pub(crate) struct SoakArgs {
 pub(crate) fn run(SoakArgs { arguments }: SoakArgs) -> Result<()> {
     // Before cargo puts a newer program in the place of this one.
     let program = env::current_exe().context("finding this program")?;
-    lab::debian::ensure_installed()?;
+    lab::debian::ensure_installed(None)?;
     let image = image::build()?.path;
     let mut soak: Command = programs::cargo();
     soak.args(["run", "--quiet", "--package", "soak", "--", "--image"]).arg(image).args(arguments);

@@ -54,11 +54,12 @@ fn prepare(arguments: &TestArgs) -> Result<()> {
             debian::FOR_POLICIES,
             debian::FOR_PAGES,
             debian::FOR_PUSHING,
+            debian::FOR_ROUTERS,
             for_fuzzing,
         ]
         .concat(),
     )?;
-    lab::preflight::check(3)?;
+    lab::preflight::check(3, None)?;
     programs::ensure_target()?;
     let workspaces = [Some("Cargo.toml"), fuzzes.then_some("tests/fuzz/Cargo.toml")];
     for manifest in workspaces.into_iter().flatten() {

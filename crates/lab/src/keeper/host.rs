@@ -13,7 +13,7 @@ use crate::init;
 use crate::network::{self, Link};
 use crate::plan::{Host, NodeId};
 use crate::process::{Place, Running, spawn, tail};
-use crate::state::{Namespaces, Spot};
+use crate::state::{Namespaces, Spec, Spot};
 use crate::tools::Program;
 
 /// A process starts, mounts a few file systems, or opens a socket; seconds mean that the machine is very busy.
@@ -66,17 +66,18 @@ impl Keeper {
 
     /// Cables a host to the LAN.
     pub(super) fn connect(&self, host: Host) -> Result<()> {
-        self.must(Spot::Switch, "ip", &["-batch", "-"], &network::cable(host))?;
+        self.must(Spot::Switch, "ip", &["-batch", "-"], &network::cable(host, self.spec.router))?;
         let forward = if host == Host::Client { "0" } else { "1" };
         Namespaces::network(&self.state, host)?.run(|| {
             let forwarding = network::FORWARDING.map(|name| (name, forward));
-            for (name, value) in forwarding.into_iter().chain(network::settings(self.spec.families)) {
+            for (name, value) in forwarding.into_iter().chain(network::settings(host, self.spec.families)) {
                 let path = Path::new("/proc/sys").join(name);
                 fs::write(&path, value).with_context(|| format!("writing {}", path.display()))?;
             }
             Ok(())
         })?;
-        let batch = network::addresses(host, self.spec.nodes, self.spec.families);
+        let Spec { nodes, families, router, .. } = self.spec;
+        let batch = network::addresses(host, nodes, families, router);
         self.must(Spot::Switch, "ip", &["-n", &host.to_string(), "-batch", "-"], &batch)
     }
 

@@ -37,7 +37,7 @@ pub(super) fn arguments(host: Host, program: Program, families: IpFamilies) -> R
     match host {
         Host::Cp => of_control_plane(program, families),
         Host::Node(node) => of_node(node, program, families),
-        Host::Client => bail!("the lab runs nothing on the client"),
+        Host::Client | Host::Router => bail!("{} does not run on {host}", program.name()),
     }
 }
 

@@ -38,6 +38,10 @@ impl Keeper {
         self.start_network(&nodes)?;
         self.serve_images()?;
         tell(&Event::Step(format!("a LAN with {} nodes and a client", nodes.len())));
+        if let Some(router) = self.spec.router {
+            self.router = self.start_router(router).with_context(|| format!("starting {router}"))?;
+            tell(&Event::Step(format!("{router} between the two")));
+        }
 
         let keeper = &*self;
         let (control_plane, booted) = thread::scope(|scope| {
@@ -66,7 +70,7 @@ impl Keeper {
         for folder in ["mnt", "bin", "images", "etcd", "helm"] {
             fs::create_dir_all(root.join(folder)).with_context(|| format!("creating {}", root.display()))?;
         }
-        for host in Host::all(self.spec.nodes) {
+        for host in Host::all(self.spec.nodes, self.spec.router) {
             fs::create_dir_all(self.state.logs(host))?;
             self.cgroups.create(host)?;
         }
@@ -127,8 +131,13 @@ impl Keeper {
         };
         let init = self.launch_init(Spot::Switch, None, Box::new(enter))?;
         self.inits.insert(None, init);
-        self.must(Spot::Switch, "ip", &["-batch", "-"], &network::bridge(self.spec.families))?;
-        for host in Host::all(self.spec.nodes) {
+        self.must(
+            Spot::Switch,
+            "ip",
+            &["-batch", "-"],
+            &network::bridges(self.spec.families, self.spec.router),
+        )?;
+        for host in Host::all(self.spec.nodes, self.spec.router) {
             self.connect(host).with_context(|| format!("connecting {host} to the LAN"))?;
         }
         self.links.extend(nodes.iter().map(|&node| (node, Link::Up)));
