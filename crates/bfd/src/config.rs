@@ -33,6 +33,23 @@ pub struct Config {
     pub hops: Hops,
 }
 
+/// How sessions work, wherever their peers are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Profile {
+    /// How often to send, once a session is up.
+    pub transmit: Interval,
+    /// How often a peer may send.
+    pub receive: Interval,
+    /// How many packets in a row may be lost before a session is down.
+    pub multiplier: NonZeroU8,
+    /// How often to send echo packets and to take them, if at all.
+    pub echo: Option<Interval>,
+    /// Who speaks first.
+    pub role: Role,
+    /// The smallest TTL that packets may arrive with from behind routers.
+    pub least_ttl: u8,
+}
+
 /// From 1 microsecond to [`Interval::MOST`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Interval(Duration);
@@ -64,7 +81,41 @@ pub enum Hops {
 #[error("an interval is from 1 microsecond to 60 seconds")]
 pub struct NoInterval;
 
+impl Default for Profile {
+    /// As MetalLB has it: a peer is gone after 0.9 s. Behind routers means behind one router.
+    fn default() -> Self {
+        let interval = Interval(Duration::from_millis(300));
+        Self {
+            transmit: interval,
+            receive: interval,
+            multiplier: const { NonZeroU8::new(3).expect("not 0") },
+            echo: None,
+            role: Role::Active,
+            least_ttl: SENT_TTL - 1,
+        }
+    }
+}
+
+impl Profile {
+    /// Of a session with a peer on the same network.
+    pub fn over_one_hop(self) -> Config {
+        self.over(Hops::One)
+    }
+
+    /// Of a session with a peer behind routers.
+    pub fn over_many_hops(self) -> Config {
+        self.over(Hops::Many { least_ttl: self.least_ttl })
+    }
+
+    fn over(self, hops: Hops) -> Config {
+        let Self { transmit, receive, multiplier, echo, role, least_ttl: _ } = self;
+        Config { transmit, receive, multiplier, echo, role, hops }
+    }
+}
+
 impl Interval {
+    /// How often echo packets are sent where nothing else is said, as MetalLB has it.
+    pub const ECHO: Self = Self(Duration::from_millis(50));
     /// The longest one, as MetalLB has it.
     pub const MOST: Duration = Duration::from_mins(1);
 
@@ -120,6 +171,16 @@ mod tests {
         for (micros, valid) in [(0, false), (1, true), (60_000_000, true), (60_000_001, false)] {
             assert_eq!(Interval::try_from(Duration::from_micros(micros)).is_ok(), valid, "{micros}");
         }
+    }
+
+    #[test]
+    fn a_profile_is_for_peers_near_and_far() {
+        let profile = Profile { least_ttl: 250, ..Profile::default() };
+        assert_eq!(profile.over_one_hop().hops, Hops::One);
+        assert_eq!(
+            profile.over_many_hops(),
+            Config { hops: Hops::Many { least_ttl: 250 }, ..profile.over_one_hop() }
+        );
     }
 
     #[test]

@@ -97,6 +97,16 @@ pub struct Transition {
     pub to: State,
     /// Why, if it is down.
     pub diagnostic: Diagnostic,
+    /// What the peer has said that its state is, where that is the reason.
+    pub peer: Option<State>,
+}
+
+impl Transition {
+    /// Whether packets no longer get through that did: who relies on the path has to act (RFC 5882 section 3.2). A session
+    /// that either end has switched off tells nothing of the path (RFC 5882 section 4.2).
+    pub fn is_failure(&self) -> bool {
+        self.from == State::Up && self.to == State::Down && self.peer != Some(State::AdminDown)
+    }
 }
 
 /// What has happened so often.
@@ -341,11 +351,15 @@ impl Session {
             Step::To(State::Init) => (State::Init, self.diagnostic),
             Step::To(to @ (State::Down | State::Up)) => (to, Diagnostic::NONE),
         };
+        let peer = match event {
+            Event::Received(state) => Some(state),
+            Event::Expired | Event::EchoFailed | Event::PathDown | Event::Disable | Event::Enable => None,
+        };
         let from = std::mem::replace(&mut self.state, to);
         self.diagnostic = diagnostic;
         self.counters.up += u64::from(to == State::Up);
         self.counters.down += u64::from(from == State::Up);
-        self.outputs.push_back(Output::Changed(Transition { from, to, diagnostic }));
+        self.outputs.push_back(Output::Changed(Transition { from, to, diagnostic, peer }));
         // Up: faster at once, which the peer has to learn. Else: slow again, which it knows.
         self.polling = to == State::Up;
         self.in_force =

@@ -179,11 +179,28 @@ fn who_disables_a_session_says_so_for_a_while() {
     pair.run(LATENCY);
     assert_eq!(pair.states(), [State::AdminDown, State::Down]);
     assert_eq!(pair.ends[1].diagnostic(), Diagnostic::PEER_DOWN);
+    assert!(pair.changes.iter().all(|(.., transition)| !transition.is_failure()), "{:?}", pair.changes);
     pair.run(ms(3000));
     assert_eq!(pair.ends[0].poll_timeout(), None, "it has said so long enough");
     pair.tell(0, Input::Enable);
     pair.run(ms(3000));
     assert_eq!(pair.states(), [State::Up; 2]);
+}
+
+#[test]
+fn it_fails_when_the_peer_is_not_heard_or_says_so_and_it_was_up() {
+    let transition = |from, to, peer| Transition { from, to, diagnostic: Diagnostic::NONE, peer };
+    for (from, to, peer, is_failure) in [
+        (State::Up, State::Down, None, true),
+        (State::Up, State::Down, Some(State::Down), true),
+        (State::Up, State::Down, Some(State::AdminDown), false),
+        (State::Up, State::AdminDown, None, false),
+        (State::Init, State::Down, None, false),
+        (State::Init, State::Up, Some(State::Up), false),
+    ] {
+        let transition = transition(from, to, peer);
+        assert_eq!(transition.is_failure(), is_failure, "{transition:?}");
+    }
 }
 
 #[test]
