@@ -47,7 +47,7 @@ pub struct Profile {
     /// Who speaks first.
     pub role: Role,
     /// The smallest TTL that packets may arrive with from behind routers.
-    pub least_ttl: u8,
+    pub least_ttl: NonZeroU8,
 }
 
 /// From 1 microsecond to [`Interval::MOST`].
@@ -91,7 +91,7 @@ impl Default for Profile {
             multiplier: const { NonZeroU8::new(3).expect("not 0") },
             echo: None,
             role: Role::Active,
-            least_ttl: SENT_TTL - 1,
+            least_ttl: const { NonZeroU8::new(SENT_TTL - 1).expect("not 0") },
         }
     }
 }
@@ -104,7 +104,7 @@ impl Profile {
 
     /// Of a session with a peer behind routers.
     pub fn over_many_hops(self) -> Config {
-        self.over(Hops::Many { least_ttl: self.least_ttl })
+        self.over(Hops::Many { least_ttl: self.least_ttl.get() })
     }
 
     fn over(self, hops: Hops) -> Config {
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_profile_is_for_peers_near_and_far() {
-        let profile = Profile { least_ttl: 250, ..Profile::default() };
+        let profile = Profile { least_ttl: NonZeroU8::new(250).unwrap(), ..Profile::default() };
         assert_eq!(profile.over_one_hop().hops, Hops::One);
         assert_eq!(
             profile.over_many_hops(),

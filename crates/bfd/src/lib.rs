@@ -3,6 +3,7 @@
 //! - [`config`] says what one session is: intervals, multiplier, role, echo, hops.
 //! - [`packet`] reads and writes control packets.
 //! - [`echo`] reads and writes packets that a peer only sends back.
+//! - [`frame`] puts these into frames.
 //! - [`session`] is one session: a state machine with its timers.
 //! - [`demux`] finds the session that a packet is for.
 //!
@@ -11,5 +12,6 @@
 pub mod config;
 pub mod demux;
 pub mod echo;
+pub mod frame;
 pub mod packet;
 pub mod session;

@@ -10,6 +10,7 @@
 //! +---------------------------------------------------------------+
 //! ```
 
+use std::fmt;
 use std::num::{NonZeroU8, NonZeroU32};
 use std::time::Duration;
 
@@ -138,6 +139,23 @@ impl Diagnostic {
     pub const PATH_DOWN: Self = Self(5);
     /// There is to be no session.
     pub const ADMIN_DOWN: Self = Self(7);
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            0 => "no diagnostic",
+            1 => "no control packet came in time",
+            2 => "no echo packet came back in time",
+            3 => "the peer says that it is down",
+            4 => "the forwarding plane was reset",
+            5 => "the path is down",
+            6 => "a concatenated path is down",
+            7 => "switched off",
+            8 => "a reverse concatenated path is down",
+            other => return write!(f, "diagnostic {other}"),
+        })
+    }
 }
 
 impl Packet {

@@ -33,6 +33,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+pub(crate) use closing::ClosedLater;
 use follower::Follower;
 use inquiries::Inquiry;
 use interface::Failure;

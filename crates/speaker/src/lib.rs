@@ -12,12 +12,14 @@
 //! and the tasks that connect them. When the API server is away, what was last known stays in force.
 
 mod address;
+pub mod bfd;
 pub mod bgp;
 mod cluster;
 mod configuration;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod ipvs;
+mod kernel;
 pub mod lan;
 mod listening;
 mod metrics;

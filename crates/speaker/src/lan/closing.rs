@@ -18,7 +18,7 @@ const WAITING: usize = 1024;
 
 /// A socket that is closed soon after this is dropped, without a pause for whoever drops it.
 #[derive(Debug)]
-pub(super) struct ClosedLater(
+pub(crate) struct ClosedLater(
     /// There until this is dropped.
     Option<Socket>,
 );

@@ -1,5 +1,4 @@
-//! A packet socket for ARP or NDP on one interface. All `unsafe` of this crate is here.
-#![expect(unsafe_code, reason = "no library makes the address that binds a packet socket")]
+//! A packet socket for ARP or NDP on one interface.
 #![expect(
     clippy::cast_possible_truncation,
     reason = "constants of the C library, in the types that it wants"
@@ -13,11 +12,12 @@ use nix::sys::socket::sockopt::ReceiveTimestampns;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt};
 use nix::sys::time::TimeSpec;
 use nix::{cmsg_space, setsockopt_impl, sockopt_impl};
-use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, SockFilter, Socket, Type};
+use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::closing::ClosedLater;
+use crate::kernel;
 
 /// What to receive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,14 +71,16 @@ impl PacketSocket {
             Listen::Ndp => socket.attach_filter(&NDP)?,
         }
         setsockopt(&socket, ReceiveTimestampns, &true)?;
-        socket.bind(&address(index, listen)?)?;
+        let protocol = match listen {
+            Listen::Arp => libc::ETH_P_ARP as u16,
+            Listen::Ndp => libc::ETH_P_IPV6 as u16,
+        };
+        socket.bind(&kernel::packet_address(index, protocol)?)?;
         match reception {
             Reception::Own => {}
             Reception::Promiscuous => setsockopt(&socket, Membership, &promiscuous(index)?)?,
         }
-        // SAFETY: the socket owns its descriptor, and `AsyncFd` owns the socket: nobody can close or replace
-        // it meanwhile.
-        Ok(Self(unsafe { AsyncFd::register(socket.into())? }))
+        Ok(Self(kernel::register(socket.into())?))
     }
 
     /// A socket that receives nothing.
@@ -164,21 +166,4 @@ fn promiscuous(index: u32) -> io::Result<libc::packet_mreq> {
     let mr_ifindex = i32::try_from(index).map_err(io::Error::other)?;
     let mr_type = libc::PACKET_MR_PROMISC as libc::c_ushort;
     Ok(libc::packet_mreq { mr_ifindex, mr_type, mr_alen: 0, mr_address: [0; 8] })
-}
-
-/// The address of "this protocol on this interface".
-fn address(index: u32, listen: Listen) -> io::Result<SockAddr> {
-    let protocol = match listen {
-        Listen::Arp => libc::ETH_P_ARP as u16,
-        Listen::Ndp => libc::ETH_P_IPV6 as u16,
-    };
-    let index = i32::try_from(index).map_err(io::Error::other)?;
-    let mut storage = SockAddrStorage::zeroed();
-    // SAFETY: `sockaddr_ll` is one of the platform's socket address types.
-    let address: &mut libc::sockaddr_ll = unsafe { storage.view_as() };
-    address.sll_family = libc::AF_PACKET as libc::sa_family_t;
-    address.sll_protocol = protocol.to_be();
-    address.sll_ifindex = index;
-    // SAFETY: the storage holds a `sockaddr_ll`, and the length is that of the type.
-    Ok(unsafe { SockAddr::new(storage, size_of::<libc::sockaddr_ll>() as libc::socklen_t) })
 }

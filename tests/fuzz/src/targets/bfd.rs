@@ -4,11 +4,15 @@ use std::num::{NonZeroU8, NonZeroU32};
 use std::time::{Duration, Instant};
 
 use bfd::config::{Config, Hops, Interval, Role};
+use bfd::frame::Heard;
 use bfd::packet::{LENGTH, Packet};
 use bfd::session::{Input, Output, Session};
 
-/// Pieces of 25 bytes: a packet, and how many milliseconds later the next one comes.
+/// A frame, and pieces of 25 bytes: a packet, and how many milliseconds later the next one comes.
 pub fn play(bytes: &[u8]) {
+    if let Some(heard) = Heard::parse(bytes) {
+        assert!(heard.payload.len() <= bytes.len());
+    }
     let interval = |millis| Interval::try_from(Duration::from_millis(millis)).unwrap();
     let config = Config {
         transmit: interval(50),

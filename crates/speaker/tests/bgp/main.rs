@@ -1,29 +1,28 @@
-//! Sessions with real routers, each in a network namespace of its own at the other end of a veth pair.
+//! Sessions of BGP and BFD with real routers, each in a network namespace of its own at the other end of a veth pair.
 //!
 //! Needs root, and BIRD and FRR of Debian: `cargo test -p speaker --test bgp -- --ignored`.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+mod bfd;
+mod process;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bgp::config::{AsNumbers, Families, Hops, PORT, PeerAs, SessionConfig, Timers, Transport};
 use bgp::route::{Attributes, Communities, Prefix, Routes};
 use bgp::session::{Farewell, Past, State};
 use nix::sched::{CloneFlags, unshare};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use process::{DEADLINE, Process, ip, wait_for};
 use prometheus_client::registry::Registry;
 use speaker::bgp::{BgpMetrics, Peering, Statuses, Wanted, run};
 use tempfile::TempDir;
 use tokio::sync::watch;
 
-const DEADLINE: Duration = Duration::from_secs(20);
 const PASSWORD: &str = "correct-horse";
 
 #[test]
@@ -180,63 +179,6 @@ fn config(peer: IpAddr, password: Option<&str>) -> SessionConfig {
     }
 }
 
-/// A program at the other end of the pair.
-struct Process {
-    child: Child,
-    folder: TempDir,
-}
-
-impl Process {
-    /// Runs `script` with the addresses of the router, in `folder`. FRR resets sessions as long as there is no link-local one.
-    fn start(folder: TempDir, script: &str) -> Self {
-        let script = format!(
-            "until ip link show peer0 >/dev/null 2>&1; do sleep 0.02; done
-             ip address add 192.0.2.1/24 dev peer0
-             ip address add 2001:db8::1/64 dev peer0 nodad
-             ip link set lo up
-             ip link set peer0 up
-             until ip address show dev peer0 scope link -tentative | grep -q fe80; do sleep 0.02; done
-             {script}"
-        );
-        let log = fs::File::create(folder.path().join("log")).unwrap();
-        let child = Command::new("unshare")
-            .args(["--net", "--pid", "--fork", "sh", "-c", &script])
-            .current_dir(folder.path())
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let ours = fs::read_link("/proc/thread-self/ns/net").unwrap();
-        let theirs = PathBuf::from(format!("/proc/{}/ns/net", child.id()));
-        wait_for("the namespace of the router", || {
-            fs::read_link(&theirs).is_ok_and(|it| it != ours).then_some(())
-        });
-        ip(&format!("link set peer0 netns {}", child.id()));
-        Self { child, folder }
-    }
-
-    fn path(&self) -> &Path {
-        self.folder.path()
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("{}", fs::read_to_string(self.path().join("log")).unwrap_or_default());
-        }
-        // Whoever is first in a namespace of processes takes the others along. It would not end with its parent: FRR goes by
-        // another user, which makes the kernel forget that it should.
-        let id = self.child.id();
-        let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
-        for first in children.split_whitespace().filter_map(|it| it.parse().ok()) {
-            _ = kill(Pid::from_raw(first), Signal::SIGKILL);
-        }
-        self.child.wait().unwrap();
-    }
-}
-
 struct Bird(Process);
 
 impl Bird {
@@ -332,22 +274,5 @@ impl Router for Frr {
             (65_535, 0) => "graceful-shutdown".to_owned(),
             _ => format!("{high}:{low}"),
         }
-    }
-}
-
-fn ip(arguments: &str) {
-    let status = Command::new("ip").args(arguments.split(' ')).status().expect("the program ip");
-    assert!(status.success(), "ip {arguments}: {status}");
-}
-
-/// Asks again and again until there is an answer.
-fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    let began = Instant::now();
-    loop {
-        if let Some(answer) = ask() {
-            return answer;
-        }
-        assert!(began.elapsed() < DEADLINE, "{what}: it took too long");
-        sleep(Duration::from_millis(20));
     }
 }

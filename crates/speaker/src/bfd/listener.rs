@@ -1,0 +1,179 @@
+//! The sockets that packets of all peers arrive at.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, IoSliceMut};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::os::fd::AsRawFd;
+
+use bfd::config::Hops;
+use nix::cmsg_space;
+use nix::errno::Errno;
+use nix::sys::socket::sockopt::{Ipv4PacketInfo, Ipv4RecvTtl, Ipv6RecvHopLimit, Ipv6RecvPacketInfo};
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt};
+use objects::{Family, InterfaceName};
+use socket2::{Domain, Protocol, Socket, Type};
+use tracing::{info, warn};
+
+use super::Way;
+
+/// Room for what arrives while the thread waits for its turn, as far as the kernel allows.
+const RECEIVE_BUFFER: usize = 1 << 20;
+/// So many packets are read before what is due is done, however many there are. It is more than the buffer can hold, so
+/// everything is read that was there when reading began.
+const AT_ONCE: usize = 4096;
+/// A packet may be longer, and nothing is to be read from what follows.
+const LENGTH: usize = 64;
+
+/// Where packets arrive.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Door {
+    port: u16,
+    family: Family,
+    /// A socket of no VRF gets no packet of one.
+    vrf: Option<InterfaceName>,
+}
+
+/// Something that has arrived.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Datagram<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) from: IpAddr,
+    pub(super) to: IpAddr,
+    /// The index of the interface that it came by.
+    pub(super) interface: u32,
+    /// The TTL or hop limit that it had left.
+    pub(super) ttl: u8,
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub(super) struct Listeners {
+    open: BTreeMap<Door, UdpSocket>,
+    /// Those that cannot be had at present.
+    refused: BTreeSet<Door>,
+}
+
+impl Door {
+    pub(super) fn of(hops: Hops, way: &Way) -> Self {
+        let family = if way.peer.is_ipv4() { Family::V4 } else { Family::V6 };
+        Self { port: hops.port(), family, vrf: way.vrf.clone() }
+    }
+
+    fn hops(&self) -> Hops {
+        // The smallest TTL is each session's own.
+        let many = Hops::Many { least_ttl: 0 };
+        if self.port == many.port() { many } else { Hops::One }
+    }
+}
+
+impl Listeners {
+    /// Each of them, to be waited for.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &UdpSocket> {
+        self.open.values()
+    }
+
+    /// These are wanted, and no others.
+    pub(super) fn open(&mut self, wanted: BTreeSet<Door>) {
+        self.open.retain(|door, _| wanted.contains(door));
+        self.refused.retain(|door| wanted.contains(door));
+        for door in wanted {
+            if self.open.contains_key(&door) {
+                continue;
+            }
+            let (port, family) = (door.port, door.family);
+            match listen(&door) {
+                Ok(socket) => {
+                    if self.refused.remove(&door) {
+                        info!(port, %family, "BFD listens");
+                    }
+                    self.open.insert(door, socket);
+                }
+                Err(error) => {
+                    if self.refused.insert(door) {
+                        let hint = "another program on this node may speak BFD";
+                        warn!(port, %family, %error, hint, "BFD cannot listen, and tries again");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Hands over what has arrived.
+    pub(super) fn receive(&mut self, mut take: impl FnMut(Hops, Datagram<'_>)) {
+        self.open.retain(|door, socket| {
+            for _ in 0..AT_ONCE {
+                let mut buffer = [0; LENGTH];
+                match receive(socket, &mut buffer) {
+                    Ok(Some(datagram)) => take(door.hops(), datagram),
+                    Ok(None) | Err(Errno::EINTR) => {}
+                    Err(Errno::EAGAIN) => return true,
+                    Err(error) => {
+                        warn!(port = door.port, %error, "BFD listens anew");
+                        return false;
+                    }
+                }
+            }
+            true
+        });
+    }
+}
+
+fn listen(door: &Door) -> io::Result<UdpSocket> {
+    let (domain, any) = match door.family {
+        Family::V4 => (Domain::IPV4, IpAddr::from(Ipv4Addr::UNSPECIFIED)),
+        Family::V6 => (Domain::IPV6, IpAddr::from(Ipv6Addr::UNSPECIFIED)),
+    };
+    let socket = Socket::new(domain, Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
+    if let Some(vrf) = &door.vrf {
+        socket.bind_device(Some(vrf.as_str().as_bytes()))?;
+    }
+    match door.family {
+        Family::V4 => {
+            setsockopt(&socket, Ipv4RecvTtl, &true)?;
+            setsockopt(&socket, Ipv4PacketInfo, &true)?;
+        }
+        Family::V6 => {
+            socket.set_only_v6(true)?;
+            setsockopt(&socket, Ipv6RecvHopLimit, &true)?;
+            setsockopt(&socket, Ipv6RecvPacketInfo, &true)?;
+        }
+    }
+    socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
+    socket.bind(&SocketAddr::new(any, door.port).into())?;
+    Ok(socket.into())
+}
+
+/// The next one; `None` where the kernel does not say all about it that has to be known.
+fn receive<'a>(socket: &UdpSocket, buffer: &'a mut [u8; LENGTH]) -> nix::Result<Option<Datagram<'a>>> {
+    let mut control = cmsg_space!(libc::c_int, libc::in6_pktinfo);
+    let mut parts = [IoSliceMut::new(buffer)];
+    let message = recvmsg::<SockaddrStorage>(
+        socket.as_raw_fd(),
+        &mut parts,
+        Some(&mut control),
+        MsgFlags::MSG_DONTWAIT,
+    )?;
+    let length = message.bytes;
+    let from = message.address.and_then(|from| {
+        let v4 = from.as_sockaddr_in().map(|it| IpAddr::from(it.ip()));
+        v4.or_else(|| from.as_sockaddr_in6().map(|it| IpAddr::from(it.ip())))
+    });
+    let (mut ttl, mut arrival) = (None, None);
+    for about in message.cmsgs().into_iter().flatten() {
+        match about {
+            ControlMessageOwned::Ipv4Ttl(left) | ControlMessageOwned::Ipv6HopLimit(left) => {
+                ttl = u8::try_from(left).ok();
+            }
+            ControlMessageOwned::Ipv4PacketInfo(it) => {
+                let to = Ipv4Addr::from(u32::from_be(it.ipi_addr.s_addr));
+                arrival = u32::try_from(it.ipi_ifindex).ok().map(|interface| (IpAddr::from(to), interface));
+            }
+            ControlMessageOwned::Ipv6PacketInfo(it) => {
+                arrival = Some((IpAddr::from(it.ipi6_addr.s6_addr), it.ipi6_ifindex));
+            }
+            _ => {}
+        }
+    }
+    let (Some(from), Some(ttl), Some((to, interface))) = (from, ttl, arrival) else { return Ok(None) };
+    Ok(Some(Datagram { bytes: &buffer[..length], from, to, interface, ttl }))
+}

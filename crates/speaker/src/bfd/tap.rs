@@ -1,0 +1,164 @@
+//! The sockets that echo packets are sent and come back by: whole frames, see [`bfd::frame`].
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "constants of the C library, in the types that it wants"
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Read};
+use std::num::NonZeroU32;
+
+use bfd::config::{ECHO_PORT, SINGLE_HOP_PORT};
+use bfd::frame::{Heard, Mac};
+use nix::ifaddrs::getifaddrs;
+use nix::net::if_::if_nametoindex;
+use nix::sys::socket::SockaddrLike;
+use objects::Family;
+use socket2::{Domain, Protocol, SockFilter, Socket, Type};
+use tracing::debug;
+
+use crate::kernel;
+
+/// So many frames are read before what is due is done, however many there are.
+const AT_ONCE: usize = 4096;
+/// Longer than what is looked for.
+const LENGTH: usize = 256;
+
+/// Where frames go and come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    pub(super) interface: NonZeroU32,
+    pub(super) family: Family,
+}
+
+/// All of them. They need `CAP_NET_RAW`.
+#[derive(Debug, Default)]
+pub(super) struct Taps(BTreeMap<Place, Tap>);
+
+#[derive(Debug)]
+struct Tap {
+    socket: Socket,
+    mac: Mac,
+}
+
+impl Taps {
+    /// Each of them, to be waited for.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Socket> {
+        self.0.values().map(|tap| &tap.socket)
+    }
+
+    /// Opens one, if it is not open, and tells the hardware address of the interface.
+    pub(super) fn open(&mut self, place: Place) -> io::Result<Mac> {
+        if let Some(tap) = self.0.get(&place) {
+            return Ok(tap.mac);
+        }
+        let mac = hardware_address(place.interface)
+            .ok_or_else(|| io::Error::new(io::ErrorKind::Unsupported, "no Ethernet address"))?;
+        self.0.insert(place, Tap { socket: open(place)?, mac });
+        Ok(mac)
+    }
+
+    /// These are needed, and no others.
+    pub(super) fn retain(&mut self, needed: &BTreeSet<Place>) {
+        self.0.retain(|place, _| needed.contains(place));
+    }
+
+    pub(super) fn send(&self, place: Place, frame: &[u8]) -> io::Result<()> {
+        let tap = self.0.get(&place).ok_or(io::ErrorKind::NotConnected)?;
+        tap.socket.send(frame).map(drop)
+    }
+
+    /// Hands over what has arrived.
+    pub(super) fn receive(&mut self, mut take: impl FnMut(Place, Heard<'_>)) {
+        self.0.retain(|place, tap| {
+            for _ in 0..AT_ONCE {
+                let mut buffer = [0; LENGTH];
+                match (&tap.socket).read(&mut buffer) {
+                    Ok(length) => {
+                        if let Some(heard) = Heard::parse(&buffer[..length]) {
+                            take(*place, heard);
+                        }
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
+                    // Its interface is down: said once, and it goes on when that is up again.
+                    Err(error) if error.raw_os_error() == Some(libc::ENETDOWN) => {}
+                    Err(error) => {
+                        debug!(%error, "BFD taps its interface anew");
+                        return false;
+                    }
+                }
+            }
+            true
+        });
+    }
+}
+
+fn open(place: Place) -> io::Result<Socket> {
+    // It receives nothing before the filter is in place.
+    let socket = Socket::new(Domain::PACKET, Type::RAW.nonblocking(), Some(Protocol::from(0)))?;
+    let protocol = match place.family {
+        Family::V4 => {
+            socket.attach_filter(&V4)?;
+            libc::ETH_P_IP as u16
+        }
+        Family::V6 => {
+            socket.attach_filter(&V6)?;
+            libc::ETH_P_IPV6 as u16
+        }
+    };
+    socket.bind(&kernel::packet_address(place.interface.get(), protocol)?)?;
+    Ok(socket)
+}
+
+fn hardware_address(interface: NonZeroU32) -> Option<Mac> {
+    getifaddrs().ok()?.find_map(|it| {
+        let address = it.address?;
+        let is_it = if_nametoindex(it.interface_name.as_str()) == Ok(interface.get());
+        address.family().filter(|_| is_it)?;
+        address.as_link_addr()?.addr()
+    })
+}
+
+const LOAD_BYTE: u16 = (libc::BPF_LD | libc::BPF_B | libc::BPF_ABS) as u16;
+const LOAD_HALF: u16 = (libc::BPF_LD | libc::BPF_H | libc::BPF_ABS) as u16;
+const LOAD_HALF_BEHIND: u16 = (libc::BPF_LD | libc::BPF_H | libc::BPF_IND) as u16;
+const LOAD_WORD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
+const LOAD_HEADER_LENGTH: u16 = (libc::BPF_LDX | libc::BPF_B | libc::BPF_MSH) as u16;
+const JUMP_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
+const JUMP_SET: u16 = (libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K) as u16;
+const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
+const PACKET_TYPE: u32 = (libc::SKF_AD_OFF + libc::SKF_AD_PKTTYPE).cast_unsigned();
+const TO_THIS_HOST: u32 = libc::PACKET_HOST as u32;
+const UDP: u32 = libc::IPPROTO_UDP as u32;
+const ETHERNET: u32 = 14;
+const SINGLE_HOP: u32 = SINGLE_HOP_PORT as u32;
+const ECHO: u32 = ECHO_PORT as u32;
+
+/// UDP to this host, to the ports of control packets over one hop and of echo packets.
+const V4: [SockFilter; 12] = [
+    SockFilter::new(LOAD_WORD, 0, 0, PACKET_TYPE),
+    SockFilter::new(JUMP_EQUAL, 0, 9, TO_THIS_HOST),
+    SockFilter::new(LOAD_BYTE, 0, 0, ETHERNET + 9),
+    SockFilter::new(JUMP_EQUAL, 0, 7, UDP),
+    SockFilter::new(LOAD_HALF, 0, 0, ETHERNET + 6),
+    SockFilter::new(JUMP_SET, 5, 0, 0x3fff),
+    SockFilter::new(LOAD_HEADER_LENGTH, 0, 0, ETHERNET),
+    SockFilter::new(LOAD_HALF_BEHIND, 0, 0, ETHERNET + 2),
+    SockFilter::new(JUMP_EQUAL, 1, 0, SINGLE_HOP),
+    SockFilter::new(JUMP_EQUAL, 0, 1, ECHO),
+    SockFilter::new(RETURN, 0, 0, LENGTH as u32),
+    SockFilter::new(RETURN, 0, 0, 0),
+];
+
+/// The same in IPv6.
+const V6: [SockFilter; 9] = [
+    SockFilter::new(LOAD_WORD, 0, 0, PACKET_TYPE),
+    SockFilter::new(JUMP_EQUAL, 0, 6, TO_THIS_HOST),
+    SockFilter::new(LOAD_BYTE, 0, 0, ETHERNET + 6),
+    SockFilter::new(JUMP_EQUAL, 0, 4, UDP),
+    SockFilter::new(LOAD_HALF, 0, 0, ETHERNET + 40 + 2),
+    SockFilter::new(JUMP_EQUAL, 1, 0, SINGLE_HOP),
+    SockFilter::new(JUMP_EQUAL, 0, 1, ECHO),
+    SockFilter::new(RETURN, 0, 0, LENGTH as u32),
+    SockFilter::new(RETURN, 0, 0, 0),
+];

@@ -1,0 +1,93 @@
+//! Programs in a namespace at the other end of a cable.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+/// How long anything may take.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+
+/// A program at the other end of the pair.
+pub(crate) struct Process {
+    child: Child,
+    folder: TempDir,
+}
+
+impl Process {
+    /// Runs `script` with the addresses of the router, in `folder`. FRR resets sessions as long as there is no link-local one.
+    pub(crate) fn start(folder: TempDir, script: &str) -> Self {
+        let script = format!(
+            "until ip link show peer0 >/dev/null 2>&1; do sleep 0.02; done
+             ip address add 192.0.2.1/24 dev peer0
+             ip address add 2001:db8::1/64 dev peer0 nodad
+             ip link set lo up
+             ip link set peer0 up
+             until ip address show dev peer0 scope link -tentative | grep -q fe80; do sleep 0.02; done
+             {script}"
+        );
+        let log = fs::File::create(folder.path().join("log")).unwrap();
+        let child = Command::new("unshare")
+            .args(["--net", "--pid", "--fork", "sh", "-c", &script])
+            .current_dir(folder.path())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let ours = fs::read_link("/proc/thread-self/ns/net").unwrap();
+        let theirs = PathBuf::from(format!("/proc/{}/ns/net", child.id()));
+        wait_for("the namespace of the router", || {
+            fs::read_link(&theirs).is_ok_and(|it| it != ours).then_some(())
+        });
+        ip(&format!("link set peer0 netns {}", child.id()));
+        Self { child, folder }
+    }
+
+    /// To the program that the script has ended in, and so to those that it has started before if it is to die.
+    pub(crate) fn signal(&self, signal: Signal) {
+        // Whoever is first in a namespace of processes takes the others along. It would not end with its parent: FRR goes by
+        // another user, which makes the kernel forget that it should.
+        let id = self.child.id();
+        let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
+        for first in children.split_whitespace().filter_map(|it| it.parse().ok()) {
+            _ = kill(Pid::from_raw(first), signal);
+        }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", fs::read_to_string(self.path().join("log")).unwrap_or_default());
+        }
+        self.signal(Signal::SIGKILL);
+        self.child.wait().unwrap();
+    }
+}
+
+pub(crate) fn ip(arguments: &str) {
+    let status = Command::new("ip").args(arguments.split(' ')).status().expect("the program ip");
+    assert!(status.success(), "ip {arguments}: {status}");
+}
+
+/// Asks again and again until there is an answer.
+pub(crate) fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(began.elapsed() < DEADLINE, "{what}: it took too long");
+        sleep(Duration::from_millis(20));
+    }
+}
