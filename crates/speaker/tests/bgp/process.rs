@@ -51,13 +51,20 @@ impl Process {
 
     /// To the program that the script has ended in, and so to those that it has started before if it is to die.
     pub(crate) fn signal(&self, signal: Signal) {
-        // Whoever is first in a namespace of processes takes the others along. It would not end with its parent: FRR goes by
-        // another user, which makes the kernel forget that it should.
+        self.first().into_iter().for_each(|first| _ = kill(first, signal));
+    }
+
+    /// Gives the program that the script has ended in another priority.
+    pub(crate) fn renice(&self, niceness: i32) {
+        self.first().into_iter().for_each(|first| renice(first, niceness));
+    }
+
+    /// Whoever is first in a namespace of processes takes the others along. It would not end with its parent: FRR goes by
+    /// another user, which makes the kernel forget that it should.
+    fn first(&self) -> Option<Pid> {
         let id = self.child.id();
         let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
-        for first in children.split_whitespace().filter_map(|it| it.parse().ok()) {
-            _ = kill(Pid::from_raw(first), signal);
-        }
+        children.split_whitespace().find_map(|it| it.parse().ok()).map(Pid::from_raw)
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -73,6 +80,12 @@ impl Drop for Process {
         self.signal(Signal::SIGKILL);
         self.child.wait().unwrap();
     }
+}
+
+pub(crate) fn renice(who: Pid, niceness: i32) {
+    let arguments = ["-n", &niceness.to_string(), "-p", &who.to_string()];
+    let output = Command::new("renice").args(arguments).output().expect("the program renice");
+    assert!(output.status.success(), "renice: {}", output.status);
 }
 
 pub(crate) fn ip(arguments: &str) {
