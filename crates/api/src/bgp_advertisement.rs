@@ -1,14 +1,14 @@
 //! `BGPAdvertisement`: which addresses are announced to BGP peers, and with which attributes.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use kube::{CustomResource, CustomResourceExt, KubeSchema, Resource};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::definition::with_optional_spec;
 use crate::rules::{are_communities, no_duplicate_communities, no_duplicates};
-use crate::{LabelSelector, lenient};
+use crate::{LabelSelector, conditions, lenient};
 
 /// Announces the addresses of the selected pools to BGP peers.
 #[derive(Resource, Debug, Clone, Default, PartialEq, Deserialize)]
@@ -19,6 +19,9 @@ pub struct BGPAdvertisement {
     /// What to announce, and how. People leave it out to announce everything, so it may be missing.
     #[serde(default, deserialize_with = "lenient::spec")]
     pub spec: BGPAdvertisementSpec,
+    /// What has become of it.
+    #[serde(default, deserialize_with = "lenient::status")]
+    pub status: BGPAdvertisementStatus,
 }
 
 impl BGPAdvertisement {
@@ -122,6 +125,11 @@ fn ipv6_length() -> i32 {
     128
 }
 
-/// Nothing is observed of an advertisement.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct BGPAdvertisementStatus {}
+/// The observed state of a [`BGPAdvertisement`].
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct BGPAdvertisementStatus {
+    /// Whether the advertisement is in force as it stands (`Accepted`), and if not, why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "conditions::schema")]
+    pub conditions: Vec<Condition>,
+}

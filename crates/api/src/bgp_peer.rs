@@ -10,7 +10,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceConversion, CustomResourceDefinition, CustomResourceDefinitionVersion, JSONSchemaProps,
     JSONSchemaPropsOrArray,
 };
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use kube::core::Rule;
 use kube::{CustomResource, CustomResourceExt, KubeSchema, Resource};
 use schemars::JsonSchema;
@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::definition::{schema, untitled};
 use crate::rules::{if_duration, immutable, is_duration, is_ip, rule};
-use crate::{LabelSelector, lenient};
+use crate::{LabelSelector, conditions, lenient};
 
 /// A router to announce addresses to, and the session with it.
 #[derive(Resource, Debug, Clone, Default, PartialEq, Deserialize)]
@@ -29,6 +29,9 @@ pub struct BGPPeer {
     /// The router and the session.
     #[serde(default, deserialize_with = "lenient::spec")]
     pub spec: BGPPeerSpec,
+    /// What has become of it.
+    #[serde(default, deserialize_with = "lenient::status")]
+    pub status: BGPPeerStatus,
 }
 
 /// A router to announce addresses to, and the session with it.
@@ -184,9 +187,14 @@ pub struct SecretReference {
     pub namespace: String,
 }
 
-/// Nothing is observed of a peer.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct BGPPeerStatus {}
+/// The observed state of a [`BGPPeer`].
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct BGPPeerStatus {
+    /// Whether the peer is in force as it stands (`Accepted`), and if not, why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "conditions::schema")]
+    pub conditions: Vec<Condition>,
+}
 
 fn bgp_port() -> i32 {
     179

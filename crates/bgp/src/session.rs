@@ -121,7 +121,8 @@ pub enum Farewell {
     Cease,
     /// Give the peer time to find other routes (RFC 8326), then say so.
     Leave,
-    /// Say nothing: a peer that knows RFC 4724 keeps the routes for the next process.
+    /// Say nothing to a peer that knows RFC 4724: it keeps the routes for the next process. Others would forget them at once,
+    /// so they are given time as by [`Farewell::Leave`].
     Silent,
 }
 
@@ -293,6 +294,7 @@ impl Session {
 
             (Idle, Event::Stop(_)) => {}
             (Established, Event::Stop(Farewell::Leave)) => self.leave(now),
+            (Established, Event::Stop(Farewell::Silent)) if !self.keeps_routes() => self.leave(now),
             (Connect | Active | OpenSent | OpenConfirm | Established, Event::Stop(farewell)) => {
                 self.stop(farewell);
             }
@@ -460,13 +462,17 @@ impl Session {
 
     /// Ends the session for another with other settings. The peer keeps the routes meanwhile if it can.
     fn reconnect(&mut self, now: Instant) {
-        let kept = self.peer.as_ref().is_some_and(|peer| peer.keeps_routes);
-        if self.state.is_connected() && !kept {
+        if self.state.is_connected() && !self.keeps_routes() {
             self.notify(&Notification::new(Notification::CONFIGURATION_CHANGE));
         }
         self.disconnect();
         self.backoff = Backoff::default();
         self.connect(Why::Reconfigured, now);
+    }
+
+    /// Whether the peer keeps the routes when the connection is lost.
+    fn keeps_routes(&self) -> bool {
+        self.peer.as_ref().is_some_and(|peer| peer.keeps_routes)
     }
 
     /// Ends the session with an error that the peer is told.

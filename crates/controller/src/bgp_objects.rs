@@ -1,20 +1,36 @@
-//! Objects about BGP, which can be applied but which this version does not act on. Their authors hear so once, and
-//! also what of them is probably a slip: whoever prepares for BGP should know before it counts.
+//! Objects about BGP, as far as the controller has to do with them: it tells their authors what is wrong. The speakers act on
+//! them. What only a node can know, such as the password in a Secret, is in the `ConfigurationState` of its speaker.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use api::{BGPAdvertisement, BGPPeer, Community, aliases_defined_twice, undefined_aliases};
+use api::{
+    BFDProfile, BGPAdvertisement, BGPAdvertisementStatus, BGPPeer, BGPPeerStatus, Community,
+    aliases_defined_twice,
+};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{Resource, ResourceExt};
 use kubekit::events::Notice;
 use kubekit::{Change, Mirror};
+use objects::text::quoted;
+use pools::Pools;
 
-/// All `BGPPeer`, `BGPAdvertisement` and `Community` objects.
-#[derive(Debug, Default)]
+use crate::acceptance::{Acceptance, Assessment};
+
+/// All objects about BGP.
+#[derive(Debug)]
 pub(crate) struct BgpObjects {
     peers: Objects<BGPPeer>,
     advertisements: Objects<BGPAdvertisement>,
     communities: Objects<Community>,
+    profiles: Objects<BFDProfile>,
+    /// Kinds of which the list is not known yet: what names an object of them can't be judged.
+    missing: BTreeSet<&'static str>,
+    /// What they mean together.
+    all: peering::Objects,
+    /// Whether something is different since it was assessed.
+    stale: bool,
 }
 
 /// A change of one of the kinds.
@@ -24,46 +40,115 @@ pub(crate) enum BgpChange {
     Peers(Change<BGPPeer>),
     Advertisements(Change<BGPAdvertisement>),
     Communities(Change<Community>),
+    Profiles(Change<BFDProfile>),
+}
+
+impl Default for BgpObjects {
+    fn default() -> Self {
+        Self {
+            peers: Objects::default(),
+            advertisements: Objects::default(),
+            communities: Objects::default(),
+            profiles: Objects::default(),
+            missing: ["BGPPeer", "BGPAdvertisement", "Community", "BFDProfile"].into(),
+            all: peering::Objects::default(),
+            stale: true,
+        }
+    }
 }
 
 impl BgpObjects {
     /// Takes in a change.
     pub(crate) fn change(&mut self, change: BgpChange) {
+        self.stale = true;
         match change {
-            BgpChange::Peers(change) => self.peers.change(change),
-            BgpChange::Advertisements(change) => self.advertisements.change(change),
-            BgpChange::Communities(change) => self.communities.change(change),
+            BgpChange::Peers(change) => {
+                self.listed("BGPPeer", &change);
+                self.peers.change(change, |it| &it.status.conditions);
+                let read = |(name, it): (&String, &Known<BGPPeer>)| (name.as_str().into(), it.object.read());
+                self.all.peers = self.peers.objects.iter().map(read).collect();
+            }
+            BgpChange::Advertisements(change) => {
+                self.listed("BGPAdvertisement", &change);
+                self.advertisements.change(change, |it| &it.status.conditions);
+                let read =
+                    |(name, it): (&String, &Known<BGPAdvertisement>)| (name.as_str().into(), it.object.read());
+                self.all.advertisements = self.advertisements.objects.iter().map(read).collect();
+            }
+            BgpChange::Communities(change) => {
+                self.listed("Community", &change);
+                self.communities.change(change, |_| &[]);
+                let read = |(name, it): (&String, &Known<Community>)| (name.clone(), it.object.read());
+                self.all.communities = self.communities.objects.iter().map(read).collect();
+            }
+            BgpChange::Profiles(change) => {
+                self.listed("BFDProfile", &change);
+                self.profiles.change(change, |_| &[]);
+                self.all.profiles = self.profiles.objects.keys().map(|name| name.as_str().into()).collect();
+            }
         }
+    }
+
+    fn listed<K>(&mut self, kind: &str, change: &Change<K>) {
+        if matches!(change, Change::Reset(_)) {
+            self.missing.remove(kind);
+        }
+    }
+
+    /// The pools are different.
+    pub(crate) fn pools_changed(&mut self) {
+        self.stale = true;
     }
 
     /// Events that are due, and the objects that they are about: one for each change of what there is to say.
-    pub(crate) fn emit(&mut self) -> Vec<(ObjectReference, Notice)> {
-        let communities: Vec<&Community> = self.communities.all().collect();
-        let mut twice = aliases_defined_twice(communities.iter().copied());
-        let mut of_advertisements = BTreeMap::new();
-        for advertisement in self.advertisements.all() {
-            let undefined = undefined_aliases(advertisement, communities.iter().copied());
-            of_advertisements
-                .insert(advertisement.name_any(), [advertisement.warnings(), undefined].concat());
+    pub(crate) fn emit(&mut self, pools: &Pools) -> Vec<(ObjectReference, Notice)> {
+        if !self.missing.is_empty() || !std::mem::take(&mut self.stale) {
+            return Vec::new();
         }
-        let mut notices = self.peers.emit(Acted::No, BGPPeer::warnings);
-        notices.extend(self.advertisements.emit(Acted::No, |advertisement| {
-            of_advertisements.remove(&advertisement.name_any()).unwrap_or_default()
-        }));
-        notices.extend(self.communities.emit(Acted::OnlyWithOthers, |community| {
-            let shared = twice.remove(&community.name_any()).unwrap_or_default();
-            [community.warnings(), shared].concat()
-        }));
-        notices
+        let (mut of_peers, mut of_advertisements) = (self.all.peer_faults(), self.all.advertisements(pools).1);
+        let mut twice = aliases_defined_twice(self.communities.objects.values().map(|known| &known.object));
+        self.peers.assess(|name, peer| {
+            let doubts = [peer.warnings(), without_bfd(peer).into_iter().collect()].concat();
+            assessment(of_peers.remove(&name.into()).unwrap_or_default(), doubts)
+        });
+        self.advertisements.assess(|name, advertisement| {
+            let faults = of_advertisements.remove(&name.into()).unwrap_or_default();
+            assessment(faults, advertisement.warnings())
+        });
+        self.communities.assess(|name, community| {
+            assessment(vec![], [community.warnings(), twice.remove(name).unwrap_or_default()].concat())
+        });
+        let notices = self.peers.emit().chain(self.advertisements.emit());
+        notices.chain(self.communities.emit()).collect()
+    }
+
+    /// `BGPPeer`s whose status does not say what it should, and what that is.
+    pub(crate) fn outdated_peers(&self, now: Timestamp) -> Vec<(ObjectReference, BGPPeerStatus)> {
+        let status = |(about, condition)| (about, BGPPeerStatus { conditions: vec![condition] });
+        self.peers.outdated(now).map(status).collect()
+    }
+
+    /// The same of `BGPAdvertisement`s.
+    pub(crate) fn outdated_advertisements(
+        &self,
+        now: Timestamp,
+    ) -> Vec<(ObjectReference, BGPAdvertisementStatus)> {
+        let status = |(about, condition)| (about, BGPAdvertisementStatus { conditions: vec![condition] });
+        self.advertisements.outdated(now).map(status).collect()
     }
 }
 
-/// Whether to say that an object has no effect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Acted {
-    No,
-    /// It has none by itself in any version.
-    OnlyWithOthers,
+fn assessment(faults: Vec<String>, doubts: Vec<String>) -> Assessment {
+    Assessment::new((!faults.is_empty()).then_some("Invalid"), faults, doubts)
+}
+
+/// What is not in force of a peer that asks for BFD.
+fn without_bfd(peer: &BGPPeer) -> Option<String> {
+    let profile = peer.spec.bfd_profile.as_ref().filter(|profile| !profile.is_empty())?;
+    Some(format!(
+        "spec.bfdProfile {}: this version has no BFD, the session goes without it: a shorter spec.holdTime finds a dead router sooner",
+        quoted(profile)
+    ))
 }
 
 /// The objects of one kind.
@@ -76,8 +161,9 @@ struct Objects<K> {
 #[derive(Debug)]
 struct Known<K> {
     object: K,
-    /// What has been emitted about it, once that was anything.
-    emitted: Option<Vec<String>>,
+    acceptance: Acceptance,
+    /// What there is to say, once that is known.
+    assessment: Option<Assessment>,
 }
 
 impl<K> Default for Objects<K> {
@@ -87,48 +173,46 @@ impl<K> Default for Objects<K> {
 }
 
 impl<K: Resource<DynamicType = ()>> Objects<K> {
-    fn change(&mut self, change: Change<K>) {
+    fn change(&mut self, change: Change<K>, conditions: impl Fn(&K) -> &[Condition]) {
         for (name, object) in self.mirror.update(change, ResourceExt::name_any) {
             let known = self.objects.remove(&name);
-            if let Some(object) = object {
-                let same = known.filter(|known| known.object.uid() == object.uid());
-                self.objects.insert(name, Known { object, emitted: same.and_then(|known| known.emitted) });
-            }
+            let Some(object) = object else { continue };
+            let newer = Acceptance::new(&object, conditions(&object));
+            let known = match known {
+                Some(mut known) => {
+                    known.acceptance.update(newer);
+                    Known { object, ..known }
+                }
+                None => Known { object, acceptance: newer, assessment: None },
+            };
+            self.objects.insert(name, known);
         }
     }
 
-    fn all(&self) -> impl Iterator<Item = &K> {
-        self.objects.values().map(|known| &known.object)
-    }
-
-    fn emit(
-        &mut self,
-        acted: Acted,
-        mut warnings: impl FnMut(&K) -> Vec<String>,
-    ) -> Vec<(ObjectReference, Notice)> {
-        let mut notices = Vec::new();
-        for known in self.objects.values_mut() {
-            let warnings = warnings(&known.object);
-            let about = known.object.object_ref(&());
-            if known.emitted.is_none() && acted == Acted::No {
-                notices.push((about.clone(), Notice::warning("NotSupported", not_supported(&about))));
-            }
-            if !warnings.is_empty() && known.emitted.as_ref() != Some(&warnings) {
-                notices.push((about, Notice::warning("ConfigurationWarning", warnings.join("; "))));
-            }
-            known.emitted = Some(warnings);
+    fn assess(&mut self, mut assess: impl FnMut(&str, &K) -> Assessment) {
+        for (name, known) in &mut self.objects {
+            known.assessment = Some(assess(name, &known.object));
         }
-        notices
     }
-}
 
-fn not_supported(about: &ObjectReference) -> String {
-    let kind = about.kind.as_deref().unwrap_or_default();
-    format!("FerroLB announces addresses by ARP and NDP; this version does not act on {kind} objects")
+    fn emit(&mut self) -> impl Iterator<Item = (ObjectReference, Notice)> {
+        self.objects.values_mut().filter_map(|known| {
+            let notice = known.acceptance.emit(known.assessment.as_ref()?)?;
+            Some((known.acceptance.reference.clone(), notice))
+        })
+    }
+
+    fn outdated(&self, now: Timestamp) -> impl Iterator<Item = (ObjectReference, Condition)> {
+        self.objects.values().filter_map(move |known| {
+            let (condition, outdated) = known.acceptance.condition(known.assessment.as_ref()?, now);
+            outdated.then(|| (known.acceptance.reference.clone(), condition))
+        })
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use pools::PoolSpec;
     use serde::de::DeserializeOwned;
     use serde_json::{Value, json};
 
@@ -138,48 +222,110 @@ mod tests {
         serde_json::from_value(json!({"metadata": {"name": name, "uid": uid}, "spec": spec})).unwrap()
     }
 
-    fn reasons(objects: &mut BgpObjects) -> Vec<String> {
+    fn peer(uid: &str, extra: &Value) -> BGPPeer {
+        let mut spec = json!({"myASN": 1, "peerASN": 2, "peerAddress": "192.0.2.1"});
+        spec.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        object("peer", uid, spec)
+    }
+
+    fn community(name: &str) -> Community {
+        object(name, name, json!({"communities": [{"name": "no-export", "value": "65535:65281"}]}))
+    }
+
+    /// Where all lists are known, and empty.
+    fn listed() -> BgpObjects {
+        let mut objects = BgpObjects::default();
+        objects.change(BgpChange::Peers(Change::Reset(vec![])));
+        objects.change(BgpChange::Advertisements(Change::Reset(vec![])));
+        objects.change(BgpChange::Communities(Change::Reset(vec![])));
+        objects.change(BgpChange::Profiles(Change::Reset(vec![])));
         objects
-            .emit()
-            .into_iter()
-            .map(|(about, it)| format!("{} {}", about.name.unwrap(), it.reason))
-            .collect()
+    }
+
+    fn told_of(objects: &mut BgpObjects, pools: &Pools) -> Vec<String> {
+        let line = |(about, it): (ObjectReference, Notice)| {
+            format!("{} {}: {}", about.name.unwrap(), it.reason, it.message)
+        };
+        objects.emit(pools).into_iter().map(line).collect()
+    }
+
+    fn told(objects: &mut BgpObjects) -> Vec<String> {
+        told_of(objects, &Pools::default())
+    }
+
+    fn is(told: &[String], beginnings: &[&str]) -> bool {
+        told.len() == beginnings.len()
+            && told.iter().zip(beginnings).all(|(told, beginning)| told.starts_with(beginning))
     }
 
     #[test]
-    fn each_object_is_mentioned_once_and_again_when_it_is_made_again() {
-        let peer =
-            |uid: &str| object("peer", uid, json!({"myASN": 1, "peerASN": 2, "peerAddress": "192.0.2.1"}));
+    fn what_is_wrong_is_told_once_and_stays_in_the_condition() {
+        let mut objects = listed();
+        let bad = || peer("1", &json!({"myASN": 0}));
+        objects.change(BgpChange::Peers(Change::Apply(bad())));
+        let first = told(&mut objects);
+        assert!(is(&first, &["peer ConfigurationError: spec.myASN: 0 is not an AS number"]), "{first:?}");
+        objects.change(BgpChange::Peers(Change::Apply(bad())));
+        assert!(told(&mut objects).is_empty());
+        let status = |objects: &BgpObjects| {
+            let (_, status) = objects.outdated_peers(Timestamp::UNIX_EPOCH).remove(0);
+            status.conditions[0].status.clone()
+        };
+        assert_eq!(status(&objects), "False");
+        objects.change(BgpChange::Peers(Change::Apply(peer("1", &json!({})))));
+        assert!(told(&mut objects).is_empty());
+        assert_eq!(status(&objects), "True");
+        objects.change(BgpChange::Peers(Change::Apply(bad())));
+        assert_eq!(told(&mut objects).len(), 1, "it is wrong again");
+    }
+
+    #[test]
+    fn nothing_is_said_before_all_lists_are_known() {
         let mut objects = BgpObjects::default();
-        objects.change(BgpChange::Peers(Change::Reset(vec![peer("1")])));
-        assert_eq!(reasons(&mut objects), ["peer NotSupported"]);
-        objects.change(BgpChange::Peers(Change::Apply(peer("1"))));
-        assert!(reasons(&mut objects).is_empty());
-        objects.change(BgpChange::Peers(Change::Apply(peer("2"))));
-        assert_eq!(reasons(&mut objects), ["peer NotSupported"]);
-        objects.change(BgpChange::Peers(Change::Reset(vec![])));
-        assert!(objects.peers.objects.is_empty(), "what is gone is forgotten");
+        objects.change(BgpChange::Peers(Change::Reset(vec![peer("1", &json!({"bfdProfile": "fast"}))])));
+        assert!(told(&mut objects).is_empty() && objects.outdated_peers(Timestamp::UNIX_EPOCH).is_empty());
+    }
+
+    #[test]
+    fn a_bfd_profile_must_be_there_and_has_no_effect() {
+        let mut objects = listed();
+        objects.change(BgpChange::Peers(Change::Apply(peer("1", &json!({"bfdProfile": "fast"})))));
+        let first = told(&mut objects);
+        assert!(
+            is(&first, &["peer ConfigurationError: spec.bfdProfile: there is no BFDProfile fast"]),
+            "{first:?}"
+        );
+        objects.change(BgpChange::Profiles(Change::Apply(object("fast", "1", json!({})))));
+        let then = told(&mut objects);
+        assert!(is(&then, &["peer ConfigurationWarning: spec.bfdProfile \"fast\": this version has no BFD"]));
     }
 
     #[test]
     fn a_name_that_two_communities_define_is_pointed_out_on_both() {
-        let community = |name| {
-            object(name, name, json!({"communities": [{"name": "no-export", "value": "65535:65281"}]}))
-        };
-        let mut objects = BgpObjects::default();
+        let mut objects = listed();
         objects.change(BgpChange::Communities(Change::Apply(community("a"))));
-        assert!(reasons(&mut objects).is_empty());
+        assert!(told(&mut objects).is_empty());
         objects.change(BgpChange::Communities(Change::Apply(community("b"))));
-        assert_eq!(reasons(&mut objects), ["a ConfigurationWarning", "b ConfigurationWarning"]);
+        assert!(is(&told(&mut objects), &["a ConfigurationWarning", "b ConfigurationWarning"]));
         objects.change(BgpChange::Communities(Change::Delete(community("b"))));
-        assert!(reasons(&mut objects).is_empty());
+        assert!(told(&mut objects).is_empty());
     }
 
     #[test]
-    fn a_community_that_nobody_defines_is_pointed_out_on_the_advertisement() {
-        let mut objects = BgpObjects::default();
-        let advertisement = object("ad", "1", json!({"communities": ["no-export"]}));
-        objects.change(BgpChange::Advertisements(Change::Apply(advertisement)));
-        assert_eq!(reasons(&mut objects), ["ad NotSupported", "ad ConfigurationWarning"]);
+    fn an_advertisement_that_lacks_a_community_or_exceeds_a_pool_is_not_in_force() {
+        let mut objects = listed();
+        let ad = |spec| BgpChange::Advertisements(Change::Apply(object("ad", "1", spec)));
+        objects.change(ad(json!({"communities": ["no-export"]})));
+        let first = told(&mut objects);
+        assert!(is(&first, &["ad ConfigurationError: spec.communities[0] \"no-export\": no Community"]));
+        objects.change(BgpChange::Communities(Change::Apply(community("a"))));
+        assert!(told(&mut objects).is_empty());
+        objects.change(ad(json!({"aggregationLength": 24})));
+        assert!(told(&mut objects).is_empty());
+        let pools = Pools::new([PoolSpec::new("lan", &["192.0.2.0/25"])]);
+        assert!(told_of(&mut objects, &pools).is_empty(), "they are not known to be different");
+        objects.pools_changed();
+        let then = told_of(&mut objects, &pools);
+        assert!(is(&then, &["ad ConfigurationError: spec.aggregationLength: prefixes of length 24"]), "{then:?}");
     }
 }

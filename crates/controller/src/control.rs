@@ -6,7 +6,7 @@ use std::fmt::Debug;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use api::{ConfigurationState, IPAddressPool, L2Advertisement, NodeAddressPool};
+use api::{BGPAdvertisement, BGPPeer, ConfigurationState, IPAddressPool, L2Advertisement, NodeAddressPool};
 use futures::future::BoxFuture;
 use futures::stream::{BoxStream, FuturesUnordered, SelectAll};
 use futures::{FutureExt, StreamExt};
@@ -236,6 +236,20 @@ fn outdated_statuses(
             );
         }
     }
+    for (about, status) in index.outdated_bgp_peer_statuses(now) {
+        let status = json!(status);
+        if turn(&about, &status) {
+            outdated.push(write::status::<BGPPeer>(client.clone(), writes.clone(), about, status).boxed());
+        }
+    }
+    for (about, status) in index.outdated_bgp_advertisement_statuses(now) {
+        let status = json!(status);
+        if turn(&about, &status) {
+            outdated.push(
+                write::status::<BGPAdvertisement>(client.clone(), writes.clone(), about, status).boxed(),
+            );
+        }
+    }
     for (about, status) in index.outdated_node_pool_statuses(now) {
         let status = json!(status);
         if turn(&about, &status) {
@@ -300,6 +314,7 @@ fn watches(
         of(Api::namespaced(client(), namespace), |change| Incoming::Bgp(BgpChange::Peers(change))),
         of(Api::namespaced(client(), namespace), |change| Incoming::Bgp(BgpChange::Advertisements(change))),
         of(Api::namespaced(client(), namespace), |change| Incoming::Bgp(BgpChange::Communities(change))),
+        of(Api::namespaced(client(), namespace), |change| Incoming::Bgp(BgpChange::Profiles(change))),
     ];
     futures::stream::select_all(always.into_iter().chain(pools_of_nodes))
 }

@@ -253,11 +253,10 @@ impl Index {
         // What is wrong with them is not known before they are worked out.
         let pools = if self.pools.have_changed() { Vec::new() } else { self.pools.emit() };
         self.node_pools.objects.assess(|name| self.pools.in_force().get(name).is_some());
-        let configuration =
-            pools.into_iter().chain(self.advertisements.emit()).chain(self.node_pools.objects.emit());
-        self.notices.extend(configuration);
+        let bgp = if self.pools.have_changed() { Vec::new() } else { self.bgp.emit(self.pools.in_force()) };
+        let configuration = pools.into_iter().chain(self.advertisements.emit()).chain(bgp);
+        self.notices.extend(configuration.chain(self.node_pools.objects.emit()));
         if !was_deciding {
-            self.notices.extend(self.bgp.emit());
             self.begin();
         }
     }

@@ -16,6 +16,6 @@ mod secret;
 
 pub use advertisement::{Advertisement, Aggregation, Announcing};
 pub use peer::{PasswordSource, Peer};
-pub use secret::{Secret, SecretError};
+pub use secret::{Secret, SecretError, SecretState};
 
-pub use self::objects::{CommunityNames, Faults, Objects, ThisNode};
+pub use self::objects::{CommunityNames, Faults, Objects, Sessions, ThisNode};

@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bgp::config::{Password, RouterId, SessionConfig};
+use bgp::config::{Password, RouterId, SessionConfig, Transport};
 use bgp::route::{Attributes, Communities, Community, LargeCommunity};
 use objects::text::quoted;
 use objects::{BfdProfileName, BgpPeerName, Family, Labels, SecretName};
 use placement::AdvertisementName;
 use pools::Pools;
 
-use crate::{Advertisement, Announcing, PasswordSource, Peer, Secret};
+use crate::{Advertisement, Announcing, PasswordSource, Peer, SecretState};
 
 /// For each object that is not in force as it stands, what is wrong.
 pub type Faults<K> = BTreeMap<K, Vec<String>>;
@@ -28,8 +28,19 @@ pub struct Objects {
     pub communities: BTreeMap<String, CommunityNames>,
     /// The BFD profiles that there are.
     pub profiles: BTreeSet<BfdProfileName>,
-    /// The Secrets that are known of those that peers name.
-    pub secrets: BTreeMap<SecretName, Secret>,
+    /// What is known of the Secrets that peers name; nothing of those that are yet to be read.
+    pub secrets: BTreeMap<SecretName, SecretState>,
+}
+
+/// What the peers come to on one node.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sessions {
+    /// The sessions that the node is to have.
+    pub sessions: BTreeMap<BgpPeerName, SessionConfig>,
+    /// Peers of this node whose Secret is yet to be read.
+    pub pending: BTreeSet<BgpPeerName>,
+    /// Why other peers have none.
+    pub faults: Faults<BgpPeerName>,
 }
 
 /// What of a node counts for the sessions.
@@ -52,12 +63,30 @@ impl Objects {
         names.collect()
     }
 
+    /// What is wrong with peers on whichever node: all but their passwords in Secrets, and that two of them are one router.
+    pub fn peer_faults(&self) -> Faults<BgpPeerName> {
+        let faults = |peer: &Result<Peer, Vec<String>>| match peer {
+            Ok(peer) => self.refuse(peer).map(|why| vec![why]),
+            Err(why) => Some(why.clone()),
+        };
+        self.peers.iter().filter_map(|(name, peer)| Some((name.clone(), faults(peer)?))).collect()
+    }
+
+    /// Why a peer that can be read is not in force all the same.
+    fn refuse(&self, peer: &Peer) -> Option<String> {
+        if let Transport::Interface(_) = peer.transport {
+            return Some(
+                "spec.interface: routers are not found by an interface in this version: write spec.peerAddress"
+                    .to_owned(),
+            );
+        }
+        let profile = peer.bfd.as_ref().filter(|profile| !self.profiles.contains(*profile))?;
+        Some(format!("spec.bfdProfile: there is no BFDProfile {profile}: create it, or correct the name"))
+    }
+
     /// The sessions that a node is to have.
-    pub fn sessions(
-        &self,
-        node: ThisNode<'_>,
-    ) -> (BTreeMap<BgpPeerName, SessionConfig>, Faults<BgpPeerName>) {
-        let (mut sessions, mut faults) = (BTreeMap::new(), Faults::new());
+    pub fn sessions(&self, node: ThisNode<'_>) -> Sessions {
+        let Sessions { mut sessions, mut pending, mut faults } = Sessions::default();
         let mut taken: Vec<&Peer> = vec![];
         let mut peers: Vec<_> = self.peers.iter().collect();
         peers.sort_by_key(|(name, peer)| (peer.as_ref().ok().and_then(|peer| peer.created), *name));
@@ -74,32 +103,40 @@ impl Objects {
                 if here {
                     taken.push(peer);
                 }
-                Ok(here.then(|| peer.session(node.router_id, password)))
+                Ok(here.then(|| match password {
+                    Resolved::Known(password) => Some(peer.session(node.router_id, password)),
+                    Resolved::Pending => None,
+                }))
             });
             match session {
-                Ok(Some(session)) => _ = sessions.insert(name.clone(), session),
+                Ok(Some(Some(session))) => _ = sessions.insert(name.clone(), session),
+                Ok(Some(None)) => _ = pending.insert(name.clone()),
                 Ok(None) => {}
                 Err(why) => _ = faults.insert(name.clone(), why),
             }
         }
-        (sessions, faults)
+        Sessions { sessions, pending, faults }
     }
 
     /// The password of a peer, where what it refers to is there.
-    fn resolve(&self, peer: &Peer) -> Result<Option<Password>, String> {
-        if let Some(profile) = peer.bfd.as_ref().filter(|profile| !self.profiles.contains(*profile)) {
-            return Err(format!(
-                "spec.bfdProfile: there is no BFDProfile {profile}: create it, or correct the name"
-            ));
+    fn resolve(&self, peer: &Peer) -> Result<Resolved, String> {
+        if let Some(why) = self.refuse(peer) {
+            return Err(why);
         }
         match &peer.password {
-            PasswordSource::None => Ok(None),
-            PasswordSource::Given(password) => Ok(Some(password.clone())),
-            PasswordSource::Secret(name) => match self.secrets.get(name).map(Secret::password) {
-                Some(Ok(password)) => Ok(Some(password.clone())),
-                Some(Err(why)) => Err(format!("spec.passwordSecret: Secret {name}: {why}")),
-                None => Err(format!(
+            PasswordSource::None => Ok(Resolved::Known(None)),
+            PasswordSource::Given(password) => Ok(Resolved::Known(Some(password.clone()))),
+            PasswordSource::Secret(name) => match self.secrets.get(name) {
+                None => Ok(Resolved::Pending),
+                Some(SecretState::Present(secret)) => match secret.password() {
+                    Ok(password) => Ok(Resolved::Known(Some(password.clone()))),
+                    Err(why) => Err(format!("spec.passwordSecret: Secret {name}: {why}")),
+                },
+                Some(SecretState::Absent) => Err(format!(
                     "spec.passwordSecret: there is no Secret {name} in the namespace of the installation: create it, or correct the name"
+                )),
+                Some(SecretState::Unreadable) => Err(format!(
+                    "spec.passwordSecret: the API server does not hand out Secret {name}: let the service account of the speakers list and watch it"
                 )),
             },
         }
@@ -131,6 +168,13 @@ impl Objects {
         }
         (announcing, faults)
     }
+}
+
+/// What is known of the password of a peer.
+enum Resolved {
+    Known(Option<Password>),
+    /// It is in a Secret that is yet to be read.
+    Pending,
 }
 
 /// The pools for which an advertisement is not in force.

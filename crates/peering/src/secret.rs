@@ -9,6 +9,17 @@ const TYPE: &str = "kubernetes.io/basic-auth";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Secret(Result<Password, SecretError>);
 
+/// What is known of a Secret that a `BGPPeer` names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecretState {
+    /// It is there.
+    Present(Secret),
+    /// It is not there.
+    Absent,
+    /// The API server does not say.
+    Unreadable,
+}
+
 /// Why there is no password in a Secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SecretError {

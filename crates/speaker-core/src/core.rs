@@ -153,6 +153,7 @@ struct Published {
     last_statuses: bool,
     /// The Services that are announced from here by BGP.
     bgp: BTreeSet<ServiceKey>,
+    bgp_complete: bool,
 }
 
 impl Core {

@@ -40,13 +40,17 @@ pub enum Output {
     BgpRoutes(BgpPeerName, Vec<RouteChange>),
     /// These Secrets hold passwords for BGP sessions, and no others are wanted.
     BgpSecrets(BTreeSet<SecretName>),
-    /// These peers are told of a Service; none any more.
+    /// A Service is announced to these peers.
     BgpStatus {
         /// Which.
         service: ServiceKey,
-        /// The peers.
+        /// The peers; none any more.
         peers: BTreeSet<BgpPeerName>,
+        /// The addresses of it that they are told of.
+        vips: BTreeSet<IpAddr>,
     },
+    /// Every Service that is announced from here by BGP was named by a [`Self::BgpStatus`].
+    BgpStatusesComplete,
     /// Every Service that is announced from here was named by a [`Self::Status`]: no other has one.
     StatusesComplete,
     /// Nothing is reported any more: this speaker stops.

@@ -21,7 +21,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bgp::config::SessionConfig;
+use bgp::config::{RestartTime, SessionConfig};
 use bgp::route::Routes;
 use bgp::session::{Farewell, Past, State};
 pub use metrics::BgpMetrics;
@@ -73,6 +73,15 @@ pub struct Status {
 
 /// How long sessions may take to end: longer than it takes to leave by [`Farewell::Leave`].
 const FAREWELL: Duration = Duration::from_secs(4);
+
+/// What was before this process. It can't know whether there was another, but a router keeps routes for that long only: where
+/// the node has been up for longer, it has forwarded ever since the router last heard of it.
+pub(crate) fn past() -> Past {
+    let uptime = std::fs::read_to_string("/proc/uptime").ok();
+    let seconds = uptime.and_then(|text| text.split('.').next()?.parse().ok());
+    let up: u64 = seconds.unwrap_or_default();
+    if up > RestartTime::default().seconds().into() { Past::Restarted } else { Past::Fresh }
+}
 
 /// Does what is wanted, until nothing is wanted any more, and tells how each session is doing. Every session begins as `past`
 /// says.

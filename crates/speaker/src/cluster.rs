@@ -7,7 +7,9 @@
 //!                       +--> ServiceL2Status, ConfigurationState, events, metrics, log
 //! ```
 
+mod bgp;
 mod carry_out;
+mod routers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -30,6 +32,9 @@ use node_addresses::Listener;
 use objects::pack;
 use placement::{AdvertisementName, NodeName, PoolName, ServiceKey, SliceKey};
 use pools::PoolSpec;
+pub(crate) use routers::RouterOutputs;
+use routers::Routers;
+use speaker_core::announce::bgp::BgpInput;
 use speaker_core::announce::layer2::Ports;
 use speaker_core::{Changes, Core, Input, LeftOver, Seen, Trouble};
 use timers::LogLines;
@@ -91,6 +96,8 @@ pub(crate) struct Cluster {
     nodes: Mirror<NodeName>,
     pools: Mirror<PoolName>,
     advertisements: Mirror<AdvertisementName>,
+    bgp: bgp::Mirrors,
+    routers: Routers,
     speakers: Speakers,
     speakers_listed: bool,
     nodes_listed: bool,
@@ -114,6 +121,7 @@ impl Cluster {
         readiness: Readiness,
         metrics: Metrics,
         outputs: Outputs,
+        routers: RouterOutputs,
     ) -> Self {
         let core = speaker_core::Config {
             node: config.node_name.clone(),
@@ -136,6 +144,8 @@ impl Cluster {
             nodes: Mirror::default(),
             pools: Mirror::default(),
             advertisements: Mirror::default(),
+            bgp: bgp::Mirrors::default(),
+            routers: Routers::new(routers),
             speakers: Speakers::default(),
             speakers_listed: false,
             nodes_listed: false,
@@ -215,6 +225,11 @@ impl Cluster {
             Event::Pools(change) => self.pools(change, now),
             Event::Advertisements(change) => self.advertisements(change, now),
             Event::Speakers(change) => self.speakers(change, now),
+            Event::BgpPeers(change) => self.bgp_peers(change, now),
+            Event::BgpAdvertisements(change) => self.bgp_advertisements(change, now),
+            Event::Communities(change) => self.communities(change, now),
+            Event::BfdProfiles(change) => self.bfd_profiles(change, now),
+            Event::Secret(name, state) => self.core.handle(Input::Bgp(BgpInput::Secret(name, state)), now),
             Event::Known(kind, kubekit::Known { complete, newest }) => {
                 self.core.handle(Input::Seen(kind, Seen { complete, newest }), now);
             }
@@ -298,6 +313,7 @@ impl Cluster {
         if let Some((_, Some(node))) = each.iter().find(|(name, _)| *name == self.node) {
             let ip = node.status.internal_ip().and_then(|ip| ip.parse().ok());
             self.outputs.listed.send_if_modified(|listed| std::mem::replace(&mut listed.node, ip) != ip);
+            self.core.handle(Input::Bgp(BgpInput::NodeAddress(bgp::identifying_address(node))), now);
             self.core.handle(Input::OwnNode(node_state(node)), now);
         }
         each.iter().for_each(|(name, node)| self.speakers.update_node(name.clone(), node.as_ref()));

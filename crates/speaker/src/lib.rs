@@ -6,6 +6,8 @@
 //!                   |  | interfaces, and what ports report
 //!                   v  |
 //! netlink -----> lan: one task for each port, with layer2 and a packet socket
+//!
+//! cluster -----> bgp: one task for each router, with a session and a TCP connection
 //! ```
 //!
 //! Decisions are made in the pure crate [`speaker_core`], with `members` and [`layer2`]; here are the watches, the sockets
@@ -24,18 +26,22 @@ pub mod lan;
 mod listening;
 mod metrics;
 mod objects;
+mod secrets;
 mod status;
 mod watches;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::time::Duration;
 
 use self::objects::LoadBalancerClass;
+use ::bgp::session::Farewell;
 use anyhow::Context;
 use api::ConfigurationStateStatus;
-use cluster::{Cluster, Outputs};
+use bgp::BgpMetrics;
+use cluster::{Cluster, Outputs, RouterOutputs};
 pub use coexistence::BesideMetalLb;
 use coexistence::{Conflicts, Of, WAITING_FOR};
 use futures::StreamExt;
@@ -55,6 +61,7 @@ use prometheus_client::registry::Registry;
 use speaker_core::announce::layer2::Ports;
 use speaker_core::{Gossip, List};
 use status::Reported;
+use status::routed::Routed;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{info, warn};
 use watches::Inputs;
@@ -126,10 +133,11 @@ enum Parting {
 /// waited for. There is little to compute, so a runtime of one thread serves best.
 pub async fn run(config: Config) -> anyhow::Result<()> {
     let client = kubekit::client().await?;
-    let (metrics, gossip_metrics) = (Metrics::default(), gossip::Metrics::default());
+    let metrics = AllMetrics::default();
     let mut registry = Registry::default();
-    metrics.register(&mut registry);
-    gossip_metrics.register(&mut registry);
+    metrics.speaker.register(&mut registry);
+    metrics.gossip.register(&mut registry);
+    metrics.bgp.register(&mut registry);
     let readiness = Readiness::waiting_for(List::ALL.map(List::name).into_iter().chain([WAITING_FOR]));
     let (stop, stopped) = oneshot::channel();
     let writes = Writes::default();
@@ -166,7 +174,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let api = Api { client, publisher, writes };
     let inquirers = lan::Inquirers { node: config.node_name.clone(), questions: traced };
     let told = (readiness, watchdog, questions, inquirers);
-    let mut work = pin!(work(config, api, told, (metrics, gossip_metrics), stopped));
+    let mut work = pin!(work(config, api, told, metrics, stopped));
     tokio::select! {
         done = &mut work => return done,
         served = &mut serving => return served,
@@ -193,12 +201,20 @@ struct Api {
     writes: Writes,
 }
 
+/// What is counted, by who counts it.
+#[derive(Default)]
+struct AllMetrics {
+    speaker: Metrics,
+    gossip: gossip::Metrics,
+    bgp: BgpMetrics,
+}
+
 /// Connects the parts and runs them until it is asked to stop.
 async fn work(
     config: Config,
     Api { client, publisher, writes }: Api,
     (readiness, watchdog, questions, inquirers): (Readiness, Watchdog, Questions, lan::Inquirers),
-    (metrics, gossip_metrics): (Metrics, gossip::Metrics),
+    AllMetrics { speaker: metrics, gossip: gossip_metrics, bgp: bgp_metrics }: AllMetrics,
     parting: oneshot::Receiver<Parting>,
 ) -> anyhow::Result<()> {
     let (node, namespace) = (&config.node_name, &config.identity.namespace);
@@ -226,6 +242,11 @@ async fn work(
     let (listens, now_listening) =
         watch::channel(address::Listening { address: Some(bind), interface: None });
     let (absence, mut our_absence) = watch::channel(Some(Absence::Open));
+    let (wanted_sessions, sessions) = watch::channel(bgp::Wanted::default());
+    let (session_statuses, _) = watch::channel(bgp::Statuses::new());
+    let (wanted_secrets, secrets_to_read) = watch::channel(BTreeSet::new());
+    let (read_secrets, secrets) = mpsc::channel(secrets::NEWS);
+    let (routed, wanted_routed) = keep::wanted();
     let (stop, stop_requested) = oneshot::channel();
     let outputs = Outputs {
         ports,
@@ -238,12 +259,15 @@ async fn work(
         absence,
         publisher,
     };
+    let to_routers =
+        RouterOutputs { wanted: wanted_sessions.clone(), secrets: wanted_secrets, statuses: Some(routed) };
     let inputs = Inputs {
         reports,
         gossip: news,
         trouble: gossip.trouble(),
         left_over: now_removed,
         address: now_listening,
+        secrets,
         listening: config.report_listeners.then(|| listening::follow().boxed()),
         stop: stop_requested,
     };
@@ -264,13 +288,23 @@ async fn work(
     let remove = status::left_over::remove_all(own_statuses.api.clone(), to_remove, removed, writes.clone());
     tokio::spawn(remove);
     let status_of = {
-        let node = node.clone();
-        move |name: &str, reported: &Reported| {
-            status::status(name, &node, now_owner.borrow().as_ref(), reported)
+        let (node, owner) = (node.clone(), now_owner.clone());
+        move |name: &str, reported: &Reported| status::status(name, &node, owner.borrow().as_ref(), reported)
+    };
+    let mut statuses = tokio::spawn(keep::keep(own_statuses, wanted_statuses, writes.clone(), status_of));
+    let own_routed = status::routed::source(&client, namespace, node);
+    let routed_of = {
+        let (node, owner) = (node.clone(), now_owner);
+        move |name: &str, routed: &Routed| {
+            status::routed::status(name, &node, owner.borrow().as_ref(), routed)
         }
     };
-    let mut statuses = tokio::spawn(keep::keep(own_statuses, wanted_statuses, writes, status_of));
-    let cluster = Cluster::new(&config, bind, readiness, metrics.clone(), outputs);
+    let mut all_routed = tokio::spawn(keep::keep(own_routed, wanted_routed, writes, routed_of));
+    let to_read = secrets::follow(client.clone(), namespace.clone(), secrets_to_read, read_secrets);
+    tokio::spawn(to_read);
+    let routers = bgp::run(sessions, bgp::past(), session_statuses, bgp_metrics);
+    let mut routers = tokio::spawn(routers);
+    let cluster = Cluster::new(&config, bind, readiness, metrics.clone(), outputs, to_routers);
     let options = lan::Options {
         exclude: config.exclude_interfaces.clone(),
         promiscuous: config.promiscuous_interfaces.clone(),
@@ -280,18 +314,26 @@ async fn work(
     let goodbye = async {
         let parting = parting.await;
         _ = stop.send(());
-        if parting != Ok(Parting::Silent) {
+        let absence = if parting == Ok(Parting::Silent) {
+            None
+        } else {
             let known = tokio::time::timeout(NEWS, our_absence.wait_for(Option::is_some)).await;
-            let absence = known.ok().and_then(|known| *known.ok()?).unwrap_or(Absence::Open);
+            Some(known.ok().and_then(|known| *known.ok()?).unwrap_or(Absence::Open))
+        };
+        wanted_sessions.send_replace(bgp::Wanted::Nothing(farewell(absence)));
+        let leave = async {
+            let Some(absence) = absence else { return };
             info!(%absence, "saying goodbye");
             let unconfirmed = gossip.leave(absence).await;
             if !unconfirmed.is_empty() {
                 let unconfirmed = ::objects::text::listed(&unconfirmed);
                 warn!(unconfirmed, "not every member has confirmed our goodbye");
             }
-        }
-        if tokio::time::timeout(LAST_REPORTS, &mut statuses).await.is_err() {
-            warn!("some ServiceL2Status of this node could not be deleted in time");
+        };
+        tokio::join!(leave, async { _ = (&mut routers).await });
+        let reports = async { tokio::join!(&mut statuses, &mut all_routed) };
+        if tokio::time::timeout(LAST_REPORTS, reports).await.is_err() {
+            warn!("some reports on what this node announces could not be deleted in time");
         }
     };
     let class = LoadBalancerClass(config.lb_class.clone());
@@ -300,6 +342,15 @@ async fn work(
         () = cluster.run(events, questions, progress) => anyhow::bail!("the watches ended"),
         () = lan::run(options, on_lan, reporter, inquirers, metrics) => anyhow::bail!("nothing to announce"),
         () = goodbye => Ok(()),
+    }
+}
+
+/// How to end the sessions with routers: those that keep the routes of who restarts are told nothing by a speaker that
+/// another one is about to follow on the same node.
+fn farewell(absence: Option<Absence>) -> Farewell {
+    match absence {
+        None | Some(Absence::Brief) => Farewell::Silent,
+        Some(Absence::Open) => Farewell::Leave,
     }
 }
 

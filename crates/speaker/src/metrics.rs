@@ -16,6 +16,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::Registry;
 use speaker_core::Impairment;
+use speaker_core::announce::bgp::PROTOCOL as BGP;
 
 /// The metrics of a speaker. Cheap to clone; all clones count together.
 #[derive(Debug, Clone, Default)]
@@ -220,6 +221,23 @@ impl Metrics {
         self.releases.get_or_create(&ReasonLabels { reason }).inc();
         for vip in vips {
             self.announced.remove(&announced(node, service, *vip));
+        }
+    }
+
+    /// A Service is announced to routers with the addresses `now`, and was with those `before`.
+    pub(crate) fn routed(
+        &self,
+        node: &NodeName,
+        service: &ServiceKey,
+        before: &BTreeSet<IpAddr>,
+        now: &BTreeSet<IpAddr>,
+    ) {
+        let labels = |vip: &IpAddr| AnnouncedLabels { protocol: BGP, ..announced(node, service, *vip) };
+        for vip in before.difference(now) {
+            self.announced.remove(&labels(vip));
+        }
+        for vip in now {
+            self.announced.get_or_create(&labels(vip)).set(1);
         }
     }
 

@@ -1,7 +1,9 @@
-//! `ServiceL2Status`: one object for each Service that this node announces, for people to read.
+//! `ServiceL2Status`: one object for each Service that this node announces on its LAN, for people to read.
 
 pub(crate) mod left_over;
+pub(crate) mod routed;
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use api::{InterfaceInfo, ServiceL2Status, ServiceL2StatusSpec, ServiceL2StatusStatus, names};
@@ -34,12 +36,7 @@ pub(crate) fn status(
     Reported { service, interfaces }: &Reported,
 ) -> ServiceL2Status {
     let mut status = ServiceL2Status::new(name, ServiceL2StatusSpec::default());
-    let labels = [
-        (names::ANNOUNCING_NODE, node.as_str()),
-        (names::SERVICE_NAME, &service.name),
-        (names::SERVICE_NAMESPACE, &service.namespace),
-    ];
-    status.metadata.labels = Some(labels.map(|(key, value)| (key.to_owned(), label_value(value))).into());
+    status.metadata.labels = Some(labels(node, service));
     status.metadata.owner_references = owner.map(|owner| vec![owner.clone()]);
     let interfaces = match interfaces {
         Interfaces::All => vec![],
@@ -58,11 +55,25 @@ pub(crate) fn status(
 
 /// Always the same for a node and a Service, so that a restarted speaker finds what it wrote.
 pub(crate) fn name(node: &NodeName, service: &ServiceKey) -> String {
+    object_name("l2", node, service)
+}
+
+fn object_name(protocol: &str, node: &NodeName, service: &ServiceKey) -> String {
     let hash = Sha256::digest(format!("{node}#{service}"));
-    hash[..8].iter().fold("l2-".to_owned(), |mut name, byte| {
+    hash[..8].iter().fold(format!("{protocol}-"), |mut name, byte| {
         write!(name, "{byte:02x}").expect("a string takes all");
         name
     })
+}
+
+/// By which people and tools find the reports on a Service or a node.
+fn labels(node: &NodeName, service: &ServiceKey) -> BTreeMap<String, String> {
+    let labels = [
+        (names::ANNOUNCING_NODE, node.as_str()),
+        (names::SERVICE_NAME, &service.name),
+        (names::SERVICE_NAMESPACE, &service.namespace),
+    ];
+    labels.map(|(key, value)| (key.to_owned(), label_value(value))).into()
 }
 
 #[cfg(test)]

@@ -4,13 +4,16 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::time::Instant;
 
-use api::{IPAddressPool, L2Advertisement};
+use api::{BFDProfile, BGPAdvertisement, BGPPeer, Community, IPAddressPool, L2Advertisement};
 use futures::stream::{self, BoxStream, SelectAll};
 use futures::{FutureExt, Stream, StreamExt};
 use kube::api::Api;
+use kube::core::NamespaceResourceScope;
 use kube::{Client, Resource};
 use kubekit::{Reachability, Source, speakers};
 use node_addresses::Listener;
+use objects::SecretName;
+use peering::SecretState;
 use placement::Kind;
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -28,6 +31,12 @@ pub(crate) enum Event {
     Pools(kubekit::Change<IPAddressPool>),
     Advertisements(kubekit::Change<L2Advertisement>),
     Speakers(kubekit::Change<slim::Pod>),
+    BgpPeers(kubekit::Change<BGPPeer>),
+    BgpAdvertisements(kubekit::Change<BGPAdvertisement>),
+    Communities(kubekit::Change<Community>),
+    BfdProfiles(kubekit::Change<BFDProfile>),
+    /// What a Secret with a password is like.
+    Secret(SecretName, SecretState),
     /// How much of a kind is known by what came before.
     Known(Kind, kubekit::Known),
     Lan(Report),
@@ -56,7 +65,12 @@ impl Event {
             | Self::Nodes(_)
             | Self::Pools(_)
             | Self::Advertisements(_)
-            | Self::Speakers(_) => true,
+            | Self::Speakers(_)
+            | Self::BgpPeers(_)
+            | Self::BgpAdvertisements(_)
+            | Self::Communities(_)
+            | Self::BfdProfiles(_)
+            | Self::Secret(..) => true,
             Self::Known(..)
             | Self::Lan(_)
             | Self::Gossip(_)
@@ -77,6 +91,7 @@ pub(crate) struct Inputs {
     pub(crate) trouble: watch::Receiver<Option<gossip::Trouble>>,
     pub(crate) left_over: mpsc::Receiver<Option<Instant>>,
     pub(crate) address: watch::Receiver<Listening>,
+    pub(crate) secrets: mpsc::Receiver<(SecretName, SecretState)>,
     pub(crate) listening: Option<BoxStream<'static, BTreeSet<Listener>>>,
     pub(crate) stop: oneshot::Receiver<()>,
 }
@@ -99,6 +114,22 @@ pub(crate) fn events(
     {
         known(kubekit::watch_known(source, std::convert::identity), kind, event)
     }
+    /// What a speaker can do without: where the cluster has no such kind, or the right to it is missing, the rest goes on.
+    fn optional<K>(
+        client: &Client,
+        namespace: &str,
+        event: fn(kubekit::Change<K>) -> Event,
+    ) -> BoxStream<'static, Event>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + Debug
+            + DeserializeOwned
+            + Send
+            + 'static,
+    {
+        kubekit::watch(Api::<K>::namespaced(client.clone(), namespace)).map(event).boxed()
+    }
     let reachability = Reachability::default();
     let speakers = speakers::source(client, namespace).telling(&reachability);
     let names = Names::default();
@@ -115,6 +146,11 @@ pub(crate) fn events(
         of(pools, Kind::Pools, Event::Pools).boxed(),
         of(advertisements, Kind::Advertisements, Event::Advertisements).boxed(),
         kubekit::watch(speakers).map(Event::Speakers).boxed(),
+        optional(client, namespace, Event::BgpPeers),
+        optional(client, namespace, Event::BgpAdvertisements),
+        optional(client, namespace, Event::Communities),
+        optional(client, namespace, Event::BfdProfiles),
+        received(inputs.secrets).map(|(name, state)| Event::Secret(name, state)).boxed(),
         received(inputs.reports).map(Event::Lan).boxed(),
         changes(inputs.trouble).map(Event::Trouble).boxed(),
         changes(inputs.address).map(Event::Address).boxed(),

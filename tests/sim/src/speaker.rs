@@ -377,7 +377,8 @@ impl Speaker {
             | Decision::BgpSessions(_)
             | Decision::BgpRoutes(..)
             | Decision::BgpSecrets(_)
-            | Decision::BgpStatus { .. } => {}
+            | Decision::BgpStatus { .. }
+            | Decision::BgpStatusesComplete => {}
         }
     }
 

@@ -359,6 +359,8 @@ fn routes_survive_a_restart_where_the_peer_keeps_them() {
     assert_eq!(bench.handle(Input::Configure(Box::new(other))), ["close", "connect", "Connect"]);
     let mut bench = Bench::with(config.clone(), &theirs, State::Established);
     assert_eq!(bench.handle(Input::Stop(Farewell::Silent)), ["close", "Idle"]);
+    let mut bench = Bench::with(config.clone(), &self::theirs(), State::Established);
+    assert!(bench.handle(Input::Stop(Farewell::Silent)).is_empty(), "who keeps nothing is given time");
 
     let said = agree::open(&config, Past::Restarted).capabilities.graceful_restart.unwrap();
     assert_eq!((said.restarting, said.forwarding), (true, Some(Families::Both)));

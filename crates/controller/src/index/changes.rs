@@ -102,14 +102,11 @@ impl Index {
         self.proceed(deciding);
     }
 
-    /// Takes in a change of objects about BGP, which are not acted on.
+    /// Takes in a change of objects about BGP.
     pub(crate) fn bgp(&mut self, change: BgpChange, now: Instant) {
         self.now = now;
         let deciding = self.decides();
         self.bgp.change(change);
-        if deciding {
-            self.notices.extend(self.bgp.emit());
-        }
         self.proceed(deciding);
     }
 

@@ -92,6 +92,7 @@ impl Index {
 
     /// Which pools are in force has changed. Due are those whose pool or address that concerns, and those that wait.
     pub(super) fn pools_changed(&mut self) {
+        self.bgp.pools_changed();
         let pools = self.pools.in_force();
         let changed = pools.changed_since(self.allocator.pools());
         let held: Vec<(ServiceKey, PoolName)> =

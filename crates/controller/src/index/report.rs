@@ -1,6 +1,6 @@
 //! What is to be said of pools and of the whole: the part of the [`Index`] that statuses and metrics are made of.
 
-use api::{IPAddressPoolStatus, L2AdvertisementStatus};
+use api::{BGPAdvertisementStatus, BGPPeerStatus, IPAddressPoolStatus, L2AdvertisementStatus};
 use ipam::{Family, PoolName, Usage};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -44,6 +44,22 @@ impl Index {
         now: Timestamp,
     ) -> Vec<(ObjectReference, L2AdvertisementStatus)> {
         if self.decides() { self.advertisements.outdated(now) } else { Vec::new() }
+    }
+
+    /// `BGPPeer`s whose status does not say what it should, and what that is.
+    pub(crate) fn outdated_bgp_peer_statuses(
+        &self,
+        now: Timestamp,
+    ) -> Vec<(ObjectReference, BGPPeerStatus)> {
+        if self.decides() { self.bgp.outdated_peers(now) } else { Vec::new() }
+    }
+
+    /// The same of `BGPAdvertisement`s.
+    pub(crate) fn outdated_bgp_advertisement_statuses(
+        &self,
+        now: Timestamp,
+    ) -> Vec<(ObjectReference, BGPAdvertisementStatus)> {
+        if self.decides() { self.bgp.outdated_advertisements(now) } else { Vec::new() }
     }
 
     /// What is wrong with the pools, object by object.

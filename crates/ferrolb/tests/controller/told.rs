@@ -1,7 +1,7 @@
 //! What operators and users are told: events, metrics, reports.
 
 use kube::Api;
-use kube::api::PostParams;
+use kube::api::{DeleteParams, PostParams};
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -42,13 +42,14 @@ fn a_service_in_vain_hears_the_reason_of_every_pool_in_one_sentence_and_only_onc
 }
 
 #[test]
-fn who_uses_a_kind_about_bgp_is_told_once_that_it_has_no_effect() {
+fn an_object_about_bgp_that_is_not_in_force_says_so_in_an_event_and_its_condition() {
     in_space(async |space| {
         let spec = |kind: &str| match kind {
             "BGPPeer" => {
-                ("v1beta2", "bgppeers", json!({"myASN": 64512, "peerASN": 64513, "peerAddress": "192.0.2.9"}))
+                let spec = json!({"myASN": 64512, "peerASN": 64513, "peerAddress": "192.0.2.9", "bfdProfile": "fast"});
+                ("v1beta2", "bgppeers", spec)
             }
-            _ => ("v1beta1", "bgpadvertisements", json!({})),
+            _ => ("v1beta1", "bgpadvertisements", json!({"communities": ["no-export"]})),
         };
         for kind in ["BGPPeer", "BGPAdvertisement"] {
             let (version, plural, spec) = spec(kind);
@@ -63,11 +64,19 @@ fn who_uses_a_kind_about_bgp_is_told_once_that_it_has_no_effect() {
             }))
             .unwrap();
             api.create(&PostParams::default(), &object).await.unwrap();
-            let told = format!(
-                "NotSupported: FerroLB announces addresses by ARP and NDP; this version does not act on {kind}"
-            );
-            space.cluster.wait_for_event(&name, &told).await;
+            let told = match kind {
+                "BGPPeer" => "ConfigurationError: spec.bfdProfile: there is no BFDProfile fast",
+                _ => "ConfigurationError: spec.communities[0] \"no-export\": no Community object defines this",
+            };
+            space.cluster.wait_for_event(&name, told).await;
             assert_eq!(space.cluster.events(&name).await.len(), 1);
+            wait("the condition", async || {
+                let object = api.get(&name).await.unwrap();
+                let condition = &object.data["status"]["conditions"][0];
+                (condition["type"] == "Accepted" && condition["status"] == "False").then_some(())
+            })
+            .await;
+            api.delete(&name, &DeleteParams::default()).await.unwrap();
         }
     });
 }

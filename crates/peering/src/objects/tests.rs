@@ -3,7 +3,7 @@ use objects::{Requirement, Selector};
 use pools::PoolSpec;
 
 use super::*;
-use crate::Aggregation;
+use crate::{Aggregation, Secret};
 
 fn peer(name: &str, address: &str) -> Peer {
     let asn = |number| Asn::try_from(number).unwrap();
@@ -24,7 +24,7 @@ fn with_peers(peers: impl IntoIterator<Item = Peer>) -> Objects {
 fn sessions(objects: &Objects) -> (Vec<String>, Vec<(String, String)>) {
     let labels = Labels::from([("zone".to_owned(), "a".to_owned())]);
     let router_id = RouterId::try_from(std::net::Ipv4Addr::new(192, 0, 2, 9)).unwrap();
-    let (sessions, faults) = objects.sessions(ThisNode { labels: &labels, router_id });
+    let Sessions { sessions, faults, .. } = objects.sessions(ThisNode { labels: &labels, router_id });
     let faults = faults.into_iter().map(|(name, why)| (name.to_string(), why.join("; ")));
     (sessions.into_keys().map(|name| name.to_string()).collect(), faults.collect())
 }
@@ -84,6 +84,7 @@ fn a_peer_whose_bfd_profile_or_secret_is_missing_is_not_in_force_and_others_are(
     let with_secret = Peer { password: secret, ..peer("secret", "192.0.2.2") };
     let mut objects = with_peers([with_bfd, with_secret, peer("well", "192.0.2.3")]);
     objects.peers.insert("unreadable".into(), Err(vec!["spec.myASN: 0".to_owned()]));
+    objects.secrets.insert("router".into(), SecretState::Absent);
     let (kept, faults) = sessions(&objects);
     assert_eq!(kept, ["well"]);
     let names: Vec<_> = faults.iter().map(|(name, _)| name.as_str()).collect();
@@ -96,18 +97,33 @@ fn a_peer_whose_bfd_profile_or_secret_is_missing_is_not_in_force_and_others_are(
     assert_eq!(objects.wanted_secrets(), ["router".into()].into());
     objects.profiles.insert("fast".into());
     let basic = "kubernetes.io/basic-auth";
-    objects.secrets.insert("router".into(), Secret::new(basic, Some(b"secret")));
+    let present = |password| SecretState::Present(Secret::new(basic, password));
+    objects.secrets.insert("router".into(), present(Some(b"secret")));
     assert_eq!(sessions(&objects).0, ["bfd", "secret", "well"]);
     for (secret, why) in [
-        (Secret::new("Opaque", Some(b"secret")), "its type is"),
-        (Secret::new(basic, None), "no key password"),
-        (Secret::new(basic, Some(b"")), "empty"),
+        (SecretState::Present(Secret::new("Opaque", Some(b"secret"))), "its type is"),
+        (present(None), "no key password"),
+        (present(Some(b"")), "empty"),
+        (SecretState::Unreadable, "does not hand out Secret router"),
     ] {
         objects.secrets.insert("router".into(), secret);
         let (kept, faults) = sessions(&objects);
         assert_eq!(kept, ["bfd", "well"]);
         assert!(faults[0].1.contains(why), "{faults:?}");
     }
+}
+
+#[test]
+fn a_peer_whose_secret_is_yet_to_be_read_is_pending_and_holds_its_router() {
+    let secret = PasswordSource::Secret("router".into());
+    let older = Peer { created: Some(1), password: secret, ..peer("old", "192.0.2.1") };
+    let newer = Peer { created: Some(2), ..peer("new", "192.0.2.1") };
+    let labels = Labels::new();
+    let router_id = RouterId::try_from(std::net::Ipv4Addr::new(192, 0, 2, 9)).unwrap();
+    let it = with_peers([older, newer]).sessions(ThisNode { labels: &labels, router_id });
+    assert!(it.sessions.is_empty());
+    assert_eq!(it.pending, ["old".into()].into());
+    assert_eq!(it.faults.keys().collect::<Vec<_>>(), [&"new".into()]);
 }
 
 #[test]

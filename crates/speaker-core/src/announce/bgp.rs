@@ -9,7 +9,7 @@ mod plan;
 pub use objects::BgpInput;
 pub(crate) use objects::{Bgp, BgpNews};
 pub use plan::NotAnnounced;
-pub(crate) use plan::{Change, Plan, Touched, View};
+pub(crate) use plan::{Change, Plan, Told, Touched, View};
 
 /// The name of the protocol, as events and metrics call it.
 pub const PROTOCOL: &str = "bgp";

@@ -7,7 +7,7 @@ use peering::Faults;
 use placement::{ServiceKey, Unadvertised, Unannounced};
 
 use super::Core;
-use crate::announce::bgp::{BgpNews, Change, PROTOCOL};
+use crate::announce::bgp::{BgpNews, Change, PROTOCOL, Told};
 use crate::output::{Notice, Output};
 
 impl Core {
@@ -20,17 +20,21 @@ impl Core {
                 BgpNews::Plan(Change::Routes(peer, changes)) => {
                     self.outputs.push_back(Output::BgpRoutes(peer, changes));
                 }
-                BgpNews::Plan(Change::Peers(service, peers)) => self.bgp_peers(service, peers),
+                BgpNews::Plan(Change::Service(service, told)) => self.told_routers(service, told),
                 BgpNews::Faults(of_peers, of_advertisements) => {
                     self.faults("BGPPeer", &of_peers);
                     self.faults("BGPAdvertisement", &of_advertisements);
                 }
             }
         }
+        if !self.published.bgp_complete && self.bgp.is_complete() {
+            self.published.bgp_complete = true;
+            self.outputs.push_back(Output::BgpStatusesComplete);
+        }
     }
 
-    /// Other peers than before are told of a Service.
-    fn bgp_peers(&mut self, service: ServiceKey, peers: BTreeSet<objects::BgpPeerName>) {
+    /// A Service is announced to other peers than before, or with other addresses.
+    fn told_routers(&mut self, service: ServiceKey, Told { peers, vips }: Told) {
         let was_announced = self.published.bgp.contains(&service);
         if peers.is_empty() {
             self.published.bgp.remove(&service);
@@ -39,7 +43,7 @@ impl Core {
             let message = format!("announcing from node {:?} with protocol {PROTOCOL:?}", self.node.as_str());
             self.notice(service.clone(), Notice::normal("nodeAssigned", message));
         }
-        self.outputs.push_back(Output::BgpStatus { service, peers });
+        self.outputs.push_back(Output::BgpStatus { service, peers, vips });
     }
 
     /// All that is wrong with the objects of a kind.

@@ -1,5 +1,7 @@
 //! What the core decided is done: by the LAN side, the gossip, and the writers; and it is counted and logged.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::Resource;
@@ -7,6 +9,7 @@ use k8s_openapi::api::core::v1::{self, ObjectReference};
 use k8s_openapi::jiff::Timestamp;
 use kubekit::events::Notice;
 use kubekit::keep::Wanted;
+use objects::BgpPeerName;
 use objects::text::listed;
 use placement::{Change, Interfaces, Released, ServiceKey, Unadvertised, Unannounced};
 use speaker_core::{ConfigurationNews, Gossip, Impact, Impairment, Output, Severity};
@@ -30,6 +33,7 @@ impl Cluster {
         while let Some(output) = self.core.poll_output() {
             self.carry_out(output);
         }
+        self.routers.publish();
     }
 
     fn carry_out(&mut self, output: Output) {
@@ -67,13 +71,16 @@ impl Cluster {
                     statuses.set(name, interfaces.map(|interfaces| Reported { service, interfaces }));
                 }
             }
-            // They come of objects about BGP, which nobody watches yet.
-            Output::BgpSessions(_)
-            | Output::BgpRoutes(..)
-            | Output::BgpSecrets(_)
-            | Output::BgpStatus { .. } => {}
+            Output::BgpSessions(sessions) => self.routers.set_sessions(sessions),
+            Output::BgpRoutes(peer, changes) => self.routers.change_routes(peer, changes),
+            Output::BgpSecrets(secrets) => self.routers.set_secrets(secrets),
+            Output::BgpStatus { service, peers, vips } => self.routed(service, peers, vips),
+            Output::BgpStatusesComplete => self.routers.reports_complete(),
             Output::StatusesComplete => self.outputs.statuses.iter().for_each(Wanted::complete),
-            Output::LastStatuses => self.outputs.statuses = None,
+            Output::LastStatuses => {
+                self.outputs.statuses = None;
+                self.routers.last_reports();
+            }
             // The core waits for what comes of it before there is more to remove, so there is room.
             Output::LeftOver(left_over) => _ = self.outputs.left_over.try_send(left_over),
             Output::Absence(absence) => _ = self.outputs.absence.send_replace(absence),
@@ -121,6 +128,18 @@ impl Cluster {
                 self.report_state();
             }
         }
+    }
+
+    /// A Service is announced to these routers.
+    fn routed(&mut self, service: ServiceKey, peers: BTreeSet<BgpPeerName>, vips: BTreeSet<IpAddr>) {
+        if peers.is_empty() {
+            info!(%service, "no longer announcing to routers");
+        } else {
+            info!(%service, vips = listed(&vips), peers = listed(&peers), "announcing to routers");
+        }
+        let name = status::routed::name(&self.node, &service);
+        let before = self.routers.report(service.clone(), peers, vips.clone(), name);
+        self.metrics.routed(&self.node, &service, &before, &vips);
     }
 
     /// Says what is wrong with the configuration, once that is known, and what the controller must know of this node.

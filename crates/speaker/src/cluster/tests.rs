@@ -1,6 +1,7 @@
 //! How what Kubernetes says reaches the core, and what the core decides reaches others.
 
 mod impairments;
+mod routers;
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,14 +17,19 @@ use serde_json::{Value, json};
 use speaker_core::{Gossip, Lan, Link, Links, List, Purpose, Unfit};
 
 use super::*;
+use crate::bgp::Wanted as WantedSessions;
 use crate::ipvs::tests::links;
 use crate::objects::{LoadBalancerClass, Names, SeenSlice};
+use crate::status::routed::Routed;
 
 /// A speaker on n1 in a cluster of n1 and n2, where n2 ranks first for 192.0.2.1 and n1 for 192.0.2.2.
 struct Fixture {
     cluster: Cluster,
     ports: watch::Receiver<Ports>,
     statuses: keep::Receiver<Reported>,
+    sessions: watch::Sender<WantedSessions>,
+    secrets: watch::Receiver<BTreeSet<::objects::SecretName>>,
+    routed: keep::Receiver<Routed>,
     left_over: tokio::sync::mpsc::Receiver<LeftOver>,
     state: keep::Receiver<ConfigurationStateStatus>,
     owner: watch::Receiver<Option<OwnerReference>>,
@@ -155,11 +161,18 @@ fn fixture() -> Fixture {
         publisher,
     };
     let gossip_address = ([192, 0, 2, 201], 7946).into();
-    let cluster = Cluster::new(&config, gossip_address, readiness.clone(), metrics, outputs);
+    let (sessions, _) = watch::channel(WantedSessions::default());
+    let (wanted_secrets, secrets) = watch::channel(BTreeSet::new());
+    let (routed, wanted_routed) = keep::wanted();
+    let routers = RouterOutputs { wanted: sessions.clone(), secrets: wanted_secrets, statuses: Some(routed) };
+    let cluster = Cluster::new(&config, gossip_address, readiness.clone(), metrics, outputs, routers);
     Fixture {
         cluster,
         ports: wanted_ports,
         statuses: wanted_statuses,
+        sessions,
+        secrets,
+        routed: wanted_routed,
         left_over,
         state: wanted_state,
         owner: now_owner,

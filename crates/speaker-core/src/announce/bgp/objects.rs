@@ -5,7 +5,9 @@ use std::net::Ipv4Addr;
 
 use bgp::config::{RouterId, SessionConfig};
 use objects::{BfdProfileName, BgpPeerName, Labels, SecretName};
-use peering::{Advertisement, Announcing, CommunityNames, Faults, Objects, Peer, Secret, ThisNode};
+use peering::{
+    Advertisement, Announcing, CommunityNames, Faults, Objects, Peer, SecretState, Sessions, ThisNode,
+};
 use placement::{AdvertisementName, NodeName, Placement, ServiceKey};
 
 use super::{Change, Plan, Touched, View};
@@ -22,8 +24,8 @@ pub enum BgpInput {
     Communities(Changes<String, CommunityNames>),
     /// BFD profiles.
     Profiles(Changes<BfdProfileName, ()>),
-    /// A Secret that a peer names is new or different, or is not there.
-    Secret(SecretName, Option<Secret>),
+    /// A Secret that a peer names is like this now.
+    Secret(SecretName, SecretState),
     /// The IPv4 address of this node, if it has one.
     NodeAddress(Option<Ipv4Addr>),
 }
@@ -91,7 +93,10 @@ impl Bgp {
 
     /// Takes something in.
     pub(crate) fn handle(&mut self, input: BgpInput) {
-        self.stale = true;
+        match input {
+            BgpInput::NodeAddress(address) if address == self.address => return,
+            _ => self.stale = true,
+        }
         match input {
             BgpInput::Peers(changes) => {
                 self.complete(changes.complete, Kind::Peers);
@@ -114,8 +119,7 @@ impl Bgp {
                     }
                 }
             }
-            BgpInput::Secret(name, Some(secret)) => _ = self.objects.secrets.insert(name, secret),
-            BgpInput::Secret(name, None) => _ = self.objects.secrets.remove(&name),
+            BgpInput::Secret(name, state) => _ = self.objects.secrets.insert(name, state),
             BgpInput::NodeAddress(address) => self.address = address,
         }
     }
@@ -131,6 +135,13 @@ impl Bgp {
         self.stale = true;
     }
 
+    /// Whether all is known that says which Services are announced to which peers.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.missing.is_empty()
+            && !self.stale
+            && self.secrets.iter().all(|it| self.objects.secrets.contains_key(it))
+    }
+
     /// Whether nobody asks for BGP, or did when that was looked at last.
     fn is_idle(&self) -> bool {
         self.objects.peers.is_empty() && self.objects.advertisements.is_empty() && !self.active
@@ -138,7 +149,11 @@ impl Bgp {
 
     /// Works out what follows, where these Services or their endpoints may have changed.
     pub(crate) fn settle(&mut self, placement: &Placement, services: &BTreeSet<ServiceKey>) -> Vec<BgpNews> {
-        if !self.missing.is_empty() || self.is_idle() {
+        if !self.missing.is_empty() {
+            return vec![];
+        }
+        if self.is_idle() {
+            self.stale = false;
             return vec![];
         }
         let mut news = Vec::new();
@@ -176,10 +191,13 @@ impl Bgp {
         }
         let this_node = ThisNode { labels: &self.labels, router_id: router_id(self.address, &self.me) };
         // Without its labels, nobody knows which peers are for this node.
-        let (sessions, of_peers) =
-            if node.is_some() { self.objects.sessions(this_node) } else { Default::default() };
+        let Sessions { mut sessions, pending, faults } =
+            if node.is_some() { self.objects.sessions(this_node) } else { Sessions::default() };
+        // Who is given a password goes on without until that is known.
+        let going_on = self.sessions.iter().filter(|(name, _)| pending.contains(*name));
+        sessions.extend(going_on.map(|(name, session)| (name.clone(), session.clone())));
         let (advertisements, of_advertisements) = self.objects.advertisements(placement.pools());
-        news.push(BgpNews::Faults(of_peers, of_advertisements));
+        news.push(BgpNews::Faults(faults, of_advertisements));
         self.advertisements = advertisements;
         if self.sessions != sessions {
             self.sessions = sessions.clone();

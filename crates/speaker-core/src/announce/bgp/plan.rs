@@ -9,6 +9,7 @@
 //! A change of a Service costs its prefixes; one of the advertisements, pools or the node all of them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bgp::config::SessionConfig;
@@ -78,8 +79,17 @@ pub(crate) enum Touched {
 pub(crate) enum Change {
     /// What a peer is told. Of a peer that is new, all of it.
     Routes(BgpPeerName, Vec<RouteChange>),
-    /// Which peers are told of a Service; none any more.
-    Peers(ServiceKey, BTreeSet<BgpPeerName>),
+    /// To whom a Service is announced.
+    Service(ServiceKey, Told),
+}
+
+/// To whom a Service is announced.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Told {
+    /// The peers that are told of it; none where it is not announced.
+    pub(crate) peers: BTreeSet<BgpPeerName>,
+    /// The addresses of it that any of them is told of.
+    pub(crate) vips: BTreeSet<IpAddr>,
 }
 
 /// By which advertisements a Service is announced, with which prefixes.
@@ -91,8 +101,8 @@ pub(crate) struct Plan {
     services: BTreeMap<ServiceKey, Result<Announced, NotAnnounced>>,
     users: BTreeMap<Prefix, BTreeMap<AdvertisementName, BTreeSet<ServiceKey>>>,
     routes: BTreeMap<BgpPeerName, Routes>,
-    /// Which peers are told of a Service, where any is.
-    peers: BTreeMap<ServiceKey, BTreeSet<BgpPeerName>>,
+    /// To whom a Service is announced, where it is.
+    told: BTreeMap<ServiceKey, Told>,
 }
 
 /// Attributes by the advertisements that they are united from, so that routes share them.
@@ -113,7 +123,7 @@ impl Plan {
         service: &ServiceKey,
     ) -> Option<Result<BTreeSet<BgpPeerName>, NotAnnounced>> {
         let announced = self.services.get(service)?;
-        let peers = || self.peers.get(service).cloned().unwrap_or_default();
+        let peers = || self.told.get(service).map(|told| told.peers.clone()).unwrap_or_default();
         Some(announced.as_ref().map(|_| peers()).map_err(|why| *why))
     }
 
@@ -139,7 +149,7 @@ impl Plan {
         let affected = prefixes.iter().filter_map(|prefix| self.users.get(prefix));
         let affected = affected.flat_map(BTreeMap::values).flatten().cloned();
         for service in affected.chain(services).collect::<BTreeSet<_>>() {
-            changes.extend(self.assign(service));
+            changes.extend(self.assign(view, service));
         }
         changes
     }
@@ -212,18 +222,25 @@ impl Plan {
         changes
     }
 
-    /// Brings up to date which peers are told of a Service.
-    fn assign(&mut self, service: ServiceKey) -> Option<Change> {
+    /// Brings up to date to whom a Service is announced.
+    fn assign(&mut self, view: View<'_>, service: ServiceKey) -> Option<Change> {
         let announced = self.services.get(&service).and_then(|it| it.as_ref().ok());
         let prefixes: BTreeSet<Prefix> = announced.into_iter().flatten().map(|(prefix, _)| *prefix).collect();
-        let told = |routes: &Routes| prefixes.iter().any(|prefix| routes.contains_key(prefix));
-        let now: BTreeSet<_> =
-            self.routes.iter().filter(|(_, routes)| told(routes)).map(|(peer, _)| peer.clone()).collect();
-        let before = self.peers.remove(&service).unwrap_or_default();
-        if !now.is_empty() {
-            self.peers.insert(service.clone(), now.clone());
+        let mut now = Told::default();
+        let vips = view.placement.service(&service).map(|it| &it.vips);
+        for (peer, routes) in &self.routes {
+            let told = || prefixes.iter().filter(|prefix| routes.contains_key(prefix));
+            if told().next().is_some() {
+                now.peers.insert(peer.clone());
+            }
+            let vips = vips.into_iter().flatten().copied();
+            now.vips.extend(vips.filter(|vip| told().any(|prefix| prefix.contains(*vip))));
         }
-        (before != now).then_some(Change::Peers(service, now))
+        let before = self.told.remove(&service).unwrap_or_default();
+        if !now.peers.is_empty() {
+            self.told.insert(service.clone(), now.clone());
+        }
+        (before != now).then_some(Change::Service(service, now))
     }
 }
 

@@ -359,7 +359,7 @@ proptest! {
                             }
                         }
                     }
-                    BgpNews::Plan(Change::Peers(..)) | BgpNews::Secrets(_) | BgpNews::Faults(..) => {}
+                    BgpNews::Plan(Change::Service(..)) | BgpNews::Secrets(_) | BgpNews::Faults(..) => {}
                 }
             }
             if !site.bgp.is_idle() {

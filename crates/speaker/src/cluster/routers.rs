@@ -1,0 +1,122 @@
+//! What the core says of routers bit by bit, put together for those who do it: the sessions with their routes, the Secrets
+//! to read, and what to report of each Service.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bgp::config::SessionConfig;
+use bgp::route::{RouteChange, Routes};
+use kubekit::keep;
+use objects::{BgpPeerName, SecretName};
+use placement::ServiceKey;
+use tokio::sync::watch;
+
+use crate::bgp::{Peering, Wanted};
+use crate::status::routed::Routed;
+
+/// Where it goes.
+pub(crate) struct RouterOutputs {
+    /// The sessions, for who holds them. Once there are to be none for good, nothing else is asked for.
+    pub(crate) wanted: watch::Sender<Wanted>,
+    /// The Secrets to read.
+    pub(crate) secrets: watch::Sender<BTreeSet<SecretName>>,
+    /// What to report of each Service that is announced from here, until this speaker stops.
+    pub(crate) statuses: Option<keep::Wanted<Routed>>,
+}
+
+/// What is wanted of routers.
+pub(super) struct Routers {
+    outputs: RouterOutputs,
+    sessions: BTreeMap<BgpPeerName, Arc<SessionConfig>>,
+    routes: BTreeMap<BgpPeerName, Arc<Routes>>,
+    /// The Services that are announced, with the addresses that are, and what their reports are called.
+    announced: BTreeMap<ServiceKey, (BTreeSet<IpAddr>, String)>,
+    changed: bool,
+}
+
+impl Routers {
+    pub(super) fn new(outputs: RouterOutputs) -> Self {
+        let (sessions, routes) = (BTreeMap::new(), BTreeMap::new());
+        Self { outputs, sessions, routes, announced: BTreeMap::new(), changed: false }
+    }
+
+    /// These are the sessions.
+    pub(super) fn set_sessions(&mut self, sessions: BTreeMap<BgpPeerName, SessionConfig>) {
+        self.routes.retain(|peer, _| sessions.contains_key(peer));
+        let mut before = std::mem::take(&mut self.sessions);
+        let session = |(name, config): (BgpPeerName, SessionConfig)| {
+            let same = before.remove(&name).filter(|before| **before == config);
+            (name, same.unwrap_or_else(|| Arc::new(config)))
+        };
+        self.sessions = sessions.into_iter().map(session).collect();
+        self.changed = true;
+    }
+
+    /// What a peer is told is different by this.
+    pub(super) fn change_routes(&mut self, peer: BgpPeerName, changes: Vec<RouteChange>) {
+        let routes = Arc::make_mut(self.routes.entry(peer).or_default());
+        for RouteChange { prefix, attributes } in changes {
+            match attributes {
+                Some(attributes) => _ = routes.insert(prefix, attributes),
+                None => _ = routes.remove(&prefix),
+            }
+        }
+        self.changed = true;
+    }
+
+    /// These Secrets are to be read.
+    pub(super) fn set_secrets(&self, secrets: BTreeSet<SecretName>) {
+        self.outputs.secrets.send_replace(secrets);
+    }
+
+    /// A Service is announced to these peers with these addresses, and is reported under this name. The addresses that it was
+    /// announced with before.
+    pub(super) fn report(
+        &mut self,
+        service: ServiceKey,
+        peers: BTreeSet<BgpPeerName>,
+        vips: BTreeSet<IpAddr>,
+        name: String,
+    ) -> BTreeSet<IpAddr> {
+        let before = self.announced.remove(&service).map(|(vips, _)| vips).unwrap_or_default();
+        if !peers.is_empty() {
+            self.announced.insert(service.clone(), (vips, name.clone()));
+        }
+        if let Some(statuses) = &self.outputs.statuses {
+            statuses.set(name, (!peers.is_empty()).then_some(Routed { service, peers }));
+        }
+        before
+    }
+
+    /// Everything that is announced has been named.
+    pub(super) fn reports_complete(&self) {
+        self.outputs.statuses.iter().for_each(keep::Wanted::complete);
+    }
+
+    /// Nothing is reported any more.
+    pub(super) fn last_reports(&mut self) {
+        let Some(statuses) = self.outputs.statuses.take() else { return };
+        self.announced.values().for_each(|(_, name)| statuses.set(name.clone(), None));
+    }
+
+    /// Lets those who hold the sessions see what has changed. This is to come after all that the core has to say at a time:
+    /// a session that begins knows every route there is then, or the peer would take those that it kept for gone.
+    pub(super) fn publish(&mut self) {
+        if !std::mem::take(&mut self.changed) {
+            return;
+        }
+        let peering = |(name, config): (&BgpPeerName, &Arc<SessionConfig>)| {
+            let routes = self.routes.get(name).cloned().unwrap_or_default();
+            (name.clone(), Peering { config: Arc::clone(config), routes })
+        };
+        let sessions = self.sessions.iter().map(peering).collect();
+        self.outputs.wanted.send_if_modified(|wanted| match wanted {
+            Wanted::Sessions(current) => {
+                *current = sessions;
+                true
+            }
+            Wanted::Nothing(_) => false,
+        });
+    }
+}
