@@ -71,8 +71,9 @@ impl BgpObjects {
             BgpChange::Advertisements(change) => {
                 self.listed("BGPAdvertisement", &change);
                 self.advertisements.change(change, |it| &it.status.conditions);
-                let read =
-                    |(name, it): (&String, &Known<BGPAdvertisement>)| (name.as_str().into(), it.object.read());
+                let read = |(name, it): (&String, &Known<BGPAdvertisement>)| {
+                    (name.as_str().into(), it.object.read())
+                };
                 self.all.advertisements = self.advertisements.objects.iter().map(read).collect();
             }
             BgpChange::Communities(change) => {
@@ -105,7 +106,8 @@ impl BgpObjects {
         if !self.missing.is_empty() || !std::mem::take(&mut self.stale) {
             return Vec::new();
         }
-        let (mut of_peers, mut of_advertisements) = (self.all.peer_faults(), self.all.advertisements(pools).1);
+        let (mut of_peers, mut of_advertisements) =
+            (self.all.peer_faults(), self.all.advertisements(pools).1);
         let mut twice = aliases_defined_twice(self.communities.objects.values().map(|known| &known.object));
         self.peers.assess(|name, peer| {
             let doubts = [peer.warnings(), without_bfd(peer).into_iter().collect()].concat();
@@ -326,6 +328,9 @@ mod tests {
         assert!(told_of(&mut objects, &pools).is_empty(), "they are not known to be different");
         objects.pools_changed();
         let then = told_of(&mut objects, &pools);
-        assert!(is(&then, &["ad ConfigurationError: spec.aggregationLength: prefixes of length 24"]), "{then:?}");
+        assert!(
+            is(&then, &["ad ConfigurationError: spec.aggregationLength: prefixes of length 24"]),
+            "{then:?}"
+        );
     }
 }

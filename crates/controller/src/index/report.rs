@@ -47,10 +47,7 @@ impl Index {
     }
 
     /// `BGPPeer`s whose status does not say what it should, and what that is.
-    pub(crate) fn outdated_bgp_peer_statuses(
-        &self,
-        now: Timestamp,
-    ) -> Vec<(ObjectReference, BGPPeerStatus)> {
+    pub(crate) fn outdated_bgp_peer_statuses(&self, now: Timestamp) -> Vec<(ObjectReference, BGPPeerStatus)> {
         if self.decides() { self.bgp.outdated_peers(now) } else { Vec::new() }
     }
 

@@ -66,7 +66,9 @@ fn an_object_about_bgp_that_is_not_in_force_says_so_in_an_event_and_its_conditio
             api.create(&PostParams::default(), &object).await.unwrap();
             let told = match kind {
                 "BGPPeer" => "ConfigurationError: spec.bfdProfile: there is no BFDProfile fast",
-                _ => "ConfigurationError: spec.communities[0] \"no-export\": no Community object defines this",
+                _ => {
+                    "ConfigurationError: spec.communities[0] \"no-export\": no Community object defines this"
+                }
             };
             space.cluster.wait_for_event(&name, told).await;
             assert_eq!(space.cluster.events(&name).await.len(), 1);

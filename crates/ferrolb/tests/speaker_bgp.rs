@@ -1,0 +1,333 @@
+//! A speaker between a real API server and a real router: what the objects about BGP say is in the router's table.
+//!
+//! Needs root, and BIRD of Debian: `cargo test -p ferrolb --test speaker_bgp -- --ignored`.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::core::{ApiResource, GroupVersionKind};
+use kube::{Api, Client, Config};
+use lab::apiserver::ApiServer;
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+const DEADLINE: Duration = Duration::from_secs(30);
+const NAMESPACE: &str = "metallb-system";
+/// `secret` and `another` in base64.
+const PASSWORDS: [&str; 2] = ["c2VjcmV0", "YW5vdGhlcg=="];
+
+#[test]
+#[ignore = "needs BIRD (bird2)"]
+fn what_objects_about_bgp_say_is_in_the_table_of_a_router() {
+    unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace for this thread, which needs root");
+    for arguments in [
+        "link set lo up",
+        "link add lan0 type veth peer name peer0",
+        "address add 192.0.2.2/24 dev lan0",
+        "link set lan0 up",
+    ] {
+        assert!(Command::new("ip").args(arguments.split(' ')).status().unwrap().success(), "ip {arguments}");
+    }
+    let folder = TempDir::new().unwrap();
+    let cluster = Cluster::start();
+    cluster.fill();
+    let mut bird = Bird::start(&folder, "secret");
+    let mut speaker = cluster.speaker(&folder);
+
+    let route = wait("the route", || bird.route("198.51.100.1/32"));
+    assert!(route.contains("(64512,7)") && route.contains("192.0.2.2"), "{route}");
+    assert!(bird.route("198.51.100.2/32").is_none(), "it has no endpoint");
+    let status = wait("the report", || cluster.list("ServiceBGPStatus", NAMESPACE).pop());
+    assert!(status.metadata.name.as_ref().unwrap().starts_with("bgp-"));
+    let labels = status.metadata.labels.as_ref().unwrap();
+    for (label, value) in [("node", "n1"), ("service-name", "served"), ("service-namespace", "default")]
+        .map(|(key, value)| (format!("metallb.io/{key}"), value))
+    {
+        assert_eq!(labels[&label], value);
+    }
+    assert_eq!(status.data["status"]["peers"], json!(["router"]));
+    wait("the event", || {
+        let message = |event: DynamicObject| event.data["message"].as_str().map(str::to_owned);
+        let mut messages = cluster.list("Event", "default").into_iter().filter_map(message);
+        messages.find(|it| it == "announcing from node \"n1\" with protocol \"bgp\"")
+    });
+    let report =
+        wait("the report on the configuration", || cluster.list("ConfigurationState", NAMESPACE).pop());
+    assert_eq!(report.data["status"]["result"], "Valid", "{report:?}");
+
+    // Attributes change, and no session with them.
+    cluster.patch("BGPAdvertisement", NAMESPACE, "all", &json!({"spec": {"communities": ["64512:8"]}}));
+    wait("the other community", || bird.route("198.51.100.1/32")?.contains("(64512,8)").then_some(()));
+    assert_eq!(bird.times_established(), 1);
+    cluster.create("EndpointSlice", "default", &slice("idle"));
+    wait("the route of another Service", || bird.route("198.51.100.2/32"));
+    cluster.delete("EndpointSlice", "default", "served-1");
+    wait("the withdrawal", || bird.route("198.51.100.1/32").is_none().then_some(()));
+    assert_eq!(bird.times_established(), 1);
+
+    // Another password, first in the Secret and then in the router.
+    cluster.patch("Secret", NAMESPACE, "password", &json!({"data": {"password": PASSWORDS[1]}}));
+    wait("the end of the session", || bird.route("198.51.100.2/32").is_none().then_some(()));
+    bird.configure("another");
+    wait("the session with the new password", || bird.route("198.51.100.2/32"));
+
+    // Who stops says so before it goes.
+    let began = Instant::now();
+    kill(Pid::from_raw(speaker.0.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
+    wait("the announcement of the end", || {
+        bird.route("198.51.100.2/32")?.contains("(65535,0)").then_some(())
+    });
+    wait("the end", || bird.route("198.51.100.2/32").is_none().then_some(()));
+    assert!(speaker.0.wait().unwrap().success());
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?} is more than a Pod may take", began.elapsed());
+    assert!(cluster.list("ServiceBGPStatus", NAMESPACE).is_empty());
+}
+
+struct Cluster {
+    runtime: Runtime,
+    client: Client,
+    server: ApiServer,
+}
+
+impl Cluster {
+    fn start() -> Self {
+        let server = ApiServer::launch().unwrap();
+        // Of this thread alone, and so in its network.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let client = runtime.block_on(async {
+            let kubeconfig = Kubeconfig::read_from(server.kubeconfig()).unwrap();
+            let options = KubeConfigOptions::default();
+            let config = Config::from_custom_kubeconfig(kubeconfig, &options).await.unwrap();
+            let client = Client::try_from(config).unwrap();
+            for crd in api::crds() {
+                Api::all(client.clone()).create(&PostParams::default(), &crd).await.unwrap();
+            }
+            client
+        });
+        Self { runtime, client, server }
+    }
+
+    /// Two Services with addresses, one of which has an endpoint, and all that it takes to announce both.
+    fn fill(&self) {
+        self.create("Namespace", "", &json!({"metadata": {"name": NAMESPACE}}));
+        self.create("Node", "", &json!({"metadata": {"name": "n1"}}));
+        let addresses = json!([{"type": "InternalIP", "address": "192.0.2.2"}]);
+        self.patch_status("Node", "", "n1", &json!({"status": {"addresses": addresses}}));
+        for (name, vip) in [("served", "198.51.100.1"), ("idle", "198.51.100.2")] {
+            let annotations = json!({"metallb.io/ip-allocated-from-pool": "lan"});
+            let spec = json!({"type": "LoadBalancer", "ports": [{"port": 80}]});
+            let metadata = json!({"name": name, "annotations": annotations});
+            self.create("Service", "default", &json!({"metadata": metadata, "spec": spec}));
+            let status = json!({"status": {"loadBalancer": {"ingress": [{"ip": vip}]}}});
+            self.patch_status("Service", "default", name, &status);
+        }
+        self.create("EndpointSlice", "default", &slice("served"));
+        let secret = json!({
+            "metadata": {"name": "password"}, "type": "kubernetes.io/basic-auth",
+            "data": {"username": "", "password": PASSWORDS[0]},
+        });
+        self.create("Secret", NAMESPACE, &secret);
+        for (kind, name, spec) in [
+            ("IPAddressPool", "lan", json!({"addresses": ["198.51.100.0/24"]})),
+            ("Community", "names", json!({"communities": [{"name": "seven", "value": "64512:7"}]})),
+            ("BGPAdvertisement", "all", json!({"communities": ["seven"]})),
+            (
+                "BGPPeer",
+                "router",
+                json!({
+                    "myASN": 64512, "peerASN": 64513, "peerAddress": "192.0.2.1", "connectTime": "1s",
+                    "passwordSecret": {"name": "password"},
+                }),
+            ),
+        ] {
+            let object = json!({"metadata": {"name": name}, "spec": spec});
+            wait("the kind to be served", || self.try_create(kind, NAMESPACE, &object).ok());
+        }
+    }
+
+    fn speaker(&self, folder: &TempDir) -> Process {
+        let log = File::create(folder.path().join("speaker.log")).unwrap();
+        let speaker = Command::new(env!("CARGO_BIN_EXE_ferrolb"))
+            .args(["speaker", "--node-name=n1", "--namespace", NAMESPACE, "--gossip-bind=127.0.0.1:7946"])
+            .args(["--http-bind=127.0.0.1:0", "--log-level=debug"])
+            .env("KUBECONFIG", self.server.kubeconfig())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        Process(speaker, folder.path().join("speaker.log"))
+    }
+
+    fn api(&self, kind: &str, namespace: &str) -> Api<DynamicObject> {
+        let (group, version, plural) = match kind {
+            "Namespace" => ("", "v1", "namespaces"),
+            "Node" => ("", "v1", "nodes"),
+            "Service" => ("", "v1", "services"),
+            "Secret" => ("", "v1", "secrets"),
+            "Event" => ("", "v1", "events"),
+            "EndpointSlice" => ("discovery.k8s.io", "v1", "endpointslices"),
+            "BGPPeer" => ("metallb.io", "v1beta2", "bgppeers"),
+            "BGPAdvertisement" => ("metallb.io", "v1beta1", "bgpadvertisements"),
+            "Community" => ("metallb.io", "v1beta1", "communities"),
+            "IPAddressPool" => ("metallb.io", "v1beta1", "ipaddresspools"),
+            "ServiceBGPStatus" => ("metallb.io", "v1beta1", "servicebgpstatuses"),
+            "ConfigurationState" => ("metallb.io", "v1beta1", "configurationstates"),
+            _ => panic!("kind {kind}"),
+        };
+        let resource =
+            ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);
+        match namespace {
+            "" => Api::all_with(self.client.clone(), &resource),
+            namespace => Api::namespaced_with(self.client.clone(), namespace, &resource),
+        }
+    }
+
+    fn try_create(&self, kind: &str, namespace: &str, object: &Value) -> kube::Result<()> {
+        let api = self.api(kind, namespace);
+        let object: DynamicObject = serde_json::from_value(object.clone()).unwrap();
+        self.runtime.block_on(api.create(&PostParams::default(), &object)).map(drop)
+    }
+
+    fn create(&self, kind: &str, namespace: &str, object: &Value) {
+        self.try_create(kind, namespace, object).unwrap();
+    }
+
+    fn patch(&self, kind: &str, namespace: &str, name: &str, patch: &Value) {
+        let api = self.api(kind, namespace);
+        let patched = api.patch(name, &PatchParams::default(), &Patch::Merge(patch));
+        self.runtime.block_on(patched).unwrap();
+    }
+
+    fn patch_status(&self, kind: &str, namespace: &str, name: &str, patch: &Value) {
+        let api = self.api(kind, namespace);
+        let patched = api.patch_status(name, &PatchParams::default(), &Patch::Merge(patch));
+        self.runtime.block_on(patched).unwrap();
+    }
+
+    fn delete(&self, kind: &str, namespace: &str, name: &str) {
+        let api = self.api(kind, namespace);
+        self.runtime.block_on(api.delete(name, &DeleteParams::default())).unwrap();
+    }
+
+    fn list(&self, kind: &str, namespace: &str) -> Vec<DynamicObject> {
+        let api = self.api(kind, namespace);
+        self.runtime.block_on(api.list(&ListParams::default())).unwrap().items
+    }
+}
+
+fn slice(service: &str) -> Value {
+    json!({
+        "metadata": {"name": format!("{service}-1"), "labels": {"kubernetes.io/service-name": service}},
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": ["10.244.0.1"], "nodeName": "n2", "conditions": {"ready": true}}],
+    })
+}
+
+/// Ends with its test, and shows its log where that fails.
+struct Process(Child, PathBuf);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", fs::read_to_string(&self.1).unwrap_or_default());
+        }
+        _ = self.0.kill();
+        self.0.wait().unwrap();
+    }
+}
+
+/// A router at the other end of the pair, in a namespace of its own.
+struct Bird {
+    folder: PathBuf,
+    _process: Process,
+}
+
+impl Bird {
+    fn start(folder: &TempDir, password: &str) -> Self {
+        let folder = folder.path().to_owned();
+        write_configuration(&folder, password);
+        let log = File::create(folder.join("bird.log")).unwrap();
+        let script = "until ip link show peer0 >/dev/null 2>&1; do sleep 0.02; done
+             ip address add 192.0.2.1/24 dev peer0
+             ip link set lo up
+             ip link set peer0 up
+             exec bird -f -c bird.conf -s control -P pid";
+        let child = Command::new("unshare")
+            .args(["--net", "sh", "-c", script])
+            .current_dir(&folder)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let ours = fs::read_link("/proc/thread-self/ns/net").unwrap();
+        let theirs = format!("/proc/{}/ns/net", child.id());
+        wait("the namespace of the router", || {
+            fs::read_link(&theirs).is_ok_and(|it| it != ours).then_some(())
+        });
+        let pid = child.id().to_string();
+        let moved = Command::new("ip").args(["link", "set", "peer0", "netns", &pid]).status().unwrap();
+        assert!(moved.success());
+        let process = Process(child, folder.join("bird.log"));
+        Self { folder, _process: process }
+    }
+
+    fn ask(&self, question: &str) -> String {
+        let control = self.folder.join("control");
+        let asked = Command::new("birdc").arg("-s").arg(control).args(question.split(' ')).output().unwrap();
+        String::from_utf8(asked.stdout).unwrap()
+    }
+
+    fn configure(&mut self, password: &str) {
+        write_configuration(&self.folder, password);
+        self.ask("configure");
+    }
+
+    /// What it has to say of a route, if there is one.
+    fn route(&self, prefix: &str) -> Option<String> {
+        Some(self.ask(&format!("show route {prefix} all"))).filter(|route| route.contains("BGP.origin"))
+    }
+
+    /// How often a session has come up.
+    fn times_established(&self) -> usize {
+        let log = fs::read_to_string(self.folder.join("events")).unwrap_or_default();
+        log.lines().filter(|line| line.contains("BGP session established")).count()
+    }
+}
+
+fn write_configuration(folder: &std::path::Path, password: &str) {
+    let configuration = format!(
+        "log \"events\" all;
+         router id 192.0.2.1;
+         debug protocols {{ events }};
+         protocol device {{}}
+         protocol bgp node {{
+           local 192.0.2.1 as 64513; neighbor 192.0.2.2 as 64512; passive yes; password \"{password}\";
+           ipv4 {{ import all; export none; }};
+         }}\n"
+    );
+    fs::write(folder.join("bird.conf"), configuration).unwrap();
+}
+
+/// Asks again and again until there is an answer.
+fn wait<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(began.elapsed() < DEADLINE, "waited {DEADLINE:?} for {what}");
+        sleep(Duration::from_millis(20));
+    }
+}
