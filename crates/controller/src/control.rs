@@ -58,7 +58,7 @@ enum Incoming {
     Advertisements(Change<L2Advertisement>),
     Namespaces(Change<Namespace>),
     Nodes(Change<Node>),
-    Bgp(BgpChange),
+    Bgp(Box<BgpChange>),
     NodePools(Change<NodeAddressPool>),
     Endpoints(Change<ReadySlice>),
     Speakers(Change<ConfigurationState>),
@@ -311,10 +311,16 @@ fn watches(
         of(Api::namespaced(client(), namespace), Incoming::Advertisements),
         needed(Api::all(client()), reachability, identity, Incoming::Namespaces),
         needed(Api::all(client()), reachability, identity, Incoming::Nodes),
-        of(Api::namespaced(client(), namespace), |change| Incoming::Bgp(BgpChange::Peers(change))),
-        of(Api::namespaced(client(), namespace), |change| Incoming::Bgp(BgpChange::Advertisements(change))),
-        of(Api::namespaced(client(), namespace), |change| Incoming::Bgp(BgpChange::Communities(change))),
-        of(Api::namespaced(client(), namespace), |change| Incoming::Bgp(BgpChange::Profiles(change))),
+        of(Api::namespaced(client(), namespace), |change| Incoming::Bgp(Box::new(BgpChange::Peers(change)))),
+        of(Api::namespaced(client(), namespace), |change| {
+            Incoming::Bgp(Box::new(BgpChange::Advertisements(change)))
+        }),
+        of(Api::namespaced(client(), namespace), |change| {
+            Incoming::Bgp(Box::new(BgpChange::Communities(change)))
+        }),
+        of(Api::namespaced(client(), namespace), |change| {
+            Incoming::Bgp(Box::new(BgpChange::Profiles(change)))
+        }),
     ];
     futures::stream::select_all(always.into_iter().chain(pools_of_nodes))
 }
@@ -344,7 +350,7 @@ fn take_in(index: &mut Index, change: Incoming) {
         Incoming::Advertisements(change) => index.advertisements(change, Instant::now()),
         Incoming::Namespaces(change) => index.namespaces(change, Instant::now()),
         Incoming::Nodes(change) => index.nodes(change, Instant::now()),
-        Incoming::Bgp(change) => index.bgp(change, Instant::now()),
+        Incoming::Bgp(change) => index.bgp(*change, Instant::now()),
         Incoming::NodePools(change) => index.node_pools(change, Instant::now()),
         Incoming::Endpoints(change) => index.endpoints(change, Instant::now()),
         Incoming::Speakers(change) => index.speakers(change, Instant::now()),

@@ -205,14 +205,14 @@ impl Cluster {
 
     fn patch(&self, kind: &str, namespace: &str, name: &str, patch: &Value) {
         let api = self.api(kind, namespace);
-        let patched = api.patch(name, &PatchParams::default(), &Patch::Merge(patch));
-        self.runtime.block_on(patched).unwrap();
+        let (parameters, patch) = (PatchParams::default(), Patch::Merge(patch));
+        self.runtime.block_on(api.patch(name, &parameters, &patch)).unwrap();
     }
 
     fn patch_status(&self, kind: &str, namespace: &str, name: &str, patch: &Value) {
         let api = self.api(kind, namespace);
-        let patched = api.patch_status(name, &PatchParams::default(), &Patch::Merge(patch));
-        self.runtime.block_on(patched).unwrap();
+        let (parameters, patch) = (PatchParams::default(), Patch::Merge(patch));
+        self.runtime.block_on(api.patch_status(name, &parameters, &patch)).unwrap();
     }
 
     fn delete(&self, kind: &str, namespace: &str, name: &str) {

@@ -138,6 +138,7 @@ struct Stale {
 
 /// What was published last.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is about another output")]
 struct Published {
     loaded: bool,
     absence: Option<Absence>,

@@ -16,6 +16,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use api::{ConfigurationStateStatus, IPAddressPool, L2Advertisement};
+pub(crate) use bgp::SeenPeer;
 use futures::{Stream, StreamExt};
 use gossip::Absence;
 use introspection::{Document, SpeakerStatus};

@@ -1,6 +1,7 @@
 //! What of the cluster is watched.
 
 use std::collections::BTreeSet;
+use std::convert::identity;
 use std::fmt::Debug;
 use std::time::Instant;
 
@@ -19,6 +20,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::address::Listening;
+use crate::cluster::SeenPeer;
 use crate::lan::Report;
 use crate::objects::{LoadBalancerClass, Names, SeenService, SeenSlice};
 
@@ -31,7 +33,7 @@ pub(crate) enum Event {
     Pools(kubekit::Change<IPAddressPool>),
     Advertisements(kubekit::Change<L2Advertisement>),
     Speakers(kubekit::Change<slim::Pod>),
-    BgpPeers(kubekit::Change<BGPPeer>),
+    BgpPeers(kubekit::Change<SeenPeer>),
     BgpAdvertisements(kubekit::Change<BGPAdvertisement>),
     Communities(kubekit::Change<Community>),
     BfdProfiles(kubekit::Change<BFDProfile>),
@@ -112,13 +114,14 @@ pub(crate) fn events(
     where
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
     {
-        known(kubekit::watch_known(source, std::convert::identity), kind, event)
+        known(kubekit::watch_known(source, identity), kind, event)
     }
     /// What a speaker can do without: where the cluster has no such kind, or the right to it is missing, the rest goes on.
-    fn optional<K>(
+    fn optional<K, T>(
         client: &Client,
         namespace: &str,
-        event: fn(kubekit::Change<K>) -> Event,
+        read: fn(K) -> T,
+        event: fn(kubekit::Change<T>) -> Event,
     ) -> BoxStream<'static, Event>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
@@ -127,8 +130,9 @@ pub(crate) fn events(
             + DeserializeOwned
             + Send
             + 'static,
+        T: Send + 'static,
     {
-        kubekit::watch(Api::<K>::namespaced(client.clone(), namespace)).map(event).boxed()
+        kubekit::watch_as(Api::<K>::namespaced(client.clone(), namespace), read).map(event).boxed()
     }
     let reachability = Reachability::default();
     let speakers = speakers::source(client, namespace).telling(&reachability);
@@ -146,10 +150,10 @@ pub(crate) fn events(
         of(pools, Kind::Pools, Event::Pools).boxed(),
         of(advertisements, Kind::Advertisements, Event::Advertisements).boxed(),
         kubekit::watch(speakers).map(Event::Speakers).boxed(),
-        optional(client, namespace, Event::BgpPeers),
-        optional(client, namespace, Event::BgpAdvertisements),
-        optional(client, namespace, Event::Communities),
-        optional(client, namespace, Event::BfdProfiles),
+        optional(client, namespace, SeenPeer::from as fn(BGPPeer) -> SeenPeer, Event::BgpPeers),
+        optional::<BGPAdvertisement, _>(client, namespace, identity, Event::BgpAdvertisements),
+        optional::<Community, _>(client, namespace, identity, Event::Communities),
+        optional::<BFDProfile, _>(client, namespace, identity, Event::BfdProfiles),
         received(inputs.secrets).map(|(name, state)| Event::Secret(name, state)).boxed(),
         received(inputs.reports).map(Event::Lan).boxed(),
         changes(inputs.trouble).map(Event::Trouble).boxed(),

@@ -12,12 +12,17 @@ fn peer(name: &str, extra: &Value) -> Value {
     json!({"metadata": {"name": name}, "spec": spec})
 }
 
+fn peers_are(peers: &[Value]) -> Event {
+    let seen = |value: &Value| SeenPeer::from(object::<api::BGPPeer>(value.clone()));
+    Event::BgpPeers(ListChange::Reset(peers.iter().map(seen).collect()))
+}
+
 fn bgp_lists(peers: &[Value]) -> [Event; 4] {
     [
         Event::Communities(list([])),
         Event::BfdProfiles(list([])),
         Event::BgpAdvertisements(list([json!({"metadata": {"name": "ad"}})])),
-        Event::BgpPeers(list(peers.iter().cloned())),
+        peers_are(peers),
     ]
 }
 
@@ -47,7 +52,7 @@ async fn a_session_is_wanted_once_its_routes_are_known_and_layer_2_goes_on_besid
     assert_eq!(sessions(&it), ["router 192.0.2.254 192.0.2.1/32 192.0.2.2/32"]);
     it.after(services([service("one", "192.0.2.1")]));
     assert_eq!(sessions(&it), ["router 192.0.2.254 192.0.2.1/32"]);
-    it.after(Event::BgpPeers(list([])));
+    it.after(peers_are(&[]));
     assert!(sessions(&it).is_empty());
 }
 
@@ -57,7 +62,8 @@ async fn what_a_change_does_not_concern_stays_the_same_in_memory() {
     let peers = [peer("a", &json!({})), peer("b", &json!({"peerAddress": "192.0.2.253"}))];
     bgp_lists(&peers).into_iter().for_each(|event| _ = it.after(event));
     let before = it.sessions.borrow().clone();
-    it.after(Event::BgpPeers(ListChange::Apply(object(peer("b", &json!({"peerAddress": "192.0.2.252"}))))));
+    let moved: api::BGPPeer = object(peer("b", &json!({"peerAddress": "192.0.2.252"})));
+    it.after(Event::BgpPeers(ListChange::Apply(moved.into())));
     let (WantedSessions::Sessions(before), WantedSessions::Sessions(after)) =
         (before, it.sessions.borrow().clone())
     else {
@@ -105,7 +111,7 @@ async fn a_password_is_waited_for_and_a_session_goes_on_until_another_is_known()
     };
     it.after(secret("a", "first"));
     assert_eq!(password(&it).as_deref(), Some("first"));
-    it.after(Event::BgpPeers(list([with("b")])));
+    it.after(peers_are(&[with("b")]));
     assert_eq!(password(&it).as_deref(), Some("first"));
     assert_eq!(*it.secrets.borrow(), ["b".into()].into());
     it.after(secret("b", "second"));
