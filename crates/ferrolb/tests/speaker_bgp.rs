@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::core::{ApiResource, GroupVersionKind};
+use kube::core::{ApiResource, GroupVersionKind, TypeMeta};
 use kube::{Api, Client, Config};
 use lab::apiserver::ApiServer;
 use nix::sched::{CloneFlags, unshare};
@@ -170,32 +170,17 @@ impl Cluster {
     }
 
     fn api(&self, kind: &str, namespace: &str) -> Api<DynamicObject> {
-        let (group, version, plural) = match kind {
-            "Namespace" => ("", "v1", "namespaces"),
-            "Node" => ("", "v1", "nodes"),
-            "Service" => ("", "v1", "services"),
-            "Secret" => ("", "v1", "secrets"),
-            "Event" => ("", "v1", "events"),
-            "EndpointSlice" => ("discovery.k8s.io", "v1", "endpointslices"),
-            "BGPPeer" => ("metallb.io", "v1beta2", "bgppeers"),
-            "BGPAdvertisement" => ("metallb.io", "v1beta1", "bgpadvertisements"),
-            "Community" => ("metallb.io", "v1beta1", "communities"),
-            "IPAddressPool" => ("metallb.io", "v1beta1", "ipaddresspools"),
-            "ServiceBGPStatus" => ("metallb.io", "v1beta1", "servicebgpstatuses"),
-            "ConfigurationState" => ("metallb.io", "v1beta1", "configurationstates"),
-            _ => panic!("kind {kind}"),
-        };
-        let resource =
-            ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);
         match namespace {
-            "" => Api::all_with(self.client.clone(), &resource),
-            namespace => Api::namespaced_with(self.client.clone(), namespace, &resource),
+            "" => Api::all_with(self.client.clone(), &resource(kind)),
+            namespace => Api::namespaced_with(self.client.clone(), namespace, &resource(kind)),
         }
     }
 
     fn try_create(&self, kind: &str, namespace: &str, object: &Value) -> kube::Result<()> {
         let api = self.api(kind, namespace);
-        let object: DynamicObject = serde_json::from_value(object.clone()).unwrap();
+        let mut object: DynamicObject = serde_json::from_value(object.clone()).unwrap();
+        let ApiResource { api_version, kind, .. } = resource(kind);
+        object.types = Some(TypeMeta { api_version, kind });
         self.runtime.block_on(api.create(&PostParams::default(), &object)).map(drop)
     }
 
@@ -224,6 +209,25 @@ impl Cluster {
         let api = self.api(kind, namespace);
         self.runtime.block_on(api.list(&ListParams::default())).unwrap().items
     }
+}
+
+fn resource(kind: &str) -> ApiResource {
+    let (group, version, plural) = match kind {
+        "Namespace" => ("", "v1", "namespaces"),
+        "Node" => ("", "v1", "nodes"),
+        "Service" => ("", "v1", "services"),
+        "Secret" => ("", "v1", "secrets"),
+        "Event" => ("", "v1", "events"),
+        "EndpointSlice" => ("discovery.k8s.io", "v1", "endpointslices"),
+        "BGPPeer" => ("metallb.io", "v1beta2", "bgppeers"),
+        "BGPAdvertisement" => ("metallb.io", "v1beta1", "bgpadvertisements"),
+        "Community" => ("metallb.io", "v1beta1", "communities"),
+        "IPAddressPool" => ("metallb.io", "v1beta1", "ipaddresspools"),
+        "ServiceBGPStatus" => ("metallb.io", "v1beta1", "servicebgpstatuses"),
+        "ConfigurationState" => ("metallb.io", "v1beta1", "configurationstates"),
+        _ => panic!("kind {kind}"),
+    };
+    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural)
 }
 
 fn slice(service: &str) -> Value {
