@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use members::{
-    BootId, Config as MembersConfig, Event, Keys, LinkState, Members, News, Refusal, Reporter, View,
+    BootId, Config as MembersConfig, Event, Keys, LinkState, Members, News, OtherKeys, Reporter, View,
 };
 use objects::NodeName;
 use objects::text::listed;
@@ -22,10 +22,6 @@ use crate::{Config, Trouble};
 /// Frames that are taken in before timers get their turn.
 const BATCH: usize = 256;
 
-/// Keys come to the nodes within some seconds of each other; until then, one that hears nothing but another key is only
-/// suspicious.
-const KEY_PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
-
 /// The state of the task.
 pub(crate) struct Task {
     members: Members,
@@ -38,8 +34,8 @@ pub(crate) struct Task {
     metrics: Metrics,
     view: watch::Sender<Arc<View>>,
     trouble: watch::Sender<Option<Trouble>>,
-    /// Since when nothing is received but what is sealed with other keys.
-    foreign_since: Option<Instant>,
+    /// Whether nothing is received but what is sealed with other keys.
+    other_keys: OtherKeys,
     reporter: Reporter,
     journal: Journal,
     reports: mpsc::Sender<News>,
@@ -78,7 +74,7 @@ impl Task {
             metrics,
             view,
             trouble,
-            foreign_since: None,
+            other_keys: OtherKeys::default(),
             reporter: Reporter::default(),
             journal: Journal::default(),
             reports,
@@ -119,11 +115,7 @@ impl Task {
             let Some((from, frame)) = self.socket.receive(&mut buffer) else { break };
             let result = self.members.handle(from, frame, Instant::now());
             trace!(%from, ?result, "frame");
-            match result {
-                Ok(_) => self.foreign_since = None,
-                Err(Refusal::UnknownKey) => _ = self.foreign_since.get_or_insert_with(Instant::now),
-                Err(_) => {}
-            }
+            self.other_keys.received(&result, Instant::now());
             self.metrics.received(result);
         }
         let now = Instant::now();
@@ -225,7 +217,8 @@ impl Task {
         let trouble = if self.socket.is_refused() {
             Some(Trouble::Unbound)
         } else {
-            self.foreign_since.filter(|since| since.elapsed() >= KEY_PATIENCE).map(|_| Trouble::OtherKey)
+            // Looked at with every timer of the members: several times a second.
+            self.other_keys.prevail(Instant::now()).then_some(Trouble::OtherKey)
         };
         self.trouble.send_if_modified(|current| std::mem::replace(current, trouble) != trouble);
     }

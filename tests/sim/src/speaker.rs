@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use layer2::{Arp, Begin, Effect, MacAddr, Ndp, Port, Protocol, Report};
-use members::{Absence, Event, Keys, LinkState, Members, Refusal, Reporter};
+use members::{Absence, Event, Keys, LinkState, Members, OtherKeys, Reporter};
 use objects::{InterfaceName, NodeName};
 use placement::{Ability, ExcludeLabel, Failback, Prefix, Spread};
 use speaker_core::announce::layer2::{Orders, PortId, Ports, Responder};
@@ -19,8 +19,6 @@ use crate::cluster::{Episode, complete};
 
 /// How often each address is announced while nothing changes.
 const REFRESH: Duration = Duration::from_secs(30);
-/// Who hears nothing but another key for so long says so.
-const KEY_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What reaches a speaker.
 #[derive(Debug)]
@@ -105,7 +103,7 @@ pub(crate) struct Speaker {
     ports: BTreeMap<PortId, Running>,
     socket: Socket,
     /// Since when nothing is received but what is sealed with other keys.
-    foreign_since: Option<Instant>,
+    other_keys: OtherKeys,
     trouble: Option<Trouble>,
     listed: bool,
     stopping: bool,
@@ -145,7 +143,7 @@ impl Speaker {
             seed,
             ports: BTreeMap::new(),
             socket,
-            foreign_since: None,
+            other_keys: OtherKeys::default(),
             trouble: None,
             listed: false,
             stopping: false,
@@ -166,12 +164,9 @@ impl Speaker {
         match input {
             Input::Datagram(from, frame) => {
                 if self.socket == Socket::Bound {
-                    match self.members.handle(from, &frame, now) {
-                        Ok(_) => self.foreign_since = None,
-                        Err(Refusal::UnknownKey) => _ = self.foreign_since.get_or_insert(now),
-                        // What is refused is counted in the shell, no more.
-                        Err(_) => {}
-                    }
+                    // What is refused is counted in the shell, no more.
+                    let result = self.members.handle(from, &frame, now);
+                    self.other_keys.received(&result, now);
                 }
             }
             Input::Frame(interface, frame, received) => {
@@ -294,10 +289,9 @@ impl Speaker {
 
     /// Says why the gossip does not work, as far as that is to be seen.
     fn report_trouble(&mut self, now: Instant) {
-        let foreign = self.foreign_since.is_some_and(|since| now >= since + KEY_PATIENCE);
         let trouble = match self.socket {
             Socket::Refused => Some(Trouble::Unbound),
-            Socket::Bound => foreign.then_some(Trouble::OtherKey),
+            Socket::Bound => self.other_keys.prevail(now).then_some(Trouble::OtherKey),
         };
         if self.trouble != trouble {
             (self.trouble, self.changed) = (trouble, true);
