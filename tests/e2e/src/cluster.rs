@@ -101,6 +101,17 @@ impl Cluster {
         restored.unwrap_or_else(|error| panic!("the cluster did not recover: {error:#}"));
     }
 
+    /// Runs the only test of this cluster, which ends with it. If it failed, says what the cluster looks like.
+    pub fn run_alone(self, test: impl FnOnce(&Self) -> Result<()>) -> Result<()> {
+        let mut audited = self.audited.lock().unwrap_or_else(PoisonError::into_inner);
+        let began = SystemTime::now();
+        let outcome = test(&self).and_then(|()| self.nothing_was_denied(&mut audited));
+        if outcome.is_err() {
+            eprintln!("{}", self.explain(began));
+        }
+        outcome.and(self.note_requests())
+    }
+
     /// Takes FerroLB away, and leaves what Helm leaves. It is installed again when the test ends.
     pub fn uninstall(&self) -> Result<()> {
         self.now_installed(Installed::Nothing);
@@ -250,7 +261,7 @@ impl Cluster {
         self.wait_for_api_server(WELL_WITHIN)?;
         self.kubectl(["delete", "services", "--all"])?;
         self.reinstall()?;
-        let ours = "ipaddresspools,l2advertisements,nodeaddresspools";
+        let ours = "ipaddresspools,l2advertisements,nodeaddresspools,bgppeers,bgpadvertisements,bfdprofiles,communities";
         self.kubectl(["delete", ours, "--all", "-n", chart::NAMESPACE])?;
         self.wait_until_well()
     }

@@ -25,7 +25,7 @@ impl Cluster {
         };
         let questions = [
             &["get", "nodes,pods,services", "-A", "-o", "wide"][..],
-            &["get", "ipaddresspools,l2advertisements", "-A"],
+            &["get", "ipaddresspools,l2advertisements,bgppeers,bgpadvertisements", "-A"],
             &["get", "events", "-A", "--sort-by=.metadata.creationTimestamp"],
             &logs("app.kubernetes.io/component=controller"),
             &logs("app.kubernetes.io/component=speaker"),
@@ -34,6 +34,12 @@ impl Cluster {
         for question in questions {
             let answer = self.lab.kubectl(question).unwrap_or_else(|error| format!("{error:#}\n"));
             let _ = writeln!(text, "\n--- kubectl {}\n{answer}", question.join(" "));
+        }
+        for question in ["show bgp summary", "show bgp all", "show bfd peers brief", "show running-config"] {
+            if self.lab.router().is_some() {
+                let answer = self.lab.ask_router(question).unwrap_or_else(|error| format!("{error:#}\n"));
+                let _ = writeln!(text, "--- router: {question}\n{answer}");
+            }
         }
         for node in self.lab.nodes() {
             let name = node.to_string();

@@ -14,6 +14,7 @@ pub mod objects;
 mod observer;
 pub mod readme;
 mod rights;
+pub mod router;
 mod visits;
 
 pub use capture::Capture;

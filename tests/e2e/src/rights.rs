@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::PoisonError;
+use std::sync::{Mutex, PoisonError};
 use std::{env, fs};
 
 use anyhow::{Context, Result, ensure};
@@ -10,6 +10,9 @@ use lab::audit::{self, Record, Request};
 use lab::chart;
 
 use crate::Cluster;
+
+/// What was asked in labs that are gone.
+static OF_OTHERS: Mutex<BTreeSet<Request>> = Mutex::new(BTreeSet::new());
 
 impl Cluster {
     /// Fails if FerroLB was denied anything in the part of the audit log that comes after what was `audited`. What
@@ -52,11 +55,20 @@ impl Cluster {
         Ok(())
     }
 
+    /// Remembers what was asked in this lab, for the record of another one.
+    pub(crate) fn note_requests(&self) -> Result<()> {
+        let mut others = OF_OTHERS.lock().unwrap_or_else(PoisonError::into_inner);
+        others.extend(ours(&self.lab.audit_log()?));
+        Ok(())
+    }
+
     /// Records all that was asked so far and what was ever allowed. `cargo xtask test` compares the two in the end.
     pub(crate) fn record_rights(&self) -> Result<()> {
         let Some(path) = env::var_os(audit::RECORD_VARIABLE) else { return Ok(()) };
         let grants = self.granted.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let record = Record { requests: ours(&self.lab.audit_log()?), grants };
+        let others = OF_OTHERS.lock().unwrap_or_else(PoisonError::into_inner);
+        let requests = &ours(&self.lab.audit_log()?) | &others;
+        let record = Record { requests, grants };
         let path = Path::new(&path);
         let text = serde_json::to_string(&record)?;
         fs::write(path, text).with_context(|| format!("writing {}", path.display()))

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
-use super::{SOON, Service, print_indented, traffic, url};
+use super::{SOON, Service, print_indented, traffic};
 use crate::plan::{Host, NodeId, Router};
 use crate::ui::{self, human};
 use crate::{Lab, chart, wait_until};
@@ -15,8 +15,6 @@ const MANIFESTS: &str = "examples/bgp/bgp.yaml";
 const WEB: &str = "examples/quickstart/web.yaml";
 /// BFD takes a second. This is for machines that do other things besides; after the hold time, the session has ended anyway.
 const GONE_WITHIN: Duration = Duration::from_secs(20);
-/// After a power cut, so many requests in a row tell that it is over.
-const ANSWERED: usize = 20;
 
 /// Shows it, and returns the address of the Service.
 pub(super) fn show(lab: &Lab, router: Router, began: Instant) -> Result<IpAddr> {
@@ -64,7 +62,7 @@ fn routes(lab: &Lab, router: Router, address: IpAddr) -> Result<()> {
     ask(lab, &router.shows_route(&prefix))
 }
 
-/// Powers off a node that the router forwards to, and shows how soon it does so no more, and when all is well again.
+/// Powers off a node that the router forwards to, and shows how soon it does so no more.
 fn power_off(lab: &Lab, address: IpAddr) -> Result<()> {
     let (prefix, family) = (prefix(address), lab.families().first());
     let lost = lab.nodes().last().context("a lab has nodes")?;
@@ -79,11 +77,6 @@ fn power_off(lab: &Lab, address: IpAddr) -> Result<()> {
         Ok(())
     })?;
     task.done_with(format_args!("no route by {lost} after {}", human(cut.elapsed())));
-    let task = ui::task(format_args!("{ANSWERED} requests in a row are answered"), Duration::ZERO);
-    let url = url(address);
-    let curl = ["curl", "-gsS", "--fail", "--connect-timeout", "0.2", "--max-time", "1", &url];
-    wait_until("they are", SOON, || (0..ANSWERED).try_for_each(|_| lab.run(Host::Client, curl).map(drop)))?;
-    task.done_with(format_args!("{} after the cut", human(cut.elapsed())));
     Ok(())
 }
 

@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 use std::path::Path;
-use std::time::SystemTime;
 
 use anyhow::{Context, Result, ensure};
 use e2e::{Cluster, Role, SOON, objects};
@@ -28,14 +27,9 @@ fn everything_works_in_a_cluster_of_both_families_with_ipv6_first() {
 fn everything_works(families: IpFamilies) {
     // The other tests have the machine to themselves, and so has this one.
     with_cluster(|_| {
-        let began = SystemTime::now();
         let options = Options { name: "e2e-ipv6".parse()?, nodes: NODES, families, ..Options::default() };
         let cluster = Cluster::start_in(options, Path::new(env!("CARGO_BIN_EXE_send-frames")))?;
-        let outcome = programs_answer(&cluster).and_then(|()| service_works(&cluster));
-        if outcome.is_err() {
-            eprintln!("{}", cluster.explain(began));
-        }
-        outcome
+        cluster.run_alone(|cluster| programs_answer(cluster).and_then(|()| service_works(cluster)))
     });
 }
 

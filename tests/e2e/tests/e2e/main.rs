@@ -2,6 +2,7 @@
 
 mod allocation;
 mod announcing;
+mod bgp;
 mod chart;
 mod failover;
 mod faults;
