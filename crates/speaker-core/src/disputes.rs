@@ -23,16 +23,18 @@
 //!   is not ahead of one that has followed all the while. Each kind is compared for itself. After etcd was restored
 //!   from a backup, they count anew for whoever sees the restored state; one that is cut off by then may win its
 //!   disputes with the state before, until it is back: there is one announcer, by an old view.
-//! - *Whoever has the gossip's key can lie.* With enormous versions it can make others give addresses up. They look
-//!   whether somebody answers for those, and if nobody does, take them back and concede them no more for [`REFUSED`]. So it can draw
-//!   addresses to itself, as it can by ARP alone, and leave an address unanswered for two seconds in a minute. What it raised is
-//!   forgotten when it falls silent.
+//! - *Whoever has the gossip's key can lie.* With enormous versions it can make others give addresses up that Services have.
+//!   They look whether somebody answers for those, and if nobody does, take them back and concede them no more for
+//!   [`REFUSED`]. Nor do they concede one more often than [`UNCONFIRMED`] for which nobody was seen to answer, for
+//!   whoever asks and asks no more, time and again, is never looked at. So it can draw addresses to itself, as it can by ARP alone,
+//!   and leave an address unanswered for two seconds in a minute, and twice as long at first. What it raised is forgotten when it falls silent.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use placement::{Disputed, Interfaces, Kind, Moved, NodeName, NodeProfile, Versions};
+use timers::Rate;
 
 use crate::announce::layer2::Conflict;
 
@@ -52,6 +54,8 @@ const TAKEN_OVER: Duration = Duration::from_secs(2);
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 /// For so long nothing is given up that nobody answered for.
 const REFUSED: Duration = Duration::from_mins(1);
+/// So often is an address given up for which nobody was seen to answer before it was taken back.
+const UNCONFIRMED: Rate = Rate::new(2, REFUSED);
 /// So many addresses are looked at, and so many disputes raised, at most.
 const MOST: usize = 512;
 
@@ -79,6 +83,8 @@ pub(crate) struct Disputes {
     unnoticed: Vec<Conflict>,
     conceded: BTreeSet<IpAddr>,
     refused: BTreeMap<IpAddr, Instant>,
+    /// What was given up and not seen to be answered for, and when it may be given up again as often as [`UNCONFIRMED`] says.
+    unconfirmed: BTreeMap<IpAddr, Instant>,
 }
 
 /// An address of which is to be known whether somebody answers for it.
@@ -161,7 +167,10 @@ impl Disputes {
         match &watch.why {
             Why::Expected(node) if now >= watch.ask || by == Some(node) => _ = self.watched.remove(&vip),
             // Elsewhere nobody may: it is enough that it is answered for somewhere.
-            Why::Conceded if now >= watch.ask => (watch.ask, watch.silent) = (now + LOOK_AGAIN, false),
+            Why::Conceded if now >= watch.ask => {
+                (watch.ask, watch.silent) = (now + LOOK_AGAIN, false);
+                self.unconfirmed.remove(&vip);
+            }
             // It may be who had it before.
             Why::Expected(_) | Why::Conceded => {}
         }
@@ -200,6 +209,7 @@ impl Disputes {
     /// Brings everything in line with what the others tell, and with the time.
     pub(crate) fn follow(&mut self, others: &Others<'_>, now: Instant) {
         self.refused.retain(|_, until| now < *until);
+        self.unconfirmed.retain(|_, all_again| now < *all_again);
         self.in_vain.retain(|_, until| now < *until);
         self.look(others, now);
         let Self { raised, in_vain, unnoticed, .. } = self;
@@ -262,14 +272,25 @@ impl Disputes {
             let Some(told) = (others.told)(node) else { continue };
             let asked = told.disputed.by_node.get(others.me).into_iter().flatten();
             if self.complete.lack(&told.disputed.versions) {
+                let asked = asked.filter(|vip| (others.used)(**vip));
                 conceded.extend(asked.filter(|vip| !(told.conceded.contains(vip) && others.me < node)));
             }
         }
         conceded.retain(|vip| !self.refused.contains_key(vip));
-        for vip in conceded.difference(&self.conceded) {
-            let (why, ask) = (Why::Conceded, now + TAKEN_OVER);
-            let interfaces = (others.interfaces)(*vip).cloned().unwrap_or(Interfaces::All);
-            self.watched.insert(*vip, Watch { why, interfaces, ask, silent: false });
+        let fresh: Vec<_> = conceded.difference(&self.conceded).copied().collect();
+        for vip in fresh {
+            match UNCONFIRMED.take(self.unconfirmed.get(&vip).copied(), now) {
+                Ok(all_again) => {
+                    self.unconfirmed.insert(vip, all_again);
+                    let (why, ask) = (Why::Conceded, now + TAKEN_OVER);
+                    let interfaces = (others.interfaces)(vip).cloned().unwrap_or(Interfaces::All);
+                    self.watched.insert(vip, Watch { why, interfaces, ask, silent: false });
+                }
+                Err(next) => {
+                    self.refused.insert(vip, next);
+                    conceded.remove(&vip);
+                }
+            }
         }
         for vip in self.conceded.difference(&conceded) {
             self.watched.remove(vip);

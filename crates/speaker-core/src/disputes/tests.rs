@@ -279,6 +279,48 @@ fn nothing_is_given_up_for_long_that_nobody_else_answers_for() {
 }
 
 #[test]
+fn whoever_asks_and_asks_no_more_time_and_again_leaves_nothing_unanswered_for_long() {
+    for version in [8, u64::MAX] {
+        let mut it = fixture(7);
+        let (mut given_up, mut times) = (Duration::ZERO, 0);
+        for _ in 0..100 {
+            it.is_asked_by("n1", Some(version));
+            if it.concedes() {
+                (given_up, times) = (given_up + ms(1900), times + 1);
+            }
+            it.pass(ms(1900));
+            it.is_asked_by("n1", None);
+            it.pass(ms(100));
+        }
+        assert!(given_up <= 2 * TAKEN_OVER + 4 * TAKEN_OVER, "for {given_up:?} of 200 s");
+        assert!(times > 2, "by now somebody may answer");
+    }
+}
+
+#[test]
+fn what_somebody_answers_for_may_be_given_up_as_often_as_that_is_asked() {
+    let mut it = fixture(7);
+    for _ in 0..20 {
+        it.is_asked_by("n1", Some(8));
+        it.pass(ms(2000));
+        it.disputes.answered(vip(), Some(&"n1".into()), it.now);
+        assert!(it.concedes());
+        it.is_asked_by("n1", None);
+    }
+}
+
+#[test]
+fn what_no_service_has_is_not_given_up() {
+    let mut it = fixture(7);
+    it.used = false;
+    it.is_asked_by("n1", Some(8));
+    assert!(!it.concedes());
+    it.used = true;
+    it.follow();
+    assert!(it.concedes());
+}
+
+#[test]
 fn of_two_that_give_way_to_each_other_the_first_by_name_goes_on() {
     for (other, concedes) in [("n1", true), ("n3", false)] {
         let mut it = fixture(7);
