@@ -90,6 +90,8 @@ struct Entry<S> {
     wanted: Option<S>,
     /// What it is, if it is there.
     there: Option<There>,
+    /// The version that was deleted from here, until the watch tells that it is gone.
+    deleted: Option<Version>,
 }
 
 /// An object that is there.
@@ -164,7 +166,7 @@ where
         match change {
             Change::Reset(list) => {
                 let right: Vec<_> = self.objects.keys().filter(|name| self.is_right(name)).cloned().collect();
-                self.objects.values_mut().for_each(|entry| entry.there = None);
+                self.objects.values_mut().for_each(|entry| (entry.there, entry.deleted) = (None, None));
                 for Seen { name, there } in list {
                     self.entry(&name).there = Some(there);
                 }
@@ -182,12 +184,14 @@ where
     /// An object is now this, or gone, as the watch says of this version of it.
     fn replace(&mut self, name: Arc<str>, version: Version, is: Option<There>, now: Instant) {
         let was_right = self.is_right(&name);
-        let known = &mut self.entry(&name).there;
-        // The echo of an older write of ours comes after the answer to the latest one.
-        if known.as_ref().is_some_and(|known| version.is_older_than(&known.version)) {
+        let entry = self.entry(&name);
+        // The echo of an older write of ours comes after the answer to the latest one, be that a deletion.
+        let is_echo = entry.there.as_ref().is_some_and(|known| version.is_older_than(&known.version))
+            || entry.deleted.as_ref().is_some_and(|gone| version == *gone || version.is_older_than(gone));
+        if is_echo {
             return;
         }
-        *known = is;
+        (entry.there, entry.deleted) = (is, None);
         if was_right {
             self.check(&name, now);
         }
@@ -195,7 +199,7 @@ where
     }
 
     fn entry(&mut self, name: &Arc<str>) -> &mut Entry<S> {
-        self.objects.entry(Arc::clone(name)).or_insert(Entry { wanted: None, there: None })
+        self.objects.entry(Arc::clone(name)).or_insert(Entry { wanted: None, there: None, deleted: None })
     }
 
     /// What an object should say, if it should be there.
@@ -261,7 +265,9 @@ where
         let wanted = wanted.map(|wanted| (self.render)(&name, wanted));
         let done = match (self.there(&name), wanted) {
             (None, None) => {
-                self.objects.remove(&name);
+                if self.objects.get(&name).is_some_and(|entry| entry.deleted.is_none()) {
+                    self.objects.remove(&name);
+                }
                 self.writes.forget(&self.object(&name));
                 Ok(Done::Right)
             }
@@ -295,7 +301,8 @@ where
         let parameters = DeleteParams::default();
         let request = self.api.delete(name, &parameters);
         done(self.writes.perform(&self.object(name), Intent::Change, REQUEST_TIMEOUT, request).await)?;
-        self.objects.remove(name);
+        let entry = self.entry(name);
+        entry.deleted = entry.there.take().map(|there| there.version);
         Ok(Done::Right)
     }
 
@@ -312,7 +319,8 @@ where
         // Without an answer it is gone again, or was changed at the same time.
         let there = answer.map(|answer| Seen::read(&answer).there);
         let is_right = there.as_ref().is_some_and(|there| there.status == Fingerprint::of(object));
-        self.entry(name).there = there;
+        let entry = self.entry(name);
+        (entry.there, entry.deleted) = (there, None);
         Ok(if is_right { Done::Right } else { Done::Other })
     }
 

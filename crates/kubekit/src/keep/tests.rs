@@ -105,6 +105,34 @@ async fn what_is_right_is_not_written_again_and_the_echo_of_an_older_write_is_no
 }
 
 #[tokio::test]
+async fn echoes_of_what_came_before_a_deletion_of_ours_are_no_news() {
+    let (mut keeper, log) = keeper("wanted", taken("wanted"));
+    for (round, begin) in (0..8).zip((0..).step_by(30)) {
+        keeper.write_next(Instant::now()).await;
+        keeper.want(said([("r", None)]));
+        keeper.write_next(Instant::now()).await;
+        // As it was made, as it was written then, and that it is gone: some of it comes late.
+        let echoes = [
+            Change::Apply(Seen::read(&seen("", begin + 20))),
+            Change::Apply(Seen::read(&seen("wanted", begin + 30))),
+            Change::Delete(Seen::read(&seen("wanted", begin + 40))),
+        ];
+        for (number, echo) in echoes.into_iter().enumerate() {
+            if number == round % 3 {
+                keeper.want(said([("r", Some("wanted"))]));
+                keeper.write_next(Instant::now()).await;
+            }
+            keeper.observe(echo, Instant::now());
+            keeper.write_next(Instant::now()).await;
+        }
+        assert!(keeper.is_right("r") && keeper.next().is_none(), "round {round}");
+    }
+    assert!(keeper.contests.is_empty());
+    let asked = |method| log.count(|asked| asked.method == method);
+    assert_eq!([asked(Method::POST), asked(Method::PATCH), asked(Method::DELETE)], [9, 9, 8]);
+}
+
+#[tokio::test]
 async fn whoever_keeps_changing_an_object_is_corrected_ever_more_rarely() {
     let (mut keeper, log) = keeper("wanted", taken("wanted"));
     keeper.write_next(Instant::now()).await;
@@ -188,5 +216,8 @@ async fn what_is_there_and_was_not_named_is_deleted_once_all_are_named() {
     keeper.want(said([]));
     keeper.write_next(Instant::now()).await;
     assert_eq!(log.count(|asked| asked.method == Method::DELETE), 1);
+    assert!(keeper.is_done());
+    keeper.observe(Change::Delete(Seen::read(&seen("wanted", 4))), Instant::now());
+    keeper.write_next(Instant::now()).await;
     assert!(keeper.is_done() && keeper.objects.is_empty());
 }
