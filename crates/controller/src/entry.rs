@@ -165,6 +165,8 @@ pub(crate) enum Writing {
     InFlight,
     /// It failed and waits for a while.
     Delayed,
+    /// The API server has another version, or none any more; the watch is to tell, and brings the next attempt with it.
+    AwaitingNews,
 }
 
 impl Entry {
@@ -221,6 +223,9 @@ impl Entry {
             // Whoever changes a Service need not wait for what was in the way before.
             self.writing = Writing::Idle;
             self.paused = None;
+        }
+        if self.writing == Writing::AwaitingNews {
+            self.writing = Writing::Idle;
         }
         self.version = seen.version;
         self.observed = seen.observed;

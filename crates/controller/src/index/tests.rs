@@ -345,6 +345,26 @@ fn a_conflict_waits_for_the_newer_version_and_then_writes_again() {
 }
 
 #[test]
+fn a_conflict_that_no_news_follows_is_tried_again_ever_more_rarely() {
+    for result in [Written::Conflict, Written::Gone] {
+        let mut cluster = Cluster::start(&[pool("p", "10.0.0.0/24")], &[("a", json!({}))]);
+        let mut now = Instant::now();
+        let mut pauses = Vec::new();
+        for _ in 0..9 {
+            let write = cluster.next_write().unwrap();
+            cluster.index.written(&write, result.clone(), now);
+            assert_eq!(cluster.next_write(), None);
+            let next = cluster.index.next_timeout().unwrap();
+            pauses.push((next - now).as_millis());
+            now = next;
+            cluster.index.pass_time(now);
+        }
+        assert_eq!(pauses, [1000, 1000, 1000, 1000, 1600, 3200, 6400, 10_000, 10_000], "{result:?}");
+        assert_eq!(cluster.write_all(), ["a 10.0.0.0"]);
+    }
+}
+
+#[test]
 fn a_conflict_with_a_version_that_is_already_here_writes_again_at_once() {
     let mut cluster = Cluster::start(&[pool("p", "10.0.0.0/24")], &[("a", json!({}))]);
     let write = cluster.next_write().unwrap();

@@ -13,6 +13,9 @@ use translation::{Observed, Origin};
 use crate::entry::Writing;
 use crate::index::Index;
 
+/// So long does the watch have to bring what a write was in conflict with. After that it is tried again.
+const NEWS_WITHIN: Duration = Duration::from_secs(1);
+
 /// A status to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Write {
@@ -90,8 +93,15 @@ impl Index {
                     entry.settled |= !entry.is_off();
                 }
             }
-            // What was in the way is about to come by the watch, and brings the next attempt with it, if any.
-            Written::Conflict | Written::Gone if entry.version == write.version => return None,
+            // What was in the way is about to come by the watch, if the API server itself has said so, and not what is in
+            // front of it.
+            Written::Conflict | Written::Gone if entry.version == write.version => {
+                entry.failures = failures.saturating_add(1);
+                entry.writing = Writing::AwaitingNews;
+                let without_news = pause(Class::Unavailable, failures, 0.0).max(NEWS_WITHIN);
+                self.retries.insert((now + without_news, write.key.clone()));
+                return None;
+            }
             Written::Conflict | Written::Gone => {}
             Written::Failed | Written::Refused => {
                 let class = if result == Written::Refused { Class::Refused } else { Class::Unavailable };
@@ -115,7 +125,8 @@ impl Index {
     pub(super) fn retry(&mut self, now: Instant) {
         while self.next_retry().is_some_and(|at| at <= now) {
             let Some((_, key)) = self.retries.pop_first() else { return };
-            if let Some(entry) = self.services.get_mut(&key).filter(|e| e.writing == Writing::Delayed) {
+            let waits = |writing| matches!(writing, Writing::Delayed | Writing::AwaitingNews);
+            if let Some(entry) = self.services.get_mut(&key).filter(|entry| waits(entry.writing)) {
                 entry.writing = Writing::Idle;
                 self.enqueue(&key);
             }
