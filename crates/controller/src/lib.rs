@@ -40,7 +40,7 @@ use kubekit::events::Publisher;
 use kubekit::http::{self, Readiness};
 use kubekit::lease::{Election, Leadership, Leads, Timing};
 use kubekit::write::Writes;
-use kubekit::{Identity, Watchdog};
+use kubekit::{Identity, Watchdog, telemetry};
 use prometheus_client::registry::Registry;
 use serde_json::{Map, Value};
 use tracing::info;
@@ -91,6 +91,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let (me, namespace) = (config.identity.instance(), config.identity.namespace.as_str());
     let writes = Writes::default();
     writes.register(&mut registry);
+    telemetry::register(&mut registry);
     let events = Publisher::start(client.clone(), "metallb-controller", me.clone(), writes.clone());
     events.register(&mut registry);
     let mut conflicts = Conflicts::watch(

@@ -290,7 +290,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
                         },
                     }
                 });
-            telemetry::start(common.log_level);
+            let _log = telemetry::start(common.log_level)?;
             open_files::raise_limit();
             runtime()?.block_on(controller::run(controller::Config {
                 http: common.http(),
@@ -325,7 +325,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
             ignore_address_conflicts,
             report_listening_ports,
         }) => {
-            telemetry::start(common.log_level);
+            let _log = telemetry::start(common.log_level)?;
             open_files::raise_limit();
             speaker::lan::claim_packet_sockets()?;
             runtime()?.block_on(speaker::run(speaker::Config {

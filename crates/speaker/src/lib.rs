@@ -52,7 +52,7 @@ use kubekit::events::Publisher;
 use kubekit::http::status::Questions;
 use kubekit::http::{self, Readiness};
 use kubekit::write::Writes;
-use kubekit::{Identity, Progress, Watchdog, keep};
+use kubekit::{Identity, Progress, Watchdog, keep, telemetry};
 pub use lan::InterfacePatterns;
 pub use metrics::Metrics;
 use placement::NodeName;
@@ -142,6 +142,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let (stop, stopped) = oneshot::channel();
     let writes = Writes::default();
     writes.register(&mut registry);
+    telemetry::register(&mut registry);
     let instance = config.identity.instance();
     let publisher = Publisher::start(client.clone(), "metallb-speaker", instance, writes.clone());
     publisher.register(&mut registry);
