@@ -10,7 +10,6 @@
 //! events mean.
 
 mod commands;
-mod journal;
 mod keys;
 mod metrics;
 mod socket;

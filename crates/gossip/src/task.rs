@@ -9,18 +9,22 @@ use members::{
 };
 use objects::NodeName;
 use objects::text::listed;
+use timers::Journal;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep_until;
 use tracing::{info, trace, warn};
 
 use crate::commands::{Commands, Listen, Receiver};
-use crate::journal::Journal;
 use crate::metrics::Metrics;
 use crate::socket::Socket;
 use crate::{Config, Trouble};
 
 /// Frames that are taken in before timers get their turn.
 const BATCH: usize = 256;
+
+/// So many lines about events of one kind and member are logged at once, and then one in this time.
+const LINES_AT_ONCE: u32 = 10;
+const LINES_EACH: std::time::Duration = std::time::Duration::from_mins(1);
 
 /// The state of the task.
 pub(crate) struct Task {
@@ -37,7 +41,8 @@ pub(crate) struct Task {
     /// Whether nothing is received but what is sealed with other keys.
     other_keys: OtherKeys,
     reporter: Reporter,
-    journal: Journal,
+    /// What of the events is logged, by kind and member: whoever has the key can make some happen as often as it can send.
+    journal: Journal<(&'static str, Option<NodeName>)>,
     reports: mpsc::Sender<News>,
     /// News for which there was no room yet.
     backlog: VecDeque<News>,
@@ -76,7 +81,7 @@ impl Task {
             trouble,
             other_keys: OtherKeys::default(),
             reporter: Reporter::default(),
-            journal: Journal::default(),
+            journal: Journal::new(LINES_AT_ONCE, LINES_EACH),
             reports,
             backlog: VecDeque::new(),
             leavers: Vec::new(),
@@ -181,7 +186,7 @@ impl Task {
 
     /// Brings out whatever the members have to say.
     fn flush(&mut self) {
-        while let Some((what, about, left_out)) = self.journal.poll(Instant::now()) {
+        while let Some(((what, about), left_out)) = self.journal.poll(Instant::now()) {
             let node = about.as_ref().map(NodeName::as_str);
             info!(what, node, left_out, "of events of the gossip, so many were left out here");
         }
@@ -274,7 +279,7 @@ impl Task {
             }
             Event::Departed { .. } => ("departed", None),
         };
-        match self.journal.admit(what, about, Instant::now()) {
+        match self.journal.admit((what, about.cloned()), Instant::now()) {
             Some(left_out) => write(event, (left_out > 0).then_some(left_out)),
             None => self.metrics.line_left_out(),
         }

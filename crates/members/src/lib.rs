@@ -99,8 +99,9 @@
 //! - Of those that it watches over, tell profiles that they never had ([`View::relayed`]). That counts with those
 //!   that do not hear the one itself, and ends when they do. So whoever acts on it asks the LAN first, and a lie takes no
 //!   address from one that answers; it can keep one who hears too little from taking an address over.
-//! - Cost others some work: each frame must be opened. It gets no more answers than it sends, and those that it sends
-//!   before it has proved to be alive get 10 a second.
+//! - Cost others some work: each frame must be opened, and what is asked is answered, mostly by one frame. When one was last
+//!   heard is answered twice, after two frames to and from that one; a profile by its parts, eight at most. What it sends
+//!   before it has proved to be alive gets 10 answers a second.
 //!
 //! What it cannot do by that alone: speak in the name of another, so end it by a goodbye, change what it tells of
 //! itself, or answer questions for it; have it counted elsewhere than at its address; make a generation or a counter so

@@ -9,6 +9,7 @@
 
 mod bgp;
 mod carry_out;
+mod log;
 mod routers;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,6 +30,7 @@ use kubekit::http::status::Questions;
 use kubekit::keep::Wanted;
 use kubekit::speakers::Speakers;
 use kubekit::{Identity, Progress};
+use log::Log;
 use node_addresses::Listener;
 use objects::pack;
 use placement::{AdvertisementName, NodeName, PoolName, ServiceKey, SliceKey};
@@ -38,9 +40,7 @@ use routers::Routers;
 use speaker_core::announce::bgp::BgpInput;
 use speaker_core::announce::layer2::Ports;
 use speaker_core::{Changes, Core, Input, LeftOver, Seen, Trouble};
-use timers::LogLines;
 use tokio::sync::{mpsc, watch};
-use tracing::warn;
 
 use crate::address::Listed;
 use crate::ipvs::{Answers, Ipvs, Mode};
@@ -108,8 +108,7 @@ pub(crate) struct Cluster {
     gossip_port: u16,
     /// The uids of the Services that the core knows, which events name.
     uids: BTreeMap<ServiceKey, Box<str>>,
-    /// What was logged of disputes, by the node they were with.
-    disputes_logged: BTreeMap<NodeName, LogLines>,
+    log: Log,
     readiness: Readiness,
     metrics: Metrics,
     outputs: Outputs,
@@ -153,7 +152,7 @@ impl Cluster {
             ready_nodes: BTreeSet::new(),
             gossip_port: gossip_address.port(),
             uids: BTreeMap::new(),
-            disputes_logged: BTreeMap::new(),
+            log: Log::new(metrics.clone()),
             readiness,
             metrics,
             outputs,
@@ -169,12 +168,13 @@ impl Cluster {
     ) {
         let mut batches = events.ready_chunks(BATCH);
         loop {
+            let due = self.core.poll_timeout().into_iter().chain(self.log.poll_timeout()).min();
             tokio::select! {
                 batch = batches.next() => {
                     let Some(batch) = batch else { return };
                     self.handle_all(batch).await;
                 }
-                () = kubekit::due(self.core.poll_timeout()) => self.core.handle(Input::Time, Instant::now()),
+                () = kubekit::due(due) => self.core.handle(Input::Time, Instant::now()),
                 () = progress.beat() => continue,
                 question = questions.next() => {
                     question.answer(self.document());
@@ -248,28 +248,7 @@ impl Cluster {
                 self.core.handle(Input::InterfacesFollowed(follows), now);
             }
             Event::Lan(Report::Port(interface, report)) => {
-                match report {
-                    layer2::Report::Taken { vip, by } => {
-                        warn!(%vip, %interface, %by, "not announcing, somebody else has the address");
-                    }
-                    layer2::Report::Claimed { vip, by } => {
-                        warn!(%vip, %interface, %by, "somebody else claims an address that is announced");
-                    }
-                    layer2::Report::Held { vip, by } => {
-                        warn!(%vip, %interface, %by, "not announcing, a speaker whose gossip is not heard has the address");
-                    }
-                    layer2::Report::Rival { vip, by } => {
-                        warn!(%vip, %interface, %by, "a speaker whose gossip is not heard answers for the same address");
-                    }
-                    layer2::Report::PeerAnswers { vip, by } => {
-                        warn!(%vip, %interface, %by, "a speaker's node goes on answering for an address that was taken over");
-                    }
-                    layer2::Report::SameLan { .. }
-                    | layer2::Report::Free { .. }
-                    | layer2::Report::Spoken { .. }
-                    | layer2::Report::Answered { .. }
-                    | layer2::Report::Silent { .. } => {}
-                }
+                self.log.claim(&interface, &report);
                 self.core.handle(Input::Port(interface, report), now);
             }
             Event::Address(listening) => self.core.handle(Input::GossipInterface(listening.interface), now),

@@ -31,6 +31,7 @@ pub struct Metrics {
     config_stale: Gauge,
     takeovers: Counter,
     releases: Family<ReasonLabels, Counter>,
+    lines_left_out: Counter,
     members: Gauge,
     impaired: Family<PartLabels, Gauge>,
     interfaces: Family<ProtocolLabels, Gauge>,
@@ -156,6 +157,11 @@ impl Metrics {
             "Services that this node ceased to announce, by what became of them",
             self.releases.clone(),
         );
+        ferrolb.register(
+            "speaker_log_lines_left_out",
+            "Changes of who announces a Service, and claims by others, that were not logged, because there were too many",
+            self.lines_left_out.clone(),
+        );
         ferrolb.register("speaker_members", "Nodes whose speaker is alive", self.members.clone());
         ferrolb.register(
             "speaker_impaired",
@@ -239,6 +245,10 @@ impl Metrics {
         for vip in now {
             self.announced.get_or_create(&labels(vip)).set(1);
         }
+    }
+
+    pub(crate) fn line_left_out(&self) {
+        self.lines_left_out.inc();
     }
 
     pub(crate) fn members(&self, count: usize) {

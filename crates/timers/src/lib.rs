@@ -1,11 +1,13 @@
 //! What is due when, and how often something may happen. The time is an argument, as in all pure crates.
 
 mod budget;
+mod journal;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 pub use budget::{Budget, LogLines, Rate};
+pub use journal::Journal;
 
 /// One moment for each of some keys, and which comes first.
 #[derive(Debug)]

@@ -139,12 +139,13 @@ fn every_value_that_a_readme_names_is_one_of_the_chart() {
     assert!(named > 50, "{named}");
 }
 
-/// What writes and events register, for which it takes a client; tests of the crate `kubekit` have them.
-const OF_KUBEKIT: [&str; 4] = [
+/// What the log, writes and events register, for which it takes a client in part; tests of the crate `kubekit` have them.
+const OF_KUBEKIT: [&str; 5] = [
     "ferrolb_api_writes_total",
     "ferrolb_api_writes_undone_total",
     "ferrolb_api_objects_refused",
     "ferrolb_events_dropped_total",
+    "ferrolb_log_lines_lost_total",
 ];
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use k8s_openapi::Resource;
 use k8s_openapi::api::core::v1::{self, ObjectReference};
@@ -11,25 +11,18 @@ use kubekit::events::Notice;
 use kubekit::keep::Wanted;
 use objects::BgpPeerName;
 use objects::text::listed;
-use placement::{Change, Interfaces, Released, ServiceKey, Unadvertised, Unannounced};
+use placement::{Change, Released, ServiceKey, Unadvertised, Unannounced};
 use speaker_core::{ConfigurationNews, Gossip, Impact, Impairment, Output, Severity};
-use timers::LogLines;
 use tracing::{debug, info, warn};
 
 use super::Cluster;
 use crate::status::Reported;
 use crate::{configuration, ipvs, status};
 
-/// So many lines tell at once of disputes with a node, and then one in this time: any host on the LAN can cause them by frames
-/// with the Ethernet address of a speaker.
-const LINES_AT_ONCE: u32 = 5;
-const LINES_APART: Duration = Duration::from_mins(1);
-/// How many addresses a line names.
-const FEW: usize = 8;
-
 impl Cluster {
     /// Does what follows from what the core was told.
     pub(super) fn carry_out_all(&mut self) {
+        self.log.poll(Instant::now());
         while let Some(output) = self.core.poll_output() {
             self.carry_out(output);
         }
@@ -46,11 +39,11 @@ impl Cluster {
                 (self.outputs.gossip)(instruction);
             }
             Output::Moved(Change::Assigned { service, vips }) => {
-                info!(%service, vips = listed(&vips), "elected to announce");
+                self.log.elected(&service, &vips);
                 self.metrics.assigned(&self.node, &service, &vips);
             }
             Output::Moved(Change::Released { service, vips, why }) => {
-                info!(%service, vips = listed(&vips), why = words(&why), "no longer elected to announce");
+                self.log.no_longer_elected(&service, &vips, &words(&why));
                 self.metrics.released(&self.node, &service, &vips, &why);
             }
             Output::Notice(service, notice) => {
@@ -59,13 +52,7 @@ impl Cluster {
                 }
             }
             Output::Status { service, interfaces } => {
-                match &interfaces {
-                    Some(Interfaces::All) => info!(%service, interfaces = "all", "announcing"),
-                    Some(Interfaces::Only(names)) => {
-                        info!(%service, interfaces = listed(names.iter()), "announcing");
-                    }
-                    None => info!(%service, "no longer announcing"),
-                }
+                self.log.interfaces(&service, interfaces.as_ref());
                 if let Some(statuses) = &self.outputs.statuses {
                     let name = status::name(&self.node, &service);
                     statuses.set(name, interfaces.map(|interfaces| Reported { service, interfaces }));
@@ -87,29 +74,8 @@ impl Cluster {
             Output::Members(count) => self.metrics.members(count),
             Output::Reached(list) => self.readiness.reached(list.name()),
             Output::Loaded => self.metrics.config_loaded(),
-            Output::Conceded(vips) if vips.is_empty() => info!("no address is given up any more"),
-            Output::Conceded(vips) => {
-                warn!(
-                    ?vips,
-                    "giving up addresses: other speakers have seen changes of the cluster that have not come here"
-                );
-            }
-            Output::Disputed(by_node) => {
-                for (node, vips) in by_node {
-                    let lines = self.disputes_logged.entry(node.clone());
-                    let lines = lines.or_insert_with(|| LogLines::new(LINES_AT_ONCE, LINES_APART));
-                    if let Ok(not_logged) = lines.admit(Instant::now()) {
-                        let (count, first) = (vips.len(), listed(vips.iter().take(FEW)));
-                        warn!(
-                            %node,
-                            count,
-                            first,
-                            not_logged,
-                            "asking a speaker to give up addresses, unless it has seen the latest changes"
-                        );
-                    }
-                }
-            }
+            Output::Conceded(vips) => self.log.conceded(&vips),
+            Output::Disputed(by_node) => self.log.disputed(by_node),
             Output::Impaired(what, impact) => {
                 if let Some(notice) = self.impaired(what, impact) {
                     self.outputs.publisher.publish(ipvs::reference(&self.node), notice);

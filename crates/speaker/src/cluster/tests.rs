@@ -336,6 +336,32 @@ async fn what_a_new_list_lacks_is_withdrawn() {
 }
 
 #[tokio::test]
+async fn a_service_that_changes_hands_all_the_time_is_counted_and_logged_a_few_times() {
+    let mut it = complete();
+    for _ in 0..100 {
+        assert!(it.after(slices([slice("one")])).is_empty());
+        it.after(slices(["one", "two"].map(slice)));
+    }
+    assert!(it.shows("ferrolb_speaker_takeovers_total 101"));
+    assert!(it.shows("ferrolb_speaker_releases_total{reason=\"unannounced\"} 100"));
+    // All but ten of each kind.
+    assert!(it.shows("ferrolb_speaker_log_lines_left_out_total 181"));
+}
+
+#[tokio::test]
+async fn whoever_goes_on_claiming_addresses_is_logged_a_few_times_for_each() {
+    let mut it = complete();
+    for round in 0..10_u8 {
+        for vip in ["192.0.2.1", "192.0.2.2"] {
+            let by = MacAddr([2, 0, 0, 0, 7, round]);
+            let claimed = layer2::Report::Claimed { vip: vip.parse().unwrap(), by };
+            it.after(Event::Lan(Report::Port("eth0".into(), claimed)));
+        }
+    }
+    assert!(it.shows("ferrolb_speaker_log_lines_left_out_total 14"));
+}
+
+#[tokio::test]
 async fn what_cannot_be_read_takes_nothing_from_services_and_selects_nothing() {
     const STALE: &str = "metallb_k8s_client_config_stale_bool 1";
     let mut it = complete();
