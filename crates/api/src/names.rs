@@ -30,6 +30,13 @@ pub const KUBE_PROXY_IPVS: &str = "KubeProxyIPVS";
 /// Condition of the `ConfigurationState` of a speaker, with which ports of its node programs listen on.
 pub const LISTENING_PORTS: &str = "ListeningPorts";
 
+/// Prefix of conditions of the `ConfigurationState` of a speaker, before the name of a `BGPPeer`: whether the BGP session of its
+/// node with that router is established.
+pub const BGP_SESSION: &str = "session.ferrolb.io/";
+
+/// Condition of a `BGPPeer`: whether all nodes that connect to it have a BGP session with it.
+pub const SESSIONS_ESTABLISHED: &str = "SessionsEstablished";
+
 /// Condition of a `NodeAddressPool`: whether it is known which ports programs on its nodes listen on.
 pub const LISTENERS_KNOWN: &str = "ListenersKnown";
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use api::{
     BFDProfile, BGPAdvertisement, BGPAdvertisementStatus, BGPPeer, BGPPeerStatus, Community,
-    aliases_defined_twice,
+    aliases_defined_twice, names,
 };
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -17,6 +17,7 @@ use objects::text::quoted;
 use pools::Pools;
 
 use crate::acceptance::{Acceptance, Assessment};
+use crate::bgp_sessions::BgpSessions;
 
 /// All objects about BGP.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub(crate) struct BgpObjects {
     missing: BTreeSet<&'static str>,
     /// What they mean together.
     all: peering::Objects,
+    /// How the sessions with the peers are doing.
+    pub(crate) sessions: BgpSessions,
     /// Whether something is different since it was assessed.
     stale: bool,
 }
@@ -52,6 +55,7 @@ impl Default for BgpObjects {
             profiles: Objects::default(),
             missing: ["BGPPeer", "BGPAdvertisement", "Community", "BFDProfile"].into(),
             all: peering::Objects::default(),
+            sessions: BgpSessions::default(),
             stale: true,
         }
     }
@@ -126,8 +130,20 @@ impl BgpObjects {
 
     /// `BGPPeer`s whose status does not say what it should, and what that is.
     pub(crate) fn outdated_peers(&self, now: Timestamp) -> Vec<(ObjectReference, BGPPeerStatus)> {
-        let status = |(about, condition)| (about, BGPPeerStatus { conditions: vec![condition] });
-        self.peers.outdated(now).map(status).collect()
+        let outdated = |(name, known): (&String, &Known<BGPPeer>)| {
+            let (accepted, _) = known.acceptance.condition(known.assessment.as_ref()?, now);
+            let is = &known.object.status.conditions;
+            let sessions = is.iter().find(|it| it.type_ == names::SESSIONS_ESTABLISHED);
+            let sessions = self.sessions.condition(name, sessions, known.object.metadata.generation, now);
+            let conditions: Vec<Condition> = [accepted].into_iter().chain(sessions).collect();
+            (*is != conditions).then(|| (known.acceptance.reference.clone(), BGPPeerStatus { conditions }))
+        };
+        self.peers.objects.iter().filter_map(outdated).collect()
+    }
+
+    /// Whether there are peers that nodes can have sessions with.
+    pub(crate) fn has_peers(&self) -> bool {
+        !self.peers.objects.is_empty()
     }
 
     /// The same of `BGPAdvertisement`s.

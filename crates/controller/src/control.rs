@@ -59,6 +59,7 @@ enum Incoming {
     Namespaces(Change<Namespace>),
     Nodes(Change<Node>),
     Bgp(Box<BgpChange>),
+    BgpSessions(Change<ConfigurationState>),
     NodePools(Change<NodeAddressPool>),
     Endpoints(Change<ReadySlice>),
     Speakers(Change<ConfigurationState>),
@@ -79,6 +80,7 @@ pub(crate) async fn run(
     let mut changes = watches(&client, config, &reachability);
     let mut deciding_readiness = pin!(reachability.decide(readiness));
     let mut endpoints: Option<SelectAll<BoxStream<'static, Incoming>>> = None;
+    let mut bgp_sessions: Option<SelectAll<BoxStream<'static, Incoming>>> = None;
     let mut writes = FuturesUnordered::new();
     let mut reports = FuturesUnordered::new();
     let (report, reported) = keep::wanted();
@@ -105,6 +107,10 @@ pub(crate) async fn run(
         if index.follows_endpoints() != endpoints.is_some() {
             index.forget_endpoints();
             endpoints = index.follows_endpoints().then(|| watch_endpoints(&client, config));
+        }
+        if index.follows_bgp_sessions() != bgp_sessions.is_some() {
+            index.forget_bgp_sessions();
+            bgp_sessions = index.follows_bgp_sessions().then(|| watch_bgp_sessions(&client, config));
         }
         index.decide(DECISIONS);
         show_progress(&index, config, readiness);
@@ -140,6 +146,11 @@ pub(crate) async fn run(
                 counters_due.get_or_insert(Instant::now() + COUNTERS_DELAY);
             }
             Some(change) = next_of(&mut endpoints), if !index.is_listing() => {
+                metrics.updates.inc();
+                take_in(&mut index, change);
+                counters_due.get_or_insert(Instant::now() + COUNTERS_DELAY);
+            }
+            Some(change) = next_of(&mut bgp_sessions), if !index.is_listing() => {
                 metrics.updates.inc();
                 take_in(&mut index, change);
                 counters_due.get_or_insert(Instant::now() + COUNTERS_DELAY);
@@ -334,6 +345,12 @@ fn watch_endpoints(client: &Client, config: &Config) -> SelectAll<BoxStream<'sta
     futures::stream::select_all([slices, watch(speakers).map(Incoming::Speakers).boxed()])
 }
 
+/// What the speakers report of their BGP sessions, which matters only while there are routers to have some with.
+fn watch_bgp_sessions(client: &Client, config: &Config) -> SelectAll<BoxStream<'static, Incoming>> {
+    let speakers = configuration_state::of_speakers(client, &config.identity.namespace);
+    futures::stream::select_all([watch(speakers).map(Incoming::BgpSessions).boxed()])
+}
+
 /// The next of what is watched, if anything is.
 async fn next_of(watched: &mut Option<SelectAll<BoxStream<'static, Incoming>>>) -> Option<Incoming> {
     match watched {
@@ -351,6 +368,7 @@ fn take_in(index: &mut Index, change: Incoming) {
         Incoming::Namespaces(change) => index.namespaces(change, Instant::now()),
         Incoming::Nodes(change) => index.nodes(change, Instant::now()),
         Incoming::Bgp(change) => index.bgp(*change, Instant::now()),
+        Incoming::BgpSessions(change) => index.bgp_sessions(change),
         Incoming::NodePools(change) => index.node_pools(change, Instant::now()),
         Incoming::Endpoints(change) => index.endpoints(change, Instant::now()),
         Incoming::Speakers(change) => index.speakers(change, Instant::now()),

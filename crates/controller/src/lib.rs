@@ -14,6 +14,7 @@
 mod acceptance;
 mod advertisements;
 mod bgp_objects;
+mod bgp_sessions;
 mod configuration_state;
 mod control;
 mod default_node_pool;

@@ -5,6 +5,7 @@
 //! passed over, those that a writer does not know are empty. Lists are bounded ([`Capped`]), so that a document never has
 //! more than some megabytes.
 
+mod bgp;
 mod capped;
 mod controller;
 mod speaker;
@@ -12,6 +13,7 @@ mod trace;
 
 use serde::{Deserialize, Serialize};
 
+pub use bgp::{Bgp, BgpRoute, BgpSession, BgpUnannounced};
 pub use capped::Capped;
 pub use controller::{ControllerStatus, PoolState, Usage, Waiting};
 pub use speaker::{

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Capped;
+use crate::{Bgp, Capped};
 
 /// What a speaker knows.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +30,9 @@ pub struct SpeakerStatus {
     pub addresses: Capped<Address>,
     /// Addresses of Services that nobody announces, as far as this speaker knows.
     pub unannounced: Capped<Unannounced>,
+    /// What it tells routers.
+    #[serde(skip_serializing_if = "Bgp::is_empty")]
+    pub bgp: Bgp,
 }
 
 /// How the gossip is.

@@ -1,5 +1,6 @@
 //! The commands: each looks at what it needs, and answers.
 
+mod bgp;
 pub(crate) mod completion;
 mod convert;
 mod explain;
@@ -43,6 +44,7 @@ pub(crate) async fn run(cli: &Cli) -> anyhow::Result<Answer> {
         }
         Command::Nodes { watch: _ } => of_cluster(cli, nodes::run).await,
         Command::Peers => of_cluster(cli, peers::run).await,
+        Command::Bgp { what, watch: _ } => of_cluster(cli, async |it| bgp::run(it, *what).await).await,
         Command::Explain { service } => {
             of_cluster(cli, async |it| explain::run(it, cli.namespace.as_deref(), service).await).await
         }

@@ -24,6 +24,7 @@ mod output;
 mod predict;
 mod programs;
 mod remedy;
+mod routed;
 mod snapshot;
 mod surroundings;
 mod survey;

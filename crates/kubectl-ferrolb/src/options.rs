@@ -86,6 +86,14 @@ pub(crate) enum Command {
     },
     /// The speakers: how each hears the others
     Peers,
+    /// Routers: the BGP sessions of each node, or what is announced in them
+    Bgp {
+        /// What of it
+        #[arg(default_value = "sessions")]
+        what: BgpView,
+        #[command(flatten)]
+        watch: Watch,
+    },
     /// A Service's way from the pool to the wire, each step with its reason
     Explain {
         /// NAME, or NAMESPACE/NAME
@@ -195,6 +203,15 @@ pub(crate) struct Demo {
     pub(crate) delete: bool,
 }
 
+/// What of BGP to show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BgpView {
+    /// The sessions of each node, and how they are doing
+    Sessions,
+    /// The prefixes, who is told of them, and with which attributes
+    Routes,
+}
+
 /// Another load balancer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Source {
@@ -225,6 +242,7 @@ impl Command {
             Self::Status { watch, .. }
             | Self::Services { watch, .. }
             | Self::Ips { watch, .. }
+            | Self::Bgp { watch, .. }
             | Self::Nodes { watch } => watch.watch,
             Self::Quickstart(_)
             | Self::Pools

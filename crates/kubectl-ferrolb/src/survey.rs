@@ -2,7 +2,7 @@
 
 mod doubts;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use introspection::{Address, AddressState, Claimant, SpeakerStatus};
@@ -15,6 +15,7 @@ use translation::Origin;
 use crate::ask::Told;
 use crate::predict::{Allocation, NoAddress, assignment};
 use crate::remedy::{self, Advertised};
+use crate::routed::routed;
 use crate::snapshot::{Snapshot, Source};
 
 /// A host that claims an address is heard again within so many seconds, unless it is gone: hosts that talk to anybody ask
@@ -285,7 +286,20 @@ impl Sources<'_> {
             }
             return announced;
         }
+        let routed = routed(self.speakers.iter().filter_map(Told::speaker), key, ip);
         match elected {
+            // Nobody on the LAN is to be told: routers are.
+            Some(Err(_)) if routed.iter().any(|it| !it.told.is_empty()) => {
+                let nodes = routed.into_iter().filter(|it| !it.told.is_empty()).map(|it| it.node);
+                let nodes: BTreeSet<String> = nodes.collect();
+                announced.node = Some(nodes.into_iter().collect::<Vec<_>>().join(", "));
+            }
+            Some(Err(_)) if !routed.is_empty() => {
+                announced.health = Health::Silent;
+                let why = format!("{ip}: no router is told of it: no BGP session for it is established");
+                let remedy = "kubectl ferrolb bgp says what keeps each session down";
+                it.worse(Health::Silent, Some(why), Some(remedy.to_owned()));
+            }
             Some(Err(why)) => {
                 let reason = self.placement.reason(key, ip).unwrap_or_default();
                 announced.health = Health::Silent;

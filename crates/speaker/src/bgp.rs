@@ -69,6 +69,8 @@ pub struct Status {
     pub local: Option<IpAddr>,
     /// How many prefixes the peer was told of.
     pub announced: usize,
+    /// Where the peer is, like `192.0.2.1:179`.
+    pub address: String,
 }
 
 /// How long sessions may take to end: longer than it takes to leave by [`Farewell::Leave`].

@@ -11,6 +11,7 @@ mod bgp;
 mod carry_out;
 mod log;
 mod routers;
+mod sessions;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -20,8 +21,9 @@ use api::{ConfigurationStateStatus, IPAddressPool, L2Advertisement};
 pub(crate) use bgp::SeenPeer;
 use futures::{Stream, StreamExt};
 use gossip::Absence;
-use introspection::{Document, SpeakerStatus};
+use introspection::Document;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kubekit::Mirror;
 use kubekit::events::Publisher;
@@ -37,6 +39,7 @@ use placement::{AdvertisementName, NodeName, PoolName, ServiceKey, SliceKey};
 use pools::PoolSpec;
 pub(crate) use routers::RouterOutputs;
 use routers::Routers;
+use sessions::Sessions;
 use speaker_core::announce::bgp::BgpInput;
 use speaker_core::announce::layer2::Ports;
 use speaker_core::{Changes, Core, Input, LeftOver, Seen, Trouble};
@@ -99,6 +102,7 @@ pub(crate) struct Cluster {
     advertisements: Mirror<AdvertisementName>,
     bgp: bgp::Mirrors,
     routers: Routers,
+    sessions: Sessions,
     speakers: Speakers,
     speakers_listed: bool,
     nodes_listed: bool,
@@ -146,6 +150,7 @@ impl Cluster {
             advertisements: Mirror::default(),
             bgp: bgp::Mirrors::default(),
             routers: Routers::new(routers),
+            sessions: Sessions::default(),
             speakers: Speakers::default(),
             speakers_listed: false,
             nodes_listed: false,
@@ -187,8 +192,9 @@ impl Cluster {
 
     /// What `/status` tells.
     fn document(&self) -> Document {
-        let status =
-            SpeakerStatus { load_balancer_class: self.class.clone(), ..self.core.status(Instant::now()) };
+        let mut status = self.core.status(Instant::now());
+        status.load_balancer_class.clone_from(&self.class);
+        status.bgp.sessions = self.sessions.told();
         let missing = self.readiness.missing().into_iter().map(str::to_owned).collect();
         Document::new(missing, introspection::Status::SpeakerStatus(status))
     }
@@ -263,6 +269,11 @@ impl Cluster {
             Event::Listeners(listeners) => {
                 self.listeners = Some(listeners);
                 self.report_state();
+            }
+            Event::Sessions(statuses) => {
+                if self.sessions.follow(statuses, Timestamp::now()) {
+                    self.report_state();
+                }
             }
             Event::ApiReachable(reachable) => self.core.handle(Input::ApiReachable(reachable), now),
             Event::LeftOver(again) => self.core.handle(Input::LeftOver(again), now),

@@ -26,12 +26,13 @@ pub(crate) fn name(node: &NodeName) -> String {
     object_name(&format!("{COMPONENT}-{node}"), "")
 }
 
-/// What it says, with one line for each problem, how kube-proxy runs where that matters to the controller, and the ports that
-/// programs listen on if that is to be told.
+/// What it says, with one line for each problem, how kube-proxy runs where that matters to the controller, the ports that
+/// programs listen on if that is to be told, and how the sessions with routers are doing.
 pub(crate) fn status(
     problems: &[String],
     mode: Mode,
     listeners: Option<&BTreeSet<Listener>>,
+    sessions: Vec<Condition>,
     now: Timestamp,
 ) -> ConfigurationStateStatus {
     let mut status = ConfigurationStateStatus::new(CONDITION, problems, now);
@@ -53,6 +54,7 @@ pub(crate) fn status(
     });
     let listening = |listeners| is_so(names::LISTENING_PORTS, "Seen", listing(listeners));
     status.conditions.extend(listeners.map(listening));
+    status.conditions.extend(sessions);
     status
 }
 
@@ -93,7 +95,7 @@ mod tests {
     use super::*;
 
     fn state_of(node: &NodeName, owner: Option<&OwnerReference>) -> ConfigurationState {
-        state(&name(node), node, owner, status(&[], Mode::Other, None, Timestamp::UNIX_EPOCH))
+        state(&name(node), node, owner, status(&[], Mode::Other, None, vec![], Timestamp::UNIX_EPOCH))
     }
 
     #[test]
@@ -108,7 +110,7 @@ mod tests {
     #[test]
     fn ipvs_is_reported_beside_the_configuration_and_nothing_else_is() {
         let types = |mode| {
-            let status = status(&[], mode, None, Timestamp::UNIX_EPOCH);
+            let status = status(&[], mode, None, vec![], Timestamp::UNIX_EPOCH);
             status.conditions.into_iter().map(|it| (it.type_, it.status)).collect::<Vec<_>>()
         };
         let valid = (CONDITION.to_owned(), "True".to_owned());
@@ -119,7 +121,7 @@ mod tests {
     #[test]
     fn ports_are_listed_the_lowest_first_in_a_message_that_the_api_server_takes() {
         let message = |listeners: &BTreeSet<Listener>| {
-            let status = status(&[], Mode::Other, Some(listeners), Timestamp::UNIX_EPOCH);
+            let status = status(&[], Mode::Other, Some(listeners), vec![], Timestamp::UNIX_EPOCH);
             status.conditions.into_iter().find(|it| it.type_ == names::LISTENING_PORTS).unwrap().message
         };
         let few = ["TCP/8080", "UDP/53", "TCP/22@10.0.0.1"].map(|text| text.parse().unwrap());

@@ -244,7 +244,7 @@ async fn work(
         watch::channel(address::Listening { address: Some(bind), interface: None });
     let (absence, mut our_absence) = watch::channel(Some(Absence::Open));
     let (wanted_sessions, sessions) = watch::channel(bgp::Wanted::default());
-    let (session_statuses, _) = watch::channel(bgp::Statuses::new());
+    let (session_statuses, sessions_do) = watch::channel(bgp::Statuses::new());
     let (wanted_secrets, secrets_to_read) = watch::channel(BTreeSet::new());
     let (read_secrets, secrets) = mpsc::channel(secrets::NEWS);
     let (routed, wanted_routed) = keep::wanted();
@@ -268,6 +268,7 @@ async fn work(
         trouble: gossip.trouble(),
         left_over: now_removed,
         address: now_listening,
+        sessions: sessions_do,
         secrets,
         listening: config.report_listeners.then(|| listening::follow().boxed()),
         stop: stop_requested,

@@ -20,6 +20,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::address::Listening;
+use crate::bgp::Statuses;
 use crate::cluster::SeenPeer;
 use crate::lan::Report;
 use crate::objects::{LoadBalancerClass, Names, SeenService, SeenSlice};
@@ -37,6 +38,8 @@ pub(crate) enum Event {
     BgpAdvertisements(kubekit::Change<BGPAdvertisement>),
     Communities(kubekit::Change<Community>),
     BfdProfiles(kubekit::Change<BFDProfile>),
+    /// How the sessions with routers are doing.
+    Sessions(Statuses),
     /// What a Secret with a password is like.
     Secret(SecretName, SecretState),
     /// How much of a kind is known by what came before.
@@ -80,6 +83,7 @@ impl Event {
             | Self::LeftOver(_)
             | Self::ApiReachable(_)
             | Self::Address(_)
+            | Self::Sessions(_)
             | Self::Listeners(_)
             | Self::Stop => false,
         }
@@ -93,6 +97,7 @@ pub(crate) struct Inputs {
     pub(crate) trouble: watch::Receiver<Option<gossip::Trouble>>,
     pub(crate) left_over: mpsc::Receiver<Option<Instant>>,
     pub(crate) address: watch::Receiver<Listening>,
+    pub(crate) sessions: watch::Receiver<Statuses>,
     pub(crate) secrets: mpsc::Receiver<(SecretName, SecretState)>,
     pub(crate) listening: Option<BoxStream<'static, BTreeSet<Listener>>>,
     pub(crate) stop: oneshot::Receiver<()>,
@@ -154,6 +159,7 @@ pub(crate) fn events(
         optional::<BGPAdvertisement, _>(client, namespace, identity, Event::BgpAdvertisements),
         optional::<Community, _>(client, namespace, identity, Event::Communities),
         optional::<BFDProfile, _>(client, namespace, identity, Event::BfdProfiles),
+        changes(inputs.sessions).map(Event::Sessions).boxed(),
         received(inputs.secrets).map(|(name, state)| Event::Secret(name, state)).boxed(),
         received(inputs.reports).map(Event::Lan).boxed(),
         changes(inputs.trouble).map(Event::Trouble).boxed(),

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Instant;
 use std::vec;
 
-use api::{IPAddressPool, L2Advertisement};
+use api::{ConfigurationState, IPAddressPool, L2Advertisement};
 use ipam::ServiceKey;
 use kube::ResourceExt;
 use kubekit::Change;
@@ -108,6 +108,21 @@ impl Index {
         let deciding = self.decides();
         self.bgp.change(change);
         self.proceed(deciding);
+    }
+
+    /// Takes in a change of what the speakers report of their BGP sessions.
+    pub(crate) fn bgp_sessions(&mut self, change: Change<ConfigurationState>) {
+        self.bgp.sessions.change(change);
+    }
+
+    /// Whether it matters what the speakers report of their BGP sessions.
+    pub(crate) fn follows_bgp_sessions(&self) -> bool {
+        self.bgp.has_peers()
+    }
+
+    /// Nobody follows them any more.
+    pub(crate) fn forget_bgp_sessions(&mut self) {
+        self.bgp.sessions.forget();
     }
 
     /// Takes in a change of namespaces, whose labels pools can select.

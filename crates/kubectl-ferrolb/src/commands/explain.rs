@@ -8,7 +8,7 @@ use anyhow::bail;
 use introspection::{Address, SpeakerStatus};
 use ipam::{AddressRequest, Families, Request, ServiceKey};
 use kube::{Api, ResourceExt};
-use placement::Unannounced;
+use placement::{Unadvertised, Unannounced};
 use serde::Serialize;
 use slim::Service;
 use translation::{Claim, Origin};
@@ -23,6 +23,7 @@ use crate::nearest::did_you_mean_in;
 use crate::output::{Page, Tone, cell};
 use crate::predict::{NoAddress, assignment};
 use crate::remedy::{self, Advertised};
+use crate::routed::{Routed, routed, why_not};
 use crate::snapshot::Source;
 use crate::surroundings;
 use crate::survey::{Health, Report, Surveyed, list, remedy_of, told_of};
@@ -67,6 +68,9 @@ struct AddressStory {
     out: Vec<NodeReason>,
     /// What the speakers say of it.
     on_the_lan: Vec<String>,
+    /// What they say that routers are told.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    by_bgp: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -308,6 +312,7 @@ fn tell_address(
         passed_over: vec![],
         out: vec![],
         on_the_lan: vec![],
+        by_bgp: vec![],
     };
     if certain {
         tell_election(look, key, ip, &mut story, page, remedies);
@@ -345,6 +350,7 @@ fn tell_address(
             remedies.push(remedy);
         }
     }
+    tell_routers(look, key, ip, &mut story, page);
     let reports = look.reports.as_ref().and_then(|reports| reports.get(key)).into_iter().flatten();
     if story.on_the_lan.is_empty() {
         for Report { node, interfaces, .. } in reports {
@@ -354,6 +360,33 @@ fn tell_address(
         }
     }
     story
+}
+
+/// Which routers are told, by which nodes, and why others tell them nothing.
+fn tell_routers(look: &Look, key: &ServiceKey, ip: IpAddr, story: &mut AddressStory, page: &mut Page) {
+    let speakers = || look.speakers.iter().filter_map(Told::speaker);
+    for Routed { node, prefix, told, untold } in routed(speakers(), key, ip) {
+        let mut parts = Vec::new();
+        if !told.is_empty() {
+            parts.push(format!("announces {prefix} to {}", list(&told)));
+        }
+        if !untold.is_empty() {
+            parts.push(format!("has no session with {} (kubectl ferrolb bgp)", list(&untold)));
+        }
+        let tone = if untold.is_empty() { Tone::Good } else { Tone::Bad };
+        let said = format!("{node} {}", parts.join(", "));
+        page.field(cell("By BGP", tone), &said);
+        story.by_bgp.push(said);
+    }
+    let service = key.to_string();
+    for speaker in speakers() {
+        let this = speaker.bgp.unannounced.items.iter().filter(|it| it.service == service);
+        for it in this {
+            let said = format!("{} tells routers nothing: {}", speaker.node, why_not(&it.reason));
+            page.field(cell("By BGP", Tone::Dim), &said);
+            story.by_bgp.push(said);
+        }
+    }
 }
 
 /// Who is elected, and why the others are not.
@@ -381,6 +414,12 @@ fn tell_election(
                 page.field(format!("  {node} is passed over"), &reason);
                 story.passed_over.push(PassedOver { node: node.to_string(), reason });
             }
+        }
+        Some(Err(Unannounced::Unadvertised(Unadvertised::NoAdvertisement)))
+            if !routed(look.speakers.iter().filter_map(Told::speaker), key, ip).is_empty() =>
+        {
+            page.field("On the LAN", "nobody answers: no L2Advertisement is for it");
+            return;
         }
         Some(Err(why)) => {
             let reason = look.placement.reason(key, ip).unwrap_or_default();

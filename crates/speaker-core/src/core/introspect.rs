@@ -19,7 +19,7 @@ use crate::interfaces::{Link, Purpose};
 const REASONS: usize = 200;
 
 impl Core {
-    /// What it knows at `now`. The class is for the caller to add.
+    /// What it knows at `now`. The class, and how the sessions with routers are doing, are for the caller to add.
     pub fn status(&self, now: Instant) -> SpeakerStatus {
         SpeakerStatus {
             node: self.node.to_string(),
@@ -34,6 +34,7 @@ impl Core {
             interfaces: self.plan.links().values().map(|link| self.told_interface(link, now)).collect(),
             addresses: self.told_addresses(now),
             unannounced: self.told_unannounced(),
+            bgp: self.bgp.told(),
             ..SpeakerStatus::default()
         }
     }

@@ -264,6 +264,7 @@ impl Peer {
             why: self.why.clone(),
             local: self.local,
             announced: self.session.rib().announced(),
+            address: PeerAddress::of(self.session.config()).to_string(),
         };
         let name = &self.session.config().name;
         self.statuses.send_if_modified(|statuses| {

@@ -111,7 +111,8 @@ impl Cluster {
     /// Says what is wrong with the configuration, once that is known, and what the controller must know of this node.
     pub(super) fn report_state(&self) {
         let Some(problems) = &self.problems else { return };
-        let status = configuration::status(problems, self.mode, self.listeners.as_ref(), Timestamp::now());
+        let (listeners, sessions) = (self.listeners.as_ref(), self.sessions.conditions());
+        let status = configuration::status(problems, self.mode, listeners, sessions, Timestamp::now());
         self.outputs.state.set(configuration::name(&self.node), Some(status));
         self.outputs.state.complete();
     }

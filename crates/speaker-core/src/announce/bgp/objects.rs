@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use bgp::config::{RouterId, SessionConfig};
+use bgp::route::{Communities, Community};
 use objects::{BfdProfileName, BgpPeerName, Labels, SecretName};
 use peering::{
     Advertisement, Announcing, CommunityNames, Faults, Objects, Peer, SecretState, Sessions, ThisNode,
@@ -69,6 +70,8 @@ pub(crate) struct Bgp {
     sessions: BTreeMap<BgpPeerName, SessionConfig>,
     advertisements: BTreeMap<AdvertisementName, Announcing>,
     secrets: BTreeSet<SecretName>,
+    /// What is wrong with objects by themselves, and beside each other.
+    faults: (Faults<BgpPeerName>, Faults<AdvertisementName>),
     plan: Plan,
 }
 
@@ -87,6 +90,7 @@ impl Bgp {
             sessions: BTreeMap::new(),
             advertisements: BTreeMap::new(),
             secrets: BTreeSet::new(),
+            faults: Default::default(),
             plan: Plan::default(),
         }
     }
@@ -167,8 +171,25 @@ impl Bgp {
         };
         let Self { me, sessions, advertisements, plan, .. } = self;
         let view = View { me, placement, advertisements, sessions };
+        let cut = plan.cut();
         news.extend(plan.follow(view, &touched).into_iter().map(BgpNews::Plan));
+        if touched == Touched::Everything || plan.cut() != cut {
+            news.push(self.told_faults());
+        }
         news
+    }
+
+    /// All that is wrong, with what shows in the plan only.
+    fn told_faults(&self) -> BgpNews {
+        let (of_peers, mut of_advertisements) = self.faults.clone();
+        let most = Communities::<Community>::MOST;
+        for (name, others) in self.plan.cut() {
+            of_advertisements.entry(name).or_default().push(format!(
+                "spec.communities: together with those of BGPAdvertisement {}, which announces the same prefixes, there are more than {most} of a sort: the greatest are left out",
+                objects::text::listed(&others)
+            ));
+        }
+        BgpNews::Faults(of_peers, of_advertisements)
     }
 
     fn is_same_node(&self, placement: &Placement) -> bool {
@@ -197,7 +218,7 @@ impl Bgp {
         let going_on = self.sessions.iter().filter(|(name, _)| pending.contains(*name));
         sessions.extend(going_on.map(|(name, session)| (name.clone(), session.clone())));
         let (advertisements, of_advertisements) = self.objects.advertisements(placement.pools());
-        news.push(BgpNews::Faults(faults, of_advertisements));
+        self.faults = (faults, of_advertisements);
         self.advertisements = advertisements;
         if self.sessions != sessions {
             self.sessions = sessions.clone();
@@ -214,6 +235,11 @@ impl Bgp {
             let mut all = self.advertisements.values();
             all.any(|it| it.covers(pool) && it.scope.selects_service(&service.labels))
         })
+    }
+
+    /// What there is to tell whoever asks, but for how the sessions are doing.
+    pub(crate) fn told(&self) -> introspection::Bgp {
+        self.plan.describe()
     }
 
     /// The peers that are told of a Service, or why this node does not announce it.

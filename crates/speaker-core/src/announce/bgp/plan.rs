@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use bgp::config::SessionConfig;
 use bgp::route::{Attributes, Communities, Prefix, RouteChange, Routes};
+use introspection::{BgpRoute, BgpUnannounced};
 use objects::BgpPeerName;
 use peering::Announcing;
 use placement::{AdvertisementName, EXCLUDE_LABEL, Network, NodeName, Placement, ServiceKey, TrafficPolicy};
@@ -103,10 +104,16 @@ pub(crate) struct Plan {
     routes: BTreeMap<BgpPeerName, Routes>,
     /// To whom a Service is announced, where it is.
     told: BTreeMap<ServiceKey, Told>,
+    /// Advertisements of one prefix that have more communities together than a route may have.
+    cut: BTreeSet<Vec<AdvertisementName>>,
 }
 
 /// Attributes by the advertisements that they are united from, so that routes share them.
-type Shared = BTreeMap<Vec<AdvertisementName>, Arc<Attributes>>;
+#[derive(Default)]
+struct Shared {
+    united: BTreeMap<Vec<AdvertisementName>, Arc<Attributes>>,
+    cut: BTreeSet<Vec<AdvertisementName>>,
+}
 
 impl Plan {
     /// What each peer is to have.
@@ -125,6 +132,50 @@ impl Plan {
         let announced = self.services.get(service)?;
         let peers = || self.told.get(service).map(|told| told.peers.clone()).unwrap_or_default();
         Some(announced.as_ref().map(|_| peers()).map_err(|why| *why))
+    }
+
+    /// For each advertisement of which communities are left out, the others of the same prefix.
+    pub(crate) fn cut(&self) -> BTreeMap<AdvertisementName, BTreeSet<AdvertisementName>> {
+        let mut with: BTreeMap<AdvertisementName, BTreeSet<AdvertisementName>> = BTreeMap::new();
+        for names in &self.cut {
+            for name in names {
+                let others = names.iter().filter(|other| *other != name).cloned();
+                with.entry(name.clone()).or_default().extend(others);
+            }
+        }
+        with
+    }
+
+    /// In words: what each peer is to have, and which Services are not announced.
+    pub(crate) fn describe(&self) -> introspection::Bgp {
+        let mut routes: BTreeMap<(Prefix, &Attributes), Vec<String>> = BTreeMap::new();
+        for (peer, of_peer) in &self.routes {
+            for (prefix, attributes) in of_peer {
+                routes.entry((*prefix, attributes)).or_default().push(peer.to_string());
+            }
+        }
+        let route = |((prefix, attributes), peers): ((Prefix, &Attributes), Vec<String>)| {
+            let services = self.users.get(&prefix).into_iter().flat_map(BTreeMap::values).flatten();
+            let services: BTreeSet<&ServiceKey> = services.collect();
+            let standard = attributes.communities.iter().map(|it| it.to_string());
+            let large = attributes.large_communities.iter().map(|it| it.to_string());
+            BgpRoute {
+                prefix: prefix.to_string(),
+                services: services.into_iter().map(ToString::to_string).collect(),
+                peers,
+                local_preference: attributes.local_preference.0,
+                communities: standard.chain(large).collect(),
+            }
+        };
+        let unannounced = self.services.iter().filter_map(|(service, announced)| {
+            let reason = announced.as_ref().err()?.as_str().to_owned();
+            Some(BgpUnannounced { service: service.to_string(), reason })
+        });
+        introspection::Bgp {
+            routes: routes.into_iter().map(route).collect(),
+            unannounced: unannounced.collect(),
+            ..introspection::Bgp::default()
+        }
     }
 
     /// Brings the plan up to date.
@@ -191,7 +242,7 @@ impl Plan {
 
     /// Brings the routes of these prefixes up to date for each peer.
     fn tell(&mut self, view: View<'_>, touched: &Touched, prefixes: &BTreeSet<Prefix>) -> Vec<Change> {
-        let mut shared = Shared::new();
+        let mut shared = Shared::default();
         let mut changes = Vec::new();
         self.routes.retain(|peer, _| view.sessions.contains_key(peer));
         for (peer, session) in view.sessions {
@@ -219,6 +270,10 @@ impl Plan {
                 changes.push(Change::Routes(peer.clone(), of_peer));
             }
         }
+        if *touched == Touched::Everything {
+            self.cut.clear();
+        }
+        self.cut.extend(shared.cut);
         changes
     }
 
@@ -304,9 +359,14 @@ impl View<'_> {
         if names.is_empty() {
             return None;
         }
-        let united = shared.entry(names).or_insert_with_key(|names| {
+        let Shared { united, cut } = shared;
+        let united = united.entry(names).or_insert_with_key(|names| {
             let all = names.iter().filter_map(|name| self.advertisements.get(name));
-            Arc::new(unite(all.map(|it| &it.attributes)))
+            let (attributes, whole) = unite(all.map(|it| &it.attributes));
+            if !whole {
+                cut.insert(names.clone());
+            }
+            Arc::new(attributes)
         });
         Some(Arc::clone(united))
     }
@@ -327,16 +387,18 @@ fn conflict<'a>(by: impl Iterator<Item = &'a Announcing> + Clone) -> bool {
 }
 
 /// The communities of all. Of the preferences, which differ only where Services of different pools have a prefix in common, the
-/// greatest. Beyond as many communities as a route may have, the greatest are left out.
-fn unite<'a>(all: impl Iterator<Item = &'a Attributes> + Clone) -> Attributes {
+/// greatest. Beyond as many communities as a route may have, the greatest are left out. Whether none was.
+fn unite<'a>(all: impl Iterator<Item = &'a Attributes> + Clone) -> (Attributes, bool) {
     let most = Communities::<bgp::route::Community>::MOST;
     let standard: BTreeSet<_> = all.clone().flat_map(|it| it.communities.iter()).collect();
     let large: BTreeSet<_> = all.clone().flat_map(|it| it.large_communities.iter()).collect();
-    Attributes {
+    let whole = standard.len() <= most && large.len() <= most;
+    let attributes = Attributes {
         local_preference: all.clone().map(|it| it.local_preference).max().unwrap_or_default(),
         communities: Communities::new(standard.into_iter().take(most)).unwrap_or_default(),
         large_communities: Communities::new(large.into_iter().take(most)).unwrap_or_default(),
         prepend: all.map(|it| it.prepend).max().unwrap_or_default(),
         link_bandwidth: None,
-    }
+    };
+    (attributes, whole)
 }

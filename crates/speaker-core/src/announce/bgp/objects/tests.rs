@@ -186,6 +186,28 @@ fn communities_of_advertisements_of_one_prefix_are_united_for_each_peer() {
 }
 
 #[test]
+fn communities_that_are_too_many_together_are_told_of_on_each_advertisement_until_they_are_not() {
+    let mut site = Site::new();
+    let with = |name, communities: std::ops::Range<u16>| Advertisement {
+        communities: communities.map(|number| format!("1:{number}")).collect(),
+        ..Advertisement::new(name)
+    };
+    let told = |site: &mut Site| {
+        let faults = site.settle().into_iter().rev().find_map(|news| match news {
+            BgpNews::Faults(_, of_advertisements) => Some(of_advertisements),
+            BgpNews::Sessions(_) | BgpNews::Secrets(_) | BgpNews::Plan(_) => None,
+        });
+        faults.map(|faults| faults.into_keys().map(|name| name.to_string()).collect::<Vec<_>>())
+    };
+    site.advertise(with("a", 0..40));
+    site.advertise(with("b", 30..70));
+    assert_eq!(told(&mut site), Some(vec!["a".to_owned(), "b".to_owned()]));
+    assert_eq!(site.routes("router")[0].split(' ').count(), 2 + 63);
+    site.advertise(with("b", 30..63));
+    assert_eq!(told(&mut site), Some(vec![]));
+}
+
+#[test]
 fn a_peer_is_told_of_its_families_alone() {
     let mut site = Site::new();
     site.placement.set_service(service("web", &["192.0.2.1", "2001:db8::1"]));
@@ -212,6 +234,25 @@ fn a_prefix_stays_for_as_long_as_one_service_is_announced_with_it() {
     assert_eq!(site.routes("router"), ["192.0.2.0/24 100"]);
     site.endpoints("other", &[]);
     assert!(site.routes("router").is_empty());
+}
+
+#[test]
+fn whoever_asks_is_told_each_route_with_its_services_and_peers_and_what_is_not_announced() {
+    let mut site = Site::new();
+    site.peer(peer("second", "192.0.2.253"));
+    site.advertise(Advertisement { communities: vec!["1:1".to_owned()], ..Advertisement::new("ad") });
+    site.placement.set_service(service("idle", &["192.0.2.9"]));
+    site.settle();
+    let told = site.bgp.told();
+    let [route] = &told.routes.items[..] else { panic!("{told:?}") };
+    assert_eq!((route.prefix.as_str(), route.local_preference), ("192.0.2.1/32", 100));
+    assert_eq!(
+        (&route.services[..], &route.communities[..]),
+        (&["default/web".to_owned()][..], &["1:1".to_owned()][..])
+    );
+    assert_eq!(route.peers, ["router", "second"]);
+    let [idle] = &told.unannounced.items[..] else { panic!("{told:?}") };
+    assert_eq!((idle.service.as_str(), idle.reason.as_str()), ("default/idle", "noEndpoints"));
 }
 
 #[test]

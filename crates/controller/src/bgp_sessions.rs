@@ -1,0 +1,146 @@
+//! How the BGP sessions of all nodes are doing, as their speakers report it, put together for each router.
+
+use std::collections::BTreeMap;
+
+use api::{ConfigurationState, names};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::ResourceExt;
+use kubekit::{Change, Mirror};
+use objects::text::{self, CONDITION_MESSAGE};
+
+/// Of so many nodes without a session it is told why.
+const FEW: usize = 5;
+
+/// What the speakers report.
+#[derive(Debug, Default)]
+pub(crate) struct BgpSessions {
+    mirror: Mirror<String>,
+    /// By the name of the report.
+    reports: BTreeMap<String, Report>,
+}
+
+/// What one speaker reports.
+#[derive(Debug)]
+struct Report {
+    node: String,
+    /// For each router, what keeps the session from being established.
+    sessions: BTreeMap<String, Result<(), String>>,
+}
+
+impl BgpSessions {
+    /// Takes in a change of the speakers' reports.
+    pub(crate) fn change(&mut self, change: Change<ConfigurationState>) {
+        for (name, state) in self.mirror.update(change, ResourceExt::name_any) {
+            match state {
+                Some(state) => _ = self.reports.insert(name, Report::read(&state)),
+                None => _ = self.reports.remove(&name),
+            }
+        }
+    }
+
+    /// Nothing is known any more.
+    pub(crate) fn forget(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Whether all nodes that have told of a session with the router have it, where any has. `known` is what the condition says
+    /// now.
+    pub(crate) fn condition(
+        &self,
+        peer: &str,
+        known: Option<&Condition>,
+        generation: Option<i64>,
+        now: Timestamp,
+    ) -> Option<Condition> {
+        let of = |report: &'_ Report| report.sessions.get(peer).cloned().map(|it| (report.node.clone(), it));
+        let all: BTreeMap<String, Result<(), String>> = self.reports.values().filter_map(of).collect();
+        if all.is_empty() {
+            return None;
+        }
+        let failed = || all.iter().filter_map(|(node, it)| Some(format!("{node}: {}", it.as_ref().err()?)));
+        let count = failed().count();
+        let (status, reason) = if count == 0 { ("True", "Established") } else { ("False", "NotEstablished") };
+        let number = format!("{} of {} nodes", all.len() - count, all.len());
+        let more = count.saturating_sub(FEW);
+        let more = (more > 0).then(|| format!("and {more} more"));
+        let parts: Vec<String> = [number].into_iter().chain(failed().take(FEW)).chain(more).collect();
+        let since = known.filter(|known| known.status == status);
+        Some(Condition {
+            type_: names::SESSIONS_ESTABLISHED.to_owned(),
+            status: status.to_owned(),
+            reason: reason.to_owned(),
+            message: text::shorten(&text::printable(&parts.join("; ")), CONDITION_MESSAGE),
+            observed_generation: generation,
+            last_transition_time: since.map_or(Time(now), |known| known.last_transition_time.clone()),
+        })
+    }
+}
+
+impl Report {
+    fn read(state: &ConfigurationState) -> Self {
+        let node = state.labels().get(names::NODE_NAME).cloned().unwrap_or_else(|| state.name_any());
+        let conditions = state.status.iter().flat_map(|status| &status.conditions);
+        let sessions = conditions.filter_map(|it| {
+            let peer = it.type_.strip_prefix(names::BGP_SESSION)?;
+            Some((peer.to_owned(), if it.status == "True" { Ok(()) } else { Err(it.message.clone()) }))
+        });
+        Self { node, sessions: sessions.collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn report(node: &str, status: &str, message: &str) -> ConfigurationState {
+        let condition = json!({
+            "type": "session.ferrolb.io/router", "status": status, "reason": "x", "message": message,
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        });
+        let metadata = json!({"name": format!("speaker-{node}"), "labels": {"metallb.io/node-name": node}});
+        let kind = json!({"apiVersion": "metallb.io/v1beta1", "kind": "ConfigurationState"});
+        let mut object = json!({"metadata": metadata, "status": {"conditions": [condition]}});
+        object.as_object_mut().unwrap().extend(kind.as_object().unwrap().clone());
+        serde_json::from_value(object).unwrap()
+    }
+
+    fn said(sessions: &BgpSessions) -> Option<(String, String)> {
+        let condition = sessions.condition("router", None, None, Timestamp::UNIX_EPOCH)?;
+        Some((condition.status, condition.message))
+    }
+
+    #[test]
+    fn a_router_has_all_its_sessions_or_it_is_told_which_nodes_have_none_and_why() {
+        let mut sessions = BgpSessions::default();
+        assert_eq!(said(&sessions), None);
+        let refused = "192.0.2.1:179: no TCP connection";
+        sessions.change(Change::Reset(vec![report("n1", "True", ""), report("n2", "False", refused)]));
+        let line = |status: &str, message: &str| Some((status.to_owned(), message.to_owned()));
+        assert_eq!(said(&sessions), line("False", "1 of 2 nodes; n2: 192.0.2.1:179: no TCP connection"));
+        assert_eq!(sessions.condition("another", None, None, Timestamp::UNIX_EPOCH), None);
+        sessions.change(Change::Apply(report("n2", "True", "")));
+        assert_eq!(said(&sessions), line("True", "2 of 2 nodes"));
+        sessions.change(Change::Delete(report("n2", "True", "")));
+        assert_eq!(said(&sessions), line("True", "1 of 1 nodes"));
+        let many = (10..17).map(|number| report(&format!("n{number}"), "False", "x"));
+        sessions.change(Change::Reset(many.collect()));
+        assert!(said(&sessions).unwrap().1.ends_with("n14: x; and 2 more"), "{:?}", said(&sessions));
+    }
+
+    #[test]
+    fn the_time_of_the_last_transition_stays_while_the_status_does() {
+        let mut sessions = BgpSessions::default();
+        sessions.change(Change::Reset(vec![report("n1", "True", "")]));
+        let at = |second: i64| Timestamp::from_second(second).unwrap();
+        let first = sessions.condition("router", None, Some(1), at(1)).unwrap();
+        sessions.change(Change::Apply(report("n2", "True", "")));
+        let second = sessions.condition("router", Some(&first), Some(1), at(2)).unwrap();
+        assert_eq!(second.last_transition_time, first.last_transition_time);
+        sessions.change(Change::Apply(report("n2", "False", "x")));
+        let third = sessions.condition("router", Some(&second), Some(1), at(3)).unwrap();
+        assert_eq!(third.last_transition_time, Time(at(3)));
+    }
+}

@@ -1,0 +1,72 @@
+//! What a speaker tells routers.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Capped;
+
+/// What a speaker tells routers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Bgp {
+    /// The sessions that its node is to have.
+    pub sessions: Capped<BgpSession>,
+    /// What is announced in them, or is to be as soon as they are established.
+    pub routes: Capped<BgpRoute>,
+    /// Services that an advertisement may be meant for and that are not announced from this node.
+    pub unannounced: Capped<BgpUnannounced>,
+}
+
+impl Bgp {
+    /// Whether there is nothing to tell.
+    pub fn is_empty(&self) -> bool {
+        self.sessions.items.is_empty() && self.routes.items.is_empty() && self.unannounced.items.is_empty()
+    }
+}
+
+/// A session with a router.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct BgpSession {
+    /// The name of the `BGPPeer`.
+    pub peer: String,
+    /// Where the router is, like `192.0.2.1:179`.
+    pub address: String,
+    /// Where the session stands, as RFC 4271 calls it.
+    pub state: String,
+    /// How it came to this, in a few words.
+    pub reason: String,
+    /// The address of this end, as long as there is a connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub local: Option<IpAddr>,
+    /// How many prefixes the router was told of.
+    pub announced: usize,
+}
+
+/// What is announced about a prefix.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct BgpRoute {
+    /// The prefix, like `192.0.2.1/32`.
+    pub prefix: String,
+    /// The Services that have addresses in it, as `NAMESPACE/NAME`.
+    pub services: Vec<String>,
+    /// The names of the `BGPPeer`s that are told this.
+    pub peers: Vec<String>,
+    /// The local preference.
+    pub local_preference: u32,
+    /// Communities, like `64512:1`, and large ones, like `large:64512:1:2`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub communities: Vec<String>,
+}
+
+/// A Service that is not announced by BGP from a node.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct BgpUnannounced {
+    /// The Service, as `NAMESPACE/NAME`.
+    pub service: String,
+    /// Why, in one word as upstream has it: `notOwner`, `noLocalEndpoints` and the like.
+    pub reason: String,
+}
