@@ -150,9 +150,21 @@ fn check_alone(manifest: &Manifest, findings: &mut Vec<Finding>) {
             }
         }
         "BGPAdvertisement" => {
-            read::<BGPAdvertisement>(manifest).iter().for_each(|it| warn(it.warnings()));
+            let Some(advertisement) = read::<BGPAdvertisement>(manifest) else { return };
+            warn(advertisement.warnings());
+            if !unreadable {
+                let faults = advertisement.read().1.into_iter();
+                findings.extend(faults.map(|fault| finding(manifest, Severity::Error, fault)));
+            }
         }
-        "BGPPeer" => read::<BGPPeer>(manifest).iter().for_each(|it| warn(it.warnings())),
+        "BGPPeer" => {
+            let Some(peer) = read::<BGPPeer>(manifest) else { return };
+            warn(peer.warnings());
+            if !unreadable {
+                let faults = peer.read().err().into_iter().flatten();
+                findings.extend(faults.map(|fault| finding(manifest, Severity::Error, fault)));
+            }
+        }
         "NodeAddressPool" if !unreadable => {
             for fault in read::<NodeAddressPool>(manifest).iter().flat_map(|pool| pool.read().1) {
                 let message = format!("{}: {}", fault.field, fault.why);
