@@ -65,6 +65,13 @@ fn what_objects_about_bgp_say_is_in_the_table_of_a_router() {
         wait("the report on the configuration", || cluster.list("ConfigurationState", NAMESPACE).pop());
     assert_eq!(report.data["status"]["result"], "Valid", "{report:?}");
 
+    wait("the report on the session", || {
+        let report = cluster.list("ConfigurationState", NAMESPACE).pop()?;
+        let mut conditions = report.data["status"]["conditions"].as_array()?.iter();
+        let session = conditions.find(|it| it["type"] == "session.ferrolb.io/router")?;
+        (session["status"] == "True" && session["message"] == "192.0.2.1:179").then_some(())
+    });
+
     // Attributes change, and no session with them.
     cluster.patch("BGPAdvertisement", NAMESPACE, "all", &json!({"spec": {"communities": ["64512:8"]}}));
     wait("the other community", || bird.route("198.51.100.1/32")?.contains("(64512,8)").then_some(()));
