@@ -9,7 +9,7 @@ mod plan;
 pub use objects::BgpInput;
 pub(crate) use objects::{Bgp, BgpNews};
 pub use plan::NotAnnounced;
-pub(crate) use plan::{Change, Plan, Told, Touched, View};
+pub(crate) use plan::{Change, Here, Plan, Told, Touched, View, here};
 
 /// The name of the protocol, as events and metrics call it.
 pub const PROTOCOL: &str = "bgp";

@@ -11,7 +11,7 @@ use peering::{
 };
 use placement::{AdvertisementName, NodeName, Placement, ServiceKey};
 
-use super::{Change, Plan, Touched, View};
+use super::{Change, Here, Plan, Touched, View, here};
 use crate::input::Changes;
 
 /// What a speaker learns of the objects about BGP.
@@ -69,6 +69,7 @@ pub(crate) struct Bgp {
     network: Option<placement::Network>,
     sessions: BTreeMap<BgpPeerName, SessionConfig>,
     advertisements: BTreeMap<AdvertisementName, Announcing>,
+    here: Here,
     secrets: BTreeSet<SecretName>,
     /// What is wrong with objects by themselves, and beside each other.
     faults: (Faults<BgpPeerName>, Faults<AdvertisementName>),
@@ -89,6 +90,7 @@ impl Bgp {
             network: None,
             sessions: BTreeMap::new(),
             advertisements: BTreeMap::new(),
+            here: Here::new(),
             secrets: BTreeSet::new(),
             faults: Default::default(),
             plan: Plan::default(),
@@ -169,8 +171,8 @@ impl Bgp {
         } else {
             Touched::Services(services.clone())
         };
-        let Self { me, sessions, advertisements, plan, .. } = self;
-        let view = View { me, placement, advertisements, sessions };
+        let Self { me, sessions, advertisements, here, plan, .. } = self;
+        let view = View { me, placement, advertisements, here, sessions };
         let cut = plan.cut();
         news.extend(plan.follow(view, &touched).into_iter().map(BgpNews::Plan));
         if touched == Touched::Everything || plan.cut() != cut {
@@ -219,6 +221,7 @@ impl Bgp {
         sessions.extend(going_on.map(|(name, session)| (name.clone(), session.clone())));
         let (advertisements, of_advertisements) = self.objects.advertisements(placement.pools());
         self.faults = (faults, of_advertisements);
+        self.here = here(&self.me, placement, &advertisements);
         self.advertisements = advertisements;
         if self.sessions != sessions {
             self.sessions = sessions.clone();

@@ -17,7 +17,10 @@ use bgp::route::{Attributes, Communities, Prefix, RouteChange, Routes};
 use introspection::{BgpRoute, BgpUnannounced};
 use objects::BgpPeerName;
 use peering::Announcing;
-use placement::{AdvertisementName, EXCLUDE_LABEL, Network, NodeName, Placement, ServiceKey, TrafficPolicy};
+use placement::{
+    AdvertisementName, EXCLUDE_LABEL, Network, NodeName, Placement, PoolName, ServiceKey, TrafficPolicy,
+};
+use pools::Pool;
 
 /// Why this node does not announce a Service by BGP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,8 +65,28 @@ pub(crate) struct View<'a> {
     pub(crate) placement: &'a Placement,
     /// The advertisements in force.
     pub(crate) advertisements: &'a BTreeMap<AdvertisementName, Announcing>,
+    /// Those of them that are for a pool and this node, see [`here`].
+    pub(crate) here: &'a Here,
     /// The sessions of this node.
     pub(crate) sessions: &'a BTreeMap<BgpPeerName, SessionConfig>,
+}
+
+/// The advertisements that are for the addresses of a pool and select this node, by pool: no Service need look at the others.
+pub(crate) type Here = BTreeMap<PoolName, Vec<AdvertisementName>>;
+
+/// Works that out.
+pub(crate) fn here(
+    me: &NodeName,
+    placement: &Placement,
+    advertisements: &BTreeMap<AdvertisementName, Announcing>,
+) -> Here {
+    let Some(node) = placement.node(me) else { return Here::new() };
+    let selecting = || advertisements.iter().filter(|(_, it)| it.scope.selects_node(&node.labels));
+    let of_pool = |pool: &Pool| {
+        let covering = selecting().filter(|(_, it)| it.covers(pool)).map(|(name, _)| name.clone());
+        (pool.name.clone(), covering.collect())
+    };
+    placement.pools().iter().map(of_pool).collect()
 }
 
 /// What may be different since the plan was made.
@@ -310,13 +333,12 @@ impl View<'_> {
         let pool = self.placement.pools().pool_of(&service.vips, service.recorded_pool.as_ref());
         let node = self.placement.node(self.me);
         let (Some(pool), Some(node)) = (pool, node) else { return Some(Err(NotAnnounced::NotOwner)) };
-        let covering = self.advertisements.values().filter(|it| it.covers(pool));
-        let here: Vec<_> = covering.filter(|it| it.scope.selects_node(&node.labels)).collect();
+        let here = self.here.get(&pool.name).map(Vec::as_slice).unwrap_or_default();
         if here.is_empty() {
             return Some(Err(NotAnnounced::NotOwner));
         }
-        let matching: Vec<_> =
-            here.into_iter().filter(|it| it.scope.selects_service(&service.labels)).collect();
+        let here = here.iter().filter_map(|name| self.advertisements.get(name));
+        let matching: Vec<_> = here.filter(|it| it.scope.selects_service(&service.labels)).collect();
         if matching.is_empty() {
             return Some(Err(NotAnnounced::NoMatchingAdvertisement));
         }

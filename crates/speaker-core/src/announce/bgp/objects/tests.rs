@@ -105,7 +105,9 @@ impl Site {
     fn made_anew(&self) -> Plan {
         let Bgp { me, advertisements, sessions, .. } = &self.bgp;
         let mut plan = Plan::default();
-        plan.follow(View { me, placement: &self.placement, advertisements, sessions }, &Touched::Everything);
+        let placement = &self.placement;
+        let here = here(me, placement, advertisements);
+        plan.follow(View { me, placement, advertisements, here: &here, sessions }, &Touched::Everything);
         plan
     }
 }
