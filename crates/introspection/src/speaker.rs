@@ -32,7 +32,7 @@ pub struct SpeakerStatus {
     pub unannounced: Capped<Unannounced>,
     /// What it tells routers.
     #[serde(skip_serializing_if = "Bgp::is_empty")]
-    pub bgp: Bgp,
+    pub bgp: Box<Bgp>,
 }
 
 /// How the gossip is.

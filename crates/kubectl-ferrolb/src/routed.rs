@@ -86,7 +86,7 @@ mod tests {
             routes: Capped { items: vec![route], more: 0 },
             ..Bgp::default()
         };
-        let speaker = SpeakerStatus { node: "n1".to_owned(), bgp, ..SpeakerStatus::default() };
+        let speaker = SpeakerStatus { node: "n1".to_owned(), bgp: Box::new(bgp), ..SpeakerStatus::default() };
         let of =
             |name: &str, ip: &str| routed([&speaker], &ServiceKey::new("default", name), ip.parse().unwrap());
         let [it] = &of("web", "192.0.2.7")[..] else { panic!("one node announces it") };

@@ -6,7 +6,7 @@ use introspection::{BgpRoute, BgpSession, SpeakerStatus};
 use serde::Serialize;
 
 use crate::answer::Answer;
-use crate::ask::{self, Told};
+use crate::ask;
 use crate::cluster::Cluster;
 use crate::options::BgpView;
 use crate::output::{Page, Table, Tone, cell};
@@ -30,12 +30,21 @@ struct RouteRow {
     route: BgpRoute,
 }
 
+/// What routers are told of a prefix.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Told {
+    prefix: String,
+    peers: Vec<String>,
+    local_preference: u32,
+    communities: Vec<String>,
+}
+
 /// The sessions of all nodes with routers, or what is announced in them.
 pub(crate) async fn run(cluster: &Cluster, view: BgpView) -> anyhow::Result<Answer> {
     let told = cluster.ask(Part::Speaker).await;
     let mut failures = ask::failures(&told);
     failures.extend(cluster.programs.as_ref().err().map(ToString::to_string));
-    let speakers: Vec<&SpeakerStatus> = told.iter().filter_map(Told::speaker).collect();
+    let speakers: Vec<&SpeakerStatus> = told.iter().filter_map(ask::Told::speaker).collect();
     let answer = match view {
         BgpView::Sessions => sessions(&speakers),
         BgpView::Routes => routes(&speakers),
@@ -74,25 +83,19 @@ fn sessions(speakers: &[&SpeakerStatus]) -> Answer {
 }
 
 fn routes(speakers: &[&SpeakerStatus]) -> Answer {
-    let mut merged: BTreeMap<(String, Vec<String>, u32, Vec<String>), (Vec<String>, BTreeSet<String>)> =
-        BTreeMap::new();
+    let mut merged: BTreeMap<Told, (Vec<String>, BTreeSet<String>)> = BTreeMap::new();
     for status in speakers {
         for route in &status.bgp.routes.items {
             let BgpRoute { prefix, services, peers, local_preference, communities } = route.clone();
-            let same = merged.entry((prefix, peers, local_preference, communities)).or_default();
-            same.0.push(status.node.clone());
-            same.1.extend(services);
+            let told = Told { prefix, peers, local_preference, communities };
+            let (nodes, of_all) = merged.entry(told).or_default();
+            nodes.push(status.node.clone());
+            of_all.extend(services);
         }
     }
-    let row = |((prefix, peers, local_preference, communities), (nodes, services))| RouteRow {
-        nodes,
-        route: BgpRoute {
-            prefix,
-            services: BTreeSet::into_iter(services).collect(),
-            peers,
-            local_preference,
-            communities,
-        },
+    let row = |(Told { prefix, peers, local_preference, communities }, (nodes, services))| {
+        let services = BTreeSet::into_iter(services).collect();
+        RouteRow { nodes, route: BgpRoute { prefix, services, peers, local_preference, communities } }
     };
     let rows: Vec<RouteRow> = merged.into_iter().map(row).collect();
     let mut table = Table::new(["PREFIX", "SERVICES", "NODES", "PEERS", "COMMUNITIES", "+LOCALPREF"]);
@@ -138,7 +141,7 @@ mod tests {
             routes: Capped { items: vec![route], more: 0 },
             ..Bgp::default()
         };
-        SpeakerStatus { node: node.to_owned(), bgp, ..SpeakerStatus::default() }
+        SpeakerStatus { node: node.to_owned(), bgp: Box::new(bgp), ..SpeakerStatus::default() }
     }
 
     fn shown(answer: &Answer) -> String {

@@ -34,7 +34,7 @@ impl Core {
             interfaces: self.plan.links().values().map(|link| self.told_interface(link, now)).collect(),
             addresses: self.told_addresses(now),
             unannounced: self.told_unannounced(),
-            bgp: self.bgp.told(),
+            bgp: Box::new(self.bgp.told()),
             ..SpeakerStatus::default()
         }
     }
