@@ -47,7 +47,7 @@ fn what_objects_about_bgp_say_is_in_the_table_of_a_router() {
     let route = wait("the route", || bird.route("198.51.100.1/32"));
     assert!(route.contains("(64512,7)") && route.contains("192.0.2.2"), "{route}");
     assert!(bird.route("198.51.100.2/32").is_none(), "it has no endpoint");
-    let status = wait("the report", || cluster.list("ServiceBGPStatus", NAMESPACE).pop());
+    let status = wait("the report", || cluster.reported("ServiceBGPStatus"));
     assert!(status.metadata.name.as_ref().unwrap().starts_with("bgp-"));
     let labels = status.metadata.labels.as_ref().unwrap();
     for (label, value) in [("node", "n1"), ("service-name", "served"), ("service-namespace", "default")]
@@ -61,8 +61,7 @@ fn what_objects_about_bgp_say_is_in_the_table_of_a_router() {
         let mut messages = cluster.list("Event", "default").into_iter().filter_map(message);
         messages.find(|it| it == "announcing from node \"n1\" with protocol \"bgp\"")
     });
-    let report =
-        wait("the report on the configuration", || cluster.list("ConfigurationState", NAMESPACE).pop());
+    let report = wait("the report on the configuration", || cluster.reported("ConfigurationState"));
     assert_eq!(report.data["status"]["result"], "Valid", "{report:?}");
 
     wait("the report on the session", || {
@@ -210,6 +209,11 @@ impl Cluster {
     fn delete(&self, kind: &str, namespace: &str, name: &str) {
         let api = self.api(kind, namespace);
         self.runtime.block_on(api.delete(name, &DeleteParams::default())).unwrap();
+    }
+
+    /// A report of the speaker, once it says something.
+    fn reported(&self, kind: &str) -> Option<DynamicObject> {
+        self.list(kind, NAMESPACE).pop().filter(|it| !it.data["status"].is_null())
     }
 
     fn list(&self, kind: &str, namespace: &str) -> Vec<DynamicObject> {
