@@ -1,12 +1,13 @@
-//! What `BGPPeer`, `BGPAdvertisement`, `Community` and Secrets mean for the peering with routers.
+//! What `BGPPeer`, `BFDProfile`, `BGPAdvertisement`, `Community` and Secrets mean for the peering with routers.
 
 mod duration;
 
 use std::net::IpAddr;
-use std::num::NonZeroU16;
+use std::num::{NonZeroU8, NonZeroU16};
 use std::time::Duration;
 
 use ::peering::{Advertisement, Aggregation, CommunityNames, PasswordSource, Peer};
+use bfd::config::{Interval, Profile, Role};
 use bgp::config::{
     AsNumbers, Asn, Families, Hops, Password, PeerAs, RestartTime, RouterId, Timers, Transport,
 };
@@ -17,7 +18,7 @@ use placement::Interfaces;
 use pools::Unreadable;
 
 use crate::selector::read_selectors;
-use crate::{BGPAdvertisement, BGPPeer, BGPPeerSpec, Community, DynamicAsn};
+use crate::{BFDProfile, BFDProfileSpec, BGPAdvertisement, BGPPeer, BGPPeerSpec, Community, DynamicAsn};
 
 /// One sentence for a field.
 fn wrong(field: &str, why: impl std::fmt::Display) -> String {
@@ -163,6 +164,52 @@ fn password(spec: &BGPPeerSpec, namespace: Option<&str>) -> Result<PasswordSourc
             _ => Ok(PasswordSource::Secret(secret.name.as_str().into())),
         },
         (Some(_), Some(_)) => Err(wrong("password", "it excludes passwordSecret: keep one")),
+    }
+}
+
+impl BFDProfile {
+    /// What the object says, or all that is wrong with it.
+    pub fn read(&self) -> Result<Profile, Vec<String>> {
+        let BFDProfileSpec {
+            receive_interval,
+            transmit_interval,
+            detect_multiplier,
+            echo_interval,
+            echo_mode,
+            passive_mode,
+            minimum_ttl,
+        } = &self.spec;
+        let mut faults = Vec::new();
+        let default = Profile::default();
+        let mut interval = |field, millis: Option<i32>, default| {
+            let Some(millis) = millis else { return default };
+            let read = u64::try_from(millis).ok().map(Duration::from_millis);
+            read.and_then(|it| Interval::try_from(it).ok()).unwrap_or_else(|| {
+                faults.push(wrong(field, format!("{millis} is not in 1 to 60000 milliseconds")));
+                default
+            })
+        };
+        let receive = interval("receiveInterval", *receive_interval, default.receive);
+        let transmit = interval("transmitInterval", *transmit_interval, default.transmit);
+        let echo = interval("echoInterval", *echo_interval, Interval::ECHO);
+        let mut small = |field, number: Option<i32>, default: NonZeroU8| {
+            let Some(number) = number else { return default };
+            u8::try_from(number).ok().and_then(NonZeroU8::new).unwrap_or_else(|| {
+                faults.push(wrong(field, format!("{number} is not in 1 to 255")));
+                default
+            })
+        };
+        let multiplier = small("detectMultiplier", *detect_multiplier, default.multiplier);
+        let least_ttl = small("minimumTtl", *minimum_ttl, default.least_ttl);
+        let profile = Profile {
+            transmit,
+            receive,
+            multiplier,
+            echo: (*echo_mode == Some(true)).then_some(echo),
+            role: if *passive_mode == Some(true) { Role::Passive } else { Role::Active },
+            least_ttl,
+        };
+        if faults.is_empty() { Ok(profile) } else { Err(faults) }
     }
 }
 

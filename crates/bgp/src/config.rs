@@ -8,7 +8,8 @@ use std::num::{NonZeroU16, NonZeroU32};
 use std::str::FromStr;
 use std::sync::Arc;
 
-use objects::{BfdProfileName, BgpPeerName, Family, InterfaceName};
+use bfd::config::Profile;
+use objects::{BgpPeerName, Family, InterfaceName};
 pub use timers::{HoldTime, RestartTime, Timers, TimersError};
 
 /// The port that BGP speakers listen on (RFC 4271 section 8.2.1).
@@ -41,8 +42,8 @@ pub struct SessionConfig {
     pub families: Families,
     /// How long the peer is asked to keep routes while this end restarts (RFC 4724). `None`: not at all.
     pub graceful_restart: Option<RestartTime>,
-    /// The profile of the BFD session beside this one. `None`: there is no BFD session.
-    pub bfd: Option<BfdProfileName>,
+    /// How the BFD session beside this one works. `None`: there is none.
+    pub bfd: Option<Profile>,
 }
 
 impl SessionConfig {

@@ -13,7 +13,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{Resource, ResourceExt};
 use kubekit::events::Notice;
 use kubekit::{Change, Mirror};
-use objects::text::quoted;
 use pools::Pools;
 
 use crate::acceptance::{Acceptance, Assessment};
@@ -89,7 +88,9 @@ impl BgpObjects {
             BgpChange::Profiles(change) => {
                 self.listed("BFDProfile", &change);
                 self.profiles.change(change, |_| &[]);
-                self.all.profiles = self.profiles.objects.keys().map(|name| name.as_str().into()).collect();
+                let read =
+                    |(name, it): (&String, &Known<BFDProfile>)| (name.as_str().into(), it.object.read());
+                self.all.profiles = self.profiles.objects.iter().map(read).collect();
             }
         }
     }
@@ -114,8 +115,7 @@ impl BgpObjects {
             (self.all.peer_faults(), self.all.advertisements(pools).1);
         let mut twice = aliases_defined_twice(self.communities.objects.values().map(|known| &known.object));
         self.peers.assess(|name, peer| {
-            let doubts = [peer.warnings(), without_bfd(peer).into_iter().collect()].concat();
-            assessment(of_peers.remove(&name.into()).unwrap_or_default(), doubts)
+            assessment(of_peers.remove(&name.into()).unwrap_or_default(), peer.warnings())
         });
         self.advertisements.assess(|name, advertisement| {
             let faults = of_advertisements.remove(&name.into()).unwrap_or_default();
@@ -158,15 +158,6 @@ impl BgpObjects {
 
 fn assessment(faults: Vec<String>, doubts: Vec<String>) -> Assessment {
     Assessment::new((!faults.is_empty()).then_some("Invalid"), faults, doubts)
-}
-
-/// What is not in force of a peer that asks for BFD.
-fn without_bfd(peer: &BGPPeer) -> Option<String> {
-    let profile = peer.spec.bfd_profile.as_ref().filter(|profile| !profile.is_empty())?;
-    Some(format!(
-        "spec.bfdProfile {}: this version has no BFD, the session goes without it: a shorter spec.holdTime finds a dead router sooner",
-        quoted(profile)
-    ))
 }
 
 /// The objects of one kind.
@@ -305,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bfd_profile_must_be_there_and_has_no_effect() {
+    fn a_bfd_profile_must_be_there_and_make_sense() {
         let mut objects = listed();
         objects.change(BgpChange::Peers(Change::Apply(peer("1", &json!({"bfdProfile": "fast"})))));
         let first = told(&mut objects);
@@ -313,9 +304,13 @@ mod tests {
             is(&first, &["peer ConfigurationError: spec.bfdProfile: there is no BFDProfile fast"]),
             "{first:?}"
         );
-        objects.change(BgpChange::Profiles(Change::Apply(object("fast", "1", json!({})))));
+        let fast = object("fast", "1", json!({"receiveInterval": 0}));
+        objects.change(BgpChange::Profiles(Change::Apply(fast)));
         let then = told(&mut objects);
-        assert!(is(&then, &["peer ConfigurationWarning: spec.bfdProfile \"fast\": this version has no BFD"]));
+        let expected = "peer ConfigurationError: spec.bfdProfile: BFDProfile fast: spec.receiveInterval: 0";
+        assert!(is(&then, &[expected]), "{then:?}");
+        objects.change(BgpChange::Profiles(Change::Apply(object("fast", "2", json!({})))));
+        assert!(objects.all.peer_faults().is_empty());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bfd::config::Profile;
 use bgp::config::{Password, RouterId, SessionConfig, Transport};
 use bgp::route::{Attributes, Communities, Community, LargeCommunity};
 use objects::text::quoted;
@@ -26,8 +27,8 @@ pub struct Objects {
     pub advertisements: BTreeMap<AdvertisementName, (Option<Advertisement>, Vec<String>)>,
     /// Names of communities, by the object that defines them.
     pub communities: BTreeMap<String, CommunityNames>,
-    /// The BFD profiles that there are.
-    pub profiles: BTreeSet<BfdProfileName>,
+    /// The BFD profiles, or why one cannot be read.
+    pub profiles: BTreeMap<BfdProfileName, Result<Profile, Vec<String>>>,
     /// What is known of the Secrets that peers name; nothing of those that are yet to be read.
     pub secrets: BTreeMap<SecretName, SecretState>,
 }
@@ -80,8 +81,19 @@ impl Objects {
                     .to_owned(),
             );
         }
-        let profile = peer.bfd.as_ref().filter(|profile| !self.profiles.contains(*profile))?;
-        Some(format!("spec.bfdProfile: there is no BFDProfile {profile}: create it, or correct the name"))
+        self.profile(peer).err()
+    }
+
+    /// How the BFD session beside a peer's works, if it asks for one.
+    fn profile(&self, peer: &Peer) -> Result<Option<Profile>, String> {
+        let Some(name) = &peer.bfd else { return Ok(None) };
+        match self.profiles.get(name) {
+            Some(Ok(profile)) => Ok(Some(*profile)),
+            Some(Err(why)) => Err(format!("spec.bfdProfile: BFDProfile {name}: {}", why.join("; "))),
+            None => {
+                Err(format!("spec.bfdProfile: there is no BFDProfile {name}: create it, or correct the name"))
+            }
+        }
     }
 
     /// The sessions that a node is to have.
@@ -93,6 +105,7 @@ impl Objects {
         for (name, peer) in peers {
             let session = peer.as_ref().map_err(Clone::clone).and_then(|peer| {
                 let password = self.resolve(peer).map_err(|why| vec![why])?;
+                let bfd = self.profile(peer).map_err(|why| vec![why])?;
                 let here = peer.selects_node(node.labels);
                 if let Some(other) = taken.iter().find(|other| here && other.is_same_router(peer)) {
                     return Err(vec![format!(
@@ -104,7 +117,7 @@ impl Objects {
                     taken.push(peer);
                 }
                 Ok(here.then(|| match password {
-                    Resolved::Known(password) => Some(peer.session(node.router_id, password)),
+                    Resolved::Known(password) => Some(peer.session(node.router_id, password, bfd)),
                     Resolved::Pending => None,
                 }))
             });

@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU16;
 
+use bfd::config::Profile;
 use bgp::config::{
     AsNumbers, Families, Hops, PORT, Password, RestartTime, RouterId, SessionConfig, Timers, Transport,
 };
@@ -96,7 +97,12 @@ impl Peer {
     }
 
     /// The session with it, of a node whose identifier is `router_id` unless another is asked for.
-    pub(crate) fn session(&self, router_id: RouterId, password: Option<Password>) -> SessionConfig {
+    pub(crate) fn session(
+        &self,
+        router_id: RouterId,
+        password: Option<Password>,
+        bfd: Option<Profile>,
+    ) -> SessionConfig {
         SessionConfig {
             name: self.name.clone(),
             transport: self.transport.clone(),
@@ -109,7 +115,7 @@ impl Peer {
             hops: self.hops,
             families: self.families,
             graceful_restart: self.graceful_restart,
-            bfd: self.bfd.clone(),
+            bfd,
         }
     }
 }

@@ -8,9 +8,12 @@
 //!     +------------------------------------------+
 //! ```
 //!
+//! Beside sessions that ask for it there are those of [`crate::bfd`], and they end when these fail.
+//!
 //! Both ways state is told, each time as a whole (`watch`: whoever reads late skips what was overtaken), so nobody waits for
 //! a router that is slow. Routes are compared with what was wanted before where they are not the same in memory.
 
+mod beside;
 mod connect;
 mod metrics;
 mod peer;
@@ -21,6 +24,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use beside::Beside;
 use bgp::config::{RestartTime, SessionConfig};
 use bgp::route::Routes;
 use bgp::session::{Farewell, Past, State};
@@ -30,6 +34,8 @@ use peer::Peer;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::warn;
+
+use crate::bfd::{Bfd, Ending};
 
 /// What there is to be.
 #[derive(Debug, Clone)]
@@ -95,6 +101,7 @@ pub async fn run(
 ) {
     let mut running: BTreeMap<BgpPeerName, watch::Sender<peer::Order>> = BTreeMap::new();
     let mut tasks = JoinSet::new();
+    let mut bfd = Bfd::new(metrics.bfd.clone());
     let farewell = loop {
         let sessions = match wanted.borrow_and_update().clone() {
             Wanted::Sessions(sessions) => sessions,
@@ -107,13 +114,16 @@ pub async fn run(
             }
             stays
         });
+        // Of two on one way, the first in order of names.
+        bfd.want(sessions.values().rev().filter_map(|it| beside::wanted(&it.config)).collect());
         for (name, peering) in sessions {
             let order = peer::Order::Hold(peering.clone());
             if let Some(running) = running.get(&name) {
                 kubekit::send_if_new(running, order);
             } else {
                 let (sender, orders) = watch::channel(order);
-                let peer = Peer::new(peering, orders, past, statuses.clone(), metrics.clone());
+                let beside = Beside::new(bfd.statuses(), &peering.config);
+                let peer = Peer::new(peering, orders, past, beside, statuses.clone(), metrics.clone());
                 tasks.spawn(peer.run());
                 running.insert(name, sender);
             }
@@ -138,6 +148,12 @@ pub async fn run(
     if tokio::time::timeout(FAREWELL, all).await.is_err() {
         warn!("some BGP sessions could not be ended in time");
     }
+    // Not before: to a peer that is told first that there is to be no BFD, no session was ended for a restart.
+    bfd.end(match farewell {
+        Farewell::Leave | Farewell::Cease => Ending::AdminDown,
+        Farewell::Silent => Ending::Silent,
+    })
+    .await;
 }
 
 /// A peer as metrics and logs name it, by where it is: `192.0.2.1:179`, or `eth0:179`.

@@ -12,6 +12,39 @@ fn peer(spec: Value) -> Result<Peer, Vec<String>> {
     serde_json::from_value::<BGPPeer>(json!({"metadata": metadata, "spec": all})).unwrap().read()
 }
 
+fn profile(spec: Value) -> Result<Profile, Vec<String>> {
+    let object = json!({"metadata": {"name": "fast"}, "spec": spec});
+    serde_json::from_value::<BFDProfile>(object).unwrap().read()
+}
+
+#[test]
+fn each_field_of_a_bfd_profile_finds_its_place() {
+    let interval = |millis| Interval::try_from(Duration::from_millis(millis)).unwrap();
+    assert_eq!(profile(json!({})), Ok(Profile::default()));
+    let all = json!({
+        "receiveInterval": 80, "transmitInterval": 90, "detectMultiplier": 5, "echoInterval": 70,
+        "echoMode": true, "passiveMode": true, "minimumTtl": 250
+    });
+    let expected = Profile {
+        receive: interval(80),
+        transmit: interval(90),
+        multiplier: NonZeroU8::new(5).unwrap(),
+        echo: Some(interval(70)),
+        role: Role::Passive,
+        least_ttl: NonZeroU8::new(250).unwrap(),
+    };
+    assert_eq!(profile(all), Ok(expected));
+    assert_eq!(profile(json!({"echoInterval": 70})).unwrap().echo, None);
+    assert_eq!(profile(json!({"echoMode": true})).unwrap().echo, Some(interval(50)));
+    let faults = profile(
+        json!({"receiveInterval": 0, "transmitInterval": -5, "detectMultiplier": 256, "minimumTtl": 0}),
+    );
+    let fields = ["receiveInterval", "transmitInterval", "detectMultiplier", "minimumTtl"];
+    for (fault, field) in faults.unwrap_err().iter().zip(fields) {
+        assert!(fault.starts_with(&format!("spec.{field}: ")), "{fault}");
+    }
+}
+
 fn advertisement(spec: Value) -> (Option<Advertisement>, Vec<String>) {
     let object = json!({"metadata": {"name": "ad"}, "spec": spec});
     serde_json::from_value::<BGPAdvertisement>(object).unwrap().read()

@@ -311,7 +311,7 @@ fn attributes_and_profiles_change_without_a_new_session() {
     let mut router = Router::default();
     router.apply(&bench.session.poll_update().unwrap());
     assert_eq!(router.table.first_key_value().unwrap().1.path, [64_512]);
-    let config = SessionConfig { bfd: Some("fast".into()), ..config() };
+    let config = SessionConfig { bfd: Some(bfd::config::Profile::default()), ..config() };
     assert!(bench.handle(Input::Configure(Box::new(config))).is_empty());
     assert_eq!((bench.session.state(), bench.session.counters().sent.updates), (State::Established, 3));
 }

@@ -95,7 +95,11 @@ fn a_peer_whose_bfd_profile_or_secret_is_missing_is_not_in_force_and_others_are(
     );
 
     assert_eq!(objects.wanted_secrets(), ["router".into()].into());
-    objects.profiles.insert("fast".into());
+    objects.profiles.insert("fast".into(), Err(vec!["spec.minimumTtl: 0".to_owned()]));
+    let (_, faults) = sessions(&objects);
+    assert_eq!(faults[0].1, "spec.bfdProfile: BFDProfile fast: spec.minimumTtl: 0");
+    let profile = Profile::default();
+    objects.profiles.insert("fast".into(), Ok(profile));
     let basic = "kubernetes.io/basic-auth";
     let present = |password| SecretState::Present(Secret::new(basic, password));
     objects.secrets.insert("router".into(), present(Some(b"secret")));

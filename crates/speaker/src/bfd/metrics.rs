@@ -90,7 +90,7 @@ impl BfdMetrics {
             bfd.register(name, help, counter.clone());
         }
         let bfd = registry.sub_registry_with_prefix("ferrolb").sub_registry_with_prefix("bfd");
-        bfd.register("packets_not_sent", "Control packets that could not be sent", self.not_sent.clone());
+        bfd.register("packets_not_sent_total", "Packets that could not be sent", self.not_sent.clone());
         let help = "Packets received that count for nothing, by reason";
         bfd.register("packets_discarded", help, self.discarded.clone());
     }

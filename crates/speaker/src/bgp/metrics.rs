@@ -7,15 +7,18 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use super::PeerAddress;
+use crate::bfd::BfdMetrics;
 use crate::metrics::PlainCounter;
 
-/// The metrics of BGP. Cheap to clone; all clones count together.
+/// The metrics of BGP, and of BFD beside it. Cheap to clone; all clones count together.
 #[derive(Debug, Clone, Default)]
 pub struct BgpMetrics {
     session_up: Family<PeerLabels, Gauge>,
     announced: Family<PeerLabels, Gauge>,
     pending: Family<PeerLabels, Gauge>,
     counters: [Family<PeerLabels, PlainCounter>; COUNTERS.len()],
+    /// Those of the BFD sessions beside.
+    pub(super) bfd: BfdMetrics,
 }
 
 /// Each counter: what it is called, and what it counts.
@@ -58,6 +61,7 @@ impl BgpMetrics {
         for ((name, help), counter) in COUNTERS.into_iter().zip(&self.counters) {
             bgp.register(name, help, counter.clone());
         }
+        self.bfd.register(registry);
     }
 
     /// How `session` is doing.

@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
+use super::beside::Beside;
 use super::connect::connect;
 use super::metrics::{BgpMetrics, PeerLabels};
 use super::{PeerAddress, Peering, Status, Statuses};
@@ -39,6 +40,7 @@ pub(super) struct Peer {
     orders: watch::Receiver<Order>,
     routes: Arc<Routes>,
     ends: bool,
+    beside: Beside,
     connecting: Option<Connecting>,
     stream: Option<TcpStream>,
     local: Option<IpAddr>,
@@ -57,6 +59,8 @@ enum News {
     Connected(io::Result<(TcpStream, Local)>),
     /// Something can be read or written.
     Ready,
+    /// BFD may have something to say.
+    Beside,
     Due,
 }
 
@@ -65,6 +69,7 @@ impl Peer {
         Peering { config, routes }: Peering,
         mut orders: watch::Receiver<Order>,
         past: Past,
+        beside: Beside,
         statuses: watch::Sender<Statuses>,
         metrics: BgpMetrics,
     ) -> Self {
@@ -80,6 +85,7 @@ impl Peer {
             orders,
             routes,
             ends: false,
+            beside,
             connecting: None,
             stream: None,
             local: None,
@@ -113,6 +119,10 @@ impl Peer {
                     debug!(peer = %self.session.config().name, address = %peer, %error, "no BGP connection");
                     self.session.handle(Input::Disconnected, Instant::now());
                 }
+                News::Beside if self.beside.has_failed() => {
+                    self.session.handle(Input::BfdDown, Instant::now());
+                }
+                News::Beside => {}
                 News::Ready => self.exchange(&mut buffer),
                 News::Due => self.session.handle(Input::Time, Instant::now()),
             }
@@ -149,6 +159,7 @@ impl Peer {
             changed = self.orders.changed() => {
                 if changed.is_ok() { News::Ordered } else { News::Abandoned }
             }
+            () = self.beside.changed() => News::Beside,
             () = ready => News::Ready,
             result = connecting => News::Connected(result),
             () = kubekit::due(due) => News::Due,
@@ -172,6 +183,7 @@ impl Peer {
                     self.session.handle(Input::Routes(difference(&self.routes, &routes)), now);
                     self.routes = routes;
                 }
+                self.beside.follow(&config);
                 if *config != *self.session.config() {
                     self.session.handle(Input::Configure(Box::new((*config).clone())), now);
                     let labels = PeerLabels::of(&self.session);

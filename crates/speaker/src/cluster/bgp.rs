@@ -61,7 +61,7 @@ impl Cluster {
     pub(super) fn bfd_profiles(&mut self, change: Change<BFDProfile>, now: Instant) {
         let complete = is_list(&change);
         let each = self.bgp.profiles.update(change, |it| it.name_any().into()).into_iter();
-        let each = each.map(|(name, it)| (name, it.map(drop))).collect();
+        let each = each.map(|(name, it)| (name, it.map(|it| it.read()))).collect();
         self.core.handle(Input::Bgp(BgpInput::Profiles(Changes { each, complete })), now);
     }
 }

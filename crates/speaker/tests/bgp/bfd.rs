@@ -142,6 +142,31 @@ fn frr_and_bfd() {
     with_router(frr);
 }
 
+#[test]
+#[ignore = "needs FRR (frr)"]
+fn frr_sends_echo_packets_back() {
+    new_namespace();
+    forward();
+    let mut configuration = frr(200);
+    for (_, file) in &mut configuration.files {
+        let echo = "  echo transmit-interval 50\n  echo receive-interval 50\n  echo-mode\n";
+        *file = file.replace("  no shutdown", &format!("{echo}  no shutdown"));
+    }
+    let router = Router::start(configuration);
+    let speaker = Speaker::start();
+    speaker.want(NEAR.map(|peer| {
+        let Wanted { profile, distance } = wanted(200, 3, Distance::OneHop);
+        (way(peer, None), Wanted { profile: Profile { echo: Some(interval(50)), ..profile }, distance })
+    }));
+    speaker.wait_until("both are up", 2, |it| it.state == State::Up);
+    speaker.wait_for_metric(r#"metallb_bfd_echo_packet_input{peer="192.0.2.1",vrf=""}"#, |count| count > 60);
+    let mut asking = Command::new("vtysh");
+    let asked = asking.args(["--vty_socket", ".", "-c", "show bfd peers counters"]);
+    let asked = asked.current_dir(router.process.path()).output().unwrap();
+    println!("{}", String::from_utf8(asked.stdout).unwrap());
+    speaker.wait_until("both are up", 2, |it| it.state == State::Up && it.failures == 0);
+}
+
 /// How soon is a router known to be gone? And how soon does a router know that this node is?
 #[test]
 #[ignore = "needs BIRD (bird2), and takes a minute in which nothing else should run"]
@@ -200,9 +225,13 @@ fn with_router(configuration: fn(u32) -> Configuration) {
     new_namespace();
     let router = Router::start(configuration(50));
     let speaker = Speaker::start();
-    let near = |millis| NEAR.map(|it| (way(it, None), wanted(millis, 3, Distance::ByAddress)));
+    let near = |millis| {
+        let near = NEAR.map(|it| (way(it, None), wanted(millis, 3, Distance::ByAddress)));
+        let over_routers = (way("192.0.2.1", Some("192.0.2.2")), wanted(millis, 3, Distance::ManyHops));
+        near.into_iter().chain([over_routers])
+    };
     speaker.want(near(50));
-    speaker.wait_until("both are up", 2, |it| it.state == State::Up);
+    speaker.wait_until("all are up", 3, |it| it.state == State::Up);
     wait_for("the router says so", || {
         (router.is_up("192.0.2.2") && router.is_up("2001:db8::2")).then_some(())
     });
@@ -213,12 +242,12 @@ fn with_router(configuration: fn(u32) -> Configuration) {
         speaker.wait_for_metric(line, |count| count > sent + 20);
         let rate = 20_000 / u64::try_from(now.elapsed().as_millis()).unwrap();
         println!("at {millis} ms, at most {rate} packets a second");
-        speaker.wait_until("both are up", 2, |it| it.state == State::Up && it.failures == 0);
+        speaker.wait_until("all are up", 3, |it| it.state == State::Up && it.failures == 0);
     }
     router.process.signal(Signal::SIGSTOP);
-    speaker.wait_until("both have failed", 2, |it| it.state == State::Down && it.failures == 1);
+    speaker.wait_until("all have failed", 3, |it| it.state == State::Down && it.failures == 1);
     router.process.signal(Signal::SIGCONT);
-    speaker.wait_until("both are up again", 2, |it| it.state == State::Up);
+    speaker.wait_until("all are up again", 3, |it| it.state == State::Up);
     wait_for("the router says so", || {
         (router.is_up("192.0.2.2") && router.is_up("2001:db8::2")).then_some(())
     });
@@ -276,6 +305,8 @@ fn bird(millis: u32) -> Configuration {
            interface \"peer0\" {{ interval {millis} ms; multiplier 3; }};
            neighbor 192.0.2.2 dev \"peer0\";
            neighbor 2001:db8::2 dev \"peer0\" local 2001:db8::1;
+           multihop {{ interval {millis} ms; multiplier 3; }};
+           neighbor 192.0.2.2 local 192.0.2.1 multihop on;
          }}\n"
     );
     Configuration {
@@ -286,20 +317,26 @@ fn bird(millis: u32) -> Configuration {
 }
 
 fn frr(millis: u32) -> Configuration {
-    let peer = |address: &str, local: &str| {
+    let peer = |address: &str, local: &str, way: &str| {
         format!(
-            " peer {address} local-address {local} interface peer0
+            " peer {address} {way} local-address {local}
   receive-interval {millis}
   transmit-interval {millis}
   detect-multiplier 3
   no shutdown\n"
         )
     };
-    let configuration =
-        ["bfd\n".to_owned(), peer("192.0.2.2", "192.0.2.1"), peer("2001:db8::2", "2001:db8::1")];
+    let configuration = [
+        "bfd\n".to_owned(),
+        peer("192.0.2.2", "192.0.2.1", "interface peer0"),
+        peer("2001:db8::2", "2001:db8::1", "interface peer0"),
+        peer("192.0.2.2", "192.0.2.1", "multihop"),
+    ];
     Configuration {
         files: vec![("bfdd.conf", configuration.concat()), ("zebra.conf", String::new())],
-        script: "PATH=$PATH:/usr/lib/frr
+        script: "echo 1 > /proc/sys/net/ipv4/ip_forward
+                 echo 1 > /proc/sys/net/ipv6/conf/all/forwarding
+                 PATH=$PATH:/usr/lib/frr
                  chown -R frr:frr .
                  common=\"-u frr -g frr -z $PWD/zserv --vty_socket $PWD -P 0 --log stdout\"
                  zebra $common -f $PWD/zebra.conf -i $PWD/zebra.pid -d

@@ -3,10 +3,10 @@
 //! Needs root, and BIRD and FRR of Debian: `cargo test -p speaker --test bgp -- --ignored`.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+mod beside;
 mod bfd;
 mod process;
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::net::IpAddr;
 use std::process::Command;
@@ -52,7 +52,7 @@ fn announce_to<R: Router>(start: fn() -> R) {
     ip("address add 2001:db8::2/64 dev lan0 nodad");
     ip("link set lan0 up");
     let router = start();
-    let mut speaker = Speaker::start();
+    let mut speaker = Speaker::start(Past::Fresh);
 
     let all = |low| routes(&["198.51.100.1/32", "203.0.113.0/24", "2001:db8:1::1/128"], low);
     speaker.want(&all(7), Some(PASSWORD));
@@ -123,7 +123,7 @@ struct Speaker {
 }
 
 impl Speaker {
-    fn start() -> Self {
+    fn start(past: Past) -> Self {
         // Its thread begins in the namespace of this one.
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         let runtime = runtime.worker_threads(1).enable_all().build().unwrap();
@@ -132,17 +132,20 @@ impl Speaker {
         let metrics = BgpMetrics::default();
         let mut registry = Registry::default();
         metrics.register(&mut registry);
-        let task = runtime.spawn(run(to_do, Past::Fresh, sender, metrics));
+        let task = runtime.spawn(run(to_do, past, sender, metrics));
         Self { runtime, wanted, statuses, registry, task }
     }
 
     fn want(&self, routes: &Routes, password: Option<&str>) {
+        self.hold(["192.0.2.1", "2001:db8::1"].map(|peer| config(peer.parse().unwrap(), password)), routes);
+    }
+
+    fn hold(&self, sessions: impl IntoIterator<Item = SessionConfig>, routes: &Routes) {
         let routes = Arc::new(routes.clone());
-        let sessions = ["192.0.2.1", "2001:db8::1"].map(|peer| {
-            let config = Arc::new(config(peer.parse().unwrap(), password));
-            (config.name.clone(), Peering { config, routes: Arc::clone(&routes) })
-        });
-        self.wanted.send_replace(Wanted::Sessions(BTreeMap::from(sessions)));
+        let peering = |config: SessionConfig| {
+            (config.name.clone(), Peering { config: Arc::new(config), routes: Arc::clone(&routes) })
+        };
+        self.wanted.send_replace(Wanted::Sessions(sessions.into_iter().map(peering).collect()));
     }
 
     fn wait_until(&mut self, what: &str, mut condition: impl FnMut(&Statuses) -> bool) {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
+use bfd::config::Profile;
 use bgp::config::{RouterId, SessionConfig};
 use bgp::route::{Communities, Community};
 use objects::{BfdProfileName, BgpPeerName, Labels, SecretName};
@@ -23,8 +24,8 @@ pub enum BgpInput {
     Advertisements(Changes<AdvertisementName, (Option<Advertisement>, Vec<String>)>),
     /// Names of communities, by the object that defines them.
     Communities(Changes<String, CommunityNames>),
-    /// BFD profiles.
-    Profiles(Changes<BfdProfileName, ()>),
+    /// BFD profiles, or why one cannot be read.
+    Profiles(Changes<BfdProfileName, Result<Profile, Vec<String>>>),
     /// A Secret that a peer names is like this now.
     Secret(SecretName, SecretState),
     /// The IPv4 address of this node, if it has one.
@@ -118,12 +119,7 @@ impl Bgp {
             }
             BgpInput::Profiles(changes) => {
                 self.complete(changes.complete, Kind::Profiles);
-                for (name, profile) in changes.each {
-                    match profile {
-                        Some(()) => _ = self.objects.profiles.insert(name),
-                        None => _ = self.objects.profiles.remove(&name),
-                    }
-                }
+                apply(&mut self.objects.profiles, changes);
             }
             BgpInput::Secret(name, state) => _ = self.objects.secrets.insert(name, state),
             BgpInput::NodeAddress(address) => self.address = address,

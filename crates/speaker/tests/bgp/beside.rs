@@ -1,0 +1,149 @@
+//! BFD beside BGP: sessions end at once when packets cease to get through, and for no other reason.
+
+use std::fs;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use ::bfd::config::{Interval, Profile};
+use bgp::config::{RestartTime, SessionConfig};
+use bgp::session::{Farewell, Past, State};
+use nix::sys::signal::Signal;
+use speaker::bgp::Wanted;
+use tempfile::TempDir;
+
+use crate::bfd::new_namespace;
+use crate::process::{Process, wait_for};
+use crate::{Speaker, config, routes};
+
+const PREFIX: &str = "203.0.113.0/24";
+const BFD_UP: &str = r#"metallb_bfd_session_up{peer="192.0.2.1",vrf=""} 1"#;
+const BFD_UP_ONCE: &str = r#"metallb_bfd_session_up_events{peer="192.0.2.1",vrf=""} 1"#;
+
+#[test]
+#[ignore = "needs BIRD (bird2)"]
+fn bird_is_lost_and_found() {
+    new_namespace();
+    let configuration = "router id 192.0.2.1;
+        protocol device {}
+        protocol bfd { interface \"peer0\" { interval 50 ms; multiplier 3; }; }
+        protocol bgp { local 192.0.2.1 as 64513; neighbor 192.0.2.2 as 64512; passive yes; bfd on;
+          hold time 90; ipv4 { import all; export none; }; }\n";
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("bird.conf"), configuration).unwrap();
+    let bird = Process::start(folder, "exec bird -f -c bird.conf -s control -P pid");
+    let has_route = || {
+        let mut asking = Command::new("birdc");
+        let asked = asking.args(["-s", "control", "show", "route", PREFIX]).current_dir(bird.path()).output();
+        String::from_utf8(asked.unwrap().stdout).unwrap().contains("192.0.2.2")
+    };
+    let mut speaker = Speaker::start(Past::Fresh);
+    let hold = |speaker: &Speaker, low, millis| {
+        speaker.hold([with_bfd(millis)], &routes(&[PREFIX], low));
+    };
+    hold(&speaker, 7, 50);
+    both_up(&mut speaker);
+    wait_for("the route", || has_route().then_some(()));
+
+    // Neither a route nor a profile that is changed ends anything.
+    for (low, millis) in [(8, 50), (9, 100), (10, 60)] {
+        hold(&speaker, low, millis);
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    let metrics = speaker.metrics();
+    let once = r#"metallb_bgp_opens_sent{peer="192.0.2.1:179",vrf=""} 1"#;
+    assert!(metrics.contains(BFD_UP) && metrics.contains(BFD_UP_ONCE) && metrics.contains(once), "{metrics}");
+
+    let frozen = Instant::now();
+    bird.signal(Signal::SIGSTOP);
+    speaker.wait_until("the session has ended", |all| all.values().all(|it| it.state != State::Established));
+    println!("the session has ended after {:?}", frozen.elapsed());
+    assert!(frozen.elapsed() < Duration::from_secs(1), "{:?}", frozen.elapsed());
+    bird.signal(Signal::SIGCONT);
+    both_up(&mut speaker);
+    wait_for("the route", || has_route().then_some(()));
+
+    speaker.wanted.send_replace(Wanted::Nothing(Farewell::Leave));
+    wait_for("the end", || (!has_route()).then_some(()));
+}
+
+#[test]
+#[ignore = "needs FRR (frr)"]
+fn frr_keeps_routes_for_a_restart_though_bfd_is_silent() {
+    new_namespace();
+    let frr = frr();
+    let has_route = || vtysh(&frr, &format!("show bgp ipv4 unicast {PREFIX}")).contains("best");
+    let mut speaker = Speaker::start(Past::Fresh);
+    speaker.hold([with_bfd(50)], &routes(&[PREFIX], 7));
+    both_up(&mut speaker);
+    wait_for("the route", || has_route().then_some(()));
+    wait_for("FRR has BFD", || vtysh(&frr, "show bfd peers brief").contains(" up").then_some(()));
+
+    // BFD alone is frozen: TCP has nothing to do with it.
+    frr.signal(Signal::SIGSTOP);
+    speaker.wait_until("the session has ended", |all| all.values().all(|it| it.state != State::Established));
+    speaker
+        .wait_until("it is back, without BFD", |all| all.values().all(|it| it.state == State::Established));
+    frr.signal(Signal::SIGCONT);
+    both_up(&mut speaker);
+    wait_for("the route", || has_route().then_some(()));
+
+    speaker.wanted.send_replace(Wanted::Nothing(Farewell::Silent));
+    wait_for("BFD is down", || vtysh(&frr, "show bfd peers brief").contains(" down").then_some(()));
+    wait_for("BGP is down", || {
+        (!vtysh(&frr, "show bgp summary established").contains("192.0.2.2 ")).then_some(())
+    });
+    assert!(has_route(), "{}", vtysh(&frr, "show bgp neighbors 192.0.2.2"));
+    let mut speaker = Speaker::start(Past::Restarted);
+    speaker.hold([with_bfd(50)], &routes(&[PREFIX], 7));
+    both_up(&mut speaker);
+    assert!(has_route());
+
+    speaker.wanted.send_replace(Wanted::Nothing(Farewell::Leave));
+    wait_for("the end", || (!has_route()).then_some(()));
+}
+
+fn both_up(speaker: &mut Speaker) {
+    speaker.wait_until("BGP is up", |all| {
+        all.len() == 1 && all.values().all(|it| it.state == State::Established)
+    });
+    wait_for("BFD is up", || speaker.metrics().contains(BFD_UP).then_some(()));
+}
+
+fn with_bfd(millis: u64) -> SessionConfig {
+    let interval = Interval::try_from(Duration::from_millis(millis)).unwrap();
+    let profile = Profile { transmit: interval, receive: interval, ..Profile::default() };
+    let mut config = config("192.0.2.1".parse().unwrap(), None);
+    config.bfd = Some(profile);
+    config.graceful_restart = Some(RestartTime::default());
+    config.timers =
+        bgp::config::Timers::new(Some(Duration::from_secs(90)), None, Some(Duration::from_secs(1))).unwrap();
+    config
+}
+
+/// zebra, bgpd and bfdd, of which signals go to the last.
+fn frr() -> Process {
+    let folder = TempDir::new().unwrap();
+    let bgpd = "router bgp 64513
+      bgp router-id 192.0.2.1
+      bgp graceful-restart
+      no bgp ebgp-requires-policy
+      neighbor 192.0.2.2 remote-as 64512
+      neighbor 192.0.2.2 passive
+      neighbor 192.0.2.2 bfd\n";
+    for (name, content) in [("bgpd.conf", bgpd), ("zebra.conf", ""), ("bfdd.conf", "")] {
+        fs::write(folder.path().join(name), content).unwrap();
+    }
+    let script = "PATH=$PATH:/usr/lib/frr
+         chown -R frr:frr .
+         common=\"-u frr -g frr -z $PWD/zserv --vty_socket $PWD -P 0 --log stdout\"
+         zebra $common -f $PWD/zebra.conf -i $PWD/zebra.pid -d
+         (sleep 1; bgpd $common -f $PWD/bgpd.conf -i $PWD/bgpd.pid -d) &
+         exec bfdd $common --bfdctl $PWD/bfdd.sock -f $PWD/bfdd.conf -i $PWD/bfdd.pid";
+    Process::start(folder, script)
+}
+
+fn vtysh(frr: &Process, question: &str) -> String {
+    let mut asking = Command::new("vtysh");
+    let asked = asking.args(["--vty_socket", ".", "-c", question]).current_dir(frr.path()).output().unwrap();
+    String::from_utf8(asked.stdout).unwrap()
+}
