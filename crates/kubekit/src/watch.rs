@@ -55,17 +55,36 @@ pub struct Source<K> {
     pub fields: Option<String>,
     /// Who is told whether the API server answers.
     pub reachability: Option<Reachability>,
+    /// What it means that there is no such kind.
+    pub absence: Absence,
+}
+
+/// What it means that the API server has no such kind, since its CRD is not installed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Absence {
+    /// Something is wrong.
+    #[default]
+    Trouble,
+    /// There are no objects of it.
+    Empty,
 }
 
 impl<K> Source<K> {
     /// The objects with these labels, written as a label selector.
     pub fn labelled(api: Api<K>, labels: impl Into<String>) -> Self {
-        Self { api, labels: Some(labels.into()), fields: None, reachability: None }
+        Self { labels: Some(labels.into()), ..Self::from(api) }
     }
 
     /// The one object of this name.
     pub fn named(api: Api<K>, name: impl Display) -> Self {
-        Self { api, labels: None, fields: Some(format!("metadata.name={name}")), reachability: None }
+        Self { fields: Some(format!("metadata.name={name}")), ..Self::from(api) }
+    }
+
+    /// The same, and where the API server has no such kind there are none: a list of nothing, until it has. Nor are there
+    /// any where this program has not been allowed to list them yet, as one that is newer than its rights.
+    #[must_use]
+    pub fn or_none(self) -> Self {
+        Self { absence: Absence::Empty, ..self }
     }
 
     /// The same, and `reachability` is told whether the API server answers.
@@ -77,7 +96,7 @@ impl<K> Source<K> {
 
 impl<K> From<Api<K>> for Source<K> {
     fn from(api: Api<K>) -> Self {
-        Self { api, labels: None, fields: None, reachability: None }
+        Self { api, labels: None, fields: None, reachability: None, absence: Absence::Trouble }
     }
 }
 

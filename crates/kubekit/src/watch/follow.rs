@@ -28,7 +28,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
-use super::{Change, Known, Reachability, Source, Watched};
+use super::{Absence, Change, Known, Reachability, Source, Watched};
 use crate::{Version, due};
 
 /// How long a watch may go on, after which it is taken up where it ended. A connection that is dead without having been
@@ -77,6 +77,9 @@ pub(super) struct Follower<K, T, F> {
     relist: Option<Instant>,
     reachable: bool,
     reachability: Option<Reachability>,
+    absence: Absence,
+    /// Whether it was told that there is no such kind.
+    is_absent: bool,
 }
 
 type Events<K> = BoxStream<'static, kube::Result<WatchEvent<K>>>;
@@ -107,6 +110,9 @@ enum Trouble {
     Timeout(#[from] tokio::time::error::Elapsed),
     #[error("{0}")]
     Status(String),
+    /// There is no such kind, as before.
+    #[error("no such kind")]
+    Absent,
     /// The history before a version is lost, and a list is all that it takes.
     #[error("too old a version")]
     Expired,
@@ -121,7 +127,7 @@ where
     F: Fn(K) -> T,
 {
     pub(super) fn new(source: Source<K>, convert: F) -> Self {
-        let Source { api, labels, fields, reachability } = source;
+        let Source { api, labels, fields, reachability, absence } = source;
         Self {
             api,
             labels,
@@ -136,6 +142,8 @@ where
             relist: None,
             reachable: true,
             reachability,
+            absence,
+            is_absent: false,
         }
     }
 
@@ -156,6 +164,7 @@ where
                 Ok(None) => {}
                 Err(trouble) => {
                     match trouble {
+                        Trouble::Absent => {}
                         Trouble::Expired | Trouble::BrokenOff => {
                             debug!(kind = %K::kind(&()), %trouble, "watching anew");
                         }
@@ -177,7 +186,19 @@ where
         // What fails has changed nothing, so that it is tried again; so the state goes back where it was.
         match std::mem::replace(&mut self.state, State::Unlisted) {
             State::Unlisted => {
-                let (objects, version) = self.list().await?;
+                let (objects, version) = match self.list().await {
+                    Err(Trouble::Api(kube::Error::Api(status))) if self.is_absence(status.code) => {
+                        if std::mem::replace(&mut self.is_absent, true) {
+                            return Err(Trouble::Absent);
+                        }
+                        info!(kind = %K::kind(&()), reason = status.message, "there is no such kind here");
+                        self.reached();
+                        self.latest = None;
+                        return Ok(Some(Watched::Change(Change::Reset(Vec::new()))));
+                    }
+                    listed => listed?,
+                };
+                self.is_absent = false;
                 self.reached();
                 self.relist = None;
                 let latest = self.latest.replace(version.clone());
@@ -262,6 +283,14 @@ where
                     }
                 }
             }
+        }
+    }
+
+    /// Whether this answer to a list means that there is nothing. What was allowed once and is no more is trouble.
+    fn is_absence(&self, code: u16) -> bool {
+        match self.absence {
+            Absence::Trouble => false,
+            Absence::Empty => code == 404 || code == 403 && self.latest.is_none(),
         }
     }
 

@@ -46,6 +46,23 @@ fn server(
     (Follower::new(Api::<Namespace>::all(client).into(), name), log)
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_kind_that_may_be_absent_has_no_objects_until_there_is_one() {
+    let missing =
+        |code: u16| (code, json!({"kind": "Status", "status": "Failure", "code": code, "message": "no"}));
+    for code in [404, 403] {
+        let lists = vec![missing(code), missing(code), (200, list(10, &[namespace("a", 3)])), missing(403)];
+        let (mut follower, _) = server(lists, vec![(410, vec![])]);
+        follower.absence = Absence::Empty;
+        let reachability = Reachability::default();
+        follower.reachability = Some(reachability.clone());
+        assert_eq!(said_next(&mut follower, 2).await, ["= ", "= a"]);
+        assert!(follower.reachable);
+        let lost = timeout(Duration::from_mins(1), follower.next()).await;
+        assert!(lost.is_err() && !follower.reachable, "a right that is taken away is no empty list");
+    }
+}
+
 fn said(watched: Watched<String>) -> String {
     match watched {
         Watched::Change(Change::Reset(names)) => format!("= {}", names.join(" ")),
