@@ -13,6 +13,7 @@
 )]
 
 mod address_entry;
+mod address_reservation;
 mod announcing;
 mod bfd_profile;
 mod bgp_advertisement;
@@ -33,6 +34,9 @@ mod service_status;
 mod warnings;
 
 pub use address_entry::AddressEntry;
+pub use address_reservation::{
+    AddressReservation, AddressReservationSpec, AddressReservationStatus, IpFamily,
+};
 pub use bfd_profile::{BFDProfile, BFDProfileSpec, BFDProfileStatus};
 pub use bgp_advertisement::{BGPAdvertisement, BGPAdvertisementSpec, BGPAdvertisementStatus};
 pub use bgp_peer::{BGPPeer, BGPPeerSpec, BGPPeerStatus, DynamicAsn, SecretReference};
@@ -62,6 +66,7 @@ pub const GROUP: &str = "metallb.io";
 pub fn crds() -> Vec<CustomResourceDefinition> {
     let [service_bgp_status, service_l2_status] = service_status::crds();
     let crds = [
+        AddressReservation::crd(),
         BFDProfile::crd(),
         BGPAdvertisement::crd(),
         bgp_peer::crd(),

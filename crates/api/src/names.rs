@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 pub const LOAD_BALANCER_IPS: Annotation = Annotation::new("loadBalancerIPs");
 /// Asks for a pool by name, also one with `autoAssign: false`.
 pub const ADDRESS_POOL: Annotation = Annotation::new("address-pool");
+/// Asks for what the `AddressReservation` of this name has, of the same namespace.
+pub const ADDRESS_RESERVATION: &str = "ferrolb.io/address-reservation";
 /// Services with the same value may share an address when their ports differ.
 pub const ALLOW_SHARED_IP: Annotation = Annotation::new("allow-shared-ip");
 /// Annotation of an `IPAddressPool`: how many of its addresses the Services of one namespace may hold. It is no field,

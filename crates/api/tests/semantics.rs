@@ -9,6 +9,8 @@ use serde_json::Value;
 /// Every list and map that says how it is merged. What is not here is left at the default: lists are atomic,
 /// maps are merged field by field.
 const MERGED: &[&str] = &[
+    "AddressReservation v1alpha1 .spec.serviceSelectors[] atomic map",
+    "AddressReservation v1alpha1 .status.conditions map list by type",
     "BGPAdvertisement v1beta1 .spec.ipAddressPoolSelectors[] atomic map",
     "BGPAdvertisement v1beta1 .spec.nodeSelectors[] atomic map",
     "BGPAdvertisement v1beta1 .spec.serviceSelectors[] atomic map",
@@ -48,6 +50,9 @@ const DEFAULTS: &[&str] = &[
 
 /// Every list with a limit. Upstream has none; here they are what lets the rules be judged.
 const LIMITS: &[&str] = &[
+    "AddressReservation v1alpha1 .spec.addresses 2",
+    "AddressReservation v1alpha1 .spec.ipFamilies 2",
+    "AddressReservation v1alpha1 .spec.serviceSelectors 64",
     "BGPAdvertisement v1beta1 .spec.communities 4096",
     "BGPAdvertisement v1beta1 .spec.ipAddressPools 4096",
     "BGPAdvertisement v1beta1 .spec.peers 4096",
@@ -130,6 +135,6 @@ fn every_label_selector_takes_any_label() {
         path.ends_with(".matchLabels").then(|| part["additionalProperties"]["type"].to_string())
     };
     let found = lines(labels);
-    assert_eq!(found.len(), 14, "{found:#?}");
+    assert_eq!(found.len(), 15, "{found:#?}");
     assert!(found.iter().all(|line| line.ends_with(" \"string\"")), "{found:#?}");
 }

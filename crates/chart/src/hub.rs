@@ -13,7 +13,8 @@ const BEGIN: &str = "  # begin: made from values.yaml, crds/ and examples/ by `c
 const END: &str = "  # end\n";
 
 /// Manifests with what people write; reports are none of that.
-const EXAMPLES: [&str; 2] = ["examples/quickstart/pool.yaml", "examples/node-addresses.yaml"];
+const EXAMPLES: [&str; 3] =
+    ["examples/quickstart/pool.yaml", "examples/node-addresses.yaml", "examples/address-reservation.yaml"];
 
 /// Puts the annotations into `Chart.yaml`, between the marks.
 pub(crate) fn into_chart(chart: &str) -> Result<String> {
@@ -139,7 +140,8 @@ mod tests {
         let crds = items("crds");
         let examples = items("crdsExamples");
         let kinds: BTreeSet<&str> = examples.iter().filter_map(|example| example["kind"].as_str()).collect();
-        assert_eq!(kinds, BTreeSet::from(["IPAddressPool", "L2Advertisement", "NodeAddressPool"]));
+        let expected = ["AddressReservation", "IPAddressPool", "L2Advertisement", "NodeAddressPool"];
+        assert_eq!(kinds, BTreeSet::from(expected));
         for example in &examples {
             let crd = crds.iter().find(|crd| crd["kind"] == example["kind"]).unwrap();
             let (_, group) = crd["name"].as_str().unwrap().split_once('.').unwrap();

@@ -6,7 +6,10 @@ use std::fmt::Debug;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use api::{BGPAdvertisement, BGPPeer, ConfigurationState, IPAddressPool, L2Advertisement, NodeAddressPool};
+use api::{
+    AddressReservation, BGPAdvertisement, BGPPeer, ConfigurationState, IPAddressPool, L2Advertisement,
+    NodeAddressPool,
+};
 use futures::future::BoxFuture;
 use futures::stream::{BoxStream, FuturesUnordered, SelectAll};
 use futures::{FutureExt, StreamExt};
@@ -61,6 +64,7 @@ enum Incoming {
     Bgp(Box<BgpChange>),
     BgpSessions(Change<ConfigurationState>),
     NodePools(Change<NodeAddressPool>),
+    Reservations(Change<AddressReservation>),
     Endpoints(Change<ReadySlice>),
     Speakers(Change<ConfigurationState>),
 }
@@ -261,6 +265,14 @@ fn outdated_statuses(
             );
         }
     }
+    for (about, status) in index.outdated_reservation_statuses(now) {
+        let status = json!(status);
+        if turn(&about, &status) {
+            outdated.push(
+                write::status::<AddressReservation>(client.clone(), writes.clone(), about, status).boxed(),
+            );
+        }
+    }
     for (about, status) in index.outdated_node_pool_statuses(now) {
         let status = json!(status);
         if turn(&about, &status) {
@@ -291,7 +303,7 @@ fn watches(
     }
     /// What nothing is decided without.
     fn needed<K, T>(
-        api: Api<K>,
+        source: impl Into<Source<K>>,
         reachability: &Reachability,
         read: impl Fn(K) -> T + Send + 'static,
         incoming: fn(Change<T>) -> Incoming,
@@ -304,7 +316,7 @@ fn watches(
             Watched::Change(change) => incoming(change),
             Watched::Restored => Incoming::Restored,
         };
-        watch_history(Source::from(api).telling(reachability), read).map(incoming).boxed()
+        watch_history(source.into().telling(reachability), read).map(incoming).boxed()
     }
     let client = || client.clone();
     let namespace = config.identity.namespace.as_str();
@@ -314,6 +326,7 @@ fn watches(
         (seen, true) => seen.with_node_ports(&service),
         (seen, false) => seen,
     };
+    let reservations = Source::from(Api::all(client())).or_none();
     let pools_of_nodes = node_pools
         .then(|| needed(Api::namespaced(client(), namespace), reachability, identity, Incoming::NodePools));
     let always = [
@@ -322,6 +335,7 @@ fn watches(
         of(Api::namespaced(client(), namespace), Incoming::Advertisements),
         needed(Api::all(client()), reachability, identity, Incoming::Namespaces),
         needed(Api::all(client()), reachability, identity, Incoming::Nodes),
+        needed(reservations, reachability, identity, Incoming::Reservations),
         of(Api::namespaced(client(), namespace), |change| Incoming::Bgp(Box::new(BgpChange::Peers(change)))),
         of(Api::namespaced(client(), namespace), |change| {
             Incoming::Bgp(Box::new(BgpChange::Advertisements(change)))
@@ -370,6 +384,7 @@ fn take_in(index: &mut Index, change: Incoming) {
         Incoming::Bgp(change) => index.bgp(*change, Instant::now()),
         Incoming::BgpSessions(change) => index.bgp_sessions(change),
         Incoming::NodePools(change) => index.node_pools(change, Instant::now()),
+        Incoming::Reservations(change) => index.reservations(change, Instant::now()),
         Incoming::Endpoints(change) => index.endpoints(change, Instant::now()),
         Incoming::Speakers(change) => index.speakers(change, Instant::now()),
     }

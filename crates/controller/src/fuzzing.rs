@@ -21,6 +21,7 @@ pub fn messages(pools: Vec<IPAddressPool>, services: &[Service]) -> Vec<String> 
         index.pools(Change::Reset(pools.clone()), now);
         index.namespaces(Change::Reset(vec![Namespace::default()]), now);
         index.nodes(Change::Reset(Vec::new()), now);
+        index.reservations(Change::Reset(Vec::new()), now);
         let seen = services.iter().map(|service| Seen::read(service, &rules)).collect();
         index.services(Change::Reset(seen), now);
         index.settle_pools(now);

@@ -14,6 +14,7 @@ mod decide;
 mod introspect;
 mod node_pools;
 mod report;
+mod reservations;
 mod writes;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -35,6 +36,7 @@ use crate::index::node_pools::NodePools;
 pub(crate) use crate::index::node_pools::ReadySlice;
 pub(crate) use crate::index::writes::{Write, Written};
 use crate::pool_objects::PoolObjects;
+use crate::reservation_objects::ReservationObjects;
 
 /// All state of the controller.
 #[derive(Debug)]
@@ -50,6 +52,7 @@ pub(crate) struct Index {
     advertisements: Advertisements,
     bgp: BgpObjects,
     node_pools: NodePools,
+    reservations: ReservationObjects,
     namespaces: Mirror<String>,
     namespace_labels: BTreeMap<String, Labels>,
     nodes: Mirror<NodeName>,
@@ -104,17 +107,25 @@ pub(crate) enum List {
     Namespaces,
     /// Whose addresses are never given.
     Nodes,
+    /// Addresses that are kept for who names them.
+    AddressReservations,
     /// The nodes whose addresses are given after all.
     NodeAddressPools,
 }
 
 impl List {
-    const ALL: [Self; 5] =
-        [Self::Services, Self::Pools, Self::Namespaces, Self::Nodes, Self::NodeAddressPools];
+    const ALL: [Self; 6] = [
+        Self::Services,
+        Self::Pools,
+        Self::Namespaces,
+        Self::Nodes,
+        Self::AddressReservations,
+        Self::NodeAddressPools,
+    ];
 
     /// Those that are needed where `NodeAddressPool`s are served or not.
     pub(crate) fn needed(node_pools: bool) -> &'static [Self] {
-        if node_pools { &Self::ALL } else { &Self::ALL[..4] }
+        if node_pools { &Self::ALL } else { &Self::ALL[..5] }
     }
 
     /// As `/readyz` names it.
@@ -124,6 +135,7 @@ impl List {
             Self::Pools => "list of IPAddressPools",
             Self::Namespaces => "list of Namespaces",
             Self::Nodes => "list of Nodes",
+            Self::AddressReservations => "list of AddressReservations",
             Self::NodeAddressPools => "list of NodeAddressPools",
         }
     }
@@ -141,6 +153,7 @@ impl Index {
             advertisements: Advertisements::default(),
             bgp: BgpObjects::default(),
             node_pools: NodePools::default(),
+            reservations: ReservationObjects::default(),
             namespaces: Mirror::default(),
             namespace_labels: BTreeMap::new(),
             nodes: Mirror::default(),
@@ -264,6 +277,7 @@ impl Index {
     fn forget_decisions(&mut self) {
         self.allocator = Allocator::default();
         self.node_pools.forget_decisions();
+        self.reservations.forget_decisions();
         self.unheard.clear();
         self.due.clear();
         self.waiting.clear();

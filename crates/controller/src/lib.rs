@@ -27,6 +27,7 @@ mod metrics;
 mod node_pool_objects;
 mod pool_objects;
 mod recovery;
+mod reservation_objects;
 mod statuses;
 mod turns;
 mod warning;

@@ -58,6 +58,14 @@ pub struct Usage {
     pub in_use: u64,
     /// Left, or the largest number that fits.
     pub available: u64,
+    /// Kept by AddressReservations, and held by no Service.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub reserved: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// A Service that waits for an address.

@@ -1,5 +1,6 @@
 //! What a service keeps, and what it gets besides.
 
+mod reserve;
 mod search;
 
 use std::collections::BTreeMap;
@@ -11,8 +12,8 @@ use pools::{Pool, Pools, Presence};
 use crate::applicant::{Applicant, Standing};
 use crate::holdings::{Holding, Holdings};
 use crate::{
-    AddressRequest, Assignment, Families, Family, PoolName, Reason, Record, Refusal, Request, ServiceKey,
-    Unsuitable, Usage,
+    AddressRequest, Assignment, Families, Family, PoolName, Reason, Record, Refusal, Request, ReservationKey,
+    ServiceKey, Unsuitable, Usage,
 };
 
 /// Which service holds which address, and which is next.
@@ -32,6 +33,8 @@ pub struct Decision {
     /// Why it could not keep all that it came with, when the reason lies with the pools or with its neighbours on the
     /// address, and not in a request of its own.
     pub lost: Option<Refusal>,
+    /// Why a service that keeps what it has is not given what it asks for in its place.
+    pub denied: Option<Refusal>,
     /// Why a second address, which the service would like but does not need, is not to be had.
     pub incomplete: Option<Refusal>,
     /// Whether something that it held before, an address or a port of one, is there for others now.
@@ -70,6 +73,16 @@ impl Allocator {
     /// is given one of them, but who holds one keeps it. Whether another is there for others now.
     pub fn set_elsewhere(&mut self, key: &ServiceKey, ips: impl IntoIterator<Item = IpAddr>) -> bool {
         self.holdings.set_elsewhere(key, ips.into_iter().collect())
+    }
+
+    /// The addresses of a pool that are reserved and that no service holds.
+    pub fn unused_reserved(&self, pool: &PoolName, family: Family) -> usize {
+        self.holdings.unused_reserved(pool, family)
+    }
+
+    /// The reservations that are in force, in order, with what each has.
+    pub fn reservations(&self) -> impl Iterator<Item = (&ReservationKey, &Assignment)> {
+        self.holdings.reservations()
     }
 
     /// The pools.
@@ -136,8 +149,14 @@ impl Allocator {
         if let Ok(assignment) = &outcome {
             self.holdings.hold(key.clone(), Holding::new(assignment.clone(), request));
         }
+        let denied = match (&outcome, &request.addresses) {
+            (Ok(_), AddressRequest::Reserved(name)) => self.holdings.reserved_for(&applicant, name).err(),
+            (Ok(_), AddressRequest::Unreadable { why, .. }) => Some(Refusal::Unreadable(why.clone())),
+            (Ok(_), AddressRequest::Anything | AddressRequest::From(_) | AddressRequest::Exactly { .. })
+            | (Err(_), _) => None,
+        };
         let freed = before.is_some() && before.as_ref() != self.holdings.get(key);
-        Decision { outcome, lost, incomplete, freed }
+        Decision { outcome, lost, denied, incomplete, freed }
     }
 
     /// Puts a service on what it came with, as far as it may have that, and looks no further. This is how a restart
@@ -185,14 +204,16 @@ impl Allocator {
     fn kept(&self, applicant: &Applicant<'_>, ips: &[IpAddr]) -> Result<Option<Assignment>, Refusal> {
         let pool = self.grant(applicant, ips, Standing::Holder)?;
         let from = |wanted: &Option<PoolName>| wanted.as_ref().is_none_or(|wanted| *wanted == pool.name);
+        // While what is asked for is not to be had: where both are required, one is as good as none.
+        let enough = ips.len() == 2 || applicant.request.families != Families::RequireDual;
         let as_requested = match &applicant.request.addresses {
             AddressRequest::Anything => true,
             AddressRequest::From(wanted) => *wanted == pool.name,
-            AddressRequest::Unreadable { why: _, pool: of } => {
-                // Where both are required, one is as good as none, and no other can be looked for.
-                let enough = ips.len() == 2 || applicant.request.families != Families::RequireDual;
-                from(of) && enough
-            }
+            AddressRequest::Reserved(name) => match self.holdings.reserved_for(applicant, name) {
+                Ok(reserved) => reserved == ips,
+                Err(_) => enough,
+            },
+            AddressRequest::Unreadable { why: _, pool: of } => from(of) && enough,
             AddressRequest::Exactly { ips: wanted, pool: of } => {
                 wanted == ips && from(of) && applicant.may_name_only(ips)
             }
@@ -210,7 +231,7 @@ impl Allocator {
         }
         // Who holds something keeps it, whatever has become of the quota.
         if standing == Standing::Newcomer {
-            self.holdings.within_quota(applicant, pool, ips).map_err(|reached| {
+            self.holdings.within_quota(&applicant.key.namespace, pool, ips).map_err(|reached| {
                 let (pool, reason) = (pool.name.clone(), Reason::QuotaReached(reached));
                 Refusal::NothingLeft(vec![Unsuitable { pool, reason }])
             })?;
@@ -228,7 +249,9 @@ impl Allocator {
     ) -> Result<Assignment, Refusal> {
         let Request { families, addresses, .. } = applicant.request;
         let [ip] = assignment.ips[..] else { return Ok(assignment) };
-        if let (Families::Single(_), _) | (_, AddressRequest::Unreadable { .. }) = (families, addresses) {
+        if let (Families::Single(_), _)
+        | (_, AddressRequest::Unreadable { .. } | AddressRequest::Reserved(_)) = (families, addresses)
+        {
             return Ok(assignment);
         }
         let missing = Family::of(ip).other();

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use objects::Labels;
 use pools::{Family, Pool, Presence};
 
-use crate::{Families, NotAdmitted, Record, Request, ServiceKey};
+use crate::{AddressRequest, Families, NotAdmitted, Record, Request, ReservationKey, ServiceKey};
 
 /// A service whose turn it is.
 #[derive(Debug, Clone, Copy)]
@@ -32,22 +32,14 @@ impl Applicant<'_> {
     /// Whether the pool is for this service.
     pub(crate) fn admitted_to(&self, pool: &Pool, standing: Standing) -> Result<(), NotAdmitted> {
         let recorded = self.record.pool.as_ref() == Some(&pool.name);
-        let holder = standing == Standing::Holder && recorded;
-        if pool.presence == Presence::Deleted {
-            return if holder { Ok(()) } else { Err(NotAdmitted::Deleted) };
-        }
-        let Some(allocation) = &pool.allocation else { return Ok(()) };
-        if holder && allocation.uncertain {
-            return Ok(());
-        }
-        let namespace = &self.key.namespace;
-        if !allocation.admits_namespace(namespace, self.namespace_labels) {
-            return Err(NotAdmitted::Namespace(namespace.to_string()));
-        }
-        if !allocation.admits_service(&self.request.labels) {
-            return Err(NotAdmitted::Labels);
-        }
-        Ok(())
+        let standing = if recorded { standing } else { Standing::Newcomer };
+        let labels = Some(&self.request.labels);
+        admit(pool, standing, &self.key.namespace, self.namespace_labels, labels)
+    }
+
+    /// Whether it asks for what this reservation has.
+    pub(crate) fn names(&self, reservation: &ReservationKey) -> bool {
+        matches!(&self.request.addresses, AddressRequest::Reserved(name) if name == reservation)
     }
 
     /// Whether it may go on with these addresses where it asks for them and for no others. Who has two families has to
@@ -76,6 +68,31 @@ impl Applicant<'_> {
     pub(crate) fn former_of(&self, family: Family) -> impl Iterator<Item = IpAddr> {
         self.former.iter().copied().filter(move |ip| Family::of(*ip) == family)
     }
+}
+
+/// Whether a pool is for a namespace, and for a service with these labels where it is about one. It goes on being for who
+/// has an address of it for a moment after it was deleted, and while nobody can tell whom else it is for.
+pub(crate) fn admit(
+    pool: &Pool,
+    standing: Standing,
+    namespace: &str,
+    namespace_labels: &Labels,
+    service: Option<&Labels>,
+) -> Result<(), NotAdmitted> {
+    if pool.presence == Presence::Deleted {
+        return if standing == Standing::Holder { Ok(()) } else { Err(NotAdmitted::Deleted) };
+    }
+    let Some(allocation) = &pool.allocation else { return Ok(()) };
+    if standing == Standing::Holder && allocation.uncertain {
+        return Ok(());
+    }
+    if !allocation.admits_namespace(namespace, namespace_labels) {
+        return Err(NotAdmitted::Namespace(namespace.to_owned()));
+    }
+    if service.is_some_and(|labels| !allocation.admits_service(labels)) {
+        return Err(NotAdmitted::Labels);
+    }
+    Ok(())
 }
 
 /// The families of addresses in ascending order.

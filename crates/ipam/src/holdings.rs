@@ -1,5 +1,7 @@
 //! Who holds which address, and what of the pools that leaves: the state that decisions are made on.
 
+mod reservations;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
@@ -7,6 +9,8 @@ use objects::NodeName;
 use pools::{Pool, Pools, QuotaReached};
 
 use crate::applicant::{Applicant, Standing};
+pub(crate) use crate::holdings::reservations::InForce;
+use crate::holdings::reservations::Reservations;
 use crate::ledger::{Ledger, Origin, Vips};
 use crate::reserved::Reserved;
 use crate::tally::Tally;
@@ -23,6 +27,7 @@ pub(crate) struct Holdings {
     tally: Tally,
     /// Addresses that are not given out.
     reserved: Reserved,
+    reservations: Reservations,
 }
 
 /// What a service holds, with all that is needed to put it on the same addresses again.
@@ -49,6 +54,7 @@ impl Holdings {
         if changed.is_empty() {
             return Vec::new();
         }
+        let reservations = self.take_reservations();
         self.unreserve();
         // Nothing is reserved while ledgers are replaced.
         let reserved = std::mem::take(&mut self.reserved);
@@ -83,6 +89,7 @@ impl Holdings {
         }
         self.reserved = reserved;
         self.reserve();
+        self.put_reservations(reservations);
         displaced
     }
 
@@ -158,7 +165,7 @@ impl Holdings {
     /// The service holds nothing from now on. Returns what it held.
     pub(crate) fn take_off(&mut self, key: &ServiceKey) -> Option<Holding> {
         let holding = self.services.remove(key)?;
-        self.tally.remove(&holding.assignment.pool, key, &holding.assignment.ips);
+        self.tally.remove(&holding.assignment.pool, &key.namespace, &holding.assignment.ips);
         for &ip in &holding.assignment.ips {
             let Some(vip) = self.vips.get_mut(&ip) else { continue };
             let owner = self.pools.owner(ip).map(|owner| &owner.name);
@@ -188,7 +195,7 @@ impl Holdings {
     pub(crate) fn hold(&mut self, key: ServiceKey, holding: Holding) {
         let Holding { assignment: Assignment { ips, pool }, sharing, ports } = &holding;
         if let Some(pool) = self.pools.get(pool) {
-            self.tally.add(pool, &key, ips);
+            self.tally.add(pool, &key.namespace, ips);
         }
         for &ip in ips {
             if let Some(vip) = self.vips.get_mut(&ip) {
@@ -240,8 +247,16 @@ impl Holdings {
         if let Some(node) = self.reserved.nodes.get(&ip) {
             return Err(Refusal::NodeAddress { ip, node: node.clone() });
         }
-        if standing == Standing::Newcomer && self.reserved.is_elsewhere(&ip) {
-            return Err(Refusal::OtherClass(ip));
+        if standing == Standing::Newcomer {
+            if self.reserved.is_elsewhere(&ip) {
+                return Err(Refusal::OtherClass(ip));
+            }
+            if let Some(by) = self.reserved.reservations.get(&ip)
+                && !applicant.names(by)
+            {
+                let by = (by.namespace == applicant.key.namespace).then(|| by.clone());
+                return Err(Refusal::Reserved { ip, by });
+            }
         }
         match self.vips.get(&ip) {
             Some(vip) => {
@@ -252,24 +267,24 @@ impl Holdings {
         }
     }
 
-    /// Whether the quota of the service's namespace allows it to hold these addresses of a pool.
+    /// Whether the quota of a namespace allows it to have these addresses of a pool besides what it has.
     pub(crate) fn within_quota<'a>(
         &self,
-        applicant: &Applicant<'_>,
+        namespace: &str,
         pool: &Pool,
         ips: impl IntoIterator<Item = &'a IpAddr>,
     ) -> Result<(), QuotaReached> {
-        self.tally.admits(pool, applicant.key, ips)
+        self.tally.admits(pool, namespace, ips)
     }
 
-    /// The next address of a family that a pool has for a service.
+    /// The next address of a family that a pool has for who shares it like this.
     pub(crate) fn next(
         &mut self,
         pool: &PoolName,
         family: Family,
-        request: &Request,
+        sharing: &Sharing,
+        ports: &BTreeSet<Port>,
     ) -> Result<IpAddr, Reason> {
-        let Request { sharing, ports, .. } = request;
         let ledger = self.ledgers.get_mut(pool).expect("each pool has a ledger");
         ledger.candidate(family, sharing, ports, &self.vips, &self.reserved).ok_or_else(|| {
             let in_use = ledger.usage(family).in_use;

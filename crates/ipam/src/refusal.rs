@@ -7,7 +7,7 @@ use objects::NodeName;
 use objects::text::quoted;
 use pools::{Fault, Pool, QuotaReached};
 
-use crate::{Families, Family, PoolName, Port, ServiceKey};
+use crate::{Families, Family, PoolName, Port, ReservationKey, ServiceKey};
 
 /// Why there is no address to be had.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -66,6 +66,29 @@ pub enum Refusal {
     /// A service that others serve has it.
     #[error("{0} is in the status of a service of another load balancer class")]
     OtherClass(IpAddr),
+    /// It is kept for others, or for who names the reservation.
+    #[error("{ip} is reserved by {}", reserved_by(.by.as_ref()))]
+    Reserved {
+        /// The address.
+        ip: IpAddr,
+        /// By which reservation; none if that is of another namespace, which is not to be told.
+        by: Option<ReservationKey>,
+    },
+    /// It cannot be reserved, since a service of another namespace has it.
+    #[error("{0} is in use by a service of another namespace, which keeps it")]
+    HeldElsewhere(IpAddr),
+    /// The reservation that is asked for does not exist.
+    #[error("there is no AddressReservation {0}")]
+    UnknownReservation(ReservationKey),
+    /// It exists, and has no addresses.
+    #[error("AddressReservation {0} is not in force: see its condition Accepted")]
+    ReservationNotInForce(ReservationKey),
+    /// It has addresses that its status does not say yet.
+    #[error("AddressReservation {0} has no address yet")]
+    ReservationPending(ReservationKey),
+    /// It is for other services.
+    #[error("AddressReservation {0} does not select the labels of this service")]
+    ReservationForOthers(ReservationKey),
     /// What is asked for cannot be read.
     #[error("{0}")]
     Unreadable(String),
@@ -76,6 +99,10 @@ pub enum Refusal {
 
 fn list(ips: &[IpAddr]) -> String {
     ips.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")
+}
+
+fn reserved_by(reservation: Option<&ReservationKey>) -> String {
+    reservation.map_or_else(|| "another namespace".to_owned(), |it| format!("AddressReservation {it}"))
 }
 
 fn named(holder: Option<&ServiceKey>) -> String {
@@ -209,7 +236,7 @@ impl fmt::Display for Unsuitable {
                 }
                 write!(f, "exhausted ({in_use} of {capacity}")?;
                 if in_use < capacity {
-                    f.write_str("; the others are of nodes, or of services of other classes")?;
+                    f.write_str("; the others are of nodes, of services of other classes, or reserved")?;
                 }
                 f.write_str(")")
             }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use objects::{Labels, PoolName};
+use objects::{Labels, PoolName, ReservationKey};
 use pools::Family;
 
 /// Everything about a service that has a say in which address it gets.
@@ -87,6 +87,8 @@ pub enum AddressRequest {
         /// The pool that they must belong to.
         pool: Option<PoolName>,
     },
+    /// What this reservation has of the families that the service needs.
+    Reserved(ReservationKey),
     /// Something that cannot be read. What the service holds it keeps, since a slip of the pen is no reason to
     /// cut it off, but it gets nothing new.
     Unreadable {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use objects::NodeName;
 
-use crate::ServiceKey;
+use crate::{ReservationKey, ServiceKey};
 
 /// Who has addresses that no allocation has given.
 #[derive(Debug, Default)]
@@ -16,12 +16,14 @@ pub(crate) struct Reserved {
     /// one keeps it.
     elsewhere: BTreeMap<IpAddr, usize>,
     services: HashMap<ServiceKey, BTreeSet<IpAddr>>,
+    /// Addresses that are kept for who names a reservation. Nobody else is given one, but who holds one keeps it.
+    pub(crate) reservations: BTreeMap<IpAddr, ReservationKey>,
 }
 
 impl Reserved {
     /// Whether an address is not to be given out.
     pub(crate) fn contains(&self, ip: &IpAddr) -> bool {
-        self.nodes.contains_key(ip) || self.is_elsewhere(ip)
+        self.nodes.contains_key(ip) || self.is_elsewhere(ip) || self.reservations.contains_key(ip)
     }
 
     /// Whether a service that others serve has it.
@@ -32,7 +34,9 @@ impl Reserved {
     /// All of them, once each.
     pub(crate) fn ips(&self) -> impl Iterator<Item = IpAddr> {
         let elsewhere = self.elsewhere.keys().filter(|ip| !self.nodes.contains_key(ip));
-        self.nodes.keys().chain(elsewhere).copied()
+        let reservations = self.reservations.keys();
+        let reservations = reservations.filter(|ip| !self.nodes.contains_key(ip) && !self.is_elsewhere(ip));
+        self.nodes.keys().chain(elsewhere).chain(reservations).copied()
     }
 
     /// What a service has that others serve.

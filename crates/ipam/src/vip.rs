@@ -97,6 +97,14 @@ impl Vip {
         }
     }
 
+    /// Whether all who have it are of this namespace.
+    pub(crate) fn is_of(&self, namespace: &str) -> bool {
+        match &self.holders {
+            Holders::One(key, _) => *key.namespace == *namespace,
+            Holders::Several { services, .. } => services.keys().all(|key| *key.namespace == *namespace),
+        }
+    }
+
     fn first(&self) -> &ServiceKey {
         match &self.holders {
             Holders::One(key, _) => key,

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::{IPAddressPool, L2Advertisement, ServiceL2Status};
+use api::{AddressReservation, IPAddressPool, L2Advertisement, ServiceL2Status};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Client, Resource};
 use placement::{ExcludeLabel, Failback, ServiceKey, Spread};
@@ -237,19 +237,28 @@ impl Cluster {
 
     /// All that decisions are made from, and the lists that could not be had.
     pub(crate) async fn snapshot(&self, speakers: &[Told]) -> (Snapshot, Vec<Failure>) {
-        let (services, pools, advertisements, namespaces, nodes, slices) = futures::join!(
-            self.all::<Service>(),
-            self.everywhere::<IPAddressPool>(),
-            self.everywhere::<L2Advertisement>(),
-            self.all::<Namespace>(),
-            self.all::<Node>(),
-            self.all::<EndpointSlice>(),
-        );
+        let (services, pools, reservations, advertisements, namespaces, nodes, slices) = Box::pin(async {
+            futures::join!(
+                self.all::<Service>(),
+                self.everywhere::<IPAddressPool>(),
+                self.all::<AddressReservation>(),
+                self.everywhere::<L2Advertisement>(),
+                self.all::<Namespace>(),
+                self.all::<Node>(),
+                self.all::<EndpointSlice>(),
+            )
+        })
+        .await;
         let mut failures = Vec::new();
         let (pools, mut elsewhere) = snapshot::part(or_none(pools, &mut failures), POOL, &self.system);
         let (advertisements, others) =
             snapshot::part(or_none(advertisements, &mut failures), ADVERTISEMENT, &self.system);
         elsewhere.extend(others);
+        let reservations = match reservations {
+            // FerroLB does without that kind.
+            Err(Failure { why: Why::NotFound, .. }) => Ok(Vec::new()),
+            listed => listed,
+        };
         let known = self.programs.is_ok();
         let snapshot = Snapshot {
             rules: self.rules(),
@@ -259,6 +268,7 @@ impl Cluster {
             node_pools: self.serves_node_pools(),
             services: or_none(services, &mut failures),
             pools,
+            reservations: or_none(reservations, &mut failures),
             advertisements,
             namespaces: or_none(namespaces, &mut failures),
             nodes: or_none(nodes, &mut failures),

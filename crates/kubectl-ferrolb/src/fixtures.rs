@@ -49,6 +49,7 @@ pub(crate) fn snapshot(services: &[Value], endpoints_on: &[&str], speakers: &[To
         failback: Failback::Always,
         node_pools: false,
         services: objects(services),
+        reservations: vec![],
         pools: objects(&[
             json!({"metadata": {"name": "lan"}, "spec": {"addresses": ["192.0.2.1-192.0.2.2"]}}),
         ]),

@@ -4,7 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use ipam::{Allocator, Assignment as Addresses, Reason, Record, Refusal, Request, ServiceKey, Usage};
+use ipam::{
+    Allocator, Assignment as Addresses, Reason, Record, Refusal, Request, Reservation, ReservationKey,
+    ServiceKey, Usage,
+};
 use kube::ResourceExt;
 use objects::{Labels, NodeName, PoolName};
 use placement::{Assignment, Placement, Unannounced};
@@ -24,6 +27,8 @@ pub(crate) struct Allocation {
     pub(crate) fates: BTreeMap<ServiceKey, Fate>,
     namespace_labels: BTreeMap<String, Labels>,
     pub(crate) reserved: BTreeMap<IpAddr, NodeName>,
+    /// The reservations that are not in force, and why.
+    pub(crate) unreserved: BTreeMap<ReservationKey, String>,
 }
 
 /// What becomes of a Service.
@@ -35,6 +40,8 @@ pub(crate) struct Fate {
     pub(crate) lost: Option<Refusal>,
     /// Why there is no second address, which it would like to have.
     pub(crate) incomplete: Option<Refusal>,
+    /// Why it keeps what it has and is not given what it asks for.
+    pub(crate) denied: Option<Refusal>,
     /// A pool that would give it an address, if it asked for the pool by its name.
     pub(crate) by_name: Option<PoolName>,
     /// What it asks for; nothing where it cannot be served.
@@ -74,13 +81,16 @@ impl Allocation {
         allocator.set_reserved(reserved.clone());
         let labels = |namespace: &slim::Namespace| (namespace.name_any(), namespace.labels().clone());
         let namespace_labels: BTreeMap<String, Labels> = snapshot.namespaces.iter().map(labels).collect();
-        let mut this = Self { allocator, fates: BTreeMap::new(), namespace_labels, reserved };
+        let refused = BTreeMap::new();
+        let mut this =
+            Self { allocator, fates: BTreeMap::new(), namespace_labels, reserved, unreserved: refused };
 
         let mut entries: Vec<_> = snapshot.services.iter().map(|it| Entry::read(it, snapshot)).collect();
         entries.sort_by(|a, b| (a.created, &a.key).cmp(&(b.created, &b.key)));
         for entry in entries.iter().filter(|entry| !entry.observed.ips.is_empty()) {
             this.hear(entry);
         }
+        this.reserve(snapshot);
         entries.sort_by_key(|entry| {
             Rank::of(!entry.observed.ips.is_empty(), !entry.observed.previous.is_empty())
         });
@@ -88,6 +98,40 @@ impl Allocation {
             this.decide_one(entry);
         }
         this
+    }
+
+    /// Decides which reservations are in force, when all who hold an address have been heard.
+    fn reserve(&mut self, snapshot: &Snapshot) {
+        let mut reservations = Vec::new();
+        for object in &snapshot.reservations {
+            match object.read() {
+                Ok(reservation) => {
+                    reservations.push((object.metadata.creation_timestamp.clone(), reservation));
+                }
+                Err(faults) => {
+                    let faults: Vec<String> =
+                        faults.into_iter().map(|it| format!("{}: {}", it.field, it.why)).collect();
+                    self.unreserved.insert(object.key(), faults.join("; "));
+                }
+            }
+        }
+        reservations.sort_by(|(at, a), (then, b)| at.cmp(then).then_with(|| a.key.cmp(&b.key)));
+        let reservations: Vec<Reservation> = reservations.into_iter().map(|(_, it)| it).collect();
+        for (key, outcome) in self.allocator.set_reservations(&reservations, &self.namespace_labels) {
+            self.unreserved.extend(outcome.err().map(|why| (key, why.to_string())));
+        }
+    }
+
+    /// What the reservations that are in force have: by address, the namespace and name.
+    pub(crate) fn reservations(&self) -> BTreeMap<IpAddr, &ReservationKey> {
+        let all = self.allocator.reservations();
+        all.flat_map(|(key, assignment)| assignment.ips.iter().map(move |ip| (*ip, key))).collect()
+    }
+
+    /// How many addresses of a pool are reserved and held by no Service.
+    pub(crate) fn unused_reserved(&self, pool: &PoolName) -> usize {
+        let of = |family| self.allocator.unused_reserved(pool, family);
+        of(Family::V4) + of(Family::V6)
     }
 
     fn hear(&mut self, entry: &Entry) {
@@ -109,6 +153,7 @@ impl Allocation {
             outcome: Err(NoAddress::Deleting),
             lost: None,
             incomplete: None,
+            denied: None,
             by_name: None,
             request: None,
             observed,
@@ -142,6 +187,7 @@ impl Allocation {
                     .and_then(|why| self.by_name(&key, &request, &record, why));
                 fate.outcome = decision.outcome.map_err(NoAddress::Refused);
                 (fate.lost, fate.incomplete) = (decision.lost, decision.incomplete);
+                fate.denied = decision.denied;
                 fate.request = Some(request);
             }
         }

@@ -5,7 +5,7 @@ mod endpoints;
 
 use introspection::AddressState;
 use ipam::{
-    Conflict, Families, Family, NotAdmitted, Quota, QuotaReached, Reason, Refusal, ServiceKey, Unsuitable,
+    Conflict, Families, Family, Limit, NotAdmitted, QuotaReached, Reason, Refusal, ServiceKey, Unsuitable,
 };
 use kube::ResourceExt;
 use objects::{NodeName, PoolName};
@@ -78,7 +78,9 @@ fn of_refusal(
             "ask for another address; or, where the two have no port in common, give both the same metallb.io/allow-shared-ip"
                 .to_owned()
         }
-        Refusal::Taken(Conflict::Namespace { .. }) => "ask for another address".to_owned(),
+        Refusal::Taken(Conflict::Namespace { .. })
+        | Refusal::Reserved { by: None, .. }
+        | Refusal::HeldElsewhere(_) => "ask for another address".to_owned(),
         Refusal::Taken(Conflict::Backend { .. }) => {
             "use externalTrafficPolicy Cluster on both, or ask for another address".to_owned()
         }
@@ -90,6 +92,23 @@ fn of_refusal(
             "ask for another address, or clear the other Service's status if nothing serves it any more"
                 .to_owned()
         }
+        Refusal::Reserved { by: Some(by), .. } => {
+            format!("ask for it by name: annotation ferrolb.io/address-reservation: {}", by.name)
+        }
+        Refusal::UnknownReservation(key) => format!(
+            "create AddressReservation {} in namespace {}, or correct the Service's annotation ferrolb.io/address-reservation",
+            key.name, key.namespace
+        ),
+        Refusal::ReservationNotInForce(key) => {
+            format!("kubectl describe addressreservation -n {} {} says why", key.namespace, key.name)
+        }
+        Refusal::ReservationPending(_) => {
+            "wait a moment; if that does not help, see whether a controller leads (kubectl ferrolb status)".to_owned()
+        }
+        Refusal::ReservationForOthers(key) => format!(
+            "give the Service labels that spec.serviceSelectors of AddressReservation {} select",
+            key.name
+        ),
         Refusal::Unreadable(_) => "correct what the Service asks for".to_owned(),
         Refusal::NothingLeft(unsuitable) => of_unsuitable(unsuitable, by_name, families, pools),
     }
@@ -128,7 +147,7 @@ fn of_unsuitable(
         Reason::Exhausted { .. } => format!(
             "add addresses to pool {pool}, or delete Services that need none (kubectl ferrolb ips {pool})"
         ),
-        Reason::QuotaReached(QuotaReached { quota: Quota::Unreadable, .. }) => {
+        Reason::QuotaReached(QuotaReached { limit: Limit::Unreadable, .. }) => {
             format!("correct annotation {} of pool {pool}", api::names::MAX_ADDRESSES_PER_NAMESPACE)
         }
         Reason::QuotaReached(reached) => format!(
@@ -326,6 +345,7 @@ mod tests {
     fn each_refusal_has_something_to_do_that_names_what_is_meant() {
         let ip = "192.0.2.1".parse().unwrap();
         let holder = Some(ServiceKey::new("a", "b"));
+        let reservation = || ipam::ReservationKey::new("a", "r");
         let port = Port { protocol: Protocol::Tcp, number: 80 };
         let lan = json!({"metadata": {"name": "lan"}, "spec": {"addresses": ["192.0.2.1/32"]}});
         let lan: api::IPAddressPool = serde_json::from_value(lan).unwrap();
@@ -362,6 +382,13 @@ mod tests {
             (Refusal::Taken(Conflict::Port { ip, port, holder }), "another port"),
             (Refusal::NodeAddress { ip, node: "n1".into() }, "take the node's out of the pool"),
             (Refusal::OtherClass(ip), "clear the other Service's status"),
+            (Refusal::Reserved { ip, by: Some(reservation()) }, "ferrolb.io/address-reservation: r"),
+            (Refusal::Reserved { ip, by: None }, "another address"),
+            (Refusal::HeldElsewhere(ip), "another address"),
+            (Refusal::UnknownReservation(reservation()), "create AddressReservation r in namespace a"),
+            (Refusal::ReservationNotInForce(reservation()), "kubectl describe addressreservation -n a r"),
+            (Refusal::ReservationPending(reservation()), "wait a moment"),
+            (Refusal::ReservationForOthers(reservation()), "spec.serviceSelectors of AddressReservation r"),
             (Refusal::Unreadable("x".to_owned()), "correct what the Service asks for"),
             (unsuitable(&[]), "create an IPAddressPool"),
             (unsuitable(&[Reason::NotAutomatic]), "metallb.io/address-pool: p0"),
@@ -369,7 +396,7 @@ mod tests {
             (unsuitable(&[Reason::NotInForce(Family::V4)]), "correct pool p0"),
             (
                 unsuitable(&[Reason::QuotaReached(QuotaReached {
-                    quota: Quota::AtMost(5),
+                    limit: Limit::AtMost(5),
                     namespace: "dev".to_owned(),
                     in_use: 5,
                 })]),
@@ -377,7 +404,7 @@ mod tests {
             ),
             (
                 unsuitable(&[Reason::QuotaReached(QuotaReached {
-                    quota: Quota::Unreadable,
+                    limit: Limit::Unreadable,
                     namespace: "dev".to_owned(),
                     in_use: 0,
                 })]),

@@ -3,7 +3,7 @@
 mod elsewhere;
 mod speakers;
 
-use api::{IPAddressPool, L2Advertisement};
+use api::{AddressReservation, IPAddressPool, L2Advertisement};
 use placement::{ExcludeLabel, Failback, Spread};
 use slim::{EndpointSlice, Namespace, Node, Service};
 use translation::Rules;
@@ -23,6 +23,7 @@ pub(crate) struct Snapshot {
     pub(crate) node_pools: bool,
     pub(crate) services: Vec<Service>,
     pub(crate) pools: Vec<IPAddressPool>,
+    pub(crate) reservations: Vec<AddressReservation>,
     pub(crate) advertisements: Vec<L2Advertisement>,
     pub(crate) namespaces: Vec<Namespace>,
     pub(crate) nodes: Vec<Node>,

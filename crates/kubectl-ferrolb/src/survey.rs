@@ -174,6 +174,9 @@ pub(crate) fn survey(snapshot: &Snapshot, allocation: &Allocation, sources: &Sou
             }
             Ok(_) => {}
         }
+        if let Some(why) = &fate.denied {
+            it.reasons.push(format!("it keeps what it has: {why}"));
+        }
         if let Some(why) = &fate.incomplete {
             it.reasons.push(format!("it would like a second address: {why}"));
         }

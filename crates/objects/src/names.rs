@@ -120,6 +120,10 @@ key!(
     /// Which EndpointSlice.
     SliceKey
 );
+key!(
+    /// Which `AddressReservation`.
+    ReservationKey
+);
 
 #[cfg(test)]
 mod tests {

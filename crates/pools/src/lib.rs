@@ -28,6 +28,6 @@ pub use fault::{Fault, Others};
 pub use objects::{Family, PoolName};
 pub use pool::{Allocation, Entry, Pool, PoolSpec, Presence, Unreadable};
 pub use pools::Pools;
-pub use quota::{Quota, QuotaReached};
+pub use quota::{Limit, Quota, QuotaReached};
 pub use range::{ParseRangeError, Range, is_buggy, predecessor, successor};
 pub use range_set::RangeSet;

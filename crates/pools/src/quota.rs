@@ -26,21 +26,31 @@ impl Quota {
         text.trim().parse().map(Self::AtMost)
     }
 
-    /// Whether a namespace may come to hold so many.
-    pub fn allows(self, addresses: usize) -> bool {
+    /// Why a namespace may not come to hold so many, if it may not.
+    pub fn exceeded_by(self, addresses: usize) -> Option<Limit> {
         match self {
-            Self::Unlimited => true,
-            Self::AtMost(most) => u32::try_from(addresses).is_ok_and(|addresses| addresses <= most),
-            Self::Unreadable => false,
+            Self::Unlimited => None,
+            Self::AtMost(most) if u32::try_from(addresses).is_ok_and(|addresses| addresses <= most) => None,
+            Self::AtMost(most) => Some(Limit::AtMost(most)),
+            Self::Unreadable => Some(Limit::Unreadable),
         }
     }
+}
+
+/// A quota that is in the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// So many addresses.
+    AtMost(u32),
+    /// Something that cannot be read.
+    Unreadable,
 }
 
 /// What a namespace has of its quota, for a Service that would exceed it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QuotaReached {
-    /// The quota, which is a limit.
-    pub quota: Quota,
+    /// What it says.
+    pub limit: Limit,
     /// The namespace of the Service.
     pub namespace: String,
     /// How many addresses its Services hold.
@@ -49,13 +59,13 @@ pub struct QuotaReached {
 
 impl fmt::Display for QuotaReached {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { quota, namespace, in_use } = self;
-        match quota {
-            Quota::AtMost(most) => write!(
+        let Self { limit, namespace, in_use } = self;
+        match limit {
+            Limit::AtMost(most) => write!(
                 f,
                 "quota of namespace {namespace} reached ({in_use} in use, at most {most} for each namespace)"
             ),
-            Quota::Unreadable | Quota::Unlimited => {
+            Limit::Unreadable => {
                 f.write_str("its quota for each namespace cannot be read, see its condition Accepted")
             }
         }
@@ -80,8 +90,9 @@ mod tests {
 
     #[test]
     fn as_many_are_allowed_as_it_says() {
-        assert!(Quota::AtMost(2).allows(2) && !Quota::AtMost(2).allows(3));
-        assert!(Quota::Unlimited.allows(usize::MAX));
-        assert!(!Quota::Unreadable.allows(1));
+        assert_eq!(Quota::AtMost(2).exceeded_by(2), None);
+        assert_eq!(Quota::AtMost(2).exceeded_by(3), Some(Limit::AtMost(2)));
+        assert_eq!(Quota::Unlimited.exceeded_by(usize::MAX), None);
+        assert_eq!(Quota::Unreadable.exceeded_by(1), Some(Limit::Unreadable));
     }
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use api::names::{ADDRESS_POOL, ALLOW_SHARED_IP, Annotation, LOAD_BALANCER_IPS};
-use ipam::{AddressRequest, Families, Family, PoolName, Port, Protocol, Request, Sharing};
+use api::names::{ADDRESS_POOL, ADDRESS_RESERVATION, ALLOW_SHARED_IP, Annotation, LOAD_BALANCER_IPS};
+use ipam::{AddressRequest, Families, Family, PoolName, Port, Protocol, Request, ReservationKey, Sharing};
 use objects::text::quoted;
 use slim::{Service, ServicePort};
 
@@ -78,7 +78,7 @@ impl Claim {
         Self::Ours(Box::new(Request {
             labels: service.metadata.labels.clone().unwrap_or_default(),
             families,
-            addresses: addresses(annotations, spec.load_balancer_ip.as_deref()),
+            addresses: addresses(namespace(service), annotations, spec.load_balancer_ip.as_deref()),
             sharing: Sharing {
                 key: text(ALLOW_SHARED_IP, annotations).map(bounded::key),
                 backend: backend(service),
@@ -133,10 +133,25 @@ fn families(service: &Service) -> Result<Families, Unservable> {
 }
 
 /// What is asked for. One that cannot be read is an answer too: it must not be taken for no request at all.
-fn addresses(annotations: &BTreeMap<String, String>, field: Option<&str>) -> AddressRequest {
+fn addresses(namespace: &str, annotations: &BTreeMap<String, String>, field: Option<&str>) -> AddressRequest {
     let pool = text(ADDRESS_POOL, annotations).map(bounded::name).map(PoolName::new);
     let annotation = text(LOAD_BALANCER_IPS, annotations);
     let field = field.filter(|ip| !ip.is_empty());
+    let reservation = annotations.get(ADDRESS_RESERVATION).map(|name| name.trim());
+    if let Some(name) = reservation.filter(|name| !name.is_empty()) {
+        let others = [
+            pool.as_ref().map(|_| ADDRESS_POOL.name()),
+            annotation.map(|_| LOAD_BALANCER_IPS.name()),
+            field.map(|_| "spec.loadBalancerIP".to_owned()),
+        ];
+        return match others.into_iter().flatten().next() {
+            None => AddressRequest::Reserved(ReservationKey::new(namespace, bounded::name(name))),
+            Some(other) => AddressRequest::Unreadable {
+                why: format!("annotation {ADDRESS_RESERVATION} and {other} are both set: remove one of them"),
+                pool: None,
+            },
+        };
+    }
     let ips = match (annotation, field) {
         (None, None) => return pool.map_or(AddressRequest::Anything, AddressRequest::From),
         (Some(_), Some(_)) => Err(format!(
@@ -302,6 +317,27 @@ mod tests {
                 matches!(&request, AddressRequest::Unreadable { why: text, .. } if text.contains(why)),
                 "{request:?}"
             );
+        }
+    }
+
+    #[test]
+    fn a_reservation_is_one_of_the_services_namespace_and_nothing_else_is_asked_for() {
+        let service = |annotations: Value| {
+            let metadata = json!({"name": "web", "namespace": "shop", "annotations": annotations});
+            let spec = json!({"type": "LoadBalancer", "clusterIP": "10.96.0.1"});
+            let service = serde_json::from_value(json!({"metadata": metadata, "spec": spec})).unwrap();
+            match Claim::read(&service, &Rules::default()) {
+                Claim::Ours(request) => request.addresses,
+                other => panic!("{other:?}"),
+            }
+        };
+        let reserved = AddressRequest::Reserved(ReservationKey::new("shop", "front"));
+        assert_eq!(service(json!({"ferrolb.io/address-reservation": " front\n"})), reserved);
+        assert_eq!(service(json!({"ferrolb.io/address-reservation": " "})), AddressRequest::Anything);
+        for other in ["metallb.io/address-pool", "metallb.io/loadBalancerIPs"] {
+            let both = json!({"ferrolb.io/address-reservation": "front", other: "192.0.2.1"});
+            let AddressRequest::Unreadable { why, .. } = service(both) else { panic!("{other}") };
+            assert!(why.contains(other) && why.contains("both set"), "{why}");
         }
     }
 

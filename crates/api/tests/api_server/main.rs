@@ -67,6 +67,7 @@ async fn a_wrong_manifest_is_refused_with_what_to_write_instead() {
     let tables = [
         refused::pools(),
         refused::node_address_pools(),
+        refused::address_reservations(),
         refused::l2_advertisements(),
         refused::bgp_advertisements(),
         refused::bgp_peers(),
@@ -112,6 +113,24 @@ async fn a_pool_of_nodes_can_say_all_or_nothing() {
     }
     let filled_in = cluster.get("v1alpha1", "NodeAddressPool", "empty", "spec").await;
     assert_eq!(filled_in["protectedPorts"][0], "TCP/22", "people see what is protected: {filled_in}");
+}
+
+#[tokio::test]
+async fn a_reservation_keeps_its_pool_for_life() {
+    let cluster = Cluster::join().await;
+    let reservation = |name: &str, spec: Value| {
+        json!({
+            "apiVersion": "ferrolb.io/v1alpha1", "kind": "AddressReservation",
+            "metadata": {"name": name}, "spec": spec,
+        })
+    };
+    let both =
+        json!({"addresses": ["192.0.2.1", "2001:db8::1"], "serviceSelectors": [{"matchLabels": {"a": "b"}}]});
+    cluster.apply(reservation("named", both)).await.unwrap();
+    cluster.apply(reservation("chosen", json!({"pool": "lan"}))).await.unwrap();
+    let moved = json!({"pool": "dmz"});
+    let refusal = cluster.apply(reservation("chosen", moved)).await.unwrap_err();
+    assert!(refusal.contains("the pool stays, for its address is chosen once"), "{refusal}");
 }
 
 fn group_of(kind: &str) -> String {

@@ -48,6 +48,34 @@ pub(crate) fn node_address_pools() -> Vec<Refused> {
     ]
 }
 
+pub(crate) fn address_reservations() -> Vec<Refused> {
+    let reservation = |spec: Value, message| ("v1alpha1 AddressReservation", spec, message);
+    let of = |addresses: Value, message| reservation(json!({"addresses": addresses}), message);
+    vec![
+        reservation(json!({}), "nothing to reserve: write addresses like [192.168.1.230]"),
+        reservation(
+            json!({"addresses": ["192.0.2.1"], "pool": "lan"}),
+            "addresses and pool exclude each other: name the addresses",
+        ),
+        reservation(
+            json!({"addresses": ["192.0.2.1"], "ipFamilies": ["IPv4"]}),
+            "ipFamilies says what to choose from a pool",
+        ),
+        reservation(json!({"pool": "lan", "ipFamilies": ["IPv4", "IPv4"]}), "one family twice: keep one"),
+        reservation(
+            json!({"pool": "lan", "ipFamilies": ["IPv5"]}),
+            "spec.ipFamilies[0]: Unsupported value: \"IPv5\"",
+        ),
+        reservation(
+            json!({"pool": "lan", "serviceSelectors": [unknown_operator()]}),
+            "operator: Unsupported value: \"Is\"",
+        ),
+        of(json!(["192.0.2.0/24"]), "not an IP address: write addresses without a prefix length"),
+        of(json!(["web"]), "not an IP address"),
+        of(json!(["192.0.2.1", "192.0.2.2"]), "two addresses of one family: write at most one of each"),
+    ]
+}
+
 pub(crate) fn l2_advertisements() -> Vec<Refused> {
     let advertisement = |spec: Value, message| ("v1beta1 L2Advertisement", spec, message);
     vec![

@@ -203,7 +203,12 @@ fn an_api_server_takes_every_manifest() {
     }
     assert!(applied > 6, "{applied}");
     // Artifact Hub shows objects of these.
-    for example in ["examples/quickstart", "examples/node-addresses.yaml", "examples/bgp/bgp.yaml"] {
+    for example in [
+        "examples/quickstart",
+        "examples/node-addresses.yaml",
+        "examples/address-reservation.yaml",
+        "examples/bgp/bgp.yaml",
+    ] {
         apply(&repository().join(example));
     }
 }

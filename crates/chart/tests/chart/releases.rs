@@ -44,7 +44,7 @@ fn installs_under_another_name(helm: Program) {
     cluster.helm(helm, &["uninstall", "lb", "--namespace=lb-system"]);
     cluster.helm(helm, &["install", "ferrolb", chart, NAMESPACE, "--take-ownership"]);
     assert_eq!(owner_of_the_pools(&cluster), "ferrolb");
-    assert_eq!(cluster.kubectl(&["get", "crds", "-o", "name"]).lines().count(), 10);
+    assert_eq!(cluster.kubectl(&["get", "crds", "-o", "name"]).lines().count(), 11);
 }
 
 #[test]

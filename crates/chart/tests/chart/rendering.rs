@@ -43,7 +43,7 @@ fn no_manifest_holds_a_key_twice_or_a_null() {
             chart::objects(&text).unwrap_or_else(|error| panic!("{}: {error:#}", path.display()));
         }
     }
-    assert_eq!(objects(&Helm::find().unwrap(), &[], "CustomResourceDefinition").len(), 10);
+    assert_eq!(objects(&Helm::find().unwrap(), &[], "CustomResourceDefinition").len(), 11);
 }
 
 #[test]
@@ -77,8 +77,8 @@ fn crds_stay_unless_told_otherwise_and_can_be_left_out() {
         };
         crds.iter().filter_map(policy).collect()
     };
-    assert_eq!(policies(&[]), ["keep"; 10]);
-    assert_eq!(policies(&["--set=crds.keep=false"]), ["delete"; 10]);
+    assert_eq!(policies(&[]), ["keep"; 11]);
+    assert_eq!(policies(&["--set=crds.keep=false"]), ["delete"; 11]);
     assert_eq!(policies(&["--set=crds.enabled=false"]), [""; 0]);
 }
 

@@ -212,5 +212,5 @@ fn installed_upgraded_and_removed(helm: Program, upgrades: &[Vec<&str>]) {
     let ours = ["-l", "app.kubernetes.io/name=ferrolb", "-o", "name"];
     let kinds = "deployments,daemonsets,secrets,serviceaccounts,roles,rolebindings,clusterroles,clusterrolebindings,services,configmaps,poddisruptionbudgets,leases";
     assert_eq!(cluster.kubectl(&[&["get", kinds, "--all-namespaces"], &ours[..]].concat()), "");
-    assert_eq!(cluster.kubectl(&["get", "crds", "-o", "name"]).lines().count(), 10);
+    assert_eq!(cluster.kubectl(&["get", "crds", "-o", "name"]).lines().count(), 11);
 }

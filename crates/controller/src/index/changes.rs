@@ -173,6 +173,7 @@ impl Index {
             self.remove(&key);
         }
         self.set_node_ports(&key, Some(&service));
+        let named_before = self.named_reservation(&key).cloned();
         let changed = match self.services.get_mut(&key) {
             Some(entry) => {
                 let Updated { changed, undone } = entry.update(service, source, self.now);
@@ -188,6 +189,9 @@ impl Index {
                 true
             }
         };
+        if named_before.as_ref() != self.named_reservation(&key) {
+            self.reservations.touch();
+        }
         if changed && self.decides() {
             self.make_due(&key);
             // At the start there are warnings only about what is written anyway: a restart is no change.
@@ -216,6 +220,7 @@ impl Index {
         } else {
             self.namespace_labels.insert(namespace, labels);
         }
+        self.reservations.touch();
         if self.decides() {
             inside.iter().for_each(|key| self.make_due(key));
         }

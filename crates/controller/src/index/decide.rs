@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use ipam::{AddressRequest, Decision, Family, PoolName, Refusal, Request, ServiceKey};
+use ipam::{Decision, Family, PoolName, Refusal, Request, ServiceKey};
 use kubekit::events::Notice;
 use objects::{Labels, NodeName};
 use translation::{Claim, Origin, Unservable};
@@ -17,7 +17,11 @@ impl Index {
     /// Whether some Service is to be taken in, or decided anew and can be: not by pools that are known to be outdated.
     pub(crate) fn has_due(&self) -> bool {
         self.is_listing()
-            || !self.has_pools_to_settle() && (self.is_hearing() || !self.due.is_empty() || self.freed)
+            || !self.has_pools_to_settle()
+                && (self.is_hearing()
+                    || !self.due.is_empty()
+                    || self.freed
+                    || self.has_reservations_to_settle())
     }
 
     /// Whether those who hold an address are not all heard yet, so that nobody knows what is in use.
@@ -41,9 +45,11 @@ impl Index {
             // Those who wait are asked when all holders are heard, and before anybody who is new.
             let holders_are_heard = self.due.first().is_none_or(|(rank, _)| *rank != Rank::Holder);
             if holders_are_heard && std::mem::take(&mut self.freed) {
+                self.reservations.freed();
                 let waiting: Vec<ServiceKey> = self.waiting.iter().map(|(_, key)| key.clone()).collect();
                 waiting.iter().for_each(|key| self.make_due(key));
             }
+            self.settle_reservations();
             let Some((_, (_, key))) = self.due.pop_first() else { return };
             self.decide_one(&key);
         }
@@ -62,6 +68,7 @@ impl Index {
     pub(super) fn begin(&mut self) {
         self.allocator.set_pools(self.pools.in_force().clone());
         self.allocator.set_reserved(self.reserved());
+        self.reservations.touch();
         for entry in self.services.values_mut() {
             // Another replica may have written it since.
             entry.previous.clone_from(&entry.observed.previous);
@@ -108,6 +115,7 @@ impl Index {
         // What is being deleted keeps what it has, and has it again when its pool is back.
         let deleting = self.services.iter().filter(|(_, entry)| entry.deleting).map(|(key, _)| key.clone());
         deleting.collect::<Vec<_>>().iter().for_each(|key| self.make_due(key));
+        self.reservations.touch();
         self.freed = true;
     }
 
@@ -115,6 +123,7 @@ impl Index {
     pub(super) fn reserved_changed(&mut self) {
         let holders = self.allocator.set_reserved(self.reserved());
         holders.iter().for_each(|key| self.make_due(key));
+        self.reservations.touch();
         self.freed = true;
     }
 
@@ -219,7 +228,7 @@ impl Index {
         if decision.waits() {
             self.waiting.insert(turn.clone());
         }
-        let notice = refusal_notice(key, request, &decision);
+        let notice = refusal_notice(key, &decision);
         self.aim(key, decision.outcome.map_or(Goal::Nothing, Goal::Have));
         notice
     }
@@ -321,19 +330,19 @@ fn unservable_notice(why: &Unservable) -> Notice {
 }
 
 /// Why a Service has not all that it wants, if so.
-fn refusal_notice(key: &ServiceKey, request: &Request, decision: &Decision) -> Option<Notice> {
-    let Decision { outcome, lost: _, incomplete, freed: _ } = decision;
-    match (outcome, &request.addresses, incomplete) {
+fn refusal_notice(key: &ServiceKey, decision: &Decision) -> Option<Notice> {
+    let Decision { outcome, lost: _, denied, incomplete, freed: _ } = decision;
+    match (outcome, denied, incomplete) {
         (Err(why), _, _) => {
             Some(Notice::warning("AllocationFailed", format!("Failed to allocate IP for \"{key}\": {why}")))
         }
-        (Ok(_), AddressRequest::Unreadable { why, .. }, _) => {
+        (Ok(_), Some(why), _) => {
             Some(Notice::warning("LoadBalancerFailed", format!("invalid requested loadbalancer IPs: {why}")))
         }
-        (Ok(_), _, Some(why)) => Some(Notice::normal(
+        (Ok(_), None, Some(why)) => Some(Notice::normal(
             "AdditionalAssignFailed",
             format!("cannot assign additional IP in PreferDualStack: {why}"),
         )),
-        (Ok(_), _, None) => None,
+        (Ok(_), None, None) => None,
     }
 }

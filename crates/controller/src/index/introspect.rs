@@ -23,7 +23,8 @@ impl Index {
         let usage = |family| {
             let usage = self.allocator.usage(name, family);
             let count = |n: u128| u64::try_from(n).unwrap_or(u64::MAX);
-            Usage { in_use: count(usage.in_use), available: count(usage.available) }
+            let reserved = self.allocator.unused_reserved(name, family) as u64;
+            Usage { in_use: count(usage.in_use), available: count(usage.available), reserved }
         };
         let contested = self.pools.in_force().get(name).into_iter().flat_map(pools::Pool::contested);
         PoolState {
@@ -76,7 +77,7 @@ mod tests {
         let reason = &status.waiting.items[0].reason;
         assert!(reason.contains("pool a: exhausted (1 of 1)"), "{reason}");
         let [a, b] = &status.pools.items[..] else { panic!("{status:?}") };
-        assert_eq!((a.v4, a.rejected), (Usage { in_use: 1, available: 0 }, false));
+        assert_eq!((a.v4, a.rejected), (Usage { in_use: 1, ..Usage::default() }, false));
         assert!(b.rejected && b.message.contains("overlaps"), "{b:?}");
         assert_eq!(b.contested, [("10.0.0.0".parse().unwrap(), "10.0.0.1".parse().unwrap())]);
     }

@@ -228,7 +228,9 @@ impl Index {
                 all.automatic(key, labels, &request.labels).cloned()
             }
             // Nobody is given an address of a node for having named it.
-            AddressRequest::Exactly { .. } | AddressRequest::Unreadable { .. } => None,
+            AddressRequest::Exactly { .. }
+            | AddressRequest::Reserved(_)
+            | AddressRequest::Unreadable { .. } => None,
         }
     }
 

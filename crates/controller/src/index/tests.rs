@@ -35,6 +35,7 @@ impl Cluster {
         cluster.index.pools(Change::Reset(pools.to_vec()), Instant::now());
         cluster.index.namespaces(Change::Reset(vec![Namespace::default()]), Instant::now());
         cluster.index.nodes(Change::Reset(Vec::new()), Instant::now());
+        cluster.index.reservations(Change::Reset(Vec::new()), Instant::now());
         let list = services.iter().map(|(name, overlay)| cluster.store(name, overlay.clone())).collect();
         cluster.index.services(Change::Reset(list), Instant::now());
         cluster
@@ -192,6 +193,9 @@ fn nothing_is_decided_before_every_list_is_complete() {
     assert_eq!(index.next_write(), None);
     assert!(index.next_notice().is_none());
     index.nodes(Change::Reset(Vec::new()), Instant::now());
+    index.decide(usize::MAX);
+    assert_eq!(index.next_write(), None);
+    index.reservations(Change::Reset(Vec::new()), Instant::now());
     index.decide(usize::MAX);
     assert!(index.next_write().is_some());
 }

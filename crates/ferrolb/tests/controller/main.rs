@@ -14,6 +14,7 @@ mod proxy;
 mod quota;
 mod refusals;
 mod requests;
+mod reservations;
 mod restore;
 mod secure_metrics;
 mod sharing;

@@ -8,7 +8,7 @@ use pools::Presence;
 use crate::allocator::Allocator;
 use crate::applicant::{Applicant, Standing, families_of};
 use crate::{
-    AddressRequest, Assignment, Families, Family, NotAdmitted, PoolName, Reason, Refusal, Unsuitable,
+    AddressRequest, Assignment, Families, Family, NotAdmitted, PoolName, Reason, Refusal, Request, Unsuitable,
 };
 
 impl Allocator {
@@ -31,6 +31,11 @@ impl Allocator {
                     }
                     _ => Ok(Assignment { ips: ips.clone(), pool: actual }),
                 }
+            }
+            AddressRequest::Reserved(name) => {
+                let ips = self.holdings.reserved_for(applicant, name)?;
+                let pool = self.grant(applicant, &ips, Standing::Newcomer)?.name.clone();
+                Ok(Assignment { ips, pool })
             }
             AddressRequest::From(name) => {
                 let pool = self
@@ -152,11 +157,14 @@ impl Allocator {
         };
         let ip = match applicant.former_of(family).find(again) {
             Some(ip) => ip,
-            None => self.holdings.next(pool, family, applicant.request)?,
+            None => {
+                let Request { sharing, ports, .. } = applicant.request;
+                self.holdings.next(pool, family, sharing, ports)?
+            }
         };
         if let Some(pool) = self.holdings.pools().get(pool) {
             let ips = beside.iter().chain([&ip]);
-            self.holdings.within_quota(applicant, pool, ips).map_err(Reason::QuotaReached)?;
+            self.holdings.within_quota(&applicant.key.namespace, pool, ips).map_err(Reason::QuotaReached)?;
         }
         Ok(ip)
     }

@@ -5,4 +5,5 @@ mod allocation;
 mod fixtures;
 mod model;
 mod quota;
+mod reservations;
 mod stability;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use ipam::{
     AddressRequest, Allocator, Families, Family, PoolName, Port, Protocol, Quota, Record, Request,
-    ServiceKey, Sharing,
+    ReservationKey, ServiceKey, Sharing,
 };
 use objects::{Labels, NodeName, Requirement, Selector};
 use pools::{Allocation, Pool, PoolSpec, Pools, Presence};
@@ -150,6 +150,8 @@ impl Model {
                     fits && *wanted == ips
                 }
                 AddressRequest::Anything => true,
+                // There is none here.
+                AddressRequest::Reserved(_) => ips.len() == 2 || request.families != Families::RequireDual,
                 AddressRequest::Unreadable { pool: from, .. } => {
                     let enough = ips.len() == 2 || request.families != Families::RequireDual;
                     enough && from.as_ref().is_none_or(|from| *from == pool.name)
@@ -192,7 +194,7 @@ impl Model {
     fn find(&self, request: &Request, record: &Record, former: &[IpAddr]) -> Option<(Vec<IpAddr>, PoolName)> {
         let admits = |pool: &&Pool| Self::admits(pool, request);
         let pools: Vec<&Pool> = match &request.addresses {
-            AddressRequest::Unreadable { .. } => return None,
+            AddressRequest::Unreadable { .. } | AddressRequest::Reserved(_) => return None,
             AddressRequest::Exactly { ips, .. } => {
                 let families: Vec<Family> = ips.iter().map(|&ip| Family::of(ip)).collect();
                 let fits = match request.families {
@@ -319,6 +321,7 @@ fn request() -> impl Strategy<Value = Request> {
         4 => Just(AddressRequest::Anything),
         1 => addresses().prop_map(|ips| AddressRequest::Exactly { ips, pool: None }),
         1 => pool_name().prop_map(AddressRequest::From),
+        1 => Just(AddressRequest::Reserved(ReservationKey::new("ns", "r"))),
         1 => proptest::option::of(pool_name())
             .prop_map(|pool| AddressRequest::Unreadable { why: "?".into(), pool }),
     ];

@@ -162,7 +162,9 @@ fn an_address_of_a_node_is_never_given() {
     of_nodes.set_reserved(nodes(&["192.0.2.1"]));
     let refusal = assign(&mut of_nodes, "b", &request()).unwrap_err().to_string();
     assert!(
-        refusal.ends_with("exhausted (0 of 1; the others are of nodes, or of services of other classes)"),
+        refusal.ends_with(
+            "exhausted (0 of 1; the others are of nodes, of services of other classes, or reserved)"
+        ),
         "{refusal}"
     );
     assert_eq!(allocator.set_reserved(nodes(&["10.0.0.3"])), []);

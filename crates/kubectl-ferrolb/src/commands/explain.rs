@@ -240,6 +240,9 @@ fn tell(look: &mut Look, key: &ServiceKey, surveyed: &Surveyed, page: &mut Page)
             );
         }
     }
+    if let Some(denied) = fate.as_ref().and_then(|fate| fate.denied.as_ref()) {
+        page.field(cell("Keeps it", Tone::Warn), denied);
+    }
     if let Some(incomplete) = fate.as_ref().and_then(|fate| fate.incomplete.as_ref()) {
         page.field(cell("Second", Tone::Warn), incomplete);
     }
@@ -287,6 +290,9 @@ fn asks_for(request: &Request) -> String {
         }
         AddressRequest::Exactly { ips, pool: Some(pool) } => {
             format!("exactly {} from pool {pool}", list(ips))
+        }
+        AddressRequest::Reserved(reservation) => {
+            format!("what AddressReservation {reservation} has (annotation ferrolb.io/address-reservation)")
         }
         AddressRequest::Unreadable { why, .. } => format!("something that cannot be read: {why}"),
     };

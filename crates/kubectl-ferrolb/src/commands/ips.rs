@@ -61,6 +61,7 @@ pub(crate) async fn run(cluster: &Cluster, pool: Option<&str>) -> anyhow::Result
         let tone = match row.state {
             "in use" => Tone::Good,
             "free" => Tone::Dim,
+            "reserved" => Tone::Plain,
             "conflict" | "not heard" => Tone::Bad,
             _ => Tone::Warn,
         };
@@ -80,6 +81,10 @@ pub(crate) async fn run(cluster: &Cluster, pool: Option<&str>) -> anyhow::Result
     let none = if look.failures.is_empty() { "No addresses found." } else { "Nothing can be told." };
     let mut page = Page::of(table, none);
     look.notes().for_each(|note| page.line(note));
+    for (reservation, why) in &look.allocation.unreserved {
+        let said = format!("note: AddressReservation {reservation} is not in force: {why}");
+        page.line(cell(said, Tone::Warn));
+    }
     if !look.unasked.is_empty() {
         page.line(cell("note: conflicts that only those know of are not shown", Tone::Dim));
     }
@@ -127,6 +132,7 @@ pub(crate) fn rows(look: &Look, pool: &Pool) -> Vec<IpRow> {
     let free_state = if look.failures.is_empty() { "free" } else { "unknown" };
     let contested = contested(look);
     let macs = announcing_macs(look);
+    let reservations = look.allocation.reservations();
     let mut rows = Vec::new();
     let row = |ip: String, state| IpRow {
         ip,
@@ -168,6 +174,9 @@ pub(crate) fn rows(look: &Look, pool: &Pool) -> Vec<IpRow> {
         if from.iter().any(|from| **from != pool.name) {
             row.note = Some(format!("held from pool {}", from[0]));
         }
+        if let (None, Some(by)) = (&row.note, reservations.get(&ip)) {
+            row.note = Some(format!("reserved by AddressReservation {by}"));
+        }
         row.services = services;
         Some(row)
     };
@@ -176,6 +185,7 @@ pub(crate) fn rows(look: &Look, pool: &Pool) -> Vec<IpRow> {
         let mut special: Vec<IpAddr> = holders.keys().copied().filter(|ip| range.contains(*ip)).collect();
         let nodes = look.allocation.reserved.keys().copied().filter(|ip| range.contains(*ip));
         special.extend(nodes);
+        special.extend(reservations.keys().copied().filter(|ip| range.contains(*ip)));
         special.sort();
         special.dedup();
         let mut next = Some(range.first());
@@ -191,7 +201,10 @@ pub(crate) fn rows(look: &Look, pool: &Pool) -> Vec<IpRow> {
                     node: Some(node.to_string()),
                     ..row(ip.to_string(), "node")
                 }),
-                (None, None) => {}
+                (None, None) => rows.extend(reservations.get(&ip).map(|by| IpRow {
+                    note: Some(format!("reserved by AddressReservation {by}")),
+                    ..row(ip.to_string(), "reserved")
+                })),
             }
             next = successor(ip);
         }
@@ -255,6 +268,8 @@ fn free(
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::fixtures::{address, service, snapshot, told};
 
@@ -271,6 +286,34 @@ mod tests {
         ] {
             assert_eq!(age(since, now), expected, "{since}");
         }
+    }
+
+    #[test]
+    fn a_reserved_address_is_shown_with_its_reservation_whether_or_not_a_service_has_it() {
+        let reservation = |name: &str, ip: &str| {
+            let object = json!({
+                "metadata": {"name": name, "namespace": "default"}, "spec": {"addresses": [ip]},
+                "status": {"addresses": [ip], "pool": "lan"},
+            });
+            serde_json::from_value::<api::AddressReservation>(object).unwrap()
+        };
+        let mut snapshot = snapshot(&[service("web", Some("192.0.2.1"))], &["n1"], &[]);
+        snapshot.reservations = vec![
+            reservation("later", "192.0.2.2"),
+            reservation("web", "192.0.2.1"),
+            reservation("far", "10.9.9.9"),
+        ];
+        let look = Look::new(vec![], vec![], snapshot, None, vec![]);
+        let pool = look.allocation.pools().iter().next().unwrap();
+        let rows = rows(&look, pool);
+        let note = |row: &IpRow| row.note.clone().unwrap_or_default();
+        assert_eq!(note(&rows[0]), "reserved by AddressReservation default/web");
+        assert_eq!(
+            (rows[1].state, &*note(&rows[1])),
+            ("reserved", "reserved by AddressReservation default/later")
+        );
+        let refused = look.allocation.unreserved.values().collect::<Vec<_>>();
+        assert_eq!(refused, ["10.9.9.9 is in no IPAddressPool"]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `kubectl ferrolb pools`.
 
-use ::pools::{Family, PoolSpec};
+use ::pools::{Family, PoolSpec, Quota};
 use api::{IPAddressPool, NodeAddressPool};
 use kube::ResourceExt;
 use objects::PoolName;
@@ -21,6 +21,10 @@ pub(crate) struct PoolRow {
     pub(crate) v6: Option<Count>,
     pub(crate) addresses: Vec<String>,
     pub(crate) auto_assign: bool,
+    /// How many addresses are reserved and held by no Service.
+    pub(crate) reserved: usize,
+    /// How many addresses one namespace may have; nothing when as many as there are.
+    pub(crate) quota: Option<String>,
     /// For whom it is; nothing when for all.
     pub(crate) only_for: Option<String>,
     /// What of it is not in force.
@@ -122,6 +126,8 @@ pub(crate) fn rows(look: &Look) -> Vec<PoolRow> {
                 v6: known.then(|| count(Family::V6)),
                 addresses: object.spec.addresses.iter().map(|entry| entry.0.clone()).collect(),
                 auto_assign: object.spec.auto_assign,
+                reserved: look.allocation.unused_reserved(&name),
+                quota: in_force.and_then(|pool| quota(pool.quota)),
                 only_for: only_for(&PoolSpec::from(object)),
                 faults: in_force.into_iter().flat_map(|pool| &pool.faults).map(ToString::to_string).collect(),
                 warnings: object.warnings().into_iter().chain(of_others).collect(),
@@ -129,6 +135,14 @@ pub(crate) fn rows(look: &Look) -> Vec<PoolRow> {
             }
         })
         .collect()
+}
+
+fn quota(quota: Quota) -> Option<String> {
+    match quota {
+        Quota::Unlimited => None,
+        Quota::AtMost(most) => Some(most.to_string()),
+        Quota::Unreadable => Some("unreadable".to_owned()),
+    }
 }
 
 fn only_for(spec: &PoolSpec) -> Option<String> {
@@ -148,7 +162,8 @@ fn only_for(spec: &PoolSpec) -> Option<String> {
 pub(crate) async fn run(cluster: &Cluster) -> anyhow::Result<Answer> {
     let look = Look::at(cluster).await;
     let rows = rows(&look);
-    let mut table = Table::new(["POOL", "IPV4", "IPV6", "AUTO", "+ADDRESSES", "FOR", "MESSAGE"]);
+    let mut table =
+        Table::new(["POOL", "IPV4", "IPV6", "AUTO", "+RESERVED", "+QUOTA", "+ADDRESSES", "FOR", "MESSAGE"]);
     for row in &rows {
         let count = |count: Option<Count>| match count {
             Some(count) => cell(count.text(), if count.is_full() { Tone::Warn } else { Tone::Plain }),
@@ -159,6 +174,8 @@ pub(crate) async fn run(cluster: &Cluster) -> anyhow::Result<Answer> {
             count(row.v4),
             count(row.v6),
             if row.auto_assign { "yes".into() } else { "no".into() },
+            row.reserved.to_string().into(),
+            row.quota.clone().unwrap_or_else(|| "-".to_owned()).into(),
             row.addresses.join(",").into(),
             row.only_for.clone().unwrap_or_else(|| "all".to_owned()).into(),
             messages(&row.faults, &row.warnings),

@@ -5,7 +5,9 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use ::pools::{PoolSpec, Pools};
-use api::{BGPAdvertisement, BGPPeer, Community, IPAddressPool, L2Advertisement, NodeAddressPool};
+use api::{
+    AddressReservation, BGPAdvertisement, BGPPeer, Community, IPAddressPool, L2Advertisement, NodeAddressPool,
+};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaProps;
 use kube::api::{DynamicObject, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
@@ -24,6 +26,9 @@ use crate::output::{Page, Tone, cell};
 use crate::predict::reserved_by;
 
 mod schema;
+
+/// The kind that belongs to the namespaces of Services.
+const RESERVATION: &str = "AddressReservation";
 
 /// Something to say about an object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -171,6 +176,13 @@ fn check_alone(manifest: &Manifest, findings: &mut Vec<Finding>) {
                 findings.push(finding(manifest, Severity::Error, message));
             }
         }
+        RESERVATION if !unreadable => {
+            let faults = read::<AddressReservation>(manifest).and_then(|it| it.read().err());
+            for fault in faults.into_iter().flatten() {
+                let message = format!("{}: {}", fault.field, fault.why);
+                findings.push(finding(manifest, Severity::Error, message));
+            }
+        }
         "Community" => read::<Community>(manifest).iter().for_each(|it| warn(it.warnings())),
         _ => {}
     }
@@ -267,10 +279,15 @@ fn check_together(
     }
 }
 
+/// Whether an object counts in every namespace.
+fn belongs_anywhere(manifest: &Manifest) -> bool {
+    manifest.kind() == RESERVATION
+}
+
 /// Why an object has no effect where it is, if it has none.
 fn in_vain(manifest: &Manifest, system: Option<&str>) -> Option<String> {
     let (system, namespace) = (system?, manifest.text("/metadata/namespace"));
-    (!namespace.is_empty() && namespace != system).then(|| {
+    (!namespace.is_empty() && namespace != system && !belongs_anywhere(manifest)).then(|| {
         format!(
             "namespace {namespace} is not that of FerroLB, which reads {system} only: it has no effect there"
         )
@@ -280,7 +297,7 @@ fn in_vain(manifest: &Manifest, system: Option<&str>) -> Option<String> {
 /// That the objects are in more than one namespace, of which FerroLB reads one.
 fn two_namespaces(manifests: &[&Manifest]) -> Option<Finding> {
     let namespace = |it: &&&Manifest| it.text("/metadata/namespace").to_owned();
-    let placed = || manifests.iter().filter(|it| !namespace(it).is_empty());
+    let placed = || manifests.iter().filter(|it| !namespace(it).is_empty() && !belongs_anywhere(it));
     let first = namespace(&placed().next()?);
     let other = placed().find(|it| namespace(it) != first)?;
     let message = format!(
@@ -298,7 +315,8 @@ async fn dry_run(cluster: &Cluster, manifest: &Manifest) -> Result<Option<String
     let kind = GroupVersionKind::gvk(group, version, manifest.kind());
     let resource = ApiResource::from_gvk_with_plural(&kind, &crd.spec.names.plural);
     let namespace = Some(manifest.text("/metadata/namespace")).filter(|it| !it.is_empty());
-    let namespace = namespace.unwrap_or(&cluster.system);
+    let default = if belongs_anywhere(manifest) { &cluster.default_namespace } else { &cluster.system };
+    let namespace = namespace.unwrap_or(default);
     let objects: Api<DynamicObject> = Api::namespaced_with(cluster.client.clone(), namespace, &resource);
     let parameters = PatchParams { dry_run: true, force: true, ..PatchParams::apply("kubectl-ferrolb") };
     let parameters =

@@ -165,6 +165,7 @@ impl Sample<'_> {
             failback: Failback::Always,
             node_pools: false,
             services: objects(&services),
+            reservations: vec![],
             pools: if self.empty { vec![] } else { objects(&pools) },
             advertisements: if self.empty {
                 vec![]

@@ -40,6 +40,31 @@ fn addresses_are_given_lowest_first_in_listed_order_and_freed_ones_again() {
 }
 
 #[test]
+fn a_reserved_address_is_kept_for_the_service_that_names_the_reservation() {
+    with_cluster(|cluster| {
+        let reservation = json!({
+            "apiVersion": "ferrolb.io/v1alpha1", "kind": "AddressReservation",
+            "metadata": {"name": "front", "namespace": "default"}, "spec": {"addresses": ["172.16.211.224"]},
+        });
+        cluster.apply([&objects::pool("kept", &["172.16.211.224/30"]), &reservation])?;
+        wait_until("the address is reserved", SOON, || {
+            let front = cluster.kubectl_json(["get", "addressreservation", "front"])?;
+            ensure!(front["status"]["addresses"] == json!(["172.16.211.224"]), "{front}");
+            Ok(())
+        })?;
+        assert_eq!(cluster.balance("other")?, v4(225));
+        let mut front = objects::load_balancer("front");
+        front["metadata"]["annotations"] = json!({"ferrolb.io/address-reservation": "front"});
+        for _ in 0..2 {
+            cluster.apply([&front])?;
+            cluster.wait_until_it_has("front", v4(224))?;
+            cluster.kubectl(["delete", "service", "front"])?;
+        }
+        Ok(())
+    });
+}
+
+#[test]
 fn a_service_gets_addresses_of_the_families_it_has() {
     with_cluster(|cluster| {
         let range6 = "fd00:172:16:211::e0-fd00:172:16:211::ef";

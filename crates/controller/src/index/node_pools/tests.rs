@@ -62,6 +62,7 @@ fn start(pools: &[IPAddressPool], node_pools: &[NodeAddressPool], services: &[(&
     cluster.index.set_role(Role::Leader, now);
     cluster.index.pools(Change::Reset(pools.to_vec()), now);
     cluster.index.node_pools(Change::Reset(node_pools.to_vec()), now);
+    cluster.index.reservations(Change::Reset(vec![]), now);
     cluster.index.namespaces(Change::Reset(vec![Namespace::default()]), now);
     let nodes = [("n1", "10.0.0.1"), ("n2", "10.0.0.2")].map(|(name, ip)| node(name, ip, true));
     cluster.index.nodes(Change::Reset(nodes.into()), now);

@@ -25,6 +25,7 @@ fn restart(cluster: &mut Cluster, pools: &[IPAddressPool]) {
     cluster.index.pools(Change::Reset(pools.to_vec()), now);
     cluster.index.namespaces(Change::Reset(Vec::new()), now);
     cluster.index.nodes(Change::Reset(Vec::new()), now);
+    cluster.index.reservations(Change::Reset(Vec::new()), now);
     cluster.index.services(Change::Reset(objects.into_iter().map(seen).collect()), now);
 }
 
@@ -176,6 +177,7 @@ fn after_a_restore_nobody_is_decided_before_all_lists_are_of_the_restored_state(
         cluster.index.restored(now);
         cluster.index.pools(Change::Reset(vec![pool("p", "10.0.0.0/24")]), now);
         cluster.index.namespaces(Change::Reset(vec![]), now);
+        cluster.index.reservations(Change::Reset(vec![]), now);
         cluster.apply("b", json!({}));
         assert!(cluster.write_all().is_empty());
         if all_notice {

@@ -25,7 +25,7 @@ const COMMANDS: [&str; 14] = [
 ];
 
 /// What is listed for every answer that follows from the objects.
-const LISTS: [(&str, &str); 8] = [
+const LISTS: [(&str, &str); 9] = [
     ("", "services"),
     ("", "namespaces"),
     ("", "nodes"),
@@ -34,6 +34,7 @@ const LISTS: [(&str, &str); 8] = [
     ("metallb.io", "ipaddresspools"),
     ("metallb.io", "l2advertisements"),
     ("metallb.io", "servicel2statuses"),
+    ("ferrolb.io", "addressreservations"),
 ];
 
 /// The rules of somebody who may look at everything but this.
@@ -77,7 +78,7 @@ fn one_missing_right_is_named_by_every_command_that_needs_it_and_by_no_other() {
                     "peers" | "version" => !["pods", "pods/proxy"].contains(&resource),
                     // There is a pool already, so nobody is asked.
                     "pools" | "quickstart --dry-run" => resource == "pods/proxy",
-                    "inspect -f /dev/null" => resource == "namespaces",
+                    "inspect -f /dev/null" => ["namespaces", "addressreservations"].contains(&resource),
                     _ => false,
                 };
                 let said = plugin_as(&almost, command).await;

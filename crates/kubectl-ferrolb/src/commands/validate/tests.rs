@@ -63,12 +63,32 @@ fn pools_of_nodes_are_checked_by_the_definition_of_their_kind() {
     assert!(pool("{k3slabels: true}")[0].contains("spec.k3slabels is no field"));
     assert!(pool("{protectedPorts: [TCP/30-20]}")[0].starts_with("Error spec.protectedPorts[0]"));
     assert!(of("v1", "NodeAddressPool", "{}")[0].contains("write ferrolb.io/v1alpha1"));
-    assert!(of("v1alpha1", "NodePool", "{}")[0].contains("there are NodeAddressPool"));
+    assert!(of("v1alpha1", "NodePool", "{}")[0].contains("NodeAddressPool"));
     let manifest = |yaml: &str| manifests::parse(yaml, "f").unwrap().remove(0);
     assert!(is_ours(&manifest(
         "{apiVersion: ferrolb.io/v1alpha1, kind: NodeAddressPool, metadata: {name: nodes}}"
     )));
     assert!(!is_ours(&manifest("{apiVersion: v1, kind: Service, metadata: {name: nodes}}")));
+}
+
+#[test]
+fn reservations_are_checked_and_belong_to_any_namespace() {
+    let reservation = |namespace: &str, spec: &str| {
+        format!(
+            "{{apiVersion: ferrolb.io/v1alpha1, kind: AddressReservation, metadata: {{name: r, namespace: {namespace}}}, spec: {spec}}}"
+        )
+    };
+    let of = |spec: &str| found(&reservation("shop", spec));
+    for fine in ["{addresses: [192.0.2.1, 'fd00::1']}", "{pool: lan, ipFamilies: [IPv6]}"] {
+        assert_eq!(of(fine), [] as [String; 0], "{fine}");
+    }
+    assert!(of("{addresses: [192.0.2.1, 192.0.2.2]}")[0].starts_with("Error spec.addresses[1]"));
+    assert!(of("{addresses: [192.0.2.1], pool: lan}")[0].contains("keep one of the two"));
+    assert!(of("{adresses: [192.0.2.1]}")[0].contains("spec.adresses is no field"));
+    let two = [reservation("shop", "{pool: lan}"), reservation("other", "{pool: lan}")].join("\n---\n");
+    assert_eq!(found(&two), [] as [String; 0]);
+    let manifest = manifests::parse(&reservation("shop", "{pool: lan}"), "f").unwrap().remove(0);
+    assert_eq!(in_vain(&manifest, Some("metallb-system")), None);
 }
 
 #[test]

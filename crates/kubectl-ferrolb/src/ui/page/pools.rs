@@ -61,7 +61,9 @@ fn one(PoolView { row, cells, more }: &PoolView, index: usize, query: &Query) ->
 fn kind(row: &PoolRow) -> String {
     let for_whom = row.only_for.as_ref().map(|it| format!("for {it}"));
     let asked_for = (!row.auto_assign).then(|| "given only where asked for".to_owned());
-    let parts: Vec<String> = for_whom.into_iter().chain(asked_for).collect();
+    let quota = row.quota.as_ref().map(|most| format!("at most {most} for each namespace"));
+    let reserved = (row.reserved > 0).then(|| format!("{} reserved", row.reserved));
+    let parts: Vec<String> = for_whom.into_iter().chain(asked_for).chain(quota).chain(reserved).collect();
     list(&parts)
 }
 
