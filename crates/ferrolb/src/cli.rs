@@ -358,7 +358,10 @@ fn beside_metallb(ignore: bool) -> BesideMetalLb {
 
 /// Both roles wait nearly all of their time: one thread serves them best.
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    #[cfg(target_env = "musl")]
+    runtime.spawn(crate::memory::give_back());
+    Ok(runtime)
 }
 
 #[cfg(test)]

@@ -5,13 +5,10 @@
 
 mod check;
 mod cli;
+#[cfg(target_env = "musl")]
+mod memory;
 
 use clap::Parser;
-
-/// The allocator of musl's libc is slow under load.
-#[cfg(target_env = "musl")]
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> anyhow::Result<()> {
     cli::run(cli::Cli::parse())
