@@ -55,10 +55,15 @@ impl Demux {
         }
     }
 
+    /// The session on this path, if there is one.
+    pub fn at(&self, path: &Path) -> Option<NonZeroU32> {
+        self.paths.get(path).copied()
+    }
+
     /// The session that a packet from `path` is for, if any. A packet that names a session has to come on its path, too:
     /// else anybody who guesses a discriminator could speak for the peer.
     pub fn find(&self, packet: &Packet, path: &Path) -> Option<NonZeroU32> {
-        let on_path = *self.paths.get(path)?;
+        let on_path = self.at(path)?;
         packet.yours.is_none_or(|yours| yours == on_path).then_some(on_path)
     }
 }

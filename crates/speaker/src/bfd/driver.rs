@@ -20,7 +20,7 @@ use nix::sys::time::TimeSpec;
 use tokio::sync::watch;
 use tracing::{debug, trace};
 
-use super::listener::{Datagram, Door, Listeners};
+use super::listener::{Datagram, Door, Fate, Kind, Listeners};
 use super::metrics::{BfdMetrics, Discarded};
 use super::peer::Peer;
 use super::route::Interfaces;
@@ -137,8 +137,16 @@ impl Driver {
                 }
             }
         });
-        listeners.receive(|hops, datagram| {
+        listeners.receive(|kind, datagram| {
             let ttl = datagram.ttl;
+            let hops = match kind {
+                Kind::Control(hops) => hops,
+                Kind::Echo => {
+                    let peer = paths.near(&datagram).and_then(|way| peers.get(way));
+                    let is_due = ttl == SENT_TTL && peer.is_some_and(Peer::takes_echo);
+                    return if is_due { Fate::SentBack } else { Fate::Taken };
+                }
+            };
             let found = paths.find(hops, &datagram).and_then(|(way, packet)| {
                 let peer = peers.get_mut(way).ok_or(Discarded::Stranger)?;
                 if peer.is_too_far(ttl) { Err(Discarded::Ttl) } else { Ok((peer, packet)) }
@@ -150,6 +158,7 @@ impl Driver {
                     metrics.discarded(why);
                 }
             }
+            Fate::Taken
         });
     }
 
@@ -205,7 +214,7 @@ impl Driver {
             });
         }
         taps.retain(&peers.values().filter_map(Peer::place).collect());
-        listeners.open(peers.values().filter_map(Peer::door).collect::<BTreeSet<Door>>());
+        listeners.open(peers.values().flat_map(Peer::doors).collect::<BTreeSet<Door>>());
         peers.values().for_each(|peer| metrics.show(peer));
         self.tell();
     }
@@ -250,6 +259,12 @@ impl Paths {
     pub(super) fn give_up(&mut self, discriminator: NonZeroU32) {
         self.demux.remove(discriminator);
         self.ways.remove(&discriminator);
+    }
+
+    /// Who is next door and has sent this.
+    fn near(&self, datagram: &Datagram<'_>) -> Option<&Way> {
+        let Datagram { from: peer, interface, .. } = *datagram;
+        self.ways.get(&self.demux.at(&Path::One { peer, interface })?)
     }
 
     fn find(&self, hops: Hops, datagram: &Datagram<'_>) -> Result<(&Way, Packet), Discarded> {

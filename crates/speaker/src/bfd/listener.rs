@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IoSliceMut};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::os::fd::AsRawFd;
 
-use bfd::config::Hops;
+use bfd::config::{ECHO_PORT, Hops, MULTI_HOP_PORT, SENT_TTL};
 use nix::cmsg_space;
 use nix::errno::Errno;
 use nix::sys::socket::sockopt::{Ipv4PacketInfo, Ipv4RecvTtl, Ipv6RecvHopLimit, Ipv6RecvPacketInfo};
@@ -21,6 +21,8 @@ const RECEIVE_BUFFER: usize = 1 << 20;
 /// So many packets are read before what is due is done, however many there are. It is more than the buffer can hold, so
 /// everything is read that was there when reading began.
 const AT_ONCE: usize = 4096;
+/// As if a router had forwarded it: what has the greatest TTL is sent back once more.
+const SENT_BACK_TTL: u32 = SENT_TTL as u32 - 1;
 /// A packet may be longer, and nothing is to be read from what follows.
 const LENGTH: usize = 64;
 
@@ -53,16 +55,42 @@ pub(super) struct Listeners {
     refused: BTreeSet<Door>,
 }
 
+/// What arrives at a door.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Control packets over this many hops; the smallest TTL is each session's own.
+    Control(Hops),
+    /// Echo packets of routers that send them to the address of this end, as FRR does by IPv6.
+    Echo,
+}
+
+/// What becomes of something that has arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    Taken,
+    SentBack,
+}
+
 impl Door {
     pub(super) fn of(hops: Hops, way: &Way) -> Self {
-        let family = if way.peer.is_ipv4() { Family::V4 } else { Family::V6 };
-        Self { port: hops.port(), family, vrf: way.vrf.clone() }
+        Self::at(hops.port(), way)
     }
 
-    fn hops(&self) -> Hops {
-        // The smallest TTL is each session's own.
-        let many = Hops::Many { least_ttl: 0 };
-        if self.port == many.port() { many } else { Hops::One }
+    pub(super) fn of_echo(way: &Way) -> Self {
+        Self::at(ECHO_PORT, way)
+    }
+
+    fn at(port: u16, way: &Way) -> Self {
+        let family = if way.peer.is_ipv4() { Family::V4 } else { Family::V6 };
+        Self { port, family, vrf: way.vrf.clone() }
+    }
+
+    fn kind(&self) -> Kind {
+        match self.port {
+            ECHO_PORT => Kind::Echo,
+            MULTI_HOP_PORT => Kind::Control(Hops::Many { least_ttl: 0 }),
+            _ => Kind::Control(Hops::One),
+        }
     }
 }
 
@@ -99,12 +127,16 @@ impl Listeners {
     }
 
     /// Hands over what has arrived.
-    pub(super) fn receive(&mut self, mut take: impl FnMut(Hops, Datagram<'_>)) {
+    pub(super) fn receive(&mut self, mut take: impl FnMut(Kind, Datagram<'_>) -> Fate) {
         self.open.retain(|door, socket| {
             for _ in 0..AT_ONCE {
                 let mut buffer = [0; LENGTH];
                 match receive(socket, &mut buffer) {
-                    Ok(Some(datagram)) => take(door.hops(), datagram),
+                    Ok(Some(datagram)) => {
+                        if take(door.kind(), datagram) == Fate::SentBack {
+                            send_back(socket, &datagram);
+                        }
+                    }
                     Ok(None) | Err(Errno::EINTR) => {}
                     Err(Errno::EAGAIN) => return true,
                     Err(error) => {
@@ -138,9 +170,27 @@ fn listen(door: &Door) -> io::Result<UdpSocket> {
             setsockopt(&socket, Ipv6RecvPacketInfo, &true)?;
         }
     }
+    if door.kind() == Kind::Echo {
+        match door.family {
+            Family::V4 => socket.set_ttl_v4(SENT_BACK_TTL)?,
+            Family::V6 => socket.set_unicast_hops_v6(SENT_BACK_TTL)?,
+        }
+    }
     socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
     socket.bind(&SocketAddr::new(any, door.port).into())?;
     Ok(socket.into())
+}
+
+/// What is lost was lost on the way.
+fn send_back(socket: &UdpSocket, datagram: &Datagram<'_>) {
+    let Datagram { bytes, from, interface, .. } = *datagram;
+    let to = match from {
+        IpAddr::V6(from) if from.is_unicast_link_local() => {
+            SocketAddrV6::new(from, ECHO_PORT, 0, interface).into()
+        }
+        from => SocketAddr::new(from, ECHO_PORT),
+    };
+    _ = socket.send_to(bytes, to);
 }
 
 /// The next one; `None` where the kernel does not say all about it that has to be known.

@@ -75,9 +75,14 @@ impl Peer {
     }
 
     /// Where its packets arrive.
-    pub(super) fn door(&self) -> Option<Door> {
-        let Link { hops, .. } = self.link.as_ref()?;
-        Some(Door::of(*hops, &self.way))
+    pub(super) fn doors(&self) -> impl Iterator<Item = Door> {
+        let control = self.link.as_ref().map(|link| Door::of(link.hops, &self.way));
+        control.into_iter().chain(self.place().map(|_| Door::of_echo(&self.way)))
+    }
+
+    /// Whether echo packets that it sends to this end are sent back.
+    pub(super) fn takes_echo(&self) -> bool {
+        self.link.as_ref().is_some_and(|link| link.echo.is_some() && link.session.state() == State::Up)
     }
 
     /// Where its echo packets go and come.
