@@ -310,14 +310,15 @@ fn what_somebody_answers_for_may_be_given_up_as_often_as_that_is_asked() {
 }
 
 #[test]
-fn what_no_service_has_is_not_given_up() {
+fn who_knows_no_service_of_an_address_gives_it_up_as_often_as_it_is_asked() {
     let mut it = fixture(7);
     it.used = false;
-    it.is_asked_by("n1", Some(8));
-    assert!(!it.concedes());
-    it.used = true;
-    it.follow();
-    assert!(it.concedes());
+    for _ in 0..20 {
+        it.is_asked_by("n1", Some(8));
+        assert!(it.concedes());
+        it.pass(ms(1900));
+        it.is_asked_by("n1", None);
+    }
 }
 
 #[test]
