@@ -263,7 +263,7 @@ impl Cluster {
         self.reinstall()?;
         let ours = "ipaddresspools,l2advertisements,nodeaddresspools,bgppeers,bgpadvertisements,bfdprofiles,communities";
         self.kubectl(["delete", ours, "--all", "-n", chart::NAMESPACE])?;
-        self.kubectl(["delete", "addressreservations", "--all", "--all-namespaces"])?;
+        self.kubectl(["delete", "addressreservations", "--all"])?;
         self.wait_until_well()
     }
 }

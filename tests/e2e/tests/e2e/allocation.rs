@@ -44,7 +44,7 @@ fn a_reserved_address_is_kept_for_the_service_that_names_the_reservation() {
     with_cluster(|cluster| {
         let reservation = json!({
             "apiVersion": "ferrolb.io/v1alpha1", "kind": "AddressReservation",
-            "metadata": {"name": "front"}, "spec": {"addresses": ["172.16.211.224"]},
+            "metadata": {"name": "front", "namespace": e2e::NAMESPACE}, "spec": {"addresses": ["172.16.211.224"]},
         });
         cluster.apply([&objects::pool("kept", &["172.16.211.224/30"]), &reservation])?;
         wait_until("the address is reserved", SOON, || {
