@@ -48,10 +48,7 @@ impl Assessment {
             Self::Accepted => &[][..],
             Self::Doubtful(sentences) | Self::Rejected { faults: sentences, .. } => sentences,
         };
-        let more = sentences.len().saturating_sub(MOST_SENTENCES);
-        let more = (more > 0).then(|| format!("and {more} more"));
-        let shown: Vec<String> = sentences.iter().take(MOST_SENTENCES).cloned().chain(more).collect();
-        shown.join("; ")
+        first_of(sentences, MOST_SENTENCES).join("; ")
     }
 
     fn condition(&self) -> (&'static str, &'static str) {
@@ -69,6 +66,13 @@ impl Assessment {
             Self::Rejected { .. } => Some(Notice::warning("ConfigurationError", self.message())),
         }
     }
+}
+
+/// The first `most` of these, and how many there are besides.
+pub(crate) fn first_of(all: &[String], most: usize) -> Vec<String> {
+    let more = all.len().saturating_sub(most);
+    let more = (more > 0).then(|| format!("and {more} more"));
+    all.iter().take(most).cloned().chain(more).collect()
 }
 
 /// One version of a configuration object, and what was told about it.

@@ -9,6 +9,8 @@ use kube::ResourceExt;
 use kubekit::{Change, Mirror};
 use objects::text::{self, CONDITION_MESSAGE};
 
+use crate::acceptance::first_of;
+
 /// Of so many nodes without a session it is told why.
 const FEW: usize = 5;
 
@@ -58,13 +60,12 @@ impl BgpSessions {
         if all.is_empty() {
             return None;
         }
-        let failed = || all.iter().filter_map(|(node, it)| Some(format!("{node}: {}", it.as_ref().err()?)));
-        let count = failed().count();
-        let (status, reason) = if count == 0 { ("True", "Established") } else { ("False", "NotEstablished") };
-        let number = format!("{} of {} nodes", all.len() - count, all.len());
-        let more = count.saturating_sub(FEW);
-        let more = (more > 0).then(|| format!("and {more} more"));
-        let parts: Vec<String> = [number].into_iter().chain(failed().take(FEW)).chain(more).collect();
+        let failed = all.iter().filter_map(|(node, it)| Some(format!("{node}: {}", it.as_ref().err()?)));
+        let failed: Vec<String> = failed.collect();
+        let (status, reason) =
+            if failed.is_empty() { ("True", "Established") } else { ("False", "NotEstablished") };
+        let number = format!("{} of {} nodes", all.len() - failed.len(), all.len());
+        let parts = [vec![number], first_of(&failed, FEW)].concat();
         let since = known.filter(|known| known.status == status);
         Some(Condition {
             type_: names::SESSIONS_ESTABLISHED.to_owned(),

@@ -15,6 +15,7 @@ use futures::stream::{BoxStream, FuturesUnordered, SelectAll};
 use futures::{FutureExt, StreamExt};
 use introspection::{ControllerStatus, Document, Status};
 use jiff::Timestamp;
+use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{Api, Client, Resource};
 use kubekit::events::{Notice, Publisher, Severity};
@@ -23,6 +24,7 @@ use kubekit::http::status::Questions;
 use kubekit::lease::Leads;
 use kubekit::write::{Answer, Object, Writes};
 use kubekit::{Change, Progress, Reachability, Source, Watched, due, keep, watch, watch_as, watch_history};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use slim::{EndpointSlice, Namespace, Node, Service};
@@ -235,53 +237,44 @@ fn outdated_statuses(
             }
         }
     };
-    let (now, mut outdated) = (Timestamp::now(), Vec::new());
-    for (about, status) in index.outdated_pool_statuses(now) {
-        let status = json!(status);
-        if turn(&about, &status) {
-            outdated
-                .push(write::status::<IPAddressPool>(client.clone(), writes.clone(), about, status).boxed());
-        }
-    }
-    for (about, status) in index.outdated_advertisement_statuses(now) {
-        let status = json!(status);
-        if turn(&about, &status) {
-            outdated.push(
-                write::status::<L2Advertisement>(client.clone(), writes.clone(), about, status).boxed(),
-            );
-        }
-    }
-    for (about, status) in index.outdated_bgp_peer_statuses(now) {
-        let status = json!(status);
-        if turn(&about, &status) {
-            outdated.push(write::status::<BGPPeer>(client.clone(), writes.clone(), about, status).boxed());
-        }
-    }
-    for (about, status) in index.outdated_bgp_advertisement_statuses(now) {
-        let status = json!(status);
-        if turn(&about, &status) {
-            outdated.push(
-                write::status::<BGPAdvertisement>(client.clone(), writes.clone(), about, status).boxed(),
-            );
-        }
-    }
-    for (about, status) in index.outdated_reservation_statuses(now) {
-        let status = json!(status);
-        if turn(&about, &status) {
-            outdated.push(
-                write::status::<AddressReservation>(client.clone(), writes.clone(), about, status).boxed(),
-            );
-        }
-    }
-    for (about, status) in index.outdated_node_pool_statuses(now) {
-        let status = json!(status);
-        if turn(&about, &status) {
-            outdated.push(
-                write::status::<NodeAddressPool>(client.clone(), writes.clone(), about, status).boxed(),
-            );
-        }
-    }
-    outdated
+    let now = Timestamp::now();
+    [
+        writes_of::<IPAddressPool>(index.outdated_pool_statuses(now), client, writes, &mut turn),
+        writes_of::<L2Advertisement>(index.outdated_advertisement_statuses(now), client, writes, &mut turn),
+        writes_of::<BGPPeer>(index.outdated_bgp_peer_statuses(now), client, writes, &mut turn),
+        writes_of::<BGPAdvertisement>(
+            index.outdated_bgp_advertisement_statuses(now),
+            client,
+            writes,
+            &mut turn,
+        ),
+        writes_of::<AddressReservation>(index.outdated_reservation_statuses(now), client, writes, &mut turn),
+        writes_of::<NodeAddressPool>(index.outdated_node_pool_statuses(now), client, writes, &mut turn),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// Writes of statuses of one kind, of those whose turn it is.
+fn writes_of<K>(
+    outdated: Vec<(ObjectReference, impl Serialize)>,
+    client: &Client,
+    writes: &Writes,
+    mut turn: impl FnMut(&ObjectReference, &Value) -> bool,
+) -> Vec<BoxFuture<'static, StatusEnded>>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send
+        + 'static,
+{
+    let outdated = outdated.into_iter().map(|(about, status)| (about, json!(status)));
+    let due = outdated.filter(|(about, status)| turn(about, status));
+    due.map(|(about, status)| write::status::<K>(client.clone(), writes.clone(), about, status).boxed())
+        .collect()
 }
 
 /// What this replica may do at this moment.
