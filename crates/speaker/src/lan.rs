@@ -50,7 +50,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tracing::{debug, error, info};
 
-use crate::Metrics;
+use crate::{Metrics, packet_socket};
 
 /// How often the metrics of addresses and interfaces that are gone are dropped.
 const TIDY: Duration = Duration::from_secs(10);
@@ -65,7 +65,7 @@ const RETRY: Duration = Duration::from_secs(1);
 pub fn claim_packet_sockets() -> anyhow::Result<()> {
     // Where this fails the socket tells, and says so better.
     _ = caps::raise(None, caps::CapSet::Effective, caps::Capability::CAP_NET_RAW);
-    PacketSocket::unbound().map(drop).context(
+    packet_socket::unbound().map(drop).context(
         "opening a packet socket: the speaker needs the capability NET_RAW. Where it is granted and this \
          comes all the same, the image store dropped the mark on the program's file: run it as root, with \
          NET_RAW as its only capability",

@@ -26,6 +26,7 @@ pub mod lan;
 mod listening;
 mod metrics;
 mod objects;
+mod packet_socket;
 mod secrets;
 mod status;
 mod watches;
@@ -294,7 +295,7 @@ async fn work(
         move |name: &str, reported: &Reported| status::status(name, &node, owner.borrow().as_ref(), reported)
     };
     let mut statuses = tokio::spawn(keep::keep(own_statuses, wanted_statuses, writes.clone(), status_of));
-    let own_routed = status::routed::source(&client, namespace, node);
+    let own_routed = status::source(&client, namespace, node);
     let routed_of = {
         let (node, owner) = (node.clone(), now_owner);
         move |name: &str, routed: &Routed| {

@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use api::{InterfaceInfo, ServiceL2Status, ServiceL2StatusSpec, ServiceL2StatusStatus, names};
+use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use kube::{Api, Client};
+use kube::{Api, Client, Resource};
 use kubekit::Source;
 use objects::text::label_value;
 use placement::{Interfaces, NodeName, ServiceKey};
@@ -16,7 +17,10 @@ use sha2::{Digest, Sha256};
 
 /// The statuses that this speaker keeps: those of its node. Those of others are theirs to delete while they live, or two
 /// that do not see each other would fight over them; for those of the dead see [`left_over`].
-pub(crate) fn source(client: &Client, namespace: &str, node: &NodeName) -> Source<ServiceL2Status> {
+pub(crate) fn source<K>(client: &Client, namespace: &str, node: &NodeName) -> Source<K>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
     let api = Api::namespaced(client.clone(), namespace);
     Source::labelled(api, format!("{}={}", names::ANNOUNCING_NODE, label_value(node.as_str())))
 }

@@ -14,10 +14,14 @@ use nix::ifaddrs::getifaddrs;
 use nix::net::if_::if_nametoindex;
 use nix::sys::socket::SockaddrLike;
 use objects::Family;
-use socket2::{Domain, Protocol, SockFilter, Socket, Type};
+use socket2::{SockFilter, Socket};
 use tracing::debug;
 
-use crate::kernel;
+use crate::packet_socket::{
+    JUMP_EQUAL, JUMP_SET, LOAD_BYTE, LOAD_HALF, LOAD_HALF_BEHIND, LOAD_HEADER_LENGTH, LOAD_WORD, PACKET_TYPE,
+    RETURN,
+};
+use crate::{kernel, packet_socket};
 
 /// So many frames are read before what is due is done, however many there are.
 const AT_ONCE: usize = 4096;
@@ -94,8 +98,7 @@ impl Taps {
 }
 
 fn open(place: Place) -> io::Result<Socket> {
-    // It receives nothing before the filter is in place.
-    let socket = Socket::new(Domain::PACKET, Type::RAW.nonblocking(), Some(Protocol::from(0)))?;
+    let socket = packet_socket::unbound()?;
     let protocol = match place.family {
         Family::V4 => {
             socket.attach_filter(&V4)?;
@@ -119,15 +122,6 @@ fn hardware_address(interface: NonZeroU32) -> Option<Mac> {
     })
 }
 
-const LOAD_BYTE: u16 = (libc::BPF_LD | libc::BPF_B | libc::BPF_ABS) as u16;
-const LOAD_HALF: u16 = (libc::BPF_LD | libc::BPF_H | libc::BPF_ABS) as u16;
-const LOAD_HALF_BEHIND: u16 = (libc::BPF_LD | libc::BPF_H | libc::BPF_IND) as u16;
-const LOAD_WORD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
-const LOAD_HEADER_LENGTH: u16 = (libc::BPF_LDX | libc::BPF_B | libc::BPF_MSH) as u16;
-const JUMP_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
-const JUMP_SET: u16 = (libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K) as u16;
-const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
-const PACKET_TYPE: u32 = (libc::SKF_AD_OFF + libc::SKF_AD_PKTTYPE).cast_unsigned();
 const TO_THIS_HOST: u32 = libc::PACKET_HOST as u32;
 const UDP: u32 = libc::IPPROTO_UDP as u32;
 const ETHERNET: u32 = 14;

@@ -12,12 +12,13 @@ use nix::sys::socket::sockopt::ReceiveTimestampns;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt};
 use nix::sys::time::TimeSpec;
 use nix::{cmsg_space, setsockopt_impl, sockopt_impl};
-use socket2::{Domain, Protocol, SockFilter, Socket, Type};
+use socket2::{SockFilter, Socket};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::closing::ClosedLater;
-use crate::kernel;
+use crate::packet_socket::{JUMP_EQUAL, JUMP_GREATER, LOAD_BYTE, LOAD_HALF, LOAD_WORD, PACKET_TYPE, RETURN};
+use crate::{kernel, packet_socket};
 
 /// What to receive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,10 +63,9 @@ pub(super) struct PacketSocket(AsyncFd<ClosedLater>);
 impl PacketSocket {
     /// Opens a socket on the interface with this index. Needs `CAP_NET_RAW`.
     ///
-    /// It is made for no protocol, and so receives nothing before the filter is in place; only then it is
-    /// bound to the interface and to the protocol.
+    /// Only with its filter in place is it bound to the interface and to the protocol.
     pub(super) fn open(index: u32, listen: Listen, reception: Reception) -> io::Result<Self> {
-        let socket = Self::unbound()?;
+        let socket = packet_socket::unbound()?;
         match listen {
             Listen::Arp => socket.attach_filter(&ARP)?,
             Listen::Ndp => socket.attach_filter(&NDP)?,
@@ -81,11 +81,6 @@ impl PacketSocket {
             Reception::Promiscuous => setsockopt(&socket, Membership, &promiscuous(index)?)?,
         }
         Ok(Self(kernel::register(socket.into())?))
-    }
-
-    /// A socket that receives nothing.
-    pub(super) fn unbound() -> io::Result<Socket> {
-        Socket::new(Domain::PACKET, Type::RAW.nonblocking(), Some(Protocol::from(0)))
     }
 
     /// Waits for a frame. Cancel safe.
@@ -117,13 +112,6 @@ fn receive(socket: &Socket, buffer: &mut [u8]) -> io::Result<Received> {
 // promiscuous interface, not a VLAN's that is not ours, not our own. The kernel numbers these kinds: to
 // this host is 0, broadcast 1, multicast 2; what comes after that is none of our business.
 
-const LOAD_BYTE: u16 = (libc::BPF_LD | libc::BPF_B | libc::BPF_ABS) as u16;
-const LOAD_HALF: u16 = (libc::BPF_LD | libc::BPF_H | libc::BPF_ABS) as u16;
-const LOAD_WORD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
-const JUMP_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
-const JUMP_GREATER: u16 = (libc::BPF_JMP | libc::BPF_JGT | libc::BPF_K) as u16;
-const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
-const PACKET_TYPE: u32 = (libc::SKF_AD_OFF + libc::SKF_AD_PKTTYPE).cast_unsigned();
 const PACKET_BROADCAST: u32 = libc::PACKET_BROADCAST as u32;
 const PACKET_MULTICAST: u32 = libc::PACKET_MULTICAST as u32;
 const ETHERTYPE: u32 = 12;

@@ -2,19 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use api::{ServiceBGPStatus, ServiceBGPStatusSpec, ServiceBGPStatusStatus, names};
+use api::{ServiceBGPStatus, ServiceBGPStatusSpec, ServiceBGPStatusStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use kube::{Api, Client};
-use kubekit::Source;
 use objects::BgpPeerName;
-use objects::text::label_value;
 use placement::{NodeName, ServiceKey};
-
-/// The statuses that this speaker keeps: those of its node.
-pub(crate) fn source(client: &Client, namespace: &str, node: &NodeName) -> Source<ServiceBGPStatus> {
-    let api = Api::namespaced(client.clone(), namespace);
-    Source::labelled(api, format!("{}={}", names::ANNOUNCING_NODE, label_value(node.as_str())))
-}
 
 /// A Service that is announced from here by BGP.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +41,8 @@ pub(crate) fn name(node: &NodeName, service: &ServiceKey) -> String {
 
 #[cfg(test)]
 mod tests {
+    use api::names;
+
     use super::*;
 
     #[test]
