@@ -23,10 +23,12 @@
 //!   is not ahead of one that has followed all the while. Each kind is compared for itself. After etcd was restored
 //!   from a backup, they count anew for whoever sees the restored state; one that is cut off by then may win its
 //!   disputes with the state before, until it is back: there is one announcer, by an old view.
-//! - *Whoever has the gossip's key can lie.* With enormous versions it can make others give addresses up. They look whether somebody answers for those, and if nobody does, take them back and concede them no more for
-//!   [`REFUSED`]. Nor do they concede one more often than [`UNCONFIRMED`] for which nobody was seen to answer, for
-//!   whoever asks and asks no more, time and again, is never looked at. So it can draw addresses to itself, as it can by ARP alone,
-//!   and leave an address unanswered for two seconds in a minute, and twice as long at first. What it raised is forgotten when it falls silent.
+//! - *Whoever has the gossip's key can lie.* With enormous versions it can make others give addresses up. They look
+//!   whether somebody answers for those, and if nobody does, take them back and concede them no more for [`REFUSED`]. Nor
+//!   do they concede one that a Service has more often than [`UNCONFIRMED`] for which nobody was seen to answer, for whoever
+//!   asks and asks no more, time and again, is never looked at. So it can draw addresses to itself, as it can by ARP alone,
+//!   and leave an address unanswered for two seconds in a minute, and twice as long at first. What it raised is forgotten
+//!   when it falls silent.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -277,21 +279,20 @@ impl Disputes {
         conceded.retain(|vip| !self.refused.contains_key(vip));
         let fresh: Vec<_> = conceded.difference(&self.conceded).copied().collect();
         for vip in fresh {
-            let before = self.unconfirmed.get(&vip).copied();
             // By not answering for what no Service is known to have, nothing is left unanswered.
-            let taken = if (others.used)(vip) { UNCONFIRMED.take(before, now).map(Some) } else { Ok(None) };
-            match taken {
-                Ok(all_again) => {
-                    self.unconfirmed.extend(all_again.map(|all_again| (vip, all_again)));
-                    let (why, ask) = (Why::Conceded, now + TAKEN_OVER);
-                    let interfaces = (others.interfaces)(vip).cloned().unwrap_or(Interfaces::All);
-                    self.watched.insert(vip, Watch { why, interfaces, ask, silent: false });
-                }
-                Err(next) => {
-                    self.refused.insert(vip, next);
-                    conceded.remove(&vip);
+            if (others.used)(vip) {
+                match UNCONFIRMED.take(self.unconfirmed.get(&vip).copied(), now) {
+                    Ok(all_again) => _ = self.unconfirmed.insert(vip, all_again),
+                    Err(next) => {
+                        self.refused.insert(vip, next);
+                        conceded.remove(&vip);
+                        continue;
+                    }
                 }
             }
+            let (why, ask) = (Why::Conceded, now + TAKEN_OVER);
+            let interfaces = (others.interfaces)(vip).cloned().unwrap_or(Interfaces::All);
+            self.watched.insert(vip, Watch { why, interfaces, ask, silent: false });
         }
         for vip in self.conceded.difference(&conceded) {
             self.watched.remove(vip);
