@@ -6,9 +6,9 @@
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
 use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::{ApiResource, GroupVersionKind, TypeMeta};
@@ -337,12 +337,5 @@ fn write_configuration(folder: &std::path::Path, password: &str) {
 
 /// Asks again and again until there is an answer.
 fn wait<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    let began = Instant::now();
-    loop {
-        if let Some(answer) = ask() {
-            return answer;
-        }
-        assert!(began.elapsed() < DEADLINE, "waited {DEADLINE:?} for {what}");
-        sleep(Duration::from_millis(20));
-    }
+    lab::wait_until(what, DEADLINE, || ask().context("there is no answer")).unwrap()
 }
