@@ -27,7 +27,7 @@ fn bird_is_lost_and_found() {
         protocol device {}
         protocol bfd { interface \"peer0\" { interval 50 ms; multiplier 3; }; }
         protocol bgp { local 192.0.2.1 as 64513; neighbor 192.0.2.2 as 64512; passive yes; bfd on;
-          hold time 90; ipv4 { import all; export none; }; }\n";
+          hold time 90; error wait time 1, 1; ipv4 { import all; export none; }; }\n";
     let folder = TempDir::new().unwrap();
     fs::write(folder.path().join("bird.conf"), configuration).unwrap();
     let bird = Process::start(folder, "exec bird -f -c bird.conf -s control -P pid");
