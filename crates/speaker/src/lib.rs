@@ -288,7 +288,8 @@ async fn work(
     };
     tokio::spawn(keep::keep(own_states, wanted_state, writes.clone(), state_of));
     let own_statuses = status::source(&client, namespace, node);
-    let remove = status::left_over::remove_all(own_statuses.api.clone(), to_remove, removed, writes.clone());
+    let remove =
+        status::left_over::remove_all(client.clone(), namespace.clone(), to_remove, removed, writes.clone());
     tokio::spawn(remove);
     let status_of = {
         let (node, owner) = (node.clone(), now_owner.clone());

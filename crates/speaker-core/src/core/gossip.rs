@@ -73,7 +73,7 @@ impl Core {
         let View { members, away, settled, .. } = &*self.latest;
         let alive = || members.union(away).chain([&self.node]).cloned().collect();
         let alive = (*settled && self.trouble.is_none()).then(alive);
-        self.suspects.follow(alive, self.published.statuses.keys(), self.now);
+        self.suspects.follow(&self.node, alive, self.published.statuses.keys(), self.now);
     }
 
     /// Who is cut off goes by what the LAN says of its peers.

@@ -6,7 +6,6 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use super::PeerAddress;
 use crate::bfd::BfdMetrics;
 use crate::metrics::PlainCounter;
 
@@ -43,10 +42,15 @@ pub(super) struct PeerLabels {
 }
 
 impl PeerLabels {
+    /// As upstream writes them: an IPv6 address stands before its port without brackets.
     pub(super) fn of(session: &Session) -> Self {
         let config = session.config();
         let vrf = config.vrf.as_ref().map(|vrf| vrf.as_str().to_owned()).unwrap_or_default();
-        Self { peer: PeerAddress::of(config).to_string(), vrf }
+        let peer = match config.transport.peer() {
+            Some(address) => format!("{address}:{}", config.port),
+            None => format!("{}:{}", config.transport, config.port),
+        };
+        Self { peer, vrf }
     }
 }
 

@@ -81,10 +81,10 @@ fn announce_to<R: Router>(start: fn() -> R) {
     let metrics = speaker.metrics();
     for line in [
         r#"metallb_bgp_session_up{peer="192.0.2.1:179",vrf=""} 1"#,
-        r#"metallb_bgp_announced_prefixes_total{peer="[2001:db8::1]:179",vrf=""} 1"#,
+        r#"metallb_bgp_announced_prefixes_total{peer="2001:db8::1:179",vrf=""} 1"#,
         // No session is touched when routes change.
         r#"metallb_bgp_opens_sent{peer="192.0.2.1:179",vrf=""} 1"#,
-        r#"metallb_bgp_opens_sent{peer="[2001:db8::1]:179",vrf=""} 1"#,
+        r#"metallb_bgp_opens_sent{peer="2001:db8::1:179",vrf=""} 1"#,
     ] {
         assert!(metrics.contains(line), "{line} is not in\n{metrics}");
     }
