@@ -36,6 +36,9 @@ pub const LISTENING_PORTS: &str = "ListeningPorts";
 /// node with that router is established.
 pub const BGP_SESSION: &str = "session.ferrolb.io/";
 
+/// Reason of such a condition: the session is established, and the BFD session beside it is not up. Its message says why.
+pub const WITHOUT_BFD: &str = "EstablishedWithoutBFD";
+
 /// Condition of a `BGPPeer`: whether all nodes that connect to it have a BGP session with it.
 pub const SESSIONS_ESTABLISHED: &str = "SessionsEstablished";
 

@@ -26,8 +26,18 @@ pub(crate) struct BgpSessions {
 #[derive(Debug)]
 struct Report {
     node: String,
-    /// For each router, what keeps the session from being established.
-    sessions: BTreeMap<String, Result<(), String>>,
+    /// For each router, how the session is doing.
+    sessions: BTreeMap<String, Session>,
+}
+
+/// A session as it is reported.
+#[derive(Debug, Clone)]
+enum Session {
+    Established,
+    /// It is established, and BFD is down beside it.
+    WithoutBfd(String),
+    /// What keeps it from being established.
+    Down(String),
 }
 
 impl BgpSessions {
@@ -56,16 +66,22 @@ impl BgpSessions {
         now: Timestamp,
     ) -> Option<Condition> {
         let of = |report: &'_ Report| report.sessions.get(peer).cloned().map(|it| (report.node.clone(), it));
-        let all: BTreeMap<String, Result<(), String>> = self.reports.values().filter_map(of).collect();
+        let all: BTreeMap<String, Session> = self.reports.values().filter_map(of).collect();
         if all.is_empty() {
             return None;
         }
-        let failed = all.iter().filter_map(|(node, it)| Some(format!("{node}: {}", it.as_ref().err()?)));
-        let failed: Vec<String> = failed.collect();
+        let (mut failed, mut without_bfd) = (Vec::new(), Vec::new());
+        for (node, session) in &all {
+            match session {
+                Session::Established => {}
+                Session::WithoutBfd(why) => without_bfd.push(format!("{node}: {why}")),
+                Session::Down(why) => failed.push(format!("{node}: {why}")),
+            }
+        }
         let (status, reason) =
             if failed.is_empty() { ("True", "Established") } else { ("False", "NotEstablished") };
         let number = format!("{} of {} nodes", all.len() - failed.len(), all.len());
-        let parts = [vec![number], first_of(&failed, FEW)].concat();
+        let parts = [vec![number], first_of(&[failed, without_bfd].concat(), FEW)].concat();
         let since = known.filter(|known| known.status == status);
         Some(Condition {
             type_: names::SESSIONS_ESTABLISHED.to_owned(),
@@ -84,7 +100,12 @@ impl Report {
         let conditions = state.status.iter().flat_map(|status| &status.conditions);
         let sessions = conditions.filter_map(|it| {
             let peer = it.type_.strip_prefix(names::BGP_SESSION)?;
-            Some((peer.to_owned(), if it.status == "True" { Ok(()) } else { Err(it.message.clone()) }))
+            let session = match (&*it.status, &*it.reason) {
+                ("True", names::WITHOUT_BFD) => Session::WithoutBfd(it.message.clone()),
+                ("True", _) => Session::Established,
+                (_, _) => Session::Down(it.message.clone()),
+            };
+            Some((peer.to_owned(), session))
         });
         Self { node, sessions: sessions.collect() }
     }
@@ -97,8 +118,12 @@ mod tests {
     use super::*;
 
     fn report(node: &str, status: &str, message: &str) -> ConfigurationState {
+        reported(node, status, "x", message)
+    }
+
+    fn reported(node: &str, status: &str, reason: &str, message: &str) -> ConfigurationState {
         let condition = json!({
-            "type": "session.ferrolb.io/router", "status": status, "reason": "x", "message": message,
+            "type": "session.ferrolb.io/router", "status": status, "reason": reason, "message": message,
             "lastTransitionTime": "2026-01-01T00:00:00Z",
         });
         let metadata = json!({"name": format!("speaker-{node}"), "labels": {"metallb.io/node-name": node}});
@@ -124,6 +149,9 @@ mod tests {
         assert_eq!(sessions.condition("another", None, None, Timestamp::UNIX_EPOCH), None);
         sessions.change(Change::Apply(report("n2", "True", "")));
         assert_eq!(said(&sessions), line("True", "2 of 2 nodes"));
+        let bfd = "192.0.2.1:179: BFD is down: no control packet came in time";
+        sessions.change(Change::Apply(reported("n2", "True", names::WITHOUT_BFD, bfd)));
+        assert_eq!(said(&sessions), line("True", &format!("2 of 2 nodes; n2: {bfd}")));
         sessions.change(Change::Delete(report("n2", "True", "")));
         assert_eq!(said(&sessions), line("True", "1 of 1 nodes"));
         let many = (10..17).map(|number| report(&format!("n{number}"), "False", "x"));

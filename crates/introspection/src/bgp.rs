@@ -42,6 +42,23 @@ pub struct BgpSession {
     pub local: Option<IpAddr>,
     /// How many prefixes the router was told of.
     pub announced: usize,
+    /// For how many seconds it has been established, or has not been; none where it is tried for the first time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub for_seconds: Option<u64>,
+    /// The BFD session beside it, where one is wanted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bfd: Option<BfdSession>,
+}
+
+/// A BFD session with a router.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct BfdSession {
+    /// Where the session stands, as RFC 5880 calls it.
+    pub state: String,
+    /// What is wrong, where it is not up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
 }
 
 /// What is announced about a prefix.

@@ -13,7 +13,7 @@ mod trace;
 
 use serde::{Deserialize, Serialize};
 
-pub use bgp::{Bgp, BgpRoute, BgpSession, BgpUnannounced};
+pub use bgp::{BfdSession, Bgp, BgpRoute, BgpSession, BgpUnannounced};
 pub use capped::Capped;
 pub use controller::{ControllerStatus, PoolState, Usage, Waiting};
 pub use speaker::{

@@ -25,6 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use beside::Beside;
+pub use beside::BfdStatus;
 use bgp::config::{RestartTime, SessionConfig};
 use bgp::route::Routes;
 use bgp::session::{Farewell, Past, State};
@@ -77,6 +78,8 @@ pub struct Status {
     pub announced: usize,
     /// Where the peer is, like `192.0.2.1:179`.
     pub address: String,
+    /// The BFD session beside it, where one is wanted.
+    pub bfd: Option<BfdStatus>,
 }
 
 /// How long sessions may take to end: longer than it takes to leave by [`Farewell::Leave`].

@@ -194,7 +194,7 @@ impl Cluster {
     fn document(&self) -> Document {
         let mut status = self.core.status(Instant::now());
         status.load_balancer_class.clone_from(&self.class);
-        status.bgp.sessions = self.sessions.told();
+        status.bgp.sessions = self.sessions.told(Timestamp::now());
         let missing = self.readiness.missing().into_iter().map(str::to_owned).collect();
         Document::new(missing, introspection::Status::SpeakerStatus(status))
     }

@@ -96,6 +96,8 @@ fn metallbs_alerts_keep_their_names() {
         .filter_map(|rule| rule["alert"].as_str())
         .collect();
     for alert in [
+        "BFDSessionDown",
+        "BGPSessionDown",
         "StaleConfig",
         "ConfigNotLoaded",
         "AddressPoolExhausted",

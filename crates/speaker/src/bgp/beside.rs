@@ -1,7 +1,9 @@
 //! The BFD session beside a BGP session (RFC 5882 section 10.2), which ends as soon as the other one fails.
 
+use std::fmt;
 use std::future::pending;
 
+use bfd::packet::{Diagnostic, State};
 use bgp::config::{Hops, SessionConfig, SessionKind};
 use tokio::sync::watch;
 
@@ -17,6 +19,48 @@ pub(super) fn wanted(config: &SessionConfig) -> Option<(Way, Wanted)> {
     let profile = config.bfd?;
     let (peer, source) = (config.transport.peer()?, config.transport.source());
     Some((Way { peer, source, interface: None, vrf: config.vrf.clone() }, Wanted { profile, distance }))
+}
+
+/// How the BFD session beside a BGP session is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BfdStatus {
+    /// Its state.
+    pub state: State,
+    /// Why it was last down.
+    pub diagnostic: Diagnostic,
+    /// Whether it is known by which way its packets go.
+    pub has_way: bool,
+}
+
+impl BfdStatus {
+    /// What is wrong with it, unless it is up.
+    pub fn trouble(self) -> Option<String> {
+        let Self { state, diagnostic, has_way } = self;
+        match state {
+            State::Up => None,
+            State::AdminDown => Some("BFD is down: it is switched off".to_owned()),
+            State::Init => Some("BFD is down: the router does not hear this node".to_owned()),
+            State::Down if !has_way => {
+                Some("BFD is down: there is no way to the router yet, says the log".to_owned())
+            }
+            State::Down if diagnostic == Diagnostic::NONE => {
+                Some("BFD is down: the router has sent no packet of BFD".to_owned())
+            }
+            State::Down => Some(format!("BFD is down: {diagnostic}")),
+        }
+    }
+}
+
+/// The state, as RFC 5880 calls it.
+impl fmt::Display for BfdStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.state {
+            State::AdminDown => "AdminDown",
+            State::Down => "Down",
+            State::Init => "Init",
+            State::Up => "Up",
+        })
+    }
 }
 
 /// What BFD has to say of the way to one peer.
@@ -59,8 +103,37 @@ impl Beside {
         failures > std::mem::replace(&mut self.failures, failures)
     }
 
+    /// How it is doing, where it is wanted.
+    pub(super) fn status(&self) -> Option<BfdStatus> {
+        let way = self.way.as_ref()?;
+        let told = self.statuses.borrow().get(way).copied();
+        Some(BfdStatus {
+            state: told.map_or(State::Down, |it| it.state),
+            diagnostic: told.map_or(Diagnostic::NONE, |it| it.diagnostic),
+            has_way: told.is_some_and(|it| it.local.is_some()),
+        })
+    }
+
     fn count(&mut self) -> u64 {
         let statuses = self.statuses.borrow_and_update();
         self.way.as_ref().and_then(|way| statuses.get(way)).map_or(0, |status| status.failures)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_is_told_unless_the_session_is_up() {
+        let of = |state, diagnostic| BfdStatus { state, diagnostic, has_way: true };
+        assert_eq!(of(State::Up, Diagnostic::EXPIRED).trouble(), None);
+        let said = |it: BfdStatus| it.trouble().unwrap();
+        let expired = said(of(State::Down, Diagnostic::EXPIRED));
+        assert_eq!(expired, "BFD is down: no control packet came in time");
+        assert!(said(of(State::Down, Diagnostic::NONE)).contains("has sent no packet"));
+        assert!(said(of(State::Init, Diagnostic::NONE)).contains("does not hear this node"));
+        let lost = BfdStatus { has_way: false, ..of(State::Down, Diagnostic::NONE) };
+        assert!(said(lost).contains("no way to the router"));
     }
 }

@@ -277,6 +277,7 @@ impl Peer {
             local: self.local,
             announced: self.session.rib().announced(),
             address: PeerAddress::of(self.session.config()).to_string(),
+            bfd: self.beside.status(),
         };
         let name = &self.session.config().name;
         self.statuses.send_if_modified(|statuses| {

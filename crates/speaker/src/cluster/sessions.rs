@@ -1,17 +1,17 @@
-//! How the sessions with routers are doing, as it is reported: whether each is established, and if not, what went wrong last.
-//! That a session is tried for again, and how far that has come, is no news.
+//! How the sessions with routers are doing, as it is reported: whether each is established, and if not, what went wrong last;
+//! and whether BFD is down beside it. That a session is tried for again, and how far that has come, is no news.
 
 use std::collections::BTreeMap;
 
 use api::names;
 use bgp::session::State;
-use introspection::{BgpSession, Capped};
+use introspection::{BfdSession, BgpSession, Capped};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 use objects::BgpPeerName;
 use objects::text::{self, CONDITION_MESSAGE};
 
-use crate::bgp::{Status, Statuses};
+use crate::bgp::{BfdStatus, Status, Statuses};
 
 /// How the sessions are doing.
 #[derive(Debug, Default)]
@@ -27,6 +27,8 @@ struct Session {
     address: String,
     /// What went wrong, where it is not established.
     trouble: Option<String>,
+    /// What is wrong with BFD beside it.
+    of_bfd: Option<String>,
     since: Timestamp,
 }
 
@@ -36,7 +38,7 @@ impl Sessions {
         let before = self.reported.len();
         self.reported.retain(|name, _| statuses.contains_key(name));
         let mut is_new = self.reported.len() < before;
-        for (name, Status { state, why, address, .. }) in &statuses {
+        for (name, Status { state, why, address, bfd, .. }) in &statuses {
             let trouble = match state {
                 State::Established => None,
                 State::Active => Some(why.clone()),
@@ -45,7 +47,8 @@ impl Sessions {
             let known = self.reported.get(name);
             let same = known.filter(|known| known.trouble.is_none() == trouble.is_none());
             let since = same.map_or(now, |known| known.since);
-            let session = Session { address: address.clone(), trouble, since };
+            let of_bfd = bfd.and_then(BfdStatus::trouble);
+            let session = Session { address: address.clone(), trouble, of_bfd, since };
             if known != Some(&session) {
                 self.reported.insert(name.clone(), session);
                 is_new = true;
@@ -56,24 +59,38 @@ impl Sessions {
     }
 
     /// What there is to tell whoever asks.
-    pub(super) fn told(&self) -> Capped<BgpSession> {
+    pub(super) fn told(&self, now: Timestamp) -> Capped<BgpSession> {
+        let seconds = |since: Timestamp| u64::try_from((now - since).get_seconds()).unwrap_or_default();
+        // That it is tried for again says nothing about why it is not established.
+        let trouble =
+            |name: &BgpPeerName| self.reported.get(name).and_then(|reported| reported.trouble.clone());
         let session = |(name, it): (&BgpPeerName, &Status)| BgpSession {
             peer: name.to_string(),
             address: it.address.clone(),
             state: it.state.to_string(),
-            reason: it.why.clone(),
+            reason: trouble(name).unwrap_or_else(|| it.why.clone()),
             local: it.local,
             announced: it.announced,
+            for_seconds: self.reported.get(name).map(|reported| seconds(reported.since)),
+            bfd: it.bfd.map(|bfd| BfdSession { state: bfd.to_string(), trouble: bfd.trouble() }),
         };
         self.latest.iter().map(session).collect()
     }
 
     /// One for each session.
     pub(super) fn conditions(&self) -> Vec<Condition> {
-        let condition = |(name, Session { address, trouble, since }): (&BgpPeerName, &Session)| {
-            let (status, reason, message) = match trouble {
-                None => ("True", "Established", address.clone()),
-                Some(trouble) => ("False", "NotEstablished", format!("{address}: {trouble}")),
+        let condition = |(name, it): (&BgpPeerName, &Session)| {
+            let Session { address, trouble, of_bfd, since } = it;
+            let (status, reason) = match (trouble, of_bfd) {
+                (None, None) => ("True", "Established"),
+                (None, Some(_)) => ("True", names::WITHOUT_BFD),
+                (Some(_), _) => ("False", "NotEstablished"),
+            };
+            let troubles: Vec<&str> = trouble.iter().chain(of_bfd).map(String::as_str).collect();
+            let message = if troubles.is_empty() {
+                address.clone()
+            } else {
+                format!("{address}: {}", troubles.join("; "))
             };
             Condition {
                 type_: format!("{}{}", names::BGP_SESSION, name.as_str()),
@@ -90,11 +107,22 @@ impl Sessions {
 
 #[cfg(test)]
 mod tests {
+    use bfd::packet::Diagnostic;
+
     use super::*;
 
     fn status(state: State, why: &str) -> Statuses {
         let address = "192.0.2.1:179".to_owned();
-        [("router".into(), Status { state, why: why.to_owned(), local: None, announced: 0, address })].into()
+        let (why, bfd) = (why.to_owned(), None);
+        [("router".into(), Status { state, why, local: None, announced: 0, address, bfd })].into()
+    }
+
+    fn with_bfd(state: State, why: &str, of_bfd: bfd::packet::State) -> Statuses {
+        let mut statuses = status(state, why);
+        let diagnostic = Diagnostic::EXPIRED;
+        let bfd = BfdStatus { state: of_bfd, diagnostic, has_way: true };
+        statuses.values_mut().for_each(|it| it.bfd = Some(bfd));
+        statuses
     }
 
     fn at(second: i64) -> Timestamp {
@@ -113,6 +141,8 @@ mod tests {
         assert!(it.conditions().is_empty());
         assert!(it.follow(status(State::Active, "no TCP connection"), at(2)));
         assert!(!it.follow(status(State::Connect, "time to try again"), at(3)));
+        let told = &it.told(at(3)).items[0];
+        assert_eq!((&*told.state, &*told.reason), ("Connect", "no TCP connection"));
         assert!(!it.follow(status(State::Active, "no TCP connection"), at(4)));
         let line = |status: &str, message: &str, since| (status.to_owned(), message.to_owned(), since);
         assert_eq!(said(&it), [line("False", "192.0.2.1:179: no TCP connection", 2)]);
@@ -122,8 +152,30 @@ mod tests {
         assert!(it.follow(status(State::Active, "the TCP connection is lost"), at(7)));
         assert_eq!(said(&it), [line("False", "192.0.2.1:179: the TCP connection is lost", 7)]);
         assert_eq!(it.conditions()[0].type_, "session.ferrolb.io/router");
-        assert_eq!(it.told().items[0].state, "Active");
+        assert_eq!(it.told(at(9)).items[0].state, "Active");
         assert!(it.follow(Statuses::new(), at(8)));
         assert!(it.conditions().is_empty());
+    }
+
+    #[test]
+    fn that_bfd_is_down_is_told_whether_the_session_is_established_or_not() {
+        use bfd::packet::State as Bfd;
+        let mut it = Sessions::default();
+        assert!(it.follow(with_bfd(State::Established, "", Bfd::Up), at(1)));
+        assert_eq!(it.conditions()[0].message, "192.0.2.1:179");
+        assert!(it.follow(with_bfd(State::Active, "no TCP connection", Bfd::Down), at(2)));
+        let expired = "BFD is down: no control packet came in time";
+        let message = format!("192.0.2.1:179: no TCP connection; {expired}");
+        assert_eq!(said(&it), [("False".to_owned(), message, 2)]);
+        let told = &it.told(at(7)).items[0];
+        assert_eq!(told.for_seconds, Some(5));
+        let bfd = told.bfd.clone().unwrap();
+        assert_eq!((bfd.state.as_str(), bfd.trouble.as_deref()), ("Down", Some(expired)));
+        assert!(it.follow(with_bfd(State::Established, "", Bfd::Down), at(8)));
+        let condition = &it.conditions()[0];
+        assert_eq!((&*condition.status, &*condition.reason), ("True", names::WITHOUT_BFD));
+        assert_eq!(condition.message, format!("192.0.2.1:179: {expired}"));
+        assert!(it.follow(with_bfd(State::Established, "", Bfd::Up), at(9)));
+        assert_eq!(it.conditions()[0].reason, "Established");
     }
 }
