@@ -5,7 +5,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::{AddressReservation, IPAddressPool, L2Advertisement, ServiceL2Status};
+use api::{
+    AddressReservation, BFDProfile, BGPAdvertisement, BGPPeer, Community, IPAddressPool, L2Advertisement,
+    ServiceL2Status,
+};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Client, Resource};
 use placement::{ExcludeLabel, Failback, ServiceKey, Spread};
@@ -17,7 +20,9 @@ use crate::ask::{self, Question, Tokens, Told};
 use crate::client::{self, Clients, Failure, Why};
 use crate::options::Connection;
 use crate::programs::{LABELS, Part, Program};
-use crate::snapshot::{self, ADVERTISEMENT, POOL, Snapshot, Speakers};
+use crate::snapshot::{
+    self, ADVERTISEMENT, BgpObjects, Elsewhere, FOR_ROUTERS, POOL, ROUTER, Snapshot, Speakers,
+};
 use crate::survey::{Report, Reports};
 
 /// Where FerroLB is when nothing else is known.
@@ -250,15 +255,12 @@ impl Cluster {
         })
         .await;
         let mut failures = Vec::new();
+        let (bgp, of_bgp) = self.bgp_objects(&mut failures).await;
         let (pools, mut elsewhere) = snapshot::part(or_none(pools, &mut failures), POOL, &self.system);
         let (advertisements, others) =
             snapshot::part(or_none(advertisements, &mut failures), ADVERTISEMENT, &self.system);
-        elsewhere.extend(others);
-        let reservations = match reservations {
-            // FerroLB does without that kind.
-            Err(Failure { why: Why::NotFound, .. }) => Ok(Vec::new()),
-            listed => listed,
-        };
+        elsewhere.extend(others.into_iter().chain(of_bgp));
+        let reservations = if_there(reservations);
         let known = self.programs.is_ok();
         let snapshot = Snapshot {
             rules: self.rules(),
@@ -270,6 +272,7 @@ impl Cluster {
             pools,
             reservations: or_none(reservations, &mut failures),
             advertisements,
+            bgp,
             namespaces: or_none(namespaces, &mut failures),
             nodes: or_none(nodes, &mut failures),
             slices: or_none(slices, &mut failures),
@@ -281,6 +284,26 @@ impl Cluster {
             failures.push(failure.clone());
         }
         (snapshot, failures)
+    }
+
+    /// The objects about BGP, and those that FerroLB does not read.
+    async fn bgp_objects(&self, failures: &mut Vec<Failure>) -> (BgpObjects, Vec<Elsewhere>) {
+        let (peers, advertisements, communities, profiles) = Box::pin(async {
+            futures::join!(
+                self.everywhere::<BGPPeer>(),
+                self.everywhere::<BGPAdvertisement>(),
+                self.of_namespace::<Community>(&self.system),
+                self.of_namespace::<BFDProfile>(&self.system),
+            )
+        })
+        .await;
+        let (peers, mut elsewhere) = snapshot::part(or_none(if_there(peers), failures), ROUTER, &self.system);
+        let (advertisements, others) =
+            snapshot::part(or_none(if_there(advertisements), failures), FOR_ROUTERS, &self.system);
+        elsewhere.extend(others);
+        let communities = or_none(if_there(communities), failures);
+        let profiles = or_none(if_there(profiles), failures);
+        (BgpObjects { peers, advertisements, communities, profiles }, elsewhere)
     }
 
     /// Who announces each Service, as the speakers have reported: nodes, each with its interfaces.
@@ -315,6 +338,14 @@ impl Instead {
             }
         }
         Self::Nothing
+    }
+}
+
+/// A list of a kind that FerroLB does without.
+fn if_there<K>(list: Listed<K>) -> Listed<K> {
+    match list {
+        Err(Failure { why: Why::NotFound, .. }) => Ok(Vec::new()),
+        listed => listed,
     }
 }
 

@@ -11,7 +11,7 @@ use translation::Rules;
 
 use crate::ask::Told;
 use crate::programs::{Part, Program};
-use crate::snapshot::{Snapshot, Speakers};
+use crate::snapshot::{BgpObjects, Snapshot, Speakers};
 
 /// Objects of a kind.
 fn objects<K: DeserializeOwned>(objects: &[Value]) -> Vec<K> {
@@ -54,6 +54,7 @@ pub(crate) fn snapshot(services: &[Value], endpoints_on: &[&str], speakers: &[To
             json!({"metadata": {"name": "lan"}, "spec": {"addresses": ["192.0.2.1-192.0.2.2"]}}),
         ]),
         advertisements: objects(&[json!({"metadata": {"name": "all"}})]),
+        bgp: BgpObjects::default(),
         namespaces: objects(&[json!({"metadata": {"name": "default"}})]),
         nodes: objects(&["n1", "n2", "n3"].iter().map(node).collect::<Vec<_>>()),
         slices: objects(&services.iter().map(slice).collect::<Vec<_>>()),

@@ -1,5 +1,7 @@
 //! A look at everything: objects, programs, and what follows from both.
 
+use std::cell::OnceCell;
+
 use placement::Placement;
 
 use crate::ask::{self, Told};
@@ -59,6 +61,7 @@ impl Look {
             speakers: &speakers,
             reports: reports.as_ref(),
             source: snapshot.speakers.source,
+            routing: OnceCell::new(),
         };
         let mut services = survey(&snapshot, &allocation, &sources);
         if !failures.is_empty() {

@@ -288,6 +288,24 @@ pub(crate) enum Delete {
         /// Its name
         pool: String,
     },
+    /// An advertisement on the LAN
+    #[command(name = "l2advertisement")]
+    L2Advertisement {
+        /// Its name
+        name: String,
+    },
+    /// An advertisement to routers
+    #[command(name = "bgpadvertisement")]
+    BgpAdvertisement {
+        /// Its name
+        name: String,
+    },
+    /// A router
+    #[command(name = "bgppeer")]
+    BgpPeer {
+        /// Its name
+        name: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]

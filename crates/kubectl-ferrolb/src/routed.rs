@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use introspection::{BgpRoute, SpeakerStatus};
+use introspection::{BgpRoute, BgpSession, SpeakerStatus};
 use ipam::ServiceKey;
 use ipnet::IpNet;
 
@@ -17,8 +17,64 @@ pub(crate) struct Routed {
     pub(crate) prefix: String,
     /// The routers that are told.
     pub(crate) told: Vec<String>,
-    /// Those that are not, since there is no session with them.
-    pub(crate) untold: Vec<String>,
+    /// Those that are not, since there is no session with them, and why there is none.
+    pub(crate) untold: Vec<Remark>,
+    /// Those that are told while BFD is down, and why it is.
+    pub(crate) without_bfd: Vec<Remark>,
+}
+
+/// What is wrong with a session with a router.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Remark {
+    pub(crate) peer: String,
+    pub(crate) why: String,
+}
+
+/// Whether a session carries routes.
+pub(crate) fn is_established(session: &BgpSession) -> bool {
+    session.state == ESTABLISHED
+}
+
+/// What is wrong with a session, or with BFD beside it: in one sentence, and nothing where all is well.
+pub(crate) fn trouble(session: &BgpSession) -> Option<String> {
+    let of_bfd = session.bfd.as_ref().and_then(|bfd| bfd.trouble.clone());
+    if is_established(session) {
+        return of_bfd;
+    }
+    let reason = Some(session.reason.clone()).filter(|reason| !reason.is_empty());
+    let all: Vec<String> = reason.into_iter().chain(of_bfd).collect();
+    Some(if all.is_empty() { "no reason was told".to_owned() } else { all.join("; ") })
+}
+
+/// What helps a session that is not established, or that BFD is down beside.
+pub(crate) fn remedy(session: &BgpSession) -> String {
+    let BgpSession { peer, address, reason, .. } = session;
+    if is_established(session) {
+        return "see whether the router has BFD for the nodes switched on, and lets UDP ports 3784 (4784 over several hops) through; without BFD, leave spec.bfdProfile out"
+            .to_owned();
+    }
+    if reason.contains("bad peer AS") {
+        return format!(
+            "compare spec.myASN and spec.peerASN of BGPPeer {peer} with what the router is configured with"
+        );
+    }
+    if reason.contains("no TCP connection") || reason.contains("connection is lost") {
+        return format!(
+            "see whether {address} can be reached from the node, and whether the router takes the node for a neighbor: its address, its AS number, the same password"
+        );
+    }
+    format!("see what the router's log says, and compare its configuration with BGPPeer {peer}")
+}
+
+/// For how long something has been so, in the greatest unit that there is one of. What is told again and again does not
+/// change every second.
+pub(crate) fn lasting(seconds: u64) -> String {
+    match seconds {
+        0..60 => "under 1 min".to_owned(),
+        60..3_600 => format!("{} min", seconds / 60),
+        3_600..86_400 => format!("{} h", seconds / 3_600),
+        _ => format!("{} d", seconds / 86_400),
+    }
 }
 
 /// The nodes that announce an address of a Service to routers, or would.
@@ -34,13 +90,22 @@ pub(crate) fn routed<'a>(
     };
     let mut all = Vec::new();
     for speaker in speakers {
-        let up = |peer: &String| {
-            let mut sessions = speaker.bgp.sessions.items.iter();
-            sessions.any(|it| it.peer == *peer && it.state == ESTABLISHED)
-        };
         for route in speaker.bgp.routes.items.iter().filter(is_for) {
-            let (told, untold) = route.peers.iter().cloned().partition(up);
-            all.push(Routed { node: speaker.node.clone(), prefix: route.prefix.clone(), told, untold });
+            let (node, prefix) = (speaker.node.clone(), route.prefix.clone());
+            let mut it = Routed { node, prefix, told: vec![], untold: vec![], without_bfd: vec![] };
+            for peer in &route.peers {
+                let session = speaker.bgp.sessions.items.iter().find(|session| session.peer == *peer);
+                let remark = |why| Remark { peer: peer.clone(), why };
+                match session {
+                    Some(session) if is_established(session) => {
+                        it.told.push(peer.clone());
+                        it.without_bfd.extend(trouble(session).map(remark));
+                    }
+                    Some(session) => it.untold.extend(trouble(session).map(remark)),
+                    None => it.untold.push(remark("it has not begun".to_owned())),
+                }
+            }
+            all.push(it);
         }
     }
     all
@@ -64,7 +129,7 @@ pub(crate) fn why_not(reason: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use introspection::{Bgp, BgpSession, Capped};
+    use introspection::{BfdSession, Bgp, Capped};
 
     use super::*;
 
@@ -73,6 +138,8 @@ mod tests {
         let session = |peer: &str, state: &str| BgpSession {
             peer: peer.to_owned(),
             state: state.to_owned(),
+            reason: "no TCP connection".to_owned(),
+            bfd: Some(BfdSession { state: "Down".to_owned(), trouble: Some("BFD is down: x".to_owned()) }),
             ..BgpSession::default()
         };
         let route = BgpRoute {
@@ -90,7 +157,17 @@ mod tests {
         let of =
             |name: &str, ip: &str| routed([&speaker], &ServiceKey::new("default", name), ip.parse().unwrap());
         let [it] = &of("web", "192.0.2.7")[..] else { panic!("one node announces it") };
-        assert_eq!((it.told.clone(), it.untold.clone()), (vec!["a".to_owned()], vec!["b".to_owned()]));
+        let remark = |peer: &str, why: &str| Remark { peer: peer.to_owned(), why: why.to_owned() };
+        assert_eq!(it.told, ["a"]);
+        assert_eq!(it.untold, [remark("b", "no TCP connection; BFD is down: x")]);
+        assert_eq!(it.without_bfd, [remark("a", "BFD is down: x")]);
         assert!(of("web", "192.0.3.7").is_empty() && of("other", "192.0.2.7").is_empty());
+    }
+
+    #[test]
+    fn a_time_is_told_in_one_unit() {
+        let said = [0, 59, 60, 3_599, 3_600, 86_399, 86_400, 900_000].map(lasting);
+        let expected = ["under 1 min", "under 1 min", "1 min", "59 min", "1 h", "23 h", "1 d", "10 d"];
+        assert_eq!(said, expected);
     }
 }

@@ -1,5 +1,6 @@
 //! The objects that decisions are made from, at one moment.
 
+mod bgp;
 mod elsewhere;
 mod speakers;
 
@@ -8,7 +9,8 @@ use placement::{ExcludeLabel, Failback, Spread};
 use slim::{EndpointSlice, Namespace, Node, Service};
 use translation::Rules;
 
-pub(crate) use self::elsewhere::{ADVERTISEMENT, Elsewhere, POOL, part};
+pub(crate) use self::bgp::{BgpObjects, Route, Routing};
+pub(crate) use self::elsewhere::{ADVERTISEMENT, Elsewhere, FOR_ROUTERS, POOL, ROUTER, part};
 pub(crate) use self::speakers::{Source, Speakers};
 
 /// The objects that decisions are made from.
@@ -25,6 +27,7 @@ pub(crate) struct Snapshot {
     pub(crate) pools: Vec<IPAddressPool>,
     pub(crate) reservations: Vec<AddressReservation>,
     pub(crate) advertisements: Vec<L2Advertisement>,
+    pub(crate) bgp: BgpObjects,
     pub(crate) namespaces: Vec<Namespace>,
     pub(crate) nodes: Vec<Node>,
     pub(crate) slices: Vec<EndpointSlice>,

@@ -2,21 +2,22 @@
 
 mod doubts;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::OnceCell;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use introspection::{Address, AddressState, Claimant, SpeakerStatus};
 use ipam::ServiceKey;
 use jiff::Timestamp;
-use placement::{Placement, Unannounced};
+use placement::{Placement, Unadvertised, Unannounced};
 use serde::Serialize;
 use translation::Origin;
 
 use crate::ask::Told;
 use crate::predict::{Allocation, NoAddress, assignment};
 use crate::remedy::{self, Advertised};
-use crate::routed::routed;
-use crate::snapshot::{Snapshot, Source};
+use crate::routed::{Routed, routed};
+use crate::snapshot::{Routing, Snapshot, Source};
 
 /// A host that claims an address is heard again within so many seconds, unless it is gone: hosts that talk to anybody ask
 /// for their neighbours once a minute.
@@ -116,6 +117,21 @@ pub(crate) struct Announced {
     /// Since when that node has announced the Service.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) since: Option<String>,
+    /// The nodes that announce it to routers, and to which.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) by_bgp: Vec<ToRouters>,
+}
+
+/// A node that announces an address to routers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ToRouters {
+    pub(crate) node: String,
+    /// The routers that are told.
+    pub(crate) routers: Vec<String>,
+    /// Those that are not for want of a session.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) untold: Vec<String>,
 }
 
 /// All that is known of who announces.
@@ -126,6 +142,8 @@ pub(crate) struct Sources<'a> {
     pub(crate) reports: Option<&'a Reports>,
     /// By what it is known which speakers live.
     pub(crate) source: Source,
+    /// What routers are to be told, by the objects; looked for where somebody asks.
+    pub(crate) routing: OnceCell<Routing>,
 }
 
 /// Looks at all Services that FerroLB serves, in order.
@@ -190,6 +208,7 @@ pub(crate) fn survey(snapshot: &Snapshot, allocation: &Allocation, sources: &Sou
                     node: allocation.reserved.get(&ip).map(ToString::to_string),
                     interfaces: vec![],
                     since: None,
+                    by_bgp: vec![],
                 },
             };
             announced.since = sources.since(key, &announced);
@@ -255,8 +274,20 @@ impl Sources<'_> {
     /// Finds out who announces an address, and tells what is the matter.
     fn look(&self, snapshot: &Snapshot, key: &ServiceKey, ip: IpAddr, it: &mut Surveyed) -> Announced {
         let elected = assignment(self.placement, key, ip);
-        let mut announced =
-            Announced { ip, health: Health::Announced, node: None, interfaces: vec![], since: None };
+        let routed = routed(self.speakers.iter().filter_map(Told::speaker), key, ip);
+        let to_routers = |it: &Routed| ToRouters {
+            node: it.node.clone(),
+            routers: it.told.clone(),
+            untold: it.untold.iter().map(|remark| remark.peer.clone()).collect(),
+        };
+        let mut announced = Announced {
+            ip,
+            health: Health::Announced,
+            node: None,
+            interfaces: vec![],
+            since: None,
+            by_bgp: routed.iter().map(to_routers).collect(),
+        };
         let told: Vec<(&SpeakerStatus, &Address)> = self.addresses(ip).collect();
         // One that announces decides; of those that do not, the one to whom it falls.
         let speaks = |state| matches!(state, AddressState::Announced | AddressState::Standby);
@@ -289,19 +320,24 @@ impl Sources<'_> {
             }
             return announced;
         }
-        let routed = routed(self.speakers.iter().filter_map(Told::speaker), key, ip);
         match elected {
             // Nobody on the LAN is to be told: routers are.
-            Some(Err(_)) if routed.iter().any(|it| !it.told.is_empty()) => {
-                let nodes = routed.into_iter().filter(|it| !it.told.is_empty()).map(|it| it.node);
-                let nodes: BTreeSet<String> = nodes.collect();
-                announced.node = Some(nodes.into_iter().collect::<Vec<_>>().join(", "));
-            }
+            Some(Err(_)) if announced.is_routed() => {}
             Some(Err(_)) if !routed.is_empty() => {
                 announced.health = Health::Silent;
                 let why = format!("{ip}: no router is told of it: no BGP session for it is established");
                 let remedy = "kubectl ferrolb bgp says what keeps each session down";
                 it.worse(Health::Silent, Some(why), Some(remedy.to_owned()));
+            }
+            Some(Err(Unannounced::Unadvertised(Unadvertised::NoAdvertisement)))
+                if let Some(silent) = self.routing(snapshot).why_silent(key) =>
+            {
+                announced.health = Health::Silent;
+                let remedy = silent.remedy(|| {
+                    let why = Unannounced::Unadvertised(Unadvertised::NoEndpoint);
+                    remedy_of(snapshot, self.placement, key, ip, &why)
+                });
+                it.worse(Health::Silent, Some(format!("{ip}: {}", silent.reason)), Some(remedy));
             }
             Some(Err(why)) => {
                 let reason = self.placement.reason(key, ip).unwrap_or_default();
@@ -348,6 +384,10 @@ impl Sources<'_> {
         announced
     }
 
+    fn routing(&self, snapshot: &Snapshot) -> &Routing {
+        self.routing.get_or_init(|| snapshot.bgp.routing(self.placement, &snapshot.speakers.members))
+    }
+
     /// Since when the node that announces an address has reported that it announces the Service.
     fn since(&self, key: &ServiceKey, announced: &Announced) -> Option<String> {
         let mut reports = self.reports?.get(key)?.iter();
@@ -361,6 +401,19 @@ impl Sources<'_> {
             let those = speaker.addresses.items.iter().filter(move |address| address.ip == Some(ip));
             those.map(move |address| (speaker, address))
         })
+    }
+}
+
+impl Announced {
+    /// Whether some router is told of it.
+    pub(crate) fn is_routed(&self) -> bool {
+        self.by_bgp.iter().any(|it| !it.routers.is_empty())
+    }
+
+    /// All nodes that announce it.
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = &str> {
+        let to_routers = self.by_bgp.iter().filter(|it| !it.routers.is_empty()).map(|it| it.node.as_str());
+        self.node.as_deref().into_iter().chain(to_routers)
     }
 }
 

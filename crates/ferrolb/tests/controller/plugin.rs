@@ -9,6 +9,7 @@ mod from_others;
 mod page;
 mod quickstart;
 mod rights;
+mod routers;
 mod site;
 mod skew;
 

@@ -11,7 +11,7 @@ use crate::cluster::Cluster;
 use crate::options::BgpView;
 use crate::output::{Page, Table, Tone, cell};
 use crate::programs::Part;
-use crate::routed::ESTABLISHED;
+use crate::routed::{is_established, lasting, trouble};
 use crate::survey::list;
 
 /// A session of a node.
@@ -64,22 +64,29 @@ fn sessions(speakers: &[&SpeakerStatus]) -> Answer {
                 .map(|session| SessionRow { node: status.node.clone(), session: session.clone() }),
         );
     }
-    let mut table = Table::new(["NODE", "PEER", "ADDRESS", "STATE", "PREFIXES", "+LOCAL", "NOTE"]);
+    let mut table =
+        Table::new(["NODE", "PEER", "ADDRESS", "STATE", "FOR", "BFD", "PREFIXES", "+LOCAL", "NOTE"]);
     for SessionRow { node, session } in &rows {
-        let established = session.state == ESTABLISHED;
+        let tone = |is_good| if is_good { Tone::Good } else { Tone::Bad };
+        let bfd = session
+            .bfd
+            .as_ref()
+            .map_or_else(|| "-".into(), |bfd| cell(&bfd.state, tone(bfd.trouble.is_none())));
         table.row([
             node.clone().into(),
             session.peer.clone().into(),
             session.address.clone().into(),
-            cell(&session.state, if established { Tone::Good } else { Tone::Bad }),
+            cell(&session.state, tone(is_established(session))),
+            session.for_seconds.map_or_else(|| "-".to_owned(), lasting).into(),
+            bfd,
             session.announced.to_string().into(),
             session.local.map_or_else(|| "-".to_owned(), |ip| ip.to_string()).into(),
-            if established { String::new() } else { session.reason.clone() }.into(),
+            trouble(session).unwrap_or_default().into(),
         ]);
     }
     let none = "No node has a BGP session: there is no BGPPeer that is in force (kubectl get bgppeers -A).";
-    let down = rows.iter().any(|row| row.session.state != ESTABLISHED);
-    Answer::list("BGPSessionList", &rows, Page::of(table, none)).problem_if(down)
+    let problem = rows.iter().any(|row| trouble(&row.session).is_some());
+    Answer::list("BGPSessionList", &rows, Page::of(table, none)).problem_if(problem)
 }
 
 fn routes(speakers: &[&SpeakerStatus]) -> Answer {
@@ -115,9 +122,10 @@ fn routes(speakers: &[&SpeakerStatus]) -> Answer {
 
 #[cfg(test)]
 mod tests {
-    use introspection::{Bgp, Capped};
+    use introspection::{BfdSession, Bgp, Capped};
 
     use super::*;
+    use crate::answer::Exit;
     use crate::output::{Format, Style, text};
 
     fn speaker(node: &str, state: &str, communities: &[&str]) -> SpeakerStatus {
@@ -156,6 +164,30 @@ mod tests {
         assert!(lines[1].contains("n1") && !lines[1].contains("no TCP connection"), "{text}");
         assert!(lines[2].contains("Active") && lines[2].ends_with("no TCP connection"), "{text}");
         assert!(shown(&sessions(&[])).contains("there is no BGPPeer that is in force"));
+    }
+
+    #[test]
+    fn that_bfd_is_down_is_a_problem_while_the_session_is_established() {
+        let mut speaker = speaker("n1", "Established", &[]);
+        let shown_with = |speaker: &mut SpeakerStatus, state: &str, trouble: Option<&str>| {
+            let session = &mut speaker.bgp.sessions.items[0];
+            let trouble = trouble.map(str::to_owned);
+            session.bfd = Some(BfdSession { state: state.to_owned(), trouble });
+            session.for_seconds = Some(125);
+            let answer = sessions(&[speaker]);
+            (shown(&answer), answer.exit)
+        };
+        let (up, exit) = shown_with(&mut speaker, "Up", None);
+        let line = up.lines().nth(1).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(line, "n1 router 192.0.2.1:179 Established 2 min Up 1");
+        assert_eq!(exit, Exit::Fine);
+        let (down, exit) =
+            shown_with(&mut speaker, "Down", Some("BFD is down: no control packet came in time"));
+        assert!(
+            down.contains(" Down ") && down.trim_end().ends_with("no control packet came in time"),
+            "{down}"
+        );
+        assert_eq!(exit, Exit::Problem);
     }
 
     #[test]

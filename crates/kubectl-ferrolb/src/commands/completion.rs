@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use api::IPAddressPool;
+use api::{BGPAdvertisement, BGPPeer, IPAddressPool, L2Advertisement};
 use clap::CommandFactory;
 use clap_complete::Shell;
 use kube::ResourceExt;
@@ -87,6 +87,15 @@ fn names(before: &[String]) -> Vec<String> {
             ["whatif", "delete", "pool"] | ["ips"] => {
                 names_of(cluster.of_namespace::<IPAddressPool>(&cluster.system).await.ok()?)
             }
+            ["whatif", "delete", "l2advertisement"] => {
+                names_of(cluster.of_namespace::<L2Advertisement>(&cluster.system).await.ok()?)
+            }
+            ["whatif", "delete", "bgpadvertisement"] => {
+                names_of(cluster.of_namespace::<BGPAdvertisement>(&cluster.system).await.ok()?)
+            }
+            ["whatif", "delete", "bgppeer"] => {
+                names_of(cluster.of_namespace::<BGPPeer>(&cluster.system).await.ok()?)
+            }
             _ => vec![],
         };
         Some(names)
@@ -113,7 +122,10 @@ mod tests {
         };
         assert!(after(&[]).contains(&"explain".to_owned()) && !after(&[]).contains(&"help".to_owned()));
         assert_eq!(after(&["whatif"]), ["drain", "delete", "apply", "add"]);
-        assert_eq!(after(&["-A", "whatif", "delete"]), ["pool"]);
+        assert_eq!(
+            after(&["-A", "whatif", "delete"]),
+            ["pool", "l2advertisement", "bgpadvertisement", "bgppeer"]
+        );
         assert!(after(&["explain"]).is_empty());
     }
 

@@ -23,7 +23,7 @@ use crate::nearest::did_you_mean_in;
 use crate::output::{Page, Tone, cell};
 use crate::predict::{NoAddress, assignment};
 use crate::remedy::{self, Advertised};
-use crate::routed::{Routed, routed, why_not};
+use crate::routed::{Remark, Routed, routed, why_not};
 use crate::snapshot::Source;
 use crate::surroundings;
 use crate::survey::{Health, Report, Surveyed, list, remedy_of, told_of};
@@ -371,15 +371,21 @@ fn tell_address(
 /// Which routers are told, by which nodes, and why others tell them nothing.
 fn tell_routers(look: &Look, key: &ServiceKey, ip: IpAddr, story: &mut AddressStory, page: &mut Page) {
     let speakers = || look.speakers.iter().filter_map(Told::speaker);
-    for Routed { node, prefix, told, untold } in routed(speakers(), key, ip) {
+    for Routed { node, prefix, told, untold, without_bfd } in routed(speakers(), key, ip) {
         let mut parts = Vec::new();
         if !told.is_empty() {
             parts.push(format!("announces {prefix} to {}", list(&told)));
         }
-        if !untold.is_empty() {
-            parts.push(format!("has no session with {} (kubectl ferrolb bgp)", list(&untold)));
-        }
-        let tone = if untold.is_empty() { Tone::Good } else { Tone::Bad };
+        let remarks = |what: &str, remarks: &[Remark]| -> Vec<String> {
+            remarks.iter().map(|Remark { peer, why }| format!("{what} {peer}: {why}")).collect()
+        };
+        parts.extend(remarks("has no session with", &untold));
+        parts.extend(remarks("would notice late that it lost", &without_bfd));
+        let tone = match (untold.is_empty(), without_bfd.is_empty()) {
+            (true, true) => Tone::Good,
+            (true, false) => Tone::Warn,
+            (false, _) => Tone::Bad,
+        };
         let said = format!("{node} {}", parts.join(", "));
         page.field(cell("By BGP", tone), &said);
         story.by_bgp.push(said);
@@ -393,6 +399,13 @@ fn tell_routers(look: &Look, key: &ServiceKey, ip: IpAddr, story: &mut AddressSt
             story.by_bgp.push(said);
         }
     }
+}
+
+/// Whether routers are told of an address, or are to be.
+fn is_for_routers(look: &Look, key: &ServiceKey, ip: IpAddr) -> bool {
+    let is_routed = || !routed(look.speakers.iter().filter_map(Told::speaker), key, ip).is_empty();
+    let members = &look.snapshot.speakers.members;
+    is_routed() || look.snapshot.bgp.routing(&look.placement, members).why_silent(key).is_some()
 }
 
 /// Who is elected, and why the others are not.
@@ -422,7 +435,7 @@ fn tell_election(
             }
         }
         Some(Err(Unannounced::Unadvertised(Unadvertised::NoAdvertisement)))
-            if !routed(look.speakers.iter().filter_map(Told::speaker), key, ip).is_empty() =>
+            if is_for_routers(look, key, ip) =>
         {
             page.field("On the LAN", "nobody answers: no L2Advertisement is for it");
             return;

@@ -4,7 +4,6 @@ use std::io::Write;
 use std::path::Path;
 
 use anyhow::Context;
-use api::{ConfigurationState, ServiceL2Status};
 use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::api::{DynamicObject, ListParams, LogParams};
 use kube::core::{ApiResource, GroupVersionKind};
@@ -47,21 +46,14 @@ pub(crate) async fn run(cluster: &Cluster, filename: &Path) -> anyhow::Result<An
     bundle.insert("status".to_owned(), Value::Object(statuses.collect()));
     missing.extend(ask::failures(&told));
 
-    for kind in ["IPAddressPool", "L2Advertisement", "BGPPeer", "BGPAdvertisement", "Community", "BFDProfile"]
-    {
-        let objects = raw(cluster, "metallb.io", kind, Some(&cluster.system)).await;
-        insert(&mut bundle, kind, objects, &mut missing);
+    for Kind { resource, place } in kinds() {
+        let namespace = match place {
+            Place::System => Some(cluster.system.as_str()),
+            Place::Everywhere => None,
+        };
+        let objects = list(cluster, &resource, namespace).await;
+        insert(&mut bundle, &resource.kind, objects, &mut missing);
     }
-    for (kind, group, version) in
-        [("Service", "", "v1"), ("Node", "", "v1"), ("EndpointSlice", "discovery.k8s.io", "v1")]
-    {
-        let objects = list(cluster, group, version, kind, None).await;
-        insert(&mut bundle, kind, objects, &mut missing);
-    }
-    let states = cluster.of_namespace::<ConfigurationState>(&cluster.system).await;
-    insert(&mut bundle, "ConfigurationState", values(states), &mut missing);
-    let reports = cluster.of_namespace::<ServiceL2Status>(&cluster.system).await;
-    insert(&mut bundle, "ServiceL2Status", values(reports), &mut missing);
     let events = cluster.all::<Event>().await.map(|events| {
         let ours = |event: &Event| {
             let by = event.source.as_ref().and_then(|source| source.component.as_deref()).unwrap_or_default();
@@ -112,37 +104,57 @@ pub(crate) async fn run(cluster: &Cluster, filename: &Path) -> anyhow::Result<An
     Ok(Answer::object("Bundle", &summary, page).not_seen(missing))
 }
 
-async fn raw(
-    cluster: &Cluster,
-    group: &str,
-    kind: &str,
-    namespace: Option<&str>,
-) -> Result<Vec<Value>, String> {
-    let version = if kind == "BGPPeer" { "v1beta2" } else { "v1beta1" };
-    list(cluster, group, version, kind, namespace).await
+/// A kind whose objects are collected.
+struct Kind {
+    resource: ApiResource,
+    place: Place,
 }
 
-/// Objects as they are.
+/// Where its objects are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// In the namespace that FerroLB is in.
+    System,
+    Everywhere,
+}
+
+/// All kinds of FerroLB, and those of Kubernetes that decisions are made from. Secrets are none of them.
+fn kinds() -> Vec<Kind> {
+    let of = |group: &str, version: &str, kind: &str, plural: &str, place| {
+        let gvk = GroupVersionKind::gvk(group, version, kind);
+        Kind { resource: ApiResource::from_gvk_with_plural(&gvk, plural), place }
+    };
+    let own = api::crds().into_iter().filter_map(|crd| {
+        let version = crd.spec.versions.iter().find(|version| version.storage)?;
+        let names = &crd.spec.names;
+        let place = if names.kind == "AddressReservation" { Place::Everywhere } else { Place::System };
+        Some(of(&crd.spec.group, &version.name, &names.kind, &names.plural, place))
+    });
+    let beside = [
+        of("", "v1", "Service", "services", Place::Everywhere),
+        of("", "v1", "Node", "nodes", Place::Everywhere),
+        of("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices", Place::Everywhere),
+    ];
+    own.chain(beside).collect()
+}
+
+/// Objects as they are; none of a kind that the API server does not have.
 async fn list(
     cluster: &Cluster,
-    group: &str,
-    version: &str,
-    kind: &str,
+    resource: &ApiResource,
     namespace: Option<&str>,
 ) -> Result<Vec<Value>, String> {
-    let plural = match kind {
-        "Community" => "communities".to_owned(),
-        _ => format!("{}s", kind.to_lowercase()),
-    };
-    let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), &plural);
     let api: Api<DynamicObject> = match namespace {
-        Some(namespace) => Api::namespaced_with(cluster.client.clone(), namespace, &resource),
-        None => Api::all_with(cluster.client.clone(), &resource),
+        Some(namespace) => Api::namespaced_with(cluster.client.clone(), namespace, resource),
+        None => Api::all_with(cluster.client.clone(), resource),
     };
-    let objects = api
-        .list(&ListParams::default())
-        .await
-        .map_err(|error| failure("list", named(&plural, group), namespace, &error))?;
+    let objects = match api.list(&ListParams::default()).await {
+        Ok(objects) => objects,
+        Err(error) if Why::of(&error) == Why::NotFound => return Ok(vec![]),
+        Err(error) => {
+            return Err(failure("list", named(&resource.plural, &resource.group), namespace, &error));
+        }
+    };
     Ok(objects.items.iter().filter_map(|object| serde_json::to_value(object).ok()).collect())
 }
 
@@ -192,6 +204,17 @@ fn hide(value: &mut Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_kind_of_ferrolb_is_collected_and_no_secret() {
+        let collected: Vec<String> = kinds().into_iter().map(|it| it.resource.kind).collect();
+        for crd in api::crds() {
+            assert!(collected.contains(&crd.spec.names.kind), "{}", crd.spec.names.kind);
+        }
+        assert!(!collected.contains(&"Secret".to_owned()));
+        let peer = kinds().into_iter().find(|it| it.resource.kind == "BGPPeer").unwrap();
+        assert_eq!(peer.resource.api_version, "metallb.io/v1beta2");
+    }
 
     #[test]
     fn passwords_and_copies_of_objects_are_left_out_at_every_depth() {

@@ -12,7 +12,7 @@ use objects::PoolName;
 use serde::Serialize;
 
 use self::conflicts::since_of_conflicts;
-use super::services::place;
+use super::services::places;
 use crate::answer::Answer;
 use crate::ask::Told;
 use crate::cluster::Cluster;
@@ -158,7 +158,7 @@ pub(crate) fn rows(look: &Look, pool: &Pool) -> Vec<IpRow> {
             let interface = address.and_then(|address| address.interfaces.first())?;
             macs.get(&(node.clone(), interface.clone())).cloned()
         });
-        row.node = node.map(|node| place(&node, address.map_or(&[][..], |it| &it.interfaces)));
+        row.node = address.map(places).filter(|places| !places.is_empty()).map(|places| list(&places));
         row.since = address.and_then(|address| address.since.clone());
         let undisturbed = address.is_some_and(|address| address.health == Health::Announced);
         if let Some((state, by)) = contested.get(&ip) {

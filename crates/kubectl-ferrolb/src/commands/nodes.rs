@@ -1,8 +1,8 @@
 //! `kubectl ferrolb nodes`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use introspection::{AddressState, Interface, PeerState, SpeakerStatus, Usability};
+use introspection::{AddressState, BgpSession, Interface, PeerState, SpeakerStatus, Usability};
 use kube::ResourceExt;
 use placement::EXCLUDE_LABEL;
 use serde::Serialize;
@@ -11,7 +11,8 @@ use crate::answer::Answer;
 use crate::ask::Told;
 use crate::cluster::Cluster;
 use crate::look::Look;
-use crate::output::{Page, Table, Tone, cell, some};
+use crate::output::{Cell, Page, Table, Tone, cell, some};
+use crate::routed::{is_established, lasting, trouble};
 use crate::survey::list;
 
 /// A node.
@@ -24,35 +25,94 @@ pub(crate) struct NodeRow {
     /// How many addresses it announces; not known where nobody can be asked.
     pub(crate) announces: Option<usize>,
     pub(crate) interfaces: Vec<Interface>,
+    /// Its sessions with routers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) sessions: Vec<SessionOfNode>,
+    /// How many prefixes it announces to some router.
+    pub(crate) routes: usize,
     pub(crate) notes: Vec<String>,
     pub(crate) problem: bool,
+}
+
+/// A session of a node with a router.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct SessionOfNode {
+    pub(crate) peer: String,
+    pub(crate) address: String,
+    pub(crate) established: bool,
+    /// For how long it has been so, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) lasting: Option<String>,
+    /// What is wrong with it, or with BFD beside it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) trouble: Option<String>,
 }
 
 /// The nodes, and what each announces.
 pub(crate) async fn run(cluster: &Cluster) -> anyhow::Result<Answer> {
     let look = Look::at(cluster).await;
     let rows = rows(&look);
-    let mut table = Table::new(["NODE", "SPEAKER", "ANNOUNCES", "INTERFACES", "+NOT USED", "NOTE"]);
+    let has_routers = rows.iter().any(|row| !row.sessions.is_empty());
+    let mut table = if has_routers {
+        Table::new(["NODE", "SPEAKER", "ANNOUNCES", "INTERFACES", "+NOT USED", "BGP", "NOTE"])
+    } else {
+        Table::new(["NODE", "SPEAKER", "ANNOUNCES", "INTERFACES", "+NOT USED", "NOTE"])
+    };
     for row in &rows {
         let announces = row.announces.map_or_else(|| "?".to_owned(), |count| count.to_string());
         let used: Vec<String> = row.interfaces.iter().filter(|it| is_used(it)).map(by_protocol).collect();
         let unused = unused(&row.interfaces);
         let known = !row.interfaces.is_empty();
         let used = if used.is_empty() && known { "none".to_owned() } else { list(&used) };
-        table.row([
-            row.node.clone().into(),
-            cell(&row.speaker, if row.problem { Tone::Bad } else { Tone::Good }),
-            announces.into(),
-            if used.is_empty() { "?".into() } else { used.into() },
-            unused.into(),
-            row.notes.join("; ").into(),
-        ]);
+        let name = row.node.clone().into();
+        let speaker = cell(&row.speaker, if row.problem { Tone::Bad } else { Tone::Good });
+        let used = if used.is_empty() { "?".into() } else { used.into() };
+        let (announces, unused, notes) = (announces.into(), unused.into(), row.notes.join("; ").into());
+        if has_routers {
+            table.row([name, speaker, announces, used, unused, of_routers(row), notes]);
+        } else {
+            table.row([name, speaker, announces, used, unused, notes]);
+        }
     }
     let none = if look.failures.is_empty() { "No nodes found." } else { "Nothing can be told." };
     let page = Page::of(table, none);
     let problem = rows.iter().any(|row| row.problem);
     let failures = [look.failures, look.unasked].concat();
     Ok(Answer::list("NodeList", &rows, page).problem_if(problem).not_seen(failures))
+}
+
+/// How many sessions with routers a node has, and how many routes are told in them.
+fn of_routers(row: &NodeRow) -> Cell {
+    let established = row.sessions.iter().filter(|session| session.established).count();
+    let routes = if row.routes == 1 { "1 route".to_owned() } else { format!("{} routes", row.routes) };
+    match row.sessions.len() {
+        0 => "-".into(),
+        all => cell(
+            format!("{established}/{all} up, {routes}"),
+            if established == all { Tone::Good } else { Tone::Bad },
+        ),
+    }
+}
+
+/// The sessions of a node with routers.
+fn sessions(status: &SpeakerStatus) -> Vec<SessionOfNode> {
+    let session = |it: &BgpSession| SessionOfNode {
+        peer: it.peer.clone(),
+        address: it.address.clone(),
+        established: is_established(it),
+        lasting: it.for_seconds.map(lasting),
+        trouble: trouble(it),
+    };
+    status.bgp.sessions.items.iter().map(session).collect()
+}
+
+/// How many prefixes a speaker tells some router of.
+fn routes(status: &SpeakerStatus) -> usize {
+    let sessions = &status.bgp.sessions.items;
+    let is_told = |peer: &String| sessions.iter().any(|it| it.peer == *peer && is_established(it));
+    let routes = status.bgp.routes.items.iter().filter(|route| route.peers.iter().any(is_told));
+    routes.map(|route| &route.prefix).collect::<BTreeSet<_>>().len()
 }
 
 /// The nodes of a look, in order.
@@ -96,8 +156,10 @@ fn row(node: &slim::Node, told: Option<&Told>, look: &Look) -> NodeRow {
         notes.push("cordoned".to_owned());
     }
     if let Some(status) = status {
-        problem |= has_no_interface(status);
-        if has_no_interface(status) {
+        // Without anything to announce on the LAN, no interface is needed.
+        let is_needed = !look.snapshot.advertisements.is_empty();
+        problem |= has_no_interface(status) && is_needed;
+        if has_no_interface(status) && is_needed {
             notes.push("no interface that it can announce on".to_owned());
         }
         if let Some(trouble) = &status.gossip.trouble {
@@ -115,10 +177,23 @@ fn row(node: &slim::Node, told: Option<&Told>, look: &Look) -> NodeRow {
             notes.push(format!("says nothing on {} at present", list(&muted)));
         }
     }
+    let sessions = status.map(sessions).unwrap_or_default();
+    for SessionOfNode { peer, established, trouble, lasting, .. } in &sessions {
+        let Some(why) = trouble else { continue };
+        problem = true;
+        let since = lasting.as_ref().map(|it| format!(" for {it}")).unwrap_or_default();
+        notes.push(if *established {
+            format!("{peer}: {why}")
+        } else {
+            format!("no session with {peer}{since}: {why}")
+        });
+    }
     NodeRow {
         node: name,
         speaker,
         announces: status.map(announces),
+        sessions,
+        routes: status.map(routes).unwrap_or_default(),
         interfaces: status.map(|status| status.interfaces.items.clone()).unwrap_or_default(),
         notes,
         problem,

@@ -12,7 +12,9 @@ use std::io::{self, BufRead, IsTerminal};
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use api::{IPAddressPool, L2Advertisement, NodeAddressPool};
+use api::{
+    BFDProfile, BGPAdvertisement, BGPPeer, Community, IPAddressPool, L2Advertisement, NodeAddressPool,
+};
 use kube::api::{DynamicObject, PostParams};
 use kube::core::ApiResource;
 use kube::{Api, ResourceExt};
@@ -213,6 +215,10 @@ async fn create(cluster: &Cluster, object: &Value) -> Result<String, Failure> {
     let kind = match object["kind"].as_str() {
         Some("IPAddressPool") => ApiResource::erase::<IPAddressPool>(&()),
         Some("NodeAddressPool") => ApiResource::erase::<NodeAddressPool>(&()),
+        Some("BGPPeer") => ApiResource::erase::<BGPPeer>(&()),
+        Some("BGPAdvertisement") => ApiResource::erase::<BGPAdvertisement>(&()),
+        Some("Community") => ApiResource::erase::<Community>(&()),
+        Some("BFDProfile") => ApiResource::erase::<BFDProfile>(&()),
         _ => ApiResource::erase::<L2Advertisement>(&()),
     };
     let failure = |why| Failure {

@@ -1,5 +1,7 @@
 //! `kubectl ferrolb services`.
 
+use std::collections::BTreeMap;
+
 use anyhow::bail;
 use kube::ResourceExt;
 use slim::Service;
@@ -9,8 +11,8 @@ use crate::answer::Answer;
 use crate::cluster::Cluster;
 use crate::look::Look;
 use crate::nearest::did_you_mean;
-use crate::output::{Page, Table, Tone, cell};
-use crate::survey::{Health, Surveyed, list};
+use crate::output::{Page, Table, Tone, cell, some};
+use crate::survey::{Announced, Health, Surveyed, list};
 
 /// The Services of type LoadBalancer that FerroLB serves.
 pub(crate) async fn run(cluster: &Cluster, scope: Scope, problems: bool) -> anyhow::Result<Answer> {
@@ -61,18 +63,16 @@ pub(crate) async fn run(cluster: &Cluster, scope: Scope, problems: bool) -> anyh
     Ok(Answer::list("ServiceList", &services, page).problem_if(problem).not_seen(failures))
 }
 
+/// So many nodes are named that tell the same routers.
+const NODES: usize = 3;
+
 /// A row for each.
 pub(crate) fn table(services: &[&Surveyed]) -> Table {
     let mut table = Table::new(["SERVICE", "IP", "STATE", "NODE/IF", "+POOL", "REASON"]);
     for it in services {
         let tone = tone(it.health);
         let ips: Vec<_> = it.addresses.iter().map(|address| address.ip).collect();
-        let mut places: Vec<String> = it
-            .addresses
-            .iter()
-            .filter(|address| matches!(address.health, Health::Announced | Health::Starting))
-            .filter_map(|address| Some(place(address.node.as_ref()?, &address.interfaces)))
-            .collect();
+        let mut places: Vec<String> = it.addresses.iter().flat_map(places).collect();
         places.dedup();
         let or_none = |text: String| if text.is_empty() { "-".to_owned() } else { text };
         table.row([
@@ -85,6 +85,23 @@ pub(crate) fn table(services: &[&Surveyed]) -> Table {
         ]);
     }
     table
+}
+
+/// Who announces an address: the node with its interfaces, and the nodes that tell routers, together where they tell the
+/// same ones.
+pub(crate) fn places(address: &Announced) -> Vec<String> {
+    if !matches!(address.health, Health::Announced | Health::Starting) {
+        return vec![];
+    }
+    let mut by_routers: BTreeMap<&[String], Vec<&str>> = BTreeMap::new();
+    for it in address.by_bgp.iter().filter(|it| !it.routers.is_empty()) {
+        by_routers.entry(&it.routers).or_default().push(&it.node);
+    }
+    let on_lan = address.node.iter().map(|node| place(node, &address.interfaces));
+    let to_routers = by_routers
+        .into_iter()
+        .map(|(routers, nodes)| format!("{} to {}", some(&nodes, NODES), list(routers)));
+    on_lan.chain(to_routers).collect()
 }
 
 /// A node with its interfaces.

@@ -2,6 +2,7 @@
 
 mod leader;
 mod problems;
+mod routers;
 mod starting;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use serde::Serialize;
 
 use self::leader::{Leader, leader};
 use self::problems::Finder;
+pub(crate) use self::routers::Routers;
 use super::foreign;
 use super::pools::{self, PoolRow};
 use crate::answer::{Answer, Exit};
@@ -60,6 +62,9 @@ pub(crate) struct Summary {
     pub(crate) speakers: Programs,
     pub(crate) pools: Vec<PoolRow>,
     pub(crate) services: Services,
+    /// Where there are sessions with routers, or are to be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) bgp: Option<Routers>,
     pub(crate) problems: Vec<Problem>,
     pub(crate) warnings: Vec<String>,
     /// Services that another load balancer is asked to serve.
@@ -143,6 +148,7 @@ impl Summary {
             leader,
             pools: pools::rows(look),
             services: services(look),
+            bgp: Routers::of(look),
             ..Self::default()
         };
         summary.not_seen.extend(look.failures.iter().chain(&look.unasked).cloned().chain(lease_failure));
@@ -170,11 +176,15 @@ impl Summary {
         );
         page.field("Controller", format!("{}, {leader}", count(&self.controllers)));
         page.field("Speakers", format!("{}, {}", count(&self.speakers), hearing(look)));
+        if let Some(routers) = &self.bgp {
+            page.field("BGP", routers.text());
+        }
         let known = look.failures.is_empty();
         if known {
             page.field("Pools", self.pools_line());
             let rejected = self.pools.iter().filter(|pool| !pool.faults.is_empty()).count()
-                + look.snapshot.advertisements.iter().filter(|it| !it.read().1.is_empty()).count();
+                + look.snapshot.advertisements.iter().filter(|it| !it.read().1.is_empty()).count()
+                + routers::not_in_force(look).len();
             page.field(
                 "Config",
                 match rejected {

@@ -3,6 +3,7 @@
 //! The snapshot is decided as it is and as it would be, by the crates that the programs decide with; what differs is told.
 
 mod apply;
+mod routes;
 mod staying;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,13 +20,15 @@ use self::apply::{apply, new_node};
 pub(crate) use self::staying::Staying;
 use super::manifests;
 use crate::answer::Answer;
+use crate::ask::Told;
 use crate::cluster::Cluster;
 use crate::look::Look;
 use crate::nearest::did_you_mean;
 use crate::options::{Add, Delete, WhatIf};
-use crate::output::{Page, Table, Tone, cell};
+use crate::output::{Page, Table, Tone, cell, some};
 use crate::predict::Allocation;
-use crate::snapshot::{Snapshot, Source, Speakers};
+use crate::routed::is_established;
+use crate::snapshot::{ADVERTISEMENT, FOR_ROUTERS, POOL, ROUTER, Routing, Snapshot, Source, Speakers};
 use crate::survey::list;
 
 /// What becomes of a Service.
@@ -35,9 +38,18 @@ struct State {
     addresses: Vec<IpAddr>,
     no_address: Option<String>,
     /// Who announces each, or why nobody does.
-    announcers: Vec<Result<NodeName, String>>,
+    announcers: Vec<Result<Announcer, String>>,
     /// Whether nobody does only because no Pod is ready.
     without_endpoint: bool,
+}
+
+/// Who announces an address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Announcer {
+    /// This node, on its LAN.
+    Node(NodeName),
+    /// These nodes, to routers alone.
+    ToRouters(BTreeSet<NodeName>),
 }
 
 /// A difference.
@@ -46,6 +58,9 @@ struct State {
 pub(crate) struct Difference {
     pub(crate) service: String,
     pub(crate) ip: String,
+    /// Of a route: the router that is told of it. Its nodes are all that tell this router.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) router: Option<String>,
     pub(crate) now: String,
     pub(crate) then: String,
     /// While the node is off, where that is another thing.
@@ -60,6 +75,7 @@ pub(crate) struct Difference {
 pub(crate) async fn run(cluster: &Cluster, change: &WhatIf) -> anyhow::Result<Answer> {
     let look = Look::at(cluster).await;
     let speakers = look.snapshot.speakers.clone();
+    let without_session = without_session(&look);
     let forbidden = look.forbidden;
     let snapshot = look.snapshot;
     let failures = look.failures;
@@ -69,13 +85,18 @@ pub(crate) async fn run(cluster: &Cluster, change: &WhatIf) -> anyhow::Result<An
     }
     let answer = match change {
         WhatIf::Drain { node } => drain(snapshot, node, &Staying::on(cluster, node).await)?,
-        WhatIf::Delete(Delete::Pool { pool }) => changed(snapshot, |then| {
-            let Some(at) = then.pools.iter().position(|it| it.name_any() == *pool) else {
-                let near = did_you_mean(pool, then.pools.iter().map(ResourceExt::name_any));
-                bail!("there is no IPAddressPool {pool} in namespace {}{near}", cluster.system);
-            };
-            then.pools.remove(at);
-            Ok(())
+        WhatIf::Delete(delete) => changed(snapshot, |then| {
+            let system = &cluster.system;
+            match delete {
+                Delete::Pool { pool } => remove(&mut then.pools, POOL, pool, system),
+                Delete::L2Advertisement { name } => {
+                    remove(&mut then.advertisements, ADVERTISEMENT, name, system)
+                }
+                Delete::BgpAdvertisement { name } => {
+                    remove(&mut then.bgp.advertisements, FOR_ROUTERS, name, system)
+                }
+                Delete::BgpPeer { name } => remove(&mut then.bgp.peers, ROUTER, name, system),
+            }
         })?,
         WhatIf::Apply { filenames } => {
             let manifests = manifests::read(filenames)?;
@@ -93,7 +114,47 @@ pub(crate) async fn run(cluster: &Cluster, change: &WhatIf) -> anyhow::Result<An
             })?
         }
     };
-    Ok(noted(answer.not_seen(forbidden), &speakers))
+    let answer = noted(answer.not_seen(forbidden), &speakers);
+    let tells_routes = answer.machine["items"].as_array().is_some_and(|it| it.iter().any(is_route));
+    Ok(match without_session {
+        Some(note) if tells_routes => answer.with_note(&note),
+        Some(_) | None => answer,
+    })
+}
+
+fn is_route(difference: &serde_json::Value) -> bool {
+    difference.get("router").is_some()
+}
+
+/// That routers are told nothing at present by some nodes that are to tell them.
+fn without_session(look: &Look) -> Option<String> {
+    let speakers = look.speakers.iter().filter_map(Told::speaker);
+    let down = speakers.flat_map(|speaker| {
+        let sessions = speaker.bgp.sessions.items.iter().filter(|session| !is_established(session));
+        sessions.map(|session| format!("{} with {}", speaker.node, session.peer))
+    });
+    let down: Vec<String> = down.collect();
+    (!down.is_empty()).then(|| {
+        format!(
+            "note: there is no BGP session of {} at present (kubectl ferrolb bgp): what is foretold of it holds once there is one",
+            some(&down, 3)
+        )
+    })
+}
+
+/// Takes an object out.
+fn remove<K: kube::Resource>(
+    objects: &mut Vec<K>,
+    kind: &str,
+    name: &str,
+    system: &str,
+) -> anyhow::Result<()> {
+    let Some(at) = objects.iter().position(|it| it.name_any() == name) else {
+        let near = did_you_mean(name, objects.iter().map(ResourceExt::name_any));
+        bail!("there is no {kind} {name} in namespace {system}{near}");
+    };
+    objects.remove(at);
+    Ok(())
 }
 
 /// With what is not known of the speakers, or holds for a moment only.
@@ -117,7 +178,9 @@ pub(crate) fn drained(snapshot: Snapshot, node: &str, staying: &Staying) -> anyh
         bail!("there is no node {node}{near}");
     }
     let (now, allocation) = snapshot.settled();
-    let before = states(&allocation, &now.placed_now());
+    let placed = now.placed_now();
+    let told_before = now.bgp.routing(&placed, &now.speakers.members);
+    let before = states(&allocation, &placed, &told_before);
     let mut drained = now.clone();
     for slice in &mut drained.slices {
         let key = SliceKey::new(slice.namespace().unwrap_or_default(), slice.name_any());
@@ -127,13 +190,17 @@ pub(crate) fn drained(snapshot: Snapshot, node: &str, staying: &Staying) -> anyh
             endpoint.node_name.as_deref() != Some(node) || staying.has(&key, index - 1)
         });
     }
-    let after = states(&allocation, &drained.placed_now());
+    let placed = drained.placed_now();
+    let told_after = drained.bgp.routing(&placed, &drained.speakers.members);
+    let after = states(&allocation, &placed, &told_after);
     for slice in &mut drained.slices {
         slice.endpoints.retain(|endpoint| endpoint.node_name.as_deref() != Some(node));
     }
     let mut members = drained.speakers.members.clone();
     members.remove(&name);
-    let off = states(&allocation, &drained.placed(members));
+    let placed = drained.placed(members.clone());
+    let told_off = drained.bgp.routing(&placed, &members);
+    let off = states(&allocation, &placed, &told_off);
     let mut differences = Vec::new();
     for (key, state) in &before {
         let (Some(then), Some(off)) = (after.get(key), off.get(key)) else { continue };
@@ -164,6 +231,7 @@ pub(crate) fn drained(snapshot: Snapshot, node: &str, staying: &Staying) -> anyh
             differences.push(Difference {
                 service: key.to_string(),
                 ip: ip.to_string(),
+                router: None,
                 now: shown(&now),
                 then: shown(&then_who),
                 off: Some(shown(&off_who)),
@@ -172,6 +240,7 @@ pub(crate) fn drained(snapshot: Snapshot, node: &str, staying: &Staying) -> anyh
             });
         }
     }
+    differences.extend(routes::differences(&told_before, &told_after, Some(&told_off)));
     Ok(differences)
 }
 
@@ -179,7 +248,7 @@ pub(crate) fn drained(snapshot: Snapshot, node: &str, staying: &Staying) -> anyh
 fn drain(snapshot: Snapshot, node: &str, staying: &Staying) -> anyhow::Result<Answer> {
     let differences = drained(snapshot, node, staying)?;
     let mut table = Table::new(["SERVICE", "IP", "NOW", "DRAINED", "OFF", "NOTE"]);
-    for it in &differences {
+    for it in differences.iter().filter(|it| it.router.is_none()) {
         let off = it.off.clone().unwrap_or_default();
         table.row([
             it.service.clone().into(),
@@ -190,10 +259,13 @@ fn drain(snapshot: Snapshot, node: &str, staying: &Staying) -> anyhow::Result<An
             cell(&it.note, note_tone(it)),
         ]);
     }
-    let mut page = Page::of(
-        table,
-        &format!("Nothing would change: {node} announces nothing, and no Service depends on it."),
-    );
+    let without_rows = if differences.is_empty() {
+        format!("Nothing would change: {node} announces nothing, and no Service depends on it.")
+    } else {
+        "No address would be announced by another node on the LAN, or by none.".to_owned()
+    };
+    let mut page = Page::of(table, &without_rows);
+    page.append(routes::page(&differences));
     if !differences.is_empty() {
         page.line(cell(
             "DRAINED: its Pods are evicted but for those of DaemonSets, such as its speaker. OFF: the node is switched off.",
@@ -212,11 +284,15 @@ fn changed(
     change: impl FnOnce(&mut Snapshot) -> anyhow::Result<()>,
 ) -> anyhow::Result<Answer> {
     let (now, allocation) = snapshot.settled();
-    let before = states(&allocation, &now.placed_now());
+    let placed = now.placed_now();
+    let told_before = now.bgp.routing(&placed, &now.speakers.members);
+    let before = states(&allocation, &placed, &told_before);
     let mut then = now;
     change(&mut then)?;
     let (then, allocation) = then.settled();
-    let after = states(&allocation, &then.placed_now());
+    let placed = then.placed_now();
+    let told_after = then.bgp.routing(&placed, &then.speakers.members);
+    let after = states(&allocation, &placed, &told_after);
     let keys: BTreeSet<&ServiceKey> = before.keys().chain(after.keys()).collect();
     let nothing = State::default();
     let mut differences = Vec::new();
@@ -226,9 +302,10 @@ fn changed(
             differences.extend(difference(key, now, then));
         }
     }
-    let faults = new_faults(&allocation, &then);
+    differences.extend(routes::differences(&told_before, &told_after, None));
+    let faults = new_faults(&allocation, &then, &placed, &told_after);
     let mut table = Table::new(["SERVICE", "NOW", "THEN", "NOTE"]);
-    for it in &differences {
+    for it in differences.iter().filter(|it| it.router.is_none()) {
         table.row([
             it.service.clone().into(),
             it.now.clone().into(),
@@ -237,13 +314,19 @@ fn changed(
         ]);
     }
     let mut page = Page::of(table, "No Service would change.");
+    page.append(routes::page(&differences));
     faults.iter().for_each(|fault| page.line(cell(format!("not in force: {fault}"), Tone::Bad)));
     let loses = differences.iter().any(|it| it.effect == "loses");
     Ok(Answer::list("PredictionList", &differences, page).problem_if(loses || !faults.is_empty()))
 }
 
 /// What would not be in force.
-fn new_faults(allocation: &Allocation, then: &Snapshot) -> Vec<String> {
+fn new_faults(
+    allocation: &Allocation,
+    then: &Snapshot,
+    placement: &Placement,
+    routing: &Routing,
+) -> Vec<String> {
     let pools = allocation
         .pools()
         .iter()
@@ -252,7 +335,9 @@ fn new_faults(allocation: &Allocation, then: &Snapshot) -> Vec<String> {
         let faults = it.read().1.into_iter();
         faults.map(|fault| format!("L2Advertisement {}: {}: {}", it.name_any(), fault.field, fault.why))
     });
-    pools.chain(advertisements).collect()
+    let of_bgp: BTreeSet<_> = then.bgp.faults(placement).into_iter().chain(routing.faults.clone()).collect();
+    let of_bgp = of_bgp.into_iter().map(|(about, why)| format!("{about}: {why}"));
+    pools.chain(advertisements).chain(of_bgp).collect()
 }
 
 /// The rows for a Service that would change.
@@ -262,7 +347,7 @@ fn difference(key: &ServiceKey, now: &State, then: &State) -> Vec<Difference> {
             return "-".to_owned();
         }
         let each = state.addresses.iter().zip(&state.announcers);
-        let text = |(ip, who): (&IpAddr, &Result<NodeName, String>)| format!("{ip} {}", shown(who));
+        let text = |(ip, who): (&IpAddr, &Result<Announcer, String>)| format!("{ip} {}", shown(who));
         list(&each.map(text).collect::<Vec<_>>())
     };
     let silent = |state: &State| state.announcers.iter().find_map(|who| who.as_ref().err()).cloned();
@@ -291,7 +376,7 @@ fn difference(key: &ServiceKey, now: &State, then: &State) -> Vec<Difference> {
     };
     let ip = list(&then.addresses);
     let (now, then) = (with(now), with(then));
-    vec![Difference { service: key.to_string(), ip, now, then, off: None, effect, note }]
+    vec![Difference { service: key.to_string(), ip, router: None, now, then, off: None, effect, note }]
 }
 
 fn note_tone(difference: &Difference) -> Tone {
@@ -302,12 +387,16 @@ fn note_tone(difference: &Difference) -> Tone {
     }
 }
 
-fn shown(who: &Result<NodeName, String>) -> String {
-    who.as_ref().map_or_else(|_| "-".to_owned(), ToString::to_string)
+fn shown(who: &Result<Announcer, String>) -> String {
+    match who {
+        Ok(Announcer::Node(node)) => node.to_string(),
+        Ok(Announcer::ToRouters(nodes)) => format!("{} by BGP", list(&nodes.iter().collect::<Vec<_>>())),
+        Err(_) => "-".to_owned(),
+    }
 }
 
 /// What becomes of each Service.
-fn states(allocation: &Allocation, placement: &Placement) -> BTreeMap<ServiceKey, State> {
+fn states(allocation: &Allocation, placement: &Placement, routing: &Routing) -> BTreeMap<ServiceKey, State> {
     let state = |(key, fate): (&ServiceKey, &crate::predict::Fate)| {
         let mut state = State::default();
         match &fate.outcome {
@@ -316,8 +405,16 @@ fn states(allocation: &Allocation, placement: &Placement) -> BTreeMap<ServiceKey
         }
         let outcomes: BTreeMap<IpAddr, _> = placement.assignments(key).collect();
         for ip in &state.addresses {
+            let to_routers = routing.nodes(key, *ip);
             state.announcers.push(match outcomes.get(ip) {
-                Some(Ok(elected)) => Ok(elected.announcer.clone()),
+                Some(Ok(elected)) => Ok(Announcer::Node(elected.announcer.clone())),
+                Some(Err(_)) if !to_routers.is_empty() => Ok(Announcer::ToRouters(to_routers)),
+                Some(Err(Unannounced::Unadvertised(Unadvertised::NoAdvertisement)))
+                    if let Some(silent) = routing.why_silent(key) =>
+                {
+                    state.without_endpoint |= silent.is_without_endpoint();
+                    Err(silent.reason)
+                }
                 Some(Err(why)) => {
                     state.without_endpoint |=
                         matches!(why, Unannounced::Unadvertised(Unadvertised::NoEndpoint));
@@ -333,6 +430,8 @@ fn states(allocation: &Allocation, placement: &Placement) -> BTreeMap<ServiceKey
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::fixtures::{edited, service, snapshot, told};
     use crate::output::Style;
@@ -360,5 +459,84 @@ mod tests {
         assert_eq!(same, first);
         assert!(![&first, &second].contains(&&third), "{third}");
         assert!(page.contains(&format!("note: {second} waits 7 s more")), "{page}");
+    }
+
+    /// Three nodes with a speaker each, and a Service on two of them that is announced to one router alone.
+    fn routed(policy: &str) -> Snapshot {
+        let mut web = service("web", Some("192.0.2.1"));
+        web["spec"]["externalTrafficPolicy"] = policy.into();
+        let speakers = ["n1", "n2", "n3"].map(|node| told(node, vec![]));
+        let mut snapshot = snapshot(&[web], &["n1", "n2"], &speakers);
+        snapshot.advertisements.clear();
+        let object = |value| serde_json::from_value(value).unwrap();
+        snapshot.bgp.advertisements = vec![object(json!({"metadata": {"name": "all"}}))];
+        let spec = json!({"myASN": 64512, "peerASN": 64513, "peerAddress": "192.0.2.254"});
+        snapshot.bgp.peers =
+            vec![serde_json::from_value(json!({"metadata": {"name": "r1"}, "spec": spec})).unwrap()];
+        snapshot
+    }
+
+    fn rows(answer: &Answer) -> Vec<String> {
+        let items = answer.machine["items"].as_array().unwrap().iter();
+        let text = |it: &serde_json::Value, field: &str| it[field].as_str().unwrap_or("").to_owned();
+        items
+            .map(|it| {
+                ["ip", "router", "now", "then", "effect", "note"].map(|field| text(it, field)).join("|")
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_drain_tells_which_node_withdraws_which_route() {
+        let answer = |policy| drain(routed(policy), "n2", &Staying(Ok(BTreeSet::new()))).unwrap();
+        let local = answer("Local");
+        assert_eq!(
+            rows(&local),
+            ["192.0.2.1||n1, n2 by BGP|n1 by BGP|moves|", "192.0.2.1/32|r1|n1, n2|n1|moves|n2 withdraws it"]
+        );
+        // With policy Cluster the node goes on as long as it is there.
+        let cluster = answer("Cluster");
+        assert_eq!(
+            rows(&cluster)[1],
+            "192.0.2.1/32|r1|n1, n2, n3|n1, n2, n3|moves|n2 withdraws it when it is switched off"
+        );
+        let page = cluster.page.render(Style::default());
+        assert!(page.contains("ROUTE") && page.contains("r1"), "{page}");
+    }
+
+    #[test]
+    fn a_service_that_no_router_is_told_of_any_more_is_lost() {
+        let mut one = routed("Local");
+        one.slices[0].endpoints.retain(|it| it.node_name.as_deref() == Some("n2"));
+        let answer = drain(one, "n2", &Staying(Ok(BTreeSet::new()))).unwrap();
+        let rows = rows(&answer);
+        assert!(rows[0].contains("|n2 by BGP|-|loses|OUTAGE until a Pod is ready elsewhere"), "{rows:?}");
+        assert_eq!(rows[1], "192.0.2.1/32|r1|n2|-|loses|r1 is told of it by no node any more");
+        assert_eq!(answer.exit, crate::answer::Exit::Problem);
+    }
+
+    #[test]
+    fn a_peer_that_is_deleted_and_an_advertisement_that_is_changed_are_told_route_by_route() {
+        let deleted =
+            changed(routed("Cluster"), |then| remove(&mut then.bgp.peers, ROUTER, "r1", "lb")).unwrap();
+        let gone = rows(&deleted);
+        assert!(gone[0].contains("OUTAGE"), "{gone:?}");
+        assert!(gone[1].ends_with("|n1, n2, n3|-|loses|r1 is told of it by no node any more"), "{gone:?}");
+        let nothing = changed(routed("Cluster"), |then| remove(&mut then.bgp.peers, ROUTER, "r2", "lb"));
+        assert!(nothing.unwrap_err().to_string().starts_with("there is no BGPPeer r2 in namespace lb"));
+        let narrowed = changed(routed("Cluster"), |then| {
+            let selector = json!([{"matchLabels": {"kubernetes.io/hostname": "n1"}}]);
+            then.nodes[0].metadata.labels =
+                Some([("kubernetes.io/hostname".to_owned(), "n1".to_owned())].into());
+            then.bgp.advertisements[0].spec.node_selectors = serde_json::from_value(selector).unwrap();
+            Ok(())
+        });
+        assert_eq!(rows(&narrowed.unwrap())[1], "192.0.2.1/32|r1|n1, n2, n3|n1|moves|n2, n3 withdraw it");
+        let wrong = changed(routed("Cluster"), |then| {
+            then.bgp.advertisements[0].spec.communities = vec!["nobody-has-defined-it".to_owned()];
+            Ok(())
+        });
+        let page = wrong.unwrap().page.render(Style::default());
+        assert!(page.contains("not in force: BGPAdvertisement all: spec.communities[0]"), "{page}");
     }
 }

@@ -44,6 +44,8 @@ impl Elsewhere {
 
 pub(crate) const POOL: &str = "IPAddressPool";
 pub(crate) const ADVERTISEMENT: &str = "L2Advertisement";
+pub(crate) const ROUTER: &str = "BGPPeer";
+pub(crate) const FOR_ROUTERS: &str = "BGPAdvertisement";
 
 /// Parts what FerroLB reads in its namespace from what it does not.
 pub(crate) fn part<K: Resource<DynamicType = ()>>(

@@ -10,7 +10,7 @@ use kube::ResourceExt;
 use placement::NodeName;
 use slim::{EndpointSlice, Service, ServicePort};
 
-use super::{Health, Surveyed, Warning, list};
+use super::{Announced, Health, Surveyed, Warning, list};
 use crate::snapshot::{Snapshot, Speakers};
 
 /// The EndpointSlices of each Service.
@@ -52,7 +52,9 @@ pub(super) fn find(snapshot: &Snapshot, slices: &Slices<'_>, service: &Service, 
     } else {
         it.warnings.extend(warning);
     }
-    for address in it.addresses.iter().filter(|address| address.health == Health::Announced) {
+    // A router that is told of an address has a route to it.
+    let on_lan_alone = |address: &&Announced| address.health == Health::Announced && !address.is_routed();
+    for address in it.addresses.iter().filter(on_lan_alone) {
         let node = address.node.as_deref().map(NodeName::from);
         let off = node.and_then(|node| off_lan(&snapshot.speakers, &node, address.ip));
         it.warnings.extend(off);

@@ -12,7 +12,7 @@ fn surveyed(endpoints_on: &[&str], speakers: &[Told], reports: Option<&Reports>)
     let snapshot = snapshot(&[service("web", Some(IP))], endpoints_on, speakers);
     let (allocation, placement) = (Allocation::decide(&snapshot), snapshot.placed_now());
     let source = snapshot.speakers.source;
-    let sources = Sources { placement: &placement, speakers, reports, source };
+    let sources = Sources { placement: &placement, speakers, reports, source, routing: OnceCell::new() };
     survey(&snapshot, &allocation, &sources).remove(0)
 }
 
@@ -100,8 +100,13 @@ fn a_service_without_an_address_waits_and_one_that_is_about_to_have_it_does_not(
     );
     let look = |snapshot: &Snapshot| {
         let (allocation, placement) = (Allocation::decide(snapshot), snapshot.placed_now());
-        let sources =
-            Sources { placement: &placement, speakers: &[], reports: None, source: snapshot.speakers.source };
+        let sources = Sources {
+            placement: &placement,
+            speakers: &[],
+            reports: None,
+            source: snapshot.speakers.source,
+            routing: OnceCell::new(),
+        };
         survey(snapshot, &allocation, &sources).pop().unwrap()
     };
     let waiting = look(&snapshot);
@@ -125,7 +130,13 @@ fn addresses_of_nodes_are_well_without_an_announcer() {
         vec![slim::NodeAddress { type_: "InternalIP".to_owned(), address: "10.0.0.1".to_owned() }];
     let (allocation, placement) = (Allocation::decide(&snapshot), snapshot.placed_now());
     let source = snapshot.speakers.source;
-    let sources = Sources { placement: &placement, speakers: &speakers, reports: None, source };
+    let sources = Sources {
+        placement: &placement,
+        speakers: &speakers,
+        reports: None,
+        source,
+        routing: OnceCell::new(),
+    };
     let it = survey(&snapshot, &allocation, &sources).remove(0);
     assert_eq!((it.health, it.pool.as_deref(), it.addresses.len()), (Health::Announced, Some("nodes"), 3));
     assert_eq!(it.addresses[0].node.as_deref(), Some("n1"));
@@ -138,8 +149,13 @@ fn who_waits_where_pools_of_nodes_are_served_is_sent_to_the_events() {
     snapshot.pools.clear();
     let look = |snapshot: &Snapshot| {
         let (allocation, placement) = (Allocation::decide(snapshot), snapshot.placed_now());
-        let sources =
-            Sources { placement: &placement, speakers: &[], reports: None, source: snapshot.speakers.source };
+        let sources = Sources {
+            placement: &placement,
+            speakers: &[],
+            reports: None,
+            source: snapshot.speakers.source,
+            routing: OnceCell::new(),
+        };
         survey(snapshot, &allocation, &sources).remove(0).remedies
     };
     assert!(look(&snapshot)[0].contains("create an IPAddressPool"));

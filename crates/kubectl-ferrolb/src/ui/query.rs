@@ -90,10 +90,7 @@ impl Query {
 fn has(service: &Surveyed, word: &str) -> bool {
     let within = |text: &str| text.to_lowercase().contains(word);
     if let Some(node) = word.strip_prefix("node:") {
-        return service
-            .addresses
-            .iter()
-            .any(|it| it.node.as_ref().is_some_and(|it| it.to_lowercase() == node));
+        return service.addresses.iter().any(|it| it.nodes().any(|it| it.to_lowercase() == node));
     }
     if let Some(pool) = word.strip_prefix("pool:") {
         return service.pool.as_ref().is_some_and(|it| it.to_lowercase() == pool);
@@ -104,10 +101,7 @@ fn has(service: &Surveyed, word: &str) -> bool {
     within(&service.title())
         || within(service.health.word())
         || service.pool.as_deref().is_some_and(within)
-        || service
-            .addresses
-            .iter()
-            .any(|it| within(&it.ip.to_string()) || it.node.as_deref().is_some_and(within))
+        || service.addresses.iter().any(|it| within(&it.ip.to_string()) || it.nodes().any(within))
         || service.all_reasons().any(within)
 }
 
@@ -123,6 +117,7 @@ mod tests {
             node: Some(node.to_owned()),
             interfaces: vec!["eth0".to_owned()],
             since: None,
+            by_bgp: vec![],
         };
         Surveyed {
             key: None,

@@ -1,8 +1,8 @@
 //! A cluster as there are many, for the tests: six nodes, some pools, two dozen Services, some of which have a problem.
 
 use introspection::{
-    Address, AddressState, Claimant, ControllerStatus, Document, Interface, Peer, PeerState, SpeakerStatus,
-    Status, Usability,
+    Address, AddressState, Bgp, BgpRoute, BgpSession, Claimant, ControllerStatus, Document, Interface, Peer,
+    PeerState, SpeakerStatus, Status, Usability,
 };
 use placement::{ExcludeLabel, Failback, Placement, Spread};
 use serde::de::DeserializeOwned;
@@ -14,10 +14,13 @@ use crate::ask::Told;
 use crate::cluster::Cluster;
 use crate::look::Look;
 use crate::programs::{Part, Program};
-use crate::snapshot::{Snapshot, Speakers};
+use crate::snapshot::{BgpObjects, Snapshot, Speakers};
 use crate::survey::Reports;
 
 pub(super) const NODES: [&str; 6] = ["rack1-a", "rack1-b", "rack1-c", "rack2-a", "rack2-b", "rack2-c"];
+
+/// Routers by name and address.
+const ROUTERS: [(&str, &str); 2] = [("tor1", "192.168.1.2"), ("tor2", "192.168.1.3")];
 
 /// Namespace, name, pool and address.
 const SERVICES: [(&str, &str, &str, &str); 21] = [
@@ -59,6 +62,8 @@ pub(super) struct Sample<'a> {
     pub(super) failure: Option<&'a str>,
     /// Whether nothing is there at all.
     pub(super) empty: bool,
+    /// Whether there are two routers, which alone are told of the pool dmz.
+    pub(super) routers: bool,
 }
 
 impl Sample<'_> {
@@ -169,15 +174,67 @@ impl Sample<'_> {
             pools: if self.empty { vec![] } else { objects(&pools) },
             advertisements: if self.empty {
                 vec![]
+            } else if self.routers {
+                let pools = json!(["lan", "staging", "lan6", "apps"]);
+                objects(&[json!({"metadata": {"name": "lans"}, "spec": {"ipAddressPools": pools}})])
             } else {
                 objects(&[json!({"metadata": {"name": "all"}})])
             },
+            bgp: self.bgp(),
             namespaces: objects(&names),
             nodes: objects(&nodes),
             slices: objects(&endpoints),
             speakers: Speakers::read(Some(&programs), speakers),
             elsewhere: vec![],
             controller: true,
+        }
+    }
+
+    fn bgp(self) -> BgpObjects {
+        if !self.routers {
+            return BgpObjects::default();
+        }
+        let peer = |(name, address): &(&str, &str)| {
+            let spec = json!({"myASN": 64512, "peerASN": 64513, "peerAddress": address});
+            json!({"metadata": {"name": name}, "spec": spec})
+        };
+        let advertisement = json!({"metadata": {"name": "dmz"}, "spec": {"ipAddressPools": ["dmz"]}});
+        BgpObjects {
+            peers: objects(&ROUTERS.iter().map(peer).collect::<Vec<_>>()),
+            advertisements: objects(&[advertisement]),
+            ..BgpObjects::default()
+        }
+    }
+
+    /// What a speaker tells routers; a cable is out where there are problems.
+    fn told_routers(self, node: &str) -> Bgp {
+        if !self.routers {
+            return Bgp::default();
+        }
+        let session = |(name, address): &(&str, &str)| {
+            let down = self.problems && node == "rack2-b" && *name == "tor2";
+            BgpSession {
+                peer: (*name).to_owned(),
+                address: format!("{address}:179"),
+                state: if down { "Active" } else { "Established" }.to_owned(),
+                reason: if down { "no TCP connection" } else { "the peer has accepted our OPEN" }.to_owned(),
+                for_seconds: Some(if down { 700 } else { 260_000 }),
+                announced: 4,
+                ..BgpSession::default()
+            }
+        };
+        let of_dmz = SERVICES.iter().filter(|(_, _, pool, _)| *pool == "dmz");
+        let route = |(namespace, name, _, ip): &(&str, &str, &str, &str)| BgpRoute {
+            prefix: format!("{ip}/32"),
+            services: vec![format!("{namespace}/{name}")],
+            peers: ROUTERS.iter().map(|(name, _)| (*name).to_owned()).collect(),
+            local_preference: 100,
+            communities: vec![],
+        };
+        Bgp {
+            sessions: ROUTERS.iter().map(session).collect(),
+            routes: of_dmz.map(route).collect(),
+            ..Bgp::default()
         }
     }
 
@@ -218,6 +275,7 @@ impl Sample<'_> {
             peers: NODES.iter().filter(|other| **other != node).map(peer).collect(),
             interfaces: [used.clone(), unused].into_iter().collect(),
             addresses: fall_here.collect(),
+            bgp: Box::new(self.told_routers(node)),
             ..SpeakerStatus::default()
         };
         let document = Ok(Document::new(vec![], Status::SpeakerStatus(status)));

@@ -100,7 +100,7 @@ fn nodes(look: &Look) -> Vec<NodeView> {
     let mut announced: BTreeMap<&str, Vec<Held>> = BTreeMap::new();
     for service in &look.services {
         for address in service.addresses.iter().filter(|it| it.health == Health::Announced) {
-            if let Some(node) = &address.node {
+            for node in address.nodes() {
                 announced.entry(node).or_default().push(Held { ip: address.ip, service: service.title() });
             }
         }

@@ -3,13 +3,15 @@
 //! Every node that may announce a Service does, so nothing is elected. What a peer is told follows from the objects alone:
 //! [`peering`] says which of them are in force, [`Plan`] which prefixes a peer is to have, and with which attributes.
 
+mod foretell;
 mod objects;
 mod plan;
 
+pub use foretell::{Foretold, foretell};
 pub use objects::BgpInput;
 pub(crate) use objects::{Bgp, BgpNews};
-pub use plan::NotAnnounced;
-pub(crate) use plan::{Change, Here, Plan, Told, Touched, View, here};
+pub(crate) use plan::{Change, Here, Plan, Touched, View, here};
+pub use plan::{NotAnnounced, Told};
 
 /// The name of the protocol, as events and metrics call it.
 pub const PROTOCOL: &str = "bgp";

@@ -7,7 +7,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use e2e::Cluster;
 use lab::browser::Browser;
-use lab::{Host, debian, wait_until};
+use lab::{Host, chart, debian, wait_until};
+use serde_json::json;
 use tokio::runtime::Builder;
 
 use crate::{serve, with_cluster};
@@ -77,6 +78,28 @@ fn the_page_shows_who_announces_what_and_a_takeover_without_being_loaded_again()
     });
 }
 
+/// Told with its reason, and on the card of each node, until nobody asks for it any more.
+fn a_router_that_does_not_answer_is_a_problem(cluster: &Cluster, browser: &mut Browser) -> Result<()> {
+    // The client has no router, and refuses to talk to one.
+    let spec = json!({"myASN": 64512, "peerASN": 64513, "peerAddress": Host::Client.ipv4()});
+    let metadata = json!({"name": "nobody", "namespace": chart::NAMESPACE});
+    let peer =
+        json!({"apiVersion": "metallb.io/v1beta2", "kind": "BGPPeer", "metadata": metadata, "spec": spec});
+    cluster.apply([&peer])?;
+    let told = "[...document.querySelectorAll('.problems .card')].some(it => \
+         it.innerText.includes('BGPPeer nobody') && it.innerText.includes('no node has a session with it'))";
+    browser.wait_for("the router in the problems", told)?;
+    let sessions = texts(browser, ".node .sessions summary")?;
+    ensure!(
+        sessions.len() == cluster.lab.nodes().count() && sessions.iter().all(|it| it.contains("0/1 router")),
+        "{sessions:?}"
+    );
+    fits(browser)?;
+    cluster.kubectl(["delete", "bgppeer", "-n", chart::NAMESPACE, "nobody"])?;
+    browser.wait_for("that all is well again", &headline("All is well"))?;
+    Ok(())
+}
+
 fn seen(cluster: &Cluster, kubeconfig: &str, address: &str) -> Result<()> {
     let first = cluster.announcer(address.parse()?)?.to_string();
     let mut browser = Browser::start()?;
@@ -106,6 +129,7 @@ fn seen(cluster: &Cluster, kubeconfig: &str, address: &str) -> Result<()> {
     assert_eq!(browser.evaluate("window.neverLoadedAgain")?, true);
 
     fits(&mut browser)?;
+    a_router_that_does_not_answer_is_a_problem(cluster, &mut browser)?;
 
     // A takeover while it is looked at.
     let node = cluster.lab.nodes().find(|node| node.to_string() == first).context("a node")?;

@@ -25,7 +25,7 @@ const COMMANDS: [&str; 14] = [
 ];
 
 /// What is listed for every answer that follows from the objects.
-const LISTS: [(&str, &str); 9] = [
+const LISTS: [(&str, &str); 13] = [
     ("", "services"),
     ("", "namespaces"),
     ("", "nodes"),
@@ -33,6 +33,10 @@ const LISTS: [(&str, &str); 9] = [
     ("discovery.k8s.io", "endpointslices"),
     ("metallb.io", "ipaddresspools"),
     ("metallb.io", "l2advertisements"),
+    ("metallb.io", "bgppeers"),
+    ("metallb.io", "bgpadvertisements"),
+    ("metallb.io", "communities"),
+    ("metallb.io", "bfdprofiles"),
     ("metallb.io", "servicel2statuses"),
     ("ferrolb.io", "addressreservations"),
 ];
@@ -47,10 +51,8 @@ fn all_but(missing: &str) -> Value {
         ("apps", "daemonsets"),
         ("coordination.k8s.io", "leases"),
         ("metallb.io", "configurationstates"),
-        ("metallb.io", "bgppeers"),
-        ("metallb.io", "bgpadvertisements"),
-        ("metallb.io", "communities"),
-        ("metallb.io", "bfdprofiles"),
+        ("metallb.io", "servicebgpstatuses"),
+        ("ferrolb.io", "nodeaddresspools"),
     ];
     LISTS.into_iter().chain(more).filter(|(_, resource)| *resource != missing).map(rule).collect()
 }
@@ -78,7 +80,7 @@ fn one_missing_right_is_named_by_every_command_that_needs_it_and_by_no_other() {
                     "peers" | "version" => !["pods", "pods/proxy"].contains(&resource),
                     // There is a pool already, so nobody is asked.
                     "pools" | "quickstart --dry-run" => resource == "pods/proxy",
-                    "inspect -f /dev/null" => ["namespaces", "addressreservations"].contains(&resource),
+                    "inspect -f /dev/null" => resource == "namespaces",
                     _ => false,
                 };
                 let said = plugin_as(&almost, command).await;
@@ -112,7 +114,8 @@ fn a_right_that_one_command_needs_is_named_by_that_one() {
             ("quickstart --dry-run", "list", "daemonsets", "daemonsets.apps"),
             ("inspect -f /dev/null", "list", "events", "events"),
             ("inspect -f /dev/null", "list", "configurationstates", "configurationstates.metallb.io"),
-            ("inspect -f /dev/null", "list", "bgppeers", "bgppeers.metallb.io"),
+            ("inspect -f /dev/null", "list", "nodeaddresspools", "nodeaddresspools.ferrolb.io"),
+            ("inspect -f /dev/null", "list", "servicebgpstatuses", "servicebgpstatuses.metallb.io"),
             ("inspect -f /dev/null", "get", "pods/log", "pods/log"),
         ]
         .into_iter()

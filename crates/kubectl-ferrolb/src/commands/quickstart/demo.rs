@@ -35,6 +35,7 @@ use super::{LOOK_AGAIN, PATIENCE};
 use crate::ask::Told;
 use crate::client::{self, Failure, Why};
 use crate::cluster::Cluster;
+use crate::commands::services::places;
 use crate::commands::{explain, trace};
 use crate::look::Look;
 use crate::options::Quickstart;
@@ -297,10 +298,11 @@ impl<'a> Demo<'a> {
             return Err(self.explained("Announced", "by nobody", patience).await);
         };
         for address in &surveyed.addresses {
-            let node = address.node.as_deref().unwrap_or("a node");
-            let by = match address.interfaces.as_slice() {
-                [] => format!("{} by node {node}", address.ip),
-                interfaces => format!("{} by node {node} on {}", address.ip, list(interfaces)),
+            let by = match (&address.node, address.interfaces.as_slice()) {
+                (None, _) if address.is_routed() => format!("{} by {}", address.ip, list(&places(address))),
+                (None, _) => format!("{} by a node", address.ip),
+                (Some(node), []) => format!("{} by node {node}", address.ip),
+                (Some(node), interfaces) => format!("{} by node {node} on {}", address.ip, list(interfaces)),
             };
             seen.saw("Announced", by, Tone::Good);
         }

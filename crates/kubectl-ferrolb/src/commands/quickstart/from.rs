@@ -30,7 +30,7 @@ pub(super) async fn run(cluster: &Cluster, options: &Quickstart, source: Source)
     let unseen = |found: &Found, failures: Vec<String>| {
         Ok(Answer::object("Quickstart", found, found.page()).not_seen(failures))
     };
-    let There { mut carried, announcing } = match There::of(source, cluster).await {
+    let There { mut carried, announcing, stays } = match There::of(source, cluster).await {
         Ok(there) => there,
         Err(NotRead::Unseen(failure)) => return unseen(&found, vec![failure.to_string()]),
         Err(NotRead::Unreadable(error)) => return Err(error),
@@ -48,6 +48,7 @@ pub(super) async fn run(cluster: &Cluster, options: &Quickstart, source: Source)
         }
     };
     found.saw("From", source.words());
+    stays.into_iter().for_each(|it| found.saw("BGP", it));
     if carried.objects.is_empty() && carried.lost.is_empty() {
         if source == Source::Metallb && !pools.is_empty() {
             found.saw(

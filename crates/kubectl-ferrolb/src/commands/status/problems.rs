@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use api::{IPAddressPool, L2Advertisement};
 use kube::ResourceExt;
 
-use super::{NAMED, Problem, starting};
+use super::{NAMED, Problem, routers, starting};
 use crate::ask::Told;
 use crate::cluster::Cluster;
 use crate::commands::nodes::{has_no_interface, is_down, no_speaker, unheard};
@@ -50,9 +50,11 @@ impl<'a> Finder<'a> {
         it.nodes();
         it.unanswered();
         it.peers();
+        it.problems.extend(routers::problems(look));
         it.objects();
         it.nodes_without_speaker();
         it.advertisements();
+        it.routers();
         it.pools(pools);
         it.services();
         it
@@ -185,7 +187,7 @@ impl<'a> Finder<'a> {
                     Some(&format!("see whether it is up: kubectl get nodes {}", words(&silent))),
                 );
             }
-            if has_no_interface(speaker) {
+            if has_no_interface(speaker) && !self.look.snapshot.advertisements.is_empty() {
                 self.problem(
                     &speaker.node,
                     "its speaker has no interface that it can announce on".to_owned(),
@@ -214,12 +216,13 @@ impl<'a> Finder<'a> {
                     )),
                 );
             }
-            if self.look.snapshot.advertisements.is_empty() {
+            let is_for_routers = !self.look.snapshot.bgp.advertisements.is_empty();
+            if self.look.snapshot.advertisements.is_empty() && !is_for_routers {
                 let it = elsewhere(ADVERTISEMENT);
                 self.problem(
                     "advertisements",
                     format!(
-                        "there is no L2Advertisement in namespace {system}{}, so nothing is announced",
+                        "there is neither an L2Advertisement nor a BGPAdvertisement in namespace {system}{}, so nothing is announced",
                         but(it)
                     ),
                     Some(&it.map_or_else(
@@ -269,6 +272,11 @@ impl<'a> Finder<'a> {
             self.warnings
                 .extend(advertisement.warnings().iter().map(|it| format!("L2Advertisement {name}: {it}")));
         }
+    }
+
+    /// What authors of objects about BGP may not mean.
+    fn routers(&mut self) {
+        self.warnings.extend(routers::warnings(self.look));
     }
 
     fn pools(&mut self, pools: &[PoolRow]) {

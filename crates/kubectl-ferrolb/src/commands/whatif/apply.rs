@@ -1,7 +1,7 @@
 //! A snapshot as it would be with other objects in it.
 
 use anyhow::{Context, bail};
-use api::{IPAddressPool, L2Advertisement};
+use api::{BFDProfile, BGPAdvertisement, BGPPeer, Community, IPAddressPool, L2Advertisement};
 use kube::ResourceExt;
 use serde::de::DeserializeOwned;
 use slim::Node;
@@ -36,22 +36,41 @@ pub(super) fn apply(
             }
         }
     }
+    /// One that FerroLB reads in its own namespace.
+    fn ours<K: kube::Resource + DeserializeOwned>(
+        manifest: &manifests::Manifest,
+        system: &str,
+    ) -> anyhow::Result<K> {
+        let mut object: K = decoded(manifest)?;
+        object.meta_mut().namespace = Some(system.to_owned());
+        Ok(object)
+    }
+    let system = cluster.system.as_str();
     let mut known = 0;
     for manifest in manifests {
         let in_system = [cluster.system.as_str(), ""].contains(&manifest.text("/metadata/namespace"));
         known += 1;
         match (manifest.group(), manifest.kind()) {
             ("metallb.io", "IPAddressPool") if in_system => {
-                let mut pool: IPAddressPool = decoded(manifest)?;
-                pool.metadata.namespace = Some(cluster.system.clone());
+                let mut pool: IPAddressPool = ours(manifest, system)?;
                 let status = then.pools.iter().find(|it| it.name_any() == pool.name_any());
                 pool.status = status.and_then(|it| it.status.clone());
                 put(&mut then.pools, pool);
             }
             ("metallb.io", "L2Advertisement") if in_system => {
-                let mut advertisement: L2Advertisement = decoded(manifest)?;
-                advertisement.metadata.namespace = Some(cluster.system.clone());
-                put(&mut then.advertisements, advertisement);
+                put(&mut then.advertisements, ours::<L2Advertisement>(manifest, system)?);
+            }
+            ("metallb.io", "BGPAdvertisement") if in_system => {
+                put(&mut then.bgp.advertisements, ours::<BGPAdvertisement>(manifest, system)?);
+            }
+            ("metallb.io", "BGPPeer") if in_system => {
+                put(&mut then.bgp.peers, ours::<BGPPeer>(manifest, system)?);
+            }
+            ("metallb.io", "Community") if in_system => {
+                put(&mut then.bgp.communities, ours::<Community>(manifest, system)?);
+            }
+            ("metallb.io", "BFDProfile") if in_system => {
+                put(&mut then.bgp.profiles, ours::<BFDProfile>(manifest, system)?);
             }
             ("", "Service") => {
                 let mut service: slim::Service = decoded(manifest)?;
@@ -72,7 +91,7 @@ pub(super) fn apply(
     }
     if known == 0 {
         bail!(
-            "nothing in there has a say in who gets which address: IPAddressPools and L2Advertisements of namespace {}, Services, Nodes and Namespaces do",
+            "nothing in there has a say in who gets which address, or in who announces it: IPAddressPools, L2Advertisements and the objects about BGP of namespace {}, Services, Nodes and Namespaces do",
             cluster.system
         );
     }

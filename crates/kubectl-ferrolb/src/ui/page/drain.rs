@@ -26,7 +26,9 @@ pub(super) fn panel(node: &str, outcome: &Result<Drain, String>, query: &Query) 
 }
 
 fn told(node: &str, Drain { differences, notes }: &Drain) -> Markup {
-    let count = |effect: &str| differences.iter().filter(|it| it.effect == effect).count();
+    let (routes, addresses): (Vec<&Difference>, Vec<&Difference>) =
+        differences.iter().partition(|it| it.router.is_some());
+    let count = |effect: &str| addresses.iter().filter(|it| it.effect == effect).count();
     let (moves, loses) = (count("moves"), count("loses"));
     html! {
         p.lead {
@@ -44,9 +46,11 @@ fn told(node: &str, Drain { differences, notes }: &Drain) -> Markup {
         }
         @for note in notes { p.note { (note) } }
         @if !differences.is_empty() {
-            (table(differences))
-            @if differences.len() > SHOWN {
-                p.more { "and " (differences.len() - SHOWN) " more: kubectl ferrolb whatif drain " (node) }
+            @if !addresses.is_empty() { (table(&addresses)) }
+            @if !routes.is_empty() { (table_of_routes(&routes)) }
+            @let more = addresses.len().saturating_sub(SHOWN) + routes.len().saturating_sub(SHOWN);
+            @if more > 0 {
+                p.more { "and " (more) " more: kubectl ferrolb whatif drain " (node) }
             }
             p.note {
                 "Drained: its Pods are evicted but for those of DaemonSets, such as its speaker. Off: the node is switched off. \
@@ -56,8 +60,31 @@ fn told(node: &str, Drain { differences, notes }: &Drain) -> Markup {
     }
 }
 
-fn table(differences: &[Difference]) -> Markup {
-    let mut rows: Vec<&Difference> = differences.iter().collect();
+fn table_of_routes(routes: &[&Difference]) -> Markup {
+    let mut rows = routes.to_vec();
+    rows.sort_by_key(|it| it.effect != "loses");
+    html! {
+        table.list role="table" {
+            caption.hidden { "Routes by BGP" }
+            (heads(&["Route", "Router", "Now by", "Drained by", "Off by", "Note"]))
+            tbody role="rowgroup" {
+                @for it in rows.into_iter().take(SHOWN) {
+                    tr role="row" {
+                        th.mono scope="row" role="rowheader" data-label="Route" title=(it.service) { (it.ip) }
+                        td role="cell" data-label="Router" { (it.router.as_deref().unwrap_or("-")) }
+                        td role="cell" data-label="Now by" { (it.now) }
+                        td role="cell" data-label="Drained by" { (it.then) }
+                        td role="cell" data-label="Off by" { (it.off.as_deref().unwrap_or("-")) }
+                        td role="cell" data-label="Note" class=[(it.effect == "loses").then_some("bad-text")] { (it.note) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn table(differences: &[&Difference]) -> Markup {
+    let mut rows = differences.to_vec();
     rows.sort_by_key(|it| it.effect != "loses");
     html! {
         table.list role="table" {

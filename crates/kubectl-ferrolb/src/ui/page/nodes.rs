@@ -4,7 +4,7 @@ use introspection::Interface;
 use maud::{Markup, html};
 
 use super::{counted, drain};
-use crate::commands::nodes::{by_protocol, is_used, why_not};
+use crate::commands::nodes::{NodeRow, by_protocol, is_used, why_not};
 use crate::survey::list;
 use crate::ui::query::Query;
 use crate::ui::view::{NodeView, Seen};
@@ -76,6 +76,7 @@ fn card(NodeView { row, announced }: &NodeView, most: usize, query: &Query) -> M
                 }
             }
             @for note in &row.notes { p.note { (note) } }
+            @if !row.sessions.is_empty() { (sessions(row)) }
             div.bottom {
                 @if !row.interfaces.is_empty() {
                     details.interfaces {
@@ -88,6 +89,27 @@ fn card(NodeView { row, announced }: &NodeView, most: usize, query: &Query) -> M
                     }
                 }
                 a.button href={ (simulation) "#drain" } { "Simulate drain" span.hidden { " of " (row.node) } }
+            }
+        }
+    }
+}
+
+/// The sessions with routers: how many there are, and each.
+fn sessions(row: &NodeRow) -> Markup {
+    let established = row.sessions.iter().filter(|session| session.established).count();
+    let all = row.sessions.len();
+    html! {
+        details.sessions {
+            summary data-flash class=[(established < all).then_some("bad-text")] {
+                "BGP: " (established) "/" (all) @if all == 1 { " router, " } @else { " routers, " }
+                (counted(row.routes, "route", "routes"))
+            }
+            @for it in &row.sessions {
+                p {
+                    (it.peer) " (" (it.address) "): "
+                    @if it.established { "established" } @else { "no session" }
+                    @if let Some(lasting) = &it.lasting { " for " (lasting) }
+                }
             }
         }
     }

@@ -103,7 +103,13 @@ fn services(summary: &Summary) -> String {
         parts.push(format!("{waiting} for an address"));
     }
     if it.announced == it.addresses && parts.len() == 1 {
-        return "Every address is announced by one node.".to_owned();
+        let to_routers = summary.bgp.as_ref().is_some_and(|bgp| bgp.prefixes > 0);
+        return if to_routers {
+            "Every address is announced."
+        } else {
+            "Every address is announced by one node."
+        }
+        .to_owned();
     }
     format!("Addresses: {}.", parts.join(", "))
 }
@@ -126,6 +132,13 @@ fn numbers(seen: &Seen) -> Markup {
             div { dt { "Services" } dd { (grouped(services.all as u64)) } dd.note { "of type LoadBalancer" } }
             div { dt { "Addresses" } dd { (grouped(services.addresses as u64)) } dd.note { "from " (where_from) } }
             div { dt { "Speakers" } dd { (ready(&summary.speakers)) } dd.note { (seen.hearing) } }
+            @if let Some(it) = &summary.bgp {
+                div {
+                    dt { "BGP sessions" }
+                    dd { (it.established) "/" (it.sessions) }
+                    dd.note { (counted(it.prefixes, "prefix announced", "prefixes announced")) }
+                }
+            }
             div { dt { "Controllers" } dd { (ready(&summary.controllers)) } dd.note { (leader) } }
         }
     }

@@ -3,8 +3,8 @@
 use maud::{Markup, html};
 
 use super::{counted, heads, state};
-use crate::commands::services::place;
-use crate::survey::{Health, Surveyed};
+use crate::commands::services::places;
+use crate::survey::Surveyed;
 use crate::ui::query::{PER_PAGE, Query};
 use crate::ui::view::Seen;
 
@@ -83,12 +83,9 @@ fn row(service: &Surveyed, query: &Query) -> Markup {
             td role="cell" data-label="Announced by" data-flash {
                 @if service.addresses.is_empty() { "-" }
                 @for address in &service.addresses {
-                    span.line {
-                        @match (&address.node, address.health) {
-                            (Some(node), Health::Announced | Health::Starting) => { (place(node, &address.interfaces)) }
-                            _ => { "-" }
-                        }
-                    }
+                    @let announced_by = places(address);
+                    @if announced_by.is_empty() { span.line { "-" } }
+                    @for place in &announced_by { span.line { (place) } }
                 }
             }
             td role="cell" data-label="Pool" {

@@ -47,6 +47,29 @@ async fn problems_come_first_with_reason_and_remedy() {
 }
 
 #[tokio::test]
+async fn routers_are_shown_with_who_tells_them_what_and_lost_sessions_come_first() {
+    let well = page(Sample { routers: true, ..Sample::default() }, "").await;
+    assert!(part(&well, "<h1>", "</h1>").ends_with("All is well"), "{well}");
+    let postfix = part(&well, "data-key=\"service mail/postfix\"", "</tr>");
+    assert!(postfix.contains("rack1-a, rack1-b, rack1-c and 3 more to tor1, tor2"), "{postfix}");
+    let node = part(&well, "data-key=\"node rack2-b\"", "</details>");
+    assert!(node.contains("BGP: 2/2 routers, 4 routes"), "{node}");
+    assert!(node.contains("tor1 (192.168.1.2:179): established for 3 d"), "{node}");
+    assert!(well.contains("<dt>BGP sessions</dt><dd>12/12</dd>"), "{well}");
+    let lost = page(Sample { routers: true, problems: true, ..Sample::default() }, "").await;
+    let problems = part(&lost, "id=\"problems\"", "</section>");
+    assert!(
+        problems.contains("rack2-b has no session with it (192.168.1.3:179) for 11 min: no TCP connection"),
+        "{problems}"
+    );
+    let first = part(&lost, "data-key=\"node ", "\"");
+    assert_eq!(first, "rack2-b", "a node with a problem comes first");
+    let node = part(&lost, "data-key=\"node rack2-b\"", "</details>");
+    assert!(node.contains("no session with tor2 for 11 min: no TCP connection"), "{node}");
+    assert!(node.contains("BGP: 1/2 routers, 4 routes"), "{node}");
+}
+
+#[tokio::test]
 async fn an_address_is_shown_in_its_pool_with_who_has_it() {
     let page = page(Sample { problems: true, ..Sample::default() }, "").await;
     let lan = part(&page, "data-key=\"pool lan\"", "</ol>");

@@ -12,6 +12,7 @@ fn service(name: &str, ip: &str, health: Health, node: Option<&str>) -> Surveyed
         node: node.map(str::to_owned),
         interfaces: vec![],
         since: None,
+        by_bgp: vec![],
     };
     Surveyed {
         key: None,

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use bfd::config::Profile;
 use bgp::config::{RouterId, SessionConfig};
-use bgp::route::{Communities, Community};
+use bgp::route::{Communities, Community, Prefix};
 use objects::{BfdProfileName, BgpPeerName, Labels, SecretName};
 use peering::{
     Advertisement, Announcing, CommunityNames, Faults, Objects, Peer, SecretState, Sessions, ThisNode,
@@ -96,6 +96,11 @@ impl Bgp {
             faults: Default::default(),
             plan: Plan::default(),
         }
+    }
+
+    /// Knows all objects that there are.
+    pub(crate) fn knowing(me: NodeName, objects: Objects) -> Self {
+        Self { objects, missing: BTreeSet::new(), stale: true, ..Self::new(me) }
     }
 
     /// Takes something in.
@@ -239,6 +244,20 @@ impl Bgp {
     /// What there is to tell whoever asks, but for how the sessions are doing.
     pub(crate) fn told(&self) -> introspection::Bgp {
         self.plan.describe()
+    }
+
+    /// What each peer is to have, and why not.
+    pub(crate) fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// The Services for which a peer is told of a prefix.
+    pub(crate) fn users(&self, peer: &BgpPeerName, prefix: Prefix) -> BTreeSet<ServiceKey> {
+        let is_for = |name: &AdvertisementName| {
+            self.advertisements.get(name).is_some_and(|advertisement| advertisement.is_for_peer(peer))
+        };
+        let by = self.plan.users(prefix).filter(|(name, _)| is_for(name));
+        by.flat_map(|(_, services)| services).cloned().collect()
     }
 
     /// The peers that are told of a Service, or why this node does not announce it.

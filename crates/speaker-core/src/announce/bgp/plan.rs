@@ -109,11 +109,11 @@ pub(crate) enum Change {
 
 /// To whom a Service is announced.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Told {
+pub struct Told {
     /// The peers that are told of it; none where it is not announced.
-    pub(crate) peers: BTreeSet<BgpPeerName>,
+    pub peers: BTreeSet<BgpPeerName>,
     /// The addresses of it that any of them is told of.
-    pub(crate) vips: BTreeSet<IpAddr>,
+    pub vips: BTreeSet<IpAddr>,
 }
 
 /// By which advertisements a Service is announced, with which prefixes.
@@ -140,9 +140,24 @@ struct Shared {
 
 impl Plan {
     /// What each peer is to have.
-    #[cfg(test)]
     pub(crate) fn routes(&self) -> &BTreeMap<BgpPeerName, Routes> {
         &self.routes
+    }
+
+    /// The advertisements by which a prefix is announced, with the Services that have addresses in it.
+    pub(crate) fn users(
+        &self,
+        prefix: Prefix,
+    ) -> impl Iterator<Item = (&AdvertisementName, &BTreeSet<ServiceKey>)> {
+        self.users.get(&prefix).into_iter().flatten()
+    }
+
+    /// To whom each Service is announced, or why it is not.
+    pub(crate) fn outcomes(&self) -> impl Iterator<Item = (ServiceKey, Result<Told, NotAnnounced>)> {
+        self.services.iter().map(|(service, announced)| {
+            let told = || self.told.get(service).cloned().unwrap_or_default();
+            (service.clone(), announced.as_ref().map(|_| told()).map_err(|why| *why))
+        })
     }
 
     /// The peers that are told of a Service; why there are none, where that does not lie with the peers. `None` for a Service

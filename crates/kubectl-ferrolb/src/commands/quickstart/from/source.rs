@@ -33,6 +33,8 @@ pub(super) struct There {
     pub(super) carried: Carried,
     /// Who gives out or announces addresses by it, if anybody does.
     pub(super) announcing: Option<String>,
+    /// What is read as it is, and what comes of it.
+    pub(super) stays: Vec<String>,
 }
 
 /// Why it is not known.
@@ -57,13 +59,13 @@ impl There {
                 let map = config_map(cluster, KUBE_SYSTEM, "kubevip").await?;
                 let carried = map.and_then(|map| map.data).map(|data| kube_vip::convert(&data));
                 let announcing = announcer(cluster, kube_vip::announces).await?;
-                Ok(Self { carried: carried.unwrap_or_default(), announcing })
+                Ok(Self { carried: carried.unwrap_or_default(), announcing, stays: vec![] })
             }
             Source::Purelb => {
                 let groups =
                     objects(cluster, "purelb.io", &["v2", "v1"], "ServiceGroup", "servicegroups").await?;
                 let announcing = announcer(cluster, purelb::announces).await?;
-                Ok(Self { carried: purelb::convert(&groups), announcing })
+                Ok(Self { carried: purelb::convert(&groups), announcing, stays: vec![] })
             }
             Source::Cilium => {
                 let (kind, plural) = ("CiliumLoadBalancerIPPool", "ciliumloadbalancerippools");
@@ -73,7 +75,7 @@ impl There {
                 let config = config_map(cluster, KUBE_SYSTEM, "cilium-config").await?;
                 let config = config.and_then(|map| map.data?.remove("enable-l2-announcements"));
                 let announcing = cilium::announces(config.as_deref(), &pools, &policies);
-                Ok(Self { carried: cilium::convert(&pools, &policies), announcing })
+                Ok(Self { carried: cilium::convert(&pools, &policies), announcing, stays: vec![] })
             }
             Source::Servicelb => {
                 let (nodes, daemon_sets) = futures::join!(cluster.all::<Node>(), cluster.all::<DaemonSet>());
@@ -82,7 +84,11 @@ impl There {
                     "apiVersion": "ferrolb.io/v1alpha1", "kind": "NodeAddressPool",
                     "metadata": {"name": "nodes"}, "spec": {"k3sLabels": true},
                 });
-                Ok(Self { carried: Carried { objects: vec![object], lost: vec![] }, announcing })
+                Ok(Self {
+                    carried: Carried { objects: vec![object], lost: vec![] },
+                    announcing,
+                    stays: vec![],
+                })
             }
         }
     }
@@ -104,7 +110,8 @@ async fn of_metallb(cluster: &Cluster) -> Result<There, NotRead> {
         }
     }
     if !all.is_empty() {
-        return Ok(There { carried: metallb::convert(&all, &cluster.system), announcing });
+        let stays = metallb::about_bgp(&all, &cluster.system);
+        return Ok(There { carried: metallb::convert(&all, &cluster.system), announcing, stays });
     }
     // Before version 0.13 it had no objects.
     let namespaces: BTreeSet<String> = pods.iter().filter_map(ResourceExt::namespace).collect();
@@ -117,10 +124,14 @@ async fn of_metallb(cluster: &Cluster) -> Result<There, NotRead> {
             elsewhere
                 .iter_mut()
                 .for_each(|it| it["metadata"]["namespace"] = format!("ConfigMap of {namespace}").into());
-            return Ok(There { carried: metallb::convert(&elsewhere, &cluster.system), announcing });
+            return Ok(There {
+                carried: metallb::convert(&elsewhere, &cluster.system),
+                announcing,
+                stays: vec![],
+            });
         }
     }
-    Ok(There { carried: Carried::default(), announcing })
+    Ok(There { carried: Carried::default(), announcing, stays: vec![] })
 }
 
 async fn config_map(cluster: &Cluster, namespace: &str, name: &str) -> Result<Option<ConfigMap>, Failure> {

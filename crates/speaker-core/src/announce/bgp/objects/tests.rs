@@ -9,7 +9,7 @@ use pools::PoolSpec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::announce::bgp::NotAnnounced;
+use crate::announce::bgp::{NotAnnounced, foretell};
 
 fn peer(name: &str, address: &str) -> Peer {
     let asn = |number| Asn::try_from(number).unwrap();
@@ -413,4 +413,28 @@ proptest! {
             prop_assert_eq!(told, planned.filter(|(_, routes)| !routes.is_empty()).collect());
         }
     }
+}
+
+#[test]
+fn what_is_foretold_of_a_node_is_what_its_speaker_does() {
+    let mut site = Site::new();
+    site.advertise(Advertisement::new("all"));
+    assert_eq!(site.outcome(), Ok(vec!["router".to_owned()]));
+    let foretold =
+        |site: &Site, node: &str| foretell(&node.into(), site.bgp.objects.clone(), &site.placement);
+    let here = foretold(&site, "me");
+    let web = ServiceKey::new("default", "web");
+    let routes = site.bgp.plan.routes()[&"router".into()].keys();
+    let expected = routes.map(|prefix| (*prefix, BTreeSet::from([web.clone()]))).collect();
+    assert_eq!(here.routes[&"router".into()], expected);
+    let told = here.services[&web].clone().unwrap();
+    assert_eq!((told.peers.len(), told.vips.len()), (1, 1));
+    assert!(here.peer_faults.is_empty() && here.advertisement_faults.is_empty());
+    // Of a node that is not known nothing is announced.
+    let nowhere = foretold(&site, "another");
+    assert!(nowhere.routes.is_empty());
+    assert_eq!(nowhere.services[&web], Err(NotAnnounced::NotOwner));
+    let wrong = vec!["spec.myASN: wrong".to_owned()];
+    site.bgp.handle(BgpInput::Peers(each([("router".into(), Some(Err(wrong.clone())))])));
+    assert_eq!(foretold(&site, "me").peer_faults[&"router".into()], wrong);
 }

@@ -1,0 +1,237 @@
+//! The sessions with routers, and what is the matter with them and the objects that ask for them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use introspection::BgpSession;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::ResourceExt;
+use serde::Serialize;
+
+use super::{NAMED, Problem};
+use crate::ask::Told;
+use crate::look::Look;
+use crate::nearest::did_you_mean;
+use crate::output::some;
+use crate::routed::{is_established, lasting, remedy, trouble};
+use crate::snapshot::{FOR_ROUTERS, ROUTER};
+
+/// What there is of routers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Routers {
+    pub(crate) sessions: usize,
+    pub(crate) established: usize,
+    /// How many prefixes some node tells some router of.
+    pub(crate) prefixes: usize,
+}
+
+impl Routers {
+    /// What the speakers say; nothing where nobody asks for BGP.
+    pub(super) fn of(look: &Look) -> Option<Self> {
+        let mut it = Self::default();
+        let mut prefixes = BTreeSet::new();
+        for speaker in look.speakers.iter().filter_map(Told::speaker) {
+            let sessions = &speaker.bgp.sessions.items;
+            it.sessions += sessions.len();
+            it.established += sessions.iter().filter(|session| is_established(session)).count();
+            let is_told = |peer: &String| sessions.iter().any(|it| it.peer == *peer && is_established(it));
+            let routes = speaker.bgp.routes.items.iter().filter(|route| route.peers.iter().any(is_told));
+            prefixes.extend(routes.map(|route| &route.prefix));
+        }
+        it.prefixes = prefixes.len();
+        (it.sessions > 0 || !look.snapshot.bgp.is_empty()).then_some(it)
+    }
+
+    /// In one line.
+    pub(crate) fn text(&self) -> String {
+        let Self { sessions, established, prefixes } = self;
+        let of = if *prefixes == 1 { "1 prefix".to_owned() } else { format!("{prefixes} prefixes") };
+        format!("{established}/{sessions} sessions established, {of} announced")
+    }
+}
+
+/// The nodes with which something about one router is the matter: what, and for how long at least.
+type Alike<'a> = BTreeMap<(bool, String), Vec<(&'a str, &'a BgpSession)>>;
+
+/// What is the matter with sessions: a router is told of once for all nodes of which the same is true.
+pub(super) fn problems(look: &Look) -> Vec<Problem> {
+    let mut by_router: BTreeMap<&str, (usize, Alike<'_>)> = BTreeMap::new();
+    for speaker in look.speakers.iter().filter_map(Told::speaker) {
+        for session in &speaker.bgp.sessions.items {
+            let (all, alike) = by_router.entry(&session.peer).or_default();
+            *all += 1;
+            if let Some(why) = trouble(session) {
+                let same = (is_established(session), why);
+                alike.entry(same).or_default().push((&speaker.node, session));
+            }
+        }
+    }
+    let mut problems = Vec::new();
+    for (peer, (all, alike)) in by_router {
+        for ((established, why), sessions) in alike {
+            let Some((_, first)) = sessions.first() else { continue };
+            let nodes: Vec<&str> = sessions.iter().map(|(node, _)| *node).collect();
+            let who = match (nodes.len() == all, nodes.len()) {
+                (true, 2..) => "no node has".to_owned(),
+                (_, 1) => format!("{} has no", nodes[0]),
+                (_, _) => format!("{} have no", some(&nodes, NAMED)),
+            };
+            let since = sessions.iter().filter_map(|(_, session)| session.for_seconds).max();
+            let since = since.filter(|_| !established).map(|it| format!(" for {}", lasting(it)));
+            let what = match (established, who.ends_with("has")) {
+                (true, true) => format!("{who} a BFD session with it"),
+                (true, false) => format!("{who} BFD session with it"),
+                (false, true) => format!("{who} a session with it ({})", first.address),
+                (false, false) => format!("{who} session with it ({})", first.address),
+            };
+            problems.push(Problem {
+                about: format!("{ROUTER} {peer}"),
+                reason: format!("{what}{}: {why}", since.unwrap_or_default()),
+                remedy: Some(remedy(first)),
+            });
+        }
+    }
+    let not_in_force = not_in_force(look).into_iter();
+    problems.extend(not_in_force.map(|(about, reason)| Problem { about, reason, remedy: None }));
+    problems
+}
+
+/// The objects that are not in force as they stand, and what is wrong: what the objects tell together, and what the controller
+/// has been told by the speakers.
+pub(super) fn not_in_force(look: &Look) -> Vec<(String, String)> {
+    let bgp = &look.snapshot.bgp;
+    let mut all: BTreeMap<String, String> = bgp.faults(&look.placement).into_iter().collect();
+    let mut condition = |kind: &str, name: String, conditions: &[Condition]| {
+        let refused = conditions.iter().find(|it| it.type_ == "Accepted" && it.status == "False");
+        if let Some(it) = refused {
+            all.entry(format!("{kind} {name}")).or_insert_with(|| it.message.clone());
+        }
+    };
+    bgp.peers.iter().for_each(|it| condition(ROUTER, it.name_any(), &it.status.conditions));
+    bgp.advertisements.iter().for_each(|it| condition(FOR_ROUTERS, it.name_any(), &it.status.conditions));
+    all.into_iter().collect()
+}
+
+/// What the authors of the objects may not mean.
+pub(super) fn warnings(look: &Look) -> Vec<String> {
+    let bgp = &look.snapshot.bgp;
+    let mut warnings = Vec::new();
+    let mut warn = |kind: &str, name: &str, all: Vec<String>| {
+        warnings.extend(all.into_iter().map(|it| format!("{kind} {name}: {it}")));
+    };
+    let there: BTreeSet<String> = bgp.peers.iter().map(ResourceExt::name_any).collect();
+    for peer in &bgp.peers {
+        let mut all = peer.warnings();
+        let selects = |node: &slim::Node| {
+            let selected = peer.read().map(|peer| peer.selects_node(node.labels()));
+            selected.unwrap_or(true)
+        };
+        if !look.snapshot.nodes.is_empty() && !look.snapshot.nodes.iter().any(selects) {
+            all.push("its spec.nodeSelectors select no node".to_owned());
+        }
+        warn(ROUTER, &peer.name_any(), all);
+    }
+    for advertisement in &bgp.advertisements {
+        let mut all = advertisement.warnings();
+        let named = advertisement.spec.peers.iter().filter(|name| !there.contains(*name));
+        all.extend(named.map(|name| {
+            let near = did_you_mean(name, there.iter().cloned());
+            format!("spec.peers names {name:?}, and there is no such {ROUTER}{near}")
+        }));
+        warn(FOR_ROUTERS, &advertisement.name_any(), all);
+    }
+    bgp.communities.iter().for_each(|it| warn("Community", &it.name_any(), it.warnings()));
+    let lacking = match (bgp.peers.is_empty(), bgp.advertisements.is_empty()) {
+        (true, false) => format!("there is a {FOR_ROUTERS} and no {ROUTER}, so no router is told"),
+        (false, true) => {
+            format!("there is a {ROUTER} and no {FOR_ROUTERS}, so routers are told of no Service")
+        }
+        (true, true) | (false, false) => return warnings,
+    };
+    warnings.push(lacking);
+    warnings
+}
+
+#[cfg(test)]
+mod tests {
+    use introspection::{BfdSession, Document, Status};
+    use serde_json::json;
+
+    use super::*;
+    use crate::fixtures::{snapshot, told};
+
+    fn session(state: &str, reason: &str) -> BgpSession {
+        BgpSession {
+            peer: "r1".to_owned(),
+            address: "192.0.2.254:179".to_owned(),
+            state: state.to_owned(),
+            reason: reason.to_owned(),
+            for_seconds: Some(300),
+            ..BgpSession::default()
+        }
+    }
+
+    /// A look at three nodes, each with its session with a router.
+    fn look(sessions: [BgpSession; 3]) -> Look {
+        let speakers = ["n1", "n2", "n3"].into_iter().zip(sessions).map(|(node, session)| {
+            let mut told = told(node, vec![]);
+            if let Ok(Document { status: Status::SpeakerStatus(status), .. }) = &mut told.document {
+                status.bgp.sessions.items.push(session);
+            }
+            told
+        });
+        let speakers: Vec<Told> = speakers.collect();
+        let snapshot = snapshot(&[], &["n1"], &speakers);
+        Look::new(vec![], speakers, snapshot, None, vec![])
+    }
+
+    fn said(look: &Look) -> Vec<String> {
+        problems(look).into_iter().map(|it| format!("{}: {}", it.about, it.reason)).collect()
+    }
+
+    #[test]
+    fn a_router_without_a_session_is_told_of_once_with_its_reason() {
+        let lost = || session("Active", "no TCP connection");
+        let up = || session("Established", "");
+        assert!(said(&look([up(), up(), up()])).is_empty());
+        let everywhere = look([lost(), lost(), session("Connect", "no TCP connection")]);
+        let expected =
+            "BGPPeer r1: no node has a session with it (192.0.2.254:179) for 5 min: no TCP connection";
+        assert_eq!(said(&everywhere), [expected]);
+        let text = Routers::of(&everywhere).unwrap().text();
+        assert_eq!(text, "0/3 sessions established, 0 prefixes announced");
+        let two = look([up(), lost(), lost()]);
+        let expected =
+            "BGPPeer r1: n2, n3 have no session with it (192.0.2.254:179) for 5 min: no TCP connection";
+        assert_eq!(said(&two), [expected]);
+        let wrong = look([up(), up(), session("Active", "the peer says: bad peer AS")]);
+        let [problem] = &problems(&wrong)[..] else { panic!("one") };
+        assert!(problem.reason.starts_with("n3 has no session with it"), "{}", problem.reason);
+        assert!(problem.remedy.as_ref().unwrap().contains("spec.peerASN"));
+        let bfd = Some(BfdSession { state: "Down".to_owned(), trouble: Some("BFD is down: x".to_owned()) });
+        let without_bfd = look([up(), up(), BgpSession { bfd, ..up() }]);
+        assert_eq!(said(&without_bfd), ["BGPPeer r1: n3 has no BFD session with it: BFD is down: x"]);
+    }
+
+    #[test]
+    fn objects_that_are_wrong_or_lack_others_are_told_of() {
+        let up = || session("Established", "");
+        let mut look = look([up(), up(), up()]);
+        let object = |name: &str, spec: serde_json::Value| json!({"metadata": {"name": name}, "spec": spec});
+        let advertisement = object("all", json!({"peers": ["r2"], "communities": ["nobody"]}));
+        look.snapshot.bgp.advertisements = vec![serde_json::from_value(advertisement).unwrap()];
+        let [(about, why)] = &not_in_force(&look)[..] else { panic!("one") };
+        assert!(about == "BGPAdvertisement all" && why.contains("spec.communities[0]"), "{about}: {why}");
+        let told = warnings(&look).join("\n");
+        assert!(told.contains("spec.peers names \"r2\", and there is no such BGPPeer"), "{told}");
+        assert!(told.contains("and no BGPPeer, so no router is told"), "{told}");
+        let selector = json!([{"matchLabels": {"zone": "nowhere"}}]);
+        let spec = json!({
+            "myASN": 64512, "peerASN": 64513, "peerAddress": "192.0.2.254", "nodeSelectors": selector,
+        });
+        look.snapshot.bgp.peers = vec![serde_json::from_value(object("r1", spec)).unwrap()];
+        let told = warnings(&look).join("\n");
+        assert!(told.contains("BGPPeer r1: its spec.nodeSelectors select no node"), "{told}");
+        assert!(told.contains("did you mean r1?"), "{told}");
+    }
+}
