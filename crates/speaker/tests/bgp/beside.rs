@@ -1,13 +1,14 @@
 //! BFD beside BGP: sessions end at once when packets cease to get through, and for no other reason.
 
 use std::fs;
-use std::process::Command;
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use ::bfd::config::{Interval, Profile};
 use bgp::config::{RestartTime, SessionConfig};
 use bgp::session::{Farewell, Past, State};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use speaker::bgp::Wanted;
 use tempfile::TempDir;
 
@@ -100,6 +101,88 @@ fn frr_keeps_routes_for_a_restart_though_bfd_is_silent() {
 
     speaker.wanted.send_replace(Wanted::Nothing(Farewell::Leave));
     wait_for("the end", || (!has_route()).then_some(()));
+}
+
+#[test]
+#[ignore = "needs FRR (frr)"]
+fn a_router_keeps_the_routes_of_frr_on_a_node_until_a_speaker_takes_its_place() {
+    new_namespace();
+    let router = frr();
+    let shown = || vtysh(&router, &format!("show bgp ipv4 unicast {PREFIX}"));
+    let before = OnNode::start();
+    wait_for("the route of FRR", || shown().contains("best").then_some(()));
+    // As the Pod of a MetalLB speaker ends.
+    before.end();
+    wait_for("the route is stale", || shown().contains("stale").then_some(()));
+    let mut speaker = Speaker::start(Past::Restarted);
+    speaker.hold([with_bfd(50)], &routes(&[PREFIX], 7));
+    wait_for("the route of the speaker", || {
+        let shown = shown();
+        assert!(shown.contains("best"), "it is gone: {shown}");
+        (!shown.contains("stale") && shown.contains("64512:7")).then_some(())
+    });
+    both_up(&mut speaker);
+    speaker.wanted.send_replace(Wanted::Nothing(Farewell::Leave));
+    wait_for("the end", || (!shown().contains("best")).then_some(()));
+}
+
+/// FRR in the namespace of this thread, configured as MetalLB does for peers that are to keep routes.
+struct OnNode {
+    child: Child,
+    _folder: TempDir,
+}
+
+impl OnNode {
+    fn start() -> Self {
+        let folder = TempDir::new().unwrap();
+        let bgpd = format!(
+            "router bgp 64512
+              bgp router-id 192.0.2.2
+              no bgp ebgp-requires-policy
+              no bgp network import-check
+              no bgp default ipv4-unicast
+              bgp graceful-restart preserve-fw-state
+              neighbor 192.0.2.1 remote-as 64513
+              neighbor 192.0.2.1 graceful-restart
+              address-family ipv4 unicast
+               network {PREFIX}
+               neighbor 192.0.2.1 activate\n"
+        );
+        for (name, content) in [("bgpd.conf", &*bgpd), ("zebra.conf", "")] {
+            fs::write(folder.path().join(name), content).unwrap();
+        }
+        let script = "PATH=$PATH:/usr/lib/frr
+             chown -R frr:frr .
+             common=\"-u frr -g frr -z $PWD/zserv --vty_socket $PWD -P 0 --log stdout\"
+             zebra $common -f $PWD/zebra.conf -i $PWD/zebra.pid -d
+             sleep 1
+             exec bgpd $common -p 0 -f $PWD/bgpd.conf -i $PWD/bgpd.pid";
+        let log = fs::File::create(folder.path().join("log")).unwrap();
+        let child = Command::new("unshare")
+            .args(["--pid", "--fork", "--kill-child", "sh", "-c", script])
+            .current_dir(folder.path())
+            .stdout(log)
+            .spawn()
+            .unwrap();
+        Self { child, _folder: folder }
+    }
+
+    /// bgpd, which is first in its namespace of processes and takes the others along, is told to end.
+    fn end(mut self) {
+        let id = self.child.id();
+        let first = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap();
+        let first = first.trim().parse().unwrap();
+        kill(Pid::from_raw(first), Signal::SIGTERM).unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for OnNode {
+    fn drop(&mut self) {
+        // An error: it has ended.
+        _ = self.child.kill();
+        _ = self.child.wait();
+    }
 }
 
 fn both_up(speaker: &mut Speaker) {
