@@ -175,7 +175,11 @@ impl Sample<'_> {
             advertisements: if self.empty {
                 vec![]
             } else if self.routers {
-                let pools = json!(["lan", "staging", "lan6", "apps"]);
+                let pools = if self.more > 0 {
+                    &["lan", "staging", "lan6", "apps"][..]
+                } else {
+                    &["lan", "staging", "lan6"]
+                };
                 objects(&[json!({"metadata": {"name": "lans"}, "spec": {"ipAddressPools": pools}})])
             } else {
                 objects(&[json!({"metadata": {"name": "all"}})])

@@ -74,7 +74,7 @@ fn a_service_that_only_routers_are_told_of_is_announced_and_a_lost_session_is_a_
                 "whatif drain n2",
                 0,
                 vec![
-                    "n1, n2 by BGP".to_owned(),
+                    "10.9.0.0/32".to_owned(),
                     "n2 withdraws it when it is switched off".to_owned(),
                     "there is no BGP session of n2 with r1 at present".to_owned(),
                 ],

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use api::names;
 use introspection::BgpSession;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
@@ -66,6 +67,7 @@ pub(super) fn problems(look: &Look) -> Vec<Problem> {
             }
         }
     }
+    let told: BTreeSet<String> = by_router.keys().map(|peer| (*peer).to_owned()).collect();
     let mut problems = Vec::new();
     for (peer, (all, alike)) in by_router {
         for ((established, why), sessions) in alike {
@@ -91,9 +93,27 @@ pub(super) fn problems(look: &Look) -> Vec<Problem> {
             });
         }
     }
+    problems.extend(reported(look, &told));
     let not_in_force = not_in_force(look).into_iter();
     problems.extend(not_in_force.map(|(about, reason)| Problem { about, reason, remedy: None }));
     problems
+}
+
+/// What the objects say of routers that no speaker which was asked has told of: as long as it cannot be asked, what it has
+/// reported is known.
+fn reported(look: &Look, told: &BTreeSet<String>) -> Vec<Problem> {
+    let peers = look.snapshot.bgp.peers.iter().filter(|peer| !told.contains(&peer.name_any()));
+    let down = peers.filter_map(|peer| {
+        let conditions = &peer.status.conditions;
+        let it =
+            conditions.iter().find(|it| it.type_ == names::SESSIONS_ESTABLISHED && it.status == "False")?;
+        Some(Problem {
+            about: format!("{ROUTER} {}", peer.name_any()),
+            reason: format!("there was no session on each node when that was last reported: {}", it.message),
+            remedy: Some("kubectl ferrolb bgp says what keeps each session down".to_owned()),
+        })
+    });
+    down.collect()
 }
 
 /// The objects that are not in force as they stand, and what is wrong: what the objects tell together, and what the controller
@@ -211,6 +231,22 @@ mod tests {
         let bfd = Some(BfdSession { state: "Down".to_owned(), trouble: Some("BFD is down: x".to_owned()) });
         let without_bfd = look([up(), up(), BgpSession { bfd, ..up() }]);
         assert_eq!(said(&without_bfd), ["BGPPeer r1: n3 has no BFD session with it: BFD is down: x"]);
+    }
+
+    #[test]
+    fn what_was_reported_of_a_router_counts_where_no_speaker_can_be_asked() {
+        let up = || session("Established", "");
+        let mut look = look([up(), up(), up()]);
+        let condition = json!({
+            "type": "SessionsEstablished", "status": "False", "reason": "NotEstablished",
+            "message": "2 of 3 nodes; n2: no TCP connection", "lastTransitionTime": "2026-01-01T00:00:00Z",
+        });
+        let spec = json!({"myASN": 64512, "peerASN": 64513, "peerAddress": "192.0.2.254"});
+        let object = json!({"metadata": {"name": "r1"}, "spec": spec, "status": {"conditions": [condition]}});
+        look.snapshot.bgp.peers = vec![serde_json::from_value(object).unwrap()];
+        assert!(said(&look).is_empty(), "the speakers know better");
+        look.speakers.clear();
+        assert!(said(&look)[0].ends_with("2 of 3 nodes; n2: no TCP connection"), "{:?}", said(&look));
     }
 
     #[test]

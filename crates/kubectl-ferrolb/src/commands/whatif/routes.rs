@@ -5,9 +5,12 @@ use std::collections::BTreeSet;
 use objects::NodeName;
 
 use super::{Difference, note_tone};
-use crate::output::{Page, Table, cell};
+use crate::output::{Page, Table, cell, some};
 use crate::snapshot::{Route, Routing};
 use crate::survey::list;
+
+/// So many nodes are named in a row.
+const FEW: usize = 4;
 
 /// The routes that differ, each with the nodes that tell a router of it: now, then, and after that if there is such a time.
 pub(super) fn differences(now: &Routing, then: &Routing, off: Option<&Routing>) -> Vec<Difference> {
@@ -77,10 +80,10 @@ pub(super) fn page(differences: &[Difference]) -> Page {
     };
     for (it, router) in rows {
         let (prefix, services) = (it.ip.clone().into(), it.service.clone().into());
-        let (now, then) = (it.now.clone().into(), it.then.clone().into());
+        let (now, then) = (brief(&it.now).into(), brief(&it.then).into());
         let (told, note) = (router.clone().into(), cell(&it.note, note_tone(it)));
         match &it.off {
-            Some(off) => table.row([prefix, services, told, now, then, off.clone().into(), note]),
+            Some(off) => table.row([prefix, services, told, now, then, brief(off).into(), note]),
             None => table.row([prefix, services, told, now, then, note]),
         }
     }
@@ -88,6 +91,24 @@ pub(super) fn page(differences: &[Difference]) -> Page {
     page
 }
 
+/// Names with commas between them, the first of many.
+pub(crate) fn brief(names: &str) -> String {
+    let all: Vec<&str> = names.split(", ").collect();
+    if all.len() > FEW { some(&all, FEW - 1) } else { names.to_owned() }
+}
+
 fn shown(route: &Route) -> String {
     if route.nodes.is_empty() { "-".to_owned() } else { list(&route.nodes.iter().collect::<Vec<_>>()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::brief;
+
+    #[test]
+    fn of_many_nodes_the_first_are_named() {
+        assert_eq!(brief("n1, n2, n3, n4"), "n1, n2, n3, n4");
+        assert_eq!(brief("n1, n2, n3, n4, n5"), "n1, n2, n3 and 2 more");
+        assert_eq!(brief("-"), "-");
+    }
 }

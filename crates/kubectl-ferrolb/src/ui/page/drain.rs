@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::{counted, heads};
-use crate::commands::whatif::Difference;
+use crate::commands::whatif::{Difference, brief};
 use crate::ui::query::Query;
 use crate::ui::watching::Drain;
 
@@ -40,8 +40,11 @@ fn told(node: &str, Drain { differences, notes }: &Drain) -> Markup {
                 @if loses > 0 {
                     b.bad-text { (counted(loses, "address", "addresses")) @if loses == 1 { " is" } @else { " are" } " lost" }
                 }
-                @if moves == 0 && loses == 0 { "Nothing gets worse" }
+                @if moves == 0 && loses == 0 { "No address moves or is lost" }
                 "."
+                @if !routes.is_empty() {
+                    " By BGP, " b { (counted(routes.len(), "route", "routes")) } " would change."
+                }
             }
         }
         @for note in notes { p.note { (note) } }
@@ -72,9 +75,9 @@ fn table_of_routes(routes: &[&Difference]) -> Markup {
                     tr role="row" {
                         th.mono scope="row" role="rowheader" data-label="Route" title=(it.service) { (it.ip) }
                         td role="cell" data-label="Router" { (it.router.as_deref().unwrap_or("-")) }
-                        td role="cell" data-label="Now by" { (it.now) }
-                        td role="cell" data-label="Drained by" { (it.then) }
-                        td role="cell" data-label="Off by" { (it.off.as_deref().unwrap_or("-")) }
+                        td role="cell" data-label="Now by" { (brief(&it.now)) }
+                        td role="cell" data-label="Drained by" { (brief(&it.then)) }
+                        td role="cell" data-label="Off by" { (brief(it.off.as_deref().unwrap_or("-"))) }
                         td role="cell" data-label="Note" class=[(it.effect == "loses").then_some("bad-text")] { (it.note) }
                     }
                 }
