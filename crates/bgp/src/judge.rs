@@ -17,25 +17,36 @@ use crate::route::Prefix;
 
 /// What it knows.
 #[derive(Debug, Default)]
-pub(crate) struct Router {
-    pub(crate) table: BTreeMap<Prefix, Told>,
-    pub(crate) ended: BTreeSet<Family>,
-    pub(crate) messages: usize,
+pub struct Router {
+    /// The routes.
+    pub table: BTreeMap<Prefix, Told>,
+    /// The families whose End-of-RIB has come (RFC 4724).
+    pub ended: BTreeSet<Family>,
+    /// How many UPDATEs have come.
+    pub messages: usize,
+    /// How many prefixes were withdrawn.
+    pub withdrawn: usize,
 }
 
 /// What it was told of a prefix.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Told {
-    pub(crate) next_hop: Option<IpAddr>,
-    pub(crate) path: Vec<u32>,
-    pub(crate) local_preference: Option<u32>,
-    pub(crate) communities: Vec<u32>,
-    pub(crate) large_communities: Vec<[u32; 3]>,
-    pub(crate) extended_communities: usize,
+pub struct Told {
+    /// NEXT_HOP, or that of MP_REACH_NLRI.
+    pub next_hop: Option<IpAddr>,
+    /// AS_PATH.
+    pub path: Vec<u32>,
+    /// LOCAL_PREF.
+    pub local_preference: Option<u32>,
+    /// COMMUNITIES.
+    pub communities: Vec<u32>,
+    /// LARGE_COMMUNITIES.
+    pub large_communities: Vec<[u32; 3]>,
+    /// How many EXTENDED COMMUNITIES.
+    pub extended_communities: usize,
 }
 
 /// Decodes one message, and nothing else.
-pub(crate) fn decode(message: &[u8]) -> BgpMessage {
+pub fn decode(message: &[u8]) -> BgpMessage {
     let mut buffer = BytesMut::from(message);
     let (message, ignored) =
         BgpCodec::new(true).decode(&mut buffer).expect("it can be decoded").expect("it is complete");
@@ -46,7 +57,7 @@ pub(crate) fn decode(message: &[u8]) -> BgpMessage {
 
 impl Router {
     /// Takes in one UPDATE.
-    pub(crate) fn apply(&mut self, message: &[u8]) {
+    pub fn apply(&mut self, message: &[u8]) {
         assert!(message.len() <= 4096);
         self.messages += 1;
         let BgpMessage::Update(update) = decode(message) else { panic!("no UPDATE") };
@@ -97,15 +108,16 @@ impl Router {
         }
         for prefix in withdrawn {
             assert!(self.table.remove(&prefix).is_some(), "{prefix} was withdrawn and is not known");
+            self.withdrawn += 1;
         }
         self.table.extend(announced.into_iter().map(|prefix| (prefix, told.clone())));
     }
 }
 
 fn v4(address: &Ipv4UnicastAddress) -> Prefix {
-    address.network().address().to_string().parse().unwrap()
+    address.network().address().to_string().parse().expect("a prefix")
 }
 
 fn v6(address: &Ipv6UnicastAddress) -> Prefix {
-    address.network().address().to_string().parse().unwrap()
+    address.network().address().to_string().parse().expect("a prefix")
 }

@@ -10,8 +10,8 @@
 //! million routes costs no memory.
 
 pub mod config;
-#[cfg(test)]
-mod judge;
+#[cfg(any(test, feature = "judge"))]
+pub mod judge;
 pub mod rib_out;
 pub mod route;
 pub mod session;

@@ -115,6 +115,8 @@ pub struct Core {
     outcomes: Outcomes,
     /// What there is to announce by BGP, and to whom.
     bgp: Bgp,
+    /// The Services that are different since that was settled, as long as layer 2 waits for more.
+    touched: BTreeSet<ServiceKey>,
     /// Contested addresses are not told again before, and whether there are some to tell.
     contested_again: Instant,
     contested_waits: bool,
@@ -197,6 +199,7 @@ impl Core {
             plan: Plan::default(),
             outcomes: Outcomes::new(node.clone()),
             bgp: Bgp::new(node.clone()),
+            touched: BTreeSet::new(),
             contested_again: now,
             contested_waits: false,
             outputs: VecDeque::new(),
@@ -329,6 +332,10 @@ impl Core {
             self.settle_bgp(&reviewed);
             self.unannounced.review(reviewed, &self.placement, self.now);
             self.follow_moved();
+        } else if !self.missing.iter().any(|list| list.is_for_bgp()) {
+            // Routers are told whatever becomes of the gossip.
+            let touched = std::mem::take(&mut self.touched);
+            self.settle_bgp(&touched);
         }
     }
 

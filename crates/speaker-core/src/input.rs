@@ -115,6 +115,14 @@ impl List {
         Self::Members,
     ];
 
+    /// Whether announcing by BGP waits for it too: nothing is elected there, so it does not matter who else is alive.
+    pub(crate) const fn is_for_bgp(self) -> bool {
+        match self {
+            Self::Services | Self::EndpointSlices | Self::Nodes | Self::Pools => true,
+            Self::Advertisements | Self::Speakers | Self::Members => false,
+        }
+    }
+
     /// What `/readyz` calls it.
     pub const fn name(self) -> &'static str {
         match self {

@@ -6,14 +6,14 @@
 //!
 //! ```text
 //! cargo test -p sim                                       a few hundred seeds
-//! SIM_SEEDS=10000 cargo test --release -p sim random      as every night; with SIM_SEEDS=3000..8000 those seeds
-//! SIM_SEED=17 cargo test -p sim random -- --nocapture     one seed, with its trace
+//! SIM_SEEDS=10000 cargo test --release -p sim invariants  as every night; with SIM_SEEDS=3000..8000 those seeds
+//! SIM_SEED=17 cargo test -p sim invariants -- --nocapture     one seed, with its trace
 //! ```
 //!
 //! `world` moves things on; `node` and `speaker` are a node and what runs there, `client` and `neighbour` a
 //! client and its cache, `host` is what else there is on a LAN, `lan` the switches and the weather, `cluster` what the
 //! API server knows, `faults` what happens, composed by `plan` and told by `story`, and `invariants` (with `meetings`)
-//! what must hold all the while.
+//! what must hold all the while. [`routing`] has worlds of their own, with routers.
 
 mod client;
 mod cluster;
@@ -26,6 +26,7 @@ mod neighbour;
 mod node;
 mod plan;
 mod random;
+pub mod routing;
 mod speaker;
 mod story;
 mod trace;

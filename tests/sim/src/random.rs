@@ -26,12 +26,14 @@ pub struct Failure {
     pub what: String,
     /// What led to it.
     pub story: String,
+    /// The command that tries it again.
+    pub again: String,
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { seed, what, story } = self;
-        write!(f, "{story}seed {seed}: {what}\nSIM_SEED={seed} cargo test -p sim random -- --nocapture")
+        let Self { seed, what, story, again } = self;
+        write!(f, "{story}seed {seed}: {what}\n{again}")
     }
 }
 
@@ -50,10 +52,11 @@ pub fn simulate(seed: u64) -> Result<String, Failure> {
         Ok(Err(Violation(what))) => what,
         Err(panic) => format!("panic: {}", message(&*panic)),
     };
-    Err(Failure { seed, what, story })
+    let again = format!("SIM_SEED={seed} cargo test -p sim invariants -- --nocapture");
+    Err(Failure { seed, what, story, again })
 }
 
-fn message(panic: &(dyn Any + Send)) -> &str {
+pub(crate) fn message(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("of an unknown kind")
 }

@@ -4,19 +4,27 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::{env, thread};
 
-/// The seeds that are tried if nobody says otherwise.
-const SEEDS: Range<u64> = 0..400;
+use sim::Failure;
 
 #[test]
 fn invariants_hold_whatever_happens() {
-    if let Ok(seed) = env::var("SIM_SEED") {
-        let seed = number(&seed);
-        match sim::simulate(seed) {
+    hold("SIM", 0..400, sim::simulate);
+}
+
+#[test]
+fn routers_know_what_follows_from_the_objects_and_nothing_of_who_is_gone() {
+    hold("ROUTER", 0..100, sim::routing::simulate);
+}
+
+/// Tries these seeds, unless the variable with this prefix names others or one.
+fn hold(prefix: &str, seeds: Range<u64>, simulate: fn(u64) -> Result<String, Failure>) {
+    if let Ok(seed) = env::var(format!("{prefix}_SEED")) {
+        match simulate(number(&seed)) {
             Ok(story) => return println!("{story}"),
             Err(failure) => panic!("\n{failure}"),
         }
     }
-    let seeds = env::var("SIM_SEEDS").map_or(SEEDS, |range| seeds(&range));
+    let seeds = env::var(format!("{prefix}_SEEDS")).map_or(seeds, |range| range_of(&range));
     let next = AtomicU64::new(seeds.start);
     let work = || {
         let mut failures = Vec::new();
@@ -25,7 +33,7 @@ fn invariants_hold_whatever_happens() {
             if seed >= seeds.end {
                 return failures;
             }
-            failures.extend(sim::simulate(seed).err());
+            failures.extend(simulate(seed).err());
         }
     };
     let failures: Vec<_> = thread::scope(|scope| {
@@ -40,8 +48,8 @@ fn invariants_hold_whatever_happens() {
 }
 
 /// The first ones, so many; or those from one up to another.
-fn seeds(range: &str) -> Range<u64> {
-    let (start, end) = range.split_once("..").unwrap_or(("0", range));
+fn range_of(seeds: &str) -> Range<u64> {
+    let (start, end) = seeds.split_once("..").unwrap_or(("0", seeds));
     number(start)..number(end)
 }
 

@@ -17,6 +17,7 @@ use crate::output::{Gossip, Output};
 impl Core {
     pub(super) fn services(&mut self, changes: Changes<ServiceKey, Service>) {
         for (key, service) in changes.each {
+            self.touch(&key);
             match service {
                 Some(service) => self.placement.set_service(service),
                 None => self.placement.remove_service(&key),
@@ -27,9 +28,24 @@ impl Core {
     pub(super) fn endpoints(&mut self, changes: Changes<SliceKey, (ServiceKey, Endpoints)>) {
         for (slice, endpoints) in changes.each {
             match endpoints {
-                Some((service, endpoints)) => self.placement.set_endpoints(&slice, &service, endpoints),
-                None => self.placement.remove_endpoints(&slice),
+                Some((service, endpoints)) => {
+                    self.touch(&service);
+                    self.placement.set_endpoints(&slice, &service, endpoints);
+                }
+                None => {
+                    if !self.missing.is_empty() {
+                        self.bgp.look_again();
+                    }
+                    self.placement.remove_endpoints(&slice);
+                }
             }
+        }
+    }
+
+    /// A Service may be announced otherwise than before. Once nothing is missing, `placement` tells which those are.
+    fn touch(&mut self, service: &ServiceKey) {
+        if !self.missing.is_empty() {
+            self.touched.insert(service.clone());
         }
     }
 
@@ -69,7 +85,7 @@ impl Core {
                 self.configured(news);
             }
             self.placement.set_pools(pools);
-            self.bgp.pools_changed();
+            self.bgp.look_again();
         }
     }
 

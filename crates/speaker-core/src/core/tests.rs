@@ -6,6 +6,7 @@ mod impairments;
 mod introspect;
 mod lan;
 mod leaving;
+mod routers;
 mod unannounced;
 
 use std::net::IpAddr;

@@ -137,8 +137,8 @@ impl Bgp {
         }
     }
 
-    /// The pools are different.
-    pub(crate) fn pools_changed(&mut self) {
+    /// The pools are different, or it is not known which Services are.
+    pub(crate) fn look_again(&mut self) {
         self.stale = true;
     }
 

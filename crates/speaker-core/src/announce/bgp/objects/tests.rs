@@ -266,7 +266,7 @@ fn only_a_change_of_a_peer_touches_sessions() {
     assert_eq!(sessions(site.settle()), 0);
     site.placement.set_service(service("web", &["192.0.2.7"]));
     site.placement.set_node(node(&[("zone", "b")], Network::Unavailable));
-    site.bgp.pools_changed();
+    site.bgp.look_again();
     assert_eq!(sessions(site.settle()), 0);
     site.peer(Peer { families: Families::Both, ..peer("router", "192.0.2.254") });
     assert_eq!(sessions(site.settle()), 1);
@@ -356,7 +356,7 @@ fn take(site: &mut Site, step: Step) {
             let entries: &[&str] =
                 if halves { &["192.0.2.0/25"] } else { &["192.0.2.0/24", "2001:db8::/64"] };
             site.placement.set_pools(Pools::new([PoolSpec::new("lan", entries)]));
-            site.bgp.pools_changed();
+            site.bgp.look_again();
         }
         Step::Advertisement(name, length, peer, in_zone, preference) => {
             let name = name.to_string();
