@@ -43,6 +43,11 @@ impl<K: Clone + Ord> Timers<K> {
         self.at.contains_key(key)
     }
 
+    /// When `key` is due, if ever.
+    pub fn at(&self, key: &K) -> Option<Instant> {
+        self.at.get(key).copied()
+    }
+
     /// All that are due at some time.
     pub fn keys(&self) -> impl Iterator<Item = &K> {
         self.at.keys()

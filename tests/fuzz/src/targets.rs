@@ -6,6 +6,7 @@ mod bgp;
 mod gossip;
 mod http;
 mod lan;
+mod mdns;
 mod service;
 mod texts;
 
@@ -18,6 +19,7 @@ pub type Target = fn(&[u8]);
 pub const TARGETS: &[(&str, Target)] = &[
     ("arp", lan::arp),
     ("ndp", lan::ndp),
+    ("mdns", mdns::play),
     ("bfd", bfd::play),
     ("bgp", bgp::play),
     ("gossip", gossip::play),
