@@ -13,6 +13,8 @@ pub const ADDRESS_POOL: Annotation = Annotation::new("address-pool");
 pub const ADDRESS_RESERVATION: &str = "ferrolb.io/address-reservation";
 /// Services with the same value may share an address when their ports differ.
 pub const ALLOW_SHARED_IP: Annotation = Annotation::new("allow-shared-ip");
+/// Asks for a name on the LAN besides `NAME.NAMESPACE.local`: one label, with or without `.local`.
+pub const MDNS_NAME: &str = "ferrolb.io/mdns-name";
 /// Annotation of an `IPAddressPool`: how many of its addresses the Services of one namespace may hold. It is no field,
 /// since the schema of that kind is MetalLB's.
 pub const MAX_ADDRESSES_PER_NAMESPACE: &str = "ferrolb.io/max-addresses-per-namespace";

@@ -208,6 +208,10 @@ struct Speaker {
     /// ARP)
     #[arg(long, env = "FERROLB_IGNORE_ADDRESS_CONFLICTS")]
     ignore_address_conflicts: bool,
+    /// Answer for the names of Services on the LAN by Multicast DNS, where their addresses are announced: NAME.NAMESPACE.local,
+    /// and the one that the annotation ferrolb.io/mdns-name asks for
+    #[arg(long, env = "FERROLB_MDNS")]
+    mdns: bool,
     /// Report which ports programs on the node listen on, in the ConfigurationState of this speaker: Services with the
     /// addresses of nodes (NodeAddressPool) do not get those
     #[arg(long, env = "FERROLB_REPORT_LISTENING_PORTS")]
@@ -324,6 +328,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
             no_failback,
             ignore_address_conflicts,
             report_listening_ports,
+            mdns,
         }) => {
             let _log = telemetry::start(common.log_level)?;
             open_files::raise_limit();
@@ -335,6 +340,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
                 lb_class: common.lb_class,
                 exclude_interfaces: exclude_interfaces
                     .map_or_else(InterfacePatterns::usually_excluded, |lists| lists.into_iter().collect()),
+                mdns: if mdns { speaker::mdns::Names::Answered } else { speaker::mdns::Names::Silent },
                 promiscuous_interfaces: promiscuous_interfaces.into_iter().collect(),
                 refresh_interval: (refresh_interval > 0)
                     .then(|| Duration::from_secs(refresh_interval.into())),

@@ -54,6 +54,9 @@ pub const FOR_PUSHING: &[Package] = &[Package { name: "skopeo", file: "skopeo" }
 pub const FOR_POLICIES: &[Package] =
     &[Package { name: "ipset", file: "ipset" }, Package { name: "conntrack", file: "conntrack" }];
 
+/// What resolves names on a LAN, for the test of those of Services.
+pub const FOR_NAMES: &[Package] = &[Package { name: "avahi-daemon", file: "avahi-daemon" }];
+
 /// What speaks BGP with the nodes of a lab.
 pub const FOR_ROUTERS: &[Package] = &[FRR, BIRD];
 const FRR: Package = Package { name: "frr", file: "/usr/lib/frr/bgpd" };

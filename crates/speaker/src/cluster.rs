@@ -10,6 +10,7 @@
 mod bgp;
 mod carry_out;
 mod log;
+mod names;
 mod routers;
 mod sessions;
 
@@ -33,6 +34,7 @@ use kubekit::keep::Wanted;
 use kubekit::speakers::Speakers;
 use kubekit::{Identity, Progress};
 use log::Log;
+use names::Names;
 use node_addresses::Listener;
 use objects::pack;
 use placement::{AdvertisementName, NodeName, PoolName, ServiceKey, SliceKey};
@@ -48,6 +50,7 @@ use tokio::sync::{mpsc, watch};
 use crate::address::Listed;
 use crate::ipvs::{Answers, Ipvs, Mode};
 use crate::lan::Report;
+use crate::mdns::Served;
 use crate::objects::{SeenService, node_state, pod_state, read_node};
 use crate::status::Reported;
 use crate::watches::Event;
@@ -80,6 +83,8 @@ pub(crate) struct Outputs {
     pub(crate) absence: watch::Sender<Option<Absence>>,
     /// Events.
     pub(crate) publisher: Publisher,
+    /// Which names to answer for where, if any are.
+    pub(crate) names: Option<watch::Sender<Served>>,
 }
 
 /// The core, and what is between it and Kubernetes.
@@ -112,6 +117,7 @@ pub(crate) struct Cluster {
     gossip_port: u16,
     /// The uids of the Services that the core knows, which events name.
     uids: BTreeMap<ServiceKey, Box<str>>,
+    names: Option<Names>,
     log: Log,
     readiness: Readiness,
     metrics: Metrics,
@@ -124,7 +130,7 @@ impl Cluster {
         gossip_address: SocketAddr,
         readiness: Readiness,
         metrics: Metrics,
-        outputs: Outputs,
+        mut outputs: Outputs,
         routers: RouterOutputs,
     ) -> Self {
         let core = speaker_core::Config {
@@ -157,6 +163,7 @@ impl Cluster {
             ready_nodes: BTreeSet::new(),
             gossip_port: gossip_address.port(),
             uids: BTreeMap::new(),
+            names: outputs.names.take().map(Names::new),
             log: Log::new(metrics.clone()),
             readiness,
             metrics,
@@ -248,6 +255,9 @@ impl Cluster {
                 if before != self.mode {
                     self.report_state();
                 }
+                if let Some(names) = &mut self.names {
+                    names.set_links(&links);
+                }
                 self.core.handle(Input::Interfaces(links), now);
             }
             Event::Lan(Report::Follows(follows)) => {
@@ -255,6 +265,9 @@ impl Cluster {
             }
             Event::Lan(Report::Port(interface, report)) => {
                 self.log.claim(&interface, &report);
+                if let Some(names) = &mut self.names {
+                    names.port(&interface, &report);
+                }
                 self.core.handle(Input::Port(interface, report), now);
             }
             Event::Address(listening) => self.core.handle(Input::GossipInterface(listening.interface), now),
@@ -265,6 +278,11 @@ impl Cluster {
                     gossip::Trouble::OtherKey => Trouble::OtherKey,
                 });
                 self.core.handle(Input::Trouble(trouble), now);
+            }
+            Event::Name(interface, report) => {
+                if let Some(names) = &mut self.names {
+                    names.reported(interface, report, now);
+                }
             }
             Event::Listeners(listeners) => {
                 self.listeners = Some(listeners);
@@ -285,6 +303,9 @@ impl Cluster {
         let complete = is_list(&change);
         let mut each = Vec::new();
         for (key, seen) in self.services.update(change, |seen| seen.key.clone()) {
+            if let Some(names) = &mut self.names {
+                names.set_service(&key, seen.as_ref());
+            }
             let (uid, service) = seen.map_or((None, None), |seen| (seen.uid, seen.service));
             match uid.filter(|_| service.is_some()) {
                 Some(uid) => _ = self.uids.insert(key.clone(), uid),

@@ -7,6 +7,8 @@
 //!                   v  |
 //! netlink -----> lan: one task for each port, with layer2 and a packet socket
 //!
+//! cluster -----> mdns: one task for each interface, with mdns::Responder and its sockets
+//!
 //! cluster -----> bgp: one task for each router, with a session and a TCP connection
 //! ```
 //!
@@ -24,6 +26,7 @@ mod ipvs;
 mod kernel;
 pub mod lan;
 mod listening;
+pub mod mdns;
 mod metrics;
 mod objects;
 mod packet_socket;
@@ -55,6 +58,7 @@ use kubekit::http::{self, Readiness};
 use kubekit::write::Writes;
 use kubekit::{Identity, Progress, Watchdog, keep, telemetry};
 pub use lan::InterfacePatterns;
+use mdns::MdnsMetrics;
 pub use metrics::Metrics;
 use placement::NodeName;
 pub use placement::{ExcludeLabel, Failback, Spread};
@@ -101,6 +105,8 @@ pub struct Config {
     pub gossip_key_files: Vec<PathBuf>,
     /// How fast a dead peer is found.
     pub failover: Failover,
+    /// Whether names of Services are answered for on the LAN.
+    pub mdns: mdns::Names,
     /// Whether to report which ports programs on this node listen on.
     pub report_listeners: bool,
     /// What to do while MetalLB serves the same Services.
@@ -114,6 +120,9 @@ pub const GOSSIP_PORT: u16 = 7946;
 const NEWS: Duration = Duration::from_millis(250);
 /// How long it may take to delete the last reports before the end.
 const LAST_REPORTS: Duration = Duration::from_secs(1);
+
+/// How long it may take to say on the LAN that names are given up.
+const LAST_NAMES: Duration = Duration::from_millis(200);
 
 /// How a speaker takes its leave of the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,6 +148,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     metrics.speaker.register(&mut registry);
     metrics.gossip.register(&mut registry);
     metrics.bgp.register(&mut registry);
+    metrics.mdns.register(&mut registry);
     let readiness = Readiness::waiting_for(List::ALL.map(List::name).into_iter().chain([WAITING_FOR]));
     let (stop, stopped) = oneshot::channel();
     let writes = Writes::default();
@@ -209,6 +219,7 @@ struct AllMetrics {
     speaker: Metrics,
     gossip: gossip::Metrics,
     bgp: BgpMetrics,
+    mdns: MdnsMetrics,
 }
 
 /// Connects the parts and runs them until it is asked to stop.
@@ -216,7 +227,7 @@ async fn work(
     config: Config,
     Api { client, publisher, writes }: Api,
     (readiness, watchdog, questions, inquirers): (Readiness, Watchdog, Questions, lan::Inquirers),
-    AllMetrics { speaker: metrics, gossip: gossip_metrics, bgp: bgp_metrics }: AllMetrics,
+    AllMetrics { speaker: metrics, gossip: gossip_metrics, bgp: bgp_metrics, mdns: mdns_metrics }: AllMetrics,
     parting: oneshot::Receiver<Parting>,
 ) -> anyhow::Result<()> {
     let (node, namespace) = (&config.node_name, &config.identity.namespace);
@@ -249,6 +260,9 @@ async fn work(
     let (wanted_secrets, secrets_to_read) = watch::channel(BTreeSet::new());
     let (read_secrets, secrets) = mpsc::channel(secrets::NEWS);
     let (routed, wanted_routed) = keep::wanted();
+    let (names, served) = watch::channel(mdns::Served::default());
+    let (name_reporter, name_reports) = mpsc::channel(mdns::REPORTS);
+    let (take_back, withdrawn) = oneshot::channel();
     let (stop, stop_requested) = oneshot::channel();
     let outputs = Outputs {
         ports,
@@ -260,6 +274,7 @@ async fn work(
         listed,
         absence,
         publisher,
+        names: (config.mdns == mdns::Names::Answered).then_some(names),
     };
     let to_routers =
         RouterOutputs { wanted: wanted_sessions.clone(), secrets: wanted_secrets, statuses: Some(routed) };
@@ -271,6 +286,7 @@ async fn work(
         address: now_listening,
         sessions: sessions_do,
         secrets,
+        names: name_reports,
         listening: config.report_listeners.then(|| listening::follow().boxed()),
         stop: stop_requested,
     };
@@ -309,6 +325,7 @@ async fn work(
     let routers = bgp::run(sessions, bgp::past(), session_statuses, bgp_metrics);
     let mut routers = tokio::spawn(routers);
     let cluster = Cluster::new(&config, bind, readiness, metrics.clone(), outputs, to_routers);
+    let mut names = tokio::spawn(mdns::run(served, withdrawn, name_reporter, mdns_metrics, watchdog.clone()));
     let options = lan::Options {
         exclude: config.exclude_interfaces.clone(),
         promiscuous: config.promiscuous_interfaces.clone(),
@@ -335,6 +352,10 @@ async fn work(
             }
         };
         tokio::join!(leave, async { _ = (&mut routers).await });
+        if absence == Some(Absence::Open) {
+            _ = take_back.send(());
+            _ = tokio::time::timeout(LAST_NAMES, &mut names).await;
+        }
         let reports = async { tokio::join!(&mut statuses, &mut all_routed) };
         if tokio::time::timeout(LAST_REPORTS, reports).await.is_err() {
             warn!("some reports on what this node announces could not be deleted in time");

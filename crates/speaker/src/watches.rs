@@ -15,7 +15,7 @@ use kubekit::{Reachability, Source, speakers};
 use node_addresses::Listener;
 use objects::SecretName;
 use peering::SecretState;
-use placement::Kind;
+use placement::{InterfaceName, Kind};
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -55,6 +55,8 @@ pub(crate) enum Event {
     ApiReachable(bool),
     /// Where the gossip listens now.
     Address(Listening),
+    /// What becomes of a name on an interface.
+    Name(InterfaceName, ::mdns::Report),
     /// The ports that programs on this node listen on.
     Listeners(BTreeSet<Listener>),
     /// This speaker is asked to stop.
@@ -85,6 +87,7 @@ impl Event {
             | Self::Address(_)
             | Self::Sessions(_)
             | Self::Listeners(_)
+            | Self::Name(..)
             | Self::Stop => false,
         }
     }
@@ -99,6 +102,7 @@ pub(crate) struct Inputs {
     pub(crate) address: watch::Receiver<Listening>,
     pub(crate) sessions: watch::Receiver<Statuses>,
     pub(crate) secrets: mpsc::Receiver<(SecretName, SecretState)>,
+    pub(crate) names: mpsc::Receiver<(InterfaceName, ::mdns::Report)>,
     pub(crate) listening: Option<BoxStream<'static, BTreeSet<Listener>>>,
     pub(crate) stop: oneshot::Receiver<()>,
 }
@@ -165,6 +169,7 @@ pub(crate) fn events(
         changes(inputs.trouble).map(Event::Trouble).boxed(),
         changes(inputs.address).map(Event::Address).boxed(),
         stream::iter(inputs.listening).flatten().map(Event::Listeners).boxed(),
+        received(inputs.names).map(|(interface, report)| Event::Name(interface, report)).boxed(),
         received(inputs.left_over).map(Event::LeftOver).boxed(),
         received(inputs.gossip).map(Event::Gossip).boxed(),
         reachability.changes().map(Event::ApiReachable).boxed(),

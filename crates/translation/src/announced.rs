@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use api::names::{ALLOCATED_FROM_POOL, ALLOW_SHARED_IP, NODE_ADDRESSES};
+use api::names::{ALLOCATED_FROM_POOL, ALLOW_SHARED_IP, MDNS_NAME, NODE_ADDRESSES};
 use kube::ResourceExt;
 use placement::{
     Endpoints, Network, Node, NodeName, PoolName, Service, ServiceKey, Sharing, SliceKey, TrafficPolicy,
@@ -62,6 +62,8 @@ pub struct SeenService {
     pub uid: Option<Box<str>>,
     /// What there is to announce of it.
     pub service: Option<Service>,
+    /// The name that it asks for on the LAN, as it was written, if there is something to announce of it.
+    pub mdns_name: Option<Box<str>>,
 }
 
 /// What is seen of an EndpointSlice.
@@ -78,7 +80,9 @@ impl SeenService {
     pub fn read(object: &slim::Service, class: &LoadBalancerClass, names: &Names) -> Self {
         let key = ServiceKey::new(names.of(object.namespace().unwrap_or_default()), object.name_any());
         let service = class.read(&key, object, names);
-        Self { key, uid: object.metadata.uid.as_deref().map(Into::into), service }
+        let mdns_name = object.annotations().get(MDNS_NAME).filter(|_| service.is_some());
+        let mdns_name = mdns_name.map(|name| bounded::name(name).into());
+        Self { key, uid: object.metadata.uid.as_deref().map(Into::into), service, mdns_name }
     }
 }
 

@@ -22,9 +22,9 @@ pub(crate) struct TestArgs {
     e2e: Option<String>,
 }
 
-/// The tests that need BIRD or FRR, which are not everywhere where crates are tested one by one; without the one that
+/// The tests that need BIRD, FRR or avahi, which are not everywhere where crates are tested one by one; without the one that
 /// measures, for which nothing else should run.
-const WITH_ROUTERS: [&str; 14] = [
+const WITH_OTHERS: [&str; 16] = [
     "test",
     "--package",
     "speaker",
@@ -32,6 +32,8 @@ const WITH_ROUTERS: [&str; 14] = [
     "ferrolb",
     "--test",
     "bgp",
+    "--test",
+    "mdns",
     "--test",
     "speaker_bgp",
     "--",
@@ -48,7 +50,7 @@ pub(crate) fn run(arguments: &TestArgs) -> Result<()> {
     prepare(arguments)?;
     if arguments.e2e.is_none() {
         cargo(&program, &["test", "--workspace", "--exclude", "e2e"])?;
-        cargo(&program, &WITH_ROUTERS)?;
+        cargo(&program, &WITH_OTHERS)?;
         fuzz::run(&FuzzArgs::IN_TESTS)?;
     }
     image::build()?;
@@ -75,6 +77,7 @@ fn prepare(arguments: &TestArgs) -> Result<()> {
             debian::FOR_PAGES,
             debian::FOR_PUSHING,
             debian::FOR_ROUTERS,
+            debian::FOR_NAMES,
             for_fuzzing,
         ]
         .concat(),

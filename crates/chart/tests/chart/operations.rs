@@ -21,6 +21,7 @@ pub(crate) fn registered() -> BTreeSet<String> {
     controller::Metrics::new(&mut registry);
     speaker::Metrics::default().register(&mut registry);
     speaker::bgp::BgpMetrics::default().register(&mut registry);
+    speaker::mdns::MdnsMetrics::default().register(&mut registry);
     gossip::Metrics::default().register(&mut registry);
     // Metrics without a sample yet are in no scrape. That they are registered shows in this form only.
     let text = format!("{registry:?}");

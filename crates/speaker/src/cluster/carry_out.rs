@@ -27,11 +27,17 @@ impl Cluster {
             self.carry_out(output);
         }
         self.routers.publish();
+        self.publish_names();
     }
 
     fn carry_out(&mut self, output: Output) {
         match output {
-            Output::Ports(ports) => _ = kubekit::send_if_new(&self.outputs.ports, ports),
+            Output::Ports(ports) => {
+                if let Some(names) = &mut self.names {
+                    names.set_ports(&ports);
+                }
+                kubekit::send_if_new(&self.outputs.ports, ports);
+            }
             Output::Gossip(instruction) => {
                 if let Gossip::ConfirmLeave(node) = &instruction {
                     debug!(%node, "member may go");
@@ -182,7 +188,7 @@ fn words(why: &Released) -> String {
 }
 
 /// A Service, as events name what they are about.
-fn reference(service: &ServiceKey, uid: &str) -> ObjectReference {
+pub(super) fn reference(service: &ServiceKey, uid: &str) -> ObjectReference {
     ObjectReference {
         api_version: Some(v1::Service::API_VERSION.to_owned()),
         kind: Some(v1::Service::KIND.to_owned()),

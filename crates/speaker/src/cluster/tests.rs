@@ -36,6 +36,7 @@ struct Fixture {
     gossip: mpsc::Receiver<Gossip>,
     listed: watch::Receiver<Listed>,
     absence: watch::Receiver<Option<Absence>>,
+    served: watch::Receiver<Served>,
     readiness: Readiness,
     registry: Registry,
 }
@@ -131,6 +132,7 @@ fn fixture() -> Fixture {
         spread: placement::Spread::ByHash,
         failback: placement::Failback::Always,
         ignore_conflicts: false,
+        mdns: crate::mdns::Names::Answered,
         report_listeners: false,
     };
     let nobody = kube::Config::new("http://127.0.0.1:9".parse().unwrap());
@@ -148,6 +150,7 @@ fn fixture() -> Fixture {
     let instructions = Box::new(move |instruction| _ = instructions.send(instruction));
     let (api_lists, listed) = watch::channel(Listed::default());
     let (absence, our_absence) = watch::channel(Some(Absence::Open));
+    let (names, served) = watch::channel(Served::default());
     let statuses = Some(statuses);
     let outputs = Outputs {
         ports,
@@ -159,6 +162,7 @@ fn fixture() -> Fixture {
         listed: api_lists,
         absence,
         publisher,
+        names: Some(names),
     };
     let gossip_address = ([192, 0, 2, 201], 7946).into();
     let (sessions, _) = watch::channel(WantedSessions::default());
@@ -179,6 +183,7 @@ fn fixture() -> Fixture {
         gossip,
         listed,
         absence: our_absence,
+        served,
         readiness,
         registry,
     }
@@ -247,6 +252,27 @@ async fn nothing_is_announced_and_the_speaker_is_not_ready_before_every_list_is_
         assert_eq!(it.after(last), ["192.0.2.2"]);
         assert!(it.readiness.is_ready());
     }
+}
+
+#[tokio::test]
+async fn names_are_answered_for_where_the_lan_has_left_their_address_to_this_node() {
+    let mut it = fixture();
+    it.hear_everything();
+    let names = |it: &Fixture| -> Vec<String> {
+        let served = it.served.borrow();
+        served.values().flat_map(|serve| serve.wanted.here.keys()).map(ToString::to_string).collect()
+    };
+    assert_eq!(names(&it), [""; 0], "the LAN is asked first");
+    it.after(free("192.0.2.2"));
+    assert_eq!(names(&it), ["two.default.local"]);
+    let mut annotated = service("two", "192.0.2.2");
+    annotated["metadata"]["annotations"]["ferrolb.io/mdns-name"] = "web".into();
+    it.after(services([service("one", "192.0.2.1"), annotated]));
+    assert_eq!(names(&it), ["two.default.local", "web.local"]);
+    let by = MacAddr([2, 0, 0, 0, 0, 9]);
+    let taken = layer2::Report::Taken { vip: "192.0.2.2".parse().unwrap(), by };
+    it.after(Event::Lan(Report::Port("eth0".into(), taken)));
+    assert_eq!(names(&it), [""; 0]);
 }
 
 #[tokio::test]
