@@ -2,15 +2,20 @@
 
 mod follow;
 mod reachability;
+mod wire;
 
-use std::fmt::{Debug, Display};
+use std::fmt::Display;
+use std::marker::PhantomData;
 
-use follow::Follower;
 pub(crate) use follow::SILENCE;
+use follow::{Follower, Happened, Reader};
 use futures::{Stream, StreamExt};
-use kube::{Api, Resource};
+use kube::{Api, Client, Resource, ResourceExt};
 pub use reachability::Reachability;
 use serde::de::DeserializeOwned;
+use wire::Endpoint;
+
+use crate::Version;
 
 /// What happened to the objects of one kind.
 #[derive(Debug, Clone)]
@@ -104,7 +109,7 @@ impl<K> From<Api<K>> for Source<K> {
 /// it says so once in the log, and once when it is back.
 pub fn watch<K>(source: impl Into<Source<K>>) -> impl Stream<Item = Change<K>>
 where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+    K: Resource<DynamicType = ()> + DeserializeOwned + Send + 'static,
 {
     watch_as(source, std::convert::identity)
 }
@@ -116,7 +121,7 @@ pub fn watch_as<K, T>(
     convert: impl Fn(K) -> T + Send + 'static,
 ) -> impl Stream<Item = Change<T>>
 where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+    K: Resource<DynamicType = ()> + DeserializeOwned + 'static,
     T: Send + 'static,
 {
     watch_known(source, convert).map(|(change, _)| change)
@@ -128,7 +133,7 @@ pub fn watch_known<K, T>(
     convert: impl Fn(K) -> T + Send + 'static,
 ) -> impl Stream<Item = (Change<T>, Known)>
 where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+    K: Resource<DynamicType = ()> + DeserializeOwned + 'static,
     T: Send + 'static,
 {
     follow(source, convert).filter_map(|(watched, known)| {
@@ -146,7 +151,7 @@ pub fn watch_history<K, T>(
     convert: impl Fn(K) -> T + Send + 'static,
 ) -> impl Stream<Item = Watched<T>>
 where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+    K: Resource<DynamicType = ()> + DeserializeOwned + 'static,
     T: Send + 'static,
 {
     follow(source, convert).map(|(watched, _)| watched)
@@ -157,13 +162,66 @@ fn follow<K, T>(
     convert: impl Fn(K) -> T + Send + 'static,
 ) -> impl Stream<Item = (Watched<T>, Known)>
 where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+    K: Resource<DynamicType = ()> + DeserializeOwned + 'static,
     T: Send + 'static,
 {
-    let follower = Follower::new(source.into(), convert);
-    futures::stream::unfold(follower, |mut follower| async move {
-        let watched = follower.next().await;
+    let follower = source.into().follower();
+    let reader = ConvertingReader { convert, read: Vec::new(), kind: PhantomData };
+    futures::stream::unfold((follower, reader), |(mut follower, mut reader)| async move {
+        let happened = follower.next(&mut reader).await;
+        let watched = reader.take(happened);
         let known = follower.known();
-        Some(((watched, known), follower))
+        Some(((watched, known), (follower, reader)))
     })
+}
+
+impl<K: Resource<DynamicType = ()>> Source<K> {
+    fn follower(self) -> Follower {
+        let Self { api, labels, fields, reachability, absence } = self;
+        let path = api.resource_url().to_owned();
+        let mut follower = Follower::new(Endpoint::new(Client::from(api), &path), K::kind(&()));
+        (follower.labels, follower.fields) = (labels, fields);
+        (follower.reachability, follower.absence) = (reachability, absence);
+        follower
+    }
+}
+
+/// Turns every object at once into what is wanted of it.
+struct ConvertingReader<K, T, F> {
+    convert: F,
+    read: Vec<T>,
+    kind: PhantomData<fn() -> K>,
+}
+
+impl<K, T, F> Reader for ConvertingReader<K, T, F>
+where
+    K: Resource<DynamicType = ()> + DeserializeOwned,
+    T: Send,
+    F: Fn(K) -> T + Send,
+{
+    fn read(&mut self, object: &str) -> serde_json::Result<Version> {
+        let mut object: K = serde_json::from_str(object)?;
+        // The bookkeeping of server-side apply is often the largest part of an object.
+        object.managed_fields_mut().clear();
+        let version = Version::of(&object);
+        self.read.push((self.convert)(object));
+        Ok(version)
+    }
+
+    fn clear(&mut self) {
+        self.read.clear();
+    }
+}
+
+impl<K, T, F> ConvertingReader<K, T, F> {
+    /// What happened, with what was read of it.
+    fn take(&mut self, happened: Happened) -> Watched<T> {
+        let mut one = || self.read.pop().expect("it was read just now");
+        Watched::Change(match happened {
+            Happened::Reset => Change::Reset(std::mem::take(&mut self.read)),
+            Happened::Apply => Change::Apply(one()),
+            Happened::Delete => Change::Delete(one()),
+            Happened::Restored => return Watched::Restored,
+        })
+    }
 }

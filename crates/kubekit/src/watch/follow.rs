@@ -15,20 +15,17 @@
 //! from scratch; a long one only if its version shows that it is older, and otherwise somewhat later, at a random time,
 //! so that an API server that comes back is not asked for all long lists by all programs at once.
 
-use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
-use futures::stream::BoxStream;
-use kube::api::{ListParams, WatchEvent, WatchParams};
+use kube::api::{ListParams, WatchParams};
 use kube::runtime::utils::{Backoff, ResetTimerBackoff};
 use kube::runtime::watcher::ExponentialBackoff;
-use kube::{Api, Resource, ResourceExt};
-use serde::de::DeserializeOwned;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
-use super::{Absence, Change, Known, Reachability, Source, Watched};
+use super::wire::{Endpoint, Event, Lines, Page};
+use super::{Absence, Known, Reachability};
 use crate::{Version, due};
 
 /// How long a watch may go on, after which it is taken up where it ended. A connection that is dead without having been
@@ -57,40 +54,60 @@ fn pauses() -> impl Backoff {
     ResetTimerBackoff::new(ExponentialBackoff::from(growing), Duration::from_secs(10))
 }
 
+/// What makes of the objects what is wanted of them. It knows their type; nothing else here does, or all of it would be
+/// compiled for each kind.
+pub(super) trait Reader: Send {
+    /// Takes an object in, after those that are there. Which version it is.
+    fn read(&mut self, object: &str) -> serde_json::Result<Version>;
+    /// What was taken in so far is not wanted.
+    fn clear(&mut self);
+}
+
+/// What happened to the objects, which are with the [`Reader`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Happened {
+    /// It has the complete list.
+    Reset,
+    /// It has an object that was made or changed.
+    Apply,
+    /// It has the last state of an object that was deleted.
+    Delete,
+    /// Another, older state is there; the list of that comes next.
+    Restored,
+}
+
 /// Keeps one list up to date.
-pub(super) struct Follower<K, T, F> {
-    api: Api<K>,
-    labels: Option<String>,
-    fields: Option<String>,
-    convert: F,
-    state: State<K>,
+pub(super) struct Follower {
+    pub(super) endpoint: Endpoint,
+    pub(super) kind: String,
+    pub(super) labels: Option<String>,
+    pub(super) fields: Option<String>,
+    state: State,
     /// The latest version that was seen.
     latest: Option<Version>,
     /// The newest version of an object that was seen since the last list.
     newest: u64,
-    /// A list that has not been emitted yet.
-    pending: Option<Vec<T>>,
+    /// What has not been emitted yet.
+    pending: Option<Happened>,
     pauses: Box<dyn Backoff>,
     /// Whether the last list was short.
     is_short: bool,
     /// When to list again though nothing seems to be missing.
     relist: Option<Instant>,
     reachable: bool,
-    reachability: Option<Reachability>,
-    absence: Absence,
+    pub(super) reachability: Option<Reachability>,
+    pub(super) absence: Absence,
     /// Whether it was told that there is no such kind.
     is_absent: bool,
 }
 
-type Events<K> = BoxStream<'static, kube::Result<WatchEvent<K>>>;
-
-enum State<K> {
+enum State {
     /// Nothing is known, or nothing that counts.
     Unlisted,
     /// All is known as of this version.
     Listed { version: Version, trust: Trust },
     /// What happens after this version is on its way.
-    Watching { events: Events<K>, version: Version, since: Instant },
+    Watching { lines: Lines, version: Version, since: Instant },
 }
 
 /// Whether the API server surely knows a version.
@@ -121,18 +138,14 @@ enum Trouble {
     BrokenOff,
 }
 
-impl<K, T, F> Follower<K, T, F>
-where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
-    F: Fn(K) -> T,
-{
-    pub(super) fn new(source: Source<K>, convert: F) -> Self {
-        let Source { api, labels, fields, reachability, absence } = source;
+impl Follower {
+    /// Of all objects, and without anybody who is told whether the API server answers; both may be set otherwise.
+    pub(super) fn new(endpoint: Endpoint, kind: impl Into<String>) -> Self {
         Self {
-            api,
-            labels,
-            fields,
-            convert,
+            endpoint,
+            kind: kind.into(),
+            labels: None,
+            fields: None,
             state: State::Unlisted,
             latest: None,
             newest: 0,
@@ -141,8 +154,8 @@ where
             is_short: true,
             relist: None,
             reachable: true,
-            reachability,
-            absence,
+            reachability: None,
+            absence: Absence::Trouble,
             is_absent: false,
         }
     }
@@ -154,23 +167,23 @@ where
     }
 
     /// What comes next, however long that takes.
-    pub(super) async fn next(&mut self) -> Watched<T> {
-        if let Some(list) = self.pending.take() {
-            return Watched::Change(Change::Reset(list));
+    pub(super) async fn next(&mut self, reader: &mut dyn Reader) -> Happened {
+        if let Some(happened) = self.pending.take() {
+            return happened;
         }
         loop {
-            match self.step().await {
-                Ok(Some(watched)) => return watched,
+            match self.step(reader).await {
+                Ok(Some(happened)) => return happened,
                 Ok(None) => {}
                 Err(trouble) => {
                     match trouble {
                         Trouble::Absent => {}
                         Trouble::Expired | Trouble::BrokenOff => {
-                            debug!(kind = %K::kind(&()), %trouble, "watching anew");
+                            debug!(kind = self.kind, %trouble, "watching anew");
                         }
                         Trouble::Api(_) | Trouble::Timeout(_) | Trouble::Status(_) => {
                             if std::mem::replace(&mut self.reachable, false) {
-                                warn!(kind = %K::kind(&()), error = %trouble, "watch interrupted, trying again");
+                                warn!(kind = self.kind, error = %trouble, "watch interrupted, trying again");
                                 self.reachability.iter().for_each(Reachability::lost);
                             }
                         }
@@ -182,19 +195,19 @@ where
         }
     }
 
-    async fn step(&mut self) -> Result<Option<Watched<T>>, Trouble> {
+    async fn step(&mut self, reader: &mut dyn Reader) -> Result<Option<Happened>, Trouble> {
         // What fails has changed nothing, so that it is tried again; so the state goes back where it was.
         match std::mem::replace(&mut self.state, State::Unlisted) {
             State::Unlisted => {
-                let (objects, version) = match self.list().await {
+                let version = match self.list(reader).await {
                     Err(Trouble::Api(kube::Error::Api(status))) if self.is_absence(status.code) => {
                         if std::mem::replace(&mut self.is_absent, true) {
                             return Err(Trouble::Absent);
                         }
-                        info!(kind = %K::kind(&()), reason = status.message, "there is no such kind here");
+                        info!(kind = self.kind, reason = status.message, "there is no such kind here");
                         self.reached();
                         self.latest = None;
-                        return Ok(Some(Watched::Change(Change::Reset(Vec::new()))));
+                        return Ok(Some(Happened::Reset));
                     }
                     listed => listed?,
                 };
@@ -204,13 +217,13 @@ where
                 let latest = self.latest.replace(version.clone());
                 self.state = State::Listed { version: version.clone(), trust: Trust::Sure };
                 if latest.is_some_and(|latest| version.is_older_than(&latest)) {
-                    self.pending = Some(objects);
-                    return Ok(Some(Watched::Restored));
+                    self.pending = Some(Happened::Reset);
+                    return Ok(Some(Happened::Restored));
                 }
-                Ok(Some(Watched::Change(Change::Reset(objects))))
+                Ok(Some(Happened::Reset))
             }
             State::Listed { version, trust: Trust::BrokenOff } if self.is_short => {
-                debug!(kind = %K::kind(&()), version = version.as_str(), "watch broken off, listing again");
+                debug!(kind = self.kind, version = version.as_str(), "watch broken off, listing again");
                 Ok(None)
             }
             State::Listed { version, trust: Trust::BrokenOff } => {
@@ -224,7 +237,10 @@ where
                 self.reached();
                 if now.is_older_than(&version) {
                     let (before, now) = (version.as_str(), now.as_str());
-                    warn!(kind = %K::kind(&()), before, now, "the API server has an older state than before, listing again");
+                    warn!(
+                        kind = self.kind,
+                        before, now, "the API server has an older state than before, listing again"
+                    );
                 } else {
                     let later = Duration::from_secs_f64(rand::random_range(LATER));
                     self.relist = Some(Instant::now() + later);
@@ -239,11 +255,10 @@ where
                     timeout: u32::try_from(SILENCE.as_secs()).ok(),
                     ..WatchParams::default()
                 };
-                let request = self.api.watch(&parameters, version.as_str());
+                let request = self.endpoint.watch(&parameters, version.as_str());
                 match timeout(LIST_TIMEOUT, request).await {
-                    Ok(Ok(events)) => {
-                        let (events, since) = (events.boxed(), Instant::now());
-                        self.state = State::Watching { events, version, since };
+                    Ok(Ok(lines)) => {
+                        self.state = State::Watching { lines, version, since: Instant::now() };
                         Ok(None)
                     }
                     Ok(Err(kube::Error::Api(status))) if status.code == 410 => Err(Trouble::Expired),
@@ -261,13 +276,16 @@ where
                     }
                 }
             }
-            State::Watching { mut events, version, since } => {
+            State::Watching { mut lines, version, since } => {
                 let next = tokio::select! {
-                    next = timeout(SILENCE + LATE, events.next()) => next,
+                    next = timeout(SILENCE + LATE, lines.next()) => next,
                     () = due(self.relist) => return Ok(None),
                 };
                 match next {
-                    Ok(Some(Ok(event))) => self.read(event, events, version, since),
+                    Ok(Some(Ok(line))) => {
+                        self.state = State::Watching { lines, version, since };
+                        self.read(&line, reader)
+                    }
                     Ok(Some(Err(error))) => {
                         self.state = State::Listed { version, trust: Trust::BrokenOff };
                         Err(error.into())
@@ -294,52 +312,61 @@ where
         }
     }
 
-    fn read(
-        &mut self,
-        event: WatchEvent<K>,
-        events: Events<K>,
-        version: Version,
-        since: Instant,
-    ) -> Result<Option<Watched<T>>, Trouble> {
-        let (version, change) = match event {
-            WatchEvent::Added(object) | WatchEvent::Modified(object) => {
-                (Version::of(&object), Some(Change::Apply((self.convert)(strip(object)))))
+    /// Follows a line of the watch that is under way.
+    fn read(&mut self, line: &str, reader: &mut dyn Reader) -> Result<Option<Happened>, Trouble> {
+        let event = Event::read(line).inspect_err(|_| self.break_off())?;
+        let mut object = |object: &str| reader.read(object).map_err(kube::Error::SerdeError);
+        let (version, happened) = match event {
+            None => return Ok(None),
+            Some(Event::Applied(it)) => (object(it), Some(Happened::Apply)),
+            Some(Event::Deleted(it)) => (object(it), Some(Happened::Delete)),
+            Some(Event::Bookmark(version)) => (Ok(version.as_str().into()), None),
+            Some(Event::Error(status)) if status.code == 410 => {
+                self.state = State::Unlisted;
+                return Err(Trouble::Expired);
             }
-            WatchEvent::Deleted(object) => {
-                (Version::of(&object), Some(Change::Delete((self.convert)(strip(object)))))
-            }
-            WatchEvent::Bookmark(bookmark) => (bookmark.metadata.resource_version.as_str().into(), None),
-            WatchEvent::Error(status) if status.code == 410 => return Err(Trouble::Expired),
-            WatchEvent::Error(status) => {
-                self.state = State::Listed { version, trust: Trust::BrokenOff };
+            Some(Event::Error(status)) => {
+                self.break_off();
                 return Err(Trouble::Status(status.message));
             }
         };
+        let seen: Version = version.inspect_err(|_| self.break_off())?;
         self.reached();
-        if change.is_some() {
-            self.newest = self.newest.max(version.number().unwrap_or_default());
+        if happened.is_some() {
+            self.newest = self.newest.max(seen.number().unwrap_or_default());
         }
-        self.latest = Some(version.clone());
-        self.state = State::Watching { events, version, since };
-        Ok(change.map(Watched::Change))
+        self.latest = Some(seen.clone());
+        if let State::Watching { version, .. } = &mut self.state {
+            *version = seen;
+        }
+        Ok(happened)
     }
 
-    /// The whole list, as it is now: without a version to ask for.
-    async fn list(&mut self) -> Result<(Vec<T>, Version), Trouble> {
+    /// The watch is not to be gone on with.
+    fn break_off(&mut self) {
+        if let State::Watching { version, .. } = std::mem::replace(&mut self.state, State::Unlisted) {
+            self.state = State::Listed { version, trust: Trust::BrokenOff };
+        }
+    }
+
+    /// Gives the reader the whole list, as it is now: without a version to ask for. Which version that is.
+    async fn list(&mut self, reader: &mut dyn Reader) -> Result<Version, Trouble> {
+        reader.clear();
         let mut parameters = self.list_parameters(PAGE);
-        let (mut objects, mut newest) = (Vec::new(), 0);
+        let mut newest = 0;
         loop {
-            let page = timeout(LIST_TIMEOUT, self.api.list(&parameters)).await??;
-            newest =
-                page.items.iter().filter_map(|object| Version::of(object).number()).fold(newest, u64::max);
-            objects.extend(page.items.into_iter().map(|object| (self.convert)(strip(object))));
+            let text = timeout(LIST_TIMEOUT, self.endpoint.list(&parameters)).await??;
+            let page = Page::read(&text)?;
+            for object in page.items {
+                let version = reader.read(object.get()).map_err(kube::Error::SerdeError)?;
+                newest = newest.max(version.number().unwrap_or_default());
+            }
             match page.metadata.continue_.filter(|token| !token.is_empty()) {
                 Some(token) => parameters.continue_token = Some(token),
                 None => {
                     self.newest = newest;
                     self.is_short = parameters.continue_token.is_none();
-                    let version = page.metadata.resource_version.unwrap_or_default();
-                    return Ok((objects, version.as_str().into()));
+                    return Ok(page.metadata.resource_version.unwrap_or_default().as_str().into());
                 }
             }
         }
@@ -347,8 +374,8 @@ where
 
     /// The version of the list at present.
     async fn version(&mut self) -> Result<Version, Trouble> {
-        let list = timeout(LIST_TIMEOUT, self.api.list(&self.list_parameters(1))).await??;
-        Ok(list.metadata.resource_version.unwrap_or_default().as_str().into())
+        let text = timeout(LIST_TIMEOUT, self.endpoint.list(&self.list_parameters(1))).await??;
+        Ok(Page::read(&text)?.metadata.resource_version.unwrap_or_default().as_str().into())
     }
 
     fn list_parameters(&self, limit: u32) -> ListParams {
@@ -363,16 +390,10 @@ where
     /// There was an answer.
     fn reached(&mut self) {
         if !std::mem::replace(&mut self.reachable, true) {
-            info!(kind = %K::kind(&()), "watch resumed");
+            info!(kind = self.kind, "watch resumed");
             self.reachability.iter().for_each(Reachability::found);
         }
     }
-}
-
-/// Drops the bookkeeping of server-side apply, often the largest part of an object.
-fn strip<K: Resource<DynamicType = ()>>(mut object: K) -> K {
-    object.managed_fields_mut().clear();
-    object
 }
 
 #[cfg(test)]
