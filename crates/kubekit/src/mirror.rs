@@ -1,6 +1,6 @@
 //! Which objects of a kind there are, so that a new list tells which of them are gone.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::Change;
 
@@ -29,10 +29,10 @@ impl<K: Ord + Clone> Mirror<K> {
                 vec![(key, None)]
             }
             Change::Reset(objects) => {
-                let listed: BTreeMap<K, T> = objects.into_iter().map(|o| (key(&o), o)).collect();
-                let before = std::mem::replace(&mut self.0, listed.keys().cloned().collect());
-                let gone: Vec<K> = before.difference(&self.0).cloned().collect();
-                let there = listed.into_iter().map(|(key, object)| (key, Some(object)));
+                let there: Vec<_> = objects.into_iter().map(|object| (key(&object), Some(object))).collect();
+                let mut gone = std::mem::take(&mut self.0);
+                there.iter().for_each(|(key, _)| _ = gone.remove(key));
+                self.0 = there.iter().map(|(key, _)| key.clone()).collect();
                 gone.into_iter().map(|key| (key, None)).chain(there).collect()
             }
         }
@@ -49,7 +49,7 @@ mod tests {
         let mut update = |change| mirror.update(change, |object: &&str| object[..1].to_owned());
         let there = |object: &'static str| (object[..1].to_owned(), Some(object));
         let gone = |key: &str| (key.to_owned(), None);
-        assert_eq!(update(Change::Reset(vec!["b1", "a1"])), [there("a1"), there("b1")]);
+        assert_eq!(update(Change::Reset(vec!["b1", "a1"])), [there("b1"), there("a1")]);
         assert_eq!(update(Change::Apply("c1")), [there("c1")]);
         assert_eq!(update(Change::Delete("a2")), [gone("a")]);
         assert_eq!(update(Change::Reset(vec!["c2", "d1"])), [gone("b"), there("c2"), there("d1")]);
