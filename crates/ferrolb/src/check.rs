@@ -5,9 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail, ensure};
-use k8s_openapi::api::core::v1::Service;
 use kube::Api;
 use kubekit::http::listen;
+use slim::Service;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep, timeout};
@@ -73,9 +73,7 @@ async fn reach(services: &Api<Service>, check: &Check, word: &str) -> anyhow::Re
 
 /// Each address with each port.
 fn addresses(service: &Service) -> Vec<SocketAddr> {
-    let status = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
-    let ingress = status.and_then(|balancer| balancer.ingress.as_deref()).unwrap_or_default();
-    let ports = service.spec.as_ref().and_then(|spec| spec.ports.as_deref()).unwrap_or_default();
+    let (ingress, ports) = (&service.status.load_balancer.ingress, &service.spec.ports);
     let ips = ingress.iter().filter_map(|entry| entry.ip.as_deref()?.parse::<IpAddr>().ok());
     let ports = || ports.iter().filter_map(|port| u16::try_from(port.port).ok());
     ips.flat_map(|ip| ports().map(move |port| SocketAddr::new(ip, port))).collect()
@@ -108,6 +106,7 @@ mod tests {
     #[test]
     fn every_address_is_reached_on_every_port() {
         let service = serde_json::json!({
+            "metadata": {"name": "web"},
             "spec": {"ports": [{"port": 80}, {"port": 443}]},
             "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}, {"ip": "2001:db8::1"}, {"hostname": "x"}]}},
         });
