@@ -9,7 +9,7 @@ pub mod text;
 pub use family::Family;
 pub use labels::{Labels, Requirement, Selector, SelectorError, any_matches};
 pub use names::{
-    AdvertisementName, BfdProfileName, BgpPeerName, InterfaceName, NodeName, PoolName, ReservationKey,
-    SecretName, ServiceKey, SliceKey,
+    AdvertisementName, BfdProfileName, BgpPeerName, InterfaceName, NamespacedName, NodeName, PoolName,
+    ReservationKey, SecretName, ServiceKey, SliceKey,
 };
 pub use pack::pack;

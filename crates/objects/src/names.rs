@@ -1,6 +1,7 @@
 //! Names of things, cheap to clone and impossible to mix up.
 
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use crate::text::{named, printable};
@@ -79,28 +80,48 @@ name!(
     SecretName
 );
 
+/// Where an object is that has a namespace.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NamespacedName {
+    /// Its namespace.
+    pub namespace: Arc<str>,
+    /// Its name within the namespace.
+    pub name: Box<str>,
+}
+
+impl fmt::Display for NamespacedName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [namespace, name] = [&*self.namespace, &*self.name].map(printable);
+        write!(f, "{namespace}/{name}")
+    }
+}
+
 macro_rules! key {
     ($(#[$doc:meta])* $key:ident) => {
         $(#[$doc])*
+        ///
+        /// Thousands of them are known in a dozen places each, so that a place takes no more than a pointer.
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $key {
-            /// Its namespace.
-            pub namespace: Arc<str>,
-            /// Its name within the namespace.
-            pub name: Arc<str>,
-        }
+        pub struct $key(Arc<NamespacedName>);
 
         impl $key {
             /// The key of `namespace/name`.
-            pub fn new(namespace: impl Into<Arc<str>>, name: impl Into<Arc<str>>) -> Self {
-                Self { namespace: namespace.into(), name: name.into() }
+            pub fn new(namespace: impl Into<Arc<str>>, name: impl Into<Box<str>>) -> Self {
+                Self(Arc::new(NamespacedName { namespace: namespace.into(), name: name.into() }))
+            }
+        }
+
+        impl Deref for $key {
+            type Target = NamespacedName;
+
+            fn deref(&self) -> &NamespacedName {
+                &self.0
             }
         }
 
         impl fmt::Display for $key {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                let [namespace, name] = [&self.namespace, &self.name].map(|part| printable(part));
-                write!(f, "{namespace}/{name}")
+                write!(f, "{}", self.0)
             }
         }
 

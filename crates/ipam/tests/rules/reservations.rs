@@ -296,7 +296,7 @@ proptest! {
                     let key = ServiceKey::new(namespace(service), format!("s{service}"));
                     let addresses = match addresses {
                         AddressRequest::Reserved(name) => {
-                            AddressRequest::Reserved(ReservationKey::new(namespace(service), name.name))
+                            AddressRequest::Reserved(ReservationKey::new(namespace(service), &*name.name))
                         }
                         other => other,
                     };

@@ -1,13 +1,13 @@
 //! What helps a Service behind which nobody serves.
 
 use kube::ResourceExt;
-use objects::ServiceKey;
+use objects::{NamespacedName, ServiceKey};
 
 use crate::snapshot::Snapshot;
 
 /// What helps: that depends on whether there are Pods at all, and who would find them.
 pub(super) fn remedy(service: &ServiceKey, snapshot: &Snapshot) -> String {
-    let ServiceKey { namespace, name } = service;
+    let NamespacedName { namespace, name } = &**service;
     let slices = snapshot.slices.iter().filter(|slice| {
         slice.namespace().is_some_and(|it| *it == **namespace) && slice.service_name() == Some(&**name)
     });
