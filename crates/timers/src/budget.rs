@@ -40,11 +40,6 @@ impl Budget {
         Self { rate: Rate::new(at_once, each), full_at: None }
     }
 
-    /// Whether all of it is there at `now`.
-    pub fn is_full(&self, now: Instant) -> bool {
-        self.full_at.is_none_or(|at| at <= now)
-    }
-
     /// Takes one, if there is one left at `now`; otherwise says when there is.
     pub fn take(&mut self, now: Instant) -> Result<(), Instant> {
         self.full_at = Some(self.rate.take(self.full_at, now)?);
@@ -71,11 +66,6 @@ impl LogLines {
         self.left_out += u64::from(admitted.is_err());
         admitted.map(|()| std::mem::take(&mut self.left_out))
     }
-
-    /// Whether nothing is to be remembered: none was left out, and all may be written again.
-    pub fn is_fresh(&self, now: Instant) -> bool {
-        self.left_out == 0 && self.budget.is_full(now)
-    }
 }
 
 #[cfg(test)]
@@ -90,7 +80,6 @@ mod tests {
         let had: Vec<_> = (0..450).filter(|at| budget.take(ms(*at)).is_ok()).collect();
         assert_eq!(had, [0, 1, 2, 100, 200, 300, 400]);
         assert_eq!(budget.take(ms(450)), Err(ms(500)));
-        assert!(!budget.is_full(ms(699)) && budget.is_full(ms(700)));
         let had: Vec<_> = (10_000..10_050).filter(|at| budget.take(ms(*at)).is_ok()).collect();
         assert_eq!(had, [10_000, 10_001, 10_002], "no more of it comes together than there was at first");
     }
@@ -102,8 +91,6 @@ mod tests {
         let written: Vec<_> =
             (0..181).filter_map(|second| lines.admit(start + Duration::from_secs(second)).ok()).collect();
         assert_eq!(written, [0, 0, 58, 59, 59]);
-        assert!(lines.is_fresh(start + Duration::from_mins(5)));
         assert_eq!(lines.admit(start + Duration::from_secs(181)), Err(start + Duration::from_mins(4)));
-        assert!(!lines.is_fresh(start + Duration::from_secs(301)), "one is still to be told of");
     }
 }

@@ -4,44 +4,49 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use crate::{LogLines, Timers};
-
-/// When so many subjects are remembered, those are dropped that have all of their budget again.
-const TIDY: usize = 4096;
+use crate::{Rate, Timers};
 
 /// What was logged lately of each subject, and what was left out.
 #[derive(Debug)]
 pub struct Journal<S> {
-    at_once: u32,
-    each: Duration,
-    subjects: BTreeMap<S, LogLines>,
-    /// How many there may be until they are looked through again.
-    tidy_at: usize,
-    /// Those of which something was left out, and when that may be said.
+    rate: Rate,
+    /// How often those are dropped that have all of their lines again, as most have after a short while.
+    tidy_each: Duration,
+    tidy_at: Option<Instant>,
+    /// When each subject has all of its lines again.
+    full_at: BTreeMap<S, Instant>,
+    /// How many lines were left out,
+    left_out: BTreeMap<S, u64>,
+    /// and when that may be said.
     silent: Timers<S>,
 }
 
 impl<S: Clone + Ord> Journal<S> {
     /// Of each subject `at_once` lines are written, and after that one in each period.
     pub fn new(at_once: u32, each: Duration) -> Self {
-        Self { at_once, each, subjects: BTreeMap::new(), tidy_at: TIDY, silent: Timers::default() }
+        Self {
+            rate: Rate::new(at_once, each),
+            tidy_each: each,
+            tidy_at: None,
+            full_at: BTreeMap::new(),
+            left_out: BTreeMap::new(),
+            silent: Timers::default(),
+        }
     }
 
     /// Whether to write a line about `subject`; if so, how many were left out before.
     pub fn admit(&mut self, subject: S, now: Instant) -> Option<u64> {
-        if self.subjects.len() >= self.tidy_at {
-            self.subjects.retain(|_, lines| !lines.is_fresh(now));
-            // If most remain, they are not looked through for each of them.
-            self.tidy_at = TIDY.max(2 * self.subjects.len());
-        }
-        let lines = self.subjects.entry(subject.clone());
-        let lines = lines.or_insert_with(|| LogLines::new(self.at_once, self.each));
-        match lines.admit(now) {
-            Ok(left_out) => {
+        self.tidy(now);
+        match self.rate.take(self.full_at.get(&subject).copied(), now) {
+            Ok(full_at) => {
                 self.silent.cancel(&subject);
-                Some(left_out)
+                let left_out = self.left_out.remove(&subject);
+                self.full_at.insert(subject, full_at);
+                self.tidy_at.get_or_insert(now + self.tidy_each);
+                Some(left_out.unwrap_or_default())
             }
             Err(next) => {
+                *self.left_out.entry(subject.clone()).or_default() += 1;
                 self.silent.set(subject, next);
                 None
             }
@@ -50,6 +55,7 @@ impl<S: Clone + Ord> Journal<S> {
 
     /// What was left out and may be said now, though nothing came about it since: about what, and how many lines.
     pub fn poll(&mut self, now: Instant) -> Option<(S, u64)> {
+        self.tidy(now);
         let subject = self.silent.pop(now)?;
         let left_out = self.admit(subject.clone(), now)?;
         Some((subject, left_out))
@@ -57,7 +63,14 @@ impl<S: Clone + Ord> Journal<S> {
 
     /// When to call [`Self::poll`], if ever.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.silent.first()
+        self.silent.first().into_iter().chain(self.tidy_at).min()
+    }
+
+    fn tidy(&mut self, now: Instant) {
+        if self.tidy_at.take_if(|at| *at <= now).is_some() {
+            self.full_at.retain(|_, full_at| *full_at > now);
+            self.tidy_at = (!self.full_at.is_empty()).then(|| now + self.tidy_each);
+        }
     }
 }
 
@@ -80,7 +93,7 @@ mod tests {
         assert_eq!(journal.poll_timeout(), Some(at(120_000)));
         assert_eq!(journal.poll(at(119_999)), None);
         assert_eq!(journal.poll(at(120_000)), Some((("joined", "a"), 999)));
-        assert_eq!((journal.poll(at(200_000)), journal.poll_timeout()), (None, None));
+        assert_eq!(journal.poll(at(200_000)), None);
     }
 
     #[test]
@@ -88,19 +101,27 @@ mod tests {
         let (mut journal, start) = (Journal::new(10, Duration::from_mins(1)), Instant::now());
         for number in 0..50_000_u32 {
             journal.admit(number, start + number * Duration::from_millis(100));
+            assert!(journal.full_at.len() <= 1_200, "{}", journal.full_at.len());
         }
-        assert!(journal.subjects.len() <= TIDY, "{}", journal.subjects.len());
     }
 
     #[test]
-    fn many_subjects_at_once_are_forgotten_later() {
+    fn when_nothing_happens_any_more_all_is_forgotten() {
         let (mut journal, start) = (Journal::new(10, Duration::from_mins(1)), Instant::now());
         for number in 0..20_000 {
             assert_eq!(journal.admit(number, start), Some(0));
         }
-        for number in 20_000..60_000 {
-            journal.admit(number, start + Duration::from_hours(1));
+        for _ in 0..20 {
+            journal.admit(0, start);
         }
-        assert!(journal.subjects.len() <= 40_000, "{}", journal.subjects.len());
+        let mut said = Vec::new();
+        let mut now = start;
+        while let Some(due) = journal.poll_timeout() {
+            assert!(due > now && due < start + Duration::from_mins(20));
+            now = due;
+            said.extend(std::iter::from_fn(|| journal.poll(now)));
+        }
+        assert_eq!(said, [(0, 11)]);
+        assert!(journal.full_at.is_empty() && journal.left_out.is_empty());
     }
 }
