@@ -1,5 +1,7 @@
 //! What can be counted. Names that MetalLB has are its names, also where convention would now want another.
 
+mod series;
+
 use std::collections::BTreeSet;
 use std::fmt::{self, Display, Write};
 use std::net::IpAddr;
@@ -15,16 +17,14 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::Registry;
+use series::{Announced, ByAddress, Column, Counts, Protocol};
 use speaker_core::Impairment;
-use speaker_core::announce::bgp::PROTOCOL as BGP;
 
 /// The metrics of a speaker. Cheap to clone; all clones count together.
 #[derive(Debug, Clone, Default)]
 pub struct Metrics {
-    announced: Family<AnnouncedLabels, Gauge>,
-    requests_received: Family<IpLabels, PlainCounter>,
-    responses_sent: Family<IpLabels, PlainCounter>,
-    gratuitous_sent: Family<IpLabels, PlainCounter>,
+    announced: Announced,
+    by_address: ByAddress,
     updates: Counter,
     update_errors: Counter,
     config_loaded: Gauge,
@@ -35,8 +35,6 @@ pub struct Metrics {
     members: Gauge,
     impaired: Family<PartLabels, Gauge>,
     interfaces: Family<ProtocolLabels, Gauge>,
-    refreshes: Family<IpLabels, Counter>,
-    probes: Family<IpLabels, Counter>,
     conflicts: Family<ConflictLabels, Counter>,
     frames_ignored: Family<ReasonLabels, Counter>,
     frames_not_sent: Family<InterfaceLabels, Counter>,
@@ -44,12 +42,50 @@ pub struct Metrics {
     seen: Arc<Mutex<Seen>>,
 }
 
-/// What there are series of that is not there for ever.
+/// What there are other series of that is not there for ever.
 #[derive(Debug, Clone, Default)]
 struct Seen {
-    vips: BTreeSet<IpAddr>,
+    in_conflict: BTreeSet<IpAddr>,
     interfaces: BTreeSet<InterfaceName>,
 }
+
+/// What MetalLB counts of an address.
+const COLUMNS: &[Column] = &[
+    Column {
+        name: "layer2_requests_received",
+        help: "Requests received for addresses that are announced.",
+        total: false,
+        of: |counts| counts.requests,
+    },
+    Column {
+        name: "layer2_responses_sent",
+        help: "Answers to such requests.",
+        total: false,
+        of: |counts| counts.answers,
+    },
+    Column {
+        name: "layer2_gratuitous_sent",
+        help: "Frames sent unasked for addresses that are announced.",
+        total: false,
+        of: |counts| counts.gratuitous,
+    },
+];
+
+/// What is counted of it besides.
+const MORE_COLUMNS: &[Column] = &[
+    Column {
+        name: "layer2_refreshes",
+        help: "Frames sent lest switches forget where an address is.",
+        total: true,
+        of: |counts| counts.refreshes,
+    },
+    Column {
+        name: "layer2_probes",
+        help: "Frames sent to find out whether somebody else has an address.",
+        total: true,
+        of: |counts| counts.probes,
+    },
+];
 
 /// What a label says is made each time that somebody looks: there may be thousands of series.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -59,19 +95,6 @@ impl<T: Display> EncodeLabelValue for Shown<T> {
     fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
         write!(encoder, "{}", self.0)
     }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct AnnouncedLabels {
-    service: Shown<ServiceKey>,
-    protocol: &'static str,
-    node: Shown<NodeName>,
-    ip: Shown<IpAddr>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct IpLabels {
-    ip: Shown<IpAddr>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -109,22 +132,8 @@ impl Metrics {
     /// Makes the metrics visible.
     pub fn register(&self, registry: &mut Registry) {
         let metallb = registry.sub_registry_with_prefix("metallb");
-        metallb.register(
-            "speaker_announced",
-            "Services announced from this node, 1 for each address",
-            self.announced.clone(),
-        );
-        metallb.register(
-            "layer2_requests_received",
-            "Requests received for addresses that are announced",
-            self.requests_received.clone(),
-        );
-        metallb.register("layer2_responses_sent", "Answers to such requests", self.responses_sent.clone());
-        metallb.register(
-            "layer2_gratuitous_sent",
-            "Frames sent unasked for addresses that are announced",
-            self.gratuitous_sent.clone(),
-        );
+        metallb.register_collector(Box::new(self.announced.clone()));
+        metallb.register_collector(self.by_address.columns(COLUMNS));
         metallb.register(
             "k8s_client_updates",
             "Changes of objects that were looked at",
@@ -174,16 +183,7 @@ impl Metrics {
             "Interfaces of this node that are announced on, by protocol",
             self.interfaces.clone(),
         );
-        ferrolb.register(
-            "layer2_refreshes",
-            "Frames sent lest switches forget where an address is",
-            self.refreshes.clone(),
-        );
-        ferrolb.register(
-            "layer2_probes",
-            "Frames sent to find out whether somebody else has an address",
-            self.probes.clone(),
-        );
+        ferrolb.register_collector(self.by_address.columns(MORE_COLUMNS));
         ferrolb.register(
             "layer2_conflicts",
             "Times that somebody else was found to have an address, before it was announced or later",
@@ -213,11 +213,11 @@ impl Metrics {
     pub(crate) fn assigned(&self, node: &NodeName, service: &ServiceKey, vips: &[IpAddr]) {
         self.takeovers.inc();
         for vip in vips {
-            self.announced.get_or_create(&announced(node, service, *vip)).set(1);
+            self.announced.begin(node, service, *vip, Protocol::Layer2);
         }
     }
 
-    pub(crate) fn released(&self, node: &NodeName, service: &ServiceKey, vips: &[IpAddr], why: &Released) {
+    pub(crate) fn released(&self, service: &ServiceKey, vips: &[IpAddr], why: &Released) {
         let reason = match why {
             Released::Gone => "gone",
             Released::Readdressed => "readdressed",
@@ -226,7 +226,7 @@ impl Metrics {
         };
         self.releases.get_or_create(&ReasonLabels { reason }).inc();
         for vip in vips {
-            self.announced.remove(&announced(node, service, *vip));
+            self.announced.end(service, *vip, Protocol::Layer2);
         }
     }
 
@@ -238,12 +238,11 @@ impl Metrics {
         before: &BTreeSet<IpAddr>,
         now: &BTreeSet<IpAddr>,
     ) {
-        let labels = |vip: &IpAddr| AnnouncedLabels { protocol: BGP, ..announced(node, service, *vip) };
         for vip in before.difference(now) {
-            self.announced.remove(&labels(vip));
+            self.announced.end(service, *vip, Protocol::Bgp);
         }
         for vip in now {
-            self.announced.get_or_create(&labels(vip)).set(1);
+            self.announced.begin(node, service, *vip, Protocol::Bgp);
         }
     }
 
@@ -276,24 +275,22 @@ impl Metrics {
     }
 
     pub(crate) fn request_received(&self, vip: IpAddr) {
-        self.see(vip);
-        self.requests_received.get_or_create(&ip(vip)).inc();
+        self.by_address.count(vip, |counts| counts.requests += 1);
     }
 
     pub(crate) fn frame_sent(&self, vip: IpAddr, purpose: Purpose) {
-        let gratuitous = || self.gratuitous_sent.get_or_create(&ip(vip)).inc();
-        match purpose {
-            Purpose::Answer => self.responses_sent.get_or_create(&ip(vip)).inc(),
-            Purpose::Takeover | Purpose::Defence => gratuitous(),
-            Purpose::Refresh => {
-                gratuitous();
-                self.refreshes.get_or_create(&ip(vip)).inc();
-            }
+        let count: fn(&mut Counts) = match purpose {
+            Purpose::Answer => |counts| counts.answers += 1,
+            Purpose::Takeover | Purpose::Defence => |counts| counts.gratuitous += 1,
+            Purpose::Refresh => |counts| {
+                counts.gratuitous += 1;
+                counts.refreshes += 1;
+            },
             // A series for each address that somebody has made up would fill the memory.
             Purpose::Inquiry => return,
-            Purpose::Probe => _ = self.probes.get_or_create(&ip(vip)).inc(),
-        }
-        self.see(vip);
+            Purpose::Probe => |counts| counts.probes += 1,
+        };
+        self.by_address.count(vip, count);
     }
 
     pub(crate) fn taken(&self, vip: IpAddr) {
@@ -309,7 +306,7 @@ impl Metrics {
     }
 
     fn conflict(&self, vip: IpAddr, found: &'static str) {
-        self.see(vip);
+        self.seen(|seen| _ = seen.in_conflict.insert(vip));
         self.conflicts.get_or_create(&ConflictLabels { ip: Shown(vip), found }).inc();
     }
 
@@ -357,18 +354,13 @@ impl Metrics {
     /// Drops the series of all other addresses and interfaces. Meanwhile tasks may still count something of those that
     /// have just gone, so this is to be called from time to time.
     pub(crate) fn keep(&self, vips: &BTreeSet<IpAddr>, interfaces: &BTreeSet<InterfaceName>) {
+        self.by_address.retain(vips);
         let (mut gone, mut gone_interfaces) = (Vec::new(), Vec::new());
         self.seen(|seen| {
-            gone.extend(seen.vips.extract_if(.., |vip| !vips.contains(vip)));
+            gone.extend(seen.in_conflict.extract_if(.., |vip| !vips.contains(vip)));
             gone_interfaces.extend(seen.interfaces.extract_if(.., |name| !interfaces.contains(name)));
         });
         for vip in gone {
-            let labels = ip(vip);
-            self.requests_received.remove(&labels);
-            self.responses_sent.remove(&labels);
-            self.gratuitous_sent.remove(&labels);
-            self.refreshes.remove(&labels);
-            self.probes.remove(&labels);
             for found in [TAKEN, CLAIMED, PEER] {
                 self.conflicts.remove(&ConflictLabels { ip: Shown(vip), found });
             }
@@ -380,22 +372,9 @@ impl Metrics {
         }
     }
 
-    fn see(&self, vip: IpAddr) {
-        self.seen(|seen| _ = seen.vips.insert(vip));
-    }
-
     fn seen(&self, update: impl FnOnce(&mut Seen)) {
         update(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner));
     }
-}
-
-fn announced(node: &NodeName, service: &ServiceKey, vip: IpAddr) -> AnnouncedLabels {
-    let (service, node, ip) = (Shown(service.clone()), Shown(node.clone()), Shown(vip));
-    AnnouncedLabels { service, protocol: speaker_core::announce::layer2::PROTOCOL, node, ip }
-}
-
-fn ip(vip: IpAddr) -> IpLabels {
-    IpLabels { ip: Shown(vip) }
 }
 
 fn gauge(count: usize) -> i64 {
@@ -410,10 +389,6 @@ impl PlainCounter {
     /// Counts up to `value`, which somebody else counts.
     pub(crate) fn reach(&self, value: u64) {
         self.0.inc_by(value.saturating_sub(self.0.get()));
-    }
-
-    fn inc(&self) {
-        self.0.inc();
     }
 }
 
@@ -478,7 +453,7 @@ mod tests {
         ] {
             assert!(shown.lines().any(|shown| shown == line), "{line} is not in\n{shown}");
         }
-        metrics.released(&"n1".into(), &service, &[vip], &Released::Gone);
+        metrics.released(&service, &[vip], &Released::Gone);
         assert!(!text(&registry).contains("metallb_speaker_announced{"));
         assert!(text(&registry).contains("ferrolb_speaker_releases_total{reason=\"gone\"} 1"));
     }

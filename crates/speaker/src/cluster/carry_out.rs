@@ -50,7 +50,7 @@ impl Cluster {
             }
             Output::Moved(Change::Released { service, vips, why }) => {
                 self.log.no_longer_elected(&service, &vips, &words(&why));
-                self.metrics.released(&self.node, &service, &vips, &why);
+                self.metrics.released(&service, &vips, &why);
             }
             Output::Notice(service, notice) => {
                 if let Some(uid) = self.uids.get(&service) {
