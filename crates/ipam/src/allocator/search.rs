@@ -103,12 +103,15 @@ impl Allocator {
         let mut second_best: BTreeMap<SecondBest, Assignment> = BTreeMap::new();
         let mut unsuitable = Vec::new();
         for pool in pools {
+            let lacking = self.lacking(&pool);
             let mut candidate = |family, beside: &[IpAddr]| self.candidate(applicant, &pool, family, beside);
             let found = match applicant.request.families {
                 Families::Single(family) => candidate(family, &[]).map(|ip| vec![ip]),
-                Families::RequireDual => {
-                    candidate(Family::V4, &[]).and_then(|v4| Ok(vec![v4, candidate(Family::V6, &[v4])?]))
-                }
+                // To free an address of the one family helps nobody where there is none of the other.
+                Families::RequireDual => lacking.map_or(Ok(()), Err).and_then(|()| {
+                    let v4 = candidate(Family::V4, &[])?;
+                    Ok(vec![v4, candidate(Family::V6, &[v4])?])
+                }),
                 Families::PreferDual { primary } => {
                     let first = candidate(primary, &[]);
                     let second = candidate(primary.other(), first.as_ref().map_or(&[], std::slice::from_ref));
@@ -137,6 +140,13 @@ impl Allocator {
             }
         }
         second_best.into_values().next().ok_or(unsuitable)
+    }
+
+    /// That a pool has no addresses of one of the families, whoever has those of the other.
+    fn lacking(&self, pool: &PoolName) -> Option<Reason> {
+        let pool = self.holdings.pools().get(pool).filter(|pool| pool.presence != Presence::Deleted)?;
+        let family = [Family::V4, Family::V6].into_iter().find(|family| pool.capacity(*family) == 0)?;
+        Some(Reason::nothing_in(pool, family, 0))
     }
 
     /// The address of a family that the service would be given in a pool beside others of the same pool: one that it

@@ -217,6 +217,19 @@ fn two_families_come_from_one_pool() {
 }
 
 #[test]
+fn that_a_pool_lacks_a_family_is_told_also_when_the_other_has_run_out() {
+    let mut allocator = allocator([pool("four", &["10.0.0.0/32"]), pool("six", &["fd00::/128"])]);
+    let single = |family| Request { families: Families::Single(family), ..request() };
+    assign(&mut allocator, "a", &single(Family::V4)).unwrap();
+    assign(&mut allocator, "b", &single(Family::V6)).unwrap();
+    let require = Request { families: Families::RequireDual, ..request() };
+    assert_eq!(
+        assign(&mut allocator, "c", &require).unwrap_err().to_string(),
+        "no available IPs: pool four: has no IPv6 addresses; pool six: has no IPv4 addresses"
+    );
+}
+
+#[test]
 fn who_prefers_two_families_gets_the_second_when_its_own_pool_has_it() {
     let mut allocator = allocator([pool("p", &["10.0.0.0/30"])]);
     let prefer = Request { families: Families::PreferDual { primary: Family::V4 }, ..request() };
