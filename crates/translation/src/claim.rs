@@ -177,19 +177,44 @@ fn text(annotation: Annotation, annotations: &BTreeMap<String, String>) -> Optio
     annotation.value(annotations).map(str::trim).filter(|text| !text.is_empty())
 }
 
-fn requested_ips(list: &str) -> Result<Vec<IpAddr>, &'static str> {
-    let parse = |text: &str| text.trim().parse::<IpAddr>().map(|ip| ip.to_canonical());
-    let mut ips = list
-        .split(',')
-        .map(parse)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|_| "is not an address, or an IPv4 and an IPv6 one with a comma between them")?;
+fn requested_ips(list: &str) -> Result<Vec<IpAddr>, String> {
+    let parse = |text: &str| {
+        let text = text.trim();
+        text.parse::<IpAddr>().map(|ip| ip.to_canonical()).map_err(|_| slip(text))
+    };
+    let mut ips = list.split(',').map(parse).collect::<Result<Vec<_>, _>>().map_err(|slip| {
+        format!("is not an address, or an IPv4 and an IPv6 one with a comma between them{slip}")
+    })?;
     ips.sort();
     match ips.as_slice() {
         [_] => Ok(ips),
         [a, b] if Family::of(*a) != Family::of(*b) => Ok(ips),
-        [_, _] => Err("has two addresses of one family: write at most one of each"),
-        _ => Err("has more than two addresses: write at most one of each family"),
+        [_, _] => Err("has two addresses of one family: write at most one of each".to_owned()),
+        _ => Err("has more than two addresses: write at most one of each family".to_owned()),
+    }
+}
+
+/// What to write instead of what is no address, where that is plain; begins with a colon then.
+fn slip(text: &str) -> &'static str {
+    let is_ip = |text: &str| text.trim().parse::<IpAddr>().is_ok();
+    let all_are = |separator: fn(char) -> bool| {
+        let mut parts = text.split(separator).filter(|part| !part.is_empty());
+        text.contains(separator) && parts.all(is_ip)
+    };
+    let without_zeros = || {
+        let number = |part: &str| part.parse::<u8>().map(|it| it.to_string());
+        let parts: Result<Vec<_>, _> = text.split('.').map(number).collect();
+        parts.is_ok_and(|parts| is_ip(&parts.join(".")))
+    };
+    match text {
+        _ if !text.is_ascii() => ": delete the characters in it that are not ASCII",
+        _ if text.split_once('/').is_some_and(|(ip, _)| is_ip(ip)) => {
+            ": write one address, without a prefix length"
+        }
+        _ if all_are(|it| it == '-') => ": write one address, for ranges are for pools",
+        _ if all_are(|it| it == ';' || it.is_whitespace()) => ": write a comma",
+        _ if without_zeros() => ": leave out the zeros before the numbers",
+        _ => "",
     }
 }
 
@@ -317,6 +342,26 @@ mod tests {
                 matches!(&request, AddressRequest::Unreadable { why: text, .. } if text.contains(why)),
                 "{request:?}"
             );
+        }
+    }
+
+    #[test]
+    fn a_slip_of_the_pen_in_an_address_is_told_with_what_to_write() {
+        for (list, told) in [
+            ("10.0.0.5/32", "without a prefix length"),
+            ("10.0.0.5-10.0.0.7", "ranges are for pools"),
+            ("10.0.0.5 fd00::5", "write a comma"),
+            ("10.0.0.5; fd00::5", "write a comma"),
+            ("010.000.000.005", "leave out the zeros"),
+            ("10.0.0.5\u{200b}", "not ASCII"),
+            ("fd00::5, 10.0.0.5/24", "without a prefix length"),
+        ] {
+            let why = requested_ips(list).unwrap_err();
+            assert!(why.starts_with("is not an address") && why.contains(told), "{list}: {why}");
+        }
+        for list in ["ten", "10.0.0", "10.0.0.256", "lb.example.com", "1/2", "a-b", "01.2.3", "10.0.0.5,"] {
+            let why = requested_ips(list).unwrap_err();
+            assert!(why.ends_with("with a comma between them"), "{list}: {why}");
         }
     }
 
