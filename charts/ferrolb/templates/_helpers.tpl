@@ -258,6 +258,36 @@ affinity:
 {{- end }}
 {{- end -}}
 
+{{/*
+Stops an installation beside another release whose controller serves the same Services: each would take away the addresses
+that the other gives. Whose release that is, the definitions of the resources tell. What tools render without a cluster stays
+as it is.
+*/}}
+{{- define "ferrolb.alone" -}}
+{{- $root := . -}}
+{{- $live := lookup "apiextensions.k8s.io/v1" "CustomResourceDefinition" "" "ipaddresspools.metallb.io" -}}
+{{- $owner := dig "metadata" "annotations" dict $live -}}
+{{- $name := get $owner "meta.helm.sh/release-name" -}}
+{{- $namespace := get $owner "meta.helm.sh/release-namespace" -}}
+{{- if and .Release.IsInstall $name $namespace (ne (list $name $namespace | toJson) (list .Release.Name .Release.Namespace | toJson)) -}}
+{{- range $deployment := get (lookup "apps/v1" "Deployment" $namespace "") "items" -}}
+{{- $labels := dig "metadata" "labels" dict $deployment -}}
+{{- $ours := and (eq (get $labels "app.kubernetes.io/name") "ferrolb") (eq (get $labels "app.kubernetes.io/component") "controller") -}}
+{{- if and $ours (eq (get $labels "app.kubernetes.io/instance") $name) (not $deployment.metadata.deletionTimestamp) -}}
+{{- $class := "" -}}
+{{- range $container := $deployment.spec.template.spec.containers -}}
+{{- range $argument := $container.args -}}
+{{- if hasPrefix "--lb-class=" $argument -}}{{- $class = trimPrefix "--lb-class=" $argument -}}{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if eq $class (toString $root.Values.loadBalancerClass) -}}
+{{- fail (printf "FerroLB runs already, as release %s in namespace %s, and serves the same Services: each of the two would take away the addresses that the other gives. Upgrade that one (helm upgrade %s -n %s), or uninstall it first, or give this one a class of its own (loadBalancerClass)" $name $namespace $name $namespace) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{/* Whether the controller listens to the gossip of the speakers, "true" or nothing. */}}
 {{- define "ferrolb.controllerGossips" -}}
 {{- $controller := .Values.controller -}}

@@ -57,6 +57,22 @@ fn after_an_uninstallation_helm_3_installs_it_under_another_name_in_one_step() {
     installs_under_another_name(Program::Helm3);
 }
 
+#[test]
+fn beside_a_release_that_serves_the_same_services_no_other_is_installed() {
+    let (helm, cluster, chart) = (Program::Helm, Cluster::start(), folder());
+    let chart = chart.to_str().unwrap();
+    cluster.helm(helm, &["install", "ferrolb", chart, NAMESPACE, "--create-namespace"]);
+    let install = ["install", "lb", chart, "--namespace=lb-system", "--create-namespace", "--take-ownership"];
+    let refused = cluster.run(helm, &install);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    let part = "FerroLB runs already, as release ferrolb in namespace metallb-system";
+    assert!(!refused.status.success() && said.contains(part), "{said}");
+    assert_eq!(owner_of_the_pools(&cluster), "ferrolb", "nothing has been changed");
+    // Where the two leave each other alone, it is; and the first one can be upgraded from then on.
+    cluster.helm(helm, &[&install[..], &["--set=loadBalancerClass=example.com/other"]].concat());
+    cluster.helm(helm, &["upgrade", "ferrolb", chart, NAMESPACE, "--take-ownership"]);
+}
+
 /// What MetalLB's chart installs that could be taken for ours: selectors can't be changed.
 fn metallbs_workloads() -> Value {
     let workload = |kind: &str, part: &str, spec: Value| {
