@@ -134,6 +134,9 @@ impl Told {
             (Some(why), _) => why.clone(),
             (None, _) if !waits_for.is_empty() => format!("waits for {waits_for}"),
             (None, Some(waits_for)) => format!("waits for {waits_for}"),
+            (None, None) if self.program.leaves => {
+                "it is being deleted, and its kubelet has not ended it yet".to_owned()
+            }
             (None, None) => "its Pod runs, and does not say what it waits for".to_owned(),
         }
     }

@@ -18,6 +18,7 @@ use translation::{Rules, SharingScope};
 
 use crate::ask::{self, Question, Tokens, Told};
 use crate::client::{self, Clients, Failure, Why};
+use crate::installations::Another;
 use crate::options::Connection;
 use crate::programs::{LABELS, Part, Program};
 use crate::snapshot::{
@@ -46,6 +47,8 @@ pub(crate) struct Cluster {
     pub(crate) programs: Result<Vec<Program>, Failure>,
     /// What there is where it is not.
     pub(crate) instead: Option<Instead>,
+    /// FerroLB in other namespaces, as far as they can be seen.
+    pub(crate) others: Vec<Another>,
     /// How long each of them is waited for.
     pod_timeout: Duration,
     tokens: Arc<Tokens>,
@@ -90,6 +93,7 @@ impl Cluster {
             default_namespace: "default".to_owned(),
             system: DEFAULT_NAMESPACE.to_owned(),
             instead: programs.is_empty().then_some(Instead::Nothing),
+            others: vec![],
             programs: Ok(programs),
             pod_timeout: Duration::ZERO,
             tokens: Arc::default(),
@@ -104,26 +108,23 @@ impl Cluster {
         options: &Connection,
     ) -> Self {
         let given = options.system_namespace.clone().filter(|name| !name.is_empty());
-        let pods = async |namespace: Option<&str>| -> Listed<Program> {
-            let pods: Vec<Pod> = client::list(&client, namespace, Some(LABELS)).await?;
-            Ok(pods.iter().filter_map(Program::read).collect())
+        let pods = async |namespace: Option<&str>| -> Listed<Pod> {
+            client::list(&client, namespace, Some(LABELS)).await
         };
-        let (system, programs) = match given {
-            Some(namespace) => {
-                let programs = pods(Some(&namespace)).await;
-                (namespace, programs)
-            }
-            None => match pods(None).await {
-                Ok(all) => {
-                    let system = all.first().map_or(DEFAULT_NAMESPACE, |first| &first.namespace).to_owned();
-                    let of_system = all.into_iter().filter(|program| program.namespace == system).collect();
-                    (system, Ok(of_system))
-                }
-                // Whoever may not see all namespaces may see that one.
-                Err(_) => (DEFAULT_NAMESPACE.to_owned(), pods(Some(DEFAULT_NAMESPACE)).await),
-            },
+        let read = |pods: &[Pod]| -> Vec<Program> { pods.iter().filter_map(Program::read).collect() };
+        // Whoever may not see all namespaces may see that of FerroLB.
+        let everywhere = pods(None).await.ok();
+        let all = everywhere.as_deref().map(read);
+        let is_default = |it: &&Program| it.namespace == DEFAULT_NAMESPACE;
+        let found = all.iter().flatten().find(is_default).or(all.iter().flatten().next());
+        let found = found.map(|it| it.namespace.clone());
+        let system = given.or(found).unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned());
+        let programs = match all {
+            Some(all) => Ok(all.into_iter().filter(|program| program.namespace == system).collect()),
+            None => pods(Some(&system)).await.map(|pods| read(&pods)),
         };
-        let programs = programs.map(|mut programs| {
+        let others = Another::beside(&system, everywhere.as_deref().unwrap_or_default());
+        let programs = programs.map(|mut programs: Vec<Program>| {
             programs.sort_by(|a, b| (a.part, &a.node, &a.pod).cmp(&(b.part, &b.node, &b.pod)));
             programs
         });
@@ -132,7 +133,7 @@ impl Cluster {
             Ok(_) | Err(_) => None,
         };
         let pod_timeout = Duration::from_secs(options.pod_timeout);
-        Self { client, once, default_namespace, system, programs, instead, pod_timeout, tokens }
+        Self { client, once, default_namespace, system, programs, instead, others, pod_timeout, tokens }
     }
 
     /// That FerroLB does not run, where that is so, and what to do.
@@ -156,6 +157,14 @@ impl Cluster {
             ),
         };
         Some((what, remedy))
+    }
+
+    /// What other installations of FerroLB do to the Services of this one, and what to do.
+    pub(crate) fn rivals(&self) -> impl Iterator<Item = (String, String)> {
+        let class = self.rules().class;
+        let seen = self.programs.as_ref().is_ok_and(|programs| !programs.is_empty());
+        let others = self.others.iter().filter(move |_| seen);
+        others.filter_map(move |it| it.conflict(&self.system, class.as_deref()))
     }
 
     /// The programs of a part; none where the Pods cannot be seen.
@@ -261,6 +270,8 @@ impl Cluster {
             snapshot::part(or_none(advertisements, &mut failures), ADVERTISEMENT, &self.system);
         elsewhere.extend(others.into_iter().chain(of_bgp));
         let reservations = if_there(reservations);
+        // What another installation reads is no mistake.
+        elsewhere.retain(|it| self.others.iter().all(|other| other.namespace != it.namespace));
         let known = self.programs.is_ok();
         let snapshot = Snapshot {
             rules: self.rules(),

@@ -72,6 +72,7 @@ pub(crate) fn speaker_on(node: &str) -> Program {
         pod: format!("s-{node}"),
         node: Some(node.to_owned()),
         ready: true,
+        leaves: false,
         down: None,
         waits_for: None,
         probes: 17472,

@@ -17,6 +17,7 @@ mod cluster;
 mod commands;
 #[cfg(test)]
 mod fixtures;
+mod installations;
 mod look;
 mod nearest;
 mod options;

@@ -1,7 +1,10 @@
 //! A look at everything: objects, programs, and what follows from both.
 
 use std::cell::OnceCell;
+use std::collections::BTreeSet;
 
+use ipam::ServiceKey;
+use jiff::{SignedDuration, Timestamp};
 use placement::Placement;
 
 use crate::ask::{self, Told};
@@ -12,6 +15,9 @@ use crate::predict::Allocation;
 use crate::programs::Part;
 use crate::snapshot::Snapshot;
 use crate::survey::{Health, Reports, Sources, Surveyed, survey};
+
+/// An address is written sooner than this, unless the API server refuses it.
+const WRITTEN_WITHIN: SignedDuration = SignedDuration::from_secs(10);
 
 /// Everything.
 pub(crate) struct Look {
@@ -40,6 +46,7 @@ impl Look {
         let mut failures = failures;
         let reports = reports.map_err(|failure| failures.push(failure)).ok();
         let mut look = Self::new(controllers, speakers, snapshot, reports, client::told(&failures));
+        look.tell_unwritten(Timestamp::now());
         if let Some(Instead::MetalLb(_)) = cluster.instead {
             let why = "MetalLB serves it, which tells this program nothing";
             look.services.iter_mut().for_each(|service| without_guesses(service, why));
@@ -103,6 +110,30 @@ fn without_guesses(service: &mut Surveyed, why: &str) {
 }
 
 impl Look {
+    /// Tells of Services to which no address has been written for so long that more than time is missing.
+    fn tell_unwritten(&mut self, now: Timestamp) {
+        let late = self.snapshot.services.iter().filter(|service| {
+            let created = service.metadata.creation_timestamp.as_ref();
+            service.metadata.deletion_timestamp.is_none()
+                && created.is_some_and(|created| now.duration_since(created.0) > WRITTEN_WITHIN)
+        });
+        let late: BTreeSet<ServiceKey> = late.map(translation::service_key).collect();
+        for service in &mut self.services {
+            let waits = service.health == Health::Starting && service.addresses.is_empty();
+            if waits && service.key.as_ref().is_some_and(|key| late.contains(key)) {
+                service.health = Health::Waiting;
+                service.reasons.push(
+                    "that takes less than a second, unless the API server refuses it, as where an admission webhook or a right is missing"
+                        .to_owned(),
+                );
+                service.remedies.push(
+                    "the log of the controller that leads (kubectl ferrolb status names it) says what the API server refuses"
+                        .to_owned(),
+                );
+            }
+        }
+    }
+
     /// Programs that could not be asked though there is a right to, in lines for people.
     pub(crate) fn notes(&self) -> impl Iterator<Item = Cell> {
         let notes = self.unasked.iter().filter(|it| !self.forbidden.contains(it));
@@ -113,5 +144,30 @@ impl Look {
     pub(crate) fn with_services(self, services: Vec<slim::Service>) -> Self {
         let snapshot = Snapshot { services, ..self.snapshot };
         Self::new(self.controllers, self.speakers, snapshot, self.reports, self.failures)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{service, snapshot};
+
+    #[test]
+    fn a_service_whose_address_is_not_written_for_long_waits_for_more_than_time() {
+        let created: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let health = |after: i64, ip: Option<&str>| {
+            let mut web = service("web", ip);
+            web["metadata"]["creationTimestamp"] = created.to_string().into();
+            let mut look =
+                Look::new(vec![], vec![], snapshot(&[web], &["n1"], &[]), Some(Reports::new()), vec![]);
+            look.tell_unwritten(created + SignedDuration::from_secs(after));
+            look.services.remove(0)
+        };
+        assert_eq!(health(2, None).health, Health::Starting);
+        let late = health(60, None);
+        assert_eq!(late.health, Health::Waiting);
+        assert!(late.reasons[0].contains("about to write 192.0.2."), "{late:?}");
+        assert!(late.remedies[0].contains("what the API server refuses"), "{late:?}");
+        assert_ne!(health(60, Some("192.0.2.1")).health, Health::Waiting);
     }
 }

@@ -11,6 +11,12 @@ pub(crate) fn did_you_mean(wanted: &str, names: impl IntoIterator<Item = impl In
     told(wanted, names, damerau_levenshtein)
 }
 
+/// The nearest name, as a question; nothing where none is near.
+pub(crate) fn nearest(wanted: &str, names: impl IntoIterator<Item = impl Into<String>>) -> Option<String> {
+    let said = did_you_mean(wanted, names);
+    said.strip_prefix(": ").filter(|said| said.starts_with("did you mean")).map(str::to_owned)
+}
+
 /// The same for what has a namespace, as `NAMESPACE/NAME`: to be right but for the namespace is nearer than any mistyped name.
 pub(crate) fn did_you_mean_in(
     wanted: (&str, &str),

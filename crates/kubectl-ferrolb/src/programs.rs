@@ -36,6 +36,8 @@ pub(crate) struct Program {
     pub(crate) pod: String,
     pub(crate) node: Option<String>,
     pub(crate) ready: bool,
+    /// Whether it is being deleted.
+    pub(crate) leaves: bool,
     /// Why its container does not run, if it does not.
     pub(crate) down: Option<String>,
     /// What it waits for before it is ready, as it says itself to everybody.
@@ -74,6 +76,7 @@ impl Program {
         let name = if part == Part::Controller { "controller" } else { "speaker" };
         let container =
             spec.containers.iter().find(|it| it.name == name).or_else(|| spec.containers.first())?;
+        let leaves = pod.metadata.deletion_timestamp.is_some();
         let down = down::why(&status, &container.name);
         let conditions = status.conditions.unwrap_or_default();
         let secure = option(container, "--metrics-bind", "FERROLB_METRICS_BIND");
@@ -91,8 +94,8 @@ impl Program {
             namespace: pod.namespace().unwrap_or_default(),
             pod: pod.name_any(),
             node: spec.node_name.clone(),
-            ready: pod.metadata.deletion_timestamp.is_none()
-                && conditions.iter().any(|it| it.type_ == "Ready" && it.status == "True"),
+            leaves,
+            ready: !leaves && conditions.iter().any(|it| it.type_ == "Ready" && it.status == "True"),
             down,
             waits_for: None,
             probes,

@@ -63,7 +63,8 @@ fn of_refusal(
         }
         Refusal::UnknownPool(wanted) => {
             let near = did_you_mean(wanted, pools.iter().map(|pool| pool.name.to_string()));
-            format!("look for a typing mistake in the Service's annotation metallb.io/address-pool{near}")
+            let odd = odd_letter(wanted);
+            format!("look for a typing mistake in the Service's annotation metallb.io/address-pool{odd}{near}")
         }
         Refusal::NotInAnyPool(_) => "ask for an address of a pool, or add it to one".to_owned(),
         Refusal::NotInForce { pool, .. } => {
@@ -112,6 +113,12 @@ fn of_refusal(
         Refusal::Unreadable(_) => "correct what the Service asks for".to_owned(),
         Refusal::NothingLeft(unsuitable) => of_unsuitable(unsuitable, by_name, families, pools),
     }
+}
+
+/// That a name has a letter that no object's name has, which may look like one that has.
+fn odd_letter(name: &str) -> String {
+    let odd = name.chars().find(|letter| !letter.is_ascii());
+    odd.map(|it| format!(", which has U+{:04X}, no letter of ASCII", u32::from(it))).unwrap_or_default()
 }
 
 /// The pool that is nearest to giving something decides.
@@ -354,6 +361,10 @@ mod tests {
             (Refusal::NoPools, "create an IPAddressPool"),
             (Refusal::UnknownPool("lna".to_owned()), "typing mistake"),
             (Refusal::UnknownPool("lna".to_owned()), "did you mean lan?"),
+            (
+                Refusal::UnknownPool("l\u{430}n".to_owned()),
+                "which has U+0430, no letter of ASCII: did you mean lan?",
+            ),
             (Refusal::NotInAnyPool(vec![ip]), "address of a pool"),
             (Refusal::NotInForce { ip, pool: "p".into() }, "kubectl describe ipaddresspool p"),
             (

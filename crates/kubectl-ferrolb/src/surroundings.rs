@@ -1,7 +1,8 @@
-//! What runs beside FerroLB and answers for its addresses, too: kube-proxy in IPVS mode, and MetalLB.
+//! What is beside FerroLB and has to do with its addresses: kube-proxy in IPVS mode, MetalLB, and pools that nobody reads.
 
 use std::collections::BTreeSet;
 
+use api::NodeAddressPool;
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::{Api, ResourceExt};
@@ -9,11 +10,15 @@ use serde_json::Value;
 
 use crate::client;
 use crate::cluster::{Cluster, METALLB};
+use crate::programs::Part;
 use crate::survey::list;
 
 /// kube-proxy's configuration, as kubeadm writes it.
 const KUBE_PROXY: (&str, &str) = ("kube-system", "kube-proxy");
 const KUBE_PROXY_KEY: &str = "config.conf";
+
+/// What MetalLB was configured with before 0.13, and the key in it.
+const OLD_CONFIG: (&str, &str) = ("config", "config");
 
 /// What is the matter with what runs beside FerroLB, one sentence for each, with what to do. What cannot be read is
 /// passed over: it is looked for to explain more, and nothing follows from its absence.
@@ -22,6 +27,45 @@ pub(crate) async fn found(cluster: &Cluster) -> Vec<String> {
     let (map, metallb) = futures::join!(client::get(&maps, KUBE_PROXY.0, KUBE_PROXY.1), metallb(cluster));
     let data = map.ok().flatten().and_then(|map| map.data?.remove(KUBE_PROXY_KEY));
     data.as_deref().and_then(of_kube_proxy).into_iter().chain(metallb).collect()
+}
+
+/// What is configured in vain, one sentence for each, with what to do.
+pub(crate) async fn unread(cluster: &Cluster) -> Vec<String> {
+    let maps: Api<ConfigMap> = Api::namespaced(cluster.client.clone(), &cluster.system);
+    let (old, of_nodes) =
+        futures::join!(client::get(&maps, &cluster.system, OLD_CONFIG.0), pools_of_nodes(cluster));
+    let old = old.ok().flatten().and_then(|map| of_old_metallb(&map, &cluster.system));
+    of_nodes.into_iter().chain(old).collect()
+}
+
+/// A configuration that MetalLB has not read since 0.13, either.
+fn of_old_metallb(map: &ConfigMap, system: &str) -> Option<String> {
+    map.data.as_ref()?.get(OLD_CONFIG.1)?.contains("address-pools").then(|| {
+        format!(
+            "ConfigMap {} in namespace {system} is of MetalLB before 0.13, and has no effect: kubectl get configmap -n {system} {} -o yaml | kubectl ferrolb convert -f - writes what took its place; delete it when that is applied",
+            OLD_CONFIG.0, OLD_CONFIG.0
+        )
+    })
+}
+
+/// `NodeAddressPool`s that nobody reads.
+async fn pools_of_nodes(cluster: &Cluster) -> Option<String> {
+    let runs = cluster.of_part(Part::Controller).next().is_some();
+    if !runs || cluster.serves_node_pools() {
+        return None;
+    }
+    let pools = cluster.of_namespace::<NodeAddressPool>(&cluster.system).await.unwrap_or_default();
+    let names: Vec<String> = pools.iter().map(ResourceExt::name_any).collect();
+    of_pools_of_nodes(&names)
+}
+
+fn of_pools_of_nodes(names: &[String]) -> Option<String> {
+    (!names.is_empty()).then(|| {
+        format!(
+            "NodeAddressPool {} has no effect, for the controller is not told to serve such pools: set controller.nodeAddressPools.enabled in the chart",
+            list(names)
+        )
+    })
 }
 
 /// What kube-proxy does with addresses of Services by this configuration.
@@ -87,6 +131,27 @@ mod tests {
         assert!(of_kube_proxy("mode: ipvs").is_some());
         for fine in ["mode: ipvs\nipvs: {strictARP: true}", "mode: iptables", "mode: ''", "", "[", "a: ["] {
             assert_eq!(of_kube_proxy(fine), None, "{fine}");
+        }
+    }
+
+    #[test]
+    fn a_pool_of_nodes_that_nobody_reads_is_told_with_the_value_to_set() {
+        assert_eq!(of_pools_of_nodes(&[]), None);
+        let said = of_pools_of_nodes(&["nodes".to_owned()]).unwrap();
+        assert!(said.starts_with("NodeAddressPool nodes has no effect"), "{said}");
+        assert!(said.ends_with("set controller.nodeAddressPools.enabled in the chart"), "{said}");
+    }
+
+    #[test]
+    fn an_old_configuration_of_metallb_is_told_and_no_other_configmap_of_that_name() {
+        let map = |data: serde_json::Value| serde_json::from_value(json!({"data": data})).unwrap();
+        let said = of_old_metallb(&map(json!({"config": "address-pools:\n- name: a\n"})), "lb").unwrap();
+        assert!(
+            said.contains("kubectl get configmap -n lb config -o yaml | kubectl ferrolb convert -f -"),
+            "{said}"
+        );
+        for other in [json!({"config": "peers: []"}), json!({"other": "address-pools:"}), json!(null)] {
+            assert_eq!(of_old_metallb(&map(other), "lb"), None);
         }
     }
 

@@ -17,7 +17,9 @@ pub(crate) fn run(filename: &Path, namespace: Option<&str>) -> anyhow::Result<An
 
 /// The objects for the text of a ConfigMap or of its configuration.
 pub(super) fn convert(text: &str, namespace: Option<&str>) -> anyhow::Result<Vec<Value>> {
-    let document: Value = serde_saphyr::from_str(text).map_err(|error| anyhow::anyhow!("{error}"))?;
+    let documents: Vec<Value> =
+        serde_saphyr::from_multiple(text).map_err(|error| anyhow::anyhow!("{error}"))?;
+    let document = the_one(documents)?;
     let is_map = document["kind"] == "ConfigMap";
     let found = document["metadata"]["namespace"].as_str().map(str::to_owned);
     let namespace = namespace.map(str::to_owned).or(found).unwrap_or_else(|| "metallb-system".to_owned());
@@ -52,6 +54,23 @@ pub(super) fn convert(text: &str, namespace: Option<&str>) -> anyhow::Result<Vec
         bail!("there is nothing in it to convert: neither address-pools nor peers");
     }
     Ok(converter.objects)
+}
+
+/// The ConfigMap among other objects; a document that is alone is taken as it is.
+fn the_one(mut documents: Vec<Value>) -> anyhow::Result<Value> {
+    if let [_] = documents[..] {
+        return Ok(documents.remove(0));
+    }
+    let has_config = |it: &Value| it["kind"] == "ConfigMap" && it["data"]["config"].is_string();
+    let of = documents.len();
+    let mut found = documents.into_iter().filter(has_config);
+    match (found.next(), found.next()) {
+        (Some(it), None) => Ok(it),
+        (Some(_), Some(_)) => bail!("it has two ConfigMaps with data.config: convert one after the other"),
+        (None, _) => bail!(
+            "none of its {of} documents is a ConfigMap with data.config, as MetalLB read it before 0.13"
+        ),
+    }
 }
 
 struct Converter {
@@ -243,6 +262,22 @@ data:
         communities: [no-advertise]
       - aggregation-length: 24
 ";
+
+    #[test]
+    fn the_configmap_is_found_among_other_objects() {
+        let config = "kind: ConfigMap\ndata:\n  config: |\n    address-pools:\n    - {name: a, protocol: layer2, addresses: [192.0.2.0/28]}\n";
+        let other = "kind: Namespace\nmetadata: {name: x}\n";
+        let objects = convert(&format!("{other}---\n{config}"), None).unwrap();
+        assert_eq!(
+            objects.iter().map(|it| it["kind"].as_str().unwrap()).collect::<Vec<_>>(),
+            ["IPAddressPool", "L2Advertisement"]
+        );
+        let refused = |text: &str| convert(text, None).unwrap_err().to_string();
+        assert!(
+            refused(&format!("{other}---\n{other}")).starts_with("none of its 2 documents is a ConfigMap")
+        );
+        assert!(refused(&format!("{config}---\n{config}")).starts_with("it has two ConfigMaps"));
+    }
 
     #[test]
     fn a_config_map_becomes_objects_that_are_valid() {

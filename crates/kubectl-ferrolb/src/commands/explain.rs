@@ -1,5 +1,6 @@
 //! `kubectl ferrolb explain`: a Service's way from the pool to the wire.
 
+mod events;
 mod notes;
 
 use std::net::IpAddr;
@@ -7,6 +8,7 @@ use std::net::IpAddr;
 use anyhow::bail;
 use introspection::{Address, SpeakerStatus};
 use ipam::{AddressRequest, Families, Request, ServiceKey};
+use k8s_openapi::api::core::v1;
 use kube::{Api, ResourceExt};
 use placement::{Unadvertised, Unannounced};
 use serde::Serialize;
@@ -27,6 +29,8 @@ use crate::routed::{Remark, Routed, routed, why_not};
 use crate::snapshot::Source;
 use crate::surroundings;
 use crate::survey::{Health, Report, Surveyed, list, remedy_of, told_of};
+
+pub(crate) use self::notes::in_vain;
 
 /// The whole story.
 #[derive(Debug, Default, Serialize)]
@@ -121,14 +125,35 @@ pub(crate) async fn run(cluster: &Cluster, namespace: Option<&str>, service: &st
         bail!("Service {key} was deleted meanwhile");
     };
     let mut story = tell(&mut look, &key, &surveyed, &mut page);
-    for note in notes::in_vain(&object) {
+    for note in in_vain(&object) {
         page.field(cell("In vain", Tone::Warn), &note);
         story.notes.push(note);
+    }
+    let whole: Api<v1::Service> = Api::namespaced(cluster.client.clone(), &namespace);
+    if let Ok(Some(whole)) = client::get(&whole, &namespace, name).await {
+        let holders = look.allocation.holders();
+        let of = |ip: IpAddr| holders.get(&ip).into_iter().flatten().map(|(holder, _)| holder.clone());
+        for note in notes::beside(&whole, |ip| of(ip).filter(|holder| *holder != key).collect()) {
+            page.field(cell("Nodes", Tone::Warn), &note);
+            story.notes.push(note);
+        }
     }
     let of_nodes = look.allocation.fates.get(&key).is_some_and(|it| it.observed.origin == Origin::NodePool);
     for warning in &surveyed.warnings {
         page.field(cell("Warning", Tone::Warn), format!("{}\n-> {}", warning.reason, warning.remedy));
         story.notes.push(format!("{}: {}", warning.reason, warning.remedy));
+    }
+    // Whoever may see nothing but a namespace may see what was said of the Services there; and what pools of nodes refuse,
+    // the controller alone knows.
+    let waits_for_nodes = look.snapshot.node_pools && surveyed.health == Health::Waiting;
+    let by_events = waits_for_nodes || !look.failures.is_empty();
+    for said in if by_events { events::last(cluster, &key).await } else { vec![] } {
+        page.field("Last event", &said);
+        story.notes.push(said);
+    }
+    for (what, remedy) in cluster.rivals() {
+        page.field(cell("FerroLB twice", Tone::Bad), format!("{what}\n-> {remedy}"));
+        story.notes.push(format!("FerroLB: {what}: {remedy}"));
     }
     let has_address = !surveyed.addresses.is_empty() && !of_nodes;
     for beside in if has_address { surroundings::found(cluster).await } else { vec![] } {
@@ -229,16 +254,17 @@ fn tell(look: &mut Look, key: &ServiceKey, surveyed: &Surveyed, page: &mut Page)
             let by_name = fate.as_ref().and_then(|fate| fate.by_name.as_ref());
             let families = fate.as_ref().and_then(|fate| Some(fate.request.as_ref()?.families));
             let elsewhere = &look.snapshot.elsewhere;
-            let remedy = remedy::of_no_address(why, by_name, families, look.allocation.pools(), elsewhere);
+            // Where pools of nodes are served, the Service's events say more than IPAddressPools do.
+            let by_events = matches!(why, NoAddress::Refused(_)) && look.snapshot.node_pools;
+            let remedy = if by_events {
+                Some(remedy::of_nodes(key))
+            } else {
+                remedy::of_no_address(why, by_name, families, look.allocation.pools(), elsewhere)
+            };
             remedy.iter().for_each(|remedy| page.field("  to do", remedy));
             story.remedies.extend(remedy);
         }
-        Some(Err(_)) | None => {
-            page.field(
-                cell("Address", Tone::Warn),
-                "why there is none cannot be told while lists are missing",
-            );
-        }
+        Some(Err(_)) | None => page.field(cell("Address", Tone::Warn), unseen(surveyed)),
     }
     if let Some(denied) = fate.as_ref().and_then(|fate| fate.denied.as_ref()) {
         page.field(cell("Keeps it", Tone::Warn), denied);
@@ -271,6 +297,19 @@ fn tell(look: &mut Look, key: &ServiceKey, surveyed: &Surveyed, page: &mut Page)
         }
     }
     story
+}
+
+/// What is known of the addresses of a Service where lists are missing.
+fn unseen(surveyed: &Surveyed) -> String {
+    let ips: Vec<IpAddr> = surveyed.addresses.iter().map(|address| address.ip).collect();
+    if ips.is_empty() {
+        "why there is none cannot be told while lists are missing".to_owned()
+    } else {
+        format!(
+            "{}, by the Service's status; who announces it cannot be told while lists are missing",
+            list(&ips)
+        )
+    }
 }
 
 /// What a Service asks for, in words.

@@ -2,10 +2,12 @@
 
 mod leader;
 mod problems;
+mod remarks;
 mod routers;
 mod starting;
+mod states;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -20,6 +22,7 @@ use super::pools::{self, PoolRow};
 use crate::answer::{Answer, Exit};
 use crate::ask::Told;
 use crate::cluster::Cluster;
+use crate::installations::Another;
 use crate::look::Look;
 use crate::options::Connection;
 use crate::output::{Page, Tone, cell, some};
@@ -66,6 +69,9 @@ pub(crate) struct Summary {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) bgp: Option<Routers>,
     pub(crate) problems: Vec<Problem>,
+    /// Objects that only the programs know not to be in force.
+    #[serde(skip)]
+    refused: usize,
     pub(crate) warnings: Vec<String>,
     /// Services that another load balancer is asked to serve.
     pub(crate) others: Vec<String>,
@@ -153,10 +159,21 @@ impl Summary {
         };
         summary.not_seen.extend(look.failures.iter().chain(&look.unasked).cloned().chain(lease_failure));
         summary.others = foreign::found(&look.snapshot, None);
-        let (events, beside) = futures::join!(starting::events(cluster, look), surroundings::found(cluster));
+        let class = &look.snapshot.rules.class;
+        let beside =
+            cluster.others.iter().filter(|it| it.conflict(&cluster.system, class.as_deref()).is_none());
+        summary.others.extend(beside.map(Another::remark));
+        let (events, beside, unread) = futures::join!(
+            starting::events(cluster, look),
+            surroundings::found(cluster),
+            surroundings::unread(cluster)
+        );
         let found = Finder::find(cluster, look, &summary.pools, nobody, &events);
         (summary.problems, summary.warnings) = (found.problems, found.warnings);
-        summary.warnings.extend(beside);
+        let refused = states::problems(cluster, &summary.problems).await;
+        summary.refused = refused.iter().map(|it| &it.about).collect::<BTreeSet<_>>().len();
+        summary.problems.extend(refused);
+        summary.warnings.extend(beside.into_iter().chain(unread));
         summary
     }
 
@@ -182,7 +199,8 @@ impl Summary {
         let known = look.failures.is_empty();
         if known {
             page.field("Pools", self.pools_line());
-            let rejected = self.pools.iter().filter(|pool| !pool.faults.is_empty()).count()
+            let rejected = self.refused
+                + self.pools.iter().filter(|pool| !pool.faults.is_empty()).count()
                 + look.snapshot.advertisements.iter().filter(|it| !it.read().1.is_empty()).count()
                 + routers::not_in_force(look).len();
             page.field(

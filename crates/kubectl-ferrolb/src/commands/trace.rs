@@ -21,6 +21,9 @@ pub(crate) struct Traced {
     ip: IpAddr,
     pool: Option<String>,
     services: Vec<String>,
+    /// Whether nothing of the objects is hidden, so that there is no pool and no Service but these.
+    #[serde(skip)]
+    seen: bool,
     /// Who answers, each once.
     answerers: Vec<Answerer>,
     views: Vec<View>,
@@ -150,6 +153,8 @@ struct Meant<'a> {
     in_pool: bool,
     /// The node whose own address it is.
     of_node: Option<String>,
+    /// Whether nothing of the objects is hidden.
+    seen: bool,
 }
 
 impl Traced {
@@ -160,8 +165,10 @@ impl Traced {
         let shown = holders.flat_map(|it| &it.addresses).find(|address| address.ip == ip);
         let answerers: BTreeSet<Answerer> = views.iter().flat_map(|view| view.answers.clone()).collect();
         let of_node = |node: &&slim::Node| node.status.ips().any(|its| its == ip);
+        let seen = look.failures.is_empty();
         let meant = Meant {
             services: &services,
+            seen,
             announcer: shown.and_then(|address| address.node.clone()),
             announced: shown.is_some_and(|address| address.health == Health::Announced),
             in_pool: pool.is_some(),
@@ -170,12 +177,14 @@ impl Traced {
         let (finding, remedy, problem) = judge(&meant, &answerers, &views);
         let pool = pool.map(|pool| pool.name.to_string());
         let answerers = answerers.into_iter().collect();
-        Self { ip, pool, services, answerers, views, finding, remedy, problem }
+        Self { ip, pool, services, seen, answerers, views, finding, remedy, problem }
     }
 
     fn whose(&self) -> String {
-        let pool = self.pool.as_ref().map_or("in no pool".to_owned(), |pool| format!("of pool {pool}"));
+        let none = if self.seen { "in no pool" } else { "no pool of it is known" };
+        let pool = self.pool.as_ref().map_or(none.to_owned(), |pool| format!("of pool {pool}"));
         match self.services.as_slice() {
+            [] if !self.seen => format!("{}, {pool}; whether a Service has it cannot be seen", self.ip),
             [] => format!("{}, {pool}, no Service has it", self.ip),
             services => format!("{}, {pool}, Service {}", self.ip, list(services)),
         }
@@ -204,6 +213,7 @@ fn judge(
         return ("nobody could be asked".to_owned(), None, false);
     }
     match hosts.len() {
+        0 if !meant.seen && meant.services.is_empty() => ("nobody answers".to_owned(), None, false),
         0 if meant.services.is_empty() => ("nobody answers: the address is free".to_owned(), None, false),
         0 => {
             let why = "nobody answers".to_owned();
@@ -232,6 +242,9 @@ fn judge(
                     let announcer = announcer.clone().unwrap_or_default();
                     let said = format!("node {node} ({}), and node {announcer} is to announce it", it.mac);
                     (said, Some(GOSSIP.to_owned()), true)
+                }
+                (Some(node), None) if !meant.seen => {
+                    (format!("one host: node {node} ({})", it.mac), None, false)
                 }
                 (Some(node), None) => {
                     let said = format!(
@@ -284,6 +297,7 @@ mod tests {
             announced: true,
             in_pool: true,
             of_node: None,
+            seen: true,
         };
         judge(&meant, &views.iter().flat_map(|view| view.answers.clone()).collect(), views)
     }
@@ -327,6 +341,33 @@ mod tests {
     }
 
     #[test]
+    fn of_an_address_whose_service_may_be_hidden_no_more_is_said_than_who_answers() {
+        let meant = || Meant {
+            services: &[],
+            announcer: None,
+            announced: false,
+            in_pool: false,
+            of_node: None,
+            seen: false,
+        };
+        let judged = |answers: &[Answerer]| {
+            judge(&meant(), &answers.iter().cloned().collect(), &[view("n1", false, answers)])
+        };
+        assert_eq!(judged(&[]), ("nobody answers".to_owned(), None, false));
+        let said = judged(&[answerer("n2", "02:02")]);
+        assert_eq!(said, ("one host: node n2 (02:02)".to_owned(), None, false));
+        let ip = "198.51.100.1".parse().unwrap();
+        let hidden = crate::fixtures::snapshot(&[], &[], &[]);
+        let look = |failures| Look::new(vec![], vec![], hidden.clone(), None, failures);
+        let whose = |failures| Traced::new(ip, &look(failures), vec![]).whose();
+        assert_eq!(
+            whose(vec!["missing right".to_owned()]),
+            "198.51.100.1, no pool of it is known; whether a Service has it cannot be seen"
+        );
+        assert!(whose(vec![]).ends_with("no Service has it"));
+    }
+
+    #[test]
     fn two_interfaces_of_a_node_are_one_host() {
         let (first, second) = (answerer("n2", "02:02"), answerer("n2", "02:03"));
         assert!(!found(&[view("n1", false, &[first, second])]).2);
@@ -340,6 +381,7 @@ mod tests {
             announced: false,
             in_pool,
             of_node: of_node.map(str::to_owned),
+            seen: true,
         };
         let judged = |meant: &Meant<'_>, answers: &[Answerer]| {
             judge(meant, &answers.iter().cloned().collect(), &[view("n1", false, answers)])

@@ -15,6 +15,7 @@ use kube::ResourceExt;
 use objects::SliceKey;
 use placement::{NodeName, Placement, Unadvertised, Unannounced};
 use serde::Serialize;
+use translation::{Claim, Observed, Origin};
 
 use self::apply::{apply, new_node};
 pub(crate) use self::routes::brief;
@@ -251,6 +252,7 @@ pub(crate) fn drained(snapshot: Snapshot, node: &str, staying: &Staying) -> anyh
 
 /// What a drain does, and then switching the node off.
 fn drain(snapshot: Snapshot, node: &str, staying: &Staying) -> anyhow::Result<Answer> {
+    let of_node = with_addresses_of(&snapshot, node);
     let differences = drained(snapshot, node, staying)?;
     let mut table = Table::new(["SERVICE", "IP", "NOW", "DRAINED", "OFF", "NOTE"]);
     for it in differences.iter().filter(|it| it.router.is_none()) {
@@ -264,13 +266,20 @@ fn drain(snapshot: Snapshot, node: &str, staying: &Staying) -> anyhow::Result<An
             cell(&it.note, note_tone(it)),
         ]);
     }
-    let without_rows = if differences.is_empty() {
+    let without_rows = if differences.is_empty() && of_node.is_empty() {
         format!("Nothing would change: {node} announces nothing, and no Service depends on it.")
     } else {
         "No address would be announced by another node on the LAN, or by none.".to_owned()
     };
     let mut page = Page::of(table, &without_rows);
     page.append(routes::page(&differences));
+    if !of_node.is_empty() {
+        let verb = if of_node.len() == 1 { "has" } else { "have" };
+        page.line(format!(
+            "{} {verb} an address of {node} itself, by a NodeAddressPool: it goes from the status when {node} is off, and stays until then where a Pod elsewhere serves",
+            list(&of_node)
+        ));
+    }
     if !differences.is_empty() {
         page.line(cell(
             "DRAINED: its Pods are evicted but for those of DaemonSets, such as its speaker. OFF: the node is switched off.",
@@ -281,6 +290,17 @@ fn drain(snapshot: Snapshot, node: &str, staying: &Staying) -> anyhow::Result<An
         staying.0.as_ref().err().map(|why| format!("all endpoints on {node} count as evicted: {why}"));
     let outage = differences.iter().any(|it| it.effect == "loses");
     Ok(Answer::list("PredictionList", &differences, page).problem_if(outage).not_seen(missing))
+}
+
+/// The Services that have an address of a node itself. Which nodes serve, the controller alone knows.
+fn with_addresses_of(snapshot: &Snapshot, node: &str) -> Vec<ServiceKey> {
+    let node = snapshot.nodes.iter().find(|it| it.name_any() == node);
+    let ips: BTreeSet<IpAddr> = node.into_iter().flat_map(|node| node.status.ips()).collect();
+    let has = |service: &&slim::Service| {
+        let it = Observed::read(service);
+        it.origin == Origin::NodePool && it.ips.iter().any(|ip| ips.contains(ip))
+    };
+    snapshot.services.iter().filter(has).map(translation::service_key).collect()
 }
 
 /// What any other change does.
@@ -297,7 +317,12 @@ fn changed(
     let (then, allocation) = then.settled();
     let placed = then.placed_now();
     let told_after = then.bgp.routing(&placed, &then.speakers.members);
-    let after = states(&allocation, &placed, &told_after);
+    let mut after = states(&allocation, &placed, &told_after);
+    for key in before.keys().filter(|key| !allocation.fates.contains_key(*key)) {
+        after.extend(
+            left(&then, key).map(|why| (key.clone(), State { no_address: Some(why), ..State::default() })),
+        );
+    }
     let keys: BTreeSet<&ServiceKey> = before.keys().chain(after.keys()).collect();
     let nothing = State::default();
     let mut differences = Vec::new();
@@ -348,6 +373,18 @@ fn new_faults(
     pools.chain(advertisements).chain(of_bgp).collect()
 }
 
+/// Why a Service that is there is not FerroLB's any more.
+fn left(then: &Snapshot, key: &ServiceKey) -> Option<String> {
+    let service = then.services.iter().find(|it| translation::service_key(it) == *key)?;
+    match Claim::read(service, &then.rules) {
+        Claim::OtherType => Some(format!("its type becomes {}", service.spec.type_)),
+        Claim::OtherClass => {
+            Some("its spec.loadBalancerClass becomes that of another load balancer".to_owned())
+        }
+        Claim::Ours(_) | Claim::Unservable(_) => None,
+    }
+}
+
 /// The rows for a Service that would change.
 fn difference(key: &ServiceKey, now: &State, then: &State) -> Vec<Difference> {
     let with = |state: &State| -> String {
@@ -366,6 +403,11 @@ fn difference(key: &ServiceKey, now: &State, then: &State) -> Vec<Difference> {
         }
         (true, false) => match silent(then) {
             None => ("gains", "gets an address".to_owned()),
+            // Kubernetes looks for the Pods of a new Service when it is there.
+            Some(_) if then.without_endpoint && now.no_address.is_none() => (
+                "gains",
+                "gets an address, which is announced as soon as one of its Pods is ready".to_owned(),
+            ),
             Some(why) => ("stays", format!("gets an address that nobody announces: {why}")),
         },
         (true, true) => ("stays", then.no_address.clone().unwrap_or_default()),
@@ -447,6 +489,39 @@ mod tests {
     use super::*;
     use crate::fixtures::{edited, service, snapshot, told};
     use crate::output::Style;
+
+    #[test]
+    fn a_drain_names_who_has_the_address_of_the_node_itself() {
+        let mut web = service("web", Some("10.0.0.1"));
+        web["metadata"]["annotations"] = json!({"ferrolb.io/node-addresses": "nodes"});
+        let mut snapshot = snapshot(&[web], &["n1", "n2", "n3"], &[]);
+        let status = json!({"addresses": [{"type": "InternalIP", "address": "10.0.0.1"}]});
+        snapshot.nodes[0].status = serde_json::from_value(status).unwrap();
+        assert_eq!(with_addresses_of(&snapshot, "n1"), [ServiceKey::new("default", "web")]);
+        assert!(with_addresses_of(&snapshot, "n2").is_empty());
+        let page =
+            drain(snapshot, "n1", &Staying(Ok(BTreeSet::new()))).unwrap().page.render(Style::default());
+        assert!(page.contains("default/web has an address of n1 itself"), "{page}");
+    }
+
+    #[test]
+    fn a_service_that_leaves_is_told_with_how_and_a_new_one_waits_for_its_pods_only() {
+        let now = snapshot(&[service("web", Some("192.0.2.1"))], &["n1", "n2", "n3"], &[]);
+        let noted = |change: &dyn Fn(&mut Snapshot)| {
+            let answer = changed(now.clone(), |then| {
+                change(then);
+                Ok(())
+            });
+            answer.unwrap().machine["items"][0]["note"].as_str().unwrap().to_owned()
+        };
+        let as_node_port = noted(&|then| "NodePort".clone_into(&mut then.services[0].spec.type_));
+        assert_eq!(as_node_port, "LOSES its address: its type becomes NodePort");
+        let to_another = noted(&|then| then.services[0].spec.load_balancer_class = Some("x".to_owned()));
+        assert!(to_another.contains("that of another load balancer"), "{to_another}");
+        assert_eq!(noted(&|then| then.services.clear()), "LOSES its address: it is gone");
+        let new = noted(&|then| then.services.push(serde_json::from_value(service("new", None)).unwrap()));
+        assert!(new.ends_with("announced as soon as one of its Pods is ready"), "{new}");
+    }
 
     #[test]
     fn a_drain_goes_by_interfaces_that_failed_twice_and_says_so() {

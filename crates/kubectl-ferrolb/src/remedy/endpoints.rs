@@ -13,6 +13,15 @@ pub(super) fn remedy(service: &ServiceKey, snapshot: &Snapshot) -> String {
     });
     let endpoints: usize = slices.map(|slice| slice.endpoints.len()).sum();
     let object = snapshot.services.iter().find(|it| translation::service_key(it) == *service);
+    if let Some(held) = object.filter(|it| it.metadata.deletion_timestamp.is_some()) {
+        let by = match held.finalizers() {
+            [] => "something".to_owned(),
+            finalizers => format!("finalizers ({})", finalizers.join(", ")),
+        };
+        return format!(
+            "it has been deleted and is held by {by}, with its address, until whoever set them takes them off: kubectl get service -n {namespace} {name} -o yaml"
+        );
+    }
     let selector: Vec<String> = object
         .iter()
         .flat_map(|it| &it.spec.selector)
@@ -22,7 +31,7 @@ pub(super) fn remedy(service: &ServiceKey, snapshot: &Snapshot) -> String {
     let slices = format!("kubectl get endpointslices -n {namespace} -l kubernetes.io/service-name={name}");
     match (object.is_some(), selector.is_empty(), endpoints) {
         (true, false, 0) => format!(
-            "no Pod has the labels of its spec.selector: correct that, or start such Pods: kubectl get pods -n {namespace} -l {selector}"
+            "no Pod with the labels of its spec.selector runs: correct that, or start such Pods; if there are some, see why they wait: kubectl get pods -n {namespace} -l {selector}"
         ),
         (true, false, some) => {
             let none =
@@ -53,10 +62,22 @@ mod tests {
     }
 
     #[test]
+    fn whoever_is_held_by_a_finalizer_hears_of_that_and_not_of_pods() {
+        let mut web = service("web", Some("192.0.2.1"));
+        web["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        web["metadata"]["finalizers"] = json!(["example.com/hold"]);
+        let said = remedy(&ServiceKey::new("default", "web"), &snapshot(&[web], &[], &[]));
+        assert!(
+            said.starts_with("it has been deleted and is held by finalizers (example.com/hold)"),
+            "{said}"
+        );
+    }
+
+    #[test]
     fn whose_pods_are_not_there_hears_something_else_than_whose_pods_are_not_ready() {
         let selector = || json!({"app": "web", "tier": "front"});
         for (selector, endpoints, part) in [
-            (selector(), 0, "no Pod has the labels of its spec.selector: correct that"),
+            (selector(), 0, "no Pod with the labels of its spec.selector runs: correct that"),
             (selector(), 0, "kubectl get pods -n default -l app=web,tier=front"),
             (selector(), 1, "its Pod is not ready: kubectl describe pods -n default -l app=web,tier=front"),
             (selector(), 3, "none of its 3 Pods is ready"),

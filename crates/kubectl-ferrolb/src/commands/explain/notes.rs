@@ -2,10 +2,13 @@
 
 use std::net::IpAddr;
 
+use ipam::ServiceKey;
+use k8s_openapi::api::core::v1;
 use kube::ResourceExt;
 use slim::Service;
 
 use crate::nearest::did_you_mean;
+use crate::survey::list;
 
 /// The groups of MetalLB's annotations.
 const GROUPS: [&str; 2] = ["metallb.io", "metallb.universe.tf"];
@@ -23,7 +26,7 @@ const FOREIGN: [&str; 5] = [
 ];
 
 /// What is written on a Service in vain, each with what would have an effect.
-pub(super) fn in_vain(service: &Service) -> Vec<String> {
+pub(crate) fn in_vain(service: &Service) -> Vec<String> {
     let wish = |key: &str| {
         let (group, name) = key.split_once('/')?;
         GROUPS.contains(&group).then(|| name.to_owned())
@@ -31,9 +34,12 @@ pub(super) fn in_vain(service: &Service) -> Vec<String> {
     let annotations = service.annotations().keys().filter_map(|key| {
         if FOREIGN.contains(&key.as_str()) {
             let ours = if key.ends_with("service-group") { "address-pool" } else { "loadBalancerIPs" };
-            return Some(format!(
-                "annotation {key} is another load balancer's: FerroLB reads metallb.io/{ours}"
-            ));
+            // Whoever has written both means another load balancer by this one.
+            let both =
+                GROUPS.iter().any(|group| service.annotations().contains_key(&format!("{group}/{ours}")));
+            return (!both).then(|| {
+                format!("annotation {key} is another load balancer's: FerroLB reads metallb.io/{ours}")
+            });
         }
         let name = wish(key)?;
         let known = WISHES.contains(&name.as_str()) || OTHERS.contains(&name.as_str());
@@ -46,6 +52,33 @@ pub(super) fn in_vain(service: &Service) -> Vec<String> {
             .then(|| format!("label {key} means nothing: write it under metadata.annotations"))
     });
     annotations.chain(labels).collect()
+}
+
+/// What nodes make of fields that FerroLB does not read. `holders` tells which Services have an address.
+pub(super) fn beside(whole: &v1::Service, holders: impl Fn(IpAddr) -> Vec<ServiceKey>) -> Vec<String> {
+    let Some(spec) = &whole.spec else { return vec![] };
+    let ranges = spec.load_balancer_source_ranges.as_deref().unwrap_or_default();
+    let narrowed = (!ranges.is_empty()).then(|| {
+        format!(
+            "nodes drop what comes from elsewhere than {} (spec.loadBalancerSourceRanges), whoever announces the address",
+            list(ranges)
+        )
+    });
+    let of_external = |ip: &String| {
+        let others: Vec<ServiceKey> =
+            ip.parse().map(|ip: IpAddr| holders(ip.to_canonical())).unwrap_or_default();
+        let whose = match others.as_slice() {
+            [] => String::new(),
+            others => format!(
+                ". It is the address of Service {}, whose clients come here on the ports of this one",
+                list(others)
+            ),
+        };
+        format!(
+            "FerroLB has no part in spec.externalIPs {ip}: nodes take what comes for it, and nobody announces it for this Service{whose}"
+        )
+    };
+    narrowed.into_iter().chain(spec.external_ips.iter().flatten().map(of_external)).collect()
 }
 
 /// Where to look on when an address is announced and does not answer.
@@ -92,6 +125,28 @@ mod tests {
         assert_eq!(in_vain(&with(&right, &json!({"app": "web"}))), Vec::<String>::new());
         let label = in_vain(&with(&json!({}), &json!({"metallb.universe.tf/allow-shared-ip": "k"})));
         assert!(label[0].ends_with("write it under metadata.annotations"), "{label:?}");
+    }
+
+    #[test]
+    fn fields_that_only_nodes_read_are_told_with_what_they_do() {
+        let told = |spec: Value| {
+            let whole = serde_json::from_value(json!({"metadata": {"name": "web"}, "spec": spec})).unwrap();
+            let web = ServiceKey::new("prod", "web");
+            beside(&whole, |ip| if ip.to_string() == "192.0.2.1" { vec![web.clone()] } else { vec![] })
+        };
+        assert_eq!(told(json!({"ports": [{"port": 80}]})), [""; 0]);
+        let narrow = told(json!({"loadBalancerSourceRanges": ["10.9.0.0/24", "10.8.0.0/24"]}));
+        assert!(narrow[0].contains("elsewhere than 10.9.0.0/24, 10.8.0.0/24"), "{narrow:?}");
+        let external = told(json!({"externalIPs": ["192.0.2.1", "192.0.2.9"]}));
+        assert!(external[0].contains("It is the address of Service prod/web"), "{external:?}");
+        assert!(external[1].ends_with("nobody announces it for this Service"), "{external:?}");
+    }
+
+    #[test]
+    fn an_annotation_of_another_load_balancer_beside_ours_is_meant_for_that() {
+        let both =
+            json!({"kube-vip.io/loadbalancerIPs": "192.0.2.1", "metallb.io/loadBalancerIPs": "192.0.2.1"});
+        assert_eq!(in_vain(&with(&both, &json!({}))), [""; 0]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use api::{IPAddressPool, L2Advertisement};
 use kube::ResourceExt;
 
-use super::{NAMED, Problem, routers, starting};
+use super::{NAMED, Problem, remarks, routers, starting};
 use crate::ask::Told;
 use crate::cluster::Cluster;
 use crate::commands::nodes::{has_no_interface, is_down, no_speaker, unheard};
@@ -48,6 +48,7 @@ impl<'a> Finder<'a> {
         it.programs(nobody);
         it.pods(events);
         it.nodes();
+        it.problems.extend(remarks::problems(look));
         it.unanswered();
         it.peers();
         it.problems.extend(routers::problems(look));
@@ -55,6 +56,7 @@ impl<'a> Finder<'a> {
         it.nodes_without_speaker();
         it.advertisements();
         it.routers();
+        it.warnings.extend(remarks::warnings(look));
         it.pools(pools);
         it.services();
         it
@@ -67,6 +69,9 @@ impl<'a> Finder<'a> {
 
     /// Whether there are programs, and whether one leads.
     fn programs(&mut self, nobody: Option<String>) {
+        for (what, remedy) in self.cluster.rivals() {
+            self.problem("FerroLB", what, Some(&remedy));
+        }
         let system = &self.cluster.system;
         if let Some((what, remedy)) = self.cluster.absent() {
             self.problem("FerroLB", what, Some(&remedy));
@@ -107,9 +112,12 @@ impl<'a> Finder<'a> {
             let reason = format!("not ready: {}{event_text}", told.not_ready());
             let of_part = self.not_ready.iter().filter(|other| other.program.part == *part).count();
             let which = if of_part > 1 { format!("-l {}", part.label()) } else { pod.clone() };
-            let remedy = starting::remedy(event).or_else(|| waits_for_metallb(told)).unwrap_or_else(|| {
-                format!("kubectl describe pod -n {system} {which}; kubectl logs -n {system} {which}")
-            });
+            let remedy = starting::remedy(event)
+                .or_else(|| waits_for_metallb(told))
+                .or_else(|| kept_off(told))
+                .unwrap_or_else(|| {
+                    format!("kubectl describe pod -n {system} {which}; kubectl logs -n {system} {which}")
+                });
             self.problem(pod, reason, Some(&remedy));
         }
     }
@@ -334,6 +342,21 @@ fn waits_for_metallb(told: &Told) -> Option<String> {
     })
 }
 
+/// What to do where a node cannot get the image, or has given its ports away.
+fn kept_off(told: &Told) -> Option<String> {
+    let why = told.program.down.as_deref()?;
+    if why.contains("have free ports") {
+        return Some(
+            "something else has these ports on the nodes, such as MetalLB or another installation: remove that, or give this one others (speaker.memberlist.mlBindPort, prometheus.metricsPort, speaker.livenessProbe.port)"
+                .to_owned(),
+        );
+    }
+    why.contains("cannot be had").then(|| {
+        "correct image.repository and image.tag of the chart, or load the image into the nodes (charts/ferrolb says how); a private registry wants imagePullSecrets"
+            .to_owned()
+    })
+}
+
 /// As words of a command.
 fn words(names: &[&String]) -> String {
     names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(" ")
@@ -371,6 +394,21 @@ mod tests {
         let found = Finder::find(&cluster, &look, &[], None, &BTreeMap::new());
         let problems = found.problems.into_iter().filter(|it| it.about != "controller");
         problems.map(|it| (it.about, it.reason)).collect()
+    }
+
+    #[test]
+    fn of_a_pod_that_its_node_cannot_start_it_is_told_what_to_change() {
+        let helps = |down: &str| {
+            let mut it = told("n1", vec![]);
+            it.program.down = Some(down.to_owned());
+            kept_off(&it)
+        };
+        let ports =
+            helps("it finds no node: 0/3 nodes are available: 1 node(s) didn't have free ports for it");
+        assert!(ports.unwrap().contains("speaker.memberlist.mlBindPort"));
+        let image = helps("its image ferrolb:9 cannot be had: not found");
+        assert!(image.unwrap().contains("image.repository and image.tag"));
+        assert_eq!(helps("it ended with exit status 1"), None);
     }
 
     /// The speakers of n1 and n2, which hear each other, and that of n3, which says nothing.
