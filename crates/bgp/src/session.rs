@@ -102,6 +102,8 @@ pub enum Input<'a> {
     Connected(Local),
     /// It cannot be had, or is lost.
     Disconnected,
+    /// The way to the peer is known since now: there is nothing more to wait for.
+    Reachable,
     /// The peer says this.
     Received(&'a [u8]),
     /// Other routes are wanted.
@@ -211,6 +213,7 @@ impl Session {
                 self.step(Event::Connected, now);
             }
             Input::Disconnected => self.step(Event::Disconnected, now),
+            Input::Reachable => self.step(Event::Reachable, now),
             Input::Received(octets) => self.receive(octets, now),
             Input::Routes(changes) => self.rib.change(changes),
             Input::RoutesComplete => self.rib.set_complete(),
@@ -312,6 +315,12 @@ impl Session {
                 self.back_off(Why::ConnectionLost, now);
             }
             (Idle | Active, Event::Disconnected) => {}
+
+            (Active, Event::Reachable) => {
+                self.backoff = Backoff::default();
+                self.connect(Why::Reachable, now);
+            }
+            (Idle | Connect | OpenSent | OpenConfirm | Established, Event::Reachable) => {}
 
             (Connect, Event::RetryExpired) => self.back_off(Why::NotConnected, now),
             (Active, Event::RetryExpired) => self.connect(Why::RetryTime, now),

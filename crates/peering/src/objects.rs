@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bfd::config::Profile;
-use bgp::config::{Password, RouterId, SessionConfig, Transport};
+use bgp::config::{Password, RouterId, SessionConfig};
 use bgp::route::{Attributes, Communities, Community, LargeCommunity};
 use objects::text::quoted;
 use objects::{BfdProfileName, BgpPeerName, Family, Labels, SecretName};
@@ -67,21 +67,10 @@ impl Objects {
     /// What is wrong with peers on whichever node: all but their passwords in Secrets, and that two of them are one router.
     pub fn peer_faults(&self) -> Faults<BgpPeerName> {
         let faults = |peer: &Result<Peer, Vec<String>>| match peer {
-            Ok(peer) => self.refuse(peer).map(|why| vec![why]),
+            Ok(peer) => self.profile(peer).err().map(|why| vec![why]),
             Err(why) => Some(why.clone()),
         };
         self.peers.iter().filter_map(|(name, peer)| Some((name.clone(), faults(peer)?))).collect()
-    }
-
-    /// Why a peer that can be read is not in force all the same.
-    fn refuse(&self, peer: &Peer) -> Option<String> {
-        if let Transport::Interface(_) = peer.transport {
-            return Some(
-                "spec.interface: routers are not found by an interface in this version: write spec.peerAddress"
-                    .to_owned(),
-            );
-        }
-        self.profile(peer).err()
     }
 
     /// How the BFD session beside a peer's works, if it asks for one.
@@ -109,7 +98,7 @@ impl Objects {
                 let here = peer.selects_node(node.labels);
                 if let Some(other) = taken.iter().find(|other| here && other.is_same_router(peer)) {
                     return Err(vec![format!(
-                        "BGPPeer {} has the same address and port, and its nodes include this one: remove one of them, or let their spec.nodeSelectors select other nodes",
+                        "BGPPeer {} has the same address or interface and port, and its nodes include this one: remove one of them, or let their spec.nodeSelectors select other nodes",
                         other.name
                     )]);
                 }
@@ -133,9 +122,6 @@ impl Objects {
 
     /// The password of a peer, where what it refers to is there.
     fn resolve(&self, peer: &Peer) -> Result<Resolved, String> {
-        if let Some(why) = self.refuse(peer) {
-            return Err(why);
-        }
         match &peer.password {
             PasswordSource::None => Ok(Resolved::Known(None)),
             PasswordSource::Given(password) => Ok(Resolved::Known(Some(password.clone()))),

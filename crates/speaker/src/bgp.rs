@@ -8,13 +8,15 @@
 //!     +------------------------------------------+
 //! ```
 //!
-//! Beside sessions that ask for it there are those of [`crate::bfd`], and they end when these fail.
+//! Beside sessions that ask for it there are those of [`crate::bfd`], and they end when these fail. Routers that are known by an
+//! interface only are found by the task in `discovery`.
 //!
 //! Both ways state is told, each time as a whole (`watch`: whoever reads late skips what was overtaken), so nobody waits for
 //! a router that is slow. Routes are compared with what was wanted before where they are not the same in memory.
 
 mod beside;
 mod connect;
+mod discovery;
 mod metrics;
 mod peer;
 
@@ -29,6 +31,7 @@ pub use beside::BfdStatus;
 use bgp::config::{RestartTime, SessionConfig};
 use bgp::route::Routes;
 use bgp::session::{Farewell, Past, State};
+use discovery::{Found, Routers, Whereabouts};
 pub use metrics::BgpMetrics;
 use objects::BgpPeerName;
 use peer::Peer;
@@ -36,7 +39,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::warn;
 
-use crate::bfd::{Bfd, Ending};
+use crate::bfd::{self, Bfd, Ending};
 
 /// What there is to be.
 #[derive(Debug, Clone)]
@@ -105,6 +108,8 @@ pub async fn run(
     let mut running: BTreeMap<BgpPeerName, watch::Sender<peer::Order>> = BTreeMap::new();
     let mut tasks = JoinSet::new();
     let mut bfd = Bfd::new(metrics.bfd.clone());
+    let mut routers = Routers::new();
+    let mut found = routers.found();
     let farewell = loop {
         let sessions = match wanted.borrow_and_update().clone() {
             Wanted::Sessions(sessions) => sessions,
@@ -117,16 +122,19 @@ pub async fn run(
             }
             stays
         });
-        // Of two on one way, the first in order of names.
-        bfd.want(sessions.values().rev().filter_map(|it| beside::wanted(&it.config)).collect());
+        let configs: Vec<Arc<SessionConfig>> = sessions.values().map(|it| Arc::clone(&it.config)).collect();
+        routers.want(configs.iter().filter_map(|it| discovery::interface(it).cloned()).collect());
+        bfd.want(besides(&configs, &found.borrow_and_update()));
         for (name, peering) in sessions {
             let order = peer::Order::Hold(peering.clone());
             if let Some(running) = running.get(&name) {
                 kubekit::send_if_new(running, order);
             } else {
                 let (sender, orders) = watch::channel(order);
-                let beside = Beside::new(bfd.statuses(), &peering.config);
-                let peer = Peer::new(peering, orders, past, beside, statuses.clone(), metrics.clone());
+                let beside = Beside::new(bfd.statuses());
+                let whereabouts = Whereabouts::new(routers.found(), &peering.config);
+                let peer =
+                    Peer::new(peering, orders, past, beside, whereabouts, statuses.clone(), metrics.clone());
                 tasks.spawn(peer.run());
                 running.insert(name, sender);
             }
@@ -139,6 +147,7 @@ pub async fn run(
                     }
                     return;
                 }
+                Ok(()) = found.changed() => bfd.want(besides(&configs, &found.borrow_and_update())),
                 // A session that was ended.
                 Some(_) = tasks.join_next() => {}
             }
@@ -157,6 +166,12 @@ pub async fn run(
         Farewell::Silent => Ending::Silent,
     })
     .await;
+}
+
+/// The BFD sessions beside BGP sessions. Of two on one way, the first in order of names.
+fn besides(configs: &[Arc<SessionConfig>], found: &Found) -> BTreeMap<bfd::Way, bfd::Wanted> {
+    let router = |config| found.get(discovery::interface(config)?)?.as_ref().ok().copied();
+    configs.iter().rev().filter_map(|config| beside::wanted(config, router(config))).collect()
 }
 
 /// A peer as metrics and logs name it, by where it is: `192.0.2.1:179`, or `eth0:179`.

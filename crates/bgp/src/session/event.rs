@@ -75,6 +75,8 @@ pub enum Why {
     Started,
     /// It is time to try again.
     RetryTime,
+    /// It is known where the peer is.
+    Reachable,
     /// There is a connection.
     Connected,
     /// Both ends can do what both want.
@@ -100,6 +102,7 @@ impl fmt::Display for Why {
         f.write_str(match self {
             Self::Started => "started",
             Self::RetryTime => "time to try again",
+            Self::Reachable => "the peer is found",
             Self::Connected => "connected",
             Self::Agreed => "the peer's OPEN is accepted",
             Self::Confirmed => "the peer has accepted our OPEN",
@@ -121,6 +124,7 @@ pub(super) enum Event {
     Reconfigured,
     Connected,
     Disconnected,
+    Reachable,
     RetryExpired,
     HoldExpired,
     KeepaliveExpired,

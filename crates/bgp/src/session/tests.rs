@@ -143,12 +143,13 @@ fn the_state_machine_of_rfc_4271_section_8() {
     let other = SessionConfig { router_id: router_id(9), ..config() };
 
     // The events of RFC 4271 section 8.1 that a speaker has which only connects, by what stands for them here.
-    let events: [(&str, Input<'_>); 14] = [
+    let events: [(&str, Input<'_>); 15] = [
         ("start", Input::Start),
         ("stop", Input::Stop(Farewell::Cease)),
         ("configure", Input::Configure(Box::new(other))),
         ("connected", Input::Connected(LOCAL)),
         ("disconnected", Input::Disconnected),
+        ("reachable", Input::Reachable),
         ("OPEN", Input::Received(&open)),
         ("bad OPEN", Input::Received(&stranger)),
         ("KEEPALIVE", Input::Received(&keepalive())),
@@ -179,7 +180,7 @@ fn the_state_machine_of_rfc_4271_section_8() {
                 (Active, "stop") => &["Idle"],
                 (OpenSent | OpenConfirm | Established, "stop") => stop,
                 (Connect, "configure") => &["close", "connect", "Connect"],
-                (Active, "configure") => &["connect", "Connect"],
+                (Active, "configure" | "reachable") => &["connect", "Connect"],
                 (OpenSent | OpenConfirm | Established, "configure") => anew,
                 (Connect, "connected") => &["OPEN", "OpenSent"],
                 (Connect | OpenSent | OpenConfirm | Established, "disconnected") => lost,

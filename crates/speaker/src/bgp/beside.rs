@@ -7,18 +7,22 @@ use bfd::packet::{Diagnostic, State};
 use bgp::config::{Hops, SessionConfig, SessionKind};
 use tokio::sync::watch;
 
+use super::discovery::{Router, interface};
 use crate::bfd::{Distance, Statuses, Wanted, Way};
 
-/// The BFD session that is wanted beside a BGP session, if one is.
-pub(super) fn wanted(config: &SessionConfig) -> Option<(Way, Wanted)> {
-    let distance = match (config.asns.kind(), config.hops) {
-        (SessionKind::Internal, Hops::One | Hops::Many) => Distance::ByAddress,
-        (SessionKind::External, Hops::One) => Distance::OneHop,
-        (SessionKind::External, Hops::Many) => Distance::ManyHops,
+/// The BFD session that is wanted beside a BGP session, if one is. One with a router behind an interface begins when that is
+/// found.
+pub(super) fn wanted(config: &SessionConfig, router: Option<Router>) -> Option<(Way, Wanted)> {
+    let interface = interface(config).cloned();
+    let distance = match (&interface, config.asns.kind(), config.hops) {
+        (Some(_), ..) | (None, SessionKind::External, Hops::One) => Distance::OneHop,
+        (None, SessionKind::Internal, Hops::One | Hops::Many) => Distance::ByAddress,
+        (None, SessionKind::External, Hops::Many) => Distance::ManyHops,
     };
     let profile = config.bfd?;
-    let (peer, source) = (config.transport.peer()?, config.transport.source());
-    Some((Way { peer, source, interface: None, vrf: config.vrf.clone() }, Wanted { profile, distance }))
+    let peer = config.transport.peer().or(router.map(|router| router.address.into()))?;
+    let (source, vrf) = (config.transport.source(), config.vrf.clone());
+    Some((Way { peer, source, interface, vrf }, Wanted { profile, distance }))
 }
 
 /// How the BFD session beside a BGP session is doing.
@@ -73,15 +77,14 @@ pub(super) struct Beside {
 }
 
 impl Beside {
-    pub(super) fn new(statuses: watch::Receiver<Statuses>, config: &SessionConfig) -> Self {
-        let mut new = Self { statuses, way: None, failures: 0 };
-        new.follow(config);
-        new
+    pub(super) fn new(statuses: watch::Receiver<Statuses>) -> Self {
+        Self { statuses, way: None, failures: 0 }
     }
 
-    /// The BGP session is like this from now on. What was before is of no account for another way.
-    pub(super) fn follow(&mut self, config: &SessionConfig) {
-        let way = wanted(config).map(|(way, _)| way);
+    /// The BGP session is like this from now on, with this router behind its interface. What was before is of no account for
+    /// another way.
+    pub(super) fn follow(&mut self, config: &SessionConfig, router: Option<Router>) {
+        let way = wanted(config, router).map(|(way, _)| way);
         if way != self.way {
             self.way = way;
             self.failures = self.count();

@@ -11,6 +11,8 @@ use nix::{setsockopt_impl, sockopt_impl};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpSocket, TcpStream};
 
+use super::discovery::interface;
+
 /// Packets leave as if from next door: routers that check for that (RFC 5082) want it.
 const TTL: u32 = 255;
 /// Network control: what keeps sessions alive goes first (RFC 4271 appendix E).
@@ -61,35 +63,32 @@ impl Md5Key {
     }
 }
 
-/// Opens the connection. Whether it takes too long is for others to say.
-pub(super) async fn connect(config: &SessionConfig) -> io::Result<(TcpStream, Local)> {
-    let Some(peer) = config.transport.peer() else {
-        return Err(io::Error::new(io::ErrorKind::Unsupported, "peers by interface are not found yet"));
-    };
-    let socket = Socket::new(Domain::for_address((peer, 0).into()), Type::STREAM, Some(Protocol::TCP))?;
+/// Opens the connection to the peer, which is there. Whether it takes too long is for others to say.
+pub(super) async fn connect(config: &SessionConfig, to: SocketAddr) -> io::Result<(TcpStream, Local)> {
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     socket.set_tcp_nodelay(true)?;
-    match peer {
-        IpAddr::V4(_) => {
+    match to {
+        SocketAddr::V4(_) => {
             socket.set_ttl_v4(TTL)?;
             socket.set_tos_v4(PRECEDENCE)?;
         }
-        IpAddr::V6(_) => {
+        SocketAddr::V6(_) => {
             socket.set_unicast_hops_v6(TTL)?;
             socket.set_tclass_v6(PRECEDENCE)?;
         }
     }
-    if let Some(vrf) = &config.vrf {
-        socket.bind_device(Some(vrf.as_str().as_bytes()))?;
+    if let Some(device) = interface(config).or(config.vrf.as_ref()) {
+        socket.bind_device(Some(device.as_str().as_bytes()))?;
     }
     if let Some(password) = &config.password {
-        setsockopt(&socket, Md5, &Md5Key::new(peer, password))?;
+        setsockopt(&socket, Md5, &Md5Key::new(to.ip(), password))?;
     }
     if let Some(source) = config.transport.source() {
         socket.bind(&SocketAddr::new(source, 0).into())?;
     }
     let socket = TcpSocket::from_std_stream(socket.into());
-    let stream = socket.connect(SocketAddr::new(peer, config.port.get())).await?;
+    let stream = socket.connect(to).await?;
     let address = stream.local_addr()?.ip();
     Ok((stream, Local { address, other: other(address) }))
 }

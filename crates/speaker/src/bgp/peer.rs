@@ -1,7 +1,7 @@
 //! One session: the task that owns it and its connection.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,6 +16,7 @@ use tracing::{debug, info, warn};
 
 use super::beside::Beside;
 use super::connect::connect;
+use super::discovery::{self, Router, Trouble, Whereabouts};
 use super::metrics::{BgpMetrics, PeerLabels};
 use super::{PeerAddress, Peering, Status, Statuses};
 
@@ -41,6 +42,9 @@ pub(super) struct Peer {
     routes: Arc<Routes>,
     ends: bool,
     beside: Beside,
+    whereabouts: Whereabouts,
+    /// The router of the connection, where it was found by an interface.
+    router: Option<Router>,
     connecting: Option<Connecting>,
     stream: Option<TcpStream>,
     local: Option<IpAddr>,
@@ -61,6 +65,8 @@ enum News {
     Ready,
     /// BFD may have something to say.
     Beside,
+    /// The router may have been found or lost.
+    Whereabouts,
     Due,
 }
 
@@ -69,7 +75,8 @@ impl Peer {
         Peering { config, routes }: Peering,
         mut orders: watch::Receiver<Order>,
         past: Past,
-        beside: Beside,
+        mut beside: Beside,
+        whereabouts: Whereabouts,
         statuses: watch::Sender<Statuses>,
         metrics: BgpMetrics,
     ) -> Self {
@@ -80,12 +87,15 @@ impl Peer {
         session.handle(Input::RoutesComplete, now);
         session.handle(Input::Start, now);
         let labels = PeerLabels::of(&session);
+        beside.follow(&config, router(&whereabouts));
         Self {
             session,
             orders,
             routes,
             ends: false,
             beside,
+            whereabouts,
+            router: None,
             connecting: None,
             stream: None,
             local: None,
@@ -123,6 +133,7 @@ impl Peer {
                     self.session.handle(Input::BfdDown, Instant::now());
                 }
                 News::Beside => {}
+                News::Whereabouts => self.look(),
                 News::Ready => self.exchange(&mut buffer),
                 News::Due => self.session.handle(Input::Time, Instant::now()),
             }
@@ -160,6 +171,7 @@ impl Peer {
                 if changed.is_ok() { News::Ordered } else { News::Abandoned }
             }
             () = self.beside.changed() => News::Beside,
+            () = self.whereabouts.changed() => News::Whereabouts,
             () = ready => News::Ready,
             result = connecting => News::Connected(result),
             () = kubekit::due(due) => News::Due,
@@ -183,7 +195,8 @@ impl Peer {
                     self.session.handle(Input::Routes(difference(&self.routes, &routes)), now);
                     self.routes = routes;
                 }
-                self.beside.follow(&config);
+                self.whereabouts.follow(&config);
+                self.beside.follow(&config, router(&self.whereabouts));
                 if *config != *self.session.config() {
                     self.session.handle(Input::Configure(Box::new((*config).clone())), now);
                     let labels = PeerLabels::of(&self.session);
@@ -200,10 +213,7 @@ impl Peer {
         loop {
             while let Some(output) = self.session.poll_output() {
                 match output {
-                    Output::Connect => {
-                        let config = self.session.config().clone();
-                        self.connecting = Some(async move { connect(&config).await }.boxed());
-                    }
+                    Output::Connect => self.connect(),
                     Output::Send(message) => self.to_write.extend(message),
                     Output::Close => self.close(),
                     Output::Changed(transition) => self.changed(&transition),
@@ -219,6 +229,39 @@ impl Peer {
                 None => return,
             }
         }
+    }
+
+    /// Begins to connect, if it is known where to.
+    fn connect(&mut self) {
+        let config = self.session.config().clone();
+        let port = config.port.get();
+        self.router = None;
+        let to = match (config.transport.peer(), self.whereabouts.now()) {
+            (Some(peer), _) => SocketAddr::new(peer, port),
+            (None, Some(Ok(router))) => {
+                self.router = Some(router);
+                SocketAddrV6::new(router.address, port, 0, router.interface.get()).into()
+            }
+            (None, Some(Err(_)) | None) => {
+                return self.session.handle(Input::Disconnected, Instant::now());
+            }
+        };
+        self.connecting = Some(async move { connect(&config, to).await }.boxed());
+    }
+
+    /// The router behind the interface of this session may be another one.
+    fn look(&mut self) {
+        let news = self.whereabouts.look();
+        let now = Instant::now();
+        let found = router(&self.whereabouts);
+        if news == discovery::News::Lost || found.is_some() && self.router.is_some() && found != self.router {
+            self.session.handle(Input::Disconnected, now);
+        }
+        if news == discovery::News::Found {
+            self.session.handle(Input::Reachable, now);
+        }
+        let config = self.session.config().clone();
+        self.beside.follow(&config, found);
     }
 
     fn changed(&mut self, Transition { from, to, why }: &Transition) {
@@ -266,14 +309,19 @@ impl Peer {
         self.write();
         self.connecting = None;
         self.stream = None;
+        self.router = None;
         self.local = None;
         self.to_write.clear();
     }
 
     fn tell(&self) {
+        let trouble = match self.session.state() {
+            State::Connect | State::Active => self.trouble(),
+            State::Idle | State::OpenSent | State::OpenConfirm | State::Established => None,
+        };
         let status = Status {
             state: self.session.state(),
-            why: self.why.clone(),
+            why: trouble.map_or_else(|| self.why.clone(), |trouble| trouble.to_string()),
             local: self.local,
             announced: self.session.rib().announced(),
             address: PeerAddress::of(self.session.config()).to_string(),
@@ -289,6 +337,16 @@ impl Peer {
         });
         self.metrics.show(&self.labels, &self.session);
     }
+
+    /// Why the router of this session cannot be connected to.
+    fn trouble(&self) -> Option<Trouble> {
+        self.whereabouts.now()?.err()
+    }
+}
+
+/// The router behind the interface, where there is one.
+fn router(whereabouts: &Whereabouts) -> Option<Router> {
+    whereabouts.now()?.ok()
 }
 
 /// What makes `after` of `before`.

@@ -225,7 +225,7 @@ fn frr() -> Process {
     Process::start(folder, script)
 }
 
-fn vtysh(frr: &Process, question: &str) -> String {
+pub(crate) fn vtysh(frr: &Process, question: &str) -> String {
     let mut asking = Command::new("vtysh");
     let asked = asking.args(["--vty_socket", ".", "-c", question]).current_dir(frr.path()).output().unwrap();
     String::from_utf8(asked.stdout).unwrap()

@@ -6,6 +6,7 @@
 mod beside;
 mod bfd;
 mod process;
+mod unnumbered;
 
 use std::fs;
 use std::net::IpAddr;

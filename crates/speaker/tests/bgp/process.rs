@@ -20,12 +20,18 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Runs `script` with the addresses of the router, in `folder`. FRR resets sessions as long as there is no link-local one.
+    /// Runs `script` with the addresses of the router, in `folder`.
     pub(crate) fn start(folder: TempDir, script: &str) -> Self {
+        let addresses = "ip address add 192.0.2.1/24 dev peer0
+             ip address add 2001:db8::1/64 dev peer0 nodad";
+        Self::start_with(folder, addresses, script)
+    }
+
+    /// The same with what `addresses` sets up. FRR resets sessions as long as there is no link-local address.
+    pub(crate) fn start_with(folder: TempDir, addresses: &str, script: &str) -> Self {
         let script = format!(
             "until ip link show peer0 >/dev/null 2>&1; do sleep 0.02; done
-             ip address add 192.0.2.1/24 dev peer0
-             ip address add 2001:db8::1/64 dev peer0 nodad
+             {addresses}
              ip link set lo up
              ip link set peer0 up
              until ip address show dev peer0 scope link -tentative | grep -q fe80; do sleep 0.02; done
@@ -47,6 +53,20 @@ impl Process {
         });
         ip(&format!("link set peer0 netns {}", child.id()));
         Self { child, folder }
+    }
+
+    /// Says what a program says in the namespace of the router.
+    pub(crate) fn run(&self, command: &str) -> String {
+        let network = format!("--net=/proc/{}/ns/net", self.child.id());
+        let mut entering = Command::new("nsenter");
+        let ran = entering.arg(network).args(command.split(' ')).current_dir(self.path()).output();
+        String::from_utf8(ran.expect("the program nsenter").stdout).unwrap()
+    }
+
+    /// Gives the router the other end of the pair once more.
+    pub(crate) fn plug(&self) {
+        ip(&format!("link set peer0 netns {}", self.child.id()));
+        self.run("ip link set peer0 up");
     }
 
     /// To the program that the script has ended in, and so to those that it has started before if it is to die.
