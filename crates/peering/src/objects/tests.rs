@@ -78,6 +78,20 @@ fn of_two_peers_that_are_one_router_the_older_counts() {
 }
 
 #[test]
+fn a_router_behind_an_interface_is_a_peer_of_its_own() {
+    let behind = |name: &str, interface: &str| {
+        let any = peer(name, "192.0.2.1");
+        Peer::new(any.name, Transport::Interface(interface.into()), any.asns)
+    };
+    let objects =
+        with_peers([behind("a", "eth1"), behind("b", "eth2"), peer("c", "192.0.2.1"), behind("d", "eth1")]);
+    let (kept, faults) = sessions(&objects);
+    assert_eq!(kept, ["a", "b", "c"]);
+    assert!(faults[0].0 == "d" && faults[0].1.starts_with("BGPPeer a has the same"), "{faults:?}");
+    assert!(objects.peer_faults().is_empty());
+}
+
+#[test]
 fn a_peer_whose_bfd_profile_or_secret_is_missing_is_not_in_force_and_others_are() {
     let with_bfd = Peer { bfd: Some("fast".into()), ..peer("bfd", "192.0.2.1") };
     let secret = PasswordSource::Secret("router".into());

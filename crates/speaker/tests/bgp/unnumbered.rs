@@ -58,7 +58,6 @@ fn frr_is_found_behind_an_interface() {
     established(&mut speaker);
     has_routes(&frr);
 
-    // A router that starts anew is told at once who is behind its interface.
     speaker.hold([unnumbered("lan0")], &routes(&[V4], 8));
     wait_for("the withdrawal", || {
         (!vtysh(&frr, &format!("show bgp ipv6 unicast {V6}")).contains("best")).then_some(())

@@ -1,9 +1,10 @@
 //! What a router may send to a BGP session, in whichever pieces.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use bgp::config::{AsNumbers, Families, Hops, PORT, PeerAs, SessionConfig, Timers, Transport};
+use bgp::discovery::{self, Discovery, HOP_LIMIT};
 use bgp::session::{Farewell, Input, Local, Output, Past, Session, State};
 
 /// The first byte says in which pieces the others arrive.
@@ -39,7 +40,20 @@ pub fn play(bytes: &[u8]) {
         while session.poll_update().is_some() {}
         now += Duration::from_millis(1);
     }
+    behind_an_interface(bytes);
     assert_ne!(session.state(), State::Idle, "only who is told to stops");
     session.handle(Input::Stop(Farewell::Cease), now);
     assert_eq!((session.state(), session.poll_timeout()), (State::Idle, None));
+}
+
+/// What anybody on the link of a router may send.
+fn behind_an_interface(bytes: &[u8]) {
+    let (from, now) = (Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1), Instant::now());
+    let mut discovery = Discovery::new(1);
+    discovery.handle(discovery::Input::Up, now);
+    for octets in [bytes, &[&[discovery::ADVERTISEMENT_TYPE, 0], bytes].concat()] {
+        discovery.handle(discovery::Input::Received { from, hop_limit: HOP_LIMIT, octets }, now);
+    }
+    assert!(discovery.router().is_none_or(|router| router == from));
+    assert!(discovery.poll_timeout().is_some(), "it goes on");
 }

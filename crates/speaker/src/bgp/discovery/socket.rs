@@ -1,7 +1,7 @@
 //! The socket that router advertisements are sent and received by, on all interfaces: raw, which takes `CAP_NET_RAW`.
 
 use std::io::{self, IoSliceMut};
-use std::net::{Ipv6Addr, SocketAddrV6};
+use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::num::NonZeroU32;
 use std::os::fd::AsRawFd;
 
@@ -78,7 +78,7 @@ impl Socket {
     /// To all on the link of an interface.
     pub(super) async fn send(&self, message: &[u8], interface: NonZeroU32) -> io::Result<()> {
         let to = SocketAddrV6::new(ALL_NODES, 0, 0, interface.get());
-        self.0.send_to(message, to.into()).await.map(drop)
+        self.0.send_to(message, SocketAddr::from(to)).await.map(drop)
     }
 
     /// Waits for an advertisement. Cancel safe.
