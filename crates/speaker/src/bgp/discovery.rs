@@ -22,6 +22,7 @@ use bgp::config::{SessionConfig, Transport};
 use bgp::discovery::{Discovery, Input};
 use nix::ifaddrs::{InterfaceAddress, getifaddrs};
 use nix::net::if_::{InterfaceFlags, if_nametoindex};
+use nix::sys::socket::SockaddrIn6;
 use objects::InterfaceName;
 use socket::Socket;
 use tokio::sync::watch;
@@ -275,7 +276,7 @@ fn see(name: &InterfaceName, all: &[InterfaceAddress]) -> Seen {
     if !first.flags.contains(works) {
         return Err(Trouble::Down);
     }
-    let v6 = |it: &InterfaceAddress| it.address.and_then(|it| it.as_sockaddr_in6().map(|it| it.ip()));
+    let v6 = |it: &InterfaceAddress| it.address.and_then(|it| it.as_sockaddr_in6().map(SockaddrIn6::ip));
     if !of_it().filter_map(v6).any(|ip| ip.is_unicast_link_local()) {
         return Err(Trouble::NoLinkLocal);
     }
