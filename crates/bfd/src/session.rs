@@ -28,6 +28,10 @@ const SLOW: Duration = Duration::from_secs(1);
 ///
 /// Until a session is up it sends once a second, whatever is configured. Intervals that change while it is up are told by
 /// a Poll Sequence: packets with the Poll bit, until one comes with the Final bit.
+///
+/// That there is to be no session is said as often as the peer was spoken to before, for as long as the peer waits for a packet:
+/// one that is lost would have it take the path for broken. RFC 5880 section 6.8.3 has the intervals of a session that is not up
+/// be a second and more, for sessions that stay like that.
 #[derive(Debug)]
 pub struct Session {
     config: Config,
@@ -45,6 +49,8 @@ pub struct Session {
     pace: Option<Duration>,
     /// The same for echo packets.
     echo_pace: Option<Duration>,
+    /// The interval by which the peer of a session that was up is told that there is to be none.
+    farewell: Option<Duration>,
     echo_token: u64,
     echo_sequence: u32,
     timers: Timers<Timer>,
@@ -196,6 +202,7 @@ impl Session {
             sent: None,
             pace: None,
             echo_pace: None,
+            farewell: None,
             echo_token: random.random(),
             echo_sequence: 0,
             timers: Timers::default(),
@@ -227,6 +234,11 @@ impl Session {
     pub fn detection_time(&self) -> Duration {
         let interval = self.in_force.receive.max(self.peer.desired_transmit);
         interval * u32::from(self.peer.multiplier.get())
+    }
+
+    /// Whether the peer of a session that was up is being told that there is to be none.
+    pub fn is_leaving(&self) -> bool {
+        self.farewell.is_some() && self.timers.contains(&Timer::Farewell)
     }
 
     /// Takes in what happens.
@@ -356,6 +368,9 @@ impl Session {
             Event::Expired | Event::EchoFailed | Event::PathDown | Event::Disable | Event::Enable => None,
         };
         let from = std::mem::replace(&mut self.state, to);
+        let spoken = (from == State::Up && !self.peer.required_receive.is_zero())
+            .then(|| self.in_force.transmit.max(self.peer.required_receive));
+        self.farewell = spoken.filter(|_| to == State::AdminDown);
         self.diagnostic = diagnostic;
         self.counters.up += u64::from(to == State::Up);
         self.counters.down += u64::from(from == State::Up);
@@ -368,7 +383,8 @@ impl Session {
         if to == State::AdminDown {
             self.timers.cancel(&Timer::Detection);
             self.heard = None;
-            let peer_detects = self.losses(self.in_force.transmit.max(self.peer.required_receive));
+            let pace = self.farewell.unwrap_or(self.in_force.transmit.max(self.peer.required_receive));
+            let peer_detects = self.losses(pace);
             self.timers.set(Timer::Farewell, now + peer_detects);
         }
         self.tell(now);
@@ -421,7 +437,7 @@ impl Session {
     /// Sets the timer for control packets anew where the interval is another one (RFC 5880 section 6.8.2).
     fn follow_pace(&mut self, now: Instant) {
         let wanted = (self.may_send() && !self.peer.required_receive.is_zero())
-            .then(|| self.in_force.transmit.max(self.peer.required_receive));
+            .then(|| self.farewell.unwrap_or(self.in_force.transmit.max(self.peer.required_receive)));
         if wanted == self.pace {
             return;
         }

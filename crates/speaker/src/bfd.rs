@@ -14,6 +14,7 @@
 //! There is no thread, and no port is taken, as long as nobody wants a session.
 
 mod driver;
+mod filter;
 mod listener;
 mod metrics;
 mod peer;

@@ -188,6 +188,32 @@ fn who_disables_a_session_says_so_for_a_while() {
 }
 
 #[test]
+fn that_there_is_to_be_no_session_is_said_several_times_in_the_detection_time() {
+    let mut pair = Pair::new([config(50, 50, 3); 2], 0, 7);
+    pair.run(ms(500));
+    let sent = pair.ends[0].counters().sent;
+    // The first are lost.
+    pair.loss = 1000;
+    pair.tell(0, Input::Disable);
+    pair.run(ms(40));
+    pair.loss = 0;
+    pair.run(ms(120));
+    assert_eq!(pair.states(), [State::AdminDown, State::Down]);
+    assert!(pair.changes.iter().all(|(.., transition)| !transition.is_failure()), "{:?}", pair.changes);
+    let said = pair.ends[0].counters().sent - sent;
+    assert!((4..=5).contains(&said), "{said} times");
+    assert!(!pair.ends[0].is_leaving());
+    pair.run(ms(3000));
+    assert_eq!(pair.ends[0].counters().sent - sent, said, "and then no more");
+
+    // A peer that never was up misses nothing.
+    let mut alone = Pair::new([config(50, 50, 3); 2], 1000, 7);
+    alone.run(ms(1500));
+    alone.tell(0, Input::Disable);
+    assert!(!alone.ends[0].is_leaving());
+}
+
+#[test]
 fn it_fails_when_the_peer_is_not_heard_or_says_so_and_it_was_up() {
     let transition = |from, to, peer| Transition { from, to, diagnostic: Diagnostic::NONE, peer };
     for (from, to, peer, is_failure) in [

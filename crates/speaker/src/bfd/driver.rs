@@ -32,6 +32,8 @@ use crate::kernel;
 const SLICE: Duration = Duration::from_micros(100);
 /// How often to look whether ports, addresses and interfaces that were missing are there, and to bring metrics up to date.
 const LOOK: Duration = Duration::from_secs(1);
+/// No peer is told for longer that there are to be no sessions.
+const FAREWELL: Duration = Duration::from_secs(1);
 /// So long to wait where the kernel refuses to, for want of memory.
 const RETRY: Duration = Duration::from_millis(10);
 
@@ -46,6 +48,8 @@ pub(super) struct Driver {
     paths: Paths,
     peers: BTreeMap<Way, Peer>,
     look_at: Instant,
+    /// When the thread ends at the latest, once it is to end.
+    ends_at: Option<Instant>,
 }
 
 /// Whether the thread goes on.
@@ -72,6 +76,7 @@ impl Driver {
             paths: Paths::default(),
             peers: BTreeMap::new(),
             look_at: Instant::now(),
+            ends_at: None,
         }
     }
 
@@ -97,6 +102,10 @@ impl Driver {
                 }
             }
             self.tell();
+            if self.ends_at.is_some_and(|at| at <= now || !self.peers.values().any(Peer::is_leaving)) {
+                break;
+            }
+            self.guard();
             self.wait();
         }
         self.tell();
@@ -105,7 +114,8 @@ impl Driver {
     }
 
     fn wait(&self) {
-        let due = self.peers.values().filter_map(Peer::poll_timeout).chain([self.look_at]).min();
+        let due = self.peers.values().filter_map(Peer::poll_timeout).chain(self.ends_at);
+        let due = due.chain([self.look_at]).min();
         let pause = due.map(|at| TimeSpec::from(at.saturating_duration_since(Instant::now())));
         let sockets = self.listeners.iter().map(AsFd::as_fd).chain(self.taps.iter().map(AsFd::as_fd));
         let mut sources: Vec<_> =
@@ -176,7 +186,7 @@ impl Driver {
             Order::End(Ending::Silent) => return Flow::Ends,
             Order::End(Ending::AdminDown) => {
                 self.peers.values_mut().for_each(|peer| peer.end(now));
-                return Flow::Ends;
+                self.ends_at = Some(now + FAREWELL);
             }
         }
         Flow::GoesOn
@@ -216,7 +226,14 @@ impl Driver {
         taps.retain(&peers.values().filter_map(Peer::place).collect());
         listeners.open(peers.values().flat_map(Peer::doors).collect::<BTreeSet<Door>>());
         peers.values().for_each(|peer| metrics.show(peer));
+        metrics.dropped_by_the_kernel(listeners.dropped());
         self.tell();
+    }
+
+    /// Has the kernel drop what is from nobody that is expected, before it takes room or time from what is.
+    fn guard(&mut self) {
+        self.listeners.expect(self.peers.values());
+        self.taps.expect(self.peers.values());
     }
 
     fn tell(&mut self) {

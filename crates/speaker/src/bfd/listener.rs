@@ -9,22 +9,41 @@ use bfd::config::{ECHO_PORT, Hops, MULTI_HOP_PORT, SENT_TTL};
 use nix::cmsg_space;
 use nix::errno::Errno;
 use nix::sys::socket::sockopt::{Ipv4PacketInfo, Ipv4RecvTtl, Ipv6RecvHopLimit, Ipv6RecvPacketInfo};
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt};
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, getsockopt, recvmsg, setsockopt};
+use nix::{getsockopt_impl, sockopt_impl};
 use objects::{Family, InterfaceName};
-use socket2::{Domain, Protocol, Socket, Type};
-use tracing::{info, warn};
+use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, Type};
+use tracing::{debug, info, warn};
 
 use super::Way;
+use super::filter::{self, Expected};
+use super::peer::Peer;
 
 /// Room for what arrives while the thread waits for its turn, as far as the kernel allows.
 const RECEIVE_BUFFER: usize = 1 << 20;
 /// So many packets are read before what is due is done, however many there are. It is more than the buffer can hold, so
 /// everything is read that was there when reading began.
 const AT_ONCE: usize = 4096;
+/// So many echo packets are sent back before that. Who sends more loses them.
+const ECHOES_AT_ONCE: usize = 64;
 /// As if a router had forwarded it: what has the greatest TTL is sent back once more.
 const SENT_BACK_TTL: u32 = SENT_TTL as u32 - 1;
 /// A packet may be longer, and nothing is to be read from what follows.
 const LENGTH: usize = 64;
+
+sockopt_impl!(
+    /// What is known of the memory of a socket, in the order of linux/sock_diag.h.
+    Memory,
+    GetOnly,
+    libc::SOL_SOCKET,
+    SO_MEMINFO,
+    [u32; 9]
+);
+
+/// Of asm-generic/socket.h.
+const SO_MEMINFO: libc::c_int = 55;
+/// How many packets were dropped, in that: `SK_MEMINFO_DROPS`.
+const DROPS: usize = 8;
 
 /// Where packets arrive.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,9 +69,18 @@ pub(super) struct Datagram<'a> {
 /// All of them.
 #[derive(Debug, Default)]
 pub(super) struct Listeners {
-    open: BTreeMap<Door, UdpSocket>,
+    open: BTreeMap<Door, Listening>,
     /// Those that cannot be had at present.
     refused: BTreeSet<Door>,
+}
+
+#[derive(Debug)]
+struct Listening {
+    socket: UdpSocket,
+    /// Whose packets are let through.
+    expected: Vec<Expected>,
+    /// How many packets the kernel has dropped that were told of.
+    dropped: u32,
 }
 
 /// What arrives at a door.
@@ -85,6 +113,13 @@ impl Door {
         Self { port, family, vrf: way.vrf.clone() }
     }
 
+    fn program(&self, expected: &[Expected]) -> Vec<SockFilter> {
+        match self.kind() {
+            Kind::Control(_) => filter::control(expected),
+            Kind::Echo => filter::echo(expected),
+        }
+    }
+
     fn kind(&self) -> Kind {
         match self.port {
             ECHO_PORT => Kind::Echo,
@@ -97,7 +132,30 @@ impl Door {
 impl Listeners {
     /// Each of them, to be waited for.
     pub(super) fn iter(&self) -> impl Iterator<Item = &UdpSocket> {
-        self.open.values()
+        self.open.values().map(|it| &it.socket)
+    }
+
+    /// Packets of these peers are let through, and no others.
+    pub(super) fn expect<'a>(&mut self, peers: impl Iterator<Item = &'a Peer> + Clone) {
+        for (door, it) in &mut self.open {
+            let here: Vec<Expected> = peers.clone().filter_map(|peer| peer.expected(door)).collect();
+            if here == it.expected {
+                continue;
+            }
+            match SockRef::from(&it.socket).attach_filter(&door.program(&here)) {
+                Ok(()) => it.expected = here,
+                Err(error) => debug!(port = door.port, %error, "BFD has the filter that it had"),
+            }
+        }
+    }
+
+    /// How many packets the kernel has dropped since this was asked last.
+    pub(super) fn dropped(&mut self) -> u64 {
+        let new = |it: &mut Listening| {
+            let now = getsockopt(&it.socket, Memory).map_or(it.dropped, |memory| memory[DROPS]);
+            u64::from(now.wrapping_sub(std::mem::replace(&mut it.dropped, now)))
+        };
+        self.open.values_mut().map(new).sum()
     }
 
     /// These are wanted, and no others.
@@ -114,7 +172,7 @@ impl Listeners {
                     if self.refused.remove(&door) {
                         info!(port, %family, "BFD listens");
                     }
-                    self.open.insert(door, socket);
+                    self.open.insert(door, Listening { socket, expected: vec![], dropped: 0 });
                 }
                 Err(error) => {
                     if self.refused.insert(door) {
@@ -128,8 +186,12 @@ impl Listeners {
 
     /// Hands over what has arrived.
     pub(super) fn receive(&mut self, mut take: impl FnMut(Kind, Datagram<'_>) -> Fate) {
-        self.open.retain(|door, socket| {
-            for _ in 0..AT_ONCE {
+        self.open.retain(|door, Listening { socket, .. }| {
+            let at_once = match door.kind() {
+                Kind::Control(_) => AT_ONCE,
+                Kind::Echo => ECHOES_AT_ONCE,
+            };
+            for _ in 0..at_once {
                 let mut buffer = [0; LENGTH];
                 match receive(socket, &mut buffer) {
                     Ok(Some(datagram)) => {
@@ -177,6 +239,7 @@ fn listen(door: &Door) -> io::Result<UdpSocket> {
         }
     }
     socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
+    socket.attach_filter(&door.program(&[]))?;
     socket.bind(&SocketAddr::new(any, door.port).into())?;
     Ok(socket.into())
 }

@@ -51,6 +51,8 @@ pub(super) enum Discarded {
     Stranger,
     /// It has passed more routers than there are up to the peer.
     Ttl,
+    /// The kernel has dropped it, mostly by a filter.
+    Kernel,
 }
 
 impl Discarded {
@@ -66,6 +68,7 @@ impl Discarded {
             Self::Malformed(Malformed::Authentication) => "authentication",
             Self::Stranger => "no_session",
             Self::Ttl => "ttl",
+            Self::Kernel => "kernel",
         }
     }
 }
@@ -91,7 +94,7 @@ impl BfdMetrics {
         }
         let bfd = registry.sub_registry_with_prefix("ferrolb").sub_registry_with_prefix("bfd");
         bfd.register("packets_not_sent_total", "Packets that could not be sent", self.not_sent.clone());
-        let help = "Packets received that count for nothing, by reason";
+        let help = "Packets received that count for nothing, by reason; kernel: from nobody who is expected, or more than there was room for";
         bfd.register("packets_discarded", help, self.discarded.clone());
     }
 
@@ -122,6 +125,11 @@ impl BfdMetrics {
         for counter in self.counters.iter().chain([&self.not_sent]) {
             counter.remove(&labels);
         }
+    }
+
+    /// So many more were dropped by the kernel.
+    pub(super) fn dropped_by_the_kernel(&self, count: u64) {
+        self.discarded.get_or_create(&ReasonLabels { reason: Discarded::Kernel.label() }).inc_by(count);
     }
 
     pub(super) fn discarded(&self, why: Discarded) {

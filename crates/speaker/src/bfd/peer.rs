@@ -13,6 +13,7 @@ use objects::Family;
 use tracing::{debug, info, warn};
 
 use super::driver::{Paths, path};
+use super::filter::Expected;
 use super::listener::Door;
 use super::route::{Interfaces, index};
 use super::sender::{Sender, local_address};
@@ -72,6 +73,24 @@ impl Peer {
 
     pub(super) fn discriminator(&self) -> Option<NonZeroU32> {
         self.link.as_ref().map(|link| link.discriminator)
+    }
+
+    /// Whether it is being told that there is to be no session that was up.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.link.as_ref().is_some_and(|link| link.session.is_leaving())
+    }
+
+    /// How its packets that arrive at a door can be told from others, if any do.
+    pub(super) fn expected(&self, door: &Door) -> Option<Expected> {
+        let Link { session, discriminator, hops, .. } = self.link.as_ref()?;
+        let is_up = session.state() == State::Up;
+        let is_here =
+            *door == Door::of(*hops, &self.way) || (self.takes_echo() && *door == Door::of_echo(&self.way));
+        // What comes from too far away is counted, and may be a setting: it does no harm until there is something to lose.
+        let is_checked = is_up || *hops == Hops::One;
+        let least_ttl = if is_checked { hops.least_ttl() } else { 0 };
+        let (peer, discriminator) = (self.way.peer, *discriminator);
+        is_here.then_some(Expected { peer, least_ttl, discriminator, knows_discriminator: is_up })
     }
 
     /// Where its packets arrive.

@@ -8,19 +8,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 use std::num::NonZeroU32;
 
-use bfd::config::{ECHO_PORT, SINGLE_HOP_PORT};
 use bfd::frame::{Heard, Mac};
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::if_nametoindex;
 use nix::sys::socket::SockaddrLike;
 use objects::Family;
-use socket2::{SockFilter, Socket};
+use socket2::Socket;
 use tracing::debug;
 
-use crate::packet_socket::{
-    JUMP_EQUAL, JUMP_SET, LOAD_BYTE, LOAD_HALF, LOAD_HALF_BEHIND, LOAD_HEADER_LENGTH, LOAD_WORD, PACKET_TYPE,
-    RETURN,
-};
+use super::filter;
+use super::peer::Peer;
 use crate::{kernel, packet_socket};
 
 /// So many frames are read before what is due is done, however many there are.
@@ -43,6 +40,8 @@ pub(super) struct Taps(BTreeMap<Place, Tap>);
 struct Tap {
     socket: Socket,
     mac: Mac,
+    /// The sessions whose packets are let through.
+    expected: Vec<NonZeroU32>,
 }
 
 impl Taps {
@@ -58,8 +57,22 @@ impl Taps {
         }
         let mac = hardware_address(place.interface)
             .ok_or_else(|| io::Error::new(io::ErrorKind::Unsupported, "no Ethernet address"))?;
-        self.0.insert(place, Tap { socket: open(place)?, mac });
+        self.0.insert(place, Tap { socket: open(place)?, mac, expected: vec![] });
         Ok(mac)
+    }
+
+    /// Frames of these sessions are let through, and no others.
+    pub(super) fn expect<'a>(&mut self, peers: impl Iterator<Item = &'a Peer> + Clone) {
+        for (place, tap) in &mut self.0 {
+            let here = peers.clone().filter(|peer| peer.place() == Some(*place));
+            let expected: Vec<NonZeroU32> = here.filter_map(Peer::discriminator).collect();
+            if expected != tap.expected {
+                match tap.socket.attach_filter(&filter::frames(place.family, &expected)) {
+                    Ok(()) => tap.expected = expected,
+                    Err(error) => debug!(%error, "a tap of BFD has the filter that it had"),
+                }
+            }
+        }
     }
 
     /// These are needed, and no others.
@@ -99,15 +112,10 @@ impl Taps {
 
 fn open(place: Place) -> io::Result<Socket> {
     let socket = packet_socket::unbound()?;
+    socket.attach_filter(&filter::frames(place.family, &[]))?;
     let protocol = match place.family {
-        Family::V4 => {
-            socket.attach_filter(&V4)?;
-            libc::ETH_P_IP as u16
-        }
-        Family::V6 => {
-            socket.attach_filter(&V6)?;
-            libc::ETH_P_IPV6 as u16
-        }
+        Family::V4 => libc::ETH_P_IP as u16,
+        Family::V6 => libc::ETH_P_IPV6 as u16,
     };
     socket.bind(&kernel::packet_address(place.interface.get(), protocol)?)?;
     Ok(socket)
@@ -121,38 +129,3 @@ fn hardware_address(interface: NonZeroU32) -> Option<Mac> {
         address.as_link_addr()?.addr()
     })
 }
-
-const TO_THIS_HOST: u32 = libc::PACKET_HOST as u32;
-const UDP: u32 = libc::IPPROTO_UDP as u32;
-const ETHERNET: u32 = 14;
-const SINGLE_HOP: u32 = SINGLE_HOP_PORT as u32;
-const ECHO: u32 = ECHO_PORT as u32;
-
-/// UDP to this host, to the ports of control packets over one hop and of echo packets.
-const V4: [SockFilter; 12] = [
-    SockFilter::new(LOAD_WORD, 0, 0, PACKET_TYPE),
-    SockFilter::new(JUMP_EQUAL, 0, 9, TO_THIS_HOST),
-    SockFilter::new(LOAD_BYTE, 0, 0, ETHERNET + 9),
-    SockFilter::new(JUMP_EQUAL, 0, 7, UDP),
-    SockFilter::new(LOAD_HALF, 0, 0, ETHERNET + 6),
-    SockFilter::new(JUMP_SET, 5, 0, 0x3fff),
-    SockFilter::new(LOAD_HEADER_LENGTH, 0, 0, ETHERNET),
-    SockFilter::new(LOAD_HALF_BEHIND, 0, 0, ETHERNET + 2),
-    SockFilter::new(JUMP_EQUAL, 1, 0, SINGLE_HOP),
-    SockFilter::new(JUMP_EQUAL, 0, 1, ECHO),
-    SockFilter::new(RETURN, 0, 0, LENGTH as u32),
-    SockFilter::new(RETURN, 0, 0, 0),
-];
-
-/// The same in IPv6.
-const V6: [SockFilter; 9] = [
-    SockFilter::new(LOAD_WORD, 0, 0, PACKET_TYPE),
-    SockFilter::new(JUMP_EQUAL, 0, 6, TO_THIS_HOST),
-    SockFilter::new(LOAD_BYTE, 0, 0, ETHERNET + 6),
-    SockFilter::new(JUMP_EQUAL, 0, 4, UDP),
-    SockFilter::new(LOAD_HALF, 0, 0, ETHERNET + 40 + 2),
-    SockFilter::new(JUMP_EQUAL, 1, 0, SINGLE_HOP),
-    SockFilter::new(JUMP_EQUAL, 0, 1, ECHO),
-    SockFilter::new(RETURN, 0, 0, LENGTH as u32),
-    SockFilter::new(RETURN, 0, 0, 0),
-];
