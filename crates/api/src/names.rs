@@ -40,6 +40,8 @@ pub const BGP_SESSION: &str = "session.ferrolb.io/";
 
 /// Reason of such a condition: the session is established, and the BFD session beside it is not up. Its message says why.
 pub const WITHOUT_BFD: &str = "EstablishedWithoutBFD";
+/// Another: the session is established, and the router is not told some routes.
+pub const PARTLY_ANNOUNCED: &str = "PartlyAnnounced";
 
 /// Condition of a `BGPPeer`: whether all nodes that connect to it have a BGP session with it.
 pub const SESSIONS_ESTABLISHED: &str = "SessionsEstablished";

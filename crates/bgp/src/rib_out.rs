@@ -36,7 +36,8 @@ pub struct NextHops {
 }
 
 impl NextHops {
-    fn of(self, family: Family) -> Option<IpAddr> {
+    /// That of prefixes of `family`.
+    pub fn of(self, family: Family) -> Option<IpAddr> {
         match family {
             Family::V4 => self.v4,
             Family::V6 => self.v6.map(IpAddr::from),
@@ -158,6 +159,13 @@ impl RibOut {
         self.agreement = Some(agreement);
     }
 
+    /// A family has a next hop that had none.
+    pub(crate) fn add_next_hops(&mut self, next_hops: NextHops) {
+        if let Some(agreement) = &mut self.agreement {
+            agreement.next_hops = next_hops;
+        }
+    }
+
     /// The session is over: the peer has forgotten what it was told.
     pub fn end(&mut self) {
         self.agreement = None;
@@ -179,6 +187,13 @@ impl RibOut {
     /// How many prefixes the peer is to know.
     pub fn wanted(&self) -> usize {
         self.entries.values().filter(|entry| entry.wanted.is_some()).count()
+    }
+
+    /// Whether there are routes of `family` to tell.
+    pub fn has(&self, family: Family) -> bool {
+        // IPv4 sorts before IPv6.
+        let ends = [self.entries.first_key_value(), self.entries.last_key_value()];
+        ends.into_iter().flatten().any(|(prefix, _)| prefix.family() == family)
     }
 
     /// Whether the peer was told everything.

@@ -13,12 +13,13 @@ use std::time::{Duration, Instant};
 
 pub use counters::{Counters, PerKind};
 pub use event::{State, Transition, Why};
+use objects::Family;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use timers::Timers;
 
 use crate::config::{HoldTime, SessionConfig};
-use crate::rib_out::{Agreement, RibOut};
+use crate::rib_out::{Agreement, NextHops, RibOut};
 use crate::route::RouteChange;
 use crate::wire::attributes::Tenure;
 use crate::wire::header::{Assembly, Kind, keepalive};
@@ -110,10 +111,21 @@ pub enum Input<'a> {
     Routes(Vec<RouteChange>),
     /// Every route that there is now has been named.
     RoutesComplete,
+    /// This end has these addresses now. A next hop that was missing may be among them; others stay as they are.
+    Addresses(Local),
     /// The BFD session beside this one has failed.
     BfdDown,
     /// Time has passed.
     Time,
+}
+
+/// Why routes of a family are not announced in a session that is established.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeldBack {
+    /// The peer does not exchange them.
+    NotExchanged,
+    /// This end has no address that can be their next hop.
+    NoNextHop,
 }
 
 /// How to end a session.
@@ -202,6 +214,22 @@ impl Session {
         self.peer.as_ref().filter(|_| self.state == State::Established).map(|peer| peer.agreement)
     }
 
+    /// The families of which there are routes that the peer of an established session is not told, and why.
+    pub fn held_back(&self) -> Vec<(Family, HeldBack)> {
+        let Some(agreement) = self.agreement() else { return vec![] };
+        let why = |family| {
+            if !agreement.families.contain(family) {
+                Some(HeldBack::NotExchanged)
+            } else if agreement.next_hops.of(family).is_none() {
+                Some(HeldBack::NoNextHop)
+            } else {
+                None
+            }
+        };
+        let families = self.config.families.iter().filter(|family| self.rib.has(*family));
+        families.filter_map(|family| Some((family, why(family)?))).collect()
+    }
+
     /// Something happens.
     pub fn handle(&mut self, input: Input<'_>, now: Instant) {
         match input {
@@ -217,6 +245,7 @@ impl Session {
             Input::Received(octets) => self.receive(octets, now),
             Input::Routes(changes) => self.rib.change(changes),
             Input::RoutesComplete => self.rib.set_complete(),
+            Input::Addresses(local) => self.add_next_hops(local),
             Input::BfdDown => self.step(Event::Error(Notification::new(Notification::BFD_DOWN)), now),
             Input::Time => {}
         }
@@ -259,6 +288,14 @@ impl Session {
             self.stop(Farewell::Cease);
         }
         message
+    }
+
+    fn add_next_hops(&mut self, local: Local) {
+        let Some(peer) = self.peer.as_mut().filter(|_| self.state == State::Established) else { return };
+        let found = agree::next_hops(&self.config, peer.agreement.families, local, peer.extended);
+        let NextHops { v4, v6 } = peer.agreement.next_hops;
+        peer.agreement.next_hops = NextHops { v4: v4.or(found.v4), v6: v6.or(found.v6) };
+        self.rib.add_next_hops(peer.agreement.next_hops);
     }
 
     fn configure(&mut self, config: SessionConfig, now: Instant) {

@@ -34,8 +34,8 @@ struct Report {
 #[derive(Debug, Clone)]
 enum Session {
     Established,
-    /// It is established, and BFD is down beside it.
-    WithoutBfd(String),
+    /// It is established, but BFD is down beside it, or not all is announced in it.
+    Impaired(String),
     /// What keeps it from being established.
     Down(String),
 }
@@ -70,18 +70,18 @@ impl BgpSessions {
         if all.is_empty() {
             return None;
         }
-        let (mut failed, mut without_bfd) = (Vec::new(), Vec::new());
+        let (mut failed, mut impaired) = (Vec::new(), Vec::new());
         for (node, session) in &all {
             match session {
                 Session::Established => {}
-                Session::WithoutBfd(why) => without_bfd.push(format!("{node}: {why}")),
+                Session::Impaired(why) => impaired.push(format!("{node}: {why}")),
                 Session::Down(why) => failed.push(format!("{node}: {why}")),
             }
         }
         let (status, reason) =
             if failed.is_empty() { ("True", "Established") } else { ("False", "NotEstablished") };
         let number = format!("{} of {} nodes", all.len() - failed.len(), all.len());
-        let parts = [vec![number], first_of(&[failed, without_bfd].concat(), FEW)].concat();
+        let parts = [vec![number], first_of(&[failed, impaired].concat(), FEW)].concat();
         let since = known.filter(|known| known.status == status);
         Some(Condition {
             type_: names::SESSIONS_ESTABLISHED.to_owned(),
@@ -101,7 +101,9 @@ impl Report {
         let sessions = conditions.filter_map(|it| {
             let peer = it.type_.strip_prefix(names::BGP_SESSION)?;
             let session = match (&*it.status, &*it.reason) {
-                ("True", names::WITHOUT_BFD) => Session::WithoutBfd(it.message.clone()),
+                ("True", names::WITHOUT_BFD | names::PARTLY_ANNOUNCED) => {
+                    Session::Impaired(it.message.clone())
+                }
                 ("True", _) => Session::Established,
                 (_, _) => Session::Down(it.message.clone()),
             };
@@ -157,6 +159,16 @@ mod tests {
         let many = (10..17).map(|number| report(&format!("n{number}"), "False", "x"));
         sessions.change(Change::Reset(many.collect()));
         assert!(said(&sessions).unwrap().1.ends_with("n14: x; and 2 more"), "{:?}", said(&sessions));
+    }
+
+    #[test]
+    fn a_node_that_does_not_announce_all_is_named_with_the_reason() {
+        let mut sessions = BgpSessions::default();
+        let why = "192.0.2.1:179: IPv6 routes are not announced: x";
+        let partly = reported("n2", "True", "PartlyAnnounced", why);
+        sessions.change(Change::Reset(vec![report("n1", "True", ""), partly]));
+        let message = format!("2 of 2 nodes; n2: {why}");
+        assert_eq!(said(&sessions), Some(("True".to_owned(), message)));
     }
 
     #[test]

@@ -40,6 +40,9 @@ pub struct BgpSession {
     /// The address of this end, as long as there is a connection.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub local: Option<IpAddr>,
+    /// What the router of an established session is not told, and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub held_back: Vec<String>,
     /// How many prefixes the router was told of.
     pub announced: usize,
     /// For how many seconds it has been established, or has not been; none where it is tried for the first time.

@@ -39,7 +39,8 @@ pub(crate) fn is_established(session: &BgpSession) -> bool {
 pub(crate) fn trouble(session: &BgpSession) -> Option<String> {
     let of_bfd = session.bfd.as_ref().and_then(|bfd| bfd.trouble.clone());
     if is_established(session) {
-        return of_bfd;
+        let all: Vec<String> = of_bfd.into_iter().chain(session.held_back.clone()).collect();
+        return (!all.is_empty()).then(|| all.join("; "));
     }
     let reason = Some(session.reason.clone()).filter(|reason| !reason.is_empty());
     let all: Vec<String> = reason.into_iter().chain(of_bfd).collect();
@@ -49,6 +50,11 @@ pub(crate) fn trouble(session: &BgpSession) -> Option<String> {
 /// What helps a session that is not established, or that BFD is down beside.
 pub(crate) fn remedy(session: &BgpSession) -> String {
     let BgpSession { peer, address, reason, .. } = session;
+    if is_established(session) && !session.held_back.is_empty() {
+        return format!(
+            "give the interface of the session an address of the other family, let the router exchange it, or leave spec.dualStackAddressFamily of BGPPeer {peer} out"
+        );
+    }
     if is_established(session) {
         return "see whether the router has BFD for the nodes switched on, and lets UDP ports 3784 (4784 over several hops) through; without BFD, leave spec.bfdProfile out"
             .to_owned();

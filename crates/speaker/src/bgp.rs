@@ -77,6 +77,8 @@ pub struct Status {
     pub why: String,
     /// The address of this end, as long as there is a connection.
     pub local: Option<IpAddr>,
+    /// What the peer of an established session is not told, and why, in words.
+    pub held_back: Vec<String>,
     /// How many prefixes the peer was told of.
     pub announced: usize,
     /// Where the peer is, like `192.0.2.1:179`.

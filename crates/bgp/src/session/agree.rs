@@ -43,6 +43,8 @@ fn knows_extended_next_hop(config: &SessionConfig) -> bool {
 pub(super) struct Peer {
     pub(super) hold: HoldTime,
     pub(super) agreement: Agreement,
+    /// Whether it takes IPv6 next hops for IPv4 prefixes, as this end does (RFC 8950).
+    pub(super) extended: bool,
     /// Whether it keeps the routes when the connection is lost (RFC 4724).
     pub(super) keeps_routes: bool,
 }
@@ -69,11 +71,18 @@ pub(super) fn agree(config: &SessionConfig, local: Local, open: Open) -> Result<
             next_hops: next_hops(config, families, local, extended),
             context: Context { kind, asn: config.asns.told(), asn_width },
         },
+        extended,
         keeps_routes: config.graceful_restart.is_some() && capabilities.graceful_restart.is_some(),
     })
 }
 
-fn next_hops(config: &SessionConfig, families: Families, local: Local, extended: bool) -> NextHops {
+/// The next hops that this end has for prefixes of each family.
+pub(super) fn next_hops(
+    config: &SessionConfig,
+    families: Families,
+    local: Local,
+    extended: bool,
+) -> NextHops {
     let Local { address, other } = local;
     let numbered = !matches!(config.transport, Transport::Interface(_));
     let v4 = match address {

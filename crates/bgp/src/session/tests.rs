@@ -413,3 +413,50 @@ fn notifications_are_understood_by_others() {
         assert!(matches!(decode(&message), BgpMessage::Notification(_)), "{code:?}");
     }
 }
+
+fn announce(bench: &mut Bench, prefixes: &[&str]) {
+    let attributes = Some(Arc::new(Attributes::default()));
+    let change =
+        |prefix: &&str| RouteChange { prefix: prefix.parse().unwrap(), attributes: attributes.clone() };
+    bench.handle(Input::Routes(prefixes.iter().map(change).collect()));
+}
+
+#[test]
+fn routes_without_a_next_hop_are_held_back_until_there_is_one() {
+    let mut bench = Bench::at(State::Established);
+    announce(&mut bench, &["198.51.100.1/32"]);
+    assert_eq!(bench.session.held_back(), []);
+    announce(&mut bench, &["2001:db8:1::1/128"]);
+    assert_eq!(bench.session.held_back(), [(Family::V6, HeldBack::NoNextHop)]);
+    let mut router = Router::default();
+    let mut take = |bench: &mut Bench| {
+        while let Some(message) = bench.session.poll_update() {
+            router.apply(&message);
+        }
+        router.table.clone()
+    };
+    assert_eq!(take(&mut bench).len(), 1);
+
+    let (v4, v6) = ("192.0.2.77".parse().unwrap(), "2001:db8::2".parse().unwrap());
+    bench.handle(Input::Addresses(LOCAL));
+    assert_eq!(take(&mut bench).len(), 1);
+    bench.handle(Input::Addresses(Local { address: v4, other: Some(v6) }));
+    let table = take(&mut bench);
+    let next_hops: Vec<_> = table.values().map(|told| told.next_hop.unwrap()).collect();
+    assert_eq!(next_hops, [LOCAL.address, v6], "what was told stays as it is");
+    assert_eq!(bench.session.held_back(), []);
+    bench.handle(Input::Disconnected);
+    assert_eq!(bench.session.held_back(), []);
+}
+
+#[test]
+fn routes_that_the_router_does_not_exchange_are_held_back() {
+    let only_v4 = Capabilities {
+        multiprotocol: Multiprotocol::Said(Some(Families::Only(Family::V4))),
+        ..theirs().capabilities
+    };
+    let theirs = Open { capabilities: only_v4, ..theirs() };
+    let mut bench = Bench::with(config(), &theirs, State::Established);
+    announce(&mut bench, &["2001:db8:1::1/128"]);
+    assert_eq!(bench.session.held_back(), [(Family::V6, HeldBack::NotExchanged)]);
+}

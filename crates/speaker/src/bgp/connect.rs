@@ -94,7 +94,7 @@ pub(super) async fn connect(config: &SessionConfig, to: SocketAddr) -> io::Resul
 }
 
 /// An address of the other family on the interface that has `address`, by which others can reach it.
-fn other(address: IpAddr) -> Option<IpAddr> {
+pub(super) fn other(address: IpAddr) -> Option<IpAddr> {
     let all: Vec<(String, IpAddr)> =
         getifaddrs().ok()?.filter_map(|it| Some((it.interface_name, ip(it.address?)?))).collect();
     let (name, _) = all.iter().find(|(_, ip)| *ip == address)?;

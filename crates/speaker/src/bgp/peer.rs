@@ -4,18 +4,19 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bgp::route::{RouteChange, Routes};
-use bgp::session::{Farewell, Input, Local, Output, Past, Session, State, Transition};
+use bgp::session::{Farewell, HeldBack, Input, Local, Output, Past, Session, State, Transition};
 use futures::FutureExt;
+use objects::Family;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
 use super::beside::Beside;
-use super::connect::connect;
+use super::connect::{connect, other};
 use super::discovery::{self, Router, Trouble, Whereabouts};
 use super::metrics::{BgpMetrics, PeerLabels};
 use super::{PeerAddress, Peering, Status, Statuses};
@@ -24,6 +25,9 @@ use super::{PeerAddress, Peering, Status, Statuses};
 const WAITING: usize = 64 * 1024;
 /// So much is read at once. Nothing of it is kept but the beginning of a message.
 const READ: usize = 16 * 1024;
+
+/// How often to look for an address that can be the next hop of routes that have none.
+const LOOK: Duration = Duration::from_secs(10);
 
 /// What a session is told.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,6 +55,9 @@ pub(super) struct Peer {
     to_write: Vec<u8>,
     statuses: watch::Sender<Statuses>,
     why: String,
+    held_back: Vec<String>,
+    /// When to look for a next hop, where one is missing.
+    look_at: Option<Instant>,
     metrics: BgpMetrics,
     labels: PeerLabels,
 }
@@ -102,6 +109,8 @@ impl Peer {
             to_write: Vec::new(),
             statuses,
             why: String::new(),
+            held_back: vec![],
+            look_at: None,
             metrics,
             labels,
         }
@@ -135,7 +144,7 @@ impl Peer {
                 News::Beside => {}
                 News::Whereabouts => self.look(),
                 News::Ready => self.exchange(&mut buffer),
-                News::Due => self.session.handle(Input::Time, Instant::now()),
+                News::Due => self.due(Instant::now()),
             }
         }
         self.statuses.send_modify(|statuses| {
@@ -146,7 +155,7 @@ impl Peer {
 
     /// Orders come first, and what can be read comes before anybody is held to be silent.
     async fn next(&mut self) -> News {
-        let due = self.session.poll_timeout();
+        let due = self.session.poll_timeout().into_iter().chain(self.look_at).min();
         let interest = if self.to_write.is_empty() {
             Interest::READABLE
         } else {
@@ -314,7 +323,47 @@ impl Peer {
         self.to_write.clear();
     }
 
-    fn tell(&self) {
+    fn due(&mut self, now: Instant) {
+        if self.look_at.is_some_and(|at| at <= now) {
+            self.look_at = None;
+            if let Some(address) = self.local {
+                self.session.handle(Input::Addresses(Local { address, other: other(address) }), now);
+            }
+        }
+        self.session.handle(Input::Time, now);
+    }
+
+    /// Brings up to date what is held back.
+    fn hold_back(&mut self) {
+        let held_back = self.session.held_back();
+        let is_missing = held_back.iter().any(|(_, why)| *why == HeldBack::NoNextHop);
+        self.look_at = is_missing.then(|| self.look_at.unwrap_or_else(|| Instant::now() + LOOK));
+        let local = self.local.map(|it| it.to_string()).unwrap_or_default();
+        let words = |(family, why): (Family, HeldBack)| match why {
+            HeldBack::NotExchanged => format!(
+                "{family} routes are not announced: the router does not exchange them in this session"
+            ),
+            HeldBack::NoNextHop => match family {
+                Family::V4 => format!(
+                    "IPv4 routes are not announced: the router takes no IPv6 next hop for them (RFC 8950), and the interface of {local} has no IPv4 address to be one"
+                ),
+                Family::V6 => format!(
+                    "IPv6 routes are not announced: the interface of {local} has no IPv6 address to be the next hop"
+                ),
+            },
+        };
+        let held_back: Vec<String> = held_back.into_iter().map(words).collect();
+        if held_back != self.held_back {
+            let peer = &self.session.config().name;
+            held_back
+                .iter()
+                .for_each(|reason| warn!(%peer, %reason, "BGP session is of no use for some routes"));
+            self.held_back = held_back;
+        }
+    }
+
+    fn tell(&mut self) {
+        self.hold_back();
         let trouble = match self.session.state() {
             State::Connect | State::Active => self.trouble(),
             State::Idle | State::OpenSent | State::OpenConfirm | State::Established => None,
@@ -323,6 +372,7 @@ impl Peer {
             state: self.session.state(),
             why: trouble.map_or_else(|| self.why.clone(), |trouble| trouble.to_string()),
             local: self.local,
+            held_back: self.held_back.clone(),
             announced: self.session.rib().announced(),
             address: PeerAddress::of(self.session.config()).to_string(),
             bfd: self.beside.status(),

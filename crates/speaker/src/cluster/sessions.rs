@@ -29,6 +29,8 @@ struct Session {
     trouble: Option<String>,
     /// What is wrong with BFD beside it.
     of_bfd: Option<String>,
+    /// What the router is not told, where it is established.
+    held_back: Vec<String>,
     since: Timestamp,
 }
 
@@ -38,7 +40,7 @@ impl Sessions {
         let before = self.reported.len();
         self.reported.retain(|name, _| statuses.contains_key(name));
         let mut is_new = self.reported.len() < before;
-        for (name, Status { state, why, address, bfd, .. }) in &statuses {
+        for (name, Status { state, why, address, bfd, held_back, .. }) in &statuses {
             let trouble = match state {
                 State::Established => None,
                 State::Active => Some(why.clone()),
@@ -48,7 +50,8 @@ impl Sessions {
             let same = known.filter(|known| known.trouble.is_none() == trouble.is_none());
             let since = same.map_or(now, |known| known.since);
             let of_bfd = bfd.and_then(BfdStatus::trouble);
-            let session = Session { address: address.clone(), trouble, of_bfd, since };
+            let (address, held_back) = (address.clone(), held_back.clone());
+            let session = Session { address, trouble, of_bfd, held_back, since };
             if known != Some(&session) {
                 self.reported.insert(name.clone(), session);
                 is_new = true;
@@ -70,6 +73,7 @@ impl Sessions {
             state: it.state.to_string(),
             reason: trouble(name).unwrap_or_else(|| it.why.clone()),
             local: it.local,
+            held_back: it.held_back.clone(),
             announced: it.announced,
             for_seconds: self.reported.get(name).map(|reported| seconds(reported.since)),
             bfd: it.bfd.map(|bfd| BfdSession { state: bfd.to_string(), trouble: bfd.trouble() }),
@@ -80,13 +84,15 @@ impl Sessions {
     /// One for each session.
     pub(super) fn conditions(&self) -> Vec<Condition> {
         let condition = |(name, it): (&BgpPeerName, &Session)| {
-            let Session { address, trouble, of_bfd, since } = it;
+            let Session { address, trouble, of_bfd, held_back, since } = it;
             let (status, reason) = match (trouble, of_bfd) {
-                (None, None) => ("True", "Established"),
+                (None, None) if held_back.is_empty() => ("True", "Established"),
+                (None, None) => ("True", names::PARTLY_ANNOUNCED),
                 (None, Some(_)) => ("True", names::WITHOUT_BFD),
                 (Some(_), _) => ("False", "NotEstablished"),
             };
-            let troubles: Vec<&str> = trouble.iter().chain(of_bfd).map(String::as_str).collect();
+            let troubles: Vec<&str> =
+                trouble.iter().chain(of_bfd).chain(held_back).map(String::as_str).collect();
             let message = if troubles.is_empty() {
                 address.clone()
             } else {
@@ -113,8 +119,8 @@ mod tests {
 
     fn status(state: State, why: &str) -> Statuses {
         let address = "192.0.2.1:179".to_owned();
-        let (why, bfd) = (why.to_owned(), None);
-        [("router".into(), Status { state, why, local: None, announced: 0, address, bfd })].into()
+        let (why, bfd, held_back) = (why.to_owned(), None, vec![]);
+        [("router".into(), Status { state, why, local: None, held_back, announced: 0, address, bfd })].into()
     }
 
     fn with_bfd(state: State, why: &str, of_bfd: bfd::packet::State) -> Statuses {
@@ -155,6 +161,22 @@ mod tests {
         assert_eq!(it.told(at(9)).items[0].state, "Active");
         assert!(it.follow(Statuses::new(), at(8)));
         assert!(it.conditions().is_empty());
+    }
+
+    #[test]
+    fn what_the_router_is_not_told_stands_in_the_condition() {
+        let mut it = Sessions::default();
+        let mut statuses = status(State::Established, "");
+        assert!(it.follow(statuses.clone(), at(1)));
+        for status in statuses.values_mut() {
+            status.held_back = vec!["IPv6 routes are not announced: x".to_owned()];
+        }
+        assert!(it.follow(statuses.clone(), at(2)));
+        let message = "192.0.2.1:179: IPv6 routes are not announced: x".to_owned();
+        assert_eq!(said(&it), [("True".to_owned(), message, 1)]);
+        assert_eq!(it.conditions()[0].reason, names::PARTLY_ANNOUNCED);
+        assert_eq!(it.told(at(3)).items[0].held_back.len(), 1);
+        assert!(!it.follow(statuses, at(3)));
     }
 
     #[test]

@@ -107,6 +107,33 @@ fn announce_to<R: Router>(start: fn() -> R) {
     speaker.runtime.block_on(async { tokio::time::timeout(DEADLINE, speaker.task).await }).unwrap().unwrap();
 }
 
+/// A session by IPv4 for both families, from an interface without an IPv6 address but its link-local one.
+#[test]
+#[ignore = "needs FRR (frr)"]
+fn routes_without_a_next_hop_are_announced_as_soon_as_there_is_one() {
+    unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace for this thread, which needs root");
+    ip("link add lan0 type veth peer name peer0");
+    ip("address add 192.0.2.2/24 dev lan0");
+    ip("link set lan0 up");
+    let frr = Frr::start();
+    let mut speaker = Speaker::start(Past::Fresh);
+    let session = config("192.0.2.1".parse().unwrap(), Some(PASSWORD));
+    speaker.hold([session], &routes(&["198.51.100.1/32", "2001:db8:1::1/128"], 7));
+    speaker.wait_until("it is said what is missing", |all| {
+        all.values().any(|it| {
+            let said = it.held_back.concat();
+            it.announced == 1 && said.contains("the interface of 192.0.2.2 has no IPv6 address")
+        })
+    });
+    wait_for("the other route", || frr.route("198.51.100.1/32"));
+    ip("address add 2001:db8::2/64 dev lan0 nodad");
+    let route = wait_for("the route", || frr.route("2001:db8:1::1/128"));
+    assert!(route.contains("2001:db8::2"), "the next hop: {route}");
+    speaker.wait_until("nothing is missing", |all| all.values().all(|it| it.held_back.is_empty()));
+    let once = r#"metallb_bgp_opens_sent{peer="192.0.2.1:179",vrf=""} 1"#;
+    assert!(speaker.metrics().contains(once), "{}", speaker.metrics());
+}
+
 fn routes(prefixes: &[&str], low: u16) -> Routes {
     let community = bgp::route::Community::new(64_512, low);
     let communities = Communities::new([community]).unwrap();
