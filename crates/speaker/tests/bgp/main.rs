@@ -6,6 +6,7 @@
 mod beside;
 mod bfd;
 mod process;
+mod received;
 mod unnumbered;
 
 use std::fs;
