@@ -18,6 +18,11 @@ pub const MDNS_NAME: &str = "ferrolb.io/mdns-name";
 /// Annotation of an `IPAddressPool`: how many of its addresses the Services of one namespace may hold. It is no field,
 /// since the schema of that kind is MetalLB's.
 pub const MAX_ADDRESSES_PER_NAMESPACE: &str = "ferrolb.io/max-addresses-per-namespace";
+/// Annotation of a `BGPAdvertisement`: how often more than once the AS number of this end stands in the AS path. Like the next
+/// one it is no field, since the schema of that kind is MetalLB's.
+pub const AS_PATH_PREPEND: &str = "ferrolb.io/as-path-prepend";
+/// Annotation of a `BGPAdvertisement`: what routers are told by the link bandwidth community, `endpoints` or `none`.
+pub const LINK_BANDWIDTH: &str = "ferrolb.io/link-bandwidth";
 /// Written by the controller: the pool that the addresses of a Service come from.
 pub const ALLOCATED_FROM_POOL: &str = "metallb.io/ip-allocated-from-pool";
 

@@ -6,19 +6,21 @@ use std::net::IpAddr;
 use std::num::{NonZeroU8, NonZeroU16};
 use std::time::Duration;
 
-use ::peering::{Advertisement, Aggregation, CommunityNames, PasswordSource, Peer};
+use ::peering::{Advertisement, Aggregation, CommunityNames, PasswordSource, Peer, Share};
 use bfd::config::{Interval, Profile, Role};
 use bgp::config::{
     AsNumbers, Asn, Families, Hops, Password, PeerAs, RestartTime, RouterId, Timers, Transport,
 };
-use bgp::route::LocalPreference;
+use bgp::route::{LocalPreference, Prepend};
 use kube::ResourceExt;
 use objects::text::quoted;
 use placement::Interfaces;
 use pools::Unreadable;
 
 use crate::selector::read_selectors;
-use crate::{BFDProfile, BFDProfileSpec, BGPAdvertisement, BGPPeer, BGPPeerSpec, Community, DynamicAsn};
+use crate::{
+    BFDProfile, BFDProfileSpec, BGPAdvertisement, BGPPeer, BGPPeerSpec, Community, DynamicAsn, names,
+};
 
 /// One sentence for a field.
 fn wrong(field: &str, why: impl std::fmt::Display) -> String {
@@ -241,6 +243,14 @@ impl BGPAdvertisement {
         if selects && aggregates {
             faults.push(wrong("serviceSelectors", "they exclude aggregation: remove one or the other"));
         }
+        let prepend = self.prepend().unwrap_or_else(|why| {
+            faults.push(why);
+            Prepend::default()
+        });
+        let share = self.share().unwrap_or_else(|why| {
+            faults.push(why);
+            Share::default()
+        });
         // 0 counts as not given, as upstream has it.
         let preference = spec.local_pref.and_then(|it| u32::try_from(it).ok()).filter(|it| *it != 0);
         let advertisement =
@@ -250,9 +260,36 @@ impl BGPAdvertisement {
                 aggregation,
                 local_preference: preference.map(LocalPreference).unwrap_or_default(),
                 communities: spec.communities.clone(),
+                prepend,
+                share,
             });
         (advertisement, faults)
     }
+
+    fn prepend(&self) -> Result<Prepend, String> {
+        let Some(text) = self.annotations().get(names::AS_PATH_PREPEND) else {
+            return Ok(Prepend::default());
+        };
+        let prepend = text.trim().parse().ok().and_then(Prepend::new);
+        prepend.ok_or_else(|| {
+            let why = format!("is no number from 0 to {}: write one like \"2\"", Prepend::MOST);
+            annotation(names::AS_PATH_PREPEND, text, &why)
+        })
+    }
+
+    fn share(&self) -> Result<Share, String> {
+        let Some(text) = self.annotations().get(names::LINK_BANDWIDTH) else { return Ok(Share::default()) };
+        match text.trim() {
+            "endpoints" => Ok(Share::ByEndpoints),
+            "none" | "" => Ok(Share::Untold),
+            _ => Err(annotation(names::LINK_BANDWIDTH, text, "is neither endpoints nor none")),
+        }
+    }
+}
+
+/// One sentence for an annotation that is left out of account.
+fn annotation(name: &str, text: &str, why: &str) -> String {
+    format!("metadata.annotations[{name}]: {} {why}; until then it counts for nothing", quoted(text))
 }
 
 impl Community {

@@ -79,6 +79,17 @@ pub struct BgpRoute {
     /// Communities, like `64512:1`, and large ones, like `large:64512:1:2`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub communities: Vec<String>,
+    /// How often more than once the AS number stands in the AS path.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub as_path_prepend: u8,
+    /// How many endpoints on the node the link bandwidth community tells of, if it is there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoints: Option<u32>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_zero(number: &u8) -> bool {
+    *number == 0
 }
 
 /// A Service that is not announced by BGP from a node.

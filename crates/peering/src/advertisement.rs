@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use bgp::route::{Attributes, LocalPreference, Prefix};
+use bgp::route::{Attributes, LocalPreference, Prefix, Prepend};
 use objects::{BgpPeerName, Family};
 use placement::AdvertisementName;
 use pools::{Pool, Range};
@@ -21,6 +21,20 @@ pub struct Advertisement {
     pub local_preference: LocalPreference,
     /// Communities, as they are written.
     pub communities: Vec<String>,
+    /// How often more than once the AS number stands in the AS path.
+    pub prepend: Prepend,
+    /// What routers are told of the share of the traffic that a node wants.
+    pub share: Share,
+}
+
+/// What routers are told of the share of the traffic that a node wants, by the link bandwidth community.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Share {
+    /// Nothing: all nodes get the same.
+    #[default]
+    Untold,
+    /// How many endpoints serve on the node, where these alone get what arrives there (policy Local).
+    ByEndpoints,
 }
 
 impl Advertisement {
@@ -32,6 +46,8 @@ impl Advertisement {
             aggregation: Aggregation::default(),
             local_preference: LocalPreference::default(),
             communities: vec![],
+            prepend: Prepend::default(),
+            share: Share::default(),
         }
     }
 }
@@ -74,8 +90,10 @@ pub struct Announcing {
     pub peers: BTreeSet<BgpPeerName>,
     /// How long the prefixes are.
     pub aggregation: Aggregation,
-    /// What is told about each prefix.
+    /// What is told about each prefix,
     pub attributes: Attributes,
+    /// and of the share of the traffic that a node wants.
+    pub share: Share,
 }
 
 impl Announcing {

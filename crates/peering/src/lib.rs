@@ -14,7 +14,7 @@ mod objects;
 mod peer;
 mod secret;
 
-pub use advertisement::{Advertisement, Aggregation, Announcing};
+pub use advertisement::{Advertisement, Aggregation, Announcing, Share};
 pub use peer::{PasswordSource, Peer};
 pub use secret::{Secret, SecretError, SecretState};
 

@@ -153,8 +153,8 @@ impl Objects {
             if let Some(advertisement) = advertisement {
                 match names.attributes(advertisement) {
                     Ok(attributes) => {
-                        let Advertisement { scope, peers, aggregation, .. } = advertisement.clone();
-                        let it = Announcing { scope, peers, aggregation, attributes };
+                        let Advertisement { scope, peers, aggregation, share, .. } = advertisement.clone();
+                        let it = Announcing { scope, peers, aggregation, attributes, share };
                         wrong.extend(exceeded(&it, pools));
                         announcing.insert(name.clone(), it);
                     }
@@ -223,7 +223,8 @@ impl<'a> Names<'a> {
             local_preference: advertisement.local_preference,
             communities: Communities::new(standard).map_err(too_many)?,
             large_communities: Communities::new(large).map_err(too_many)?,
-            ..Attributes::default()
+            prepend: advertisement.prepend,
+            link_bandwidth: None,
         })
     }
 

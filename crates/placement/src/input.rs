@@ -54,7 +54,7 @@ pub enum Sharing {
     Shared,
 }
 
-/// Where the serving endpoints of a Service are: nodes, or `None` for one whose node is not known.
+/// Where the serving endpoints of a Service are: the node of each, in order, or `None` for one whose node is not known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Endpoints(Box<[Option<NodeName>]>);
 
@@ -68,13 +68,20 @@ impl Endpoints {
     pub fn on(&self, node: &NodeName) -> bool {
         self.0.binary_search_by_key(&Some(node), Option::as_ref).is_ok()
     }
+
+    /// How many serving endpoints there are on `node`.
+    pub fn count_on(&self, node: &NodeName) -> usize {
+        let from = self.0.partition_point(|it| it.as_ref() < Some(node));
+        self.0[from..].partition_point(|it| it.as_ref() == Some(node))
+    }
 }
 
 /// Collects the places of *serving* endpoints; what does not serve must be left out.
 impl FromIterator<Option<NodeName>> for Endpoints {
     fn from_iter<I: IntoIterator<Item = Option<NodeName>>>(nodes: I) -> Self {
-        let nodes: BTreeSet<_> = nodes.into_iter().collect();
-        Self(nodes.into_iter().collect())
+        let mut nodes: Box<[_]> = nodes.into_iter().collect();
+        nodes.sort_unstable();
+        Self(nodes)
     }
 }
 

@@ -214,12 +214,15 @@ mod tests {
                 {"nodeName": "n1", "conditions": {"ready": true}},
                 {"nodeName": "n2", "conditions": {"ready": false, "serving": false}},
                 {"nodeName": "n3", "conditions": {"ready": false, "serving": true, "terminating": true}},
+                {"nodeName": "n1", "conditions": {"ready": true}},
             ],
         }))
         .unwrap();
         let seen = SeenSlice::read(&slice, &Names::default());
-        let nodes = ["n1", "n3"].map(|node| Some(node.into()));
-        assert_eq!(seen.endpoints, Some((ServiceKey::new("prod", "web"), Endpoints::from_iter(nodes))));
+        let nodes = ["n1", "n1", "n3"].map(|node| Some(node.into()));
+        let (service, endpoints) = seen.endpoints.unwrap();
+        assert_eq!((service, &endpoints), (ServiceKey::new("prod", "web"), &Endpoints::from_iter(nodes)));
+        assert_eq!(["n0", "n1", "n2", "n3", "n4"].map(|it| endpoints.count_on(&it.into())), [0, 2, 0, 1, 0]);
         assert_eq!(seen.key, SliceKey::new("prod", "web-x1"));
     }
 

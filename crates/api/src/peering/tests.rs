@@ -162,3 +162,27 @@ fn an_advertisement_that_contradicts_itself_is_not_in_force() {
         assert!(read.is_none() && faults.len() == 1, "{faults:?}");
     }
 }
+
+#[test]
+fn annotations_of_an_advertisement_ask_for_what_the_schema_has_no_field_for() {
+    let read = |annotations: Value| {
+        let object = json!({"metadata": {"name": "ad", "annotations": annotations}, "spec": {}});
+        let (it, faults) = serde_json::from_value::<BGPAdvertisement>(object).unwrap().read();
+        let it = it.expect("it is in force in any case");
+        ((it.prepend.times(), it.share), faults)
+    };
+    let (prepend, bandwidth) = ("ferrolb.io/as-path-prepend", "ferrolb.io/link-bandwidth");
+    assert_eq!(read(json!({})), ((0, Share::Untold), vec![]));
+    assert_eq!(read(json!({prepend: "3", bandwidth: " endpoints\n"})), ((3, Share::ByEndpoints), vec![]));
+    assert_eq!(read(json!({prepend: "0", bandwidth: "none"})), ((0, Share::Untold), vec![]));
+    for (name, text) in
+        [(prepend, "11"), (prepend, "-1"), (prepend, "two"), (prepend, ""), (bandwidth, "100")]
+    {
+        let (asked, faults) = read(json!({name: text}));
+        assert_eq!(asked, (0, Share::Untold), "{name}: {text}");
+        assert!(
+            faults[0].starts_with(&format!("metadata.annotations[{name}]: \"{text}\" is n")),
+            "{faults:?}"
+        );
+    }
+}

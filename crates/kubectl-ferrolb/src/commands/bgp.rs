@@ -37,6 +37,8 @@ struct Told {
     peers: Vec<String>,
     local_preference: u32,
     communities: Vec<String>,
+    as_path_prepend: u8,
+    endpoints: Option<u32>,
 }
 
 /// The sessions of all nodes with routers, or what is announced in them.
@@ -93,19 +95,39 @@ fn routes(speakers: &[&SpeakerStatus]) -> Answer {
     let mut merged: BTreeMap<Told, (Vec<String>, BTreeSet<String>)> = BTreeMap::new();
     for status in speakers {
         for route in &status.bgp.routes.items {
-            let BgpRoute { prefix, services, peers, local_preference, communities } = route.clone();
-            let told = Told { prefix, peers, local_preference, communities };
+            let BgpRoute {
+                prefix,
+                services,
+                peers,
+                local_preference,
+                communities,
+                as_path_prepend,
+                endpoints,
+            } = route.clone();
+            let told = Told { prefix, peers, local_preference, communities, as_path_prepend, endpoints };
             let (nodes, of_all) = merged.entry(told).or_default();
             nodes.push(status.node.clone());
             of_all.extend(services);
         }
     }
-    let row = |(Told { prefix, peers, local_preference, communities }, (nodes, services))| {
+    let row = |(told, (nodes, services))| {
+        let Told { prefix, peers, local_preference, communities, as_path_prepend, endpoints } = told;
         let services = BTreeSet::into_iter(services).collect();
-        RouteRow { nodes, route: BgpRoute { prefix, services, peers, local_preference, communities } }
+        let route =
+            BgpRoute { prefix, services, peers, local_preference, communities, as_path_prepend, endpoints };
+        RouteRow { nodes, route }
     };
     let rows: Vec<RouteRow> = merged.into_iter().map(row).collect();
-    let mut table = Table::new(["PREFIX", "SERVICES", "NODES", "PEERS", "COMMUNITIES", "+LOCALPREF"]);
+    let mut table = Table::new([
+        "PREFIX",
+        "SERVICES",
+        "NODES",
+        "PEERS",
+        "COMMUNITIES",
+        "+LOCALPREF",
+        "+PREPEND",
+        "+ENDPOINTS",
+    ]);
     for RouteRow { nodes, route } in &rows {
         table.row([
             route.prefix.clone().into(),
@@ -114,6 +136,8 @@ fn routes(speakers: &[&SpeakerStatus]) -> Answer {
             list(&route.peers).into(),
             list(&route.communities).into(),
             route.local_preference.to_string().into(),
+            route.as_path_prepend.to_string().into(),
+            route.endpoints.map_or_else(|| "-".to_owned(), |count| count.to_string()).into(),
         ]);
     }
     let none = "Nothing is announced by BGP: that takes a BGPPeer, a BGPAdvertisement, and a Service with an address and an endpoint.";
@@ -143,6 +167,7 @@ mod tests {
             peers: vec!["router".to_owned()],
             local_preference: 100,
             communities: communities.iter().map(ToString::to_string).collect(),
+            ..BgpRoute::default()
         };
         let bgp = Bgp {
             sessions: Capped { items: vec![session], more: 0 },

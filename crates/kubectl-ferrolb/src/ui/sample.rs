@@ -233,7 +233,7 @@ impl Sample<'_> {
             services: vec![format!("{namespace}/{name}")],
             peers: ROUTERS.iter().map(|(name, _)| (*name).to_owned()).collect(),
             local_preference: 100,
-            communities: vec![],
+            ..BgpRoute::default()
         };
         Bgp {
             sessions: ROUTERS.iter().map(session).collect(),

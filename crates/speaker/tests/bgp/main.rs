@@ -3,6 +3,7 @@
 //! Needs root, and BIRD and FRR of Debian: `cargo test -p speaker --test bgp -- --ignored`.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+mod attributes;
 mod beside;
 mod bfd;
 mod process;

@@ -10,13 +10,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use bgp::config::SessionConfig;
-use bgp::route::{Attributes, Communities, Prefix, RouteChange, Routes};
+use bgp::route::{Attributes, Communities, LinkBandwidth, Prefix, RouteChange, Routes};
 use introspection::{BgpRoute, BgpUnannounced};
 use objects::BgpPeerName;
-use peering::Announcing;
+use peering::{Announcing, Share};
 use placement::{
     AdvertisementName, EXCLUDE_LABEL, Network, NodeName, Placement, PoolName, ServiceKey, TrafficPolicy,
 };
@@ -119,11 +120,14 @@ pub struct Told {
 /// By which advertisements a Service is announced, with which prefixes.
 type Announced = BTreeSet<(Prefix, AdvertisementName)>;
 
+/// The advertisements that a prefix is announced by, each with the Services for which it is.
+type Users = BTreeMap<AdvertisementName, BTreeSet<ServiceKey>>;
+
 /// Which prefixes each peer of this node is to have, and why a Service has none.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Plan {
     services: BTreeMap<ServiceKey, Result<Announced, NotAnnounced>>,
-    users: BTreeMap<Prefix, BTreeMap<AdvertisementName, BTreeSet<ServiceKey>>>,
+    users: BTreeMap<Prefix, Users>,
     routes: BTreeMap<BgpPeerName, Routes>,
     /// To whom a Service is announced, where it is.
     told: BTreeMap<ServiceKey, Told>,
@@ -131,10 +135,10 @@ pub(crate) struct Plan {
     cut: BTreeSet<Vec<AdvertisementName>>,
 }
 
-/// Attributes by the advertisements that they are united from, so that routes share them.
+/// Attributes by the advertisements that they are united from and the share that is asked for, so that routes share them.
 #[derive(Default)]
 struct Shared {
-    united: BTreeMap<Vec<AdvertisementName>, Arc<Attributes>>,
+    united: BTreeMap<(Vec<AdvertisementName>, Option<LinkBandwidth>), Arc<Attributes>>,
     cut: BTreeSet<Vec<AdvertisementName>>,
 }
 
@@ -203,6 +207,8 @@ impl Plan {
                 peers,
                 local_preference: attributes.local_preference.0,
                 communities: standard.chain(large).collect(),
+                as_path_prepend: attributes.prepend.times(),
+                endpoints: attributes.link_bandwidth.map(LinkBandwidth::megabits),
             }
         };
         let unannounced = self.services.iter().filter_map(|(service, announced)| {
@@ -230,6 +236,7 @@ impl Plan {
         };
         for service in &services {
             self.announce(service, view.judge(service), &mut prefixes);
+            prefixes.extend(self.shared_by_endpoints(view, service));
         }
         if *touched == Touched::Everything {
             prefixes.extend(self.users.keys().copied());
@@ -241,6 +248,12 @@ impl Plan {
             changes.extend(self.assign(view, service));
         }
         changes
+    }
+
+    /// The prefixes of a Service about which routers are told how many endpoints it has here.
+    fn shared_by_endpoints(&self, view: View<'_>, service: &ServiceKey) -> impl Iterator<Item = Prefix> {
+        let announced = self.services.get(service).and_then(|it| it.as_ref().ok()).into_iter().flatten();
+        announced.filter(move |(_, by)| view.is_shared_by_endpoints(by)).map(|(prefix, _)| *prefix)
     }
 
     /// Brings what a Service is announced with up to date, and collects the prefixes that this touches.
@@ -294,7 +307,7 @@ impl Plan {
             };
             for prefix in prefixes.iter().copied().chain(gone).collect::<BTreeSet<_>>() {
                 let by = self.users.get(&prefix).filter(|_| session.families.contain(prefix.family()));
-                let attributes = by.and_then(|by| view.attributes(peer, by.keys(), &mut shared));
+                let attributes = by.and_then(|by| view.attributes(peer, by, &mut shared));
                 if routes.get(&prefix) == attributes.as_ref() {
                     continue;
                 }
@@ -384,28 +397,46 @@ impl View<'_> {
     }
 
     /// What a peer is told of a prefix that is announced by these advertisements; `None` where none is for the peer.
-    fn attributes<'a>(
-        &self,
-        peer: &BgpPeerName,
-        by: impl Iterator<Item = &'a AdvertisementName>,
-        shared: &mut Shared,
-    ) -> Option<Arc<Attributes>> {
+    fn attributes(&self, peer: &BgpPeerName, by: &Users, shared: &mut Shared) -> Option<Arc<Attributes>> {
         let of =
             |name: &&AdvertisementName| self.advertisements.get(*name).is_some_and(|it| it.is_for_peer(peer));
-        let names: Vec<_> = by.filter(of).cloned().collect();
+        let names: Vec<_> = by.keys().filter(of).cloned().collect();
         if names.is_empty() {
             return None;
         }
+        let told = names.iter().any(|name| self.is_shared_by_endpoints(name));
+        let bandwidth = told.then(|| self.bandwidth(names.iter().filter_map(|name| by.get(name)).flatten()));
+        let bandwidth = bandwidth.flatten();
         let Shared { united, cut } = shared;
-        let united = united.entry(names).or_insert_with_key(|names| {
+        let united = united.entry((names, bandwidth)).or_insert_with_key(|(names, bandwidth)| {
             let all = names.iter().filter_map(|name| self.advertisements.get(name));
             let (attributes, whole) = unite(all.map(|it| &it.attributes));
             if !whole {
                 cut.insert(names.clone());
             }
-            Arc::new(attributes)
+            Arc::new(Attributes { link_bandwidth: *bandwidth, ..attributes })
         });
         Some(Arc::clone(united))
+    }
+
+    fn is_shared_by_endpoints(&self, by: &AdvertisementName) -> bool {
+        self.advertisements.get(by).is_some_and(|it| it.share == Share::ByEndpoints)
+    }
+
+    /// A megabit a second for each endpoint that serves on this node. Where a Service is reached through every node alike, nodes
+    /// are not to be told apart.
+    fn bandwidth<'a>(&self, services: impl Iterator<Item = &'a ServiceKey>) -> Option<LinkBandwidth> {
+        let mut count = 0;
+        for service in services.collect::<BTreeSet<_>>() {
+            match self.placement.service(service)?.traffic_policy {
+                TrafficPolicy::Local => {
+                    count += self.placement.endpoints(service).map(|it| it.count_on(self.me)).sum::<usize>();
+                }
+                TrafficPolicy::Cluster => return None,
+            }
+        }
+        let count = NonZeroU32::new(u32::try_from(count).unwrap_or(u32::MAX))?;
+        Some(LinkBandwidth::from_megabits(count))
     }
 }
 

@@ -1,7 +1,7 @@
 use bgp::config::{AsNumbers, Asn, Families, PeerAs, Transport};
-use bgp::route::{Community, LocalPreference};
+use bgp::route::{Community, LinkBandwidth, LocalPreference, Prepend};
 use objects::{Family, Requirement, Selector};
-use peering::Aggregation;
+use peering::{Aggregation, Share};
 use placement::{
     EXCLUDE_LABEL, Endpoints, ExcludeLabel, Network, Node, Pools, Service, Sharing, SliceKey, TrafficPolicy,
 };
@@ -90,6 +90,8 @@ impl Site {
         let words = routes.into_iter().map(|(prefix, it)| {
             let mut words = vec![prefix.to_string(), it.local_preference.0.to_string()];
             words.extend(it.communities.iter().map(|community: Community| community.to_string()));
+            words.extend(it.link_bandwidth.map(|it: LinkBandwidth| format!("{} here", it.megabits())));
+            words.extend((it.prepend.times() > 0).then(|| format!("{} prepended", it.prepend.times())));
             words.join(" ")
         });
         words.collect()
@@ -110,6 +112,37 @@ impl Site {
         plan.follow(View { me, placement, advertisements, here: &here, sessions }, &Touched::Everything);
         plan
     }
+}
+
+#[test]
+fn routers_are_told_how_many_endpoints_are_here_where_these_alone_serve() {
+    let mut site = Site::new();
+    let local =
+        |name: &str| Service { traffic_policy: TrafficPolicy::Local, ..service(name, &["192.0.2.1"]) };
+    site.advertise(Advertisement { share: Share::ByEndpoints, ..Advertisement::new("ad") });
+    assert_eq!(site.routes("router"), ["192.0.2.1/32 100"], "every node serves with all endpoints");
+    site.placement.set_service(local("web"));
+    assert_eq!(site.routes("router"), ["192.0.2.1/32 100 1 here"]);
+    for (nodes, expected) in [
+        (&["me", "other", "me", "me"][..], &["192.0.2.1/32 100 3 here"][..]),
+        (&["me", "me"], &["192.0.2.1/32 100 2 here"]),
+        (&["other", "other"], &[]),
+        (&["me"], &["192.0.2.1/32 100 1 here"]),
+    ] {
+        site.endpoints("web", nodes);
+        assert_eq!(site.routes("router"), expected, "{nodes:?}");
+        assert_eq!(site.bgp.plan.routes(), site.made_anew().routes());
+    }
+
+    // Services that share the address: together, unless one of them is served by all nodes alike.
+    site.placement.set_service(Service { sharing: Sharing::Shared, ..local("web") });
+    site.placement.set_service(Service { sharing: Sharing::Shared, ..local("mail") });
+    site.endpoints("mail", &["me", "me", "me", "me"]);
+    assert_eq!(site.routes("router"), ["192.0.2.1/32 100 5 here"]);
+    site.placement.set_service(Service { sharing: Sharing::Shared, ..service("mail", &["192.0.2.1"]) });
+    assert_eq!(site.routes("router"), ["192.0.2.1/32 100"]);
+    site.advertise(Advertisement { prepend: Prepend::new(2).unwrap(), ..Advertisement::new("ad") });
+    assert_eq!(site.routes("router"), ["192.0.2.1/32 100 2 prepended"]);
 }
 
 #[test]
