@@ -129,6 +129,9 @@ pub(crate) fn why_not(reason: &str) -> &str {
             "no endpoint of it serves on this node, which its externalTrafficPolicy Local asks for"
         }
         "noEndpoints" => "no endpoint of it serves",
+        "kubeProxyNotReady" => {
+            "kube-proxy of this node does not pass traffic to its endpoints there yet, as it says on the Service's healthCheckNodePort"
+        }
         other => other,
     }
 }

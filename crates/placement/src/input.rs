@@ -56,32 +56,56 @@ pub enum Sharing {
 
 /// Where the serving endpoints of a Service are: the node of each, in order, or `None` for one whose node is not known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Endpoints(Box<[Option<NodeName>]>);
+pub struct Endpoints {
+    serving: Box<[Option<NodeName>]>,
+    /// The nodes on which all of them terminate: hardly ever any.
+    leaving: Box<[NodeName]>,
+}
 
 impl Endpoints {
+    /// These are ready, and these serve while they terminate.
+    pub fn new(
+        ready: impl IntoIterator<Item = Option<NodeName>>,
+        terminating: impl IntoIterator<Item = Option<NodeName>>,
+    ) -> Self {
+        let mut serving: Vec<_> = ready.into_iter().collect();
+        serving.sort_unstable();
+        // Where some are ready, nothing is sent to others.
+        let leaving = terminating.into_iter().filter(|node| serving.binary_search(node).is_err());
+        let mut leaving: Vec<_> = leaving.collect();
+        serving.extend(leaving.iter().cloned());
+        serving.sort_unstable();
+        leaving.sort_unstable();
+        leaving.dedup();
+        Self { serving: serving.into(), leaving: leaving.into_iter().flatten().collect() }
+    }
+
     /// Whether there is a serving endpoint at all.
     pub fn anywhere(&self) -> bool {
-        !self.0.is_empty()
+        !self.serving.is_empty()
     }
 
     /// Whether there is a serving endpoint on `node`.
     pub fn on(&self, node: &NodeName) -> bool {
-        self.0.binary_search_by_key(&Some(node), Option::as_ref).is_ok()
+        self.serving.binary_search_by_key(&Some(node), Option::as_ref).is_ok()
     }
 
-    /// How many serving endpoints there are on `node`.
+    /// Whether there is one on `node` that is ready.
+    pub fn ready_on(&self, node: &NodeName) -> bool {
+        self.on(node) && !self.leaving.contains(node)
+    }
+
+    /// How many serving endpoints there are on `node`: those that are ready, or those that terminate where none is.
     pub fn count_on(&self, node: &NodeName) -> usize {
-        let from = self.0.partition_point(|it| it.as_ref() < Some(node));
-        self.0[from..].partition_point(|it| it.as_ref() == Some(node))
+        let from = self.serving.partition_point(|it| it.as_ref() < Some(node));
+        self.serving[from..].partition_point(|it| it.as_ref() == Some(node))
     }
 }
 
-/// Collects the places of *serving* endpoints; what does not serve must be left out.
+/// Collects the places of endpoints that are ready.
 impl FromIterator<Option<NodeName>> for Endpoints {
     fn from_iter<I: IntoIterator<Item = Option<NodeName>>>(nodes: I) -> Self {
-        let mut nodes: Box<[_]> = nodes.into_iter().collect();
-        nodes.sort_unstable();
-        Self(nodes)
+        Self::new(nodes, [])
     }
 }
 

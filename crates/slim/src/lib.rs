@@ -58,6 +58,8 @@ pub struct ServiceSpec {
     pub load_balancer_ip: Option<String>,
     /// Which load balancer it is for.
     pub load_balancer_class: Option<String>,
+    /// Where kube-proxy says, on each node, whether it has endpoints there; of policy `Local` only.
+    pub health_check_node_port: Option<i32>,
 }
 
 /// A port of a Service.
@@ -169,7 +171,12 @@ impl Endpoint {
     /// Whether it can serve, as upstream decides it: ready, not known to be unready, or serving while it
     /// terminates.
     pub fn serves(&self) -> bool {
-        self.conditions.ready.unwrap_or(true) || self.conditions.serving.unwrap_or(false)
+        self.is_ready() || self.conditions.serving.unwrap_or(false)
+    }
+
+    /// Whether it takes new traffic: one that terminates does not.
+    pub fn is_ready(&self) -> bool {
+        self.conditions.ready.unwrap_or(true)
     }
 }
 

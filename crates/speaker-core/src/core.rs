@@ -292,6 +292,7 @@ impl Core {
             self.impairments.deadline(),
             self.growth.deadline(),
             self.unannounced.deadline(),
+            self.bgp.deadline(),
             outcomes,
             statuses,
             contested,

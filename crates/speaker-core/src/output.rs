@@ -40,6 +40,11 @@ pub enum Output {
     BgpRoutes(BgpPeerName, Vec<RouteChange>),
     /// These Secrets hold passwords for BGP sessions, and no others are wanted.
     BgpSecrets(BTreeSet<SecretName>),
+    /// kube-proxy is to be asked whether it passes traffic for a Service to endpoints of this node, until it does so, or no
+    /// longer. What it says comes back by [`BgpInput::Proxy`](crate::announce::bgp::BgpInput::Proxy).
+    AskProxy(ServiceKey, bool),
+    /// These Services are announced though kube-proxy has not said so.
+    ProxyOverdue(BTreeSet<ServiceKey>),
     /// A Service is announced to these peers.
     BgpStatus {
         /// Which.

@@ -16,6 +16,7 @@ mod sessions;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::num::NonZeroU16;
 use std::time::{Duration, Instant};
 
 use api::{ConfigurationStateStatus, IPAddressPool, L2Advertisement};
@@ -42,7 +43,7 @@ use pools::PoolSpec;
 pub(crate) use routers::RouterOutputs;
 use routers::Routers;
 use sessions::Sessions;
-use speaker_core::announce::bgp::BgpInput;
+use speaker_core::announce::bgp::{BgpInput, ProxyAnswer};
 use speaker_core::announce::layer2::Ports;
 use speaker_core::{Changes, Core, Input, LeftOver, Seen, Trouble};
 use tokio::sync::{mpsc, watch};
@@ -118,6 +119,8 @@ pub(crate) struct Cluster {
     /// The uids of the Services that the core knows, which events name.
     uids: BTreeMap<ServiceKey, Box<str>>,
     names: Option<Names>,
+    /// Where kube-proxy says whether it serves a Service here.
+    health_ports: BTreeMap<ServiceKey, NonZeroU16>,
     log: Log,
     readiness: Readiness,
     metrics: Metrics,
@@ -164,6 +167,7 @@ impl Cluster {
             gossip_port: gossip_address.port(),
             uids: BTreeMap::new(),
             names: outputs.names.take().map(Names::new),
+            health_ports: BTreeMap::new(),
             log: Log::new(metrics.clone()),
             readiness,
             metrics,
@@ -244,6 +248,12 @@ impl Cluster {
             Event::Communities(change) => self.communities(change, now),
             Event::BfdProfiles(change) => self.bfd_profiles(change, now),
             Event::Secret(name, state) => self.core.handle(Input::Bgp(BgpInput::Secret(name, state)), now),
+            Event::Proxy(service, answer) => {
+                if answer == ProxyAnswer::Serves {
+                    self.routers.proxy_is_done(&service);
+                }
+                self.core.handle(Input::Bgp(BgpInput::Proxy(service, answer)), now);
+            }
             Event::Known(kind, kubekit::Known { complete, newest }) => {
                 self.core.handle(Input::Seen(kind, Seen { complete, newest }), now);
             }
@@ -305,6 +315,10 @@ impl Cluster {
         for (key, seen) in self.services.update(change, |seen| seen.key.clone()) {
             if let Some(names) = &mut self.names {
                 names.set_service(&key, seen.as_ref());
+            }
+            match seen.as_ref().and_then(|seen| seen.health_port) {
+                Some(port) => _ = self.health_ports.insert(key.clone(), port),
+                None => _ = self.health_ports.remove(&key),
             }
             let (uid, service) = seen.map_or((None, None), |seen| (seen.uid, seen.service));
             match uid.filter(|_| service.is_some()) {

@@ -24,6 +24,7 @@ mod configuration;
 pub mod fuzzing;
 mod ipvs;
 mod kernel;
+mod kube_proxy;
 pub mod lan;
 mod listening;
 pub mod mdns;
@@ -259,6 +260,8 @@ async fn work(
     let (session_statuses, sessions_do) = watch::channel(bgp::Statuses::new());
     let (wanted_secrets, secrets_to_read) = watch::channel(BTreeSet::new());
     let (read_secrets, secrets) = mpsc::channel(secrets::NEWS);
+    let (asked_proxy, to_ask) = watch::channel(kube_proxy::Asked::new());
+    let (proxy_answers, proxy) = mpsc::channel(kube_proxy::ANSWERS);
     let (routed, wanted_routed) = keep::wanted();
     let (names, served) = watch::channel(mdns::Served::default());
     let (name_reporter, name_reports) = mpsc::channel(mdns::REPORTS);
@@ -276,8 +279,12 @@ async fn work(
         publisher,
         names: (config.mdns == mdns::Names::Answered).then_some(names),
     };
-    let to_routers =
-        RouterOutputs { wanted: wanted_sessions.clone(), secrets: wanted_secrets, statuses: Some(routed) };
+    let to_routers = RouterOutputs {
+        wanted: wanted_sessions.clone(),
+        secrets: wanted_secrets,
+        proxy: asked_proxy,
+        statuses: Some(routed),
+    };
     let inputs = Inputs {
         reports,
         gossip: news,
@@ -287,6 +294,7 @@ async fn work(
         sessions: sessions_do,
         secrets,
         names: name_reports,
+        proxy,
         listening: config.report_listeners.then(|| listening::follow().boxed()),
         stop: stop_requested,
     };
@@ -322,6 +330,7 @@ async fn work(
     let mut all_routed = tokio::spawn(keep::keep(own_routed, wanted_routed, writes, routed_of));
     let to_read = secrets::follow(client.clone(), namespace.clone(), secrets_to_read, read_secrets);
     tokio::spawn(to_read);
+    tokio::spawn(kube_proxy::follow(to_ask, bind.ip(), proxy_answers));
     let routers = bgp::run(sessions, bgp::past(), session_statuses, bgp_metrics);
     let mut routers = tokio::spawn(routers);
     let cluster = Cluster::new(&config, bind, readiness, metrics.clone(), outputs, to_routers);

@@ -32,6 +32,7 @@ pub struct Metrics {
     takeovers: Counter,
     releases: Family<ReasonLabels, Counter>,
     lines_left_out: Counter,
+    proxy_overdue: Counter,
     members: Gauge,
     impaired: Family<PartLabels, Gauge>,
     interfaces: Family<ProtocolLabels, Gauge>,
@@ -171,6 +172,11 @@ impl Metrics {
             "Changes of who announces a Service, and claims by others, that were not logged, because there were too many",
             self.lines_left_out.clone(),
         );
+        ferrolb.register(
+            "bgp_kube_proxy_overdue",
+            "Services of policy Local that were announced though kube-proxy had not said that it serves them",
+            self.proxy_overdue.clone(),
+        );
         ferrolb.register("speaker_members", "Nodes whose speaker is alive", self.members.clone());
         ferrolb.register(
             "speaker_impaired",
@@ -248,6 +254,10 @@ impl Metrics {
 
     pub(crate) fn line_left_out(&self) {
         self.lines_left_out.inc();
+    }
+
+    pub(crate) fn proxy_overdue(&self, services: usize) {
+        self.proxy_overdue.inc_by(u64::try_from(services).unwrap_or(u64::MAX));
     }
 
     pub(crate) fn members(&self, count: usize) {

@@ -15,8 +15,9 @@ use kubekit::{Reachability, Source, speakers};
 use node_addresses::Listener;
 use objects::SecretName;
 use peering::SecretState;
-use placement::{InterfaceName, Kind};
+use placement::{InterfaceName, Kind, ServiceKey};
 use serde::de::DeserializeOwned;
+use speaker_core::announce::bgp::ProxyAnswer;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::address::Listening;
@@ -42,6 +43,8 @@ pub(crate) enum Event {
     Sessions(Statuses),
     /// What a Secret with a password is like.
     Secret(SecretName, SecretState),
+    /// What kube-proxy says of a Service.
+    Proxy(ServiceKey, ProxyAnswer),
     /// How much of a kind is known by what came before.
     Known(Kind, kubekit::Known),
     Lan(Report),
@@ -86,6 +89,7 @@ impl Event {
             | Self::ApiReachable(_)
             | Self::Address(_)
             | Self::Sessions(_)
+            | Self::Proxy(..)
             | Self::Listeners(_)
             | Self::Name(..)
             | Self::Stop => false,
@@ -103,6 +107,7 @@ pub(crate) struct Inputs {
     pub(crate) sessions: watch::Receiver<Statuses>,
     pub(crate) secrets: mpsc::Receiver<(SecretName, SecretState)>,
     pub(crate) names: mpsc::Receiver<(InterfaceName, ::mdns::Report)>,
+    pub(crate) proxy: mpsc::Receiver<(ServiceKey, ProxyAnswer)>,
     pub(crate) listening: Option<BoxStream<'static, BTreeSet<Listener>>>,
     pub(crate) stop: oneshot::Receiver<()>,
 }
@@ -165,6 +170,7 @@ pub(crate) fn events(
         optional::<BFDProfile, _>(client, namespace, identity, Event::BfdProfiles),
         changes(inputs.sessions).map(Event::Sessions).boxed(),
         received(inputs.secrets).map(|(name, state)| Event::Secret(name, state)).boxed(),
+        received(inputs.proxy).map(|(service, answer)| Event::Proxy(service, answer)).boxed(),
         received(inputs.reports).map(Event::Lan).boxed(),
         changes(inputs.trouble).map(Event::Trouble).boxed(),
         changes(inputs.address).map(Event::Address).boxed(),

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::net::IpAddr;
+use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use api::names::{ALLOCATED_FROM_POOL, ALLOW_SHARED_IP, MDNS_NAME, NODE_ADDRESSES};
@@ -64,6 +65,8 @@ pub struct SeenService {
     pub service: Option<Service>,
     /// The name that it asks for on the LAN, as it was written, if there is something to announce of it.
     pub mdns_name: Option<Box<str>>,
+    /// Where kube-proxy says on each node whether it serves it there, if anywhere.
+    pub health_port: Option<NonZeroU16>,
 }
 
 /// What is seen of an EndpointSlice.
@@ -82,7 +85,10 @@ impl SeenService {
         let service = class.read(&key, object, names);
         let mdns_name = object.annotations().get(MDNS_NAME).filter(|_| service.is_some());
         let mdns_name = mdns_name.map(|name| bounded::name(name).into());
-        Self { key, uid: object.metadata.uid.as_deref().map(Into::into), service, mdns_name }
+        let port = object.spec.health_check_node_port.filter(|_| service.is_some());
+        let health_port = port.and_then(|port| u16::try_from(port).ok()).and_then(NonZeroU16::new);
+        let uid = object.metadata.uid.as_deref().map(Into::into);
+        Self { key, uid, service, mdns_name, health_port }
     }
 }
 
@@ -91,9 +97,12 @@ impl SeenSlice {
     pub fn read(object: &slim::EndpointSlice, names: &Names) -> Self {
         let namespace = names.of(object.namespace().unwrap_or_default());
         let endpoints = object.service_name().map(|service| {
-            let serving = object.endpoints.iter().filter(|endpoint| endpoint.serves());
-            let nodes = serving.map(|endpoint| Some(NodeName::new(names.of(endpoint.node_name.as_deref()?))));
-            (ServiceKey::new(Arc::clone(&namespace), service), nodes.collect())
+            let node =
+                |endpoint: &slim::Endpoint| Some(NodeName::new(names.of(endpoint.node_name.as_deref()?)));
+            let (ready, others): (Vec<_>, Vec<_>) = object.endpoints.iter().partition(|it| it.is_ready());
+            let terminating = others.into_iter().filter(|it| it.serves()).map(node);
+            let endpoints = Endpoints::new(ready.into_iter().map(node), terminating);
+            (ServiceKey::new(Arc::clone(&namespace), service), endpoints)
         });
         Self { key: SliceKey::new(namespace, object.name_any()), endpoints }
     }
@@ -219,9 +228,11 @@ mod tests {
         }))
         .unwrap();
         let seen = SeenSlice::read(&slice, &Names::default());
-        let nodes = ["n1", "n1", "n3"].map(|node| Some(node.into()));
         let (service, endpoints) = seen.endpoints.unwrap();
-        assert_eq!((service, &endpoints), (ServiceKey::new("prod", "web"), &Endpoints::from_iter(nodes)));
+        let expected = Endpoints::new([Some("n1".into()), Some("n1".into())], [Some("n3".into())]);
+        assert!(expected.on(&"n3".into()) && !expected.ready_on(&"n3".into()));
+        assert!(expected.ready_on(&"n1".into()) && !expected.on(&"n2".into()));
+        assert_eq!((service, &endpoints), (ServiceKey::new("prod", "web"), &expected));
         assert_eq!(["n0", "n1", "n2", "n3", "n4"].map(|it| endpoints.count_on(&it.into())), [0, 2, 0, 1, 0]);
         assert_eq!(seen.key, SliceKey::new("prod", "web-x1"));
     }

@@ -78,6 +78,18 @@ impl Cluster {
         })
     }
 
+    /// Waits until the BFD session of the router with a node by IPv4 is up.
+    pub fn wait_for_bfd(&self, node: NodeId) -> Result<()> {
+        let address = Host::Node(node).ipv4().to_string();
+        wait_until(&format!("the BFD session with {node} is up"), SOON, || {
+            let peers = self.ask_router("show bfd peers json")?;
+            let peers = peers.as_array().context("there is a list")?;
+            let up = |it: &&Value| it["peer"] == address && it["status"] == "up";
+            ensure!(peers.iter().any(|it| up(&it)), "{peers:?}");
+            Ok(())
+        })
+    }
+
     /// That these nodes' sessions by a family have come up once and never ended.
     pub fn sessions_never_ended(&self, family: IpFamily, nodes: &[NodeId]) -> Result<()> {
         let sessions = self.router_sessions()?;

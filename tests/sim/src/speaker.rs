@@ -371,6 +371,8 @@ impl Speaker {
             | Decision::BgpSessions(_)
             | Decision::BgpRoutes(..)
             | Decision::BgpSecrets(_)
+            | Decision::AskProxy(..)
+            | Decision::ProxyOverdue(_)
             | Decision::BgpStatus { .. }
             | Decision::BgpStatusesComplete => {}
         }

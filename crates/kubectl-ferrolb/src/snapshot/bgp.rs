@@ -66,6 +66,9 @@ impl Unrouted {
                 "take the label node.kubernetes.io/exclude-from-external-load-balancers off a node"
             }
             Some(NotAnnounced::NoLocalEndpoints | NotAnnounced::NoEndpoints) => return of_endpoints(),
+            Some(NotAnnounced::KubeProxyNotReady) => {
+                "see whether kube-proxy runs on the nodes of its endpoints"
+            }
         };
         remedy.to_owned()
     }

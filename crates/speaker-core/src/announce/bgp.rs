@@ -6,12 +6,15 @@
 mod foretell;
 mod objects;
 mod plan;
+mod proxy;
 
 pub use foretell::{Foretold, foretell};
 pub use objects::BgpInput;
 pub(crate) use objects::{Bgp, BgpNews};
 pub(crate) use plan::{Change, Here, Plan, Touched, View, here};
 pub use plan::{NotAnnounced, Told};
+pub use proxy::ProxyAnswer;
+pub(crate) use proxy::{Need, Proxy};
 
 /// The name of the protocol, as events and metrics call it.
 pub const PROTOCOL: &str = "bgp";

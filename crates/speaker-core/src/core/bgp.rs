@@ -13,7 +13,7 @@ use crate::output::{Notice, Output};
 impl Core {
     /// What is announced by BGP is brought up to date, where something is different about these Services.
     pub(super) fn settle_bgp(&mut self, services: &BTreeSet<ServiceKey>) {
-        for news in self.bgp.settle(&self.placement, services) {
+        for news in self.bgp.settle(&self.placement, services, self.now) {
             match news {
                 BgpNews::Sessions(sessions) => self.outputs.push_back(Output::BgpSessions(sessions)),
                 BgpNews::Secrets(secrets) => self.outputs.push_back(Output::BgpSecrets(secrets)),
@@ -21,6 +21,8 @@ impl Core {
                     self.outputs.push_back(Output::BgpRoutes(peer, changes));
                 }
                 BgpNews::Plan(Change::Service(service, told)) => self.told_routers(service, told),
+                BgpNews::AskProxy(service, ask) => self.outputs.push_back(Output::AskProxy(service, ask)),
+                BgpNews::ProxyOverdue(services) => self.outputs.push_back(Output::ProxyOverdue(services)),
                 BgpNews::Faults(of_peers, of_advertisements) => {
                     self.faults("BGPPeer", &of_peers);
                     self.faults("BGPAdvertisement", &of_advertisements);

@@ -21,13 +21,15 @@ pub struct BfdMetrics {
 }
 
 /// Each counter: what it is called, and what it counts.
-const COUNTERS: [(&str, &str); 6] = [
+const COUNTERS: [(&str, &str); 7] = [
     ("control_packet_input", "Control packets received"),
     ("control_packet_output", "Control packets sent"),
     ("echo_packet_input", "Echo packets that came back"),
     ("echo_packet_output", "Echo packets sent"),
     ("session_up_events", "Times that a session came up"),
     ("session_down_events", "Times that a session that was up went down"),
+    // As upstream calls it, whose routing daemon is told by way of zebra.
+    ("zebra_notifications", "Times that the BGP session beside was told that a session came up or went down"),
 ];
 
 /// Which session.
@@ -111,6 +113,7 @@ impl BfdMetrics {
             counters.echo_sent,
             counters.up,
             counters.down,
+            counters.up.saturating_add(counters.down),
         ];
         for (family, value) in self.counters.iter().zip(values) {
             family.get_or_create(&labels).reach(value);

@@ -67,6 +67,11 @@ impl Cluster {
             Output::BgpSessions(sessions) => self.routers.set_sessions(sessions),
             Output::BgpRoutes(peer, changes) => self.routers.change_routes(peer, changes),
             Output::BgpSecrets(secrets) => self.routers.set_secrets(secrets),
+            Output::AskProxy(service, ask) => {
+                let port = self.health_ports.get(&service).copied();
+                self.routers.ask_proxy(service, ask, port);
+            }
+            Output::ProxyOverdue(services) => self.proxy_overdue(&services),
             Output::BgpStatus { service, peers, vips } => self.routed(service, peers, vips),
             Output::BgpStatusesComplete => self.routers.reports_complete(),
             Output::StatusesComplete => self.outputs.statuses.iter().for_each(Wanted::complete),
@@ -112,6 +117,18 @@ impl Cluster {
         let name = status::routed::name(&self.node, &service);
         let before = self.routers.report(service.clone(), peers, vips.clone(), name);
         self.metrics.routed(&self.node, &service, &before, &vips);
+    }
+
+    /// These Services are announced though kube-proxy has not said that it serves them.
+    fn proxy_overdue(&self, services: &BTreeSet<ServiceKey>) {
+        services.iter().for_each(|service| self.routers.proxy_is_done(service));
+        let (count, first) = (services.len(), services.first().map(ToString::to_string));
+        warn!(
+            count,
+            first,
+            "announcing Services of policy Local to routers though kube-proxy has not said on their healthCheckNodePort that it serves them"
+        );
+        self.metrics.proxy_overdue(count);
     }
 
     /// Says what is wrong with the configuration, once that is known, and what the controller must know of this node.

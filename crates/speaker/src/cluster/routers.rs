@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use bgp::config::SessionConfig;
@@ -13,6 +14,7 @@ use placement::ServiceKey;
 use tokio::sync::watch;
 
 use crate::bgp::{Peering, Wanted};
+use crate::kube_proxy::Asked;
 use crate::status::routed::Routed;
 
 /// Where it goes.
@@ -21,6 +23,8 @@ pub(crate) struct RouterOutputs {
     pub(crate) wanted: watch::Sender<Wanted>,
     /// The Secrets to read.
     pub(crate) secrets: watch::Sender<BTreeSet<SecretName>>,
+    /// What to ask kube-proxy.
+    pub(crate) proxy: watch::Sender<Asked>,
     /// What to report of each Service that is announced from here, until this speaker stops.
     pub(crate) statuses: Option<keep::Wanted<Routed>>,
 }
@@ -68,6 +72,22 @@ impl Routers {
     /// These Secrets are to be read.
     pub(super) fn set_secrets(&self, secrets: BTreeSet<SecretName>) {
         self.outputs.secrets.send_replace(secrets);
+    }
+
+    /// kube-proxy is to be asked about a Service, at this port of the node if it has one, or no longer.
+    pub(super) fn ask_proxy(&self, service: ServiceKey, ask: bool, port: Option<NonZeroU16>) {
+        self.outputs.proxy.send_modify(|asked| {
+            if ask {
+                asked.insert(service, port);
+            } else {
+                asked.remove(&service);
+            }
+        });
+    }
+
+    /// kube-proxy has answered about a Service, or has had its time.
+    pub(super) fn proxy_is_done(&self, service: &ServiceKey) {
+        self.outputs.proxy.send_if_modified(|asked| asked.remove(service).is_some());
     }
 
     /// A Service is announced to these peers with these addresses, and is reported under this name. The addresses that it was

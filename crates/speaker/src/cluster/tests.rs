@@ -29,6 +29,7 @@ struct Fixture {
     statuses: keep::Receiver<Reported>,
     sessions: watch::Sender<WantedSessions>,
     secrets: watch::Receiver<BTreeSet<::objects::SecretName>>,
+    proxy_asked: watch::Receiver<crate::kube_proxy::Asked>,
     routed: keep::Receiver<Routed>,
     left_over: tokio::sync::mpsc::Receiver<LeftOver>,
     state: keep::Receiver<ConfigurationStateStatus>,
@@ -168,7 +169,9 @@ fn fixture() -> Fixture {
     let (sessions, _) = watch::channel(WantedSessions::default());
     let (wanted_secrets, secrets) = watch::channel(BTreeSet::new());
     let (routed, wanted_routed) = keep::wanted();
-    let routers = RouterOutputs { wanted: sessions.clone(), secrets: wanted_secrets, statuses: Some(routed) };
+    let (proxy, proxy_asked) = watch::channel(crate::kube_proxy::Asked::new());
+    let routers =
+        RouterOutputs { wanted: sessions.clone(), secrets: wanted_secrets, proxy, statuses: Some(routed) };
     let cluster = Cluster::new(&config, gossip_address, readiness.clone(), metrics, outputs, routers);
     Fixture {
         cluster,
@@ -176,6 +179,7 @@ fn fixture() -> Fixture {
         statuses: wanted_statuses,
         sessions,
         secrets,
+        proxy_asked,
         routed: wanted_routed,
         left_over,
         state: wanted_state,

@@ -23,11 +23,12 @@ pub struct Foretold {
     pub advertisement_faults: Faults<AdvertisementName>,
 }
 
-/// Decides for a node as its speaker would that knew these objects. A peer whose Secret is not among them has no session.
+/// Decides for a node as its speaker would that knew these objects, where kube-proxy serves whatever has endpoints. A peer whose
+/// Secret is not among them has no session.
 pub fn foretell(node: &NodeName, objects: Objects, placement: &Placement) -> Foretold {
     let mut bgp = Bgp::knowing(node.clone(), objects);
     let mut foretold = Foretold::default();
-    for news in bgp.settle(placement, &BTreeSet::new()) {
+    for news in bgp.foretell(placement) {
         if let BgpNews::Faults(of_peers, of_advertisements) = news {
             (foretold.peer_faults, foretold.advertisement_faults) = (of_peers, of_advertisements);
         }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
+use std::time::Instant;
 
 use bfd::config::Profile;
 use bgp::config::{RouterId, SessionConfig};
@@ -12,7 +13,8 @@ use peering::{
 };
 use placement::{AdvertisementName, NodeName, Placement, ServiceKey};
 
-use super::{Change, Here, Plan, Touched, View, here};
+use super::proxy::ANSWERS_WITHIN;
+use super::{Change, Here, Need, Plan, Proxy, ProxyAnswer, Touched, View, here};
 use crate::input::Changes;
 
 /// What a speaker learns of the objects about BGP.
@@ -30,6 +32,8 @@ pub enum BgpInput {
     Secret(SecretName, SecretState),
     /// The IPv4 address of this node, if it has one.
     NodeAddress(Option<Ipv4Addr>),
+    /// What kube-proxy says of a Service.
+    Proxy(ServiceKey, ProxyAnswer),
 }
 
 /// What has become different.
@@ -41,6 +45,10 @@ pub(crate) enum BgpNews {
     Secrets(BTreeSet<SecretName>),
     /// The plan.
     Plan(Change),
+    /// kube-proxy is to be asked whether it serves a Service here, or no longer.
+    AskProxy(ServiceKey, bool),
+    /// These Services are announced though kube-proxy has not said that it serves them.
+    ProxyOverdue(BTreeSet<ServiceKey>),
     /// For each object of the kinds that is not in force as it stands, what is wrong.
     Faults(Faults<BgpPeerName>, Faults<AdvertisementName>),
 }
@@ -52,6 +60,16 @@ enum Kind {
     Advertisements,
     Communities,
     Profiles,
+}
+
+/// Whether there are to be sessions yet. A router that has kept routes of the process before this one takes those for gone that
+/// a new session does not have, so there is none before it is known what kube-proxy serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Begun {
+    No,
+    /// At the latest then.
+    By(Instant),
+    Yes,
 }
 
 /// All about announcing by BGP.
@@ -72,6 +90,10 @@ pub(crate) struct Bgp {
     advertisements: BTreeMap<AdvertisementName, Announcing>,
     here: Here,
     secrets: BTreeSet<SecretName>,
+    proxy: Proxy,
+    /// The Services that kube-proxy has just said to serve.
+    answered: BTreeSet<ServiceKey>,
+    begun: Begun,
     /// What is wrong with objects by themselves, and beside each other.
     faults: (Faults<BgpPeerName>, Faults<AdvertisementName>),
     plan: Plan,
@@ -93,20 +115,32 @@ impl Bgp {
             advertisements: BTreeMap::new(),
             here: Here::new(),
             secrets: BTreeSet::new(),
+            proxy: Proxy::default(),
+            answered: BTreeSet::new(),
+            begun: Begun::No,
             faults: Default::default(),
             plan: Plan::default(),
         }
     }
 
-    /// Knows all objects that there are.
+    /// Knows all objects that there are, and presumes that kube-proxy serves whatever has endpoints.
     pub(crate) fn knowing(me: NodeName, objects: Objects) -> Self {
-        Self { objects, missing: BTreeSet::new(), stale: true, ..Self::new(me) }
+        let (missing, proxy, begun) = (BTreeSet::new(), Proxy::presumed(), Begun::Yes);
+        Self { objects, missing, proxy, begun, ..Self::new(me) }
+    }
+
+    /// Works out what follows from what it knows.
+    pub(crate) fn foretell(&mut self, placement: &Placement) -> Vec<BgpNews> {
+        let mut news = self.read(placement);
+        self.follow(placement, &Touched::Everything, &mut news);
+        news
     }
 
     /// Takes something in.
     pub(crate) fn handle(&mut self, input: BgpInput) {
         match input {
             BgpInput::NodeAddress(address) if address == self.address => return,
+            BgpInput::Proxy(..) => {}
             _ => self.stale = true,
         }
         match input {
@@ -128,6 +162,11 @@ impl Bgp {
             }
             BgpInput::Secret(name, state) => _ = self.objects.secrets.insert(name, state),
             BgpInput::NodeAddress(address) => self.address = address,
+            BgpInput::Proxy(service, answer) => {
+                if self.proxy.answered(&service, answer) {
+                    self.answered.insert(service);
+                }
+            }
         }
     }
 
@@ -146,6 +185,7 @@ impl Bgp {
     pub(crate) fn is_complete(&self) -> bool {
         self.missing.is_empty()
             && !self.stale
+            && (self.begun == Begun::Yes || self.is_idle())
             && self.secrets.iter().all(|it| self.objects.secrets.contains_key(it))
     }
 
@@ -154,8 +194,22 @@ impl Bgp {
         self.objects.peers.is_empty() && self.objects.advertisements.is_empty() && !self.active
     }
 
+    /// When to call [`Self::settle`], if nothing happens before.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let begin = match self.begun {
+            Begun::By(latest) => Some(latest),
+            Begun::No | Begun::Yes => None,
+        };
+        [self.proxy.deadline(), begin].into_iter().flatten().min()
+    }
+
     /// Works out what follows, where these Services or their endpoints may have changed.
-    pub(crate) fn settle(&mut self, placement: &Placement, services: &BTreeSet<ServiceKey>) -> Vec<BgpNews> {
+    pub(crate) fn settle(
+        &mut self,
+        placement: &Placement,
+        services: &BTreeSet<ServiceKey>,
+        now: Instant,
+    ) -> Vec<BgpNews> {
         if !self.missing.is_empty() {
             return vec![];
         }
@@ -164,22 +218,73 @@ impl Bgp {
             return vec![];
         }
         let mut news = Vec::new();
+        let overdue = self.proxy.poll(now);
+        let mut services = services.clone();
+        services.append(&mut self.answered);
+        services.extend(overdue.iter().cloned());
+        if !overdue.is_empty() {
+            news.push(BgpNews::ProxyOverdue(overdue));
+        }
+        self.settle_for(placement, services, now, &mut news);
+        if self.is_to_begin(now) {
+            self.begun = Begun::Yes;
+            self.stale = true;
+            self.settle_for(placement, BTreeSet::new(), now, &mut news);
+        }
+        news
+    }
+
+    /// Whether sessions are to be from now on.
+    fn is_to_begin(&mut self, now: Instant) -> bool {
+        match self.begun {
+            Begun::Yes => false,
+            Begun::No | Begun::By(_) if !self.proxy.is_asked() => true,
+            Begun::No => {
+                self.begun = Begun::By(now + ANSWERS_WITHIN);
+                false
+            }
+            Begun::By(latest) => latest <= now,
+        }
+    }
+
+    /// The same, once it is known what is to be looked at.
+    fn settle_for(
+        &mut self,
+        placement: &Placement,
+        services: BTreeSet<ServiceKey>,
+        now: Instant,
+        news: &mut Vec<BgpNews>,
+    ) {
         let touched = if std::mem::take(&mut self.stale) || !self.is_same_node(placement) {
             news.extend(self.read(placement));
             Touched::Everything
         } else if services.is_empty() {
-            return vec![];
+            return;
         } else {
-            Touched::Services(services.clone())
+            Touched::Services(services)
         };
-        let Self { me, sessions, advertisements, here, plan, .. } = self;
-        let view = View { me, placement, advertisements, here, sessions };
+        for (service, need) in self.follow(placement, &touched, news) {
+            let ask = self.proxy.follow(&service, need, now);
+            news.extend(ask.map(|ask| BgpNews::AskProxy(service, ask)));
+        }
+    }
+
+    /// Brings the plan up to date. What is to be known of kube-proxy from now on.
+    fn follow(
+        &mut self,
+        placement: &Placement,
+        touched: &Touched,
+        news: &mut Vec<BgpNews>,
+    ) -> Vec<(ServiceKey, Need)> {
+        let Self { me, sessions, advertisements, here, proxy, plan, .. } = self;
+        let view = View { me, placement, advertisements, here, sessions, proxy };
         let cut = plan.cut();
-        news.extend(plan.follow(view, &touched).into_iter().map(BgpNews::Plan));
-        if touched == Touched::Everything || plan.cut() != cut {
+        news.extend(plan.follow(view, touched).into_iter().map(BgpNews::Plan));
+        let needs = plan.needs(view, touched);
+        if *touched == Touched::Everything || plan.cut() != cut {
             news.push(self.told_faults());
         }
-        news
+        needs
     }
 
     /// All that is wrong, with what shows in the plan only.
@@ -224,7 +329,7 @@ impl Bgp {
         self.faults = (faults, of_advertisements);
         self.here = here(&self.me, placement, &advertisements);
         self.advertisements = advertisements;
-        if self.sessions != sessions {
+        if self.begun == Begun::Yes && self.sessions != sessions {
             self.sessions = sessions.clone();
             news.push(BgpNews::Sessions(sessions));
         }

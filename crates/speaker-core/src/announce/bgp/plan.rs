@@ -14,7 +14,9 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use bgp::config::SessionConfig;
-use bgp::route::{Attributes, Communities, LinkBandwidth, Prefix, RouteChange, Routes};
+use bgp::route::{
+    Attributes, Communities, Community, LinkBandwidth, LocalPreference, Prefix, RouteChange, Routes,
+};
 use introspection::{BgpRoute, BgpUnannounced};
 use objects::BgpPeerName;
 use peering::{Announcing, Share};
@@ -22,6 +24,8 @@ use placement::{
     AdvertisementName, EXCLUDE_LABEL, Network, NodeName, Placement, PoolName, ServiceKey, TrafficPolicy,
 };
 use pools::Pool;
+
+use super::{Need, Proxy};
 
 /// Why this node does not announce a Service by BGP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,10 +44,12 @@ pub enum NotAnnounced {
     NoLocalEndpoints,
     /// No endpoint serves.
     NoEndpoints,
+    /// Endpoints serve on this node, as the policy Local asks for, but kube-proxy does not pass traffic to them yet.
+    KubeProxyNotReady,
 }
 
 impl NotAnnounced {
-    /// One word for it, as upstream has it.
+    /// One word for it, as upstream has it; of kube-proxy, upstream has nothing.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::NotOwner => "notOwner",
@@ -53,6 +59,7 @@ impl NotAnnounced {
             Self::NodeLabeledExcludeBalancers => "nodeLabeledExcludeBalancers",
             Self::NoLocalEndpoints => "noLocalEndpoints",
             Self::NoEndpoints => "noEndpoints",
+            Self::KubeProxyNotReady => "kubeProxyNotReady",
         }
     }
 }
@@ -70,6 +77,8 @@ pub(crate) struct View<'a> {
     pub(crate) here: &'a Here,
     /// The sessions of this node.
     pub(crate) sessions: &'a BTreeMap<BgpPeerName, SessionConfig>,
+    /// What is known of kube-proxy.
+    pub(crate) proxy: &'a Proxy,
 }
 
 /// The advertisements that are for the addresses of a pool and select this node, by pool: no Service need look at the others.
@@ -129,16 +138,29 @@ pub(crate) struct Plan {
     services: BTreeMap<ServiceKey, Result<Announced, NotAnnounced>>,
     users: BTreeMap<Prefix, Users>,
     routes: BTreeMap<BgpPeerName, Routes>,
+    /// Services that are announced for endpoints which are about to go: routers are to use others while they can.
+    leaving: BTreeSet<ServiceKey>,
     /// To whom a Service is announced, where it is.
     told: BTreeMap<ServiceKey, Told>,
     /// Advertisements of one prefix that have more communities together than a route may have.
     cut: BTreeSet<Vec<AdvertisementName>>,
 }
 
-/// Attributes by the advertisements that they are united from and the share that is asked for, so that routes share them.
+/// What attributes are made of.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Made {
+    /// The advertisements that they are united from.
+    by: Vec<AdvertisementName>,
+    /// Whether the routes are about to go.
+    leaving: bool,
+    /// The share that is asked for.
+    bandwidth: Option<LinkBandwidth>,
+}
+
+/// Attributes by what they are made of, so that routes share them.
 #[derive(Default)]
 struct Shared {
-    united: BTreeMap<(Vec<AdvertisementName>, Option<LinkBandwidth>), Arc<Attributes>>,
+    united: BTreeMap<Made, Arc<Attributes>>,
     cut: BTreeSet<Vec<AdvertisementName>>,
 }
 
@@ -174,6 +196,15 @@ impl Plan {
         let announced = self.services.get(service)?;
         let peers = || self.told.get(service).map(|told| told.peers.clone()).unwrap_or_default();
         Some(announced.as_ref().map(|_| peers()).map_err(|why| *why))
+    }
+
+    /// What is to be known of kube-proxy for each of these Services.
+    pub(crate) fn needs(&self, view: View<'_>, touched: &Touched) -> Vec<(ServiceKey, Need)> {
+        let need = |service: &ServiceKey| (service.clone(), view.need(service, self.services.get(service)));
+        match touched {
+            Touched::Services(services) => services.iter().map(need).collect(),
+            Touched::Everything => view.proxy.services().chain(self.services.keys()).map(need).collect(),
+        }
     }
 
     /// For each advertisement of which communities are left out, the others of the same prefix.
@@ -237,6 +268,7 @@ impl Plan {
         for service in &services {
             self.announce(service, view.judge(service), &mut prefixes);
             prefixes.extend(self.shared_by_endpoints(view, service));
+            self.stay_or_leave(service, view.is_leaving(service), &mut prefixes);
         }
         if *touched == Touched::Everything {
             prefixes.extend(self.users.keys().copied());
@@ -291,6 +323,19 @@ impl Plan {
         }
     }
 
+    /// Takes in whether a Service is announced for endpoints that are about to go, and collects the prefixes that this touches.
+    fn stay_or_leave(&mut self, service: &ServiceKey, leaving: bool, prefixes: &mut BTreeSet<Prefix>) {
+        let announced = self.services.get(service).and_then(|it| it.as_ref().ok());
+        let different = if leaving && announced.is_some() {
+            self.leaving.insert(service.clone())
+        } else {
+            self.leaving.remove(service)
+        };
+        if different {
+            prefixes.extend(announced.into_iter().flatten().map(|(prefix, _)| *prefix));
+        }
+    }
+
     /// Brings the routes of these prefixes up to date for each peer.
     fn tell(&mut self, view: View<'_>, touched: &Touched, prefixes: &BTreeSet<Prefix>) -> Vec<Change> {
         let mut shared = Shared::default();
@@ -307,7 +352,8 @@ impl Plan {
             };
             for prefix in prefixes.iter().copied().chain(gone).collect::<BTreeSet<_>>() {
                 let by = self.users.get(&prefix).filter(|_| session.families.contain(prefix.family()));
-                let attributes = by.and_then(|by| view.attributes(peer, by, &mut shared));
+                let leaving = by.is_some_and(|by| by.values().flatten().all(|it| self.leaving.contains(it)));
+                let attributes = by.and_then(|by| view.attributes(peer, by, leaving, &mut shared));
                 if routes.get(&prefix) == attributes.as_ref() {
                     continue;
                 }
@@ -351,6 +397,24 @@ impl Plan {
 }
 
 impl View<'_> {
+    /// What is to be known of kube-proxy for a Service that is announced or not, as the plan has it.
+    fn need(&self, key: &ServiceKey, outcome: Option<&Result<Announced, NotAnnounced>>) -> Need {
+        let local =
+            || self.placement.service(key).is_some_and(|it| it.traffic_policy == TrafficPolicy::Local);
+        match outcome {
+            Some(Err(NotAnnounced::KubeProxyNotReady)) => Need::Answer,
+            Some(Ok(_)) if local() => Need::Nothing,
+            Some(Ok(_) | Err(_)) | None => Need::Oblivion,
+        }
+    }
+
+    /// Whether a Service of policy Local is served from here by endpoints alone that terminate.
+    fn is_leaving(&self, key: &ServiceKey) -> bool {
+        let local = self.placement.service(key).is_some_and(|it| it.traffic_policy == TrafficPolicy::Local);
+        let mut slices = self.placement.endpoints(key);
+        local && !slices.any(|slice| slice.ready_on(self.me))
+    }
+
     /// What a Service is announced with from this node, or why it is not; `None` for one that is not known. Reasons are looked
     /// for in upstream's order.
     fn judge(&self, key: &ServiceKey) -> Option<Result<Announced, NotAnnounced>> {
@@ -390,14 +454,25 @@ impl View<'_> {
         if !self.placement.endpoints(key).any(placement::Endpoints::anywhere) {
             return Some(Err(NotAnnounced::NoEndpoints));
         }
+        // It has known endpoints that terminate for long.
+        if local && !self.is_leaving(key) && !self.proxy.serves(key) {
+            return Some(Err(NotAnnounced::KubeProxyNotReady));
+        }
         let pairs = announced
             .into_iter()
             .flat_map(|(prefix, by)| by.into_keys().map(move |name| (prefix, name.clone())));
         Some(Ok(pairs.collect()))
     }
 
-    /// What a peer is told of a prefix that is announced by these advertisements; `None` where none is for the peer.
-    fn attributes(&self, peer: &BgpPeerName, by: &Users, shared: &mut Shared) -> Option<Arc<Attributes>> {
+    /// What a peer is told of a prefix that is announced by these advertisements, and may be about to go; `None` where none is
+    /// for the peer.
+    fn attributes(
+        &self,
+        peer: &BgpPeerName,
+        by: &Users,
+        leaving: bool,
+        shared: &mut Shared,
+    ) -> Option<Arc<Attributes>> {
         let of =
             |name: &&AdvertisementName| self.advertisements.get(*name).is_some_and(|it| it.is_for_peer(peer));
         let names: Vec<_> = by.keys().filter(of).cloned().collect();
@@ -408,13 +483,15 @@ impl View<'_> {
         let bandwidth = told.then(|| self.bandwidth(names.iter().filter_map(|name| by.get(name)).flatten()));
         let bandwidth = bandwidth.flatten();
         let Shared { united, cut } = shared;
-        let united = united.entry((names, bandwidth)).or_insert_with_key(|(names, bandwidth)| {
+        let made = Made { by: names, leaving, bandwidth };
+        let united = united.entry(made).or_insert_with_key(|Made { by: names, .. }| {
             let all = names.iter().filter_map(|name| self.advertisements.get(name));
             let (attributes, whole) = unite(all.map(|it| &it.attributes));
             if !whole {
                 cut.insert(names.clone());
             }
-            Arc::new(Attributes { link_bandwidth: *bandwidth, ..attributes })
+            let attributes = Attributes { link_bandwidth: bandwidth, ..attributes };
+            Arc::new(if leaving { left(&attributes) } else { attributes })
         });
         Some(Arc::clone(united))
     }
@@ -454,10 +531,21 @@ fn conflict<'a>(by: impl Iterator<Item = &'a Announcing> + Clone) -> bool {
     false
 }
 
+/// The same for a route that is about to go: routers are asked to use others (RFC 8326).
+fn left(attributes: &Attributes) -> Attributes {
+    let most = Communities::<Community>::MOST;
+    let communities = [Community::GRACEFUL_SHUTDOWN].into_iter().chain(attributes.communities.iter());
+    Attributes {
+        local_preference: LocalPreference(0),
+        communities: Communities::new(communities.take(most)).unwrap_or_default(),
+        ..attributes.clone()
+    }
+}
+
 /// The communities of all. Of the preferences, which differ only where Services of different pools have a prefix in common, the
 /// greatest. Beyond as many communities as a route may have, the greatest are left out. Whether none was.
 fn unite<'a>(all: impl Iterator<Item = &'a Attributes> + Clone) -> (Attributes, bool) {
-    let most = Communities::<bgp::route::Community>::MOST;
+    let most = Communities::<Community>::MOST;
     let standard: BTreeSet<_> = all.clone().flat_map(|it| it.communities.iter()).collect();
     let large: BTreeSet<_> = all.clone().flat_map(|it| it.large_communities.iter()).collect();
     let whole = standard.len() <= most && large.len() <= most;

@@ -163,6 +163,28 @@ async fn every_service_that_is_announced_to_routers_is_reported_until_the_speake
 }
 
 #[tokio::test]
+async fn kube_proxy_is_asked_before_a_first_local_endpoint_is_announced() {
+    let mut it = complete();
+    bgp_lists(&[peer("router", &json!({}))]).into_iter().for_each(|event| _ = it.after(event));
+    let mut local = service("one", "192.0.2.1");
+    local["spec"]["externalTrafficPolicy"] = json!("Local");
+    local["spec"]["healthCheckNodePort"] = json!(30_123);
+    it.after(services([local]));
+    assert!(it.proxy_asked.borrow().is_empty(), "no endpoint is here");
+    let mut here = slice("one");
+    here["endpoints"][0]["nodeName"] = json!("n1");
+    it.after(slices([here]));
+    let key = ServiceKey::new("default", "one");
+    assert_eq!(*it.proxy_asked.borrow(), [(key.clone(), std::num::NonZeroU16::new(30_123))].into());
+    assert_eq!(sessions(&it), ["router 192.0.2.254 "]);
+    it.after(Event::Proxy(key.clone(), ProxyAnswer::NotYet));
+    assert_eq!(it.proxy_asked.borrow().len(), 1);
+    it.after(Event::Proxy(key, ProxyAnswer::Serves));
+    assert!(it.proxy_asked.borrow().is_empty());
+    assert_eq!(sessions(&it), ["router 192.0.2.254 192.0.2.1/32"]);
+}
+
+#[tokio::test]
 async fn once_every_session_is_to_end_none_is_asked_for_again() {
     let mut it = complete();
     bgp_lists(&[peer("router", &json!({}))]).into_iter().for_each(|event| _ = it.after(event));

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use bgp::config::{AsNumbers, Asn, Families, PeerAs, Transport};
 use bgp::route::{Community, LinkBandwidth, LocalPreference, Prepend};
 use objects::{Family, Requirement, Selector};
@@ -46,6 +48,7 @@ fn each<K, V>(each: impl IntoIterator<Item = (K, Option<V>)>) -> Changes<K, V> {
 struct Site {
     placement: Placement,
     bgp: Bgp,
+    now: Instant,
 }
 
 impl Site {
@@ -54,7 +57,7 @@ impl Site {
         placement.set_node(node(&[], Network::Available));
         placement.set_pools(Pools::new([PoolSpec::new("lan", &["192.0.2.0/24", "2001:db8::/64"])]));
         placement.set_service(service("web", &["192.0.2.1"]));
-        let mut site = Self { placement, bgp: Bgp::new("me".into()) };
+        let mut site = Self { placement, bgp: Bgp::new("me".into()), now: Instant::now() };
         site.endpoints("web", &["me", "other"]);
         site.bgp.handle(BgpInput::Communities(each([])));
         site.bgp.handle(BgpInput::Profiles(each([])));
@@ -77,10 +80,20 @@ impl Site {
         self.bgp.handle(BgpInput::Advertisements(each([(it.scope.name.clone(), Some((Some(it), vec![])))])));
     }
 
+    fn leaving_endpoints(&mut self, nodes: &[&str]) {
+        let endpoints = Endpoints::new([], nodes.iter().map(|node| Some((*node).into())));
+        let (slice, key) = (SliceKey::new("default", "web"), ServiceKey::new("default", "web"));
+        self.placement.set_endpoints(&slice, &key, endpoints);
+    }
+
+    fn proxy_says(&mut self, service: &str, answer: ProxyAnswer) {
+        self.bgp.handle(BgpInput::Proxy(ServiceKey::new("default", service), answer));
+    }
+
     fn settle(&mut self) -> Vec<BgpNews> {
         self.placement.settle();
         let reviewed = self.placement.take_reviewed();
-        self.bgp.settle(&self.placement, &reviewed)
+        self.bgp.settle(&self.placement, &reviewed, self.now)
     }
 
     /// The prefixes and attributes that a peer is to have, in words.
@@ -105,11 +118,14 @@ impl Site {
 
     /// The plan, made from nothing.
     fn made_anew(&self) -> Plan {
-        let Bgp { me, advertisements, sessions, .. } = &self.bgp;
+        let Bgp { me, advertisements, sessions, proxy, .. } = &self.bgp;
         let mut plan = Plan::default();
         let placement = &self.placement;
         let here = here(me, placement, advertisements);
-        plan.follow(View { me, placement, advertisements, here: &here, sessions }, &Touched::Everything);
+        plan.follow(
+            View { me, placement, advertisements, here: &here, sessions, proxy },
+            &Touched::Everything,
+        );
         plan
     }
 }
@@ -169,6 +185,8 @@ fn each_reason_why_a_service_is_not_announced_is_told() {
 
     let local = Service { traffic_policy: TrafficPolicy::Local, ..service("web", &["192.0.2.1"]) };
     site.placement.set_service(local.clone());
+    assert_eq!(site.outcome(), Err(NotAnnounced::KubeProxyNotReady));
+    site.proxy_says("web", ProxyAnswer::Serves);
     assert_eq!(site.outcome(), Ok(vec!["router".to_owned()]));
     site.endpoints("web", &["other"]);
     assert_eq!(site.outcome(), Err(NotAnnounced::NoLocalEndpoints));
@@ -230,7 +248,7 @@ fn communities_that_are_too_many_together_are_told_of_on_each_advertisement_unti
     let told = |site: &mut Site| {
         let faults = site.settle().into_iter().rev().find_map(|news| match news {
             BgpNews::Faults(_, of_advertisements) => Some(of_advertisements),
-            BgpNews::Sessions(_) | BgpNews::Secrets(_) | BgpNews::Plan(_) => None,
+            _ => None,
         });
         faults.map(|faults| faults.into_keys().map(|name| name.to_string()).collect::<Vec<_>>())
     };
@@ -240,6 +258,111 @@ fn communities_that_are_too_many_together_are_told_of_on_each_advertisement_unti
     assert_eq!(site.routes("router")[0].split(' ').count(), 2 + 63);
     site.advertise(with("b", 30..63));
     assert_eq!(told(&mut site), Some(vec![]));
+}
+
+fn local(name: &str, vip: &str) -> Service {
+    Service { traffic_policy: TrafficPolicy::Local, ..service(name, &[vip]) }
+}
+
+/// What kube-proxy is to be asked, and whether there are sessions.
+fn asked(news: &[BgpNews]) -> (Vec<(String, bool)>, bool) {
+    let ask = |news: &BgpNews| match news {
+        BgpNews::AskProxy(service, ask) => Some((service.name.to_string(), *ask)),
+        _ => None,
+    };
+    let sessions = news.iter().any(|it| matches!(it, BgpNews::Sessions(_)));
+    (news.iter().filter_map(ask).collect(), sessions)
+}
+
+#[test]
+fn a_first_endpoint_is_announced_under_policy_local_once_kube_proxy_serves_it() {
+    let mut site = Site::new();
+    site.advertise(Advertisement::new("ad"));
+    site.settle();
+    site.placement.set_service(local("web", "192.0.2.1"));
+    assert_eq!(asked(&site.settle()), (vec![("web".to_owned(), true)], false));
+    assert!(site.routes("router").is_empty());
+    site.proxy_says("web", ProxyAnswer::NotYet);
+    site.now += Duration::from_secs(20);
+    assert!(site.routes("router").is_empty());
+    site.proxy_says("web", ProxyAnswer::Serves);
+    assert_eq!(site.routes("router"), ["192.0.2.1/32 100"]);
+
+    site.endpoints("web", &["me"]);
+    assert!(asked(&site.settle()).0.is_empty(), "it has had one here all the time");
+    site.endpoints("web", &["other"]);
+    assert!(site.routes("router").is_empty());
+    site.endpoints("web", &["me", "other"]);
+    assert_eq!(asked(&site.settle()).0, [("web".to_owned(), true)]);
+    site.now = site.bgp.deadline().unwrap();
+    let overdue = |it: &BgpNews| matches!(it, BgpNews::ProxyOverdue(services) if services.len() == 1);
+    assert!(site.settle().iter().any(overdue), "nobody has answered");
+    assert_eq!(site.routes("router"), ["192.0.2.1/32 100"]);
+    assert_eq!(site.bgp.deadline(), None);
+    site.placement.remove_service(&ServiceKey::new("default", "web"));
+    site.settle();
+    site.placement.set_service(local("web", "192.0.2.1"));
+    assert_eq!(asked(&site.settle()).0, [("web".to_owned(), true)]);
+    site.endpoints("web", &[]);
+    assert_eq!(asked(&site.settle()).0, [("web".to_owned(), false)]);
+}
+
+#[test]
+fn at_the_start_there_are_sessions_once_it_is_known_what_kube_proxy_serves() {
+    for answers in [true, false] {
+        let mut site = Site::new();
+        site.placement.set_service(local("web", "192.0.2.1"));
+        site.advertise(Advertisement::new("ad"));
+        assert_eq!(asked(&site.settle()), (vec![("web".to_owned(), true)], false));
+        assert!(!site.bgp.is_complete());
+        if answers {
+            site.proxy_says("web", ProxyAnswer::Serves);
+        } else {
+            site.proxy_says("web", ProxyAnswer::NotYet);
+            site.now = site.bgp.deadline().unwrap();
+        }
+        assert_eq!(asked(&site.settle()), (vec![], true));
+        assert!(site.bgp.is_complete());
+        assert_eq!(site.routes("router").len(), usize::from(answers));
+    }
+}
+
+#[test]
+fn routers_are_asked_to_use_others_while_all_local_endpoints_terminate() {
+    let mut site = Site::new();
+    site.advertise(Advertisement { communities: vec!["1:1".to_owned()], ..Advertisement::new("ad") });
+    site.placement.set_service(local("web", "192.0.2.1"));
+    site.settle();
+    site.proxy_says("web", ProxyAnswer::Serves);
+    assert_eq!(site.routes("router"), ["192.0.2.1/32 100 1:1"]);
+    site.leaving_endpoints(&["me"]);
+    assert_eq!(site.routes("router"), ["192.0.2.1/32 0 1:1 65535:0"]);
+    site.endpoints("web", &["me"]);
+    assert_eq!(site.routes("router"), ["192.0.2.1/32 100 1:1"], "another endpoint is ready");
+    site.leaving_endpoints(&["me"]);
+    site.settle();
+    site.placement.set_service(service("web", &["192.0.2.1"]));
+    assert_eq!(site.routes("router"), ["192.0.2.1/32 100 1:1"], "policy Cluster has endpoints elsewhere");
+    site.placement.set_service(local("web", "192.0.2.1"));
+    assert_eq!(site.routes("router"), ["192.0.2.1/32 0 1:1 65535:0"]);
+    site.endpoints("web", &[]);
+    assert!(site.routes("router").is_empty());
+}
+
+#[test]
+fn a_prefix_that_another_service_needs_does_not_leave() {
+    let mut site = Site::new();
+    site.advertise(Advertisement {
+        aggregation: Aggregation::new(24, 64).unwrap(),
+        ..Advertisement::new("ad")
+    });
+    site.placement.set_service(local("web", "192.0.2.1"));
+    site.placement.set_service(service("other", &["192.0.2.2"]));
+    site.endpoints("other", &["other"]);
+    site.leaving_endpoints(&["me"]);
+    assert_eq!(site.routes("router"), ["192.0.2.0/24 100"]);
+    site.placement.remove_service(&ServiceKey::new("default", "other"));
+    assert_eq!(site.routes("router"), ["192.0.2.0/24 0 65535:0"]);
 }
 
 #[test]
@@ -340,6 +463,9 @@ enum Step {
     Service(u8, u8, bool),
     NoService(u8),
     Endpoints(u8, bool, bool),
+    Terminating(bool, bool),
+    Proxy(u8, bool),
+    Later,
     Node(bool, bool),
     Pools(bool),
     Advertisement(u8, u8, u8, bool, bool),
@@ -353,6 +479,9 @@ fn step() -> impl Strategy<Value = Step> {
         (0u8..4, 0u8..6, any::<bool>()).prop_map(|(name, vip, local)| Step::Service(name, vip, local)),
         (0u8..4).prop_map(Step::NoService),
         (0u8..4, any::<bool>(), any::<bool>()).prop_map(|(name, me, other)| Step::Endpoints(name, me, other)),
+        (any::<bool>(), any::<bool>()).prop_map(|(me, other)| Step::Terminating(me, other)),
+        (0u8..4, any::<bool>()).prop_map(|(name, serves)| Step::Proxy(name, serves)),
+        Just(Step::Later),
         (any::<bool>(), any::<bool>()).prop_map(|(zone, network)| Step::Node(zone, network)),
         any::<bool>().prop_map(Step::Pools),
         (0u8..3, 0u8..3, 0u8..3, any::<bool>(), any::<bool>()).prop_map(
@@ -380,6 +509,15 @@ fn take(site: &mut Site, step: Step) {
             let nodes = [me.then_some("me"), other.then_some("other")];
             site.endpoints(&name.to_string(), &nodes.into_iter().flatten().collect::<Vec<_>>());
         }
+        Step::Terminating(me, other) => {
+            let nodes = [me.then_some("me"), other.then_some("other")];
+            site.leaving_endpoints(&nodes.into_iter().flatten().collect::<Vec<_>>());
+        }
+        Step::Proxy(name, serves) => {
+            let answer = if serves { ProxyAnswer::Serves } else { ProxyAnswer::NotYet };
+            site.proxy_says(&name.to_string(), answer);
+        }
+        Step::Later => site.now += Duration::from_secs(2),
         Step::Node(zone, network) => {
             let labels: &[(&str, &str)] = if zone { &[("zone", "a")] } else { &[] };
             let network = if network { Network::Available } else { Network::Unavailable };
@@ -435,7 +573,7 @@ proptest! {
                             }
                         }
                     }
-                    BgpNews::Plan(Change::Service(..)) | BgpNews::Secrets(_) | BgpNews::Faults(..) => {}
+                    _ => {}
                 }
             }
             if !site.bgp.is_idle() {
@@ -446,6 +584,16 @@ proptest! {
             prop_assert_eq!(told, planned.filter(|(_, routes)| !routes.is_empty()).collect());
         }
     }
+}
+
+#[test]
+fn what_is_foretold_of_a_node_does_not_wait_for_kube_proxy() {
+    let mut site = Site::new();
+    site.placement.set_service(local("web", "192.0.2.1"));
+    site.advertise(Advertisement::new("all"));
+    site.settle();
+    let foretold = foretell(&"me".into(), site.bgp.objects.clone(), &site.placement);
+    assert_eq!(foretold.routes[&"router".into()].len(), 1);
 }
 
 #[test]
