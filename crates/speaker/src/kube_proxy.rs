@@ -123,8 +123,9 @@ mod tests {
     async fn kube_proxy_is_asked_until_it_serves() {
         let serves = Arc::new(AtomicBool::new(false));
         let shared = Arc::clone(&serves);
-        let answer = async move || {
-            if shared.load(Ordering::Relaxed) { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+        let answer = move || {
+            let serves = shared.load(Ordering::Relaxed);
+            async move { if serves { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE } }
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = NonZeroU16::new(listener.local_addr().unwrap().port());

@@ -175,7 +175,7 @@ async fn kube_proxy_is_asked_before_a_first_local_endpoint_is_announced() {
     here["endpoints"][0]["nodeName"] = json!("n1");
     it.after(slices([here]));
     let key = ServiceKey::new("default", "one");
-    assert_eq!(*it.proxy_asked.borrow(), [(key.clone(), std::num::NonZeroU16::new(30_123))].into());
+    assert_eq!(*it.proxy_asked.borrow(), [(key.clone(), NonZeroU16::new(30_123))].into());
     assert_eq!(sessions(&it), ["router 192.0.2.254 "]);
     it.after(Event::Proxy(key.clone(), ProxyAnswer::NotYet));
     assert_eq!(it.proxy_asked.borrow().len(), 1);
