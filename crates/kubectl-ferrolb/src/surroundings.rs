@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn an_old_configuration_of_metallb_is_told_and_no_other_configmap_of_that_name() {
-        let map = |data: serde_json::Value| serde_json::from_value(json!({"data": data})).unwrap();
+        let map = |data: Value| serde_json::from_value(json!({"data": data})).unwrap();
         let said = of_old_metallb(&map(json!({"config": "address-pools:\n- name: a\n"})), "lb").unwrap();
         assert!(
             said.contains("kubectl get configmap -n lb config -o yaml | kubectl ferrolb convert -f -"),

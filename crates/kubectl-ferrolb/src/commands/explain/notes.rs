@@ -67,7 +67,7 @@ pub(super) fn beside(whole: &v1::Service, holders: impl Fn(IpAddr) -> Vec<Servic
     let of_external = |ip: &String| {
         let others: Vec<ServiceKey> =
             ip.parse().map(|ip: IpAddr| holders(ip.to_canonical())).unwrap_or_default();
-        let whose = match others.as_slice() {
+        let note = match others.as_slice() {
             [] => String::new(),
             others => format!(
                 ". It is the address of Service {}, whose clients come here on the ports of this one",
@@ -75,7 +75,7 @@ pub(super) fn beside(whole: &v1::Service, holders: impl Fn(IpAddr) -> Vec<Servic
             ),
         };
         format!(
-            "FerroLB has no part in spec.externalIPs {ip}: nodes take what comes for it, and nobody announces it for this Service{whose}"
+            "FerroLB has no part in spec.externalIPs {ip}: nodes take what comes for it, and nobody announces it for this Service{note}"
         )
     };
     narrowed.into_iter().chain(spec.external_ips.iter().flatten().map(of_external)).collect()
