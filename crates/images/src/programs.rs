@@ -27,10 +27,8 @@ pub fn build_for<const N: usize>(
 ) -> Result<[PathBuf; N], Error> {
     let workspace = workspace();
     let mut flags = remapped(&workspace)?;
-    for flag in [SORTED, NO_UNWIND_TABLES] {
-        flags.rust.push(SEPARATOR);
-        flags.rust.push(flag);
-    }
+    flags.rust.push(SEPARATOR);
+    flags.rust.push(SORTED);
     let mut cargo = if platform == Platform::HOST {
         ensure_target()?;
         let mut cargo = cargo();
@@ -94,10 +92,6 @@ struct MessageTarget {
 /// Keeps the functions of a crate together. The kernel maps the neighbours of each page that a program touches; without
 /// this, functions that are never called lie everywhere between those that are, and count as memory in use.
 const SORTED: &str = "-Clink-arg=-Wl,--sort-section=name";
-
-/// A program that aborts when it panics never unwinds its stack. What says how to would be an eighth of it; all that needs it
-/// are backtraces, which say nothing where there are no symbols.
-const NO_UNWIND_TABLES: &str = "-Cforce-unwind-tables=no";
 
 /// What CARGO_ENCODED_RUSTFLAGS separates by; CFLAGS does by spaces.
 pub(crate) const SEPARATOR: &str = "\u{1f}";
