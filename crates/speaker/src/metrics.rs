@@ -133,7 +133,8 @@ impl Metrics {
     /// Makes the metrics visible.
     pub fn register(&self, registry: &mut Registry) {
         let metallb = registry.sub_registry_with_prefix("metallb");
-        metallb.register_collector(Box::new(self.announced.clone()));
+        let help = "Services announced from this node, 1 for each address.";
+        metallb.register_collector(self.announced.column("speaker_announced", help));
         metallb.register_collector(self.by_address.columns(COLUMNS));
         metallb.register(
             "k8s_client_updates",

@@ -26,7 +26,7 @@ pub(crate) fn registered() -> BTreeSet<String> {
     // Metrics without a sample yet are in no scrape. That they are registered shows in this form only.
     let text = format!("{registry:?}");
     let item = Regex::new(
-        r#"Registry \{ prefix: (?:None|Some\(Prefix\("([^"]*)"\)\))|Descriptor \{ name: "([^"]*)""#,
+        r#"Registry \{ prefix: (?:None|Some\(Prefix\("([^"]*)"\)\))|(?:Descriptor|Column) \{ name: "([^"]*)""#,
     )
     .unwrap();
     let mut prefix = "";

@@ -130,20 +130,31 @@ impl Announced {
         self.lock().each.remove(&(service.clone(), vip, by));
     }
 
+    /// Shows a 1 for each.
+    pub(super) fn column(&self, name: &'static str, help: &'static str) -> Box<dyn Collector> {
+        Box::new(AnnouncedColumn { name, help, announced: self.clone() })
+    }
+
     fn lock(&self) -> MutexGuard<'_, Announcements> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Collector for Announced {
+#[derive(Debug)]
+struct AnnouncedColumn {
+    name: &'static str,
+    help: &'static str,
+    announced: Announced,
+}
+
+impl Collector for AnnouncedColumn {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let (node, each) = {
-            let it = self.lock();
+            let it = self.announced.lock();
             (it.node.clone(), it.each.iter().cloned().collect::<Vec<_>>())
         };
         let Some(node) = node.filter(|_| !each.is_empty()) else { return Ok(()) };
-        let help = "Services announced from this node, 1 for each address.";
-        let mut metric = encoder.encode_descriptor("speaker_announced", help, None, MetricType::Gauge)?;
+        let mut metric = encoder.encode_descriptor(self.name, self.help, None, MetricType::Gauge)?;
         for (service, vip, by) in each {
             let protocol = match by {
                 Protocol::Layer2 => layer2::PROTOCOL,
