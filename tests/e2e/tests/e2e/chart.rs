@@ -17,14 +17,15 @@ fn helm(cluster: &Cluster, arguments: &[&str]) -> Result<String> {
     cluster.lab.helm(arguments.iter().chain(&NAMESPACE))
 }
 
-/// What there is nothing to count of in good health, or without a router.
-const ABSENT: [&str; 5] = [
+/// What there is nothing to count of in good health.
+const ABSENT: [&str; 4] = [
     "ferrolb_gossip_frames_refused_total",
     "ferrolb_layer2_conflicts_total",
     "ferrolb_layer2_frames_not_sent_total",
     "ferrolb_layer2_groups_not_joined_total",
-    "metallb_bgp_session_up",
 ];
+/// How the names of what there is only with a router begin.
+const OF_ROUTERS: [&str; 2] = ["metallb_bgp_", "metallb_bfd_"];
 
 /// The samples that FerroLB's programs show, by name.
 fn samples(cluster: &Cluster) -> Result<BTreeSet<String>> {
@@ -70,6 +71,7 @@ fn the_samples_that_alerts_and_the_dashboard_name_are_in_a_scrape_as_soon_as_the
         let mut wanted = named(&dashboard);
         wanted.extend(named(&rules));
         wanted.retain(|name| !ABSENT.contains(&name.as_str()));
+        wanted.retain(|name| OF_ROUTERS.iter().all(|of| !name.starts_with(of)));
         // Whose count begins when something goes.
         cluster.kubectl(["delete", "service", "scraped"])?;
         cluster.balance("scraped")?;
