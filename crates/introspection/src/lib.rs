@@ -1,5 +1,6 @@
 //! What the programs tell of themselves at `/status`: one JSON document, whose version is in `apiVersion`, whose kind says
-//! which program it is of. A speaker also tells who answers for an address on the LAN ([`TRACE_PATH`]).
+//! which program it is of. A speaker also tells who answers for an address on the LAN, and which DHCP servers
+//! it has ([`TRACE_PATH`]).
 //!
 //! The programs write it and `kubectl ferrolb` reads it, maybe of another version: fields that a reader does not know are
 //! passed over, those that a writer does not know are empty. Lists are bounded ([`Capped`]), so that a document never has
@@ -20,7 +21,7 @@ pub use speaker::{
     Address, AddressState, Claimant, Gossip, Interface, Peer, PeerState, SpeakerStatus, Unannounced,
     Usability,
 };
-pub use trace::{TRACE_PATH, Trace, TracedPlace};
+pub use trace::{DhcpOffer, DhcpPlace, DhcpServers, TRACE_PATH, Trace, TracedPlace};
 
 /// Where a program serves its document, unless it is told otherwise.
 pub const DEFAULT_PORT: u16 = 7472;
@@ -64,6 +65,8 @@ pub enum Status {
     SpeakerStatus(SpeakerStatus),
     /// A speaker that was asked who answers for an address.
     Trace(Trace),
+    /// A speaker that was asked which DHCP servers there are.
+    DhcpServers(DhcpServers),
 }
 
 impl Document {

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use introspection::{
-    ControllerStatus, Document, SpeakerStatus, Status, TOKEN_AUDIENCE, TOKEN_HEADER, TRACE_PATH, Trace,
+    ControllerStatus, DhcpServers, Document, SpeakerStatus, Status, TOKEN_AUDIENCE, TOKEN_HEADER, TRACE_PATH,
+    Trace,
 };
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::ServiceAccount;
@@ -66,6 +67,8 @@ pub(crate) enum Question {
     Status,
     /// Speakers: who answers for this address on the LAN.
     Trace(IpAddr),
+    /// Speakers: which DHCP servers there are.
+    DhcpServers,
 }
 
 impl fmt::Display for Question {
@@ -74,6 +77,7 @@ impl fmt::Display for Question {
         match self {
             Self::Status => f.write_str("/status"),
             Self::Trace(ip) => write!(f, "{TRACE_PATH}?ip={ip}"),
+            Self::DhcpServers => write!(f, "{TRACE_PATH}?dhcp"),
         }
     }
 }
@@ -153,7 +157,7 @@ impl Told {
     pub(crate) fn controller(&self) -> Option<&ControllerStatus> {
         match self.document.as_ref().ok().map(|document| &document.status) {
             Some(Status::ControllerStatus(status)) => Some(status),
-            Some(Status::SpeakerStatus(_) | Status::Trace(_)) | None => None,
+            Some(Status::SpeakerStatus(_) | Status::Trace(_) | Status::DhcpServers(_)) | None => None,
         }
     }
 
@@ -161,7 +165,7 @@ impl Told {
     pub(crate) fn speaker(&self) -> Option<&SpeakerStatus> {
         match self.document.as_ref().ok().map(|document| &document.status) {
             Some(Status::SpeakerStatus(status)) => Some(status),
-            Some(Status::ControllerStatus(_) | Status::Trace(_)) | None => None,
+            Some(Status::ControllerStatus(_) | Status::Trace(_) | Status::DhcpServers(_)) | None => None,
         }
     }
 
@@ -169,7 +173,17 @@ impl Told {
     pub(crate) fn trace(&self) -> Option<&Trace> {
         match self.document.as_ref().ok().map(|document| &document.status) {
             Some(Status::Trace(trace)) => Some(trace),
-            Some(Status::ControllerStatus(_) | Status::SpeakerStatus(_)) | None => None,
+            Some(Status::ControllerStatus(_) | Status::SpeakerStatus(_) | Status::DhcpServers(_)) | None => {
+                None
+            }
+        }
+    }
+
+    /// What it said, asked which DHCP servers there are.
+    pub(crate) fn dhcp_servers(&self) -> Option<&DhcpServers> {
+        match self.document.as_ref().ok().map(|document| &document.status) {
+            Some(Status::DhcpServers(servers)) => Some(servers),
+            Some(Status::ControllerStatus(_) | Status::SpeakerStatus(_) | Status::Trace(_)) | None => None,
         }
     }
 }

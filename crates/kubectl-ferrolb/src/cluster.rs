@@ -26,6 +26,9 @@ use crate::snapshot::{
 };
 use crate::survey::{Report, Reports};
 
+/// So long DHCP servers are waited for on the LAN.
+const DHCP_SERVERS_TAKE: Duration = Duration::from_secs(8);
+
 /// Where FerroLB is when nothing else is known.
 const DEFAULT_NAMESPACE: &str = "metallb-system";
 
@@ -219,6 +222,15 @@ impl Cluster {
     pub(crate) async fn trace_from(&self, speakers: &[Program], ip: IpAddr) -> Vec<Told> {
         let clients = (&self.client, &self.client);
         ask::ask(clients, speakers, &Question::Trace(ip), self.pod_timeout, &self.tokens).await
+    }
+
+    /// Asks a speaker which DHCP servers there are. That takes longer than other questions: those wait for seconds before they
+    /// offer anything.
+    pub(crate) async fn dhcp_servers(&self, speaker: &Program) -> Vec<Told> {
+        let (clients, speaker) = ((&self.client, &self.client), std::slice::from_ref(speaker));
+        let patience =
+            if self.pod_timeout.is_zero() { self.pod_timeout } else { self.pod_timeout + DHCP_SERVERS_TAKE };
+        ask::ask(clients, speaker, &Question::DhcpServers, patience, &self.tokens).await
     }
 
     /// All objects of a kind, everywhere.

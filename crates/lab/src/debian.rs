@@ -57,6 +57,9 @@ pub const FOR_POLICIES: &[Package] =
 /// What resolves names on a LAN, for the test of those of Services.
 pub const FOR_NAMES: &[Package] = &[Package { name: "avahi-daemon", file: "avahi-daemon" }];
 
+/// What gives out addresses on a LAN, for the test of the question for it.
+pub const FOR_DHCP: &[Package] = &[Package { name: "dnsmasq-base", file: "dnsmasq" }];
+
 /// What speaks BGP with the nodes of a lab.
 pub const FOR_ROUTERS: &[Package] = &[FRR, BIRD];
 const FRR: Package = Package { name: "frr", file: "/usr/lib/frr/bgpd" };

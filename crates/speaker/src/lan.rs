@@ -19,6 +19,7 @@
 
 mod addresses;
 mod closing;
+mod dhcp;
 mod follower;
 mod inquiries;
 mod interface;

@@ -22,9 +22,9 @@ pub(crate) struct TestArgs {
     e2e: Option<String>,
 }
 
-/// The tests that need BIRD, FRR or avahi, which are not everywhere where crates are tested one by one; without the one that
+/// The tests that need BIRD, FRR, avahi or dnsmasq, which are not everywhere where crates are tested one by one; without the one that
 /// measures, for which nothing else should run.
-const WITH_OTHERS: [&str; 16] = [
+const WITH_OTHERS: [&str; 18] = [
     "test",
     "--package",
     "speaker",
@@ -34,6 +34,8 @@ const WITH_OTHERS: [&str; 16] = [
     "bgp",
     "--test",
     "mdns",
+    "--test",
+    "lan",
     "--test",
     "speaker_bgp",
     "--",
@@ -78,6 +80,7 @@ fn prepare(arguments: &TestArgs) -> Result<()> {
             debian::FOR_PUSHING,
             debian::FOR_ROUTERS,
             debian::FOR_NAMES,
+            debian::FOR_DHCP,
             for_fuzzing,
         ]
         .concat(),

@@ -2,6 +2,7 @@
 
 mod choice;
 mod demo;
+mod dhcp;
 mod from;
 mod lan;
 mod proposal;

@@ -1,4 +1,5 @@
-//! `/trace?ip=ADDRESS`: who answers for an address on the LAN. Whoever can ask the LAN is asked for that.
+//! `/trace?ip=ADDRESS`: who answers for an address on the LAN; `/trace?dhcp`: which DHCP servers it has. Whoever can ask the
+//! LAN is asked for that.
 //!
 //! A question on the LAN is heard by every host there, so the LAN is asked a few times a second at most, whoever asks; what
 //! is more is refused.
@@ -18,16 +19,27 @@ const BURST: u32 = 5;
 const APART: Duration = Duration::from_millis(500);
 /// Longer the LAN is not asked, and who does not answer is not waited for.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// The same for DHCP servers, which look for seconds whether an address is free before they offer it.
+const PATIENCE_WITH_SERVERS: Duration = Duration::from_secs(8);
 
 /// Asks whoever can ask the LAN.
 #[derive(Debug, Clone)]
 pub struct TraceSource(mpsc::Sender<TraceQuestion>);
 
-/// Somebody wants to know who answers for an address.
+/// What the LAN is to be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// Who answers for this address: of one host, on a LAN.
+    Address(IpAddr),
+    /// Which DHCP servers there are, and what they offer.
+    DhcpServers,
+}
+
+/// Somebody wants to know something of the LAN.
 #[derive(Debug)]
 pub struct TraceQuestion {
-    /// The address: of one host, on a LAN.
-    pub ip: IpAddr,
+    /// What.
+    pub wanted: Wanted,
     answer: oneshot::Sender<serde_json::Result<Vec<u8>>>,
 }
 
@@ -39,9 +51,9 @@ pub fn channel() -> (TraceSource, mpsc::Receiver<TraceQuestion>) {
 
 impl TraceSource {
     /// The document, as text; nothing where nobody answers any more.
-    pub async fn ask(&self, ip: IpAddr) -> Option<serde_json::Result<Vec<u8>>> {
+    pub async fn ask(&self, wanted: Wanted) -> Option<serde_json::Result<Vec<u8>>> {
         let (answer, answered) = oneshot::channel();
-        self.0.send(TraceQuestion { ip, answer }).await.ok()?;
+        self.0.send(TraceQuestion { wanted, answer }).await.ok()?;
         answered.await.ok()
     }
 }
@@ -82,10 +94,10 @@ impl TracePage {
     /// The document for the query of a URL.
     pub(super) async fn of(&self, query: Option<&str>) -> Result<Bytes, NoTrace> {
         let source = self.source.as_ref().ok_or(NoTrace::NotHere)?;
-        let ip = address(query).map_err(NoTrace::Unreadable)?;
+        let wanted = read(query).map_err(NoTrace::Unreadable)?;
         let taken = self.budget.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now().into());
         taken.map_err(|_later| NoTrace::TooOften)?;
-        match timeout(PATIENCE, source.ask(ip)).await {
+        match timeout(wanted.patience(), source.ask(wanted)).await {
             Ok(Some(Ok(text))) => Ok(text.into()),
             Ok(Some(Err(error))) => Err(NoTrace::Failed(error.to_string())),
             Ok(None) | Err(_) => Err(NoTrace::NotStarted),
@@ -93,10 +105,28 @@ impl TracePage {
     }
 }
 
+impl Wanted {
+    fn patience(self) -> Duration {
+        match self {
+            Self::Address(_) => PATIENCE,
+            Self::DhcpServers => PATIENCE_WITH_SERVERS,
+        }
+    }
+}
+
+/// What a query is for, or why that cannot be told.
+fn read(query: Option<&str>) -> Result<Wanted, String> {
+    if query == Some("dhcp") {
+        return Ok(Wanted::DhcpServers);
+    }
+    address(query).map(Wanted::Address)
+}
+
 /// The address in a query, or why there is none.
 fn address(query: Option<&str>) -> Result<IpAddr, String> {
     let mut pairs = query.unwrap_or_default().split('&');
-    let text = pairs.find_map(|pair| pair.strip_prefix("ip=")).ok_or("say which address: ?ip=ADDRESS")?;
+    let text =
+        pairs.find_map(|pair| pair.strip_prefix("ip=")).ok_or("say which address, ?ip=ADDRESS, or ?dhcp")?;
     let text = text.replace("%3A", ":").replace("%3a", ":");
     let ip: IpAddr = text.parse().map_err(|_| "what is asked for is no IP address".to_owned())?;
     let broadcast = ip == IpAddr::V4(Ipv4Addr::BROADCAST);
@@ -136,6 +166,8 @@ mod tests {
             assert!(address(Some(query)).is_err(), "{query}");
         }
         assert!(address(None).is_err());
+        assert_eq!(read(Some("dhcp")), Ok(Wanted::DhcpServers));
+        assert_eq!(read(Some("ip=192.0.2.1")), Ok(Wanted::Address("192.0.2.1".parse().unwrap())));
     }
 
     #[tokio::test(start_paused = true)]
@@ -144,7 +176,7 @@ mod tests {
         let page = TracePage::new(Some(source));
         let answering = async {
             while let Some(question) = questions.recv().await {
-                let ip = question.ip;
+                let Wanted::Address(ip) = question.wanted else { panic!("{question:?}") };
                 question.answer(&ip);
             }
         };

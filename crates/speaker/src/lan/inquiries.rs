@@ -5,13 +5,13 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use introspection::{Document, Status, Trace, TracedPlace};
-use kubekit::http::trace::TraceQuestion;
+use kubekit::http::trace::{TraceQuestion, Wanted};
 use layer2::Answered;
 use speaker_core::announce::layer2::{PortId, Responder};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::Running;
+use super::{Running, dhcp};
 
 /// A port that does not answer by then does not use its interface at present.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -25,9 +25,16 @@ pub(super) struct Inquiry {
     pub(super) answer: oneshot::Sender<Answered>,
 }
 
-/// Asks these ports, and answers when all have.
+/// Asks the LAN what somebody wants to know, by these ports.
 pub(super) fn inquire(question: TraceQuestion, node: String, ports: &BTreeMap<PortId, Running>) {
-    let ip = question.ip;
+    match question.wanted {
+        Wanted::Address(ip) => inquire_for(ip, question, node, ports),
+        Wanted::DhcpServers => dhcp::inquire(question, node, ports.keys()),
+    }
+}
+
+/// Asks these ports, and answers when all have.
+fn inquire_for(ip: IpAddr, question: TraceQuestion, node: String, ports: &BTreeMap<PortId, Running>) {
     let ask = |(port, running): (&PortId, &Running)| {
         let (answer, answered) = oneshot::channel();
         // One that is busy with others is not waited for.

@@ -10,8 +10,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use caps::{CapSet, Capability};
-use introspection::{Document, Status, Trace};
-use kubekit::http::trace::TraceSource;
+use introspection::{DhcpServers, Document, Status, Trace};
+use kubekit::http::trace::{TraceSource, Wanted as Asked};
 use layer2::{ArpFrame, ArpOperation, Host, MacAddr, NdpFrame, NdpMessage, solicited_node};
 use nix::sched::{CloneFlags, unshare};
 use placement::{Announcement, Announcements, History, Interfaces, Takeover};
@@ -123,6 +123,12 @@ pub(crate) fn solicitation(vip: Ipv6Addr) -> NdpFrame {
         target: vip,
         message: NdpMessage::Solicitation { source: Some(CLIENT) },
     }
+}
+
+fn asked(trace: &TraceSource, wanted: Asked) -> Status {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let text = runtime.block_on(trace.ask(wanted)).unwrap().unwrap();
+    serde_json::from_slice::<Document>(&text).unwrap().status
 }
 
 /// The LAN side of a speaker, in a thread of its own, in the namespace of the one that started it.
@@ -239,13 +245,18 @@ impl Speaker {
     /// Asks the speaker who answers for an address.
     pub(crate) fn inquire(&self, ip: impl Into<IpAddr>) -> JoinHandle<Trace> {
         let (trace, ip) = (self.trace.clone(), ip.into());
-        std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-            let text = runtime.block_on(trace.ask(ip)).unwrap().unwrap();
-            match serde_json::from_slice::<Document>(&text).unwrap().status {
-                Status::Trace(trace) => trace,
-                other => panic!("{other:?}"),
-            }
+        std::thread::spawn(move || match asked(&trace, Asked::Address(ip)) {
+            Status::Trace(trace) => trace,
+            other => panic!("{other:?}"),
+        })
+    }
+
+    /// Asks the speaker which DHCP servers there are.
+    pub(crate) fn inquire_for_dhcp(&self) -> JoinHandle<DhcpServers> {
+        let trace = self.trace.clone();
+        std::thread::spawn(move || match asked(&trace, Asked::DhcpServers) {
+            Status::DhcpServers(servers) => servers,
+            other => panic!("{other:?}"),
         })
     }
 

@@ -6,6 +6,7 @@
 
 mod arp;
 mod conflicts;
+mod dhcp;
 mod fixture;
 mod inquiries;
 mod links;

@@ -3,6 +3,8 @@
 use api::{IPAddressPool, L2Advertisement};
 use axum::Router;
 use axum::extract::{RawQuery, State};
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
 use axum::routing::get;
 use introspection::TRACE_PATH;
 use k8s_openapi::api::core::v1::Node;
@@ -15,8 +17,17 @@ use super::site::{document, leader, program};
 use super::{SYSTEM, account, answered, create, node, own_address, plugin, plugin_as, pod, viewer};
 use crate::fixture::{Cluster, run};
 
-/// Two nodes on one LAN, whose speakers hear a host answer for these addresses.
-async fn cluster(prefix_length: u8, provider: &str, taken: &'static [&'static str]) -> Cluster {
+/// What speakers hear on their LAN.
+#[derive(Clone, Copy)]
+struct Lan {
+    /// A host answers for these addresses.
+    taken: &'static [&'static str],
+    /// A DHCP server offers these, if it is asked for; not of speakers that cannot ask, as of an earlier version.
+    offers: Option<&'static [&'static str]>,
+}
+
+/// Two nodes on one LAN.
+async fn cluster(prefix_length: u8, provider: &str, lan: Lan) -> Cluster {
     let cluster = Cluster::start().await;
     account(&cluster, SYSTEM, "ferrolb").await;
     program(&cluster, "c-1", "controller", "n1", leader()).await;
@@ -32,21 +43,31 @@ async fn cluster(prefix_length: u8, provider: &str, taken: &'static [&'static st
             "name": "eth0", "mac": "02:00:00:00:00:01", "arp": "Used", "ndp": "Used",
             "prefixes": [format!("{ip}/{prefix_length}")],
         });
-        speaker(&cluster, name, interface, taken).await;
+        speaker(&cluster, name, interface, lan).await;
     }
     cluster
 }
 
 /// A speaker with this interface.
-async fn speaker(cluster: &Cluster, node: &'static str, interface: Value, taken: &'static [&'static str]) {
+async fn speaker(cluster: &Cluster, node: &'static str, interface: Value, Lan { taken, offers }: Lan) {
     let status = document("SpeakerStatus", json!({"node": node, "interfaces": {"items": [interface]}}));
     let of_status = |State(status): State<Value>| async move { axum::Json(status) };
     let of_trace = move |RawQuery(query): RawQuery| async move {
         let query = query.unwrap_or_default();
-        let ip = query.strip_prefix("ip=").unwrap();
+        let Some(ip) = query.strip_prefix("ip=") else {
+            assert_eq!(query, "dhcp");
+            let Some(offers) = offers else {
+                return (StatusCode::BAD_REQUEST, "say which address: ?ip=ADDRESS\n").into_response();
+            };
+            let offer = |ip: &&str| json!({"server": "172.18.0.1", "address": ip});
+            let offers: Vec<_> = offers.iter().map(offer).collect();
+            let place = json!({"interface": "eth0", "asked": true, "offers": offers});
+            return axum::Json(document("DhcpServers", json!({"node": node, "places": [place]})))
+                .into_response();
+        };
         let answers: &[&str] = if taken.contains(&ip) { &["02:00:00:00:00:99"] } else { &[] };
         let place = json!({"interface": "eth0", "asked": true, "here": false, "answers": answers});
-        axum::Json(document("Trace", json!({"node": node, "ip": ip, "places": [place]})))
+        axum::Json(document("Trace", json!({"node": node, "ip": ip, "places": [place]}))).into_response()
     };
     let router = Router::new().route("/status", get(of_status)).route(TRACE_PATH, get(of_trace));
     let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
@@ -64,7 +85,7 @@ async fn pools(cluster: &Cluster) -> Vec<String> {
 #[test]
 fn in_a_cluster_of_kind_the_free_end_of_dockers_network_becomes_a_pool() {
     run(async {
-        let cluster = cluster(26, "kind://docker/kind/", &["172.18.0.57"]).await;
+        let cluster = cluster(26, "kind://docker/kind/", Lan { taken: &["172.18.0.57"], offers: None }).await;
         let shown = plugin(&cluster, "quickstart --dry-run -o yaml").await;
         assert_eq!(shown.code, 0, "{shown:?}");
         assert!(shown.stdout.contains("172.18.0.58-172.18.0.62"), "{shown:?}");
@@ -96,12 +117,17 @@ fn in_a_cluster_of_kind_the_free_end_of_dockers_network_becomes_a_pool() {
 #[test]
 fn elsewhere_somebody_has_to_say_which_addresses_nobody_gives_out_and_they_are_asked_for() {
     run(async {
-        let cluster = cluster(24, "", &["172.18.0.101"]).await;
+        let cluster =
+            cluster(24, "", Lan { taken: &["172.18.0.101"], offers: Some(&["172.18.0.120"]) }).await;
         let refused = plugin(&cluster, "quickstart --yes").await;
-        assert!(refused.code == 1 && refused.stdout.contains("a DHCP server may give out"), "{refused:?}");
+        assert!(
+            refused.code == 1 && refused.stdout.contains("the DHCP server 172.18.0.1 may give out"),
+            "{refused:?}"
+        );
         for (range, part) in [
             ("172.18.0.100-172.18.0.102", "172.18.0.101 is that of 02:00:00:00:00:99"),
             ("172.18.0.3/32", "172.18.0.3 is that of node n2"),
+            ("172.18.0.118-172.18.0.122", "the DHCP server 172.18.0.1 gives out 172.18.0.120"),
             ("192.168.7.0/28", "not within 172.18.0.0/24"),
         ] {
             let refused = plugin(&cluster, &format!("quickstart --yes --range {range}")).await;
@@ -123,9 +149,24 @@ fn elsewhere_somebody_has_to_say_which_addresses_nobody_gives_out_and_they_are_a
 }
 
 #[test]
+fn elsewhere_the_end_of_a_lan_is_proposed_that_has_no_dhcp_server() {
+    run(async {
+        let site = cluster(26, "", Lan { taken: &["172.18.0.49"], offers: Some(&[]) }).await;
+        let made = plugin(&site, "quickstart --yes").await;
+        assert_eq!((made.code, made.stderr.as_str()), (0, ""), "{made:?}");
+        assert!(made.stdout.contains("no server answered"), "{made:?}");
+        assert_eq!(pools(&site).await, ["172.18.0.50-172.18.0.62"]);
+        let older = cluster(26, "", Lan { taken: &[], offers: None }).await;
+        let refused = plugin(&older, "quickstart --yes").await;
+        assert!(refused.code == 1 && refused.stdout.contains("a DHCP server may give out"), "{refused:?}");
+        assert!(refused.stdout.contains("not known"), "{refused:?}");
+    });
+}
+
+#[test]
 fn where_it_would_not_be_safe_or_cannot_be_seen_nothing_is_proposed() {
     run(async {
-        let cluster = cluster(26, "kind://docker/kind/", &[]).await;
+        let cluster = cluster(26, "kind://docker/kind/", Lan { taken: &[], offers: Some(&[]) }).await;
         // A node whose speaker says nothing.
         node(&cluster, "n3", json!({}), "172.18.0.4").await;
         let unseen = plugin(&cluster, "quickstart --yes").await;

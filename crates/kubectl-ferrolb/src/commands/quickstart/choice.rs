@@ -34,6 +34,17 @@ pub(super) fn of_docker(lan: IpNet) -> Option<Range> {
     (range.size() >= FEWEST).then_some(range)
 }
 
+/// What addresses are proposed of a LAN without a DHCP server: the end of it, and no more than its last quarter. Nothing where
+/// it is too small for that.
+pub(super) fn of_the_end(lan: IpNet) -> Option<Range> {
+    let IpNet::V4(lan) = lan else { return None };
+    let (first, last) = (u32::from(lan.network()), u32::from(lan.broadcast()));
+    let lowest = (last - (last - first) / 4).max(last.saturating_sub(PROPOSED));
+    let range =
+        Range::new(Ipv4Addr::from(lowest).into(), Ipv4Addr::from(last.saturating_sub(1)).into()).ok()?;
+    (range.size() >= FEWEST).then_some(range)
+}
+
 /// Why addresses that somebody wants to give to Services will not do, if so.
 pub(super) fn unfit(range: Range, lan: IpNet, taken: &Taken) -> Option<String> {
     let within = |ip: IpAddr| lan.contains(&ip);
@@ -90,6 +101,15 @@ mod tests {
 
     fn taken(ranges: &[&str]) -> Taken {
         ranges.iter().map(|text| (range(text), "somebody's".to_owned())).collect()
+    }
+
+    #[test]
+    fn without_a_dhcp_server_the_end_of_the_lan_is_proposed() {
+        let of = |lan: &str| of_the_end(lan.parse().unwrap()).map(|range| range.to_string());
+        assert_eq!(of("192.168.1.0/24").as_deref(), Some("192.168.1.204-192.168.1.254"));
+        assert_eq!(of("10.1.0.0/16").as_deref(), Some("10.1.255.204-10.1.255.254"));
+        assert_eq!(of("192.168.1.0/27").as_deref(), Some("192.168.1.24-192.168.1.30"));
+        assert_eq!((of("192.168.1.0/29"), of("fd00::/64")), (None, None));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use kube::ResourceExt;
 use pools::{Family, Pool, Range};
 
 use super::choice::{self, Taken};
+use super::dhcp::Dhcp;
 use super::lan::{self, Lan, NoLan, Site};
 use super::{Found, rivals, sweep};
 use crate::client::Failure;
@@ -85,18 +86,43 @@ pub(super) async fn propose(
     interfaces.dedup();
     found.saw("LAN", format!("{}, on which all nodes are by {}", lan.prefix, list(&interfaces)));
     let taken = known(&nodes, look);
+    let dhcp = match family {
+        Family::V4 => Some(Dhcp::of(cluster, &lan).await),
+        Family::V6 => None,
+    };
+    if let Some(dhcp) = &dhcp {
+        found.saw("DHCP", dhcp.words());
+    }
     let candidate = match wanted {
         Some(range) => {
             if let Some(why) = choice::unfit(range, lan.prefix, &taken) {
                 return Err(NoProposal::Refused(why, "write another --range".to_owned()));
             }
+            if let Some(offer) = dhcp.as_ref().and_then(|dhcp| dhcp.within(range)) {
+                return Err(NoProposal::Refused(
+                    format!(
+                        "the DHCP server {} gives out {}, which is in {range}",
+                        offer.server, offer.address
+                    ),
+                    format!("take {range} out of what it gives out, or write another --range"),
+                ));
+            }
             found.saw("Range", format!("{range}, as you say that nobody else gives it out"));
             range
         }
         None => {
-            let range = if site.is_dockers() { choice::of_docker(lan.prefix) } else { None };
-            let Some(range) = range else { return Err(no_range(site, &lan)) };
-            found.saw("Range", format!("{range}: Docker gives out addresses from the lowest on"));
+            let range = match (site.is_dockers(), &dhcp) {
+                (true, _) => choice::of_docker(lan.prefix),
+                (false, Some(Dhcp::Nobody)) => choice::of_the_end(lan.prefix),
+                (false, _) => None,
+            };
+            let Some(range) = range else { return Err(no_range(site, &lan, dhcp.as_ref())) };
+            let why = if site.is_dockers() {
+                "Docker gives out addresses from the lowest on"
+            } else {
+                "the end of the LAN, since no DHCP server answers"
+            };
+            found.saw("Range", format!("{range}: {why}"));
             range
         }
     };
@@ -151,18 +177,26 @@ fn single(ip: IpAddr) -> Option<Range> {
     Range::new(ip, ip).ok()
 }
 
-fn no_range(site: Site, lan: &Lan) -> NoProposal {
+fn no_range(site: Site, lan: &Lan, dhcp: Option<&Dhcp>) -> NoProposal {
     let prefix = lan.prefix;
-    if site.is_dockers() {
+    if site.is_dockers() || dhcp == Some(&Dhcp::Nobody) {
         return NoProposal::Refused(
-            format!("{prefix} has too few addresses to leave some to Docker"),
+            format!("{prefix} has too few addresses to leave some to others"),
             "say which addresses nobody uses: --range FIRST-LAST".to_owned(),
         );
     }
+    let servers = match dhcp {
+        Some(Dhcp::Servers(offers)) => {
+            let mut servers: Vec<String> = offers.iter().map(|offer| offer.server.to_string()).collect();
+            servers.dedup();
+            format!("the DHCP server {} may", some(&servers, NAMED))
+        }
+        Some(Dhcp::Nobody | Dhcp::Unknown(_)) | None => "a DHCP server may".to_owned(),
+    };
     NoProposal::Refused(
         format!(
-            "which addresses of {prefix} nobody gives out cannot be seen from here: a DHCP server may give out \
-             any that is silent now"
+            "which addresses of {prefix} nobody gives out cannot be seen from here: {servers} give out any that is \
+             silent now"
         ),
         format!(
             "take some addresses of {prefix} out of what your router's DHCP server gives out, and say which: \
