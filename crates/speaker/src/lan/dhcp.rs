@@ -39,7 +39,7 @@ const FRAME: usize = 1500;
 /// Asks on the interfaces of these ports that speak IPv4, and answers when all have waited.
 pub(super) fn inquire<'a>(question: TraceQuestion, node: String, ports: impl Iterator<Item = &'a PortId>) {
     let v4 = ports.filter(|port| matches!(port.responder, Responder::Arp(_))).cloned();
-    let asked = v4.map(async |port| {
+    let asked = v4.map(|port| async move {
         let found = ask(port.index, port.responder.mac()).await;
         if let Err(error) = &found {
             debug!(interface = %port.name, %error, "cannot ask for DHCP servers");
