@@ -183,9 +183,10 @@ fn payload(frame: &[u8]) -> Result<&[u8], NoOffer> {
 fn option(mut options: &[u8], kind: u8) -> Option<&[u8]> {
     loop {
         match *options {
-            [] | [255, ..] => return None,
+            // A filler.
             [0, ref rest @ ..] => options = rest,
-            [_] => return None,
+            // The end, or a kind without a length.
+            [] | [255, ..] | [_] => return None,
             [this, length, ref rest @ ..] => {
                 let (value, after) = rest.split_at_checked(usize::from(length))?;
                 if this == kind {
@@ -272,7 +273,7 @@ mod tests {
             address: [192, 0, 2, 57].into(),
             prefix_length: Some(24),
             router: Some([192, 0, 2, 254].into()),
-            lease: Some(Duration::from_secs(3600)),
+            lease: Some(Duration::from_hours(1)),
         };
         assert_eq!(offer, expected);
         let bare = QUESTION.offer(&answer(&OFFERED)).unwrap();
