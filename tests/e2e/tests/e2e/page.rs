@@ -87,7 +87,7 @@ fn a_router_that_does_not_answer_is_a_problem(cluster: &Cluster, browser: &mut B
         json!({"apiVersion": "metallb.io/v1beta2", "kind": "BGPPeer", "metadata": metadata, "spec": spec});
     cluster.apply([&peer])?;
     let told = "[...document.querySelectorAll('.problems .card')].some(it => \
-         it.innerText.includes('BGPPeer nobody') && it.innerText.includes('no node has a session with it'))";
+         it.innerText.includes('BGPPeer nobody') && it.innerText.includes('No node has a session with it'))";
     browser.wait_for("the router in the problems", told)?;
     let sessions = texts(browser, ".node .sessions summary")?;
     ensure!(

@@ -133,6 +133,7 @@ impl Site {
 #[test]
 fn routers_are_told_how_many_endpoints_are_here_where_these_alone_serve() {
     let mut site = Site::new();
+    site.bgp.proxy = Proxy::presumed();
     let local =
         |name: &str| Service { traffic_policy: TrafficPolicy::Local, ..service(name, &["192.0.2.1"]) };
     site.advertise(Advertisement { share: Share::ByEndpoints, ..Advertisement::new("ad") });
