@@ -24,7 +24,7 @@ pub(crate) struct TestArgs {
 
 /// The tests that need BIRD, FRR, avahi or dnsmasq, which are not everywhere where crates are tested one by one; without the one that
 /// measures, for which nothing else should run.
-const WITH_OTHERS: [&str; 18] = [
+const WITH_OTHERS: [&str; 20] = [
     "test",
     "--package",
     "speaker",
