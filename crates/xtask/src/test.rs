@@ -22,9 +22,9 @@ pub(crate) struct TestArgs {
     e2e: Option<String>,
 }
 
-/// The tests that need BIRD, FRR, avahi or dnsmasq, which are not everywhere where crates are tested one by one; without the one that
-/// measures, for which nothing else should run.
-const WITH_OTHERS: [&str; 20] = [
+/// The tests that need BIRD, FRR, avahi or dnsmasq, which are not everywhere where crates are tested one by one; without the
+/// one that measures, for which nothing else should run.
+const WITH_OTHERS: [&str; 18] = [
     "test",
     "--package",
     "speaker",
@@ -43,9 +43,6 @@ const WITH_OTHERS: [&str; 20] = [
     "--test-threads=1",
     "--skip",
     "it_is_found_in_time",
-    // FRR on the node and FRR as the router do not always come to a session here; what the router keeps is another test's.
-    "--skip",
-    "a_router_keeps_the_routes_of_frr_on_a_node",
 ];
 
 /// Prepares the machine, then runs the tests of all crates and the fuzz targets, then the end-to-end tests.

@@ -126,7 +126,8 @@ fn a_router_keeps_the_routes_of_frr_on_a_node_until_a_speaker_takes_its_place() 
     wait_for("the end", || (!shown().contains("best")).then_some(()));
 }
 
-/// FRR in the namespace of this thread, configured as MetalLB does for peers that are to keep routes.
+/// FRR in the namespace of this thread, configured as MetalLB does for peers that are to keep routes. It may be there before
+/// the router is, and would by itself try for a session again after two minutes only.
 struct OnNode {
     child: Child,
     _folder: TempDir,
@@ -144,6 +145,7 @@ impl OnNode {
               bgp graceful-restart preserve-fw-state
               neighbor 192.0.2.1 remote-as 64513
               neighbor 192.0.2.1 graceful-restart
+              neighbor 192.0.2.1 timers connect 1
               address-family ipv4 unicast
                network {PREFIX}
                neighbor 192.0.2.1 activate\n"
