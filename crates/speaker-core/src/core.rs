@@ -320,6 +320,8 @@ impl Core {
 
     fn settle(&mut self) {
         if self.missing.is_empty() {
+            // From now on `placement` tells.
+            self.touched = BTreeSet::new();
             for change in self.placement.settle() {
                 match &change {
                     Change::Released { service, why: Released::Gone, .. } => self.outcomes.gone(service),

@@ -9,6 +9,7 @@ use members::{Absence, LinkState, Profile};
 use objects::{BgpPeerName, SecretName};
 use placement::{Change, InterfaceName, Interfaces, NodeName, ServiceKey};
 
+use crate::announce::bgp::Asking;
 use crate::announce::layer2::Ports;
 use crate::configuration::ConfigurationNews;
 use crate::impairments::{Impact, Impairment};
@@ -40,9 +41,8 @@ pub enum Output {
     BgpRoutes(BgpPeerName, Vec<RouteChange>),
     /// These Secrets hold passwords for BGP sessions, and no others are wanted.
     BgpSecrets(BTreeSet<SecretName>),
-    /// kube-proxy is to be asked whether it passes traffic for a Service to endpoints of this node, until it does so, or no
-    /// longer. What it says comes back by [`BgpInput::Proxy`](crate::announce::bgp::BgpInput::Proxy).
-    AskProxy(ServiceKey, bool),
+    /// Whether kube-proxy is to be asked if it passes traffic for a Service to endpoints of this node. What it says comes back by [`BgpInput::Proxy`](crate::announce::bgp::BgpInput::Proxy).
+    AskProxy(ServiceKey, Asking),
     /// These Services are announced though kube-proxy has not said so.
     ProxyOverdue(BTreeSet<ServiceKey>),
     /// A Service is announced to these peers.

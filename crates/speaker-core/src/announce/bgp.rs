@@ -13,7 +13,7 @@ pub use objects::BgpInput;
 pub(crate) use objects::{Bgp, BgpNews};
 pub(crate) use plan::{Change, Here, Plan, Touched, View, here};
 pub use plan::{NotAnnounced, Told};
-pub use proxy::ProxyAnswer;
+pub use proxy::{Asking, ProxyAnswer};
 pub(crate) use proxy::{Need, Proxy};
 
 /// The name of the protocol, as events and metrics call it.

@@ -21,7 +21,9 @@ impl Core {
                     self.outputs.push_back(Output::BgpRoutes(peer, changes));
                 }
                 BgpNews::Plan(Change::Service(service, told)) => self.told_routers(service, told),
-                BgpNews::AskProxy(service, ask) => self.outputs.push_back(Output::AskProxy(service, ask)),
+                BgpNews::AskProxy(service, asking) => {
+                    self.outputs.push_back(Output::AskProxy(service, asking));
+                }
                 BgpNews::ProxyOverdue(services) => self.outputs.push_back(Output::ProxyOverdue(services)),
                 BgpNews::Faults(of_peers, of_advertisements) => {
                     self.faults("BGPPeer", &of_peers);

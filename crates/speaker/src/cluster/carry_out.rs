@@ -12,6 +12,7 @@ use kubekit::keep::Wanted;
 use objects::BgpPeerName;
 use objects::text::listed;
 use placement::{Change, Released, ServiceKey, Unadvertised, Unannounced};
+use speaker_core::announce::bgp::Asking;
 use speaker_core::{ConfigurationNews, Gossip, Impact, Impairment, Output, Severity};
 use tracing::{debug, info, warn};
 
@@ -67,10 +68,11 @@ impl Cluster {
             Output::BgpSessions(sessions) => self.routers.set_sessions(sessions),
             Output::BgpRoutes(peer, changes) => self.routers.change_routes(peer, changes),
             Output::BgpSecrets(secrets) => self.routers.set_secrets(secrets),
-            Output::AskProxy(service, ask) => {
+            Output::AskProxy(service, Asking::Begin) => {
                 let port = self.health_ports.get(&service).copied();
-                self.routers.ask_proxy(service, ask, port);
+                self.routers.ask_proxy(service, port);
             }
+            Output::AskProxy(service, Asking::End) => self.routers.proxy_is_done(&service),
             Output::ProxyOverdue(services) => self.proxy_overdue(&services),
             Output::BgpStatus { service, peers, vips } => self.routed(service, peers, vips),
             Output::BgpStatusesComplete => self.routers.reports_complete(),

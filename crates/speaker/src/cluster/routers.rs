@@ -74,18 +74,12 @@ impl Routers {
         self.outputs.secrets.send_replace(secrets);
     }
 
-    /// kube-proxy is to be asked about a Service, at this port of the node if it has one, or no longer.
-    pub(super) fn ask_proxy(&self, service: ServiceKey, ask: bool, port: Option<NonZeroU16>) {
-        self.outputs.proxy.send_modify(|asked| {
-            if ask {
-                asked.insert(service, port);
-            } else {
-                asked.remove(&service);
-            }
-        });
+    /// kube-proxy is to be asked about a Service, at this port of the node if it has one.
+    pub(super) fn ask_proxy(&self, service: ServiceKey, port: Option<NonZeroU16>) {
+        self.outputs.proxy.send_modify(|asked| _ = asked.insert(service, port));
     }
 
-    /// kube-proxy has answered about a Service, or has had its time.
+    /// kube-proxy has answered about a Service, has had its time, or is not to be asked any more.
     pub(super) fn proxy_is_done(&self, service: &ServiceKey) {
         self.outputs.proxy.send_if_modified(|asked| asked.remove(service).is_some());
     }

@@ -13,7 +13,7 @@ use objects::BgpPeerName;
 use placement::{ExcludeLabel, Failback, Spread};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use speaker_core::announce::bgp::{BgpInput, ProxyAnswer};
+use speaker_core::announce::bgp::{Asking, BgpInput, ProxyAnswer};
 use speaker_core::{Config, Core, Input as CoreInput, Output as Decision};
 
 use super::objects::{address, name, number, other_address};
@@ -203,7 +203,7 @@ impl Speaker {
                     self.changes.entry(peer).or_default().extend(changes);
                 }
                 // kube-proxy is always faster here.
-                Decision::AskProxy(service, true) => {
+                Decision::AskProxy(service, Asking::Begin) => {
                     self.core.handle(CoreInput::Bgp(BgpInput::Proxy(service, ProxyAnswer::Serves)), now);
                 }
                 _ => {}

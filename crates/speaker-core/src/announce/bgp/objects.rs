@@ -14,7 +14,7 @@ use peering::{
 use placement::{AdvertisementName, NodeName, Placement, ServiceKey};
 
 use super::proxy::ANSWERS_WITHIN;
-use super::{Change, Here, Need, Plan, Proxy, ProxyAnswer, Touched, View, here};
+use super::{Asking, Change, Here, Need, Plan, Proxy, ProxyAnswer, Touched, View, here};
 use crate::input::Changes;
 
 /// What a speaker learns of the objects about BGP.
@@ -45,8 +45,8 @@ pub(crate) enum BgpNews {
     Secrets(BTreeSet<SecretName>),
     /// The plan.
     Plan(Change),
-    /// kube-proxy is to be asked whether it serves a Service here, or no longer.
-    AskProxy(ServiceKey, bool),
+    /// Whether kube-proxy is to be asked if it serves a Service here.
+    AskProxy(ServiceKey, Asking),
     /// These Services are announced though kube-proxy has not said that it serves them.
     ProxyOverdue(BTreeSet<ServiceKey>),
     /// For each object of the kinds that is not in force as it stands, what is wrong.
@@ -265,7 +265,7 @@ impl Bgp {
         };
         for (service, need) in self.follow(placement, &touched, news) {
             let ask = self.proxy.follow(&service, need, now);
-            news.extend(ask.map(|ask| BgpNews::AskProxy(service, ask)));
+            news.extend(ask.map(|asking| BgpNews::AskProxy(service, asking)));
         }
     }
 

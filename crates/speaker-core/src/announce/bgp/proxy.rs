@@ -25,6 +25,15 @@ pub enum ProxyAnswer {
     NotYet,
 }
 
+/// Whether kube-proxy is to be asked about a Service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asking {
+    /// From now on, until it serves it.
+    Begin,
+    /// No longer.
+    End,
+}
+
 /// What is asked for a Service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Need {
@@ -69,20 +78,20 @@ impl Proxy {
         !self.asked.is_empty()
     }
 
-    /// This is needed for a Service. Whether it is to be asked from now on, or no longer; `None` if that stays.
-    pub(crate) fn follow(&mut self, service: &ServiceKey, need: Need, now: Instant) -> Option<bool> {
+    /// This is needed for a Service. Whether it is to be asked; `None` if that stays.
+    pub(crate) fn follow(&mut self, service: &ServiceKey, need: Need, now: Instant) -> Option<Asking> {
         match need {
             Need::Answer if self.asked.contains_key(service) => None,
             Need::Answer => {
                 self.asked.insert(service.clone(), now);
                 self.due.set(service.clone(), now + ANSWERS_WITHIN);
-                Some(true)
+                Some(Asking::Begin)
             }
             Need::Nothing => None,
             Need::Oblivion => {
                 self.served.remove(service);
                 self.due.cancel(service);
-                self.asked.remove(service).map(|_| false)
+                self.asked.remove(service).map(|_| Asking::End)
             }
         }
     }
@@ -123,15 +132,15 @@ mod tests {
     #[test]
     fn kube_proxy_is_asked_once_and_again_after_all_endpoints_were_gone() {
         let (mut it, web, now) = (Proxy::default(), ServiceKey::new("prod", "web"), Instant::now());
-        assert_eq!(it.follow(&web, Need::Answer, now), Some(true));
+        assert_eq!(it.follow(&web, Need::Answer, now), Some(Asking::Begin));
         assert_eq!(it.follow(&web, Need::Answer, now), None);
         assert!(it.is_asked() && !it.serves(&web));
         assert!(it.answered(&web, ProxyAnswer::Serves) && it.serves(&web));
         assert_eq!((it.follow(&web, Need::Nothing, now), it.deadline()), (None, None));
         assert_eq!(it.follow(&web, Need::Oblivion, now), None);
         assert!(!it.serves(&web) && !it.answered(&web, ProxyAnswer::Serves));
-        assert_eq!(it.follow(&web, Need::Answer, now), Some(true));
-        assert_eq!(it.follow(&web, Need::Oblivion, now), Some(false));
+        assert_eq!(it.follow(&web, Need::Answer, now), Some(Asking::Begin));
+        assert_eq!(it.follow(&web, Need::Oblivion, now), Some(Asking::End));
         assert!(!it.is_asked() && it.deadline().is_none());
     }
 

@@ -266,9 +266,9 @@ fn local(name: &str, vip: &str) -> Service {
 }
 
 /// What kube-proxy is to be asked, and whether there are sessions.
-fn asked(news: &[BgpNews]) -> (Vec<(String, bool)>, bool) {
+fn asked(news: &[BgpNews]) -> (Vec<(String, Asking)>, bool) {
     let ask = |news: &BgpNews| match news {
-        BgpNews::AskProxy(service, ask) => Some((service.name.to_string(), *ask)),
+        BgpNews::AskProxy(service, asking) => Some((service.name.to_string(), *asking)),
         _ => None,
     };
     let sessions = news.iter().any(|it| matches!(it, BgpNews::Sessions(_)));
@@ -281,7 +281,7 @@ fn a_first_endpoint_is_announced_under_policy_local_once_kube_proxy_serves_it() 
     site.advertise(Advertisement::new("ad"));
     site.settle();
     site.placement.set_service(local("web", "192.0.2.1"));
-    assert_eq!(asked(&site.settle()), (vec![("web".to_owned(), true)], false));
+    assert_eq!(asked(&site.settle()), (vec![("web".to_owned(), Asking::Begin)], false));
     assert!(site.routes("router").is_empty());
     site.proxy_says("web", ProxyAnswer::NotYet);
     site.now += Duration::from_secs(20);
@@ -294,7 +294,7 @@ fn a_first_endpoint_is_announced_under_policy_local_once_kube_proxy_serves_it() 
     site.endpoints("web", &["other"]);
     assert!(site.routes("router").is_empty());
     site.endpoints("web", &["me", "other"]);
-    assert_eq!(asked(&site.settle()).0, [("web".to_owned(), true)]);
+    assert_eq!(asked(&site.settle()).0, [("web".to_owned(), Asking::Begin)]);
     site.now = site.bgp.deadline().unwrap();
     let overdue = |it: &BgpNews| matches!(it, BgpNews::ProxyOverdue(services) if services.len() == 1);
     assert!(site.settle().iter().any(overdue), "nobody has answered");
@@ -303,9 +303,9 @@ fn a_first_endpoint_is_announced_under_policy_local_once_kube_proxy_serves_it() 
     site.placement.remove_service(&ServiceKey::new("default", "web"));
     site.settle();
     site.placement.set_service(local("web", "192.0.2.1"));
-    assert_eq!(asked(&site.settle()).0, [("web".to_owned(), true)]);
+    assert_eq!(asked(&site.settle()).0, [("web".to_owned(), Asking::Begin)]);
     site.endpoints("web", &[]);
-    assert_eq!(asked(&site.settle()).0, [("web".to_owned(), false)]);
+    assert_eq!(asked(&site.settle()).0, [("web".to_owned(), Asking::End)]);
 }
 
 #[test]
@@ -314,7 +314,7 @@ fn at_the_start_there_are_sessions_once_it_is_known_what_kube_proxy_serves() {
         let mut site = Site::new();
         site.placement.set_service(local("web", "192.0.2.1"));
         site.advertise(Advertisement::new("ad"));
-        assert_eq!(asked(&site.settle()), (vec![("web".to_owned(), true)], false));
+        assert_eq!(asked(&site.settle()), (vec![("web".to_owned(), Asking::Begin)], false));
         assert!(!site.bgp.is_complete());
         if answers {
             site.proxy_says("web", ProxyAnswer::Serves);
