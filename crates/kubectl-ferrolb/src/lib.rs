@@ -15,6 +15,7 @@ mod ask;
 mod client;
 mod cluster;
 mod commands;
+mod events;
 #[cfg(test)]
 mod fixtures;
 mod installations;

@@ -9,6 +9,7 @@ use kube::Api;
 use kube::api::ListParams;
 
 use crate::cluster::Cluster;
+use crate::events::happened_at;
 
 /// The names that the programs have in events.
 const SOURCES: [&str; 2] = ["metallb-controller", "metallb-speaker"];
@@ -31,7 +32,7 @@ pub(super) async fn last(cluster: &Cluster, key: &ServiceKey) -> Vec<String> {
 fn told(events: &[Event]) -> Vec<String> {
     let mut last: BTreeMap<&str, (Timestamp, &Event)> = BTreeMap::new();
     for event in events.iter().filter(|event| is_ours(event)) {
-        let (Some(at), Some(reason)) = (at(event), event.reason.as_deref()) else { continue };
+        let (Some(at), Some(reason)) = (happened_at(event), event.reason.as_deref()) else { continue };
         if last.get(reason).is_none_or(|(then, _)| *then <= at) {
             last.insert(reason, (at, event));
         }
@@ -47,11 +48,6 @@ fn told(events: &[Event]) -> Vec<String> {
 fn is_ours(event: &Event) -> bool {
     let source = event.source.as_ref().and_then(|it| it.component.as_deref());
     source.or(event.reporting_component.as_deref()).is_some_and(|it| SOURCES.contains(&it))
-}
-
-fn at(event: &Event) -> Option<Timestamp> {
-    let last = event.last_timestamp.as_ref().or(event.first_timestamp.as_ref()).map(|time| time.0);
-    last.or(event.event_time.as_ref().map(|time| time.0))
 }
 
 #[cfg(test)]

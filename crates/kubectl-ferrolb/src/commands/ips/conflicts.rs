@@ -8,6 +8,7 @@ use kube::{Api, ResourceExt};
 use super::IpRow;
 use crate::client::{Failure, Why};
 use crate::cluster::Cluster;
+use crate::events::happened_at;
 
 /// The events that tell of another host, by the state that the address is in.
 const REASONS: [(&str, &str); 2] = [("conflict", "addressConflict"), ("not heard", "peerUnheard")];
@@ -54,12 +55,7 @@ fn since(row: &IpRow, events: &[Event]) -> Option<Timestamp> {
             && words().any(|word| word == row.ip)
             && mac.split(", ").all(|mac| words().any(|word| word == mac))
     };
-    events.iter().filter(told).filter_map(at).max()
-}
-
-fn at(event: &Event) -> Option<Timestamp> {
-    let last = event.last_timestamp.as_ref().or(event.first_timestamp.as_ref()).map(|time| time.0);
-    last.or(event.event_time.as_ref().map(|time| time.0))
+    events.iter().filter(told).filter_map(happened_at).max()
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::Event;
 
 use crate::cluster::Cluster;
+use crate::events::happened_at;
 use crate::look::Look;
 
 /// The last warning about each Pod whose container does not run, by Pod. Nothing of those that cannot be read: they are
@@ -42,11 +43,7 @@ fn last_warning(pod: &str, events: &[Event]) -> Option<String> {
             // That it is not ready, or starts again and again, is known.
             && !matches!(event.reason.as_deref(), Some("Unhealthy" | "BackOff"))
     });
-    let time = |event: &&Event| {
-        let last = event.last_timestamp.as_ref().map(|it| it.0);
-        last.or_else(|| event.event_time.as_ref().map(|it| it.0))
-    };
-    let said = of_pod.max_by_key(time)?.message.as_deref()?;
+    let said = of_pod.max_by_key(|event| happened_at(event))?.message.as_deref()?;
     Some(said.split_whitespace().collect::<Vec<_>>().join(" ")).filter(|said| !said.is_empty())
 }
 
