@@ -4,21 +4,23 @@
 
 mod apply;
 mod routes;
+mod state;
 mod staying;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use anyhow::bail;
 use ipam::ServiceKey;
 use kube::ResourceExt;
 use objects::SliceKey;
-use placement::{NodeName, Placement, Unadvertised, Unannounced};
+use placement::{NodeName, Placement};
 use serde::Serialize;
 use translation::{Claim, Observed, Origin};
 
 use self::apply::{apply, new_node};
 pub(crate) use self::routes::brief;
+use self::state::{State, difference, is_to_routers, shown, states};
 pub(crate) use self::staying::Staying;
 use super::manifests;
 use crate::answer::Answer;
@@ -32,27 +34,6 @@ use crate::predict::Allocation;
 use crate::routed::is_established;
 use crate::snapshot::{ADVERTISEMENT, FOR_ROUTERS, POOL, ROUTER, Routing, Snapshot, Source, Speakers};
 use crate::survey::list;
-
-/// What becomes of a Service.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct State {
-    /// Its addresses, or why it has none.
-    addresses: Vec<IpAddr>,
-    no_address: Option<String>,
-    /// Who announces each, or why nobody does.
-    announcers: Vec<Result<Announcer, String>>,
-    /// Whether nobody does only because no Pod is ready.
-    without_endpoint: bool,
-}
-
-/// Who announces an address.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Announcer {
-    /// This node, on its LAN.
-    Node(NodeName),
-    /// These nodes, to routers alone.
-    ToRouters(BTreeSet<NodeName>),
-}
 
 /// A difference.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -385,50 +366,6 @@ fn left(then: &Snapshot, key: &ServiceKey) -> Option<String> {
     }
 }
 
-/// The rows for a Service that would change.
-fn difference(key: &ServiceKey, now: &State, then: &State) -> Vec<Difference> {
-    let with = |state: &State| -> String {
-        if state.addresses.is_empty() {
-            return "-".to_owned();
-        }
-        let each = state.addresses.iter().zip(&state.announcers);
-        let text = |(ip, who): (&IpAddr, &Result<Announcer, String>)| format!("{ip} {}", shown(who));
-        list(&each.map(text).collect::<Vec<_>>())
-    };
-    let silent = |state: &State| state.announcers.iter().find_map(|who| who.as_ref().err()).cloned();
-    let (effect, note) = match (now.addresses.is_empty(), then.addresses.is_empty()) {
-        (false, true) => {
-            let why = then.no_address.clone().unwrap_or_else(|| "it is gone".to_owned());
-            ("loses", format!("LOSES its address: {why}"))
-        }
-        (true, false) => match silent(then) {
-            None => ("gains", "gets an address".to_owned()),
-            // Kubernetes looks for the Pods of a new Service when it is there.
-            Some(_) if then.without_endpoint && now.no_address.is_none() => (
-                "gains",
-                "gets an address, which is announced as soon as one of its Pods is ready".to_owned(),
-            ),
-            Some(why) => ("stays", format!("gets an address that nobody announces: {why}")),
-        },
-        (true, true) => ("stays", then.no_address.clone().unwrap_or_default()),
-        (false, false) => {
-            let other = now.addresses != then.addresses;
-            let address = if other { "CHANGES its address" } else { "" };
-            match (silent(now), silent(then)) {
-                (None, Some(why)) => ("loses", format!("OUTAGE: {why}")),
-                (Some(_), None) if other => ("gains", format!("{address}, and is announced")),
-                (Some(_), None) => ("gains", "is announced".to_owned()),
-                (_, _) if other => ("moves", address.to_owned()),
-                (Some(_), Some(why)) => ("stays", why),
-                (None, None) => ("moves", "moves".to_owned()),
-            }
-        }
-    };
-    let ip = list(&then.addresses);
-    let (now, then) = (with(now), with(then));
-    vec![Difference { service: key.to_string(), ip, router: None, now, then, off: None, effect, note }]
-}
-
 fn note_tone(difference: &Difference) -> Tone {
     match difference.effect {
         "loses" => Tone::Bad,
@@ -437,190 +374,5 @@ fn note_tone(difference: &Difference) -> Tone {
     }
 }
 
-fn is_to_routers(who: &Result<Announcer, String>) -> bool {
-    matches!(who, Ok(Announcer::ToRouters(_)))
-}
-
-fn shown(who: &Result<Announcer, String>) -> String {
-    match who {
-        Ok(Announcer::Node(node)) => node.to_string(),
-        Ok(Announcer::ToRouters(nodes)) => format!("{} by BGP", list(&nodes.iter().collect::<Vec<_>>())),
-        Err(_) => "-".to_owned(),
-    }
-}
-
-/// What becomes of each Service.
-fn states(allocation: &Allocation, placement: &Placement, routing: &Routing) -> BTreeMap<ServiceKey, State> {
-    let state = |(key, fate): (&ServiceKey, &crate::predict::Fate)| {
-        let mut state = State::default();
-        match &fate.outcome {
-            Err(why) => state.no_address = Some(why.to_string()),
-            Ok(assignment) => state.addresses.clone_from(&assignment.ips),
-        }
-        let outcomes: BTreeMap<IpAddr, _> = placement.assignments(key).collect();
-        for ip in &state.addresses {
-            let to_routers = routing.nodes(key, *ip);
-            state.announcers.push(match outcomes.get(ip) {
-                Some(Ok(elected)) => Ok(Announcer::Node(elected.announcer.clone())),
-                Some(Err(_)) if !to_routers.is_empty() => Ok(Announcer::ToRouters(to_routers)),
-                Some(Err(Unannounced::Unadvertised(Unadvertised::NoAdvertisement)))
-                    if let Some(silent) = routing.why_silent(key) =>
-                {
-                    state.without_endpoint |= silent.is_without_endpoint();
-                    Err(silent.reason)
-                }
-                Some(Err(why)) => {
-                    state.without_endpoint |=
-                        matches!(why, Unannounced::Unadvertised(Unadvertised::NoEndpoint));
-                    Err(placement.reason(key, *ip).unwrap_or_default())
-                }
-                None => Err(String::new()),
-            });
-        }
-        (key.clone(), state)
-    };
-    allocation.fates.iter().map(state).collect()
-}
-
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::fixtures::{edited, service, snapshot, told};
-    use crate::output::Style;
-
-    #[test]
-    fn a_drain_names_who_has_the_address_of_the_node_itself() {
-        let mut web = service("web", Some("10.0.0.1"));
-        web["metadata"]["annotations"] = json!({"ferrolb.io/node-addresses": "nodes"});
-        let mut snapshot = snapshot(&[web], &["n1", "n2", "n3"], &[]);
-        let status = json!({"addresses": [{"type": "InternalIP", "address": "10.0.0.1"}]});
-        snapshot.nodes[0].status = serde_json::from_value(status).unwrap();
-        assert_eq!(with_addresses_of(&snapshot, "n1"), [ServiceKey::new("default", "web")]);
-        assert!(with_addresses_of(&snapshot, "n2").is_empty());
-        let page =
-            drain(snapshot, "n1", &Staying(Ok(BTreeSet::new()))).unwrap().page.render(Style::default());
-        assert!(page.contains("default/web has an address of n1 itself"), "{page}");
-    }
-
-    #[test]
-    fn a_service_that_leaves_is_told_with_how_and_a_new_one_waits_for_its_pods_only() {
-        let now = snapshot(&[service("web", Some("192.0.2.1"))], &["n1", "n2", "n3"], &[]);
-        let noted = |change: &dyn Fn(&mut Snapshot)| {
-            let answer = changed(now.clone(), |then| {
-                change(then);
-                Ok(())
-            });
-            answer.unwrap().machine["items"][0]["note"].as_str().unwrap().to_owned()
-        };
-        let as_node_port = noted(&|then| "NodePort".clone_into(&mut then.services[0].spec.type_));
-        assert_eq!(as_node_port, "LOSES its address: its type becomes NodePort");
-        let to_another = noted(&|then| then.services[0].spec.load_balancer_class = Some("x".to_owned()));
-        assert!(to_another.contains("that of another load balancer"), "{to_another}");
-        assert_eq!(noted(&|then| then.services.clear()), "LOSES its address: it is gone");
-        let new = noted(&|then| then.services.push(serde_json::from_value(service("new", None)).unwrap()));
-        assert!(new.ends_with("announced as soon as one of its Pods is ready"), "{new}");
-    }
-
-    #[test]
-    fn a_drain_goes_by_interfaces_that_failed_twice_and_says_so() {
-        let drained_of = |unsteady: &str| {
-            let speakers = ["n1", "n2", "n3"].map(|node| {
-                edited(told(node, vec![]), |node, interfaces| {
-                    interfaces[0].unsteady = node == unsteady;
-                    interfaces[0].steady_in_seconds = (node == unsteady).then_some(7);
-                })
-            });
-            let snapshot = snapshot(&[service("web", Some("192.0.2.1"))], &["n1", "n2", "n3"], &speakers);
-            let announcer =
-                snapshot.placed_now().announcer("192.0.2.1".parse().unwrap()).unwrap().to_string();
-            let answer = drain(snapshot.clone(), &announcer, &Staying(Ok(BTreeSet::new()))).unwrap();
-            let answer = noted(answer, &snapshot.speakers);
-            let off = answer.machine["items"][0]["off"].as_str().unwrap().to_owned();
-            (announcer, off, answer.page.render(Style::default()))
-        };
-        let (first, second, page) = drained_of("none");
-        assert!(!page.contains("waits"), "{page}");
-        let (same, third, page) = drained_of(&second);
-        assert_eq!(same, first);
-        assert!(![&first, &second].contains(&&third), "{third}");
-        assert!(page.contains(&format!("note: {second} waits 7 s more")), "{page}");
-    }
-
-    /// Three nodes with a speaker each, and a Service on two of them that is announced to one router alone.
-    fn routed(policy: &str) -> Snapshot {
-        let mut web = service("web", Some("192.0.2.1"));
-        web["spec"]["externalTrafficPolicy"] = policy.into();
-        let speakers = ["n1", "n2", "n3"].map(|node| told(node, vec![]));
-        let mut snapshot = snapshot(&[web], &["n1", "n2"], &speakers);
-        snapshot.advertisements.clear();
-        let object = |value| serde_json::from_value(value).unwrap();
-        snapshot.bgp.advertisements = vec![object(json!({"metadata": {"name": "all"}}))];
-        let spec = json!({"myASN": 64512, "peerASN": 64513, "peerAddress": "192.0.2.254"});
-        snapshot.bgp.peers =
-            vec![serde_json::from_value(json!({"metadata": {"name": "r1"}, "spec": spec})).unwrap()];
-        snapshot
-    }
-
-    fn rows(answer: &Answer) -> Vec<String> {
-        let items = answer.machine["items"].as_array().unwrap().iter();
-        let text = |it: &serde_json::Value, field: &str| it[field].as_str().unwrap_or("").to_owned();
-        items
-            .map(|it| {
-                ["ip", "router", "now", "then", "effect", "note"].map(|field| text(it, field)).join("|")
-            })
-            .collect()
-    }
-
-    #[test]
-    fn a_drain_tells_which_node_withdraws_which_route() {
-        let answer = |policy| drain(routed(policy), "n2", &Staying(Ok(BTreeSet::new()))).unwrap();
-        let local = answer("Local");
-        assert_eq!(rows(&local), ["192.0.2.1/32|r1|n1, n2|n1|moves|n2 withdraws it"]);
-        // With policy Cluster the node goes on as long as it is there.
-        let cluster = answer("Cluster");
-        assert_eq!(
-            rows(&cluster)[0],
-            "192.0.2.1/32|r1|n1, n2, n3|n1, n2, n3|moves|n2 withdraws it when it is switched off"
-        );
-        let page = cluster.page.render(Style::default());
-        assert!(page.contains("ROUTE") && page.contains("r1"), "{page}");
-    }
-
-    #[test]
-    fn a_service_that_no_router_is_told_of_any_more_is_lost() {
-        let mut one = routed("Local");
-        one.slices[0].endpoints.retain(|it| it.node_name.as_deref() == Some("n2"));
-        let answer = drain(one, "n2", &Staying(Ok(BTreeSet::new()))).unwrap();
-        let rows = rows(&answer);
-        assert!(rows[0].contains("|n2 by BGP|-|loses|OUTAGE until a Pod is ready elsewhere"), "{rows:?}");
-        assert_eq!(rows[1], "192.0.2.1/32|r1|n2|-|loses|r1 is told of it by no node any more");
-        assert_eq!(answer.exit, crate::answer::Exit::Problem);
-    }
-
-    #[test]
-    fn a_peer_that_is_deleted_and_an_advertisement_that_is_changed_are_told_route_by_route() {
-        let deleted =
-            changed(routed("Cluster"), |then| remove(&mut then.bgp.peers, ROUTER, "r1", "lb")).unwrap();
-        let gone = rows(&deleted);
-        assert!(gone[0].contains("OUTAGE"), "{gone:?}");
-        assert!(gone[1].ends_with("|n1, n2, n3|-|loses|r1 is told of it by no node any more"), "{gone:?}");
-        let nothing = changed(routed("Cluster"), |then| remove(&mut then.bgp.peers, ROUTER, "r2", "lb"));
-        assert!(nothing.unwrap_err().to_string().starts_with("there is no BGPPeer r2 in namespace lb"));
-        let narrowed = changed(routed("Cluster"), |then| {
-            let selector = json!([{"matchLabels": {"kubernetes.io/hostname": "n1"}}]);
-            then.nodes[0].metadata.labels =
-                Some([("kubernetes.io/hostname".to_owned(), "n1".to_owned())].into());
-            then.bgp.advertisements[0].spec.node_selectors = serde_json::from_value(selector).unwrap();
-            Ok(())
-        });
-        assert_eq!(rows(&narrowed.unwrap())[0], "192.0.2.1/32|r1|n1, n2, n3|n1|moves|n2, n3 withdraw it");
-        let wrong = changed(routed("Cluster"), |then| {
-            then.bgp.advertisements[0].spec.communities = vec!["nobody-has-defined-it".to_owned()];
-            Ok(())
-        });
-        let page = wrong.unwrap().page.render(Style::default());
-        assert!(page.contains("not in force: BGPAdvertisement all: spec.communities[0]"), "{page}");
-    }
-}
+mod tests;

@@ -10,10 +10,15 @@ const FOREIGN: &str = "b8:27:eb:11:22:33";
 /// What becomes of a Service with an address, of which a speaker says this.
 fn surveyed(endpoints_on: &[&str], speakers: &[Told], reports: Option<&Reports>) -> Surveyed {
     let snapshot = snapshot(&[service("web", Some(IP))], endpoints_on, speakers);
-    let (allocation, placement) = (Allocation::decide(&snapshot), snapshot.placed_now());
+    all_of(&snapshot, speakers, reports).remove(0)
+}
+
+/// What becomes of each Service.
+fn all_of(snapshot: &Snapshot, speakers: &[Told], reports: Option<&Reports>) -> Vec<Surveyed> {
+    let (allocation, placement) = (Allocation::decide(snapshot), snapshot.placed_now());
     let source = snapshot.speakers.source;
     let sources = Sources { placement: &placement, speakers, reports, source, routing: OnceCell::new() };
-    survey(&snapshot, &allocation, &sources).remove(0)
+    survey(snapshot, &allocation, &sources)
 }
 
 /// The same where all three speakers answer, and n2 says that the address is in this state.
@@ -98,17 +103,7 @@ fn a_service_without_an_address_waits_and_one_that_is_about_to_have_it_does_not(
         &["n1"],
         &[],
     );
-    let look = |snapshot: &Snapshot| {
-        let (allocation, placement) = (Allocation::decide(snapshot), snapshot.placed_now());
-        let sources = Sources {
-            placement: &placement,
-            speakers: &[],
-            reports: None,
-            source: snapshot.speakers.source,
-            routing: OnceCell::new(),
-        };
-        survey(snapshot, &allocation, &sources).pop().unwrap()
-    };
+    let look = |snapshot: &Snapshot| all_of(snapshot, &[], None).pop().unwrap();
     let waiting = look(&snapshot);
     assert_eq!((waiting.health, &*waiting.name), (Health::Waiting, "c"));
     assert_eq!(waiting.reasons, ["no available IPs: pool lan: exhausted (2 of 2)"]);
@@ -128,16 +123,7 @@ fn addresses_of_nodes_are_well_without_an_announcer() {
     let mut snapshot = snapshot(&[of_nodes], &[], &speakers);
     snapshot.nodes[0].status.addresses =
         vec![slim::NodeAddress { type_: "InternalIP".to_owned(), address: "10.0.0.1".to_owned() }];
-    let (allocation, placement) = (Allocation::decide(&snapshot), snapshot.placed_now());
-    let source = snapshot.speakers.source;
-    let sources = Sources {
-        placement: &placement,
-        speakers: &speakers,
-        reports: None,
-        source,
-        routing: OnceCell::new(),
-    };
-    let it = survey(&snapshot, &allocation, &sources).remove(0);
+    let it = all_of(&snapshot, &speakers, None).remove(0);
     assert_eq!((it.health, it.pool.as_deref(), it.addresses.len()), (Health::Announced, Some("nodes"), 3));
     assert_eq!(it.addresses[0].node.as_deref(), Some("n1"));
     assert!(it.reasons.is_empty() && it.remedies.is_empty(), "{it:?}");
@@ -147,17 +133,7 @@ fn addresses_of_nodes_are_well_without_an_announcer() {
 fn who_waits_where_pools_of_nodes_are_served_is_sent_to_the_events() {
     let mut snapshot = snapshot(&[service("web", None)], &[], &[]);
     snapshot.pools.clear();
-    let look = |snapshot: &Snapshot| {
-        let (allocation, placement) = (Allocation::decide(snapshot), snapshot.placed_now());
-        let sources = Sources {
-            placement: &placement,
-            speakers: &[],
-            reports: None,
-            source: snapshot.speakers.source,
-            routing: OnceCell::new(),
-        };
-        survey(snapshot, &allocation, &sources).remove(0).remedies
-    };
+    let look = |snapshot: &Snapshot| all_of(snapshot, &[], None).remove(0).remedies;
     assert!(look(&snapshot)[0].contains("create an IPAddressPool"));
     snapshot.node_pools = true;
     assert!(
