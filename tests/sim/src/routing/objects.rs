@@ -19,6 +19,8 @@ use speaker_core::{Changes, Input};
 const HALF: &str = "half";
 /// The AS number of the nodes.
 pub(super) const OWN: u32 = 64_512;
+/// For how long routers keep routes, in seconds.
+const RESTART: u16 = 12;
 const PROFILE: &str = "fast";
 
 /// What does not change in a world.
@@ -255,13 +257,17 @@ impl Objects {
             if it.dual_stack {
                 new.families = bgp::config::Families::Both;
             }
-            new.graceful_restart =
-                it.graceful_restart.then(|| RestartTime::from_seconds(12).expect("it fits"));
+            new.graceful_restart = it.graceful_restart.then(restart_time);
             new.bfd = it.bfd.then(|| PROFILE.into());
             (peer(number), Some(Ok(new)))
         });
         Changes { each: each.collect(), complete: true }
     }
+}
+
+/// For how long nodes ask routers to keep routes, and routers nodes.
+pub(super) fn restart_time() -> RestartTime {
+    RestartTime::from_seconds(RESTART).expect("it fits")
 }
 
 /// The BFD profile of all who have one.

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use bfd::packet::{Packet, State};
-use bgp::config::{Asn, Families, HoldTime, RestartTime, RouterId};
+use bgp::config::{Asn, Families, HoldTime, RouterId};
 use bgp::judge::{self, Told};
 use bgp::route::Prefix;
 use bgp::wire::header::{HEADER, keepalive};
@@ -15,11 +15,13 @@ use bgp::wire::open::{Capabilities, GracefulRestart, Multiprotocol, Open};
 use rand::RngExt;
 use rand::rngs::StdRng;
 
-use super::objects::{RouterSetup, profile, router_address};
+use super::objects::{RouterSetup, profile, restart_time, router_address};
 use super::world::ConnectionId;
 
-/// The hold time that routers propose.
-const HOLD: Duration = Duration::from_secs(9);
+/// The hold time that routers propose, in seconds,
+const HOLD_SECONDS: u16 = 9;
+/// and the longest for which they have routes of who is silent.
+const HOLD: Duration = Duration::from_secs(HOLD_SECONDS as u64);
 
 /// What a router does.
 #[derive(Debug)]
@@ -132,7 +134,7 @@ impl Router {
         self.lose(node, now);
         let open = Open {
             asn: Asn::try_from(self.setup.asn).expect("not 0"),
-            hold: HoldTime::from_seconds(9).expect("it is long enough"),
+            hold: HoldTime::from_seconds(HOLD_SECONDS).expect("it is long enough"),
             router_id: RouterId::try_from(router_address(self.number)).expect("not 0"),
             capabilities: Capabilities {
                 multiprotocol: Multiprotocol::Said(Some(Families::Both)),
@@ -141,7 +143,7 @@ impl Router {
                 four_octet_asn: true,
                 graceful_restart: self.setup.graceful_restart.then(|| GracefulRestart {
                     restarting: false,
-                    time: RestartTime::from_seconds(12).expect("it fits"),
+                    time: restart_time(),
                     forwarding: None,
                 }),
             },
