@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 /// The most that a further address may take of a program that is built for tests, with the allocator of glibc. That of the
 /// image, which `FERROLB` may name, takes less.
-const LIMIT: usize = 4_096;
+const LIMIT: usize = 3_584;
 /// As many as fit into one answer of the API server, so that what is needed for an answer is there in either case.
 const FEW: u32 = 500;
 const MANY: u32 = 1_500;
