@@ -84,8 +84,13 @@ fn frr_keeps_routes_for_a_restart_though_bfd_is_silent() {
     speaker.wait_until("the session has ended", |all| all.values().all(|it| it.state != State::Established));
     speaker
         .wait_until("it is back, without BFD", |all| all.values().all(|it| it.state == State::Established));
+    // FRR ends the session that came up meanwhile as soon as its own BFD, which knows nothing of it, hears of a loss.
     frr.signal(Signal::SIGCONT);
+    wait_for("a third session", || {
+        vtysh(&frr, "show bgp neighbors 192.0.2.2").contains("Connections established 3;").then_some(())
+    });
     both_up(&mut speaker);
+    wait_for("FRR has BFD", || vtysh(&frr, "show bfd peers brief").contains(" up").then_some(()));
     wait_for("the route", || has_route().then_some(()));
 
     speaker.wanted.send_replace(Wanted::Nothing(Farewell::Silent));
