@@ -163,6 +163,29 @@ fn what_is_kept_already_stays_when_more_is_taken_over_than_can_be_kept() {
 }
 
 #[test]
+fn what_is_kept_no_longer_goes_to_a_node_that_is_new() {
+    let hosts: BTreeSet<u16> = (0..60).collect();
+    let both = |other: usize| BTreeSet::from([name(0), name(other)]);
+    let mut one = placement(name(0), 3, &hosts, Spread::ByHash);
+    one.set_failback(Failback::Never);
+    for members in [both(1), [name(0)].into()] {
+        one.set_members(members);
+        one.settle();
+    }
+    assert!(!one.kept().is_empty());
+    one.remove_node(&name(1));
+    one.settle();
+    assert!(one.kept().is_empty(), "there is nobody to keep it from");
+    one.set_members(both(2));
+    one.settle();
+    let mut fresh = placement(name(0), 3, &hosts, Spread::ByHash);
+    fresh.remove_node(&name(1));
+    fresh.set_members(both(2));
+    fresh.settle();
+    assert_eq!(announcers(&one, &hosts), announcers(&fresh, &hosts));
+}
+
+#[test]
 fn endpoints_that_come_and_go_move_only_addresses_with_the_policy_local() {
     let hosts: BTreeSet<u16> = (0..60).collect();
     let mut all = placement(name(0), 5, &hosts, Spread::Evenly);

@@ -96,7 +96,9 @@ impl Placement {
         let (held, taken): (Vec<_>, Vec<_>) = kept.partition(|vip| self.keeping.own.contains(vip));
         let own: BTreeSet<IpAddr> = held.into_iter().chain(taken).take(MOST).collect();
         if own != self.keeping.own {
-            self.keeping.set(&self.me, &own);
+            // What is kept no longer goes to whoever comes, though nobody who is there was preferred.
+            let changed = self.keeping.set(&self.me, &own);
+            self.stale.add(changed);
             self.keeping.own = own;
         }
     }
