@@ -9,8 +9,9 @@
 //!                                                                                  +--> raised: the peer is asked by
 //!  nobody answers PATIENCE after a peer was to begin, by what is known here -------+    gossip to give the address up
 //!
-//!  raised, and the peer neither gives it up nor asks the same of us by REPORTED ------> it may not hear us: we say on the
-//!                                                                                       LAN once more that we have it
+//!  raised, and the peer neither gives it up nor asks the same of us by REPORTED ------> it does not hear us: the LAN tells
+//!                                                                                       which of the two goes on, as between
+//!                                                                                       peers that do not hear each other
 //!  somebody raises it against us, and we have not seen all that it has seen ----------> conceded: we give it up, and say so
 //! ```
 //!

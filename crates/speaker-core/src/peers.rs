@@ -12,6 +12,9 @@ use placement::{Abilities, NodeName, NodeProfile, Prefixes};
 /// A peer that says goodbye goes on answering for no longer than that, though nobody says that it has gone.
 const GOODBYE: Duration = Duration::from_secs(6);
 
+/// Who was found not to hear us does not hear us for so long, and longer only if that is found again.
+const DEAF: Duration = Duration::from_mins(5);
+
 /// What a process has sent that has gone has arrived by then. The next one has not begun by then.
 const LATE: Duration = Duration::from_millis(200);
 
@@ -33,6 +36,9 @@ pub(crate) struct Peers {
     heard: BTreeSet<NodeName>,
     /// Those that have said goodbye, and until when they may go on answering.
     leaving: BTreeMap<NodeName, Instant>,
+    /// Those that are heard and do not hear us, and until when that is taken for so. What they do is known from the LAN
+    /// alone, as they know of us.
+    deaf: BTreeMap<NodeName, Instant>,
     /// Those that the cluster lists.
     listed: BTreeSet<NodeName>,
     /// Those of which only others tell: another process of a node says nothing by what the one before has told.
@@ -153,6 +159,11 @@ impl Peers {
         self.leaving.insert(node, now + GOODBYE);
     }
 
+    /// A peer that is heard acts as one does that does not hear us.
+    pub(crate) fn found_deaf(&mut self, node: NodeName, now: Instant) {
+        self.deaf.insert(node, now + DEAF);
+    }
+
     /// A node is gone from the cluster. Whether that makes a difference.
     pub(crate) fn forget(&mut self, node: &NodeName) -> bool {
         self.read.remove(node);
@@ -160,16 +171,17 @@ impl Peers {
         self.told.remove(node).is_some()
     }
 
-    /// When goodbyes are over, if any are said.
+    /// When to call [`Self::poll`] next, if ever.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.leaving.values().min().copied()
+        self.leaving.values().chain(self.deaf.values()).min().copied()
     }
 
     /// Time passes. Whether that makes a difference.
     pub(crate) fn poll(&mut self, now: Instant) -> bool {
-        let before = self.leaving.len();
+        let before = self.leaving.len() + self.deaf.len();
         self.leaving.retain(|_, until| *until > now);
-        self.leaving.len() != before
+        self.deaf.retain(|_, until| *until > now);
+        self.leaving.len() + self.deaf.len() != before
     }
 
     /// Whose Ethernet address that is.
@@ -192,7 +204,7 @@ impl Peers {
         self.told.values().any(|told| told.contested.contains(&vip))
     }
 
-    /// Whether that peer is a member, and has not said goodbye.
+    /// Whether that peer is a member, has not said goodbye, and hears us as far as is known.
     pub(crate) fn is_heard(&self, node: &NodeName) -> bool {
         self.contact(node) == Contact::Heard
     }
@@ -234,6 +246,7 @@ impl Peers {
         } else if self.heard.contains(node)
             && !self.hearsay.contains(node)
             && !self.relayed.contains_key(node)
+            && !self.deaf.contains_key(node)
         {
             Contact::Heard
         } else {

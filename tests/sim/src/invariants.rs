@@ -15,7 +15,8 @@
 //! that what happens to others is no excuse.
 //!
 //! Where the gossip is torn, so that not all who are there hear each other, nobody can say who should answer: there,
-//! somebody must, who may take [`LOOK`] longer, for that is when the LAN is asked again; and all else holds.
+//! somebody must, who may take [`LOOK`] longer, for that is when the LAN is asked again; and all else holds. Who was found to
+//! have an address while it was torn may be cut off before the LAN is asked again.
 //!
 //! Where some speaker has missed changes of the cluster, nobody can say who should answer either: somebody must who has not,
 //! and may; and two may answer, or nobody, for [`DISPUTE`] longer.
@@ -396,7 +397,8 @@ impl Judge {
     }
 
     fn limit(&self, sight: &Sight<'_>, wrong: Wrong, now: Duration) -> Duration {
-        let torn = matches!(sight.right, Right::Torn { .. }) || now < self.patchy;
+        let lately = self.torn.values().any(|until| now < *until);
+        let torn = matches!(sight.right, Right::Torn { .. }) || lately || now < self.patchy;
         let look = if torn { LOOK } else { Duration::ZERO };
         match wrong {
             Wrong::Nobody | Wrong::Another => self.outage(now) + look + self.for_dispute(now),

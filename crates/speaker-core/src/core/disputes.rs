@@ -44,8 +44,10 @@ impl Core {
         };
         self.disputes.follow(&others, self.now);
         for conflict in self.disputes.take_unnoticed() {
-            let stance = self.insist();
-            self.set_rival(conflict, stance, 0);
+            if let Some(node) = self.peers.owner(conflict.by).cloned() {
+                self.peers.found_deaf(node, self.now);
+                self.stale.known_macs = true;
+            }
         }
         if self.told_conceded != *self.disputes.conceded() {
             self.told_conceded.clone_from(self.disputes.conceded());

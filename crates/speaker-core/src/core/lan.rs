@@ -168,12 +168,12 @@ impl Core {
     }
 
     /// By a stance of its own, it is said once more that we have an address.
-    pub(super) fn insist(&mut self) -> Stance {
+    fn insist(&mut self) -> Stance {
         self.insisted += 1;
         Stance::Insists(self.insisted)
     }
 
-    pub(super) fn set_rival(&mut self, conflict: Conflict, stance: Stance, rounds: u32) {
+    fn set_rival(&mut self, conflict: Conflict, stance: Stance, rounds: u32) {
         let Conflict { vip, interface, by } = conflict;
         let rivals = self.wanted.rivals.entry(vip).or_default();
         rivals.insert((interface, by), Rival { stance, rounds, found: self.now });

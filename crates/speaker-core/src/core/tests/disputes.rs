@@ -111,13 +111,20 @@ fn a_peer_that_is_heard_and_answers_too_is_asked_to_give_way_unless_it_leaves() 
 }
 
 #[test]
-fn a_peer_that_answers_too_and_does_not_react_is_told_on_the_lan() {
+fn a_peer_that_answers_too_and_does_not_react_counts_as_one_that_does_not_hear_us() {
+    let contact = |it: &Fixture| it.ordered_macs().contacts[&THEIRS];
     let mut it = seen_up_to(7);
     it.after(Input::Port("eth0".into(), Report::Answered { vip: ip("192.0.2.2"), by: THEIRS }));
-    assert_eq!(it.order("192.0.2.2").stance, Stance::Alone);
+    assert_eq!(contact(&it), Contact::Heard, "it may still react");
     it.now = it.core.poll_timeout().expect("it is waited for");
     it.after(Input::Time);
-    assert!(matches!(it.order("192.0.2.2").stance, Stance::Insists(_)));
+    assert_eq!(contact(&it), Contact::Unheard);
+    it.now += Duration::from_mins(4);
+    it.after(Input::Time);
+    assert_eq!(contact(&it), Contact::Unheard);
+    it.now += Duration::from_mins(1);
+    it.after(Input::Time);
+    assert_eq!(contact(&it), Contact::Heard, "it may hear us by now");
 }
 
 #[test]
