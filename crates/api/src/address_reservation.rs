@@ -52,7 +52,8 @@ impl AddressReservation {
             read_selectors("spec.serviceSelectors", &self.spec.service_selectors, &mut unreadable);
         match wanted {
             Some(wanted) if unreadable.is_empty() => {
-                Ok(Reservation { key: self.key(), wanted, service_selectors, record: self.record() })
+                let created = self.metadata.creation_timestamp.as_ref().map(|time| time.0.into());
+                Ok(Reservation { key: self.key(), created, wanted, service_selectors, record: self.record() })
             }
             Some(_) | None => Err(unreadable),
         }

@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use ipam::{Allocator, ServiceKey};
+use ipam::{Allocator, ReservationKey, ServiceKey};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kubekit::Mirror;
 use kubekit::events::Notice;
@@ -53,6 +53,8 @@ pub(crate) struct Index {
     bgp: BgpObjects,
     node_pools: NodePools,
     reservations: ReservationObjects,
+    /// The Services that name a reservation, whether or not there is one.
+    named_by: BTreeMap<ReservationKey, BTreeSet<ServiceKey>>,
     namespaces: Mirror<String>,
     namespace_labels: BTreeMap<String, Labels>,
     nodes: Mirror<NodeName>,
@@ -154,6 +156,7 @@ impl Index {
             bgp: BgpObjects::default(),
             node_pools: NodePools::default(),
             reservations: ReservationObjects::default(),
+            named_by: BTreeMap::new(),
             namespaces: Mirror::default(),
             namespace_labels: BTreeMap::new(),
             nodes: Mirror::default(),

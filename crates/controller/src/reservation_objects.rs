@@ -1,6 +1,6 @@
 //! `AddressReservation` objects, what they say, and what is to be said about each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use api::{AddressReservation, AddressReservationStatus};
 use ipam::{Assignment, Refusal, Reservation, ReservationKey};
@@ -11,9 +11,6 @@ use kubekit::{Change, Mirror};
 
 use crate::acceptance::{Acceptance, Assessment};
 
-/// What becomes of reservations, by namespace and name.
-pub(crate) type Outcomes = BTreeMap<ReservationKey, Result<Assignment, Refusal>>;
-
 /// All `AddressReservation` objects, and what was decided last.
 #[derive(Debug, Default)]
 pub(crate) struct ReservationObjects {
@@ -21,14 +18,13 @@ pub(crate) struct ReservationObjects {
     objects: BTreeMap<ReservationKey, Object>,
     /// What was decided of which version of what each says.
     decided: BTreeMap<ReservationKey, (Reservation, Result<Assignment, Refusal>)>,
-    /// Whether they are to be decided anew.
-    due: bool,
+    /// Those that have come, changed or gone since the last time.
+    changed: BTreeSet<ReservationKey>,
 }
 
 #[derive(Debug)]
 struct Object {
     acceptance: Acceptance,
-    created: Option<Timestamp>,
     /// What it says, or what of it cannot be read.
     said: Result<Reservation, Vec<String>>,
     /// What its status says.
@@ -42,70 +38,65 @@ impl ReservationObjects {
     pub(crate) fn change(&mut self, change: Change<AddressReservation>) {
         for (key, object) in self.mirror.update(change, AddressReservation::key) {
             match object {
-                Some(object) => self.put(key, &object),
+                Some(object) => self.put(key.clone(), &object),
                 None => _ = self.objects.remove(&key),
             }
-            self.due = true;
+            self.changed.insert(key);
         }
     }
 
-    /// Something has changed that they depend on.
-    pub(crate) fn touch(&mut self) {
-        self.due |= !self.objects.is_empty();
+    /// Somebody begins to decide, who knows none of them.
+    pub(crate) fn begin(&mut self) {
+        self.changed.extend(self.objects.keys().cloned());
     }
 
-    /// Somebody has given something up. That makes a difference where one is not in force, or says that another has its
-    /// address.
-    pub(crate) fn freed(&mut self) {
-        let satisfied = |object: &Object| object.assessment == Some(Assessment::Accepted);
-        self.due |= !self.objects.values().all(satisfied);
+    /// Whether some have come, changed or gone.
+    pub(crate) fn have_changed(&self) -> bool {
+        !self.changed.is_empty()
     }
 
-    /// Whether they are to be decided anew.
-    pub(crate) fn are_due(&self) -> bool {
-        self.due
+    /// Those that have come, changed or gone, with what they say now: nothing where that cannot be read. From now on none
+    /// has.
+    pub(crate) fn take_changed(&mut self) -> BTreeMap<ReservationKey, Option<Reservation>> {
+        let said = |key: &ReservationKey| self.objects.get(key)?.said.as_ref().ok().cloned();
+        std::mem::take(&mut self.changed).into_iter().map(|key| (key.clone(), said(&key))).collect()
     }
 
-    /// What is to be decided, the older first. From now on nothing is due.
-    pub(crate) fn take_due(&mut self) -> Vec<Reservation> {
-        self.due = false;
-        let mut all: Vec<(Option<Timestamp>, &Reservation)> =
-            self.objects.values().filter_map(|it| Some((it.created, it.said.as_ref().ok()?))).collect();
-        all.sort_by(|(at, a), (then, b)| at.cmp(then).then_with(|| a.key.cmp(&b.key)));
-        all.into_iter().map(|(_, reservation)| reservation.clone()).collect()
-    }
-
-    /// Takes in what was decided; `doubts` are about one that is in force. Those that have changed since the last time.
+    /// Takes in what was decided of one; `doubts` are about one that is in force. Whether that is something else than the
+    /// last time.
     pub(crate) fn decided(
         &mut self,
-        outcomes: Outcomes,
-        doubts: impl Fn(&ReservationKey, &Assignment) -> Vec<String>,
-    ) -> Vec<ReservationKey> {
-        let mut now = BTreeMap::new();
-        for (key, object) in &mut self.objects {
-            object.assessment = Some(match (&object.said, outcomes.get(key)) {
-                (Err(faults), _) => Assessment::new(Some("Invalid"), faults.clone(), vec![]),
-                (Ok(_), Some(Ok(assignment))) => Assessment::new(None, vec![], doubts(key, assignment)),
-                (Ok(_), Some(Err(why))) => Assessment::new(Some(reason(why)), vec![why.to_string()], vec![]),
-                // It has come since.
-                (Ok(_), None) => continue,
-            });
-            if let (Ok(said), Some(outcome)) = (&object.said, outcomes.get(key)) {
-                now.insert(key.clone(), (said.clone(), outcome.clone()));
-            }
+        key: &ReservationKey,
+        outcome: Result<Assignment, Refusal>,
+        doubts: Vec<String>,
+    ) -> bool {
+        let Some(Object { said: Ok(said), assessment, .. }) = self.objects.get_mut(key) else { return false };
+        *assessment = Some(match &outcome {
+            Ok(_) => Assessment::new(None, vec![], doubts),
+            Err(why) => Assessment::new(Some(reason(why)), vec![why.to_string()], vec![]),
+        });
+        let now = (said.clone(), outcome);
+        if self.decided.get(key) == Some(&now) {
+            return false;
         }
-        let before = std::mem::replace(&mut self.decided, now);
-        let keys = before.keys().chain(self.decided.keys());
-        keys.filter(|key| before.get(*key) != self.decided.get(*key)).cloned().collect()
+        self.decided.insert(key.clone(), now);
+        true
     }
 
-    /// Events that are due, and the objects that they are about.
-    pub(crate) fn emit(&mut self) -> Vec<(ObjectReference, Notice)> {
-        let emit = |object: &mut Object| {
-            let notice = object.acceptance.emit(object.assessment.as_ref()?)?;
-            Some((object.acceptance.reference.clone(), notice))
-        };
-        self.objects.values_mut().filter_map(emit).collect()
+    /// There is nothing to be decided of one, which is gone or cannot be read. Whether that is something else than the last
+    /// time.
+    pub(crate) fn undecided(&mut self, key: &ReservationKey) -> bool {
+        if let Some(Object { said: Err(faults), assessment, .. }) = self.objects.get_mut(key) {
+            *assessment = Some(Assessment::new(Some("Invalid"), faults.clone(), vec![]));
+        }
+        self.decided.remove(key).is_some()
+    }
+
+    /// The event about one that is due, and the object that it is about.
+    pub(crate) fn emit(&mut self, key: &ReservationKey) -> Option<(ObjectReference, Notice)> {
+        let object = self.objects.get_mut(key)?;
+        let notice = object.acceptance.emit(object.assessment.as_ref()?)?;
+        Some((object.acceptance.reference.clone(), notice))
     }
 
     /// Objects whose status does not say what it should, and what that is.
@@ -137,7 +128,6 @@ impl ReservationObjects {
     pub(crate) fn forget_decisions(&mut self) {
         self.decided.clear();
         self.objects.values_mut().for_each(|object| object.assessment = None);
-        self.due = false;
     }
 
     fn put(&mut self, key: ReservationKey, object: &AddressReservation) {
@@ -146,17 +136,14 @@ impl ReservationObjects {
         let said = object.read().map_err(|unreadable| {
             unreadable.into_iter().map(|it| format!("{}: {}", it.field, it.why)).collect()
         });
+        let mut assessment = None;
         if let Some(known) = self.objects.remove(&key) {
+            // What follows from what it says is decided again where that has changed.
+            assessment = known.assessment.filter(|_| known.said == said);
             let newer = std::mem::replace(&mut acceptance, known.acceptance);
             acceptance.update(newer);
         }
-        let object = Object {
-            acceptance,
-            created: object.metadata.creation_timestamp.as_ref().map(|time| time.0),
-            said,
-            status: object.status.clone(),
-            assessment: None,
-        };
+        let object = Object { acceptance, said, status: object.status.clone(), assessment };
         self.objects.insert(key, object);
     }
 }

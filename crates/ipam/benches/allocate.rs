@@ -1,10 +1,13 @@
 //! How long it takes to give out an address and to take it back, with few and with many of them in use.
 
+use std::collections::BTreeMap;
 use std::hint::black_box;
+use std::net::{IpAddr, Ipv4Addr};
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use ipam::{
-    AddressRequest, Allocator, Families, Family, Port, Protocol, Record, Request, ServiceKey, Sharing,
+    AddressRequest, Allocator, Assignment, Families, Family, Port, Protocol, Record, Request, Reservation,
+    ReservationKey, ServiceKey, Sharing, Wanted,
 };
 use objects::Labels;
 use pools::{PoolSpec, Pools};
@@ -71,5 +74,56 @@ fn in_the_middle(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, at_the_end, in_the_middle);
+/// So many reservations, each with an address, and as many services that have these.
+fn with_reservations(services: u32, reservations: u32) -> Allocator {
+    let mut allocator = Allocator::default();
+    allocator.set_pools(Pools::new([PoolSpec::new("pool", &["10.0.0.0/8"])]));
+    let reservation = |number: u32| {
+        let ips = vec![IpAddr::from(Ipv4Addr::from(0x0a80_0000 + number))];
+        Reservation {
+            key: ReservationKey::new("default", format!("reservation-{number:07}")),
+            created: None,
+            wanted: Wanted::Addresses(ips.clone()),
+            service_selectors: vec![],
+            record: Record { ips, pool: Some("pool".into()) },
+        }
+    };
+    allocator.set_reservations((0..reservations).map(reservation), &BTreeMap::new());
+    for number in 0..services {
+        let addresses = if number < reservations {
+            AddressRequest::Reserved(reservation(number).key)
+        } else {
+            AddressRequest::Anything
+        };
+        let request = Request { addresses, ..request() };
+        let decision = allocator.assign(&key(number), &NOTHING, &request, &Record::default(), &[]);
+        decision.outcome.expect("the pool is large enough");
+    }
+    allocator
+}
+
+/// A service has another port, with a reservation or without, and what that means for reservations is settled.
+fn beside_reservations(c: &mut Criterion) {
+    let mut group = c.benchmark_group("decide a service and settle reservations");
+    for (services, reservations) in [(50, 5), (5_000, 500)] {
+        for (what, number) in [("one that has none", services - 1), ("one that has one", 1)] {
+            let (mut allocator, mut port) = (with_reservations(services, reservations), 0);
+            let key = key(number);
+            let record = |held: &Assignment| Record { ips: held.ips.clone(), pool: Some(held.pool.clone()) };
+            let record = allocator.assignment(&key).map(record).expect("it has been served");
+            group.bench_function(BenchmarkId::new(what, services), |bencher| {
+                bencher.iter(|| {
+                    port = 1 + port % 1000;
+                    let ports = [Port { protocol: Protocol::Tcp, number: port }].into();
+                    let request = Request { ports, ..request() };
+                    black_box(allocator.assign(&key, &NOTHING, &request, &record, &[]));
+                    allocator.retry_reservations();
+                    black_box(allocator.settle_reservations(&BTreeMap::new()));
+                });
+            });
+        }
+    }
+}
+
+criterion_group!(benches, at_the_end, in_the_middle, beside_reservations);
 criterion_main!(benches);

@@ -3,6 +3,8 @@
 mod reserve;
 mod search;
 
+pub use reserve::Settled;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -82,7 +84,12 @@ impl Allocator {
 
     /// The reservations that are in force, in order, with what each has.
     pub fn reservations(&self) -> impl Iterator<Item = (&ReservationKey, &Assignment)> {
-        self.holdings.reservations()
+        self.holdings.reservations.in_force().map(|(key, in_force)| (key, &in_force.assignment))
+    }
+
+    /// The services that have an address, in order.
+    pub fn services_at(&self, ip: IpAddr) -> impl Iterator<Item = &ServiceKey> {
+        self.holdings.services_at(ip)
     }
 
     /// The pools.

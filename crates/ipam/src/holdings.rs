@@ -6,12 +6,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use objects::NodeName;
-use pools::{Pool, Pools, QuotaReached};
+use pools::{Pool, Pools, Quota, QuotaReached};
 
 use crate::applicant::{Applicant, Standing};
-pub(crate) use crate::holdings::reservations::InForce;
-use crate::holdings::reservations::Reservations;
 use crate::ledger::{Ledger, Origin, Vips};
+use crate::reservations::Reservations;
 use crate::reserved::Reserved;
 use crate::tally::Tally;
 use crate::vip::Vip;
@@ -27,7 +26,7 @@ pub(crate) struct Holdings {
     tally: Tally,
     /// Addresses that are not given out.
     reserved: Reserved,
-    reservations: Reservations,
+    pub(crate) reservations: Reservations,
 }
 
 /// What a service holds, with all that is needed to put it on the same addresses again.
@@ -54,7 +53,7 @@ impl Holdings {
         if changed.is_empty() {
             return Vec::new();
         }
-        let reservations = self.take_reservations();
+        let reservations = self.withdraw_all();
         self.unreserve();
         // Nothing is reserved while ledgers are replaced.
         let reserved = std::mem::take(&mut self.reserved);
@@ -89,7 +88,7 @@ impl Holdings {
         }
         self.reserved = reserved;
         self.reserve();
-        self.put_reservations(reservations);
+        self.give_back(reservations);
         displaced
     }
 
@@ -97,8 +96,15 @@ impl Holdings {
     /// them anew.
     pub(crate) fn set_reserved(&mut self, nodes: BTreeMap<IpAddr, NodeName>) -> Vec<ServiceKey> {
         self.unreserve();
-        self.reserved.nodes = nodes;
+        let before = std::mem::replace(&mut self.reserved.nodes, nodes);
         self.reserve();
+        let now = &self.reserved.nodes;
+        let changed = before.keys().chain(now.keys()).filter(|ip| before.get(*ip) != now.get(*ip));
+        let changed: BTreeSet<IpAddr> = changed.copied().collect();
+        if !changed.is_empty() {
+            self.reservations.touch_newcomers();
+        }
+        changed.into_iter().for_each(|ip| self.touch_reservations(ip));
         let nodes = &self.reserved.nodes;
         let holds_one = |holding: &Holding| holding.assignment.ips.iter().any(|ip| nodes.contains_key(ip));
         let holders = self.services.iter().filter(|(_, holding)| holds_one(holding));
@@ -112,6 +118,7 @@ impl Holdings {
         let concerned = self.reserved.ips_of(key).union(&ips).copied().collect::<Vec<_>>();
         let before = concerned.iter().map(|ip| self.reserved.contains(ip)).collect::<Vec<_>>();
         self.reserved.set_elsewhere(key, ips);
+        concerned.iter().for_each(|ip| self.touch_reservations(*ip));
         let mut freed = false;
         for (ip, before) in concerned.into_iter().zip(before).filter(|(ip, _)| !self.vips.contains_key(ip)) {
             let Some(ledger) = ledger_of(&self.pools, &mut self.ledgers, ip) else { continue };
@@ -167,6 +174,7 @@ impl Holdings {
         let holding = self.services.remove(key)?;
         self.tally.remove(&holding.assignment.pool, &key.namespace, &holding.assignment.ips);
         for &ip in &holding.assignment.ips {
+            self.touch_reservations(ip);
             let Some(vip) = self.vips.get_mut(&ip) else { continue };
             let owner = self.pools.owner(ip).map(|owner| &owner.name);
             let origin = if owner == Some(&vip.pool) { Origin::Listed } else { Origin::Extra };
@@ -196,8 +204,12 @@ impl Holdings {
         let Holding { assignment: Assignment { ips, pool }, sharing, ports } = &holding;
         if let Some(pool) = self.pools.get(pool) {
             self.tally.add(pool, &key.namespace, ips);
+            if pool.quota != Quota::Unlimited {
+                self.reservations.touch_unrecorded();
+            }
         }
         for &ip in ips {
+            self.touch_reservations(ip);
             if let Some(vip) = self.vips.get_mut(&ip) {
                 vip.insert(&key, ports);
                 continue;

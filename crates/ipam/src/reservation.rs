@@ -1,6 +1,7 @@
 //! Addresses that are kept for a namespace, whether or not a service has them.
 
 use std::net::IpAddr;
+use std::time::SystemTime;
 
 use objects::Selector;
 use pools::Family;
@@ -12,6 +13,8 @@ use crate::{PoolName, Record, ReservationKey};
 pub struct Reservation {
     /// Namespace and name.
     pub key: ReservationKey,
+    /// When it was created: the older comes before the younger.
+    pub created: Option<SystemTime>,
     /// What is to be reserved.
     pub wanted: Wanted,
     /// Which services of the namespace may have it; when empty, all.

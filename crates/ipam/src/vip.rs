@@ -99,16 +99,19 @@ impl Vip {
 
     /// Whether all who have it are of this namespace.
     pub(crate) fn is_of(&self, namespace: &str) -> bool {
-        match &self.holders {
-            Holders::One(key, _) => *key.namespace == *namespace,
-            Holders::Several { services, .. } => services.keys().all(|key| *key.namespace == *namespace),
-        }
+        self.services().all(|key| *key.namespace == *namespace)
+    }
+
+    /// The services that have it, in order.
+    pub(crate) fn services(&self) -> impl Iterator<Item = &ServiceKey> {
+        let (one, several) = match &self.holders {
+            Holders::One(key, _) => (Some(key), None),
+            Holders::Several { services, .. } => (None, Some(services.keys())),
+        };
+        one.into_iter().chain(several.into_iter().flatten())
     }
 
     fn first(&self) -> &ServiceKey {
-        match &self.holders {
-            Holders::One(key, _) => key,
-            Holders::Several { services, .. } => services.keys().next().expect("there are several"),
-        }
+        self.services().next().expect("an address without services is not held")
     }
 }

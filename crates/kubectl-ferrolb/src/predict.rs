@@ -5,8 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipam::{
-    Allocator, Assignment as Addresses, Reason, Record, Refusal, Request, Reservation, ReservationKey,
-    ServiceKey, Usage,
+    Allocator, Assignment as Addresses, Reason, Record, Refusal, Request, ReservationKey, ServiceKey, Usage,
 };
 use kube::ResourceExt;
 use objects::{Labels, NodeName, PoolName};
@@ -105,9 +104,7 @@ impl Allocation {
         let mut reservations = Vec::new();
         for object in &snapshot.reservations {
             match object.read() {
-                Ok(reservation) => {
-                    reservations.push((object.metadata.creation_timestamp.clone(), reservation));
-                }
+                Ok(reservation) => reservations.push(reservation),
                 Err(faults) => {
                     let faults: Vec<String> =
                         faults.into_iter().map(|it| format!("{}: {}", it.field, it.why)).collect();
@@ -115,9 +112,7 @@ impl Allocation {
                 }
             }
         }
-        reservations.sort_by(|(at, a), (then, b)| at.cmp(then).then_with(|| a.key.cmp(&b.key)));
-        let reservations: Vec<Reservation> = reservations.into_iter().map(|(_, it)| it).collect();
-        for (key, outcome) in self.allocator.set_reservations(&reservations, &self.namespace_labels) {
+        for (key, outcome) in self.allocator.set_reservations(reservations, &self.namespace_labels) {
             self.unreserved.extend(outcome.err().map(|why| (key, why.to_string())));
         }
     }

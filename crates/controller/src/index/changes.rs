@@ -15,6 +15,7 @@ use slim::{Namespace, Node};
 use crate::bgp_objects::BgpChange;
 use crate::entry::{Entry, Seen, Source, Updated};
 use crate::index::decide::overwritten_notice;
+use crate::index::reservations::named;
 use crate::index::{Index, List};
 
 /// A full list of Services that is being taken in.
@@ -189,9 +190,7 @@ impl Index {
                 true
             }
         };
-        if named_before.as_ref() != self.named_reservation(&key) {
-            self.reservations.touch();
-        }
+        self.reservation_named(&key, named_before.as_ref());
         if changed && self.decides() {
             self.make_due(&key);
             // At the start there are warnings only about what is written anyway: a restart is no change.
@@ -202,6 +201,9 @@ impl Index {
     fn remove(&mut self, key: &ServiceKey) {
         self.set_node_ports(key, None);
         let Some(entry) = self.services.remove(key) else { return };
+        if let Some(reservation) = named(&entry) {
+            self.unname(key, reservation);
+        }
         self.freed |= self.node_pools.release(key);
         self.waiting.remove(&(entry.created, key.clone()));
         self.freed |= self.allocator.release(key).is_some();
@@ -212,6 +214,7 @@ impl Index {
         if self.namespace_labels.get(&namespace) == Some(&labels) {
             return;
         }
+        self.allocator.touch_reservations_of(&namespace);
         let first = ServiceKey::new(namespace.as_str(), "");
         let inside = self.services.range(first..).map(|(key, _)| key);
         let inside: Vec<_> = inside.take_while(|key| *key.namespace == *namespace).cloned().collect();
@@ -220,7 +223,6 @@ impl Index {
         } else {
             self.namespace_labels.insert(namespace, labels);
         }
-        self.reservations.touch();
         if self.decides() {
             inside.iter().for_each(|key| self.make_due(key));
         }

@@ -45,7 +45,7 @@ impl Index {
             // Those who wait are asked when all holders are heard, and before anybody who is new.
             let holders_are_heard = self.due.first().is_none_or(|(rank, _)| *rank != Rank::Holder);
             if holders_are_heard && std::mem::take(&mut self.freed) {
-                self.reservations.freed();
+                self.allocator.retry_reservations();
                 let waiting: Vec<ServiceKey> = self.waiting.iter().map(|(_, key)| key.clone()).collect();
                 waiting.iter().for_each(|key| self.make_due(key));
             }
@@ -68,7 +68,7 @@ impl Index {
     pub(super) fn begin(&mut self) {
         self.allocator.set_pools(self.pools.in_force().clone());
         self.allocator.set_reserved(self.reserved());
-        self.reservations.touch();
+        self.reservations.begin();
         for entry in self.services.values_mut() {
             // Another replica may have written it since.
             entry.previous.clone_from(&entry.observed.previous);
@@ -115,7 +115,6 @@ impl Index {
         // What is being deleted keeps what it has, and has it again when its pool is back.
         let deleting = self.services.iter().filter(|(_, entry)| entry.deleting).map(|(key, _)| key.clone());
         deleting.collect::<Vec<_>>().iter().for_each(|key| self.make_due(key));
-        self.reservations.touch();
         self.freed = true;
     }
 
@@ -123,7 +122,6 @@ impl Index {
     pub(super) fn reserved_changed(&mut self) {
         let holders = self.allocator.set_reserved(self.reserved());
         holders.iter().for_each(|key| self.make_due(key));
-        self.reservations.touch();
         self.freed = true;
     }
 

@@ -1,10 +1,10 @@
 //! Reservations: the part of the [`Index`] that keeps addresses for those who name them.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use api::{AddressReservation, AddressReservationStatus};
-use ipam::{AddressRequest, Assignment, ReservationKey, ServiceKey};
+use ipam::{AddressRequest, Assignment, ReservationKey, ServiceKey, Settled};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kubekit::Change;
@@ -26,39 +26,72 @@ impl Index {
 
     /// Whether it is to be decided anew which of them are in force.
     pub(super) fn has_reservations_to_settle(&self) -> bool {
-        self.decides() && self.reservations.are_due()
+        self.decides() && (self.reservations.have_changed() || self.allocator.has_reservations_due())
     }
 
-    /// Decides which are in force, where that may have changed. All who hold an address must have been heard. Due are the
-    /// Services that name one that has changed, and those that wait.
+    /// Decides of those that something has changed for whether they are in force. All who hold an address must have been
+    /// heard. Due are the Services that name one of which something else was decided, and those that wait where something
+    /// has become free.
     pub(super) fn settle_reservations(&mut self) {
         if !self.has_reservations_to_settle() {
             return;
         }
-        let outcomes = self.allocator.set_reservations(&self.reservations.take_due(), &self.namespace_labels);
-        let (services, allocator) = (&self.services, &self.allocator);
-        let holds = |(key, _): &(&ServiceKey, &Entry), assignment: &Assignment| {
-            let held = allocator.assignment(key).into_iter().flat_map(|held| &held.ips);
-            held.into_iter().any(|ip| assignment.ips.contains(ip))
-        };
-        let doubts = |reservation: &ReservationKey, assignment: &Assignment| {
-            let others =
-                of_namespace(services, reservation).filter(|(_, entry)| named(entry) != Some(reservation));
-            let holders = others.filter(|service| holds(service, assignment));
-            holders
-                .map(|(key, _)| format!("Service {key} has it and does not ask for it: it keeps it"))
-                .collect()
-        };
-        let changed = self.reservations.decided(outcomes, doubts);
-        self.freed |= !changed.is_empty();
-        let mut due: Vec<ServiceKey> = Vec::new();
-        for reservation in &changed {
-            let naming =
-                of_namespace(services, reservation).filter(|(_, entry)| named(entry) == Some(reservation));
-            due.extend(naming.map(|(key, _)| key.clone()));
+        let mut concerned = BTreeSet::new();
+        let mut changed = Vec::new();
+        for (key, said) in self.reservations.take_changed() {
+            match said {
+                Some(reservation) => self.allocator.put_reservation(reservation),
+                None => {
+                    self.allocator.remove_reservation(&key);
+                    changed.extend(self.reservations.undecided(&key).then(|| key.clone()));
+                }
+            }
+            concerned.insert(key);
         }
-        due.iter().for_each(|key| self.make_due(key));
-        self.notices.extend(self.reservations.emit());
+        let Settled { outcomes, freed } = self.allocator.settle_reservations(&self.namespace_labels);
+        self.freed |= freed;
+        for (key, outcome) in outcomes {
+            let doubts = outcome.as_ref().map(|assignment| self.doubts(&key, assignment)).unwrap_or_default();
+            changed.extend(self.reservations.decided(&key, outcome, doubts).then(|| key.clone()));
+            concerned.insert(key);
+        }
+        let naming = changed.iter().filter_map(|key| self.named_by.get(key)).flatten();
+        naming.cloned().collect::<Vec<_>>().iter().for_each(|key| self.make_due(key));
+        self.notices.extend(concerned.iter().filter_map(|key| self.reservations.emit(key)));
+    }
+
+    /// Services that have an address of a reservation and do not ask for it.
+    fn doubts(&self, reservation: &ReservationKey, assignment: &Assignment) -> Vec<String> {
+        let holders: BTreeSet<&ServiceKey> =
+            assignment.ips.iter().flat_map(|ip| self.allocator.services_at(*ip)).collect();
+        let others = holders.into_iter().filter(|key| self.named_reservation(key) != Some(reservation));
+        others.map(|key| format!("Service {key} has it and does not ask for it: it keeps it")).collect()
+    }
+
+    /// A Service has changed, which named this one before.
+    pub(super) fn reservation_named(&mut self, key: &ServiceKey, before: Option<&ReservationKey>) {
+        let now = self.named_reservation(key).cloned();
+        if now.as_ref() == before {
+            return;
+        }
+        if let Some(before) = before {
+            self.unname(key, before);
+        }
+        if let Some(now) = now {
+            self.allocator.touch_reservation(&now);
+            self.named_by.entry(now).or_default().insert(key.clone());
+        }
+    }
+
+    /// A Service names this one no longer.
+    pub(super) fn unname(&mut self, key: &ServiceKey, reservation: &ReservationKey) {
+        self.allocator.touch_reservation(reservation);
+        if let Some(services) = self.named_by.get_mut(reservation) {
+            services.remove(key);
+            if services.is_empty() {
+                self.named_by.remove(reservation);
+            }
+        }
     }
 
     /// The reservation that a Service asks for.
@@ -75,17 +108,8 @@ impl Index {
     }
 }
 
-/// The Services of the namespace of a reservation.
-fn of_namespace<'a>(
-    services: &'a BTreeMap<ServiceKey, Entry>,
-    reservation: &'a ReservationKey,
-) -> impl Iterator<Item = (&'a ServiceKey, &'a Entry)> {
-    let first = ServiceKey::new(&*reservation.namespace, "");
-    services.range(first..).take_while(|(key, _)| key.namespace == reservation.namespace)
-}
-
 /// The reservation that a Service asks for.
-fn named(entry: &Entry) -> Option<&ReservationKey> {
+pub(super) fn named(entry: &Entry) -> Option<&ReservationKey> {
     match &entry.claim {
         Claim::Ours(request) => match &request.addresses {
             AddressRequest::Reserved(name) => Some(name),

@@ -1,6 +1,6 @@
 //! Which reservations are in force, and what each has.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use objects::Labels;
@@ -8,39 +8,118 @@ use pools::Family;
 
 use crate::allocator::Allocator;
 use crate::applicant::{Standing, admit};
-use crate::holdings::InForce;
+use crate::reservations::{InForce, Outcome};
 use crate::{
     Assignment, PoolName, Reason, Refusal, Reservation, ReservationKey, Sharing, Unsuitable, Wanted,
 };
 
+static NO_LABELS: Labels = Labels::new();
+
+/// What has become of reservations.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Settled {
+    /// What those have that were decided, or why they are not in force.
+    pub outcomes: BTreeMap<ReservationKey, Result<Assignment, Refusal>>,
+    /// Whether something that was reserved is there for others now.
+    pub freed: bool,
+}
+
 impl Allocator {
-    /// Replaces all reservations, which come the older first, and says what each has, or why it is not in force.
+    /// Adds a reservation or replaces it. [`Self::settle_reservations`] is to follow before any service is decided.
+    pub fn put_reservation(&mut self, reservation: Reservation) {
+        self.holdings.reservations.put(reservation);
+    }
+
+    /// Takes a reservation away. The same is to follow.
+    pub fn remove_reservation(&mut self, key: &ReservationKey) {
+        self.holdings.remove_reservation(key);
+    }
+
+    /// Whoever settles reservations wants to hear of this one, whose outcome may be the same.
+    pub fn touch_reservation(&mut self, key: &ReservationKey) {
+        self.holdings.reservations.touch(key);
+    }
+
+    /// The labels of a namespace have changed.
+    pub fn touch_reservations_of(&mut self, namespace: &str) {
+        self.holdings.reservations.touch_namespace(namespace);
+    }
+
+    /// Somebody has given something up: those that were refused may be given it.
+    pub fn retry_reservations(&mut self) {
+        self.holdings.reservations.touch_newcomers();
+    }
+
+    /// Whether any is to be decided anew.
+    pub fn has_reservations_due(&self) -> bool {
+        self.holdings.reservations.are_due()
+    }
+
+    /// Decides the reservations anew that something has changed for, and says what each of these has.
     ///
-    /// To be called again when anything has changed, pools and services included. Those that have addresses, as their
-    /// records say, are decided before the others; the quota of a namespace is no matter to them any more. An address that
+    /// What comes of it is the same as if all were decided: first those that have addresses, as their records say, the
+    /// older before the younger, to whom the quota of a namespace is no matter any more; then the others. An address that
     /// a service of the namespace holds is reserved all the same: the service keeps it, and nobody else will get it.
+    ///
+    /// Costs as much as what has changed; with that, those without a record, which are decided together.
+    pub fn settle_reservations(&mut self, namespace_labels: &BTreeMap<String, Labels>) -> Settled {
+        let mut settled = Settled::default();
+        while let Some(key) = self.holdings.reservations.next_due() {
+            let had = self.holdings.withdraw(&key).map(|it| it.assignment);
+            self.settle(&key, namespace_labels, &mut settled);
+            let has = self.holdings.reservations.outcome(&key).and_then(Outcome::assignment).cloned();
+            if had != has {
+                settled.freed |= had.is_some();
+                let ips = had.iter().chain(&has).flat_map(|it| &it.ips);
+                self.holdings.reservations.touch_after(&key, ips);
+                self.holdings.reservations.touch_newcomers();
+            }
+        }
+        let newcomers = self.holdings.reservations.newcomers_due();
+        let had = newcomers.iter().filter_map(|key| self.holdings.withdraw(key));
+        let had: BTreeSet<IpAddr> = had.flat_map(|it| it.assignment.ips).collect();
+        newcomers.iter().for_each(|key| self.settle(key, namespace_labels, &mut settled));
+        settled.freed |= self.holdings.reservations.take_freed();
+        settled.freed |= !had.iter().all(|ip| self.holdings.is_reserved(ip));
+        settled
+    }
+
+    /// Replaces all reservations, decides all, and says what each has, or why it is not in force.
     pub fn set_reservations(
         &mut self,
-        reservations: &[Reservation],
+        reservations: impl IntoIterator<Item = Reservation>,
         namespace_labels: &BTreeMap<String, Labels>,
     ) -> BTreeMap<ReservationKey, Result<Assignment, Refusal>> {
-        self.holdings.take_reservations();
-        let (recorded, new): (Vec<_>, Vec<_>) =
-            reservations.iter().partition(|reservation| reservation.recorded().is_some());
-        let mut outcomes = BTreeMap::new();
-        let none = Labels::new();
-        for reservation in recorded.into_iter().chain(new) {
-            let labels = namespace_labels.get(&*reservation.key.namespace).unwrap_or(&none);
-            let outcome = self.reserve(reservation, labels);
-            let in_force = outcome.as_ref().ok().map(|assignment| InForce {
-                assignment: assignment.clone(),
-                service_selectors: reservation.service_selectors.clone(),
-                recorded: assignment.ips == reservation.record.ips,
-            });
-            self.holdings.put_reservation(reservation.key.clone(), in_force);
-            outcomes.insert(reservation.key.clone(), outcome);
+        let mut gone: BTreeSet<ReservationKey> = self.holdings.reservations.keys().cloned().collect();
+        for reservation in reservations {
+            gone.remove(&reservation.key);
+            self.put_reservation(reservation);
         }
-        outcomes
+        gone.iter().for_each(|key| self.remove_reservation(key));
+        self.holdings.reservations.touch_all();
+        self.settle_reservations(namespace_labels).outcomes
+    }
+
+    /// Decides one, which has nothing.
+    fn settle(
+        &mut self,
+        key: &ReservationKey,
+        namespace_labels: &BTreeMap<String, Labels>,
+        settled: &mut Settled,
+    ) {
+        let Some(reservation) = self.holdings.reservations.reservation(key).cloned() else { return };
+        let labels = namespace_labels.get(&*key.namespace).unwrap_or(&NO_LABELS);
+        let outcome = self.reserve(&reservation, labels);
+        settled.outcomes.insert(key.clone(), outcome.clone());
+        let outcome = match outcome {
+            Ok(assignment) => Outcome::InForce(InForce {
+                recorded: assignment.ips == reservation.record.ips,
+                service_selectors: reservation.service_selectors,
+                assignment,
+            }),
+            Err(_) => Outcome::Refused,
+        };
+        self.holdings.conclude(key, outcome);
     }
 
     fn reserve(&mut self, reservation: &Reservation, labels: &Labels) -> Result<Assignment, Refusal> {

@@ -3,6 +3,7 @@
 
 mod allocation;
 mod fixtures;
+mod incremental;
 mod model;
 mod quota;
 mod reservations;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::time::{Duration, SystemTime};
 
 use ipam::{
     AddressRequest, Allocator, Assignment, Families, Family, Quota, Record, Refusal, Request, Reservation,
@@ -18,7 +19,7 @@ type Outcomes = BTreeMap<ReservationKey, Result<Assignment, Refusal>>;
 
 fn reservation_in(namespace: &str, name: &str, wanted: Wanted) -> Reservation {
     let key = ReservationKey::new(namespace, name);
-    Reservation { key, wanted, service_selectors: vec![], record: Record::default() }
+    Reservation { key, created: None, wanted, service_selectors: vec![], record: Record::default() }
 }
 
 fn of(name: &str, addresses: &[&str]) -> Reservation {
@@ -30,7 +31,7 @@ fn from_pool(name: &str, families: &[Family]) -> Reservation {
 }
 
 fn set(allocator: &mut Allocator, reservations: &[Reservation]) -> Outcomes {
-    allocator.set_reservations(reservations, &BTreeMap::new())
+    allocator.set_reservations(reservations.to_vec(), &BTreeMap::new())
 }
 
 /// Has them decided, their statuses written, and seen again.
@@ -131,14 +132,18 @@ fn a_service_gets_the_addresses_of_its_families() {
 #[test]
 fn of_two_the_first_has_the_address_unless_the_other_had_it_before() {
     let mut allocator = dual();
-    let mut reservations = [of("b", &["10.0.0.0"]), of("a", &["10.0.0.0"])];
+    let created = |seconds| Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+    let mut reservations = [
+        Reservation { created: created(1), ..of("b", &["10.0.0.0"]) },
+        Reservation { created: created(2), ..of("a", &["10.0.0.0"]) },
+    ];
     let outcomes = settle(&mut allocator, &mut reservations);
     assert!(outcomes[&ReservationKey::new("prod", "b")].is_ok());
     let refused = outcomes[&ReservationKey::new("prod", "a")].as_ref().unwrap_err();
     assert_eq!(refused.to_string(), "10.0.0.0 is reserved by AddressReservation prod/b");
     let said = refusal(&mut allocator, "a", &naming("a"));
     assert_eq!(said, "AddressReservation prod/a is not in force: see its condition Accepted");
-    reservations.reverse();
+    reservations[0].created = created(3);
     let outcomes = set(&mut allocator, &reservations);
     assert!(outcomes[&ReservationKey::new("prod", "b")].is_ok(), "it is recorded");
 }

@@ -174,3 +174,65 @@ fn a_service_keeps_its_address_when_the_reservation_is_deleted_and_is_told() {
         "{notices:?}"
     );
 }
+
+/// How long one change takes among 5 000 Services and 500 reservations, printed.
+#[test]
+#[ignore = "a measurement: run it with --nocapture"]
+fn one_change_among_many_is_measured() {
+    type Measured = Box<dyn FnMut(&mut Cluster, usize)>;
+    let mut cluster = Cluster::start(&[pool("a", "10.0.0.0/16")], &[]);
+    let address = |number: usize| format!("10.0.{}.{}", 100 + number / 250, number % 250);
+    let named = |number: usize| format!("r{number:03}");
+    let make = |number: usize, addresses: Vec<String>| {
+        let status = json!({"addresses": addresses, "pool": "a"});
+        let mut it = reservation("", 1, &[]);
+        it.metadata.name = Some(named(number));
+        it.metadata.uid = it.metadata.name.clone();
+        it.spec.addresses = addresses;
+        it.status = serde_json::from_value(status).unwrap();
+        it
+    };
+    let all: Vec<AddressReservation> = (0..500).map(|number| make(number, vec![address(number)])).collect();
+    cluster.index.reservations(Change::Reset(all.clone()), Instant::now());
+    // One that waits: for what another one has.
+    apply(&mut cluster, make(999, vec![address(0)]));
+    for number in 0..5000 {
+        let overlay = if number < 500 { naming(&named(number)) } else { json!({}) };
+        cluster.apply(&format!("s{number:04}"), overlay);
+    }
+    assert_eq!(cluster.write_all().len(), 5000);
+    let mut row = |what: &str, mut change: Measured| {
+        let mut took = std::time::Duration::ZERO;
+        for round in 0..50 {
+            change(&mut cluster, round);
+            let began = Instant::now();
+            cluster.index.decide(usize::MAX);
+            took += began.elapsed();
+            cluster.write_all();
+        }
+        println!("{what:<50} {:>10.1} us", took.as_secs_f64() * 1e6 / 50.0);
+    };
+    let port = |round: usize| json!({"spec": {"ports": [{"port": 81 + round}]}});
+    row("a Service has another port", Box::new(move |it, round| it.apply("s1000", port(round))));
+    row("a Service that names one has another port", {
+        Box::new(move |it, round| {
+            let mut overlay = port(round);
+            overlay["metadata"] = naming("r007")["metadata"].clone();
+            it.apply("s0007", overlay);
+        })
+    });
+    row("a Service is deleted", Box::new(|it, round| it.delete(&format!("s{:04}", 2000 + round))));
+    row("a Service names one and no more", {
+        Box::new(|it, round| it.apply("s1001", if round % 2 == 0 { naming("r008") } else { json!({}) }))
+    });
+    row("a reservation is for others and again for all", {
+        Box::new(move |it, round| {
+            let mut changed = all[9].clone();
+            let selector = json!([{"matchLabels": {"app": "web"}}]);
+            if round % 2 == 0 {
+                changed.spec.service_selectors = serde_json::from_value(selector).unwrap();
+            }
+            apply(it, changed);
+        })
+    });
+}
