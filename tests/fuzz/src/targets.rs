@@ -3,6 +3,7 @@
 mod api_objects;
 mod bfd;
 mod bgp;
+mod dhcp;
 mod gossip;
 mod http;
 mod lan;
@@ -22,6 +23,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("mdns", mdns::play),
     ("bfd", bfd::play),
     ("bgp", bgp::play),
+    ("dhcp", dhcp::play),
     ("gossip", gossip::play),
     ("told", gossip::told),
     ("range", texts::range),
