@@ -14,9 +14,43 @@ const REQUIREMENTS: &str = "crates/images/assets/compilers.txt";
 /// Cargo for a platform, as far as the command that builds; compiler flags that it needs are added to `flags`.
 pub(crate) fn cargo(platform: Platform, flags: &mut OsString) -> Result<Command, Error> {
     let bin = ensure()?;
+    ensure_library(platform)?;
+    command(&bin, platform, "zigbuild", flags)
+}
+
+/// Cargo that builds the unit tests of these packages for a platform, and has each program run by `emulator`, which is told
+/// its path.
+pub fn test(platform: Platform, packages: &[&str], emulator: &str) -> Result<Command, Error> {
+    let bin = ensure()?;
+    ensure_library(platform)?;
+    test_with(&bin, platform, packages, emulator)
+}
+
+/// The same with the compilers that are there, whether or not they are.
+pub fn test_with(
+    bin: &Path,
+    platform: Platform,
+    packages: &[&str],
+    emulator: &str,
+) -> Result<Command, Error> {
+    let mut flags = OsString::new();
+    let mut cargo = command(bin, platform, "test", &mut flags)?;
+    let runner = format!("CARGO_TARGET_{}_RUNNER", platform.target().replace('-', "_").to_uppercase());
+    cargo
+        .args(["--locked", "--target", platform.target(), "--lib"])
+        .args(packages.iter().flat_map(|package| ["--package", package]))
+        .current_dir(workspace())
+        .env(runner, emulator)
+        .env("CARGO_ENCODED_RUSTFLAGS", flags)
+        // What is random is tried on this machine's own processor.
+        .env("PROPTEST_CASES", "32");
+    Ok(cargo)
+}
+
+fn command(bin: &Path, platform: Platform, subcommand: &str, flags: &mut OsString) -> Result<Command, Error> {
     let path = env::var_os("PATH").unwrap_or_default();
-    let path = env::join_paths([bin.clone()].into_iter().chain(env::split_paths(&path)))
-        .map_err(|error| failed(&bin, &error.to_string()))?;
+    let path = env::join_paths([bin.to_owned()].into_iter().chain(env::split_paths(&path)))
+        .map_err(|error| failed(bin, &error.to_string()))?;
     let mut cargo = Command::new(bin.join("cargo-zigbuild"));
     let plain = programs::cargo();
     for (name, value) in plain.get_envs() {
@@ -25,21 +59,33 @@ pub(crate) fn cargo(platform: Platform, flags: &mut OsString) -> Result<Command,
             None => cargo.env_remove(name),
         };
     }
-    cargo.arg("zigbuild").env("PATH", path).env("CARGO_ZIGBUILD_CACHE_DIR", cache().join("zigbuild"));
+    cargo.arg(subcommand).env("PATH", path).env("CARGO_ZIGBUILD_CACHE_DIR", cache().join("zigbuild"));
     match platform {
-        Platform::Amd64 | Platform::Arm64 => add_target(platform)?,
+        Platform::Amd64 | Platform::Arm64 => {}
         Platform::ArmV7 => {
             // Not every place that Rust is installed from has its standard library, so it is built everywhere: the same
             // sources are to give the same bytes. The compiler wants to be told that this is known to be unstable.
-            run(Command::new("rustup").args(["component", "add", "rust-src"]).current_dir(workspace()))?;
             cargo.args(["-Z", "build-std=std,panic_abort"]).env("RUSTC_BOOTSTRAP", "1");
             // musl comes with the compiler; libatomic, which mimalloc asks for on 32 bits, is part of its runtime.
-            flags.push(SEPARATOR);
+            if !flags.is_empty() {
+                flags.push(SEPARATOR);
+            }
             flags.push("-Clink-self-contained=no");
             cargo.env("DEP_ATOMIC", "c");
         }
     }
     Ok(cargo)
+}
+
+/// Adds to the toolchain what the standard library for a platform is, or is built of.
+fn ensure_library(platform: Platform) -> Result<(), Error> {
+    match platform {
+        Platform::Amd64 | Platform::Arm64 => add_target(platform),
+        Platform::ArmV7 => {
+            let rust_src = ["component", "add", "rust-src"];
+            run(Command::new("rustup").args(rust_src).current_dir(workspace())).map(drop)
+        }
+    }
 }
 
 /// Installs the compilers unless they are there, and returns where their programs are.

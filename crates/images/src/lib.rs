@@ -8,7 +8,7 @@
 //!
 //! The images of the lab are for the platform of this machine, [`Platform::HOST`]; [`write_index`] writes one image for several.
 
-mod cross;
+pub mod cross;
 pub mod debian;
 mod layout;
 pub mod platform;

@@ -6,6 +6,7 @@ mod crds;
 mod deny;
 mod dependencies;
 mod differential;
+mod emulate;
 mod fuzz;
 mod image;
 mod manifests;
@@ -44,6 +45,8 @@ enum Task {
     Soak(soak::SoakArgs),
     /// Feed every parser with what it has not seen.
     Fuzz(fuzz::FuzzArgs),
+    /// Run the programs for other processors by emulation, and what reads the network in them.
+    Emulate(emulate::EmulateArgs),
     /// Hold what FerroLB is made of and tested with to .deny.toml.
     Deny,
     /// Build FerroLB's container image.
@@ -70,6 +73,7 @@ fn main() -> ExitCode {
         Task::Differential(arguments) => report(differential::run(arguments)),
         Task::Soak(arguments) => report(soak::run(arguments)),
         Task::Fuzz(arguments) => report(fuzz::run(&arguments)),
+        Task::Emulate(arguments) => report(emulate::run(&arguments)),
         Task::Deny => report(deny::run()),
         Task::Image(arguments) => report(image::run(&arguments)),
         Task::Push(arguments) => report(push::run(&arguments)),

@@ -1,5 +1,6 @@
 //! A real API server, real controllers, and what the tests want to know of them.
 
+use std::env;
 use std::fs::File;
 use std::future::Future;
 use std::path::Path;
@@ -168,7 +169,7 @@ pub(crate) fn start(kubeconfig: &Path, pod: &str, options: &[&str]) -> Running {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
     let log = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("controller-{number}-{pod}.log"));
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ferrolb"));
+    let mut command = program();
     command
         .args(["controller", "--namespace=metallb-system", "--pod-name", pod])
         .args(options)
@@ -176,6 +177,19 @@ pub(crate) fn start(kubeconfig: &Path, pod: &str, options: &[&str]) -> Running {
         .stdin(Stdio::null())
         .stdout(File::create(log).unwrap());
     process::spawn(command, Place::default()).unwrap()
+}
+
+/// The program under test: another one than this machine's where `FERROLB` says so, run by `FERROLB_EMULATOR`.
+fn program() -> Command {
+    let program = env::var_os("FERROLB").unwrap_or_else(|| env!("CARGO_BIN_EXE_ferrolb").into());
+    match env::var_os("FERROLB_EMULATOR") {
+        Some(emulator) => {
+            let mut command = Command::new(emulator);
+            command.arg(program);
+            command
+        }
+        None => Command::new(program),
+    }
 }
 
 pub(crate) fn addresses(service: &Service) -> Vec<String> {
