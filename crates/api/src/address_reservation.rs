@@ -101,6 +101,10 @@ impl AddressReservation {
         "!has(self.pool) || !has(oldSelf.pool) || self.pool == oldSelf.pool",
         "the pool stays, for its address is chosen once: delete the reservation and create it anew",
     ),
+    validation = (
+        "!has(self.pool) || !has(oldSelf.pool) || (has(self.ipFamilies) == has(oldSelf.ipFamilies) && (!has(self.ipFamilies) || self.ipFamilies == oldSelf.ipFamilies))",
+        "ipFamilies stays beside a pool, for the addresses are chosen once: delete the reservation and create it anew",
+    ),
 )]
 pub struct AddressReservationSpec {
     /// The addresses to reserve: one, or one of each family, of one pool. Not beside pool.

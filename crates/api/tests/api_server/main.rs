@@ -116,7 +116,7 @@ async fn a_pool_of_nodes_can_say_all_or_nothing() {
 }
 
 #[tokio::test]
-async fn a_reservation_keeps_its_pool_for_life() {
+async fn a_reservation_keeps_its_pool_and_its_families_for_life() {
     let cluster = Cluster::join().await;
     let reservation = |name: &str, spec: Value| {
         json!({
@@ -131,6 +131,16 @@ async fn a_reservation_keeps_its_pool_for_life() {
     let moved = json!({"pool": "dmz"});
     let refusal = cluster.apply(reservation("chosen", moved)).await.unwrap_err();
     assert!(refusal.contains("the pool stays, for its address is chosen once"), "{refusal}");
+    cluster.apply(reservation("chosen", json!({"pool": "lan"}))).await.unwrap();
+    for (name, families) in [("chosen", json!(["IPv4"])), ("six", json!(["IPv6", "IPv4"]))] {
+        if name != "chosen" {
+            let six = json!({"pool": "lan", "ipFamilies": ["IPv6"]});
+            cluster.apply(reservation(name, six)).await.unwrap();
+        }
+        let other = json!({"pool": "lan", "ipFamilies": families});
+        let refusal = cluster.apply(reservation(name, other)).await.unwrap_err();
+        assert!(refusal.contains("ipFamilies stays beside a pool"), "{refusal}");
+    }
 }
 
 fn group_of(kind: &str) -> String {

@@ -313,7 +313,7 @@ fn read_node(node: &Node) -> node_addresses::Node {
     let addresses = |of: &str| {
         let addresses = node.status.addresses.iter().filter(|address| address.type_ == of);
         let addresses = addresses.filter_map(|address| address.address.parse::<IpAddr>().ok());
-        addresses.map(|ip| ip.to_canonical()).collect()
+        addresses.map(|ip| ip.to_canonical()).filter(is_reachable).collect()
     };
     let conditions = &node.status.conditions;
     node_addresses::Node {
@@ -322,6 +322,16 @@ fn read_node(node: &Node) -> node_addresses::Node {
         external: addresses("ExternalIP"),
         ready: is_true(conditions, "Ready") && !is_true(conditions, "NetworkUnavailable"),
     }
+}
+
+/// Whether others can reach a host by an address at all. What stands in the status of a Service, kube-proxy takes on every
+/// node: one like 127.0.0.1 would take the port from the programs of each.
+fn is_reachable(ip: &IpAddr) -> bool {
+    let is_link_local = match ip {
+        IpAddr::V4(ip) => ip.is_link_local() || ip.is_broadcast(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    };
+    !(is_link_local || ip.is_loopback() || ip.is_unspecified() || ip.is_multicast())
 }
 
 /// The node of a speaker. A label has room for less of its name.

@@ -111,6 +111,21 @@ fn services_that_no_address_pool_is_for_get_the_addresses_of_nodes() {
 }
 
 #[test]
+fn an_address_that_only_its_node_can_reach_is_never_listed() {
+    let mut cluster = start(&[], &[node_pool("nodes", json!({}))], &[("web", json!({}))]);
+    follow(&mut cluster, &[]);
+    assert_eq!(cluster.write_all(), ["web 10.0.0.1 10.0.0.2"]);
+    for nobody in ["127.0.0.1", "::1", "169.254.10.1", "fe80::1", "0.0.0.0", "224.0.0.1"] {
+        cluster.index.nodes(Change::Apply(node("n2", nobody, true)), Instant::now());
+        cluster.index.decide(usize::MAX);
+        let written = cluster.write_all();
+        assert!(written.iter().all(|it| it == "web 10.0.0.1"), "{nobody}: {written:?}");
+    }
+    cluster.index.nodes(Change::Apply(node("n2", "10.0.0.3", true)), Instant::now());
+    assert_eq!(cluster.write_all(), ["web 10.0.0.1 10.0.0.3"]);
+}
+
+#[test]
 fn a_lost_node_is_taken_out_at_once_and_put_back_after_a_while() {
     let mut cluster = start(&[], &[node_pool("nodes", json!({}))], &[("web", json!({}))]);
     follow(&mut cluster, &[]);

@@ -74,14 +74,18 @@ fn the_ranges_of_kube_vip_are_written_once_it_has_let_go_and_every_address_stays
         let cluster = cluster("10.7.0.9").await;
         let none = plugin(&cluster, "quickstart --from kube-vip --yes").await;
         assert!(none.code == 1 && none.stdout.contains("no ConfigMap kubevip"), "{none:?}");
+        // Without its cloud provider, Services ask for each address by themselves.
+        let asks = json!({"metadata": {"annotations": {"kube-vip.io/loadbalancerIPs": "10.7.0.9"}}});
+        cluster.patch("web", asks).await;
+        let alone = plugin(&cluster, "quickstart --from kube-vip --dry-run -o json").await;
+        let kinds = answered(&alone)["items"].to_string();
+        assert!(kinds.contains("kept-addresses") && kinds.contains("L2Advertisement"), "{alone:?}");
         let map = json!({
             "metadata": {"name": "kubevip"},
             "data": {"range-global": "10.8.0.1-10.8.0.9", "cidr-dev": "10.8.1.0/29", "search-order": "desc"},
         });
         let maps: Api<ConfigMap> = Api::namespaced(cluster.client.clone(), "kube-system");
         maps.create(&PostParams::default(), &serde_json::from_value(map).unwrap()).await.unwrap();
-        let asks = json!({"metadata": {"annotations": {"kube-vip.io/loadbalancerIPs": "10.7.0.9"}}});
-        cluster.patch("web", asks).await;
         let kube_vip = json!({
             "name": "kube-vip", "image": "ghcr.io/kube-vip/kube-vip:v0.8.0",
             "env": [{"name": "svc_enable", "value": "true"}],

@@ -16,7 +16,7 @@ use ::pools::{PoolSpec, Pools};
 use api::{IPAddressPool, L2Advertisement};
 use kube::ResourceExt;
 use serde_json::{Value, json};
-use slim::Service;
+use slim::{Node, Service};
 
 use self::source::{NotRead, There};
 use super::{Found, make, manifests, refused, served};
@@ -35,21 +35,36 @@ pub(super) async fn run(cluster: &Cluster, options: &Quickstart, source: Source)
         Err(NotRead::Unseen(failure)) => return unseen(&found, vec![failure.to_string()]),
         Err(NotRead::Unreadable(error)) => return Err(error),
     };
-    let (services, pools, advertisements) = futures::join!(
+    let (services, nodes, pools, advertisements) = futures::join!(
         cluster.all::<Service>(),
+        cluster.all::<Node>(),
         cluster.of_namespace::<IPAddressPool>(&cluster.system),
         cluster.of_namespace::<L2Advertisement>(&cluster.system),
     );
-    let (services, pools, advertisements) = match (services, pools, advertisements) {
-        (Ok(services), Ok(pools), Ok(advertisements)) => (services, pools, advertisements),
-        (services, pools, advertisements) => {
-            let failures = services.err().into_iter().chain(pools.err()).chain(advertisements.err());
+    let (services, nodes, pools, advertisements) = match (services, nodes, pools, advertisements) {
+        (Ok(services), Ok(nodes), Ok(pools), Ok(advertisements)) => (services, nodes, pools, advertisements),
+        (services, nodes, pools, advertisements) => {
+            let failures = services.err().into_iter().chain(nodes.err());
+            let failures = failures.chain(pools.err()).chain(advertisements.err());
             return unseen(&found, failures.map(|it| it.to_string()).collect());
         }
     };
     found.saw("From", source.words());
     stays.into_iter().for_each(|it| found.saw("BGP", it));
-    if carried.objects.is_empty() && carried.lost.is_empty() {
+    let mut has_any = !(carried.objects.is_empty() && carried.lost.is_empty());
+    let there = Pools::new(pools.iter().map(PoolSpec::from));
+    if source != Source::Servicelb {
+        let class = cluster.rules().class;
+        let in_need = services::in_need(&services, class.as_deref(), source.classes());
+        // Addresses may be asked for by Services alone, and served without any range.
+        has_any |= source != Source::Metallb && (announcing.is_some() || !in_need.is_empty());
+        let mut held = services::held(&services, class.as_deref(), source.classes());
+        held.retain(|ip, _| there.listed_by(*ip).is_none());
+        carried.lost.extend(services::take_those_of_nodes(&mut held, &nodes));
+        carried.lost.extend(in_need);
+        carried.keep(&held, source.advertisement()).into_iter().for_each(|kept| found.saw("Kept", kept));
+    }
+    if !has_any {
         if source == Source::Metallb && !pools.is_empty() {
             found.saw(
                 "Nothing to do",
@@ -59,14 +74,6 @@ pub(super) async fn run(cluster: &Cluster, options: &Quickstart, source: Source)
         }
         let why = format!("there is nothing of it: {}", source.where_it_is());
         return Ok(refused(found, why, &["say which one serves this cluster: --from".to_owned()]));
-    }
-    let there = Pools::new(pools.iter().map(PoolSpec::from));
-    if source != Source::Servicelb {
-        let class = cluster.rules().class;
-        let held = services::held(&services, class.as_deref(), source.classes());
-        let outside = held.into_iter().filter(|(ip, _)| there.listed_by(*ip).is_none()).collect();
-        carried.keep(&outside).into_iter().for_each(|kept| found.saw("Kept", kept));
-        carried.lost.extend(services::in_need(&services, class.as_deref(), source.classes()));
     }
     let (new, differing) = parted(carried.objects, &cluster.system, &pools, &advertisements);
     carried.lost.iter().for_each(|lost| found.saw("Not carried", lost));
@@ -201,6 +208,14 @@ impl Source {
             Self::KubeVip => &["kube-vip.io/kube-vip-class"],
             Self::Purelb => &["purelb.io/purelbv2", "purelb.io/purelb"],
             Self::Cilium => &["io.cilium/l2-announcer", "io.cilium/bgp-control-plane", "io.cilium/node"],
+        }
+    }
+
+    /// The advertisement that goes with kept addresses, for those that announce all that Services have.
+    fn advertisement(self) -> Option<&'static str> {
+        match self {
+            Self::KubeVip | Self::Purelb => Some(self.word()),
+            Self::Metallb | Self::Cilium | Self::Servicelb => None,
         }
     }
 

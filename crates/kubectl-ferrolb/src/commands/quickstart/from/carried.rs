@@ -52,8 +52,13 @@ impl Carried {
         self.lost.push(format!("{what}: {why}"));
     }
 
-    /// Adds a pool of the addresses that Services have and no pool here does, so that they keep them. Says which.
-    pub(super) fn keep(&mut self, held: &BTreeMap<IpAddr, Vec<String>>) -> Vec<String> {
+    /// Adds a pool of the addresses that Services have and no pool here does, so that they keep them, and an advertisement of
+    /// this name for all if there is none here. Says which.
+    pub(super) fn keep(
+        &mut self,
+        held: &BTreeMap<IpAddr, Vec<String>>,
+        advertisement: Option<&str>,
+    ) -> Vec<String> {
         let of_pools = self.objects.iter().filter(|it| it["kind"] == "IPAddressPool");
         let entries = of_pools.flat_map(|it| it["spec"]["addresses"].as_array().into_iter().flatten());
         let ranges: Vec<Range> = entries.filter_map(|it| it.as_str()?.parse().ok()).collect();
@@ -68,6 +73,10 @@ impl Carried {
         }
         if !addresses.is_empty() {
             self.put("IPAddressPool", KEPT, json!({"addresses": addresses, "autoAssign": false}));
+            let is_announced = self.objects.iter().any(|it| it["kind"] == "L2Advertisement");
+            if let Some(name) = advertisement.filter(|_| !is_announced) {
+                self.advertisement(name, json!({}));
+            }
         }
         told
     }
@@ -131,13 +140,17 @@ mod tests {
         it.pool("a", "x", &["10.0.0.0/30".to_owned(), "y".to_owned()], Map::new());
         assert_eq!(it.lost.len(), 1);
         let held = |ip: &str| (ip.parse().unwrap(), vec!["default/web".to_owned()]);
-        assert_eq!(it.keep(&[held("10.0.0.3")].into()), Vec::<String>::new());
-        let told = it.keep(&[held("10.0.0.3"), held("10.0.0.4"), held("fd00::1")].into());
+        assert_eq!(it.keep(&[held("10.0.0.3")].into(), None), Vec::<String>::new());
+        let told = it.keep(&[held("10.0.0.3"), held("10.0.0.4"), held("fd00::1")].into(), None);
         assert!(told.len() == 2 && told[0].starts_with("10.0.0.4 of default/web"), "{told:?}");
         assert_eq!(it.pools(), ["a", KEPT]);
         assert_eq!(
             it.objects[1]["spec"],
             json!({"addresses": ["10.0.0.4/32", "fd00::1/128"], "autoAssign": false})
         );
+        // Nothing but Services that ask by themselves.
+        let mut alone = Carried::default();
+        alone.keep(&[held("10.0.0.3")].into(), Some("kube-vip"));
+        assert_eq!((alone.pools(), &alone.objects[1]["kind"]), (vec![KEPT], &json!("L2Advertisement")));
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use kube::ResourceExt;
-use slim::Service;
+use slim::{Node, Service};
 use translation::Observed;
 
 /// Annotations of others, and the one that asks FerroLB for the same.
@@ -45,6 +45,21 @@ pub(super) fn held(
         }
     }
     held
+}
+
+/// Takes out addresses of nodes, which no pool gives, and says of each where it is to be had.
+pub(super) fn take_those_of_nodes(held: &mut BTreeMap<IpAddr, Vec<String>>, nodes: &[Node]) -> Vec<String> {
+    let of_nodes = nodes.iter().flat_map(|node| node.status.ips().map(|ip| (ip, node.name_any())));
+    let of_nodes: BTreeMap<IpAddr, String> = of_nodes.collect();
+    let taken = held.extract_if(.., |ip, _| of_nodes.contains_key(ip));
+    let told = taken.map(|(ip, services)| {
+        format!(
+            "{ip} of {} is an address of node {}, which no pool gives: a NodeAddressPool does (--from servicelb)",
+            services.join(", "),
+            of_nodes[&ip]
+        )
+    });
+    told.collect()
 }
 
 /// What of Services has to be changed by hand, one line for each.
@@ -109,6 +124,13 @@ mod tests {
         ];
         let ips: Vec<String> = held(&services, None, &["its"]).keys().map(ToString::to_string).collect();
         assert_eq!(ips, ["10.0.0.1", "10.0.0.2", "10.0.0.4"]);
+        let node = json!({
+            "metadata": {"name": "n1"}, "status": {"addresses": [{"type": "InternalIP", "address": "10.0.0.4"}]},
+        });
+        let mut all = held(&services, None, &["its"]);
+        let told = take_those_of_nodes(&mut all, &[serde_json::from_value(node).unwrap()]);
+        assert!(told.len() == 1 && told[0].starts_with("10.0.0.4 of default/d is an address of node n1"));
+        assert_eq!(all.len(), 2);
         let told = in_need(&services, None, &["its"]);
         assert_eq!(told.len(), 3, "{told:?}");
         assert!(
