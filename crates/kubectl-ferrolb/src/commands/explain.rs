@@ -147,7 +147,8 @@ pub(crate) async fn run(cluster: &Cluster, namespace: Option<&str>, service: &st
     // the controller alone knows.
     let waits_for_nodes = look.snapshot.node_pools && surveyed.health == Health::Waiting;
     let by_events = waits_for_nodes || !look.failures.is_empty();
-    for said in if by_events { events::last(cluster, &key).await } else { vec![] } {
+    let uid = object.metadata.uid.as_deref();
+    for said in if by_events { events::last(cluster, &key, uid).await } else { vec![] } {
         page.field("Last event", &said);
         story.notes.push(said);
     }

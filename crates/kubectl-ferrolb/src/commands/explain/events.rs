@@ -20,18 +20,21 @@ const TOLD: usize = 4;
 
 /// The last of each kind, the latest first, one sentence each. None where events may not be listed either: that they are
 /// missing is told already.
-pub(super) async fn last(cluster: &Cluster, key: &ServiceKey) -> Vec<String> {
+pub(super) async fn last(cluster: &Cluster, key: &ServiceKey, uid: Option<&str>) -> Vec<String> {
     let events: Api<Event> = Api::namespaced(cluster.client.clone(), &key.namespace);
     let fields = format!("involvedObject.kind=Service,involvedObject.name={}", key.name);
     match events.list(&ListParams::default().fields(&fields).limit(MOST)).await {
-        Ok(events) => told(&events.items),
+        Ok(events) => told(&events.items, uid),
         Err(_) => vec![],
     }
 }
 
-fn told(events: &[Event]) -> Vec<String> {
+fn told(events: &[Event], uid: Option<&str>) -> Vec<String> {
     let mut last: BTreeMap<&str, (Timestamp, &Event)> = BTreeMap::new();
-    for event in events.iter().filter(|event| is_ours(event)) {
+    // Events outlive their objects, and one of the same name may have been made since.
+    let of_another =
+        |event: &Event| matches!((&event.involved_object.uid, uid), (Some(of), Some(uid)) if of != uid);
+    for event in events.iter().filter(|event| is_ours(event) && !of_another(event)) {
         let (Some(at), Some(reason)) = (happened_at(event), event.reason.as_deref()) else { continue };
         if last.get(reason).is_none_or(|(then, _)| *then <= at) {
             last.insert(reason, (at, event));
@@ -65,14 +68,20 @@ mod tests {
             });
             serde_json::from_value(it).unwrap()
         };
-        let said = told(&[
+        let mut former =
+            event("metallb-speaker", "addressConflict", "2026-05-10T11:30:00Z", "of the one before");
+        former.involved_object.uid = Some("1".to_owned());
+        let mut events = vec![
+            former,
             event("metallb-controller", "AllocationFailed", "2026-05-10T10:00:00Z", "exhausted"),
             event("metallb-controller", "AllocationFailed", "2026-05-10T12:00:00Z", "quota"),
             event("metallb-speaker", "nodeAssigned", "2026-05-10T11:00:00Z", "announcing from node \"n1\""),
             event("service-controller", "EnsuringLoadBalancer", "2026-05-10T13:00:00Z", "Ensuring"),
-        ]);
+        ];
+        events[1].involved_object.uid = Some("2".to_owned());
+        assert_eq!(told(&events, None).len(), 3);
         assert_eq!(
-            said,
+            told(&events, Some("2")),
             [
                 "AllocationFailed at 2026-05-10T12:00:00Z: quota",
                 "nodeAssigned at 2026-05-10T11:00:00Z: announcing from node \"n1\"",

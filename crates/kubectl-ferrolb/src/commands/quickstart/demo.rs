@@ -345,7 +345,11 @@ impl<'a> Demo<'a> {
                 let waiting = answer.machine["waiting"].as_str();
                 let silent = || answer.machine["addresses"][0]["silent"].as_str();
                 let note = || answer.machine["notes"][0].as_str();
-                let why = waiting.or_else(silent).or_else(note).unwrap_or("as is said below");
+                // What pools of nodes refuse, the controller alone knows, and says in an event.
+                let notes =
+                    || answer.machine["notes"].as_array().into_iter().flatten().filter_map(Value::as_str);
+                let refused = || notes().find_map(refusal);
+                let why = refused().or(waiting).or_else(silent).or_else(note).unwrap_or("as is said below");
                 let why = format!("{outcome} after {} s: {why}", patience.as_secs());
                 Stop::Explained { what, why, page: answer.page }
             }
@@ -367,6 +371,16 @@ fn is_ours(object: &impl ResourceExt) -> bool {
 
 fn kind_of<K: Resource<DynamicType = ()>>() -> &'static str {
     if K::kind(&()) == "Service" { "Service" } else { "Deployment" }
+}
+
+/// What an event says of why there is no address.
+fn refusal(note: &str) -> Option<&str> {
+    let said = note.strip_prefix("AllocationFailed at ")?.split_once(": ")?.1;
+    Some(
+        said.strip_prefix("Failed to allocate IP for ")
+            .and_then(|it| Some(it.split_once(": ")?.1))
+            .unwrap_or(said),
+    )
 }
 
 /// The prefixes of the LANs that speakers are on.
@@ -396,5 +410,18 @@ async fn until<T>(
             told = true;
         }
         sleep(LOOK_AGAIN).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn why_there_is_no_address_is_what_the_controller_says() {
+        let note = "AllocationFailed at 2026-05-10T12:00:00Z: Failed to allocate IP for \"a/b\": port TCP/80 of node n1 is in use";
+        assert_eq!(refusal(note), Some("port TCP/80 of node n1 is in use"));
+        assert_eq!(refusal("AllocationFailed at 2026-05-10T12:00:00Z: other"), Some("other"));
+        assert_eq!(refusal("nodeAssigned at 2026-05-10T12:00:00Z: x"), None);
     }
 }

@@ -13,7 +13,7 @@ mod source;
 use std::ops::ControlFlow;
 
 use ::pools::{PoolSpec, Pools};
-use api::{IPAddressPool, L2Advertisement};
+use api::{IPAddressPool, L2Advertisement, NodeAddressPool};
 use kube::ResourceExt;
 use serde_json::{Value, json};
 use slim::{Node, Service};
@@ -81,16 +81,21 @@ pub(super) async fn run(cluster: &Cluster, options: &Quickstart, source: Source)
     if options.dry_run {
         let mut answer = manifests::answer(&found.objects)?;
         answer.warnings = carried.lost;
-        answer.warnings.extend(
-            announcing.map(|who| format!("{} serves now, by {who}: not to be applied yet", source.words())),
-        );
+        answer.warnings.extend(announcing.map(|who| match source {
+            Source::Servicelb => format!("{who}: not to be applied yet"),
+            _ => format!("{} serves now, by {who}: not to be applied yet", source.words()),
+        }));
         return Ok(answer);
     }
     if let Some(who) = announcing {
-        let why = format!(
-            "{} serves the same Services now, by {who}: two would answer for one address",
-            source.words()
-        );
+        let why = match source {
+            // That is the sentence.
+            Source::Servicelb => format!("{who}: two would serve them"),
+            _ => format!(
+                "{} serves the same Services now, by {who}: two would answer for one address",
+                source.words()
+            ),
+        };
         return Ok(refused(found, why, &source.steps()));
     }
     if let Some((what, remedy)) = cluster.absent() {
@@ -101,6 +106,23 @@ pub(super) async fn run(cluster: &Cluster, options: &Quickstart, source: Source)
             "turn it on in the chart: helm upgrade with --set controller.nodeAddressPools.enabled=true";
         let why = "the controller does not serve NodeAddressPools".to_owned();
         return Ok(refused(found, why, &[remedy.to_owned()]));
+    }
+    let of_nodes = match source {
+        Source::Servicelb => {
+            cluster.of_namespace::<NodeAddressPool>(&cluster.system).await.unwrap_or_default()
+        }
+        _ => vec![],
+    };
+    if let Some(pool) = of_nodes.first() {
+        found.objects.clear();
+        let name = pool.name_any();
+        let labels =
+            if pool.spec.k3s_labels { "" } else { ", without regard to K3s' labels (spec.k3sLabels)" };
+        found.saw(
+            "Nothing to do",
+            format!("NodeAddressPool {name} gives Services addresses of nodes{labels}"),
+        );
+        return Ok(Answer::object("Quickstart", &found, found.page()));
     }
     if let Some(title) = differing.first() {
         let why = format!("there is {title} already, and it says something else");

@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal};
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::Node;
 use kube::ResourceExt;
@@ -111,11 +112,7 @@ pub(super) async fn propose(
             range
         }
         None => {
-            let range = match (site.is_dockers(), &dhcp) {
-                (true, _) => choice::of_docker(lan.prefix),
-                (false, Some(Dhcp::Nobody)) => choice::of_the_end(lan.prefix),
-                (false, _) => None,
-            };
+            let range = range_of(site, lan.prefix, dhcp.as_ref());
             let Some(range) = range else { return Err(no_range(site, &lan, dhcp.as_ref())) };
             let why = if site.is_dockers() {
                 "Docker gives out addresses from the lowest on"
@@ -159,6 +156,18 @@ pub(super) async fn propose(
     })
 }
 
+/// Addresses of the LAN of such a cluster that nobody gives out, if that is known of any.
+fn range_of(site: Site, lan: IpNet, dhcp: Option<&Dhcp>) -> Option<Range> {
+    // One that has a DHCP server is no network that Docker has made.
+    if matches!(dhcp, Some(Dhcp::Servers(_))) {
+        return None;
+    }
+    if site.is_dockers() {
+        return choice::of_docker(lan);
+    }
+    if dhcp == Some(&Dhcp::Nobody) { choice::of_the_end(lan) } else { None }
+}
+
 /// Addresses that are known to be somebody's.
 fn known(nodes: &[Node], look: &Look) -> Taken {
     let of_node = |node: &Node| {
@@ -179,7 +188,8 @@ fn single(ip: IpAddr) -> Option<Range> {
 
 fn no_range(site: Site, lan: &Lan, dhcp: Option<&Dhcp>) -> NoProposal {
     let prefix = lan.prefix;
-    if site.is_dockers() || dhcp == Some(&Dhcp::Nobody) {
+    let has_servers = matches!(dhcp, Some(Dhcp::Servers(_)));
+    if site.is_dockers() && !has_servers || dhcp == Some(&Dhcp::Nobody) {
         return NoProposal::Refused(
             format!("{prefix} has too few addresses to leave some to others"),
             "say which addresses nobody uses: --range FIRST-LAST".to_owned(),
@@ -207,4 +217,22 @@ fn no_range(site: Site, lan: &Lan, dhcp: Option<&Dhcp>) -> NoProposal {
 
 fn nodes_in_words(count: usize) -> String {
     if count == 1 { "1 node".to_owned() } else { format!("{count} nodes") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_a_dhcp_server_answers_nothing_is_proposed_not_even_in_kind() {
+        let lan = "172.18.0.0/16".parse().unwrap();
+        let of = |site, dhcp| range_of(site, lan, Some(&dhcp)).map(|range| range.to_string());
+        assert_eq!(of(Site::Kind, Dhcp::Servers(vec![])), None);
+        assert_eq!(of(Site::Elsewhere, Dhcp::Servers(vec![])), None);
+        let dockers = Some("172.18.255.200-172.18.255.250".to_owned());
+        assert_eq!(of(Site::Kind, Dhcp::Nobody), dockers);
+        assert_eq!(of(Site::K3d, Dhcp::Unknown(String::new())), dockers, "Docker has none");
+        assert_eq!(of(Site::Elsewhere, Dhcp::Nobody).as_deref(), Some("172.18.255.204-172.18.255.254"));
+        assert_eq!(of(Site::Elsewhere, Dhcp::Unknown(String::new())), None);
+    }
 }
