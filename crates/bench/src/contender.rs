@@ -1,4 +1,4 @@
-//! The controllers to compare, and what the kernel knows of their processes.
+//! The programs to compare, and what the kernel knows of their processes.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -19,7 +19,7 @@ use tokio::time::sleep;
 
 use crate::stage::{POD, SYSTEM};
 
-/// A controller, with its program.
+/// A controller or a speaker, with its program.
 #[derive(Debug, Clone)]
 pub enum Contender {
     /// Ours.
@@ -38,10 +38,9 @@ impl fmt::Display for Contender {
 }
 
 impl Contender {
-    /// Starts it as it would run in a cluster, but for MetalLB's admission webhook, which would have to be
+    /// Starts its controller as it would run in a cluster, but for MetalLB's admission webhook, which would have to be
     /// reached from the API server. `arguments` are those that both understand.
-    pub fn start(&self, server: &ApiServer, arguments: &[String]) -> Result<Controller> {
-        let logs = tempfile::Builder::new().prefix("ferrolb-bench-").tempdir()?;
+    pub fn start(&self, server: &ApiServer, arguments: &[String]) -> Result<Process> {
         let mut command = match self {
             Self::FerroLb(program) => {
                 let mut command = Command::new(program);
@@ -54,23 +53,46 @@ impl Contender {
                 command
             }
         };
+        command.args(arguments);
+        self.spawn(command, server)
+    }
+
+    /// Starts its speaker as that of a node, without others; MetalLB's as it speaks BGP by itself.
+    pub fn start_speaker(&self, server: &ApiServer, node: &str) -> Result<Process> {
+        let mut command = match self {
+            Self::FerroLb(program) => {
+                let mut command = Command::new(program);
+                command.args(["speaker", "--gossip-bind=127.0.0.1:7946", "--http-bind=127.0.0.1:0"]);
+                command
+            }
+            Self::MetalLb(program) => {
+                let mut command = Command::new(program);
+                command.args(["--port=0", "--health-probe-port=0"]).env("METALLB_BGP_TYPE", "native");
+                command
+            }
+        };
+        command.arg(format!("--node-name={node}"));
+        self.spawn(command, server)
+    }
+
+    fn spawn(&self, mut command: Command, server: &ApiServer) -> Result<Process> {
+        let logs = tempfile::Builder::new().prefix("ferrolb-bench-").tempdir()?;
         let log = File::create(log(&logs)).context("creating a log file")?;
         command
             .args([format!("--namespace={SYSTEM}"), format!("--pod-name={POD}")])
-            .args(arguments)
             .env("KUBECONFIG", server.kubeconfig())
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log);
         let running =
             process::spawn(command, Place::default()).with_context(|| format!("starting {self}"))?;
-        Ok(Controller { running, logs })
+        Ok(Process { running, logs })
     }
 }
 
-/// A running controller. Dropping it kills it.
+/// A running controller or speaker. Dropping it kills it.
 #[derive(Debug)]
-pub struct Controller {
+pub struct Process {
     running: Running,
     logs: TempDir,
 }
@@ -97,7 +119,7 @@ const QUIET: f64 = 0.01;
 const QUIET_FOR: Duration = Duration::from_secs(3);
 const QUIET_WITHIN: Duration = Duration::from_mins(10);
 
-impl Controller {
+impl Process {
     /// Time on a processor since it was started, all of its threads together.
     pub fn cpu(&self) -> Result<Duration> {
         self.ensure_alive()?;
@@ -139,6 +161,13 @@ impl Controller {
             ensure!(Instant::now() < deadline, "still busy after {QUIET_WITHIN:?}");
             before = now;
         }
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        self.ensure_alive()?;
+        self.running.signal(signal);
+        Ok(())
     }
 
     /// Asks it to stop and waits until it has.

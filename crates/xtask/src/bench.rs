@@ -27,6 +27,13 @@ pub(crate) enum Bench {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// Measure what the speaker tells routers, how fast, and what that takes, beside MetalLB's
+    #[command(disable_help_flag = true)]
+    Bgp {
+        /// See `cargo xtask bench bgp --help`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
     /// Measure what attacks on the web server of a speaker and of the leading controller cost
     #[command(disable_help_flag = true)]
     Http {
@@ -45,8 +52,9 @@ pub(crate) enum Bench {
 /// Builds what is to be measured, and measures it.
 pub(crate) fn run(bench: Bench) -> Result<()> {
     match bench {
-        Bench::Controller { arguments } => controller(arguments),
+        Bench::Controller { arguments } => beside_an_api_server("bench-controller", arguments),
         Bench::Speaker { arguments } => speaker(arguments),
+        Bench::Bgp { arguments } => beside_an_api_server("bench-bgp", arguments),
         Bench::Http { arguments } => speaker(["--attacks".into()].into_iter().chain(arguments)),
         Bench::Ipam => crate_bench("ipam"),
         Bench::Placement => crate_bench("placement"),
@@ -61,10 +69,10 @@ fn crate_bench(package: &str) -> Result<()> {
 }
 
 /// The program that ships, and the bench in the same profile and for the same target.
-fn controller(arguments: Vec<OsString>) -> Result<()> {
+fn beside_an_api_server(bench: &str, arguments: Vec<OsString>) -> Result<()> {
     image::ensure_musl_compiler()?;
     let [ferrolb] = programs::build("ferrolb", ["ferrolb"])?;
-    let [bench] = programs::build("bench", ["bench-controller"])?;
+    let [bench] = programs::build("bench", [bench])?;
     succeed(Command::new(bench).arg("--ferrolb").arg(ferrolb).args(arguments))
 }
 

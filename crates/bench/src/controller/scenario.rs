@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
-use bench::contender::{Contender, Controller, Memory};
+use bench::contender::{Contender, Memory, Process};
 use tokio::time::sleep;
 
 use crate::cluster::{Cluster, Shape, Status};
@@ -139,7 +139,7 @@ impl<'a> Scenario<'a> {
         controller.memory()
     }
 
-    async fn fill(&self, services: u32) -> Result<(Fill, Cluster, Controller)> {
+    async fn fill(&self, services: u32) -> Result<(Fill, Cluster, Process)> {
         let count = usize::try_from(services)?;
         self.progress(&format!("{services} Services: raw rate"));
         let mut cluster = Cluster::start().await?;
@@ -165,7 +165,7 @@ impl<'a> Scenario<'a> {
         Ok((Fill { services, raw, leading, first, all, cpu, longest_turn, memory }, cluster, controller))
     }
 
-    async fn full(&self, cluster: &mut Cluster, controller: Controller) -> Result<(Full, Controller)> {
+    async fn full(&self, cluster: &mut Cluster, controller: Process) -> Result<(Full, Process)> {
         let with_controller = self.idle(cluster).await?;
 
         let at_rest = five_seconds_since(controller.cpu()?, &controller).await?;
@@ -207,7 +207,7 @@ impl<'a> Scenario<'a> {
         Ok(Some(cluster.requests().await?.since(&before)))
     }
 
-    async fn double(&self, cluster: &mut Cluster, controller: &Controller, services: u32) -> Result<Memory> {
+    async fn double(&self, cluster: &mut Cluster, controller: &Process, services: u32) -> Result<Memory> {
         let count = 2 * usize::try_from(services)?;
         self.progress(&format!("{count} Services"));
         // One was deleted.
@@ -221,7 +221,7 @@ impl<'a> Scenario<'a> {
     }
 }
 
-async fn five_seconds_since(before: Duration, controller: &Controller) -> Result<Duration> {
+async fn five_seconds_since(before: Duration, controller: &Process) -> Result<Duration> {
     sleep(Duration::from_secs(5)).await;
     Ok(controller.cpu()?.saturating_sub(before))
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use bench::contender::{Contender, Controller};
+use bench::contender::{Contender, Process};
 use tokio::time::timeout;
 
 use crate::cluster::{Cluster, Shape};
@@ -95,7 +95,7 @@ async fn deletion(contender: &Contender) -> Result<Cost> {
 
 /// Waits until so many Services have an address, and there is nothing to do any more.
 async fn settle(
-    controller: &Controller,
+    controller: &Process,
     observer: &mut Observer,
     served: usize,
     start: Instant,
