@@ -45,6 +45,8 @@ pub const BGP_SESSION: &str = "session.ferrolb.io/";
 
 /// Reason of such a condition: the session is established, and the BFD session beside it is not up. Its message says why.
 pub const WITHOUT_BFD: &str = "EstablishedWithoutBFD";
+/// Another: there is no session, for want of what the `BGPPeer` refers to on this node, or because of what is wrong with it.
+pub const NOT_IN_FORCE: &str = "NotInForce";
 /// Another: the session is established, and the router is not told some routes.
 pub const PARTLY_ANNOUNCED: &str = "PartlyAnnounced";
 

@@ -256,6 +256,7 @@ impl BGPAdvertisement {
         let advertisement =
             aggregation.filter(|_| !(selects && aggregates)).map(|aggregation| Advertisement {
                 scope,
+                created: self.creation_timestamp().map(|time| time.0.as_second()),
                 peers: spec.peers.iter().map(|name| name.as_str().into()).collect(),
                 aggregation,
                 local_preference: preference.map(LocalPreference).unwrap_or_default(),

@@ -113,9 +113,12 @@ impl BgpObjects {
         }
         let (mut of_peers, mut of_advertisements) =
             (self.all.peer_faults(), self.all.advertisements(pools).1);
+        let mut of_profiles = self.all.peer_warnings();
         let mut twice = aliases_defined_twice(self.communities.objects.values().map(|known| &known.object));
         self.peers.assess(|name, peer| {
-            assessment(of_peers.remove(&name.into()).unwrap_or_default(), peer.warnings())
+            let name = name.into();
+            let doubts = [peer.warnings(), of_profiles.remove(&name).unwrap_or_default()].concat();
+            assessment(of_peers.remove(&name).unwrap_or_default(), doubts)
         });
         self.advertisements.assess(|name, advertisement| {
             let faults = of_advertisements.remove(&name.into()).unwrap_or_default();
@@ -311,6 +314,15 @@ mod tests {
         assert!(is(&then, &[expected]), "{then:?}");
         objects.change(BgpChange::Profiles(Change::Apply(object("fast", "2", json!({})))));
         assert!(objects.all.peer_faults().is_empty());
+        assert!(told(&mut objects).is_empty());
+        // The sessions go on, and the author of the peer is told what they lack.
+        objects.change(BgpChange::Profiles(Change::Delete(object("fast", "2", json!({})))));
+        let last = told(&mut objects);
+        assert!(
+            is(&last, &["peer ConfigurationError: spec.bfdProfile: there is no BFDProfile fast"]),
+            "{last:?}"
+        );
+        assert!(last[0].ends_with("until then sessions go on without BFD"), "{last:?}");
     }
 
     #[test]

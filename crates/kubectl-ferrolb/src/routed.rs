@@ -59,6 +59,12 @@ pub(crate) fn remedy(session: &BgpSession) -> String {
         return "see whether the router has BFD for the nodes switched on, and lets UDP ports 3784 (4784 over several hops) through; without BFD, leave spec.bfdProfile out"
             .to_owned();
     }
+    // It is not in force: what is wrong begins with a field.
+    if reason.starts_with("spec") {
+        return format!(
+            "correct BGPPeer {peer}, or make what it refers to: kubectl get bgppeers {peer} -o yaml"
+        );
+    }
     if reason.contains("bad peer AS") {
         return format!(
             "compare spec.myASN and spec.peerASN of BGPPeer {peer} with what the router is configured with"
@@ -122,7 +128,6 @@ pub(crate) fn why_not(reason: &str) -> &str {
     match reason {
         "notOwner" => "no BGPAdvertisement for its pool selects this node",
         "noMatchingAdvertisement" => "no BGPAdvertisement that selects this node selects the Service",
-        "conflictingAdvertisements" => "BGPAdvertisements ask for different local preferences for it",
         "nodeNetworkUnavailable" => "the network of the node is not set up (condition NetworkUnavailable)",
         "nodeLabeledExcludeBalancers" => "the node carries the label that excludes it from load balancers",
         "noLocalEndpoints" => {

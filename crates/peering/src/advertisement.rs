@@ -13,6 +13,8 @@ use pools::{Pool, Range};
 pub struct Advertisement {
     /// Its name, and which pools, Services and nodes it is for.
     pub scope: placement::Advertisement,
+    /// When it was created, in seconds of the API server's clock: of two that exclude each other, the older counts.
+    pub created: Option<i64>,
     /// The peers it is for; all when empty.
     pub peers: BTreeSet<BgpPeerName>,
     /// How long the prefixes are.
@@ -42,6 +44,7 @@ impl Advertisement {
     pub fn new(name: impl Into<AdvertisementName>) -> Self {
         Self {
             scope: placement::Advertisement::new(name),
+            created: None,
             peers: BTreeSet::new(),
             aggregation: Aggregation::default(),
             local_preference: LocalPreference::default(),
@@ -86,6 +89,8 @@ impl Default for Aggregation {
 pub struct Announcing {
     /// Which pools, Services and nodes it is for.
     pub scope: placement::Advertisement,
+    /// When it was created.
+    pub created: Option<i64>,
     /// The peers it is for; all when empty.
     pub peers: BTreeSet<BgpPeerName>,
     /// How long the prefixes are.
@@ -108,9 +113,42 @@ impl Announcing {
         self.peers.is_empty() || self.peers.contains(peer)
     }
 
-    /// Whether some peer may be one of both.
-    pub fn may_share_peer(&self, other: &Self) -> bool {
-        self.peers.is_empty() || other.peers.is_empty() || !self.peers.is_disjoint(&other.peers)
+    /// Orders advertisements by age, the oldest first.
+    pub fn age(&self) -> (Option<i64>, &AdvertisementName) {
+        (self.created, &self.scope.name)
+    }
+
+    /// Whether it asks for another local preference than `older`. A prefix has one for each peer: that of the oldest.
+    pub fn is_overruled_by(&self, older: &Self) -> bool {
+        self.attributes.local_preference != older.attributes.local_preference
+    }
+
+    /// Whether it is overruled for all that both announce, whichever Services there are: they have a pool, nodes and peers in
+    /// common, and prefixes of one length. `covered` are the pools that both are for.
+    pub(crate) fn is_always_overruled_by<'a>(
+        &self,
+        older: &Self,
+        mut covered: impl Iterator<Item = &'a Pool>,
+    ) -> bool {
+        let selects = |it: &Self| !it.scope.service_selectors.is_empty();
+        let (nodes, of_older) = (&self.scope.node_selectors, &older.scope.node_selectors);
+        let same_length = |range: &Range| {
+            self.aggregation.length(range.family()) == older.aggregation.length(range.family())
+        };
+        self.is_overruled_by(older)
+            && !selects(self)
+            && !selects(older)
+            && (self.peers.is_empty() || older.peers.is_empty() || !self.peers.is_disjoint(&older.peers))
+            && (nodes.is_empty() || of_older.is_empty() || nodes == of_older)
+            && covered.any(|pool| pool.ranges.iter().any(same_length))
+    }
+
+    /// What the author of one that is overruled by this one is told.
+    pub fn overrules(&self) -> String {
+        format!(
+            "spec.localPref: BGPAdvertisement {}, which is older, announces the same prefixes to the same peers with {}, and so they stay without this one: write the same, or choose other pools, Services, nodes or peers",
+            self.scope.name, self.attributes.local_preference.0
+        )
     }
 
     /// Whether it is for the addresses of `pool`. It is not where its prefixes would reach beyond what the pool has: see

@@ -40,7 +40,7 @@ pub struct Sessions {
     pub sessions: BTreeMap<BgpPeerName, SessionConfig>,
     /// Peers of this node whose Secret is yet to be read.
     pub pending: BTreeSet<BgpPeerName>,
-    /// Why other peers have none.
+    /// Why other peers have none, or what theirs lacks.
     pub faults: Faults<BgpPeerName>,
 }
 
@@ -64,7 +64,8 @@ impl Objects {
         names.collect()
     }
 
-    /// What is wrong with peers on whichever node: all but their passwords in Secrets, and that two of them are one router.
+    /// What is wrong with peers on whichever node: all but their passwords in Secrets, and that two of them are one router. Of
+    /// those without their BFD profile the sessions go on, without BFD.
     pub fn peer_faults(&self) -> Faults<BgpPeerName> {
         let faults = |peer: &Result<Peer, Vec<String>>| match peer {
             Ok(peer) => self.profile(peer).err().map(|why| vec![why]),
@@ -73,15 +74,29 @@ impl Objects {
         self.peers.iter().filter_map(|(name, peer)| Some((name.clone(), faults(peer)?))).collect()
     }
 
+    /// What the authors of peers may not expect.
+    pub fn peer_warnings(&self) -> Faults<BgpPeerName> {
+        let echoes = |peer: &Peer| {
+            let profile = self.profile(peer).ok().flatten();
+            peer.transport.family() == Family::V6 && profile.is_some_and(|profile| profile.echo.is_some())
+        };
+        let warned = self.peers.iter().filter(|(_, peer)| peer.as_ref().is_ok_and(echoes));
+        let warning = "spec.bfdProfile: it has echoMode, and the router is reached by IPv6, over which FRR among others sends no echo packets: with such a router, control packets alone find out that it is gone";
+        warned.map(|(name, _)| (name.clone(), vec![warning.to_owned()])).collect()
+    }
+
     /// How the BFD session beside a peer's works, if it asks for one.
     fn profile(&self, peer: &Peer) -> Result<Option<Profile>, String> {
         let Some(name) = &peer.bfd else { return Ok(None) };
+        let without = "until then sessions go on without BFD";
         match self.profiles.get(name) {
             Some(Ok(profile)) => Ok(Some(*profile)),
-            Some(Err(why)) => Err(format!("spec.bfdProfile: BFDProfile {name}: {}", why.join("; "))),
-            None => {
-                Err(format!("spec.bfdProfile: there is no BFDProfile {name}: create it, or correct the name"))
+            Some(Err(why)) => {
+                Err(format!("spec.bfdProfile: BFDProfile {name}: {}; {without}", why.join("; ")))
             }
+            None => Err(format!(
+                "spec.bfdProfile: there is no BFDProfile {name}: create it, or correct the name; {without}"
+            )),
         }
     }
 
@@ -93,19 +108,20 @@ impl Objects {
         peers.sort_by_key(|(name, peer)| (peer.as_ref().ok().and_then(|peer| peer.created), *name));
         for (name, peer) in peers {
             let session = peer.as_ref().map_err(Clone::clone).and_then(|peer| {
+                if !peer.selects_node(node.labels) {
+                    return Ok(None);
+                }
                 let password = self.resolve(peer).map_err(|why| vec![why])?;
-                let bfd = self.profile(peer).map_err(|why| vec![why])?;
-                let here = peer.selects_node(node.labels);
-                if let Some(other) = taken.iter().find(|other| here && other.is_same_router(peer)) {
+                if let Some(other) = taken.iter().find(|other| other.is_same_router(peer)) {
                     return Err(vec![format!(
                         "BGPPeer {} has the same address or interface and port, and its nodes include this one: remove one of them, or let their spec.nodeSelectors select other nodes",
                         other.name
                     )]);
                 }
-                if here {
-                    taken.push(peer);
-                }
-                Ok(here.then(|| match password {
+                taken.push(peer);
+                // Without BFD a dead router is found out later. Without a session it would be as good as dead.
+                let bfd = self.profile(peer).unwrap_or_default();
+                Ok(Some(match password {
                     Resolved::Known(password) => Some(peer.session(node.router_id, password, bfd)),
                     Resolved::Pending => None,
                 }))
@@ -117,6 +133,9 @@ impl Objects {
                 Err(why) => _ = faults.insert(name.clone(), why),
             }
         }
+        let mut without_profile = self.peer_faults();
+        without_profile.retain(|name, _| sessions.contains_key(name) || pending.contains(name));
+        faults.extend(without_profile);
         Sessions { sessions, pending, faults }
     }
 
@@ -141,7 +160,7 @@ impl Objects {
         }
     }
 
-    /// The advertisements that are in force, and for which pools some is not.
+    /// The advertisements that are in force, and for what some is not: for pools, or for what older ones announce otherwise.
     pub fn advertisements(
         &self,
         pools: &Pools,
@@ -153,8 +172,9 @@ impl Objects {
             if let Some(advertisement) = advertisement {
                 match names.attributes(advertisement) {
                     Ok(attributes) => {
-                        let Advertisement { scope, peers, aggregation, share, .. } = advertisement.clone();
-                        let it = Announcing { scope, peers, aggregation, attributes, share };
+                        let Advertisement { scope, created, peers, aggregation, share, .. } =
+                            advertisement.clone();
+                        let it = Announcing { scope, created, peers, aggregation, attributes, share };
                         wrong.extend(exceeded(&it, pools));
                         announcing.insert(name.clone(), it);
                     }
@@ -165,8 +185,37 @@ impl Objects {
                 faults.insert(name.clone(), wrong);
             }
         }
+        for (name, why) in overruled(&announcing, pools) {
+            faults.entry(name).or_default().extend(why);
+        }
         (announcing, faults)
     }
+}
+
+/// The advertisements that older ones overrule whichever Services there are.
+fn overruled(
+    announcing: &BTreeMap<AdvertisementName, Announcing>,
+    pools: &Pools,
+) -> Faults<AdvertisementName> {
+    let preferences: BTreeSet<_> = announcing.values().map(|it| it.attributes.local_preference).collect();
+    // As nearly everywhere: nothing is compared.
+    if preferences.len() < 2 {
+        return Faults::new();
+    }
+    let covered =
+        |it: &Announcing| pools.iter().filter(|pool| it.covers(pool)).map(|pool| &pool.name).collect();
+    let mut all: Vec<(&Announcing, BTreeSet<_>)> = announcing.values().map(|it| (it, covered(it))).collect();
+    all.sort_by_key(|(it, _)| it.age());
+    let mut faults = Faults::new();
+    for (index, (it, own)) in all.iter().enumerate() {
+        let by = all[..index].iter().find(|(older, of_older)| {
+            it.is_always_overruled_by(older, own.intersection(of_older).filter_map(|name| pools.get(name)))
+        });
+        if let Some((older, _)) = by {
+            faults.insert(it.scope.name.clone(), vec![older.overrules()]);
+        }
+    }
+    faults
 }
 
 /// What is known of the password of a peer.

@@ -14,6 +14,7 @@
 //! Both ways state is told, each time as a whole (`watch`: whoever reads late skips what was overtaken), so nobody waits for
 //! a router that is slow. Routes are compared with what was wanted before where they are not the same in memory.
 
+mod attempts;
 mod beside;
 mod connect;
 mod discovery;

@@ -117,7 +117,9 @@ pub struct Config {
 /// The port of the gossip, which is that of MetalLB's.
 pub const GOSSIP_PORT: u16 = 7946;
 
-/// Within this we hear that our Pod is deleted, if kubelet was faster to stop us.
+/// Within this we hear that our Pod is deleted, if kubelet was faster to stop us. Who has heard nothing by then leaves for good,
+/// as a node does that is shut down without a cordon: routers that move their traffic and take it back a moment later lose
+/// nothing, while those that keep routes to a node that is off lose all of it until BFD or the time of a restart runs out.
 const NEWS: Duration = Duration::from_millis(250);
 /// How long it may take to delete the last reports before the end.
 const LAST_REPORTS: Duration = Duration::from_secs(1);

@@ -56,9 +56,6 @@ impl Unrouted {
             Some(NotAnnounced::NotOwner | NotAnnounced::NoMatchingAdvertisement) => {
                 "let the spec.serviceSelectors and spec.nodeSelectors of a BGPAdvertisement for its pool select it"
             }
-            Some(NotAnnounced::ConflictingAdvertisements) => {
-                "give the BGPAdvertisements of its pool one spec.localPref, or different spec.peers"
-            }
             Some(NotAnnounced::NodeNetworkUnavailable) => {
                 "see what sets up the network of the nodes: kubectl describe nodes"
             }

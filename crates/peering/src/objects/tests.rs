@@ -1,4 +1,5 @@
 use bgp::config::{AsNumbers, Asn, PeerAs, Transport};
+use bgp::route::LocalPreference;
 use objects::{Requirement, Selector};
 use pools::PoolSpec;
 
@@ -100,7 +101,7 @@ fn a_peer_whose_bfd_profile_or_secret_is_missing_is_not_in_force_and_others_are(
     objects.peers.insert("unreadable".into(), Err(vec!["spec.myASN: 0".to_owned()]));
     objects.secrets.insert("router".into(), SecretState::Absent);
     let (kept, faults) = sessions(&objects);
-    assert_eq!(kept, ["well"]);
+    assert_eq!(kept, ["bfd", "well"], "one goes on without BFD");
     let names: Vec<_> = faults.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["bfd", "secret", "unreadable"]);
     assert!(
@@ -111,7 +112,9 @@ fn a_peer_whose_bfd_profile_or_secret_is_missing_is_not_in_force_and_others_are(
     assert_eq!(objects.wanted_secrets(), ["router".into()].into());
     objects.profiles.insert("fast".into(), Err(vec!["spec.minimumTtl: 0".to_owned()]));
     let (_, faults) = sessions(&objects);
-    assert_eq!(faults[0].1, "spec.bfdProfile: BFDProfile fast: spec.minimumTtl: 0");
+    let expected =
+        "spec.bfdProfile: BFDProfile fast: spec.minimumTtl: 0; until then sessions go on without BFD";
+    assert_eq!(faults[0].1, expected);
     let profile = Profile::default();
     objects.profiles.insert("fast".into(), Ok(profile));
     let basic = "kubernetes.io/basic-auth";
@@ -181,4 +184,57 @@ fn prefixes_that_reach_beyond_a_pool_are_not_announced_of_this_pool_alone() {
         why.starts_with("spec.aggregationLength: prefixes of length 24") && why.ends_with("write 25 or more"),
         "{why}"
     );
+}
+
+#[test]
+fn a_peer_that_is_for_other_nodes_needs_no_secret_here() {
+    let secret = PasswordSource::Secret("router".into());
+    let elsewhere = Peer { node_selectors: vec![zone("b")], password: secret, ..peer("b", "192.0.2.2") };
+    let mut objects = with_peers([elsewhere]);
+    objects.secrets.insert("router".into(), SecretState::Absent);
+    assert_eq!(sessions(&objects), (vec![], vec![]));
+}
+
+#[test]
+fn echo_over_ipv6_is_pointed_out() {
+    let with_bfd = |name, address| Peer { bfd: Some("echo".into()), ..peer(name, address) };
+    let mut objects = with_peers([with_bfd("v4", "192.0.2.1"), with_bfd("v6", "2001:db8::1")]);
+    assert!(objects.peer_warnings().is_empty());
+    let profile = Profile { echo: Some(bfd::config::Interval::ECHO), ..Profile::default() };
+    objects.profiles.insert("echo".into(), Ok(profile));
+    assert_eq!(objects.peer_warnings().into_keys().collect::<Vec<_>>(), ["v6".into()]);
+    assert_eq!(sessions(&objects), (vec!["v4".to_owned(), "v6".to_owned()], vec![]));
+}
+
+#[test]
+fn an_advertisement_with_another_local_preference_than_an_older_one_of_the_same_prefixes_is_named() {
+    let ad = |name: &str, created, preference| Advertisement {
+        created: Some(created),
+        local_preference: LocalPreference(preference),
+        ..Advertisement::new(name)
+    };
+    let pools = Pools::new([
+        PoolSpec::new("a", &["192.0.2.0/24"]),
+        PoolSpec::new("b", &["198.51.100.0/24", "2001:db8::/64"]),
+    ]);
+    let named = |newer: &Advertisement| {
+        let both = [ad("z", 1, 100), newer.clone()].map(|it| (it.scope.name.clone(), (Some(it), vec![])));
+        let objects = Objects { advertisements: both.into(), ..Objects::default() };
+        let (announcing, faults) = objects.advertisements(&pools);
+        assert_eq!(announcing.len(), 2, "what both announce is for those to tell who know the Services");
+        faults.into_iter().map(|(name, why)| format!("{name}: {}", why.join("; "))).collect::<Vec<_>>()
+    };
+    let newer = ad("a", 2, 200);
+    let [fault] = &named(&newer)[..] else { panic!("one is overruled") };
+    assert!(fault.starts_with("a: spec.localPref: BGPAdvertisement z, which is older"), "{fault}");
+    assert!(fault.contains("with 100"), "{fault}");
+    let of_v6 = Advertisement { aggregation: Aggregation::new(24, 128).unwrap(), ..newer.clone() };
+    assert_eq!(named(&of_v6).len(), 1, "prefixes of one family are the same");
+    let mut of_v4 = of_v6;
+    of_v4.scope.pools = ["a".into()].into();
+    let mut some = newer.clone();
+    some.scope.service_selectors = vec![zone("a")];
+    for other in [ad("a", 2, 100), of_v4, some] {
+        assert!(named(&other).is_empty());
+    }
 }

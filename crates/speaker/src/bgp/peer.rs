@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
+use super::attempts::Attempts;
 use super::beside::Beside;
 use super::connect::{connect, other};
 use super::discovery::{self, Router, Trouble, Whereabouts};
@@ -50,6 +51,7 @@ pub(super) struct Peer {
     /// The router of the connection, where it was found by an interface.
     router: Option<Router>,
     connecting: Option<Connecting>,
+    attempts: Attempts,
     stream: Option<TcpStream>,
     local: Option<IpAddr>,
     to_write: Vec<u8>,
@@ -104,6 +106,7 @@ impl Peer {
             whereabouts,
             router: None,
             connecting: None,
+            attempts: Attempts::default(),
             stream: None,
             local: None,
             to_write: Vec::new(),
@@ -185,8 +188,9 @@ impl Peer {
             result = connecting => News::Connected(result),
             () = kubekit::due(due) => News::Due,
         };
-        if matches!(news, News::Connected(_)) {
+        if let News::Connected(result) = &news {
             self.connecting = None;
+            self.attempts.end(result);
         }
         news
     }
@@ -255,6 +259,7 @@ impl Peer {
                 return self.session.handle(Input::Disconnected, Instant::now());
             }
         };
+        self.attempts.begin(Instant::now());
         self.connecting = Some(async move { connect(&config, to).await }.boxed());
     }
 
@@ -317,6 +322,7 @@ impl Peer {
     fn close(&mut self) {
         self.write();
         self.connecting = None;
+        self.attempts.give_up(Instant::now());
         self.stream = None;
         self.router = None;
         self.local = None;
@@ -365,12 +371,15 @@ impl Peer {
     fn tell(&mut self) {
         self.hold_back();
         let trouble = match self.session.state() {
-            State::Connect | State::Active => self.trouble(),
+            State::Connect | State::Active => {
+                let unreachable = self.trouble().map(|trouble| trouble.to_string());
+                unreachable.or_else(|| self.attempts.trouble(self.session.config()))
+            }
             State::Idle | State::OpenSent | State::OpenConfirm | State::Established => None,
         };
         let status = Status {
             state: self.session.state(),
-            why: trouble.map_or_else(|| self.why.clone(), |trouble| trouble.to_string()),
+            why: trouble.unwrap_or_else(|| self.why.clone()),
             local: self.local,
             held_back: self.held_back.clone(),
             announced: self.session.rib().announced(),

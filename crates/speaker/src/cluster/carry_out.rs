@@ -101,7 +101,10 @@ impl Cluster {
                     "interfaces are on one LAN with others of this node: one of them answers for an address"
                 );
             }
-            Output::Configuration(news) => self.configured(news),
+            Output::Configuration(news) => {
+                self.sessions.configured(&news, Timestamp::now());
+                self.configured(news);
+            }
             Output::Problems(problems) => {
                 self.problems = Some(problems);
                 self.report_state();

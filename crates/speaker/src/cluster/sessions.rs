@@ -10,8 +10,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 use objects::BgpPeerName;
 use objects::text::{self, CONDITION_MESSAGE};
+use speaker_core::ConfigurationNews;
 
 use crate::bgp::{BfdStatus, Status, Statuses};
+
+/// The kind of objects that sessions are made from, as the core names it.
+const BGP_PEER: &str = "BGPPeer";
 
 /// How the sessions are doing.
 #[derive(Debug, Default)]
@@ -20,6 +24,8 @@ pub(super) struct Sessions {
     latest: Statuses,
     /// As it is reported: those that have been established or have failed.
     reported: BTreeMap<BgpPeerName, Session>,
+    /// What is wrong with peers, and since when: as a rule these have no session.
+    faults: BTreeMap<BgpPeerName, (String, Timestamp)>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -61,6 +67,26 @@ impl Sessions {
         is_new
     }
 
+    /// Takes in what is wrong with a peer, or that nothing is.
+    pub(super) fn configured(&mut self, news: &ConfigurationNews, now: Timestamp) {
+        match news {
+            ConfigurationNews::Invalid { kind: BGP_PEER, name, error, .. } => {
+                let name = BgpPeerName::from(name.as_str());
+                let since = self.faults.get(&name).map_or(now, |(_, since)| *since);
+                self.faults.insert(name, (error.clone(), since));
+            }
+            ConfigurationNews::Valid { kind: BGP_PEER, name, .. } => {
+                self.faults.remove(&BgpPeerName::from(name.as_str()));
+            }
+            ConfigurationNews::Invalid { .. } | ConfigurationNews::Valid { .. } => {}
+        }
+    }
+
+    /// The peers without a session, with what is wrong with them.
+    fn not_in_force(&self) -> impl Iterator<Item = (&BgpPeerName, &(String, Timestamp))> {
+        self.faults.iter().filter(|(name, _)| !self.latest.contains_key(*name))
+    }
+
     /// What there is to tell whoever asks.
     pub(super) fn told(&self, now: Timestamp) -> Capped<BgpSession> {
         let seconds = |since: Timestamp| u64::try_from((now - since).get_seconds()).unwrap_or_default();
@@ -78,12 +104,19 @@ impl Sessions {
             for_seconds: self.reported.get(name).map(|reported| seconds(reported.since)),
             bfd: it.bfd.map(|bfd| BfdSession { state: bfd.to_string(), trouble: bfd.trouble() }),
         };
-        self.latest.iter().map(session).collect()
+        let without = |(name, (why, _)): (&BgpPeerName, &(String, Timestamp))| BgpSession {
+            peer: name.to_string(),
+            address: "not in force".to_owned(),
+            state: State::Idle.to_string(),
+            reason: why.clone(),
+            ..BgpSession::default()
+        };
+        self.latest.iter().map(session).chain(self.not_in_force().map(without)).collect()
     }
 
-    /// One for each session.
+    /// One for each session, and for each peer that has none because something is wrong with it.
     pub(super) fn conditions(&self) -> Vec<Condition> {
-        let condition = |(name, it): (&BgpPeerName, &Session)| {
+        let of_session = |(name, it): (&BgpPeerName, &Session)| {
             let Session { address, trouble, of_bfd, held_back, since } = it;
             let (status, reason) = match (trouble, of_bfd) {
                 (None, None) if held_back.is_empty() => ("True", "Established"),
@@ -98,16 +131,24 @@ impl Sessions {
             } else {
                 format!("{address}: {}", troubles.join("; "))
             };
-            Condition {
-                type_: format!("{}{}", names::BGP_SESSION, name.as_str()),
-                status: status.to_owned(),
-                reason: reason.to_owned(),
-                message: text::shorten(&text::printable(&message), CONDITION_MESSAGE),
-                observed_generation: None,
-                last_transition_time: Time(*since),
-            }
+            condition(name, status, reason, &message, *since)
         };
-        self.reported.iter().map(condition).collect()
+        let without = |(name, (why, since)): (&BgpPeerName, &(String, Timestamp))| {
+            condition(name, "False", names::NOT_IN_FORCE, why, *since)
+        };
+        let of_sessions = self.reported.iter().map(of_session);
+        of_sessions.chain(self.not_in_force().map(without)).collect()
+    }
+}
+
+fn condition(name: &BgpPeerName, status: &str, reason: &str, message: &str, since: Timestamp) -> Condition {
+    Condition {
+        type_: format!("{}{}", names::BGP_SESSION, name.as_str()),
+        status: status.to_owned(),
+        reason: reason.to_owned(),
+        message: text::shorten(&text::printable(message), CONDITION_MESSAGE),
+        observed_generation: None,
+        last_transition_time: Time(since),
     }
 }
 
@@ -160,6 +201,31 @@ mod tests {
         assert_eq!(it.conditions()[0].type_, "session.ferrolb.io/router");
         assert_eq!(it.told(at(9)).items[0].state, "Active");
         assert!(it.follow(Statuses::new(), at(8)));
+        assert!(it.conditions().is_empty());
+    }
+
+    #[test]
+    fn a_peer_that_is_not_in_force_is_told_of_where_it_has_no_session() {
+        let mut it = Sessions::default();
+        let invalid = |kind, error: &str| {
+            let (name, error) = ("router".to_owned(), error.to_owned());
+            ConfigurationNews::Invalid { kind, name, error, new: true }
+        };
+        it.configured(&invalid("BGPAdvertisement", "another"), at(1));
+        assert!(it.conditions().is_empty());
+        it.configured(&invalid(BGP_PEER, "spec.passwordSecret: there is no Secret x"), at(2));
+        it.configured(&invalid(BGP_PEER, "spec.passwordSecret: it has no key"), at(3));
+        let expected = ("False".to_owned(), "spec.passwordSecret: it has no key".to_owned(), 2);
+        assert_eq!(said(&it), [expected]);
+        assert_eq!(it.conditions()[0].reason, names::NOT_IN_FORCE);
+        let told = &it.told(at(4)).items[0];
+        assert_eq!((&*told.peer, &*told.state, &*told.address), ("router", "Idle", "not in force"));
+        assert!(told.reason.contains("it has no key"));
+        it.follow(status(State::Established, ""), at(5));
+        assert_eq!(said(&it).len(), 1, "it goes on as it is");
+        let (name, all) = ("router".to_owned(), true);
+        it.configured(&ConfigurationNews::Valid { kind: BGP_PEER, name, all }, at(6));
+        it.follow(Statuses::new(), at(7));
         assert!(it.conditions().is_empty());
     }
 

@@ -96,6 +96,9 @@ fn announce_to<R: Router>(start: fn() -> R) {
     speaker.wait_until("no session comes up by a wrong password", |statuses| {
         statuses.values().all(|it| it.state != State::Established)
     });
+    speaker.wait_until("it is said what a wrong password looks like", |statuses| {
+        statuses.values().all(|it| it.why.contains("has another password for this node"))
+    });
     wait_for("the routes to go", || router.route("203.0.113.0/24").is_none().then_some(()));
     speaker.want(&all(21), Some(PASSWORD));
     wait_for("the routes", || router.route("203.0.113.0/24"));

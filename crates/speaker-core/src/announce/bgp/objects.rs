@@ -278,10 +278,10 @@ impl Bgp {
     ) -> Vec<(ServiceKey, Need)> {
         let Self { me, sessions, advertisements, here, proxy, plan, .. } = self;
         let view = View { me, placement, advertisements, here, sessions, proxy };
-        let cut = plan.cut();
+        let (cut, overruled) = (plan.cut(), plan.overruled());
         news.extend(plan.follow(view, touched).into_iter().map(BgpNews::Plan));
         let needs = plan.needs(view, touched);
-        if *touched == Touched::Everything || plan.cut() != cut {
+        if *touched == Touched::Everything || plan.cut() != cut || plan.overruled() != overruled {
             news.push(self.told_faults());
         }
         needs
@@ -296,6 +296,13 @@ impl Bgp {
                 "spec.communities: together with those of BGPAdvertisement {}, which announces the same prefixes, there are more than {most} of a sort: the greatest are left out",
                 objects::text::listed(&others)
             ));
+        }
+        for (name, older) in self.plan.overruled() {
+            let Some(older) = self.advertisements.get(&older) else { continue };
+            let (faults, fault) = (of_advertisements.entry(name).or_default(), older.overrules());
+            if !faults.contains(&fault) {
+                faults.push(fault);
+            }
         }
         BgpNews::Faults(of_peers, of_advertisements)
     }

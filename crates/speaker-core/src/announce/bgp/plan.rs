@@ -34,8 +34,6 @@ pub enum NotAnnounced {
     NotOwner,
     /// No advertisement that selects this node selects the Service.
     NoMatchingAdvertisement,
-    /// Several advertisements ask for different local preferences of one prefix for one peer.
-    ConflictingAdvertisements,
     /// The condition `NetworkUnavailable` of this node is true.
     NodeNetworkUnavailable,
     /// This node carries the label [`EXCLUDE_LABEL`].
@@ -54,7 +52,6 @@ impl NotAnnounced {
         match self {
             Self::NotOwner => "notOwner",
             Self::NoMatchingAdvertisement => "noMatchingAdvertisement",
-            Self::ConflictingAdvertisements => "conflictingAdvertisements",
             Self::NodeNetworkUnavailable => "nodeNetworkUnavailable",
             Self::NodeLabeledExcludeBalancers => "nodeLabeledExcludeBalancers",
             Self::NoLocalEndpoints => "noLocalEndpoints",
@@ -132,6 +129,9 @@ type Announced = BTreeSet<(Prefix, AdvertisementName)>;
 /// The advertisements that a prefix is announced by, each with the Services for which it is.
 type Users = BTreeMap<AdvertisementName, BTreeSet<ServiceKey>>;
 
+/// Advertisements that are left out, each with the older one that asks for another preference.
+pub(crate) type Overruled = BTreeSet<(AdvertisementName, AdvertisementName)>;
+
 /// Which prefixes each peer of this node is to have, and why a Service has none.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Plan {
@@ -144,6 +144,8 @@ pub(crate) struct Plan {
     told: BTreeMap<ServiceKey, Told>,
     /// Advertisements of one prefix that have more communities together than a route may have.
     cut: BTreeSet<Vec<AdvertisementName>>,
+    /// For a peer and a prefix, the advertisements that are left out.
+    overruled: BTreeMap<(BgpPeerName, Prefix), Overruled>,
 }
 
 /// What attributes are made of.
@@ -162,6 +164,8 @@ struct Made {
 struct Shared {
     united: BTreeMap<Made, Arc<Attributes>>,
     cut: BTreeSet<Vec<AdvertisementName>>,
+    /// Of the prefix that was looked at last.
+    overruled: Overruled,
 }
 
 impl Plan {
@@ -217,6 +221,11 @@ impl Plan {
             }
         }
         with
+    }
+
+    /// Each advertisement that is left out somewhere, with an older one that stands in its way.
+    pub(crate) fn overruled(&self) -> Overruled {
+        self.overruled.values().flatten().cloned().collect()
     }
 
     /// In words: what each peer is to have, and which Services are not announced.
@@ -340,6 +349,7 @@ impl Plan {
     fn tell(&mut self, view: View<'_>, touched: &Touched, prefixes: &BTreeSet<Prefix>) -> Vec<Change> {
         let mut shared = Shared::default();
         let mut changes = Vec::new();
+        self.overruled.retain(|(peer, _), _| view.sessions.contains_key(peer));
         self.routes.retain(|peer, _| view.sessions.contains_key(peer));
         for (peer, session) in view.sessions {
             let routes = self.routes.entry(peer.clone()).or_default();
@@ -354,6 +364,12 @@ impl Plan {
                 let by = self.users.get(&prefix).filter(|_| session.families.contain(prefix.family()));
                 let leaving = by.is_some_and(|by| by.values().flatten().all(|it| self.leaving.contains(it)));
                 let attributes = by.and_then(|by| view.attributes(peer, by, leaving, &mut shared));
+                let overruled = std::mem::take(&mut shared.overruled);
+                if !overruled.is_empty() {
+                    self.overruled.insert((peer.clone(), prefix), overruled);
+                } else if !self.overruled.is_empty() {
+                    self.overruled.remove(&(peer.clone(), prefix));
+                }
                 if routes.get(&prefix) == attributes.as_ref() {
                     continue;
                 }
@@ -434,13 +450,8 @@ impl View<'_> {
         if matching.is_empty() {
             return Some(Err(NotAnnounced::NoMatchingAdvertisement));
         }
-        let mut announced: BTreeMap<Prefix, BTreeMap<&AdvertisementName, &Announcing>> = BTreeMap::new();
-        for (vip, it) in service.vips.iter().flat_map(|vip| matching.iter().map(move |it| (vip, *it))) {
-            announced.entry(it.prefix(*vip)).or_default().insert(&it.scope.name, it);
-        }
-        if announced.values().any(|by| conflict(by.values().copied())) {
-            return Some(Err(NotAnnounced::ConflictingAdvertisements));
-        }
+        let each = service.vips.iter().flat_map(|vip| matching.iter().map(move |it| (vip, *it)));
+        let announced = each.map(|(vip, it)| (it.prefix(*vip), it.scope.name.clone()));
         if node.network == Network::Unavailable {
             return Some(Err(NotAnnounced::NodeNetworkUnavailable));
         }
@@ -458,14 +469,12 @@ impl View<'_> {
         if local && !self.is_leaving(key) && !self.proxy.serves(key) {
             return Some(Err(NotAnnounced::KubeProxyNotReady));
         }
-        let pairs = announced
-            .into_iter()
-            .flat_map(|(prefix, by)| by.into_keys().map(move |name| (prefix, name.clone())));
-        Some(Ok(pairs.collect()))
+        Some(Ok(announced.collect()))
     }
 
     /// What a peer is told of a prefix that is announced by these advertisements, and may be about to go; `None` where none is
-    /// for the peer.
+    /// for the peer. The oldest says which local preference it has: those that ask for another one are left out, so that nothing
+    /// moves that is announced when another one is made.
     fn attributes(
         &self,
         peer: &BgpPeerName,
@@ -475,14 +484,16 @@ impl View<'_> {
     ) -> Option<Arc<Attributes>> {
         let of =
             |name: &&AdvertisementName| self.advertisements.get(*name).is_some_and(|it| it.is_for_peer(peer));
-        let names: Vec<_> = by.keys().filter(of).cloned().collect();
-        if names.is_empty() {
-            return None;
-        }
+        let for_peer = || by.keys().filter(of).filter_map(|name| self.advertisements.get(name));
+        let oldest = for_peer().min_by_key(|it| it.age())?;
+        let (overruled, ruled): (Vec<_>, Vec<_>) = for_peer().partition(|it| it.is_overruled_by(oldest));
+        let name = |it: &Announcing| it.scope.name.clone();
+        shared.overruled = overruled.into_iter().map(|it| (name(it), name(oldest))).collect();
+        let names: Vec<_> = ruled.into_iter().map(name).collect();
         let told = names.iter().any(|name| self.is_shared_by_endpoints(name));
         let bandwidth = told.then(|| self.bandwidth(names.iter().filter_map(|name| by.get(name)).flatten()));
         let bandwidth = bandwidth.flatten();
-        let Shared { united, cut } = shared;
+        let Shared { united, cut, .. } = shared;
         let made = Made { by: names, leaving, bandwidth };
         let united = united.entry(made).or_insert_with_key(|Made { by: names, .. }| {
             let all = names.iter().filter_map(|name| self.advertisements.get(name));
@@ -517,20 +528,6 @@ impl View<'_> {
     }
 }
 
-/// Whether advertisements of one prefix ask for different local preferences for one peer.
-fn conflict<'a>(by: impl Iterator<Item = &'a Announcing> + Clone) -> bool {
-    let mut rest = by;
-    while let Some(one) = rest.next() {
-        let preference = one.attributes.local_preference;
-        let differs =
-            |other: &Announcing| other.attributes.local_preference != preference && one.may_share_peer(other);
-        if rest.clone().any(differs) {
-            return true;
-        }
-    }
-    false
-}
-
 /// The same for a route that is about to go: routers are asked to use others (RFC 8326).
 fn left(attributes: &Attributes) -> Attributes {
     let most = Communities::<Community>::MOST;
@@ -542,8 +539,8 @@ fn left(attributes: &Attributes) -> Attributes {
     }
 }
 
-/// The communities of all. Of the preferences, which differ only where Services of different pools have a prefix in common, the
-/// greatest. Beyond as many communities as a route may have, the greatest are left out. Whether none was.
+/// The communities of all, which ask for one local preference. Beyond as many communities as a route may have, the greatest are
+/// left out. Whether none was.
 fn unite<'a>(all: impl Iterator<Item = &'a Attributes> + Clone) -> (Attributes, bool) {
     let most = Communities::<Community>::MOST;
     let standard: BTreeSet<_> = all.clone().flat_map(|it| it.communities.iter()).collect();

@@ -202,25 +202,50 @@ fn each_reason_why_a_service_is_not_announced_is_told() {
 }
 
 #[test]
-fn different_local_preferences_conflict_where_prefix_and_peer_are_the_same() {
+fn of_two_local_preferences_for_one_prefix_and_peer_that_of_the_older_advertisement_counts() {
     let preferring = |preference, peers: &[&str], length| Advertisement {
+        created: Some(2),
+        communities: vec!["1:1".to_owned()],
         local_preference: LocalPreference(preference),
         peers: peers.iter().map(|peer| (*peer).into()).collect(),
         aggregation: Aggregation::new(length, 128).unwrap(),
         ..Advertisement::new("b")
     };
     let mut site = Site::new();
-    site.advertise(Advertisement::new("a"));
+    let old = || Advertisement { created: Some(1), ..Advertisement::new("z") };
+    let told = |site: &mut Site| {
+        let faults = site.settle().into_iter().rev().find_map(|news| match news {
+            BgpNews::Faults(_, of_advertisements) => Some(of_advertisements),
+            _ => None,
+        });
+        let mut named = faults.unwrap().into_iter().map(|(name, why)| (name.to_string(), why.join("; ")));
+        (named.next(), named.next())
+    };
+    site.advertise(old());
+    assert_eq!(told(&mut site), (None, None));
     site.advertise(preferring(200, &[], 32));
-    assert_eq!(site.outcome(), Err(NotAnnounced::ConflictingAdvertisements));
-    assert!(site.routes("router").is_empty());
-    site.advertise(preferring(100, &[], 32));
+    let (Some((name, why)), None) = told(&mut site) else { panic!("one is overruled") };
+    assert_eq!(name, "b");
+    assert!(
+        why.starts_with("spec.localPref: BGPAdvertisement z, which is older") && !why.contains("; "),
+        "{why}"
+    );
     assert_eq!(site.routes("router"), ["192.0.2.1/32 100"]);
+    assert_eq!(site.outcome(), Ok(vec!["router".to_owned()]));
+    let labelled = selector("name", "web");
+    let mut by_label = preferring(200, &[], 32);
+    by_label.scope.service_selectors = vec![labelled];
+    site.advertise(by_label);
+    assert_eq!(told(&mut site).0.unwrap(), ("b".to_owned(), why), "that shows with the Services only");
+    site.advertise(preferring(100, &[], 32));
+    assert_eq!(told(&mut site), (None, None));
+    assert_eq!(site.routes("router"), ["192.0.2.1/32 100 1:1"]);
     site.advertise(preferring(200, &[], 24));
-    assert_eq!(site.routes("router"), ["192.0.2.0/24 200", "192.0.2.1/32 100"]);
-    site.advertise(Advertisement { peers: ["other".into()].into(), ..Advertisement::new("a") });
+    assert_eq!(told(&mut site), (None, None));
+    assert_eq!(site.routes("router"), ["192.0.2.0/24 200 1:1", "192.0.2.1/32 100"]);
+    site.advertise(Advertisement { peers: ["other".into()].into(), ..old() });
     site.advertise(preferring(200, &["router"], 32));
-    assert_eq!(site.routes("router"), ["192.0.2.1/32 200"]);
+    assert_eq!(site.routes("router"), ["192.0.2.1/32 200 1:1"]);
 }
 
 #[test]
