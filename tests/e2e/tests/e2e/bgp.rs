@@ -3,15 +3,16 @@
 //! It costs time to start a lab, so one test goes through all of it, and no session may end on the way that does not have
 //! to.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail, ensure};
 use e2e::{Cluster, Role, SOON, objects};
 use lab::{Host, IpFamily, NodeId, Options, Router, chart, wait_until};
 use serde_json::{Value, json};
 
+use crate::plugin::{ferrolb, items};
 use crate::with_cluster;
 
 /// The AS of the nodes, and that of the router.
@@ -19,6 +20,11 @@ const INSIDE: u32 = 64_512;
 const OUTSIDE: u32 = 64_513;
 /// BFD takes 0.9 s to notice, and the machine is busy. The hold time would be 9 s.
 const GONE_WITHIN: Duration = Duration::from_secs(5);
+/// From the last request that a dead node answered to the first that another one does instead, as clients count it: what
+/// [`GONE_WITHIN`] is for the router.
+const LOST_FOR: Duration = Duration::from_secs(2);
+/// Visits a second, where they are to meet whatever goes wrong for a moment.
+const LOAD: u32 = 300;
 const PASSWORD: &str = "correct-horse";
 /// A range of no LAN, and an address that is on the LAN of the nodes.
 const ROUTED: [&str; 2] = ["172.16.213.0/24", "fd00:172:16:213::/64"];
@@ -62,6 +68,7 @@ fn a_router_hears_what_it_should_and_keeps_its_sessions() {
             site.the_lan_and_the_router_both_find_an_address()?;
             site.an_excluded_node_withdraws()?;
             site.a_speaker_is_replaced()?;
+            site.a_node_is_drained_under_load()?;
             site.a_node_loses_its_power()
         })
     });
@@ -125,6 +132,11 @@ fn secret(password: &str) -> Value {
         "metadata": {"name": "router", "namespace": chart::NAMESPACE},
         "stringData": {"username": "", "password": password},
     })
+}
+
+/// As the plugin names nodes.
+fn listed(nodes: &[NodeId]) -> String {
+    nodes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn host(address: impl Into<IpAddr>) -> String {
@@ -323,13 +335,97 @@ impl<'a> Site<'a> {
         self.nothing_flapped()
     }
 
+    /// Its Pods go elsewhere, and then its speaker has to go too. What was foretold of the routes happens, and visitors of a
+    /// Service of either policy notice nothing.
+    fn a_node_is_drained_under_load(&self) -> Result<()> {
+        let [first, second, third] = self.nodes[..] else { bail!("there are other nodes") };
+        let places = self.serve_from_each_node()?;
+        let foretold = wait_until("the routes that go are foretold", SOON, || {
+            let (foretold, _) = ferrolb(self.cluster, &format!("whatif drain {third}"))?;
+            let of = |address: &Ipv4Addr| items(&foretold).find(|it| it["ip"] == host(*address)).cloned();
+            let rows = places.iter().filter_map(of).collect::<Vec<_>>();
+            ensure!(rows.len() == places.len(), "{foretold}");
+            Ok(rows)
+        })?;
+        let (all, some) = (listed(&self.nodes), listed(&[first, second]));
+        for (row, drained) in foretold.iter().zip([&all, &some]) {
+            let (now, then, off) = (&row["now"], &row["then"], &row["off"]);
+            ensure!(*now == all && then == drained && *off == some, "it was foretold: {row}");
+        }
+        let (node, taint) = (third.to_string(), "e2e=unwelcome:NoExecute");
+        let visited: Vec<_> = places.iter().map(|it| SocketAddr::new((*it).into(), 80)).collect();
+        let ((), visits) = self.cluster.while_visiting_all(&visited, LOAD, || {
+            let drain = ["drain", &node, "--ignore-daemonsets", "--force", "--timeout=60s"];
+            self.cluster.kubectl(drain.into_iter().chain(["--pod-selector=app=steady"]))?;
+            self.cluster.wait_for_paths(&host(places[1]), &[first, second])?;
+            self.cluster.wait_for_paths(&host(places[0]), &self.nodes)?;
+            self.cluster.kubectl(["taint", "node", &node, taint])?;
+            self.cluster.wait_for_paths(&host(places[0]), &[first, second]).map(drop)
+        })?;
+        eprintln!("while {third} was drained: {visits}");
+        visits.must_all_succeed()?;
+        self.cluster.kubectl(["taint", "node", &node, &format!("{taint}-")])?;
+        self.cluster.kubectl(["uncordon", &node])?;
+        self.cluster.kubectl(["delete", "deployment", "steady", "--wait=false"])?;
+        self.cluster.wait_for_paths(&host(self.web), &self.nodes)?;
+        self.nothing_flapped()
+    }
+
+    /// Pods that leave as they should, one on each node, and in front of them a Service of policy Cluster and one of policy
+    /// Local.
+    fn serve_from_each_node(&self) -> Result<[Ipv4Addr; 2]> {
+        let labels = json!({"app": "steady"});
+        let apart = json!({
+            "maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway",
+            "labelSelector": {"matchLabels": labels},
+        });
+        let deployment = json!({
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": "steady", "namespace": e2e::NAMESPACE},
+            "spec": {"replicas": 3, "selector": {"matchLabels": labels}, "template": {
+                "metadata": {"labels": labels},
+                "spec": {"topologySpreadConstraints": [apart], "containers": [{
+                    "name": "web", "image": "hashicorp/http-echo", "args": ["-text=steady", "-listen=:8080"],
+                    "readinessProbe": {"httpGet": {"path": "/", "port": 8080}, "periodSeconds": 1},
+                    // Until all nodes know that it goes.
+                    "lifecycle": {"preStop": {"sleep": {"seconds": 3}}},
+                }]},
+            }},
+        });
+        let policy = |policy: &str| json!({"type": "LoadBalancer", "externalTrafficPolicy": policy, "selector": labels});
+        let [cluster, local] =
+            ["Cluster", "Local"].map(|it| objects::service(&it.to_lowercase(), &policy(it)));
+        self.cluster.apply([&deployment, &cluster, &local])?;
+        self.cluster.kubectl(["rollout", "status", "deployment", "steady", "--timeout=60s"])?;
+        let places = ["cluster", "local"].map(|name| self.cluster.wait_for_address(name));
+        let [cluster, local] = places;
+        let places = [cluster?, local?];
+        for place in places {
+            self.cluster.wait_for_paths(&host(place), &self.nodes)?;
+        }
+        Ok(places)
+    }
+
     fn a_node_loses_its_power(&self) -> Result<()> {
         let [first, second, third] = self.nodes[..] else { bail!("there are other nodes") };
         self.cluster.wait_for_bfd(third)?;
-        self.cluster.lab.poweroff(third)?;
-        let cut = Instant::now();
-        self.cluster.wait_for_paths_within(&host(self.web), &[first, second], GONE_WITHIN)?;
-        eprintln!("the router forwarded to {third} no more {:.1?} after it had lost power", cut.elapsed());
+        // No other node is to have connections for its Pods, which is another story.
+        let patch = json!({"spec": {"externalTrafficPolicy": "Local"}}).to_string();
+        self.cluster.kubectl(["patch", "service", "web", "--patch", &patch])?;
+        self.cluster.wait_for_paths(&host(self.web), &self.nodes)?;
+        let place = SocketAddr::new(self.web.into(), 80);
+        let (cut, visits) = self.cluster.while_visiting_all(&[place], LOAD, || {
+            self.cluster.lab.poweroff(third)?;
+            let cut = SystemTime::now();
+            self.cluster.wait_for_paths_within(&host(self.web), &[first, second], GONE_WITHIN)?;
+            let gone = cut.elapsed().unwrap_or_default();
+            eprintln!("the router forwarded to {third} no more {gone:.1?} after it had lost power");
+            Ok(cut)
+        })?;
+        let lost = visits.failed.iter().filter_map(|it| it.at.duration_since(cut).ok()).max();
+        let lost = lost.unwrap_or_default();
+        eprintln!("while {third} lost its power: {visits}; the last that failed began {lost:.1?} after");
+        ensure!(lost < LOST_FOR, "requests failed for {lost:?}");
         wait_until("somebody removes what the dead node reported", SOON, || {
             let statuses = ["get", "servicebgpstatuses", "-n", chart::NAMESPACE];
             let statuses = self.cluster.kubectl_json(statuses)?;

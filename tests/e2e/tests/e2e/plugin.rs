@@ -11,7 +11,7 @@ use crate::failover::wait_for_return;
 use crate::{serve, with_cluster};
 
 /// What `kubectl ferrolb` says to programs, and its exit status.
-fn ferrolb(cluster: &Cluster, arguments: &str) -> Result<(Value, u8)> {
+pub(crate) fn ferrolb(cluster: &Cluster, arguments: &str) -> Result<(Value, u8)> {
     let script = format!("{} {arguments} -o json; echo \" $?\"", env!("CARGO_BIN_EXE_plugin"));
     let said = cluster.lab.run(Host::Cp, ["sh", "-c", &script])?;
     let (json, status) = said.trim_end().rsplit_once(' ').context("the shell tells the exit status")?;
@@ -19,7 +19,7 @@ fn ferrolb(cluster: &Cluster, arguments: &str) -> Result<(Value, u8)> {
 }
 
 /// The items of a list.
-fn items(list: &Value) -> impl Iterator<Item = &Value> {
+pub(crate) fn items(list: &Value) -> impl Iterator<Item = &Value> {
     list["items"].as_array().into_iter().flatten()
 }
 
