@@ -1,12 +1,14 @@
 //! What objects are called and how they are labelled: the few words that the pure crates share.
 
 mod family;
+mod few;
 mod labels;
 mod names;
 mod pack;
 pub mod text;
 
 pub use family::Family;
+pub use few::Few;
 pub use labels::{Labels, Requirement, Selector, SelectorError, any_matches};
 pub use names::{
     AdvertisementName, BfdProfileName, BgpPeerName, InterfaceName, NamespacedName, NodeName, PoolName,

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use bgp::config::SessionConfig;
 use bgp::route::RouteChange;
@@ -50,7 +51,7 @@ pub enum Output {
         /// Which.
         service: ServiceKey,
         /// The peers; none any more.
-        peers: BTreeSet<BgpPeerName>,
+        peers: Arc<BTreeSet<BgpPeerName>>,
         /// The addresses of it that they are told of.
         vips: BTreeSet<IpAddr>,
     },

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use k8s_openapi::Resource;
@@ -113,14 +114,14 @@ impl Cluster {
     }
 
     /// A Service is announced to these routers.
-    fn routed(&mut self, service: ServiceKey, peers: BTreeSet<BgpPeerName>, vips: BTreeSet<IpAddr>) {
+    fn routed(&mut self, service: ServiceKey, peers: Arc<BTreeSet<BgpPeerName>>, vips: BTreeSet<IpAddr>) {
         if peers.is_empty() {
             info!(%service, "no longer announcing to routers");
         } else {
-            info!(%service, vips = listed(&vips), peers = listed(&peers), "announcing to routers");
+            info!(%service, vips = listed(&vips), peers = listed(&*peers), "announcing to routers");
         }
         let name = status::routed::name(&self.node, &service);
-        let before = self.routers.report(service.clone(), peers, vips.clone(), name);
+        let before = self.routers.report(service.clone(), peers, &vips, name);
         self.metrics.routed(&self.node, &service, &before, &vips);
     }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bgp::config::SessionConfig;
 use bgp::route::{RouteChange, Routes};
 use kubekit::keep;
-use objects::{BgpPeerName, SecretName};
+use objects::{BgpPeerName, Few, SecretName};
 use placement::ServiceKey;
 use tokio::sync::watch;
 
@@ -35,7 +35,7 @@ pub(super) struct Routers {
     sessions: BTreeMap<BgpPeerName, Arc<SessionConfig>>,
     routes: BTreeMap<BgpPeerName, Arc<Routes>>,
     /// The Services that are announced, with the addresses that are, and what their reports are called.
-    announced: BTreeMap<ServiceKey, (BTreeSet<IpAddr>, String)>,
+    announced: BTreeMap<ServiceKey, (Few<IpAddr>, String)>,
     changed: bool,
 }
 
@@ -89,18 +89,18 @@ impl Routers {
     pub(super) fn report(
         &mut self,
         service: ServiceKey,
-        peers: BTreeSet<BgpPeerName>,
-        vips: BTreeSet<IpAddr>,
+        peers: Arc<BTreeSet<BgpPeerName>>,
+        vips: &BTreeSet<IpAddr>,
         name: String,
     ) -> BTreeSet<IpAddr> {
         let before = self.announced.remove(&service).map(|(vips, _)| vips).unwrap_or_default();
         if !peers.is_empty() {
-            self.announced.insert(service.clone(), (vips, name.clone()));
+            self.announced.insert(service.clone(), (vips.iter().copied().collect(), name.clone()));
         }
         if let Some(statuses) = &self.outputs.statuses {
             statuses.set(name, (!peers.is_empty()).then_some(Routed { service, peers }));
         }
-        before
+        before.iter().copied().collect()
     }
 
     /// Everything that is announced has been named.

@@ -1,6 +1,7 @@
 //! `ServiceBGPStatus`: one object for each Service that this node announces by BGP, for people to read.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use api::{ServiceBGPStatus, ServiceBGPStatusSpec, ServiceBGPStatusStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
@@ -11,8 +12,8 @@ use placement::{NodeName, ServiceKey};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Routed {
     pub(crate) service: ServiceKey,
-    /// To whom.
-    pub(crate) peers: BTreeSet<BgpPeerName>,
+    /// To whom, as most others are.
+    pub(crate) peers: Arc<BTreeSet<BgpPeerName>>,
 }
 
 /// The status of one Service, of this [name](name()).
@@ -48,7 +49,7 @@ mod tests {
     #[test]
     fn a_status_says_which_service_is_announced_to_whom() {
         let (node, service) = ("n1".into(), ServiceKey::new("prod", "web"));
-        let peers = ["r2", "r1"].map(Into::into).into();
+        let peers = Arc::new(["r2", "r1"].map(Into::into).into());
         let name = name(&node, &service);
         let it = status(&name, &node, None, &Routed { service, peers });
         assert!(name.starts_with("bgp-") && name.len() == 20, "{name}");

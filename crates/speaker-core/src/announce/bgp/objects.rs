@@ -369,7 +369,7 @@ impl Bgp {
             self.advertisements.get(name).is_some_and(|advertisement| advertisement.is_for_peer(peer))
         };
         let by = self.plan.users(prefix).filter(|(name, _)| is_for(name));
-        by.flat_map(|(_, services)| services).cloned().collect()
+        by.map(|(_, service)| service.clone()).collect()
     }
 
     /// The peers that are told of a Service, or why this node does not announce it.

@@ -18,7 +18,7 @@ use bgp::route::{
     Attributes, Communities, Community, LinkBandwidth, LocalPreference, Prefix, RouteChange, Routes,
 };
 use introspection::{BgpRoute, BgpUnannounced};
-use objects::BgpPeerName;
+use objects::{BgpPeerName, Few};
 use peering::{Announcing, Share};
 use placement::{
     AdvertisementName, EXCLUDE_LABEL, Network, NodeName, Placement, PoolName, ServiceKey, TrafficPolicy,
@@ -118,16 +118,24 @@ pub(crate) enum Change {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Told {
     /// The peers that are told of it; none where it is not announced.
-    pub peers: BTreeSet<BgpPeerName>,
+    pub peers: Arc<BTreeSet<BgpPeerName>>,
     /// The addresses of it that any of them is told of.
     pub vips: BTreeSet<IpAddr>,
 }
 
 /// By which advertisements a Service is announced, with which prefixes.
-type Announced = BTreeSet<(Prefix, AdvertisementName)>;
+type Announced = Few<(Prefix, AdvertisementName)>;
 
-/// The advertisements that a prefix is announced by, each with the Services for which it is.
-type Users = BTreeMap<AdvertisementName, BTreeSet<ServiceKey>>;
+/// A prefix, an advertisement that it is announced by, and a Service for which it is. There are thousands, and most prefixes have
+/// one: in one set they take little.
+type User = (Prefix, AdvertisementName, ServiceKey);
+
+/// To whom a Service is announced, as it is kept. Most Services have the peers in common.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Kept {
+    peers: Arc<BTreeSet<BgpPeerName>>,
+    vips: Few<IpAddr>,
+}
 
 /// Advertisements that are left out, each with the older one that asks for another preference.
 pub(crate) type Overruled = BTreeSet<(AdvertisementName, AdvertisementName)>;
@@ -136,12 +144,12 @@ pub(crate) type Overruled = BTreeSet<(AdvertisementName, AdvertisementName)>;
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Plan {
     services: BTreeMap<ServiceKey, Result<Announced, NotAnnounced>>,
-    users: BTreeMap<Prefix, Users>,
+    users: BTreeSet<User>,
     routes: BTreeMap<BgpPeerName, Routes>,
     /// Services that are announced for endpoints which are about to go: routers are to use others while they can.
     leaving: BTreeSet<ServiceKey>,
     /// To whom a Service is announced, where it is.
-    told: BTreeMap<ServiceKey, Told>,
+    told: BTreeMap<ServiceKey, Kept>,
     /// Advertisements of one prefix that have more communities together than a route may have.
     cut: BTreeSet<Vec<AdvertisementName>>,
     /// For a peer and a prefix, the advertisements that are left out.
@@ -175,17 +183,16 @@ impl Plan {
     }
 
     /// The advertisements by which a prefix is announced, with the Services that have addresses in it.
-    pub(crate) fn users(
-        &self,
-        prefix: Prefix,
-    ) -> impl Iterator<Item = (&AdvertisementName, &BTreeSet<ServiceKey>)> {
-        self.users.get(&prefix).into_iter().flatten()
+    pub(crate) fn users(&self, prefix: Prefix) -> impl Iterator<Item = (&AdvertisementName, &ServiceKey)> {
+        let first = (prefix, AdvertisementName::from(""), ServiceKey::new("", ""));
+        let of_prefix = self.users.range(first..).take_while(move |(of, ..)| *of == prefix);
+        of_prefix.map(|(_, name, service)| (name, service))
     }
 
     /// To whom each Service is announced, or why it is not.
     pub(crate) fn outcomes(&self) -> impl Iterator<Item = (ServiceKey, Result<Told, NotAnnounced>)> {
         self.services.iter().map(|(service, announced)| {
-            let told = || self.told.get(service).cloned().unwrap_or_default();
+            let told = || self.told.get(service).map(Kept::told).unwrap_or_default();
             (service.clone(), announced.as_ref().map(|_| told()).map_err(|why| *why))
         })
     }
@@ -198,7 +205,7 @@ impl Plan {
         service: &ServiceKey,
     ) -> Option<Result<BTreeSet<BgpPeerName>, NotAnnounced>> {
         let announced = self.services.get(service)?;
-        let peers = || self.told.get(service).map(|told| told.peers.clone()).unwrap_or_default();
+        let peers = || self.told.get(service).map(|told| (*told.peers).clone()).unwrap_or_default();
         Some(announced.as_ref().map(|_| peers()).map_err(|why| *why))
     }
 
@@ -237,8 +244,7 @@ impl Plan {
             }
         }
         let route = |((prefix, attributes), peers): ((Prefix, &Attributes), Vec<String>)| {
-            let services = self.users.get(&prefix).into_iter().flat_map(BTreeMap::values).flatten();
-            let services: BTreeSet<&ServiceKey> = services.collect();
+            let services: BTreeSet<&ServiceKey> = self.users(prefix).map(|(_, service)| service).collect();
             let standard = attributes.communities.iter().map(|it| it.to_string());
             let large = attributes.large_communities.iter().map(|it| it.to_string());
             BgpRoute {
@@ -280,13 +286,14 @@ impl Plan {
             self.stay_or_leave(service, view.is_leaving(service), &mut prefixes);
         }
         if *touched == Touched::Everything {
-            prefixes.extend(self.users.keys().copied());
+            prefixes.extend(self.users.iter().map(|(prefix, ..)| *prefix));
         }
         let mut changes = self.tell(view, touched, &prefixes);
-        let affected = prefixes.iter().filter_map(|prefix| self.users.get(prefix));
-        let affected = affected.flat_map(BTreeMap::values).flatten().cloned();
+        let affected =
+            prefixes.iter().flat_map(|prefix| self.users(*prefix)).map(|(_, service)| service.clone());
+        let mut peers = Arc::default();
         for service in affected.chain(services).collect::<BTreeSet<_>>() {
-            changes.extend(self.assign(view, service));
+            changes.extend(self.assign(view, service, &mut peers));
         }
         changes
     }
@@ -304,28 +311,19 @@ impl Plan {
         now: Option<Result<Announced, NotAnnounced>>,
         prefixes: &mut BTreeSet<Prefix>,
     ) {
-        let nothing = Announced::new();
+        let nothing = Announced::default();
         let before = self.services.remove(service);
         let of = |it: &Option<Result<Announced, _>>| it.as_ref().and_then(|it| it.as_ref().ok()).cloned();
         let (had, has) = (of(&before).unwrap_or_default(), of(&now).unwrap_or(nothing));
-        for (prefix, advertisement) in had.difference(&has) {
-            prefixes.insert(*prefix);
-            if let Some(by) = self.users.get_mut(prefix) {
-                if let Some(services) = by.get_mut(advertisement) {
-                    services.remove(service);
-                    if services.is_empty() {
-                        by.remove(advertisement);
-                    }
-                }
-                if by.is_empty() {
-                    self.users.remove(prefix);
-                }
-            }
+        for it in had.iter().filter(|it| !has.contains(it)) {
+            let (prefix, advertisement) = it.clone();
+            prefixes.insert(prefix);
+            self.users.remove(&(prefix, advertisement, service.clone()));
         }
-        for (prefix, advertisement) in has.difference(&had) {
-            prefixes.insert(*prefix);
-            let by = self.users.entry(*prefix).or_default();
-            by.entry(advertisement.clone()).or_default().insert(service.clone());
+        for it in has.iter().filter(|it| !had.contains(it)) {
+            let (prefix, advertisement) = it.clone();
+            prefixes.insert(prefix);
+            self.users.insert((prefix, advertisement, service.clone()));
         }
         if let Some(now) = now {
             self.services.insert(service.clone(), now);
@@ -350,20 +348,22 @@ impl Plan {
         let mut shared = Shared::default();
         let mut changes = Vec::new();
         self.overruled.retain(|(peer, _), _| view.sessions.contains_key(peer));
-        self.routes.retain(|peer, _| view.sessions.contains_key(peer));
+        let mut of_peers = std::mem::take(&mut self.routes);
+        of_peers.retain(|peer, _| view.sessions.contains_key(peer));
         for (peer, session) in view.sessions {
-            let routes = self.routes.entry(peer.clone()).or_default();
+            let routes = of_peers.entry(peer.clone()).or_default();
             let mut of_peer = Vec::new();
             let gone: Vec<Prefix> = match touched {
                 Touched::Everything => {
-                    routes.keys().filter(|prefix| !self.users.contains_key(prefix)).copied().collect()
+                    routes.keys().filter(|prefix| !prefixes.contains(prefix)).copied().collect()
                 }
                 Touched::Services(_) => vec![],
             };
             for prefix in prefixes.iter().copied().chain(gone).collect::<BTreeSet<_>>() {
-                let by = self.users.get(&prefix).filter(|_| session.families.contain(prefix.family()));
-                let leaving = by.is_some_and(|by| by.values().flatten().all(|it| self.leaving.contains(it)));
-                let attributes = by.and_then(|by| view.attributes(peer, by, leaving, &mut shared));
+                let exchanged = session.families.contain(prefix.family());
+                let by: Vec<_> = self.users(prefix).filter(|_| exchanged).collect();
+                let leaving = by.iter().all(|(_, service)| self.leaving.contains(*service));
+                let attributes = view.attributes(peer, &by, leaving, &mut shared);
                 let overruled = std::mem::take(&mut shared.overruled);
                 if !overruled.is_empty() {
                     self.overruled.insert((peer.clone(), prefix), overruled);
@@ -383,6 +383,7 @@ impl Plan {
                 changes.push(Change::Routes(peer.clone(), of_peer));
             }
         }
+        self.routes = of_peers;
         if *touched == Touched::Everything {
             self.cut.clear();
         }
@@ -390,25 +391,47 @@ impl Plan {
         changes
     }
 
-    /// Brings up to date to whom a Service is announced.
-    fn assign(&mut self, view: View<'_>, service: ServiceKey) -> Option<Change> {
+    /// Brings up to date to whom a Service is announced. Those of the one before are in `last`: most Services share them.
+    fn assign(
+        &mut self,
+        view: View<'_>,
+        service: ServiceKey,
+        last: &mut Arc<BTreeSet<BgpPeerName>>,
+    ) -> Option<Change> {
         let announced = self.services.get(&service).and_then(|it| it.as_ref().ok());
         let prefixes: BTreeSet<Prefix> = announced.into_iter().flatten().map(|(prefix, _)| *prefix).collect();
-        let mut now = Told::default();
+        let (mut peers, mut told_vips) = (BTreeSet::new(), BTreeSet::new());
         let vips = view.placement.service(&service).map(|it| &it.vips);
         for (peer, routes) in &self.routes {
             let told = || prefixes.iter().filter(|prefix| routes.contains_key(prefix));
             if told().next().is_some() {
-                now.peers.insert(peer.clone());
+                peers.insert(peer.clone());
             }
             let vips = vips.into_iter().flatten().copied();
-            now.vips.extend(vips.filter(|vip| told().any(|prefix| prefix.contains(*vip))));
+            told_vips.extend(vips.filter(|vip| told().any(|prefix| prefix.contains(*vip))));
         }
-        let before = self.told.remove(&service).unwrap_or_default();
-        if !now.peers.is_empty() {
-            self.told.insert(service.clone(), now.clone());
+        if peers != **last {
+            *last = Arc::new(peers);
         }
-        (before != now).then_some(Change::Service(service, now))
+        let now = Kept { peers: Arc::clone(last), vips: told_vips.into_iter().collect() };
+        let before = self.told.get(&service);
+        let is_same = before.map_or(now.peers.is_empty(), |before| *before == now);
+        if is_same {
+            return None;
+        }
+        let told = now.told();
+        if now.peers.is_empty() {
+            self.told.remove(&service);
+        } else {
+            self.told.insert(service.clone(), now);
+        }
+        Some(Change::Service(service, told))
+    }
+}
+
+impl Kept {
+    fn told(&self) -> Told {
+        Told { peers: Arc::clone(&self.peers), vips: self.vips.iter().copied().collect() }
     }
 }
 
@@ -478,20 +501,24 @@ impl View<'_> {
     fn attributes(
         &self,
         peer: &BgpPeerName,
-        by: &Users,
+        by: &[(&AdvertisementName, &ServiceKey)],
         leaving: bool,
         shared: &mut Shared,
     ) -> Option<Arc<Attributes>> {
-        let of =
-            |name: &&AdvertisementName| self.advertisements.get(*name).is_some_and(|it| it.is_for_peer(peer));
-        let for_peer = || by.keys().filter(of).filter_map(|name| self.advertisements.get(name));
+        let for_peer = || {
+            let mut last = None;
+            let names =
+                by.iter().map(|(name, _)| *name).filter(move |name| last.replace(*name) != Some(*name));
+            names.filter_map(|name| self.advertisements.get(name)).filter(|it| it.is_for_peer(peer))
+        };
         let oldest = for_peer().min_by_key(|it| it.age())?;
         let (overruled, ruled): (Vec<_>, Vec<_>) = for_peer().partition(|it| it.is_overruled_by(oldest));
         let name = |it: &Announcing| it.scope.name.clone();
         shared.overruled = overruled.into_iter().map(|it| (name(it), name(oldest))).collect();
         let names: Vec<_> = ruled.into_iter().map(name).collect();
         let told = names.iter().any(|name| self.is_shared_by_endpoints(name));
-        let bandwidth = told.then(|| self.bandwidth(names.iter().filter_map(|name| by.get(name)).flatten()));
+        let served = || by.iter().filter(|(name, _)| names.contains(name)).map(|(_, service)| *service);
+        let bandwidth = told.then(|| self.bandwidth(served()));
         let bandwidth = bandwidth.flatten();
         let Shared { united, cut, .. } = shared;
         let made = Made { by: names, leaving, bandwidth };

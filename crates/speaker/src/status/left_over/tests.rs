@@ -56,7 +56,7 @@ fn few_services_are_asked_for_by_name_and_many_all_at_once() {
 
 fn routed_report(node: &str) -> ServiceBGPStatus {
     let (node, service) = (node.into(), ServiceKey::new("prod", "a"));
-    let peers = [BgpPeerName::from("router")].into();
+    let peers = std::sync::Arc::new([BgpPeerName::from("router")].into());
     routed::status(&routed::name(&node, &service), &node, None, &Routed { service, peers })
 }
 

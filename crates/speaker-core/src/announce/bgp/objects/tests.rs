@@ -208,7 +208,7 @@ fn of_two_local_preferences_for_one_prefix_and_peer_that_of_the_older_advertisem
         communities: vec!["1:1".to_owned()],
         local_preference: LocalPreference(preference),
         peers: peers.iter().map(|peer| (*peer).into()).collect(),
-        aggregation: Aggregation::new(length, 128).unwrap(),
+        aggregation: Aggregation::new(length, 4 * length).unwrap(),
         ..Advertisement::new("b")
     };
     let mut site = Site::new();
