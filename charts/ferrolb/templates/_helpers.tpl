@@ -320,12 +320,25 @@ as it is.
 {{- end }}
 {{- end -}}
 
+{{/* How many speakers a DaemonSet starts before it ends others, or nothing where it ends one first. Ports that a Pod of the node's
+     network declares are the node's, and two Pods with the same are not let on one node: where there are to be two, none are
+     declared. Call with (list $ "speaker"). */}}
+{{- define "ferrolb.maxSurge" -}}
+{{- $strategy := (index . 0).Values.speaker.updateStrategy -}}
+{{- if eq (index . 1) "speaker" | and (eq (toString $strategy.type) "RollingUpdate") -}}
+{{- $surge := include "ferrolb.text" (dig "rollingUpdate" "maxSurge" "" $strategy) -}}
+{{- if not (has $surge (list "" "0" "0%")) -}}{{- $surge -}}{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{/* Ports, probes, mounts and resources of a program that gossips or does not, "true" or nothing.
      Call with (list $ "speaker" "true"). */}}
 {{- define "ferrolb.container" -}}
 {{- $root := index . 0 -}}
 {{- $part := index $root.Values (index . 1) -}}
 {{- $gossips := index . 2 -}}
+{{- $surges := include "ferrolb.maxSurge" . -}}
+{{- if not $surges -}}
 ports:
   - name: monitoring
     containerPort: {{ int $root.Values.prometheus.metricsPort }}
@@ -338,11 +351,16 @@ ports:
     containerPort: {{ int $root.Values.speaker.memberlist.mlBindPort }}
     protocol: UDP
   {{- end }}
+{{- end }}
+{{- $port := ternary "probes" "monitoring" $root.Values.prometheus.secure }}
+{{- if $surges }}
+{{- $port = int (ternary $part.livenessProbe.port $root.Values.prometheus.metricsPort $root.Values.prometheus.secure) }}
+{{- end }}
 {{- range $probe, $path := dict "livenessProbe" "/healthz" "readinessProbe" "/readyz" }}
 {{- $settings := index $part $probe }}
 {{- if $settings.enabled }}
 {{ $probe }}:
-  httpGet: {path: {{ $path }}, port: {{ ternary "probes" "monitoring" $root.Values.prometheus.secure }}}
+  httpGet: {path: {{ $path }}, port: {{ $port }}}
   {{- /* The API server drops a zero, and then GitOps tools would see a difference for ever. */}}
   {{- $zero := ternary "" "initialDelaySeconds" (gt (int $settings.initialDelaySeconds) 0) }}
   {{- omit $settings "enabled" "port" $zero | toYaml | nindent 2 }}
@@ -427,19 +445,33 @@ volumes:
 {{- end }}
 {{- end -}}
 
-{{/* What to scrape, with the settings of prometheus.podMonitor or serviceMonitor. */}}
+{{/* What to scrape, with the settings of prometheus.podMonitor or serviceMonitor.
+     Call with (list $ "speaker" settings "Pod") or "Service". */}}
 {{- define "ferrolb.endpoint" -}}
+{{- $surges := include "ferrolb.maxSurge" (list (index . 0) (index . 1)) -}}
+{{- $port := int (index . 0).Values.prometheus.metricsPort -}}
+{{- $monitor := index . 2 -}}
+{{- if not (and $surges (eq (index . 3) "Pod")) -}}
 port: monitoring
+{{ end -}}
 path: /metrics
 honorLabels: true
-{{- with .interval }}
+{{- with $monitor.interval }}
 interval: {{ . | quote }}
 {{- end }}
-{{- with .metricRelabelings }}
+{{- with $monitor.metricRelabelings }}
 metricRelabelings:
   {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with .relabelings }}
+{{- $relabelings := list }}
+{{- if and $surges (eq (index . 3) "Pod") }}
+{{- /* The Pods declare no port that a target could be made of. */}}
+{{- $v4 := dict "sourceLabels" (list "__meta_kubernetes_pod_ip") "regex" "([0-9.]+)" "targetLabel" "__address__" "replacement" (printf "$1:%d" $port) }}
+{{- $v6 := dict "sourceLabels" (list "__meta_kubernetes_pod_ip") "regex" "(.*:.*)" "targetLabel" "__address__" "replacement" (printf "[$1]:%d" $port) }}
+{{- $speaker := dict "sourceLabels" (list "__meta_kubernetes_pod_container_name") "regex" "speaker" "action" "keep" }}
+{{- $relabelings = list $speaker $v4 $v6 }}
+{{- end }}
+{{- with concat $relabelings $monitor.relabelings }}
 relabelings:
   {{- toYaml . | nindent 2 }}
 {{- end }}

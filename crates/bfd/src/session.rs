@@ -1,6 +1,7 @@
 //! One session with one router (RFC 5880 section 6).
 
 mod machine;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 
@@ -12,10 +13,11 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use timers::Timers;
 
-use crate::config::{Config, Interval, Role};
+use crate::config::{Config, Hops, Interval, Role};
 use crate::echo::{self, Echo};
 use crate::packet::{self, Diagnostic, Packet, State};
 use machine::{Event, Step, next};
+pub use snapshot::{InvalidSnapshot, Snapshot};
 
 /// At most one packet in this time as long as a session is not up (RFC 5880 section 6.8.3).
 const SLOW: Duration = Duration::from_secs(1);
@@ -213,6 +215,27 @@ impl Session {
         session.in_force.transmit = session.desired_transmit();
         session.follow_pace(now);
         session
+    }
+
+    /// The session as another process can go on with it at once. `None` unless it is up.
+    pub fn snapshot(&self) -> Option<Snapshot> {
+        Snapshot::of(self)
+    }
+
+    /// Goes on with the session of another process, which is up. The peer has as long to be heard as if it had been heard now.
+    /// `seed` as for [`Self::new`].
+    pub fn resume(snapshot: Snapshot, seed: u64, now: Instant) -> Result<Self, InvalidSnapshot> {
+        snapshot.resume(seed, now)
+    }
+
+    /// What its packets are told from those of others by.
+    pub fn discriminator(&self) -> NonZeroU32 {
+        self.discriminator
+    }
+
+    /// How far the peer is.
+    pub fn hops(&self) -> Hops {
+        self.config.hops
     }
 
     /// Its state.

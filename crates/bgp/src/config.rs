@@ -174,9 +174,20 @@ impl Asn {
         self.0.get()
     }
 
+    /// The number itself, as what it cannot be is known.
+    pub(crate) fn non_zero(self) -> NonZeroU32 {
+        self.0
+    }
+
     /// In two octets, by AS_TRANS when it is too large.
     pub fn two_octets(self) -> u16 {
         u16::try_from(self.number()).unwrap_or(Self::TRANS)
+    }
+}
+
+impl From<NonZeroU32> for Asn {
+    fn from(number: NonZeroU32) -> Self {
+        Self(number)
     }
 }
 

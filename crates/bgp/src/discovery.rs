@@ -51,6 +51,8 @@ pub enum Input<'a> {
     Up,
     /// It is gone or down: nothing is known any more.
     Down,
+    /// This router was there a moment ago, says the process before this one.
+    Known(Ipv6Addr),
     /// An ICMPv6 message has arrived, whose checksum is right.
     Received {
         /// From here,
@@ -123,12 +125,13 @@ impl Discovery {
                     self.heard(from, lifetime, now);
                 }
             }
+            (Link::Up, Input::Known(address)) => self.heard(address, Duration::ZERO, now),
             (Link::Up, Input::NotSent) => {
                 self.advertised = None;
                 self.due = Some(now + RETRY);
             }
             (Link::Up, Input::Up | Input::Time)
-            | (Link::Down, Input::Received { .. } | Input::NotSent | Input::Time) => {}
+            | (Link::Down, Input::Known(_) | Input::Received { .. } | Input::NotSent | Input::Time) => {}
         }
         if self.due.is_some_and(|due| due <= now) {
             self.advertise(now);

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use objects::Family;
 
 use crate::config::Families;
-use crate::route::{Attributes, Prefix, RouteChange};
+use crate::route::{Attributes, Prefix, RouteChange, Routes};
 use crate::wire::attributes::{Context, Tenure};
 use crate::wire::update;
 
@@ -98,7 +98,66 @@ impl Default for RibOut {
     }
 }
 
+/// Routes that the peer was told with the same attributes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SaidGroup {
+    pub(crate) attributes: Arc<Attributes>,
+    /// Whether they are to be told once more.
+    pub(crate) stale: bool,
+    pub(crate) prefixes: Vec<Prefix>,
+}
+
+/// What goes on when another process does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Progress {
+    /// What the peer was told.
+    pub(crate) said: Vec<SaidGroup>,
+    /// Whose End-of-RIB is still to come.
+    pub(crate) ends: BTreeSet<Family>,
+    /// Whether every route that there was had been named.
+    pub(crate) complete: bool,
+}
+
 impl RibOut {
+    /// How far it has come with the peer, where routes are here to stay.
+    pub(crate) fn progress(&self) -> Progress {
+        let mut groups: BTreeMap<(&Arc<Attributes>, bool), Vec<Prefix>> = BTreeMap::new();
+        for (&prefix, entry) in &self.entries {
+            if let Some(Said { attributes, stale }) = &entry.said {
+                groups.entry((attributes, *stale)).or_default().push(prefix);
+            }
+        }
+        let group = |((attributes, stale), prefixes): ((&Arc<Attributes>, bool), _)| {
+            let attributes = Arc::clone(attributes);
+            SaidGroup { attributes, stale, prefixes }
+        };
+        let said = groups.into_iter().map(group).collect();
+        Progress { said, ends: self.ends.clone(), complete: self.complete }
+    }
+
+    /// Goes on from there. What was said is wanted.
+    pub(crate) fn resume(agreement: Agreement, Progress { said, ends, complete }: Progress) -> Self {
+        let mut rib = Self { agreement: Some(agreement), ends, complete, ..Self::default() };
+        for SaidGroup { attributes, stale, prefixes } in said {
+            for prefix in prefixes {
+                let said = Said { attributes: Arc::clone(&attributes), stale };
+                let entry = Entry { wanted: Some(Arc::clone(&attributes)), said: Some(said) };
+                rib.entries.insert(prefix, entry);
+                if stale {
+                    rib.changed.insert(prefix);
+                }
+            }
+        }
+        rib.said = rib.entries.len();
+        rib
+    }
+
+    /// The routes that the peer is to know.
+    pub fn routes(&self) -> Routes {
+        let wanted = self.entries.iter().filter_map(|(prefix, it)| Some((*prefix, it.wanted.clone()?)));
+        wanted.collect()
+    }
+
     /// These routes are wanted from now on, or not any more.
     pub fn change(&mut self, changes: impl IntoIterator<Item = RouteChange>) {
         for RouteChange { prefix, attributes } in changes {

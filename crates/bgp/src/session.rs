@@ -4,6 +4,7 @@ mod agree;
 mod backoff;
 mod counters;
 mod event;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 
@@ -16,6 +17,7 @@ pub use event::{State, Transition, Why};
 use objects::Family;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
+pub use snapshot::{InvalidSnapshot, Snapshot};
 use timers::Timers;
 
 use crate::config::{HoldTime, SessionConfig};
@@ -187,6 +189,18 @@ impl Session {
             counters: Counters::default(),
             random: SmallRng::seed_from_u64(seed),
         }
+    }
+
+    /// The session as another process can go on with it, which has the connection from then on. `None` unless it is
+    /// established and there to stay.
+    pub fn snapshot(&self, now: Instant) -> Option<Snapshot> {
+        Snapshot::of(self, now)
+    }
+
+    /// Goes on with the session of another process from where that was. What it announces is wanted until something else is said.
+    /// `seed` spreads what many sessions do at the same time.
+    pub fn resume(snapshot: Snapshot, seed: u64, now: Instant) -> Result<Self, InvalidSnapshot> {
+        snapshot.resume(seed, now)
     }
 
     /// What it is like.

@@ -134,6 +134,11 @@ impl Conflicts {
         }
     }
 
+    /// Whether one is known of now.
+    pub fn is_one(&self) -> bool {
+        self.one().is_some()
+    }
+
     fn gone(&self, now: SystemTime) -> bool {
         self.pods.iter().all(Option::is_some) && self.conflicts().all(|conflict| conflict.is_lost(now))
     }

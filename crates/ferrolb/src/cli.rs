@@ -12,7 +12,7 @@ use kubekit::http::{self, SecureMetrics};
 use kubekit::telemetry::LogLevel;
 use kubekit::{Identity, open_files, telemetry};
 use serde_json::{Map, Value};
-use speaker::{ExcludeLabel, Failback, InterfacePatterns, Spread};
+use speaker::{ExcludeLabel, Failback, Handover, InterfacePatterns, Spread};
 
 use crate::check;
 
@@ -212,6 +212,10 @@ struct Speaker {
     /// and the one that the annotation ferrolb.io/mdns-name asks for
     #[arg(long, env = "FERROLB_MDNS")]
     mdns: bool,
+    /// Wait for the end of the speaker that runs on this node already, and go on with its BGP and BFD sessions, so that no router
+    /// notices: for a DaemonSet whose maxSurge is not 0. Both speakers need it, and a key of --gossip-key-file
+    #[arg(long, env = "FERROLB_HAND_OVER")]
+    hand_over: bool,
     /// Report which ports programs on the node listen on, in the ConfigurationState of this speaker: Services with the
     /// addresses of nodes (NodeAddressPool) do not get those
     #[arg(long, env = "FERROLB_REPORT_LISTENING_PORTS")]
@@ -328,6 +332,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
             no_failback,
             ignore_address_conflicts,
             report_listening_ports,
+            hand_over,
             mdns,
         }) => {
             let _log = telemetry::start(common.log_level)?;
@@ -350,6 +355,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
                 beside_metallb: beside_metallb(common.ignore_metallb),
                 ignore_conflicts: ignore_address_conflicts,
                 report_listeners: report_listening_ports,
+                handover: if hand_over { Handover::On } else { Handover::Off },
                 exclude_label: if ignore_exclude_lb { ExcludeLabel::Ignored } else { ExcludeLabel::Honoured },
                 spread: if spread { Spread::Evenly } else { Spread::ByHash },
                 failback: if no_failback { Failback::Never } else { Failback::Always },

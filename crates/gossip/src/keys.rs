@@ -27,6 +27,11 @@ pub(crate) fn watch(files: &[PathBuf]) -> anyhow::Result<watch::Receiver<Keys>> 
     Ok(current)
 }
 
+/// The keys in `files` at this moment, see [`crate::Config::key_files`].
+pub fn keys_in(files: &[PathBuf]) -> anyhow::Result<Keys> {
+    Ok(read(files)?.keys)
+}
+
 /// `sealed` says whether the key in use is that of the first file.
 async fn follow(files: Vec<PathBuf>, changes: watch::Sender<Keys>, mut sealed: bool) {
     let mut last_warning = None;

@@ -21,7 +21,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use commands::Listen;
-pub use members::{Absence, Event, LinkState, News, Preset, Profile, ProfileError, View};
+pub use keys::keys_in;
+pub use members::{Absence, Event, Key, Keys, LinkState, News, Preset, Profile, ProfileError, Proof, View};
 pub use metrics::Metrics;
 use objects::NodeName;
 use task::Task;

@@ -158,4 +158,4 @@ pub use monitor::Counters;
 pub use news::{News, Reporter, View};
 pub use other_keys::OtherKeys;
 pub use profile::{Profile, ProfileError};
-pub use seal::{BootId, Key, KeyError, Keys};
+pub use seal::{BootId, Key, KeyError, Keys, Proof};

@@ -20,6 +20,7 @@ use std::fmt;
 use objects::NodeName;
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use ring::hkdf::{HKDF_SHA256, Prk, Salt};
+use ring::hmac;
 
 use crate::Refusal;
 
@@ -47,6 +48,10 @@ pub struct Key {
 
 type KeyId = [u8; 4];
 
+/// Shows that somebody knows a [`Key`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Proof(pub [u8; 32]);
+
 /// A secret is no good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a secret of {0} bytes is too short: at least {min} are needed", min = Key::MIN)]
@@ -65,6 +70,25 @@ impl Key {
         let mut id = KeyId::default();
         expand(&Salt::new(HKDF_SHA256, &[]).extract(secret), b"ferrolb gossip key id", &mut id);
         Ok(Self { id, secret: secret.to_vec() })
+    }
+
+    /// What only somebody who knows the secret can say to `challenge`, which nobody was asked before (HMAC-SHA256, RFC 2104).
+    /// `purpose` keeps what is said for one end from being of use for another.
+    pub fn prove(&self, purpose: &str, challenge: &[u8]) -> Proof {
+        let key = self.proving(purpose);
+        let tag = hmac::sign(&key, challenge);
+        Proof(tag.as_ref().try_into().expect("a tag of SHA-256 has 32 bytes"))
+    }
+
+    /// Whether that was said by somebody who knows the secret. It takes as long whether or not it was.
+    pub fn proves(&self, purpose: &str, challenge: &[u8], proof: &Proof) -> bool {
+        hmac::verify(&self.proving(purpose), challenge, &proof.0).is_ok()
+    }
+
+    fn proving(&self, purpose: &str) -> hmac::Key {
+        let mut key = [0; 32];
+        expand(&Salt::new(HKDF_SHA256, b"ferrolb proof").extract(&self.secret), purpose.as_bytes(), &mut key);
+        hmac::Key::new(hmac::HMAC_SHA256, &key)
     }
 
     fn derive(&self, boot: BootId) -> LessSafeKey {
@@ -228,6 +252,19 @@ mod tests {
 
     fn with_keys(name: &str, boot: u128, keys: &[u8]) -> FrameEncryption {
         FrameEncryption::new(name.into(), BootId(boot), keys.iter().copied().map(key).collect())
+    }
+
+    #[test]
+    fn who_knows_a_secret_can_prove_it_for_one_purpose_and_challenge() {
+        let proof = key(1).prove("a", b"challenge");
+        assert!(key(1).proves("a", b"challenge", &proof));
+        for (seed, purpose, challenge) in [(2, "a", "challenge"), (1, "b", "challenge"), (1, "a", "another")]
+        {
+            assert!(!key(seed).proves(purpose, challenge.as_bytes(), &proof), "{seed} {purpose} {challenge}");
+        }
+        let Proof(mut broken) = proof;
+        broken[31] ^= 1;
+        assert!(!key(1).proves("a", b"challenge", &Proof(broken)));
     }
 
     #[test]

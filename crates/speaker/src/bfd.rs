@@ -15,6 +15,7 @@
 
 mod driver;
 mod filter;
+mod handover;
 mod listener;
 mod metrics;
 mod peer;
@@ -27,9 +28,11 @@ use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
 
 use bfd::config::Profile;
 use bfd::packet::{Diagnostic, State};
+pub(crate) use handover::{Incoming, ListenerForm, Outgoing, SessionForm};
 pub use metrics::BfdMetrics;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use objects::InterfaceName;
@@ -104,17 +107,20 @@ pub struct Status {
 }
 
 /// All sessions of BFD.
-#[derive(Debug)]
 pub struct Bfd {
     orders: watch::Sender<Order>,
     statuses: watch::Sender<Statuses>,
     metrics: BfdMetrics,
+    /// Until there is a thread.
+    taken_over: Incoming,
     thread: Option<Thread>,
 }
 
 #[derive(Debug)]
 struct Thread {
     wake: Arc<EventFd>,
+    /// One question at a time: whoever asks waits for the answer.
+    questions: SyncSender<oneshot::Sender<Outgoing>>,
     /// Closed when it has ended.
     ended: oneshot::Receiver<()>,
 }
@@ -122,10 +128,16 @@ struct Thread {
 impl Bfd {
     /// There is no session yet.
     pub fn new(metrics: BfdMetrics) -> Self {
+        Self::resume(Incoming::default(), metrics)
+    }
+
+    /// There are these, of another process, if they are among the first that are wanted.
+    pub(crate) fn resume(taken_over: Incoming, metrics: BfdMetrics) -> Self {
         Self {
             orders: watch::Sender::new(Order::Sessions(BTreeMap::new())),
             statuses: watch::Sender::default(),
             metrics,
+            taken_over,
             thread: None,
         }
     }
@@ -159,21 +171,35 @@ impl Bfd {
         }
     }
 
-    fn start(&self) -> io::Result<Thread> {
+    /// All sessions that are up, for another process to go on with. They go on here until they are ended.
+    pub(crate) async fn handed_over(&self) -> Outgoing {
+        let Some(thread) = &self.thread else { return Outgoing::default() };
+        let (asked, answer) = oneshot::channel();
+        if thread.questions.try_send(asked).is_err() {
+            return Outgoing::default();
+        }
+        self.wake();
+        answer.await.unwrap_or_default()
+    }
+
+    fn start(&mut self) -> io::Result<Thread> {
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
         let wake = Arc::new(EventFd::from_value_and_flags(0, flags)?);
         let (ends, ended) = oneshot::channel();
+        let (questions, asked) = sync_channel(1);
         let driver = driver::Driver::new(
             self.orders.subscribe(),
             Arc::clone(&wake),
             self.statuses.clone(),
             self.metrics.clone(),
+            std::mem::take(&mut self.taken_over),
+            asked,
         );
         std::thread::Builder::new().name("bfd".to_owned()).spawn(move || {
             driver.run();
             drop(ends);
         })?;
-        Ok(Thread { wake, ended })
+        Ok(Thread { wake, questions, ended })
     }
 
     fn wake(&self) {

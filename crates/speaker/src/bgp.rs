@@ -18,6 +18,7 @@ mod attempts;
 mod beside;
 mod connect;
 mod discovery;
+mod handover;
 mod metrics;
 mod peer;
 
@@ -33,12 +34,14 @@ use bgp::config::{RestartTime, SessionConfig};
 use bgp::route::Routes;
 use bgp::session::{Farewell, Past, State};
 use discovery::{Found, Routers, Whereabouts};
+pub use handover::{Incoming, Request};
+pub(crate) use handover::{Outgoing, SessionForm, Taken};
 pub use metrics::BgpMetrics;
 use objects::BgpPeerName;
-use peer::Peer;
-use tokio::sync::watch;
+use peer::{Answers, Order, Peer, Surroundings};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::bfd::{self, Bfd, Ending};
 
@@ -100,47 +103,85 @@ pub(crate) fn past() -> Past {
     if up > RestartTime::default().seconds().into() { Past::Restarted } else { Past::Fresh }
 }
 
+/// For how long sessions may take to say as what another process can go on with them: none has to wait for anything.
+const STAND_STILL: Duration = Duration::from_millis(500);
+
 /// Does what is wanted, until nothing is wanted any more, and tells how each session is doing. Every session begins as `past`
 /// says.
 pub async fn run(
+    wanted: watch::Receiver<Wanted>,
+    past: Past,
+    statuses: watch::Sender<Statuses>,
+    metrics: BgpMetrics,
+) {
+    let (_nobody, requests) = mpsc::channel(1);
+    run_from(Incoming::default(), requests, wanted, past, statuses, metrics).await;
+}
+
+/// The same with sessions of another process, which go on as they are until it is said for the first time what is wanted. By a
+/// request the sessions of this one go to another.
+pub async fn run_from(
+    incoming: Incoming,
+    mut requests: mpsc::Receiver<Request>,
     mut wanted: watch::Receiver<Wanted>,
     past: Past,
     statuses: watch::Sender<Statuses>,
     metrics: BgpMetrics,
 ) {
-    let mut running: BTreeMap<BgpPeerName, watch::Sender<peer::Order>> = BTreeMap::new();
+    let Incoming { sessions: taken_over, bfd: bfd_taken_over } = incoming;
+    let mut running: BTreeMap<BgpPeerName, watch::Sender<Order>> = BTreeMap::new();
     let mut tasks = JoinSet::new();
-    let mut bfd = Bfd::new(metrics.bfd.clone());
-    let mut routers = Routers::new();
+    let mut bfd = Bfd::resume(bfd_taken_over, metrics.bfd.clone());
+    let known = taken_over
+        .iter()
+        .filter_map(|it| Some((discovery::interface(it.session.config())?.clone(), it.router?)));
+    let mut routers = Routers::new(known.collect());
     let mut found = routers.found();
+    let mut now = if taken_over.is_empty() {
+        wanted.borrow_and_update().clone()
+    } else {
+        Wanted::Sessions(taken_over.iter().map(peering).collect())
+    };
+    let mut taken_over: BTreeMap<BgpPeerName, handover::Resumed> =
+        taken_over.into_iter().map(|it| (it.session.config().name.clone(), it)).collect();
     let farewell = loop {
-        let sessions = match wanted.borrow_and_update().clone() {
+        let sessions = match now {
             Wanted::Sessions(sessions) => sessions,
             Wanted::Nothing(farewell) => break farewell,
         };
         running.retain(|name, order| {
             let stays = sessions.contains_key(name);
             if !stays {
-                order.send_replace(peer::Order::End(Farewell::Cease));
+                order.send_replace(Order::End(Farewell::Cease));
             }
             stays
         });
         let configs: Vec<Arc<SessionConfig>> = sessions.values().map(|it| Arc::clone(&it.config)).collect();
         routers.want(configs.iter().filter_map(|it| discovery::interface(it).cloned()).collect());
         bfd.want(besides(&configs, &found.borrow_and_update()));
-        for (name, peering) in sessions {
-            let order = peer::Order::Hold(peering.clone());
-            if let Some(running) = running.get(&name) {
+        for (name, peering) in &sessions {
+            let order = Order::Hold(peering.clone());
+            if let Some(running) = running.get(name) {
                 kubekit::send_if_new(running, order);
-            } else {
-                let (sender, orders) = watch::channel(order);
-                let beside = Beside::new(bfd.statuses());
-                let whereabouts = Whereabouts::new(routers.found(), &peering.config);
-                let peer =
-                    Peer::new(peering, orders, past, beside, whereabouts, statuses.clone(), metrics.clone());
-                tasks.spawn(peer.run());
-                running.insert(name, sender);
+                continue;
             }
+            let (sender, orders) = watch::channel(order);
+            let surroundings = Surroundings {
+                beside: Beside::new(bfd.statuses()),
+                whereabouts: Whereabouts::new(routers.found(), &peering.config),
+                statuses: statuses.clone(),
+                metrics: metrics.clone(),
+            };
+            let peer = match taken_over.remove(name) {
+                Some(resumed) => {
+                    info!(peer = %name, "BGP session goes on from the speaker before");
+                    metrics.taken_over();
+                    Peer::resume(resumed, Arc::clone(&peering.routes), orders, surroundings)
+                }
+                None => Peer::new(peering.clone(), orders, past, surroundings),
+            };
+            tasks.spawn(peer.run());
+            running.insert(name.clone(), sender);
         }
         loop {
             tokio::select! {
@@ -150,14 +191,26 @@ pub async fn run(
                     }
                     return;
                 }
+                Some(Request { sessions: reply, taken }) = requests.recv() => {
+                    _ = reply.send(hand_over(&running, &bfd).await);
+                    if let Ok(Taken) = taken.await {
+                        vanish(&running, tasks, bfd).await;
+                        return;
+                    }
+                    for (name, peering) in &sessions {
+                        let order = Order::Hold(peering.clone());
+                        running.get(name).into_iter().for_each(|it| _ = it.send_replace(order.clone()));
+                    }
+                }
                 Ok(()) = found.changed() => bfd.want(besides(&configs, &found.borrow_and_update())),
                 // A session that was ended.
                 Some(_) = tasks.join_next() => {}
             }
         }
+        now = wanted.borrow_and_update().clone();
     };
     for order in running.values() {
-        order.send_replace(peer::Order::End(farewell));
+        order.send_replace(Order::End(farewell));
     }
     let all = async { while tasks.join_next().await.is_some() {} };
     if tokio::time::timeout(FAREWELL, all).await.is_err() {
@@ -169,6 +222,44 @@ pub async fn run(
         Farewell::Silent => Ending::Silent,
     })
     .await;
+}
+
+/// A session of another process, as it was there.
+fn peering(resumed: &handover::Resumed) -> (BgpPeerName, Peering) {
+    let config = resumed.session.config().clone();
+    let routes = Arc::new(resumed.session.rib().routes());
+    (config.name.clone(), Peering { config: Arc::new(config), routes })
+}
+
+/// Has all sessions stand still, but for those of BFD, which are missed after milliseconds, and says as what another process can
+/// go on with them.
+async fn hand_over(running: &BTreeMap<BgpPeerName, watch::Sender<Order>>, bfd: &Bfd) -> Outgoing {
+    let (sender, mut answers) = mpsc::channel(running.len().max(1));
+    for order in running.values() {
+        order.send_replace(Order::StandStill(Answers(sender.clone())));
+    }
+    let mut sessions = Vec::new();
+    let all = async {
+        for _ in running {
+            sessions.extend(answers.recv().await.flatten());
+        }
+    };
+    if tokio::time::timeout(STAND_STILL, all).await.is_err() {
+        warn!("some BGP sessions do not say how they are, and end");
+    }
+    Outgoing { sessions, bfd: bfd.handed_over().await }
+}
+
+/// Everything ends here without a word.
+async fn vanish(running: &BTreeMap<BgpPeerName, watch::Sender<Order>>, mut tasks: JoinSet<()>, bfd: Bfd) {
+    for order in running.values() {
+        order.send_replace(Order::Vanish);
+    }
+    let all = async { while tasks.join_next().await.is_some() {} };
+    if tokio::time::timeout(STAND_STILL, all).await.is_err() {
+        tasks.shutdown().await;
+    }
+    bfd.end(Ending::Silent).await;
 }
 
 /// The BFD sessions beside BGP sessions. Of two on one way, the first in order of names.

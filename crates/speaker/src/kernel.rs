@@ -1,9 +1,12 @@
 //! What the kernel offers and no library makes safe. All `unsafe` of this crate is here.
 #![expect(unsafe_code, reason = "libraries leave these to their users")]
 
-use std::io;
+use std::io::{self, IoSliceMut};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
+use nix::cmsg_space;
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use socket2::{SockAddr, SockAddrStorage};
 use tokio::io::unix::AsyncFd;
 
@@ -55,6 +58,26 @@ pub(crate) fn set_slice(slice: Duration) -> io::Result<()> {
     // SAFETY: the kernel reads as many bytes of the attributes as they say in `size`.
     let set = unsafe { libc::syscall(libc::SYS_sched_setattr, this_thread, &raw const attributes, no_flags) };
     if set < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Reads from a Unix socket, together with a descriptor that comes with what is read. The kernel closes others.
+pub(crate) fn receive_descriptor(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+) -> io::Result<(usize, Option<OwnedFd>)> {
+    let mut control = cmsg_space!(libc::c_int);
+    let mut parts = [IoSliceMut::new(buffer)];
+    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
+    let message = recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut control), flags)?;
+    let length = message.bytes;
+    let mut received = Vec::new();
+    for about in message.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(descriptors) = about {
+            // SAFETY: the kernel has made these descriptors in this call, and nobody else knows of them.
+            received.extend(descriptors.into_iter().map(|it| unsafe { OwnedFd::from_raw_fd(it) }));
+        }
+    }
+    Ok((length, received.pop()))
 }
 
 #[cfg(test)]

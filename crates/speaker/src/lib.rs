@@ -22,6 +22,7 @@ mod cluster;
 mod configuration;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+pub mod handover;
 mod ipvs;
 mod kernel;
 mod kube_proxy;
@@ -36,6 +37,7 @@ mod status;
 mod watches;
 
 use std::collections::BTreeSet;
+use std::future::{pending, ready};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::pin;
@@ -52,6 +54,7 @@ use coexistence::{Conflicts, Of, WAITING_FOR};
 use futures::StreamExt;
 use gossip::Absence;
 pub use gossip::Preset as Failover;
+use handover::Meeting;
 use kube::Client;
 use kubekit::events::Publisher;
 use kubekit::http::status::Questions;
@@ -69,6 +72,7 @@ use speaker_core::{Gossip, List};
 use status::Reported;
 use status::routed::Routed;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 use tracing::{info, warn};
 use watches::Inputs;
 
@@ -112,6 +116,17 @@ pub struct Config {
     pub report_listeners: bool,
     /// What to do while MetalLB serves the same Services.
     pub beside_metallb: BesideMetalLb,
+    /// Whether sessions with routers go from one Pod to the next.
+    pub handover: Handover,
+}
+
+/// Whether sessions with routers go from the speaker of one Pod to that of the next on the same node, see [`handover`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Handover {
+    /// They end with the Pod: only one runs on a node at a time.
+    Off,
+    /// A speaker waits for the end of the one that runs on its node already.
+    On,
 }
 
 /// The port of the gossip, which is that of MetalLB's.
@@ -124,6 +139,8 @@ const NEWS: Duration = Duration::from_millis(250);
 /// How long it may take to delete the last reports before the end.
 const LAST_REPORTS: Duration = Duration::from_secs(1);
 
+/// How often to look, while sessions of the speaker before go on, whether MetalLB is there.
+const LOOK: Duration = Duration::from_secs(1);
 /// How long it may take to say on the LAN that names are given up.
 const LAST_NAMES: Duration = Duration::from_millis(200);
 
@@ -147,6 +164,13 @@ enum Parting {
 pub async fn run(config: Config) -> anyhow::Result<()> {
     let client = kubekit::client().await?;
     let metrics = AllMetrics::default();
+    let mut routers = match config.handover {
+        Handover::Off => Routers::start(bgp::Incoming::default(), &metrics.bgp),
+        Handover::On => match Routers::succeed(&config, &metrics.bgp).await? {
+            Some(routers) => routers,
+            None => return Ok(()),
+        },
+    };
     let mut registry = Registry::default();
     metrics.speaker.register(&mut registry);
     metrics.gossip.register(&mut registry);
@@ -181,15 +205,31 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         namespace: config.identity.namespace.clone(),
     };
     let mut serving = pin!(http::serve(config.http.clone(), content));
-    tokio::select! {
-        () = conflicts.wait_until_gone(&readiness, &publisher) => {}
-        served = &mut serving => return served,
-        asked = kubekit::stop_requested() => return asked.context("waiting for signals"),
+    loop {
+        let look_again = async {
+            match routers.inherits {
+                true => tokio::time::sleep(LOOK).await,
+                false => pending().await,
+            }
+        };
+        tokio::select! {
+            () = conflicts.wait_until_gone(&readiness, &publisher) => break,
+            served = &mut serving => return served,
+            asked = kubekit::stop_requested() => {
+                routers.end(Farewell::Leave).await;
+                return asked.context("waiting for signals");
+            }
+            // Whoever waits for the end of MetalLB has nothing to say to routers.
+            () = look_again => if conflicts.is_one() {
+                routers.end(Farewell::Silent).await;
+                routers = Routers::start(bgp::Incoming::default(), &metrics.bgp);
+            }
+        }
     }
     let api = Api { client, publisher, writes };
     let inquirers = lan::Inquirers { node: config.node_name.clone(), questions: traced };
     let told = (readiness, watchdog, questions, inquirers);
-    let mut work = pin!(work(config, api, told, metrics, stopped));
+    let mut work = pin!(work(config, api, told, metrics, routers, stopped));
     tokio::select! {
         done = &mut work => return done,
         served = &mut serving => return served,
@@ -230,7 +270,14 @@ async fn work(
     config: Config,
     Api { client, publisher, writes }: Api,
     (readiness, watchdog, questions, inquirers): (Readiness, Watchdog, Questions, lan::Inquirers),
-    AllMetrics { speaker: metrics, gossip: gossip_metrics, bgp: bgp_metrics, mdns: mdns_metrics }: AllMetrics,
+    AllMetrics { speaker: metrics, gossip: gossip_metrics, bgp: _, mdns: mdns_metrics }: AllMetrics,
+    Routers {
+        wanted: wanted_sessions,
+        statuses: sessions_do,
+        sessions: all_sessions,
+        task: mut routers,
+        inherits,
+    }: Routers,
     parting: oneshot::Receiver<Parting>,
 ) -> anyhow::Result<()> {
     let (node, namespace) = (&config.node_name, &config.identity.namespace);
@@ -258,8 +305,6 @@ async fn work(
     let (listens, now_listening) =
         watch::channel(address::Listening { address: Some(bind), interface: None });
     let (absence, mut our_absence) = watch::channel(Some(Absence::Open));
-    let (wanted_sessions, sessions) = watch::channel(bgp::Wanted::default());
-    let (session_statuses, sessions_do) = watch::channel(bgp::Statuses::new());
     let (wanted_secrets, secrets_to_read) = watch::channel(BTreeSet::new());
     let (read_secrets, secrets) = mpsc::channel(secrets::NEWS);
     let (asked_proxy, to_ask) = watch::channel(kube_proxy::Asked::new());
@@ -286,6 +331,7 @@ async fn work(
         secrets: wanted_secrets,
         proxy: asked_proxy,
         statuses: Some(routed),
+        inherits,
     };
     let inputs = Inputs {
         reports,
@@ -333,8 +379,12 @@ async fn work(
     let to_read = secrets::follow(client.clone(), namespace.clone(), secrets_to_read, read_secrets);
     tokio::spawn(to_read);
     tokio::spawn(kube_proxy::follow(to_ask, bind.ip(), proxy_answers));
-    let routers = bgp::run(sessions, bgp::past(), session_statuses, bgp_metrics);
-    let mut routers = tokio::spawn(routers);
+    let (needed, is_needed) = oneshot::channel();
+    let meeting = Meeting::of(&config);
+    let successor = match config.handover {
+        Handover::On => tokio::spawn(meeting.successor(is_needed)),
+        Handover::Off => tokio::spawn(ready(None)),
+    };
     let cluster = Cluster::new(&config, bind, readiness, metrics.clone(), outputs, to_routers);
     let mut names = tokio::spawn(mdns::run(served, withdrawn, name_reporter, mdns_metrics, watchdog.clone()));
     let options = lan::Options {
@@ -346,13 +396,25 @@ async fn work(
     let goodbye = async {
         let parting = parting.await;
         _ = stop.send(());
-        let absence = if parting == Ok(Parting::Silent) {
-            None
-        } else {
+        let is_silent = parting == Ok(Parting::Silent);
+        let absence = async {
+            if is_silent {
+                return None;
+            }
             let known = tokio::time::timeout(NEWS, our_absence.wait_for(Option::is_some)).await;
             Some(known.ok().and_then(|known| *known.ok()?).unwrap_or(Absence::Open))
         };
-        wanted_sessions.send_replace(bgp::Wanted::Nothing(farewell(absence)));
+        let give = async {
+            _ = needed.send(());
+            match successor.await {
+                Ok(Some(successor)) if !is_silent => successor.give(&all_sessions).await,
+                _ => false,
+            }
+        };
+        let (absence, is_given) = tokio::join!(absence, give);
+        if !is_given {
+            wanted_sessions.send_replace(bgp::Wanted::Nothing(farewell(absence)));
+        }
         let leave = async {
             let Some(absence) = absence else { return };
             info!(%absence, "saying goodbye");
@@ -378,6 +440,73 @@ async fn work(
         () = cluster.run(events, questions, progress) => anyhow::bail!("the watches ended"),
         () = lan::run(options, on_lan, reporter, inquirers, metrics) => anyhow::bail!("nothing to announce"),
         () = goodbye => Ok(()),
+    }
+}
+
+/// The sessions with routers, and the task that holds them.
+struct Routers {
+    wanted: watch::Sender<bgp::Wanted>,
+    statuses: watch::Receiver<bgp::Statuses>,
+    sessions: handover::Sessions,
+    task: JoinHandle<()>,
+    /// Whether there are sessions of the speaker before.
+    inherits: bool,
+}
+
+impl Routers {
+    fn start(before: bgp::Incoming, metrics: &BgpMetrics) -> Self {
+        let inherits = !before.is_empty();
+        let (wanted, to_do) = watch::channel(bgp::Wanted::default());
+        let (done, statuses) = watch::channel(bgp::Statuses::new());
+        let (sessions, requests) = handover::Sessions::channel();
+        let holding = bgp::run_from(before, requests, to_do, bgp::past(), done, metrics.clone());
+        Self { wanted, statuses, sessions, task: tokio::spawn(holding), inherits }
+    }
+
+    /// Waits for the end of the speaker that runs on this node already, if there is one, and goes on with its sessions. `None`:
+    /// this one is asked to stop meanwhile.
+    async fn succeed(config: &Config, metrics: &BgpMetrics) -> anyhow::Result<Option<Self>> {
+        let mut stop = pin!(kubekit::stop_requested());
+        let meeting = Meeting::of(config);
+        let given = async {
+            match meeting.predecessor().await {
+                Some(predecessor) => {
+                    info!("waiting for the end of the speaker before");
+                    predecessor.sessions().await
+                }
+                None => None,
+            }
+        };
+        let given = tokio::select! {
+            given = given => given,
+            asked = &mut stop => return asked.map(|()| None).context("waiting for signals"),
+        };
+        let (before, taken) = given.unzip();
+        let before = before.unwrap_or_default();
+        let count = before.len();
+        let mut routers = Self::start(before, metrics);
+        let alone = async {
+            let all_run = routers.statuses.wait_for(|statuses| statuses.len() >= count);
+            _ = tokio::time::timeout(NEWS, all_run).await;
+            if let Some(taken) = taken {
+                taken.started().await;
+            }
+            let http = &config.http;
+            let secure = http.secure_metrics.as_ref().map(|it| it.bind);
+            handover::until_free([http.bind].into_iter().chain(secure)).await;
+        };
+        tokio::select! {
+            () = alone => Ok(Some(routers)),
+            asked = stop => {
+                routers.end(Farewell::Leave).await;
+                asked.map(|()| None).context("waiting for signals")
+            }
+        }
+    }
+
+    async fn end(self, farewell: Farewell) {
+        self.wanted.send_replace(bgp::Wanted::Nothing(farewell));
+        _ = self.task.await;
     }
 }
 

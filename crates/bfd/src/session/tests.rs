@@ -412,3 +412,75 @@ proptest! {
         }
     }
 }
+
+/// Gives an end to another process, by way of a text.
+fn hand_over(pair: &mut Pair, end: usize) {
+    let text = serde_json::to_string(&pair.ends[end].snapshot().unwrap()).unwrap();
+    let snapshot: Snapshot = serde_json::from_str(&text).unwrap();
+    let next = Session::resume(snapshot.clone(), 99, pair.now).unwrap();
+    assert_eq!(next.snapshot(), Some(snapshot), "nothing is lost");
+    let old = std::mem::replace(&mut pair.ends[end], next);
+    assert_eq!(pair.ends[end].discriminator(), old.discriminator());
+    assert_eq!(pair.ends[end].hops(), Hops::One);
+    pair.tell(end, Input::Time);
+}
+
+#[test]
+fn a_session_goes_on_in_another_process_and_fails_there_in_time() {
+    let with_echo = Config { echo: Some(interval(50)), ..config(50, 50, 3) };
+    let mut pair = Pair::new([with_echo; 2], 0, 7);
+    assert_eq!(pair.ends[0].snapshot(), None, "it is not up");
+    pair.run(ms(500));
+    for _ in 0..20 {
+        hand_over(&mut pair, 0);
+        pair.run(ms(30));
+        hand_over(&mut pair, 1);
+        pair.run(ms(45));
+    }
+    assert_eq!(pair.states(), [State::Up; 2]);
+    assert!(pair.changes.iter().all(|(_, _, change)| !change.is_failure()), "{:?}", pair.changes);
+    hand_over(&mut pair, 0);
+    (pair.loss, pair.echoes) = (1000, false);
+    pair.run(ms(160));
+    assert_eq!(pair.states(), [State::Down; 2]);
+}
+
+#[test]
+fn a_poll_goes_on_in_another_process() {
+    let mut pair = Pair::new([config(50, 50, 3); 2], 0, 7);
+    pair.run(ms(500));
+    pair.tell(0, Input::Configure(config(200, 200, 3)));
+    assert!(pair.ends[0].polling);
+    hand_over(&mut pair, 0);
+    assert!(pair.ends[0].polling);
+    pair.run(ms(500));
+    assert!(!pair.ends[0].polling);
+    assert_eq!(pair.states(), [State::Up; 2]);
+    assert_eq!(pair.ends[1].detection_time(), ms(600));
+}
+
+proptest! {
+    #[test]
+    fn no_snapshot_makes_it_panic_or_send_without_end(numbers: [u32; 8], flags: [bool; 2], ttl: Option<NonZeroU8>) {
+        let mut pair = Pair::new([config(50, 50, 3); 2], 0, 7);
+        pair.run(ms(500));
+        let mut value = serde_json::to_value(pair.ends[0].snapshot().unwrap()).unwrap();
+        let fields = [
+            "transmit", "receive", "echo", "transmit_in_force", "receive_in_force", "peer_desired_transmit",
+            "peer_required_receive", "peer_required_echo",
+        ];
+        for (field, number) in fields.into_iter().zip(numbers) {
+            value[field] = number.into();
+        }
+        value["is_passive"] = flags[0].into();
+        value["is_polling"] = flags[1].into();
+        value["least_ttl"] = ttl.map(NonZeroU8::get).into();
+        let snapshot: Snapshot = serde_json::from_value(value).unwrap();
+        let Ok(mut session) = Session::resume(snapshot, 1, pair.now) else { return Ok(()) };
+        for _ in 0..50 {
+            let at = session.poll_timeout().expect("a peer that is up can be lost");
+            session.handle(Input::Time, at);
+            while session.poll_output().is_some() {}
+        }
+    }
+}

@@ -97,6 +97,19 @@ impl Timers {
         Ok(Self { hold, keepalive, connect })
     }
 
+    /// Those of another process: the hold time on the wire, and the others as they are.
+    pub(crate) fn from_parts(hold: u16, keepalive: Option<Duration>, connect: Duration) -> Option<Self> {
+        let connects = (1..=u64::from(u16::MAX)).contains(&connect.as_secs());
+        let keepalive = keepalive.filter(|time| !time.is_zero());
+        connects.then_some(Self { hold: HoldTime::from_seconds(hold)?, keepalive, connect })
+    }
+
+    /// What [`Self::from_parts`] makes the same times of.
+    pub(crate) fn parts(self) -> (u16, Option<Duration>, Duration) {
+        let Self { hold, keepalive, connect } = self;
+        (hold.seconds(), keepalive, connect)
+    }
+
     /// The hold time to propose to the peer.
     pub fn hold(self) -> HoldTime {
         self.hold

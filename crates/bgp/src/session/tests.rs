@@ -14,7 +14,7 @@ use crate::wire::open::{Capabilities, GracefulRestart, Multiprotocol};
 
 const LOCAL: Local = Local { address: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2)), other: None };
 
-fn asn(number: u32) -> Asn {
+pub(super) fn asn(number: u32) -> Asn {
     number.try_into().unwrap()
 }
 
@@ -22,7 +22,7 @@ fn router_id(last: u8) -> RouterId {
     Ipv4Addr::new(192, 0, 2, last).try_into().unwrap()
 }
 
-fn config() -> SessionConfig {
+pub(super) fn config() -> SessionConfig {
     SessionConfig {
         name: "router".into(),
         transport: Transport::V4 { peer: Ipv4Addr::new(192, 0, 2, 1), source: None },
@@ -40,7 +40,7 @@ fn config() -> SessionConfig {
 }
 
 /// What the router says of itself.
-fn theirs() -> Open {
+pub(super) fn theirs() -> Open {
     Open {
         asn: asn(64_513),
         hold: HoldTime::from_seconds(6).unwrap(),
@@ -54,22 +54,22 @@ fn theirs() -> Open {
     }
 }
 
-struct Bench {
-    session: Session,
-    now: Instant,
+pub(super) struct Bench {
+    pub(super) session: Session,
+    pub(super) now: Instant,
 }
 
 impl Bench {
-    fn new(config: SessionConfig) -> Self {
+    pub(super) fn new(config: SessionConfig) -> Self {
         Self { session: Session::new(config, Past::Fresh, 1), now: Instant::now() }
     }
 
     /// A session that is in `state`, with nothing left to do.
-    fn at(state: State) -> Self {
+    pub(super) fn at(state: State) -> Self {
         Self::with(config(), &theirs(), state)
     }
 
-    fn with(config: SessionConfig, theirs: &Open, state: State) -> Self {
+    pub(super) fn with(config: SessionConfig, theirs: &Open, state: State) -> Self {
         let mut bench = Self::new(config);
         bench.session.handle(Input::RoutesComplete, bench.now);
         let steps: &[Input<'_>] = match state {
@@ -94,13 +94,13 @@ impl Bench {
         bench
     }
 
-    fn handle(&mut self, input: Input<'_>) -> Vec<String> {
+    pub(super) fn handle(&mut self, input: Input<'_>) -> Vec<String> {
         self.session.handle(input, self.now);
         self.outputs()
     }
 
     /// Lets time pass until the next thing is due.
-    fn wait(&mut self) -> Duration {
+    pub(super) fn wait(&mut self) -> Duration {
         let before = self.now;
         self.now = self.session.poll_timeout().expect("something is due");
         self.session.handle(Input::Time, self.now);
@@ -108,7 +108,7 @@ impl Bench {
     }
 
     /// What is to be done, in a few words.
-    fn outputs(&mut self) -> Vec<String> {
+    pub(super) fn outputs(&mut self) -> Vec<String> {
         std::iter::from_fn(|| self.session.poll_output())
             .map(|output| match output {
                 Output::Connect => "connect".to_owned(),

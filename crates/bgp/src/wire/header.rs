@@ -121,6 +121,17 @@ impl Assembly {
         }
     }
 
+    /// What there is of a message.
+    pub(crate) fn part(&self) -> &[u8] {
+        &self.part
+    }
+
+    /// With this part of a message. `None`: it is a whole one, or the beginning of none.
+    pub(crate) fn with(part: &[u8]) -> Option<Self> {
+        let (mut assembly, mut octets) = (Self::default(), part);
+        assembly.next(&mut octets, |_, _| ()).is_none().then_some(assembly)
+    }
+
     /// Forgets what there is of a message.
     pub fn clear(&mut self) {
         self.part.clear();

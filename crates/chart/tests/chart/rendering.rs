@@ -205,6 +205,67 @@ fn the_values_for_k3s_make_a_pool_and_have_the_speakers_report_what_listens() {
     helm.template([&*file, "--set=controller.nodeAddressPools.defaultPool.spec.k3slabels=true"]).unwrap_err();
 }
 
+/// Two Pods that declare the same ports of a node are not let on it.
+#[test]
+fn speakers_that_surge_declare_no_ports_and_hand_over() {
+    let helm = Helm::find().unwrap();
+    let surge = "--set=speaker.updateStrategy.rollingUpdate.maxSurge=1";
+    let daemon_set = |values: &[&str]| objects(&helm, values, "DaemonSet").remove(0)["spec"].take();
+    let hands_over = |spec: &Value| {
+        let environment = spec["template"]["spec"]["containers"][0]["env"].as_array().unwrap();
+        environment.iter().any(|it| it["name"] == "FERROLB_HAND_OVER" && it["value"] == "true")
+    };
+    for off in [
+        &[][..],
+        &["--set=speaker.updateStrategy.rollingUpdate.maxSurge=0"],
+        &[surge, "--set=speaker.updateStrategy.type=OnDelete"],
+    ] {
+        let spec = daemon_set(off);
+        assert!(!hands_over(&spec) && spec["minReadySeconds"].is_null(), "{off:?}");
+        assert_eq!(spec["template"]["spec"]["containers"][0]["ports"].as_array().unwrap().len(), 3);
+    }
+    for (surge, shown) in
+        [(surge, json!(1)), ("--set=speaker.updateStrategy.rollingUpdate.maxSurge=20%", json!("20%"))]
+    {
+        let spec = daemon_set(&[surge]);
+        assert!(hands_over(&spec), "{spec}");
+        let strategy =
+            json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": shown, "maxUnavailable": 0}});
+        assert_eq!((&spec["updateStrategy"], &spec["minReadySeconds"]), (&strategy, &json!(5)));
+        let container = &spec["template"]["spec"]["containers"][0];
+        assert!(container["ports"].is_null());
+        assert_eq!(container["readinessProbe"]["httpGet"]["port"], 17_472);
+    }
+    let plain = daemon_set(&[surge, "--set=prometheus.secure=false"]);
+    assert_eq!(plain["template"]["spec"]["containers"][0]["livenessProbe"]["httpGet"]["port"], 9120);
+    let controller = objects(&helm, &[surge], "Deployment").remove(0)["spec"]["template"]["spec"].take();
+    assert!(controller["containers"][0]["ports"].is_array());
+
+    let endpoint = |kind: &str, values: &[&str], name: &str, list: &str| {
+        let mut all = objects(&helm, values, kind);
+        all.retain(|it| it["metadata"]["name"] == name);
+        all[0]["spec"][list][0].take()
+    };
+    let by_pods = [surge, "--set=prometheus.podMonitor.enabled=true"];
+    let endpoint_of = |name| endpoint("PodMonitor", &by_pods, name, "podMetricsEndpoints");
+    let (speaker, controller) = (endpoint_of("ferrolb-speaker"), endpoint_of("ferrolb-controller"));
+    assert!(
+        speaker["port"].is_null()
+            && controller["port"] == "monitoring"
+            && controller["relabelings"].is_null()
+    );
+    let made: Vec<&Value> =
+        speaker["relabelings"].as_array().unwrap().iter().map(|it| &it["replacement"]).collect();
+    assert_eq!(made, [&json!(null), &json!("$1:9120"), &json!("[$1]:9120")]);
+    let by_services = [surge, "--set=prometheus.serviceMonitor.enabled=true"];
+    let port = |name| endpoint("Service", &by_services, name, "ports")["targetPort"].clone();
+    assert_eq!((port("ferrolb-speaker"), port("ferrolb-controller")), (json!(9120), json!("monitoring")));
+    assert_eq!(
+        endpoint("ServiceMonitor", &by_services, "ferrolb-speaker", "endpoints")["port"],
+        "monitoring"
+    );
+}
+
 #[test]
 fn conflicts_of_addresses_are_heeded_unless_the_values_say_otherwise() {
     let helm = Helm::find().unwrap();

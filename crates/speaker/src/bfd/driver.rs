@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use bfd::config::{ECHO_PORT, Hops, SENT_TTL};
@@ -12,18 +13,20 @@ use bfd::demux::{Demux, Path};
 use bfd::echo::Echo;
 use bfd::frame::Heard;
 use bfd::packet::Packet;
-use bfd::session::Input;
+use bfd::session::{Input, Session};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::eventfd::EventFd;
 use nix::sys::time::TimeSpec;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tracing::{debug, trace};
 
+use super::handover::{Incoming, Outgoing};
 use super::listener::{Datagram, Door, Fate, Kind, Listeners};
 use super::metrics::{BfdMetrics, Discarded};
 use super::peer::Peer;
 use super::route::Interfaces;
+use super::sender::Sender;
 use super::tap::Taps;
 use super::{Ending, Order, Statuses, Wanted, Way};
 use crate::kernel;
@@ -50,6 +53,10 @@ pub(super) struct Driver {
     look_at: Instant,
     /// When the thread ends at the latest, once it is to end.
     ends_at: Option<Instant>,
+    /// Sessions of another process that are to go on here.
+    taken_over: BTreeMap<Way, (Session, Sender)>,
+    /// Asks for all sessions, for another process to go on with.
+    questions: Receiver<oneshot::Sender<Outgoing>>,
 }
 
 /// Whether the thread goes on.
@@ -65,18 +72,22 @@ impl Driver {
         wake: Arc<EventFd>,
         statuses: watch::Sender<Statuses>,
         metrics: BfdMetrics,
+        Incoming { sessions: taken_over, listeners }: Incoming,
+        questions: Receiver<oneshot::Sender<Outgoing>>,
     ) -> Self {
         Self {
             orders,
             wake,
             statuses,
             metrics,
-            listeners: Listeners::default(),
+            listeners: Listeners::resume(listeners),
             taps: Taps::default(),
             paths: Paths::default(),
             peers: BTreeMap::new(),
             look_at: Instant::now(),
             ends_at: None,
+            taken_over,
+            questions,
         }
     }
 
@@ -92,6 +103,10 @@ impl Driver {
             self.receive(now);
             if self.obey(now) == Flow::Ends {
                 break;
+            }
+            while let Ok(asked) = self.questions.try_recv() {
+                let sessions = self.peers.values().filter_map(Peer::handed_over).collect();
+                _ = asked.send(Outgoing { sessions, listeners: self.listeners.handed_over() });
             }
             if self.look_at <= now {
                 self.look(now);
@@ -198,8 +213,14 @@ impl Driver {
                 peer.end(now);
             }
         }
+        let mut taken_over = std::mem::take(&mut self.taken_over);
+        let interfaces = (!taken_over.is_empty()).then(Interfaces::now);
         for (way, wanted) in sessions {
+            let before = taken_over.remove(&way);
             let peer = self.peers.entry(way.clone()).or_insert_with(|| Peer::new(way, wanted));
+            if let (Some(before), Some(interfaces)) = (before, &interfaces) {
+                peer.resume(before, interfaces, &mut self.paths, &mut self.taps);
+            }
             peer.want(wanted, now);
         }
         self.look_at = now;

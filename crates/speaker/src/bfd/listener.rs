@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use bfd::config::{ECHO_PORT, Hops, MULTI_HOP_PORT, SENT_TTL};
 use nix::cmsg_space;
@@ -17,6 +17,7 @@ use tracing::{debug, info, warn};
 
 use super::Way;
 use super::filter::{self, Expected};
+use super::handover::ListenerForm;
 use super::peer::Peer;
 
 /// Room for what arrives while the thread waits for its turn, as far as the kernel allows.
@@ -48,10 +49,10 @@ const DROPS: usize = 8;
 /// Where packets arrive.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Door {
-    port: u16,
-    family: Family,
+    pub(super) port: u16,
+    pub(super) family: Family,
     /// A socket of no VRF gets no packet of one.
-    vrf: Option<InterfaceName>,
+    pub(super) vrf: Option<InterfaceName>,
 }
 
 /// Something that has arrived.
@@ -130,6 +131,19 @@ impl Door {
 }
 
 impl Listeners {
+    /// Those that another process had.
+    pub(super) fn resume(sockets: BTreeMap<Door, UdpSocket>) -> Self {
+        let listening = |socket| Listening { socket, expected: vec![], dropped: 0 };
+        let open = sockets.into_iter().map(|(door, socket)| (door, listening(socket))).collect();
+        Self { open, refused: BTreeSet::new() }
+    }
+
+    /// Each of them, for another process. One that cannot be duplicated is opened anew there.
+    pub(super) fn handed_over(&self) -> Vec<(ListenerForm, OwnedFd)> {
+        let each = self.open.iter().map(|(door, it)| (ListenerForm::of(door), it.socket.as_fd()));
+        each.filter_map(|(form, socket)| Some((form, socket.try_clone_to_owned().ok()?))).collect()
+    }
+
     /// Each of them, to be waited for.
     pub(super) fn iter(&self) -> impl Iterator<Item = &UdpSocket> {
         self.open.values().map(|it| &it.socket)

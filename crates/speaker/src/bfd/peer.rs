@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
+use std::os::fd::OwnedFd;
 use std::time::Instant;
 
 use bfd::config::{Config, Hops};
@@ -14,6 +15,7 @@ use tracing::{debug, info, warn};
 
 use super::driver::{Paths, path};
 use super::filter::Expected;
+use super::handover::SessionForm;
 use super::listener::Door;
 use super::route::{Interfaces, index};
 use super::sender::{Sender, local_address};
@@ -57,6 +59,38 @@ struct EchoPath {
 impl Peer {
     pub(super) fn new(way: Way, wanted: Wanted) -> Self {
         Self { way, wanted, is_wanted: true, link: None, failures: 0, unsent: 0, warned: false, is_new: true }
+    }
+
+    /// Goes on with a session of another process. Where its peer cannot be found any more, it begins anew.
+    pub(super) fn resume(
+        &mut self,
+        (session, sender): (Session, Sender),
+        interfaces: &Interfaces,
+        paths: &mut Paths,
+        taps: &mut Taps,
+    ) {
+        let Self { way, wanted, .. } = self;
+        let (hops, local, discriminator) = (session.hops(), sender.local(), session.discriminator());
+        let interface = match &way.interface {
+            Some(name) => index(name.as_str()),
+            None => interfaces.towards(way.peer, local),
+        };
+        let path = path(hops, way.peer, local, interface);
+        if paths.claim(path, way, discriminator) != Some(discriminator) {
+            return warn!(peer = %way, "a BFD session of the speaker before begins anew");
+        }
+        let echo = interface.filter(|_| hops == Hops::One && wanted.profile.echo.is_some());
+        let echo = echo.and_then(|interface| open_tap(taps, way, interface));
+        info!(peer = %way, %local, "BFD session goes on from the speaker before");
+        self.link = Some(Link { session, sender, discriminator, hops, path, echo });
+        self.is_new = true;
+    }
+
+    /// The session and its socket for another process, where it is up.
+    pub(super) fn handed_over(&self) -> Option<(SessionForm, OwnedFd)> {
+        let Link { session, sender, .. } = self.link.as_ref().filter(|_| self.is_wanted)?;
+        let form = SessionForm::of(&self.way, session.snapshot()?);
+        Some((form, sender.handed_over().ok()?))
     }
 
     pub(super) fn way(&self) -> &Way {

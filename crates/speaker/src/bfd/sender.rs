@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
+use std::os::fd::{AsFd, OwnedFd};
 
 use bfd::config::{FIRST_SOURCE_PORT, SENT_TTL, SINGLE_HOP_PORT};
 use nix::net::if_::if_nametoindex;
@@ -39,6 +40,21 @@ impl Sender {
             }
         }
         Err(last)
+    }
+
+    /// The socket of another process, which sends to `peer`.
+    pub(super) fn resume(socket: UdpSocket, peer: IpAddr) -> io::Result<Self> {
+        if socket.peer_addr()?.ip() != peer {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is connected to somebody else"));
+        }
+        socket.set_nonblocking(true)?;
+        let local = socket.local_addr()?;
+        Ok(Self { socket, local })
+    }
+
+    /// The socket, for another process.
+    pub(super) fn handed_over(&self) -> io::Result<OwnedFd> {
+        self.socket.as_fd().try_clone_to_owned()
     }
 
     /// The address that packets come from.

@@ -79,20 +79,25 @@ impl Trouble {
 
 /// All interfaces that peers are to be found by.
 pub(super) struct Routers {
+    /// Until there is a task.
+    known: BTreeMap<InterfaceName, Router>,
     wanted: watch::Sender<BTreeSet<InterfaceName>>,
     found: watch::Sender<Found>,
     task: Option<AbortHandle>,
 }
 
 impl Routers {
-    pub(super) fn new() -> Self {
-        Self { wanted: watch::Sender::default(), found: watch::Sender::default(), task: None }
+    /// Of some interfaces the routers are known from the process before.
+    pub(super) fn new(known: BTreeMap<InterfaceName, Router>) -> Self {
+        let found = known.iter().map(|(name, router)| (name.clone(), Ok(*router))).collect();
+        Self { known, wanted: watch::Sender::default(), found: watch::Sender::new(found), task: None }
     }
 
     /// These interfaces, and no others.
     pub(super) fn want(&mut self, interfaces: BTreeSet<InterfaceName>) {
         if self.task.is_none() && !interfaces.is_empty() {
-            let task = run(self.wanted.subscribe(), self.found.clone());
+            let known = std::mem::take(&mut self.known);
+            let task = run(known, self.wanted.subscribe(), self.found.clone());
             self.task = Some(tokio::spawn(task).abort_handle());
         }
         kubekit::send_if_new(&self.wanted, interfaces);
@@ -189,7 +194,11 @@ struct Interface {
     discovery: Discovery,
 }
 
-async fn run(mut wanted: watch::Receiver<BTreeSet<InterfaceName>>, found: watch::Sender<Found>) {
+async fn run(
+    mut known: BTreeMap<InterfaceName, Router>,
+    mut wanted: watch::Receiver<BTreeSet<InterfaceName>>,
+    found: watch::Sender<Found>,
+) {
     let mut interfaces: BTreeMap<InterfaceName, Interface> = BTreeMap::new();
     let mut socket: Result<Socket, Trouble> = Err(Trouble::Unknown);
     let mut look_at = Instant::now();
@@ -228,6 +237,10 @@ async fn run(mut wanted: watch::Receiver<BTreeSet<InterfaceName>>, found: watch:
         if look_at <= now {
             look_at = now + LOOK;
             look(&mut interfaces, &wanted.borrow_and_update(), now);
+            for (name, Router { address, interface }) in std::mem::take(&mut known) {
+                let of_it = interfaces.get_mut(&name).filter(|it| it.seen == Ok(interface));
+                of_it.into_iter().for_each(|it| it.discovery.handle(Input::Known(address), now));
+            }
             open(&mut socket, interfaces.is_empty());
         }
         for (name, Interface { seen, discovery }) in &mut interfaces {

@@ -2,6 +2,7 @@
 
 use bgp::session::{Session, State};
 use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
@@ -16,6 +17,7 @@ pub struct BgpMetrics {
     announced: Family<PeerLabels, Gauge>,
     pending: Family<PeerLabels, Gauge>,
     counters: [Family<PeerLabels, PlainCounter>; COUNTERS.len()],
+    taken_over: Counter,
     /// Those of the BFD sessions beside.
     pub(super) bfd: BfdMetrics,
 }
@@ -65,7 +67,15 @@ impl BgpMetrics {
         for ((name, help), counter) in COUNTERS.into_iter().zip(&self.counters) {
             bgp.register(name, help, counter.clone());
         }
+        let ours = registry.sub_registry_with_prefix("ferrolb").sub_registry_with_prefix("bgp");
+        let help = "Sessions that go on from the speaker before this one on the node";
+        ours.register("sessions_taken_over", help, self.taken_over.clone());
         self.bfd.register(registry);
+    }
+
+    /// A session goes on from another process.
+    pub(super) fn taken_over(&self) {
+        self.taken_over.inc();
     }
 
     /// How `session` is doing.

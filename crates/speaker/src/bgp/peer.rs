@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::os::fd::{AsFd, OwnedFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,13 +13,14 @@ use futures::FutureExt;
 use objects::Family;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tracing::{debug, info, warn};
 
 use super::attempts::Attempts;
 use super::beside::Beside;
 use super::connect::{connect, other};
 use super::discovery::{self, Router, Trouble, Whereabouts};
+use super::handover::{Resumed, SessionForm};
 use super::metrics::{BgpMetrics, PeerLabels};
 use super::{PeerAddress, Peering, Status, Statuses};
 
@@ -37,6 +39,28 @@ pub(super) enum Order {
     Hold(Peering),
     /// It is to end, like this.
     End(Farewell),
+    /// Another process may go on with it: it says as what, and stands still until it is told something else.
+    StandStill(Answers),
+    /// Another process goes on with it: it ends here without a word.
+    Vanish,
+}
+
+/// Where sessions say as what another process can go on with them. One that is not established has nothing to say.
+#[derive(Debug, Clone)]
+pub(super) struct Answers(pub(super) mpsc::Sender<Option<(SessionForm, OwnedFd)>>);
+
+impl PartialEq for Answers {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.same_channel(&other.0)
+    }
+}
+
+/// What a session needs to know of others, and tells them.
+pub(super) struct Surroundings {
+    pub(super) beside: Beside,
+    pub(super) whereabouts: Whereabouts,
+    pub(super) statuses: watch::Sender<Statuses>,
+    pub(super) metrics: BgpMetrics,
 }
 
 type Connecting = Pin<Box<dyn Future<Output = io::Result<(TcpStream, Local)>> + Send>>;
@@ -46,6 +70,8 @@ pub(super) struct Peer {
     orders: watch::Receiver<Order>,
     routes: Arc<Routes>,
     ends: bool,
+    /// Whether it waits for what another process makes of it.
+    stands_still: bool,
     beside: Beside,
     whereabouts: Whereabouts,
     /// The router of the connection, where it was found by an interface.
@@ -82,26 +108,46 @@ enum News {
 impl Peer {
     pub(super) fn new(
         Peering { config, routes }: Peering,
-        mut orders: watch::Receiver<Order>,
+        orders: watch::Receiver<Order>,
         past: Past,
-        mut beside: Beside,
-        whereabouts: Whereabouts,
-        statuses: watch::Sender<Statuses>,
-        metrics: BgpMetrics,
+        surroundings: Surroundings,
     ) -> Self {
         let mut session = Session::new((*config).clone(), past, rand::random());
-        orders.mark_unchanged();
         let now = Instant::now();
         session.handle(Input::Routes(difference(&Routes::new(), &routes)), now);
         session.handle(Input::RoutesComplete, now);
         session.handle(Input::Start, now);
+        Self::with(session, routes, orders, surroundings)
+    }
+
+    /// Goes on with the session of another process, which has these routes.
+    pub(super) fn resume(
+        Resumed { session, stream, unsent, router }: Resumed,
+        routes: Arc<Routes>,
+        orders: watch::Receiver<Order>,
+        surroundings: Surroundings,
+    ) -> Self {
+        let local = stream.local_addr().ok().map(|it| it.ip());
+        let why = "taken over from the speaker before".to_owned();
+        let new = Self::with(session, routes, orders, surroundings);
+        Self { stream: Some(stream), local, to_write: unsent, router, why, ..new }
+    }
+
+    fn with(
+        session: Session,
+        routes: Arc<Routes>,
+        mut orders: watch::Receiver<Order>,
+        Surroundings { mut beside, whereabouts, statuses, metrics }: Surroundings,
+    ) -> Self {
+        orders.mark_unchanged();
         let labels = PeerLabels::of(&session);
-        beside.follow(&config, router(&whereabouts));
+        beside.follow(session.config(), router(&whereabouts));
         Self {
             session,
             orders,
             routes,
             ends: false,
+            stands_still: false,
             beside,
             whereabouts,
             router: None,
@@ -129,6 +175,7 @@ impl Peer {
                 break;
             }
             match self.next().await {
+                News::Ordered if matches!(*self.orders.borrow(), Order::Vanish) => break,
                 News::Ordered => self.obey(),
                 News::Abandoned => break,
                 News::Connected(Ok((stream, local))) => {
@@ -158,6 +205,12 @@ impl Peer {
 
     /// Orders come first, and what can be read comes before anybody is held to be silent.
     async fn next(&mut self) -> News {
+        if self.stands_still {
+            return match self.orders.changed().await {
+                Ok(()) => News::Ordered,
+                Err(_) => News::Abandoned,
+            };
+        }
         let due = self.session.poll_timeout().into_iter().chain(self.look_at).min();
         let interest = if self.to_write.is_empty() {
             Interest::READABLE
@@ -198,7 +251,11 @@ impl Peer {
     fn obey(&mut self) {
         let order = self.orders.borrow_and_update().clone();
         let now = Instant::now();
+        self.stands_still = matches!(order, Order::StandStill(_));
         match order {
+            Order::Vanish => {}
+            // There is room for one answer of each session.
+            Order::StandStill(Answers(answers)) => _ = answers.try_send(self.handed_over(now)),
             Order::End(farewell) => {
                 self.ends = true;
                 self.session.handle(Input::Stop(farewell), now);
@@ -219,6 +276,13 @@ impl Peer {
                 }
             }
         }
+    }
+
+    /// As what another process can go on with the session, if it can.
+    fn handed_over(&self, now: Instant) -> Option<(SessionForm, OwnedFd)> {
+        let socket = self.stream.as_ref()?.as_fd().try_clone_to_owned().ok()?;
+        let session = self.session.snapshot(now).filter(|_| !self.ends)?;
+        Some((SessionForm { session, unsent: self.to_write.clone() }, socket))
     }
 
     /// Does what the session wants done, and makes UPDATEs as long as there is room for them.

@@ -27,6 +27,8 @@ pub(crate) struct RouterOutputs {
     pub(crate) proxy: watch::Sender<Asked>,
     /// What to report of each Service that is announced from here, until this speaker stops.
     pub(crate) statuses: Option<keep::Wanted<Routed>>,
+    /// Whether sessions of the speaker before go on as they are until it is known of all what they are to be.
+    pub(crate) inherits: bool,
 }
 
 /// What is wanted of routers.
@@ -104,7 +106,8 @@ impl Routers {
     }
 
     /// Everything that is announced has been named.
-    pub(super) fn reports_complete(&self) {
+    pub(super) fn reports_complete(&mut self) {
+        self.changed |= std::mem::take(&mut self.outputs.inherits);
         self.outputs.statuses.iter().for_each(keep::Wanted::complete);
     }
 
@@ -117,7 +120,7 @@ impl Routers {
     /// Lets those who hold the sessions see what has changed. This is to come after all that the core has to say at a time:
     /// a session that begins knows every route there is then, or the peer would take those that it kept for gone.
     pub(super) fn publish(&mut self) {
-        if !std::mem::take(&mut self.changed) {
+        if self.outputs.inherits || !std::mem::take(&mut self.changed) {
             return;
         }
         let peering = |(name, config): (&BgpPeerName, &Arc<SessionConfig>)| {

@@ -135,6 +135,7 @@ fn fixture() -> Fixture {
         ignore_conflicts: false,
         mdns: crate::mdns::Names::Answered,
         report_listeners: false,
+        handover: crate::Handover::Off,
     };
     let nobody = kube::Config::new("http://127.0.0.1:9".parse().unwrap());
     let publisher =
@@ -170,8 +171,13 @@ fn fixture() -> Fixture {
     let (wanted_secrets, secrets) = watch::channel(BTreeSet::new());
     let (routed, wanted_routed) = keep::wanted();
     let (proxy, proxy_asked) = watch::channel(crate::kube_proxy::Asked::new());
-    let routers =
-        RouterOutputs { wanted: sessions.clone(), secrets: wanted_secrets, proxy, statuses: Some(routed) };
+    let routers = RouterOutputs {
+        wanted: sessions.clone(),
+        secrets: wanted_secrets,
+        proxy,
+        statuses: Some(routed),
+        inherits: false,
+    };
     let cluster = Cluster::new(&config, gossip_address, readiness.clone(), metrics, outputs, routers);
     Fixture {
         cluster,

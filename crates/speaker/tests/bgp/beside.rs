@@ -17,7 +17,7 @@ use crate::process::{Process, wait_for};
 use crate::{Speaker, config, routes};
 
 const PREFIX: &str = "203.0.113.0/24";
-const BFD_UP: &str = r#"metallb_bfd_session_up{peer="192.0.2.1",vrf=""} 1"#;
+pub(crate) const BFD_UP: &str = r#"metallb_bfd_session_up{peer="192.0.2.1",vrf=""} 1"#;
 const BFD_UP_ONCE: &str = r#"metallb_bfd_session_up_events{peer="192.0.2.1",vrf=""} 1"#;
 
 #[test]
@@ -192,14 +192,14 @@ impl Drop for OnNode {
     }
 }
 
-fn both_up(speaker: &mut Speaker) {
+pub(crate) fn both_up(speaker: &mut Speaker) {
     speaker.wait_until("BGP is up", |all| {
         all.len() == 1 && all.values().all(|it| it.state == State::Established)
     });
     wait_for("BFD is up", || speaker.metrics().contains(BFD_UP).then_some(()));
 }
 
-fn with_bfd(millis: u64) -> SessionConfig {
+pub(crate) fn with_bfd(millis: u64) -> SessionConfig {
     let interval = Interval::try_from(Duration::from_millis(millis)).unwrap();
     let profile = Profile { transmit: interval, receive: interval, ..Profile::default() };
     let mut config = config("192.0.2.1".parse().unwrap(), None);
@@ -211,7 +211,7 @@ fn with_bfd(millis: u64) -> SessionConfig {
 }
 
 /// zebra, bgpd and bfdd, of which signals go to the last.
-fn frr() -> Process {
+pub(crate) fn frr() -> Process {
     let folder = TempDir::new().unwrap();
     let bgpd = "router bgp 64513
       bgp router-id 192.0.2.1

@@ -6,6 +6,7 @@
 mod attributes;
 mod beside;
 mod bfd;
+mod handover;
 mod process;
 mod received;
 mod unnumbered;
