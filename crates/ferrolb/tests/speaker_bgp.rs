@@ -29,20 +29,12 @@ const PASSWORDS: [&str; 2] = ["c2VjcmV0", "YW5vdGhlcg=="];
 #[test]
 #[ignore = "needs BIRD (bird2)"]
 fn what_objects_about_bgp_say_is_in_the_table_of_a_router() {
-    unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace for this thread, which needs root");
-    for arguments in [
-        "link set lo up",
-        "link add lan0 type veth peer name peer0",
-        "address add 192.0.2.2/24 dev lan0",
-        "link set lan0 up",
-    ] {
-        assert!(Command::new("ip").args(arguments.split(' ')).status().unwrap().success(), "ip {arguments}");
-    }
+    new_network();
     let folder = TempDir::new().unwrap();
     let cluster = Cluster::start();
     cluster.fill();
     let mut bird = Bird::start(&folder, "secret");
-    let mut speaker = cluster.speaker(&folder);
+    let mut speaker = cluster.speaker(&folder, "speaker.log", &[]);
 
     let route = wait("the route", || bird.route("198.51.100.1/32"));
     assert!(route.contains("(64512,7)") && route.contains("192.0.2.2"), "{route}");
@@ -89,7 +81,7 @@ fn what_objects_about_bgp_say_is_in_the_table_of_a_router() {
 
     // Who stops says so before it goes.
     let began = Instant::now();
-    kill(Pid::from_raw(speaker.0.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
+    speaker.signal(Signal::SIGTERM);
     wait("the announcement of the end", || {
         bird.route("198.51.100.2/32")?.contains("(65535,0)").then_some(())
     });
@@ -97,6 +89,73 @@ fn what_objects_about_bgp_say_is_in_the_table_of_a_router() {
     assert!(speaker.0.wait().unwrap().success());
     assert!(began.elapsed() < Duration::from_secs(10), "{:?} is more than a Pod may take", began.elapsed());
     assert!(cluster.list("ServiceBGPStatus", NAMESPACE).is_empty());
+}
+
+/// As a DaemonSet that surges replaces the Pod of a node.
+#[test]
+#[ignore = "needs BIRD (bird2)"]
+fn a_router_does_not_notice_that_one_speaker_follows_another() {
+    new_network();
+    let folder = TempDir::new().unwrap();
+    let cluster = Cluster::start();
+    cluster.fill();
+    let bird = Bird::start(&folder, "secret");
+    let key = folder.path().join("key");
+    fs::write(&key, [7; 32]).unwrap();
+    let key = format!("--gossip-key-file={}", key.display());
+    let options = ["--hand-over", &*key, "--http-bind=127.0.0.1:17472"];
+    let mut speaker = cluster.speaker(&folder, "speaker-0.log", &options);
+    wait("the route", || bird.route("198.51.100.1/32"));
+    wait("the report", || cluster.reported("ServiceBGPStatus"));
+    let shown = || bird.ask("show protocols node");
+    let before = shown();
+
+    for number in 1..4 {
+        let log = format!("speaker-{number}.log");
+        let next = cluster.speaker(&folder, &log, &options);
+        let said = |text: &str| {
+            let log = fs::read_to_string(folder.path().join(&log)).unwrap();
+            log.contains(text).then_some(())
+        };
+        wait("the next speaker to wait", || said("waiting for the end of the speaker before"));
+        speaker.signal(Signal::SIGTERM);
+        wait("the end of the one before", || {
+            assert!(bird.route("198.51.100.1/32").is_some());
+            speaker.0.try_wait().unwrap().map(|status| assert!(status.success()))
+        });
+        speaker = next;
+        wait("the next speaker to be there", || {
+            assert!(bird.route("198.51.100.1/32").is_some());
+            said("announcing to routers")
+        });
+        // It has the whole configuration, and says what is new.
+        let community = 10 + number;
+        let communities = json!({"spec": {"communities": [format!("64512:{community}")]}});
+        cluster.patch("BGPAdvertisement", NAMESPACE, "all", &communities);
+        wait("the other community", || {
+            let route = bird.route("198.51.100.1/32").expect("the route stays");
+            route.contains(&format!("(64512,{community})")).then_some(())
+        });
+        wait("the report", || cluster.reported("ServiceBGPStatus"));
+        assert_eq!((shown(), bird.times_established()), (before.clone(), 1));
+    }
+
+    // Nobody waits any more.
+    speaker.signal(Signal::SIGTERM);
+    wait("the end", || bird.route("198.51.100.1/32").is_none().then_some(()));
+    assert!(speaker.0.wait().unwrap().success());
+}
+
+fn new_network() {
+    unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace for this thread, which needs root");
+    for arguments in [
+        "link set lo up",
+        "link add lan0 type veth peer name peer0",
+        "address add 192.0.2.2/24 dev lan0",
+        "link set lan0 up",
+    ] {
+        assert!(Command::new("ip").args(arguments.split(' ')).status().unwrap().success(), "ip {arguments}");
+    }
 }
 
 struct Cluster {
@@ -161,18 +220,21 @@ impl Cluster {
         }
     }
 
-    fn speaker(&self, folder: &TempDir) -> Process {
-        let log = File::create(folder.path().join("speaker.log")).unwrap();
+    /// With these options beside those that are the same for all.
+    fn speaker(&self, folder: &TempDir, log: &str, options: &[&str]) -> Process {
+        let path = folder.path().join(log);
+        let log = File::create(&path).unwrap();
         let speaker = Command::new(env!("CARGO_BIN_EXE_ferrolb"))
             .args(["speaker", "--node-name=n1", "--namespace", NAMESPACE, "--gossip-bind=127.0.0.1:7946"])
-            .args(["--http-bind=127.0.0.1:0", "--log-level=debug"])
+            .args(if options.is_empty() { &["--http-bind=127.0.0.1:0"] } else { options })
+            .arg("--log-level=debug")
             .env("KUBECONFIG", self.server.kubeconfig())
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .spawn()
             .unwrap();
-        Process(speaker, folder.path().join("speaker.log"))
+        Process(speaker, path)
     }
 
     fn api(&self, kind: &str, namespace: &str) -> Api<DynamicObject> {
@@ -251,6 +313,12 @@ fn slice(service: &str) -> Value {
 
 /// Ends with its test, and shows its log where that fails.
 struct Process(Child, PathBuf);
+
+impl Process {
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.0.id().try_into().unwrap()), signal).unwrap();
+    }
+}
 
 impl Drop for Process {
     fn drop(&mut self) {

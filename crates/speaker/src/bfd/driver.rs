@@ -13,7 +13,7 @@ use bfd::demux::{Demux, Path};
 use bfd::echo::Echo;
 use bfd::frame::Heard;
 use bfd::packet::Packet;
-use bfd::session::{Input, Session};
+use bfd::session::Input;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::eventfd::EventFd;
@@ -21,12 +21,11 @@ use nix::sys::time::TimeSpec;
 use tokio::sync::{oneshot, watch};
 use tracing::{debug, trace};
 
-use super::handover::{Incoming, Outgoing};
+use super::handover::{Before, Incoming, Outgoing};
 use super::listener::{Datagram, Door, Fate, Kind, Listeners};
 use super::metrics::{BfdMetrics, Discarded};
 use super::peer::Peer;
 use super::route::Interfaces;
-use super::sender::Sender;
 use super::tap::Taps;
 use super::{Ending, Order, Statuses, Wanted, Way};
 use crate::kernel;
@@ -54,7 +53,7 @@ pub(super) struct Driver {
     /// When the thread ends at the latest, once it is to end.
     ends_at: Option<Instant>,
     /// Sessions of another process that are to go on here.
-    taken_over: BTreeMap<Way, (Session, Sender)>,
+    taken_over: BTreeMap<Way, Before>,
     /// Asks for all sessions, for another process to go on with.
     questions: Receiver<oneshot::Sender<Outgoing>>,
 }
@@ -219,7 +218,7 @@ impl Driver {
             let before = taken_over.remove(&way);
             let peer = self.peers.entry(way.clone()).or_insert_with(|| Peer::new(way, wanted));
             if let (Some(before), Some(interfaces)) = (before, &interfaces) {
-                peer.resume(before, interfaces, &mut self.paths, &mut self.taps);
+                peer.resume(before, interfaces, &mut self.paths, &mut self.taps, now);
             }
             peer.want(wanted, now);
         }

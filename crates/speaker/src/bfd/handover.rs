@@ -25,8 +25,14 @@ pub(crate) struct Outgoing {
 /// What this process is to go on with.
 #[derive(Default)]
 pub(crate) struct Incoming {
-    pub(super) sessions: BTreeMap<Way, (Session, Sender)>,
+    pub(super) sessions: BTreeMap<Way, Before>,
     pub(super) listeners: BTreeMap<Door, UdpSocket>,
+}
+
+/// A session of the other process. It begins here only when its packets are sent and read, for it does not bear a pause.
+pub(super) struct Before {
+    pub(super) session: Snapshot,
+    pub(super) sender: Sender,
 }
 
 /// A session in plain values.
@@ -73,9 +79,10 @@ impl Incoming {
     pub(crate) fn add_session(&mut self, form: SessionForm, socket: OwnedFd) -> anyhow::Result<()> {
         let SessionForm { peer, source, interface, vrf, session } = form;
         let way = Way { peer, source, interface: interface.map(Into::into), vrf: vrf.map(Into::into) };
-        let session = Session::resume(session, rand::random(), Instant::now())?;
+        // To refuse what makes no sense while that can be said.
+        Session::resume(session.clone(), 0, Instant::now())?;
         let sender = Sender::resume(socket.into(), peer).context("the socket of a BFD session")?;
-        self.sessions.insert(way, (session, sender));
+        self.sessions.insert(way, Before { session, sender });
         Ok(())
     }
 

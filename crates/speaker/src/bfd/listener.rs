@@ -133,7 +133,10 @@ impl Door {
 impl Listeners {
     /// Those that another process had.
     pub(super) fn resume(sockets: BTreeMap<Door, UdpSocket>) -> Self {
-        let listening = |socket| Listening { socket, expected: vec![], dropped: 0 };
+        let listening = |socket| {
+            let dropped = getsockopt(&socket, Memory).map_or(0, |memory| memory[DROPS]);
+            Listening { socket, expected: vec![], dropped }
+        };
         let open = sockets.into_iter().map(|(door, socket)| (door, listening(socket))).collect();
         Self { open, refused: BTreeSet::new() }
     }

@@ -15,7 +15,7 @@ use tracing::{debug, info, warn};
 
 use super::driver::{Paths, path};
 use super::filter::Expected;
-use super::handover::SessionForm;
+use super::handover::{Before, SessionForm};
 use super::listener::Door;
 use super::route::{Interfaces, index};
 use super::sender::{Sender, local_address};
@@ -64,12 +64,14 @@ impl Peer {
     /// Goes on with a session of another process. Where its peer cannot be found any more, it begins anew.
     pub(super) fn resume(
         &mut self,
-        (session, sender): (Session, Sender),
+        Before { session, sender }: Before,
         interfaces: &Interfaces,
         paths: &mut Paths,
         taps: &mut Taps,
+        now: Instant,
     ) {
         let Self { way, wanted, .. } = self;
+        let Ok(session) = Session::resume(session, rand::random(), now) else { return };
         let (hops, local, discriminator) = (session.hops(), sender.local(), session.discriminator());
         let interface = match &way.interface {
             Some(name) => index(name.as_str()),
