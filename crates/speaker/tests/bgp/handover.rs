@@ -10,6 +10,7 @@ use std::sync::mpsc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use bgp::config::SessionConfig;
 use bgp::route::Routes;
 use bgp::session::{Farewell, State};
 use nix::sched::{CloneFlags, unshare};
@@ -23,6 +24,7 @@ use tokio::task::JoinHandle;
 use crate::beside::{BFD_UP, both_up, frr as frr_with_bfd, vtysh, with_bfd};
 use crate::bfd::new_namespace;
 use crate::process::{DEADLINE, ip, wait_for};
+use crate::unnumbered;
 use crate::{Bird, Frr, PASSWORD, Router, Speaker, config, routes};
 
 /// A speaker that hands over.
@@ -299,6 +301,39 @@ fn bfd_goes_on_in_the_next_speaker() {
         .speaker
         .wait_until("the session has ended", |all| all.values().all(|it| it.state != State::Established));
     frr.signal(nix::sys::signal::Signal::SIGCONT);
+}
+
+/// It is not known at first which router is behind the interface, and BFD goes on nevertheless.
+#[test]
+#[ignore = "needs FRR (frr)"]
+fn sessions_behind_an_interface_go_on_in_the_next_speaker() {
+    unnumbered::cable();
+    let frr = unnumbered::frr(&format!("neighbor peer0 bfd\n neighbor peer0 password {PASSWORD}"));
+    let (meeting, _key) = meeting();
+    let mut speaker = Giving::first(&meeting);
+    let session = SessionConfig {
+        bfd: with_bfd(100).bfd,
+        password: Some(PASSWORD.parse().unwrap()),
+        ..unnumbered::unnumbered("lan0")
+    };
+    let hold = |it: &Giving| it.speaker.hold([session.clone()], &routes(&["203.0.113.0/24"], 7));
+    hold(&speaker);
+    speaker.speaker.wait_until("it is established", |all| {
+        all.len() == 1 && all.values().all(|it| it.state == State::Established)
+    });
+    wait_for("FRR has BFD", || vtysh(&frr, "show bfd peers brief").contains(" up").then_some(()));
+    for _ in 0..4 {
+        speaker = hand_over(&meeting, speaker, |_| {});
+        sleep(Duration::from_secs(2));
+        hold(&speaker);
+    }
+    let counters = vtysh(&frr, "show bfd peers counters");
+    assert!(counters.contains("Session down events: 0"), "{counters}");
+    let shown = vtysh(&frr, "show bgp neighbors peer0");
+    assert!(shown.contains("Connections established 1;"), "{shown}");
+    let metrics = speaker.speaker.metrics();
+    let mut lines = metrics.lines().filter(|line| line.starts_with("metallb_bfd_session_up{"));
+    assert!(lines.any(|line| line.ends_with(" 1")), "{metrics}");
 }
 
 /// Neither one that dies, nor one that hangs, nor one that says nonsense, nor a stranger.

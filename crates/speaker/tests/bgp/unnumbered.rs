@@ -126,14 +126,14 @@ fn bird_is_found_behind_an_interface() {
     }
 }
 
-fn cable() {
+pub(crate) fn cable() {
     unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace for this thread, which needs root");
     ip("link set lo up");
     ip("link add lan0 type veth peer name peer0");
     ip("link set lan0 up");
 }
 
-fn unnumbered(interface: &str) -> SessionConfig {
+pub(crate) fn unnumbered(interface: &str) -> SessionConfig {
     let base = config("192.0.2.1".parse().unwrap(), None);
     let asns = AsNumbers { peer: PeerAs::External, ..base.asns };
     let name = format!("by {interface}").into();
@@ -160,7 +160,7 @@ fn has_routes(frr: &Process) {
 }
 
 /// zebra, bfdd and bgpd, with these further lines about the peer.
-fn frr(more: &str) -> Process {
+pub(crate) fn frr(more: &str) -> Process {
     let folder = TempDir::new().unwrap();
     let bgpd = format!(
         "router bgp 64513
