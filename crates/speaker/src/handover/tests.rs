@@ -66,7 +66,7 @@ async fn another_version_parts_at_once() {
 #[tokio::test]
 async fn a_descriptor_goes_along_with_a_message() {
     let [mut a, mut b] = pair();
-    let (mut reads, writes) = std::io::pipe().unwrap();
+    let (mut reads, writes) = io::pipe().unwrap();
     let writes = OwnedFd::from(writes);
     // More than the kernel has room for.
     let proofs = vec![keys(&[1])[0].prove("", b""); 20_000];
@@ -138,7 +138,7 @@ async fn given(messages: Vec<(Message, Option<OwnedFd>)>) -> bool {
             _ = a.receive().await;
         }
     };
-    let (given, ()) = tokio::join!(take::Predecessor::on(b).sessions(), give);
+    let (given, ()) = tokio::join!(Predecessor::on(b).sessions(), give);
     given.is_some()
 }
 
@@ -164,7 +164,7 @@ async fn what_does_not_belong_together_is_not_gone_on_with() {
     let (near, _far) = connection();
     assert!(!given(some(vec![(session("127.0.0.2"), Some(near))])).await, "somebody else's connection");
     assert!(!given(some(vec![(session("127.0.0.1"), None)])).await, "no connection");
-    let (_, writes) = std::io::pipe().unwrap();
+    let (_, writes) = io::pipe().unwrap();
     assert!(!given(some(vec![(session("127.0.0.1"), Some(writes.into()))])).await, "no connection");
     let (near, _far) = connection();
     assert!(!given(some(vec![(Message::Started, Some(near))])).await, "out of turn");
