@@ -35,6 +35,7 @@ use crate::wire::header::Assembly;
 /// which is not shown.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "each is another value in a text")]
 pub struct Snapshot {
     config: config::Form,
     /// The addresses of this end.
