@@ -1,10 +1,11 @@
-//! Conflicting load balancers: MetalLB in the same namespace. Two that serve the same Services would fight over them, so
-//! one waits.
+//! Conflicting load balancers: MetalLB in the same namespace, and another FerroLB in the cluster ([`Precedence`]). Two that
+//! serve the same Services would fight over them, so one waits.
 
 mod class;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod pod;
+mod precedence;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -20,6 +21,7 @@ use tokio::time::sleep;
 use tracing::{info, warn};
 
 use crate::pod::{Part, Pod};
+pub use crate::precedence::{Elder, LeaseName, Precedence, Standing, marks};
 
 /// What `/readyz` says while we wait.
 pub const WAITING_FOR: &str = "MetalLB to be gone";

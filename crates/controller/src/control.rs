@@ -10,6 +10,7 @@ use api::{
     AddressReservation, BGPAdvertisement, BGPPeer, ConfigurationState, IPAddressPool, L2Advertisement,
     NodeAddressPool,
 };
+use coexistence::{Elder, LeaseName, Precedence};
 use futures::future::BoxFuture;
 use futures::stream::{BoxStream, FuturesUnordered, SelectAll};
 use futures::{FutureExt, StreamExt};
@@ -79,7 +80,13 @@ pub(crate) async fn run(
     events: Publisher,
     writes_to: Writes,
     metrics: &Metrics,
-    (readiness, progress, mut questions, mut lost): (&Readiness, Progress, Questions, Lost),
+    (readiness, progress, mut questions, mut lost, precedence): (
+        &Readiness,
+        Progress,
+        Questions,
+        Lost,
+        Precedence,
+    ),
 ) {
     let mut index = Index::new(List::needed(config.node_address_pools), Instant::now());
     let reachability = Reachability::default();
@@ -178,7 +185,7 @@ pub(crate) async fn run(
             () = &mut reporting => return,
             () = &mut deciding_readiness => return,
             () = progress.beat() => {}
-            question = questions.next() => question.answer(document(&index, config, readiness)),
+            question = questions.next() => question.answer(document(&index, config, &precedence, readiness)),
             Some(StatusEnded { object, status, answer }) = reports.next() => {
                 match answer {
                     Answer::Done(version) => statuses.written(object, version, status),
@@ -208,8 +215,12 @@ pub(crate) async fn run(
 }
 
 /// What `/status` tells.
-fn document(index: &Index, config: &Config, readiness: &Readiness) -> Document {
+fn document(index: &Index, config: &Config, precedence: &Precedence, readiness: &Readiness) -> Document {
+    let elder = precedence.elder().map(|Elder { lease: LeaseName { namespace, name: lease }, runs }| {
+        introspection::Elder { namespace, lease, runs }
+    });
     let status = ControllerStatus {
+        waits_for: elder,
         load_balancer_class: config.lb_class.clone(),
         sharing_within_namespace: config.address_sharing == SharingScope::Namespace,
         ..index.status()

@@ -12,6 +12,7 @@ use kubekit::write::{Contest, Undone};
 use slim::Service;
 use translation::{Claim, Observed, Origin, Rules};
 
+use crate::index::Unwritten;
 use crate::warning::{self, Warning};
 
 /// A Service as the API server showed it: what the controller reads of it, and no more.
@@ -93,6 +94,8 @@ pub(crate) struct Entry {
     pub(crate) off_since: Option<Instant>,
     /// How many writes failed in a row.
     pub(crate) failures: u32,
+    /// Why its status could not be written, while it cannot.
+    pub(crate) unwritten: Option<Unwritten>,
     /// Whether it is being deleted.
     pub(crate) deleting: bool,
     /// What it had and has lost through no wish of its own, at most one address of a family.
@@ -184,6 +187,7 @@ impl Entry {
             writing: Writing::Idle,
             off_since: None,
             failures: 0,
+            unwritten: None,
             deleting,
             previous: observed.previous.clone(),
             contest: Contest::default(),
@@ -286,6 +290,7 @@ impl Entry {
     pub(crate) fn forget_decision(&mut self) {
         self.goal = Goal::Whatever;
         self.settled = true;
+        self.unwritten = None;
         self.previous.clone_from(&self.observed.previous);
         if self.writing != Writing::InFlight {
             self.writing = Writing::Idle;

@@ -30,7 +30,7 @@ pub fn messages(pools: Vec<IPAddressPool>, services: &[Service]) -> Vec<String> 
             if let Some(assignment) = &write.assignment {
                 assert!(matches!(assignment.ips[..], [_] | [_, _]), "{:?}", assignment.ips);
             }
-            index.written(&write, Written::Failed, now);
+            index.written(&write, Written::Failed(None), now);
         }
         messages.extend(std::iter::from_fn(|| index.next_notice()).map(|(_, notice)| notice.message));
     }

@@ -34,7 +34,7 @@ use crate::entry::{Entry, Source};
 use crate::index::changes::Listing;
 use crate::index::node_pools::NodePools;
 pub(crate) use crate::index::node_pools::ReadySlice;
-pub(crate) use crate::index::writes::{Write, Written};
+pub(crate) use crate::index::writes::{Unwritten, Write, Written};
 use crate::pool_objects::PoolObjects;
 use crate::reservation_objects::ReservationObjects;
 

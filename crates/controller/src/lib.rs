@@ -37,7 +37,7 @@ use std::pin::pin;
 
 use anyhow::Context;
 pub use coexistence::BesideMetalLb;
-use coexistence::{Conflicts, Of, WAITING_FOR};
+use coexistence::{Conflicts, LeaseName, Of, Precedence, WAITING_FOR};
 use kubekit::events::Publisher;
 use kubekit::http::{self, Readiness};
 use kubekit::lease::{Election, Leadership, Leads, Timing};
@@ -123,13 +123,18 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         () = conflicts.wait_until_gone(&readiness, &events) => {}
         result = kubekit::stop_requested() => return result.context("waiting for signals"),
     }
+    let own_lease =
+        LeaseName { namespace: namespace.to_owned(), name: config.lease.clone().unwrap_or_default() };
+    let precedence = Precedence::follow(&client, own_lease, config.lb_class.clone());
+    let owner = config.identity.installation(&client).await;
     let leadership = config.lease.clone().map(|name| {
-        let owner = config.identity.owner();
-        let election =
-            Election { namespace: namespace.to_owned(), name, me, owner, timing: Timing::default() };
+        let (labels, annotations) = coexistence::marks(config.lb_class.as_deref());
+        let (namespace, timing) = (namespace.to_owned(), Timing::default());
+        let election = Election { namespace, name, me, owner, labels, annotations, timing };
         election.start(client.clone(), writes.clone(), readiness.clone(), &watchdog)
     });
-    let leads = leadership.as_ref().map_or_else(Leads::always, Leadership::leads);
+    let leads = precedence.first(leadership.as_ref().map_or_else(Leads::always, Leadership::leads));
+    let mut telling_of_elder = pin!(precedence.clone().tell(config.identity.reference(), &events));
     let mut lost = Lost::unknown();
     if let Some(recovery) = &config.recovery {
         let namespace = namespace.to_owned();
@@ -140,14 +145,15 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         let (client, leads, writes) = (client.clone(), leads.clone(), writes.clone());
         tokio::spawn(default_node_pool::make(client, namespace.to_owned(), spec, leads, writes));
     }
-    let told = (&readiness, watchdog.task("index"), questions, lost);
-    let control = control::run(client.clone(), &config, leads, events, writes, &metrics, told);
+    let told = (&readiness, watchdog.task("index"), questions, lost, precedence);
+    let control = control::run(client.clone(), &config, leads, events.clone(), writes, &metrics, told);
     tokio::select! {
         result = serving => result?,
         () = keeping_key => anyhow::bail!("the watch of the gossip's Secret has ended"),
         () = metrics.turns.count(control) => {
             anyhow::bail!("all watches have ended")
         }
+        () = &mut telling_of_elder => anyhow::bail!("the watch of other installations has ended"),
         () = conflicts.wait_for_one() => info!("MetalLB serves the same Services: what is started next waits"),
         result = kubekit::stop_requested() => result.context("waiting for signals")?,
     }

@@ -136,7 +136,7 @@ impl Metrics {
             Written::Done(_) => "done",
             Written::Conflict => "conflict",
             Written::Gone => "gone",
-            Written::Failed | Written::Refused => {
+            Written::Failed(_) | Written::Refused(_) => {
                 self.update_errors.inc();
                 "failed"
             }

@@ -43,8 +43,8 @@ pub(crate) async fn service_status(client: Client, writes: Writes, write: Write)
         }
         Answer::Conflict => Written::Conflict,
         Answer::Gone => Written::Gone,
-        Answer::Refused(_) => Written::Refused,
-        Answer::Unavailable(_) => Written::Failed,
+        Answer::Refused(failure) => Written::Refused(failure.message),
+        Answer::Unavailable(failure) => Written::Failed(failure.code.and(Some(failure.message))),
     };
     Ended { write, result, took: started.elapsed() }
 }

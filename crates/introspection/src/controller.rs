@@ -17,6 +17,9 @@ pub struct ControllerStatus {
     /// The load balancer class that it serves; none for Services of no class.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub load_balancer_class: Option<String>,
+    /// Another FerroLB that serves the same Services and has precedence. While there is one, nothing is decided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waits_for: Option<Elder>,
     /// Whether Services share addresses within their namespace only.
     pub sharing_within_namespace: bool,
     /// The pools. Their usage is known to the replica that decides only.
@@ -25,8 +28,22 @@ pub struct ControllerStatus {
     pub services: usize,
     /// Services that want an address that they do not have, the oldest first.
     pub waiting: Capped<Waiting>,
+    /// Services whose status the API server does not take, with what it says.
+    pub unwritten: Capped<Waiting>,
     /// How many statuses are to be written.
     pub writes_queued: usize,
+}
+
+/// Another FerroLB in the cluster, by the Lease that it elects its leader by.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Elder {
+    /// The namespace of the Lease.
+    pub namespace: String,
+    /// Its name.
+    pub lease: String,
+    /// Whether it is renewed at the moment.
+    pub runs: bool,
 }
 
 /// A pool.

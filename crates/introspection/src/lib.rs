@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub use bgp::{BfdSession, Bgp, BgpRoute, BgpSession, BgpUnannounced};
 pub use capped::Capped;
-pub use controller::{ControllerStatus, PoolState, Usage, Waiting};
+pub use controller::{ControllerStatus, Elder, PoolState, Usage, Waiting};
 pub use speaker::{
     Address, AddressState, Claimant, Gossip, Interface, Peer, PeerState, SpeakerStatus, Unannounced,
     Usability,

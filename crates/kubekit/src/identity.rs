@@ -2,7 +2,14 @@
 
 use std::fs;
 
+use k8s_openapi::api::core::v1::{ObjectReference, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::api::ListParams;
+use kube::{Api, Client};
+use tokio::time::timeout;
+use tracing::debug;
+
+use crate::REQUEST_TIMEOUT;
 
 /// Namespace and Pod of this program.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +46,36 @@ impl Identity {
         let (name, uid) = (self.pod_name.clone()?, self.pod_uid.clone()?);
         let (api_version, kind) = ("v1".to_owned(), "Pod".to_owned());
         Some(OwnerReference { api_version, kind, name, uid, ..OwnerReference::default() })
+    }
+
+    /// What has made the Pod, such as its ReplicaSet, as the owner of what is to outlive the Pod and to go with the
+    /// installation; the Pod itself, where nothing has made it or that cannot be seen.
+    pub async fn installation(&self, client: &Client) -> Option<OwnerReference> {
+        let owner = self.owner()?;
+        let api: Api<Pod> = Api::namespaced(client.clone(), &self.namespace);
+        // A list, since that is what there is a right for.
+        let named = ListParams::default().fields(&format!("metadata.name={}", owner.name));
+        let listed = match timeout(REQUEST_TIMEOUT, api.list_metadata(&named)).await {
+            Ok(Ok(pods)) => pods.items,
+            Ok(Err(error)) => {
+                debug!(%error, "it cannot be seen what has made this Pod");
+                Vec::new()
+            }
+            Err(_) => Vec::new(),
+        };
+        let this = listed.into_iter().find(|pod| pod.metadata.uid.as_ref() == Some(&owner.uid));
+        let makers = this.and_then(|pod| pod.metadata.owner_references).into_iter().flatten();
+        let maker = makers.into_iter().find(|maker| maker.controller == Some(true));
+        let plain = |maker| OwnerReference { controller: None, block_owner_deletion: None, ..maker };
+        Some(maker.map_or(owner, plain))
+    }
+
+    /// The Pod, to tell about.
+    pub fn reference(&self) -> Option<ObjectReference> {
+        let (kind, api_version) = (Some("Pod".to_owned()), Some("v1".to_owned()));
+        let (namespace, uid) = (Some(self.namespace.clone()), self.pod_uid.clone());
+        let name = Some(self.pod_name.clone()?);
+        Some(ObjectReference { kind, api_version, namespace, name, uid, ..ObjectReference::default() })
     }
 
     /// A name for this program that differs from its fellows': the Pod's, else the host's with the process

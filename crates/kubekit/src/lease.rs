@@ -7,6 +7,7 @@
 
 mod campaign;
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 pub use campaign::Timing;
@@ -47,8 +48,12 @@ pub struct Election {
     pub name: String,
     /// The name of this participant, which no other has.
     pub me: String,
-    /// The Pod that it runs in: a Lease whose last holder's Pod is gone goes too.
+    /// What it belongs to, see [`installation`](crate::Identity::installation): the Lease goes when that goes.
     pub owner: Option<OwnerReference>,
+    /// The labels of the Lease.
+    pub labels: BTreeMap<String, String>,
+    /// Its annotations.
+    pub annotations: BTreeMap<String, String>,
     /// The intervals.
     pub timing: Timing,
 }
@@ -58,6 +63,8 @@ pub struct Election {
 pub struct Leads {
     /// Until when; without an election, for ever.
     until: Option<watch::Receiver<Option<Instant>>>,
+    /// Whether it may, where it takes more than the Lease.
+    allowed: Option<watch::Receiver<bool>>,
 }
 
 /// A running candidacy.
@@ -71,24 +78,39 @@ pub struct Leadership {
 impl Leads {
     /// Whoever takes part in no election leads.
     pub fn always() -> Self {
-        Self { until: None }
+        Self { until: None, allowed: None }
+    }
+
+    /// The same, and only while this is true.
+    #[must_use]
+    pub fn only_while(self, allowed: watch::Receiver<bool>) -> Self {
+        Self { allowed: Some(allowed), ..self }
     }
 
     /// Whether this participant leads at `now`. To be asked before each act that only a leader may do: a
     /// program that was stopped for a while does not know that it was.
     pub fn leads(&self, now: Instant) -> bool {
         self.until.as_ref().is_none_or(|until| until.borrow().is_some_and(|until| now < until))
+            && self.allowed.as_ref().is_none_or(|allowed| *allowed.borrow())
     }
 
     /// Waits until this participant may have begun or ceased to lead.
     pub async fn changed(&mut self) {
-        let ended = match &mut self.until {
-            Some(until) => until.changed().await.is_err(),
-            None => true,
-        };
-        if ended {
-            std::future::pending::<()>().await;
+        tokio::select! {
+            () = changed(&mut self.until) => {}
+            () = changed(&mut self.allowed) => {}
         }
+    }
+}
+
+/// Waits for a change; for ever, where there will be none.
+async fn changed<T>(of: &mut Option<watch::Receiver<T>>) {
+    let ended = match of {
+        Some(of) => of.changed().await.is_err(),
+        None => true,
+    };
+    if ended {
+        std::future::pending::<()>().await;
     }
 }
 
@@ -130,7 +152,7 @@ impl Election {
             progress: watchdog.task("election"),
         };
         Leadership {
-            leads: Leads { until: Some(until) },
+            leads: Leads { until: Some(until), allowed: None },
             resign,
             task: tokio::spawn(candidate.run(resigned)),
         }
@@ -269,6 +291,8 @@ impl Candidate {
                 namespace: Some(self.election.namespace.clone()),
                 resource_version: claim.map(|claim| claim.version.as_str().to_owned()),
                 owner_references: self.election.owner.clone().map(|owner| vec![owner]),
+                labels: Some(self.election.labels.clone()).filter(|labels| !labels.is_empty()),
+                annotations: Some(self.election.annotations.clone()).filter(|all| !all.is_empty()),
                 ..ObjectMeta::default()
             },
             spec: Some(LeaseSpec {

@@ -1,8 +1,9 @@
 //! What the [`Index`] tells whoever asks for `/status`.
 
 use introspection::{ControllerStatus, PoolState, Usage, Waiting};
-use ipam::Family;
+use ipam::{Family, ServiceKey};
 
+use crate::entry::Entry;
 use crate::index::{Index, Role};
 
 impl Index {
@@ -14,9 +15,20 @@ impl Index {
             pools: self.pools.iter().map(|(name, object)| self.pool_state(name, object)).collect(),
             services: self.services.values().filter(|entry| entry.is_ours()).count(),
             waiting: self.told_to_wait(),
+            unwritten: self.unwritten(),
             writes_queued: self.queued(),
             ..ControllerStatus::default()
         }
+    }
+
+    /// Those whose status the API server does not take.
+    fn unwritten(&self) -> introspection::Capped<Waiting> {
+        let of = |(key, entry): (&ServiceKey, &Entry)| {
+            let unwritten = entry.unwritten.as_ref().filter(|_| entry.is_off())?;
+            let (namespace, name) = (key.namespace.to_string(), key.name.to_string());
+            Some(Waiting { namespace, name, reason: unwritten.said.clone() })
+        };
+        self.services.iter().filter_map(of).collect()
     }
 
     fn pool_state(&self, name: &ipam::PoolName, object: &crate::pool_objects::PoolObject) -> PoolState {
@@ -43,7 +55,7 @@ impl Index {
         let mut refused: Vec<_> =
             refused.filter_map(|(key, entry)| Some((entry.created, key, entry.refusal.as_ref()?))).collect();
         refused.sort();
-        let waiting = |(_, key, reason): (_, &ipam::ServiceKey, &String)| Waiting {
+        let waiting = |(_, key, reason): (_, &ServiceKey, &String)| Waiting {
             namespace: key.namespace.to_string(),
             name: key.name.to_string(),
             reason: reason.clone(),

@@ -72,7 +72,7 @@ impl Cluster {
         self.index.pass_time(until);
     }
 
-    fn next_write(&mut self) -> Option<Write> {
+    pub(super) fn next_write(&mut self) -> Option<Write> {
         self.index.settle_pools(Instant::now());
         self.index.decide(usize::MAX);
         self.index.next_write()
@@ -406,7 +406,7 @@ fn a_failed_write_is_tried_again_after_growing_pauses() {
     let mut now = Instant::now();
     for pause in [100, 200, 400] {
         let write = cluster.next_write().unwrap();
-        cluster.index.written(&write, Written::Failed, now);
+        cluster.index.written(&write, Written::Failed(None), now);
         assert_eq!(cluster.index.next_timeout(), Some(now + Duration::from_millis(pause)));
         cluster.index.pass_time(now);
         assert_eq!(cluster.next_write(), None);

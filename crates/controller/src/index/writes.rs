@@ -43,10 +43,10 @@ pub(crate) enum Written {
     Conflict,
     /// The Service is gone.
     Gone,
-    /// Something went wrong that may go well another time.
-    Failed,
-    /// It is refused, and will be again until somebody changes the Service, a right or the API server.
-    Refused,
+    /// Something went wrong that may go well another time. What the API server says, if it says anything.
+    Failed(Option<String>),
+    /// It is refused, and will be again until somebody changes the Service, a right or the API server. What that says.
+    Refused(String),
 }
 
 impl Index {
@@ -82,6 +82,9 @@ impl Index {
         let entry = self.services.get_mut(&write.key)?;
         entry.writing = Writing::Idle;
         let failures = std::mem::take(&mut entry.failures);
+        if matches!(result, Written::Done(_)) {
+            entry.unwritten = None;
+        }
         match result {
             Written::Done(version) => {
                 if entry.paused.is_none() {
@@ -103,17 +106,35 @@ impl Index {
                 return None;
             }
             Written::Conflict | Written::Gone => {}
-            Written::Failed | Written::Refused => {
-                let class = if result == Written::Refused { Class::Refused } else { Class::Unavailable };
-                entry.failures = failures.saturating_add(1);
-                entry.writing = Writing::Delayed;
-                self.retries.insert((now + pause(class, failures, 0.0), write.key.clone()));
+            Written::Failed(said) => {
+                self.failed(write, Class::Unavailable, said, failures);
+                return None;
+            }
+            Written::Refused(said) => {
+                self.failed(write, Class::Refused, Some(said), failures);
                 return None;
             }
         }
         let off_since = if entry.is_off() { None } else { entry.off_since.take() };
         self.enqueue(&write.key);
         off_since.map(|since| now.saturating_duration_since(since))
+    }
+
+    /// A write failed, as so many in a row before it: it is tried again after a while, and the owner of the Service hears of
+    /// what the API server says.
+    fn failed(&mut self, write: &Write, class: Class, said: Option<String>, failures: u32) {
+        let now = self.now;
+        let Some(entry) = self.services.get_mut(&write.key) else { return };
+        if let Some(said) = said {
+            let unwritten = entry.unwritten.get_or_insert_with(|| Unwritten::new(now));
+            if unwritten.said(said, class, now) {
+                let notice = not_taken(write, &unwritten.said);
+                self.notices.push_back((entry.reference(&write.key), notice));
+            }
+        }
+        entry.failures = failures.saturating_add(1);
+        entry.writing = Writing::Delayed;
+        self.retries.insert((now + pause(class, failures, 0.0), write.key.clone()));
     }
 
     /// When [`Self::retry`] should be called next.
@@ -139,6 +160,59 @@ impl Index {
     }
 }
 
+/// Why the status of a Service is not what it should be: what the API server says each time that it is written.
+#[derive(Debug, Clone)]
+pub(crate) struct Unwritten {
+    /// What it said last.
+    pub(crate) said: String,
+    since: Instant,
+    /// When its owner was told last, and what.
+    told: Option<(Instant, String)>,
+}
+
+/// What may pass by itself is told when it has lasted so long, as where an admission webhook cannot be called.
+const TOLD_AFTER: Duration = Duration::from_secs(10);
+/// So long are events kept by the API server, as it comes: after that the same is told again.
+const TOLD_AGAIN: Duration = Duration::from_hours(1);
+/// Sooner than that no other words are told for it: they may differ in a time or an id alone.
+const REWORDED: Duration = Duration::from_mins(10);
+
+impl Unwritten {
+    fn new(now: Instant) -> Self {
+        Self { said: String::new(), since: now, told: None }
+    }
+
+    /// Takes in what the API server says. Whether to tell the owner of the Service.
+    fn said(&mut self, said: String, class: Class, now: Instant) -> bool {
+        let since = |at: Instant| now.saturating_duration_since(at);
+        let tell = match (&self.told, class) {
+            (None, Class::Refused) => true,
+            (None, Class::Unavailable) => since(self.since) >= TOLD_AFTER,
+            (Some((at, before)), _) => since(*at) >= if *before == said { TOLD_AGAIN } else { REWORDED },
+        };
+        if tell {
+            self.told = Some((now, said.clone()));
+        }
+        self.said = said;
+        tell
+    }
+}
+
+/// What to tell about a write that the API server does not take.
+fn not_taken(write: &Write, said: &str) -> Notice {
+    let what = match &write.assignment {
+        Some(assignment) => {
+            let ips: Vec<String> = assignment.ips.iter().map(|ip| format!("\"{ip}\"")).collect();
+            format!("give it IP [{}]", ips.join(" "))
+        }
+        None => "take its address away".to_owned(),
+    };
+    Notice::warning(
+        "StatusRefused",
+        format!("The API server does not let FerroLB {what}; it is tried again less and less often: {said}"),
+    )
+}
+
 /// What to tell about a write that gave out an address.
 fn allocated(write: &Write) -> Option<Notice> {
     let ips = &write.assignment.as_ref()?.ips;
@@ -154,4 +228,68 @@ fn allocated(write: &Write) -> Option<Notice> {
         }
     };
     Some(Notice::normal("IPAllocated", message))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::index::tests::{Cluster, pool};
+
+    fn told(cluster: &mut Cluster) -> Vec<String> {
+        let notices = std::iter::from_fn(|| cluster.index.next_notice());
+        notices
+            .filter(|(_, notice)| notice.reason == "StatusRefused")
+            .map(|(about, notice)| format!("{}: {}", about.name.unwrap_or_default(), notice.message))
+            .collect()
+    }
+
+    /// Fails the next write like this.
+    fn fail(cluster: &mut Cluster, result: &Written, now: Instant) {
+        cluster.index.pass_time(now);
+        let write = cluster.next_write().expect("it is tried again");
+        cluster.index.written(&write, result.clone(), now);
+    }
+
+    #[test]
+    fn the_owner_of_a_service_hears_once_an_hour_why_its_status_is_refused() {
+        let mut cluster = Cluster::start(&[pool("p", "10.0.0.0/24")], &[("a", json!({}))]);
+        let (start, refused) = (Instant::now(), Written::Refused("policy says no".to_owned()));
+        fail(&mut cluster, &refused, start);
+        let [said] = &told(&mut cluster)[..] else { panic!("one event") };
+        assert!(
+            said.starts_with("a: The API server does not let FerroLB give it IP [\"10.0.0.0\"]"),
+            "{said}"
+        );
+        assert!(said.ends_with("policy says no"), "{said}");
+        let at = |minutes: u64| start + Duration::from_mins(minutes);
+        for minute in [6, 12, 54] {
+            fail(&mut cluster, &refused, at(minute));
+            assert!(told(&mut cluster).is_empty(), "in minute {minute}");
+        }
+        fail(&mut cluster, &refused, at(60));
+        assert_eq!(told(&mut cluster).len(), 1);
+        fail(&mut cluster, &Written::Refused("another policy".to_owned()), at(66));
+        assert!(told(&mut cluster).is_empty(), "words alone may differ");
+        assert_eq!(cluster.index.status().unwritten.items[0].reason, "another policy");
+        fail(&mut cluster, &Written::Refused("another policy".to_owned()), at(72));
+        assert_eq!(told(&mut cluster).len(), 1);
+        cluster.index.pass_time(at(80));
+        assert_eq!(cluster.write_all(), ["a 10.0.0.0"]);
+        assert!(cluster.index.status().unwritten.items.is_empty());
+    }
+
+    #[test]
+    fn what_may_pass_by_itself_is_told_when_it_has_not() {
+        let mut cluster = Cluster::start(&[pool("p", "10.0.0.0/24")], &[("a", json!({}))]);
+        let (start, dead) = (Instant::now(), Written::Failed(Some("failed calling webhook".to_owned())));
+        fail(&mut cluster, &dead, start);
+        fail(&mut cluster, &dead, start + Duration::from_secs(9));
+        assert!(told(&mut cluster).is_empty());
+        fail(&mut cluster, &dead, start + Duration::from_secs(19));
+        assert_eq!(told(&mut cluster).len(), 1);
+        fail(&mut cluster, &Written::Failed(None), start + Duration::from_mins(70));
+        assert!(told(&mut cluster).is_empty(), "an API server that cannot be reached says nothing");
+    }
 }

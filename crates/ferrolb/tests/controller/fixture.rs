@@ -171,8 +171,9 @@ pub(crate) fn start(kubeconfig: &Path, pod: &str, options: &[&str]) -> Running {
     let log = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("controller-{number}-{pod}.log"));
     let mut command = program();
     command
-        .args(["controller", "--namespace=metallb-system", "--pod-name", pod])
+        .args(["controller", "--pod-name", pod])
         .args(options)
+        .env("FERROLB_NAMESPACE", "metallb-system")
         .env("KUBECONFIG", kubeconfig)
         .stdin(Stdio::null())
         .stdout(File::create(log).unwrap());

@@ -54,6 +54,9 @@ fn a_status_that_may_not_be_written_is_tried_rarely_and_written_once_it_may() {
         .await;
         tokio::time::sleep(Duration::from_secs(5)).await;
         assert!(proxy.refused() <= 4, "{} requests", proxy.refused());
+        cluster.wait_for_event("a", "StatusRefused: The API server does not let FerroLB give it IP").await;
+        let status = get(&bind, "/status").await.unwrap();
+        assert!(status.contains(r#""unwritten":{"items":[{"namespace":"default","name":"a""#), "{status}");
         wait("the other Service", async || (!cluster.addresses("b").await.is_empty()).then_some(())).await;
         proxy.set(Mischief::None);
         wait("its address", async || (!cluster.addresses("a").await.is_empty()).then_some(())).await;

@@ -70,6 +70,8 @@ fn start(world: World) -> (Leadership, Readiness, Arc<Mutex<World>>, Log) {
         name: "l".to_owned(),
         me: "me".to_owned(),
         owner: None,
+        labels: BTreeMap::new(),
+        annotations: BTreeMap::new(),
         timing: Timing::default(),
     };
     let readiness = Readiness::waiting_for([]);
