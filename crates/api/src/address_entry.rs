@@ -10,6 +10,10 @@ use serde::{Deserialize, Serialize};
 #[serde(transparent)]
 pub struct AddressEntry(pub String);
 
+/// What begins the message about an entry that is refused and has a character that only looks like the one which belongs
+/// there, as a dash from a word processor does.
+const LOOK_ALIKE: &str = "self.matches('[^ -~]') ? self + ' has the character \"' + self.find('[^ -~]') + '\", which is not ASCII: type it anew, a plain hyphen (-) between two addresses, plain digits, and nothing else' : ";
+
 /// The start of a range, and its end, in CEL. Blanks around the hyphen are allowed, as upstream does.
 const FIRST: &str = "self.split('-')[0].trim()";
 const LAST: &str = "self.split('-')[1].trim()";
@@ -46,12 +50,12 @@ impl JsonSchema for AddressEntry {
                 },
                 {
                     "rule": format!("isIP(self) || {is_range} || ({is_cidr})"),
-                    "messageExpression": "self + ' is not a CIDR: write an address and a prefix length, like 192.168.1.0/28 or fd00::/120'",
+                    "messageExpression": format!("{LOOK_ALIKE}self + ' is not a CIDR: write an address and a prefix length, like 192.168.1.0/28 or fd00::/120'"),
                     "message": "not a CIDR: write an address and a prefix length, like 192.168.1.0/28 or fd00::/120",
                 },
                 {
                     "rule": format!("!{is_range} || {mapped} || ({both_are_ips})"),
-                    "messageExpression": "self + ' is not a range: write its first and its last address, like 192.168.1.10-192.168.1.20'",
+                    "messageExpression": format!("{LOOK_ALIKE}self + ' is not a range: write its first and its last address, like 192.168.1.10-192.168.1.20'"),
                     "message": "not a range: write its first and its last address, like 192.168.1.10-192.168.1.20",
                 },
                 {

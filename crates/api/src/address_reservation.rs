@@ -7,7 +7,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use kube::{CustomResource, CustomResourceExt, KubeSchema, Resource, ResourceExt};
 use objects::text::quoted;
-use objects::{Family, PoolName};
+use objects::{Family, PoolName, look_alike};
 use pools::Unreadable;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -185,7 +185,9 @@ impl AddressReservationSpec {
                 }
                 Ok(ip) => ips.push(ip),
                 Err(_) => {
-                    wrong(format!("spec.addresses[{index}]"), format!("{} is not an address", quoted(text)));
+                    let slip = look_alike(text).map(|it| format!(": {it}")).unwrap_or_default();
+                    let why = format!("{} is not an address{slip}", quoted(text));
+                    wrong(format!("spec.addresses[{index}]"), why);
                 }
             }
         }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 use ipnet::IpNet;
-use objects::Family;
+use objects::{Family, LookAlike, look_alike};
 
 /// Addresses from `first` to `last`, both included and of one family. Never empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,6 +26,9 @@ pub enum ParseRangeError {
     /// Not two addresses with a hyphen between them.
     #[error("not a range: write its first and its last address, like 192.168.1.10-192.168.1.20")]
     Ends,
+    /// It has a character that looks like one that belongs there.
+    #[error("{0}")]
+    LookAlike(LookAlike),
     /// One end is IPv4, the other IPv6.
     #[error("the range goes from one address family to the other: write both ends in IPv4 or both in IPv6")]
     Families,
@@ -153,8 +156,9 @@ impl FromStr for Range {
         if let Ok(ip) = text.parse::<IpAddr>() {
             return Err(ParseRangeError::BareAddress(ip, if ip.is_ipv4() { 32 } else { 128 }));
         }
-        let Some((first, last)) = text.split_once('-') else { return parse_cidr(text) };
-        let end = |text: &str| text.trim().parse::<IpAddr>().map_err(|_| ParseRangeError::Ends);
+        let no = |why| look_alike(text).map_or(why, ParseRangeError::LookAlike);
+        let Some((first, last)) = text.split_once('-') else { return parse_cidr(text).map_err(no) };
+        let end = |end: &str| end.trim().parse::<IpAddr>().map_err(|_| no(ParseRangeError::Ends));
         Self::new(end(first)?.to_canonical(), end(last)?.to_canonical())
     }
 }
@@ -210,6 +214,7 @@ mod tests {
             ("192.168.1.77/24", "192.168.1.0-192.168.1.255"),
             ("10.0.0.1-10.0.0.1", "10.0.0.1"),
             ("10.0.0.1 - 10.0.0.9", "10.0.0.1-10.0.0.9"),
+            ("10.0.0.1\u{a0}-\u{a0}10.0.0.9", "10.0.0.1-10.0.0.9"),
             ("fd00::/126", "fd00::-fd00::3"),
             ("::ffff:10.0.0.0/124", "10.0.0.0-10.0.0.15"),
             ("::ffff:10.0.0.1-10.0.0.4", "10.0.0.1-10.0.0.4"),
@@ -233,6 +238,9 @@ mod tests {
             ("10.0.0.1-10.0.0.2-10.0.0.3", "not a range"),
             ("10.0.0.9-10.0.0.1", "write 10.0.0.1-10.0.0.9"),
             ("10.0.0.1-fd00::1", "both ends in IPv4"),
+            ("10.0.0.1\u{2013}10.0.0.9", "which is not ASCII: type \"-\" instead"),
+            ("10.0.0.1-10.0.0.\u{ff19}", "type \"9\" instead"),
+            ("10.0.0.0/24\u{a0}", "U+00A0, which is not ASCII: remove it"),
         ] {
             let error = text.parse::<Range>().unwrap_err().to_string();
             assert!(error.contains(message), "{text}: {error}");

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use api::names::{ADDRESS_POOL, ADDRESS_RESERVATION, ALLOW_SHARED_IP, Annotation, LOAD_BALANCER_IPS};
 use ipam::{AddressRequest, Families, Family, PoolName, Port, Protocol, Request, ReservationKey, Sharing};
+use objects::look_alike;
 use objects::text::quoted;
 use slim::{Service, ServicePort};
 
@@ -161,10 +162,10 @@ fn addresses(namespace: &str, annotations: &BTreeMap<String, String>, field: Opt
         (Some(list), None) => requested_ips(list)
             .map_err(|why| format!("annotation {} {} {why}", LOAD_BALANCER_IPS.name(), quoted(list))),
         // The field holds one address, and not even a blank besides.
-        (None, Some(ip)) => ip
-            .parse::<IpAddr>()
-            .map(|ip| vec![ip.to_canonical()])
-            .map_err(|_| format!("spec.loadBalancerIP {} is not an address", quoted(ip))),
+        (None, Some(ip)) => ip.parse::<IpAddr>().map(|ip| vec![ip.to_canonical()]).map_err(|_| {
+            let slip = look_alike(ip).map(|it| format!(": {it}")).unwrap_or_default();
+            format!("spec.loadBalancerIP {} is not an address{slip}", quoted(ip))
+        }),
     };
     match ips {
         Ok(ips) => AddressRequest::Exactly { ips, pool },
@@ -183,6 +184,7 @@ fn requested_ips(list: &str) -> Result<Vec<IpAddr>, String> {
         text.parse::<IpAddr>().map(|ip| ip.to_canonical()).map_err(|_| slip(text))
     };
     let mut ips = list.split(',').map(parse).collect::<Result<Vec<_>, _>>().map_err(|slip| {
+        let slip = look_alike(list).map_or_else(|| slip.to_owned(), |it| format!(": {it}"));
         format!("is not an address, or an IPv4 and an IPv6 one with a comma between them{slip}")
     })?;
     ips.sort();
@@ -207,7 +209,6 @@ fn slip(text: &str) -> &'static str {
         parts.is_ok_and(|parts| is_ip(&parts.join(".")))
     };
     match text {
-        _ if !text.is_ascii() => ": delete the characters in it that are not ASCII",
         _ if text.split_once('/').is_some_and(|(ip, _)| is_ip(ip)) => {
             ": write one address, without a prefix length"
         }
@@ -353,7 +354,8 @@ mod tests {
             ("10.0.0.5 fd00::5", "write a comma"),
             ("10.0.0.5; fd00::5", "write a comma"),
             ("010.000.000.005", "leave out the zeros"),
-            ("10.0.0.5\u{200b}", "not ASCII"),
+            ("10.0.0.5\u{200b}", "character 9 is U+200B, which is not ASCII: remove it"),
+            ("fd00::5\u{ff0c}10.0.0.5", "type \",\" instead"),
             ("fd00::5, 10.0.0.5/24", "without a prefix length"),
         ] {
             let why = requested_ips(list).unwrap_err();
