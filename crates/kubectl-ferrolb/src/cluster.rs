@@ -18,7 +18,7 @@ use translation::{Rules, SharingScope};
 
 use crate::ask::{self, Question, Tokens, Told};
 use crate::client::{self, Clients, Failure, Why};
-use crate::installations::Another;
+use crate::installations::{self, Another};
 use crate::options::Connection;
 use crate::programs::{LABELS, Part, Program};
 use crate::snapshot::{
@@ -162,12 +162,16 @@ impl Cluster {
         Some((what, remedy))
     }
 
-    /// What other installations of FerroLB do to the Services of this one, and what to do.
-    pub(crate) fn rivals(&self) -> impl Iterator<Item = (String, String)> {
+    /// What other installations of FerroLB mean to the Services of this one, whose controllers say this, and what to do.
+    pub(crate) fn rivals(&self, controllers: &[Told]) -> Vec<(String, String)> {
         let class = self.rules().class;
         let seen = self.programs.as_ref().is_ok_and(|programs| !programs.is_empty());
-        let others = self.others.iter().filter(move |_| seen);
-        others.filter_map(move |it| it.conflict(&self.system, class.as_deref()))
+        let elder = controllers.iter().find_map(|told| told.controller()?.waits_for.as_ref());
+        let elsewhere = |it: &&Another| elder.is_none_or(|elder| elder.namespace != it.namespace);
+        let others = self.others.iter().filter(|it| seen && elsewhere(it));
+        let others = others.filter_map(|it| it.conflict(&self.system, class.as_deref()));
+        let waits = elder.map(|elder| installations::waits(&self.system, class.as_deref(), elder));
+        waits.into_iter().chain(others).collect()
     }
 
     /// The programs of a part; none where the Pods cannot be seen.

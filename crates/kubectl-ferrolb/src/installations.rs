@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use introspection::Elder;
 use k8s_openapi::api::core::v1::Pod;
 
 use crate::programs::{Part, Program};
@@ -29,15 +30,15 @@ impl Another {
         found.into_iter().map(|(namespace, class)| Self { namespace, class }).collect()
     }
 
-    /// What is the matter, and what to do, where it serves the same Services as the one in the namespace `system`, which
-    /// serves this class.
+    /// What is the matter, and what to do, where it is to serve the same Services as the one in the namespace `system`, which
+    /// serves this class, and neither waits for the other as far as can be seen.
     pub(crate) fn conflict(&self, system: &str, class: Option<&str>) -> Option<(String, String)> {
         (self.class.as_deref() == class).then(|| {
             let Self { namespace, .. } = self;
-            let which = class.map_or_else(|| "without a class".to_owned(), |class| format!("of class {class}"));
+            let which = which(class);
             (
                 format!(
-                    "it runs in namespace {system} and in namespace {namespace}, and both serve Services {which}: each takes away the addresses that the other gives, for it knows the pools of its own namespace only"
+                    "it runs in namespace {system} and in namespace {namespace}, and both are to serve Services {which}: the one that was installed first gives addresses, from the pools of its own namespace only, and the other waits"
                 ),
                 format!(
                     "uninstall one of the two, or give one a loadBalancerClass in the chart; what is told here is told of the one in {system} (--system-namespace {namespace} looks at the other)"
@@ -55,6 +56,34 @@ impl Another {
         let Self { namespace, .. } = self;
         format!("FerroLB in namespace {namespace} serves {class}: --system-namespace {namespace} looks at it")
     }
+}
+
+/// What is the matter, and what to do, where the controllers in the namespace `system` wait for this one.
+pub(crate) fn waits(system: &str, class: Option<&str>, elder: &Elder) -> (String, String) {
+    let Elder { namespace, lease, runs } = elder;
+    let which = which(class);
+    if *runs {
+        return (
+            format!(
+                "the controllers in namespace {system} give no addresses: Services {which} are served from namespace {namespace}, by the FerroLB that was installed first"
+            ),
+            format!(
+                "uninstall one of the two, or give one a loadBalancerClass in the chart; --system-namespace {namespace} looks at the one that serves"
+            ),
+        );
+    }
+    (
+        format!(
+            "the controllers in namespace {system} give no addresses: Services {which} are those of the FerroLB in namespace {namespace}, which was installed first and does not run at the moment"
+        ),
+        format!(
+            "start that one again, or uninstall it; where nothing is left of it but its Lease: kubectl delete lease -n {namespace} {lease}"
+        ),
+    )
+}
+
+fn which(class: Option<&str>) -> String {
+    class.map_or_else(|| "without a class".to_owned(), |class| format!("of class {class}"))
 }
 
 #[cfg(test)]
@@ -93,6 +122,19 @@ mod tests {
         );
         assert!(remedy.contains("--system-namespace b looks at the other"), "{remedy}");
         assert_eq!(it.conflict("a", Some("x")), None);
+    }
+
+    #[test]
+    fn the_remedy_for_waiting_depends_on_whether_the_other_one_runs() {
+        let elder = |runs| Elder { namespace: "b".to_owned(), lease: "l".to_owned(), runs };
+        let (what, remedy) = waits("a", None, &elder(true));
+        assert!(what.contains(
+            "in namespace a give no addresses: Services without a class are served from namespace b"
+        ));
+        assert!(remedy.contains("--system-namespace b looks"), "{remedy}");
+        let (what, remedy) = waits("a", Some("x"), &elder(false));
+        assert!(what.contains("of class x") && what.contains("does not run"), "{what}");
+        assert!(remedy.ends_with("kubectl delete lease -n b l"), "{remedy}");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! A look at everything: objects, programs, and what follows from both.
 
+mod decided;
+
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
 
@@ -46,6 +48,7 @@ impl Look {
         let mut failures = failures;
         let reports = reports.map_err(|failure| failures.push(failure)).ok();
         let mut look = Self::new(controllers, speakers, snapshot, reports, client::told(&failures));
+        look.tell_decided();
         look.tell_unwritten(Timestamp::now());
         if let Some(Instead::MetalLb(_)) = cluster.instead {
             let why = "MetalLB serves it, which tells this program nothing";

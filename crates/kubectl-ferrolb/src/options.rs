@@ -105,6 +105,10 @@ pub(crate) enum Command {
         ip: IpAddr,
     },
     /// What would move, what would lose its address or its announcer
+    ///
+    /// Exit status 1: a Service would lose its address or its last announcer, or have another address; a new one would have
+    /// no address, or one that nobody announces; a router would be told of a prefix by no node any more; or an object would
+    /// not be in force that is now, or that is applied. What only moves to another node is no problem: 0.
     #[command(subcommand, name = "whatif")]
     WhatIf(WhatIf),
     /// Checks manifests: what is wrong in one object, and what shows beside others

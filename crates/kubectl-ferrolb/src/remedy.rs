@@ -2,21 +2,24 @@
 
 mod advertised;
 mod endpoints;
+mod nodes;
 
 use introspection::AddressState;
 use ipam::{
     Conflict, Families, Family, Limit, NotAdmitted, QuotaReached, Reason, Refusal, ServiceKey, Unsuitable,
 };
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 use objects::{NodeName, PoolName};
 use placement::{Ineligible, Obstacle, Unadvertised, Unannounced};
 use pools::Pools;
 
 pub(crate) use self::advertised::Advertised;
+pub(crate) use self::nodes::{of_no_pools, of_refused_nodes};
 use crate::commands::nodes::no_speaker;
 use crate::nearest::did_you_mean;
 use crate::predict::NoAddress;
-use crate::snapshot::{ADVERTISEMENT, Elsewhere, POOL, Snapshot};
+use crate::snapshot::{ADVERTISEMENT, Elsewhere, FOR_ROUTERS, POOL, Snapshot, missing_pools};
 
 /// What to do about a Service that a `NodeAddressPool` may be for, of which the controller alone knows.
 pub(crate) fn of_nodes(key: &ServiceKey) -> String {
@@ -47,6 +50,21 @@ pub(crate) fn of_no_address(
         }
         NoAddress::Refused(refusal) => Some(of_refusal(refusal, by_name, families, pools)),
         NoAddress::Deleting => None,
+    }
+}
+
+/// What helps where the API server does not take a Service's status, by what it says.
+pub(crate) fn of_refused_status(said: &str) -> &'static str {
+    if said.contains("ValidatingAdmissionPolicy") || said.contains("admission policy") {
+        "change that policy, so that it lets FerroLB's controller write services/status: kubectl get validatingadmissionpolicies,validatingadmissionpolicybindings"
+    } else if said.contains("webhook") {
+        "see whether that webhook's own Pod runs, and have it leave services/status to FerroLB's controller: kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations"
+    } else if said.contains("cannot patch") || said.contains("cannot update") {
+        "the controller's account lacks a right that the chart gives it: helm upgrade FerroLB, or compare with its ClusterRole"
+    } else if said.contains("quota") {
+        "raise that quota: kubectl describe resourcequota in the Service's namespace"
+    } else {
+        "what refuses it is named there: let FerroLB's controller write services/status"
     }
 }
 
@@ -182,8 +200,37 @@ fn of_unsuitable(
             )
         }
         Reason::NotAdmitted(why) => of_not_admitted(pool.as_str(), why),
-        Reason::NoAddresses(family) => format!("add {family} addresses to pool {pool}"),
+        Reason::NoAddresses(family) => {
+            let elsewhere = pools.iter().find(|other| other.name != *pool && other.capacity(*family) > 0);
+            let both = !matches!(families, Some(Families::Single(_)) | None);
+            match elsewhere.filter(|_| both) {
+                Some(other) => format!(
+                    "a Service has all its addresses from one pool: put what pools {pool} and {} have into one, or add {family} addresses to pool {pool}",
+                    other.name
+                ),
+                None => format!("add {family} addresses to pool {pool}"),
+            }
+        }
     }
+}
+
+/// The first advertisement that names a pool which there is not, or that is not in force: that may be the one that was meant.
+fn misnamed(snapshot: &Snapshot) -> Option<String> {
+    let refused = |conditions: &[Condition]| {
+        let it = conditions.iter().find(|it| it.type_ == "Accepted" && it.status == "False")?;
+        Some(format!("it is not in force as it stands: {}", it.message))
+    };
+    let on_lan = snapshot.advertisements.iter();
+    let on_lan = on_lan
+        .map(|it| (ADVERTISEMENT, it.name_any(), &it.spec.ip_address_pools, refused(&it.status.conditions)));
+    let to_routers = snapshot.bgp.advertisements.iter();
+    let to_routers = to_routers
+        .map(|it| (FOR_ROUTERS, it.name_any(), &it.spec.ip_address_pools, refused(&it.status.conditions)));
+    let mut all = on_lan.chain(to_routers);
+    all.find_map(|(kind, name, named, refused)| {
+        let why = refused.or_else(|| missing_pools(named, &snapshot.pools).into_iter().next())?;
+        Some(format!("see {kind} {name}: {why}"))
+    })
 }
 
 fn of_not_admitted(pool: &str, why: &NotAdmitted) -> String {
@@ -218,6 +265,13 @@ pub(crate) fn of_unannounced<'a>(
                 (snapshot.advertisements.is_empty(), Elsewhere::of_kind(&snapshot.elsewhere, ADVERTISEMENT))
             {
                 return it.remedy();
+            }
+            if let Some(misnamed) = misnamed(snapshot) {
+                return misnamed;
+            }
+            if !snapshot.bgp.is_empty() {
+                return "create a BGPAdvertisement (it is for routers) or an L2Advertisement (it is for the LAN) that selects the pool and the Service, or have one do so; one with an empty spec selects all"
+                    .to_owned();
             }
             "create an L2Advertisement that selects the pool and the Service; one with an empty spec selects all"
         }
@@ -533,6 +587,37 @@ mod tests {
         for families in [Families::Single(Family::V4), Families::PreferDual { primary: Family::V6 }] {
             assert!(said(&closed, Some(families)).contains("labels that spec.serviceAllocation of pool p1"));
         }
+    }
+
+    #[test]
+    fn a_service_of_both_families_wants_both_in_one_pool() {
+        let pool = |name: &str, entry: &str| {
+            let it = json!({"metadata": {"name": name}, "spec": {"addresses": [entry]}});
+            PoolSpec::from(&serde_json::from_value::<api::IPAddressPool>(it).unwrap())
+        };
+        let pools = Pools::new(vec![pool("p0", "192.0.2.0/28"), pool("p1", "fd00::/124")]);
+        let reasons = unsuitable(&[Reason::NoAddresses(Family::V6), Reason::NoAddresses(Family::V4)]);
+        let said = of_refusal(&reasons, None, Some(Families::RequireDual), &pools);
+        assert!(said.contains("put what pools p0 and p1 have into one"), "{said}");
+        let alone = of_refusal(&reasons, None, Some(Families::Single(Family::V6)), &pools);
+        assert_eq!(alone, "add IPv6 addresses to pool p0");
+    }
+
+    #[test]
+    fn a_pool_that_no_advertisement_names_rightly_is_told_by_the_one_that_tries() {
+        let mut snapshot = snapshot(&[], &[], &[]);
+        let helps = |snapshot: &Snapshot| {
+            let why = Unannounced::Unadvertised(Unadvertised::NoAdvertisement);
+            of_unannounced(&why, &ServiceKey::new("default", "web"), [], &Advertised::default(), snapshot)
+        };
+        assert!(helps(&snapshot).starts_with("create an L2Advertisement"));
+        let object = json!({"metadata": {"name": "a"}, "spec": {"ipAddressPools": ["lan"]}});
+        snapshot.bgp.advertisements = vec![serde_json::from_value(object).unwrap()];
+        assert!(helps(&snapshot).starts_with("create a BGPAdvertisement"));
+        snapshot.bgp.advertisements[0].spec.ip_address_pools = vec!["lna".to_owned()];
+        let said = helps(&snapshot);
+        assert!(said.starts_with("see BGPAdvertisement a: spec.ipAddressPools names \"lna\""), "{said}");
+        assert!(said.ends_with("did you mean lan?"), "{said}");
     }
 
     #[test]

@@ -67,7 +67,7 @@ pub(crate) fn remedy(session: &BgpSession) -> String {
     }
     if reason.contains("bad peer AS") {
         return format!(
-            "compare spec.myASN and spec.peerASN of BGPPeer {peer} with what the router is configured with"
+            "compare spec.myASN and spec.peerASN (or dynamicASN) of BGPPeer {peer} with what the router is configured with"
         );
     }
     if reason.contains("no TCP connection") || reason.contains("connection is lost") {

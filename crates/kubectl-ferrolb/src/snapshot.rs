@@ -2,6 +2,7 @@
 
 mod bgp;
 mod elsewhere;
+mod named;
 mod speakers;
 
 use api::{AddressReservation, IPAddressPool, L2Advertisement};
@@ -11,6 +12,7 @@ use translation::Rules;
 
 pub(crate) use self::bgp::{BgpObjects, Route, Routing};
 pub(crate) use self::elsewhere::{ADVERTISEMENT, Elsewhere, FOR_ROUTERS, POOL, ROUTER, part};
+pub(crate) use self::named::missing_pools;
 pub(crate) use self::speakers::{Source, Speakers};
 
 /// The objects that decisions are made from.

@@ -326,11 +326,11 @@ impl Sources<'_> {
             Some(Err(_)) if !routed.is_empty() => {
                 announced.health = Health::Silent;
                 let why = format!("{ip}: no router is told of it: no BGP session for it is established");
-                let remedy = "kubectl ferrolb bgp says what keeps each session down";
+                let remedy = "kubectl ferrolb status says what keeps each session down, and what to do";
                 it.worse(Health::Silent, Some(why), Some(remedy.to_owned()));
             }
             Some(Err(Unannounced::Unadvertised(Unadvertised::NoAdvertisement)))
-                if let Some(silent) = self.routing(snapshot).why_silent(key) =>
+                if let Some(silent) = self.routing(snapshot).why_silent(key, ip) =>
             {
                 announced.health = Health::Silent;
                 let remedy = silent.remedy(|| {

@@ -152,7 +152,7 @@ pub(crate) async fn run(cluster: &Cluster, namespace: Option<&str>, service: &st
         page.field("Last event", &said);
         story.notes.push(said);
     }
-    for (what, remedy) in cluster.rivals() {
+    for (what, remedy) in cluster.rivals(&look.controllers) {
         page.field(cell("FerroLB twice", Tone::Bad), format!("{what}\n-> {remedy}"));
         story.notes.push(format!("FerroLB: {what}: {remedy}"));
     }
@@ -162,7 +162,7 @@ pub(crate) async fn run(cluster: &Cluster, namespace: Option<&str>, service: &st
         story.notes.push(beside);
     }
     let mut announced = surveyed.addresses.iter().filter(|it| it.health == Health::Announced && !of_nodes);
-    if let Some(note) = announced.next().and_then(|it| notes::beyond(&object, it.ip)) {
+    if let Some(note) = announced.next().and_then(|it| notes::beyond(&object, it)) {
         page.field(cell("No answer?", Tone::Dim), &note);
         story.notes.push(note);
     }
@@ -244,8 +244,12 @@ fn tell(look: &mut Look, key: &ServiceKey, surveyed: &Surveyed, page: &mut Page)
             }
         }
         Some(Err(why)) if certain => {
-            page.field(cell("No address", Tone::Bad), why);
-            story.waiting = Some(why.to_string());
+            // Of pools of nodes, the controller knows more than objects tell.
+            let by_nodes = matches!(why, NoAddress::Refused(_)) && look.snapshot.node_pools;
+            let said = surveyed.reasons.first().filter(|_| by_nodes).cloned();
+            let said = said.unwrap_or_else(|| why.to_string());
+            page.field(cell("No address", Tone::Bad), &said);
+            story.waiting = Some(said);
             if let NoAddress::Refused(_) = why {
                 for (pool, reason) in look.allocation.reasons_by_pool(key) {
                     page.field(format!("  pool {pool}"), &reason);
@@ -255,10 +259,8 @@ fn tell(look: &mut Look, key: &ServiceKey, surveyed: &Surveyed, page: &mut Page)
             let by_name = fate.as_ref().and_then(|fate| fate.by_name.as_ref());
             let families = fate.as_ref().and_then(|fate| Some(fate.request.as_ref()?.families));
             let elsewhere = &look.snapshot.elsewhere;
-            // Where pools of nodes are served, the Service's events say more than IPAddressPools do.
-            let by_events = matches!(why, NoAddress::Refused(_)) && look.snapshot.node_pools;
-            let remedy = if by_events {
-                Some(remedy::of_nodes(key))
+            let remedy = if by_nodes {
+                surveyed.remedies.first().cloned()
             } else {
                 remedy::of_no_address(why, by_name, families, look.allocation.pools(), elsewhere)
             };
@@ -445,7 +447,7 @@ fn tell_routers(look: &Look, key: &ServiceKey, ip: IpAddr, story: &mut AddressSt
 fn is_for_routers(look: &Look, key: &ServiceKey, ip: IpAddr) -> bool {
     let is_routed = || !routed(look.speakers.iter().filter_map(Told::speaker), key, ip).is_empty();
     let members = &look.snapshot.speakers.members;
-    is_routed() || look.snapshot.bgp.routing(&look.placement, members).why_silent(key).is_some()
+    is_routed() || look.snapshot.bgp.routing(&look.placement, members).why_silent(key, ip).is_some()
 }
 
 /// Who is elected, and why the others are not.
@@ -478,6 +480,13 @@ fn tell_election(
             if is_for_routers(look, key, ip) =>
         {
             page.field("On the LAN", "nobody answers: no L2Advertisement is for it");
+            let members = &look.snapshot.speakers.members;
+            let silent = look.snapshot.bgp.routing(&look.placement, members).why_silent(key, ip);
+            let is_routed = !routed(look.speakers.iter().filter_map(Told::speaker), key, ip).is_empty();
+            if let Some(silent) = silent.filter(|_| !is_routed) {
+                page.field(cell("No router", Tone::Bad), &silent.reason);
+                story.silent = Some(silent.reason);
+            }
             return;
         }
         Some(Err(why)) => {

@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use self::leader::{Leader, leader};
 use self::problems::Finder;
-pub(crate) use self::routers::Routers;
+pub(crate) use self::routers::{Routers, warnings as routers_warnings};
 use super::foreign;
 use super::pools::{self, PoolRow};
 use crate::answer::{Answer, Exit};

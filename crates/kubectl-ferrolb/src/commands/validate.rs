@@ -18,12 +18,14 @@ use serde::de::DeserializeOwned;
 use slim::Node;
 
 use super::manifests::{self, Manifest};
+use super::whatif::faults_of_routers;
 use crate::answer::Answer;
-use crate::client::Why;
+use crate::client::{self, Why};
 use crate::cluster::Cluster;
 use crate::nearest::did_you_mean;
 use crate::output::{Page, Tone, cell};
 use crate::predict::reserved_by;
+use crate::snapshot::Snapshot;
 
 mod schema;
 
@@ -78,6 +80,15 @@ pub(crate) async fn run(cluster: Option<&Cluster>, filenames: &[PathBuf]) -> any
         }
     }
     check_together(&ours, there, &reserved, cluster.map(|it| it.system.as_str()), &mut findings);
+    if let Some(cluster) = cluster.filter(|_| ours.iter().any(|it| is_about_routers(it))) {
+        let (snapshot, missing) = Box::pin(cluster.snapshot(&[])).await;
+        if missing.is_empty() {
+            check_routers(snapshot, &manifests, cluster, &mut findings);
+        }
+        let new = client::told(&missing).into_iter().filter(|it| !failures.contains(it));
+        let new: Vec<String> = new.collect();
+        failures.extend(new);
+    }
     // The API server finds again what was found here.
     findings.dedup_by(|a, b| a == b);
 
@@ -275,6 +286,28 @@ fn check_together(
                     format!("spec.ipAddressPools names {name:?}, and there is no such IPAddressPool{near}");
                 findings.push(finding(manifest, Severity::Warning, message));
             }
+        }
+    }
+}
+
+/// Whether an object has a say in what routers are told.
+fn is_about_routers(manifest: &Manifest) -> bool {
+    ["BGPPeer", "BGPAdvertisement", "BFDProfile", "Community"].contains(&manifest.kind())
+}
+
+/// What shows of objects about BGP beside those of the cluster.
+fn check_routers(snapshot: Snapshot, manifests: &[Manifest], cluster: &Cluster, findings: &mut Vec<Finding>) {
+    let (faults, warnings) = faults_of_routers(snapshot, manifests, cluster);
+    let faults = faults.into_iter().map(|it| (it, Severity::Error));
+    let warnings = warnings.into_iter().map(|it| (it, Severity::Warning));
+    for ((about, why), severity) in faults.chain(warnings) {
+        let is_it = |it: &&Manifest| format!("{} {}", it.kind(), it.text("/metadata/name")) == about;
+        let Some(manifest) = manifests.iter().filter(|it| is_about_routers(it)).find(is_it) else { continue };
+        let said = |it: &Finding| {
+            it.place == manifest.place && (it.message.contains(&why) || why.contains(&it.message))
+        };
+        if !findings.iter().any(said) {
+            findings.push(finding(manifest, severity, why));
         }
     }
 }

@@ -22,7 +22,8 @@ use self::apply::{apply, new_node};
 pub(crate) use self::routes::brief;
 use self::state::{State, difference, is_to_routers, shown, states};
 pub(crate) use self::staying::Staying;
-use super::manifests;
+use super::manifests::{self, Manifest};
+use super::status::routers_warnings;
 use crate::answer::Answer;
 use crate::ask::Told;
 use crate::cluster::Cluster;
@@ -49,9 +50,16 @@ pub(crate) struct Difference {
     /// While the node is off, where that is another thing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) off: Option<String>,
-    /// `moves`, `gains`, `loses` or `stays`.
+    /// `moves`, `gains`, `loses`, `changes` (its address), `lacks` (a new Service an address or an announcer) or `stays`.
     pub(crate) effect: &'static str,
     pub(crate) note: String,
+}
+
+impl Difference {
+    /// Whether it is one that somebody may not want: clients lose a Service, or would have to know another address of it.
+    pub(crate) fn is_problem(&self) -> bool {
+        matches!(self.effect, "loses" | "changes" | "lacks")
+    }
 }
 
 /// Tells what a change would do.
@@ -256,10 +264,17 @@ fn drain(snapshot: Snapshot, node: &str, staying: &Staying) -> anyhow::Result<An
     page.append(routes::page(&differences));
     if !of_node.is_empty() {
         let verb = if of_node.len() == 1 { "has" } else { "have" };
+        let keys: Vec<&ServiceKey> = of_node.iter().map(|(key, _)| key).collect();
         page.line(format!(
             "{} {verb} an address of {node} itself, by a NodeAddressPool: it goes from the status when {node} is off, and stays until then where a Pod elsewhere serves",
-            list(&of_node)
+            list(&keys)
         ));
+        let all: Vec<&ServiceKey> = of_node.iter().filter(|(_, all)| *all).map(|(key, _)| key).collect();
+        if !all.is_empty() {
+            let verb = if all.len() == 1 { "has" } else { "have" };
+            let text = format!("{} {verb} no other address, so clients need another one then", list(&all));
+            page.line(cell(text, Tone::Bad));
+        }
     }
     if !differences.is_empty() {
         page.line(cell(
@@ -269,19 +284,21 @@ fn drain(snapshot: Snapshot, node: &str, staying: &Staying) -> anyhow::Result<An
     }
     let missing =
         staying.0.as_ref().err().map(|why| format!("all endpoints on {node} count as evicted: {why}"));
-    let outage = differences.iter().any(|it| it.effect == "loses");
-    Ok(Answer::list("PredictionList", &differences, page).problem_if(outage).not_seen(missing))
+    let problem = differences.iter().any(Difference::is_problem) || of_node.iter().any(|(_, all)| *all);
+    Ok(Answer::list("PredictionList", &differences, page).problem_if(problem).not_seen(missing))
 }
 
-/// The Services that have an address of a node itself. Which nodes serve, the controller alone knows.
-fn with_addresses_of(snapshot: &Snapshot, node: &str) -> Vec<ServiceKey> {
+/// The Services that have an address of a node itself, and whether they have no other. Which nodes serve, the controller
+/// alone knows.
+fn with_addresses_of(snapshot: &Snapshot, node: &str) -> Vec<(ServiceKey, bool)> {
     let node = snapshot.nodes.iter().find(|it| it.name_any() == node);
     let ips: BTreeSet<IpAddr> = node.into_iter().flat_map(|node| node.status.ips()).collect();
-    let has = |service: &&slim::Service| {
+    let has = |service: &slim::Service| {
         let it = Observed::read(service);
-        it.origin == Origin::NodePool && it.ips.iter().any(|ip| ips.contains(ip))
+        let of_node = it.origin == Origin::NodePool && it.ips.iter().any(|ip| ips.contains(ip));
+        of_node.then(|| (translation::service_key(service), it.ips.iter().all(|ip| ips.contains(ip))))
     };
-    snapshot.services.iter().filter(has).map(translation::service_key).collect()
+    snapshot.services.iter().filter_map(has).collect()
 }
 
 /// What any other change does.
@@ -293,6 +310,7 @@ fn changed(
     let placed = now.placed_now();
     let told_before = now.bgp.routing(&placed, &now.speakers.members);
     let before = states(&allocation, &placed, &told_before);
+    let faults_before = faults(&allocation, &now, &placed, &told_before);
     let mut then = now;
     change(&mut then)?;
     let (then, allocation) = then.settled();
@@ -317,7 +335,8 @@ fn changed(
         }
     }
     differences.extend(routes::differences(&told_before, &told_after, None));
-    let faults = new_faults(&allocation, &then, &placed, &told_after);
+    let mut faults = faults(&allocation, &then, &placed, &told_after);
+    faults.retain(|fault| !faults_before.contains(fault));
     let mut table = Table::new(["SERVICE", "NOW", "THEN", "NOTE"]);
     for it in differences.iter().filter(|it| it.router.is_none()) {
         table.row([
@@ -330,17 +349,12 @@ fn changed(
     let mut page = Page::of(table, "No Service would change.");
     page.append(routes::page(&differences));
     faults.iter().for_each(|fault| page.line(cell(format!("not in force: {fault}"), Tone::Bad)));
-    let loses = differences.iter().any(|it| it.effect == "loses");
-    Ok(Answer::list("PredictionList", &differences, page).problem_if(loses || !faults.is_empty()))
+    let problem = differences.iter().any(Difference::is_problem) || !faults.is_empty();
+    Ok(Answer::list("PredictionList", &differences, page).problem_if(problem))
 }
 
-/// What would not be in force.
-fn new_faults(
-    allocation: &Allocation,
-    then: &Snapshot,
-    placement: &Placement,
-    routing: &Routing,
-) -> Vec<String> {
+/// What is not in force.
+fn faults(allocation: &Allocation, then: &Snapshot, placement: &Placement, routing: &Routing) -> Vec<String> {
     let pools = allocation
         .pools()
         .iter()
@@ -352,6 +366,27 @@ fn new_faults(
     let of_bgp: BTreeSet<_> = then.bgp.faults(placement).into_iter().chain(routing.faults.clone()).collect();
     let of_bgp = of_bgp.into_iter().map(|(about, why)| format!("{about}: {why}"));
     pools.chain(advertisements).chain(of_bgp).collect()
+}
+
+/// Something about an object, which is named first.
+pub(crate) type About = (String, String);
+
+/// What would be wrong with objects about BGP if these manifests were applied, and what their authors may not mean.
+pub(crate) fn faults_of_routers(
+    mut then: Snapshot,
+    manifests: &[Manifest],
+    cluster: &Cluster,
+) -> (Vec<About>, Vec<About>) {
+    if apply(&mut then, manifests, cluster).is_err() {
+        return (vec![], vec![]);
+    }
+    let placed = then.placed_now();
+    let routing = then.bgp.routing(&placed, &then.speakers.members);
+    let faults: BTreeSet<_> = then.bgp.faults(&placed).into_iter().chain(routing.faults).collect();
+    let warnings = routers_warnings(&then);
+    let warnings = warnings.iter().filter_map(|it| it.split_once(": "));
+    let owned = |(about, why): (&str, &str)| (about.to_owned(), why.to_owned());
+    (faults.into_iter().collect(), warnings.map(owned).collect())
 }
 
 /// Why a Service that is there is not FerroLB's any more.
@@ -368,7 +403,7 @@ fn left(then: &Snapshot, key: &ServiceKey) -> Option<String> {
 
 fn note_tone(difference: &Difference) -> Tone {
     match difference.effect {
-        "loses" => Tone::Bad,
+        "loses" | "changes" | "lacks" => Tone::Bad,
         "gains" => Tone::Good,
         _ => Tone::Plain,
     }

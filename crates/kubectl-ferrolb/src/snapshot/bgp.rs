@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use api::{BFDProfile, BGPAdvertisement, BGPPeer, Community};
 use bgp::route::Prefix;
 use kube::ResourceExt;
-use objects::{BgpPeerName, NodeName};
+use objects::{BgpPeerName, Family, NodeName};
 use peering::{Objects, PasswordSource};
 use placement::{Placement, ServiceKey};
 use speaker_core::announce::bgp::{Foretold, NotAnnounced, Told, foretell};
@@ -29,6 +29,8 @@ pub(crate) struct Routing {
     /// What each router is told.
     pub(crate) routes: BTreeMap<(Prefix, BgpPeerName), Route>,
     nodes: BTreeMap<NodeName, BTreeMap<ServiceKey, Result<Told, NotAnnounced>>>,
+    /// The families that the sessions with some router carry.
+    carried: BTreeSet<Family>,
     /// Objects that are not in force as they stand, with what is wrong.
     pub(crate) faults: BTreeSet<(String, String)>,
 }
@@ -39,6 +41,8 @@ pub(crate) struct Unrouted {
     pub(crate) reason: String,
     /// The first of the nodes' reasons; none where they lack a router.
     first: Option<NotAnnounced>,
+    /// A family of it that no router is told of, where there are routers for another.
+    lacks: Option<Family>,
 }
 
 impl Unrouted {
@@ -49,6 +53,11 @@ impl Unrouted {
 
     /// What helps; another knows what helps against a want of endpoints.
     pub(crate) fn remedy(&self, of_endpoints: impl FnOnce() -> String) -> String {
+        if let Some(family) = self.lacks {
+            return format!(
+                "set spec.dualStackAddressFamily of a BGPPeer to true, or make a BGPPeer for an {family} address of the router"
+            );
+        }
         let remedy = match self.first {
             None => {
                 "kubectl get bgppeers: make one, or let its spec.nodeSelectors and the spec.peers of the BGPAdvertisement select it"
@@ -118,6 +127,7 @@ impl BgpObjects {
             return routing;
         }
         let objects = self.read();
+        routing.carried = self.peers.iter().flat_map(families).collect();
         for node in nodes {
             let Foretold { routes, services, peer_faults, advertisement_faults } =
                 foretell(node, objects.clone(), placement);
@@ -147,25 +157,39 @@ impl Routing {
         nodes.map(|(node, _)| node.clone()).collect()
     }
 
-    /// Why no router is told of a Service, though an advertisement is for it.
-    pub(crate) fn why_silent(&self, key: &ServiceKey) -> Option<Unrouted> {
+    /// Why no router is told of an address of a Service, though an advertisement is for it.
+    pub(crate) fn why_silent(&self, key: &ServiceKey, ip: IpAddr) -> Option<Unrouted> {
         let mut reasons: BTreeMap<NotAnnounced, Vec<&NodeName>> = BTreeMap::new();
-        let mut is_told = false;
+        let mut would = Vec::new();
         for (node, services) in &self.nodes {
             match services.get(key) {
                 Some(Err(NotAnnounced::NotOwner)) | None => {}
                 Some(Err(why)) => reasons.entry(*why).or_default().push(node),
-                Some(Ok(_)) => is_told = true,
+                Some(Ok(_)) => would.push(node),
             }
         }
-        if is_told {
-            let reason = "no router is told of it: no BGPPeer is for the nodes that would".to_owned();
-            return Some(Unrouted { reason, first: None });
+        if !would.is_empty() {
+            let family = Family::of(ip);
+            let lacks = (!self.carried.is_empty() && !self.carried.contains(&family)).then_some(family);
+            let why = lacks.map_or_else(
+                || format!("no BGPPeer is for the nodes that would ({})", list(&would)),
+                |family| format!("no BGPPeer has a session that carries {family} routes"),
+            );
+            return Some(Unrouted { reason: format!("no router is told of it: {why}"), first: None, lacks });
         }
         let first = reasons.keys().next().copied()?;
         let told = reasons.iter().map(|(why, nodes)| format!("{} ({})", why_not(why.as_str()), list(nodes)));
         let reason = format!("no router is told of it: {}", told.collect::<Vec<_>>().join("; "));
-        Some(Unrouted { reason, first: Some(first) })
+        Some(Unrouted { reason, first: Some(first), lacks: None })
+    }
+}
+
+/// The families that a session with a router carries: that of its address, unless it is to carry both.
+fn families(peer: &BGPPeer) -> Vec<Family> {
+    let address = peer.spec.peer_address.as_ref().and_then(|ip| ip.trim().parse::<IpAddr>().ok());
+    match address.filter(|_| !peer.spec.dual_stack_address_family) {
+        Some(ip) => vec![Family::of(ip.to_canonical())],
+        None => vec![Family::V4, Family::V6],
     }
 }
 

@@ -1,12 +1,17 @@
-//! What has moved: seen by this program from look to look, and before it was started as the events of Services tell.
+//! What has moved: seen by this program from look to look, and before it was started as the events of Services and the
+//! sessions with routers tell.
+
+mod sessions;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Slot;
 use std::net::IpAddr;
 
+use introspection::SpeakerStatus;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Event;
 
+use self::sessions::Sessions;
 use super::view::{Held, NodeView};
 use crate::survey::{Health, Surveyed};
 
@@ -40,6 +45,10 @@ pub(super) enum What {
     SpeakerDown { node: String },
     /// A node's speaker is ready.
     SpeakerUp { node: String },
+    /// Nodes have lost their session with a router.
+    SessionsDown { router: String, nodes: Vec<String>, why: String },
+    /// Nodes have a session with a router again, or for the first time.
+    SessionsUp { router: String, nodes: Vec<String> },
 }
 
 /// Remembers what has happened.
@@ -47,6 +56,8 @@ pub(super) enum What {
 pub(super) struct Timeline {
     /// As it was at the last look, if there was one.
     last: Option<State>,
+    /// What was known of sessions with routers then.
+    sessions: Option<Sessions>,
     /// The latest first.
     entries: Vec<Entry>,
 }
@@ -123,6 +134,21 @@ impl Timeline {
             self.compare(at, before, &now);
         }
         self.last = Some(now);
+        self.entries.truncate(KEPT);
+    }
+
+    /// Compares what speakers say of their sessions with routers with what they said before.
+    pub(super) fn observe_sessions<'a>(
+        &mut self,
+        at: Timestamp,
+        speakers: impl IntoIterator<Item = &'a SpeakerStatus>,
+    ) {
+        let now = Sessions::of(at, speakers, self.sessions.as_ref());
+        for (when, what) in now.compared(at, self.sessions.as_ref()) {
+            let after = self.entries.iter().take_while(|entry| entry.at > when).count();
+            self.entries.insert(after, Entry { at: when, what, addresses: vec![] });
+        }
+        self.sessions = Some(now);
         self.entries.truncate(KEPT);
     }
 

@@ -13,6 +13,7 @@ use tokio::time::{sleep, timeout};
 
 use super::timeline::Timeline;
 use super::view::{Seen, View};
+use crate::ask::Told;
 use crate::client::{self, Why};
 use crate::cluster::Cluster;
 use crate::commands::whatif::{Difference, Staying, drained};
@@ -191,6 +192,8 @@ pub(super) async fn watch(hub: Arc<Hub>, connection: Connection) {
                         }
                     }
                     timeline.observe(Timestamp::now(), &seen.services, &seen.nodes);
+                    timeline
+                        .observe_sessions(Timestamp::now(), look.speakers.iter().filter_map(Told::speaker));
                 }
                 hub.looked(now.clone(), look);
                 hub.show(|view| {

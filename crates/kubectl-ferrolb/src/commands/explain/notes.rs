@@ -8,7 +8,7 @@ use kube::ResourceExt;
 use slim::Service;
 
 use crate::nearest::did_you_mean;
-use crate::survey::list;
+use crate::survey::{Announced, list};
 
 /// The groups of MetalLB's annotations.
 const GROUPS: [&str; 2] = ["metallb.io", "metallb.universe.tf"];
@@ -82,13 +82,20 @@ pub(super) fn beside(whole: &v1::Service, holders: impl Fn(IpAddr) -> Vec<Servic
 }
 
 /// Where to look on when an address is announced and does not answer.
-pub(super) fn beyond(service: &Service, ip: IpAddr) -> Option<String> {
+pub(super) fn beyond(service: &Service, address: &Announced) -> Option<String> {
+    let ip = address.ip;
     let port = service.spec.ports.first()?.port;
     let cluster_ip = service.spec.cluster_ips.first().filter(|it| it.parse::<IpAddr>().is_ok())?;
     let url =
         |host: &str| if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+    // On the LAN nobody has it, and the routers alone know what they make of what they are told.
+    let asks = if address.is_routed() && address.node.is_none() {
+        format!("see on the router whether it took the route to {ip}: its import policy may not")
+    } else {
+        format!("kubectl ferrolb trace {ip} asks the LAN")
+    };
     Some(format!(
-        "kubectl ferrolb trace {ip} asks the LAN; curl {} on a node asks kube-proxy and the Pods, without FerroLB; ping is answered by no Service",
+        "{asks}; curl {} on a node asks kube-proxy and the Pods, without FerroLB; ping is answered by no Service",
         url(cluster_ip)
     ))
 }
@@ -99,6 +106,7 @@ mod tests {
 
     use super::*;
     use crate::fixtures::service;
+    use crate::survey::{Health, ToRouters};
 
     fn with(annotations: &Value, labels: &Value) -> Service {
         let mut it = service("web", None);
@@ -151,7 +159,22 @@ mod tests {
 
     #[test]
     fn where_to_look_on_names_the_port_and_the_cluster_ip() {
-        let said = beyond(&with(&json!({}), &json!({})), "192.0.2.1".parse().unwrap()).unwrap();
+        let service = with(&json!({}), &json!({}));
+        let mut address = Announced {
+            ip: "192.0.2.1".parse().unwrap(),
+            health: Health::Announced,
+            node: Some("n1".to_owned()),
+            interfaces: vec![],
+            since: None,
+            by_bgp: vec![],
+        };
+        let said = beyond(&service, &address).unwrap();
         assert!(said.contains("trace 192.0.2.1") && said.contains("curl 10.96.0.1:80 on a node"), "{said}");
+        let routers = vec!["r1".to_owned()];
+        let to_routers =
+            |node: &str| ToRouters { node: node.to_owned(), routers: routers.clone(), untold: vec![] };
+        (address.node, address.by_bgp) = (None, vec![to_routers("n1")]);
+        let said = beyond(&service, &address).unwrap();
+        assert!(said.starts_with("see on the router whether it took the route to 192.0.2.1"), "{said}");
     }
 }

@@ -28,6 +28,11 @@ pub(super) async fn leader(cluster: &Cluster, look: &Look) -> Leader {
         return Leader::Pod(told.program.pod.clone());
     }
     let Some(controller) = cluster.of_part(Part::Controller).next() else { return Leader::Unknown(None) };
+    // That is told, with whom they wait for.
+    if look.controllers.iter().any(|told| told.controller().is_some_and(|status| status.waits_for.is_some()))
+    {
+        return Leader::Unknown(None);
+    }
     if look.controllers.iter().all(|told| told.controller().is_some()) {
         return Leader::Nobody("no replica leads, so nobody gets an address".to_owned());
     }

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use api::{IPAddressPool, L2Advertisement};
 use kube::ResourceExt;
 
 use super::{NAMED, Problem, remarks, routers, starting};
@@ -11,10 +10,9 @@ use crate::cluster::Cluster;
 use crate::commands::nodes::{has_no_interface, is_down, no_speaker, unheard};
 use crate::commands::pools::PoolRow;
 use crate::look::Look;
-use crate::nearest::did_you_mean;
 use crate::output::some;
 use crate::programs::{Part, Program};
-use crate::snapshot::{ADVERTISEMENT, Elsewhere, POOL};
+use crate::snapshot::{ADVERTISEMENT, Elsewhere, POOL, missing_pools};
 use crate::survey::{Warning, list};
 
 /// Finds what is the matter with one look at a cluster.
@@ -69,7 +67,7 @@ impl<'a> Finder<'a> {
 
     /// Whether there are programs, and whether one leads.
     fn programs(&mut self, nobody: Option<String>) {
-        for (what, remedy) in self.cluster.rivals() {
+        for (what, remedy) in self.cluster.rivals(&self.look.controllers) {
             self.problem("FerroLB", what, Some(&remedy));
         }
         let system = &self.cluster.system;
@@ -275,7 +273,7 @@ impl<'a> Finder<'a> {
                     None,
                 );
             }
-            let missing = missing_pools(advertisement, &self.look.snapshot.pools);
+            let missing = missing_pools(&advertisement.spec.ip_address_pools, &self.look.snapshot.pools);
             self.warnings.extend(missing.iter().map(|it| format!("L2Advertisement {name}: {it}")));
             self.warnings
                 .extend(advertisement.warnings().iter().map(|it| format!("L2Advertisement {name}: {it}")));
@@ -284,7 +282,7 @@ impl<'a> Finder<'a> {
 
     /// What authors of objects about BGP may not mean.
     fn routers(&mut self) {
-        self.warnings.extend(routers::warnings(self.look));
+        self.warnings.extend(routers::warnings(&self.look.snapshot));
     }
 
     fn pools(&mut self, pools: &[PoolRow]) {
@@ -321,19 +319,6 @@ impl<'a> Finder<'a> {
     }
 }
 
-/// The pools that an advertisement names and that there are not, each with what it may be meant to be.
-fn missing_pools(advertisement: &L2Advertisement, pools: &[IPAddressPool]) -> Vec<String> {
-    let there: BTreeSet<String> = pools.iter().map(ResourceExt::name_any).collect();
-    let named = advertisement.spec.ip_address_pools.iter().map(|name| name.trim());
-    named
-        .filter(|name| !there.contains(*name))
-        .map(|name| {
-            let near = did_you_mean(name, there.iter().cloned());
-            format!("spec.ipAddressPools names {name:?}, and there is no such IPAddressPool{near}")
-        })
-        .collect()
-}
-
 /// What to do where a program waits for MetalLB to be gone.
 fn waits_for_metallb(told: &Told) -> Option<String> {
     told.not_ready().contains("MetalLB to be gone").then(|| {
@@ -364,22 +349,9 @@ fn words(names: &[&String]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use introspection::PeerState;
-    use serde_json::json;
-
     use super::*;
     use crate::fixtures::{snapshot, speaker_on, told};
-
-    #[test]
-    fn a_pool_that_an_advertisement_names_in_vain_is_told_with_what_it_may_be_meant_to_be() {
-        let names = |names: &[&str]| {
-            let it = json!({"metadata": {"name": "a"}, "spec": {"ipAddressPools": names}});
-            missing_pools(&serde_json::from_value(it).unwrap(), &snapshot(&[], &[], &[]).pools)
-        };
-        assert_eq!(names(&["lan", " lan "]), Vec::<String>::new());
-        let [said] = &names(&["lan", "lna"])[..] else { panic!("one is missing") };
-        assert!(said.ends_with("\"lna\", and there is no such IPAddressPool: did you mean lan?"), "{said}");
-    }
+    use introspection::PeerState;
 
     /// What is found of a cluster with these speakers, where this node is down.
     fn found(speakers: Vec<Told>, down: &str) -> Vec<(String, String)> {

@@ -1,9 +1,11 @@
 //! The sessions with routers, and what is the matter with them and the objects that ask for them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
-use api::names;
-use introspection::BgpSession;
+use api::{DynamicAsn, names};
+use introspection::{BgpSession, SpeakerStatus};
+use ipnet::IpNet;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 use serde::Serialize;
@@ -14,7 +16,7 @@ use crate::look::Look;
 use crate::nearest::did_you_mean;
 use crate::output::some;
 use crate::routed::{is_established, lasting, remedy, trouble};
-use crate::snapshot::{FOR_ROUTERS, ROUTER};
+use crate::snapshot::{FOR_ROUTERS, ROUTER, Snapshot, missing_pools};
 
 /// What there is of routers.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -57,10 +59,14 @@ type Alike<'a> = BTreeMap<(bool, String), Vec<(&'a str, &'a BgpSession)>>;
 /// What is the matter with sessions: a router is told of once for all nodes of which the same is true.
 pub(super) fn problems(look: &Look) -> Vec<Problem> {
     let mut by_router: BTreeMap<&str, (usize, Alike<'_>)> = BTreeMap::new();
+    let mut hints: BTreeMap<&str, String> = BTreeMap::new();
     for speaker in look.speakers.iter().filter_map(Told::speaker) {
         for session in &speaker.bgp.sessions.items {
             let (all, alike) = by_router.entry(&session.peer).or_default();
             *all += 1;
+            if let Some(hint) = hint(look, speaker, session) {
+                hints.entry(&session.peer).or_insert(hint);
+            }
             if let Some(why) = trouble(session) {
                 let same = (is_established(session), why);
                 alike.entry(same).or_default().push((&speaker.node, session));
@@ -89,7 +95,7 @@ pub(super) fn problems(look: &Look) -> Vec<Problem> {
             problems.push(Problem {
                 about: format!("{ROUTER} {peer}"),
                 reason: format!("{what}{}: {why}", since.unwrap_or_default()),
-                remedy: Some(remedy(first)),
+                remedy: Some(hints.get(peer).cloned().unwrap_or_else(|| remedy(first))),
             });
         }
     }
@@ -97,6 +103,47 @@ pub(super) fn problems(look: &Look) -> Vec<Problem> {
     let not_in_force = not_in_force(look).into_iter();
     problems.extend(not_in_force.map(|(about, reason)| Problem { about, reason, remedy: None }));
     problems
+}
+
+/// What is wrong with the address of a router to which there is no connection, where the addresses of nodes tell.
+fn hint(look: &Look, speaker: &SpeakerStatus, session: &BgpSession) -> Option<String> {
+    if is_established(session) || !session.reason.contains("no TCP connection") {
+        return None;
+    }
+    let peer = look.snapshot.bgp.peers.iter().find(|peer| peer.name_any() == session.peer)?;
+    let spec = &peer.spec;
+    let router: IpAddr = spec.peer_address.as_ref()?.trim().parse().ok()?;
+    if let Some(node) = look.snapshot.nodes.iter().find(|node| node.status.ips().any(|ip| ip == router)) {
+        let node = node.name_any();
+        return Some(format!(
+            "spec.peerAddress {router} of {ROUTER} {} is the address of node {node}, where nothing waits for sessions: write the router's",
+            session.peer
+        ));
+    }
+    let own = prefixes(speaker);
+    let is_own = |ip: IpAddr| own.iter().any(|prefix| prefix.addr() == ip);
+    let source = spec.source_address.as_ref().and_then(|ip| ip.trim().parse::<IpAddr>().ok());
+    if let Some(source) = source.filter(|ip| !own.is_empty() && !is_own(*ip)) {
+        return Some(format!(
+            "spec.sourceAddress {source} of {ROUTER} {} is no address of node {}: leave it out, or write one that the node has (a BGPPeer with spec.nodeSelectors for each node)",
+            session.peer, speaker.node
+        ));
+    }
+    let is_external =
+        spec.peer_asn.is_some_and(|asn| asn != spec.my_asn) || spec.dynamic_asn == Some(DynamicAsn::External);
+    let is_beyond = !own.is_empty() && !own.iter().any(|prefix| prefix.contains(&router));
+    (is_external && is_beyond && !spec.ebgp_multi_hop.unwrap_or(false)).then(|| {
+        format!(
+            "{router} is on no network of node {}, so a hop or more away: set spec.ebgpMultiHop of {ROUTER} {} to true (and allow as much on the router), or write the router's address on the node's network",
+            speaker.node, session.peer
+        )
+    })
+}
+
+/// The addresses of a node, each with the length of its prefix.
+fn prefixes(speaker: &SpeakerStatus) -> Vec<IpNet> {
+    let interfaces = speaker.interfaces.items.iter();
+    interfaces.flat_map(|interface| &interface.prefixes).filter_map(|prefix| prefix.parse().ok()).collect()
 }
 
 /// What the objects say of routers that no speaker which was asked has told of: as long as it cannot be asked, what it has
@@ -133,8 +180,8 @@ pub(super) fn not_in_force(look: &Look) -> Vec<(String, String)> {
 }
 
 /// What the authors of the objects may not mean.
-pub(super) fn warnings(look: &Look) -> Vec<String> {
-    let bgp = &look.snapshot.bgp;
+pub(crate) fn warnings(snapshot: &Snapshot) -> Vec<String> {
+    let bgp = &snapshot.bgp;
     let mut warnings = Vec::new();
     let mut warn = |kind: &str, name: &str, all: Vec<String>| {
         warnings.extend(all.into_iter().map(|it| format!("{kind} {name}: {it}")));
@@ -146,7 +193,7 @@ pub(super) fn warnings(look: &Look) -> Vec<String> {
             let selected = peer.read().map(|peer| peer.selects_node(node.labels()));
             selected.unwrap_or(true)
         };
-        if !look.snapshot.nodes.is_empty() && !look.snapshot.nodes.iter().any(selects) {
+        if !snapshot.nodes.is_empty() && !snapshot.nodes.iter().any(selects) {
             all.push("its spec.nodeSelectors select no node".to_owned());
         }
         warn(ROUTER, &peer.name_any(), all);
@@ -158,6 +205,7 @@ pub(super) fn warnings(look: &Look) -> Vec<String> {
             let near = did_you_mean(name, there.iter().cloned());
             format!("spec.peers names {name:?}, and there is no such {ROUTER}{near}")
         }));
+        all.extend(missing_pools(&advertisement.spec.ip_address_pools, &snapshot.pools));
         warn(FOR_ROUTERS, &advertisement.name_any(), all);
     }
     bgp.communities.iter().for_each(|it| warn("Community", &it.name_any(), it.warnings()));
@@ -178,7 +226,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::fixtures::{snapshot, told};
+    use crate::fixtures::{edited, snapshot, told};
 
     fn session(state: &str, reason: &str) -> BgpSession {
         BgpSession {
@@ -234,6 +282,42 @@ mod tests {
     }
 
     #[test]
+    fn an_address_of_a_node_and_a_router_beyond_a_hop_are_told_for_what_they_are() {
+        let remedy = |address: &str, more: serde_json::Value| {
+            let down = || session("Active", "no TCP connection");
+            let mut look = look([down(), down(), down()]);
+            for told in &mut look.speakers {
+                *told = edited(told.clone(), |_, interfaces| {
+                    interfaces[0].prefixes = vec!["192.0.2.11/24".to_owned()];
+                });
+            }
+            let status = json!({"addresses": [{"type": "InternalIP", "address": "192.0.2.12"}]});
+            look.snapshot.nodes[1].status = serde_json::from_value(status).unwrap();
+            let mut spec = json!({"myASN": 64512, "peerASN": 64513, "peerAddress": address});
+            spec.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap_or_default());
+            let peer = json!({"metadata": {"name": "r1"}, "spec": spec});
+            look.snapshot.bgp.peers = vec![serde_json::from_value(peer).unwrap()];
+            problems(&look).remove(0).remedy.unwrap()
+        };
+        assert!(remedy("192.0.2.12", json!({})).contains("is the address of node n2"));
+        let beyond = remedy("198.51.100.1", json!({}));
+        assert!(
+            beyond.contains("on no network of node n1") && beyond.contains("spec.ebgpMultiHop"),
+            "{beyond}"
+        );
+        assert!(
+            remedy("198.51.100.1", json!({"ebgpMultiHop": true})).contains("can be reached from the node")
+        );
+        assert!(remedy("198.51.100.1", json!({"peerASN": 64512})).contains("can be reached from the node"));
+        assert!(remedy("192.0.2.254", json!({})).contains("can be reached from the node"));
+        let source = remedy("192.0.2.254", json!({"sourceAddress": "192.0.2.99"}));
+        assert!(
+            source.contains("spec.sourceAddress 192.0.2.99 of BGPPeer r1 is no address of node n1"),
+            "{source}"
+        );
+    }
+
+    #[test]
     fn what_was_reported_of_a_router_counts_where_no_speaker_can_be_asked() {
         let up = || session("Established", "");
         let mut look = look([up(), up(), up()]);
@@ -254,19 +338,21 @@ mod tests {
         let up = || session("Established", "");
         let mut look = look([up(), up(), up()]);
         let object = |name: &str, spec: serde_json::Value| json!({"metadata": {"name": name}, "spec": spec});
-        let advertisement = object("all", json!({"peers": ["r2"], "communities": ["nobody"]}));
+        let spec = json!({"peers": ["r2"], "communities": ["nobody"], "ipAddressPools": ["lna"]});
+        let advertisement = object("all", spec);
         look.snapshot.bgp.advertisements = vec![serde_json::from_value(advertisement).unwrap()];
         let [(about, why)] = &not_in_force(&look)[..] else { panic!("one") };
         assert!(about == "BGPAdvertisement all" && why.contains("spec.communities[0]"), "{about}: {why}");
-        let told = warnings(&look).join("\n");
+        let told = warnings(&look.snapshot).join("\n");
         assert!(told.contains("spec.peers names \"r2\", and there is no such BGPPeer"), "{told}");
         assert!(told.contains("and no BGPPeer, so no router is told"), "{told}");
+        assert!(told.contains("spec.ipAddressPools names \"lna\""), "{told}");
         let selector = json!([{"matchLabels": {"zone": "nowhere"}}]);
         let spec = json!({
             "myASN": 64512, "peerASN": 64513, "peerAddress": "192.0.2.254", "nodeSelectors": selector,
         });
         look.snapshot.bgp.peers = vec![serde_json::from_value(object("r1", spec)).unwrap()];
-        let told = warnings(&look).join("\n");
+        let told = warnings(&look.snapshot).join("\n");
         assert!(told.contains("BGPPeer r1: its spec.nodeSelectors select no node"), "{told}");
         assert!(told.contains("did you mean r1?"), "{told}");
     }

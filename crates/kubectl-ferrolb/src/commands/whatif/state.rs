@@ -63,7 +63,7 @@ pub(super) fn states(
                 Some(Ok(elected)) => Ok(Announcer::Node(elected.announcer.clone())),
                 Some(Err(_)) if !to_routers.is_empty() => Ok(Announcer::ToRouters(to_routers)),
                 Some(Err(Unannounced::Unadvertised(Unadvertised::NoAdvertisement)))
-                    if let Some(silent) = routing.why_silent(key) =>
+                    if let Some(silent) = routing.why_silent(key, *ip) =>
                 {
                     state.without_endpoint |= silent.is_without_endpoint();
                     Err(silent.reason)
@@ -92,6 +92,8 @@ pub(super) fn difference(key: &ServiceKey, now: &State, then: &State) -> Vec<Dif
         list(&each.map(text).collect::<Vec<_>>())
     };
     let silent = |state: &State| state.announcers.iter().find_map(|who| who.as_ref().err()).cloned();
+    // One that waits already is not what the change is asked about.
+    let waits = if *now == State::default() { "lacks" } else { "stays" };
     let (effect, note) = match (now.addresses.is_empty(), then.addresses.is_empty()) {
         (false, true) => {
             let why = then.no_address.clone().unwrap_or_else(|| "it is gone".to_owned());
@@ -104,17 +106,17 @@ pub(super) fn difference(key: &ServiceKey, now: &State, then: &State) -> Vec<Dif
                 "gains",
                 "gets an address, which is announced as soon as one of its Pods is ready".to_owned(),
             ),
-            Some(why) => ("stays", format!("gets an address that nobody announces: {why}")),
+            Some(why) => (waits, format!("gets an address that nobody announces: {why}")),
         },
-        (true, true) => ("stays", then.no_address.clone().unwrap_or_default()),
+        (true, true) => (waits, then.no_address.clone().unwrap_or_default()),
         (false, false) => {
             let other = now.addresses != then.addresses;
             let address = if other { "CHANGES its address" } else { "" };
             match (silent(now), silent(then)) {
                 (None, Some(why)) => ("loses", format!("OUTAGE: {why}")),
-                (Some(_), None) if other => ("gains", format!("{address}, and is announced")),
+                (Some(_), None) if other => ("changes", format!("{address}, and is announced")),
                 (Some(_), None) => ("gains", "is announced".to_owned()),
-                (_, _) if other => ("moves", address.to_owned()),
+                (_, _) if other => ("changes", address.to_owned()),
                 (Some(_), Some(why)) => ("stays", why),
                 (None, None) => ("moves", "moves".to_owned()),
             }

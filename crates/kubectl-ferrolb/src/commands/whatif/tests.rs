@@ -1,8 +1,10 @@
 //! What is told of changes.
 
+use api::AddressEntry;
 use serde_json::json;
 
 use super::*;
+use crate::answer::Exit;
 use crate::fixtures::{edited, service, snapshot, told};
 use crate::output::Style;
 
@@ -13,10 +15,16 @@ fn a_drain_names_who_has_the_address_of_the_node_itself() {
     let mut snapshot = snapshot(&[web], &["n1", "n2", "n3"], &[]);
     let status = json!({"addresses": [{"type": "InternalIP", "address": "10.0.0.1"}]});
     snapshot.nodes[0].status = serde_json::from_value(status).unwrap();
-    assert_eq!(with_addresses_of(&snapshot, "n1"), [ServiceKey::new("default", "web")]);
+    assert_eq!(with_addresses_of(&snapshot, "n1"), [(ServiceKey::new("default", "web"), true)]);
     assert!(with_addresses_of(&snapshot, "n2").is_empty());
-    let page = drain(snapshot, "n1", &Staying(Ok(BTreeSet::new()))).unwrap().page.render(Style::default());
+    let answer = drain(snapshot.clone(), "n1", &Staying(Ok(BTreeSet::new()))).unwrap();
+    assert_eq!(answer.exit, Exit::Problem);
+    let page = answer.page.render(Style::default());
     assert!(page.contains("default/web has an address of n1 itself"), "{page}");
+    assert!(page.contains("default/web has no other address"), "{page}");
+    let ingress = json!({"loadBalancer": {"ingress": [{"ip": "10.0.0.1"}, {"ip": "10.0.0.2"}]}});
+    snapshot.services[0].status = serde_json::from_value(ingress).unwrap();
+    assert_eq!(drain(snapshot, "n1", &Staying(Ok(BTreeSet::new()))).unwrap().exit, Exit::Fine);
 }
 
 #[test]
@@ -36,6 +44,53 @@ fn a_service_that_leaves_is_told_with_how_and_a_new_one_waits_for_its_pods_only(
     assert_eq!(noted(&|then| then.services.clear()), "LOSES its address: it is gone");
     let new = noted(&|then| then.services.push(serde_json::from_value(service("new", None)).unwrap()));
     assert!(new.ends_with("announced as soon as one of its Pods is ready"), "{new}");
+}
+
+/// What `change` would do to a Service with the address 192.0.2.1 of the only pool.
+fn exit_of(change: impl FnOnce(&mut Snapshot)) -> (Exit, Vec<String>) {
+    let now = snapshot(&[service("web", Some("192.0.2.1"))], &["n1", "n2", "n3"], &[]);
+    let answer = changed(now, |then| {
+        change(then);
+        Ok(())
+    });
+    let answer = answer.unwrap();
+    (answer.exit, rows(&answer))
+}
+
+#[test]
+fn another_address_is_a_problem_and_so_is_a_new_service_that_waits() {
+    let moved = |then: &mut Snapshot, entry: &str| {
+        then.pools[0].spec.addresses = vec![AddressEntry(entry.to_owned())];
+    };
+    let (exit, rows) = exit_of(|then| moved(then, "198.51.100.0/24"));
+    assert!(rows[0].contains("|changes|CHANGES its address"), "{rows:?}");
+    assert_eq!(exit, Exit::Problem);
+    let new = || serde_json::from_value(service("new", None)).unwrap();
+    let (exit, rows) = exit_of(|then| then.services.push(new()));
+    assert!(rows[0].contains("|gains|"), "{rows:?}");
+    assert_eq!(exit, Exit::Fine);
+    let (exit, rows) = exit_of(|then| {
+        moved(then, "192.0.2.1/32");
+        then.services.push(new());
+    });
+    assert!(rows[0].contains("|lacks|no available IPs"), "{rows:?}");
+    assert_eq!(exit, Exit::Problem);
+}
+
+#[test]
+fn what_is_not_in_force_already_is_no_matter_of_the_change() {
+    let mut now = snapshot(&[service("web", Some("192.0.2.1"))], &["n1", "n2", "n3"], &[]);
+    now.pools[0].spec.addresses.push(AddressEntry("lan".to_owned()));
+    let same = changed(now.clone(), |_| Ok(())).unwrap();
+    assert_eq!(same.exit, Exit::Fine);
+    let worse = changed(now, |then| {
+        then.pools[0].spec.addresses.push(AddressEntry("wan".to_owned()));
+        Ok(())
+    });
+    let worse = worse.unwrap();
+    assert_eq!(worse.exit, Exit::Problem);
+    let page = worse.page.render(Style::default());
+    assert!(page.contains("wan") && !page.contains("\"lan\""), "{page}");
 }
 
 #[test]
@@ -108,7 +163,7 @@ fn a_service_that_no_router_is_told_of_any_more_is_lost() {
     let rows = rows(&answer);
     assert!(rows[0].contains("|n2 by BGP|-|loses|OUTAGE until a Pod is ready elsewhere"), "{rows:?}");
     assert_eq!(rows[1], "192.0.2.1/32|r1|n2|-|loses|r1 is told of it by no node any more");
-    assert_eq!(answer.exit, crate::answer::Exit::Problem);
+    assert_eq!(answer.exit, Exit::Problem);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 
 use super::{counted, time};
+use crate::output::some;
 use crate::ui::query::Query;
 use crate::ui::timeline::{Entry, What};
 use crate::ui::view::{Held, View};
@@ -11,6 +12,8 @@ use crate::ui::view::{Held, View};
 const SHOWN: usize = 10;
 /// As many addresses of an entry are named.
 const NAMED: usize = 3;
+/// And as many nodes.
+const NODES: usize = 4;
 
 pub(super) fn section(view: &View, query: &Query) -> Markup {
     let (first, rest) = view.timeline.split_at(view.timeline.len().min(SHOWN));
@@ -47,6 +50,13 @@ fn entry(Entry { at, what, addresses }: &Entry, query: &Query) -> Markup {
         What::SpeakerDown { node } => {
             ("bad silent", html! { "The speaker on " b { (node) } " is not ready any more" })
         }
+        What::SessionsDown { router, nodes, why: _ } => {
+            ("bad silent", html! { b { (some(nodes, NODES)) } " lost the BGP session with " b { (router) } })
+        }
+        What::SessionsUp { router, nodes } => {
+            let verb = if nodes.len() == 1 { " has a BGP session with " } else { " have BGP sessions with " };
+            ("good", html! { b { (some(nodes, NODES)) } (verb) b { (router) } })
+        }
         What::SpeakerUp { node } => ("good", html! { "The speaker on " b { (node) } " is ready" }),
     };
     let key = format!("{at} {what:?}");
@@ -56,6 +66,7 @@ fn entry(Entry { at, what, addresses }: &Entry, query: &Query) -> Markup {
             div {
                 p { (text) }
                 @if !addresses.is_empty() { p.note { (named(addresses, query)) } }
+                @if let What::SessionsDown { why, .. } = what { p.note { (why) } }
             }
             (time(*at))
         }
