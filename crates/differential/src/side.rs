@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use bench::contender::{Contender, Controller};
+use bench::contender::{Contender, Process};
 use bench::stage::{SYSTEM, Stage};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
@@ -29,7 +29,7 @@ const BEACON_WITHIN: Duration = Duration::from_mins(1);
 pub(crate) struct Side {
     contender: Contender,
     stage: Stage,
-    running: Option<Controller>,
+    running: Option<Process>,
     class: Option<&'static str>,
     /// How often the beacon has changed.
     beacons: u8,

@@ -148,8 +148,7 @@ async fn every_service_that_is_announced_to_routers_is_reported_until_the_speake
     assert!(said.complete);
     let names = ["one", "two"]
         .map(|name| crate::status::routed::name(&"n1".into(), &ServiceKey::new("default", name)));
-    let peers: std::sync::Arc<BTreeSet<::objects::BgpPeerName>> =
-        std::sync::Arc::new(["router".into()].into());
+    let peers: Arc<BTreeSet<::objects::BgpPeerName>> = Arc::new(["router".into()].into());
     let reported = |name| Some(Routed { service: ServiceKey::new("default", name), peers: peers.clone() });
     let [one, two] = names.clone();
     assert_eq!(said.each, [(one, reported("one")), (two, reported("two"))].into());
