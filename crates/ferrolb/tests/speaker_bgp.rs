@@ -107,8 +107,6 @@ fn a_router_does_not_notice_that_one_speaker_follows_another() {
     let mut speaker = cluster.speaker(&folder, "speaker-0.log", &options);
     wait("the route", || bird.route("198.51.100.1/32"));
     wait("the report", || cluster.reported("ServiceBGPStatus"));
-    let shown = || bird.ask("show protocols node");
-    let before = shown();
 
     for number in 1..4 {
         let log = format!("speaker-{number}.log");
@@ -137,7 +135,7 @@ fn a_router_does_not_notice_that_one_speaker_follows_another() {
             route.contains(&format!("(64512,{community})")).then_some(())
         });
         wait("the report", || cluster.reported("ServiceBGPStatus"));
-        assert_eq!((shown(), bird.times_established()), (before.clone(), 1));
+        assert_eq!(bird.times_established(), 1);
     }
 
     // Nobody waits any more.

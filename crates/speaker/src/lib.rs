@@ -206,8 +206,13 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     };
     let mut serving = pin!(http::serve(config.http.clone(), content));
     loop {
-        let look_again =
-            async { if routers.inherits { tokio::time::sleep(LOOK).await } else { pending().await } };
+        let look_again = async {
+            if routers.inherits {
+                tokio::time::sleep(LOOK).await;
+            } else {
+                pending().await
+            }
+        };
         tokio::select! {
             () = conflicts.wait_until_gone(&readiness, &publisher) => break,
             served = &mut serving => return served,
