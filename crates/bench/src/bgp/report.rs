@@ -70,7 +70,7 @@ mod tests {
         let ours = Figures {
             announced: vec![0.1, 0.2],
             memory: vec![20e6, 23e6],
-            lost: [vec![0.3], vec![]],
+            lost: [vec![0.25], vec![]],
             ..Figures::default()
         };
         let plan = |services| Plan { services, endpoints: 1, changes: 1, losses: 1 };
