@@ -210,7 +210,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             if routers.inherits {
                 tokio::time::sleep(LOOK).await;
             } else {
-                pending().await
+                pending::<()>().await;
             }
         };
         tokio::select! {
