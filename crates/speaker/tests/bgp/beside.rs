@@ -69,29 +69,33 @@ fn bird_is_lost_and_found() {
 
 #[test]
 #[ignore = "needs FRR (frr)"]
-fn frr_keeps_routes_for_a_restart_though_bfd_is_silent() {
+fn the_session_with_frr_ends_with_its_bfd_and_comes_back_without() {
     new_namespace();
     let frr = frr();
     let has_route = || vtysh(&frr, &format!("show bgp ipv4 unicast {PREFIX}")).contains("best");
-    let mut speaker = Speaker::start(Past::Fresh);
-    speaker.hold([with_bfd(50)], &routes(&[PREFIX], 7));
-    both_up(&mut speaker);
-    wait_for("the route", || has_route().then_some(()));
-    wait_for("FRR has BFD", || vtysh(&frr, "show bfd peers brief").contains(" up").then_some(()));
+    let mut speaker = with_frr(&frr);
 
     // BFD alone is frozen: TCP has nothing to do with it.
     frr.signal(Signal::SIGSTOP);
     speaker.wait_until("the session has ended", |all| all.values().all(|it| it.state != State::Established));
     speaker
         .wait_until("it is back, without BFD", |all| all.values().all(|it| it.state == State::Established));
-    // FRR ends the session that came up meanwhile as soon as its own BFD, which knows nothing of it, hears of a loss.
+    // FRR may end the session that came up meanwhile: its own BFD knows nothing of it, and hears of a loss.
     frr.signal(Signal::SIGCONT);
-    wait_for("a third session", || {
-        vtysh(&frr, "show bgp neighbors 192.0.2.2").contains("Connections established 3;").then_some(())
-    });
     both_up(&mut speaker);
-    wait_for("FRR has BFD", || vtysh(&frr, "show bfd peers brief").contains(" up").then_some(()));
     wait_for("the route", || has_route().then_some(()));
+
+    speaker.wanted.send_replace(Wanted::Nothing(Farewell::Leave));
+    wait_for("the end", || (!has_route()).then_some(()));
+}
+
+#[test]
+#[ignore = "needs FRR (frr)"]
+fn frr_keeps_routes_for_a_restart_though_bfd_is_silent() {
+    new_namespace();
+    let frr = frr();
+    let has_route = || vtysh(&frr, &format!("show bgp ipv4 unicast {PREFIX}")).contains("best");
+    let speaker = with_frr(&frr);
 
     speaker.wanted.send_replace(Wanted::Nothing(Farewell::Silent));
     wait_for("BFD is down", || vtysh(&frr, "show bfd peers brief").contains(" down").then_some(()));
@@ -190,6 +194,17 @@ impl Drop for OnNode {
         _ = self.child.kill();
         _ = self.child.wait();
     }
+}
+
+/// A speaker with a session and a route, with BFD up on both sides.
+fn with_frr(frr: &Process) -> Speaker {
+    let mut speaker = Speaker::start(Past::Fresh);
+    speaker.hold([with_bfd(50)], &routes(&[PREFIX], 7));
+    both_up(&mut speaker);
+    let route = format!("show bgp ipv4 unicast {PREFIX}");
+    wait_for("the route", || vtysh(frr, &route).contains("best").then_some(()));
+    wait_for("FRR has BFD", || vtysh(frr, "show bfd peers brief").contains(" up").then_some(()));
+    speaker
 }
 
 pub(crate) fn both_up(speaker: &mut Speaker) {
