@@ -26,7 +26,7 @@ fn bird_is_lost_and_found() {
     new_namespace();
     let configuration = "router id 192.0.2.1;
         protocol device {}
-        protocol bfd { interface \"peer0\" { interval 50 ms; multiplier 3; }; }
+        protocol bfd { interface \"peer0\" { interval 100 ms; multiplier 3; }; }
         protocol bgp { local 192.0.2.1 as 64513; neighbor 192.0.2.2 as 64512; passive yes; bfd on;
           hold time 90; error wait time 1, 1; ipv4 { import all; export none; }; }\n";
     let folder = TempDir::new().unwrap();
@@ -41,12 +41,12 @@ fn bird_is_lost_and_found() {
     let hold = |speaker: &Speaker, low, millis| {
         speaker.hold([with_bfd(millis)], &routes(&[PREFIX], low));
     };
-    hold(&speaker, 7, 50);
+    hold(&speaker, 7, 100);
     both_up(&mut speaker);
     wait_for("the route", || has_route().then_some(()));
 
     // Neither a route nor a profile that is changed ends anything.
-    for (low, millis) in [(8, 50), (9, 100), (10, 60)] {
+    for (low, millis) in [(8, 100), (9, 200), (10, 120)] {
         hold(&speaker, low, millis);
         std::thread::sleep(Duration::from_millis(300));
     }
