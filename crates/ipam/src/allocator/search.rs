@@ -142,10 +142,13 @@ impl Allocator {
         second_best.into_values().next().ok_or(unsuitable)
     }
 
-    /// That a pool has no addresses of one of the families, whoever has those of the other.
+    /// That a pool has no addresses of one of the families, whoever has those of the other. What it lists no more, and
+    /// somebody keeps, may still be shared.
     fn lacking(&self, pool: &PoolName) -> Option<Reason> {
         let pool = self.holdings.pools().get(pool).filter(|pool| pool.presence != Presence::Deleted)?;
-        let family = [Family::V4, Family::V6].into_iter().find(|family| pool.capacity(*family) == 0)?;
+        let has_none =
+            |family: &Family| pool.capacity(*family) == 0 && self.usage(&pool.name, *family).in_use == 0;
+        let family = [Family::V4, Family::V6].into_iter().find(has_none)?;
         Some(Reason::nothing_in(pool, family, 0))
     }
 
