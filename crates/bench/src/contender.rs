@@ -41,38 +41,33 @@ impl Contender {
     /// Starts its controller as it would run in a cluster, but for MetalLB's admission webhook, which would have to be
     /// reached from the API server. `arguments` are those that both understand.
     pub fn start(&self, server: &ApiServer, arguments: &[String]) -> Result<Process> {
-        let mut command = match self {
-            Self::FerroLb(program) => {
-                let mut command = Command::new(program);
-                command.args(["controller", "--leader-elect=true", "--http-bind=127.0.0.1:0"]);
-                command
-            }
-            Self::MetalLb(program) => {
-                let mut command = Command::new(program);
-                command.args(["--webhook-mode=disabled", "--port=0", "--health-probe-port=0"]);
-                command
-            }
-        };
+        let mut command = self.command(
+            &["controller", "--leader-elect=true", "--http-bind=127.0.0.1:0"],
+            &["--webhook-mode=disabled", "--port=0", "--health-probe-port=0"],
+        );
         command.args(arguments);
         self.spawn(command, server)
     }
 
     /// Starts its speaker as that of a node, without others; MetalLB's as it speaks BGP by itself.
     pub fn start_speaker(&self, server: &ApiServer, node: &str) -> Result<Process> {
-        let mut command = match self {
-            Self::FerroLb(program) => {
-                let mut command = Command::new(program);
-                command.args(["speaker", "--gossip-bind=127.0.0.1:7946", "--http-bind=127.0.0.1:0"]);
-                command
-            }
-            Self::MetalLb(program) => {
-                let mut command = Command::new(program);
-                command.args(["--port=0", "--health-probe-port=0"]).env("METALLB_BGP_TYPE", "native");
-                command
-            }
-        };
-        command.arg(format!("--node-name={node}"));
+        let mut command = self.command(
+            &["speaker", "--gossip-bind=127.0.0.1:7946", "--http-bind=127.0.0.1:0"],
+            &["--port=0", "--health-probe-port=0"],
+        );
+        command.env("METALLB_BGP_TYPE", "native").arg(format!("--node-name={node}"));
         self.spawn(command, server)
+    }
+
+    /// Its program, with what ours is told or what MetalLB's is.
+    fn command(&self, ours: &[&str], theirs: &[&str]) -> Command {
+        let (program, arguments) = match self {
+            Self::FerroLb(program) => (program, ours),
+            Self::MetalLb(program) => (program, theirs),
+        };
+        let mut command = Command::new(program);
+        command.args(arguments);
+        command
     }
 
     fn spawn(&self, mut command: Command, server: &ApiServer) -> Result<Process> {

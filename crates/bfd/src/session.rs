@@ -191,8 +191,16 @@ impl Session {
     /// A session that is down. `discriminator` is no other session's of this end; `seed` makes its jitter, and has to be
     /// one that nobody can guess.
     pub fn new(config: Config, discriminator: NonZeroU32, seed: u64, now: Instant) -> Self {
+        let mut session = Self::silent(config, discriminator, seed);
+        session.in_force.transmit = session.desired_transmit();
+        session.follow_pace(now);
+        session
+    }
+
+    /// One that is down, and has nothing to say yet.
+    fn silent(config: Config, discriminator: NonZeroU32, seed: u64) -> Self {
         let mut random = SmallRng::seed_from_u64(seed);
-        let mut session = Self {
+        Self {
             config,
             discriminator,
             state: State::Down,
@@ -211,10 +219,7 @@ impl Session {
             outputs: VecDeque::new(),
             counters: Counters::default(),
             random,
-        };
-        session.in_force.transmit = session.desired_transmit();
-        session.follow_pace(now);
-        session
+        }
     }
 
     /// The session as another process can go on with it at once. `None` unless it is up.

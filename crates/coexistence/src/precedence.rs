@@ -221,20 +221,18 @@ impl Installations {
     }
 
     fn take_in(&mut self, change: Change<Entry>, now: Instant) {
-        let before = self.all.take().unwrap_or_default();
-        let since = |entry: &Entry| {
+        let mut all = self.all.take().unwrap_or_default();
+        let timed = |entry: Entry, before: &BTreeMap<LeaseName, (Entry, Instant)>| {
             let same = before.get(&entry.lease).filter(|(known, _)| known.version == entry.version);
-            same.map_or(now, |(_, since)| *since)
+            let since = same.map_or(now, |(_, since)| *since);
+            (entry.lease.clone(), (entry, since))
         };
-        let timed = |entry: Entry| (entry.lease.clone(), (entry.clone(), since(&entry)));
-        self.all = Some(match change {
-            Change::Reset(list) => list.into_iter().map(timed).collect(),
-            Change::Apply(entry) => {
-                let timed = timed(entry);
-                before.into_iter().chain([timed]).collect()
-            }
-            Change::Delete(entry) => before.into_iter().filter(|(lease, _)| *lease != entry.lease).collect(),
-        });
+        match change {
+            Change::Reset(list) => all = list.into_iter().map(|entry| timed(entry, &all)).collect(),
+            Change::Apply(entry) => all.extend([timed(entry, &all)]),
+            Change::Delete(entry) => _ = all.remove(&entry.lease),
+        }
+        self.all = Some(all);
     }
 
     fn standing(&self, now: Instant, clock: Timestamp) -> Standing {

@@ -3,18 +3,14 @@
 //! Only plain values are in it, for whatever writes them down. Both processes have to know the same fields: whoever changes one
 //! has them tell each other so beforehand. Intervals are in microseconds, as on the wire.
 
-use std::collections::VecDeque;
 use std::num::{NonZeroU8, NonZeroU32};
 use std::time::{Duration, Instant};
 
-use rand::rngs::SmallRng;
-use rand::{RngExt, SeedableRng};
 use serde::{Deserialize, Serialize};
-use timers::Timers;
 
-use super::{Counters, InForce, Peer, Session};
+use super::{InForce, Peer, Session};
 use crate::config::{Config, Hops, Interval, Role};
-use crate::packet::{Diagnostic, State};
+use crate::packet::State;
 
 /// A session that is up, taken down by [`Session::snapshot`] and gone on with by [`Session::resume`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,12 +107,8 @@ impl Snapshot {
             role: if self.is_passive { Role::Passive } else { Role::Active },
             hops: self.least_ttl.map_or(Hops::One, |it| Hops::Many { least_ttl: it.get() }),
         };
-        let mut random = SmallRng::seed_from_u64(seed);
         let mut session = Session {
-            config,
-            discriminator: self.discriminator,
             state: State::Up,
-            diagnostic: Diagnostic::NONE,
             peer: Peer {
                 discriminator: Some(self.peer_discriminator),
                 multiplier: self.peer_multiplier,
@@ -130,16 +122,7 @@ impl Snapshot {
                 receive: interval(self.receive_in_force)?.duration(),
             },
             heard: Some(now),
-            sent: None,
-            pace: None,
-            echo_pace: None,
-            farewell: None,
-            echo_token: random.random(),
-            echo_sequence: 0,
-            timers: Timers::default(),
-            outputs: VecDeque::new(),
-            counters: Counters::default(),
-            random,
+            ..Session::silent(config, self.discriminator, seed)
         };
         session.expect_packet();
         session.follow_pace(now);

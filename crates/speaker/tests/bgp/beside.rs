@@ -72,7 +72,7 @@ fn bird_is_lost_and_found() {
 fn the_session_with_frr_ends_with_its_bfd_and_comes_back_without() {
     new_namespace();
     let frr = frr();
-    let has_route = || vtysh(&frr, &format!("show bgp ipv4 unicast {PREFIX}")).contains("best");
+    let has_route = || has_route(&frr);
     let mut speaker = with_frr(&frr);
 
     // BFD alone is frozen: TCP has nothing to do with it.
@@ -94,7 +94,7 @@ fn the_session_with_frr_ends_with_its_bfd_and_comes_back_without() {
 fn frr_keeps_routes_for_a_restart_though_bfd_is_silent() {
     new_namespace();
     let frr = frr();
-    let has_route = || vtysh(&frr, &format!("show bgp ipv4 unicast {PREFIX}")).contains("best");
+    let has_route = || has_route(&frr);
     let speaker = with_frr(&frr);
 
     speaker.wanted.send_replace(Wanted::Nothing(Farewell::Silent));
@@ -201,10 +201,13 @@ fn with_frr(frr: &Process) -> Speaker {
     let mut speaker = Speaker::start(Past::Fresh);
     speaker.hold([with_bfd(50)], &routes(&[PREFIX], 7));
     both_up(&mut speaker);
-    let route = format!("show bgp ipv4 unicast {PREFIX}");
-    wait_for("the route", || vtysh(frr, &route).contains("best").then_some(()));
+    wait_for("the route", || has_route(frr).then_some(()));
     wait_for("FRR has BFD", || vtysh(frr, "show bfd peers brief").contains(" up").then_some(()));
     speaker
+}
+
+fn has_route(frr: &Process) -> bool {
+    vtysh(frr, &format!("show bgp ipv4 unicast {PREFIX}")).contains("best")
 }
 
 pub(crate) fn both_up(speaker: &mut Speaker) {
