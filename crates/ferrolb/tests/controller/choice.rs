@@ -123,8 +123,12 @@ fn a_type_change_gives_the_address_back_and_a_hand_that_writes_status_is_correct
         }
         space.patch("a", json!({"spec": {"type": "NodePort"}})).await;
         space.has("waiting", &["10.N.0.0"]).await;
-        let a = space.services().get("a").await.unwrap();
-        assert_eq!(a.metadata.annotations.unwrap_or_default(), [].into());
+        // The API server has cleared the status with the type; this write is on its way beside the other Service's.
+        wait("the annotation to go with the address", async || {
+            let a = space.services().get("a").await.unwrap();
+            a.metadata.annotations.unwrap_or_default().is_empty().then_some(())
+        })
+        .await;
         space.delete("b").await;
         space.patch("a", json!({"spec": {"type": "LoadBalancer"}})).await;
         space.has("a", &["10.N.0.1"]).await;
