@@ -11,11 +11,8 @@
 //! ```
 
 use std::fs::{self, File};
-use std::net::{Ipv4Addr, TcpListener};
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -25,8 +22,8 @@ use tempfile::TempDir;
 
 use crate::pki::Authority;
 use crate::process::{self, Place, Running};
-use crate::template;
 use crate::tools::{Program, Tools};
+use crate::{ports, template};
 
 /// How long an API server may take until it is ready. Three seconds is normal; a machine that compiles besides is slow.
 pub(crate) const READY_WITHIN: Duration = Duration::from_secs(90);
@@ -51,7 +48,11 @@ impl ApiServer {
     pub fn launch() -> Result<Self> {
         let tools = Tools::ensure(&[Program::KubeApiserver, Program::Etcd])?;
         let dir = tempfile::Builder::new().prefix("ferrolb-apiserver-").tempdir()?;
-        let [port, etcd_port, peer_port] = free_ports()?.map(|port| port.to_string());
+        let mut ports = [0; 3];
+        for port in &mut ports {
+            *port = ports::free()?;
+        }
+        let [port, etcd_port, peer_port] = ports.map(|port| port.to_string());
         let url = format!("https://127.0.0.1:{port}");
 
         let pki = dir.path().join("pki");
@@ -226,22 +227,4 @@ fn start(program: &Path, arguments: &[String], log: &Path) -> Result<Running> {
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
     process::spawn(command, Place::default()).with_context(|| format!("starting {}", program.display()))
-}
-
-/// Ports that are looked at. Linux gives outgoing connections others, of which one could be taken between the look and
-/// the start of the program that is to listen there.
-const PORTS: Range<u16> = 20_000..30_000;
-
-/// Ports nobody listens on, each given out once by this process. Other processes begin to look elsewhere.
-fn free_ports() -> Result<[u16; 3]> {
-    static LOOKED_AT: AtomicU32 = AtomicU32::new(0);
-    let count = u32::from(PORTS.end - PORTS.start);
-    let first = std::process::id().wrapping_mul(97) % count;
-    let next = || {
-        let at = (first + LOOKED_AT.fetch_add(1, Ordering::Relaxed)) % count;
-        let port = PORTS.start + u16::try_from(at).expect("there are fewer");
-        TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok().then_some(port)
-    };
-    let free = || (0..count).find_map(|_| next()).context("no port is free");
-    Ok([free()?, free()?, free()?])
 }

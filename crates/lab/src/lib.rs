@@ -18,6 +18,7 @@ mod network;
 mod pki;
 pub mod plan;
 pub mod policies;
+pub mod ports;
 pub mod preflight;
 pub mod process;
 pub mod roles;

@@ -55,9 +55,9 @@ fn of_two_installations_the_one_that_came_first_serves_until_it_is_uninstalled()
 
         // The Lease of the other is a second younger at least.
         tokio::time::sleep(Duration::from_secs(1)).await;
-        let bind = free_address().await;
+        let bind = free_address();
         let (http, uid) = (format!("--http-bind={bind}"), "--pod-uid=1b4e28ba-2fa1-11d2-883f-0016d3cca427");
-        let start = |pod: &str, options: &[&str]| start(&cluster.server.kubeconfig(), pod, options);
+        let start = |pod: &str, options: &[&str]| start(&cluster.kubeconfig(), pod, options);
         let _second = start("b", &[&http, uid, "--namespace=young"]);
         let _replica = start("c", &["--http-bind=127.0.0.1:0", "--namespace=young"]);
         let _of_class =

@@ -208,6 +208,7 @@ fn who_changes_or_goes_while_nobody_looks_costs_one_write_more_or_none() {
         cluster.delete("s-1").await;
         proxy.set(Mischief::Blind);
         cluster.wait_for_addresses("s-2", &["192.0.2.2"]).await;
+        wait("all three writes", async || (proxy.status_writes() >= 3).then_some(())).await;
         assert!(cluster.addresses("s-0").await.is_empty(), "that write was for an older version");
         proxy.set(Mischief::None);
         cluster.wait_for_addresses("s-0", &["192.0.2.0"]).await;
@@ -243,7 +244,7 @@ fn the_clock_of_another_replica_has_no_say_in_who_leads() {
             wait("the Lease to change hands", async || (holder(&cluster).await == "c").then_some(())).await;
             let took = start.elapsed();
             assert!(took >= Duration::from_secs(2), "the other one was given its time: {took:?}");
-            assert!(took < Duration::from_secs(10), "and no more: {took:?}");
+            assert!(took < Duration::from_secs(20), "and not much more: {took:?}");
             controller.kill();
             leases.delete("ferrolb-controller", &kube::api::DeleteParams::default()).await.unwrap();
         }
@@ -266,7 +267,7 @@ fn without_the_api_server_it_is_not_ready_at_first_and_after_a_while_and_goes_on
     run(async {
         let cluster = Cluster::start().await;
         cluster.pool("lan", &["192.0.2.0/24"]).await;
-        let (proxy, bind) = (Proxy::start(&cluster).await, free_address().await);
+        let (proxy, bind) = (Proxy::start(&cluster).await, free_address());
         proxy.set(Mischief::Forbid("/"));
         let http = format!("--http-bind={bind}");
         let _controller = start(&proxy.kubeconfig(&cluster), "c", &[&http]);

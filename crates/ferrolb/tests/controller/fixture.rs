@@ -3,7 +3,7 @@
 use std::env;
 use std::fs::File;
 use std::future::Future;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,15 +19,18 @@ use lab::apiserver::ApiServer;
 use lab::process::{self, Place, Running};
 use serde_json::{Value, json};
 
+use crate::proxy::Proxy;
 use crate::space::Space;
 
 /// Far longer than anything takes: reached only when it will never happen.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const DEADLINE: Duration = Duration::from_mins(2);
 
 /// The API server of one test, with the CRDs, a namespace for the configuration, and nothing else.
 pub(crate) struct Cluster {
     pub(crate) server: ApiServer,
     pub(crate) client: Client,
+    /// Stands between it and the controllers, where everything is to be slow.
+    slow: Option<Proxy>,
 }
 
 impl Cluster {
@@ -35,34 +38,47 @@ impl Cluster {
         let server = ApiServer::launch().unwrap();
         let kubeconfig = Kubeconfig::read_from(server.kubeconfig()).unwrap();
         let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
-        let cluster = Self { server, client: Client::try_from(config).unwrap() };
+        let mut cluster = Self { server, client: Client::try_from(config).unwrap(), slow: None };
         for crd in api::crds() {
             Api::all(cluster.client.clone()).create(&PostParams::default(), &crd).await.unwrap();
         }
         let namespace = json!({"metadata": {"name": "metallb-system"}});
         let namespace: Namespace = serde_json::from_value(namespace).unwrap();
         Api::all(cluster.client.clone()).create(&PostParams::default(), &namespace).await.unwrap();
-        cluster.pool_when_served("probe", &["192.0.2.0/32"]).await;
-        cluster.delete_pool("probe").await;
+        cluster.serves_all_kinds().await;
+        cluster.slow = Proxy::slow(&cluster).await;
         cluster
     }
 
-    /// A new CRD takes a moment until it is served.
-    async fn pool_when_served(&self, name: &str, addresses: &[&str]) {
-        wait("the CRDs to be served", async || {
-            self.write_pool(name, json!({"addresses": addresses})).await.ok()
-        })
-        .await;
+    /// The kubeconfig for controllers.
+    pub(crate) fn kubeconfig(&self) -> PathBuf {
+        self.slow.as_ref().map_or_else(|| self.server.kubeconfig(), |proxy| proxy.kubeconfig(self))
+    }
+
+    /// A new CRD takes a moment until it is served, each for itself.
+    async fn serves_all_kinds(&self) {
+        for crd in api::crds() {
+            let (group, names) = (&crd.spec.group, &crd.spec.names);
+            for version in crd.spec.versions.iter().filter(|version| version.served) {
+                let kind = GroupVersionKind::gvk(group, &version.name, &names.kind);
+                let resource = ApiResource::from_gvk_with_plural(&kind, &names.plural);
+                let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
+                wait(&format!("{} to be served", names.kind), async || {
+                    api.list(&ListParams::default()).await.ok()
+                })
+                .await;
+            }
+        }
     }
 
     /// Starts `ferrolb controller` as Pod `pod`.
     pub(crate) fn controller(&self, pod: &str, options: &[&str]) -> Running {
-        controller(&self.server.kubeconfig(), pod, options)
+        controller(&self.kubeconfig(), pod, options)
     }
 
     /// Starts `ferrolb controller` with its metrics at this address and port.
     pub(crate) fn controller_at(&self, bind: &str, pod: &str) -> Running {
-        start(&self.server.kubeconfig(), pod, &[&format!("--http-bind={bind}")])
+        start(&self.kubeconfig(), pod, &[&format!("--http-bind={bind}")])
     }
 
     pub(crate) fn pools(&self) -> Api<DynamicObject> {
@@ -73,9 +89,19 @@ impl Cluster {
 
     /// Creates a pool or makes it this.
     pub(crate) async fn write_pool(&self, name: &str, spec: Value) -> kube::Result<()> {
+        self.write_annotated_pool(name, json!({}), spec).await
+    }
+
+    /// The same, with annotations.
+    pub(crate) async fn write_annotated_pool(
+        &self,
+        name: &str,
+        annotations: Value,
+        spec: Value,
+    ) -> kube::Result<()> {
         let pool = json!({
             "apiVersion": "metallb.io/v1beta1", "kind": "IPAddressPool",
-            "metadata": {"name": name}, "spec": spec,
+            "metadata": {"name": name, "annotations": annotations}, "spec": spec,
         });
         let parameters = PatchParams::apply("test").force();
         self.pools().patch(name, &parameters, &Patch::Apply(pool)).await.map(drop)
@@ -228,14 +254,19 @@ pub(crate) async fn wait<T>(what: &str, attempt: impl AsyncFnMut() -> Option<T>)
 pub(crate) async fn wait_within<T>(
     patience: Duration,
     what: &str,
-    mut attempt: impl AsyncFnMut() -> Option<T>,
+    attempt: impl AsyncFnMut() -> Option<T>,
 ) -> T {
+    within(patience, attempt).await.unwrap_or_else(|| panic!("waited {patience:?} for {what}"))
+}
+
+/// Asks again and again, and gives up where there is no answer in time.
+pub(crate) async fn within<T>(patience: Duration, mut attempt: impl AsyncFnMut() -> Option<T>) -> Option<T> {
     let start = Instant::now();
     loop {
-        if let Some(answer) = attempt().await {
+        let answer = attempt().await;
+        if answer.is_some() || start.elapsed() > patience {
             return answer;
         }
-        assert!(start.elapsed() < patience, "waited {patience:?} for {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

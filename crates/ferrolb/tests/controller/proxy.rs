@@ -1,9 +1,12 @@
 //! An API server that misbehaves: a proxy that passes requests on, or does something else to them.
 
-use std::fs;
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use std::{env, fs};
 
 use axum::Router;
 use axum::body::Body;
@@ -36,6 +39,10 @@ pub(crate) enum Mischief {
     /// Refuses every request whose path has this in it, as where a right is missing.
     Forbid(&'static str),
 }
+
+/// The variable that makes every API server slow, for all controllers: it holds each write and each message of a watch for up
+/// to so many milliseconds, each for another time. What fails then expects two things in an order that nobody promises.
+const DELAYS: &str = "FERROLB_TEST_DELAYS";
 
 /// A running proxy. It ends with the runtime.
 pub(crate) struct Proxy {
@@ -72,7 +79,13 @@ impl Proxy {
         Self { port, mischief, statuses, refused }
     }
 
-    /// From now on. Whatever is under way is cut off.
+    /// One that does nothing but hold everything for a while, where somebody wants that.
+    pub(crate) async fn slow(cluster: &Cluster) -> Option<Self> {
+        if longest_delay().is_zero() { None } else { Some(Self::start(cluster).await) }
+    }
+
+    /// From now on. Reads and watches that are under way are cut off. A write that was passed on is answered: whoever sees what
+    /// it wrote may call this before the answer is there, and it would be made again.
     pub(crate) fn set(&self, mischief: Mischief) {
         self.mischief.send_replace(mischief);
     }
@@ -89,7 +102,7 @@ impl Proxy {
 
     /// A kubeconfig that leads through the proxy.
     pub(crate) fn kubeconfig(&self, cluster: &Cluster) -> PathBuf {
-        let path = cluster.server.kubeconfig().with_extension("proxy");
+        let path = cluster.server.kubeconfig().with_extension(format!("proxy-{}", self.port));
         let text = format!(
             "apiVersion: v1\nkind: Config\ncurrent-context: c\n\
              clusters: [{{name: c, cluster: {{server: 'http://127.0.0.1:{}'}}}}]\n\
@@ -137,12 +150,15 @@ async fn pass(State(mut shared): State<Shared>, request: Request) -> Response {
     if writes && request.uri().path().ends_with("/status") && request.uri().path().contains("/services/") {
         shared.statuses.fetch_add(1, Ordering::SeqCst);
     }
+    let reads = request.method() == Method::GET;
+    let held = if is_held(&request) { delay() } else { Duration::ZERO };
+    tokio::time::sleep(held).await;
     let (parts, body) = request.into_parts();
     let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
     let request = Request::from_parts(parts, kube::client::Body::from(body.to_vec()));
     let answer = tokio::select! {
         answer = shared.client.send(request) => answer,
-        _ = shared.mischief.changed() => return StatusCode::BAD_GATEWAY.into_response(),
+        _ = shared.mischief.changed(), if reads => return StatusCode::BAD_GATEWAY.into_response(),
     };
     match answer {
         Ok(response) if is_watch => response.map(|body| until_changed(body, shared.mischief)).into_response(),
@@ -162,6 +178,30 @@ fn until_changed(body: kube::client::Body, mut mischief: watch::Receiver<Mischie
         }
     };
     let silence = silence.into_stream().filter_map(async |()| None);
-    let spoken = Body::new(body).into_data_stream().take_until(Box::pin(change));
+    let late = |message| {
+        let due = Instant::now() + delay();
+        async move {
+            tokio::time::sleep_until(due.into()).await;
+            message
+        }
+    };
+    // As many as a server sends at once: each is late by itself, and they stay in order.
+    let spoken = Body::new(body).into_data_stream().map(late).buffered(1000).take_until(Box::pin(change));
     Body::from_stream(spoken.chain(Box::pin(silence)))
+}
+
+/// Whether it is a write to be held. Leases come in time: whoever leads is not what is looked for.
+fn is_held(request: &Request) -> bool {
+    request.method() != Method::GET && !request.uri().path().contains("/leases")
+}
+
+/// Up to the longest, each time another one.
+fn delay() -> Duration {
+    let random = RandomState::new().build_hasher().finish();
+    longest_delay() * u32::try_from(random % 1_000).unwrap() / 1_000
+}
+
+fn longest_delay() -> Duration {
+    let milliseconds = env::var(DELAYS).map_or(0, |text| text.parse().expect("a number of milliseconds"));
+    Duration::from_millis(milliseconds)
 }

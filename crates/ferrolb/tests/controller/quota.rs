@@ -9,8 +9,7 @@ const QUOTA: &str = "ferrolb.io/max-addresses-per-namespace";
 #[test]
 fn over_its_quota_a_namespace_waits_until_an_address_is_given_up_or_the_quota_raised() {
     in_space(async |space| {
-        space.pool("p", json!({"addresses": ["10.N.0.0/28"]})).await;
-        space.annotate_pool("p", QUOTA, "1").await;
+        space.annotated_pool("p", json!({QUOTA: "1"}), json!({"addresses": ["10.N.0.0/28"]})).await;
         space.gets("first", json!({}), &["10.N.0.0"]).await;
         space.service("second", json!({})).await;
         space.hears("second", "quota of namespace NS reached (1 in use, at most 1 for each namespace)").await;

@@ -7,7 +7,7 @@ use kube::Api;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
-use crate::fixture::{Cluster, run, start, wait, wait_within};
+use crate::fixture::{Cluster, run, start, wait};
 use crate::proxy::{Mischief, Proxy};
 use crate::told::{free_address, get};
 
@@ -16,7 +16,7 @@ fn without_a_right_on_leases_it_is_not_ready_until_it_has_the_right() {
     run(async {
         let cluster = Cluster::start().await;
         cluster.pool("lan", &["192.0.2.0/24"]).await;
-        let (proxy, bind) = (Proxy::start(&cluster).await, free_address().await);
+        let (proxy, bind) = (Proxy::start(&cluster).await, free_address());
         proxy.set(Mischief::Forbid("/leases"));
         let http = format!("--http-bind={bind}");
         let _controller = start(&proxy.kubeconfig(&cluster), "c", &[&http]);
@@ -41,7 +41,7 @@ fn a_status_that_may_not_be_written_is_tried_rarely_and_written_once_it_may() {
     run(async {
         let cluster = Cluster::start().await;
         cluster.pool("lan", &["192.0.2.0/24"]).await;
-        let (proxy, bind) = (Proxy::start(&cluster).await, free_address().await);
+        let (proxy, bind) = (Proxy::start(&cluster).await, free_address());
         proxy.set(Mischief::Forbid("/services/a/status"));
         let http = format!("--http-bind={bind}");
         let _controller = start(&proxy.kubeconfig(&cluster), "c", &[&http, "--leader-elect=false"]);
@@ -55,12 +55,18 @@ fn a_status_that_may_not_be_written_is_tried_rarely_and_written_once_it_may() {
         tokio::time::sleep(Duration::from_secs(5)).await;
         assert!(proxy.refused() <= 4, "{} requests", proxy.refused());
         cluster.wait_for_event("a", "StatusRefused: The API server does not let FerroLB give it IP").await;
-        let status = get(&bind, "/status").await.unwrap();
-        assert!(status.contains(r#""unwritten":{"items":[{"namespace":"default","name":"a""#), "{status}");
+        wait("the Service among those that are not written", async || {
+            let status = get(&bind, "/status").await?;
+            status.contains(r#""unwritten":{"items":[{"namespace":"default","name":"a""#).then_some(())
+        })
+        .await;
         wait("the other Service", async || (!cluster.addresses("b").await.is_empty()).then_some(())).await;
         proxy.set(Mischief::None);
         wait("its address", async || (!cluster.addresses("a").await.is_empty()).then_some(())).await;
-        assert!(!get(&bind, "/metrics").await.unwrap().contains("objects_refused{"));
+        wait("the metric to go", async || {
+            (!get(&bind, "/metrics").await?.contains("objects_refused{")).then_some(())
+        })
+        .await;
     });
 }
 
@@ -90,9 +96,11 @@ fn whoever_keeps_rewriting_the_status_of_a_pool_is_corrected_ever_more_rarely() 
     run(async {
         let cluster = Cluster::start().await;
         cluster.pool("lan", &["192.0.2.0/24"]).await;
-        let bind = free_address().await;
+        let bind = free_address();
         let _controller = cluster.controller_at(&bind, "c");
         let pools: Api<IPAddressPool> = Api::namespaced(cluster.client.clone(), "metallb-system");
+        let is_right = async || (cluster.pool_status("lan").await["availableIPv4"] == 256).then_some(());
+        wait("the status of the pool", is_right).await;
         let (parameters, end) = (PatchParams::default(), std::time::Instant::now() + Duration::from_secs(15));
         let mut rewritten = 0;
         while std::time::Instant::now() < end {
@@ -106,10 +114,7 @@ fn whoever_keeps_rewriting_the_status_of_a_pool_is_corrected_ever_more_rarely() 
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         assert!((3..12).contains(&rewritten), "rewritten {rewritten} times in 15 s");
-        wait_within(Duration::from_mins(1), "it to be corrected at last", async || {
-            (cluster.pool_status("lan").await["availableIPv4"] == json!(256)).then_some(())
-        })
-        .await;
+        wait("it to be corrected at last", is_right).await;
         let metrics = get(&bind, "/metrics").await.unwrap();
         assert!(metrics.contains(r#"ferrolb_api_writes_undone_total{kind="IPAddressPool"}"#), "{metrics}");
     });

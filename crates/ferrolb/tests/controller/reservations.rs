@@ -75,8 +75,8 @@ fn an_address_outlives_its_service_and_nobody_else_gets_it() {
 #[test]
 fn an_address_is_chosen_from_a_pool_once_and_counts_for_the_quota() {
     in_space(async |space| {
-        space.pool("p", json!({"addresses": ["10.N.0.0/30", "fd00:N::/126"]})).await;
-        space.annotate_pool("p", "ferrolb.io/max-addresses-per-namespace", "2").await;
+        let quota = json!({"ferrolb.io/max-addresses-per-namespace": "2"});
+        space.annotated_pool("p", quota, json!({"addresses": ["10.N.0.0/30", "fd00:N::/126"]})).await;
         reserve(space, "both", json!({"pool": "NS-p"})).await;
         has_reserved(space, "both", &["10.N.0.0", "fd00:N::"], "True").await;
         space.service("third", json!({})).await;

@@ -63,7 +63,7 @@ async fn restored(then: Then) {
     wait("an address", async || (!cluster.addresses("lost").await.is_empty()).then_some(())).await;
 
     cluster.server.restore().unwrap();
-    let within = Duration::from_secs(20);
+    let within = Duration::from_mins(1);
     wait_within(within, "the Lease to be renewed", async || {
         let lease = leases(&cluster).get_opt("ferrolb-controller").await.ok()??;
         let before = lease.spec.clone()?.renew_time;

@@ -55,8 +55,7 @@ async fn metrics(bind: &str, token: Option<&str>) -> Option<(u16, String)> {
 fn metrics_are_for_those_whom_the_api_server_allows_it() {
     run(async {
         let cluster = Cluster::start().await;
-        let (proxy, probes, secure) =
-            (Proxy::start(&cluster).await, free_address().await, free_address().await);
+        let (proxy, probes, secure) = (Proxy::start(&cluster).await, free_address(), free_address());
         let options = [&format!("--http-bind={probes}"), &format!("--metrics-bind={secure}")];
         let _controller = start(&proxy.kubeconfig(&cluster), "c", &options.map(String::as_str));
         let (scraper, stranger) = (token(&cluster, "scraper").await, token(&cluster, "stranger").await);

@@ -76,11 +76,32 @@ impl Space<'_> {
         serde_json::from_str(&self.fill(&value.to_string())).unwrap()
     }
 
-    /// Creates a pool `NS-name` or changes it; it is for this namespace, unless `spec` says otherwise.
+    /// Creates a pool `NS-name` or changes it, and waits until the controller knows; it is for this namespace, unless `spec` says
+    /// otherwise.
     pub(crate) async fn pool(&self, name: &str, spec: Value) {
+        self.annotated_pool(name, json!({}), spec).await;
+    }
+
+    /// The same, with these annotations from the beginning.
+    pub(crate) async fn annotated_pool(&self, name: &str, annotations: Value, spec: Value) {
+        self.write_pool(name, annotations, spec).await;
+        // It hears of Services by another watch: one that is created now might meet the pools of before.
+        let name = self.fill(&format!("NS-{name}"));
+        wait(&format!("the controller to know {name}"), async || {
+            let pool = self.cluster.pools().get(&name).await.unwrap();
+            let conditions = pool.data["status"]["conditions"].as_array()?;
+            let known = conditions.iter().filter_map(|it| it["observedGeneration"].as_i64()).max();
+            (known == pool.metadata.generation).then_some(())
+        })
+        .await;
+    }
+
+    /// Creates a pool or changes it, whether or not there is a controller.
+    pub(crate) async fn write_pool(&self, name: &str, annotations: Value, spec: Value) {
         let mut full = json!({"serviceAllocation": {"priority": 5, "namespaces": ["NS"]}});
         merge(&mut full, spec);
-        self.cluster.write_pool(&self.fill(&format!("NS-{name}")), self.filled(full)).await.unwrap();
+        let name = self.fill(&format!("NS-{name}"));
+        self.cluster.write_annotated_pool(&name, annotations, self.filled(full)).await.unwrap();
     }
 
     /// Writes an annotation of a pool.
@@ -162,6 +183,16 @@ impl Space<'_> {
         .await;
     }
 
+    /// Waits until a Service has no annotations any more: what the controller writes may come after what the API server takes
+    /// away by itself.
+    pub(crate) async fn has_no_annotations(&self, name: &str) {
+        wait(&format!("{}/{name} to have no annotations", self.namespace), async || {
+            let service = self.services().get(name).await.unwrap();
+            service.metadata.annotations.unwrap_or_default().is_empty().then_some(())
+        })
+        .await;
+    }
+
     /// Creates a Service and waits until it has these addresses.
     pub(crate) async fn gets(&self, name: &str, overlay: Value, expected: &[&str]) {
         self.service(name, overlay).await;
@@ -183,9 +214,15 @@ impl Space<'_> {
         .await;
     }
 
-    /// How many events about a Service contain this, once the controller has seen all that was done before.
-    pub(crate) async fn count_events(&self, name: &str, text: &str) -> usize {
-        // Events are sent a few at a time: those that are to be counted are there before the second of these.
+    /// Waits until so many events about a Service contain this, and that there are no more once the controller has seen all
+    /// that was done before.
+    pub(crate) async fn hears_times(&self, name: &str, text: &str, times: usize) {
+        let count = async || self.events(name).await.iter().filter(|event| event.contains(text)).count();
+        wait(&format!("{times} events about {}/{name} with {text:?}", self.namespace), async || {
+            (count().await >= times).then_some(())
+        })
+        .await;
+        // Events are sent a few at a time: one too many would be there before the second of these.
         for probe in ["first-probe", "second-probe"] {
             let nowhere = json!({"metadata": {"annotations": {"metallb.io/loadBalancerIPs": "192.0.2.255"}}});
             self.service(probe, nowhere).await;
@@ -198,6 +235,6 @@ impl Space<'_> {
             .await;
             self.delete(probe).await;
         }
-        self.events(name).await.iter().filter(|event| event.contains(text)).count()
+        assert_eq!(count().await, times, "events about {name} with {text:?}");
     }
 }

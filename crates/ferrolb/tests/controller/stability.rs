@@ -1,8 +1,6 @@
 //! Addresses stay where they are, whatever else changes: stories that are told to a controller that runs all the
 //! time, to replicas of which the leader is killed after each change, and to one that sees each change only afterwards.
 
-use std::time::Duration;
-
 use k8s_openapi::api::core::v1::{Namespace, Node};
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
@@ -10,7 +8,7 @@ use lab::process::Running;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::fixture::{Cluster, DEADLINE, run};
+use crate::fixture::{Cluster, DEADLINE, run, within};
 use crate::space::Space;
 use crate::stability::stories::Step::{Delete, Has, NoNode, NoPool, Patch as Change, Pool, Service, Status};
 use crate::stability::stories::{Phase, Step, annotated, stories};
@@ -32,7 +30,7 @@ async fn act(space: &Space<'_>, step: &Step) {
     let nodes: Api<Node> = Api::all(space.cluster.client.clone());
     let node = format!("n-{}", space.number);
     match step {
-        Pool(name, spec) => space.pool(name, spec.clone()).await,
+        Pool(name, spec) => space.write_pool(name, json!({}), spec.clone()).await,
         NoPool(name) => space.delete_pool(name).await,
         Service(name, overlay) => space.service(name, overlay.clone()).await,
         Change(name, patch) => space.patch(name, patch.clone()).await,
@@ -56,16 +54,18 @@ async fn act(space: &Space<'_>, step: &Step) {
     }
 }
 
-/// Waits until the controller has seen and written all that was done before.
+/// Waits until the controller has seen the pools and Services that were changed before, for it hears of each kind in order,
+/// and until what it wrote at once should be there: then one more is served.
 async fn settle(cluster: &Cluster, phase: usize) {
-    tokio::time::sleep(Duration::from_millis(150)).await;
-    let name = format!("settled-{phase}");
-    let spec = json!({"addresses": [format!("192.0.2.{phase}/32")], "autoAssign": false});
-    cluster.write_pool(&name, spec).await.unwrap();
+    let pool = format!("settled-{phase}");
+    let spec = json!({"addresses": [format!("192.0.2.{}/31", 2 * phase)], "autoAssign": false});
+    cluster.write_pool(&pool, spec).await.unwrap();
     let space = cluster.default_space();
-    let request = annotated("metallb.io/address-pool", &json!(name));
-    space.gets(&name, request, &[&format!("192.0.2.{phase}")]).await;
-    tokio::time::sleep(Duration::from_millis(150)).await;
+    for number in 0..2 {
+        let request = annotated("metallb.io/address-pool", &json!(pool));
+        let address = format!("192.0.2.{}", 2 * phase + number);
+        space.gets(&format!("{pool}-{number}"), request, &[&address]).await;
+    }
 }
 
 fn end(controller: &Running) {
@@ -90,7 +90,6 @@ async fn tell(telling: Telling) {
         Api::all(cluster.client.clone()).create(&PostParams::default(), &namespace).await.unwrap();
         spaces.push(space);
     }
-    let mut wrong = Vec::new();
     let last = stories.iter().map(|(_, phases)| phases.len()).max().unwrap();
     for phase in 0..last {
         if telling == Telling::Afterwards {
@@ -112,17 +111,29 @@ async fn tell(telling: Telling) {
             controllers.push(start(0));
         }
         settle(&cluster, 2 * phase).await;
-        check(&mut wrong, phase, &spaces, &stories).await;
+        check(phase, &spaces, &stories).await;
         if telling == Telling::LeaderKilled {
             controllers.remove(0).kill();
             settle(&cluster, 2 * phase + 1).await;
-            check(&mut wrong, phase, &spaces, &stories).await;
+            check(phase, &spaces, &stories).await;
         }
     }
-    assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-async fn check(wrong: &mut Vec<String>, phase: usize, spaces: &[Space<'_>], stories: &[(&str, Vec<Phase>)]) {
+/// Waits until everything is as it is to be after a phase, for what is decided takes a moment until it is written.
+async fn check(phase: usize, spaces: &[Space<'_>], stories: &[(&str, Vec<Phase>)]) {
+    let mut wrong = Vec::new();
+    let right = within(DEADLINE, async || {
+        wrong = differences(phase, spaces, stories).await;
+        wrong.is_empty().then_some(())
+    });
+    if right.await.is_none() {
+        panic!("{wrong:#?}");
+    }
+}
+
+async fn differences(phase: usize, spaces: &[Space<'_>], stories: &[(&str, Vec<Phase>)]) -> Vec<String> {
+    let mut wrong = Vec::new();
     for (space, (story, phases)) in spaces.iter().zip(stories) {
         for step in phases.get(phase).into_iter().flatten() {
             let Has(name, expected) = step else { continue };
@@ -133,6 +144,7 @@ async fn check(wrong: &mut Vec<String>, phase: usize, spaces: &[Space<'_>], stor
             }
         }
     }
+    wrong
 }
 
 #[test]

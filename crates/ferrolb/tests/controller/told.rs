@@ -5,7 +5,7 @@ use kube::api::{DeleteParams, PostParams};
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 
 use crate::fixture::{Cluster, run, wait};
 use crate::space::in_space;
@@ -30,14 +30,14 @@ fn a_service_in_vain_hears_the_reason_of_every_pool_in_one_sentence_and_only_onc
             space.annotate("second", "example.com/touched", json!(touch)).await;
             space.annotate("first", "example.com/touched", json!(touch)).await;
         }
-        assert_eq!(space.count_events("first", "IPAllocated").await, 1);
+        space.hears_times("first", "IPAllocated", 1).await;
         // Pools of other tests come and go, which changes the sentence. No sentence comes twice.
         let mut events = space.events("second").await;
         events.sort();
         assert!(events.windows(2).all(|pair| pair[0] != pair[1]), "{events:#?}");
         space.pool("b", json!({"addresses": ["10.N.1.0/31"]})).await;
         space.has("second", &["10.N.1.1"]).await;
-        assert_eq!(space.count_events("second", "IPAllocated: Assigned IP [\"").await, 1);
+        space.hears_times("second", "IPAllocated: Assigned IP [\"", 1).await;
     });
 }
 
@@ -87,7 +87,7 @@ fn an_object_about_bgp_that_is_not_in_force_says_so_in_an_event_and_its_conditio
 fn metrics_have_the_names_that_dashboards_know() {
     run(async {
         let cluster = Cluster::start().await;
-        let bind = free_address().await;
+        let bind = free_address();
         let _controller = cluster.controller_at(&bind, "metrics");
         cluster.pool("p", &["10.0.0.0/30", "fd00::/126"]).await;
         cluster.service("a", json!({"ipFamilyPolicy": "RequireDualStack"})).await;
@@ -139,8 +139,9 @@ async fn wait_for_line(bind: &str, line: &str) {
     .await;
 }
 
-pub(crate) async fn free_address() -> String {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string()
+/// Where nobody listens.
+pub(crate) fn free_address() -> String {
+    format!("127.0.0.1:{}", lab::ports::free().unwrap())
 }
 
 /// The body of an answer; nothing while nobody listens.

@@ -4,7 +4,6 @@ use serde_json::json;
 
 use super::{SYSTEM, account, advertise, answered, node, own_address, plugin, pod};
 use crate::fixture::{Cluster, run, start, wait};
-use crate::told::free_address;
 
 #[test]
 fn a_running_controller_is_asked_and_its_decisions_are_foretold_word_for_word() {
@@ -13,13 +12,13 @@ fn a_running_controller_is_asked_and_its_decisions_are_foretold_word_for_word() 
         account(&cluster, SYSTEM, "ferrolb").await;
         node(&cluster, "n1", json!({}), "10.9.0.1").await;
         let ip = own_address();
-        let port = free_address().await.rsplit_once(':').unwrap().1.to_owned();
+        let port = lab::ports::free().unwrap();
         let options = ["controller".to_owned(), format!("--http-bind={ip}:{port}")];
         pod(&cluster, "c-1", "controller", "n1", ip, &options).await;
         cluster.pool("lan", &["10.9.0.1-10.9.0.3"]).await;
         cluster.write_pool("kept", json!({"addresses": ["10.8.0.0/30"], "autoAssign": false})).await.unwrap();
         advertise(&cluster, json!({})).await;
-        let _controller = start(&cluster.server.kubeconfig(), "c-1", &[&options[1]]);
+        let _controller = start(&cluster.kubeconfig(), "c-1", &[&options[1]]);
         for name in ["a", "b"] {
             cluster.service(name, json!({})).await;
             cluster.wait_for_addresses(name, if name == "a" { &["10.9.0.2"] } else { &["10.9.0.3"] }).await;
@@ -98,10 +97,10 @@ fn a_secured_status_wants_a_token_that_is_made_for_it_and_nothing_else() {
         let cluster = Cluster::start().await;
         account(&cluster, SYSTEM, "ferrolb").await;
         let ip = own_address();
-        let port = free_address().await.rsplit_once(':').unwrap().1.to_owned();
+        let port = lab::ports::free().unwrap();
         let options = ["--http-bind=127.0.0.1:0".to_owned(), format!("--metrics-bind={ip}:{port}")];
         pod(&cluster, "c-1", "controller", "n1", ip, &options).await;
-        let _controller = start(&cluster.server.kubeconfig(), "c-1", &[&options[0], &options[1]]);
+        let _controller = start(&cluster.kubeconfig(), "c-1", &[&options[0], &options[1]]);
         wait("the controller's answer", async || {
             let said = plugin(&cluster, "version").await;
             (said.code == 0).then_some(())

@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 
 use super::{SYSTEM, account, advertise, answered, endpoints, node, own_address, plugin_soon, pod};
 use crate::fixture::{Cluster, run, start, wait};
-use crate::told::free_address;
 
 /// Three nodes with a speaker each that cannot be asked, a pool, and Services of which two have an address.
 async fn site() -> (Cluster, lab::process::Running) {
@@ -22,13 +21,13 @@ async fn site() -> (Cluster, lab::process::Running) {
         )
         .await;
         // Nobody listens there.
-        let port = free_address().await.rsplit_once(':').unwrap().1.to_owned();
+        let port = lab::ports::free().unwrap();
         let options = [format!("--http-bind=0.0.0.0:{port}")];
         pod(&cluster, &format!("s-{number}"), "speaker", &name, own_address(), &options).await;
     }
     cluster.pool("lan", &["10.9.0.1-10.9.0.2"]).await;
     advertise(&cluster, json!({})).await;
-    let controller = start(&cluster.server.kubeconfig(), "c-1", &["--http-bind=127.0.0.1:0"]);
+    let controller = start(&cluster.kubeconfig(), "c-1", &["--http-bind=127.0.0.1:0"]);
     cluster.service("broad", json!({})).await;
     cluster.wait_for_addresses("broad", &["10.9.0.1"]).await;
     cluster.service("narrow", json!({"externalTrafficPolicy": "Local"})).await;
