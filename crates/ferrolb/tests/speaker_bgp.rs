@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-const DEADLINE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_mins(2);
 const NAMESPACE: &str = "metallb-system";
 /// `secret` and `another` in base64.
 const PASSWORDS: [&str; 2] = ["c2VjcmV0", "YW5vdGhlcg=="];
@@ -53,8 +53,9 @@ fn what_objects_about_bgp_say_is_in_the_table_of_a_router() {
         let mut messages = cluster.list("Event", "default").into_iter().filter_map(message);
         messages.find(|it| it == "announcing from node \"n1\" with protocol \"bgp\"")
     });
-    let report = wait("the report on the configuration", || cluster.reported("ConfigurationState"));
-    assert_eq!(report.data["status"]["result"], "Valid", "{report:?}");
+    wait("the report that all is well", || {
+        (cluster.reported("ConfigurationState")?.data["status"]["result"] == "Valid").then_some(())
+    });
 
     wait("the report on the session", || {
         let report = cluster.list("ConfigurationState", NAMESPACE).pop()?;
@@ -177,7 +178,18 @@ impl Cluster {
             }
             client
         });
-        Self { runtime, client, server }
+        let cluster = Self { runtime, client, server };
+        for kind in [
+            "BGPPeer",
+            "BGPAdvertisement",
+            "Community",
+            "IPAddressPool",
+            "ServiceBGPStatus",
+            "ConfigurationState",
+        ] {
+            wait("the kind to be served", || cluster.try_list(kind, NAMESPACE).ok());
+        }
+        cluster
     }
 
     /// Two Services with addresses, one of which has an endpoint, and all that it takes to announce both.
@@ -214,7 +226,7 @@ impl Cluster {
             ),
         ] {
             let object = json!({"metadata": {"name": name}, "spec": spec});
-            wait("the kind to be served", || self.try_create(kind, NAMESPACE, &object).ok());
+            self.create(kind, NAMESPACE, &object);
         }
     }
 
@@ -242,16 +254,12 @@ impl Cluster {
         }
     }
 
-    fn try_create(&self, kind: &str, namespace: &str, object: &Value) -> kube::Result<()> {
+    fn create(&self, kind: &str, namespace: &str, object: &Value) {
         let api = self.api(kind, namespace);
         let mut object: DynamicObject = serde_json::from_value(object.clone()).unwrap();
         let ApiResource { api_version, kind, .. } = resource(kind);
         object.types = Some(TypeMeta { api_version, kind });
-        self.runtime.block_on(api.create(&PostParams::default(), &object)).map(drop)
-    }
-
-    fn create(&self, kind: &str, namespace: &str, object: &Value) {
-        self.try_create(kind, namespace, object).unwrap();
+        self.runtime.block_on(api.create(&PostParams::default(), &object)).unwrap();
     }
 
     fn patch(&self, kind: &str, namespace: &str, name: &str, patch: &Value) {
@@ -277,8 +285,12 @@ impl Cluster {
     }
 
     fn list(&self, kind: &str, namespace: &str) -> Vec<DynamicObject> {
+        self.try_list(kind, namespace).unwrap()
+    }
+
+    fn try_list(&self, kind: &str, namespace: &str) -> kube::Result<Vec<DynamicObject>> {
         let api = self.api(kind, namespace);
-        self.runtime.block_on(api.list(&ListParams::default())).unwrap().items
+        self.runtime.block_on(api.list(&ListParams::default())).map(|list| list.items)
     }
 }
 

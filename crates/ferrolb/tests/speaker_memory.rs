@@ -24,7 +24,7 @@ const LIMIT: usize = 3_584;
 const FEW: u32 = 500;
 const MANY: u32 = 1_500;
 /// How long a speaker may take to announce and report all.
-const WITHIN: Duration = Duration::from_secs(90);
+const WITHIN: Duration = Duration::from_mins(5);
 /// How long the burst for one address keeps a port from those for others: ten frames.
 const BURST: Duration = Duration::from_millis(20);
 /// When all bursts are over, what they took is given back.

@@ -115,8 +115,8 @@ fn strangers_and_garbage_change_nothing() {
 fn a_flood_takes_no_session_down() {
     let (near, far) = two_speakers();
     let with_echo = |peer: &str| {
-        let Wanted { profile, distance } = wanted(50, 3, Distance::OneHop);
-        (way(peer, None), Wanted { profile: Profile { echo: Some(interval(100)), ..profile }, distance })
+        let Wanted { profile, distance } = wanted(300, 3, Distance::OneHop);
+        (way(peer, None), Wanted { profile: Profile { echo: Some(interval(300)), ..profile }, distance })
     };
     near.want(NEAR.map(with_echo));
     far.want(["192.0.2.2", "2001:db8::2"].map(with_echo));
@@ -163,7 +163,7 @@ fn echo_packets_come_back_for_as_long_as_the_peer_forwards() {
     let (near, far) = two_speakers();
     let with_echo = |peer: &str| {
         let Wanted { profile, distance } = wanted(400, 4, Distance::OneHop);
-        (way(peer, None), Wanted { profile: Profile { echo: Some(interval(100)), ..profile }, distance })
+        (way(peer, None), Wanted { profile: Profile { echo: Some(interval(300)), ..profile }, distance })
     };
     near.want(NEAR.map(with_echo));
     far.want(["192.0.2.2", "2001:db8::2"].map(with_echo));
@@ -195,21 +195,21 @@ fn frr_and_bfd() {
 fn frr_sends_echo_packets_back() {
     new_namespace();
     forward();
-    let mut configuration = frr(200);
+    let mut configuration = frr(300);
     for (_, file) in &mut configuration.files {
-        let echo = "  echo transmit-interval 50\n  echo receive-interval 50\n  echo-mode\n";
+        let echo = "  echo transmit-interval 200\n  echo receive-interval 200\n  echo-mode\n";
         *file = file.replace("  no shutdown", &format!("{echo}  no shutdown"));
     }
     let router = Router::start(configuration);
     let speaker = Speaker::start();
     speaker.want(NEAR.map(|peer| {
-        let Wanted { profile, distance } = wanted(200, 3, Distance::OneHop);
-        (way(peer, None), Wanted { profile: Profile { echo: Some(interval(50)), ..profile }, distance })
+        let Wanted { profile, distance } = wanted(300, 3, Distance::OneHop);
+        (way(peer, None), Wanted { profile: Profile { echo: Some(interval(200)), ..profile }, distance })
     }));
     speaker.wait_until("both are up", 2, |it| it.state == State::Up);
     for peer in NEAR {
         let line = format!(r#"metallb_bfd_echo_packet_input{{peer="{peer}",vrf=""}}"#);
-        speaker.wait_for_metric(&line, |count| count > 60);
+        speaker.wait_for_metric(&line, |count| count > 20);
     }
     let mut asking = Command::new("vtysh");
     let asked = asking.args(["--vty_socket", ".", "-c", "show bfd peers counters"]);
@@ -272,9 +272,10 @@ fn it_is_found_in_time_that_an_end_is_gone() {
     }
 }
 
+/// As fast as most routers are to be. A router that the machine keeps waiting for a tenth of a second is not to be taken for lost.
 fn with_router(configuration: fn(u32) -> Configuration) {
     new_namespace();
-    let router = Router::start(configuration(50));
+    let router = Router::start(configuration(300));
     let speaker = Speaker::start();
     let near = |millis| {
         let near = NEAR.map(|it| (way(it, None), wanted(millis, 3, Distance::ByAddress)));
@@ -284,18 +285,17 @@ fn with_router(configuration: fn(u32) -> Configuration) {
         let over_routers = (way("192.0.2.1", Some("192.0.2.2")), Wanted { profile, distance });
         near.into_iter().chain([over_routers])
     };
-    speaker.want(near(50));
+    speaker.want(near(300));
     speaker.wait_until("all are up", 3, |it| it.state == State::Up);
     wait_for("the router says so", || {
         (router.is_up("192.0.2.2") && router.is_up("2001:db8::2")).then_some(())
     });
-    for millis in [100, 60, 300, 50] {
+    for millis in [400, 350, 600, 300] {
         speaker.want(near(millis));
         let (now, line) = (Instant::now(), r#"metallb_bfd_control_packet_output{peer="192.0.2.1",vrf=""}"#);
         let sent = speaker.metric(line).unwrap_or_default();
-        speaker.wait_for_metric(line, |count| count > sent + 20);
-        let rate = 20_000 / u64::try_from(now.elapsed().as_millis()).unwrap();
-        println!("at {millis} ms, at most {rate} packets a second");
+        speaker.wait_for_metric(line, |count| count >= sent + 8);
+        println!("at {millis} ms, eight packets in {:?}", now.elapsed());
         speaker.wait_until("all are up", 3, |it| it.state == State::Up && it.failures == 0);
     }
     router.process.signal(Signal::SIGSTOP);

@@ -37,8 +37,8 @@ fn a_full_table_takes_no_memory() {
     let after = resident();
     println!("{} UPDATEs, {before} bytes before, {after} after", updates(&speaker));
     assert!(after < before + MOST_BYTES, "{before} bytes before, {after} after");
-    bird.run("birdc -s control disable full");
     let withdrawn = updates(&speaker) + least;
+    bird.run("birdc -s control disable full");
     wait_for("all of them are withdrawn", || (updates(&speaker) >= withdrawn).then_some(()));
     established(&mut speaker);
     let metrics = speaker.metrics();

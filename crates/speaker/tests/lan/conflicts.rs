@@ -136,8 +136,7 @@ fn a_probe_of_another_host_claims_nothing() {
 fn a_host_that_claims_an_announced_address_is_reported_and_met_once() {
     on_a_cable(|speaker, client| {
         speaker.announce(&[(V4, 1)]);
-        // The whole burst, so that what comes then is the defence.
-        client.arp_within(Duration::from_millis(4_800));
+        speaker.expect_end_of_burst(V4, client);
         let claims = [
             ArpFrame::gratuitous_request(FOREIGN, V4),
             ArpFrame::gratuitous_reply(FOREIGN, V4),
@@ -150,10 +149,7 @@ fn a_host_that_claims_an_announced_address_is_reported_and_met_once() {
         let told = client.arp_within(Duration::from_secs(2));
         let defence = [ArpFrame::gratuitous_request(SPEAKER, V4), ArpFrame::gratuitous_reply(SPEAKER, V4)];
         assert_eq!(told, defence);
-        assert_eq!(
-            speaker.metric("ferrolb_layer2_conflicts_total{ip=\"192.0.2.10\",found=\"claimed\"}"),
-            "1"
-        );
+        speaker.expect_metric("ferrolb_layer2_conflicts_total{ip=\"192.0.2.10\",found=\"claimed\"}", "1");
 
         // Who asks is answered all the same.
         client.send(request(V4).emit());
