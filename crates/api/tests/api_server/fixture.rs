@@ -4,7 +4,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
+use kube::api::{DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::runtime::wait::await_condition;
@@ -131,7 +131,21 @@ async fn install(client: &Client) {
     for crd in api::crds() {
         let name = crd.name_any();
         let established = await_condition(api.clone(), &name, is_crd_established());
-        timeout(DEADLINE, established).await.expect("the CRD is served in time").unwrap();
+        timeout(DEADLINE, established).await.expect("the CRD is established in time").unwrap();
+        for version in crd.spec.versions.iter().filter(|version| version.served) {
+            timeout(DEADLINE, served(client, &crd, &version.name)).await.expect("the CRD is served in time");
+        }
+    }
+}
+
+/// Waits until the API server answers for a version of a kind, a moment after it has said that it will.
+async fn served(client: &Client, crd: &CustomResourceDefinition, version: &str) {
+    let (group, names) = (&crd.spec.group, &crd.spec.names);
+    let kind = GroupVersionKind::gvk(group, version, &names.kind);
+    let resource = ApiResource::from_gvk_with_plural(&kind, &names.plural);
+    let api: Api<DynamicObject> = Api::default_namespaced_with(client.clone(), &resource);
+    while api.list(&ListParams::default()).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 

@@ -1,13 +1,11 @@
 //! What the policies let the controller's service account write, as the API server has it.
 
-use std::time::Duration;
-
 use chart::Helm;
 use lab::tools::Program;
 use serde_json::{Value, json};
 
 use crate::rendering::objects;
-use crate::server::{Cluster, write};
+use crate::server::{Cluster, DEADLINE, write};
 
 const ACCOUNT: &str = "--as=system:serviceaccount:metallb-system:ferrolb-controller";
 const ANNOTATION: &str = "metallb.io/ip-allocated-from-pool";
@@ -56,6 +54,12 @@ fn cluster(values: &[&str], services: &[(&str, &str, Option<&str>)]) -> Cluster 
     // It may do everything, so that nothing but the policies keeps it from anything.
     let account = "--serviceaccount=metallb-system:ferrolb-controller";
     cluster.kubectl(&["create", "clusterrolebinding", "any", "--clusterrole=cluster-admin", account]);
+    lab::wait_until("the API server knows of that", DEADLINE, || {
+        let asked = cluster.run(Program::Kubectl, &["auth", "can-i", "patch", "services/status", ACCOUNT]);
+        anyhow::ensure!(asked.status.success(), "not yet");
+        Ok(())
+    })
+    .unwrap();
     let values =
         [&["--set=admissionPolicy.enabled=true", "--set=controller.recoverEndpoints=true"][..], values]
             .concat();
@@ -85,7 +89,7 @@ fn cluster(values: &[&str], services: &[(&str, &str, Option<&str>)]) -> Cluster 
         (format!("service/{}", services[0].0), json!({"metadata": {"labels": {"app": "other"}}})),
         ("pod/db".to_owned(), json!({"status": {"phase": "Failed"}})),
     ] {
-        lab::wait_until("the policy is in force", Duration::from_mins(1), || {
+        lab::wait_until("the policy is in force", DEADLINE, || {
             anyhow::ensure!(cluster.denies(&what, &patch).is_some(), "not yet");
             Ok(())
         })

@@ -186,6 +186,7 @@ fn helm_takes_the_chart_with_the_values_of_every_command() {
 fn an_api_server_takes_every_manifest() {
     let (cluster, temporary) = (Cluster::start(), tempfile::tempdir().unwrap());
     cluster.kubectl(&["apply", "-f", repository().join("crds").to_str().unwrap()]);
+    cluster.serves_all_kinds();
     for namespace in ["metallb-system", "shop"] {
         cluster.kubectl(&["create", "namespace", namespace]);
     }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use chart::{Helm, manifests_folder};
 use lab::apiserver::ApiServer;
@@ -10,6 +11,9 @@ use lab::tools::{Program, Tools};
 use serde_json::{Value, json};
 
 use crate::rendering::objects;
+
+/// Far longer than anything takes: reached only when it will never happen.
+pub(crate) const DEADLINE: Duration = Duration::from_mins(2);
 
 pub(crate) struct Cluster {
     server: ApiServer,
@@ -32,7 +36,20 @@ impl Cluster {
         succeed(arguments, self.run(Program::Kubectl, arguments))
     }
 
-    /// The same for Helm or Helm 3.
+    /// Waits until the API server answers for the kinds of all CRDs, each a moment after it has taken the definition.
+    pub(crate) fn serves_all_kinds(&self) {
+        for crd in self.kubectl(&["get", "crds", "-o", "name"]).lines() {
+            let kind = crd.rsplit('/').next().unwrap();
+            lab::wait_until("the kind is served", DEADLINE, || {
+                let asked = self.run(Program::Kubectl, &["get", kind, "--all-namespaces"]);
+                anyhow::ensure!(asked.status.success(), "{}", String::from_utf8_lossy(&asked.stderr));
+                Ok(())
+            })
+            .unwrap();
+        }
+    }
+
+    /// The same as `kubectl` for Helm or Helm 3.
     pub(crate) fn helm(&self, helm: Program, arguments: &[&str]) -> String {
         succeed(arguments, self.run(helm, arguments))
     }
@@ -116,16 +133,11 @@ fn install_metallb(cluster: &Cluster, folder: &Path, apply: &[&str]) {
     let crds = write(folder, "metallb.json", &json!({"apiVersion": "v1", "kind": "List", "items": crds}));
     cluster.kubectl(&[apply, &["-f", &crds]].concat());
     cluster.kubectl(&["create", "namespace", "metallb-system"]);
-    cluster.kubectl(&["wait", "--for=condition=Established", "crd", "--all"]);
+    cluster.serves_all_kinds();
     let pool = json!({"apiVersion": "metallb.io/v1beta1", "kind": "IPAddressPool",
         "metadata": {"name": "lan", "namespace": "metallb-system"}, "spec": {"addresses": ["192.0.2.0/24"]}});
     let pool = write(folder, "pool.json", &pool);
-    let applied = || cluster.run(Program::Kubectl, &["apply", "-f", &pool]).status.success();
-    lab::wait_until("pools are served", std::time::Duration::from_secs(30), || {
-        anyhow::ensure!(applied(), "not yet");
-        Ok(())
-    })
-    .unwrap();
+    cluster.kubectl(&["apply", "-f", &pool]);
 }
 
 /// What the README has done before FerroLB's manifests are applied. Helm needs it not, where the chart sees the cluster.
