@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::future::pending;
+use std::time::Duration;
 
+use bfd::config::Profile;
 use bfd::packet::{Diagnostic, State};
 use bgp::config::{Hops, SessionConfig, SessionKind};
 use tokio::sync::watch;
@@ -23,6 +25,19 @@ pub(super) fn wanted(config: &SessionConfig, router: Option<Router>) -> Option<(
     let peer = config.transport.peer().or(router.map(|router| router.address.into()))?;
     let (source, vrf) = (config.transport.source(), config.vrf.clone());
     Some((Way { peer, source, interface, vrf }, Wanted { profile, distance }))
+}
+
+/// In how much time a router that no longer hears a session speaks to the next: once in a second (RFC 5880 section 6.8.3).
+const FOUND: Duration = Duration::from_secs(1);
+/// Less than a BGP session gives a connection to come up.
+const FOUND_AT_LATEST: Duration = Duration::from_secs(4);
+
+/// How long it takes a router to go over from the BFD session of a speaker that has ended a moment ago to one of the next: until
+/// it finds that the former is down, and then hears the other. FRR takes no notice of the next before that. What it finds then
+/// ends whatever BGP session there is, and routes that it has kept for a restart go with that one.
+pub(super) fn found_within(profile: &Profile) -> Duration {
+    let lost_after = profile.transmit.duration() * u32::from(profile.multiplier.get());
+    (lost_after + FOUND).min(FOUND_AT_LATEST)
 }
 
 /// How the BFD session beside a BGP session is doing.
@@ -106,6 +121,16 @@ impl Beside {
         failures > std::mem::replace(&mut self.failures, failures)
     }
 
+    /// Waits until the session is up.
+    pub(super) fn up(&self) -> impl Future<Output = ()> + Send + use<> {
+        let (mut statuses, way) = (self.statuses.clone(), self.way.clone());
+        async move {
+            let Some(way) = way else { return };
+            let is_up = |all: &Statuses| all.get(&way).is_some_and(|it| it.state == State::Up);
+            _ = statuses.wait_for(is_up).await;
+        }
+    }
+
     /// How it is doing, where it is wanted.
     pub(super) fn status(&self) -> Option<BfdStatus> {
         let way = self.way.as_ref()?;
@@ -138,5 +163,14 @@ mod tests {
         assert!(said(of(State::Init, Diagnostic::NONE)).contains("does not hear this node"));
         let lost = BfdStatus { has_way: false, ..of(State::Down, Diagnostic::NONE) };
         assert!(said(lost).contains("no way to the router"));
+    }
+    #[test]
+    fn a_router_has_as_long_to_find_the_next_session_as_it_takes_to_lose_the_former() {
+        let of = |millis| {
+            let transmit = Duration::from_millis(millis).try_into().unwrap();
+            found_within(&Profile { transmit, ..Profile::default() })
+        };
+        assert_eq!([300, 50].map(of), [1900, 1150].map(Duration::from_millis));
+        assert_eq!(of(60_000), FOUND_AT_LATEST);
     }
 }

@@ -14,10 +14,11 @@ use objects::Family;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
+use tokio::time::timeout_at;
 use tracing::{debug, info, warn};
 
 use super::attempts::Attempts;
-use super::beside::Beside;
+use super::beside::{Beside, found_within};
 use super::connect::{connect, other};
 use super::discovery::{self, Router, Trouble, Whereabouts};
 use super::handover::{Resumed, SessionForm};
@@ -73,6 +74,8 @@ pub(super) struct Peer {
     /// Whether it waits for what another process makes of it.
     stands_still: bool,
     beside: Beside,
+    /// Until when BFD comes first, see [`found_within`].
+    bfd_first: Option<Instant>,
     whereabouts: Whereabouts,
     /// The router of the connection, where it was found by an interface.
     router: Option<Router>,
@@ -117,7 +120,11 @@ impl Peer {
         session.handle(Input::Routes(difference(&Routes::new(), &routes)), now);
         session.handle(Input::RoutesComplete, now);
         session.handle(Input::Start, now);
-        Self::with(session, routes, orders, surroundings)
+        let bfd_first = match past {
+            Past::Restarted => config.bfd.map(|profile| now + found_within(&profile)),
+            Past::Fresh => None,
+        };
+        Self { bfd_first, ..Self::with(session, routes, orders, surroundings) }
     }
 
     /// Goes on with the session of another process, which has these routes.
@@ -149,6 +156,7 @@ impl Peer {
             ends: false,
             stands_still: false,
             beside,
+            bfd_first: None,
             whereabouts,
             router: None,
             connecting: None,
@@ -324,7 +332,17 @@ impl Peer {
             }
         };
         self.attempts.begin(Instant::now());
-        self.connecting = Some(async move { connect(&config, to).await }.boxed());
+        let bfd_first = self.bfd_first.map(|until| timeout_at(until.into(), self.beside.up()));
+        self.connecting = Some(
+            async move {
+                if let Some(bfd) = bfd_first {
+                    // A router that speaks no BFD is a peer all the same.
+                    _ = bfd.await;
+                }
+                connect(&config, to).await
+            }
+            .boxed(),
+        );
     }
 
     /// The router behind the interface of this session may be another one.

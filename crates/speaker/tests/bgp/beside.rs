@@ -13,7 +13,7 @@ use speaker::bgp::Wanted;
 use tempfile::TempDir;
 
 use crate::bfd::new_namespace;
-use crate::process::{Process, wait_for};
+use crate::process::{DEADLINE, Process, wait_for};
 use crate::{Speaker, config, routes};
 
 const PREFIX: &str = "203.0.113.0/24";
@@ -116,6 +116,31 @@ fn frr_keeps_routes_for_a_restart_though_bfd_is_silent() {
 
     speaker.wanted.send_replace(Wanted::Nothing(Farewell::Leave));
     wait_for("the end", || (!has_route()).then_some(()));
+}
+
+/// As a container that is killed and started again, or a Pod that had no time to hand anything over to the next.
+#[test]
+#[ignore = "needs FRR (frr)"]
+fn frr_keeps_routes_and_the_next_session_where_that_comes_before_bfd_is_missed() {
+    new_namespace();
+    let frr = frr();
+    let before = with_frr(&frr);
+    before.wanted.send_replace(Wanted::Nothing(Farewell::Silent));
+    before.runtime.block_on(async { tokio::time::timeout(DEADLINE, before.task).await }).unwrap().unwrap();
+    assert!(vtysh(&frr, "show bfd peers brief").contains(" up"), "FRR has missed it already");
+    let mut next = Speaker::start(Past::Restarted);
+    next.hold([with_bfd(50)], &routes(&[PREFIX], 7));
+    wait_for("BFD is up", || {
+        assert!(has_route(&frr), "{}", vtysh(&frr, "show bgp neighbors 192.0.2.2"));
+        next.metrics().contains(BFD_UP).then_some(())
+    });
+    both_up(&mut next);
+    assert!(has_route(&frr));
+    let neighbor = vtysh(&frr, "show bgp neighbors 192.0.2.2");
+    assert!(neighbor.contains("Connections established 2; dropped 1"), "{neighbor}");
+
+    next.wanted.send_replace(Wanted::Nothing(Farewell::Leave));
+    wait_for("the end", || (!has_route(&frr)).then_some(()));
 }
 
 #[test]
