@@ -128,7 +128,10 @@ pub async fn run_from(
     statuses: watch::Sender<Statuses>,
     metrics: BgpMetrics,
 ) {
-    let Incoming { sessions: taken_over, bfd: bfd_taken_over } = incoming;
+    let Incoming { sessions: taken_over, bfd: mut bfd_taken_over } = incoming;
+    // The router may have ended the others with their BGP sessions: the new ones are not to end when that is found.
+    let ways = taken_over.iter().filter_map(|it| beside::wanted(it.session.config(), it.router));
+    bfd_taken_over.keep(&ways.map(|(way, _)| way).collect());
     let mut running: BTreeMap<BgpPeerName, watch::Sender<Order>> = BTreeMap::new();
     let mut tasks = JoinSet::new();
     let mut bfd = Bfd::resume(bfd_taken_over, metrics.bfd.clone());

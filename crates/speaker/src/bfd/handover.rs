@@ -1,7 +1,7 @@
 //! Sessions that are up, on their way from one process to the next on the same node: their state, and the sockets that packets
 //! of each leave from and those of all arrive at, so that not one is lost.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::time::Instant;
@@ -76,6 +76,11 @@ impl ListenerForm {
 }
 
 impl Incoming {
+    /// Leaves out the sessions of other ways than these.
+    pub(crate) fn keep(&mut self, ways: &BTreeSet<Way>) {
+        self.sessions.retain(|way, _| ways.contains(way));
+    }
+
     pub(crate) fn add_session(&mut self, form: SessionForm, socket: OwnedFd) -> anyhow::Result<()> {
         let SessionForm { peer, source, interface, vrf, session } = form;
         let way = Way { peer, source, interface: interface.map(Into::into), vrf: vrf.map(Into::into) };
