@@ -412,10 +412,15 @@ async fn work(
                 _ => false,
             }
         };
-        let (absence, is_given) = tokio::join!(absence, give);
+        // Whoever goes on with the sessions is about to take part in the gossip too, whatever becomes of the node.
+        let is_given = give.await;
+        let absence = if is_given { Some(Absence::Brief) } else { absence.await };
         if !is_given {
             wanted_sessions.send_replace(bgp::Wanted::Nothing(farewell(absence)));
         }
+        // The others take addresses over when they hear that this one leaves, and it answers for them until it ends: what takes
+        // its time comes before.
+        _ = (&mut routers).await;
         let leave = async {
             let Some(absence) = absence else { return };
             info!(%absence, "saying goodbye");
@@ -425,7 +430,7 @@ async fn work(
                 warn!(unconfirmed, "not every member has confirmed our goodbye");
             }
         };
-        tokio::join!(leave, async { _ = (&mut routers).await });
+        leave.await;
         if absence == Some(Absence::Open) {
             _ = take_back.send(());
             _ = tokio::time::timeout(LAST_NAMES, &mut names).await;
@@ -467,6 +472,9 @@ impl Routers {
     /// Waits for the end of the speaker that runs on this node already, if there is one, and goes on with its sessions. `None`:
     /// this one is asked to stop meanwhile.
     async fn succeed(config: &Config, metrics: &BgpMetrics) -> anyhow::Result<Option<Self>> {
+        // Until the speaker before has ended, it answers the probes of this Pod as well: what keeps this one from running is
+        // to be found while the other runs.
+        gossip::keys_in(&config.gossip_key_files)?;
         let mut stop = pin!(kubekit::stop_requested());
         let meeting = Meeting::of(config);
         let given = async {
