@@ -1,7 +1,8 @@
-//! What the fuzz targets call: what is read of objects of the API.
+//! What the fuzz targets call: what is read of objects of the API, and of what the speaker before hands over.
 
 use kubekit::speakers::Speakers;
 
+pub use crate::handover::fuzzing::{read as handover_read, take as handover_take};
 use crate::objects::{self, LoadBalancerClass, Names, SeenService, SeenSlice};
 
 /// Reads a Service.

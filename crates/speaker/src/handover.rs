@@ -23,6 +23,8 @@
 //! there is no hand-over. Programs of which one does not know the other's [`message::VERSION`] part at once.
 
 mod channel;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod give;
 mod message;
 mod take;

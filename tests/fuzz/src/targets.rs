@@ -5,6 +5,7 @@ mod bfd;
 mod bgp;
 mod dhcp;
 mod gossip;
+mod handover;
 mod http;
 mod lan;
 mod mdns;
@@ -26,6 +27,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("dhcp", dhcp::play),
     ("gossip", gossip::play),
     ("told", gossip::told),
+    ("handover", handover::play),
     ("range", texts::range),
     ("texts", texts::play),
     ("annotations", service::annotations),

@@ -18,6 +18,8 @@ use crate::kernel;
 const STRANGERS: usize = 4096;
 /// The most octets of a message: the routes of one session, a hundred thousand of them with room to spare.
 const MOST: usize = 64 << 20;
+/// As much is read at once: more than the kernel has room for.
+const AT_ONCE: usize = 256 << 10;
 /// The most proofs that are looked at: there are two keys while they are rotated.
 const PROOFS: usize = 4;
 
@@ -127,12 +129,17 @@ impl Channel {
         }
         let length = usize::try_from(u32::from_be_bytes(length))?;
         ensure!(length <= most, "a message of {length} octets is too long");
-        let (mut text, mut read) = (vec![0; length], 0);
-        while read < length {
+        // There is room for what comes, and not for what is said to come.
+        let mut text = Vec::new();
+        while text.len() < length {
             self.0.readable().await?;
-            match self.0.try_read(&mut text[read..]) {
+            let read = text.len();
+            text.resize(length.min(read + AT_ONCE), 0);
+            let result = self.0.try_read(&mut text[read..]);
+            text.truncate(read + result.as_ref().map_or(0, |octets| *octets));
+            match result {
                 Ok(0) => bail!("the connection is closed"),
-                Ok(octets) => read += octets,
+                Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error.into()),
             }

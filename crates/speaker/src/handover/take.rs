@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use tokio::net::UnixStream;
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
@@ -19,6 +19,8 @@ use crate::bgp::Incoming;
 const GIVEN_WITHIN: Duration = Duration::from_secs(5);
 /// A speaker that stops has ended by then: kubelet sees to it.
 const GONE_WITHIN: Duration = Duration::from_secs(30);
+/// More sessions and listeners than a node has: whoever names more makes no sense.
+const MOST: usize = 4096;
 /// How often to look whether an address is free.
 const RETRY: Duration = Duration::from_millis(50);
 
@@ -33,8 +35,15 @@ pub struct Taken(Channel);
 impl Meeting {
     /// The speaker before, if there is one.
     pub async fn predecessor(&self) -> Option<Predecessor> {
-        // Nobody is there, in most cases.
-        let stream = StdUnixStream::connect_addr(&self.address().ok()?).ok()?;
+        let stream = match StdUnixStream::connect_addr(&self.address().ok()?) {
+            Ok(stream) => stream,
+            // Nobody is there, in most cases.
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => return None,
+            Err(error) => {
+                warn!(%error, "the speaker before, if there is one, cannot be asked for its sessions");
+                return None;
+            }
+        };
         match self.meet(stream).await {
             Ok(channel) => Some(Predecessor(channel)),
             Err(error) => {
@@ -52,7 +61,7 @@ impl Meeting {
 }
 
 impl Predecessor {
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(super) fn on(channel: Channel) -> Self {
         Self(channel)
     }
@@ -80,8 +89,10 @@ impl Predecessor {
 type Received = (Message, Option<std::os::fd::OwnedFd>);
 
 async fn receive(channel: &mut Channel, first: Received) -> anyhow::Result<Incoming> {
-    let (mut incoming, mut next) = (Incoming::default(), first);
+    let (mut incoming, mut next, mut count) = (Incoming::default(), first, 0);
     loop {
+        count += 1;
+        ensure!(count <= MOST, "there is no end of them");
         match next {
             (Message::Bgp(form), Some(socket)) => incoming.add_session(*form, socket)?,
             (Message::Bfd(form), Some(socket)) => incoming.bfd.add_session(*form, socket)?,

@@ -1,5 +1,5 @@
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 
@@ -90,15 +90,17 @@ async fn a_descriptor_goes_along_with_a_message() {
 fn told(octets: &[u8]) -> [bool; 2] {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let tell = || {
+        // The other end stays open, so that there is somebody to speak to.
+        let [(old, _a), (new, _b)] = [(); 2].map(|()| {
             let (a, b) = UnixStream::pair().unwrap();
             let mut a = a.into_std().unwrap();
             a.write_all(octets).unwrap();
-            b
-        };
+            a.shutdown(Shutdown::Write).unwrap();
+            (b, a)
+        });
         let all = keys(&[1]);
-        let old = Channel::with_successor(tell(), &all).await.is_ok();
-        [old, Channel::with_predecessor(tell(), &all).await.is_ok()]
+        let old = Channel::with_successor(old, &all).await.is_ok();
+        [old, Channel::with_predecessor(new, &all).await.is_ok()]
     })
 }
 
