@@ -62,6 +62,8 @@ pub struct Conflicts {
     changes: BoxStream<'static, (usize, Change<Pod>)>,
     /// By the labels that they were found by and their name; `None` until a list is complete.
     pods: [Option<BTreeMap<String, Conflict>>; LABELS.len()],
+    /// Whether it was said that there are some.
+    told: bool,
 }
 
 /// What counts.
@@ -95,7 +97,7 @@ impl Conflicts {
             BesideMetalLb::Wait => {}
             BesideMetalLb::GoOn => {
                 let none = [const { Some(BTreeMap::new()) }; LABELS.len()];
-                return Self { sought, changes: stream::pending().boxed(), pods: none };
+                return Self { sought, changes: stream::pending().boxed(), pods: none, told: false };
             }
         }
         let found_by = |(index, labels): (usize, &str)| {
@@ -103,19 +105,20 @@ impl Conflicts {
             watch(Source::labelled(api, labels)).map(move |change| (index, change)).boxed()
         };
         let changes = stream::select_all(LABELS.into_iter().enumerate().map(found_by)).boxed();
-        Self { sought, changes, pods: [const { None }; LABELS.len()] }
+        Self { sought, changes, pods: [const { None }; LABELS.len()], told: false }
     }
 
-    /// Waits until there are none, and says so while there are some. One that is being deleted counts until it is gone.
+    /// Waits until there are none, and says so once while there are some. One that is being deleted counts until it is gone.
+    /// Cancel safe.
     pub async fn wait_until_gone(&mut self, readiness: &Readiness, publisher: &Publisher) {
-        let mut told = false;
         while !self.gone(SystemTime::now()) {
-            if let Some(about) = self.one().filter(|_| !std::mem::replace(&mut told, true)) {
+            if let Some(about) = self.one().filter(|_| !self.told).cloned() {
+                self.told = true;
                 let pod = about.name.as_deref().unwrap_or_default();
                 warn!(pod, "MetalLB serves the same Services, waiting until it is gone");
                 let message = "FerroLB is installed beside this and serves the same Services: it waits until \
                                MetalLB is removed";
-                publisher.publish(about.clone(), Notice::warning("FerroLBWaits", message));
+                publisher.publish(about, Notice::warning("FerroLBWaits", message));
             }
             tokio::select! {
                 () = self.next() => {}
@@ -123,7 +126,7 @@ impl Conflicts {
                 () = sleep(LOST_AFTER) => {}
             }
         }
-        if told {
+        if std::mem::take(&mut self.told) {
             info!("MetalLB is gone");
         }
         readiness.reached(WAITING_FOR);
@@ -211,7 +214,8 @@ mod tests {
 
     fn after(changes: Vec<(usize, Change<Pod>)>) -> Conflicts {
         let changes = stream::iter(changes).chain(stream::pending()).boxed();
-        Conflicts { sought: sought(Of::MetalLb), changes, pods: [const { None }; LABELS.len()] }
+        let pods = [const { None }; LABELS.len()];
+        Conflicts { sought: sought(Of::MetalLb), changes, pods, told: false }
     }
 
     async fn take(conflicts: &mut Conflicts, changes: usize) {
@@ -243,6 +247,23 @@ mod tests {
         assert!(!conflicts.gone(now));
         take(&mut conflicts, 1).await;
         assert!(conflicts.gone(now));
+    }
+
+    #[tokio::test]
+    async fn one_is_known_of_as_soon_as_a_list_has_it_and_until_it_is_gone() {
+        let (speaker, deleted) =
+            (pod("s", "speaker", None), pod("s", "speaker", Some("2026-01-01T00:00:00Z")));
+        let mut conflicts = after(vec![
+            (0, Change::Reset(vec![speaker.clone()])),
+            (0, Change::Apply(deleted)),
+            (0, Change::Delete(speaker)),
+        ]);
+        let mut is_one = vec![conflicts.is_one()];
+        for _ in 0..3 {
+            take(&mut conflicts, 1).await;
+            is_one.push(conflicts.is_one());
+        }
+        assert_eq!(is_one, [false, true, true, false]);
     }
 
     #[tokio::test]

@@ -145,6 +145,63 @@ fn a_router_does_not_notice_that_one_speaker_follows_another() {
     assert!(speaker.0.wait().unwrap().success());
 }
 
+/// Sessions are for whoever announces: a speaker that waits for the end of MetalLB keeps none, whether it is handed them or not.
+#[test]
+#[ignore = "needs BIRD (bird2)"]
+fn a_speaker_that_finds_metallb_ends_the_sessions_that_it_was_handed() {
+    new_network();
+    let folder = TempDir::new().unwrap();
+    let cluster = Cluster::start();
+    cluster.fill();
+    let bird = Bird::start(&folder, "secret");
+    let key = folder.path().join("key");
+    fs::write(&key, [7; 32]).unwrap();
+    let key = format!("--gossip-key-file={}", key.display());
+    let options = ["--hand-over", &*key, "--http-bind=127.0.0.1:17472"];
+    let has_route = || bird.route("198.51.100.1/32").map(drop);
+    let has_none = || bird.route("198.51.100.1/32").is_none().then_some(());
+    let said = |log: &str, text: &str| {
+        let log = fs::read_to_string(folder.path().join(log)).unwrap();
+        log.contains(text).then_some(())
+    };
+    let waits = |log: &str| wait("it to wait", || said(log, "waiting for the end of the speaker before"));
+    let waits_for_metallb = |log: &str| {
+        wait("it to find MetalLB", || said(log, "MetalLB serves the same Services, waiting until it is gone"))
+    };
+
+    // The one before does not mind MetalLB, and the next one does.
+    cluster.start_metallb();
+    let mut first = cluster.speaker(&folder, "first.log", &[&options[..], &["--ignore-metallb"]].concat());
+    wait("the route", has_route);
+    let mut second = cluster.speaker(&folder, "second.log", &options);
+    waits("second.log");
+    first.signal(Signal::SIGTERM);
+    wait("the session to be handed over", || said("second.log", "BGP session goes on"));
+    wait("the end of the session", has_none);
+    waits_for_metallb("second.log");
+    let log = fs::read_to_string(folder.path().join("second.log")).unwrap();
+    assert_eq!(log.matches("waiting until it is gone").count(), 1);
+    assert!(first.0.wait().unwrap().success());
+    assert_eq!(bird.times_established(), 1);
+    cluster.delete("Pod", NAMESPACE, "metallb-speaker");
+    wait("the route", has_route);
+    assert_eq!(bird.times_established(), 2);
+
+    // It comes while the next one waits: nothing is handed over.
+    let third = cluster.speaker(&folder, "third.log", &options);
+    waits("third.log");
+    cluster.start_metallb();
+    wait("the end of the session", has_none);
+    assert!(second.0.wait().unwrap().success());
+    waits_for_metallb("third.log");
+    assert!(said("third.log", "BGP session goes on").is_none());
+    cluster.delete("Pod", NAMESPACE, "metallb-speaker");
+    wait("the route", has_route);
+    assert_eq!(bird.times_established(), 3);
+    third.signal(Signal::SIGTERM);
+    wait("the end", has_none);
+}
+
 fn new_network() {
     unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace for this thread, which needs root");
     for arguments in [
@@ -230,6 +287,16 @@ impl Cluster {
         }
     }
 
+    /// A Pod as those of its speakers.
+    fn start_metallb(&self) {
+        let labels = json!({"app": "metallb", "component": "speaker"});
+        let metadata = json!({"name": "metallb-speaker", "labels": labels});
+        let containers =
+            json!([{"name": "speaker", "image": "quay.io/metallb/speaker", "args": ["--port=7472"]}]);
+        self.create("Pod", NAMESPACE, &json!({"metadata": metadata, "spec": {"containers": containers}}));
+        self.patch_status("Pod", NAMESPACE, "metallb-speaker", &json!({"status": {"phase": "Running"}}));
+    }
+
     /// With these options beside those that are the same for all.
     fn speaker(&self, folder: &TempDir, log: &str, options: &[&str]) -> Process {
         let path = folder.path().join(log);
@@ -299,6 +366,7 @@ fn resource(kind: &str) -> ApiResource {
         "Namespace" => ("", "v1", "namespaces"),
         "Node" => ("", "v1", "nodes"),
         "Service" => ("", "v1", "services"),
+        "Pod" => ("", "v1", "pods"),
         "Secret" => ("", "v1", "secrets"),
         "Event" => ("", "v1", "events"),
         "EndpointSlice" => ("discovery.k8s.io", "v1", "endpointslices"),
