@@ -25,18 +25,17 @@ pub fn build_image() -> Result<PathBuf> {
 
 /// Puts `image` into the lab's registry and installs the chart, waiting until all of FerroLB is ready.
 pub fn install(lab: &Lab, image: &Path) -> Result<()> {
+    install_with(lab, image, &[])
+}
+
+/// The same with these values, each as `name=value`.
+pub fn install_with(lab: &Lab, image: &Path, values: &[&str]) -> Result<()> {
     let task = ui::task("installing FerroLB with Helm", Duration::from_secs(10));
     lab.publish(image)?;
-    lab.helm([
-        "install",
-        "ferrolb",
-        &folder(),
-        "--namespace",
-        NAMESPACE,
-        "--create-namespace",
-        "--wait",
-        "--timeout=120s",
-    ])?;
+    let chart = folder();
+    let install = ["install", "ferrolb", &chart, "--namespace", NAMESPACE, "--create-namespace"];
+    let set = values.iter().copied().flat_map(|value| ["--set", value]);
+    lab.helm(install.into_iter().chain(["--wait", "--timeout=120s"]).chain(set))?;
     task.done();
     Ok(())
 }

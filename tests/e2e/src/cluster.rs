@@ -63,9 +63,14 @@ impl Cluster {
 
     /// The same in a lab with these options.
     pub fn start_in(options: Options, send_frames: &Path) -> Result<Self> {
+        Self::start_with(options, &[], send_frames)
+    }
+
+    /// The same with these values of the chart, each as `name=value`.
+    pub fn start_with(options: Options, values: &[&str], send_frames: &Path) -> Result<Self> {
         let image = chart::build_image()?;
         let lab = Lab::start(options)?;
-        chart::install(&lab, &image)?;
+        chart::install_with(&lab, &image, values)?;
         lab.apply(objects::BACKEND)?;
         let capture = Capture::start(&lab, Host::Client, ["arp"])?;
         let cluster = Self {

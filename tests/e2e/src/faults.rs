@@ -85,19 +85,20 @@ impl Cluster {
 
     /// The same at another address of the Pod.
     pub fn ask_program_at(&self, address: IpAddr, pod: &Value, path: &str) -> Result<(u16, String)> {
-        let ports = pod["spec"]["containers"][0]["ports"].as_array().context("its container has ports")?;
-        let port = |name: &str| {
-            let port = ports.iter().find(|port| port["name"] == name)?["containerPort"].as_u64()?;
-            Some(SocketAddr::new(address, port.try_into().ok()?))
+        // Speakers that hand over declare no ports.
+        let arguments = pod["spec"]["containers"][0]["args"].as_array().context("it has arguments")?;
+        let port = |option: &str| {
+            let mut values = arguments.iter().filter_map(|it| it.as_str()?.strip_prefix(option));
+            Some(SocketAddr::new(address, values.next()?.rsplit_once(':')?.1.parse().ok()?))
         };
-        let metrics = port("monitoring").context("every Pod of FerroLB has a port for metrics")?;
+        let probes = port("--http-bind=").context("every Pod of FerroLB has a port for probes")?;
         let mut curl = ["curl", "-gsSk", "-m", "5", "-w", "\n%{http_code}"].map(str::to_owned).to_vec();
-        match port("probes") {
-            Some(_) if path == "/metrics" => {
+        match port("--metrics-bind=") {
+            Some(metrics) if path == "/metrics" => {
                 let token = format!("Authorization: Bearer {}", self.scrape_token()?);
                 curl.extend(["-H".to_owned(), token, format!("https://{metrics}{path}")]);
             }
-            probes => curl.push(format!("http://{}{path}", probes.unwrap_or(metrics))),
+            _ => curl.push(format!("http://{probes}{path}")),
         }
         let any = Host::Node(self.lab.nodes().next().context("there is a node")?);
         let answer = self.lab.run(any, curl.iter().map(String::as_str))?;

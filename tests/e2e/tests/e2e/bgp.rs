@@ -26,6 +26,8 @@ const LOST_FOR: Duration = Duration::from_secs(2);
 /// Visits a second, where they are to meet whatever goes wrong for a moment.
 const LOAD: u32 = 300;
 const PASSWORD: &str = "correct-horse";
+/// The next speaker of a node starts before the one before ends, and goes on with its sessions.
+const SURGE: &str = "speaker.updateStrategy.rollingUpdate.maxSurge=1";
 /// A range of no LAN, and an address that is on the LAN of the nodes.
 const ROUTED: [&str; 2] = ["172.16.213.0/24", "fd00:172:16:213::/64"];
 const ON_LAN: &str = "172.16.211.230/32";
@@ -54,7 +56,8 @@ fn a_router_hears_what_it_should_and_keeps_its_sessions() {
     // The other tests have the machine to themselves, and so has this one.
     with_cluster(|_| {
         let options = Options { name: "e2e-bgp".parse()?, router: Some(Router::Frr), ..Options::default() };
-        let cluster = Cluster::start_in(options, Path::new(env!("CARGO_BIN_EXE_send-frames")))?;
+        let send_frames = Path::new(env!("CARGO_BIN_EXE_send-frames"));
+        let cluster = Cluster::start_with(options, &[SURGE], send_frames)?;
         cluster.run_alone(|cluster| {
             cluster.configure_router(MORE_NEIGHBORS)?;
             let site = Site::new(cluster)?;
@@ -67,6 +70,7 @@ fn a_router_hears_what_it_should_and_keeps_its_sessions() {
             site.an_advertisement_is_for_its_peers()?;
             site.the_lan_and_the_router_both_find_an_address()?;
             site.an_excluded_node_withdraws()?;
+            site.sessions_go_on_in_a_rollout()?;
             site.a_speaker_is_replaced()?;
             site.a_node_is_drained_under_load()?;
             site.a_node_loses_its_power()
@@ -315,6 +319,27 @@ impl<'a> Site<'a> {
         self.cluster.kubectl(["label", "node", &third, &format!("{label}-")])?;
         self.cluster.wait_for_paths(&host(self.web), &self.nodes)?;
         self.nothing_flapped()
+    }
+
+    /// Every speaker gives way to another, and the router notices nothing of it, nor does who visits.
+    fn sessions_go_on_in_a_rollout(&self) -> Result<()> {
+        let before = self.cluster.router_sessions()?;
+        let on_nodes =
+            || -> Result<Vec<String>> { self.nodes.iter().map(|it| self.cluster.speaker_on(*it)).collect() };
+        let replaced = on_nodes()?;
+        let place = SocketAddr::new(self.web.into(), 80);
+        let ((), visits) = self.cluster.while_visiting_all(&[place], LOAD, || {
+            let speakers = ["daemonset/ferrolb-speaker", "--namespace", chart::NAMESPACE];
+            self.cluster.kubectl(["rollout", "restart"].into_iter().chain(speakers))?;
+            self.cluster.kubectl(["rollout", "status", "--timeout=120s"].into_iter().chain(speakers))?;
+            self.cluster.wait_until_well()
+        })?;
+        eprintln!("while all speakers were replaced: {visits}");
+        visits.none_may_be_cut()?;
+        ensure!(on_nodes()?.iter().all(|pod| !replaced.contains(pod)), "{replaced:?} are still there");
+        let after = self.cluster.router_sessions()?;
+        ensure!(before == after, "the router has noticed: {before:?}, {after:?}");
+        self.cluster.wait_for_paths(&host(self.web), &self.nodes).map(drop)
     }
 
     /// Who visits meanwhile notices nothing: the router has other ways before this one goes.
