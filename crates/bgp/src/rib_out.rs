@@ -3,7 +3,11 @@
 //! What is wanted may change at any time and as often as it likes. What is written is the difference to what was said, at
 //! the moment when there is room to write it: changes that come while the peer is slow fall together, and a prefix that
 //! comes and goes meanwhile is never mentioned. Prefixes with the same attributes share messages.
+//!
+//! What is wanted is shared with all who want the same, and of what was said only that is kept which differs from it: a session
+//! that has said everything keeps nothing of its own, however many routes there are.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
@@ -11,7 +15,7 @@ use std::sync::Arc;
 use objects::Family;
 
 use crate::config::Families;
-use crate::route::{Attributes, Prefix, RouteChange, Routes};
+use crate::route::{Attributes, Prefix, Routes};
 use crate::wire::attributes::{Context, Tenure};
 use crate::wire::update;
 
@@ -48,12 +52,14 @@ impl NextHops {
 /// What a peer is told.
 #[derive(Debug)]
 pub struct RibOut {
-    entries: BTreeMap<Prefix, Entry>,
-    /// Prefixes that may be told otherwise than they are wanted,
-    changed: BTreeSet<Prefix>,
-    /// those of them whose turn it is,
+    /// What the peer is to know.
+    wanted: Arc<Routes>,
+    /// The prefixes of which it was told something else, with what that is. It was told of all others as they are wanted. Empty
+    /// while there is no session.
+    pending: BTreeMap<Prefix, Option<Said>>,
+    /// Those of them whose turn it is,
     turn: Turn,
-    /// and how many entries are as they were told.
+    /// and how many prefixes the peer knows.
     said: usize,
     tenure: Tenure,
     /// Whether every route that there is now has been named.
@@ -63,12 +69,6 @@ pub struct RibOut {
     agreement: Option<Agreement>,
 }
 
-#[derive(Debug, Default)]
-struct Entry {
-    wanted: Option<Arc<Attributes>>,
-    said: Option<Said>,
-}
-
 #[derive(Debug)]
 struct Said {
     attributes: Arc<Attributes>,
@@ -76,18 +76,20 @@ struct Said {
     stale: bool,
 }
 
-/// Prefixes that share messages. What of it is overtaken is left out when it is written.
+/// Prefixes that share messages.
 #[derive(Debug, Default)]
 struct Turn {
     withdrawn: BTreeMap<Family, Vec<Prefix>>,
     announced: BTreeMap<(Family, Arc<Attributes>), Vec<Prefix>>,
+    /// Whether some of it may be overtaken, and is to be left out.
+    overtaken: bool,
 }
 
 impl Default for RibOut {
     fn default() -> Self {
         Self {
-            entries: BTreeMap::new(),
-            changed: BTreeSet::new(),
+            wanted: Arc::default(),
+            pending: BTreeMap::new(),
             turn: Turn::default(),
             said: 0,
             tenure: Tenure::Lasting,
@@ -122,14 +124,16 @@ impl RibOut {
     /// How far it has come with the peer, where routes are here to stay.
     pub(crate) fn progress(&self) -> Progress {
         let mut groups: BTreeMap<(&Arc<Attributes>, bool), Vec<Prefix>> = BTreeMap::new();
-        for (&prefix, entry) in &self.entries {
-            if let Some(Said { attributes, stale }) = &entry.said {
-                groups.entry((attributes, *stale)).or_default().push(prefix);
-            }
+        let settled = self.wanted.iter().filter(|(prefix, _)| !self.pending.contains_key(prefix));
+        let settled = settled.map(|(prefix, attributes)| (prefix, attributes, false));
+        let pending = self.pending.iter().filter_map(|(prefix, said)| Some((prefix, said.as_ref()?)));
+        let pending = pending.map(|(prefix, said)| (prefix, &said.attributes, said.stale));
+        for (prefix, attributes, stale) in settled.filter(|_| self.agreement.is_some()).chain(pending) {
+            groups.entry((attributes, stale)).or_default().push(*prefix);
         }
-        let group = |((attributes, stale), prefixes): ((&Arc<Attributes>, bool), _)| {
-            let attributes = Arc::clone(attributes);
-            SaidGroup { attributes, stale, prefixes }
+        let group = |((attributes, stale), mut prefixes): ((&Arc<Attributes>, bool), Vec<Prefix>)| {
+            prefixes.sort_unstable();
+            SaidGroup { attributes: Arc::clone(attributes), stale, prefixes }
         };
         let said = groups.into_iter().map(group).collect();
         Progress { said, ends: self.ends.clone(), complete: self.complete }
@@ -137,40 +141,43 @@ impl RibOut {
 
     /// Goes on from there. What was said is wanted.
     pub(crate) fn resume(agreement: Agreement, Progress { said, ends, complete }: Progress) -> Self {
-        let mut rib = Self { agreement: Some(agreement), ends, complete, ..Self::default() };
+        let (mut wanted, mut pending) = (Routes::new(), BTreeMap::new());
         for SaidGroup { attributes, stale, prefixes } in said {
             for prefix in prefixes {
-                let said = Said { attributes: Arc::clone(&attributes), stale };
-                let entry = Entry { wanted: Some(Arc::clone(&attributes)), said: Some(said) };
-                rib.entries.insert(prefix, entry);
+                wanted.insert(prefix, Arc::clone(&attributes));
                 if stale {
-                    rib.changed.insert(prefix);
+                    pending.insert(prefix, Some(Said { attributes: Arc::clone(&attributes), stale }));
+                } else {
+                    pending.remove(&prefix);
                 }
             }
         }
-        rib.said = rib.entries.len();
-        rib
+        let (said, wanted) = (wanted.len(), Arc::new(wanted));
+        Self { wanted, pending, said, agreement: Some(agreement), ends, complete, ..Self::default() }
     }
 
     /// The routes that the peer is to know.
-    pub fn routes(&self) -> Routes {
-        let wanted = self.entries.iter().filter_map(|(prefix, it)| Some((*prefix, it.wanted.clone()?)));
-        wanted.collect()
+    pub fn routes(&self) -> &Arc<Routes> {
+        &self.wanted
     }
 
-    /// These routes are wanted from now on, or not any more.
-    pub fn change(&mut self, changes: impl IntoIterator<Item = RouteChange>) {
-        for RouteChange { prefix, attributes } in changes {
-            let entry = self.entries.entry(prefix).or_default();
-            if entry.wanted == attributes && (attributes.is_some() || entry.said.is_some()) {
-                continue;
-            }
-            entry.wanted = attributes;
-            if entry.wanted.is_none() && entry.said.is_none() {
-                self.entries.remove(&prefix);
-                self.changed.remove(&prefix);
-            } else {
-                self.changed.insert(prefix);
+    /// These routes are wanted from now on, and no others.
+    pub fn want(&mut self, routes: Arc<Routes>) {
+        let before = std::mem::replace(&mut self.wanted, routes);
+        if self.agreement.is_none() || Arc::ptr_eq(&before, &self.wanted) {
+            return;
+        }
+        self.turn.overtaken = true;
+        for (prefix, was, is) in differences(&before, &self.wanted) {
+            let told_so = || was.map(|it| Said { attributes: Arc::clone(it), stale: false });
+            let said = self.pending.remove(&prefix).unwrap_or_else(told_so);
+            let is_said = match (&said, is) {
+                (Some(said), Some(wanted)) => !said.stale && said.attributes == *wanted,
+                (None, None) => true,
+                (Some(_), None) | (None, Some(_)) => false,
+            };
+            if !is_said {
+                self.pending.insert(prefix, said);
             }
         }
     }
@@ -182,8 +189,7 @@ impl RibOut {
 
     /// No route is wanted any more.
     pub fn clear(&mut self) {
-        let all: Vec<Prefix> = self.entries.keys().copied().collect();
-        self.change(all.into_iter().map(|prefix| RouteChange { prefix, attributes: None }));
+        self.want(Arc::default());
     }
 
     /// Whether the routes are here to stay. Says all of them anew when that changes.
@@ -203,12 +209,16 @@ impl RibOut {
     }
 
     fn repeat(&mut self, which: impl Fn(Prefix) -> bool) {
-        for (&prefix, entry) in self.entries.iter_mut().filter(|(prefix, _)| which(**prefix)) {
-            if let Some(said) = &mut entry.said {
-                said.stale = true;
-                self.changed.insert(prefix);
-            }
+        if self.agreement.is_none() {
+            return;
         }
+        self.turn.overtaken = true;
+        for (&prefix, attributes) in self.wanted.iter().filter(|(prefix, _)| which(**prefix)) {
+            let told_so = || Some(Said { attributes: Arc::clone(attributes), stale: true });
+            self.pending.entry(prefix).or_insert_with(told_so);
+        }
+        let said = self.pending.iter_mut().filter(|(prefix, _)| which(**prefix));
+        said.filter_map(|(_, said)| said.as_mut()).for_each(|said| said.stale = true);
     }
 
     /// A session begins: the peer knows nothing.
@@ -216,6 +226,7 @@ impl RibOut {
         self.end();
         self.ends = agreement.families.iter().collect();
         self.agreement = Some(agreement);
+        self.pending = self.wanted.keys().map(|prefix| (*prefix, None)).collect();
     }
 
     /// A family has a next hop that had none.
@@ -231,11 +242,7 @@ impl RibOut {
         self.ends.clear();
         self.turn = Turn::default();
         self.said = 0;
-        self.entries.retain(|_, entry| {
-            entry.said = None;
-            entry.wanted.is_some()
-        });
-        self.changed = self.entries.keys().copied().collect();
+        self.pending = BTreeMap::new();
     }
 
     /// How many prefixes the peer knows.
@@ -245,26 +252,25 @@ impl RibOut {
 
     /// How many prefixes the peer is to know.
     pub fn wanted(&self) -> usize {
-        self.entries.values().filter(|entry| entry.wanted.is_some()).count()
+        self.wanted.len()
     }
 
     /// Whether there are routes of `family` to tell.
     pub fn has(&self, family: Family) -> bool {
         // IPv4 sorts before IPv6.
-        let ends = [self.entries.first_key_value(), self.entries.last_key_value()];
+        let ends = [self.wanted.first_key_value(), self.wanted.last_key_value()];
         ends.into_iter().flatten().any(|(prefix, _)| prefix.family() == family)
     }
 
     /// Whether the peer was told everything.
     pub fn is_settled(&self) -> bool {
-        self.changed.iter().all(|prefix| !self.can_say(prefix.family()))
-            && self.turn.withdrawn.is_empty()
-            && self.turn.announced.is_empty()
+        self.pending.keys().all(|prefix| !self.can_say(prefix.family()))
     }
 
     /// The next message to write, if there is something to say.
     pub fn poll(&mut self) -> Option<Vec<u8>> {
         let agreement = self.agreement?;
+        self.leave_out_overtaken();
         loop {
             if let Some(message) = self.next_withdrawal().or_else(|| self.next_announcement(agreement)) {
                 return Some(message);
@@ -283,38 +289,48 @@ impl RibOut {
         self.agreement.is_some_and(|it| it.families.contain(family) && it.next_hops.of(family).is_some())
     }
 
-    /// Everything that has changed has its turn. False if nothing has.
+    fn leave_out_overtaken(&mut self) {
+        let Self { wanted, pending, turn: Turn { withdrawn, announced, overtaken }, .. } = self;
+        if !std::mem::take(overtaken) {
+            return;
+        }
+        for prefixes in withdrawn.values_mut() {
+            prefixes.retain(|prefix| !wanted.contains_key(prefix) && pending.contains_key(prefix));
+        }
+        for ((_, attributes), prefixes) in announced {
+            prefixes.retain(|it| wanted.get(it) == Some(attributes) && pending.contains_key(it));
+        }
+    }
+
+    /// Everything that is pending has its turn. False if nothing is.
     fn next_turn(&mut self) -> bool {
-        let (turn, kept): (BTreeSet<Prefix>, _) =
-            std::mem::take(&mut self.changed).into_iter().partition(|prefix| self.can_say(prefix.family()));
-        self.changed = kept;
-        for &prefix in &turn {
-            let Some(entry) = self.entries.get(&prefix) else { continue };
-            match &entry.wanted {
+        let mut turn = Turn::default();
+        for &prefix in self.pending.keys().filter(|prefix| self.can_say(prefix.family())) {
+            match self.wanted.get(&prefix) {
                 Some(wanted) => {
                     let group = (prefix.family(), Arc::clone(wanted));
-                    self.turn.announced.entry(group).or_default().push(prefix);
+                    turn.announced.entry(group).or_default().push(prefix);
                 }
-                None => self.turn.withdrawn.entry(prefix.family()).or_default().push(prefix),
+                None => turn.withdrawn.entry(prefix.family()).or_default().push(prefix),
             }
         }
-        !turn.is_empty()
+        self.turn = turn;
+        !self.turn.withdrawn.is_empty() || !self.turn.announced.is_empty()
     }
 
     fn next_withdrawal(&mut self) -> Option<Vec<u8>> {
         while let Some((family, mut prefixes)) = self.turn.withdrawn.pop_first() {
-            prefixes.retain(|prefix| self.entries.get(prefix).is_some_and(Entry::is_to_withdraw));
             if prefixes.is_empty() {
                 continue;
             }
             let (message, rest) = update::withdraw(&prefixes);
-            for prefix in &prefixes[..prefixes.len() - rest.len()] {
-                self.entries.remove(prefix);
-                self.changed.remove(prefix);
+            let written = prefixes.len() - rest.len();
+            for prefix in prefixes.drain(..written) {
+                self.pending.remove(&prefix);
                 self.said -= 1;
             }
-            if !rest.is_empty() {
-                self.turn.withdrawn.insert(family, rest.to_vec());
+            if !prefixes.is_empty() {
+                self.turn.withdrawn.insert(family, prefixes);
             }
             return Some(message);
         }
@@ -324,23 +340,19 @@ impl RibOut {
     fn next_announcement(&mut self, agreement: Agreement) -> Option<Vec<u8>> {
         while let Some(((family, attributes), mut prefixes)) = self.turn.announced.pop_first() {
             let next_hop = agreement.next_hops.of(family)?;
-            prefixes.retain(|prefix| self.entries.get(prefix).is_some_and(|it| it.is_to_say(&attributes)));
             if prefixes.is_empty() {
                 continue;
             }
             let (message, rest) =
                 update::announce(&attributes, self.tenure, next_hop, agreement.context, &prefixes);
-            for prefix in &prefixes[..prefixes.len() - rest.len()] {
-                let entry = self.entries.get_mut(prefix).expect("only those that exist were kept");
-                let said = Said { attributes: Arc::clone(&attributes), stale: false };
-                if entry.said.replace(said).is_none() {
+            let written = prefixes.len() - rest.len();
+            for prefix in prefixes.drain(..written) {
+                if let Some(None) = self.pending.remove(&prefix) {
                     self.said += 1;
                 }
-                self.changed.remove(prefix);
             }
-            if !rest.is_empty() {
-                let rest = rest.to_vec();
-                self.turn.announced.insert((family, attributes), rest);
+            if !prefixes.is_empty() {
+                self.turn.announced.insert((family, attributes), prefixes);
             }
             return Some(message);
         }
@@ -348,16 +360,25 @@ impl RibOut {
     }
 }
 
-impl Entry {
-    fn is_to_withdraw(&self) -> bool {
-        self.wanted.is_none() && self.said.is_some()
-    }
-
-    fn is_to_say(&self, attributes: &Attributes) -> bool {
-        let wanted = self.wanted.as_deref() == Some(attributes);
-        let said = self.said.as_ref().is_some_and(|said| !said.stale && *said.attributes == *attributes);
-        wanted && !said
-    }
+/// Each prefix that is not the same in both, as it was and as it is.
+fn differences<'a>(
+    before: &'a Routes,
+    after: &'a Routes,
+) -> impl Iterator<Item = (Prefix, Option<&'a Arc<Attributes>>, Option<&'a Arc<Attributes>>)> {
+    let (mut before, mut after) = (before.iter().peekable(), after.iter().peekable());
+    let pairs = std::iter::from_fn(move || {
+        let order = match (before.peek(), after.peek()) {
+            (Some((was, _)), Some((is, _))) => was.cmp(is),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (None, None) => return None,
+        };
+        let was = if order.is_le() { before.next() } else { None };
+        let is = if order.is_ge() { after.next() } else { None };
+        let (prefix, _) = was.or(is)?;
+        Some((*prefix, was.map(|(_, it)| it), is.map(|(_, it)| it)))
+    });
+    pairs.filter(|(_, was, is)| was != is)
 }
 
 #[cfg(test)]

@@ -10,17 +10,9 @@ use std::sync::Arc;
 pub use communities::{Communities, Community, LargeCommunity, NoCommunity, TooMany};
 pub use prefix::{NoPrefix, Prefix};
 
-/// What is to be announced in one session. Routes with the same attributes best share them.
+/// What is to be announced in one session. Routes with the same attributes best share them, and sessions with the same routes
+/// these.
 pub type Routes = BTreeMap<Prefix, Arc<Attributes>>;
-
-/// What is to become of one prefix in one session.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RouteChange {
-    /// Which one.
-    pub prefix: Prefix,
-    /// Announce it with these attributes from now on. `None`: withdraw it.
-    pub attributes: Option<Arc<Attributes>>,
-}
 
 /// What is told about a prefix.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -10,6 +10,7 @@ mod tests;
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use counters::{Counters, PerKind};
@@ -22,7 +23,7 @@ use timers::Timers;
 
 use crate::config::{HoldTime, SessionConfig};
 use crate::rib_out::{Agreement, NextHops, RibOut};
-use crate::route::RouteChange;
+use crate::route::Routes;
 use crate::wire::attributes::Tenure;
 use crate::wire::header::{Assembly, Kind, keepalive};
 use crate::wire::notification::Notification;
@@ -109,8 +110,8 @@ pub enum Input<'a> {
     Reachable,
     /// The peer says this.
     Received(&'a [u8]),
-    /// Other routes are wanted.
-    Routes(Vec<RouteChange>),
+    /// These routes are wanted, and no others.
+    Routes(Arc<Routes>),
     /// Every route that there is now has been named.
     RoutesComplete,
     /// This end has these addresses now. A next hop that was missing may be among them; others stay as they are.
@@ -257,7 +258,7 @@ impl Session {
             Input::Disconnected => self.step(Event::Disconnected, now),
             Input::Reachable => self.step(Event::Reachable, now),
             Input::Received(octets) => self.receive(octets, now),
-            Input::Routes(changes) => self.rib.change(changes),
+            Input::Routes(routes) => self.rib.want(routes),
             Input::RoutesComplete => self.rib.set_complete(),
             Input::Addresses(local) => self.add_next_hops(local),
             Input::BfdDown => self.step(Event::Error(Notification::new(Notification::BFD_DOWN)), now),

@@ -144,6 +144,13 @@ where
     }
 
     fn want(&mut self, said: Said<S>) {
+        if said.none {
+            for (name, entry) in &mut self.objects {
+                if entry.wanted.take().is_some() {
+                    self.due.insert(Arc::clone(name));
+                }
+            }
+        }
         for (name, wanted) in said.each {
             let name = Arc::from(name);
             let before = self.wanted(&name);

@@ -154,8 +154,6 @@ struct Published {
     statuses_due: Option<Instant>,
     statuses_complete: bool,
     last_statuses: bool,
-    /// The Services that are announced from here by BGP.
-    bgp: BTreeSet<ServiceKey>,
     bgp_complete: bool,
 }
 
@@ -303,10 +301,12 @@ impl Core {
 
     /// Where thousands of Services have come, what is kept of them is packed.
     fn pack_once_calm(&mut self) {
-        self.growth.set(self.placement.entries() + self.outcomes.entries(), self.now);
+        let entries = [self.placement.entries(), self.outcomes.entries(), self.bgp.entries()];
+        self.growth.set(entries.into_iter().sum(), self.now);
         if self.growth.poll(self.now) {
             self.placement.pack();
             self.outcomes.pack();
+            self.bgp.pack();
             pack(&mut self.wanted.announcements);
             pack(&mut self.published.statuses);
         }

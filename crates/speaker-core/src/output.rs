@@ -5,9 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use bgp::config::SessionConfig;
-use bgp::route::RouteChange;
+use bgp::route::Routes;
 use members::{Absence, LinkState, Profile};
-use objects::{BgpPeerName, SecretName};
+use objects::{BgpPeerName, Few, SecretName};
 use placement::{Change, InterfaceName, Interfaces, NodeName, ServiceKey};
 
 use crate::announce::bgp::Asking;
@@ -38,8 +38,8 @@ pub enum Output {
     /// The BGP sessions of this node are these. What a peer is told stays as it is, and that of one that is gone is
     /// forgotten.
     BgpSessions(BTreeMap<BgpPeerName, SessionConfig>),
-    /// What a peer is told is different by this. Of a peer that is new, this is all of it.
-    BgpRoutes(BgpPeerName, Vec<RouteChange>),
+    /// A peer is told this, and nothing else any more. Peers that are told the same share it.
+    BgpRoutes(BgpPeerName, Arc<Routes>),
     /// These Secrets hold passwords for BGP sessions, and no others are wanted.
     BgpSecrets(BTreeSet<SecretName>),
     /// Whether kube-proxy is to be asked if it passes traffic for a Service to endpoints of this node. What it says comes back by [`BgpInput::Proxy`](crate::announce::bgp::BgpInput::Proxy).
@@ -52,8 +52,10 @@ pub enum Output {
         service: ServiceKey,
         /// The peers; none any more.
         peers: Arc<BTreeSet<BgpPeerName>>,
-        /// The addresses of it that they are told of.
-        vips: BTreeSet<IpAddr>,
+        /// The addresses of it that they were told of until now.
+        before: Few<IpAddr>,
+        /// Those that they are told of.
+        vips: Few<IpAddr>,
     },
     /// Every Service that is announced from here by BGP was named by a [`Self::BgpStatus`].
     BgpStatusesComplete,

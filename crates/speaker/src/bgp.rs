@@ -12,7 +12,8 @@
 //! interface only are found by the task in `discovery`.
 //!
 //! Both ways state is told, each time as a whole (`watch`: whoever reads late skips what was overtaken), so nobody waits for
-//! a router that is slow. Routes are compared with what was wanted before where they are not the same in memory.
+//! a router that is slow. Routes are shared by all sessions in which they are the same, and compared with what was wanted before
+//! where they are not the same in memory.
 
 mod attempts;
 mod beside;
@@ -179,7 +180,7 @@ pub async fn run_from(
                 Some(resumed) => {
                     info!(peer = %name, "BGP session goes on from the speaker before");
                     metrics.taken_over();
-                    Peer::resume(resumed, Arc::clone(&peering.routes), orders, surroundings)
+                    Peer::resume(resumed, orders, surroundings)
                 }
                 None => Peer::new(peering.clone(), orders, past, surroundings),
             };
@@ -230,7 +231,7 @@ pub async fn run_from(
 /// A session of another process, as it was there.
 fn peering(resumed: &handover::Resumed) -> (BgpPeerName, Peering) {
     let config = resumed.session.config().clone();
-    let routes = Arc::new(resumed.session.rib().routes());
+    let routes = Arc::clone(resumed.session.rib().routes());
     (config.name.clone(), Peering { config: Arc::new(config), routes })
 }
 

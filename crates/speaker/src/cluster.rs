@@ -197,7 +197,7 @@ impl Cluster {
                     continue;
                 }
             }
-            self.carry_out_all();
+            self.carry_out_all().await;
         }
     }
 
@@ -219,7 +219,7 @@ impl Cluster {
                 if self.core.poll_timeout().is_some_and(|due| due <= Instant::now()) {
                     self.core.handle(Input::Time, Instant::now());
                 }
-                self.carry_out_all();
+                self.carry_out_all().await;
                 tokio::task::yield_now().await;
                 begin = Instant::now();
             }

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use layer2::{Ignored, NdpFrameError, Purpose};
+use objects::Few;
 use placement::{InterfaceName, NodeName, Released, ServiceKey};
 use prometheus_client::encoding::{
     EncodeLabelSet, EncodeLabelValue, EncodeMetric, LabelValueEncoder, MetricEncoder,
@@ -242,10 +243,10 @@ impl Metrics {
         &self,
         node: &NodeName,
         service: &ServiceKey,
-        before: &BTreeSet<IpAddr>,
-        now: &BTreeSet<IpAddr>,
+        before: &Few<IpAddr>,
+        now: &Few<IpAddr>,
     ) {
-        for vip in before.difference(now) {
+        for vip in before.iter().filter(|vip| !now.contains(vip)) {
             self.announced.end(service, *vip, Protocol::Bgp);
         }
         for vip in now {

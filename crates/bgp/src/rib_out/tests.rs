@@ -32,8 +32,8 @@ fn attributes(preference: u32) -> Arc<Attributes> {
     })
 }
 
-fn change(prefix: &str, preference: Option<u32>) -> RouteChange {
-    RouteChange { prefix: prefix.parse().unwrap(), attributes: preference.map(attributes) }
+fn routes(routes: &[(&str, u32)]) -> Arc<Routes> {
+    Arc::new(routes.iter().map(|&(prefix, it)| (prefix.parse().unwrap(), attributes(it))).collect())
 }
 
 fn drain(rib: &mut RibOut, router: &mut Router) {
@@ -47,12 +47,21 @@ fn known(router: &Router) -> BTreeMap<Prefix, u32> {
     router.table.iter().map(|(prefix, told)| (*prefix, told.local_preference.unwrap())).collect()
 }
 
+/// What the router was told, by the community that tells attributes apart.
+fn told(rib: &RibOut) -> BTreeMap<Prefix, u32> {
+    let of_group = |SaidGroup { attributes, prefixes, .. }: SaidGroup| {
+        let community = attributes.local_preference.0;
+        prefixes.into_iter().map(move |prefix| (prefix, community))
+    };
+    rib.progress().said.into_iter().flat_map(of_group).collect()
+}
+
 #[test]
 fn many_prefixes_of_both_families_fit_into_few_messages() {
     let mut rib = RibOut::default();
     let v4 = (0..10_000_u32).map(|i| Prefix::host(Ipv4Addr::from_bits(0x0a00_0000 + i).into()));
     let v6 = (0..100_u128).map(|i| Prefix::host(Ipv6Addr::from_bits(V6.to_bits() + i).into()));
-    rib.change(v4.chain(v6).map(|prefix| RouteChange { prefix, attributes: Some(attributes(1)) }));
+    rib.want(Arc::new(v4.chain(v6).map(|prefix| (prefix, attributes(1))).collect()));
     rib.set_complete();
     rib.begin(agreement());
     let mut router = Router::default();
@@ -72,7 +81,7 @@ fn many_prefixes_of_both_families_fit_into_few_messages() {
 fn the_end_is_told_when_everything_was_named_and_written() {
     let mut rib = RibOut::default();
     rib.begin(agreement());
-    rib.change([change("192.0.2.7/32", Some(1))]);
+    rib.want(routes(&[("192.0.2.7/32", 1)]));
     let mut router = Router::default();
     drain(&mut rib, &mut router);
     assert_eq!((router.table.len(), router.ended.len()), (1, 0));
@@ -85,19 +94,22 @@ fn the_end_is_told_when_everything_was_named_and_written() {
 fn what_comes_and_goes_before_it_is_written_is_never_mentioned() {
     let mut rib = RibOut::default();
     rib.begin(agreement());
-    rib.change([change("192.0.2.7/32", Some(1)), change("192.0.2.7/32", None)]);
-    assert_eq!((rib.poll(), rib.is_settled()), (None, true));
-    rib.change([change("192.0.2.7/32", Some(1))]);
-    assert!(rib.poll().is_some());
-    rib.change([change("192.0.2.7/32", Some(2)), change("192.0.2.7/32", Some(1))]);
-    assert_eq!((rib.poll(), rib.is_settled()), (None, true));
+    let (one, two) = (routes(&[("192.0.2.7/32", 1)]), routes(&[("192.0.2.7/32", 2)]));
+    let mut settles = |wanted: &[&Arc<Routes>]| {
+        wanted.iter().for_each(|it| rib.want(Arc::clone(it)));
+        (rib.poll().is_some(), rib.is_settled())
+    };
+    assert_eq!(settles(&[&one, &Arc::default()]), (false, true));
+    assert_eq!(settles(&[&one]), (true, true));
+    assert_eq!(settles(&[&two, &one]), (false, true));
+    assert_eq!(settles(&[&Arc::default(), &one]), (false, true));
 }
 
 #[test]
 fn routes_without_a_next_hop_are_kept_back() {
     let mut rib = RibOut::default();
     rib.set_complete();
-    rib.change([change("192.0.2.7/32", Some(1)), change("2001:db8::7/128", Some(1))]);
+    rib.want(routes(&[("192.0.2.7/32", 1), ("2001:db8::7/128", 1)]));
     let mut router = Router::default();
     let without_v6 = NextHops { v4: Some(V4.into()), v6: None };
     rib.begin(Agreement { next_hops: without_v6, ..agreement() });
@@ -109,7 +121,7 @@ fn routes_without_a_next_hop_are_kept_back() {
 #[test]
 fn ipv4_prefixes_can_have_an_ipv6_next_hop() {
     let mut rib = RibOut::default();
-    rib.change([change("192.0.2.7/32", Some(1))]);
+    rib.want(routes(&[("192.0.2.7/32", 1)]));
     rib.begin(Agreement { next_hops: NextHops { v4: Some(V6.into()), v6: Some(V6) }, ..agreement() });
     let mut router = Router::default();
     drain(&mut rib, &mut router);
@@ -120,7 +132,7 @@ fn ipv4_prefixes_can_have_an_ipv6_next_hop() {
 fn everything_is_said_again_when_it_is_asked_for_or_about_to_go() {
     let mut rib = RibOut::default();
     rib.set_complete();
-    rib.change([change("192.0.2.7/32", Some(1)), change("2001:db8::7/128", Some(1))]);
+    rib.want(routes(&[("192.0.2.7/32", 1), ("2001:db8::7/128", 1)]));
     rib.begin(agreement());
     let mut router = Router::default();
     drain(&mut rib, &mut router);
@@ -190,7 +202,8 @@ proptest! {
                         Some(preference) => wanted.insert(prefix, preference),
                         None => wanted.remove(&prefix),
                     };
-                    rib.change([RouteChange { prefix, attributes: preference.map(attributes) }]);
+                    let all = wanted.iter().map(|(&prefix, &it)| (prefix, attributes(it)));
+                    rib.want(Arc::new(all.collect()));
                 }
                 Act::Write(count) => {
                     for message in (0..count).map_while(|_| rib.poll()) {
@@ -212,6 +225,9 @@ proptest! {
                 }
             }
             prop_assert_eq!(rib.announced(), router.table.len());
+            let told = told(&rib);
+            prop_assert!(told.keys().eq(router.table.keys()));
+            prop_assert!(told.iter().all(|(prefix, it)| router.table[prefix].communities.contains(it)));
         }
         if rib.agreement.is_none() {
             rib.begin(agreement());
@@ -223,5 +239,6 @@ proptest! {
         prop_assert_eq!(known(&router), wanted);
         prop_assert_eq!(router.ended.len(), 2);
         prop_assert!(rib.is_settled());
+        prop_assert!(rib.pending.is_empty() && rib.turn.announced.is_empty() && rib.turn.withdrawn.is_empty());
     }
 }

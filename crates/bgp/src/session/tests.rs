@@ -301,14 +301,16 @@ fn next_hops_are_addresses_of_this_end() {
     }
 }
 
-fn route(prefix: &str) -> RouteChange {
-    RouteChange { prefix: prefix.parse().unwrap(), attributes: Some(Arc::new(Attributes::default())) }
+fn routes(prefixes: &[&str]) -> Input<'static> {
+    let attributes = Arc::new(Attributes::default());
+    let route = |prefix: &&str| (prefix.parse().unwrap(), Arc::clone(&attributes));
+    Input::Routes(Arc::new(prefixes.iter().map(route).collect()))
 }
 
 #[test]
 fn attributes_and_profiles_change_without_a_new_session() {
     let mut bench = Bench::at(State::Established);
-    assert!(bench.handle(Input::Routes(vec![route("192.0.2.7/32")])).is_empty());
+    assert!(bench.handle(routes(&["192.0.2.7/32"])).is_empty());
     let mut router = Router::default();
     router.apply(&bench.session.poll_update().unwrap());
     assert_eq!(router.table.first_key_value().unwrap().1.path, [64_512]);
@@ -321,7 +323,7 @@ fn attributes_and_profiles_change_without_a_new_session() {
 fn who_leaves_lets_the_peer_find_other_routes_first() {
     let mut bench = Bench::at(State::Established);
     let mut router = Router::default();
-    bench.session.handle(Input::Routes(vec![route("192.0.2.7/32")]), bench.now);
+    bench.session.handle(routes(&["192.0.2.7/32"]), bench.now);
     assert!(bench.handle(Input::Stop(Farewell::Leave)).is_empty());
     router.apply(&bench.session.poll_update().unwrap());
     assert_eq!(router.table.first_key_value().unwrap().1.communities, [0xffff_0000]);
@@ -340,7 +342,7 @@ fn who_leaves_lets_the_peer_find_other_routes_first() {
 #[test]
 fn a_peer_that_reads_nothing_does_not_keep_anybody_from_leaving() {
     let mut bench = Bench::at(State::Established);
-    bench.handle(Input::Routes(vec![route("192.0.2.7/32")]));
+    bench.handle(routes(&["192.0.2.7/32"]));
     bench.handle(Input::Stop(Farewell::Leave));
     let began = bench.now;
     while bench.session.state() != State::Idle {
@@ -414,19 +416,12 @@ fn notifications_are_understood_by_others() {
     }
 }
 
-fn announce(bench: &mut Bench, prefixes: &[&str]) {
-    let attributes = Some(Arc::new(Attributes::default()));
-    let change =
-        |prefix: &&str| RouteChange { prefix: prefix.parse().unwrap(), attributes: attributes.clone() };
-    bench.handle(Input::Routes(prefixes.iter().map(change).collect()));
-}
-
 #[test]
 fn routes_without_a_next_hop_are_held_back_until_there_is_one() {
     let mut bench = Bench::at(State::Established);
-    announce(&mut bench, &["198.51.100.1/32"]);
+    bench.handle(routes(&["198.51.100.1/32"]));
     assert!(bench.session.held_back().is_empty());
-    announce(&mut bench, &["2001:db8:1::1/128"]);
+    bench.handle(routes(&["198.51.100.1/32", "2001:db8:1::1/128"]));
     assert_eq!(bench.session.held_back(), [(Family::V6, HeldBack::NoNextHop)]);
     let mut router = Router::default();
     let mut take = |bench: &mut Bench| {
@@ -457,6 +452,6 @@ fn routes_that_the_router_does_not_exchange_are_held_back() {
     };
     let theirs = Open { capabilities: only_v4, ..theirs() };
     let mut bench = Bench::with(config(), &theirs, State::Established);
-    announce(&mut bench, &["2001:db8:1::1/128"]);
+    bench.handle(routes(&["2001:db8:1::1/128"]));
     assert_eq!(bench.session.held_back(), [(Family::V6, HeldBack::NotExchanged)]);
 }

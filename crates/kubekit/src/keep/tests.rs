@@ -34,11 +34,15 @@ async fn what_is_said_before_it_is_taken_is_taken_once_and_the_latest() {
     wanted.complete();
     receiver.changed().await;
     let each = [("a".to_owned(), None), ("b".to_owned(), Some(1))].into();
-    assert_eq!(receiver.take(), Said { each, complete: true, ended: false });
+    assert_eq!(receiver.take(), Said { none: false, each, complete: true, ended: false });
     wanted.suspend();
+    wanted.set("a".to_owned(), Some(2));
+    wanted.none();
+    wanted.set("b".to_owned(), Some(2));
     drop(wanted);
     receiver.changed().await;
-    assert_eq!(receiver.take(), Said { each: BTreeMap::new(), complete: false, ended: true });
+    let each = [("b".to_owned(), Some(2))].into();
+    assert_eq!(receiver.take(), Said { none: true, each, complete: false, ended: true });
 }
 
 /// A node serves as well as any other object with a status.
@@ -62,7 +66,7 @@ fn render(_: &str, phase: &&'static str) -> Node {
 /// That the objects of these names should be in these phases, and no others be there.
 fn said<const N: usize>(each: [(&str, Option<&'static str>); N]) -> Said<&'static str> {
     let each = each.map(|(name, phase)| (name.to_owned(), phase));
-    Said { each: each.into(), complete: true, ended: false }
+    Said { none: false, each: each.into(), complete: true, ended: false }
 }
 
 /// A keeper that wants `phase` of the object, and has listed that there is none. Its API server makes what it is
@@ -194,6 +198,23 @@ async fn objects_that_are_no_longer_wanted_are_deleted_and_one_that_is_gone_alre
     keeper.want(said([("r", None)]));
     keeper.write_next(Instant::now()).await;
     assert_eq!(log.count(|asked| asked.method == Method::DELETE), 1);
+    assert!(keeper.is_done());
+}
+
+#[tokio::test]
+async fn once_none_is_wanted_all_are_deleted_but_those_that_are_named_afterwards() {
+    let (mut keeper, log) = keeper("wanted", taken("wanted"));
+    keeper.want(said([("s", Some("wanted"))]));
+    for _ in 0..2 {
+        keeper.write_next(Instant::now()).await;
+    }
+    assert!(keeper.is_done());
+    keeper.want(Said { none: true, ..said([("s", Some("wanted"))]) });
+    for _ in 0..2 {
+        keeper.write_next(Instant::now()).await;
+    }
+    let deleted = log.all().into_iter().filter(|asked| asked.method == Method::DELETE);
+    assert_eq!(deleted.map(|asked| asked.path).collect::<Vec<_>>(), ["/api/v1/nodes/r"]);
     assert!(keeper.is_done());
 }
 

@@ -18,6 +18,8 @@ pub struct Receiver<S>(Arc<Shared<S>>);
 /// What was said since the last time.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Said<S> {
+    /// Whether no object should be there of those that were named before.
+    pub none: bool,
     /// By name, what each object should be from now on; `None` for one that should not be there.
     pub each: BTreeMap<String, Option<S>>,
     /// Whether all objects that should be there have been named, and this program is to write them.
@@ -34,7 +36,7 @@ struct Shared<S> {
 
 /// The two ends.
 pub fn wanted<S>() -> (Wanted<S>, Receiver<S>) {
-    let said = Mutex::new(Said { each: BTreeMap::new(), complete: false, ended: false });
+    let said = Mutex::new(Said { none: false, each: BTreeMap::new(), complete: false, ended: false });
     let shared = Arc::new(Shared { said, news: Notify::new() });
     (Wanted(Arc::clone(&shared)), Receiver(shared))
 }
@@ -43,6 +45,14 @@ impl<S> Wanted<S> {
     /// The object of this name should be this, or not be there.
     pub fn set(&self, name: String, object: Option<S>) {
         self.0.say(|said| _ = said.each.insert(name, object));
+    }
+
+    /// No object should be there any more, whichever was named.
+    pub fn none(&self) {
+        self.0.say(|said| {
+            said.none = true;
+            said.each.clear();
+        });
     }
 
     /// All objects that should be there have been named: others are deleted from now on.
@@ -66,8 +76,8 @@ impl<S> Receiver<S> {
     /// Takes what was said since the last time.
     pub fn take(&self) -> Said<S> {
         let mut said = self.0.lock();
-        let Said { ref mut each, complete, ended } = *said;
-        Said { each: std::mem::take(each), complete, ended }
+        let Said { ref mut none, ref mut each, complete, ended } = *said;
+        Said { none: std::mem::take(none), each: std::mem::take(each), complete, ended }
     }
 
     /// Waits until something is said. What was said since the last [`Self::take`] is enough.

@@ -17,10 +17,12 @@ impl Core {
             match news {
                 BgpNews::Sessions(sessions) => self.outputs.push_back(Output::BgpSessions(sessions)),
                 BgpNews::Secrets(secrets) => self.outputs.push_back(Output::BgpSecrets(secrets)),
-                BgpNews::Plan(Change::Routes(peer, changes)) => {
-                    self.outputs.push_back(Output::BgpRoutes(peer, changes));
+                BgpNews::Plan(Change::Routes(peer, routes)) => {
+                    self.outputs.push_back(Output::BgpRoutes(peer, routes));
                 }
-                BgpNews::Plan(Change::Service(service, told)) => self.told_routers(service, told),
+                BgpNews::Plan(Change::Service { service, before, now }) => {
+                    self.told_routers(service, before, now);
+                }
                 BgpNews::AskProxy(service, asking) => {
                     self.outputs.push_back(Output::AskProxy(service, asking));
                 }
@@ -38,16 +40,12 @@ impl Core {
     }
 
     /// A Service is announced to other peers than before, or with other addresses.
-    fn told_routers(&mut self, service: ServiceKey, Told { peers, vips }: Told) {
-        let was_announced = self.published.bgp.contains(&service);
-        if peers.is_empty() {
-            self.published.bgp.remove(&service);
-        } else if !was_announced {
-            self.published.bgp.insert(service.clone());
+    fn told_routers(&mut self, service: ServiceKey, before: Told, Told { peers, vips }: Told) {
+        if before.peers.is_empty() {
             let message = format!("announcing from node {:?} with protocol {PROTOCOL:?}", self.node.as_str());
             self.notice(service.clone(), Notice::normal("nodeAssigned", message));
         }
-        self.outputs.push_back(Output::BgpStatus { service, peers, vips });
+        self.outputs.push_back(Output::BgpStatus { service, peers, before: before.vips, vips });
     }
 
     /// All that is wrong with the objects of a kind.

@@ -4,10 +4,8 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::os::fd::{AsFd, OwnedFd};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bgp::route::{RouteChange, Routes};
 use bgp::session::{Farewell, HeldBack, Input, Local, Output, Past, Session, State, Transition};
 use futures::FutureExt;
 use objects::Family;
@@ -69,7 +67,6 @@ type Connecting = Pin<Box<dyn Future<Output = io::Result<(TcpStream, Local)>> + 
 pub(super) struct Peer {
     session: Session,
     orders: watch::Receiver<Order>,
-    routes: Arc<Routes>,
     ends: bool,
     /// Whether it waits for what another process makes of it.
     stands_still: bool,
@@ -117,32 +114,30 @@ impl Peer {
     ) -> Self {
         let mut session = Session::new((*config).clone(), past, rand::random());
         let now = Instant::now();
-        session.handle(Input::Routes(difference(&Routes::new(), &routes)), now);
+        session.handle(Input::Routes(routes), now);
         session.handle(Input::RoutesComplete, now);
         session.handle(Input::Start, now);
         let bfd_first = match past {
             Past::Restarted => config.bfd.map(|profile| now + found_within(&profile)),
             Past::Fresh => None,
         };
-        Self { bfd_first, ..Self::with(session, routes, orders, surroundings) }
+        Self { bfd_first, ..Self::with(session, orders, surroundings) }
     }
 
-    /// Goes on with the session of another process, which has these routes.
+    /// Goes on with the session of another process.
     pub(super) fn resume(
         Resumed { session, stream, unsent, router }: Resumed,
-        routes: Arc<Routes>,
         orders: watch::Receiver<Order>,
         surroundings: Surroundings,
     ) -> Self {
         let local = stream.local_addr().ok().map(|it| it.ip());
         let why = "taken over from the speaker before".to_owned();
-        let new = Self::with(session, routes, orders, surroundings);
+        let new = Self::with(session, orders, surroundings);
         Self { stream: Some(stream), local, to_write: unsent, router, why, ..new }
     }
 
     fn with(
         session: Session,
-        routes: Arc<Routes>,
         mut orders: watch::Receiver<Order>,
         Surroundings { mut beside, whereabouts, statuses, metrics }: Surroundings,
     ) -> Self {
@@ -152,7 +147,6 @@ impl Peer {
         Self {
             session,
             orders,
-            routes,
             ends: false,
             stands_still: false,
             beside,
@@ -269,10 +263,7 @@ impl Peer {
                 self.session.handle(Input::Stop(farewell), now);
             }
             Order::Hold(Peering { config, routes }) => {
-                if !Arc::ptr_eq(&routes, &self.routes) {
-                    self.session.handle(Input::Routes(difference(&self.routes, &routes)), now);
-                    self.routes = routes;
-                }
+                self.session.handle(Input::Routes(routes), now);
                 self.whereabouts.follow(&config);
                 self.beside.follow(&config, router(&self.whereabouts));
                 if *config != *self.session.config() {
@@ -488,14 +479,4 @@ impl Peer {
 /// The router behind the interface, where there is one.
 fn router(whereabouts: &Whereabouts) -> Option<Router> {
     whereabouts.now()?.ok()
-}
-
-/// What makes `after` of `before`.
-fn difference(before: &Routes, after: &Routes) -> Vec<RouteChange> {
-    let gone = before.keys().filter(|prefix| !after.contains_key(prefix)).map(|&prefix| (prefix, None));
-    let new = after
-        .iter()
-        .filter(|(prefix, attributes)| before.get(prefix) != Some(attributes))
-        .map(|(&prefix, attributes)| (prefix, Some(Arc::clone(attributes))));
-    gone.chain(new).map(|(prefix, attributes)| RouteChange { prefix, attributes }).collect()
 }

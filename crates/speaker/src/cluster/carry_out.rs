@@ -10,26 +10,42 @@ use k8s_openapi::api::core::v1::{self, ObjectReference};
 use k8s_openapi::jiff::Timestamp;
 use kubekit::events::Notice;
 use kubekit::keep::Wanted;
-use objects::BgpPeerName;
 use objects::text::listed;
+use objects::{BgpPeerName, Few};
 use placement::{Change, Released, ServiceKey, Unadvertised, Unannounced};
 use speaker_core::announce::bgp::Asking;
 use speaker_core::{ConfigurationNews, Gossip, Impact, Impairment, Output, Severity};
 use tracing::{debug, info, warn};
 
-use super::Cluster;
+use super::{Cluster, TURN};
 use crate::status::Reported;
 use crate::{configuration, ipvs, status};
 
 impl Cluster {
-    /// Does what follows from what the core was told.
-    pub(super) fn carry_out_all(&mut self) {
-        self.log.poll(Instant::now());
+    /// Does what follows from what the core was told, with pauses for others.
+    pub(super) async fn carry_out_all(&mut self) {
+        while self.carry_out_for_a_turn() {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Does so much of it that others need not wait for long. Whether there is more to do.
+    pub(super) fn carry_out_for_a_turn(&mut self) -> bool {
+        let begin = Instant::now();
+        self.log.poll(begin);
         while let Some(output) = self.core.poll_output() {
+            // By then it is known what all peers are to be told. They are told while of thousands of Services it is written down.
+            if matches!(output, Output::BgpStatus { .. }) {
+                self.routers.publish();
+            }
             self.carry_out(output);
+            if begin.elapsed() >= TURN {
+                return true;
+            }
         }
         self.routers.publish();
         self.publish_names();
+        false
     }
 
     fn carry_out(&mut self, output: Output) {
@@ -67,7 +83,7 @@ impl Cluster {
                 }
             }
             Output::BgpSessions(sessions) => self.routers.set_sessions(sessions),
-            Output::BgpRoutes(peer, changes) => self.routers.change_routes(peer, changes),
+            Output::BgpRoutes(peer, routes) => self.routers.set_routes(peer, routes),
             Output::BgpSecrets(secrets) => self.routers.set_secrets(secrets),
             Output::AskProxy(service, Asking::Begin) => {
                 let port = self.health_ports.get(&service).copied();
@@ -75,7 +91,9 @@ impl Cluster {
             }
             Output::AskProxy(service, Asking::End) => self.routers.proxy_is_done(&service),
             Output::ProxyOverdue(services) => self.proxy_overdue(&services),
-            Output::BgpStatus { service, peers, vips } => self.routed(service, peers, vips),
+            Output::BgpStatus { service, peers, before, vips } => {
+                self.routed(service, peers, &before, &vips);
+            }
             Output::BgpStatusesComplete => self.routers.reports_complete(),
             Output::StatusesComplete => self.outputs.statuses.iter().for_each(Wanted::complete),
             Output::LastStatuses => {
@@ -114,15 +132,21 @@ impl Cluster {
     }
 
     /// A Service is announced to these routers.
-    fn routed(&mut self, service: ServiceKey, peers: Arc<BTreeSet<BgpPeerName>>, vips: BTreeSet<IpAddr>) {
+    fn routed(
+        &self,
+        service: ServiceKey,
+        peers: Arc<BTreeSet<BgpPeerName>>,
+        before: &Few<IpAddr>,
+        vips: &Few<IpAddr>,
+    ) {
         if peers.is_empty() {
             info!(%service, "no longer announcing to routers");
         } else {
-            info!(%service, vips = listed(&vips), peers = listed(&*peers), "announcing to routers");
+            info!(%service, vips = listed(vips), peers = listed(&*peers), "announcing to routers");
         }
         let name = status::routed::name(&self.node, &service);
-        let before = self.routers.report(service.clone(), peers, &vips, name);
-        self.metrics.routed(&self.node, &service, &before, &vips);
+        self.metrics.routed(&self.node, &service, before, vips);
+        self.routers.report(service, peers, name);
     }
 
     /// These Services are announced though kube-proxy has not said that it serves them.

@@ -2,14 +2,13 @@
 //! to read, and what to report of each Service.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use bgp::config::SessionConfig;
-use bgp::route::{RouteChange, Routes};
+use bgp::route::Routes;
 use kubekit::keep;
-use objects::{BgpPeerName, Few, SecretName};
+use objects::{BgpPeerName, SecretName};
 use placement::ServiceKey;
 use tokio::sync::watch;
 
@@ -36,15 +35,12 @@ pub(super) struct Routers {
     outputs: RouterOutputs,
     sessions: BTreeMap<BgpPeerName, Arc<SessionConfig>>,
     routes: BTreeMap<BgpPeerName, Arc<Routes>>,
-    /// The Services that are announced, with the addresses that are, and what their reports are called.
-    announced: BTreeMap<ServiceKey, (Few<IpAddr>, String)>,
     changed: bool,
 }
 
 impl Routers {
     pub(super) fn new(outputs: RouterOutputs) -> Self {
-        let (sessions, routes) = (BTreeMap::new(), BTreeMap::new());
-        Self { outputs, sessions, routes, announced: BTreeMap::new(), changed: false }
+        Self { outputs, sessions: BTreeMap::new(), routes: BTreeMap::new(), changed: false }
     }
 
     /// These are the sessions.
@@ -59,15 +55,9 @@ impl Routers {
         self.changed = true;
     }
 
-    /// What a peer is told is different by this.
-    pub(super) fn change_routes(&mut self, peer: BgpPeerName, changes: Vec<RouteChange>) {
-        let routes = Arc::make_mut(self.routes.entry(peer).or_default());
-        for RouteChange { prefix, attributes } in changes {
-            match attributes {
-                Some(attributes) => _ = routes.insert(prefix, attributes),
-                None => _ = routes.remove(&prefix),
-            }
-        }
+    /// A peer is told this.
+    pub(super) fn set_routes(&mut self, peer: BgpPeerName, routes: Arc<Routes>) {
+        self.routes.insert(peer, routes);
         self.changed = true;
     }
 
@@ -86,23 +76,11 @@ impl Routers {
         self.outputs.proxy.send_if_modified(|asked| asked.remove(service).is_some());
     }
 
-    /// A Service is announced to these peers with these addresses, and is reported under this name. The addresses that it was
-    /// announced with before.
-    pub(super) fn report(
-        &mut self,
-        service: ServiceKey,
-        peers: Arc<BTreeSet<BgpPeerName>>,
-        vips: &BTreeSet<IpAddr>,
-        name: String,
-    ) -> BTreeSet<IpAddr> {
-        let before = self.announced.remove(&service).map(|(vips, _)| vips).unwrap_or_default();
-        if !peers.is_empty() {
-            self.announced.insert(service.clone(), (vips.iter().copied().collect(), name.clone()));
-        }
+    /// A Service is announced to these peers, and is reported under this name.
+    pub(super) fn report(&self, service: ServiceKey, peers: Arc<BTreeSet<BgpPeerName>>, name: String) {
         if let Some(statuses) = &self.outputs.statuses {
             statuses.set(name, (!peers.is_empty()).then_some(Routed { service, peers }));
         }
-        before.iter().copied().collect()
     }
 
     /// Everything that is announced has been named.
@@ -113,8 +91,7 @@ impl Routers {
 
     /// Nothing is reported any more.
     pub(super) fn last_reports(&mut self) {
-        let Some(statuses) = self.outputs.statuses.take() else { return };
-        self.announced.values().for_each(|(_, name)| statuses.set(name.clone(), None));
+        self.outputs.statuses.take().iter().for_each(keep::Wanted::none);
     }
 
     /// Lets those who hold the sessions see what has changed. This is to come after all that the core has to say at a time:

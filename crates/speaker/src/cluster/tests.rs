@@ -231,12 +231,16 @@ impl Fixture {
         for event in lists() {
             self.cluster.handle(event, Instant::now());
         }
-        self.cluster.carry_out_all();
+        self.carry_out_all();
+    }
+
+    fn carry_out_all(&mut self) {
+        while self.cluster.carry_out_for_a_turn() {}
     }
 
     fn after(&mut self, event: Event) -> Vec<String> {
         self.cluster.handle(event, Instant::now());
-        self.cluster.carry_out_all();
+        self.carry_out_all();
         let ports = self.ports.borrow();
         ports.values().flat_map(|orders| orders.vips.keys()).map(ToString::to_string).collect()
     }
@@ -442,7 +446,7 @@ async fn reports_of_the_dead_are_handed_on_and_what_came_of_it_comes_back() {
     let mut it = complete();
     let soon = it.cluster.core.poll_timeout().unwrap();
     it.cluster.core.handle(Input::Time, soon);
-    it.cluster.carry_out_all();
+    it.carry_out_all();
     let left_over = it.left_over.try_recv().unwrap();
     assert_eq!(left_over.alive, ["n1", "n2"].map(NodeName::from).into());
     let again = soon + Duration::from_secs(7);

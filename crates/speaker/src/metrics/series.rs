@@ -109,7 +109,12 @@ pub(super) struct Announced(Arc<Mutex<Announcements>>);
 struct Announcements {
     node: Option<NodeName>,
     each: BTreeSet<(ServiceKey, IpAddr, Protocol)>,
+    /// How many there were when they were packed.
+    packed: usize,
 }
+
+/// Fewer need not be packed.
+const WORTH_PACKING: usize = 64;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct AnnouncedLabels {
@@ -124,6 +129,7 @@ impl Announced {
         let mut it = self.lock();
         it.node.get_or_insert_with(|| node.clone());
         it.each.insert((service.clone(), vip, by));
+        it.pack();
     }
 
     pub(super) fn end(&self, service: &ServiceKey, vip: IpAddr, by: Protocol) {
@@ -137,6 +143,18 @@ impl Announced {
 
     fn lock(&self) -> MutexGuard<'_, Announcements> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Announcements {
+    /// A set that has grown in its order, as at the start, has nodes that are half empty. Built anew each time that it has
+    /// doubled, it takes little more than it needs, for little work.
+    fn pack(&mut self) {
+        self.packed = self.packed.min(self.each.len());
+        if self.each.len() >= WORTH_PACKING.max(2 * self.packed) {
+            self.each = std::mem::take(&mut self.each).into_iter().collect();
+            self.packed = self.each.len();
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bgp::config::SessionConfig;
-use bgp::route::{RouteChange, Routes};
+use bgp::route::Routes;
 use bgp::session::{Farewell, Input, Local, Output, Past, Session, State};
 use objects::BgpPeerName;
 use placement::{ExcludeLabel, Failback, Spread};
@@ -39,8 +39,7 @@ pub(super) struct Speaker {
     past: Past,
     random: StdRng,
     wanted: BTreeMap<BgpPeerName, SessionConfig>,
-    routes: BTreeMap<BgpPeerName, Routes>,
-    changes: BTreeMap<BgpPeerName, Vec<RouteChange>>,
+    routes: BTreeMap<BgpPeerName, Arc<Routes>>,
     sessions: BTreeMap<usize, Held>,
     /// Once it has been asked to end.
     farewell: Option<Farewell>,
@@ -75,7 +74,6 @@ impl Speaker {
             random: StdRng::seed_from_u64(seed),
             wanted: BTreeMap::new(),
             routes: BTreeMap::new(),
-            changes: BTreeMap::new(),
             sessions: BTreeMap::new(),
             farewell: None,
             actions: Vec::new(),
@@ -192,16 +190,7 @@ impl Speaker {
                     self.routes.retain(|peer, _| sessions.contains_key(peer));
                     self.wanted = sessions;
                 }
-                Decision::BgpRoutes(peer, changes) => {
-                    let routes = self.routes.entry(peer.clone()).or_default();
-                    for RouteChange { prefix, attributes } in changes.clone() {
-                        match attributes {
-                            Some(attributes) => _ = routes.insert(prefix, attributes),
-                            None => _ = routes.remove(&prefix),
-                        }
-                    }
-                    self.changes.entry(peer).or_default().extend(changes);
-                }
+                Decision::BgpRoutes(peer, routes) => _ = self.routes.insert(peer, routes),
                 // kube-proxy is always faster here.
                 Decision::AskProxy(service, Asking::Begin) => {
                     self.core.handle(CoreInput::Bgp(BgpInput::Proxy(service, ProxyAnswer::Serves)), now);
@@ -215,16 +204,13 @@ impl Speaker {
     }
 
     fn follow_wanted(&mut self, now: Instant) {
-        let mut changes = std::mem::take(&mut self.changes);
         for (peer, config) in self.wanted.clone() {
             let router = number(&peer);
-            let changes = changes.remove(&peer).unwrap_or_default();
+            let routes = self.routes.get(&peer).cloned().unwrap_or_default();
             let Some(held) = self.sessions.get_mut(&router) else {
-                let all = self.routes.get(&peer).into_iter().flatten();
-                let all = all.map(|(&prefix, it)| RouteChange { prefix, attributes: Some(Arc::clone(it)) });
                 let seed = self.random.random();
                 let mut session = Session::new(config.clone(), self.past, seed);
-                session.handle(Input::Routes(all.collect()), now);
+                session.handle(Input::Routes(routes), now);
                 session.handle(Input::RoutesComplete, now);
                 session.handle(Input::Start, now);
                 let discriminator = NonZeroU32::MIN.saturating_add(self.random.random_range(0..1 << 30));
@@ -236,7 +222,7 @@ impl Speaker {
                 self.follow(router, now);
                 continue;
             };
-            held.session.handle(Input::Routes(changes), now);
+            held.session.handle(Input::Routes(routes), now);
             if *held.session.config() != config {
                 held.session.handle(Input::Configure(Box::new(config)), now);
             }

@@ -8,7 +8,7 @@ use super::super::tests::{Bench, asn, config, theirs};
 use super::*;
 use crate::config::{AsNumbers, Password, PeerAs, RestartTime, SessionConfig, Transport};
 use crate::judge::Router;
-use crate::route::RouteChange;
+use crate::route::Routes;
 use crate::session::{Farewell, Input};
 use crate::wire::header::{Kind, keepalive, message};
 use crate::wire::update;
@@ -45,12 +45,17 @@ fn attributes(number: u32) -> Arc<Attributes> {
     })
 }
 
-fn route(number: u8, attributes: Option<Arc<Attributes>>) -> RouteChange {
+fn prefix(number: u8) -> Prefix {
     let prefix = match number % 2 {
         0 => format!("198.51.100.{number}/32"),
         _ => format!("2001:db8:1::{number}/128"),
     };
-    RouteChange { prefix: prefix.parse().unwrap(), attributes }
+    prefix.parse().unwrap()
+}
+
+/// The prefixes of these numbers, with attributes by that.
+fn routes(numbers: impl Iterator<Item = u8>, of: fn(u8) -> u32) -> Arc<Routes> {
+    Arc::new(numbers.map(|number| (prefix(number), attributes(of(number)))).collect())
 }
 
 fn established(config: SessionConfig) -> Bench {
@@ -87,8 +92,7 @@ fn a_session_goes_on_where_it_was() {
         SessionConfig { transport: Transport::Interface("eth0".into()), ..config() },
     ] {
         let mut bench = established(config);
-        let wanted = (0..20).map(|number| route(number, Some(attributes(u32::from(number) / 3))));
-        bench.handle(Input::Routes(wanted.collect()));
+        bench.handle(Input::Routes(routes(0..20, |number| u32::from(number) / 3)));
         while bench.session.poll_update().is_some() {}
         bench.now += Duration::from_secs(1);
         // The beginning of a message.
@@ -104,7 +108,7 @@ fn a_session_goes_on_where_it_was() {
         assert!(next.poll_output().is_none() && next.poll_update().is_none(), "there is nothing to say");
         next.handle(Input::Received(rest), bench.now);
         assert_eq!((next.state(), next.counters().received.keepalives), (State::Established, 1));
-        next.handle(Input::Routes(vec![route(0, None)]), bench.now);
+        next.handle(Input::Routes(routes(1..20, |number| u32::from(number) / 3)), bench.now);
         next.handle(Input::RoutesComplete, bench.now);
         assert!(
             next.poll_update().is_some() && next.poll_update().is_none(),
@@ -206,16 +210,15 @@ proptest! {
     ) {
         let mut bench = established(config());
         let mut router = Router::default();
-        let mut wanted = std::collections::BTreeMap::<Prefix, Arc<Attributes>>::new();
+        let mut wanted = Routes::new();
         for step in steps.into_iter().chain([Step::HandOver]) {
             match step {
                 Step::Route(number, of) => {
-                    let change = route(number, of.map(attributes));
-                    match &change.attributes {
-                        Some(attributes) => _ = wanted.insert(change.prefix, Arc::clone(attributes)),
-                        None => _ = wanted.remove(&change.prefix),
+                    match of.map(attributes) {
+                        Some(attributes) => _ = wanted.insert(prefix(number), attributes),
+                        None => _ = wanted.remove(&prefix(number)),
                     }
-                    bench.handle(Input::Routes(vec![change]));
+                    bench.handle(Input::Routes(Arc::new(wanted.clone())));
                 }
                 Step::Say => bench.session.poll_update().iter().for_each(|update| router.apply(update)),
                 Step::Refresh => {
@@ -224,14 +227,7 @@ proptest! {
                 }
                 Step::HandOver => {
                     bench.session = handed_over(&bench);
-                    let known = bench.session.rib().routes();
-                    let gone = known.keys().filter(|prefix| !wanted.contains_key(prefix));
-                    let gone = gone.map(|&prefix| RouteChange { prefix, attributes: None });
-                    let all = wanted.iter().map(|(&prefix, attributes)| RouteChange {
-                        prefix,
-                        attributes: Some(Arc::clone(attributes)),
-                    });
-                    bench.handle(Input::Routes(gone.chain(all).collect()));
+                    bench.handle(Input::Routes(Arc::new(wanted.clone())));
                 }
             }
         }
@@ -260,7 +256,7 @@ proptest! {
         let mut bench = Bench { session, now: bench.now };
         bench.session.handle(Input::Received(&update::end_of_rib(Family::V4)), bench.now);
         bench.session.handle(Input::Received(&input), bench.now);
-        bench.session.handle(Input::Routes((0..8).map(|it| route(it, Some(attributes(2)))).collect()), bench.now);
+        bench.session.handle(Input::Routes(routes(0..8, |_| 2)), bench.now);
         while bench.session.poll_output().is_some() {}
         while bench.session.poll_update().is_some() {}
         if let Some(at) = bench.session.poll_timeout() {

@@ -358,6 +358,16 @@ impl Bgp {
         self.plan.describe()
     }
 
+    /// How many entries there are to [pack](Self::pack).
+    pub(crate) fn entries(&self) -> usize {
+        self.plan.entries()
+    }
+
+    /// Takes no more memory than it needs, once thousands of Services have come.
+    pub(crate) fn pack(&mut self) {
+        self.plan.pack();
+    }
+
     /// What each peer is to have, and why not.
     pub(crate) fn plan(&self) -> &Plan {
         &self.plan

@@ -13,12 +13,10 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use bgp::config::SessionConfig;
-use bgp::route::{
-    Attributes, Communities, Community, LinkBandwidth, LocalPreference, Prefix, RouteChange, Routes,
-};
+use bgp::config::{Families, SessionConfig};
+use bgp::route::{Attributes, Communities, Community, LinkBandwidth, LocalPreference, Prefix, Routes};
 use introspection::{BgpRoute, BgpUnannounced};
-use objects::{BgpPeerName, Few};
+use objects::{BgpPeerName, Few, pack};
 use peering::{Announcing, Share};
 use placement::{
     AdvertisementName, EXCLUDE_LABEL, Network, NodeName, Placement, PoolName, ServiceKey, TrafficPolicy,
@@ -108,19 +106,19 @@ pub(crate) enum Touched {
 /// What the plan has become different by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Change {
-    /// What a peer is told. Of a peer that is new, all of it.
-    Routes(BgpPeerName, Vec<RouteChange>),
-    /// To whom a Service is announced.
-    Service(ServiceKey, Told),
+    /// What a peer is told.
+    Routes(BgpPeerName, Arc<Routes>),
+    /// To whom a Service is announced, and was before.
+    Service { service: ServiceKey, before: Told, now: Told },
 }
 
 /// To whom a Service is announced.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Told {
-    /// The peers that are told of it; none where it is not announced.
+    /// The peers that are told of it; none where it is not announced. Most Services have them in common.
     pub peers: Arc<BTreeSet<BgpPeerName>>,
     /// The addresses of it that any of them is told of.
-    pub vips: BTreeSet<IpAddr>,
+    pub vips: Few<IpAddr>,
 }
 
 /// By which advertisements a Service is announced, with which prefixes.
@@ -130,13 +128,6 @@ type Announced = Few<(Prefix, AdvertisementName)>;
 /// one: in one set they take little.
 type User = (Prefix, AdvertisementName, ServiceKey);
 
-/// To whom a Service is announced, as it is kept. Most Services have the peers in common.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Kept {
-    peers: Arc<BTreeSet<BgpPeerName>>,
-    vips: Few<IpAddr>,
-}
-
 /// Advertisements that are left out, each with the older one that asks for another preference.
 pub(crate) type Overruled = BTreeSet<(AdvertisementName, AdvertisementName)>;
 
@@ -145,16 +136,30 @@ pub(crate) type Overruled = BTreeSet<(AdvertisementName, AdvertisementName)>;
 pub(crate) struct Plan {
     services: BTreeMap<ServiceKey, Result<Announced, NotAnnounced>>,
     users: BTreeSet<User>,
-    routes: BTreeMap<BgpPeerName, Routes>,
+    /// Shared by peers that are told the same.
+    routes: BTreeMap<BgpPeerName, Arc<Routes>>,
     /// Services that are announced for endpoints which are about to go: routers are to use others while they can.
     leaving: BTreeSet<ServiceKey>,
     /// To whom a Service is announced, where it is.
-    told: BTreeMap<ServiceKey, Kept>,
+    told: BTreeMap<ServiceKey, Told>,
     /// Advertisements of one prefix that have more communities together than a route may have.
     cut: BTreeSet<Vec<AdvertisementName>>,
     /// For a peer and a prefix, the advertisements that are left out.
     overruled: BTreeMap<(BgpPeerName, Prefix), Overruled>,
 }
+
+/// Peers that are told the same, whatever becomes of it.
+struct Alike<'a> {
+    families: Families,
+    /// The advertisements that are for them.
+    advertisements: Vec<&'a AdvertisementName>,
+    /// What they are told; none before that was worked out for the first time.
+    told: Option<Arc<Routes>>,
+    peers: Vec<&'a BgpPeerName>,
+}
+
+/// What is told, and to whom.
+type Audience = (Arc<Routes>, Arc<BTreeSet<BgpPeerName>>);
 
 /// What attributes are made of.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
@@ -178,7 +183,7 @@ struct Shared {
 
 impl Plan {
     /// What each peer is to have.
-    pub(crate) fn routes(&self) -> &BTreeMap<BgpPeerName, Routes> {
+    pub(crate) fn routes(&self) -> &BTreeMap<BgpPeerName, Arc<Routes>> {
         &self.routes
     }
 
@@ -192,7 +197,7 @@ impl Plan {
     /// To whom each Service is announced, or why it is not.
     pub(crate) fn outcomes(&self) -> impl Iterator<Item = (ServiceKey, Result<Told, NotAnnounced>)> {
         self.services.iter().map(|(service, announced)| {
-            let told = || self.told.get(service).map(Kept::told).unwrap_or_default();
+            let told = || self.told.get(service).cloned().unwrap_or_default();
             (service.clone(), announced.as_ref().map(|_| told()).map_err(|why| *why))
         })
     }
@@ -239,7 +244,7 @@ impl Plan {
     pub(crate) fn describe(&self) -> introspection::Bgp {
         let mut routes: BTreeMap<(Prefix, &Attributes), Vec<String>> = BTreeMap::new();
         for (peer, of_peer) in &self.routes {
-            for (prefix, attributes) in of_peer {
+            for (prefix, attributes) in &**of_peer {
                 routes.entry((*prefix, attributes)).or_default().push(peer.to_string());
             }
         }
@@ -291,11 +296,25 @@ impl Plan {
         let mut changes = self.tell(view, touched, &prefixes);
         let affected =
             prefixes.iter().flat_map(|prefix| self.users(*prefix)).map(|(_, service)| service.clone());
-        let mut peers = Arc::default();
+        let audiences = self.audiences();
+        let mut last =
+            self.told.first_key_value().map(|(_, told)| Arc::clone(&told.peers)).unwrap_or_default();
         for service in affected.chain(services).collect::<BTreeSet<_>>() {
-            changes.extend(self.assign(view, service, &mut peers));
+            changes.extend(self.assign(view, service, &audiences, &mut last));
         }
         changes
+    }
+
+    /// How many entries there are to [pack](Self::pack).
+    pub(crate) fn entries(&self) -> usize {
+        self.services.len()
+    }
+
+    /// Takes no more memory than it needs, once thousands of Services have come.
+    pub(crate) fn pack(&mut self) {
+        pack(&mut self.services);
+        pack(&mut self.told);
+        self.users = std::mem::take(&mut self.users).into_iter().collect();
     }
 
     /// The prefixes of a Service about which routers are told how many endpoints it has here.
@@ -343,47 +362,49 @@ impl Plan {
         }
     }
 
-    /// Brings the routes of these prefixes up to date for each peer.
+    /// Brings the routes of these prefixes up to date, once for all peers that are told the same.
     fn tell(&mut self, view: View<'_>, touched: &Touched, prefixes: &BTreeSet<Prefix>) -> Vec<Change> {
         let mut shared = Shared::default();
         let mut changes = Vec::new();
         self.overruled.retain(|(peer, _), _| view.sessions.contains_key(peer));
-        let mut of_peers = std::mem::take(&mut self.routes);
-        of_peers.retain(|peer, _| view.sessions.contains_key(peer));
-        for (peer, session) in view.sessions {
-            let routes = of_peers.entry(peer.clone()).or_default();
-            let mut of_peer = Vec::new();
+        self.routes.retain(|peer, _| view.sessions.contains_key(peer));
+        for Alike { families, told, peers, .. } in self.alike(view) {
+            let Some(first) = peers.first() else { continue };
+            let before = told.unwrap_or_default();
+            let mut different = BTreeMap::new();
             let gone: Vec<Prefix> = match touched {
                 Touched::Everything => {
-                    routes.keys().filter(|prefix| !prefixes.contains(prefix)).copied().collect()
+                    before.keys().filter(|prefix| !prefixes.contains(prefix)).copied().collect()
                 }
                 Touched::Services(_) => vec![],
             };
-            for prefix in prefixes.iter().copied().chain(gone).collect::<BTreeSet<_>>() {
-                let exchanged = session.families.contain(prefix.family());
+            for prefix in prefixes.iter().copied().chain(gone) {
+                let exchanged = families.contain(prefix.family());
                 let by: Vec<_> = self.users(prefix).filter(|_| exchanged).collect();
                 let leaving = by.iter().all(|(_, service)| self.leaving.contains(*service));
-                let attributes = view.attributes(peer, &by, leaving, &mut shared);
+                let attributes = view.attributes(first, &by, leaving, &mut shared);
                 let overruled = std::mem::take(&mut shared.overruled);
                 if !overruled.is_empty() {
-                    self.overruled.insert((peer.clone(), prefix), overruled);
+                    let of_peers = peers.iter().map(|peer| (((*peer).clone(), prefix), overruled.clone()));
+                    self.overruled.extend(of_peers);
                 } else if !self.overruled.is_empty() {
-                    self.overruled.remove(&(peer.clone(), prefix));
+                    peers.iter().for_each(|peer| _ = self.overruled.remove(&((*peer).clone(), prefix)));
                 }
-                if routes.get(&prefix) == attributes.as_ref() {
-                    continue;
+                if before.get(&prefix) != attributes.as_ref() {
+                    different.insert(prefix, attributes);
                 }
-                match &attributes {
-                    Some(attributes) => _ = routes.insert(prefix, Arc::clone(attributes)),
-                    None => _ = routes.remove(&prefix),
-                }
-                of_peer.push(RouteChange { prefix, attributes });
             }
-            if !of_peer.is_empty() {
-                changes.push(Change::Routes(peer.clone(), of_peer));
-            }
+            let routes = if different.is_empty() {
+                before
+            } else {
+                let now = with(&before, &different);
+                let now = self.routes.values().find(|it| **it == now).map_or(now, Arc::clone);
+                let of_peers = peers.iter().map(|peer| Change::Routes((*peer).clone(), Arc::clone(&now)));
+                changes.extend(of_peers);
+                now
+            };
+            self.routes.extend(peers.into_iter().map(|peer| (peer.clone(), Arc::clone(&routes))));
         }
-        self.routes = of_peers;
         if *touched == Touched::Everything {
             self.cut.clear();
         }
@@ -391,48 +412,80 @@ impl Plan {
         changes
     }
 
+    /// The sessions, together where peers are told the same.
+    fn alike<'a>(&self, view: View<'a>) -> Vec<Alike<'a>> {
+        let mut all: Vec<Alike<'a>> = Vec::new();
+        for (peer, session) in view.sessions {
+            let families = session.families;
+            let for_peer = view.advertisements.iter().filter(|(_, it)| it.is_for_peer(peer));
+            let advertisements: Vec<_> = for_peer.map(|(name, _)| name).collect();
+            let told = self.routes.get(peer);
+            let known = all.iter_mut().find(|it| {
+                it.families == families
+                    && it.told.as_ref().map(Arc::as_ptr) == told.map(Arc::as_ptr)
+                    && it.advertisements == advertisements
+            });
+            match known {
+                Some(known) => known.peers.push(peer),
+                None => all.push(Alike { families, advertisements, told: told.cloned(), peers: vec![peer] }),
+            }
+        }
+        all
+    }
+
+    /// What is told, with the peers that it is told to.
+    fn audiences(&self) -> Vec<Audience> {
+        let mut all: Vec<(&Arc<Routes>, BTreeSet<BgpPeerName>)> = Vec::new();
+        for (peer, routes) in &self.routes {
+            match all.iter_mut().find(|(known, _)| Arc::ptr_eq(known, routes)) {
+                Some((_, peers)) => _ = peers.insert(peer.clone()),
+                None => all.push((routes, [peer.clone()].into())),
+            }
+        }
+        all.into_iter().map(|(routes, peers)| (Arc::clone(routes), Arc::new(peers))).collect()
+    }
+
     /// Brings up to date to whom a Service is announced. Those of the one before are in `last`: most Services share them.
     fn assign(
         &mut self,
         view: View<'_>,
         service: ServiceKey,
+        audiences: &[Audience],
         last: &mut Arc<BTreeSet<BgpPeerName>>,
     ) -> Option<Change> {
         let announced = self.services.get(&service).and_then(|it| it.as_ref().ok());
-        let prefixes: BTreeSet<Prefix> = announced.into_iter().flatten().map(|(prefix, _)| *prefix).collect();
-        let (mut peers, mut told_vips) = (BTreeSet::new(), BTreeSet::new());
-        let vips = view.placement.service(&service).map(|it| &it.vips);
-        for (peer, routes) in &self.routes {
-            let told = || prefixes.iter().filter(|prefix| routes.contains_key(prefix));
-            if told().next().is_some() {
-                peers.insert(peer.clone());
-            }
-            let vips = vips.into_iter().flatten().copied();
-            told_vips.extend(vips.filter(|vip| told().any(|prefix| prefix.contains(*vip))));
-        }
-        if peers != **last {
-            *last = Arc::new(peers);
-        }
-        let now = Kept { peers: Arc::clone(last), vips: told_vips.into_iter().collect() };
+        let prefixes = || announced.into_iter().flatten().map(|(prefix, _)| prefix);
+        let mut telling = audiences.iter().filter(|(told, _)| prefixes().any(|it| told.contains_key(it)));
+        let peers = telling.next().map(|(_, peers)| Arc::clone(peers)).unwrap_or_default();
+        let peers = telling.fold(peers, |all, (_, peers)| Arc::new(all.union(peers).cloned().collect()));
+        let is_told = |vip: &IpAddr| {
+            let mut containing = prefixes().filter(|prefix| prefix.contains(*vip));
+            containing.any(|prefix| audiences.iter().any(|(told, _)| told.contains_key(prefix)))
+        };
+        let vips = view.placement.service(&service).into_iter().flat_map(|it| &it.vips).copied();
+        let vips = vips.filter(is_told).collect();
         let before = self.told.get(&service);
-        let is_same = before.map_or(now.peers.is_empty(), |before| *before == now);
-        if is_same {
+        let known = before.map(|it| &it.peers).into_iter().chain([&*last]).find(|known| **known == peers);
+        let peers = known.cloned().unwrap_or(peers);
+        *last = Arc::clone(&peers);
+        let now = Told { peers, vips };
+        if before.map_or(now.peers.is_empty(), |before| *before == now) {
             return None;
         }
-        let told = now.told();
-        if now.peers.is_empty() {
-            self.told.remove(&service);
+        let before = if now.peers.is_empty() {
+            self.told.remove(&service)
         } else {
-            self.told.insert(service.clone(), now);
-        }
-        Some(Change::Service(service, told))
+            self.told.insert(service.clone(), now.clone())
+        };
+        Some(Change::Service { service, before: before.unwrap_or_default(), now })
     }
 }
 
-impl Kept {
-    fn told(&self) -> Told {
-        Told { peers: Arc::clone(&self.peers), vips: self.vips.iter().copied().collect() }
-    }
+/// The same but for these. Built anew, so that it takes no more memory than it needs.
+fn with(routes: &Routes, different: &BTreeMap<Prefix, Option<Arc<Attributes>>>) -> Arc<Routes> {
+    let same = routes.iter().filter(|(prefix, _)| !different.contains_key(prefix));
+    let new = different.iter().filter_map(|(prefix, it)| Some((prefix, it.as_ref()?)));
+    Arc::new(same.chain(new).map(|(prefix, it)| (*prefix, Arc::clone(it))).collect())
 }
 
 impl View<'_> {
