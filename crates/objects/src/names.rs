@@ -1,5 +1,6 @@
 //! Names of things, cheap to clone and impossible to mix up.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -80,13 +81,31 @@ name!(
     SecretName
 );
 
-/// Where an object is that has a namespace.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// Where an object is that has a namespace. By namespace first, then by name.
+#[derive(Debug, PartialEq, Eq, Hash)]
 pub struct NamespacedName {
     /// Its namespace.
     pub namespace: Arc<str>,
     /// Its name within the namespace.
     pub name: Box<str>,
+}
+
+/// Thousands of keys in a map are mostly of one namespace, whose name is compared only where it is kept more than once.
+impl Ord for NamespacedName {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let by_namespace = if Arc::ptr_eq(&self.namespace, &other.namespace) {
+            Ordering::Equal
+        } else {
+            self.namespace.cmp(&other.namespace)
+        };
+        by_namespace.then_with(|| self.name.cmp(&other.name))
+    }
+}
+
+impl PartialOrd for NamespacedName {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 impl fmt::Display for NamespacedName {
@@ -161,6 +180,21 @@ mod tests {
             assert_eq!(InterfaceName::from(odd).to_string(), shown);
         }
         assert!(PoolName::from("x".repeat(100_000)).to_string().len() < 400);
+    }
+
+    #[test]
+    fn keys_sort_by_namespace_and_name_wherever_these_are_kept() {
+        let namespaces: [Arc<str>; 3] = ["a".into(), "b".into(), "b".into()];
+        let keys: Vec<ServiceKey> = namespaces
+            .iter()
+            .flat_map(|namespace| ["x", "y"].map(|name| ServiceKey::new(Arc::clone(namespace), name)))
+            .collect();
+        for one in &keys {
+            for other in &keys {
+                let expected = (&*one.namespace, &*one.name).cmp(&(&*other.namespace, &*other.name));
+                assert_eq!(one.cmp(other), expected, "{one} and {other}");
+            }
+        }
     }
 
     #[test]
