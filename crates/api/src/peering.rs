@@ -92,11 +92,26 @@ fn transport(spec: &BGPPeerSpec) -> Result<Transport, String> {
     let peer = address("peerAddress", spec.peer_address.as_deref())?;
     let source = address("sourceAddress", spec.source_address.as_deref())?;
     match (peer, given(spec.interface.as_deref())) {
+        (Some(peer), None) if is_no_router(peer) => {
+            Err(wrong("peerAddress", format!("{peer} is the address of no router: write the router's")))
+        }
+        (Some(IpAddr::V6(peer)), None) if peer.is_unicast_link_local() => Err(wrong(
+            "peerAddress",
+            format!(
+                "{peer} is a link-local address, which does not say on which link: write interface in its place"
+            ),
+        )),
         (Some(peer), None) => Transport::new(peer, source).map_err(|why| wrong("sourceAddress", why)),
         (None, Some(name)) => Ok(Transport::Interface(name.into())),
         (Some(_), Some(_)) => Err(wrong("interface", "it excludes peerAddress: keep one")),
         (None, None) => Err(wrong("peerAddress", "it is missing: write it, or interface")),
     }
+}
+
+/// Whether nobody can be connected to at this address, or only this node itself by mistake.
+fn is_no_router(ip: IpAddr) -> bool {
+    let broadcast = IpAddr::V4(std::net::Ipv4Addr::BROADCAST);
+    ip.is_unspecified() || ip.is_multicast() || ip == broadcast
 }
 
 fn port(spec: &BGPPeerSpec) -> Result<NonZeroU16, String> {

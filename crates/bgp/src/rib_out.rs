@@ -66,6 +66,8 @@ pub struct RibOut {
     complete: bool,
     /// Whose End-of-RIB is still to come.
     ends: BTreeSet<Family>,
+    /// What the peer has asked to hear once more.
+    asked: BTreeSet<Family>,
     agreement: Option<Agreement>,
 }
 
@@ -95,6 +97,7 @@ impl Default for RibOut {
             tenure: Tenure::Lasting,
             complete: false,
             ends: BTreeSet::new(),
+            asked: BTreeSet::new(),
             agreement: None,
         }
     }
@@ -129,6 +132,7 @@ impl RibOut {
         let pending = self.pending.iter().filter_map(|(prefix, said)| Some((prefix, said.as_ref()?)));
         let pending = pending.map(|(prefix, said)| (prefix, &said.attributes, said.stale));
         for (prefix, attributes, stale) in settled.filter(|_| self.agreement.is_some()).chain(pending) {
+            let stale = stale || self.asked.contains(&prefix.family());
             groups.entry((attributes, stale)).or_default().push(*prefix);
         }
         let group = |((attributes, stale), mut prefixes): ((&Arc<Attributes>, bool), Vec<Prefix>)| {
@@ -136,7 +140,7 @@ impl RibOut {
             SaidGroup { attributes: Arc::clone(attributes), stale, prefixes }
         };
         let said = groups.into_iter().map(group).collect();
-        Progress { said, ends: self.ends.clone(), complete: self.complete }
+        Progress { said, ends: self.ends.union(&self.asked).copied().collect(), complete: self.complete }
     }
 
     /// Goes on from there. What was said is wanted.
@@ -200,12 +204,21 @@ impl RibOut {
         }
     }
 
-    /// The peer wants to hear the routes of `family` once more, and their end.
-    pub fn refresh(&mut self, family: Family) {
-        self.repeat(|prefix| prefix.family() == family);
-        if self.agreement.is_some_and(|it| it.families.contain(family)) {
-            self.ends.insert(family);
+    /// The peer wants to hear the routes of a family once more, and their end: see [`Self::refresh`].
+    pub fn ask(&mut self, family: Option<Family>) {
+        let is_exchanged = |family: &Family| self.agreement.is_some_and(|it| it.families.contain(*family));
+        self.asked.extend(family.filter(is_exchanged));
+    }
+
+    /// Says anew what was asked for. False if nothing was. It takes as long as there are routes, however often it was asked.
+    pub fn refresh(&mut self) -> bool {
+        let mut asked = std::mem::take(&mut self.asked);
+        let is_asked = !asked.is_empty();
+        if is_asked {
+            self.repeat(|prefix| asked.contains(&prefix.family()));
+            self.ends.append(&mut asked);
         }
+        is_asked
     }
 
     fn repeat(&mut self, which: impl Fn(Prefix) -> bool) {
@@ -229,10 +242,13 @@ impl RibOut {
         self.pending = self.wanted.keys().map(|prefix| (*prefix, None)).collect();
     }
 
-    /// A family has a next hop that had none.
-    pub(crate) fn add_next_hops(&mut self, next_hops: NextHops) {
-        if let Some(agreement) = &mut self.agreement {
-            agreement.next_hops = next_hops;
+    /// A family has a next hop that had none, or another one.
+    pub(crate) fn set_next_hops(&mut self, next_hops: NextHops) {
+        let Some(agreement) = &mut self.agreement else { return };
+        let before = std::mem::replace(&mut agreement.next_hops, next_hops);
+        let is_new = |family| before.of(family) != next_hops.of(family);
+        if is_new(Family::V4) || is_new(Family::V6) {
+            self.repeat(|prefix| is_new(prefix.family()));
         }
     }
 
@@ -240,6 +256,7 @@ impl RibOut {
     pub fn end(&mut self) {
         self.agreement = None;
         self.ends.clear();
+        self.asked.clear();
         self.turn = Turn::default();
         self.said = 0;
         self.pending = BTreeMap::new();
@@ -264,7 +281,7 @@ impl RibOut {
 
     /// Whether the peer was told everything.
     pub fn is_settled(&self) -> bool {
-        self.pending.keys().all(|prefix| !self.can_say(prefix.family()))
+        self.asked.is_empty() && self.pending.keys().all(|prefix| !self.can_say(prefix.family()))
     }
 
     /// The next message to write, if there is something to say.

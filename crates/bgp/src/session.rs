@@ -1,5 +1,6 @@
 //! One session with one router: when to connect, what to say, when to give up (RFC 4271 section 8).
 
+mod advice;
 mod agree;
 mod backoff;
 mod counters;
@@ -35,9 +36,14 @@ use event::Event;
 
 /// A TCP connection that is not there after that is tried for anew: the kernel would ask ever more seldom.
 const CONNECT: Duration = Duration::from_secs(5);
-/// A router that has taken the connection says at once who it is. RFC 4271 section 8.2.2 suggests four minutes, all of them
-/// without routes.
+/// A router that has taken the connection says at once who it is, and that it agrees. RFC 4271 section 8.2.2 suggests four
+/// minutes, all of them without routes, and then the hold time, which may be none.
 const OPEN: Duration = Duration::from_secs(30);
+/// For how long a router may read nothing of what waits to be written, or for twice the hold time if that is longer (RFC 9687
+/// section 6). It may have forgotten the routes or keep them for ever: its own signs of life prove neither.
+const SEND_HOLD: Duration = Duration::from_mins(8);
+/// All routes are told once more no sooner than that after the last time. A router that asks again meanwhile is answered then.
+const REFRESH: Duration = Duration::from_secs(1);
 /// For how long routes that are about to go are still there, so that others can be found (RFC 8326).
 const LEAVING: Duration = Duration::from_secs(2);
 /// And how long a peer may take to read that they are gone.
@@ -82,6 +88,8 @@ pub enum Past {
     Fresh,
     /// Another process had a session with the peer a moment ago, and the node has forwarded ever since (RFC 4724).
     Restarted,
+    /// This process had one, and the node has forwarded ever since.
+    Connected,
 }
 
 /// The addresses of this end of a connection.
@@ -114,8 +122,12 @@ pub enum Input<'a> {
     Routes(Arc<Routes>),
     /// Every route that there is now has been named.
     RoutesComplete,
-    /// This end has these addresses now. A next hop that was missing may be among them; others stay as they are.
+    /// This end has these addresses now. A next hop that was missing may be among them, or one in place of one that is gone.
     Addresses(Local),
+    /// Something waits to be written for which there is no room.
+    Blocked,
+    /// Something that waited was written.
+    Written,
     /// The BFD session beside this one has failed.
     BfdDown,
     /// Time has passed.
@@ -162,6 +174,10 @@ enum Timer {
     Hold,
     Keepalive,
     Depart,
+    /// Nothing of what waits to be written could be written for too long.
+    SendHold,
+    /// The peer may be told everything once more.
+    Refresh,
 }
 
 /// How far the end of a session that leaves has come.
@@ -229,6 +245,13 @@ impl Session {
         self.peer.as_ref().filter(|_| self.state == State::Established).map(|peer| peer.agreement)
     }
 
+    /// The next hop that is another address than that of the connection, if one is: it may go while the session lasts.
+    pub fn borrowed_next_hop(&self) -> Option<IpAddr> {
+        let (agreement, own) = (self.agreement()?, self.local?.address);
+        let mut all = agreement.families.iter().filter_map(|family| agreement.next_hops.of(family));
+        all.find(|ip| *ip != own)
+    }
+
     /// The families of which there are routes that the peer of an established session is not told, and why.
     pub fn held_back(&self) -> Vec<(Family, HeldBack)> {
         let Some(agreement) = self.agreement() else { return vec![] };
@@ -260,7 +283,9 @@ impl Session {
             Input::Received(octets) => self.receive(octets, now),
             Input::Routes(routes) => self.rib.want(routes),
             Input::RoutesComplete => self.rib.set_complete(),
-            Input::Addresses(local) => self.add_next_hops(local),
+            Input::Addresses(local) => self.renew_next_hops(local),
+            Input::Blocked => self.block(now),
+            Input::Written => self.timers.cancel(&Timer::SendHold),
             Input::BfdDown => self.step(Event::Error(Notification::new(Notification::BFD_DOWN)), now),
             Input::Time => {}
         }
@@ -270,6 +295,8 @@ impl Session {
                 Timer::Hold => Event::HoldExpired,
                 Timer::Keepalive => Event::KeepaliveExpired,
                 Timer::Depart => Event::DepartExpired,
+                Timer::SendHold => Event::SendHoldExpired,
+                Timer::Refresh => Event::RefreshExpired,
             };
             self.step(event, now);
         }
@@ -305,12 +332,18 @@ impl Session {
         message
     }
 
-    fn add_next_hops(&mut self, local: Local) {
+    /// A next hop that is the address of the connection is there as long as the connection is; another one is replaced.
+    fn renew_next_hops(&mut self, local: Local) {
+        let Some(own) = self.local else { return };
         let Some(peer) = self.peer.as_mut().filter(|_| self.state == State::Established) else { return };
         let found = agree::next_hops(&self.config, peer.agreement.families, local, peer.extended);
         let NextHops { v4, v6 } = peer.agreement.next_hops;
-        peer.agreement.next_hops = NextHops { v4: v4.or(found.v4), v6: v6.or(found.v6) };
-        self.rib.add_next_hops(peer.agreement.next_hops);
+        peer.agreement.next_hops = NextHops {
+            v4: v4.filter(|ip| *ip == own.address).or(found.v4).or(v4),
+            v6: v6.filter(|ip| *ip == own.address).or(found.v6).or(v6),
+        };
+        self.local = Some(Local { other: local.other, ..own });
+        self.rib.set_next_hops(peer.agreement.next_hops);
     }
 
     fn configure(&mut self, config: SessionConfig, now: Instant) {
@@ -389,6 +422,14 @@ impl Session {
             (Established, Event::DepartExpired) => self.withdraw(now),
             (Idle | Connect | Active | OpenSent | OpenConfirm, Event::DepartExpired) => {}
 
+            (OpenSent | OpenConfirm | Established, Event::SendHoldExpired) => {
+                self.fail(Notification::new(Notification::SEND_HOLD_TIMER_EXPIRED), now);
+            }
+            (Idle | Connect | Active, Event::SendHoldExpired) => {}
+
+            (Established, Event::RefreshExpired) => self.refresh(now),
+            (Idle | Connect | Active | OpenSent | OpenConfirm, Event::RefreshExpired) => {}
+
             (OpenSent, Event::Open(open)) => self.confirm(*open, now),
             (OpenConfirm, Event::Keepalive) => self.establish(now),
             (Established, Event::Keepalive | Event::Update(update::Received::Routes)) => self.heard(now),
@@ -398,8 +439,9 @@ impl Session {
                 self.heard(now);
             }
             (Established, Event::RouteRefresh(family)) => {
-                if let Some(family) = family {
-                    self.rib.refresh(family);
+                self.rib.ask(family);
+                if !self.timers.contains(&Timer::Refresh) {
+                    self.refresh(now);
                 }
                 self.heard(now);
             }
@@ -456,7 +498,8 @@ impl Session {
         match agree::agree(&self.config, local, open) {
             Ok(peer) => {
                 let interval = self.config.timers.keepalive(peer.hold);
-                self.set_hold(peer.hold, now);
+                let patience = peer.hold.duration().map_or(OPEN, |hold| hold.min(OPEN));
+                self.timers.set(Timer::Hold, now + patience);
                 self.peer = Some(peer);
                 self.send(Kind::Keepalive, keepalive());
                 if let Some(interval) = interval {
@@ -470,7 +513,7 @@ impl Session {
 
     fn establish(&mut self, now: Instant) {
         let Some(agreement) = self.peer.as_ref().map(|peer| peer.agreement) else { return };
-        self.past = Past::Fresh;
+        self.past = Past::Connected;
         self.backoff.established(now);
         self.rib.begin(agreement);
         self.heard(now);
@@ -480,6 +523,21 @@ impl Session {
     fn heard(&mut self, now: Instant) {
         if let Some(hold) = self.peer.as_ref().map(|peer| peer.hold) {
             self.set_hold(hold, now);
+        }
+    }
+
+    /// Tells the peer everything once more that it has asked for, if it has.
+    fn refresh(&mut self, now: Instant) {
+        if self.rib.refresh() {
+            self.timers.set(Timer::Refresh, now + REFRESH);
+        }
+    }
+
+    /// RFC 9687, for as long as something waits: a session in which nothing is to be said is not stuck.
+    fn block(&mut self, now: Instant) {
+        if self.state.is_connected() && !self.timers.contains(&Timer::SendHold) {
+            let hold = self.peer.as_ref().and_then(|peer| peer.hold.duration()).unwrap_or_default();
+            self.timers.set(Timer::SendHold, now + SEND_HOLD.max(hold * 2));
         }
     }
 

@@ -113,7 +113,7 @@ impl BgpObjects {
         }
         let (mut of_peers, mut of_advertisements) =
             (self.all.peer_faults(), self.all.advertisements(pools).1);
-        let mut of_profiles = self.all.peer_warnings();
+        let (mut of_profiles, mut of_names) = (self.all.peer_warnings(), self.all.advertisement_warnings());
         let mut twice = aliases_defined_twice(self.communities.objects.values().map(|known| &known.object));
         self.peers.assess(|name, peer| {
             let name = name.into();
@@ -121,8 +121,9 @@ impl BgpObjects {
             assessment(of_peers.remove(&name).unwrap_or_default(), doubts)
         });
         self.advertisements.assess(|name, advertisement| {
-            let faults = of_advertisements.remove(&name.into()).unwrap_or_default();
-            assessment(faults, advertisement.warnings())
+            let name = name.into();
+            let doubts = [advertisement.warnings(), of_names.remove(&name).unwrap_or_default()].concat();
+            assessment(of_advertisements.remove(&name).unwrap_or_default(), doubts)
         });
         self.communities.assess(|name, community| {
             assessment(vec![], [community.warnings(), twice.remove(name).unwrap_or_default()].concat())

@@ -85,6 +85,22 @@ impl Objects {
         warned.map(|(name, _)| (name.clone(), vec![warning.to_owned()])).collect()
     }
 
+    /// What the authors of advertisements may not expect: that a peer they name is not there.
+    pub fn advertisement_warnings(&self) -> Faults<AdvertisementName> {
+        let missing = |it: &Advertisement| {
+            let all = it.peers.iter().filter(|peer| !self.peers.contains_key(*peer));
+            let warning = |peer| {
+                format!(
+                    "spec.peers: there is no BGPPeer {peer}, to which nothing is announced until then: create it, or correct the name"
+                )
+            };
+            all.map(warning).collect::<Vec<_>>()
+        };
+        let all = self.advertisements.iter();
+        let each = all.filter_map(|(name, (it, _))| Some((name.clone(), missing(it.as_ref()?))));
+        each.filter(|(_, warnings)| !warnings.is_empty()).collect()
+    }
+
     /// How the BFD session beside a peer's works, if it asks for one.
     fn profile(&self, peer: &Peer) -> Result<Option<Profile>, String> {
         let Some(name) = &peer.bfd else { return Ok(None) };
@@ -104,6 +120,7 @@ impl Objects {
     pub fn sessions(&self, node: ThisNode<'_>) -> Sessions {
         let Sessions { mut sessions, mut pending, mut faults } = Sessions::default();
         let mut taken: Vec<&Peer> = vec![];
+        let mut with_kept: Vec<(BgpPeerName, String)> = vec![];
         let mut peers: Vec<_> = self.peers.iter().collect();
         peers.sort_by_key(|(name, peer)| (peer.as_ref().ok().and_then(|peer| peer.created), *name));
         for (name, peer) in peers {
@@ -123,6 +140,10 @@ impl Objects {
                 let bfd = self.profile(peer).unwrap_or_default();
                 Ok(Some(match password {
                     Resolved::Known(password) => Some(peer.session(node.router_id, password, bfd)),
+                    Resolved::Kept(password, why) => {
+                        with_kept.push((name.clone(), why));
+                        Some(peer.session(node.router_id, Some(password), bfd))
+                    }
                     Resolved::Pending => None,
                 }))
             });
@@ -136,27 +157,30 @@ impl Objects {
         let mut without_profile = self.peer_faults();
         without_profile.retain(|name, _| sessions.contains_key(name) || pending.contains(name));
         faults.extend(without_profile);
+        for (name, why) in with_kept {
+            faults.entry(name).or_default().push(why);
+        }
         Sessions { sessions, pending, faults }
     }
 
     /// The password of a peer, where what it refers to is there.
     fn resolve(&self, peer: &Peer) -> Result<Resolved, String> {
-        match &peer.password {
-            PasswordSource::None => Ok(Resolved::Known(None)),
-            PasswordSource::Given(password) => Ok(Resolved::Known(Some(password.clone()))),
-            PasswordSource::Secret(name) => match self.secrets.get(name) {
-                None => Ok(Resolved::Pending),
-                Some(SecretState::Present(secret)) => match secret.password() {
-                    Ok(password) => Ok(Resolved::Known(Some(password.clone()))),
-                    Err(why) => Err(format!("spec.passwordSecret: Secret {name}: {why}")),
-                },
-                Some(SecretState::Absent) => Err(format!(
-                    "spec.passwordSecret: there is no Secret {name} in the namespace of the installation: create it, or correct the name"
-                )),
-                Some(SecretState::Unreadable) => Err(format!(
-                    "spec.passwordSecret: the API server does not hand out Secret {name}: let the service account of the speakers list and watch it"
-                )),
-            },
+        let known = |password| Ok(Resolved::Known(Some(password)));
+        let name = match &peer.password {
+            PasswordSource::None => return Ok(Resolved::Known(None)),
+            PasswordSource::Given(password) => return known(password.clone()),
+            PasswordSource::Secret(name) => name,
+        };
+        let Some(state) = self.secrets.get(name) else { return Ok(Resolved::Pending) };
+        match (state, state.fault(name)) {
+            (SecretState::Kept(password, _), Some(why)) => Ok(Resolved::Kept(password.clone(), why)),
+            (_, Some(why)) => Err(why),
+            (SecretState::Present(secret), None) => {
+                secret.password().map_or(Ok(Resolved::Pending), |password| known(password.clone()))
+            }
+            (SecretState::Absent | SecretState::Unreadable | SecretState::Kept(..), None) => {
+                Ok(Resolved::Pending)
+            }
         }
     }
 
@@ -221,6 +245,8 @@ fn overruled(
 /// What is known of the password of a peer.
 enum Resolved {
     Known(Option<Password>),
+    /// It is that which the Secret had, which is wrong now.
+    Kept(Password, String),
     /// It is in a Secret that is yet to be read.
     Pending,
 }

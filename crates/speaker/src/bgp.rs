@@ -21,6 +21,7 @@ mod connect;
 mod discovery;
 mod handover;
 mod metrics;
+mod next_hop;
 mod peer;
 
 use std::collections::BTreeMap;

@@ -138,7 +138,8 @@ fn everything_is_said_again_when_it_is_asked_for_or_about_to_go() {
     drain(&mut rib, &mut router);
 
     let mut again = Router::default();
-    rib.refresh(Family::V6);
+    rib.ask(Some(Family::V6));
+    assert!(!rib.is_settled() && rib.refresh() && !rib.refresh());
     drain(&mut rib, &mut again);
     assert_eq!((again.table.len(), again.ended.len(), rib.announced()), (1, 1, 2));
 
@@ -218,7 +219,10 @@ proptest! {
                     rib.begin(agreement());
                     router = Router::default();
                 }
-                Act::Refresh(family) => rib.refresh(family),
+                Act::Refresh(family) => {
+                    rib.ask(Some(family));
+                    rib.refresh();
+                }
                 Act::Tenure(to) => {
                     tenure = to;
                     rib.set_tenure(to);

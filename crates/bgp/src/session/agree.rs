@@ -16,8 +16,10 @@ pub(super) fn open(config: &SessionConfig, past: Past) -> Open {
     let graceful_restart = config.graceful_restart.map(|time| GracefulRestart {
         restarting: past == Past::Restarted,
         time,
-        // The node forwards whether or not this process runs.
-        forwarding: Some(config.families),
+        families: Some(config.families),
+        // The node forwards whether or not this process runs. One that has just started does not: routers that keep routes
+        // to it would send it what it drops.
+        has_forwarded: past != Past::Fresh,
     });
     Open {
         asn: config.asns.told(),
@@ -52,7 +54,8 @@ pub(super) struct Peer {
 /// What both ends agree on, or what the peer is to be told (RFC 4271 section 6.2).
 pub(super) fn agree(config: &SessionConfig, local: Local, open: Open) -> Result<Peer, Notification> {
     let Open { asn, hold, router_id, capabilities } = open;
-    let kind = config.asns.accept(asn).ok_or(Notification::new(Notification::BAD_PEER_AS))?;
+    let bad_as = || Notification::new(Notification::BAD_PEER_AS).with(&asn.number().to_be_bytes());
+    let kind = config.asns.accept(asn).ok_or_else(bad_as)?;
     // RFC 6286 section 2.2
     if kind == SessionKind::Internal && router_id == config.router_id {
         return Err(Notification::new(Notification::BAD_IDENTIFIER));

@@ -129,6 +129,10 @@ pub(super) enum Event {
     HoldExpired,
     KeepaliveExpired,
     DepartExpired,
+    /// Nothing that is to be written could be for too long.
+    SendHoldExpired,
+    /// The peer may be told everything once more.
+    RefreshExpired,
     Open(Box<Open>),
     Keepalive,
     Update(update::Received),

@@ -172,7 +172,7 @@ impl Snapshot {
         backoff.established(now);
         Ok(Session {
             config,
-            past: Past::Fresh,
+            past: Past::Connected,
             state: State::Established,
             timers,
             backoff,

@@ -114,6 +114,8 @@ impl Bench {
                 Output::Connect => "connect".to_owned(),
                 Output::Close => "close".to_owned(),
                 Output::Changed(Transition { to, .. }) => to.to_string(),
+                // The decoder knows no RFC 9687.
+                Output::Send(message) if message[18..] == [3, 8, 0] => "NOTIFICATION 8/0".to_owned(),
                 Output::Send(message) => match decode(&message) {
                     BgpMessage::Open(_) => "OPEN".to_owned(),
                     BgpMessage::KeepAlive => "KEEPALIVE".to_owned(),
@@ -354,8 +356,12 @@ fn a_peer_that_reads_nothing_does_not_keep_anybody_from_leaving() {
 #[test]
 fn routes_survive_a_restart_where_the_peer_keeps_them() {
     let mut theirs = theirs();
-    theirs.capabilities.graceful_restart =
-        Some(GracefulRestart { restarting: false, time: RestartTime::default(), forwarding: None });
+    theirs.capabilities.graceful_restart = Some(GracefulRestart {
+        restarting: false,
+        time: RestartTime::default(),
+        families: None,
+        has_forwarded: false,
+    });
     let config = SessionConfig { graceful_restart: Some(RestartTime::default()), ..config() };
     let mut bench = Bench::with(config.clone(), &theirs, State::Established);
     let other = SessionConfig { router_id: router_id(9), ..config.clone() };
@@ -365,8 +371,15 @@ fn routes_survive_a_restart_where_the_peer_keeps_them() {
     let mut bench = Bench::with(config.clone(), &self::theirs(), State::Established);
     assert!(bench.handle(Input::Stop(Farewell::Silent)).is_empty(), "who keeps nothing is given time");
 
-    let said = agree::open(&config, Past::Restarted).capabilities.graceful_restart.unwrap();
-    assert_eq!((said.restarting, said.forwarding), (true, Some(Families::Both)));
+    for (past, restarting, has_forwarded) in
+        [(Past::Fresh, false, false), (Past::Restarted, true, true), (Past::Connected, false, true)]
+    {
+        let said = agree::open(&config, past).capabilities.graceful_restart.unwrap();
+        assert_eq!(said.families, Some(Families::Both));
+        assert_eq!((said.restarting, said.has_forwarded), (restarting, has_forwarded), "{past:?}");
+    }
+    let bench = Bench::with(config, &theirs, State::Established);
+    assert_eq!(bench.session.past, Past::Connected, "what is kept is kept for the next connection, too");
 }
 
 #[test]
@@ -454,4 +467,82 @@ fn routes_that_the_router_does_not_exchange_are_held_back() {
     let mut bench = Bench::with(config(), &theirs, State::Established);
     bench.handle(routes(&["2001:db8:1::1/128"]));
     assert_eq!(bench.session.held_back(), [(Family::V6, HeldBack::NotExchanged)]);
+}
+
+#[test]
+fn a_peer_that_agrees_on_no_hold_time_and_then_falls_silent_is_given_up() {
+    for seconds in [0, 65_535] {
+        let hold = HoldTime::from_seconds(seconds).unwrap();
+        let timers = crate::config::Timers::new(Some(Duration::from_secs(65_535)), None, None).unwrap();
+        let config = SessionConfig { timers, ..config() };
+        let mut bench = Bench::with(config, &Open { hold, ..theirs() }, State::OpenConfirm);
+        assert_eq!(bench.wait(), OPEN);
+        assert_eq!(bench.outputs(), ["NOTIFICATION 4/0", "close", "Active"]);
+    }
+}
+
+#[test]
+fn a_peer_that_lives_but_reads_nothing_is_given_up() {
+    let mut bench = Bench::at(State::Established);
+    let began = bench.now;
+    bench.handle(Input::Blocked);
+    let outputs = loop {
+        bench.wait();
+        let outputs = bench.outputs();
+        if bench.session.state() != State::Established {
+            break outputs;
+        }
+        assert!(bench.handle(Input::Received(&keepalive())).is_empty());
+        assert!(bench.handle(Input::Blocked).is_empty(), "that it goes on changes nothing");
+    };
+    assert_eq!(outputs, ["NOTIFICATION 8/0", "close", "Active"]);
+    assert_eq!(bench.now - began, SEND_HOLD);
+
+    let mut bench = Bench::at(State::Established);
+    bench.handle(Input::Blocked);
+    bench.handle(Input::Written);
+    assert!(!bench.session.timers.contains(&Timer::SendHold), "it has read something");
+}
+
+#[test]
+fn however_often_a_peer_asks_it_is_told_everything_once_a_second() {
+    let mut bench = Bench::at(State::Established);
+    announce(&mut bench, &["198.51.100.1/32"]);
+    let told = |bench: &mut Bench| std::iter::from_fn(|| bench.session.poll_update()).count();
+    assert_eq!(told(&mut bench), 1);
+    let refresh = crate::wire::header::message(Kind::RouteRefresh, |out| out.extend([0, 1, 0, 1]));
+    assert!(bench.handle(Input::Received(&refresh)).is_empty());
+    assert_eq!(told(&mut bench), 2, "the route and its end, at once");
+    assert!(bench.handle(Input::Received(&refresh.repeat(100))).is_empty());
+    assert_eq!(told(&mut bench), 0);
+    bench.now += REFRESH;
+    bench.handle(Input::Time);
+    assert_eq!(told(&mut bench), 2);
+    bench.now += REFRESH;
+    bench.handle(Input::Time);
+    assert_eq!(told(&mut bench), 0, "nobody has asked");
+    assert!(!bench.session.timers.contains(&Timer::Refresh));
+}
+
+#[test]
+fn a_next_hop_that_is_gone_is_replaced_and_the_routes_are_told_anew() {
+    let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+    let mut bench = Bench::at(State::Established);
+    let addresses = |other| Input::Addresses(Local { address: LOCAL.address, other });
+    assert_eq!(bench.session.borrowed_next_hop(), None);
+    bench.handle(addresses(Some(ip("2001:db8::2"))));
+    announce(&mut bench, &["198.51.100.1/32", "2001:db8:1::1/128"]);
+    let mut router = Router::default();
+    let mut take = |bench: &mut Bench| {
+        let messages: Vec<_> = std::iter::from_fn(|| bench.session.poll_update()).collect();
+        messages.iter().for_each(|message| router.apply(message));
+        let next_hops = router.table.values().map(|told| told.next_hop.unwrap()).collect::<Vec<_>>();
+        (messages.len(), next_hops)
+    };
+    assert_eq!(take(&mut bench), (2, vec![LOCAL.address, ip("2001:db8::2")]));
+    assert_eq!(bench.session.borrowed_next_hop(), Some(ip("2001:db8::2")));
+    bench.handle(addresses(None));
+    assert_eq!(take(&mut bench).0, 0, "there is no better one");
+    bench.handle(addresses(Some(ip("2001:db8::3"))));
+    assert_eq!(take(&mut bench), (1, vec![LOCAL.address, ip("2001:db8::3")]));
 }

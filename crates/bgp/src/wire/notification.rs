@@ -59,6 +59,8 @@ impl Notification {
     pub const CONFIGURATION_CHANGE: Code = Code(6, 6);
     /// BFD has found that packets do not get through (RFC 9384).
     pub const BFD_DOWN: Code = Code(6, 10);
+    /// The peer reads nothing of what it is sent (RFC 9687).
+    pub const SEND_HOLD_TIMER_EXPIRED: Code = Code(8, 0);
 }
 
 impl Notification {
@@ -77,6 +79,11 @@ impl Notification {
     /// Why.
     pub fn code(&self) -> Code {
         self.code
+    }
+
+    /// What it is about.
+    pub(crate) fn data(&self) -> &[u8] {
+        &self.data
     }
 
     /// Reads the body of a message. `None` if it is too short, which no message is that a header was read of.
@@ -142,6 +149,7 @@ impl fmt::Display for Code {
             Self(6, 10) => "BFD down",
             Self(6, _) => "cease",
             Self(7, _) => "ROUTE-REFRESH message error",
+            Self(8, _) => "send hold timer expired",
             _ => "unknown error",
         };
         write!(f, "{meaning} ({}/{})", self.0, self.1)

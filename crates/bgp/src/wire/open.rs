@@ -64,8 +64,10 @@ pub struct GracefulRestart {
     pub restarting: bool,
     /// How long to keep its routes when the session is lost.
     pub time: RestartTime,
-    /// The families in which it goes on forwarding meanwhile. `None`: it only helps others.
-    pub forwarding: Option<Families>,
+    /// The families whose routes are to be kept. `None`: it only helps others.
+    pub families: Option<Families>,
+    /// It has gone on forwarding since its last session. If not, routes that were kept are gone at once.
+    pub has_forwarded: bool,
 }
 
 mod code {
@@ -79,6 +81,8 @@ mod code {
 const VERSION: u8 = 4;
 /// The optional parameter that holds capabilities.
 const CAPABILITIES: u8 = 2;
+/// The Forwarding State bit of a family (RFC 4724 section 3).
+const FORWARDING: u8 = 0x80;
 /// In place of both the length and the type of the first parameter: lengths have two octets (RFC 9072).
 const EXTENDED: u8 = 255;
 
@@ -117,11 +121,12 @@ impl Open {
             out.extend([code::FOUR_OCTET_ASN, 4]);
             out.extend(asn.number().to_be_bytes());
         }
-        if let Some(GracefulRestart { restarting, time, forwarding }) = *graceful_restart {
-            let families: Vec<u8> = forwarding
+        if let Some(GracefulRestart { restarting, time, families, has_forwarded }) = *graceful_restart {
+            let of_family = if has_forwarded { FORWARDING } else { 0 };
+            let families: Vec<u8> = families
                 .into_iter()
                 .flat_map(Families::iter)
-                .flat_map(|family| [0, afi(family).to_be_bytes()[1], UNICAST, 0x80])
+                .flat_map(|family| [0, afi(family).to_be_bytes()[1], UNICAST, of_family])
                 .collect();
             let length = u8::try_from(2 + families.len()).expect("there are two families");
             let flags = u16::from(restarting) << 15;
@@ -228,18 +233,20 @@ fn parse_capability(
         }
         code::GRACEFUL_RESTART => {
             let word = value.u16()?;
-            let (mut v4, mut v6) = (false, false);
+            let (mut v4, mut v6, mut has_forwarded) = (false, false, false);
             while !value.is_empty() {
                 let (family, safi, flags) = (family(value.u16()?), value.u8()?, value.u8()?);
-                if safi == UNICAST && flags & 0x80 != 0 {
-                    v4 |= family == Some(Family::V4);
-                    v6 |= family == Some(Family::V6);
+                if let (Some(family), UNICAST) = (family, safi) {
+                    v4 |= family == Family::V4;
+                    v6 |= family == Family::V6;
+                    has_forwarded |= flags & FORWARDING != 0;
                 }
             }
             found.graceful_restart = Some(GracefulRestart {
                 restarting: word & 0x8000 != 0,
                 time: RestartTime::from_seconds(word & RestartTime::MOST)?,
-                forwarding: Families::of(v4, v6),
+                families: Families::of(v4, v6),
+                has_forwarded,
             });
         }
         _ => {}
@@ -262,7 +269,7 @@ mod tests {
             // A speaker that says it has no family known here says so by naming another, which this end never does.
             multiprotocol in families(),
             [route_refresh, extended_next_hop, four_octet_asn]: [bool; 3],
-            graceful in prop::option::of((any::<bool>(), 0..=RestartTime::MOST, families())),
+            graceful in prop::option::of((any::<[bool; 2]>(), 0..=RestartTime::MOST, families())),
         ) -> Capabilities {
             Capabilities {
                 multiprotocol: multiprotocol
@@ -270,10 +277,11 @@ mod tests {
                 route_refresh,
                 extended_next_hop,
                 four_octet_asn,
-                graceful_restart: graceful.map(|(restarting, seconds, forwarding)| GracefulRestart {
+                graceful_restart: graceful.map(|([restarting, forwarded], seconds, families)| GracefulRestart {
                     restarting,
                     time: RestartTime::from_seconds(seconds).unwrap(),
-                    forwarding,
+                    families,
+                    has_forwarded: forwarded && families.is_some(),
                 }),
             }
         }

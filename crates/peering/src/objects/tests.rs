@@ -238,3 +238,28 @@ fn an_advertisement_with_another_local_preference_than_an_older_one_of_the_same_
         assert!(named(&other).is_empty());
     }
 }
+
+#[test]
+fn a_session_goes_on_by_the_password_that_its_secret_had() {
+    let secret = PasswordSource::Secret("router".into());
+    let bfd = Some("fast".into());
+    let mut objects = with_peers([Peer { password: secret, bfd, ..peer("router", "192.0.2.1") }]);
+    let present = SecretState::Present(Secret::new("kubernetes.io/basic-auth", Some(b"secret")));
+    objects.secrets.insert("router".into(), SecretState::Absent.after(Some(present)));
+    let (kept, faults) = sessions(&objects);
+    assert_eq!(kept, ["router"]);
+    let (_, why) = &faults[0];
+    assert!(why.contains("no BFDProfile fast") && why.contains("no Secret router"), "{why}");
+}
+
+#[test]
+fn a_peer_that_an_advertisement_names_and_that_is_not_there_is_pointed_out() {
+    let mut objects = with_peers([peer("a", "192.0.2.1")]);
+    objects.peers.insert("unreadable".into(), Err(vec![]));
+    let peers = ["a", "b", "unreadable"].map(BgpPeerName::from).into();
+    let ads = [Advertisement { peers, ..Advertisement::new("some") }, Advertisement::new("all")];
+    objects.advertisements = ads.map(|it| (it.scope.name.clone(), (Some(it), vec![]))).into();
+    let warnings: Vec<_> = objects.advertisement_warnings().into_iter().collect();
+    let [(name, said)] = &warnings[..] else { panic!("{warnings:?}") };
+    assert!(*name == "some".into() && said.len() == 1 && said[0].contains("no BGPPeer b,"), "{said:?}");
+}

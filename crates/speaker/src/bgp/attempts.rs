@@ -25,6 +25,12 @@ pub(super) struct Attempts {
 enum Failure {
     Unanswered,
     Refused,
+    /// There is no such address here to connect from.
+    NoAddress,
+    /// There is no such device here.
+    NoDevice,
+    /// There is no way to the router.
+    NoRoute,
     Other(String),
 }
 
@@ -42,6 +48,9 @@ impl Attempts {
             Err(error) => Some(match error.kind() {
                 io::ErrorKind::ConnectionRefused => Failure::Refused,
                 io::ErrorKind::TimedOut => Failure::Unanswered,
+                io::ErrorKind::AddrNotAvailable => Failure::NoAddress,
+                io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => Failure::NoRoute,
+                _ if error.raw_os_error() == Some(libc::ENODEV) => Failure::NoDevice,
                 _ => Failure::Other(error.to_string()),
             }),
         };
@@ -56,7 +65,20 @@ impl Attempts {
 
     /// Why there is no connection, if that is known.
     pub(super) fn trouble(&self, config: &SessionConfig) -> Option<String> {
+        let source = config.transport.source();
+        let of_source = source.map(|source| {
+            format!(
+                "spec.sourceAddress {source} is no address of this node: correct it, or let spec.nodeSelectors select the nodes that have it"
+            )
+        });
         let why = match (self.failure.as_ref()?, &config.password) {
+            (Failure::NoAddress, _) => of_source
+                .as_deref()
+                .unwrap_or("this node has no address from which it could reach the router"),
+            (Failure::NoDevice, _) => "this node has no device that is named like spec.vrf or spec.interface",
+            (Failure::NoRoute, _) => {
+                "this node has no route to the router, or nobody on its network has the router's address"
+            }
             (Failure::Unanswered, None) => {
                 "the router does not answer: it is off, cannot be reached, or has a password for this node and drops what comes without"
             }
@@ -109,6 +131,16 @@ mod tests {
         assert!(said(&it, None).starts_with("no TCP connection: the router refuses it"));
         it.begin(now);
         assert!(said(&it, None).contains("refuses"), "it is tried for again");
+        it.end::<()>(&Err(io::Error::from_raw_os_error(libc::ENETUNREACH)));
+        assert!(said(&it, None).contains("no route to the router"));
+        it.end::<()>(&Err(io::Error::from_raw_os_error(libc::ENODEV)));
+        assert!(said(&it, None).contains("spec.vrf"));
+        it.end::<()>(&Err(io::ErrorKind::AddrNotAvailable.into()));
+        assert!(said(&it, None).contains("has no address from which"));
+        let source = Some("192.0.2.2".parse().unwrap());
+        let transport = Transport::new("192.0.2.1".parse().unwrap(), source).unwrap();
+        let told = it.trouble(&SessionConfig { transport, ..config(None) }).unwrap();
+        assert!(told.contains("spec.sourceAddress 192.0.2.2 is no address of this node"), "{told}");
         it.end(&Ok(()));
         it.give_up(now + ENOUGH);
         it.begin(now);

@@ -89,11 +89,13 @@ pub(super) struct Beside {
     way: Option<Way>,
     /// Failures that were taken notice of.
     failures: u64,
+    /// Whether it was up when somebody looked.
+    is_up: bool,
 }
 
 impl Beside {
     pub(super) fn new(statuses: watch::Receiver<Statuses>) -> Self {
-        Self { statuses, way: None, failures: 0 }
+        Self { statuses, way: None, failures: 0, is_up: false }
     }
 
     /// The BGP session is like this from now on, with this router behind its interface. What was before is of no account for
@@ -103,6 +105,7 @@ impl Beside {
         if way != self.way {
             self.way = way;
             self.failures = self.count();
+            self.is_up = false;
         }
     }
 
@@ -131,6 +134,12 @@ impl Beside {
         }
     }
 
+    /// Whether packets get through since this was asked last: whoever waits to connect again need not any more.
+    pub(super) fn has_come_up(&mut self) -> bool {
+        let is_up = self.status().is_some_and(|status| status.state == State::Up);
+        !std::mem::replace(&mut self.is_up, is_up) && is_up
+    }
+
     /// How it is doing, where it is wanted.
     pub(super) fn status(&self) -> Option<BfdStatus> {
         let way = self.way.as_ref()?;
@@ -150,7 +159,10 @@ impl Beside {
 
 #[cfg(test)]
 mod tests {
+    use bgp::config::{AsNumbers, Families, PORT, PeerAs, Timers, Transport};
+
     use super::*;
+    use crate::bfd::Status;
 
     #[test]
     fn what_is_wrong_is_told_unless_the_session_is_up() {
@@ -164,6 +176,7 @@ mod tests {
         let lost = BfdStatus { has_way: false, ..of(State::Down, Diagnostic::NONE) };
         assert!(said(lost).contains("no way to the router"));
     }
+
     #[test]
     fn a_router_has_as_long_to_find_the_next_session_as_it_takes_to_lose_the_former() {
         let of = |millis| {
@@ -172,5 +185,38 @@ mod tests {
         };
         assert_eq!([300, 50].map(of), [1900, 1150].map(Duration::from_millis));
         assert_eq!(of(60_000), FOUND_AT_LATEST);
+    }
+
+    #[test]
+    fn it_is_told_once_that_a_session_has_come_up_or_failed() {
+        let asn = |number: u32| number.try_into().unwrap();
+        let config = SessionConfig {
+            name: "router".into(),
+            transport: Transport::new("192.0.2.1".parse().unwrap(), None).unwrap(),
+            port: PORT,
+            vrf: None,
+            asns: AsNumbers { own: asn(64_512), shown: None, peer: PeerAs::Is(asn(64_513)) },
+            router_id: std::net::Ipv4Addr::new(192, 0, 2, 2).try_into().unwrap(),
+            timers: Timers::default(),
+            password: None,
+            hops: Hops::One,
+            families: Families::Both,
+            graceful_restart: None,
+            bfd: Some(bfd::config::Profile::default()),
+        };
+        let (way, _) = wanted(&config, None).unwrap();
+        let (sender, statuses) = watch::channel(Statuses::new());
+        let mut it = Beside::new(statuses);
+        it.follow(&config, None);
+        let mut after = |state, failures| {
+            let status = Status { state, diagnostic: Diagnostic::NONE, local: None, failures };
+            sender.send_replace([(way.clone(), status)].into());
+            (it.has_come_up(), it.has_failed())
+        };
+        assert_eq!(after(State::Down, 0), (false, false));
+        assert_eq!(after(State::Up, 0), (true, false));
+        assert_eq!(after(State::Up, 0), (false, false));
+        assert_eq!(after(State::Down, 1), (false, true));
+        assert_eq!(after(State::Up, 1), (true, false));
     }
 }

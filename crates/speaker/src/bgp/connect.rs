@@ -5,13 +5,13 @@ use std::net::{IpAddr, SocketAddr};
 
 use bgp::config::{Password, SessionConfig};
 use bgp::session::Local;
-use nix::ifaddrs::getifaddrs;
-use nix::sys::socket::{SockaddrLike, SockaddrStorage, setsockopt};
+use nix::sys::socket::setsockopt;
 use nix::{setsockopt_impl, sockopt_impl};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpSocket, TcpStream};
 
 use super::discovery::interface;
+use super::next_hop::other;
 
 /// Packets leave as if from next door: routers that check for that (RFC 5082) want it.
 const TTL: u32 = 255;
@@ -90,27 +90,5 @@ pub(super) async fn connect(config: &SessionConfig, to: SocketAddr) -> io::Resul
     let socket = TcpSocket::from_std_stream(socket.into());
     let stream = socket.connect(to).await?;
     let address = stream.local_addr()?.ip();
-    Ok((stream, Local { address, other: other(address) }))
-}
-
-/// An address of the other family on the interface that has `address`, by which others can reach it.
-pub(super) fn other(address: IpAddr) -> Option<IpAddr> {
-    let all: Vec<(String, IpAddr)> =
-        getifaddrs().ok()?.filter_map(|it| Some((it.interface_name, ip(it.address?)?))).collect();
-    let (name, _) = all.iter().find(|(_, ip)| *ip == address)?;
-    let mut others = all.iter().filter(|(of, ip)| of == name && is_reachable(*ip));
-    others.find(|(_, ip)| ip.is_ipv4() != address.is_ipv4()).map(|(_, ip)| *ip)
-}
-
-fn is_reachable(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(v4) => !v4.is_link_local() && !v4.is_loopback(),
-        IpAddr::V6(v6) => !v6.is_unicast_link_local() && !v6.is_loopback(),
-    }
-}
-
-fn ip(address: SockaddrStorage) -> Option<IpAddr> {
-    let v4 = || address.as_sockaddr_in().map(|it| IpAddr::from(it.ip()));
-    let v6 = || address.as_sockaddr_in6().map(|it| IpAddr::from(it.ip()));
-    address.family().and_then(|_| v4().or_else(v6))
+    Ok((stream, Local { address, other: other(address, None) }))
 }

@@ -17,10 +17,11 @@ use tracing::{debug, info, warn};
 
 use super::attempts::Attempts;
 use super::beside::{Beside, found_within};
-use super::connect::{connect, other};
+use super::connect::connect;
 use super::discovery::{self, Router, Trouble, Whereabouts};
 use super::handover::{Resumed, SessionForm};
 use super::metrics::{BgpMetrics, PeerLabels};
+use super::next_hop::other;
 use super::{PeerAddress, Peering, Status, Statuses};
 
 /// So much may wait to be written. UPDATEs are made when there is room for them: what changes meanwhile falls together.
@@ -28,7 +29,12 @@ const WAITING: usize = 64 * 1024;
 /// So much is read at once. Nothing of it is kept but the beginning of a message.
 const READ: usize = 16 * 1024;
 
-/// How often to look for an address that can be the next hop of routes that have none.
+/// So much of what nobody wants to read any more is read, so that the last words get through: a connection that is closed with
+/// something unread in it is reset, and the peer may lose what it was sent last.
+const LEFT_OVER: usize = 1 << 20;
+
+/// How often to look for an address that can be the next hop of routes that have none, or whose next hop is another one than
+/// the address of the connection, and may be gone.
 const LOOK: Duration = Duration::from_secs(10);
 
 /// What a session is told.
@@ -84,7 +90,7 @@ pub(super) struct Peer {
     statuses: watch::Sender<Statuses>,
     why: String,
     held_back: Vec<String>,
-    /// When to look for a next hop, where one is missing.
+    /// When to look for a next hop, where one is missing or may be gone.
     look_at: Option<Instant>,
     metrics: BgpMetrics,
     labels: PeerLabels,
@@ -190,10 +196,15 @@ impl Peer {
                     debug!(peer = %self.session.config().name, address = %peer, %error, "no BGP connection");
                     self.session.handle(Input::Disconnected, Instant::now());
                 }
-                News::Beside if self.beside.has_failed() => {
-                    self.session.handle(Input::BfdDown, Instant::now());
+                News::Beside => {
+                    let now = Instant::now();
+                    if self.beside.has_failed() {
+                        self.session.handle(Input::BfdDown, now);
+                    }
+                    if self.beside.has_come_up() {
+                        self.session.handle(Input::Reachable, now);
+                    }
                 }
-                News::Beside => {}
                 News::Whereabouts => self.look(),
                 News::Ready => self.exchange(&mut buffer),
                 News::Due => self.due(Instant::now()),
@@ -351,16 +362,17 @@ impl Peer {
         self.beside.follow(&config, found);
     }
 
-    fn changed(&mut self, Transition { from, to, why }: &Transition) {
-        self.why = why.to_string();
-        let config = self.session.config();
+    fn changed(&mut self, transition: &Transition) {
+        let (Transition { from, to, why }, config) = (transition, self.session.config());
+        let advice = transition.advice(config).map(|advice| format!("; {advice}")).unwrap_or_default();
+        self.why = format!("{why}{advice}");
         let (peer, address) = (&config.name, PeerAddress::of(config));
         if *to == State::Established {
             info!(%peer, %address, "BGP session established");
         } else if *from == State::Established {
-            warn!(%peer, %address, reason = %why, "BGP session ended");
+            warn!(%peer, %address, reason = %self.why, "BGP session ended");
         } else {
-            debug!(%peer, %address, %from, %to, reason = %why, "BGP session");
+            debug!(%peer, %address, %from, %to, reason = %self.why, "BGP session");
         }
     }
 
@@ -374,8 +386,15 @@ impl Peer {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(_) => return self.session.handle(Input::Disconnected, now),
         }
+        let waited = self.to_write.len();
         if !self.write() {
-            self.session.handle(Input::Disconnected, now);
+            return self.session.handle(Input::Disconnected, now);
+        }
+        if self.to_write.len() < waited {
+            self.session.handle(Input::Written, now);
+        }
+        if !self.to_write.is_empty() {
+            self.session.handle(Input::Blocked, now);
         }
     }
 
@@ -394,6 +413,11 @@ impl Peer {
     /// The kernel sends what was written; what it has no room for is lost, as it would be with a peer that is gone.
     fn close(&mut self) {
         self.write();
+        if let Some(stream) = &self.stream {
+            let mut buffer = vec![0; READ];
+            let read = || stream.try_read(&mut buffer).ok().filter(|length| *length > 0);
+            std::iter::from_fn(read).take(LEFT_OVER / READ).for_each(drop);
+        }
         self.connecting = None;
         self.attempts.give_up(Instant::now());
         self.stream = None;
@@ -406,7 +430,8 @@ impl Peer {
         if self.look_at.is_some_and(|at| at <= now) {
             self.look_at = None;
             if let Some(address) = self.local {
-                self.session.handle(Input::Addresses(Local { address, other: other(address) }), now);
+                let other = other(address, self.session.borrowed_next_hop());
+                self.session.handle(Input::Addresses(Local { address, other }), now);
             }
         }
         self.session.handle(Input::Time, now);
@@ -416,7 +441,8 @@ impl Peer {
     fn hold_back(&mut self) {
         let held_back = self.session.held_back();
         let is_missing = held_back.iter().any(|(_, why)| *why == HeldBack::NoNextHop);
-        self.look_at = is_missing.then(|| self.look_at.unwrap_or_else(|| Instant::now() + LOOK));
+        let is_looked_for = is_missing || self.session.borrowed_next_hop().is_some();
+        self.look_at = is_looked_for.then(|| self.look_at.unwrap_or_else(|| Instant::now() + LOOK));
         let local = self.local.map(|it| it.to_string()).unwrap_or_default();
         let words = |(family, why): (Family, HeldBack)| match why {
             HeldBack::NotExchanged => format!(

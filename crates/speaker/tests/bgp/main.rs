@@ -7,6 +7,7 @@ mod attributes;
 mod beside;
 mod bfd;
 mod handover;
+mod hostile;
 mod process;
 mod received;
 mod unnumbered;

@@ -160,7 +160,10 @@ impl Bgp {
                 self.complete(changes.complete, Kind::Profiles);
                 apply(&mut self.objects.profiles, changes);
             }
-            BgpInput::Secret(name, state) => _ = self.objects.secrets.insert(name, state),
+            BgpInput::Secret(name, state) => {
+                let before = self.objects.secrets.remove(&name);
+                self.objects.secrets.insert(name, state.after(before));
+            }
             BgpInput::NodeAddress(address) => self.address = address,
             BgpInput::Proxy(service, answer) => {
                 if self.proxy.answered(&service, answer) {
@@ -401,16 +404,22 @@ fn apply<K: Ord, V>(map: &mut BTreeMap<K, V>, changes: Changes<K, V>) {
     }
 }
 
-/// The BGP identifier of a node: its IPv4 address, and where it has none, a number that its name always gives (FNV-1a).
+/// The BGP identifier of a node: its IPv4 address, and where it has none, a number that its name always gives (FNV-1a). One that
+/// could be the address of a host: older routers take no other (RFC 6286 allows all).
 fn router_id(address: Option<Ipv4Addr>, node: &NodeName) -> RouterId {
     let hash = || {
         let bytes = node.as_str().bytes();
         let hash =
             bytes.fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
-        Ipv4Addr::from_bits(hash | 1)
+        let [first, others @ ..] = hash.to_be_bytes();
+        let first = match first % 223 + 1 {
+            127 => 128,
+            first => first,
+        };
+        Ipv4Addr::from_bits(u32::from_be_bytes([first, others[0], others[1], others[2]]))
     };
     let id = address.and_then(|address| RouterId::try_from(address).ok());
-    id.unwrap_or_else(|| RouterId::try_from(hash()).expect("its last bit is set"))
+    id.unwrap_or_else(|| RouterId::try_from(hash()).expect("its first octet is not 0"))
 }
 
 #[cfg(test)]

@@ -642,3 +642,35 @@ fn what_is_foretold_of_a_node_is_what_its_speaker_does() {
     site.bgp.handle(BgpInput::Peers(each([("router".into(), Some(Err(wrong.clone())))])));
     assert_eq!(foretold(&site, "me").peer_faults[&"router".into()], wrong);
 }
+
+#[test]
+fn a_node_without_an_ipv4_address_has_an_identifier_that_every_router_takes() {
+    let mut all = BTreeSet::new();
+    for number in 0..2_000 {
+        let id = router_id(None, &format!("node-{number}").as_str().into());
+        let id = Ipv4Addr::from(id.octets());
+        let first = id.octets()[0];
+        assert!((1..=223).contains(&first) && first != 127, "{id}");
+        all.insert(id);
+    }
+    assert!(all.len() > 1_990, "{} of 2000", all.len());
+}
+
+#[test]
+fn a_secret_that_is_replaced_ends_no_session() {
+    let mut site = Site::new();
+    let secret = peering::PasswordSource::Secret("pass".into());
+    site.peer(Peer { password: secret, ..peer("router", "192.0.2.254") });
+    site.settle();
+    let of = |text: &[u8]| SecretState::Present(peering::Secret::new("kubernetes.io/basic-auth", Some(text)));
+    let mut after = |state| {
+        site.bgp.handle(BgpInput::Secret("pass".into(), state));
+        site.settle();
+        site.bgp.sessions.values().map(|it| it.password.clone().unwrap()).collect::<Vec<_>>()
+    };
+    let password = |text: &str| vec![text.parse::<bgp::config::Password>().unwrap()];
+    assert!(after(SecretState::Absent).is_empty());
+    assert_eq!(after(of(b"old")), password("old"));
+    assert_eq!(after(SecretState::Absent), password("old"));
+    assert_eq!(after(of(b"new\n")), password("new"));
+}
