@@ -102,6 +102,8 @@ pub struct Status {
     pub diagnostic: Diagnostic,
     /// The address of this end, where one is known.
     pub local: Option<IpAddr>,
+    /// The UDP port that its packets arrive at, where this node does not let it be listened on.
+    pub refused_port: Option<u16>,
     /// How often packets ceased to get through that did: nobody who reads late misses one.
     pub failures: u64,
 }

@@ -245,6 +245,7 @@ impl Driver {
         }
         taps.retain(&peers.values().filter_map(Peer::place).collect());
         listeners.open(peers.values().flat_map(Peer::doors).collect::<BTreeSet<Door>>());
+        peers.values_mut().for_each(|peer| peer.follow(listeners));
         peers.values().for_each(|peer| metrics.show(peer));
         metrics.dropped_by_the_kernel(listeners.dropped());
         self.tell();

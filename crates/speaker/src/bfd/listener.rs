@@ -175,6 +175,11 @@ impl Listeners {
         self.open.values_mut().map(new).sum()
     }
 
+    /// Whether this door cannot be had at present.
+    pub(super) fn refuse(&self, door: &Door) -> bool {
+        self.refused.contains(door)
+    }
+
     /// These are wanted, and no others.
     pub(super) fn open(&mut self, wanted: BTreeSet<Door>) {
         self.open.retain(|door, _| wanted.contains(door));

@@ -16,7 +16,7 @@ use tracing::{debug, info, warn};
 use super::driver::{Paths, path};
 use super::filter::Expected;
 use super::handover::{Before, SessionForm};
-use super::listener::Door;
+use super::listener::{Door, Listeners};
 use super::route::{Interfaces, index};
 use super::sender::{Sender, local_address};
 use super::tap::{Place, Taps};
@@ -32,6 +32,8 @@ pub(super) struct Peer {
     failures: u64,
     /// How many packets could not be sent.
     unsent: u64,
+    /// The port that its packets arrive at, where that cannot be had.
+    refused_port: Option<u16>,
     /// Whether it was said that it is not known where packets leave.
     warned: bool,
     /// Whether something about it was not told yet.
@@ -58,7 +60,18 @@ struct EchoPath {
 
 impl Peer {
     pub(super) fn new(way: Way, wanted: Wanted) -> Self {
-        Self { way, wanted, is_wanted: true, link: None, failures: 0, unsent: 0, warned: false, is_new: true }
+        let (link, refused_port) = (None, None);
+        Self {
+            way,
+            wanted,
+            is_wanted: true,
+            link,
+            failures: 0,
+            unsent: 0,
+            refused_port,
+            warned: false,
+            is_new: true,
+        }
     }
 
     /// Goes on with a session of another process. Where its peer cannot be found any more, it begins anew.
@@ -131,8 +144,19 @@ impl Peer {
 
     /// Where its packets arrive.
     pub(super) fn doors(&self) -> impl Iterator<Item = Door> {
-        let control = self.link.as_ref().map(|link| Door::of(link.hops, &self.way));
-        control.into_iter().chain(self.place().map(|_| Door::of_echo(&self.way)))
+        self.door().into_iter().chain(self.place().map(|_| Door::of_echo(&self.way)))
+    }
+
+    /// Where its control packets arrive.
+    fn door(&self) -> Option<Door> {
+        self.link.as_ref().map(|link| Door::of(link.hops, &self.way))
+    }
+
+    /// Takes in whether its control packets can arrive.
+    pub(super) fn follow(&mut self, listeners: &Listeners) {
+        let refused_port = self.door().filter(|door| listeners.refuse(door)).map(|door| door.port);
+        self.is_new |= refused_port != self.refused_port;
+        self.refused_port = refused_port;
     }
 
     /// Whether echo packets that it sends to this end are sent back.
@@ -164,7 +188,8 @@ impl Peer {
             }
             None => (State::Down, Diagnostic::NONE, None),
         };
-        Status { state, diagnostic, local, failures: self.failures }
+        let Self { failures, refused_port, .. } = *self;
+        Status { state, diagnostic, local, refused_port, failures }
     }
 
     /// The session is to be like this, also where it was about to end.

@@ -49,14 +49,21 @@ pub struct BfdStatus {
     pub diagnostic: Diagnostic,
     /// Whether it is known by which way its packets go.
     pub has_way: bool,
+    /// The UDP port of this node that its packets should arrive at, where that cannot be had.
+    pub refused_port: Option<u16>,
 }
 
 impl BfdStatus {
     /// What is wrong with it, unless it is up.
     pub fn trouble(self) -> Option<String> {
-        let Self { state, diagnostic, has_way } = self;
+        let Self { state, diagnostic, has_way, refused_port } = self;
         match state {
             State::Up => None,
+            State::Init | State::Down if refused_port.is_some() => refused_port.map(|port| {
+                format!(
+                    "BFD is down: UDP port {port} of this node is taken; another program on it may speak BFD, of which there can be one"
+                )
+            }),
             State::AdminDown => Some("BFD is down: it is switched off".to_owned()),
             State::Init => Some("BFD is down: the router does not hear this node".to_owned()),
             State::Down if !has_way => {
@@ -148,6 +155,7 @@ impl Beside {
             state: told.map_or(State::Down, |it| it.state),
             diagnostic: told.map_or(Diagnostic::NONE, |it| it.diagnostic),
             has_way: told.is_some_and(|it| it.local.is_some()),
+            refused_port: told.and_then(|it| it.refused_port),
         })
     }
 
@@ -166,7 +174,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_told_unless_the_session_is_up() {
-        let of = |state, diagnostic| BfdStatus { state, diagnostic, has_way: true };
+        let of = |state, diagnostic| BfdStatus { state, diagnostic, has_way: true, refused_port: None };
         assert_eq!(of(State::Up, Diagnostic::EXPIRED).trouble(), None);
         let said = |it: BfdStatus| it.trouble().unwrap();
         let expired = said(of(State::Down, Diagnostic::EXPIRED));
@@ -175,6 +183,8 @@ mod tests {
         assert!(said(of(State::Init, Diagnostic::NONE)).contains("does not hear this node"));
         let lost = BfdStatus { has_way: false, ..of(State::Down, Diagnostic::NONE) };
         assert!(said(lost).contains("no way to the router"));
+        let deaf = BfdStatus { refused_port: Some(3784), ..of(State::Down, Diagnostic::NONE) };
+        assert!(said(deaf).contains("UDP port 3784 of this node is taken"));
     }
 
     #[test]
@@ -209,7 +219,8 @@ mod tests {
         let mut it = Beside::new(statuses);
         it.follow(&config, None);
         let mut after = |state, failures| {
-            let status = Status { state, diagnostic: Diagnostic::NONE, local: None, failures };
+            let status =
+                Status { state, diagnostic: Diagnostic::NONE, local: None, refused_port: None, failures };
             sender.send_replace([(way.clone(), status)].into());
             (it.has_come_up(), it.has_failed())
         };

@@ -167,7 +167,7 @@ mod tests {
     fn with_bfd(state: State, why: &str, of_bfd: bfd::packet::State) -> Statuses {
         let mut statuses = status(state, why);
         let diagnostic = Diagnostic::EXPIRED;
-        let bfd = BfdStatus { state: of_bfd, diagnostic, has_way: true };
+        let bfd = BfdStatus { state: of_bfd, diagnostic, has_way: true, refused_port: None };
         statuses.values_mut().for_each(|it| it.bfd = Some(bfd));
         statuses
     }
