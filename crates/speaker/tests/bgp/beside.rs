@@ -1,6 +1,7 @@
 //! BFD beside BGP: sessions end at once when packets cease to get through, and for no other reason.
 
 use std::fs;
+use std::net::UdpSocket;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,7 @@ use bgp::config::{RestartTime, SessionConfig};
 use bgp::session::{Farewell, Past, State};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use speaker::bgp::Wanted;
+use speaker::bgp::{Statuses, Wanted};
 use tempfile::TempDir;
 
 use crate::bfd::new_namespace;
@@ -93,6 +94,22 @@ fn the_session_with_frr_ends_with_its_bfd_and_comes_back_without() {
 
     speaker.wanted.send_replace(Wanted::Nothing(Farewell::Leave));
     wait_for("the end", || (!has_route()).then_some(()));
+}
+
+#[test]
+#[ignore = "needs root"]
+fn that_another_program_has_the_port_of_bfd_is_told() {
+    new_namespace();
+    let other = UdpSocket::bind("0.0.0.0:3784").unwrap();
+    let mut speaker = Speaker::start(Past::Fresh);
+    speaker.hold([with_bfd(50)], &routes(&[PREFIX], 7));
+    let is_taken = |all: &Statuses| {
+        let trouble = all.values().find_map(|it| it.bfd?.trouble());
+        trouble.is_some_and(|why| why.contains("UDP port 3784 of this node is taken"))
+    };
+    speaker.wait_until("it is told", is_taken);
+    drop(other);
+    speaker.wait_until("it is not told any more", |all| !is_taken(all));
 }
 
 #[test]
