@@ -362,13 +362,14 @@ impl Password {
     /// The most bytes that it may have (`TCP_MD5SIG_MAXKEYLEN` of Linux).
     pub const MOST: usize = 80;
 
-    /// These bytes.
-    pub fn new(bytes: impl Into<Arc<[u8]>>) -> Result<Self, PasswordError> {
-        let bytes = bytes.into();
+    /// These bytes. The end of a line at their end is none of it: files have one, and no router can be given a password that
+    /// ends like that.
+    pub fn new(bytes: impl AsRef<[u8]>) -> Result<Self, PasswordError> {
+        let bytes = without_line_end(bytes.as_ref());
         match bytes.len() {
             0 => Err(PasswordError::Empty),
             length if length > Self::MOST => Err(PasswordError::TooLong(length)),
-            _ => Ok(Self(bytes)),
+            _ => Ok(Self(bytes.into())),
         }
     }
 
@@ -376,6 +377,11 @@ impl Password {
     pub fn expose(&self) -> &[u8] {
         &self.0
     }
+}
+
+fn without_line_end(bytes: &[u8]) -> &[u8] {
+    let line = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+    line.strip_suffix(b"\r").filter(|_| line.len() < bytes.len()).unwrap_or(line)
 }
 
 impl FromStr for Password {
@@ -461,6 +467,21 @@ mod tests {
         let password: Password = "x".repeat(80).parse().unwrap();
         assert_eq!(format!("{password:?}"), "Password(..)");
         assert_eq!(password.expose().len(), 80);
+    }
+
+    #[test]
+    fn the_end_of_a_line_is_no_part_of_a_password() {
+        for (text, password) in [
+            ("secret\n", "secret"),
+            ("secret\r\n", "secret"),
+            ("secret\n\n", "secret\n"),
+            ("secret\r", "secret\r"),
+            (" secret ", " secret "),
+        ] {
+            assert_eq!(text.parse::<Password>().unwrap().expose(), password.as_bytes());
+        }
+        assert_eq!("\n".parse::<Password>(), Err(PasswordError::Empty));
+        assert!(("x".repeat(80) + "\n").parse::<Password>().is_ok());
     }
 
     #[test]

@@ -76,13 +76,12 @@ pub enum SecretError {
 }
 
 impl Secret {
-    /// A Secret of this type, with this value under the key `password`. The end of a line at its end is none of the password:
-    /// files have it, and no router takes it for a part of one.
+    /// A Secret of this type, with this value under the key `password`.
     pub fn new(type_: &str, password: Option<&[u8]>) -> Self {
         Self(match password {
             _ if type_ != TYPE => Err(SecretError::Type(type_.to_owned())),
             None => Err(SecretError::Key),
-            Some(password) => Password::new(without_line_end(password)).map_err(SecretError::Password),
+            Some(password) => Password::new(password).map_err(SecretError::Password),
         })
     }
 
@@ -92,32 +91,12 @@ impl Secret {
     }
 }
 
-fn without_line_end(text: &[u8]) -> &[u8] {
-    let line = text.strip_suffix(b"\n").unwrap_or(text);
-    line.strip_suffix(b"\r").filter(|_| line.len() < text.len()).unwrap_or(line)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn present(password: &[u8]) -> SecretState {
         SecretState::Present(Secret::new(TYPE, Some(password)))
-    }
-
-    #[test]
-    fn the_end_of_a_line_is_no_part_of_a_password() {
-        for (text, password) in [
-            (&b"secret\n"[..], &b"secret"[..]),
-            (b"secret\r\n", b"secret"),
-            (b"secret\n\n", b"secret\n"),
-            (b"secret\r", b"secret\r"),
-            (b" secret ", b" secret "),
-        ] {
-            assert_eq!(Secret::new(TYPE, Some(text)).password().unwrap().expose(), password);
-        }
-        assert!(Secret::new(TYPE, Some(b"\n")).password().is_err(), "it is empty");
-        assert!(Secret::new(TYPE, Some(&[&[b'x'; 80][..], b"\n"].concat())).password().is_ok());
     }
 
     #[test]

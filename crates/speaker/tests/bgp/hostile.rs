@@ -147,10 +147,10 @@ fn notification(stream: &mut TcpStream) -> Option<Code> {
 
 #[test]
 fn a_router_that_floods_ends_neither_its_own_session_nor_that_of_another() {
-    let many: Vec<u32> = (0..10_000).map(|number| 0x0a00_0000 + number).collect();
     let attributes = Arc::new(Attributes::default());
-    let prefix = |bits: &u32| (Prefix::host(Ipv4Addr::from_bits(*bits).into()), Arc::clone(&attributes));
-    let many: Routes = many.iter().map(prefix).collect();
+    let route =
+        |number| (Prefix::host(Ipv4Addr::from_bits(0x0a00_0000 + number).into()), Arc::clone(&attributes));
+    let many: Routes = (0..10_000).map(route).collect();
     let unclear = message(UPDATE, &[0, 0, 0, 3, 0x40, 1, 9]);
     let floods = [
         ("UPDATEs", long_update()),
@@ -208,7 +208,7 @@ fn a_session_comes_up_octet_by_octet() {
 
 #[test]
 fn a_router_hears_what_is_wrong_even_while_it_goes_on_talking() {
-    let junk = vec![0xff; 200_000];
+    let junk = vec![0xff_u8; 200_000];
     let mut marker = keepalive();
     marker[5] = 0;
     let with_length = |length: u16| [&[0xff; 16][..], &length.to_be_bytes(), &[UPDATE]].concat();
