@@ -60,8 +60,14 @@ pub const FOR_NAMES: &[Package] = &[Package { name: "avahi-daemon", file: "avahi
 /// What gives out addresses on a LAN, for the test of the question for it.
 pub const FOR_DHCP: &[Package] = &[Package { name: "dnsmasq-base", file: "dnsmasq" }];
 
-/// What speaks BGP with the nodes of a lab.
-pub const FOR_ROUTERS: &[Package] = &[FRR, BIRD];
+/// What speaks BGP with the nodes of a lab, and with the speaker in its tests.
+pub const FOR_ROUTERS: &[Package] = &[
+    FRR,
+    BIRD,
+    Package { name: "gobgpd", file: "gobgpd" },
+    // `bgpd` is also the name of a program of FRR.
+    Package { name: "openbgpd", file: "bgpctl" },
+];
 const FRR: Package = Package { name: "frr", file: "/usr/lib/frr/bgpd" };
 const BIRD: Package = Package { name: "bird2", file: "bird" };
 

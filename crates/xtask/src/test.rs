@@ -22,8 +22,8 @@ pub(crate) struct TestArgs {
     e2e: Option<String>,
 }
 
-/// The tests that need BIRD, FRR, avahi or dnsmasq, which are not everywhere where crates are tested one by one; without the
-/// one that measures, for which nothing else should run.
+/// The tests that need BIRD, FRR, GoBGP, OpenBGPD, avahi or dnsmasq, which are not everywhere where crates are tested one by
+/// one; without the one that measures, for which nothing else should run.
 const WITH_OTHERS: [&str; 18] = [
     "test",
     "--package",

@@ -96,7 +96,7 @@ fn frr() -> Process {
     for (name, content) in [("bgpd.conf", bgpd.as_str()), ("zebra.conf", "")] {
         fs::write(folder.path().join(name), content).unwrap();
     }
-    let script = "PATH=$PATH:/usr/lib/frr
+    let script = "PATH=/usr/lib/frr:$PATH
          chown -R frr:frr .
          common=\"-u frr -g frr -z $PWD/zserv --vty_socket $PWD -P 0 --log stdout\"
          zebra $common -f $PWD/zebra.conf -i $PWD/zebra.pid -d

@@ -210,7 +210,7 @@ impl OnNode {
         for (name, content) in [("bgpd.conf", &*bgpd), ("zebra.conf", "")] {
             fs::write(folder.path().join(name), content).unwrap();
         }
-        let script = "PATH=$PATH:/usr/lib/frr
+        let script = "PATH=/usr/lib/frr:$PATH
              chown -R frr:frr .
              common=\"-u frr -g frr -z $PWD/zserv --vty_socket $PWD -P 0 --log stdout\"
              zebra $common -f $PWD/zebra.conf -i $PWD/zebra.pid -d
@@ -289,7 +289,7 @@ pub(crate) fn frr() -> Process {
     for (name, content) in [("bgpd.conf", bgpd), ("zebra.conf", ""), ("bfdd.conf", "")] {
         fs::write(folder.path().join(name), content).unwrap();
     }
-    let script = "PATH=$PATH:/usr/lib/frr
+    let script = "PATH=/usr/lib/frr:$PATH
          chown -R frr:frr .
          common=\"-u frr -g frr -z $PWD/zserv --vty_socket $PWD -P 0 --log stdout\"
          zebra $common -f $PWD/zebra.conf -i $PWD/zebra.pid -d

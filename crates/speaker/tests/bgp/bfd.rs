@@ -390,7 +390,7 @@ fn frr(millis: u32) -> Configuration {
         files: vec![("bfdd.conf", configuration.concat()), ("zebra.conf", String::new())],
         script: "echo 1 > /proc/sys/net/ipv4/ip_forward
                  echo 1 > /proc/sys/net/ipv6/conf/all/forwarding
-                 PATH=$PATH:/usr/lib/frr
+                 PATH=/usr/lib/frr:$PATH
                  chown -R frr:frr .
                  common=\"-u frr -g frr -z $PWD/zserv --vty_socket $PWD -P 0 --log stdout\"
                  zebra $common -f $PWD/zebra.conf -i $PWD/zebra.pid -d

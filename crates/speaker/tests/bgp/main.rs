@@ -1,13 +1,16 @@
 //! Sessions of BGP and BFD with real routers, each in a network namespace of its own at the other end of a veth pair.
 //!
-//! Needs root, and BIRD and FRR of Debian: `cargo test -p speaker --test bgp -- --ignored`.
+//! Needs root, and BIRD, FRR, GoBGP and OpenBGPD of Debian: `cargo test -p speaker --test bgp -- --ignored`.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 mod attributes;
 mod beside;
 mod bfd;
+mod gobgp;
 mod handover;
 mod hostile;
+mod openbgpd;
+mod others;
 mod process;
 mod received;
 mod unnumbered;
@@ -295,7 +298,7 @@ impl Frr {
         fs::write(folder.path().join("zebra.conf"), "").unwrap();
         let common = "-u frr -g frr -z $PWD/zserv --vty_socket $PWD -P 0 --log stdout";
         let script = format!(
-            "PATH=$PATH:/usr/lib/frr
+            "PATH=/usr/lib/frr:$PATH
              chown -R frr:frr .
              zebra {common} -f $PWD/zebra.conf -i $PWD/zebra.pid -d
              exec bgpd {common} -f $PWD/bgpd.conf -i $PWD/bgpd.pid"
