@@ -3,6 +3,12 @@
 //! Needs root, and BIRD of Debian: `cargo test -p ferrolb --test speaker_bgp -- --ignored`.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod acceptance;
+mod metallb;
+mod peers;
+mod steps;
+mod table;
+
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -208,6 +214,11 @@ fn new_network() {
         "link set lo up",
         "link add lan0 type veth peer name peer0",
         "address add 192.0.2.2/24 dev lan0",
+        "address add 2001:db8::2/64 dev lan0 nodad",
+        // BIRD has one session with an address.
+        "address add 192.0.2.3/24 dev lan0",
+        "address add 192.0.2.4/24 dev lan0",
+        "address add 192.0.2.5/24 dev lan0",
         "link set lan0 up",
     ] {
         assert!(Command::new("ip").args(arguments.split(' ')).status().unwrap().success(), "ip {arguments}");
@@ -299,19 +310,27 @@ impl Cluster {
 
     /// With these options beside those that are the same for all.
     fn speaker(&self, folder: &TempDir, log: &str, options: &[&str]) -> Process {
+        self.speaker_of("n1", folder, log, options)
+    }
+
+    /// That of a node, at an address of its own, so that there can be several.
+    fn speaker_of(&self, node: &str, folder: &TempDir, log: &str, options: &[&str]) -> Process {
+        let gossip = format!("--gossip-bind=127.0.0.{}:7946", node.trim_start_matches('n'));
+        let mut speaker = Command::new(env!("CARGO_BIN_EXE_ferrolb"));
+        speaker
+            .args(["speaker", "--node-name", node, "--namespace", NAMESPACE, &gossip])
+            .args(if options.is_empty() { &["--http-bind=127.0.0.1:0"] } else { options })
+            .arg("--log-level=debug");
+        self.run(speaker, folder, log)
+    }
+
+    /// Runs a program that talks to the API server.
+    fn run(&self, mut program: Command, folder: &TempDir, log: &str) -> Process {
         let path = folder.path().join(log);
         let log = File::create(&path).unwrap();
-        let speaker = Command::new(env!("CARGO_BIN_EXE_ferrolb"))
-            .args(["speaker", "--node-name=n1", "--namespace", NAMESPACE, "--gossip-bind=127.0.0.1:7946"])
-            .args(if options.is_empty() { &["--http-bind=127.0.0.1:0"] } else { options })
-            .arg("--log-level=debug")
-            .env("KUBECONFIG", self.server.kubeconfig())
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        Process(speaker, path)
+        program.env("KUBECONFIG", self.server.kubeconfig());
+        program.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        Process(program.spawn().unwrap(), path)
     }
 
     fn api(&self, kind: &str, namespace: &str) -> Api<DynamicObject> {
@@ -365,11 +384,14 @@ fn resource(kind: &str) -> ApiResource {
     let (group, version, plural) = match kind {
         "Namespace" => ("", "v1", "namespaces"),
         "Node" => ("", "v1", "nodes"),
+        "Pod" => ("", "v1", "pods"),
+        "ServiceAccount" => ("", "v1", "serviceaccounts"),
         "Service" => ("", "v1", "services"),
         "Pod" => ("", "v1", "pods"),
         "Secret" => ("", "v1", "secrets"),
         "Event" => ("", "v1", "events"),
         "EndpointSlice" => ("discovery.k8s.io", "v1", "endpointslices"),
+        "BFDProfile" => ("metallb.io", "v1beta1", "bfdprofiles"),
         "BGPPeer" => ("metallb.io", "v1beta2", "bgppeers"),
         "BGPAdvertisement" => ("metallb.io", "v1beta1", "bgpadvertisements"),
         "Community" => ("metallb.io", "v1beta1", "communities"),
@@ -408,19 +430,25 @@ impl Drop for Process {
     }
 }
 
-/// A router at the other end of the pair, in a namespace of its own.
+/// A router at the other end of the pair, in a namespace of its own: 192.0.2.1, 192.0.2.11 to 192.0.2.13, and 2001:db8::1.
 struct Bird {
     folder: PathBuf,
-    _process: Process,
+    process: Process,
 }
 
 impl Bird {
     fn start(folder: &TempDir, password: &str) -> Self {
+        Self::with(folder, &session(password))
+    }
+
+    /// With these protocols.
+    fn with(folder: &TempDir, protocols: &str) -> Self {
         let folder = folder.path().to_owned();
-        write_configuration(&folder, password);
+        write_configuration(&folder, protocols);
         let log = File::create(folder.join("bird.log")).unwrap();
         let script = "until ip link show peer0 >/dev/null 2>&1; do sleep 0.02; done
-             ip address add 192.0.2.1/24 dev peer0
+             for last in 1 11 12 13; do ip address add 192.0.2.$last/24 dev peer0; done
+             ip address add 2001:db8::1/64 dev peer0 nodad
              ip link set lo up
              ip link set peer0 up
              exec bird -f -c bird.conf -s control -P pid";
@@ -441,7 +469,7 @@ impl Bird {
         let moved = Command::new("ip").args(["link", "set", "peer0", "netns", &pid]).status().unwrap();
         assert!(moved.success());
         let process = Process(child, folder.join("bird.log"));
-        Self { folder, _process: process }
+        Self { folder, process }
     }
 
     fn ask(&self, question: &str) -> String {
@@ -451,7 +479,7 @@ impl Bird {
     }
 
     fn configure(&mut self, password: &str) {
-        write_configuration(&self.folder, password);
+        write_configuration(&self.folder, &session(password));
         self.ask("configure");
     }
 
@@ -467,16 +495,23 @@ impl Bird {
     }
 }
 
-fn write_configuration(folder: &std::path::Path, password: &str) {
+/// With the node `n1`.
+fn session(password: &str) -> String {
+    format!(
+        "protocol bgp node {{
+           local 192.0.2.1 as 64513; neighbor 192.0.2.2 as 64512; passive yes; password \"{password}\";
+           ipv4 {{ import all; export none; }};
+         }}\n"
+    )
+}
+
+fn write_configuration(folder: &std::path::Path, protocols: &str) {
     let configuration = format!(
         "log \"events\" all;
          router id 192.0.2.1;
          debug protocols {{ events }};
          protocol device {{}}
-         protocol bgp node {{
-           local 192.0.2.1 as 64513; neighbor 192.0.2.2 as 64512; passive yes; password \"{password}\";
-           ipv4 {{ import all; export none; }};
-         }}\n"
+         {protocols}"
     );
     fs::write(folder.join("bird.conf"), configuration).unwrap();
 }
