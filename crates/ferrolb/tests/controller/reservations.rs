@@ -1,8 +1,9 @@
 //! Addresses that a namespace keeps, whether or not a Service has them.
 
+use k8s_openapi::api::core::v1::ResourceQuota;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Api;
-use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams};
+use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
 
@@ -94,6 +95,55 @@ fn an_address_is_chosen_from_a_pool_once_and_counts_for_the_quota() {
     });
 }
 
+/// Lets a namespace have this many reservations, as kube-controller-manager does for a quota that somebody has written: the
+/// API server goes by the status.
+async fn allow(space: &Space<'_>, most: u8) {
+    const COUNT: &str = "count/addressreservations.ferrolb.io";
+    let quotas: Api<ResourceQuota> = Api::namespaced(space.cluster.client.clone(), &space.namespace);
+    let hard = json!({COUNT: most.to_string()});
+    let quota = json!({
+        "apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "reserved"}, "spec": {"hard": hard},
+    });
+    let apply = PatchParams::apply("test").force();
+    quotas.patch("reserved", &apply, &Patch::Apply(quota)).await.unwrap();
+    let used = api_of(space).list(&ListParams::default()).await.unwrap().items.len().to_string();
+    let status = Patch::Merge(json!({"status": {"hard": hard, "used": {COUNT: used}}}));
+    quotas.patch_status("reserved", &PatchParams::default(), &status).await.unwrap();
+}
+
+#[test]
+fn a_resource_quota_of_kubernetes_limits_how_many_reservations_a_namespace_makes() {
+    in_space(async |space| {
+        space.pool("p", json!({"addresses": ["10.N.0.0/28"]})).await;
+        reserve(space, "first", json!({"addresses": ["10.N.0.0"]})).await;
+        has_reserved(space, "first", &["10.N.0.0"], "True").await;
+        allow(space, 1).await;
+        let more = json!({
+            "apiVersion": "ferrolb.io/v1alpha1", "kind": "AddressReservation",
+            "metadata": {"name": "second"}, "spec": {"pool": space.fill("NS-p")},
+        });
+        let more: DynamicObject = serde_json::from_value(more).unwrap();
+        let create = async || api_of(space).create(&PostParams::default(), &more).await;
+        let refusal = wait("the quota to be in force", async || match create().await {
+            Err(kube::Error::Api(status)) => Some(status),
+            // The API server has not heard of the quota, or is not done with the object before.
+            _ => {
+                _ = api_of(space).delete("second", &DeleteParams::default()).await;
+                None
+            }
+        })
+        .await;
+        assert_eq!(refusal.code, 403, "{refusal:?}");
+        assert!(refusal.message.contains("exceeded quota: reserved"), "{refusal:?}");
+        // What is reserved is changed and stays.
+        reserve(space, "first", json!({"addresses": ["10.N.0.1"]})).await;
+        has_reserved(space, "first", &["10.N.0.1"], "True").await;
+        allow(space, 2).await;
+        wait("a second reservation to be allowed", async || create().await.ok()).await;
+        has_reserved(space, "second", &["10.N.0.0"], "True").await;
+    });
+}
+
 #[test]
 fn without_the_crd_services_are_served_and_with_it_reservations_are() {
     run(async {
@@ -107,7 +157,7 @@ fn without_the_crd_services_are_served_and_with_it_reservations_are() {
         let space = cluster.default_space();
         space.gets("first", json!({}), &["10.9.0.0"]).await;
         let crd = api::crds().into_iter().find(|crd| crd.metadata.name.as_deref() == Some(name)).unwrap();
-        crds.create(&kube::api::PostParams::default(), &crd).await.unwrap();
+        crds.create(&PostParams::default(), &crd).await.unwrap();
         reserve(&space, "late", json!({"addresses": ["10.9.0.1"]})).await;
         has_reserved(&space, "late", &["10.9.0.1"], "True").await;
         space.gets("second", json!({}), &["10.9.0.2"]).await;
