@@ -29,6 +29,7 @@ const BROADCAST: u16 = 0x8000;
 
 const SUBNET_MASK: u8 = 1;
 const ROUTER: u8 = 3;
+const REQUESTED: u8 = 50;
 const LEASE_TIME: u8 = 51;
 const MESSAGE_TYPE: u8 = 53;
 const SERVER: u8 = 54;
@@ -44,6 +45,9 @@ pub struct Question {
     pub mac: [u8; 6],
     /// What answers are known by; to be chosen at random.
     pub xid: u32,
+    /// The address to offer, if the server gives it out and nobody has it (RFC 2131 section 4.3.1, RFC 2132 section 9.1). A
+    /// server that does not offers another one, or none.
+    pub wanted: Option<Ipv4Addr>,
 }
 
 /// What a server would give out.
@@ -118,9 +122,16 @@ impl Question {
         message.extend(COOKIE);
         message.extend([MESSAGE_TYPE, 1, DISCOVER]);
         // Another client than the host itself, whose lease stays as it is; of no type of hardware (RFC 2132 section 9.14).
-        let client = [&[0][..], b"ferrolb-", &self.mac].concat();
-        message.extend([CLIENT, u8::try_from(client.len()).expect("fifteen octets")]);
+        // For each address another one, or a server would offer again what it has offered already.
+        let wanted = self.wanted.map(|ip| ip.octets());
+        let of_address = wanted.as_ref().map_or(&[][..], |octets| octets);
+        let client = [&[0][..], b"ferrolb-", &self.mac, of_address].concat();
+        message.extend([CLIENT, u8::try_from(client.len()).expect("nineteen octets at most")]);
         message.extend(client);
+        if let Some(octets) = wanted {
+            message.extend([REQUESTED, 4]);
+            message.extend(octets);
+        }
         message.extend([PARAMETERS, 3, SUBNET_MASK, ROUTER, LEASE_TIME]);
         message.push(255);
         message.resize(message.len().max(LEAST), 0);
@@ -218,7 +229,7 @@ mod tests {
 
     use super::*;
 
-    const QUESTION: Question = Question { mac: [2, 0, 0, 0, 0, 1], xid: 0x1234_5678 };
+    const QUESTION: Question = Question { mac: [2, 0, 0, 0, 0, 1], xid: 0x1234_5678, wanted: None };
 
     /// A server's answer to our question, with these options, from the question itself.
     fn answer(options: &[u8]) -> Vec<u8> {
@@ -254,11 +265,26 @@ mod tests {
         let options = &message[FIXED + 4..];
         assert_eq!(option(options, MESSAGE_TYPE), Some(&[DISCOVER][..]));
         assert_eq!(option(options, CLIENT).map(|client| client[0]), Some(0), "another client than the host");
+        assert_eq!(option(options, REQUESTED), None);
         // One's complement sums of what a header says of itself come to nothing.
         let sum = frame[ETHERNET..ETHERNET + IPV4]
             .chunks(2)
             .fold(0_u32, |sum, half| sum + u32::from(u16::from_be_bytes([half[0], half[1]])));
         assert_eq!((sum & 0xffff) + (sum >> 16), 0xffff);
+    }
+
+    #[test]
+    fn each_address_that_is_asked_for_is_asked_for_by_a_client_of_its_own() {
+        let of = |last: u8| {
+            let frame = Question { wanted: Some([192, 0, 2, last].into()), ..QUESTION }.frame();
+            assert_eq!(frame.len(), QUESTION.frame().len());
+            let options = &frame[ETHERNET + IPV4 + UDP + FIXED + 4..];
+            assert_eq!(option(options, MESSAGE_TYPE), Some(&[DISCOVER][..]));
+            assert_eq!(option(options, REQUESTED), Some(&[192, 0, 2, last][..]));
+            option(options, CLIENT).unwrap().to_vec()
+        };
+        assert_ne!(of(7), of(8));
+        assert_eq!(of(7), of(7));
     }
 
     #[test]

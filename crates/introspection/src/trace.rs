@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use serde::{Deserialize, Serialize};
 
 /// The path at which a speaker is asked who answers for an address: `/trace?ip=ADDRESS`; or, with `?dhcp`, which DHCP servers
-/// there are.
+/// there are, and with `?dhcp=ADDRESS` what they offer to who would like that address.
 pub const TRACE_PATH: &str = "/trace";
 
 /// Who answers for an address.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -67,8 +67,8 @@ pub(crate) enum Question {
     Status,
     /// Speakers: who answers for this address on the LAN.
     Trace(IpAddr),
-    /// Speakers: which DHCP servers there are.
-    DhcpServers,
+    /// Speakers: which DHCP servers there are, and what they offer to who would like this address, if there is one.
+    DhcpServers(Option<Ipv4Addr>),
 }
 
 impl fmt::Display for Question {
@@ -77,7 +77,8 @@ impl fmt::Display for Question {
         match self {
             Self::Status => f.write_str("/status"),
             Self::Trace(ip) => write!(f, "{TRACE_PATH}?ip={ip}"),
-            Self::DhcpServers => write!(f, "{TRACE_PATH}?dhcp"),
+            Self::DhcpServers(None) => write!(f, "{TRACE_PATH}?dhcp"),
+            Self::DhcpServers(Some(ip)) => write!(f, "{TRACE_PATH}?dhcp={ip}"),
         }
     }
 }

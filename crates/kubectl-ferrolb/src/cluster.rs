@@ -1,7 +1,7 @@
 //! What is looked at in a cluster, and what could not be looked at.
 
 use std::fmt::Debug;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -228,13 +228,13 @@ impl Cluster {
         ask::ask(clients, speakers, &Question::Trace(ip), self.pod_timeout, &self.tokens).await
     }
 
-    /// Asks a speaker which DHCP servers there are. That takes longer than other questions: those wait for seconds before they
-    /// offer anything.
-    pub(crate) async fn dhcp_servers(&self, speaker: &Program) -> Vec<Told> {
+    /// Asks a speaker which DHCP servers there are, and what they offer to who would like an address. That takes longer than
+    /// other questions: those wait for seconds before they offer anything.
+    pub(crate) async fn dhcp_servers(&self, speaker: &Program, wanted: Option<Ipv4Addr>) -> Vec<Told> {
         let (clients, speaker) = ((&self.client, &self.client), std::slice::from_ref(speaker));
         let patience =
             if self.pod_timeout.is_zero() { self.pod_timeout } else { self.pod_timeout + DHCP_SERVERS_TAKE };
-        ask::ask(clients, speaker, &Question::DhcpServers, patience, &self.tokens).await
+        ask::ask(clients, speaker, &Question::DhcpServers(wanted), patience, &self.tokens).await
     }
 
     /// All objects of a kind, everywhere.

@@ -157,8 +157,8 @@ pub(crate) enum Command {
 /// What pool to make.
 #[derive(Debug, Args)]
 pub(crate) struct Quickstart {
-    /// The addresses, FIRST-LAST or PREFIX/LENGTH, that nobody else gives out [default: where Docker gives out the
-    /// addresses of the nodes, as with KIND, the largest part at the end that nobody has]
+    /// The addresses, FIRST-LAST or PREFIX/LENGTH, that nobody else gives out [default: the largest part that nobody has
+    /// at the end of the LAN, where Docker gives out the addresses of the nodes, as with KIND, or no DHCP server answers]
     #[arg(long)]
     pub(crate) range: Option<Range>,
     /// The name of the pool

@@ -1,5 +1,5 @@
-//! `/trace?ip=ADDRESS`: who answers for an address on the LAN; `/trace?dhcp`: which DHCP servers it has. Whoever can ask the
-//! LAN is asked for that.
+//! `/trace?ip=ADDRESS`: who answers for an address on the LAN; `/trace?dhcp`: which DHCP servers it has; `/trace?dhcp=ADDRESS`:
+//! what they offer to who would like that address. Whoever can ask the LAN is asked for that.
 //!
 //! A question on the LAN is heard by every host there, so the LAN is asked a few times a second at most, whoever asks; what
 //! is more is refused.
@@ -31,8 +31,8 @@ pub struct TraceSource(mpsc::Sender<TraceQuestion>);
 pub enum Wanted {
     /// Who answers for this address: of one host, on a LAN.
     Address(IpAddr),
-    /// Which DHCP servers there are, and what they offer.
-    DhcpServers,
+    /// Which DHCP servers there are, and what they offer; to who would like this address, if there is one.
+    DhcpServers(Option<Ipv4Addr>),
 }
 
 /// Somebody wants to know something of the LAN.
@@ -109,7 +109,7 @@ impl Wanted {
     fn patience(self) -> Duration {
         match self {
             Self::Address(_) => PATIENCE,
-            Self::DhcpServers => PATIENCE_WITH_SERVERS,
+            Self::DhcpServers(_) => PATIENCE_WITH_SERVERS,
         }
     }
 }
@@ -117,16 +117,20 @@ impl Wanted {
 /// What a query is for, or why that cannot be told.
 fn read(query: Option<&str>) -> Result<Wanted, String> {
     if query == Some("dhcp") {
-        return Ok(Wanted::DhcpServers);
+        return Ok(Wanted::DhcpServers(None));
     }
-    address(query).map(Wanted::Address)
+    if let Some(text) = query.and_then(|query| query.strip_prefix("dhcp=")) {
+        return match of_a_host(text)? {
+            IpAddr::V4(ip) => Ok(Wanted::DhcpServers(Some(ip))),
+            IpAddr::V6(ip) => Err(format!("servers are asked for IPv4 addresses only, not for {ip}")),
+        };
+    }
+    let text = query.unwrap_or_default().split('&').find_map(|pair| pair.strip_prefix("ip="));
+    of_a_host(text.ok_or("say which address, ?ip=ADDRESS, or ?dhcp")?).map(Wanted::Address)
 }
 
-/// The address in a query, or why there is none.
-fn address(query: Option<&str>) -> Result<IpAddr, String> {
-    let mut pairs = query.unwrap_or_default().split('&');
-    let text =
-        pairs.find_map(|pair| pair.strip_prefix("ip=")).ok_or("say which address, ?ip=ADDRESS, or ?dhcp")?;
+/// An address that a host on a LAN can have, or why it is none.
+fn of_a_host(text: &str) -> Result<IpAddr, String> {
     let text = text.replace("%3A", ":").replace("%3a", ":");
     let ip: IpAddr = text.parse().map_err(|_| "what is asked for is no IP address".to_owned())?;
     let broadcast = ip == IpAddr::V4(Ipv4Addr::BROADCAST);
@@ -143,7 +147,10 @@ mod tests {
 
     #[test]
     fn an_address_of_one_host_is_read_and_nothing_else() {
-        let ok = |query| address(Some(query)).unwrap().to_string();
+        let ok = |query| match read(Some(query)) {
+            Ok(Wanted::Address(ip)) => ip.to_string(),
+            other => panic!("{query}: {other:?}"),
+        };
         assert_eq!(ok("ip=192.0.2.1"), "192.0.2.1");
         assert_eq!(ok("a=b&ip=2001:db8::1"), "2001:db8::1");
         assert_eq!(ok("ip=2001%3adb8%3A%3a1"), "2001:db8::1");
@@ -163,10 +170,14 @@ mod tests {
             "ip=::ffff:192.0.2.1",
             "ip=fe80::1%25eth0",
         ] {
-            assert!(address(Some(query)).is_err(), "{query}");
+            assert!(read(Some(query)).is_err(), "{query}");
         }
-        assert!(address(None).is_err());
-        assert_eq!(read(Some("dhcp")), Ok(Wanted::DhcpServers));
+        assert!(read(None).is_err());
+        assert_eq!(read(Some("dhcp")), Ok(Wanted::DhcpServers(None)));
+        assert_eq!(read(Some("dhcp=192.0.2.1")), Ok(Wanted::DhcpServers(Some([192, 0, 2, 1].into()))));
+        for query in ["dhcp=", "dhcp=web", "dhcp=0.0.0.0", "dhcp=255.255.255.255", "dhcp=2001:db8::1"] {
+            assert!(read(Some(query)).is_err(), "{query}");
+        }
         assert_eq!(read(Some("ip=192.0.2.1")), Ok(Wanted::Address("192.0.2.1".parse().unwrap())));
     }
 

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use ::dhcp::{CLIENT_PORT, Offer, Question};
@@ -36,11 +37,16 @@ const MOST: usize = 8;
 /// Longer than what a server sends that nobody has allowed more (RFC 2131 section 2).
 const FRAME: usize = 1500;
 
-/// Asks on the interfaces of these ports that speak IPv4, and answers when all have waited.
-pub(super) fn inquire<'a>(question: TraceQuestion, node: String, ports: impl Iterator<Item = &'a PortId>) {
+/// Asks on the interfaces of these ports that speak IPv4, perhaps for one address, and answers when all have waited.
+pub(super) fn inquire<'a>(
+    question: TraceQuestion,
+    wanted: Option<Ipv4Addr>,
+    node: String,
+    ports: impl Iterator<Item = &'a PortId>,
+) {
     let v4 = ports.filter(|port| matches!(port.responder, Responder::Arp(_))).cloned();
     let asked = v4.map(|port| async move {
-        let found = ask(port.index, port.responder.mac()).await;
+        let found = ask(port.index, port.responder.mac(), wanted).await;
         if let Err(error) = &found {
             debug!(interface = %port.name, %error, "cannot ask for DHCP servers");
         }
@@ -60,9 +66,9 @@ fn shown(offer: Offer) -> DhcpOffer {
     DhcpOffer { server, address, prefix_length, router, lease_seconds: lease.map(|it| it.as_secs()) }
 }
 
-/// What the servers of one LAN offer.
-async fn ask(index: u32, mac: MacAddr) -> io::Result<BTreeSet<Offer>> {
-    let question = Question { mac: mac.0, xid: rand::random() };
+/// What the servers of one LAN offer. An address that is wanted and offered is all there is to find out.
+async fn ask(index: u32, mac: MacAddr, wanted: Option<Ipv4Addr>) -> io::Result<BTreeSet<Offer>> {
+    let question = Question { mac: mac.0, xid: rand::random(), wanted };
     let socket = open(index)?;
     let begin = Instant::now();
     let (again, end) = (begin + AGAIN, begin + PATIENCE);
@@ -83,6 +89,9 @@ async fn ask(index: u32, mac: MacAddr) -> io::Result<BTreeSet<Offer>> {
         let Ok(length) = received else { break };
         if let Ok(offer) = question.offer(&buffer[..length?]) {
             offers.insert(offer);
+            if wanted == Some(offer.address) {
+                break;
+            }
         }
     }
     Ok(offers)

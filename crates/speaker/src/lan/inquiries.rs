@@ -29,7 +29,7 @@ pub(super) struct Inquiry {
 pub(super) fn inquire(question: TraceQuestion, node: String, ports: &BTreeMap<PortId, Running>) {
     match question.wanted {
         Wanted::Address(ip) => inquire_for(ip, question, node, ports),
-        Wanted::DhcpServers => dhcp::inquire(question, node, ports.keys()),
+        Wanted::DhcpServers(wanted) => dhcp::inquire(question, wanted, node, ports.keys()),
     }
 }
 

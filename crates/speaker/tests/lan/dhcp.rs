@@ -17,7 +17,7 @@ fn ready(speaker: &Speaker, client: &Client) {
 fn where_no_server_is_nobody_offers_anything() {
     on_a_cable(|speaker, client| {
         ready(speaker, client);
-        let servers = speaker.inquire_for_dhcp().join().unwrap();
+        let servers = speaker.inquire_for_dhcp(None).join().unwrap();
         let [place] = servers.places.as_slice() else { panic!("{servers:?}") };
         assert_eq!((place.interface.as_str(), place.asked), ("lan0", true));
         assert_eq!(place.offers, []);
@@ -78,7 +78,7 @@ fn a_server_is_found_with_what_it_offers_and_leases_nothing() {
     on_a_cable(|speaker, client| {
         let server = Dnsmasq::start();
         ready(speaker, client);
-        let servers = speaker.inquire_for_dhcp().join().unwrap();
+        let servers = speaker.inquire_for_dhcp(None).join().unwrap();
         let [place] = servers.places.as_slice() else { panic!("{servers:?}") };
         let [offer] = place.offers.as_slice() else { panic!("{servers:?}\n{}", server.log()) };
         let DhcpOffer { server: by, address, prefix_length, router, lease_seconds } = offer;
@@ -88,6 +88,14 @@ fn a_server_is_found_with_what_it_offers_and_leases_nothing() {
         );
         assert_eq!(router.map(|it| it.to_string()).as_deref(), Some("192.0.2.1"));
         assert!((100..=120).contains(&address.octets()[3]), "{address}");
+        // Of what it gives out it offers what is asked for, of the rest nothing.
+        for (wanted, gives_out) in [(103, true), (118, true), (130, false)] {
+            let wanted = [192, 0, 2, wanted].into();
+            let servers = speaker.inquire_for_dhcp(Some(wanted)).join().unwrap();
+            let mut offers = servers.places.iter().flat_map(|place| &place.offers);
+            let offered = offers.any(|offer| offer.address == wanted);
+            assert_eq!(offered, gives_out, "{wanted}: {servers:?}\n{}", server.log());
+        }
         let log = server.log();
         assert!(
             log.contains("DHCPOFFER") && !log.contains("DHCPREQUEST") && !log.contains("DHCPACK"),

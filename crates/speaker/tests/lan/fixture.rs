@@ -283,10 +283,10 @@ impl Speaker {
         })
     }
 
-    /// Asks the speaker which DHCP servers there are.
-    pub(crate) fn inquire_for_dhcp(&self) -> JoinHandle<DhcpServers> {
+    /// Asks the speaker which DHCP servers there are, and what they offer to who would like an address.
+    pub(crate) fn inquire_for_dhcp(&self, wanted: Option<Ipv4Addr>) -> JoinHandle<DhcpServers> {
         let trace = self.trace.clone();
-        std::thread::spawn(move || match asked(&trace, Asked::DhcpServers) {
+        std::thread::spawn(move || match asked(&trace, Asked::DhcpServers(wanted)) {
             Status::DhcpServers(servers) => servers,
             other => panic!("{other:?}"),
         })

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use dhcp::Question;
 
-const QUESTION: Question = Question { mac: [2, 0, 0, 0, 0, 1], xid: 0x1234_5678 };
+const QUESTION: Question = Question { mac: [2, 0, 0, 0, 0, 1], xid: 0x1234_5678, wanted: None };
 const ETHERNET: usize = 14;
 const IPV4: usize = 20;
 const UDP: usize = 8;

@@ -22,7 +22,8 @@ use crate::fixture::{Cluster, run};
 struct Lan {
     /// A host answers for these addresses.
     taken: &'static [&'static str],
-    /// A DHCP server offers these, if it is asked for; not of speakers that cannot ask, as of an earlier version.
+    /// A DHCP server gives out these, and offers the first unless another is asked for; not of speakers that cannot ask, as of
+    /// an earlier version.
     offers: Option<&'static [&'static str]>,
 }
 
@@ -55,12 +56,13 @@ async fn speaker(cluster: &Cluster, node: &'static str, interface: Value, Lan { 
     let of_trace = move |RawQuery(query): RawQuery| async move {
         let query = query.unwrap_or_default();
         let Some(ip) = query.strip_prefix("ip=") else {
-            assert_eq!(query, "dhcp");
             let Some(offers) = offers else {
                 return (StatusCode::BAD_REQUEST, "say which address: ?ip=ADDRESS\n").into_response();
             };
-            let offer = |ip: &&str| json!({"server": "172.18.0.1", "address": ip});
-            let offers: Vec<_> = offers.iter().map(offer).collect();
+            let wanted = query.strip_prefix("dhcp=").and_then(|ip| offers.iter().find(|offer| **offer == ip));
+            assert!(query.starts_with("dhcp"), "{query}");
+            let offer = |ip: &&str| json!({"server": "172.18.0.1", "address": ip, "router": "172.18.0.99"});
+            let offers: Vec<_> = wanted.or(offers.first()).into_iter().map(offer).collect();
             let place = json!({"interface": "eth0", "asked": true, "offers": offers});
             return axum::Json(document("DhcpServers", json!({"node": node, "places": [place]})))
                 .into_response();
@@ -117,8 +119,12 @@ fn in_a_cluster_of_kind_the_free_end_of_dockers_network_becomes_a_pool() {
 #[test]
 fn elsewhere_somebody_has_to_say_which_addresses_nobody_gives_out_and_they_are_asked_for() {
     run(async {
-        let cluster =
-            cluster(24, "", Lan { taken: &["172.18.0.101"], offers: Some(&["172.18.0.120"]) }).await;
+        let cluster = cluster(
+            24,
+            "",
+            Lan { taken: &["172.18.0.101"], offers: Some(&["172.18.0.120", "172.18.0.140"]) },
+        )
+        .await;
         let refused = plugin(&cluster, "quickstart --yes").await;
         assert!(
             refused.code == 1 && refused.stdout.contains("the DHCP server 172.18.0.1 may give out"),
@@ -128,6 +134,9 @@ fn elsewhere_somebody_has_to_say_which_addresses_nobody_gives_out_and_they_are_a
             ("172.18.0.100-172.18.0.102", "172.18.0.101 is that of 02:00:00:00:00:99"),
             ("172.18.0.3/32", "172.18.0.3 is that of node n2"),
             ("172.18.0.118-172.18.0.122", "the DHCP server 172.18.0.1 gives out 172.18.0.120"),
+            // It offers this one to who asks for it.
+            ("172.18.0.138-172.18.0.142", "the DHCP server 172.18.0.1 gives out 172.18.0.140"),
+            ("172.18.0.97-172.18.0.99", "172.18.0.99 is that of the router that 172.18.0.1 tells of"),
             ("192.168.7.0/28", "not within 172.18.0.0/24"),
         ] {
             let refused = plugin(&cluster, &format!("quickstart --yes --range {range}")).await;
@@ -143,6 +152,8 @@ fn elsewhere_somebody_has_to_say_which_addresses_nobody_gives_out_and_they_are_a
         let right = "missing right: you may not create ipaddresspools.metallb.io in namespace metallb-system";
         assert!(forbidden.code == 2 && forbidden.stderr.contains(right), "{forbidden:?}");
         let made = plugin(&cluster, line).await;
+        let asked = "asked for 172.18.0.102, 172.18.0.103, 172.18.0.105, no server offers it";
+        assert!(made.stdout.contains(asked) && made.stdout.contains("asleep would not"), "{made:?}");
         assert!(made.code == 0 && answered(&made)["applied"] == true, "{made:?}");
         assert_eq!(pools(&cluster).await, ["172.18.0.102-172.18.0.105"]);
     });

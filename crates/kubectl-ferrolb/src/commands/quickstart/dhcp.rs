@@ -1,15 +1,17 @@
 //! Which DHCP servers the LAN of the nodes has, as a speaker hears that asks there.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use introspection::DhcpOffer;
 use pools::Range;
 
+use super::choice::Taken;
 use super::lan::Lan;
 use crate::ask::{Silence, Told};
 use crate::cluster::Cluster;
 use crate::programs::Part;
+use crate::survey::list;
 
 /// What is known of DHCP servers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,16 +27,25 @@ pub(super) enum Dhcp {
 impl Dhcp {
     /// Asks from one node after the other, until one could.
     pub(super) async fn of(cluster: &Cluster, lan: &Lan) -> Self {
-        let mut last = "there is no speaker to ask".to_owned();
-        for speaker in cluster.of_part(Part::Speaker) {
-            for told in cluster.dhcp_servers(speaker).await {
-                match heard(&told, &lan.interfaces) {
-                    Ok(found) => return found,
-                    Err(why) => last = why,
-                }
+        ask(cluster, lan, None).await
+    }
+
+    /// Whether the servers give out addresses of this range: they are asked for a few of them, one after the other, since some
+    /// do nothing else while they look whether an address is free. Nothing where there is no server to ask.
+    pub(super) async fn sample(&self, cluster: &Cluster, lan: &Lan, range: Range) -> Option<Sample> {
+        let Self::Servers(_) = self else { return None };
+        let mut refused = Vec::new();
+        for ip in samples(range) {
+            match ask(cluster, lan, Some(ip)).await {
+                Self::Unknown(why) => return Some(Sample::Unknown(why)),
+                Self::Nobody => refused.push(ip),
+                Self::Servers(offers) => match offers.into_iter().find(|offer| offer.address == ip) {
+                    Some(offer) => return Some(Sample::GivenOut(offer)),
+                    None => refused.push(ip),
+                },
             }
         }
-        Self::Unknown(last)
+        Some(Sample::Refused(refused))
     }
 
     /// As evidence.
@@ -49,6 +60,22 @@ impl Dhcp {
         }
     }
 
+    /// Addresses that servers tell of which are not theirs to give, and whose they are.
+    pub(super) fn taken(&self) -> Taken {
+        let offers = match self {
+            Self::Servers(offers) => offers.as_slice(),
+            Self::Nobody | Self::Unknown(_) => &[],
+        };
+        let of_offer = |offer: &DhcpOffer| {
+            let server = (offer.server, "that of a DHCP server".to_owned());
+            let router =
+                offer.router.map(|ip| (ip, format!("that of the router that {} tells of", offer.server)));
+            [Some(server), router]
+        };
+        let known = offers.iter().flat_map(of_offer).flatten();
+        known.filter_map(|(ip, whose)| Some((Range::new(ip.into(), ip.into()).ok()?, whose))).collect()
+    }
+
     /// What of a range a server would give out itself.
     pub(super) fn within(&self, range: Range) -> Option<&DhcpOffer> {
         match self {
@@ -56,6 +83,54 @@ impl Dhcp {
             Self::Nobody | Self::Unknown(_) => None,
         }
     }
+}
+
+/// What servers offered who were asked for some addresses of a range.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Sample {
+    /// One of them, so that the range is not free of what they give out.
+    GivenOut(DhcpOffer),
+    /// None of these.
+    Refused(Vec<Ipv4Addr>),
+    /// They could not be asked, and why: a speaker of an earlier version cannot.
+    Unknown(String),
+}
+
+impl Sample {
+    /// As evidence.
+    pub(super) fn words(&self) -> String {
+        match self {
+            Self::GivenOut(offer) => {
+                format!("asked for {}, the server {} offers it", offer.address, offer.server)
+            }
+            Self::Refused(ips) => format!("asked for {}, no server offers it", list(ips)),
+            Self::Unknown(why) => format!("not known: {why}"),
+        }
+    }
+}
+
+/// Both ends of a range and its middle. What a server gives out is mostly one range too: the two are apart, then, or one lies
+/// in half of the other.
+fn samples(range: Range) -> Vec<Ipv4Addr> {
+    let (IpAddr::V4(first), IpAddr::V4(last)) = (range.first(), range.last()) else { return vec![] };
+    let (first, last) = (u32::from(first), u32::from(last));
+    let mut samples = vec![first, first + (last - first) / 2, last];
+    samples.dedup();
+    samples.into_iter().map(Ipv4Addr::from).collect()
+}
+
+/// Asks from one node after the other, until one could.
+async fn ask(cluster: &Cluster, lan: &Lan, wanted: Option<Ipv4Addr>) -> Dhcp {
+    let mut last = "there is no speaker to ask".to_owned();
+    for speaker in cluster.of_part(Part::Speaker) {
+        for told in cluster.dhcp_servers(speaker, wanted).await {
+            match heard(&told, &lan.interfaces) {
+                Ok(found) => return found,
+                Err(why) => last = why,
+            }
+        }
+    }
+    Dhcp::Unknown(last)
 }
 
 /// What a speaker heard on the interface of its node that is on the LAN, or why it heard nothing.
@@ -114,5 +189,33 @@ mod tests {
         assert_eq!(within("192.0.2.90-192.0.2.110"), Some(99));
         assert_eq!(within("192.0.2.200-192.0.2.210"), None);
         assert_eq!(within("2001:db8::/120"), None);
+    }
+
+    #[test]
+    fn servers_are_asked_for_both_ends_of_a_range_and_its_middle() {
+        let of =
+            |range: &str| samples(range.parse().unwrap()).iter().map(|ip| ip.octets()[3]).collect::<Vec<_>>();
+        assert_eq!(of("192.0.2.100-192.0.2.110"), [100, 105, 110]);
+        assert_eq!(of("192.0.2.100-192.0.2.101"), [100, 101]);
+        assert_eq!(of("192.0.2.100/32"), [100]);
+        assert_eq!(of("2001:db8::/120"), [0; 0]);
+        let words = Sample::Refused(vec![[192, 0, 2, 7].into(), [192, 0, 2, 9].into()]).words();
+        assert_eq!(words, "asked for 192.0.2.7, 192.0.2.9, no server offers it");
+    }
+
+    #[test]
+    fn the_server_itself_and_the_router_are_known_to_be_somebodys() {
+        let offer = DhcpOffer { router: Some([192, 0, 2, 254].into()), ..offer(57) };
+        let taken = Dhcp::Servers(vec![offer]).taken();
+        let texts: Vec<String> =
+            taken.iter().map(|(ip, whose)| format!("{} is {whose}", ip.first())).collect();
+        assert_eq!(
+            texts,
+            [
+                "192.0.2.1 is that of a DHCP server",
+                "192.0.2.254 is that of the router that 192.0.2.1 tells of"
+            ]
+        );
+        assert!(Dhcp::Nobody.taken().is_empty());
     }
 }

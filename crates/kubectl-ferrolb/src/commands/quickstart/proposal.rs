@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal};
 use std::net::IpAddr;
 
+use introspection::DhcpOffer;
 use ipnet::IpNet;
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::Node;
@@ -10,7 +11,7 @@ use kube::ResourceExt;
 use pools::{Family, Pool, Range};
 
 use super::choice::{self, Taken};
-use super::dhcp::Dhcp;
+use super::dhcp::{Dhcp, Sample};
 use super::lan::{self, Lan, NoLan, Site};
 use super::{Found, rivals, sweep};
 use crate::client::Failure;
@@ -72,7 +73,7 @@ pub(super) async fn propose(
     let site = Site::of(&nodes);
     found.saw("Cluster", nodes_in_words(nodes.len()) + site.words());
     let wanted = options.range;
-    let family = wanted.map_or(Family::V4, Range::family);
+    let family = wanted.map_or_else(|| proposed_family(&nodes), |range| Ok(range.family()))?;
     let lan = Lan::of(&nodes, &look.speakers, family).map_err(|why| match why {
         NoLan::Unsafe(why) => NoProposal::Refused(
             why,
@@ -86,13 +87,21 @@ pub(super) async fn propose(
     interfaces.sort_unstable();
     interfaces.dedup();
     found.saw("LAN", format!("{}, on which all nodes are by {}", lan.prefix, list(&interfaces)));
-    let taken = known(&nodes, look);
+    if let (Family::V4, Ok(other)) = (family, Lan::of(&nodes, &look.speakers, Family::V6)) {
+        let prefix = other.prefix;
+        found.saw(
+            "IPv6",
+            format!("no range of {prefix}: Services with both families take one in spec.addresses, too"),
+        );
+    }
+    let mut taken = known(&nodes, look);
     let dhcp = match family {
         Family::V4 => Some(Dhcp::of(cluster, &lan).await),
         Family::V6 => None,
     };
     if let Some(dhcp) = &dhcp {
         found.saw("DHCP", dhcp.words());
+        taken.extend(dhcp.taken());
     }
     let candidate = match wanted {
         Some(range) => {
@@ -100,13 +109,7 @@ pub(super) async fn propose(
                 return Err(NoProposal::Refused(why, "write another --range".to_owned()));
             }
             if let Some(offer) = dhcp.as_ref().and_then(|dhcp| dhcp.within(range)) {
-                return Err(NoProposal::Refused(
-                    format!(
-                        "the DHCP server {} gives out {}, which is in {range}",
-                        offer.server, offer.address
-                    ),
-                    format!("take {range} out of what it gives out, or write another --range"),
-                ));
+                return Err(given_out(range, offer));
             }
             found.saw("Range", format!("{range}, as you say that nobody else gives it out"));
             range
@@ -127,13 +130,30 @@ pub(super) async fn propose(
     if io::stderr().is_terminal() {
         eprintln!("Asking the LAN for {} addresses, which takes about {seconds} s", candidate.size());
     }
-    let answered = sweep::sweep(cluster, candidate).await.map_err(|why| NoProposal::Unseen(vec![why]))?;
+    let sample = async {
+        match (&dhcp, wanted) {
+            (Some(dhcp), Some(range)) => dhcp.sample(cluster, &lan, range).await,
+            _ => None,
+        }
+    };
+    let (sample, answered) = futures::join!(sample, sweep::sweep(cluster, candidate));
+    if let Some(sample) = sample {
+        found.saw("DHCP", sample.words());
+        if let Sample::GivenOut(offer) = sample {
+            return Err(given_out(candidate, &offer));
+        }
+    }
+    let answered = answered.map_err(|why| NoProposal::Unseen(vec![why]))?;
     let heard: Vec<String> = answered.iter().map(|(ip, whose)| format!("{ip} is {whose}")).collect();
     let count = candidate.size();
     found.saw(
         "Asked",
         match heard.as_slice() {
-            [] => format!("for {count} addresses, and nobody answered"),
+            // A container that is stopped has no address.
+            [] if site.is_dockers() => format!("for {count} addresses, and nobody answered"),
+            [] => {
+                format!("for {count} addresses, and nobody answered; a host that is off or asleep would not")
+            }
             heard => format!("for {count} addresses: {}", some(heard, NAMED)),
         },
     );
@@ -154,6 +174,26 @@ pub(super) async fn propose(
             "say which addresses nobody uses: --range FIRST-LAST".to_owned(),
         )
     })
+}
+
+/// A server would give out addresses of the range to others.
+fn given_out(range: Range, offer: &DhcpOffer) -> NoProposal {
+    NoProposal::Refused(
+        format!("the DHCP server {} gives out {}, which is in {range}", offer.server, offer.address),
+        format!("take {range} out of what it gives out, or write another --range"),
+    )
+}
+
+/// The family of which addresses are proposed: IPv4, where it is clear which are nobody's.
+fn proposed_family(nodes: &[Node]) -> Result<Family, NoProposal> {
+    let mut addresses = nodes.iter().flat_map(lan::internal_addresses).peekable();
+    if addresses.peek().is_none() || addresses.any(|ip| ip.is_ipv4()) {
+        return Ok(Family::V4);
+    }
+    Err(NoProposal::Refused(
+        "the nodes have IPv6 addresses only, and of those none are proposed".to_owned(),
+        "say which addresses of their LAN nobody uses: --range FIRST-LAST".to_owned(),
+    ))
 }
 
 /// Addresses of the LAN of such a cluster that nobody gives out, if that is known of any.
@@ -222,6 +262,24 @@ fn nodes_in_words(count: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn where_nodes_have_ipv6_only_somebody_has_to_say_a_range() {
+        let node = |ip: &str| -> Node {
+            let addresses = serde_json::json!([{"type": "InternalIP", "address": ip}]);
+            let node = serde_json::json!({"metadata": {}, "status": {"addresses": addresses}});
+            serde_json::from_value(node).unwrap()
+        };
+        let of = |ips: &[&str]| proposed_family(&ips.iter().map(|ip| node(ip)).collect::<Vec<_>>());
+        assert!(matches!(of(&["fd00::1", "10.0.0.1"]), Ok(Family::V4)));
+        assert!(matches!(of(&[]), Ok(Family::V4)), "what is wrong there is told elsewhere");
+        match of(&["fd00::1", "fd00::2"]) {
+            Err(NoProposal::Refused(why, remedy)) => {
+                assert!(why.contains("IPv6") && remedy.contains("--range"), "{why}");
+            }
+            _ => panic!("there is no range of IPv4"),
+        }
+    }
 
     #[test]
     fn where_a_dhcp_server_answers_nothing_is_proposed_not_even_in_kind() {
