@@ -33,7 +33,7 @@ use crate::cluster::Cluster;
 use crate::look::Look;
 use crate::options::Quickstart;
 use crate::output::{Page, Style, Tone, cell};
-use crate::survey::Health;
+use crate::survey::{Health, list};
 
 /// So long the Services that wait are waited for, once there is a pool.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -181,7 +181,7 @@ fn objects(cluster: &Cluster, look: &Look, options: &Quickstart, range: Range) -
     let metadata = json!({"name": options.pool, "namespace": cluster.system});
     let pool = json!({
         "apiVersion": "metallb.io/v1beta1", "kind": "IPAddressPool", "metadata": metadata,
-        "spec": {"addresses": [range.to_string()]},
+        "spec": {"addresses": [entry(range)]},
     });
     let for_all = |it: &L2Advertisement| {
         let spec = &it.spec;
@@ -198,6 +198,11 @@ fn objects(cluster: &Cluster, look: &Look, options: &Quickstart, range: Range) -
         })
     });
     std::iter::once(pool).chain(advertisement).collect()
+}
+
+/// A range as a pool lists it: a single address is one with a prefix length.
+fn entry(range: Range) -> String {
+    if range.size() > 1 { range.to_string() } else { format!("{range}/{}", range.shortest_prefix()) }
 }
 
 /// Asks whoever sits at the terminal; nobody says yes where there is none.
@@ -232,7 +237,10 @@ async fn create(cluster: &Cluster, object: &Value) -> Result<String, Failure> {
         serde_json::from_value(object.clone()).map_err(|error| failure(Why::Other(error.to_string())))?;
     let api: Api<DynamicObject> = Api::namespaced_with(cluster.client.clone(), &cluster.system, &kind);
     api.create(&PostParams::default(), &object).await.map_err(|error| failure(Why::of(&error)))?;
-    Ok(format!("{} {}", kind.kind, object.name_any()))
+    let addresses = object.data["spec"]["addresses"].as_array();
+    let addresses: Vec<&str> = addresses.into_iter().flatten().filter_map(Value::as_str).collect();
+    let colon = if addresses.is_empty() { "" } else { ": " };
+    Ok(format!("{} {}{colon}{}", kind.kind, object.name_any(), list(&addresses)))
 }
 
 /// What became of the Services that want addresses, once that has settled. Whether one has a problem.

@@ -153,9 +153,14 @@ fn elsewhere_somebody_has_to_say_which_addresses_nobody_gives_out_and_they_are_a
         assert!(forbidden.code == 2 && forbidden.stderr.contains(right), "{forbidden:?}");
         let made = plugin(&cluster, line).await;
         let asked = "asked for 172.18.0.102, 172.18.0.103, 172.18.0.105, no server offers it";
-        assert!(made.stdout.contains(asked) && made.stdout.contains("asleep would not"), "{made:?}");
+        assert!(made.stdout.contains(asked) && made.stdout.contains("asleep would not answer"), "{made:?}");
         assert!(made.code == 0 && answered(&made)["applied"] == true, "{made:?}");
         assert_eq!(pools(&cluster).await, ["172.18.0.102-172.18.0.105"]);
+        let single = plugin(&cluster, "quickstart --yes --pool one --range 172.18.0.110/32").await;
+        assert!(
+            single.code == 0 && single.stdout.contains("IPAddressPool one: 172.18.0.110/32"),
+            "{single:?}"
+        );
     });
 }
 

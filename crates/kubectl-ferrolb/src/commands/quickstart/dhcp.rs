@@ -104,7 +104,7 @@ impl Sample {
                 format!("asked for {}, the server {} offers it", offer.address, offer.server)
             }
             Self::Refused(ips) => format!("asked for {}, no server offers it", list(ips)),
-            Self::Unknown(why) => format!("not known: {why}"),
+            Self::Unknown(why) => format!("they could not be asked for addresses of the range: {why}"),
         }
     }
 }

@@ -145,18 +145,7 @@ pub(super) async fn propose(
     }
     let answered = answered.map_err(|why| NoProposal::Unseen(vec![why]))?;
     let heard: Vec<String> = answered.iter().map(|(ip, whose)| format!("{ip} is {whose}")).collect();
-    let count = candidate.size();
-    found.saw(
-        "Asked",
-        match heard.as_slice() {
-            // A container that is stopped has no address.
-            [] if site.is_dockers() => format!("for {count} addresses, and nobody answered"),
-            [] => {
-                format!("for {count} addresses, and nobody answered; a host that is off or asleep would not")
-            }
-            heard => format!("for {count} addresses: {}", some(heard, NAMED)),
-        },
-    );
+    found.saw("Asked", asked(candidate, &heard, site));
     if wanted.is_some() {
         return match heard.first() {
             None => Ok(candidate),
@@ -255,6 +244,21 @@ fn no_range(site: Site, lan: &Lan, dhcp: Option<&Dhcp>) -> NoProposal {
     )
 }
 
+/// For which addresses the LAN was asked, and what was heard.
+fn asked(range: Range, heard: &[String], site: Site) -> String {
+    let addresses = match range.size() {
+        1 => range.to_string(),
+        count => format!("{count} addresses"),
+    };
+    let answers = match heard {
+        [] => ", and nobody answered".to_owned(),
+        heard => format!(": {}", some(heard, NAMED)),
+    };
+    // A container that is stopped has no address.
+    let silent = if site.is_dockers() { "" } else { "; a host that is off or asleep would not answer" };
+    format!("for {addresses}{answers}{silent}")
+}
+
 fn nodes_in_words(count: usize) -> String {
     if count == 1 { "1 node".to_owned() } else { format!("{count} nodes") }
 }
@@ -279,6 +283,20 @@ mod tests {
             }
             _ => panic!("there is no range of IPv4"),
         }
+    }
+
+    #[test]
+    fn what_cannot_be_heard_is_said_where_hosts_may_sleep() {
+        let of = |range: &str, heard: &[&str], site| {
+            let heard: Vec<String> = heard.iter().map(|text| (*text).to_owned()).collect();
+            asked(range.parse().unwrap(), &heard, site)
+        };
+        let asleep = "a host that is off or asleep would not answer";
+        let silent = of("10.0.0.4/30", &[], Site::Elsewhere);
+        assert_eq!(silent, format!("for 4 addresses, and nobody answered; {asleep}"));
+        let one = of("10.0.0.4/32", &["10.0.0.4 is that of a host"], Site::Elsewhere);
+        assert_eq!(one, format!("for 10.0.0.4: 10.0.0.4 is that of a host; {asleep}"));
+        assert_eq!(of("10.0.0.4/30", &[], Site::Kind), "for 4 addresses, and nobody answered");
     }
 
     #[test]
