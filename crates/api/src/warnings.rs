@@ -20,6 +20,12 @@ impl IPAddressPool {
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         for (index, entry) in self.spec.addresses.iter().enumerate() {
+            if let Some((block, what)) = entry.of_no_host() {
+                warnings.push(format!(
+                    "spec.addresses[{index}] {written} has addresses of {block} ({what}), at which no client reaches a Service: leave them out",
+                    written = quoted(&entry.0)
+                ));
+            }
             if let Some(network) = entry.network_meant() {
                 let (written, first, last) = (&entry.0, network.network(), network.broadcast());
                 warnings.push(format!(

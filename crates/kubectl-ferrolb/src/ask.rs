@@ -142,7 +142,10 @@ impl Told {
             (None, None) if self.program.leaves => {
                 "it is being deleted, and its kubelet has not ended it yet".to_owned()
             }
-            (None, None) => "its Pod runs, and does not say what it waits for".to_owned(),
+            (None, None) => match &self.document {
+                Err(Silence::NoAnswer(why)) => format!("its Pod runs, and gives no answer: {why}"),
+                Ok(_) | Err(_) => "its Pod runs, and does not say what it waits for".to_owned(),
+            },
         }
     }
 
@@ -247,14 +250,14 @@ pub(crate) async fn ask(
         let account = (program.namespace.as_str(), program.service_account.as_str());
         let token = by_account.get(&account).filter(|_| program.secure).cloned();
         async move {
-            let document = match timeout(patience, ask_one(once, program, question, token)).await {
-                Ok(document) => document,
-                Err(_) => {
-                    Err(Silence::NoAnswer(format!("it does not answer within {} s", patience.as_secs())))
-                }
-            };
+            let answer = timeout(patience, ask_one(once, program, question, token)).await;
+            let in_time = answer.is_ok();
+            let document = answer.unwrap_or_else(|_| {
+                Err(Silence::NoAnswer(format!("it does not answer within {} s", patience.as_secs())))
+            });
             let mut program = program.clone();
-            if !program.ready && document.is_err() && program.down.is_none() {
+            // One that keeps whoever asks waiting would do so again.
+            if !program.ready && document.is_err() && program.down.is_none() && in_time {
                 program.waits_for = timeout(patience, readyz(once, &program)).await.ok().flatten();
             }
             Told { program, document }

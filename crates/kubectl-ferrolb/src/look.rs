@@ -5,6 +5,7 @@ mod decided;
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
 
+use introspection::Elder;
 use ipam::ServiceKey;
 use jiff::{SignedDuration, Timestamp};
 use placement::Placement;
@@ -50,6 +51,7 @@ impl Look {
         let mut look = Self::new(controllers, speakers, snapshot, reports, client::told(&failures));
         look.tell_decided();
         look.tell_unwritten(Timestamp::now());
+        look.tell_elder();
         if let Some(Instead::MetalLb(_)) = cluster.instead {
             let why = "MetalLB serves it, which tells this program nothing";
             look.services.iter_mut().for_each(|service| without_guesses(service, why));
@@ -95,6 +97,13 @@ impl Look {
     }
 }
 
+/// Why nothing can be told of a Service that another installation serves, from this namespace.
+pub(crate) fn served_from(namespace: &str) -> String {
+    format!(
+        "FerroLB in namespace {namespace} serves it: --system-namespace {namespace} looks at it by what is there"
+    )
+}
+
 /// Where something is missing, nothing follows from what is not in it.
 fn without_guesses(service: &mut Surveyed, why: &str) {
     service.unserved = None;
@@ -137,6 +146,17 @@ impl Look {
         }
     }
 
+    /// The FerroLB in another namespace that the controllers wait for.
+    pub(crate) fn elder(&self) -> Option<&Elder> {
+        self.controllers.iter().find_map(|told| told.controller()?.waits_for.as_ref())
+    }
+
+    /// Tells nothing of Services that another installation serves: its pools and advertisements count, which were not looked at.
+    fn tell_elder(&mut self) {
+        let Some(why) = self.elder().map(|elder| served_from(&elder.namespace)) else { return };
+        self.services.iter_mut().for_each(|service| without_guesses(service, &why));
+    }
+
     /// Programs that could not be asked though there is a right to, in lines for people.
     pub(crate) fn notes(&self) -> impl Iterator<Item = Cell> {
         let notes = self.unasked.iter().filter(|it| !self.forbidden.contains(it));
@@ -152,8 +172,31 @@ impl Look {
 
 #[cfg(test)]
 mod tests {
+    use introspection::{ControllerStatus, Document, Status};
+
     use super::*;
-    use crate::fixtures::{service, snapshot};
+    use crate::fixtures::{service, snapshot, speaker_on};
+    use crate::programs::Program;
+
+    #[test]
+    fn who_waits_for_another_installation_says_of_no_service_that_it_lacks_a_pool() {
+        let elder = Elder { namespace: "b".to_owned(), lease: "l".to_owned(), runs: true };
+        let looked = |waits_for: Option<Elder>| {
+            let status = ControllerStatus { waits_for, ..ControllerStatus::default() };
+            let program = Program { part: Part::Controller, ..speaker_on("n1") };
+            let document = Ok(Document::new(vec![], Status::ControllerStatus(status)));
+            let mut snapshot = snapshot(&[service("web", None)], &[], &[]);
+            snapshot.pools.clear();
+            let controllers = vec![Told { program, document }];
+            let mut look = Look::new(controllers, vec![], snapshot, Some(Reports::new()), vec![]);
+            look.tell_elder();
+            look.services.remove(0)
+        };
+        assert_eq!(looked(None).health, Health::Waiting);
+        let waits = looked(Some(elder));
+        assert_eq!((waits.health, waits.remedies.len()), (Health::Unknown, 0));
+        assert!(waits.reasons[0].contains("--system-namespace b"), "{waits:?}");
+    }
 
     #[test]
     fn a_service_whose_address_is_not_written_for_long_waits_for_more_than_time() {

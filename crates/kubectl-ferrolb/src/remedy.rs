@@ -114,6 +114,10 @@ fn of_refusal(
         Refusal::Reserved { by: Some(by), .. } => {
             format!("ask for it by name: annotation ferrolb.io/address-reservation: {}", by.name)
         }
+        Refusal::UnknownReservation(key) if key.name.contains('/') => format!(
+            "write the name of an AddressReservation alone into the annotation ferrolb.io/address-reservation: it is looked for in namespace {}, that of the Service, and those of others are for others",
+            key.namespace
+        ),
         Refusal::UnknownReservation(key) => format!(
             "create AddressReservation {} in namespace {}, or correct the Service's annotation ferrolb.io/address-reservation",
             key.name, key.namespace

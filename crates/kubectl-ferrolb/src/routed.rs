@@ -70,6 +70,11 @@ pub(crate) fn remedy(session: &BgpSession) -> String {
             "compare spec.myASN and spec.peerASN (or dynamicASN) of BGPPeer {peer} with what the router is configured with"
         );
     }
+    if reason.contains("hold timer expired") {
+        return format!(
+            "see whether the router {address} is up and reaches the node: one of the two heard nothing for the hold time"
+        );
+    }
     if reason.contains("no TCP connection") || reason.contains("connection is lost") {
         return format!(
             "see whether {address} can be reached from the node, and whether the router takes the node for a neighbor: its address, its AS number, the same password"
@@ -176,6 +181,14 @@ mod tests {
         assert_eq!(it.untold, [remark("b", "no TCP connection; BFD is down: x")]);
         assert_eq!(it.without_bfd, [remark("a", "BFD is down: x")]);
         assert!(of("web", "192.0.3.7").is_empty() && of("other", "192.0.2.7").is_empty());
+    }
+
+    #[test]
+    fn who_was_not_heard_for_the_hold_time_is_looked_for_before_its_configuration() {
+        let session = |reason: &str| BgpSession { reason: reason.to_owned(), ..BgpSession::default() };
+        let helps = remedy(&session("the peer is told: hold timer expired (4/0)"));
+        assert!(helps.contains("is up and reaches the node"), "{helps}");
+        assert!(remedy(&session("the peer says: cease (6/2)")).contains("router's log"));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use translation::Origin;
 use crate::ask::Told;
 use crate::predict::{Allocation, NoAddress, assignment};
 use crate::remedy::{self, Advertised};
-use crate::routed::{Routed, routed};
+use crate::routed::{Remark, Routed, routed};
 use crate::snapshot::{Routing, Snapshot, Source};
 
 /// A host that claims an address is heard again within so many seconds, unless it is gone: hosts that talk to anybody ask
@@ -325,9 +325,8 @@ impl Sources<'_> {
             Some(Err(_)) if announced.is_routed() => {}
             Some(Err(_)) if !routed.is_empty() => {
                 announced.health = Health::Silent;
-                let why = format!("{ip}: no router is told of it: no BGP session for it is established");
-                let remedy = "kubectl ferrolb status says what keeps each session down, and what to do";
-                it.worse(Health::Silent, Some(why), Some(remedy.to_owned()));
+                let (why, remedy) = self.without_session(&routed);
+                it.worse(Health::Silent, Some(format!("{ip}: no router is told of it: {why}")), Some(remedy));
             }
             Some(Err(Unannounced::Unadvertised(Unadvertised::NoAdvertisement)))
                 if let Some(silent) = self.routing(snapshot).why_silent(key, ip) =>
@@ -382,6 +381,21 @@ impl Sources<'_> {
             }
         }
         announced
+    }
+
+    /// What keeps down the sessions by which an address would be announced, and what helps the first of them.
+    fn without_session(&self, routed: &[Routed]) -> (String, String) {
+        let none = "no BGP session for it is established";
+        let mut untold = routed.iter().flat_map(|it| it.untold.iter().map(move |remark| (&it.node, remark)));
+        let Some((node, Remark { peer, why })) = untold.next() else {
+            let remedy = "kubectl ferrolb status says what keeps each session down, and what to do";
+            return (none.to_owned(), remedy.to_owned());
+        };
+        let speaker = self.speakers.iter().filter_map(Told::speaker).find(|it| it.node == *node);
+        let session = speaker.and_then(|it| it.bgp.sessions.items.iter().find(|it| it.peer == *peer));
+        let remedy = session
+            .map_or_else(|| "kubectl ferrolb bgp says how each session is".to_owned(), crate::routed::remedy);
+        (format!("{none}; with {peer}: {why}"), remedy)
     }
 
     fn routing(&self, snapshot: &Snapshot) -> &Routing {

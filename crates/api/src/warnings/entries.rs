@@ -5,7 +5,21 @@ use std::collections::BTreeMap;
 use ipnet::IpNet;
 use objects::text::quoted;
 
+use pools::Range;
+
 use crate::AddressEntry;
+
+/// Addresses that are no host's, with what they are.
+const OF_NO_HOST: [(&str, &str); 8] = [
+    ("0.0.0.0/8", "none of hosts"),
+    ("127.0.0.0/8", "loopback"),
+    ("169.254.0.0/16", "link-local"),
+    ("224.0.0.0/4", "multicast"),
+    ("255.255.255.255/32", "broadcast"),
+    ("::/127", "none of hosts"),
+    ("fe80::/10", "link-local"),
+    ("ff00::/8", "multicast"),
+];
 
 impl AddressEntry {
     /// The network that a CIDR means, when it was written with another address than the network's first:
@@ -14,6 +28,13 @@ impl AddressEntry {
         let written: IpNet = self.0.parse().ok()?;
         let meant = written.trunc();
         (meant != written).then_some(meant)
+    }
+
+    /// The first block among its addresses that no client can reach a Service at, and what that is.
+    pub(super) fn of_no_host(&self) -> Option<(&'static str, &'static str)> {
+        let written: Range = self.0.parse().ok()?;
+        let among = |block: &str| block.parse::<Range>().is_ok_and(|block| block.overlaps(written));
+        OF_NO_HOST.into_iter().find(|(block, _)| among(block))
     }
 }
 

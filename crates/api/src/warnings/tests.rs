@@ -282,3 +282,23 @@ fn thousands_of_entries_are_checked_at_once() {
     // All pairs would take minutes.
     assert!(before.elapsed() < std::time::Duration::from_secs(5), "{:?}", before.elapsed());
 }
+
+#[test]
+fn addresses_that_no_client_reaches_are_told_with_what_they_are() {
+    for (entry, expected) in [
+        ("224.0.0.0/24", "224.0.0.0/4 (multicast)"),
+        ("127.0.0.1/32", "127.0.0.0/8 (loopback)"),
+        ("0.0.0.0/0", "0.0.0.0/8 (none of hosts)"),
+        ("255.255.255.0-255.255.255.255", "255.255.255.255/32 (broadcast)"),
+        ("169.254.7.0/24", "169.254.0.0/16 (link-local)"),
+        ("fe80::1-fe80::5", "fe80::/10 (link-local)"),
+        ("ff02::1/128", "ff00::/8 (multicast)"),
+        ("::1/128", "::/127 (none of hosts)"),
+    ] {
+        let said = pool(&json!({"addresses": [entry]}));
+        assert!(said.iter().any(|it| it.contains(expected)), "{entry}: {said:?}");
+    }
+    for entry in ["10.0.0.0/8", "240.0.0.0/24", "2001:db8::/64", "fd00::1-fd00::9", "1.0.0.0/24", "typo"] {
+        assert_eq!(pool(&json!({"addresses": [entry]})), [""; 0], "{entry}");
+    }
+}

@@ -3,6 +3,7 @@
 mod events;
 mod notes;
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use anyhow::bail;
@@ -20,9 +21,9 @@ use crate::answer::Answer;
 use crate::ask::Told;
 use crate::client;
 use crate::cluster::Cluster;
-use crate::look::Look;
+use crate::look::{Look, served_from};
 use crate::nearest::did_you_mean_in;
-use crate::output::{Page, Tone, cell};
+use crate::output::{Page, Tone, cell, some};
 use crate::predict::{NoAddress, assignment};
 use crate::remedy::{self, Advertised};
 use crate::routed::{Remark, Routed, routed, why_not};
@@ -31,6 +32,9 @@ use crate::surroundings;
 use crate::survey::{Health, Report, Surveyed, list, remedy_of, told_of};
 
 pub(crate) use self::notes::in_vain;
+
+/// So many nodes are named of which the same is true.
+const NODES: usize = 6;
 
 /// The whole story.
 #[derive(Debug, Default, Serialize)]
@@ -139,6 +143,11 @@ pub(crate) async fn run(cluster: &Cluster, namespace: Option<&str>, service: &st
         }
     }
     let of_nodes = look.allocation.fates.get(&key).is_some_and(|it| it.observed.origin == Origin::NodePool);
+    let ips: Vec<IpAddr> = surveyed.addresses.iter().map(|address| address.ip).collect();
+    for note in notes::around(cluster, &object, &ips).await {
+        page.field(cell("Nodes", Tone::Warn), &note);
+        story.notes.push(note);
+    }
     for warning in &surveyed.warnings {
         page.field(cell("Warning", Tone::Warn), format!("{}\n-> {}", warning.reason, warning.remedy));
         story.notes.push(format!("{}: {}", warning.reason, warning.remedy));
@@ -234,7 +243,9 @@ fn tell(look: &mut Look, key: &ServiceKey, surveyed: &Surveyed, page: &mut Page)
     if let Some(asks_for) = &story.asks_for {
         page.field("Asks for", asks_for);
     }
-    let certain = look.failures.is_empty();
+    let unknown = look.elder().map(|elder| format!("here: {}", served_from(&elder.namespace)));
+    let unknown = unknown.or((!look.failures.is_empty()).then(|| "while lists are missing".to_owned()));
+    let certain = unknown.is_none();
     match fate.as_ref().map(|fate| &fate.outcome) {
         Some(Ok(assignment)) => {
             page.field("Address", format!("{} from pool {}", list(&assignment.ips), assignment.pool));
@@ -267,7 +278,10 @@ fn tell(look: &mut Look, key: &ServiceKey, surveyed: &Surveyed, page: &mut Page)
             remedy.iter().for_each(|remedy| page.field("  to do", remedy));
             story.remedies.extend(remedy);
         }
-        Some(Err(_)) | None => page.field(cell("Address", Tone::Warn), unseen(surveyed)),
+        Some(Err(_)) | None => {
+            let why = unknown.as_deref().unwrap_or("while lists are missing");
+            page.field(cell("Address", Tone::Warn), unseen(surveyed, why));
+        }
     }
     if let Some(denied) = fate.as_ref().and_then(|fate| fate.denied.as_ref()) {
         page.field(cell("Keeps it", Tone::Warn), denied);
@@ -302,16 +316,13 @@ fn tell(look: &mut Look, key: &ServiceKey, surveyed: &Surveyed, page: &mut Page)
     story
 }
 
-/// What is known of the addresses of a Service where lists are missing.
-fn unseen(surveyed: &Surveyed) -> String {
+/// What is known of the addresses of a Service where `why` nothing more can be told.
+fn unseen(surveyed: &Surveyed, why: &str) -> String {
     let ips: Vec<IpAddr> = surveyed.addresses.iter().map(|address| address.ip).collect();
     if ips.is_empty() {
-        "why there is none cannot be told while lists are missing".to_owned()
+        format!("why there is none cannot be told {why}")
     } else {
-        format!(
-            "{}, by the Service's status; who announces it cannot be told while lists are missing",
-            list(&ips)
-        )
+        format!("{}, by the Service's status; who announces it cannot be told {why}", list(&ips))
     }
 }
 
@@ -413,33 +424,50 @@ fn tell_address(
 /// Which routers are told, by which nodes, and why others tell them nothing.
 fn tell_routers(look: &Look, key: &ServiceKey, ip: IpAddr, story: &mut AddressStory, page: &mut Page) {
     let speakers = || look.speakers.iter().filter_map(Told::speaker);
-    for Routed { node, prefix, told, untold, without_bfd } in routed(speakers(), key, ip) {
+    // Nodes of which the same is true are told of together.
+    let mut alike: Vec<(Routed, Vec<String>)> = Vec::new();
+    for it in routed(speakers(), key, ip) {
+        let same =
+            |(other, _): &&mut (Routed, Vec<String>)| Routed { node: it.node.clone(), ..other.clone() } == it;
+        match alike.iter_mut().find(same) {
+            Some((_, nodes)) => nodes.push(it.node),
+            None => alike.push((it.clone(), vec![it.node])),
+        }
+    }
+    for (Routed { prefix, told, untold, without_bfd, .. }, nodes) in alike {
+        let one = nodes.len() == 1;
         let mut parts = Vec::new();
         if !told.is_empty() {
-            parts.push(format!("announces {prefix} to {}", list(&told)));
+            let verb = if one { "announces" } else { "announce" };
+            parts.push(format!("{verb} {prefix} to {}", list(&told)));
         }
         let remarks = |what: &str, remarks: &[Remark]| -> Vec<String> {
             remarks.iter().map(|Remark { peer, why }| format!("{what} {peer}: {why}")).collect()
         };
-        parts.extend(remarks("has no session with", &untold));
-        parts.extend(remarks("would notice late that it lost", &without_bfd));
+        parts.extend(remarks(if one { "has no session with" } else { "have no session with" }, &untold));
+        let late = if one { "would notice late that it lost" } else { "would notice late that they lost" };
+        parts.extend(remarks(late, &without_bfd));
         let tone = match (untold.is_empty(), without_bfd.is_empty()) {
             (true, true) => Tone::Good,
             (true, false) => Tone::Warn,
             (false, _) => Tone::Bad,
         };
-        let said = format!("{node} {}", parts.join(", "));
+        let said = format!("{} {}", some(&nodes, NODES), parts.join(", "));
         page.field(cell("By BGP", tone), &said);
         story.by_bgp.push(said);
     }
     let service = key.to_string();
+    let mut silent: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for speaker in speakers() {
-        let this = speaker.bgp.unannounced.items.iter().filter(|it| it.service == service);
-        for it in this {
-            let said = format!("{} tells routers nothing: {}", speaker.node, why_not(&it.reason));
-            page.field(cell("By BGP", Tone::Dim), &said);
-            story.by_bgp.push(said);
+        for it in speaker.bgp.unannounced.items.iter().filter(|it| it.service == service) {
+            silent.entry(why_not(&it.reason)).or_default().push(&speaker.node);
         }
+    }
+    for (why, nodes) in silent {
+        let verb = if nodes.len() == 1 { "tells" } else { "tell" };
+        let said = format!("{} {verb} routers nothing: {why}", some(&nodes, NODES));
+        page.field(cell("By BGP", Tone::Dim), &said);
+        story.by_bgp.push(said);
     }
 }
 
@@ -519,9 +547,115 @@ fn tell_election(
 
 #[cfg(test)]
 mod tests {
+    use api::AddressEntry;
+    use introspection::{BgpRoute, BgpSession, BgpUnannounced, Document, Status};
+    use serde_json::json;
+
     use super::*;
     use crate::fixtures::{edited, service, snapshot, told};
     use crate::output::Style;
+
+    /// What is told of a Service with this address that only routers are told of, where there is one router.
+    fn told_of_routed(ip: &str, router: serde_json::Value) -> (Story, String) {
+        let mut web = service("web", Some(ip));
+        web["spec"]["clusterIPs"] = json!([if ip.contains(':') { "fd00::1" } else { "10.96.0.1" }]);
+        let speakers = ["n1", "n2", "n3"].map(|node| told(node, vec![]));
+        let mut snapshot = snapshot(&[web], &["n1", "n2", "n3"], &speakers);
+        let entries = ["192.0.2.0/30", "2001:db8::/126"];
+        snapshot.pools[0].spec.addresses = entries.map(|it| AddressEntry(it.to_owned())).into();
+        snapshot.advertisements.clear();
+        let spec = json!({"myASN": 64512, "peerASN": 64513});
+        let mut peer = json!({"metadata": {"name": "r1"}, "spec": spec});
+        peer["spec"].as_object_mut().unwrap().extend(router.as_object().cloned().unwrap());
+        snapshot.bgp.peers = vec![serde_json::from_value(peer).unwrap()];
+        let all = json!({"metadata": {"name": "all"}});
+        snapshot.bgp.advertisements = vec![serde_json::from_value(all).unwrap()];
+        let mut look = Look::new(vec![], speakers.into(), snapshot, None, vec![]);
+        let (key, surveyed) = (ServiceKey::new("default", "web"), look.services[0].clone());
+        let mut page = Page::default();
+        let story = tell(&mut look, &key, &surveyed, &mut page);
+        (story, page.render(Style::default()))
+    }
+
+    #[test]
+    fn nodes_of_which_the_same_is_true_are_told_of_together() {
+        let session = |state: &str| BgpSession {
+            peer: "r1".to_owned(),
+            state: state.to_owned(),
+            reason: "no TCP connection".to_owned(),
+            ..BgpSession::default()
+        };
+        let route = BgpRoute {
+            prefix: "192.0.2.1/32".to_owned(),
+            services: vec!["default/web".to_owned()],
+            peers: vec!["r1".to_owned()],
+            ..BgpRoute::default()
+        };
+        let silent =
+            BgpUnannounced { service: "default/web".to_owned(), reason: "noLocalEndpoints".to_owned() };
+        let speaker = |node: &str, state: &str| {
+            let mut told = told(node, vec![]);
+            if let Ok(Document { status: Status::SpeakerStatus(status), .. }) = &mut told.document {
+                match state {
+                    "" => status.bgp.unannounced.items.push(silent.clone()),
+                    state => {
+                        status.bgp.sessions.items.push(session(state));
+                        status.bgp.routes.items.push(route.clone());
+                    }
+                }
+            }
+            told
+        };
+        let explained = |states: [&str; 3]| {
+            let speakers: Vec<Told> = ["n1", "n2", "n3"]
+                .into_iter()
+                .zip(states)
+                .map(|(node, state)| speaker(node, state))
+                .collect();
+            let snapshot = snapshot(&[service("web", Some("192.0.2.1"))], &["n1"], &speakers);
+            let look = Look::new(vec![], speakers, snapshot, None, vec![]);
+            let (key, ip) = (ServiceKey::new("default", "web"), "192.0.2.1".parse().unwrap());
+            let (mut page, mut remedies) = (Page::default(), vec![]);
+            tell_address(&look, &key, ip, true, &mut page, &mut remedies).by_bgp
+        };
+        let none = "no endpoint of it serves on this node, which its externalTrafficPolicy Local asks for";
+        assert_eq!(
+            explained(["Established", "Established", ""]),
+            ["n1, n2 announce 192.0.2.1/32 to r1".to_owned(), format!("n3 tells routers nothing: {none}")]
+        );
+        assert_eq!(
+            explained(["Established", "Active", "Active"]),
+            ["n1 announces 192.0.2.1/32 to r1", "n2, n3 have no session with r1: no TCP connection"]
+        );
+        assert_eq!(explained(["", "", ""]), [format!("n1, n2, n3 tell routers nothing: {none}")]);
+    }
+
+    #[test]
+    fn a_family_that_no_session_carries_is_named_with_both_ways_out() {
+        let silent = |ip: &str, router| told_of_routed(ip, router).0.addresses.remove(0).silent;
+        let reason = |family| {
+            Some(format!("no router is told of it: no BGPPeer has a session that carries {family} routes"))
+        };
+        let by4 = || json!({"peerAddress": "192.0.2.254"});
+        let by6 = || json!({"peerAddress": "2001:db8::fe"});
+        assert_eq!(silent("2001:db8::1", by4()), reason("IPv6"));
+        assert_eq!(silent("192.0.2.1", by6()), reason("IPv4"));
+        let (story, page) = told_of_routed("2001:db8::1", by4());
+        assert_eq!(story.health, Some("silent"));
+        let [remedy] = &story.remedies[..] else { panic!("{page}") };
+        assert!(
+            remedy.contains("spec.dualStackAddressFamily of a BGPPeer to true")
+                && remedy.contains("make a BGPPeer for an IPv6 address of the router"),
+            "{remedy}"
+        );
+        assert!(page.contains("No router"), "{page}");
+        // A session that carries both, or this family, is no obstacle.
+        let both = json!({"peerAddress": "192.0.2.254", "dualStackAddressFamily": true});
+        for (ip, router) in [("2001:db8::1", both), ("192.0.2.1", by4()), ("2001:db8::1", by6())] {
+            let silent = silent(ip, router.clone());
+            assert!(!silent.is_some_and(|it| it.contains("carries")), "{ip} {router}");
+        }
+    }
 
     #[test]
     fn a_node_that_waits_after_failing_twice_is_named_with_how_long() {

@@ -1,5 +1,7 @@
 //! `kubectl ferrolb pools`.
 
+mod lans;
+
 use ::pools::{Family, PoolSpec, Quota};
 use api::{IPAddressPool, NodeAddressPool};
 use kube::ResourceExt;
@@ -120,7 +122,8 @@ pub(crate) fn rows(look: &Look) -> Vec<PoolRow> {
                 Count { in_use: number(usage.in_use), free: number(usage.available) }
             };
             let in_force = look.allocation.pools().get(&name);
-            let of_others = doubts.remove(&name).unwrap_or_default();
+            let mut doubts = doubts.remove(&name).unwrap_or_default();
+            doubts.extend(in_force.into_iter().flat_map(|pool| lans::doubts(pool, &look.snapshot)));
             PoolRow {
                 v4: known.then(|| count(Family::V4)),
                 v6: known.then(|| count(Family::V6)),
@@ -130,7 +133,7 @@ pub(crate) fn rows(look: &Look) -> Vec<PoolRow> {
                 quota: in_force.and_then(|pool| quota(pool.quota)),
                 only_for: only_for(&PoolSpec::from(object)),
                 faults: in_force.into_iter().flat_map(|pool| &pool.faults).map(ToString::to_string).collect(),
-                warnings: object.warnings().into_iter().chain(of_others).collect(),
+                warnings: object.warnings().into_iter().chain(doubts).collect(),
                 name: name.to_string(),
             }
         })

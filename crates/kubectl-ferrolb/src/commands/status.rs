@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use self::leader::{Leader, leader};
 use self::problems::Finder;
-pub(crate) use self::routers::{Routers, warnings as routers_warnings};
+pub(crate) use self::routers::{Routers, lacking as lacking_for_routers, warnings as routers_warnings};
 use super::foreign;
 use super::pools::{self, PoolRow};
 use crate::answer::{Answer, Exit};
@@ -282,8 +282,8 @@ impl Services {
     }
 }
 
-/// Those together that have the same reason.
-fn together(problems: &[Problem]) -> Vec<(Vec<&str>, &str, Option<&str>)> {
+/// Those together that have the same reason: what they are about, the reason, and what to do.
+pub(crate) fn together(problems: &[Problem]) -> Vec<(Vec<&str>, &str, Option<&str>)> {
     let mut together: Vec<(Vec<&str>, &str, Option<&str>)> = Vec::new();
     let mut seen: BTreeMap<(&str, Option<&str>), usize> = BTreeMap::new();
     for Problem { about, reason, remedy } in problems {

@@ -301,7 +301,9 @@ fn check_routers(snapshot: Snapshot, manifests: &[Manifest], cluster: &Cluster, 
     let faults = faults.into_iter().map(|it| (it, Severity::Error));
     let warnings = warnings.into_iter().map(|it| (it, Severity::Warning));
     for ((about, why), severity) in faults.chain(warnings) {
-        let is_it = |it: &&Manifest| format!("{} {}", it.kind(), it.text("/metadata/name")) == about;
+        let is_it = |it: &&Manifest| {
+            about == it.kind() || format!("{} {}", it.kind(), it.text("/metadata/name")) == about
+        };
         let Some(manifest) = manifests.iter().filter(|it| is_about_routers(it)).find(is_it) else { continue };
         let said = |it: &Finding| {
             it.place == manifest.place && (it.message.contains(&why) || why.contains(&it.message))

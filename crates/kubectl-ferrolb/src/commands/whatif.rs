@@ -23,7 +23,7 @@ pub(crate) use self::routes::brief;
 use self::state::{State, difference, is_to_routers, shown, states};
 pub(crate) use self::staying::Staying;
 use super::manifests::{self, Manifest};
-use super::status::routers_warnings;
+use super::status::{lacking_for_routers, routers_warnings};
 use crate::answer::Answer;
 use crate::ask::Told;
 use crate::cluster::Cluster;
@@ -363,12 +363,14 @@ fn faults(allocation: &Allocation, then: &Snapshot, placement: &Placement, routi
         let faults = it.read().1.into_iter();
         faults.map(|fault| format!("L2Advertisement {}: {}: {}", it.name_any(), fault.field, fault.why))
     });
+    let reservations = allocation.unreserved.iter();
+    let reservations = reservations.map(|(key, why)| format!("AddressReservation {key}: {why}"));
     let of_bgp: BTreeSet<_> = then.bgp.faults(placement).into_iter().chain(routing.faults.clone()).collect();
     let of_bgp = of_bgp.into_iter().map(|(about, why)| format!("{about}: {why}"));
-    pools.chain(advertisements).chain(of_bgp).collect()
+    pools.chain(advertisements).chain(reservations).chain(of_bgp).collect()
 }
 
-/// Something about an object, which is named first.
+/// Something about an object, which is named first, or about all of a kind.
 pub(crate) type About = (String, String);
 
 /// What would be wrong with objects about BGP if these manifests were applied, and what their authors may not mean.
@@ -386,7 +388,8 @@ pub(crate) fn faults_of_routers(
     let warnings = routers_warnings(&then);
     let warnings = warnings.iter().filter_map(|it| it.split_once(": "));
     let owned = |(about, why): (&str, &str)| (about.to_owned(), why.to_owned());
-    (faults.into_iter().collect(), warnings.map(owned).collect())
+    let lacking = lacking_for_routers(&then).map(|(kind, why)| (kind.to_owned(), why));
+    (faults.into_iter().collect(), warnings.map(owned).chain(lacking).collect())
 }
 
 /// Why a Service that is there is not FerroLB's any more.

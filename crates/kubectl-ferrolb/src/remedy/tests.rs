@@ -57,6 +57,10 @@ fn each_refusal_has_something_to_do_that_names_what_is_meant() {
         (Refusal::Reserved { ip, by: None }, "another address"),
         (Refusal::HeldElsewhere(ip), "another address"),
         (Refusal::UnknownReservation(reservation()), "create AddressReservation r in namespace a"),
+        (
+            Refusal::UnknownReservation(ipam::ReservationKey::new("a", "b/r")),
+            "write the name of an AddressReservation alone",
+        ),
         (Refusal::ReservationNotInForce(reservation()), "kubectl describe addressreservation -n a r"),
         (Refusal::ReservationPending(reservation()), "wait a moment"),
         (Refusal::ReservationForOthers(reservation()), "spec.serviceSelectors of AddressReservation r"),

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ipam::ServiceKey;
+use ipnet::IpNet;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt;
-use placement::NodeName;
+use placement::{NodeName, Prefix};
 use slim::{EndpointSlice, Service, ServicePort};
 
 use super::{Announced, Health, Surveyed, Warning, list};
@@ -98,8 +99,8 @@ fn off_lan(speakers: &Speakers, node: &NodeName, ip: IpAddr) -> Option<Warning> 
     let prefixes = speakers.prefixes.get(node)?;
     let of_family = || prefixes.values().flatten().filter(|it| it.first().is_ipv4() == ip.is_ipv4());
     of_family().next()?;
-    if of_family().any(|prefix| prefix.contains(ip)) {
-        return None;
+    if let Some(prefix) = of_family().find(|prefix| prefix.contains(ip)) {
+        return of_no_host(*prefix, ip);
     }
     let mut lans: Vec<String> = of_family().map(ToString::to_string).collect();
     lans.dedup();
@@ -109,6 +110,25 @@ fn off_lan(speakers: &Speakers, node: &NodeName, ip: IpAddr) -> Option<Warning> 
             lans.join(", ")
         ),
         remedy: "give the pool addresses of that LAN, or the router a route to them".to_owned(),
+    })
+}
+
+/// That an address is on a LAN, and there the one of the network itself or of all hosts, which nobody asks for.
+fn of_no_host(lan: Prefix, ip: IpAddr) -> Option<Warning> {
+    let network = IpNet::new(lan.first(), lan.length())
+        .ok()
+        .filter(|it| it.addr().is_ipv4() && it.prefix_len() < 31)?;
+    let what = if ip == network.broadcast() {
+        "the broadcast address"
+    } else if ip == network.network() {
+        "the first address, that of the network itself,"
+    } else {
+        return None;
+    };
+    Some(Warning {
+        reason: format!("{ip} is {what} of {network}, the LAN of its node, so hosts there do not reach it"),
+        remedy: "have the Service ask for another address, and leave this one out of the pool: spec.avoidBuggyIPs of the pool leaves out all that end in .0 and .255"
+            .to_owned(),
     })
 }
 
@@ -170,6 +190,11 @@ mod tests {
         assert!(off("n1", "10.99.0.1").unwrap().reason.contains("no network of n1 (192.0.2.0/24)"));
         assert!(off("n1", "fd01::1").unwrap().reason.contains("(fd00::/64)"));
         assert_eq!((off("n1", "192.0.2.9"), off("n1", "fd00::9")), (None, None));
+        assert!(off("n1", "192.0.2.255").unwrap().reason.contains("the broadcast address of 192.0.2.0/24"));
+        assert!(
+            off("n1", "192.0.2.0").unwrap().reason.contains("that of the network itself, of 192.0.2.0/24")
+        );
+        assert_eq!(off("n1", "fd00::"), None, "routers alone use it");
         assert_eq!(off("n2", "10.99.0.1"), None, "who has told nothing is on any");
     }
 }

@@ -1,4 +1,4 @@
-use introspection::AddressState;
+use introspection::{AddressState, BgpRoute, BgpSession, Document, Status};
 
 use super::*;
 use crate::fixtures::{address, service, snapshot, told};
@@ -140,4 +140,34 @@ fn who_waits_where_pools_of_nodes_are_served_is_sent_to_the_events() {
         look(&snapshot)[0]
             .contains("its events say what that refuses: kubectl describe service -n default web")
     );
+}
+
+#[test]
+fn what_keeps_the_sessions_down_is_told_with_what_helps_where_no_router_is_told() {
+    let session = BgpSession {
+        peer: "r1".to_owned(),
+        state: "Active".to_owned(),
+        reason: "the peer is told: bad peer AS (2/2)".to_owned(),
+        ..BgpSession::default()
+    };
+    let route = BgpRoute {
+        prefix: "192.0.2.1/32".to_owned(),
+        services: vec!["default/web".to_owned()],
+        peers: vec!["r1".to_owned()],
+        ..BgpRoute::default()
+    };
+    let speakers = ["n1", "n2", "n3"].map(|node| {
+        let mut told = told(node, vec![]);
+        if let Ok(Document { status: Status::SpeakerStatus(status), .. }) = &mut told.document {
+            status.bgp.sessions.items.push(session.clone());
+            status.bgp.routes.items.push(route.clone());
+        }
+        told
+    });
+    let mut snapshot = snapshot(&[service("web", Some(IP))], &["n1"], &speakers);
+    snapshot.advertisements.clear();
+    let it = all_of(&snapshot, &speakers, None).remove(0);
+    assert_eq!(it.health, Health::Silent);
+    assert!(it.reasons[0].ends_with("with r1: the peer is told: bad peer AS (2/2)"), "{it:?}");
+    assert!(it.remedies[0].contains("spec.peerASN") && it.remedies[0].contains("BGPPeer r1"), "{it:?}");
 }

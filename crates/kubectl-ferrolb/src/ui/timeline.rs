@@ -200,8 +200,10 @@ impl Timeline {
 fn assigned(event: &Event) -> Option<(Timestamp, String, String)> {
     let about = &event.involved_object;
     let service = format!("{}/{}", about.namespace.as_deref()?, about.name.as_deref()?);
-    let node = event.message.as_deref()?.strip_prefix("announcing from node \"")?.split('"').next()?;
-    if node.is_empty() {
+    let rest = event.message.as_deref()?.strip_prefix("announcing from node \"")?;
+    let (node, protocol) = rest.split_once('"')?;
+    // Routers are told by many nodes at once: with the next one nothing moves.
+    if node.is_empty() || protocol.contains("\"bgp\"") {
         return None;
     }
     let at = event.last_timestamp.as_ref().or(event.first_timestamp.as_ref())?.0;

@@ -4,9 +4,11 @@ use std::net::IpAddr;
 
 use ipam::ServiceKey;
 use k8s_openapi::api::core::v1;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::ResourceExt;
 use slim::Service;
 
+use crate::cluster::Cluster;
 use crate::nearest::did_you_mean;
 use crate::survey::{Announced, list};
 
@@ -79,6 +81,60 @@ pub(super) fn beside(whole: &v1::Service, holders: impl Fn(IpAddr) -> Vec<Servic
         )
     };
     narrowed.into_iter().chain(spec.external_ips.iter().flatten().map(of_external)).collect()
+}
+
+/// What other objects do to clients of a Service with these addresses, as far as they can be seen.
+pub(super) async fn around(cluster: &Cluster, service: &Service, ips: &[IpAddr]) -> Vec<String> {
+    let namespace = service.namespace().unwrap_or_default();
+    let (others, policies) =
+        futures::join!(cluster.all::<v1::Service>(), cluster.of_namespace::<NetworkPolicy>(&namespace));
+    let mut notes = claimed(service, ips, &others.unwrap_or_default());
+    notes.extend(policies.ok().and_then(|policies| narrowed(service, &policies)));
+    notes
+}
+
+/// That other Services take what comes for these addresses, by their `spec.externalIPs`.
+fn claimed(service: &Service, ips: &[IpAddr], others: &[v1::Service]) -> Vec<String> {
+    let ports: Vec<i32> = service.spec.ports.iter().map(|port| port.port).collect();
+    let takes = |other: &v1::Service| {
+        let spec = other.spec.as_ref()?;
+        let is_this = (other.namespace(), other.name_any()) == (service.namespace(), service.name_any());
+        let claims = |text: &&String| text.parse::<IpAddr>().is_ok_and(|ip| ips.contains(&ip.to_canonical()));
+        let ip = spec.external_ips.iter().flatten().find(claims).filter(|_| !is_this)?;
+        let both: Vec<i32> =
+            spec.ports.iter().flatten().map(|port| port.port).filter(|port| ports.contains(port)).collect();
+        (!both.is_empty()).then(|| {
+            format!(
+                "Service {}/{} has {ip} in its spec.externalIPs, so nodes may send there what comes for port {}: take it out of there",
+                other.namespace().unwrap_or_default(),
+                other.name_any(),
+                list(&both)
+            )
+        })
+    };
+    others.iter().filter_map(takes).collect()
+}
+
+/// That policies are for the Pods of a Service, which may keep its clients out.
+fn narrowed(service: &Service, policies: &[NetworkPolicy]) -> Option<String> {
+    let selector = &service.spec.selector;
+    let is_for_them = |policy: &&NetworkPolicy| {
+        let Some(spec) = &policy.spec else { return false };
+        let pods = spec.pod_selector.clone().unwrap_or_default();
+        let ingress = spec.policy_types.as_ref().is_none_or(|types| types.iter().any(|it| it == "Ingress"));
+        // Of other labels of the Pods nothing is known here.
+        let mut labels = pods.match_labels.iter().flatten();
+        ingress
+            && pods.match_expressions.unwrap_or_default().is_empty()
+            && labels.all(|(label, value)| selector.get(label) == Some(value))
+    };
+    let names: Vec<String> = policies.iter().filter(is_for_them).map(ResourceExt::name_any).collect();
+    (!selector.is_empty() && !names.is_empty()).then(|| {
+        format!(
+            "NetworkPolicy {} is for its Pods, which see clients by their own addresses, or by those of nodes with externalTrafficPolicy Cluster: whoever no policy lets in gets no answer",
+            list(&names)
+        )
+    })
 }
 
 /// Where to look on when an address is announced and does not answer.
@@ -176,5 +232,48 @@ mod tests {
         (address.node, address.by_bgp) = (None, vec![to_routers("n1")]);
         let said = beyond(&service, &address).unwrap();
         assert!(said.starts_with("see on the router whether it took the route to 192.0.2.1"), "{said}");
+    }
+
+    #[test]
+    fn a_service_that_takes_the_address_of_another_is_named_where_a_port_is_the_same() {
+        let web: Service = serde_json::from_value(service("web", Some("192.0.2.1"))).unwrap();
+        let other = |name: &str, ip: &str, port: i32| -> v1::Service {
+            let spec = json!({"externalIPs": [ip], "ports": [{"port": port}]});
+            let metadata = json!({"name": name, "namespace": "default"});
+            serde_json::from_value(json!({"metadata": metadata, "spec": spec})).unwrap()
+        };
+        let ips = ["192.0.2.1".parse().unwrap()];
+        let told = |other| claimed(&web, &ips, &[other]);
+        assert!(told(other("thief", "192.0.2.1", 80))[0].starts_with(
+            "Service default/thief has 192.0.2.1 in its spec.externalIPs, so nodes may send there what comes for port 80"
+        ));
+        for harmless in
+            [other("a", "192.0.2.1", 81), other("a", "192.0.2.2", 80), other("web", "192.0.2.1", 80)]
+        {
+            assert_eq!(told(harmless), [""; 0]);
+        }
+    }
+
+    #[test]
+    fn a_policy_that_is_for_its_pods_is_named_and_one_that_may_be_is_not() {
+        let mut web = service("web", Some("192.0.2.1"));
+        web["spec"]["selector"] = json!({"app": "web", "tier": "front"});
+        let web: Service = serde_json::from_value(web).unwrap();
+        let told = |spec: Value| {
+            let policy = json!({"metadata": {"name": "deny"}, "spec": spec});
+            narrowed(&web, &[serde_json::from_value(policy).unwrap()])
+        };
+        assert!(told(json!({"podSelector": {}})).unwrap().starts_with("NetworkPolicy deny is for its Pods"));
+        assert!(
+            told(json!({"podSelector": {"matchLabels": {"app": "web"}}, "policyTypes": ["Ingress"]}))
+                .is_some()
+        );
+        for other in [
+            json!({"podSelector": {}, "policyTypes": ["Egress"]}),
+            json!({"podSelector": {"matchLabels": {"app": "db"}}}),
+            json!({"podSelector": {"matchExpressions": [{"key": "app", "operator": "Exists"}]}}),
+        ] {
+            assert_eq!(told(other), None);
+        }
     }
 }

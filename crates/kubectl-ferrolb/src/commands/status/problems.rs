@@ -15,6 +15,10 @@ use crate::programs::{Part, Program};
 use crate::snapshot::{ADVERTISEMENT, Elsewhere, POOL, missing_pools};
 use crate::survey::{Warning, list};
 
+/// What helps speakers that do not hear each other.
+const OPEN_GOSSIP: &str =
+    "open UDP port 7946 between all nodes, in both directions, and give all speakers the same key";
+
 /// Finds what is the matter with one look at a cluster.
 pub(super) struct Finder<'a> {
     cluster: &'a Cluster,
@@ -113,6 +117,7 @@ impl<'a> Finder<'a> {
             let remedy = starting::remedy(event)
                 .or_else(|| waits_for_metallb(told))
                 .or_else(|| kept_off(told))
+                .or_else(|| waits_for_peers(told))
                 .unwrap_or_else(|| {
                     format!("kubectl describe pod -n {system} {which}; kubectl logs -n {system} {which}")
                 });
@@ -181,9 +186,7 @@ impl<'a> Finder<'a> {
                 self.problem(
                     &speaker.node,
                     format!("the speaker does not hear {}", list(&answering)),
-                    Some(
-                        "open UDP port 7946 between all nodes, in both directions, and give all speakers the same key",
-                    ),
+                    Some(OPEN_GOSSIP),
                 );
             }
             if !silent.is_empty() {
@@ -208,7 +211,9 @@ impl<'a> Finder<'a> {
         let system = &self.cluster.system;
         // Whoever has the addresses of nodes needs neither.
         let nodes_only = self.look.snapshot.node_pools && self.look.snapshot.pools.is_empty();
-        if self.look.failures.is_empty() && !nodes_only {
+        // Nor does one that waits for another FerroLB, whose objects count.
+        let waits = self.look.elder().is_some();
+        if self.look.failures.is_empty() && !nodes_only && !waits {
             let elsewhere = |kind| Elsewhere::of_kind(&self.look.snapshot.elsewhere, kind);
             let but = |it: Option<&Elsewhere>| it.map(|it| format!(", but {it}")).unwrap_or_default();
             if self.look.snapshot.pools.is_empty() {
@@ -327,6 +332,12 @@ fn waits_for_metallb(told: &Told) -> Option<String> {
     })
 }
 
+/// What to do where a speaker is ready as soon as it hears others.
+fn waits_for_peers(told: &Told) -> Option<String> {
+    let unheard = told.not_ready().contains("other speakers, none of which is heard");
+    unheard.then(|| OPEN_GOSSIP.to_owned())
+}
+
 /// What to do where a node cannot get the image, or has given its ports away.
 fn kept_off(told: &Told) -> Option<String> {
     let why = told.program.down.as_deref()?;
@@ -434,5 +445,15 @@ mod tests {
             "",
         );
         assert_eq!(waits, [("s-n3".to_owned(), "not ready: waits for services, nodes".to_owned())]);
+    }
+
+    #[test]
+    fn a_speaker_that_hears_nobody_is_sent_to_the_port_and_not_to_its_log() {
+        let mut it = told("n1", vec![]);
+        it.document = Err("no answer".to_owned().into());
+        it.program.waits_for = Some("other speakers, none of which is heard".to_owned());
+        assert!(waits_for_peers(&it).unwrap().contains("open UDP port 7946"));
+        it.program.waits_for = Some("services".to_owned());
+        assert_eq!(waits_for_peers(&it), None);
     }
 }

@@ -209,15 +209,23 @@ pub(crate) fn warnings(snapshot: &Snapshot) -> Vec<String> {
         warn(FOR_ROUTERS, &advertisement.name_any(), all);
     }
     bgp.communities.iter().for_each(|it| warn("Community", &it.name_any(), it.warnings()));
-    let lacking = match (bgp.peers.is_empty(), bgp.advertisements.is_empty()) {
-        (true, false) => format!("there is a {FOR_ROUTERS} and no {ROUTER}, so no router is told"),
-        (false, true) => {
-            format!("there is a {ROUTER} and no {FOR_ROUTERS}, so routers are told of no Service")
-        }
-        (true, true) | (false, false) => return warnings,
-    };
-    warnings.push(lacking);
+    warnings.extend(lacking(snapshot).map(|(_, why)| why));
     warnings
+}
+
+/// The kind that has no effect for want of the other one, and why.
+pub(crate) fn lacking(snapshot: &Snapshot) -> Option<(&'static str, String)> {
+    match (snapshot.bgp.peers.is_empty(), snapshot.bgp.advertisements.is_empty()) {
+        (true, false) => {
+            let why = format!("there is a {FOR_ROUTERS} and no {ROUTER}, so no router is told");
+            Some((FOR_ROUTERS, why))
+        }
+        (false, true) => {
+            let why = format!("there is a {ROUTER} and no {FOR_ROUTERS}, so routers are told of no Service");
+            Some((ROUTER, why))
+        }
+        (true, true) | (false, false) => None,
+    }
 }
 
 #[cfg(test)]

@@ -1,3 +1,5 @@
+use serde_json::json;
+
 use super::*;
 
 /// What is found in a manifest without a cluster, as `SEVERITY message`.
@@ -173,4 +175,63 @@ fn the_address_of_a_node_in_a_pool_is_pointed_out() {
     let [found] = &findings[..] else { panic!("{findings:?}") };
     assert_eq!(found.severity, Severity::Warning);
     assert!(found.message.contains("10.0.0.3, an address of node n1"), "{found:?}");
+}
+
+/// What is found of objects about BGP beside a cluster with three nodes, a pool "lan" and a router "r1".
+fn beside_a_cluster(yaml: &str) -> Vec<String> {
+    let manifests = manifests::parse(yaml, "f").unwrap();
+    let mut snapshot = crate::fixtures::snapshot(&[], &[], &[]);
+    let spec = json!({"myASN": 64512, "peerASN": 64513, "peerAddress": "192.0.2.254"});
+    let r1 = json!({"metadata": {"name": "r1", "namespace": "metallb-system"}, "spec": spec});
+    snapshot.bgp.peers = vec![serde_json::from_value(r1).unwrap()];
+    let mut findings = Vec::new();
+    manifests.iter().for_each(|it| check_alone(it, &mut findings));
+    check_routers(snapshot, &manifests, &Cluster::silent(vec![]), &mut findings);
+    findings.iter().map(|it| format!("{:?} {}: {}", it.severity, it.object, it.message)).collect()
+}
+
+fn about_routers(version: &str, kind: &str, name: &str, spec: &str) -> String {
+    format!("{{apiVersion: metallb.io/{version}, kind: {kind}, metadata: {{name: {name}}}, spec: {spec}}}")
+}
+
+#[test]
+fn objects_about_bgp_are_checked_beside_those_of_the_cluster() {
+    let peer = |spec: &str| about_routers("v1beta2", "BGPPeer", "r2", spec);
+    let advertisement = |spec: &str| about_routers("v1beta1", "BGPAdvertisement", "all", spec);
+    let router = "myASN: 64512, peerASN: 64513, peerAddress: 192.0.2.253";
+    for (yaml, expected) in [
+        (advertisement("{peers: [r3]}"), "Warning BGPAdvertisement all: spec.peers names \"r3\""),
+        (
+            advertisement("{ipAddressPools: [lna]}"),
+            "Warning BGPAdvertisement all: spec.ipAddressPools names \"lna\"",
+        ),
+        (advertisement("{communities: [nobody]}"), "Error BGPAdvertisement all: spec.communities[0]"),
+        (
+            peer(&format!("{{{router}, bfdProfile: fast}}")),
+            "Error BGPPeer r2: spec.bfdProfile: there is no BFDProfile fast",
+        ),
+        (
+            peer(&format!("{{{router}, nodeSelectors: [{{matchLabels: {{zone: nowhere}}}}]}}")),
+            "Warning BGPPeer r2: its spec.nodeSelectors select no node",
+        ),
+        (peer(&format!("{{{router}}}")), "Warning BGPPeer r2: there is a BGPPeer and no BGPAdvertisement"),
+    ] {
+        let found = beside_a_cluster(&yaml);
+        assert!(found.iter().any(|it| it.starts_with(expected)), "{yaml}: {found:?}");
+    }
+    let both = [peer(&format!("{{{router}}}")), advertisement("{peers: [r1, r2], ipAddressPools: [lan]}")];
+    assert_eq!(beside_a_cluster(&both.join("\n---\n")), [] as [String; 0]);
+}
+
+#[test]
+fn what_is_wrong_with_an_object_that_is_in_the_cluster_is_not_told_of_others() {
+    let found = beside_a_cluster(&about_routers("v1beta1", "BGPAdvertisement", "all", "{peers: [r1]}"));
+    assert_eq!(found, [] as [String; 0]);
+    // What one object shows by itself is told once.
+    let router = "{myASN: 64512, peerASN: 64513, peerAddress: 192.0.2.1, keepaliveTime: 90s, holdTime: 30s}";
+    let yaml = about_routers("v1beta2", "BGPPeer", "r1", router);
+    let advertisement = about_routers("v1beta1", "BGPAdvertisement", "all", "{}");
+    let found = beside_a_cluster(&format!("{yaml}\n---\n{advertisement}"));
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].starts_with("Error BGPPeer r1") && found[0].contains("keepaliveTime"), "{found:?}");
 }

@@ -1,7 +1,9 @@
 //! A snapshot as it would be with other objects in it.
 
 use anyhow::{Context, bail};
-use api::{BFDProfile, BGPAdvertisement, BGPPeer, Community, IPAddressPool, L2Advertisement};
+use api::{
+    AddressReservation, BFDProfile, BGPAdvertisement, BGPPeer, Community, IPAddressPool, L2Advertisement,
+};
 use kube::ResourceExt;
 use serde::de::DeserializeOwned;
 use slim::Node;
@@ -72,6 +74,15 @@ pub(super) fn apply(
             ("metallb.io", "BFDProfile") if in_system => {
                 put(&mut then.bgp.profiles, ours::<BFDProfile>(manifest, system)?);
             }
+            ("ferrolb.io", "AddressReservation") => {
+                let mut reservation: AddressReservation = decoded(manifest)?;
+                let namespace = reservation.namespace().unwrap_or_else(|| cluster.default_namespace.clone());
+                reservation.metadata.namespace = Some(namespace);
+                let key = reservation.key();
+                let there = then.reservations.iter().find(|it| it.key() == key);
+                reservation.status = there.and_then(|it| it.status.clone());
+                put(&mut then.reservations, reservation);
+            }
             ("", "Service") => {
                 let mut service: slim::Service = decoded(manifest)?;
                 let namespace = service.namespace().unwrap_or_else(|| cluster.default_namespace.clone());
@@ -91,7 +102,7 @@ pub(super) fn apply(
     }
     if known == 0 {
         bail!(
-            "nothing in there has a say in who gets which address, or in who announces it: IPAddressPools, L2Advertisements and the objects about BGP of namespace {}, Services, Nodes and Namespaces do",
+            "nothing in there has a say in who gets which address, or in who announces it: IPAddressPools, L2Advertisements and the objects about BGP of namespace {}, AddressReservations, Services, Nodes and Namespaces do",
             cluster.system
         );
     }

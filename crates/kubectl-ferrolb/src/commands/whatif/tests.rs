@@ -188,3 +188,29 @@ fn a_peer_that_is_deleted_and_an_advertisement_that_is_changed_are_told_route_by
     let page = wrong.unwrap().page.render(Style::default());
     assert!(page.contains("not in force: BGPAdvertisement all: spec.communities[0]"), "{page}");
 }
+
+#[test]
+fn a_reservation_is_foretold_with_what_it_takes_from_others_and_why_it_would_not_be_in_force() {
+    let now = snapshot(&[service("web", Some("192.0.2.1"))], &["n1", "n2", "n3"], &[]);
+    let applied = |namespace: &str, address: &str, more: Option<serde_json::Value>| {
+        let yaml = format!(
+            "{{apiVersion: ferrolb.io/v1alpha1, kind: AddressReservation, metadata: {{name: r{namespace}}}, spec: {{addresses: [{address}]}}}}"
+        );
+        let manifests = crate::commands::manifests::parse(&yaml, "f").unwrap();
+        let answer = changed(now.clone(), |then| {
+            then.services.extend(more.map(|it| serde_json::from_value(it).unwrap()));
+            apply(then, &manifests, &Cluster::silent(vec![]))
+        });
+        answer.unwrap()
+    };
+    let free = applied("", "192.0.2.2", None);
+    assert_eq!((free.exit, rows(&free)), (Exit::Fine, vec![]));
+    // The last address of the pool is for whoever names the reservation.
+    let waits = applied(", namespace: other", "192.0.2.2", Some(service("new", None)));
+    let rows = rows(&waits);
+    assert!(rows[0].contains("|lacks|no available IPs"), "{rows:?}");
+    let outside = applied("", "198.51.100.1", None);
+    let page = outside.page.render(Style::default());
+    assert!(page.contains("AddressReservation default/r: 198.51.100.1"), "{page}");
+    assert_eq!(outside.exit, Exit::Problem);
+}

@@ -37,10 +37,12 @@ pub(super) fn section(seen: &Seen, query: &Query, drain: Option<&(&str, Result<D
 }
 
 fn card(NodeView { row, announced }: &NodeView, most: usize, query: &Query) -> Markup {
-    let class = match (row.problem, &*row.speaker) {
-        (true, _) => "bad silent",
-        (false, "ready") => "good",
-        (false, _) => "dim",
+    // What is the matter with a node whose speaker is ready, its notes tell.
+    let (class, word) = match (row.problem, &*row.speaker) {
+        (true, "ready") => ("bad silent", "problem"),
+        (true, speaker) => ("bad silent", speaker),
+        (false, "ready") => ("good", "ready"),
+        (false, speaker) => ("dim", speaker),
     };
     let used: Vec<String> = row.interfaces.iter().filter(|it| is_used(it)).map(by_protocol).collect();
     let unused: Vec<&Interface> = row.interfaces.iter().filter(|it| !is_used(it)).collect();
@@ -50,7 +52,7 @@ fn card(NodeView { row, announced }: &NodeView, most: usize, query: &Query) -> M
         li class={ "card node" @if drained { " drained" } @if row.problem { " problem" } } data-key={ "node " (row.node) } {
             div.top {
                 h3 { (row.node) }
-                span class={ "state " (class) } { span.shape aria-hidden="true" {} (row.speaker) }
+                span class={ "state " (class) } { span.shape aria-hidden="true" {} (word) }
             }
             p.big {
                 b data-flash { (announced.len()) }

@@ -3,14 +3,22 @@
 use maud::{Markup, html};
 
 use super::{counted, grouped};
-use crate::commands::status::{Problem, Programs, Summary};
+use crate::commands::status::{Programs, Summary, together};
+use crate::output::some;
 use crate::ui::query::Query;
 use crate::ui::view::{Seen, View};
 
-/// So many problems are shown with their remedies.
+/// So many problems are shown at once.
 const PROBLEMS: usize = 12;
+/// And so many when the user wants to see more.
+const MORE_PROBLEMS: usize = 200;
+/// So many are named for which a problem is the same.
+const NAMED: usize = 3;
 /// So much of what could not be seen is named at first.
 const NOT_SEEN: usize = 6;
+
+/// What is the same for some: what that is about, the reason, and what to do.
+type Problem<'a> = (Vec<&'a str>, &'a str, Option<&'a str>);
 
 /// How it is.
 enum Verdict {
@@ -147,6 +155,7 @@ fn numbers(seen: &Seen) -> Markup {
 /// What somebody should see to, what could not be seen, and what authors may not mean.
 pub(super) fn problems(seen: &Seen, query: &Query) -> Markup {
     let Summary { problems, warnings, not_seen, .. } = &seen.summary;
+    let problems = together(problems);
     html! {
         @if !problems.is_empty() {
             section.problems aria-labelledby="problems" {
@@ -154,13 +163,7 @@ pub(super) fn problems(seen: &Seen, query: &Query) -> Markup {
                 ul.cards {
                     @for it in problems.iter().take(PROBLEMS) { (problem(it)) }
                 }
-                @if problems.len() > PROBLEMS {
-                    p.more {
-                        a href={ (query.with_problems(true).link()) "#services" } {
-                            "and " (problems.len() - PROBLEMS) " more: all Services with a problem"
-                        }
-                    }
-                }
+                @if problems.len() > PROBLEMS { (more_problems(&problems[PROBLEMS..], query)) }
             }
         }
         @if !not_seen.is_empty() {
@@ -184,14 +187,31 @@ pub(super) fn problems(seen: &Seen, query: &Query) -> Markup {
     }
 }
 
+fn more_problems(rest: &[Problem<'_>], query: &Query) -> Markup {
+    let (rest, untold) = rest.split_at(rest.len().min(MORE_PROBLEMS));
+    html! {
+        details.rest {
+            summary { "and " (rest.len() + untold.len()) " more" }
+            ul.cards { @for it in rest { (problem(it)) } }
+            @if !untold.is_empty() {
+                p.more {
+                    a href={ (query.with_problems(true).link()) "#services" } {
+                        "and " (untold.len()) " more: all Services with a problem"
+                    }
+                }
+            }
+        }
+    }
+}
+
 fn texts(texts: &[String]) -> Markup {
     html! { ul.plain { @for text in texts { li { (text) } } } }
 }
 
-fn problem(Problem { about, reason, remedy }: &Problem) -> Markup {
+fn problem((about, reason, remedy): &Problem<'_>) -> Markup {
     html! {
         li.card.problem {
-            h3 { span.shape aria-hidden="true" {} (about) }
+            h3 { span.shape aria-hidden="true" {} (some(about, NAMED)) }
             p { (sentence(reason)) }
             @if let Some(remedy) = remedy {
                 p.remedy { span.label { "What to do" } (sentence(remedy)) }

@@ -1,6 +1,7 @@
 use std::time::Instant;
 
 use super::*;
+use crate::commands::status::Problem;
 use crate::ui::sample::{NODES, Sample};
 use crate::ui::timeline::Timeline;
 
@@ -44,6 +45,50 @@ async fn problems_come_first_with_reason_and_remedy() {
     assert_eq!(problems.matches("What to do").count(), 3, "{problems}");
     let first = part(&page, "data-key=\"service ", "\"");
     assert!(["batch/importer", "home/zigbee2mqtt", "staging/search"].contains(&first), "{first}");
+}
+
+#[tokio::test]
+async fn of_many_problems_the_first_are_shown_and_the_rest_can_be_opened() {
+    let mut view = Sample { problems: true, ..Sample::default() }.view().await;
+    let problems = &mut view.seen.as_mut().unwrap().summary.problems;
+    let first = problems[0].clone();
+    let numbered = |number: usize| Problem {
+        about: format!("problem-{number:03}"),
+        reason: format!("reason {number}"),
+        ..first.clone()
+    };
+    *problems = (0..250).map(numbered).collect();
+    let page = shown(&view, "");
+    let (shown, rest) = part(&page, "id=\"problems\"", "</section>").split_once("<details").unwrap();
+    assert_eq!((shown.matches("problem-").count(), rest.matches("problem-").count()), (12, 200));
+    assert!(
+        rest.contains("and 238 more") && rest.contains("and 38 more: all Services with a problem"),
+        "{rest}"
+    );
+}
+
+#[tokio::test]
+async fn those_with_the_same_problem_are_one_card() {
+    let mut view = Sample { problems: true, ..Sample::default() }.view().await;
+    let problems = &mut view.seen.as_mut().unwrap().summary.problems;
+    let first = problems[0].clone();
+    *problems =
+        ["a", "b", "c", "d", "e"].map(|name| Problem { about: name.to_owned(), ..first.clone() }).into();
+    let page = shown(&view, "");
+    let problems = part(&page, "id=\"problems\"", "</section>");
+    assert!(problems.contains("a, b, c and 2 more") && problems.matches("<li").count() == 1, "{problems}");
+    assert!(part(&page, "<h1>", "</h1>").ends_with("5 problems"), "{page}");
+}
+
+#[tokio::test]
+async fn a_node_with_a_problem_is_not_called_ready() {
+    let page = page(Sample { routers: true, problems: true, ..Sample::default() }, "").await;
+    let top = |node: &str| {
+        part(part(&page, &format!("data-key=\"node {node}\""), "</li>"), "class=\"state ", "</div>")
+            .to_owned()
+    };
+    assert!(top("rack2-b").starts_with("bad") && top("rack2-b").contains("problem"), "{}", top("rack2-b"));
+    assert!(top("rack1-c").starts_with("good") && top("rack1-c").contains("ready"), "{}", top("rack1-c"));
 }
 
 #[tokio::test]

@@ -122,6 +122,18 @@ fn events_tell_what_was_before_the_first_look() {
 }
 
 #[test]
+fn nodes_that_announce_to_routers_do_not_take_an_address_from_each_other() {
+    let by_bgp = |node: &str, seconds: i64| {
+        let mut it = event("web", node, seconds);
+        it.message = Some(format!("announcing from node \"{node}\" with protocol \"bgp\""));
+        it
+    };
+    let mut timeline = Timeline::default();
+    timeline.recall(&[by_bgp("n1", 10), by_bgp("n2", 11), event("web", "n3", 12)], &on("n3"));
+    assert_eq!(whats(&timeline), [What::Began { on: "n3".to_owned() }]);
+}
+
+#[test]
 fn events_of_one_takeover_are_one_entry_and_odd_ones_are_passed_over() {
     let services = [on("n1"), vec![service("api", "192.0.2.2", Health::Announced, Some("n1"))]].concat();
     let mut odd = event("web", "n1", 10);
