@@ -8,14 +8,15 @@ use std::net::IpAddr;
 
 use anyhow::bail;
 use introspection::{Address, SpeakerStatus};
-use ipam::{AddressRequest, Families, Request, ServiceKey};
+use ipam::{AddressRequest, Families, Family, Request, ServiceKey};
 use k8s_openapi::api::core::v1;
 use kube::{Api, ResourceExt};
-use placement::{Unadvertised, Unannounced};
+use placement::{Interfaces, NodeName, Obstacle, Unadvertised, Unannounced};
 use serde::Serialize;
 use slim::Service;
 use translation::{Claim, Origin};
 
+use super::nodes::unfit;
 use super::services::{place, tone};
 use crate::answer::Answer;
 use crate::ask::Told;
@@ -536,13 +537,26 @@ fn tell_election(
             let (reason, remedy) = {
                 let has_pod = look.snapshot.speakers.has_pod(&node);
                 let remedy = remedy::of_obstacle(&obstacle, &node, &advertised, &look.snapshot);
-                (remedy::words_of(&obstacle, &advertised, has_pod), remedy)
+                let words = remedy::words_of(&obstacle, &advertised, has_pod);
+                let unfit = if let Obstacle::NoInterface(wanted) = &obstacle {
+                    why_unfit(look, &node, wanted, ip)
+                } else {
+                    String::new()
+                };
+                (if unfit.is_empty() { words } else { format!("{words} ({unfit})") }, remedy)
             };
             let text = if silent { format!("{reason}\n-> {remedy}") } else { reason.clone() };
             page.field(format!("  {node} is out"), text);
             story.out.push(NodeReason { node: node.to_string(), reason, remedy });
         }
     }
+}
+
+/// Why a node cannot announce an address on these interfaces, as its own speaker tells.
+fn why_unfit(look: &Look, node: &NodeName, wanted: &Interfaces, ip: IpAddr) -> String {
+    let mut speakers = look.speakers.iter().filter_map(Told::speaker);
+    let speaker = speakers.find(|speaker| speaker.node == node.as_str());
+    speaker.map(|it| unfit(&it.interfaces.items, wanted, Family::of(ip))).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use introspection::{AddressState, BgpSession, Interface, PeerState, SpeakerStatus, Usability};
+use ipam::Family;
 use kube::ResourceExt;
-use placement::EXCLUDE_LABEL;
+use placement::{EXCLUDE_LABEL, Interfaces};
 use serde::Serialize;
 
 use crate::answer::Answer;
@@ -261,18 +262,59 @@ pub(crate) fn by_protocol(interface: &Interface) -> String {
     format!("{}{protocols}", interface.name)
 }
 
-/// The interfaces that are not used, those together that are not for the same reason.
+/// The interfaces that are not used, those together that are not for the same reason; and those that are used for one family
+/// only.
 fn unused(interfaces: &[Interface]) -> String {
+    let unused = interfaces.iter().filter(|it| !is_used(it)).map(|it| (it.name.clone(), why_not(it)));
+    let by_half = interfaces.iter().filter(|it| is_used(it)).filter_map(|it| {
+        let family = if it.arp == Usability::Used { Family::V6 } else { Family::V4 };
+        Some((format!("{} ({family})", it.name), why_unfit(it, family)?))
+    });
+    by_reason(unused.chain(by_half))
+}
+
+/// Why a node can announce nothing of a family, interface by interface: on all of them, or on these. That some are excluded
+/// by their names tells nothing, unless all are.
+pub(crate) fn unfit(interfaces: &[Interface], wanted: &Interfaces, family: Family) -> String {
+    const EXCLUDED: &str = "its name is excluded";
+    let is_wanted = |it: &&Interface| match wanted {
+        Interfaces::All => true,
+        Interfaces::Only(names) => names.iter().any(|name| name.as_str() == it.name),
+    };
+    let unfit = interfaces.iter().filter(is_wanted);
+    let unfit: Vec<(String, &str)> =
+        unfit.filter_map(|it| Some((it.name.clone(), why_unfit(it, family)?))).collect();
+    let telling = |(_, why): &&(String, &str)| *why != EXCLUDED;
+    if unfit.iter().any(|it| telling(&it)) {
+        return by_reason(unfit.iter().filter(telling).cloned());
+    }
+    by_reason(unfit)
+}
+
+/// Why an interface is not used for a family, where that is told.
+fn why_unfit(interface: &Interface, family: Family) -> Option<&str> {
+    let usability = match family {
+        Family::V4 => &interface.arp,
+        Family::V6 => &interface.ndp,
+    };
+    match usability {
+        Usability::Unfit(why) => Some(why.as_str()),
+        Usability::Lost => Some("it has failed"),
+        Usability::Used | Usability::Unknown => None,
+    }
+}
+
+/// Those together of which the same is said.
+fn by_reason<'a>(all: impl IntoIterator<Item = (String, &'a str)>) -> String {
     const NAMED: usize = 2;
-    let mut by_reason: Vec<(&str, Vec<&str>)> = Vec::new();
-    for interface in interfaces.iter().filter(|it| !is_used(it)) {
-        let (why, name) = (why_not(interface), interface.name.as_str());
+    let mut by_reason: Vec<(&str, Vec<String>)> = Vec::new();
+    for (name, why) in all {
         match by_reason.iter_mut().find(|(other, _)| *other == why) {
             Some((_, names)) => names.push(name),
             None => by_reason.push((why, vec![name])),
         }
     }
-    let told = |(why, names): (&str, Vec<&str>)| format!("{}: {why}", some(&names, NAMED));
+    let told = |(why, names): (&str, Vec<String>)| format!("{}: {why}", some(&names, NAMED));
     by_reason.into_iter().map(told).collect::<Vec<_>>().join("; ")
 }
 
@@ -287,6 +329,8 @@ pub(crate) fn why_not(interface: &Interface) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use serde_json::json;
 
     use super::*;
@@ -304,6 +348,26 @@ mod tests {
         let all: Vec<Interface> = pods.into_iter().chain([used, unfit("eth1", "it has no link")]).collect();
         assert_eq!(unused(&all), "lo, veth1 and 2 more: its name is excluded; eth1: it has no link");
         assert_eq!(unused(&[]), "");
+    }
+
+    #[test]
+    fn what_keeps_an_interface_from_one_family_is_told_where_the_other_is_announced() {
+        let why = "it has no link-local IPv6 address";
+        let half = Interface {
+            name: "eth0".to_owned(),
+            arp: Usability::Used,
+            ndp: Usability::Unfit(why.to_owned()),
+            ..Interface::default()
+        };
+        let excluded = || Usability::Unfit("its name is excluded".to_owned());
+        let lo =
+            Interface { name: "lo".to_owned(), arp: excluded(), ndp: excluded(), ..Interface::default() };
+        let all = [lo.clone(), half];
+        assert_eq!(unused(&all), format!("lo: its name is excluded; eth0 (IPv6): {why}"));
+        assert_eq!(unfit(&all, &Interfaces::All, Family::V6), format!("eth0: {why}"));
+        let only = |name: &str| Interfaces::Only(Arc::new([name.into()].into()));
+        assert_eq!(unfit(&all, &only("eth9"), Family::V6), "");
+        assert_eq!(unfit(&[lo], &Interfaces::All, Family::V4), "lo: its name is excluded");
     }
 
     #[test]
