@@ -277,10 +277,7 @@ fn unused(interfaces: &[Interface]) -> String {
 /// by their names tells nothing, unless all are.
 pub(crate) fn unfit(interfaces: &[Interface], wanted: &Interfaces, family: Family) -> String {
     const EXCLUDED: &str = "its name is excluded";
-    let is_wanted = |it: &&Interface| match wanted {
-        Interfaces::All => true,
-        Interfaces::Only(names) => names.iter().any(|name| name.as_str() == it.name),
-    };
+    let is_wanted = |it: &&Interface| wanted.contains(&it.name.as_str().into());
     let unfit = interfaces.iter().filter(is_wanted);
     let unfit: Vec<(String, &str)> =
         unfit.filter_map(|it| Some((it.name.clone(), why_unfit(it, family)?))).collect();
@@ -329,8 +326,6 @@ pub(crate) fn why_not(interface: &Interface) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use serde_json::json;
 
     use super::*;
@@ -365,7 +360,7 @@ mod tests {
         let all = [lo.clone(), half];
         assert_eq!(unused(&all), format!("lo: its name is excluded; eth0 (IPv6): {why}"));
         assert_eq!(unfit(&all, &Interfaces::All, Family::V6), format!("eth0: {why}"));
-        let only = |name: &str| Interfaces::Only(Arc::new([name.into()].into()));
+        let only = |name: &str| Interfaces::only([name.into()]);
         assert_eq!(unfit(&all, &only("eth9"), Family::V6), "");
         assert_eq!(unfit(&[lo], &Interfaces::All, Family::V4), "lo: its name is excluded");
     }
