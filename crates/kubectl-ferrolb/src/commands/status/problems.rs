@@ -149,13 +149,21 @@ impl<'a> Finder<'a> {
             some if some == nodes.len() => ", nor do others hear it",
             _ => ", nor do others hear all of them",
         };
+        let first_nodes = words(&nodes.iter().copied().take(NAMED).collect::<Vec<_>>());
+        let remedy = if why.contains("connection refused") {
+            // The node answers that.
+            let Program { pod, .. } = &first.program;
+            let system = &self.cluster.system;
+            format!(
+                "nothing listens there, so see whether it runs: kubectl get pod -n {system} {pod} -o wide; kubectl logs -n {system} {pod}"
+            )
+        } else {
+            format!("see whether the node is up: ping it, and kubectl get nodes {first_nodes}")
+        };
         self.problem(
             &format!("speaker of {}", some(&nodes, NAMED)),
             format!("no answer, though its Pod is ready{also}: {why}"),
-            Some(&format!(
-                "see whether the node is up: ping it, and kubectl get nodes {}",
-                words(&nodes.iter().copied().take(NAMED).collect::<Vec<_>>())
-            )),
+            Some(&remedy),
         );
     }
 
@@ -445,6 +453,20 @@ mod tests {
             "",
         );
         assert_eq!(waits, [("s-n3".to_owned(), "not ready: waits for services, nodes".to_owned())]);
+    }
+
+    #[tokio::test]
+    async fn where_a_node_refuses_the_connection_the_program_is_looked_for_and_not_the_node() {
+        let remedy = |why: &str| {
+            let mut all = without_the_third(|_| {});
+            all[2].document = Err(crate::ask::Silence::NoAnswer(why.to_owned()));
+            let look = Look::new(vec![], all.clone(), snapshot(&[], &["n1"], &all), None, vec![]);
+            let cluster = Cluster::silent(all.into_iter().map(|told| told.program).collect());
+            let found = Finder::find(&cluster, &look, &[], None, &BTreeMap::new());
+            found.problems.into_iter().find(|it| it.about == "speaker of n3").unwrap().remedy.unwrap()
+        };
+        assert!(remedy("dial tcp 192.0.2.1:7472: connect: connection refused").contains("kubectl logs -n"));
+        assert!(remedy("it does not answer within 6 s").contains("kubectl get nodes n3"));
     }
 
     #[test]
