@@ -342,8 +342,14 @@ fn waits_for_metallb(told: &Told) -> Option<String> {
 
 /// What to do where a speaker is ready as soon as it hears others.
 fn waits_for_peers(told: &Told) -> Option<String> {
-    let unheard = told.not_ready().contains("other speakers, none of which is heard");
-    unheard.then(|| OPEN_GOSSIP.to_owned())
+    let waits_for = told.not_ready();
+    if waits_for.contains("the other speakers use another key") {
+        let Program { namespace, pod, .. } = &told.program;
+        return Some(format!(
+            "have it start anew with the Secret that the others have: kubectl delete pod -n {namespace} {pod}"
+        ));
+    }
+    waits_for.contains("other speakers, none of which is heard").then(|| OPEN_GOSSIP.to_owned())
 }
 
 /// What to do where a node cannot get the image, or has given its ports away.
@@ -477,5 +483,7 @@ mod tests {
         assert!(waits_for_peers(&it).unwrap().contains("open UDP port 7946"));
         it.program.waits_for = Some("services".to_owned());
         assert_eq!(waits_for_peers(&it), None);
+        it.program.waits_for = Some("gossip, for the other speakers use another key".to_owned());
+        assert!(waits_for_peers(&it).unwrap().ends_with("kubectl delete pod -n lb s-n1"));
     }
 }
