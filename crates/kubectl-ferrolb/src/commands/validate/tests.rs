@@ -194,8 +194,8 @@ fn about_routers(version: &str, kind: &str, name: &str, spec: &str) -> String {
     format!("{{apiVersion: metallb.io/{version}, kind: {kind}, metadata: {{name: {name}}}, spec: {spec}}}")
 }
 
-#[test]
-fn objects_about_bgp_are_checked_beside_those_of_the_cluster() {
+#[tokio::test]
+async fn objects_about_bgp_are_checked_beside_those_of_the_cluster() {
     let peer = |spec: &str| about_routers("v1beta2", "BGPPeer", "r2", spec);
     let advertisement = |spec: &str| about_routers("v1beta1", "BGPAdvertisement", "all", spec);
     let router = "myASN: 64512, peerASN: 64513, peerAddress: 192.0.2.253";
@@ -223,8 +223,8 @@ fn objects_about_bgp_are_checked_beside_those_of_the_cluster() {
     assert_eq!(beside_a_cluster(&both.join("\n---\n")), [] as [String; 0]);
 }
 
-#[test]
-fn what_is_wrong_with_an_object_that_is_in_the_cluster_is_not_told_of_others() {
+#[tokio::test]
+async fn what_is_wrong_with_an_object_that_is_in_the_cluster_is_not_told_of_others() {
     let found = beside_a_cluster(&about_routers("v1beta1", "BGPAdvertisement", "all", "{peers: [r1]}"));
     assert_eq!(found, [] as [String; 0]);
     // What one object shows by itself is told once.

@@ -189,8 +189,8 @@ fn a_peer_that_is_deleted_and_an_advertisement_that_is_changed_are_told_route_by
     assert!(page.contains("not in force: BGPAdvertisement all: spec.communities[0]"), "{page}");
 }
 
-#[test]
-fn a_reservation_is_foretold_with_what_it_takes_from_others_and_why_it_would_not_be_in_force() {
+#[tokio::test]
+async fn a_reservation_is_foretold_with_what_it_takes_from_others_and_why_it_would_not_be_in_force() {
     let now = snapshot(&[service("web", Some("192.0.2.1"))], &["n1", "n2", "n3"], &[]);
     let applied = |namespace: &str, address: &str, more: Option<serde_json::Value>| {
         let yaml = format!(
