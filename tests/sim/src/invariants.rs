@@ -131,6 +131,8 @@ pub(crate) struct Judge {
     started: BTreeMap<usize, Duration>,
     /// When each interface began to announce an address, each time.
     spoken: BTreeMap<(StationId, IpAddr), Vec<Duration>>,
+    /// When each interface was last seen to answer for an address.
+    answered: BTreeMap<(StationId, IpAddr), Duration>,
     violation: Option<Violation>,
 }
 
@@ -151,6 +153,7 @@ impl Judge {
             found_out: BTreeMap::new(),
             started: BTreeMap::new(),
             spoken: BTreeMap::new(),
+            answered: BTreeMap::new(),
             violation: None,
         }
     }
@@ -261,6 +264,9 @@ impl Judge {
     pub(crate) fn look(&mut self, part: usize, sights: &[Sight<'_>], meetings: &Meetings, now: Duration) {
         let before: BTreeMap<_, _> = self.since.extract_if(.., |(at, ..), _| *at == part).collect();
         for sight in sights {
+            for place in &sight.answer {
+                self.answered.insert((place.station, sight.vip), now);
+            }
             for wrong in self.wrongs(sight, meetings) {
                 let key = (sight.part, sight.vip, wrong);
                 let since = before.get(&key).copied().unwrap_or(now);
@@ -374,10 +380,12 @@ impl Judge {
         let heard = met(right).as_ref() <= spoken;
         // Or it comes from another part of the LAN, together with the speaker that announced the address there:
         // then the right one must speak again, for it cannot but notice that the two have met, by the gossip. What a
-        // speaker announced that had gone by then, nobody tells.
+        // speaker announced that had gone by then, nobody tells, though the next one is there that has not answered for it.
+        let answered_there = self.answered.get(&(at.station, sight.vip));
         let came_with_it = sight.carries_gossip
             && matches!(sight.right, Right::Elected(_))
             && sight.alive.contains(&at.node)
+            && answered_there.is_some_and(|last| *last >= self.start_of(at.node))
             && met(at) < met(right)
             && meetings.since(at.station, right.station).is_some_and(|met| met >= self.start_of(at.node))
             && meetings

@@ -110,3 +110,41 @@ fn a_process_that_another_knows_by_hearsay_keeps_what_it_answers_for() {
         expect_one_on(&world, LanId::Second);
     }
 }
+
+/// Without the proof that goes this way, what the other says counts for nothing, though it arrives: when that one is known
+/// again, by the word of a third, may be long after all else.
+#[test]
+fn one_whose_frames_arrive_and_that_cannot_prove_to_be_alive_is_known_again_by_hearsay() {
+    let setup = Setup { nodes: 3, services: 6, ..Setup::default() };
+    for seed in 0..SEEDS {
+        let mut world = World::new(setup.clone(), seed);
+        world.plan([(Duration::ZERO, Fault::Lose(0, 1))]);
+        world.advance(ms(10_000));
+        world.happen(Fault::Lose(2, 0));
+        world.advance(ms(2500));
+        world.happen(Fault::Deliver(2, 0));
+        world.advance(ms(20_000));
+        expect_one_on(&world, LanId::First);
+    }
+}
+
+/// What the speaker before announced is put right by the next refresh, since it is gone and nobody knows of it.
+#[test]
+fn one_that_comes_back_does_not_know_what_a_speaker_announced_that_is_gone() {
+    let setup = Setup { nodes: 2, services: 6, ..Setup::default() };
+    for seed in 0..SEEDS {
+        let mut world = World::new(setup.clone(), seed);
+        world.plan([(Duration::ZERO, Fault::Isolate(0, 0))]);
+        world.advance(ms(8000));
+        world.happen(Fault::Kill(1, ms(200)));
+        world.advance(ms(900));
+        world.happen(Fault::Rejoin(0, 0));
+        world.advance(ms(8000));
+        expect_one_on(&world, LanId::First);
+        world.advance(ms(31_000));
+        for vip in world.vips() {
+            let there = world.answerers(vip);
+            assert!(world.believed(vip).iter().all(|at| there == [*at]), "seed {seed}\n{}", world.trace());
+        }
+    }
+}

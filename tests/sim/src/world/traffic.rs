@@ -89,10 +89,12 @@ impl World {
         }
     }
 
-    /// Whether what that node says to the one of this number may be lost, and others carry the word.
+    /// Whether what that node says to the one of this number may be lost, or what it needs to hear of that one to be believed,
+    /// and others carry the word.
     fn is_known_by_hearsay(&self, name: &NodeName, to: usize) -> bool {
-        let is_lost =
-            |(from, node): (usize, &Node)| node.is_shaky() || self.lost_paths.contains_key(&(from, to));
+        let is_lost = |(from, node): (usize, &Node)| {
+            node.is_shaky() || [(from, to), (to, from)].iter().any(|path| self.lost_paths.contains_key(path))
+        };
         let mut that = self.nodes.iter().enumerate().filter(|(_, node)| node.name == *name);
         self.nodes[to].is_shaky() || that.any(is_lost)
     }
