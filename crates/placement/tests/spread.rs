@@ -81,6 +81,14 @@ fn bound(addresses: usize, nodes: usize) -> usize {
     if share <= 8 { share } else { share + share / 4 }
 }
 
+/// It answers for all that it is to announce, and keeps what follows.
+fn answer(placement: &mut Placement) {
+    placement.settle();
+    let vips: Vec<_> = placement.announcements().keys().copied().collect();
+    vips.into_iter().for_each(|vip| placement.set_answered(vip, true));
+    placement.settle();
+}
+
 /// The speakers of a cluster, that tell each other at once what they keep.
 struct Speakers {
     nodes: usize,
@@ -121,13 +129,13 @@ impl Speakers {
         let members: BTreeSet<NodeName> = self.alive.keys().cloned().collect();
         for (name, it) in &mut self.alive {
             it.set_members(members.clone());
-            it.settle();
+            answer(it);
             self.seen.entry(name.clone()).or_default().extend(members.iter().cloned());
         }
         let kept: Vec<_> = self.alive.iter().map(|(name, it)| (name.clone(), it.kept().clone())).collect();
         for (me, it) in &mut self.alive {
             kept.iter().filter(|(other, _)| other != me).for_each(|(other, vips)| it.set_kept(other, vips));
-            it.settle();
+            answer(it);
         }
     }
 
@@ -148,17 +156,19 @@ fn what_is_kept_already_stays_when_more_is_taken_over_than_can_be_kept() {
     let mut one = placement(name(0), 2, &hosts, Spread::Evenly);
     one.set_failback(Failback::Never);
     one.set_members(names(2));
-    one.settle();
+    answer(&mut one);
     assert!(one.kept().is_empty());
     one.set_members(names(1));
     one.settle();
+    assert!(one.kept().is_empty(), "nothing of it is answered for");
+    answer(&mut one);
     let kept = one.kept().clone();
     assert_eq!(kept.len(), MOST);
     one.set_members(names(2));
-    one.settle();
+    answer(&mut one);
     one.set_members(names(1));
     (0..100).for_each(|host| add_service(&mut one, host));
-    one.settle();
+    answer(&mut one);
     assert_eq!(*one.kept(), kept);
 }
 
@@ -170,7 +180,7 @@ fn what_is_kept_no_longer_goes_to_a_node_that_is_new() {
     one.set_failback(Failback::Never);
     for members in [both(1), [name(0)].into()] {
         one.set_members(members);
-        one.settle();
+        answer(&mut one);
     }
     assert!(!one.kept().is_empty());
     one.remove_node(&name(1));

@@ -214,7 +214,7 @@ impl Disputes {
         self.unconfirmed.retain(|_, all_again| now < *all_again);
         self.in_vain.retain(|_, until| now < *until);
         self.look(others, now);
-        let Self { raised, in_vain, unnoticed, .. } = self;
+        let Self { raised, raised_with, in_vain, unnoticed, .. } = self;
         raised.retain(|(node, vip), it| {
             if !others.members.contains(node) || !(others.used)(*vip) {
                 return false;
@@ -224,8 +224,11 @@ impl Disputes {
             if now >= it.at + REPORTED
                 && let Some(conflict) = it.answered.take()
             {
-                let asks_back = told.is_some_and(|told| told.disputed.asks(others.me, *vip));
-                let unheard = !conceded && !asks_back && (others.interfaces)(*vip).is_some();
+                // Of two that have seen the same, neither gives way to the other, whichever of them hears it.
+                let reacts = told.is_some_and(|told| {
+                    told.disputed.asks(others.me, *vip) && told.disputed.versions != *raised_with
+                });
+                let unheard = !conceded && !reacts && (others.interfaces)(*vip).is_some();
                 unnoticed.extend(unheard.then_some(conflict));
             }
             if conceded {

@@ -1,8 +1,9 @@
 //! Who keeps an address that it took over, though others come back that are preferred to it.
 //!
 //! Only the node that took an address over knows that it did, so it says so, and everybody ranks it first while it is a
-//! candidate. It says so before the others can be back: as soon as some node that was a member, and still exists, would be
-//! preferred. It keeps nothing for others, so what it keeps ends with it: when it fails, leaves, or is no candidate.
+//! candidate. It says so before the others can be back: as soon as it answers for the address, if some node that was a
+//! member, and still exists, would be preferred. What another answers for, though it is not heard, was not taken over. It
+//! keeps nothing for others, so what it keeps ends with it: when it fails, leaves, or is no candidate.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -30,6 +31,8 @@ pub(crate) struct Keeping {
     failback: Failback,
     /// By address.
     by_vip: BTreeMap<IpAddr, BTreeSet<NodeName>>,
+    /// What this node answers for.
+    answered: BTreeSet<IpAddr>,
     /// What this node keeps.
     own: BTreeSet<IpAddr>,
     /// All that were members since this began.
@@ -64,6 +67,18 @@ impl Placement {
         }
     }
 
+    /// Whether this node answers for an address that it is to announce: it does not while the LAN is asked, or where another
+    /// goes on answering.
+    pub fn set_answered(&mut self, vip: IpAddr, answered: bool) {
+        if self.keeping.failback == Failback::Never {
+            if answered {
+                self.keeping.answered.insert(vip);
+            } else {
+                self.keeping.answered.remove(&vip);
+            }
+        }
+    }
+
     /// What this node keeps as of the last [`settle`](Self::settle), for the others to know.
     pub fn kept(&self) -> &BTreeSet<IpAddr> {
         &self.keeping.own
@@ -74,6 +89,8 @@ impl Placement {
         if self.keeping.failback == Failback::Always {
             return;
         }
+        let announcements = self.takeovers.announcements();
+        self.keeping.answered.retain(|vip| announcements.contains_key(vip));
         let eligibility = &self.eligibility;
         self.keeping.seen.retain(|node| eligibility.nodes.contains_key(node));
         let others = self.keeping.seen.iter().filter(|node| **node != self.me);
@@ -91,7 +108,7 @@ impl Placement {
             let keeps_already = self.keeping.own.contains(vip);
             !stands_in && (absent.iter().any(preferred) || keeps_already && present.iter().any(preferred))
         };
-        let kept = self.announcements().keys().copied().filter(keeps);
+        let kept = self.keeping.answered.iter().copied().filter(keeps);
         // What is kept already comes first: who is preferred may be there, and would not wait to be told.
         let (held, taken): (Vec<_>, Vec<_>) = kept.partition(|vip| self.keeping.own.contains(vip));
         let own: BTreeSet<IpAddr> = held.into_iter().chain(taken).take(MOST).collect();

@@ -81,14 +81,17 @@ impl Core {
                 }
                 self.outcomes.free(vip, interface);
                 self.placement.was_announced(vip);
+                self.follow_answers(vip);
                 (self.stale.announcements, self.stale.outcomes) = (true, true);
             }
             Report::Taken { vip, by } => {
                 self.outcomes.taken(Conflict { vip, interface, by });
+                self.follow_answers(vip);
                 self.stale.outcomes = true;
             }
             Report::Held { vip, by } => {
                 self.outcomes.held(Conflict { vip, interface, by });
+                self.follow_answers(vip);
                 self.stale.outcomes = true;
             }
             Report::Rival { vip, by } => self.rival(Conflict { vip, interface, by }),
@@ -120,8 +123,14 @@ impl Core {
             Report::Spoken { vip, takeover } => {
                 self.handovers.spoken(Takeover(takeover));
                 self.stale.outcomes |= self.outcomes.spoken(vip, interface);
+                self.follow_answers(vip);
             }
         }
+    }
+
+    /// Only what is answered for can be kept.
+    fn follow_answers(&mut self, vip: IpAddr) {
+        self.placement.set_answered(vip, self.outcomes.is_answered(vip));
     }
 
     /// Tells the owners of an address that is announced of somebody else who has it: of each station once.
@@ -161,6 +170,7 @@ impl Core {
             self.insist()
         } else {
             self.outcomes.held(conflict.clone());
+            self.follow_answers(conflict.vip);
             self.stale.outcomes = true;
             Stance::Yields
         };

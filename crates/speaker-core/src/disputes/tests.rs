@@ -230,13 +230,15 @@ fn unnoticed(told: NodeProfile) -> Vec<Conflict> {
 }
 
 #[test]
-fn a_peer_that_answers_too_and_says_nothing_to_that_may_not_hear_us() {
+fn a_peer_that_answers_too_and_does_not_react_to_that_may_not_hear_us() {
     let nothing = NodeProfile::default;
     assert_eq!(unnoticed(nothing()).len(), 1);
     assert_eq!(unnoticed(NodeProfile { conceded: [vip()].into(), ..nothing() }), []);
-    let by_node = [("n2".into(), [vip()].into())].into();
-    let disputed = Disputed { versions: versions(7), by_node };
-    assert_eq!(unnoticed(NodeProfile { disputed, ..nothing() }), [], "it asks the same of us");
+    let by_node: BTreeMap<NodeName, BTreeSet<IpAddr>> = [("n2".into(), [vip()].into())].into();
+    let disputed = |version| Disputed { versions: versions(version), by_node: BTreeMap::clone(&by_node) };
+    let asks_back = |version| NodeProfile { disputed: disputed(version), ..NodeProfile::default() };
+    assert_eq!(unnoticed(asks_back(6)), [], "it asks the same of us, and will follow");
+    assert_eq!(unnoticed(asks_back(7)).len(), 1, "it has seen as much, and neither follows the other");
 }
 
 #[test]

@@ -144,6 +144,11 @@ impl Outcomes {
         self.answers.len() > known
     }
 
+    /// Whether this node answers for an address on any interface.
+    pub(crate) fn is_answered(&self, vip: IpAddr) -> bool {
+        self.answers_for(vip).any(|(_, answer)| *answer == Answer::Free)
+    }
+
     /// Whether a peer answers for any address whose gossip is not heard: it lives, and so may others of whom nothing is
     /// heard.
     pub(crate) fn is_any_held(&self) -> bool {

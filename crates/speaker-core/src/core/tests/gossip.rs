@@ -197,6 +197,8 @@ fn without_failback_what_was_taken_over_is_told_and_stays() {
     it.all([spoken("192.0.2.2")]);
     it.now += Duration::from_secs(1);
     assert_eq!(it.after(members(&["n1"])), ["192.0.2.1", "192.0.2.2"]);
+    assert_eq!(told_kept(&it), None, "the LAN is asked");
+    it.after(Input::Port("eth0".into(), Report::Free { vip: ip("192.0.2.1") }));
     assert_eq!(told_kept(&it), Some(vec!["192.0.2.1".to_owned()]));
     assert_eq!(it.core.status(it.now).kept, [ip("192.0.2.1")]);
     it.now += Duration::from_secs(1);
@@ -206,6 +208,37 @@ fn without_failback_what_was_taken_over_is_told_and_stays() {
     it.now += Duration::from_secs(1);
     it.after(Input::Time);
     assert!(it.core.kept().is_empty(), "there is nobody to keep it from");
+}
+
+#[test]
+fn without_failback_nothing_is_kept_that_the_node_before_goes_on_answering_for() {
+    let mut it = fixture_with(Spread::ByHash, Failback::Never);
+    it.all(lists());
+    let (vip, theirs) = (ip("192.0.2.1"), MacAddr([2, 0, 0, 0, 0, 0]));
+    it.after(seen(n2_tells(told(&[theirs], &[]))));
+    it.now += Duration::from_secs(1);
+    assert_eq!(it.after(members(&["n1"])), ["192.0.2.1", "192.0.2.2"]);
+    let on_eth0 = |report| Input::Port("eth0".into(), report);
+    it.after(on_eth0(Report::Held { vip, by: theirs }));
+    assert!(it.core.kept().is_empty(), "n2 is cut off, and has it");
+    it.now += Duration::from_secs(1);
+    assert_eq!(it.after(members(&["n1", "n2"])), ["192.0.2.2"], "n2 is back");
+
+    it.now += Duration::from_secs(1);
+    it.after(members(&["n1"]));
+    let mut kept_after = |report| {
+        it.after(on_eth0(report));
+        it.now += Duration::from_secs(1);
+        it.after(Input::Time);
+        it.core.kept().iter().copied().collect::<Vec<_>>()
+    };
+    assert_eq!(kept_after(Report::Free { vip }), [vip]);
+    assert_eq!(kept_after(Report::Rival { vip, by: theirs }), [vip], "it goes before n2");
+    assert_eq!(
+        kept_after(Report::Rival { vip, by: theirs }),
+        [],
+        "n2 is not impressed, and has the lesser address"
+    );
 }
 
 #[test]
