@@ -261,5 +261,5 @@ fn a_peer_that_an_advertisement_names_and_that_is_not_there_is_pointed_out() {
     objects.advertisements = ads.map(|it| (it.scope.name.clone(), (Some(it), vec![]))).into();
     let warnings: Vec<_> = objects.advertisement_warnings().into_iter().collect();
     let [(name, said)] = &warnings[..] else { panic!("{warnings:?}") };
-    assert!(*name == "some".into() && said.len() == 1 && said[0].contains("no BGPPeer b,"), "{said:?}");
+    assert!(name.to_string() == "some" && said.len() == 1 && said[0].contains("no BGPPeer b,"), "{said:?}");
 }

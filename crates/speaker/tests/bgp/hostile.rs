@@ -148,8 +148,9 @@ fn notification(stream: &mut TcpStream) -> Option<Code> {
 #[test]
 fn a_router_that_floods_ends_neither_its_own_session_nor_that_of_another() {
     let attributes = Arc::new(Attributes::default());
-    let route =
-        |number| (Prefix::host(Ipv4Addr::from_bits(0x0a00_0000 + number).into()), Arc::clone(&attributes));
+    let route = |number: u32| {
+        (Prefix::host(Ipv4Addr::from_bits(0x0a00_0000 + number).into()), Arc::clone(&attributes))
+    };
     let many: Routes = (0..10_000).map(route).collect();
     let unclear = message(UPDATE, &[0, 0, 0, 3, 0x40, 1, 9]);
     let floods = [
