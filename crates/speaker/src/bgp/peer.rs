@@ -125,7 +125,7 @@ impl Peer {
         session.handle(Input::Start, now);
         let bfd_first = match past {
             Past::Restarted => config.bfd.map(|profile| now + found_within(&profile)),
-            Past::Fresh => None,
+            Past::Fresh | Past::Connected => None,
         };
         Self { bfd_first, ..Self::with(session, orders, surroundings) }
     }
