@@ -387,11 +387,11 @@ impl Sources<'_> {
     fn without_session(&self, routed: &[Routed]) -> (String, String) {
         let none = "no BGP session for it is established";
         let mut untold = routed.iter().flat_map(|it| it.untold.iter().map(move |remark| (&it.node, remark)));
-        let Some((node, Remark { peer, why })) = untold.next() else {
+        let Some((announcer, Remark { peer, why })) = untold.next() else {
             let remedy = "kubectl ferrolb status says what keeps each session down, and what to do";
             return (none.to_owned(), remedy.to_owned());
         };
-        let speaker = self.speakers.iter().filter_map(Told::speaker).find(|it| it.node == *node);
+        let speaker = self.speakers.iter().filter_map(Told::speaker).find(|it| it.node == *announcer);
         let session = speaker.and_then(|it| it.bgp.sessions.items.iter().find(|it| it.peer == *peer));
         let remedy = session
             .map_or_else(|| "kubectl ferrolb bgp says how each session is".to_owned(), crate::routed::remedy);

@@ -507,7 +507,7 @@ fn a_peer_that_lives_but_reads_nothing_is_given_up() {
 #[test]
 fn however_often_a_peer_asks_it_is_told_everything_once_a_second() {
     let mut bench = Bench::at(State::Established);
-    announce(&mut bench, &["198.51.100.1/32"]);
+    bench.handle(routes(&["198.51.100.1/32"]));
     let told = |bench: &mut Bench| std::iter::from_fn(|| bench.session.poll_update()).count();
     assert_eq!(told(&mut bench), 1);
     let refresh = crate::wire::header::message(Kind::RouteRefresh, |out| out.extend([0, 1, 0, 1]));
@@ -531,7 +531,7 @@ fn a_next_hop_that_is_gone_is_replaced_and_the_routes_are_told_anew() {
     let addresses = |other| Input::Addresses(Local { address: LOCAL.address, other });
     assert_eq!(bench.session.borrowed_next_hop(), None);
     bench.handle(addresses(Some(ip("2001:db8::2"))));
-    announce(&mut bench, &["198.51.100.1/32", "2001:db8:1::1/128"]);
+    bench.handle(routes(&["198.51.100.1/32", "2001:db8:1::1/128"]));
     let mut router = Router::default();
     let mut take = |bench: &mut Bench| {
         let messages: Vec<_> = std::iter::from_fn(|| bench.session.poll_update()).collect();

@@ -127,9 +127,7 @@ async fn check(phase: usize, spaces: &[Space<'_>], stories: &[(&str, Vec<Phase>)
         wrong = differences(phase, spaces, stories).await;
         wrong.is_empty().then_some(())
     });
-    if right.await.is_none() {
-        panic!("{wrong:#?}");
-    }
+    assert!(right.await.is_some(), "{wrong:#?}");
 }
 
 async fn differences(phase: usize, spaces: &[Space<'_>], stories: &[(&str, Vec<Phase>)]) -> Vec<String> {

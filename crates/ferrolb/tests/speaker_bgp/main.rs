@@ -172,7 +172,9 @@ fn a_speaker_that_finds_metallb_ends_the_sessions_that_it_was_handed() {
     };
     let waits = |log: &str| wait("it to wait", || said(log, "waiting for the end of the speaker before"));
     let waits_for_metallb = |log: &str| {
-        wait("it to find MetalLB", || said(log, "MetalLB serves the same Services, waiting until it is gone"))
+        wait("it to find MetalLB", || {
+            said(log, "MetalLB serves the same Services, waiting until it is gone")
+        });
     };
 
     // The one before does not mind MetalLB, and the next one does.
@@ -340,12 +342,16 @@ impl Cluster {
         }
     }
 
-    fn create(&self, kind: &str, namespace: &str, object: &Value) {
+    fn try_create(&self, kind: &str, namespace: &str, object: &Value) -> kube::Result<()> {
         let api = self.api(kind, namespace);
         let mut object: DynamicObject = serde_json::from_value(object.clone()).unwrap();
         let ApiResource { api_version, kind, .. } = resource(kind);
         object.types = Some(TypeMeta { api_version, kind });
-        self.runtime.block_on(api.create(&PostParams::default(), &object)).unwrap();
+        self.runtime.block_on(api.create(&PostParams::default(), &object)).map(drop)
+    }
+
+    fn create(&self, kind: &str, namespace: &str, object: &Value) {
+        self.try_create(kind, namespace, object).unwrap();
     }
 
     fn patch(&self, kind: &str, namespace: &str, name: &str, patch: &Value) {
@@ -387,7 +393,6 @@ fn resource(kind: &str) -> ApiResource {
         "Pod" => ("", "v1", "pods"),
         "ServiceAccount" => ("", "v1", "serviceaccounts"),
         "Service" => ("", "v1", "services"),
-        "Pod" => ("", "v1", "pods"),
         "Secret" => ("", "v1", "secrets"),
         "Event" => ("", "v1", "events"),
         "EndpointSlice" => ("discovery.k8s.io", "v1", "endpointslices"),

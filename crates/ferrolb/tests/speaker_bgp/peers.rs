@@ -107,16 +107,16 @@ impl Site {
         let text = |field: &str| of_it[field].as_str().unwrap_or_default().to_owned();
         Some((text("status"), text("message")))
     }
+}
 
-    /// Of the speaker.
-    fn metrics(&self) -> String {
-        let curl = Command::new("curl").args(["-s", "http://127.0.0.1:17472/metrics"]).output().unwrap();
-        String::from_utf8(curl.stdout).unwrap()
-    }
+fn wait_for_metric(line: &str) {
+    wait(line, || metrics().lines().any(|it| it == line).then_some(()));
+}
 
-    fn wait_for_metric(&self, line: &str) {
-        wait(line, || self.metrics().lines().any(|it| it == line).then_some(()));
-    }
+/// Of the speaker.
+fn metrics() -> String {
+    let curl = Command::new("curl").args(["-s", "http://127.0.0.1:17472/metrics"]).output().unwrap();
+    String::from_utf8(curl.stdout).unwrap()
 }
 
 #[test]
@@ -181,10 +181,10 @@ fn a_speaker_shows_its_sessions_under_the_names_of_metallb() {
     site.cluster.create("BFDProfile", NAMESPACE, &json!({"metadata": {"name": "fast"}, "spec": profile}));
     site.add_peer("x", &json!({"bfdProfile": "fast"}));
     site.wait_until_told("x", &[WEB_1, WEB_2, "203.0.113.5/32"]);
-    site.wait_for_metric("metallb_bfd_session_up{peer=\"192.0.2.13\",vrf=\"\"} 1");
-    site.wait_for_metric("metallb_bgp_session_up{peer=\"192.0.2.13:179\",vrf=\"\"} 1");
-    site.wait_for_metric("metallb_bgp_announced_prefixes_total{peer=\"192.0.2.13:179\",vrf=\"\"} 3");
-    let shown = site.metrics();
+    wait_for_metric("metallb_bfd_session_up{peer=\"192.0.2.13\",vrf=\"\"} 1");
+    wait_for_metric("metallb_bgp_session_up{peer=\"192.0.2.13:179\",vrf=\"\"} 1");
+    wait_for_metric("metallb_bgp_announced_prefixes_total{peer=\"192.0.2.13:179\",vrf=\"\"} 3");
+    let shown = metrics();
     let of_bgp = [
         "session_up",
         "announced_prefixes_total",
@@ -223,19 +223,19 @@ fn a_speaker_shows_its_sessions_under_the_names_of_metallb() {
     site.cluster.serve("new", "one", 80, &["198.51.100.77"]);
     site.wait_until_told("x", &[WEB_1, WEB_2, "198.51.100.77/32", "203.0.113.5/32"]);
     assert_eq!(site.bird.times_up("x"), 1);
-    site.wait_for_metric("metallb_bfd_session_down_events{peer=\"192.0.2.13\",vrf=\"\"} 0");
+    wait_for_metric("metallb_bfd_session_down_events{peer=\"192.0.2.13\",vrf=\"\"} 0");
 
     // The router stands still.
     site.bird.process.signal(Signal::SIGSTOP);
-    site.wait_for_metric("metallb_bfd_session_up{peer=\"192.0.2.13\",vrf=\"\"} 0");
-    site.wait_for_metric("metallb_bgp_session_up{peer=\"192.0.2.13:179\",vrf=\"\"} 0");
-    site.wait_for_metric("metallb_bfd_session_down_events{peer=\"192.0.2.13\",vrf=\"\"} 1");
+    wait_for_metric("metallb_bfd_session_up{peer=\"192.0.2.13\",vrf=\"\"} 0");
+    wait_for_metric("metallb_bgp_session_up{peer=\"192.0.2.13:179\",vrf=\"\"} 0");
+    wait_for_metric("metallb_bfd_session_down_events{peer=\"192.0.2.13\",vrf=\"\"} 1");
     site.bird.process.signal(Signal::SIGCONT);
-    site.wait_for_metric("metallb_bfd_session_up{peer=\"192.0.2.13\",vrf=\"\"} 1");
+    wait_for_metric("metallb_bfd_session_up{peer=\"192.0.2.13\",vrf=\"\"} 1");
     site.wait_until_told("x", &[WEB_1, WEB_2, "198.51.100.77/32", "203.0.113.5/32"]);
 
     site.cluster.delete("BGPPeer", NAMESPACE, "x");
-    wait("the end of its metrics", || (!site.metrics().contains("peer=\"192.0.2.13")).then_some(()));
+    wait("the end of its metrics", || (!metrics().contains("peer=\"192.0.2.13")).then_some(()));
 }
 
 #[test]

@@ -99,9 +99,9 @@ fn taken(stats: &Stats) -> usize {
 
 #[test]
 fn a_further_address_takes_little() {
-    let _alone = alone();
     const BEFORE: u32 = 500;
     const MORE: u32 = 1_000;
+    let _alone = alone();
     let mut speaker = Speaker::start();
     speaker.announce(0..BEFORE);
     let region = Region::new(ALLOCATOR);

@@ -19,12 +19,12 @@ const ROUTERS: [u8; 4] = [1, 2, 3, 4];
 const PREFIXES: u32 = 1_500;
 
 fn asn(number: u32) -> Asn {
-    number.try_into().unwrap()
+    number.try_into().expect("it is not 0")
 }
 
 fn router(number: u8) -> (BgpPeerName, Option<Result<Peer, Vec<String>>>) {
     let name = BgpPeerName::from(format!("router-{number}"));
-    let transport = Transport::new(Ipv4Addr::new(192, 0, 2, number).into(), None).unwrap();
+    let transport = Transport::new(Ipv4Addr::new(192, 0, 2, number).into(), None).expect("it is of one node");
     let asns = AsNumbers { own: asn(64_512), shown: None, peer: PeerAs::Is(asn(64_513)) };
     (name.clone(), Some(Ok(Peer::new(name, transport, asns))))
 }

@@ -212,7 +212,7 @@ mod tests {
             hops: Hops::One,
             families: Families::Both,
             graceful_restart: None,
-            bfd: Some(bfd::config::Profile::default()),
+            bfd: Some(Profile::default()),
         };
         let (way, _) = wanted(&config, None).unwrap();
         let (sender, statuses) = watch::channel(Statuses::new());

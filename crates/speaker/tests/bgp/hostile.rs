@@ -235,10 +235,10 @@ fn a_router_hears_what_is_wrong_even_while_it_goes_on_talking() {
         let mut speaker = Speaker::start(Past::Fresh);
         speaker.hold([router.config.clone()], &routes(&["203.0.113.0/24"], 7));
         let mut stream = router.accept();
-        let mut writes = stream.try_clone().unwrap();
+        let mut sink = stream.try_clone().unwrap();
         let octets = [&first[..], &junk].concat();
         // It fails once the speaker has closed the connection.
-        let writer = std::thread::spawn(move || _ = writes.write_all(&octets));
+        let writer = std::thread::spawn(move || _ = sink.write_all(&octets));
         assert_eq!(notification(&mut stream), Some(code), "{what}");
         writer.join().unwrap();
         drop(stream);

@@ -294,10 +294,10 @@ impl Speaker {
 
     /// Lets the speaker stand still from now on, until what is returned is dropped.
     pub(crate) fn stall(&self) -> std::sync::mpsc::Sender<()> {
-        let (begin, begun) = std::sync::mpsc::channel();
+        let (started, is_still) = std::sync::mpsc::channel();
         let (until, end) = std::sync::mpsc::channel();
-        self.stalls.try_send((begin, end)).unwrap();
-        begun.recv().unwrap();
+        self.stalls.try_send((started, end)).unwrap();
+        is_still.recv().unwrap();
         until
     }
 

@@ -144,7 +144,8 @@ impl Router {
                 graceful_restart: self.setup.graceful_restart.then(|| GracefulRestart {
                     restarting: false,
                     time: restart_time(),
-                    forwarding: None,
+                    families: None,
+                    has_forwarded: false,
                 }),
             },
         };
@@ -249,7 +250,7 @@ impl Router {
             (4, Stage::Confirmed) => {
                 connection.stage = Stage::Established;
                 // RFC 4724 section 4.2: unless the forwarding state was preserved, the stale routes go.
-                if connection.keeps.is_none_or(|it| it.forwarding.is_none()) {
+                if connection.keeps.is_none_or(|it| !it.has_forwarded) {
                     neighbour.forget_stale();
                 }
                 self.outputs.push(Output::Note(format!("established with node-{node}")));

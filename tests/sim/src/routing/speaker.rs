@@ -206,11 +206,11 @@ impl Speaker {
     fn follow_wanted(&mut self, now: Instant) {
         for (peer, config) in self.wanted.clone() {
             let router = number(&peer);
-            let routes = self.routes.get(&peer).cloned().unwrap_or_default();
+            let wanted = self.routes.get(&peer).cloned().unwrap_or_default();
             let Some(held) = self.sessions.get_mut(&router) else {
                 let seed = self.random.random();
                 let mut session = Session::new(config.clone(), self.past, seed);
-                session.handle(Input::Routes(routes), now);
+                session.handle(Input::Routes(wanted), now);
                 session.handle(Input::RoutesComplete, now);
                 session.handle(Input::Start, now);
                 let discriminator = NonZeroU32::MIN.saturating_add(self.random.random_range(0..1 << 30));
@@ -222,7 +222,7 @@ impl Speaker {
                 self.follow(router, now);
                 continue;
             };
-            held.session.handle(Input::Routes(routes), now);
+            held.session.handle(Input::Routes(wanted), now);
             if *held.session.config() != config {
                 held.session.handle(Input::Configure(Box::new(config)), now);
             }

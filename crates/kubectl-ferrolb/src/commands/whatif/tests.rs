@@ -196,7 +196,7 @@ async fn a_reservation_is_foretold_with_what_it_takes_from_others_and_why_it_wou
         let yaml = format!(
             "{{apiVersion: ferrolb.io/v1alpha1, kind: AddressReservation, metadata: {{name: r{namespace}}}, spec: {{addresses: [{address}]}}}}"
         );
-        let manifests = crate::commands::manifests::parse(&yaml, "f").unwrap();
+        let manifests = manifests::parse(&yaml, "f").unwrap();
         let answer = changed(now.clone(), |then| {
             then.services.extend(more.map(|it| serde_json::from_value(it).unwrap()));
             apply(then, &manifests, &Cluster::silent(vec![]))
