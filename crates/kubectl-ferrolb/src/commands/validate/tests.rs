@@ -233,5 +233,8 @@ async fn what_is_wrong_with_an_object_that_is_in_the_cluster_is_not_told_of_othe
     let advertisement = about_routers("v1beta1", "BGPAdvertisement", "all", "{}");
     let found = beside_a_cluster(&format!("{yaml}\n---\n{advertisement}"));
     assert_eq!(found.len(), 1, "{found:?}");
-    assert!(found[0].starts_with("Error BGPPeer r1") && found[0].contains("keepaliveTime"), "{found:?}");
+    assert!(
+        found[0].starts_with("Error BGPPeer r1") && found[0].contains("the keepalive time 90s is longer"),
+        "{found:?}"
+    );
 }
