@@ -9,6 +9,7 @@ use kube::ResourceExt;
 use objects::{BgpPeerName, Family, NodeName};
 use peering::{Objects, PasswordSource};
 use placement::{Placement, ServiceKey};
+use pools::{Pool, Range};
 use speaker_core::announce::bgp::{Foretold, NotAnnounced, Told, foretell};
 
 use crate::routed::why_not;
@@ -29,6 +30,8 @@ pub(crate) struct Routing {
     /// What each router is told.
     pub(crate) routes: BTreeMap<(Prefix, BgpPeerName), Route>,
     nodes: BTreeMap<NodeName, BTreeMap<ServiceKey, Result<Told, NotAnnounced>>>,
+    /// The addresses of the pools that some advertisement is for, whichever nodes it selects.
+    advertised: Vec<Range>,
     /// The families that the sessions with some router carry.
     carried: BTreeSet<Family>,
     /// Objects that are not in force as they stand, with what is wrong.
@@ -128,6 +131,10 @@ impl BgpObjects {
         }
         let objects = self.read();
         routing.carried = self.peers.iter().flat_map(families).collect();
+        let in_force = objects.advertisements(placement.pools()).0;
+        let is_for = |pool: &&Pool| in_force.values().any(|it| it.scope.covers(pool));
+        let pools = placement.pools().iter().filter(is_for);
+        routing.advertised = pools.flat_map(|pool| pool.ranges.iter().copied()).collect();
         for node in nodes {
             let Foretold { routes, services, peer_faults, advertisement_faults } =
                 foretell(node, objects.clone(), placement);
@@ -161,9 +168,11 @@ impl Routing {
     pub(crate) fn why_silent(&self, key: &ServiceKey, ip: IpAddr) -> Option<Unrouted> {
         let mut reasons: BTreeMap<NotAnnounced, Vec<&NodeName>> = BTreeMap::new();
         let mut would = Vec::new();
+        let mut unselected = Vec::new();
         for (node, services) in &self.nodes {
             match services.get(key) {
-                Some(Err(NotAnnounced::NotOwner)) | None => {}
+                Some(Err(NotAnnounced::NotOwner)) => unselected.push(node),
+                None => {}
                 Some(Err(why)) => reasons.entry(*why).or_default().push(node),
                 Some(Ok(_)) => would.push(node),
             }
@@ -176,6 +185,10 @@ impl Routing {
                 |family| format!("no BGPPeer has a session that carries {family} routes"),
             );
             return Some(Unrouted { reason: format!("no router is told of it: {why}"), first: None, lacks });
+        }
+        // Whom no advertisement selects says nothing where others have reasons, nor where no advertisement is for the pool.
+        if reasons.is_empty() && !unselected.is_empty() && self.advertised.iter().any(|it| it.contains(ip)) {
+            reasons.insert(NotAnnounced::NotOwner, unselected);
         }
         let first = reasons.keys().next().copied()?;
         let told = reasons.iter().map(|(why, nodes)| format!("{} ({})", why_not(why.as_str()), list(nodes)));

@@ -167,6 +167,22 @@ fn a_service_that_no_router_is_told_of_any_more_is_lost() {
 }
 
 #[test]
+fn where_the_only_node_that_an_advertisement_selects_goes_that_is_the_reason() {
+    let mut one = routed("Cluster");
+    let selector = json!([{"matchLabels": {"kubernetes.io/hostname": "n1"}}]);
+    one.nodes[0].metadata.labels = Some([("kubernetes.io/hostname".to_owned(), "n1".to_owned())].into());
+    one.bgp.advertisements[0].spec.node_selectors = serde_json::from_value(selector).unwrap();
+    let answer = drain(one, "n1", &Staying(Ok(BTreeSet::new()))).unwrap();
+    let rows = rows(&answer);
+    assert!(
+        rows[0].contains(
+            "OUTAGE: no router is told of it: no BGPAdvertisement for its pool selects this node (n2, n3)"
+        ),
+        "{rows:?}"
+    );
+}
+
+#[test]
 fn a_peer_that_is_deleted_and_an_advertisement_that_is_changed_are_told_route_by_route() {
     let deleted = changed(routed("Cluster"), |then| remove(&mut then.bgp.peers, ROUTER, "r1", "lb")).unwrap();
     let gone = rows(&deleted);
