@@ -149,6 +149,8 @@ pub(crate) fn both_ends_know_why_sessions_end<R: Another>() {
     let mut speaker = Speaker::start(Past::Fresh);
     let session = |peer: u32, hold| SessionConfig {
         timers: Timers::new(Some(Duration::from_secs(hold)), None, Some(Duration::from_secs(1))).unwrap(),
+        // GoBGP would keep the routes of who is not heard.
+        graceful_restart: None,
         ..session(NODE, peer)
     };
     let hold = |speaker: &Speaker, session| speaker.hold([session], &routes(&[V4], 7));
