@@ -89,28 +89,39 @@ mod tests {
     #[tokio::test]
     async fn a_turn_lasts_until_the_work_waits_and_the_longest_is_kept() {
         const BUSY: Duration = Duration::from_millis(20);
+        // So long that no machine takes it for a turn.
+        const WAITING: Duration = Duration::from_secs(1);
         let turns = Turns::default();
         let work = async {
             std::thread::sleep(BUSY);
-            tokio::time::sleep(5 * BUSY).await;
+            tokio::time::sleep(WAITING).await;
             std::thread::sleep(BUSY / 4);
         };
         turns.count(work).await;
         let longest = Duration::from_secs_f64(turns.longest.get());
-        assert!((BUSY..5 * BUSY).contains(&longest), "{longest:?}");
+        assert!((BUSY..WAITING).contains(&longest), "{longest:?}");
     }
+
     #[tokio::test]
     async fn work_that_never_waits_has_turns_all_the_same() {
-        let turns = Turns::default();
-        let work = async {
-            let mut pace = Pace::start();
-            for _ in 0..20 {
-                std::thread::sleep(LONG);
-                pace.pause().await;
+        // Other programs keep this one waiting too, but not each time.
+        let mut seen = Vec::new();
+        for _ in 0..10 {
+            let turns = Turns::default();
+            let work = async {
+                let mut pace = Pace::start();
+                for _ in 0..20 {
+                    std::thread::sleep(LONG);
+                    pace.pause().await;
+                }
+            };
+            turns.count(work).await;
+            let longest = Duration::from_secs_f64(turns.longest.get());
+            if longest < 10 * LONG {
+                return;
             }
-        };
-        turns.count(work).await;
-        let longest = Duration::from_secs_f64(turns.longest.get());
-        assert!(longest < 10 * LONG, "{longest:?}");
+            seen.push(longest);
+        }
+        panic!("the longest turns were {seen:?}");
     }
 }

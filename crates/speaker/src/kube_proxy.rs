@@ -112,7 +112,7 @@ mod tests {
 
     use axum::Router;
     use axum::routing::get;
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpSocket};
 
     use super::*;
 
@@ -129,9 +129,10 @@ mod tests {
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = NonZeroU16::new(listener.local_addr().unwrap().port());
-        let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        // Bound, so that nobody else listens there, and not listened at.
+        let nobody = TcpSocket::new_v4().unwrap();
+        nobody.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let closed = NonZeroU16::new(nobody.local_addr().unwrap().port());
-        drop(nobody);
         tokio::spawn(axum::serve(listener, Router::new().route("/", get(answer))).into_future());
 
         let [web, odd, silent] = ["web", "odd", "silent"].map(|name| ServiceKey::new("prod", name));

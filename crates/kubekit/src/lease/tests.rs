@@ -83,10 +83,13 @@ fn start(world: World) -> (Leadership, Readiness, Arc<Mutex<World>>, Log) {
     )
 }
 
-async fn until(what: &str, within: u64, condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(within);
+/// Far longer than anything takes: reached only when it will never happen.
+const DEADLINE: Duration = Duration::from_mins(1);
+
+async fn until(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
     while !condition() {
-        assert!(Instant::now() < deadline, "waited {within} s for {what}");
+        assert!(Instant::now() < deadline, "waited {DEADLINE:?} for {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
@@ -98,7 +101,7 @@ async fn a_leader_goes_on_leading_in_a_cluster_whose_versions_have_gone_back() {
         let world = World { next_version: 1000, ..World::default() };
         let (leadership, readiness, world, _) = start(world);
         let leads = leadership.leads();
-        until("the first Lease", 5, || leads.leads(Instant::now())).await;
+        until("the first Lease", || leads.leads(Instant::now())).await;
         {
             let mut world = world.lock().unwrap();
             (world.lease, world.next_version) = (lease.map(|(version, who)| (version, who.to_owned())), 10);
@@ -106,7 +109,7 @@ async fn a_leader_goes_on_leading_in_a_cluster_whose_versions_have_gone_back() {
         let ours = || {
             world.lock().unwrap().lease.as_ref().is_some_and(|(version, who)| *version > 10 && who == "me")
         };
-        until("a Lease in the restored cluster", 6, || ours() && leads.leads(Instant::now())).await;
+        until("a Lease in the restored cluster", || ours() && leads.leads(Instant::now())).await;
         assert!(readiness.is_ready());
     }
 }
@@ -114,12 +117,12 @@ async fn a_leader_goes_on_leading_in_a_cluster_whose_versions_have_gone_back() {
 #[tokio::test]
 async fn without_a_right_on_leases_it_is_not_ready_and_asks_rarely_until_it_has_the_right() {
     let (leadership, readiness, world, log) = start(World { refuse: Some(403), ..World::default() });
-    until("the refusal", 10, || !readiness.is_ready()).await;
+    until("the refusal", || !readiness.is_ready()).await;
     let asked = log.count(|asked| asked.method == Method::GET);
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert!(log.count(|asked| asked.method == Method::GET) - asked < 8, "{:?}", log.all());
     assert!(!leadership.leads().leads(Instant::now()));
     world.lock().unwrap().refuse = None;
-    until("the right to lead", 15, || leadership.leads().leads(Instant::now())).await;
+    until("the right to lead", || leadership.leads().leads(Instant::now())).await;
     assert!(readiness.is_ready());
 }

@@ -190,7 +190,7 @@ mod tests {
             until(ours.trouble(), "success", Option::is_none).await;
             sees(&other, &["n1", "n2"]).await;
             let here = |it: &Listening, ip: &str| it.address.is_some_and(|address| address.ip() == at(ip));
-            assert!(here(&place.borrow(), "192.0.2.2"));
+            until(place.clone(), "the address of the interface", |it| here(it, "192.0.2.2")).await;
             let is_named = |name: &'static str| move |it: &Listening| it.interface == Some(name.into());
             until(place.clone(), "its interface", is_named("lan0")).await;
             ip("link set lan0 name lan1");

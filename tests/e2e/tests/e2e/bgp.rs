@@ -181,9 +181,12 @@ impl<'a> Site<'a> {
             self.cluster.wait_for_answer(self.web, SOON)?;
         }
         for pod in self.cluster.pods(Role::Speaker)? {
-            let (_, metrics) = self.cluster.ask_program(&pod, "/metrics")?;
             let up = format!("metallb_bgp_session_up{{peer=\"{}:179\",vrf=\"\"}} 1", Host::Router.ipv4());
-            ensure!(metrics.lines().any(|line| line == up), "{up} is not among\n{metrics}");
+            wait_until("the speaker says so too", SOON, || {
+                let (_, metrics) = self.cluster.ask_program(&pod, "/metrics")?;
+                ensure!(metrics.lines().any(|line| line == up), "{up} is not among\n{metrics}");
+                Ok(())
+            })?;
         }
         wait_until("each node tells which peers it announces to", SOON, || {
             let statuses = ["get", "servicebgpstatuses", "-n", chart::NAMESPACE];

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use e2e::Cluster;
+use e2e::{Cluster, SOON};
 use lab::browser::Browser;
 use lab::{Host, chart, debian, wait_until};
 use serde_json::json;
@@ -89,11 +89,15 @@ fn a_router_that_does_not_answer_is_a_problem(cluster: &Cluster, browser: &mut B
     let told = "[...document.querySelectorAll('.problems .card')].some(it => \
          it.innerText.includes('BGPPeer nobody') && it.innerText.includes('No node has a session with it'))";
     browser.wait_for("the router in the problems", told)?;
-    let sessions = texts(browser, ".node .sessions summary")?;
-    ensure!(
-        sessions.len() == cluster.lab.nodes().count() && sessions.iter().all(|it| it.contains("0/1 router")),
-        "{sessions:?}"
-    );
+    wait_until("the router is on the card of each node", SOON, || {
+        let sessions = texts(browser, ".node .sessions summary")?;
+        ensure!(
+            sessions.len() == cluster.lab.nodes().count()
+                && sessions.iter().all(|it| it.contains("0/1 router")),
+            "{sessions:?}"
+        );
+        Ok(())
+    })?;
     fits(browser)?;
     cluster.kubectl(["delete", "bgppeer", "-n", chart::NAMESPACE, "nobody"])?;
     browser.wait_for("that all is well again", &headline("All is well"))?;
@@ -114,11 +118,14 @@ fn seen(cluster: &Cluster, kubeconfig: &str, address: &str) -> Result<()> {
     let nodes = texts(&mut browser, ".node h3")?;
     assert_eq!(nodes, cluster.lab.nodes().map(|node| node.to_string()).collect::<Vec<_>>());
     let announcer = format!("[data-key='node {first}'] .chip");
-    ensure!(texts(&mut browser, &announcer)?.contains(&address.to_owned()), "{}", browser.text()?);
-    let row = texts(&mut browser, "[data-key='service e2e/page']")?.concat();
-    ensure!(row.contains(address) && row.contains(&first) && row.contains("announced"), "{row}");
     let cell = format!("[data-key='pool page'] .cell.used[data-key='{address}']");
-    assert_eq!(texts(&mut browser, &cell)?.len(), 1, "{}", browser.text()?);
+    wait_until("the page shows who announces", SOON, || {
+        ensure!(texts(&mut browser, &announcer)?.contains(&address.to_owned()), "{}", browser.text()?);
+        let row = texts(&mut browser, "[data-key='service e2e/page']")?.concat();
+        ensure!(row.contains(address) && row.contains(&first) && row.contains("announced"), "{row}");
+        ensure!(texts(&mut browser, &cell)?.len() == 1, "{}", browser.text()?);
+        Ok(())
+    })?;
 
     // A drain by a click.
     browser.evaluate(&format!("document.querySelector(\"[data-key='node {first}'] .button\").click()"))?;
@@ -143,9 +150,12 @@ fn seen(cluster: &Cluster, kubeconfig: &str, address: &str) -> Result<()> {
         "the problem in the headline",
         "document.querySelector('.headline').classList.contains('bad')",
     )?;
-    ensure!(!texts(&mut browser, &announcer)?.contains(&address.to_owned()), "{}", browser.text()?);
-    let row = texts(&mut browser, "[data-key='service e2e/page']")?.concat();
-    ensure!(row.contains("announced") && !row.contains(&first), "{row}");
+    wait_until("the page shows who announces now", SOON, || {
+        ensure!(!texts(&mut browser, &announcer)?.contains(&address.to_owned()), "{}", browser.text()?);
+        let row = texts(&mut browser, "[data-key='service e2e/page']")?.concat();
+        ensure!(row.contains("announced") && !row.contains(&first), "{row}");
+        Ok(())
+    })?;
     assert_eq!(browser.evaluate("window.neverLoadedAgain")?, true);
     assert_eq!(browser.complaints()?, Vec::<String>::new());
     Ok(())

@@ -99,7 +99,7 @@ mod tests {
         thread::scope(|scope| {
             scope.spawn(|| flood(kind, at, &ends));
             let (mut stream, _) = listener.accept().unwrap();
-            stream.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+            stream.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
             let mut bytes = Vec::new();
             assert!(stream.read_to_end(&mut bytes).is_err(), "it stays open");
             ends.store(true, Ordering::Relaxed);

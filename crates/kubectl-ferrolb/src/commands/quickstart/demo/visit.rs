@@ -150,6 +150,8 @@ mod tests {
     use std::net::{Ipv4Addr, TcpListener};
     use std::thread;
 
+    use tokio::net::TcpSocket;
+
     use super::*;
 
     /// What is made of a server that says this.
@@ -181,10 +183,10 @@ mod tests {
     async fn what_is_no_answer_says_why() {
         assert!(visited("220 smtp.example.com\r\n").await.is_err());
         assert!(visited("").await.is_err());
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let address = listener.local_addr().unwrap();
-        drop(listener);
-        let refused = visit(address).await.unwrap_err();
+        // Bound, so that nobody else listens there, and not listened at.
+        let nobody = TcpSocket::new_v4().unwrap();
+        nobody.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let refused = visit(nobody.local_addr().unwrap()).await.unwrap_err();
         assert!(refused.contains("refused"), "{refused}");
     }
 
