@@ -252,6 +252,7 @@ impl Cluster {
         for kind in [
             "BGPPeer",
             "BGPAdvertisement",
+            "BFDProfile",
             "Community",
             "IPAddressPool",
             "ServiceBGPStatus",

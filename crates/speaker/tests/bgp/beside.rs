@@ -141,12 +141,18 @@ fn frr_keeps_routes_for_a_restart_though_bfd_is_silent() {
 fn frr_keeps_routes_and_the_next_session_where_that_comes_before_bfd_is_missed() {
     new_namespace();
     let frr = frr();
-    let before = with_frr(&frr);
+    // FRR takes three seconds until it misses BFD, so that the next one comes before on any machine.
+    let slow = || {
+        let mut config = with_bfd(50);
+        config.bfd.as_mut().unwrap().multiplier = 10_u8.try_into().unwrap();
+        config
+    };
+    let before = with_frr_by(&frr, slow());
     before.wanted.send_replace(Wanted::Nothing(Farewell::Silent));
     before.runtime.block_on(async { tokio::time::timeout(DEADLINE, before.task).await }).unwrap().unwrap();
     assert!(vtysh(&frr, "show bfd peers brief").contains(" up"), "FRR has missed it already");
     let mut next = Speaker::start(Past::Restarted);
-    next.hold([with_bfd(50)], &routes(&[PREFIX], 7));
+    next.hold([slow()], &routes(&[PREFIX], 7));
     wait_for("BFD is up", || {
         assert!(has_route(&frr), "{}", vtysh(&frr, "show bgp neighbors 192.0.2.2"));
         next.metrics().contains(BFD_UP).then_some(())
@@ -246,8 +252,13 @@ impl Drop for OnNode {
 
 /// A speaker with a session and a route, with BFD up on both sides.
 fn with_frr(frr: &Process) -> Speaker {
+    with_frr_by(frr, with_bfd(50))
+}
+
+/// The same by a session that is configured so.
+fn with_frr_by(frr: &Process, config: SessionConfig) -> Speaker {
     let mut speaker = Speaker::start(Past::Fresh);
-    speaker.hold([with_bfd(50)], &routes(&[PREFIX], 7));
+    speaker.hold([config], &routes(&[PREFIX], 7));
     both_up(&mut speaker);
     wait_for("the route", || has_route(frr).then_some(()));
     wait_for("FRR has BFD", || vtysh(frr, "show bfd peers brief").contains(" up").then_some(()));

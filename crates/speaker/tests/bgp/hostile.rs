@@ -41,7 +41,7 @@ impl Router {
         let config = SessionConfig {
             name: name.into(),
             port: port.try_into().unwrap(),
-            timers: Timers::new(Some(Duration::from_secs(3)), None, Some(Duration::from_secs(1))).unwrap(),
+            timers: Timers::new(Some(Duration::from_secs(6)), None, Some(Duration::from_secs(1))).unwrap(),
             families: Families::Only(Family::V4),
             ..config(Ipv4Addr::LOCALHOST.into(), None)
         };
