@@ -206,7 +206,11 @@ impl Peer {
                     }
                 }
                 News::Whereabouts => self.look(),
-                News::Ready => self.exchange(&mut buffer),
+                News::Ready => {
+                    self.exchange(&mut buffer);
+                    // A router that sends without a pause would keep this task running, and all others waiting.
+                    tokio::task::yield_now().await;
+                }
                 News::Due => self.due(Instant::now()),
             }
         }
