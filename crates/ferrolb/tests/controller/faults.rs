@@ -207,16 +207,20 @@ fn who_changes_or_goes_while_nobody_looks_costs_one_write_more_or_none() {
         cluster.patch("s-0", json!({"metadata": {"labels": {"changed": "yes"}}})).await;
         cluster.delete("s-1").await;
         proxy.set(Mischief::Blind);
+        let blind = Instant::now();
         cluster.wait_for_addresses("s-2", &["192.0.2.2"]).await;
         wait("all three writes", async || (proxy.status_writes() >= 3).then_some(())).await;
         assert!(cluster.addresses("s-0").await.is_empty(), "that write was for an older version");
         proxy.set(Mischief::None);
         cluster.wait_for_addresses("s-0", &["192.0.2.0"]).await;
+        // Of which the controller hears nothing, it tries again after a second.
+        let more = 2 * usize::try_from(blind.elapsed().as_secs()).unwrap();
         cluster.service("next", json!({})).await;
         cluster.wait_for_addresses("next", &["192.0.2.1"]).await;
         all_served(&cluster, &[names[0].clone(), names[2].clone()]).await;
         // Three that were served, one conflict, one that was gone.
-        assert_eq!(proxy.status_writes(), 5);
+        let writes = proxy.status_writes();
+        assert!((5..=5 + more).contains(&writes), "{writes} writes, at most {more} of them for want of news");
     });
 }
 

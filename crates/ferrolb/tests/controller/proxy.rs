@@ -103,6 +103,10 @@ impl Proxy {
     /// A kubeconfig that leads through the proxy.
     pub(crate) fn kubeconfig(&self, cluster: &Cluster) -> PathBuf {
         let path = cluster.server.kubeconfig().with_extension(format!("proxy-{}", self.port));
+        // Another controller may be reading it at this moment.
+        if path.exists() {
+            return path;
+        }
         let text = format!(
             "apiVersion: v1\nkind: Config\ncurrent-context: c\n\
              clusters: [{{name: c, cluster: {{server: 'http://127.0.0.1:{}'}}}}]\n\

@@ -303,11 +303,21 @@ impl Cluster {
 
     /// A Pod as those of its speakers.
     fn start_metallb(&self) {
+        // There is no controller that would make it. The second time it is there.
+        let account = json!({"metadata": {"name": "default"}});
+        if self.try_create("ServiceAccount", NAMESPACE, &account).is_ok() {
+            // The API server knows of it a moment later.
+            let pod = json!({"metadata": {"name": "first"}, "spec": {
+                "containers": [{"name": "any", "image": "any"}], "automountServiceAccountToken": false,
+            }});
+            wait("a Pod to be accepted", || self.try_create("Pod", NAMESPACE, &pod).ok());
+        }
         let labels = json!({"app": "metallb", "component": "speaker"});
         let metadata = json!({"name": "metallb-speaker", "labels": labels});
         let containers =
             json!([{"name": "speaker", "image": "quay.io/metallb/speaker", "args": ["--port=7472"]}]);
-        self.create("Pod", NAMESPACE, &json!({"metadata": metadata, "spec": {"containers": containers}}));
+        let spec = json!({"containers": containers, "automountServiceAccountToken": false});
+        self.create("Pod", NAMESPACE, &json!({"metadata": metadata, "spec": spec}));
         self.patch_status("Pod", NAMESPACE, "metallb-speaker", &json!({"status": {"phase": "Running"}}));
     }
 
