@@ -141,10 +141,10 @@ fn frr_keeps_routes_for_a_restart_though_bfd_is_silent() {
 fn frr_keeps_routes_and_the_next_session_where_that_comes_before_bfd_is_missed() {
     new_namespace();
     let frr = frr();
-    // FRR takes three seconds until it misses BFD, so that the next one comes before on any machine.
+    // FRR takes two seconds until it misses BFD, so that the next one comes before on any machine.
     let slow = || {
-        let mut config = with_bfd(50);
-        config.bfd.as_mut().unwrap().multiplier = 10_u8.try_into().unwrap();
+        let mut config = with_bfd(300);
+        config.bfd.as_mut().unwrap().multiplier = 7_u8.try_into().unwrap();
         config
     };
     let before = with_frr_by(&frr, slow());
