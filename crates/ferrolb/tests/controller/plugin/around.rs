@@ -92,7 +92,8 @@ fn a_speaker_that_does_not_answer_is_a_problem_before_the_api_knows_that_its_nod
         let status = plugin_soon(&cluster, "status").await;
         assert_eq!(status.code, 2, "what it knows is not seen: {status:?}");
         assert!(status.stdout.contains("speaker of n2: no answer, though its Pod is ready"), "{status:?}");
-        assert!(status.stdout.contains("kubectl get nodes n2"), "{status:?}");
+        let remedy = "nothing listens there, so see whether it runs: kubectl get pod";
+        assert!(status.stdout.contains(remedy), "the connection is refused: {status:?}");
         let json = answered(&plugin_soon(&cluster, "status -o json").await);
         assert_eq!(json["problems"][0]["about"], "speaker of n2", "{json}");
     });
