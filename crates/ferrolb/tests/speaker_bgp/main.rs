@@ -304,20 +304,15 @@ impl Cluster {
     /// A Pod as those of its speakers.
     fn start_metallb(&self) {
         // There is no controller that would make it. The second time it is there.
-        let account = json!({"metadata": {"name": "default"}});
-        if self.try_create("ServiceAccount", NAMESPACE, &account).is_ok() {
-            // The API server knows of it a moment later.
-            let pod = json!({"metadata": {"name": "first"}, "spec": {
-                "containers": [{"name": "any", "image": "any"}], "automountServiceAccountToken": false,
-            }});
-            wait("a Pod to be accepted", || self.try_create("Pod", NAMESPACE, &pod).ok());
-        }
+        _ = self.try_create("ServiceAccount", NAMESPACE, &json!({"metadata": {"name": "default"}}));
         let labels = json!({"app": "metallb", "component": "speaker"});
         let metadata = json!({"name": "metallb-speaker", "labels": labels});
         let containers =
             json!([{"name": "speaker", "image": "quay.io/metallb/speaker", "args": ["--port=7472"]}]);
         let spec = json!({"containers": containers, "automountServiceAccountToken": false});
-        self.create("Pod", NAMESPACE, &json!({"metadata": metadata, "spec": spec}));
+        let pod = json!({"metadata": metadata, "spec": spec});
+        // The API server knows of the account a moment later.
+        wait("a Pod to be accepted", || self.try_create("Pod", NAMESPACE, &pod).ok());
         self.patch_status("Pod", NAMESPACE, "metallb-speaker", &json!({"status": {"phase": "Running"}}));
     }
 

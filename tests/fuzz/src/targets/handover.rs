@@ -1,6 +1,5 @@
 //! What passes for the speaker before may hand over: octets at the socket, and sessions that are nearly right.
 
-use std::num::NonZeroU32;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
@@ -29,7 +28,7 @@ static VALUES: LazyLock<Vec<Value>> = LazyLock::new(|| {
         "2001:db8::1/128",
         "\u{202e}\n",
     ];
-    let others = [Value::Null, true.into(), false.into(), json!([]), json!({}), (-1).into(), 0.5.into()];
+    let others = [Value::Null, true.into(), false.into(), json!([]), json!({}), Value::from(-1), Value::from(0.5)];
     let long = [json!("x".repeat(300)), json!(vec![0; 300]), json!({"secs": 9, "nanos": 999_999_999})];
     numbers.into_iter().chain(texts.map(Value::from)).chain(others).chain(long).collect()
 });
@@ -143,7 +142,6 @@ fn go_on_with_bfd(snapshot: &Value) -> bool {
     let Some(Ok(mut session)) = read(snapshot).map(|it| Session::resume(it, 1, now)) else { return false };
     let again = session.snapshot().expect("it is up");
     assert!(Session::resume(again, 1, now).is_ok(), "it can be handed on");
-    assert_ne!(Some(session.discriminator()), NonZeroU32::new(0));
     for _ in 0..16 {
         now = session.poll_timeout().map_or(now, |at| at.max(now)) + Duration::from_micros(1);
         session.handle(Input::Time, now);
