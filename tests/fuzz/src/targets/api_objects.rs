@@ -1,9 +1,9 @@
 //! What the API server has: the objects of the configuration, and those of the cluster.
 
 use api::{BFDProfile, BGPAdvertisement, BGPPeer, Community, IPAddressPool, L2Advertisement};
-use slim::{EndpointSlice, Namespace, Node, Pod};
 use pools::{PoolSpec, Pools};
 use serde::de::DeserializeOwned;
+use slim::{EndpointSlice, Namespace, Node, Pod};
 
 use super::is_quoted;
 

@@ -28,7 +28,8 @@ static VALUES: LazyLock<Vec<Value>> = LazyLock::new(|| {
         "2001:db8::1/128",
         "\u{202e}\n",
     ];
-    let others = [Value::Null, true.into(), false.into(), json!([]), json!({}), Value::from(-1), Value::from(0.5)];
+    let others =
+        [Value::Null, true.into(), false.into(), json!([]), json!({}), Value::from(-1), Value::from(0.5)];
     let long = [json!("x".repeat(300)), json!(vec![0; 300]), json!({"secs": 9, "nanos": 999_999_999})];
     numbers.into_iter().chain(texts.map(Value::from)).chain(others).chain(long).collect()
 });

@@ -37,7 +37,8 @@ pub fn play(bytes: &[u8]) {
     for step in steps {
         let most = match step {
             Step::Message(bytes, port) => {
-                let from = SocketAddr::new([192, 0, 2, 77].into(), if port % 2 == 0 { mdns::PORT } else { port });
+                let from =
+                    SocketAddr::new([192, 0, 2, 77].into(), if port % 2 == 0 { mdns::PORT } else { port });
                 _ = responder.handle(Packet { bytes, from }, now);
                 3
             }
@@ -74,7 +75,10 @@ pub fn play(bytes: &[u8]) {
             if to == Destination::Group && message.is_response {
                 for record in message.answers.iter().filter(|record| record.ttl > 0) {
                     let before = record.address().and_then(|ip| told.insert(ip, now));
-                    assert!(before.is_none_or(|at| now - at >= Duration::from_millis(250)), "twice: {record:?}");
+                    assert!(
+                        before.is_none_or(|at| now - at >= Duration::from_millis(250)),
+                        "twice: {record:?}"
+                    );
                 }
             }
         }
@@ -97,6 +101,9 @@ fn about(flags: u16, class: u16, kind: u8, ttl: u8, last: u8) -> Vec<u8> {
         bytes.extend_from_slice(name);
         bytes.extend([0, 1, 0, 1, 0, 0, 0, ttl, 0, 4, VIP[0], VIP[1], VIP[2], last]);
     }
-    debug_assert!(Message::parse(&bytes).is_ok_and(|message| message.answers.iter().all(|it: &Record<'_>| it.kind == 1)));
+    debug_assert!(
+        Message::parse(&bytes)
+            .is_ok_and(|message| message.answers.iter().all(|it: &Record<'_>| it.kind == 1))
+    );
     bytes
 }

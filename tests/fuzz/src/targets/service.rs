@@ -2,8 +2,8 @@
 
 use api::IPAddressPool;
 use arbitrary::Arbitrary;
-use slim::Service;
 use serde_json::{Map, Value, json};
+use slim::Service;
 
 use super::{is_quoted, structured};
 
