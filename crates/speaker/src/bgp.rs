@@ -28,7 +28,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use beside::Beside;
 pub use beside::BfdStatus;
@@ -130,6 +130,7 @@ pub async fn run_from(
     statuses: watch::Sender<Statuses>,
     metrics: BgpMetrics,
 ) {
+    let began = Instant::now();
     let Incoming { sessions: taken_over, bfd: mut bfd_taken_over } = incoming;
     // The router may have ended the others with their BGP sessions: the new ones are not to end when that is found.
     let ways = taken_over.iter().filter_map(|it| beside::wanted(it.session.config(), it.router));
@@ -175,6 +176,7 @@ pub async fn run_from(
                 beside: Beside::new(bfd.statuses()),
                 whereabouts: Whereabouts::new(routers.found(), &peering.config),
                 statuses: statuses.clone(),
+                began,
                 metrics: metrics.clone(),
             };
             let peer = match taken_over.remove(name) {

@@ -37,6 +37,10 @@ const LEFT_OVER: usize = 1 << 20;
 /// the address of the connection, and may be gone.
 const LOOK: Duration = Duration::from_secs(10);
 
+/// A session that begins later than this after the first ones follows none of another process: its peer is new. Where both begin
+/// at once, the BGP session of FRR had better be first, which begins BFD anew once it is up.
+const FOLLOWS: Duration = Duration::from_secs(5);
+
 /// What a session is told.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Order {
@@ -62,6 +66,8 @@ impl PartialEq for Answers {
 
 /// What a session needs to know of others, and tells them.
 pub(super) struct Surroundings {
+    /// When the first sessions began.
+    pub(super) began: Instant,
     pub(super) beside: Beside,
     pub(super) whereabouts: Whereabouts,
     pub(super) statuses: watch::Sender<Statuses>,
@@ -124,8 +130,10 @@ impl Peer {
         session.handle(Input::RoutesComplete, now);
         session.handle(Input::Start, now);
         let bfd_first = match past {
-            Past::Restarted => config.bfd.map(|profile| now + found_within(&profile)),
-            Past::Fresh | Past::Connected => None,
+            Past::Restarted if now - surroundings.began < FOLLOWS => {
+                config.bfd.map(|profile| now + found_within(&profile))
+            }
+            Past::Restarted | Past::Fresh | Past::Connected => None,
         };
         Self { bfd_first, ..Self::with(session, orders, surroundings) }
     }
@@ -145,7 +153,7 @@ impl Peer {
     fn with(
         session: Session,
         mut orders: watch::Receiver<Order>,
-        Surroundings { mut beside, whereabouts, statuses, metrics }: Surroundings,
+        Surroundings { began: _, mut beside, whereabouts, statuses, metrics }: Surroundings,
     ) -> Self {
         orders.mark_unchanged();
         let labels = PeerLabels::of(&session);
