@@ -72,6 +72,14 @@ impl Visits {
         Ok(())
     }
 
+    /// The same, but for connections under way when a router spreads anew: it moves some to nodes that know nothing of them, and
+    /// each lasts a few milliseconds.
+    pub fn none_may_fail_but_moved(&self, moved: usize) -> Result<()> {
+        let few = self.failed.len() <= moved;
+        ensure!(few && self.answered > 0, "{self}: {:?}", self.failed);
+        Ok(())
+    }
+
     /// How many were answered in a second.
     pub fn per_second(&self) -> f64 {
         let answered = u32::try_from(self.answered).unwrap_or(u32::MAX);
