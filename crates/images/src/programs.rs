@@ -27,10 +27,8 @@ pub fn build_for<const N: usize>(
 ) -> Result<[PathBuf; N], Error> {
     let workspace = workspace();
     let mut flags = remapped(&workspace)?;
-    for flag in [SORTED, NO_UNWINDING] {
-        flags.rust.push(SEPARATOR);
-        flags.rust.push(flag);
-    }
+    flags.rust.push(SEPARATOR);
+    flags.rust.push(SORTED);
     let mut cargo = if platform == Platform::HOST {
         ensure_target()?;
         let mut cargo = cargo();
@@ -94,9 +92,6 @@ struct MessageTarget {
 /// Keeps the functions of a crate together. The kernel maps the neighbours of each page that a program touches; without
 /// this, functions that are never called lie everywhere between those that are, and count as memory in use.
 const SORTED: &str = "-Clink-arg=-Wl,--sort-section=name";
-
-/// No tables for unwinding, an eighth of a program: a panic ends these, and without symbols no backtrace is of use.
-const NO_UNWINDING: &str = "-Cforce-unwind-tables=no";
 
 /// What CARGO_ENCODED_RUSTFLAGS separates by; CFLAGS does by spaces.
 pub(crate) const SEPARATOR: &str = "\u{1f}";
