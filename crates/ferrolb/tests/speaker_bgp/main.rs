@@ -107,9 +107,7 @@ fn a_router_does_not_notice_that_one_speaker_follows_another() {
     let cluster = Cluster::start();
     cluster.fill();
     let bird = Bird::start(&folder, "secret");
-    let key = folder.path().join("key");
-    fs::write(&key, [7; 32]).unwrap();
-    let key = format!("--gossip-key-file={}", key.display());
+    let key = key_option(&folder);
     let options = ["--hand-over", &*key, "--http-bind=127.0.0.1:17472"];
     let mut speaker = cluster.speaker(&folder, "speaker-0.log", &options);
     wait("the route", || bird.route("198.51.100.1/32"));
@@ -118,10 +116,7 @@ fn a_router_does_not_notice_that_one_speaker_follows_another() {
     for number in 1..4 {
         let log = format!("speaker-{number}.log");
         let next = cluster.speaker(&folder, &log, &options);
-        let said = |text: &str| {
-            let log = fs::read_to_string(folder.path().join(&log)).unwrap();
-            log.contains(text).then_some(())
-        };
+        let said = |text: &str| said(&folder, &log, text);
         wait("the next speaker to wait", || said("waiting for the end of the speaker before"));
         speaker.signal(Signal::SIGTERM);
         wait("the end of the one before", || {
@@ -160,16 +155,11 @@ fn a_speaker_that_finds_metallb_ends_the_sessions_that_it_was_handed() {
     let cluster = Cluster::start();
     cluster.fill();
     let bird = Bird::start(&folder, "secret");
-    let key = folder.path().join("key");
-    fs::write(&key, [7; 32]).unwrap();
-    let key = format!("--gossip-key-file={}", key.display());
+    let key = key_option(&folder);
     let options = ["--hand-over", &*key, "--http-bind=127.0.0.1:17472"];
     let has_route = || bird.route("198.51.100.1/32").map(drop);
     let has_none = || bird.route("198.51.100.1/32").is_none().then_some(());
-    let said = |log: &str, text: &str| {
-        let log = fs::read_to_string(folder.path().join(log)).unwrap();
-        log.contains(text).then_some(())
-    };
+    let said = |log: &str, text: &str| said(&folder, log, text);
     let waits = |log: &str| wait("it to wait", || said(log, "waiting for the end of the speaker before"));
     let waits_for_metallb = |log: &str| {
         wait("it to find MetalLB", || {
@@ -208,6 +198,18 @@ fn a_speaker_that_finds_metallb_ends_the_sessions_that_it_was_handed() {
     assert_eq!(bird.times_established(), 3);
     third.signal(Signal::SIGTERM);
     wait("the end", has_none);
+}
+
+/// The option that gives speakers a key, by which those who hand over and who take over know each other.
+fn key_option(folder: &TempDir) -> String {
+    let key = folder.path().join("key");
+    fs::write(&key, [7; 32]).unwrap();
+    format!("--gossip-key-file={}", key.display())
+}
+
+/// Whether a speaker has written this to its log.
+fn said(folder: &TempDir, log: &str, text: &str) -> Option<()> {
+    fs::read_to_string(folder.path().join(log)).unwrap().contains(text).then_some(())
 }
 
 fn new_network() {
