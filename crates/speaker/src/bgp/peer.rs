@@ -497,6 +497,8 @@ impl Peer {
             address: PeerAddress::of(self.session.config()).to_string(),
             bfd: self.beside.status(),
         };
+        // First, so that whoever sees a new status finds it counted.
+        self.metrics.show(&self.labels, &self.session);
         let name = &self.session.config().name;
         self.statuses.send_if_modified(|statuses| {
             let is_new = statuses.get(name) != Some(&status);
@@ -505,7 +507,6 @@ impl Peer {
             }
             is_new
         });
-        self.metrics.show(&self.labels, &self.session);
     }
 
     /// Why the router of this session cannot be connected to.

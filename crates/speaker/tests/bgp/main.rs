@@ -67,6 +67,7 @@ fn announce_to<R: Router>(start: fn() -> R) {
     speaker.wait_until("both are established", |statuses| {
         statuses.len() == 2 && statuses.values().all(|it| it.state == State::Established)
     });
+    let opens = speaker.opens();
     for prefix in ["198.51.100.1/32", "203.0.113.0/24", "2001:db8:1::1/128"] {
         let route = wait_for(prefix, || router.route(prefix));
         assert!(route.contains(&router.community(64_512, 7)), "{prefix}: {route}");
@@ -89,12 +90,10 @@ fn announce_to<R: Router>(start: fn() -> R) {
     for line in [
         r#"metallb_bgp_session_up{peer="192.0.2.1:179",vrf=""} 1"#,
         r#"metallb_bgp_announced_prefixes_total{peer="2001:db8::1:179",vrf=""} 1"#,
-        // No session is touched when routes change.
-        r#"metallb_bgp_opens_sent{peer="192.0.2.1:179",vrf=""} 1"#,
-        r#"metallb_bgp_opens_sent{peer="2001:db8::1:179",vrf=""} 1"#,
     ] {
         speaker.wait_for_metric(line);
     }
+    assert_eq!(speaker.opens(), opens, "no session is touched when routes change");
 
     speaker.want(&routes(&["203.0.113.0/24"], 20), Some("another one"));
     speaker.wait_until("no session comes up by a wrong password", |statuses| {
@@ -135,11 +134,12 @@ fn routes_without_a_next_hop_are_announced_as_soon_as_there_is_one() {
         })
     });
     wait_for("the other route", || frr.route("198.51.100.1/32"));
+    let opens = speaker.opens();
     ip("address add 2001:db8::2/64 dev lan0 nodad");
     let route = wait_for("the route", || frr.route("2001:db8:1::1/128"));
     assert!(route.contains("2001:db8::2"), "the next hop: {route}");
     speaker.wait_until("nothing is missing", |all| all.values().all(|it| it.held_back.is_empty()));
-    speaker.wait_for_metric(r#"metallb_bgp_opens_sent{peer="192.0.2.1:179",vrf=""} 1"#);
+    assert_eq!(speaker.opens(), opens, "the session goes on");
 }
 
 fn routes(prefixes: &[&str], low: u16) -> Routes {
@@ -193,6 +193,17 @@ impl Speaker {
     /// Waits until its metrics have this line. What a router has seen may be counted a moment later.
     fn wait_for_metric(&self, line: &str) {
         wait_for(line, || self.metrics().lines().any(|it| it == line).then_some(()));
+    }
+
+    /// How many OPEN messages were sent, a line for each session. Two numbers are to be compared, none to be expected: a
+    /// router may end the first sessions itself, as FRR does until it knows its interfaces.
+    fn opens(&self) -> Vec<String> {
+        let metrics = self.metrics();
+        metrics
+            .lines()
+            .filter(|line| line.starts_with("metallb_bgp_opens_sent{"))
+            .map(str::to_owned)
+            .collect()
     }
 
     fn metrics(&self) -> String {
