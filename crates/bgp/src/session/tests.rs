@@ -1,14 +1,20 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use netgauze_bgp_pkt::BgpMessage;
 use objects::Family;
 use proptest::prelude::*;
 
+use super::machine::{CONNECT, LEAVING, OPEN, REFRESH, SEND_HOLD, WITHDRAWING};
 use super::*;
-use crate::config::{AsNumbers, Asn, Families, Hops, PORT, PeerAs, RestartTime, RouterId, Transport};
+use crate::config::{
+    AsNumbers, Asn, Families, HoldTime, Hops, PORT, PeerAs, RestartTime, RouterId, Transport,
+};
 use crate::judge::{Router, decode};
 use crate::route::Attributes;
+use crate::wire::attributes::Tenure;
+use crate::wire::header::keepalive;
 use crate::wire::notification::Code;
 use crate::wire::open::{Capabilities, GracefulRestart, Multiprotocol};
 
