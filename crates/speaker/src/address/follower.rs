@@ -123,7 +123,9 @@ mod tests {
     use super::*;
 
     /// Longer than anything here should take.
-    const DEADLINE: Duration = Duration::from_secs(20);
+    const DEADLINE: Duration = Duration::from_mins(1);
+    /// A busy machine keeps neither waiting for so long: whoever has lost the other goes on without it while it has no address.
+    const PRESET: Preset = Preset::Relaxed;
 
     fn ip(arguments: &str) {
         let status = Command::new("ip").args(arguments.split(' ')).status().expect("the program ip");
@@ -135,7 +137,7 @@ mod tests {
         let config = gossip::Config {
             name: name.into(),
             bind,
-            preset: Preset::Default,
+            preset: PRESET,
             key_files: vec![],
             profile: Profile::default(),
         };
@@ -202,7 +204,7 @@ mod tests {
             list.send_replace(Listed { pod: Some(at("192.0.2.3")), ..old });
             until(place, "the new place", |it| here(it, "192.0.2.3")).await;
             ip("address del 192.0.2.2/24 dev lan0");
-            tokio::time::sleep(2 * Preset::Default.timing().verdict()).await;
+            tokio::time::sleep(2 * PRESET.timing().verdict()).await;
             sees(&other, &["n1", "n2"]).await;
         });
     }
