@@ -1,6 +1,7 @@
 //! The old end: waits for the next speaker, and gives it the sessions when this one is asked to stop.
 
 use std::os::fd::AsFd;
+use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -37,8 +38,8 @@ impl Sessions {
 pub struct Successor(Channel);
 
 impl Meeting {
-    /// Lets the next speaker come, until it is needed; then that, if it has come. Of several the last, for it is the one that is
-    /// wanted.
+    /// Lets the next speaker come, until it is needed; then that, if it has come and is not gone again, as one that does not get
+    /// ready is. Of several the last, for it is the one that is wanted.
     pub async fn successor(self, needed: oneshot::Receiver<()>) -> Option<Successor> {
         if self.keys().is_empty() {
             warn!("without a key of the gossip no sessions are handed over to the next speaker");
@@ -51,15 +52,32 @@ impl Meeting {
                 return None;
             }
         };
-        let mut waiting = None;
+        let mut waiting: Option<Channel> = None;
         let waits = async {
+            // One that comes goes on being asked who it is while another one goes.
+            let mut next = pin!(self.next(&listener));
             loop {
-                match self.next(&listener).await {
-                    Ok(channel) => {
-                        info!("the next speaker waits for the end of this one");
-                        waiting = Some(channel);
+                let gone = async {
+                    match &mut waiting {
+                        Some(channel) => channel.closed().await,
+                        None => std::future::pending().await,
                     }
-                    Err(error) => warn!(error = format!("{error:#}"), "somebody is not the next speaker"),
+                };
+                tokio::select! {
+                    () = gone => {
+                        info!("the next speaker is gone before the end of this one");
+                        waiting = None;
+                    }
+                    come = &mut next => {
+                        match come {
+                            Ok(channel) => {
+                                info!("the next speaker waits for the end of this one");
+                                waiting = Some(channel);
+                            }
+                            Err(error) => warn!(error = format!("{error:#}"), "somebody is not the next speaker"),
+                        }
+                        next.set(self.next(&listener));
+                    }
                 }
             }
         };

@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream as StdUnixStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use tokio::net::UnixStream;
@@ -21,6 +21,8 @@ const GIVEN_WITHIN: Duration = Duration::from_secs(5);
 const GONE_WITHIN: Duration = Duration::from_secs(30);
 /// More sessions and listeners than a node has: whoever names more makes no sense.
 const MOST: usize = 4096;
+/// The speaker before that is replaced has closed its addresses by then. Whoever listens there for longer is worth a word.
+const ENDED_WITHIN: Duration = Duration::from_secs(5);
 /// How often to look whether an address is free.
 const RETRY: Duration = Duration::from_millis(50);
 
@@ -125,9 +127,9 @@ impl Taken {
 /// over.
 pub(crate) async fn until_free(addresses: impl IntoIterator<Item = SocketAddr>) {
     for address in addresses {
-        let mut told = false;
+        let (began, mut told) = (Instant::now(), false);
         while kubekit::http::listen(address).is_err_and(|error| error.kind() == ErrorKind::AddrInUse) {
-            if !std::mem::replace(&mut told, true) {
+            if began.elapsed() > ENDED_WITHIN && !std::mem::replace(&mut told, true) {
                 warn!(%address, "waiting for whoever listens there to end, as the speaker before does when it is replaced");
             }
             sleep(RETRY).await;
