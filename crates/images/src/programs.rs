@@ -27,8 +27,13 @@ pub fn build_for<const N: usize>(
 ) -> Result<[PathBuf; N], Error> {
     let workspace = workspace();
     let mut flags = remapped(&workspace)?;
+    for flag in [SORTED, NO_TABLE_OF_UNWINDING] {
+        flags.rust.push(SEPARATOR);
+        flags.rust.push(flag);
+    }
     flags.rust.push(SEPARATOR);
-    flags.rust.push(SORTED);
+    flags.rust.push("-Clink-arg=-T");
+    flags.rust.push(workspace.join(NO_UNWINDING));
     let mut cargo = if platform == Platform::HOST {
         ensure_target()?;
         let mut cargo = cargo();
@@ -92,6 +97,13 @@ struct MessageTarget {
 /// Keeps the functions of a crate together. The kernel maps the neighbours of each page that a program touches; without
 /// this, functions that are never called lie everywhere between those that are, and count as memory in use.
 const SORTED: &str = "-Clink-arg=-Wl,--sort-section=name";
+
+/// A linker script that leaves the tables for unwinding out of a program, see there. A backtrace, which is read from them, is
+/// empty; the message of a panic and its place in the sources are not.
+const NO_UNWINDING: &str = "crates/images/assets/no-unwinding.ld";
+
+/// Nor an index of these tables, which the linker could not make of what is left.
+const NO_TABLE_OF_UNWINDING: &str = "-Clink-arg=-Wl,--no-eh-frame-hdr";
 
 /// What CARGO_ENCODED_RUSTFLAGS separates by; CFLAGS does by spaces.
 pub(crate) const SEPARATOR: &str = "\u{1f}";
