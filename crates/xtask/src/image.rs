@@ -18,7 +18,7 @@ const PROGRAM: &str = "/ferrolb";
 /// account.
 const BILL_OF_MATERIALS: &str = "/ferrolb.cdx.json";
 /// The whole archive of one platform, which is not compressed: what a node keeps and what the mirror serves.
-const MAX_SIZE: u64 = 12 << 20;
+const MAX_SIZE: u64 = 11_000_000;
 /// capabilities(7)
 const CAP_NET_RAW: u8 = 13;
 
