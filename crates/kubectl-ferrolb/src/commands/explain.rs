@@ -2,8 +2,8 @@
 
 mod events;
 mod notes;
+mod routers;
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use anyhow::bail;
@@ -24,15 +24,16 @@ use crate::client;
 use crate::cluster::Cluster;
 use crate::look::{Look, served_from};
 use crate::nearest::did_you_mean_in;
-use crate::output::{Page, Tone, cell, some};
+use crate::output::{Page, Tone, cell};
 use crate::predict::{NoAddress, assignment};
 use crate::remedy::{self, Advertised};
-use crate::routed::{Remark, Routed, routed, why_not};
+use crate::routed::routed;
 use crate::snapshot::Source;
 use crate::surroundings;
 use crate::survey::{Health, Report, Surveyed, list, remedy_of, told_of};
 
 pub(crate) use self::notes::in_vain;
+use self::routers::{is_for_routers, tell_routers};
 
 /// So many nodes are named of which the same is true.
 const NODES: usize = 6;
@@ -422,63 +423,6 @@ fn tell_address(
     story
 }
 
-/// Which routers are told, by which nodes, and why others tell them nothing.
-fn tell_routers(look: &Look, key: &ServiceKey, ip: IpAddr, story: &mut AddressStory, page: &mut Page) {
-    let speakers = || look.speakers.iter().filter_map(Told::speaker);
-    // Nodes of which the same is true are told of together.
-    let mut alike: Vec<(Routed, Vec<String>)> = Vec::new();
-    for it in routed(speakers(), key, ip) {
-        let same =
-            |(other, _): &&mut (Routed, Vec<String>)| Routed { node: it.node.clone(), ..other.clone() } == it;
-        match alike.iter_mut().find(same) {
-            Some((_, nodes)) => nodes.push(it.node),
-            None => alike.push((it.clone(), vec![it.node])),
-        }
-    }
-    for (Routed { prefix, told, untold, without_bfd, .. }, nodes) in alike {
-        let one = nodes.len() == 1;
-        let mut parts = Vec::new();
-        if !told.is_empty() {
-            let verb = if one { "announces" } else { "announce" };
-            parts.push(format!("{verb} {prefix} to {}", list(&told)));
-        }
-        let remarks = |what: &str, remarks: &[Remark]| -> Vec<String> {
-            remarks.iter().map(|Remark { peer, why }| format!("{what} {peer}: {why}")).collect()
-        };
-        parts.extend(remarks(if one { "has no session with" } else { "have no session with" }, &untold));
-        let late = if one { "would notice late that it lost" } else { "would notice late that they lost" };
-        parts.extend(remarks(late, &without_bfd));
-        let tone = match (untold.is_empty(), without_bfd.is_empty()) {
-            (true, true) => Tone::Good,
-            (true, false) => Tone::Warn,
-            (false, _) => Tone::Bad,
-        };
-        let said = format!("{} {}", some(&nodes, NODES), parts.join(", "));
-        page.field(cell("By BGP", tone), &said);
-        story.by_bgp.push(said);
-    }
-    let service = key.to_string();
-    let mut silent: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for speaker in speakers() {
-        for it in speaker.bgp.unannounced.items.iter().filter(|it| it.service == service) {
-            silent.entry(why_not(&it.reason)).or_default().push(&speaker.node);
-        }
-    }
-    for (why, nodes) in silent {
-        let verb = if nodes.len() == 1 { "tells" } else { "tell" };
-        let said = format!("{} {verb} routers nothing: {why}", some(&nodes, NODES));
-        page.field(cell("By BGP", Tone::Dim), &said);
-        story.by_bgp.push(said);
-    }
-}
-
-/// Whether routers are told of an address, or are to be.
-fn is_for_routers(look: &Look, key: &ServiceKey, ip: IpAddr) -> bool {
-    let is_routed = || !routed(look.speakers.iter().filter_map(Told::speaker), key, ip).is_empty();
-    let members = &look.snapshot.speakers.members;
-    is_routed() || look.snapshot.bgp.routing(&look.placement, members).why_silent(key, ip).is_some()
-}
-
 /// Who is elected, and why the others are not.
 fn tell_election(
     look: &Look,
@@ -560,144 +504,4 @@ fn why_unfit(look: &Look, node: &NodeName, wanted: &Interfaces, ip: IpAddr) -> S
 }
 
 #[cfg(test)]
-mod tests {
-    use api::AddressEntry;
-    use introspection::{BgpRoute, BgpSession, BgpUnannounced, Document, Status};
-    use serde_json::json;
-
-    use super::*;
-    use crate::fixtures::{edited, service, snapshot, told};
-    use crate::output::Style;
-
-    /// What is told of a Service with this address that only routers are told of, where there is one router.
-    fn told_of_routed(ip: &str, router: serde_json::Value) -> (Story, String) {
-        let mut web = service("web", Some(ip));
-        web["spec"]["clusterIPs"] = json!([if ip.contains(':') { "fd00::1" } else { "10.96.0.1" }]);
-        let speakers = ["n1", "n2", "n3"].map(|node| told(node, vec![]));
-        let mut snapshot = snapshot(&[web], &["n1", "n2", "n3"], &speakers);
-        let entries = ["192.0.2.0/30", "2001:db8::/126"];
-        snapshot.pools[0].spec.addresses = entries.map(|it| AddressEntry(it.to_owned())).into();
-        snapshot.advertisements.clear();
-        let spec = json!({"myASN": 64512, "peerASN": 64513});
-        let mut peer = json!({"metadata": {"name": "r1"}, "spec": spec});
-        peer["spec"].as_object_mut().unwrap().extend(router.as_object().cloned().unwrap());
-        snapshot.bgp.peers = vec![serde_json::from_value(peer).unwrap()];
-        let all = json!({"metadata": {"name": "all"}});
-        snapshot.bgp.advertisements = vec![serde_json::from_value(all).unwrap()];
-        let mut look = Look::new(vec![], speakers.into(), snapshot, None, vec![]);
-        let (key, surveyed) = (ServiceKey::new("default", "web"), look.services[0].clone());
-        let mut page = Page::default();
-        let story = tell(&mut look, &key, &surveyed, &mut page);
-        (story, page.render(Style::default()))
-    }
-
-    #[test]
-    fn nodes_of_which_the_same_is_true_are_told_of_together() {
-        let session = |state: &str| BgpSession {
-            peer: "r1".to_owned(),
-            state: state.to_owned(),
-            reason: "no TCP connection".to_owned(),
-            ..BgpSession::default()
-        };
-        let route = BgpRoute {
-            prefix: "192.0.2.1/32".to_owned(),
-            services: vec!["default/web".to_owned()],
-            peers: vec!["r1".to_owned()],
-            ..BgpRoute::default()
-        };
-        let silent =
-            BgpUnannounced { service: "default/web".to_owned(), reason: "noLocalEndpoints".to_owned() };
-        let speaker = |node: &str, state: &str| {
-            let mut told = told(node, vec![]);
-            if let Ok(Document { status: Status::SpeakerStatus(status), .. }) = &mut told.document {
-                match state {
-                    "" => status.bgp.unannounced.items.push(silent.clone()),
-                    state => {
-                        status.bgp.sessions.items.push(session(state));
-                        status.bgp.routes.items.push(route.clone());
-                    }
-                }
-            }
-            told
-        };
-        let explained = |states: [&str; 3]| {
-            let speakers: Vec<Told> = ["n1", "n2", "n3"]
-                .into_iter()
-                .zip(states)
-                .map(|(node, state)| speaker(node, state))
-                .collect();
-            let snapshot = snapshot(&[service("web", Some("192.0.2.1"))], &["n1"], &speakers);
-            let look = Look::new(vec![], speakers, snapshot, None, vec![]);
-            let (key, ip) = (ServiceKey::new("default", "web"), "192.0.2.1".parse().unwrap());
-            let (mut page, mut remedies) = (Page::default(), vec![]);
-            tell_address(&look, &key, ip, true, &mut page, &mut remedies).by_bgp
-        };
-        let none = "no endpoint of it serves on this node, which its externalTrafficPolicy Local asks for";
-        assert_eq!(
-            explained(["Established", "Established", ""]),
-            ["n1, n2 announce 192.0.2.1/32 to r1".to_owned(), format!("n3 tells routers nothing: {none}")]
-        );
-        assert_eq!(
-            explained(["Established", "Active", "Active"]),
-            ["n1 announces 192.0.2.1/32 to r1", "n2, n3 have no session with r1: no TCP connection"]
-        );
-        assert_eq!(explained(["", "", ""]), [format!("n1, n2, n3 tell routers nothing: {none}")]);
-    }
-
-    #[test]
-    fn a_family_that_no_session_carries_is_named_with_both_ways_out() {
-        let silent = |ip: &str, router| told_of_routed(ip, router).0.addresses.remove(0).silent;
-        let reason = |family| {
-            Some(format!("no router is told of it: no BGPPeer has a session that carries {family} routes"))
-        };
-        let by4 = || json!({"peerAddress": "192.0.2.254"});
-        let by6 = || json!({"peerAddress": "2001:db8::fe"});
-        assert_eq!(silent("2001:db8::1", by4()), reason("IPv6"));
-        assert_eq!(silent("192.0.2.1", by6()), reason("IPv4"));
-        let (story, page) = told_of_routed("2001:db8::1", by4());
-        assert_eq!(story.health, Some("silent"));
-        let [remedy] = &story.remedies[..] else { panic!("{page}") };
-        assert!(
-            remedy.contains("spec.dualStackAddressFamily of a BGPPeer to true")
-                && remedy.contains("make a BGPPeer for an IPv6 address of the router"),
-            "{remedy}"
-        );
-        assert!(page.contains("No router"), "{page}");
-        // A session that carries both, or this family, is no obstacle.
-        let both = json!({"peerAddress": "192.0.2.254", "dualStackAddressFamily": true});
-        for (ip, router) in [("2001:db8::1", both), ("192.0.2.1", by4()), ("2001:db8::1", by6())] {
-            let silent = silent(ip, router.clone());
-            assert!(!silent.is_some_and(|it| it.contains("carries")), "{ip} {router}");
-        }
-    }
-
-    #[test]
-    fn a_node_that_waits_after_failing_twice_is_named_with_how_long() {
-        let explained = |unsteady: &str| {
-            let speakers = ["n1", "n2", "n3"].map(|node| {
-                edited(told(node, vec![]), |node, interfaces| {
-                    interfaces[0].unsteady = node == unsteady;
-                    interfaces[0].steady_in_seconds = (node == unsteady).then_some(40);
-                })
-            });
-            let snapshot = snapshot(&[service("web", Some("192.0.2.1"))], &["n1", "n2", "n3"], &speakers);
-            let mut look = Look::new(vec![], speakers.into(), snapshot, None, vec![]);
-            let (key, surveyed) = (ServiceKey::new("default", "web"), look.services[0].clone());
-            let mut page = Page::default();
-            let story = tell(&mut look, &key, &surveyed, &mut page);
-            (story.addresses.into_iter().next().unwrap(), page.render(Style::default()))
-        };
-        let (steady, page) = explained("none");
-        let first = steady.announcer.unwrap();
-        assert!(steady.passed_over.is_empty() && !page.contains("passed over"), "{page}");
-        let (unsteady, page) = explained(&first);
-        assert_ne!(unsteady.announcer.unwrap(), first);
-        assert_eq!(unsteady.ranking.last(), Some(&first), "the others go first");
-        let [passed_over] = &unsteady.passed_over[..] else { panic!("{page}") };
-        assert_eq!(passed_over.node, first);
-        assert!(
-            page.contains(&format!("{first} is passed over")) && page.contains("waits 40 s more"),
-            "{page}"
-        );
-    }
-}
+mod tests;
