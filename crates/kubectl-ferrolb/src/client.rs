@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fmt::Debug;
+use std::future::pending;
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,13 +11,15 @@ use kube::api::ListParams;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Api, Client, Config, Resource};
 use serde::de::DeserializeOwned;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use crate::nearest::did_you_mean;
 use crate::options::Connection;
 
 /// As many objects come at a time.
 const PAGE: u32 = 500;
+/// How long the first answer of an API server may take. A list may take longer.
+pub(crate) const FIRST_ANSWER: Duration = Duration::from_secs(8);
 /// How long a list may take.
 const LIST_TIMEOUT: Duration = Duration::from_mins(1);
 
@@ -108,6 +111,13 @@ pub(crate) struct Failure {
     /// Where; everywhere, if not said.
     pub(crate) namespace: Option<String>,
     pub(crate) why: Why,
+}
+
+impl Failure {
+    /// Whether the API server cannot be reached, so that nothing else can be done either.
+    pub(crate) fn is_unreachable(&self) -> bool {
+        matches!(self.why, Why::Unreachable(_))
+    }
 }
 
 /// Why something could not be done.
@@ -278,6 +288,40 @@ where
         .unwrap_or_else(|_| Err(failure(Why::Unreachable(format!("no answer within {LIST_TIMEOUT:?}")))))
 }
 
+/// The first list that an API server is asked for, or that it answers nothing: it is asked for its version meanwhile, which
+/// takes no time, and which everybody may read.
+pub(crate) async fn first<K>(
+    client: &Client,
+    list: impl Future<Output = Result<Vec<K>, Failure>>,
+) -> Result<Vec<K>, Failure>
+where
+    K: Resource<DynamicType = ()>,
+{
+    let why = async {
+        let end = Instant::now() + FIRST_ANSWER;
+        match timeout_at(end, client.apiserver_version()).await {
+            Ok(Ok(_)) => pending().await,
+            Ok(Err(error)) => match Why::of(&error) {
+                Why::Unreachable(why) => {
+                    // The list may have come through.
+                    sleep_until(end).await;
+                    why
+                }
+                // It answers.
+                Why::Forbidden | Why::Unauthorized | Why::NotFound | Why::Other(_) => pending().await,
+            },
+            Err(_) => format!("it has answered nothing for {} s", FIRST_ANSWER.as_secs()),
+        }
+    };
+    tokio::select! {
+        listed = list => listed,
+        why = why => {
+            let why = Why::Unreachable(why);
+            Err(Failure { verb: "list", resource: resource::<K>(), namespace: None, why })
+        }
+    }
+}
+
 /// One object, or why it cannot be had.
 pub(crate) async fn get<K>(api: &Api<K>, namespace: &str, name: &str) -> Result<Option<K>, Failure>
 where
@@ -377,6 +421,37 @@ mod tests {
         let options = Connection { kubeconfig: Some(folder.path().to_owned()), ..Connection::default() };
         let error = one_line(&connect(&options).await.map(drop).unwrap_err());
         assert_eq!(error.matches("Is a directory").count(), 1, "{error}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_api_server_that_accepts_connections_and_answers_nothing_is_named_by_each_command_in_one_sentence()
+     {
+        // The kernel accepts for it.
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("kubeconfig");
+        for scheme in ["http", "https"] {
+            let server = format!("{scheme}://{}", listener.local_addr().unwrap());
+            let kubeconfig = format!(
+                "{{current-context: c, contexts: [{{name: c, context: {{cluster: c, user: u}}}}], \
+                 clusters: [{{name: c, cluster: {{server: '{server}'}}}}], users: [{{name: u, user: {{}}}}]}}"
+            );
+            std::fs::write(&path, kubeconfig).unwrap();
+            for command in [&["status"][..], &["explain", "web"], &["services", "-o", "json"], &["version"]] {
+                let line = ["kubectl-ferrolb", "--kubeconfig", path.to_str().unwrap()];
+                let began = Instant::now();
+                let said = Box::pin(crate::say(line.into_iter().chain(command.iter().copied()))).await;
+                // By the clock of the test, which stands still while something is done.
+                assert!(began.elapsed() <= Duration::from_secs(10), "{server} {command:?}: {said:?}");
+                assert_eq!(
+                    (said.code, said.stderr.lines().count()),
+                    (2, 1),
+                    "{server} {command:?}: {said:?}"
+                );
+                let sentence = "error: nothing can be looked at: the API server cannot be reached: ";
+                assert!(said.stderr.starts_with(sentence), "{server} {command:?}: {said:?}");
+            }
+        }
     }
 
     #[test]

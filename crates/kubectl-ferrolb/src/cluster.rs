@@ -2,9 +2,11 @@
 
 use std::fmt::Debug;
 use std::net::{IpAddr, Ipv4Addr};
+use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::bail;
 use api::{
     AddressReservation, BFDProfile, BGPAdvertisement, BGPPeer, Community, IPAddressPool, L2Advertisement,
     ServiceL2Status,
@@ -72,10 +74,17 @@ pub(crate) enum Instead {
 pub(crate) type Listed<K> = Result<Vec<K>, Failure>;
 
 impl Cluster {
-    /// Reaches a cluster, and finds FerroLB in it.
+    /// Reaches a cluster, and finds FerroLB in it. Fails where its API server cannot be reached: whatever else it would be
+    /// asked takes as long, and tells no more.
     pub(crate) async fn open(options: &Connection) -> anyhow::Result<Self> {
         let (clients, default_namespace) = client::connect(options).await?;
-        Ok(Self::find(clients, default_namespace, Arc::default(), options).await)
+        let cluster = Self::find(clients, default_namespace, Arc::default(), options).await;
+        match &cluster.programs {
+            Err(failure) if failure.is_unreachable() => {
+                bail!("{}", client::told(slice::from_ref(failure)).concat())
+            }
+            Ok(_) | Err(_) => Ok(cluster),
+        }
     }
 
     /// The same cluster by the same connection, with the Pods that there are now.
@@ -116,17 +125,18 @@ impl Cluster {
         };
         let read = |pods: &[Pod]| -> Vec<Program> { pods.iter().filter_map(Program::read).collect() };
         // Whoever may not see all namespaces may see that of FerroLB.
-        let everywhere = pods(None).await.ok();
-        let all = everywhere.as_deref().map(read);
+        let everywhere = client::first(&once, pods(None)).await;
+        let all = everywhere.as_deref().ok().map(read);
         let is_default = |it: &&Program| it.namespace == DEFAULT_NAMESPACE;
         let found = all.iter().flatten().find(is_default).or(all.iter().flatten().next());
         let found = found.map(|it| it.namespace.clone());
         let system = given.or(found).unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned());
-        let programs = match all {
-            Some(all) => Ok(all.into_iter().filter(|program| program.namespace == system).collect()),
-            None => pods(Some(&system)).await.map(|pods| read(&pods)),
-        };
         let others = Another::beside(&system, everywhere.as_deref().unwrap_or_default());
+        let programs = match (all, everywhere) {
+            (Some(all), _) => Ok(all.into_iter().filter(|program| program.namespace == system).collect()),
+            (None, Err(failure)) if failure.is_unreachable() => Err(failure),
+            (None, _) => pods(Some(&system)).await.map(|pods| read(&pods)),
+        };
         let programs = programs.map(|mut programs: Vec<Program>| {
             programs.sort_by(|a, b| (a.part, &a.node, &a.pod).cmp(&(b.part, &b.node, &b.pod)));
             programs
@@ -231,7 +241,7 @@ impl Cluster {
     /// Asks a speaker which DHCP servers there are, and what they offer to who would like an address. That takes longer than
     /// other questions: those wait for seconds before they offer anything.
     pub(crate) async fn dhcp_servers(&self, speaker: &Program, wanted: Option<Ipv4Addr>) -> Vec<Told> {
-        let (clients, speaker) = ((&self.client, &self.client), std::slice::from_ref(speaker));
+        let (clients, speaker) = ((&self.client, &self.client), slice::from_ref(speaker));
         let patience =
             if self.pod_timeout.is_zero() { self.pod_timeout } else { self.pod_timeout + DHCP_SERVERS_TAKE };
         ask::ask(clients, speaker, &Question::DhcpServers(wanted), patience, &self.tokens).await
