@@ -1,4 +1,4 @@
-//! Services of type `LoadBalancer` that another load balancer is asked to serve.
+//! Services of type `LoadBalancer` that another load balancer is asked to serve, and what others are asked for.
 
 use std::collections::BTreeMap;
 
@@ -10,6 +10,18 @@ use crate::snapshot::Snapshot;
 
 /// So many of each class are named.
 const NAMED: usize = 3;
+
+/// Annotations by which others are asked for something, and the one that asks FerroLB for the same.
+pub(super) const ANNOTATIONS: [(&str, &str); 8] = [
+    ("kube-vip.io/loadbalancerIPs", "metallb.io/loadBalancerIPs"),
+    ("lbipam.cilium.io/ips", "metallb.io/loadBalancerIPs"),
+    ("io.cilium/lb-ipam-ips", "metallb.io/loadBalancerIPs"),
+    ("purelb.io/addresses", "metallb.io/loadBalancerIPs"),
+    ("purelb.io/service-group", "metallb.io/address-pool"),
+    ("purelb.io/allow-shared-ip", "metallb.io/allow-shared-ip"),
+    ("lbipam.cilium.io/sharing-key", "metallb.io/allow-shared-ip"),
+    ("io.cilium/lb-ipam-sharing-key", "metallb.io/allow-shared-ip"),
+];
 
 /// One sentence for each class that FerroLB does not serve: whose Services there are, in this namespace or in all.
 pub(super) fn found(snapshot: &Snapshot, namespace: Option<&str>) -> Vec<String> {

@@ -42,6 +42,18 @@ impl<'a> Slices<'a> {
         };
         service.spec.ports.iter().filter(|port| !is_served(port)).collect()
     }
+
+    /// That no node can have an endpoint of its own, since none that serves says where it is, as in slices that somebody has
+    /// written for hosts outside the cluster.
+    fn nowhere(&self, service: &Service) -> Option<Warning> {
+        let slices = self.0.get(&translation::service_key(service)).into_iter().flatten();
+        let mut serving = slices.flat_map(|it| &it.endpoints).filter(|it| it.serves()).peekable();
+        let local = service.spec.external_traffic_policy.as_deref() == Some("Local");
+        (local && serving.peek().is_some() && serving.all(|it| it.node_name.is_none())).then(|| Warning {
+            reason: "externalTrafficPolicy is Local, and no endpoint of it says on which node it is, so no node has one".to_owned(),
+            remedy: "use externalTrafficPolicy Cluster, as it must be for endpoints outside the cluster, or write endpoints[].nodeName into its EndpointSlices".to_owned(),
+        })
+    }
 }
 
 /// Adds to what is known of a Service whose addresses are announced.
@@ -53,6 +65,7 @@ pub(super) fn find(snapshot: &Snapshot, slices: &Slices<'_>, service: &Service, 
     } else {
         it.warnings.extend(warning);
     }
+    it.warnings.extend(slices.nowhere(service));
     // A router that is told of an address has a route to it.
     let on_lan_alone = |address: &&Announced| address.health == Health::Announced && !address.is_routed();
     for address in it.addresses.iter().filter(on_lan_alone) {
@@ -171,6 +184,25 @@ mod tests {
         }
         let unserved = found(&one, &json!([{"name": "http"}])).0.unwrap();
         assert!(unserved.remedy.contains("kubectl get endpointslices -n default"), "{unserved:?}");
+    }
+
+    #[test]
+    fn endpoints_without_a_node_are_told_of_where_only_local_ones_count() {
+        let found = |policy: &str, endpoints: Value| {
+            let mut web = service("web", Some("192.0.2.1"));
+            web["spec"]["externalTrafficPolicy"] = policy.into();
+            let mut snapshot = snapshot(&[web], &[], &[]);
+            snapshot.slices[0].endpoints = serde_json::from_value(endpoints).unwrap();
+            Slices::of(&snapshot).nowhere(&snapshot.services[0])
+        };
+        let outside = || json!([{}, {}]);
+        let warning = found("Local", outside()).unwrap();
+        assert!(warning.reason.contains("no endpoint of it says on which node it is"), "{warning:?}");
+        assert!(warning.remedy.starts_with("use externalTrafficPolicy Cluster"), "{warning:?}");
+        assert_eq!(found("Cluster", outside()), None);
+        assert_eq!(found("Local", json!([{}, {"nodeName": "n1"}])), None, "that one has it");
+        assert_eq!(found("Local", json!([])), None, "that there is none is another matter");
+        assert_eq!(found("Local", json!([{"conditions": {"ready": false}}])), None, "so is this");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use kube::ResourceExt;
 use slim::Service;
 
 use crate::cluster::Cluster;
+use crate::commands::foreign::ANNOTATIONS;
 use crate::nearest::did_you_mean;
 use crate::survey::{Announced, list};
 
@@ -18,15 +19,6 @@ const GROUPS: [&str; 2] = ["metallb.io", "metallb.universe.tf"];
 const WISHES: [&str; 3] = ["address-pool", "allow-shared-ip", "loadBalancerIPs"];
 /// Others in them that mean something.
 const OTHERS: [&str; 1] = ["ip-allocated-from-pool"];
-/// Annotations of other load balancers that ask for addresses.
-const FOREIGN: [&str; 5] = [
-    "kube-vip.io/loadbalancerIPs",
-    "lbipam.cilium.io/ips",
-    "io.cilium/lb-ipam-ips",
-    "purelb.io/addresses",
-    "purelb.io/service-group",
-];
-
 /// What is written on a Service in vain, each with what would have an effect.
 pub(crate) fn in_vain(service: &Service) -> Vec<String> {
     let wish = |key: &str| {
@@ -34,14 +26,13 @@ pub(crate) fn in_vain(service: &Service) -> Vec<String> {
         GROUPS.contains(&group).then(|| name.to_owned())
     };
     let annotations = service.annotations().keys().filter_map(|key| {
-        if FOREIGN.contains(&key.as_str()) {
-            let ours = if key.ends_with("service-group") { "address-pool" } else { "loadBalancerIPs" };
+        if let Some((_, ours)) = ANNOTATIONS.iter().find(|(theirs, _)| theirs == key) {
+            let name = ours.split_once('/').map_or(*ours, |(_, name)| name);
             // Whoever has written both means another load balancer by this one.
             let both =
-                GROUPS.iter().any(|group| service.annotations().contains_key(&format!("{group}/{ours}")));
-            return (!both).then(|| {
-                format!("annotation {key} is another load balancer's: FerroLB reads metallb.io/{ours}")
-            });
+                GROUPS.iter().any(|group| service.annotations().contains_key(&format!("{group}/{name}")));
+            return (!both)
+                .then(|| format!("annotation {key} is another load balancer's: FerroLB reads {ours}"));
         }
         let name = wish(key)?;
         let known = WISHES.contains(&name.as_str()) || OTHERS.contains(&name.as_str());
@@ -178,6 +169,7 @@ mod tests {
             ("metallb.universe.tf/address-pol", "did you mean address-pool?"),
             ("kube-vip.io/loadbalancerIPs", "FerroLB reads metallb.io/loadBalancerIPs"),
             ("purelb.io/service-group", "FerroLB reads metallb.io/address-pool"),
+            ("lbipam.cilium.io/sharing-key", "FerroLB reads metallb.io/allow-shared-ip"),
         ] {
             let [said] = &in_vain(&with(&json!({key: "x"}), &json!({})))[..] else { panic!("{key}") };
             assert!(said.contains(part) && said.contains(key), "{said}");

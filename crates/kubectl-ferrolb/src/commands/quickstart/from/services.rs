@@ -7,17 +7,7 @@ use kube::ResourceExt;
 use slim::{Node, Service};
 use translation::Observed;
 
-/// Annotations of others, and the one that asks FerroLB for the same.
-const ANNOTATIONS: [(&str, &str); 8] = [
-    ("kube-vip.io/loadbalancerIPs", "metallb.io/loadBalancerIPs"),
-    ("lbipam.cilium.io/ips", "metallb.io/loadBalancerIPs"),
-    ("io.cilium/lb-ipam-ips", "metallb.io/loadBalancerIPs"),
-    ("purelb.io/addresses", "metallb.io/loadBalancerIPs"),
-    ("purelb.io/service-group", "metallb.io/address-pool"),
-    ("purelb.io/allow-shared-ip", "metallb.io/allow-shared-ip"),
-    ("lbipam.cilium.io/sharing-key", "metallb.io/allow-shared-ip"),
-    ("io.cilium/lb-ipam-sharing-key", "metallb.io/allow-shared-ip"),
-];
+use crate::commands::foreign::ANNOTATIONS;
 
 /// The Services that the other serves: of no class or of its own, and those that FerroLB is to serve.
 fn served<'a>(
