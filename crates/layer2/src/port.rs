@@ -68,7 +68,7 @@ pub struct Port<P: Protocol> {
     watched: BTreeMap<P::Ip, Instant>,
     /// What a peer has taken over from this node, which leaves.
     handed_over: BTreeSet<P::Ip>,
-    /// Interfaces of this node that are heard here.
+    /// Interfaces of this node that are heard here, as far as that is known or was told.
     same_lan: BTreeSet<MacAddr>,
     /// Whether foreign hosts that answer count for nothing.
     overrules: bool,
@@ -122,6 +122,12 @@ impl<P: Protocol> Port<P> {
     /// Whether foreign hosts that answer for an address count for nothing, as where a router answers for all of them.
     pub fn set_overrules(&mut self, overrules: bool) {
         self.overrules = overrules;
+    }
+
+    /// The interfaces of this node that are known to be on this LAN. Any other that is heard is [told](Report::SameLan), also
+    /// one that was told before: it may have been elsewhere meanwhile.
+    pub fn set_same_lan(&mut self, known: BTreeSet<MacAddr>) {
+        self.same_lan = known;
     }
 
     /// The least time between two frames that nobody asked for.

@@ -244,6 +244,17 @@ fn a_member_of_which_nothing_is_known_yet_is_asked_again_within_a_second() {
 }
 
 #[test]
+fn another_interface_of_this_node_on_the_same_lan_is_told_again_when_that_is_not_known_any_more() {
+    let mut bench = Bench::announcing(ARP, V4);
+    bench.port.set_known_macs(known_macs(PEER, Contact::Own), bench.now);
+    for (known, told) in [(vec![], 1), (vec![PEER], 1), (vec![], 2)] {
+        bench.port.set_same_lan(known.into_iter().collect());
+        let _ = bench.hear(ArpFrame::gratuitous_request(PEER, V4).emit());
+        assert_eq!(bench.reports(), vec![Report::SameLan { by: PEER }; told]);
+    }
+}
+
+#[test]
 fn another_interface_of_this_node_on_the_same_lan_is_told_once() {
     let mut bench = Bench::announcing(ARP, V4);
     bench.port.set_known_macs(known_macs(PEER, Contact::Own), bench.now);

@@ -45,6 +45,8 @@ pub struct Orders {
     pub watched: BTreeMap<IpAddr, Instant>,
     /// The Ethernet addresses that are no foreign hosts'.
     pub known_macs: Arc<KnownMacs>,
+    /// The Ethernet addresses of this node that are known to be on the same LAN.
+    pub same_lan: BTreeSet<MacAddr>,
     /// The least time between two refreshes.
     pub refresh_gap: Duration,
     /// The least time between two frames that nobody asked for.
@@ -59,6 +61,7 @@ impl Orders {
     /// Tells the port whose orders these are.
     pub fn give<P: Protocol>(&self, port: &mut Port<P>, now: Instant) {
         port.set_known_macs(KnownMacs::clone(&self.known_macs), now);
+        port.set_same_lan(self.same_lan.clone());
         port.set_frame_gap(self.frame_gap);
         port.set_overrules(self.overrules);
         port.set_refresh_gap(self.refresh_gap);
@@ -176,7 +179,13 @@ impl Plan {
         let vips: Vec<_> = self.ports.keys().map(|port| self.vips(port, wanted)).collect();
         let in_all = vips.iter().map(BTreeMap::len).sum();
         let busy = vips.iter().filter(|vips| !vips.is_empty()).count();
+        let mut neighbours: BTreeMap<MacAddr, BTreeSet<MacAddr>> = BTreeMap::new();
+        for (one, other) in &self.same_lan {
+            neighbours.entry(*one).or_default().insert(*other);
+            neighbours.entry(*other).or_default().insert(*one);
+        }
         for ((port, current), vips) in self.ports.iter_mut().zip(vips) {
+            let same_lan = neighbours.get(&port.responder.mac()).cloned().unwrap_or_default();
             let refresh_gap = layer2::refresh_gap(vips.len(), in_all);
             let frame_gap = layer2::frame_gap(vips.len(), in_all, busy);
             let muted = wanted.muted.as_ref().is_some_and(|muted| muted.contains(&port.name));
@@ -192,6 +201,7 @@ impl Plan {
                 vips,
                 watched,
                 known_macs,
+                same_lan,
                 refresh_gap,
                 frame_gap,
                 overrules: wanted.overrules,
@@ -389,6 +399,23 @@ mod tests {
         plan.set_links([(2, link("eth1", 2))].into());
         plan.follow(&wanted("192.0.2.1", Interfaces::All));
         assert_eq!(vips(&plan), [("eth1".to_owned(), 1)]);
+    }
+
+    #[test]
+    fn a_port_is_told_which_interfaces_are_on_its_lan_until_one_of_them_comes_back() {
+        let mut plan = Plan::default();
+        let both = || Links::from([(1, link("eth0", 1)), (2, link("eth1", 2))]);
+        let known = |plan: &mut Plan| -> Vec<usize> {
+            plan.follow(&Wanted::default());
+            plan.ports().values().map(|orders| orders.same_lan.len()).collect()
+        };
+        plan.set_links(both());
+        assert_eq!(known(&mut plan), [0, 0]);
+        plan.heard_own(&"eth1".into(), MacAddr([2, 0, 0, 0, 0, 1]));
+        assert_eq!(known(&mut plan), [1, 1]);
+        plan.set_links([(2, link("eth1", 2))].into());
+        plan.set_links(both());
+        assert_eq!(known(&mut plan), [0, 0], "it may be plugged in elsewhere, and is to be told of again");
     }
 
     #[test]
