@@ -117,9 +117,9 @@ pub struct Core {
     bgp: Bgp,
     /// The Services that are different since that was settled, as long as layer 2 waits for more.
     touched: BTreeSet<ServiceKey>,
-    /// Contested addresses are not told again before, and whether there are some to tell.
-    contested_again: Instant,
-    contested_waits: bool,
+    /// How often contested and disputed addresses may be told, and when to tell those that wait.
+    profile_budget: Budget,
+    tell_profile_at: Option<Instant>,
     outputs: VecDeque<Output>,
     stale: Stale,
     published: Published,
@@ -198,8 +198,8 @@ impl Core {
             outcomes: Outcomes::new(node.clone()),
             bgp: Bgp::new(node.clone()),
             touched: BTreeSet::new(),
-            contested_again: now,
-            contested_waits: false,
+            profile_budget: Budget::new(publish::TOLD_AT_ONCE, publish::TOLD_EACH),
+            tell_profile_at: None,
             outputs: VecDeque::new(),
             stale: Stale {
                 any: true,
@@ -277,7 +277,6 @@ impl Core {
 
     /// When to call [`Self::handle`] with [`Input::Time`], if nothing happens before.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let contested = self.contested_waits.then_some(self.contested_again);
         let outcomes = self.outcomes.deadline().filter(|_| !self.stopping);
         let statuses = self.published.statuses_due.filter(|_| !self.published.statuses_complete);
         let deadlines = [
@@ -293,7 +292,7 @@ impl Core {
             self.bgp.deadline(),
             outcomes,
             statuses,
-            contested,
+            self.tell_profile_at,
             self.reassert_due,
         ];
         deadlines.into_iter().flatten().min()

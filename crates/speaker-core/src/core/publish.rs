@@ -11,8 +11,11 @@ use crate::peers::profile;
 
 /// By then it is known of all addresses what has come of them, unless an interface cannot be used.
 const STATUSES: Duration = Duration::from_secs(10);
-/// What has become of contested addresses is told no more often than that.
-const CONTESTED_AGAIN: Duration = Duration::from_millis(200);
+/// So often at once is told what has become of contested and disputed addresses: a dispute about one address takes a few
+/// steps, and two answer for it meanwhile;
+pub(super) const TOLD_AT_ONCE: u32 = 4;
+/// and then once in this time.
+pub(super) const TOLD_EACH: Duration = Duration::from_millis(200);
 
 impl Core {
     /// Something to do.
@@ -154,7 +157,7 @@ impl Core {
     }
 
     /// Contested or disputed addresses may become known one by one, a thousand of them, and everybody is told the whole each time: so
-    /// those that follow the first are told together.
+    /// those that follow the first few are told together.
     fn publish_profile(&mut self) {
         // Who leaves gives everything up; but whoever takes over from it must know what it did not answer for.
         let contested =
@@ -162,15 +165,16 @@ impl Core {
         let (disputed, conceded) = (self.disputes.disputed(), self.told_conceded.clone());
         let kept = self.placement.kept().clone();
         let told = NodeProfile { contested, disputed, conceded, kept, ..self.profile.clone() };
-        if self.profile != told && self.now >= self.contested_again {
+        if self.profile == told {
+            self.tell_profile_at = None;
+        } else if let Err(again) = self.profile_budget.take(self.now) {
+            self.tell_profile_at = Some(again);
+        } else {
             if self.profile.disputed.by_node != told.disputed.by_node {
                 self.outputs.push_back(Output::Disputed(told.disputed.by_node.clone()));
             }
             self.profile = told;
-            self.contested_again = self.now + CONTESTED_AGAIN;
-            self.contested_waits = false;
-        } else {
-            self.contested_waits = self.profile != told;
+            self.tell_profile_at = None;
         }
         if self.published.profile != self.profile {
             self.published.profile = self.profile.clone();

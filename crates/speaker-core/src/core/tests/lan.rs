@@ -71,21 +71,28 @@ fn a_conflict_is_told_to_the_peers() {
     it.after(Input::Port("eth0".into(), Report::Taken { vip: ip("192.0.2.2"), by: FOREIGN }));
     assert!(it.said(&own(&[("eth0", OURS)], &["192.0.2.2"])));
     it.after(Input::Port("eth0".into(), Report::Free { vip: ip("192.0.2.2") }));
-    it.now = it.core.poll_timeout().expect("it is told soon");
-    it.after(Input::Time);
     assert!(it.said(&own(&[("eth0", OURS)], &[])));
 }
 
 #[test]
-fn conflicts_that_follow_each_other_are_told_together() {
+fn the_first_conflicts_are_told_at_once_and_those_that_follow_together() {
     let mut it = complete();
     it.after(members(&["n1"]));
     let held = |vip| Input::Port("eth0".into(), Report::Held { vip: ip(vip), by: THEIRS });
-    it.after(held("192.0.2.1"));
-    assert!(it.said(&own(&[("eth0", OURS)], &["192.0.2.1"])));
-    it.after(held("192.0.2.2"));
-    assert!(!it.outputs.iter().any(|output| matches!(output, Output::Gossip(Gossip::SetProfile(_)))));
+    let free = |vip| Input::Port("eth0".into(), Report::Free { vip: ip(vip) });
+    let start = it.now;
+    for _ in 0..2 {
+        it.after(held("192.0.2.1"));
+        assert!(it.said(&own(&[("eth0", OURS)], &["192.0.2.1"])));
+        it.after(free("192.0.2.1"));
+        assert!(it.said(&own(&[("eth0", OURS)], &[])));
+    }
+    for vip in ["192.0.2.1", "192.0.2.2"] {
+        it.after(held(vip));
+        assert!(!it.outputs.iter().any(|output| matches!(output, Output::Gossip(Gossip::SetProfile(_)))));
+    }
     it.now = it.core.poll_timeout().expect("it is told soon");
+    assert_eq!(it.now, start + Duration::from_millis(200));
     it.after(Input::Time);
     assert!(it.said(&own(&[("eth0", OURS)], &["192.0.2.1", "192.0.2.2"])));
 }
