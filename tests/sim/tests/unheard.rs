@@ -148,3 +148,23 @@ fn one_that_comes_back_does_not_know_what_a_speaker_announced_that_is_gone() {
         }
     }
 }
+
+/// Neither knows the Ethernet address of the other, and neither hears anybody else.
+#[test]
+fn of_two_that_never_heard_each_other_and_begin_at_the_same_time_one_goes_on_at_once() {
+    let setup = Setup { nodes: 2, wiring: Wiring::TwoLans, ..Setup::default() };
+    for seed in 0..SEEDS {
+        let mut world = World::new(setup.clone(), seed);
+        world.plan([(Duration::ZERO, Fault::OtherKey(1)), (ms(3000), Fault::Isolate(1, 0))]);
+        world.advance(ms(5000));
+        let vip = world.vips()[0];
+        let begun = world.run_until(ms(3000), |it| !it.answerers_on(LanId::Second, vip).is_empty());
+        assert!(matches!(begun, Ok(Some(_))), "seed {seed}: {begun:?}\n{}", world.trace());
+        for _ in 0..20 {
+            world.advance(ms(100));
+            let there = world.answerers_on(LanId::Second, vip);
+            assert!(!there.is_empty(), "seed {seed}: nobody answers\n{}", world.trace());
+        }
+        expect_one_on(&world, LanId::Second);
+    }
+}

@@ -197,13 +197,13 @@ impl Core {
     /// Whether we go on, rather than the other.
     ///
     /// Peers that know each other go by their rank in the election: so does one that still hears us, and holds the
-    /// address for ours. Who does not know the other, and hears nobody else either, is the one that is cut off. All others
-    /// go by their Ethernet addresses; so do those that find that the other goes on as well, for it may not know them.
+    /// address for ours. Who does not know the other goes by what both can see, their Ethernet addresses, also where it hears
+    /// nobody else: the other may hear nobody either, and if both yielded, nobody would answer. So do those that find that the
+    /// other goes on as well, for it may not know them.
     fn goes_before(&self, Conflict { vip, interface, by }: &Conflict, rounds: u32) -> bool {
         let ours = self.plan.mac(interface);
         match self.peers.owner(*by) {
             Some(peer) if rounds < PATIENT_ROUNDS => !self.placement.ranks_first(*vip, peer),
-            None if self.view.members.iter().all(|member| *member == self.node) => false,
             Some(_) | None => ours.is_some_and(|ours| ours < *by),
         }
     }
