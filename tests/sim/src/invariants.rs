@@ -25,6 +25,9 @@
 //! announce. Where they came together after that, since the LAN was in parts, it takes the next announcement, and that is
 //! a refresh at the latest; and that one of them takes the address over then has a reason.
 //!
+//! Where the gossip is torn, the LAN is the only witness, and a speaker that stands still says nothing there: whoever asks
+//! meanwhile takes over, however short that was.
+//!
 //! What has no duration at all: a takeover long after the last thing that could have caused one, one of an address that a
 //! foreign host is known to have, and a peer that is taken for a foreign host.
 
@@ -179,7 +182,7 @@ impl Judge {
         self.moved = now;
     }
 
-    /// Members may come and go at any time, as where many paths are lost.
+    /// Members may come and go at any time, as where a path is lost and nobody makes that good.
     pub(crate) fn unsteady(&mut self, now: Duration) {
         self.moved = now;
     }
@@ -197,6 +200,11 @@ impl Judge {
     /// Whether that was so lately.
     pub(crate) fn is_torn(&self, part: usize, now: Duration) -> bool {
         self.torn.get(&part).is_some_and(|until| now < *until)
+    }
+
+    /// Whether that was so lately anywhere.
+    pub(crate) fn is_torn_anywhere(&self, now: Duration) -> bool {
+        self.torn.values().any(|until| now < *until)
     }
 
     /// Some speaker is cut off from the API server, and has missed something by that.
@@ -238,7 +246,7 @@ impl Judge {
     pub(crate) fn spoken(&mut self, station: StationId, lan: LanId, vip: IpAddr, now: Duration) {
         self.spoken.entry((station, vip)).or_default().push(now);
         // Where the gossip is torn, the LAN is asked all the time, and questions and answers may be lost.
-        let asked_in_vain = now < self.lossy && self.torn.values().any(|until| now < *until);
+        let asked_in_vain = now < self.lossy && self.is_torn_anywhere(now);
         let found_out = self.found_out.get(&vip).is_some_and(|until| now < *until);
         if now > self.moved + CALM && !self.is_contested(lan, vip, now) && !asked_in_vain && !found_out {
             self.violate(format!("{vip} was taken over, and there was no reason"));
@@ -405,8 +413,8 @@ impl Judge {
     }
 
     fn limit(&self, sight: &Sight<'_>, wrong: Wrong, now: Duration) -> Duration {
-        let lately = self.torn.values().any(|until| now < *until);
-        let torn = matches!(sight.right, Right::Torn { .. }) || lately || now < self.patchy;
+        let torn =
+            matches!(sight.right, Right::Torn { .. }) || self.is_torn_anywhere(now) || now < self.patchy;
         let look = if torn { LOOK } else { Duration::ZERO };
         match wrong {
             Wrong::Nobody | Wrong::Another => self.outage(now) + look + self.for_dispute(now),

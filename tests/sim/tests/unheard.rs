@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use members::Preset;
 use sim::{Direction, Fault, LanId, Setup, Wiring, World};
 
 const SEEDS: u64 = 8;
@@ -166,5 +167,44 @@ fn of_two_that_never_heard_each_other_and_begin_at_the_same_time_one_goes_on_at_
             assert!(!there.is_empty(), "seed {seed}: nobody answers\n{}", world.trace());
         }
         expect_one_on(&world, LanId::Second);
+    }
+}
+
+/// The LAN is all that one cut off from the gossip has, and who stands still does not answer there: whatever comes of that, one
+/// answers in the end.
+#[test]
+fn one_that_hears_nobody_may_take_over_from_one_that_stands_still_for_a_moment() {
+    let setup = Setup { nodes: 3, services: 6, ..Setup::default() };
+    for seed in 0..SEEDS {
+        let mut world = World::new(setup.clone(), seed);
+        world.advance(ms(3000));
+        world.happen(Fault::Block(0, Direction::In));
+        world.advance(ms(7000));
+        for node in [1, 2].into_iter().cycle().take(12) {
+            world.happen(Fault::Stall(node, ms(250)));
+            world.advance(ms(3300 - 250));
+        }
+        world.advance(ms(8000));
+        expect_one_on(&world, LanId::First);
+    }
+}
+
+/// Where one path is lost, the third carries the word as long as it does not stand still itself.
+#[test]
+fn where_a_path_is_lost_and_the_only_helper_stands_still_nothing_moves_for_good() {
+    let setup = Setup { nodes: 3, services: 6, preset: Preset::Relaxed, ..Setup::default() };
+    for seed in 0..SEEDS {
+        let mut world = World::new(setup.clone(), seed);
+        world.advance(ms(8000));
+        world.happen(Fault::Lose(1, 2));
+        world.advance(ms(8000));
+        let before: Vec<_> = world.vips().into_iter().map(|vip| world.answerers(vip)).collect();
+        for _ in 0..6 {
+            world.happen(Fault::Stall(0, ms(1400)));
+            world.advance(ms(2500));
+        }
+        world.advance(ms(8000));
+        let after: Vec<_> = world.vips().into_iter().map(|vip| world.answerers(vip)).collect();
+        assert_eq!(after, before, "seed {seed}\n{}", world.trace());
     }
 }

@@ -23,7 +23,7 @@ impl World {
         if !self.lost_paths.is_empty() {
             self.judge.patchy(self.now);
         }
-        if self.lost_paths.len() > usize::from(self.nodes.len() > 2) {
+        if self.lost_paths.len() > 1 || !self.lost_paths.keys().all(|path| self.is_made_good(*path)) {
             self.judge.unsteady(self.now);
         }
         for host in &self.hosts {
@@ -107,6 +107,20 @@ impl World {
         };
         let sights: Vec<Sight<'_>> = self.cluster.vips().iter().map(|vip| sight(*vip)).collect();
         self.judge.look(part, &sights, &self.meetings, self.now);
+    }
+
+    /// Whether somebody else hears both ends of a lost path, and carries the word: one that stands still, or cannot gossip
+    /// itself, does not.
+    fn is_made_good(&self, (from, to): (usize, usize)) -> bool {
+        let part = |node: usize| self.lan.part(self.nodes[node].nics[0].station);
+        (0..self.nodes.len()).any(|other| {
+            let node = &self.nodes[other];
+            other != from
+                && other != to
+                && part(other) == part(to)
+                && !node.is_shaky()
+                && node.awake().is_some_and(|speaker| !speaker.is_stopping())
+        })
     }
 
     /// The interfaces there of nodes whose speakers do not stand still.

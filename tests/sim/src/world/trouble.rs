@@ -17,10 +17,17 @@ impl World {
     pub(super) fn suffer(&mut self, fault: Fault) {
         self.note("", format_args!("-- {fault}"));
         self.judge.disturbed(fault.of_node(), self.now);
-        if fault.moves_addresses(self.setup.preset) {
+        if self.moves_addresses(&fault) {
             self.judge.moved(fault.of_node(), self.now);
         }
         self.happen_now(&fault);
+    }
+
+    /// Whether addresses may move by that. Who goes by the LAN alone, since the gossip is torn, does not wait for one that
+    /// stands still, however short.
+    fn moves_addresses(&self, fault: &Fault) -> bool {
+        fault.moves_addresses(self.setup.preset)
+            || matches!(fault, Fault::Stall(..)) && self.judge.is_torn_anywhere(self.now)
     }
 
     pub(super) fn happen_now(&mut self, fault: &Fault) {
@@ -46,11 +53,11 @@ impl World {
             }
             Fault::Drain(number) => self.stop(number, Absence::Open, AfterDeparture::PowerOff),
             Fault::Stall(number, time) => {
+                let moves = self.moves_addresses(fault);
                 let node = &mut self.nodes[number];
                 if node.stalled.is_none() && node.speaker.is_some() {
                     node.stalled = Some(Vec::new());
                     let boot = node.boots;
-                    let moves = fault.moves_addresses(self.setup.preset);
                     self.after(time, Event::Resume { node: number, boot, moves });
                 }
             }
