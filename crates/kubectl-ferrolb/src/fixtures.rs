@@ -1,8 +1,8 @@
 //! A small cluster for the tests: three nodes with a speaker each, a pool, and Services.
 
 use introspection::{
-    Address, AddressState, Capped, Claimant, Document, Interface, Peer, PeerState, SpeakerStatus, Status,
-    Usability,
+    Address, AddressState, BgpRoute, BgpSession, Capped, Claimant, Document, Interface, Peer, PeerState,
+    SpeakerStatus, Status, Usability,
 };
 use placement::{ExcludeLabel, Failback, Spread};
 use serde::de::DeserializeOwned;
@@ -123,6 +123,26 @@ pub(crate) fn edited(mut told: Told, edit: impl Fn(&str, &mut Vec<Interface>)) -
         edit(&status.node, &mut status.interfaces.items);
     }
     told
+}
+
+/// A session with the router r1 in this state, and why.
+pub(crate) fn session(state: &str, reason: &str) -> BgpSession {
+    BgpSession {
+        peer: "r1".to_owned(),
+        state: state.to_owned(),
+        reason: reason.to_owned(),
+        ..BgpSession::default()
+    }
+}
+
+/// What that router is to be told of the Service web at 192.0.2.1.
+pub(crate) fn route() -> BgpRoute {
+    BgpRoute {
+        prefix: "192.0.2.1/32".to_owned(),
+        services: vec!["default/web".to_owned()],
+        peers: vec!["r1".to_owned()],
+        ..BgpRoute::default()
+    }
 }
 
 /// An address that is in this state, on eth0, with these other hosts that have it.

@@ -1,7 +1,7 @@
-use introspection::{AddressState, BgpRoute, BgpSession, Document, Status};
+use introspection::{AddressState, Document, Status};
 
 use super::*;
-use crate::fixtures::{address, service, snapshot, told};
+use crate::fixtures::{address, route, service, session, snapshot, told};
 use crate::predict::Allocation;
 
 const IP: &str = "192.0.2.1";
@@ -144,23 +144,11 @@ fn who_waits_where_pools_of_nodes_are_served_is_sent_to_the_events() {
 
 #[test]
 fn what_keeps_the_sessions_down_is_told_with_what_helps_where_no_router_is_told() {
-    let session = BgpSession {
-        peer: "r1".to_owned(),
-        state: "Active".to_owned(),
-        reason: "the peer is told: bad peer AS (2/2)".to_owned(),
-        ..BgpSession::default()
-    };
-    let route = BgpRoute {
-        prefix: "192.0.2.1/32".to_owned(),
-        services: vec!["default/web".to_owned()],
-        peers: vec!["r1".to_owned()],
-        ..BgpRoute::default()
-    };
     let speakers = ["n1", "n2", "n3"].map(|node| {
         let mut told = told(node, vec![]);
         if let Ok(Document { status: Status::SpeakerStatus(status), .. }) = &mut told.document {
-            status.bgp.sessions.items.push(session.clone());
-            status.bgp.routes.items.push(route.clone());
+            status.bgp.sessions.items.push(session("Active", "the peer is told: bad peer AS (2/2)"));
+            status.bgp.routes.items.push(route());
         }
         told
     });

@@ -19,6 +19,7 @@ const GROUPS: [&str; 2] = ["metallb.io", "metallb.universe.tf"];
 const WISHES: [&str; 3] = ["address-pool", "allow-shared-ip", "loadBalancerIPs"];
 /// Others in them that mean something.
 const OTHERS: [&str; 1] = ["ip-allocated-from-pool"];
+
 /// What is written on a Service in vain, each with what would have an effect.
 pub(crate) fn in_vain(service: &Service) -> Vec<String> {
     let wish = |key: &str| {

@@ -1,11 +1,11 @@
 //! What is explained of Services.
 
 use api::AddressEntry;
-use introspection::{BgpRoute, BgpSession, BgpUnannounced, Document, Status};
+use introspection::{BgpUnannounced, Document, Status};
 use serde_json::json;
 
 use super::*;
-use crate::fixtures::{edited, service, snapshot, told};
+use crate::fixtures::{edited, route, service, session, snapshot, told};
 use crate::output::Style;
 
 /// What is told of a Service with this address that only routers are told of, where there is one router.
@@ -32,18 +32,6 @@ fn told_of_routed(ip: &str, router: serde_json::Value) -> (Story, String) {
 
 #[test]
 fn nodes_of_which_the_same_is_true_are_told_of_together() {
-    let session = |state: &str| BgpSession {
-        peer: "r1".to_owned(),
-        state: state.to_owned(),
-        reason: "no TCP connection".to_owned(),
-        ..BgpSession::default()
-    };
-    let route = BgpRoute {
-        prefix: "192.0.2.1/32".to_owned(),
-        services: vec!["default/web".to_owned()],
-        peers: vec!["r1".to_owned()],
-        ..BgpRoute::default()
-    };
     let silent = BgpUnannounced { service: "default/web".to_owned(), reason: "noLocalEndpoints".to_owned() };
     let speaker = |node: &str, state: &str| {
         let mut told = told(node, vec![]);
@@ -51,8 +39,8 @@ fn nodes_of_which_the_same_is_true_are_told_of_together() {
             match state {
                 "" => status.bgp.unannounced.items.push(silent.clone()),
                 state => {
-                    status.bgp.sessions.items.push(session(state));
-                    status.bgp.routes.items.push(route.clone());
+                    status.bgp.sessions.items.push(session(state, "no TCP connection"));
+                    status.bgp.routes.items.push(route());
                 }
             }
         }
